@@ -1,0 +1,1 @@
+"""sdnlab: the user's side - command line, supervisor, probes, views."""

@@ -1,0 +1,1 @@
+"""sdnlab: network functions."""

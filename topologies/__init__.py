@@ -1,0 +1,1 @@
+"""sdnlab: topologies - what a lab is."""
