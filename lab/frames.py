@@ -1,0 +1,150 @@
+"""The frames the prober sends and recognises, as bytes: pure functions, no socket.
+
+ARP is RFC 826, neighbour discovery RFC 4861 (sections 4.3, 4.4), ICMP echo RFC 792, ICMPv6
+echo RFC 4443 (section 4).  Every echo carries sixteen bytes of payload: the magic, the nonce of
+the run and the number of the probe, so that a frame is recognised wherever it turns up.
+"""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+MAGIC = b"sdnl"
+ECHO_REPLY4, ECHO_REQUEST4 = 0, 8
+ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
+_ARP = b"\x08\x06"
+_IP4 = b"\x08\x00"
+_IP6 = b"\x86\xdd"
+
+
+class Station(NamedTuple):
+    """A host as frames see it: packed addresses and their ones'-complement sums."""
+
+    name: str
+    mac: bytes
+    ip4: bytes | None
+    ip6: bytes | None
+    sum4: int
+    sum6: int
+
+
+class Echo(NamedTuple):
+    """A recognised probe: ``request`` tells the direction, ``probe`` its number."""
+
+    family: int
+    request: bool
+    probe: int
+
+
+class Resolved(NamedTuple):
+    """An answer to ARP or a neighbour solicitation: ``address`` has ``mac``."""
+
+    family: int
+    address: bytes
+    mac: bytes
+
+
+def words(data: bytes) -> int:
+    """Sum of the big-endian 16-bit words of ``data`` (even length), not folded."""
+    return sum(struct.unpack(f"!{len(data) // 2}H", data))
+
+
+def fold(total: int) -> int:
+    """Internet checksum (RFC 1071) of a sum of 16-bit words."""
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def station(name: str, mac: str, ip4: IPv4Address | None, ip6: IPv6Address | None) -> Station:
+    """The packed form of a host's addresses."""
+    packed4 = ip4.packed if ip4 else None
+    packed6 = ip6.packed if ip6 else None
+    return Station(
+        name,
+        bytes.fromhex(mac.replace(":", "")),
+        packed4,
+        packed6,
+        words(packed4) if packed4 else 0,
+        words(packed6) if packed6 else 0,
+    )
+
+
+def arp_request(src: Station, target: bytes) -> bytes:
+    """Who has ``target`` (4 bytes)? Tell ``src``."""
+    assert src.ip4 is not None
+    head = b"\xff" * 6 + src.mac + _ARP + b"\x00\x01\x08\x00\x06\x04\x00\x01"
+    return head + src.mac + src.ip4 + bytes(6) + target + bytes(18)
+
+
+def neighbour_solicitation(src: Station, target: bytes) -> bytes:
+    """Who has ``target`` (16 bytes)?, to its solicited-node group (RFC 4291, 2.7.1)."""
+    assert src.ip6 is not None
+    group = b"\xff\x02" + bytes(9) + b"\x01\xff" + target[13:]
+    body = target + b"\x01\x01" + src.mac
+    checksum = fold(words(src.ip6 + group) + 24 + 8 + 58 + (135 << 8) + words(body))
+    return (
+        b"\x33\x33" + group[12:] + src.mac + _IP6
+        + b"\x60\x00\x00\x00" + struct.pack("!HBB", 8 + len(body), 58, 255) + src.ip6 + group
+        + struct.pack("!BBHI", 135, 0, checksum, 0) + body
+    )  # fmt: skip
+
+
+def echo4(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO_REQUEST4) -> bytes:
+    """An ICMP echo request, or reply, from ``src`` to ``dst``."""
+    assert src.ip4 is not None and dst.ip4 is not None
+    payload = struct.pack("!4sIII", MAGIC, nonce, probe, 0)
+    ident = nonce & 0xFFFF
+    sequence = probe & 0xFFFF
+    icmp = fold((kind << 8) + ident + sequence + words(payload))
+    # version/IHL 0x4500, length 44, identification, DF, TTL 64 + protocol 1
+    header = fold(0x4500 + 44 + sequence + 0x4000 + 0x4001 + src.sum4 + dst.sum4)
+    return (
+        dst.mac + src.mac + _IP4
+        + struct.pack("!HHHHHH", 0x4500, 44, sequence, 0x4000, 0x4001, header) + src.ip4 + dst.ip4
+        + struct.pack("!BBHHH", kind, 0, icmp, ident, sequence) + payload
+    )  # fmt: skip
+
+
+def echo6(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO_REQUEST6) -> bytes:
+    """An ICMPv6 echo request, or reply, from ``src`` to ``dst``."""
+    assert src.ip6 is not None and dst.ip6 is not None
+    payload = struct.pack("!4sIII", MAGIC, nonce, probe, 0)
+    ident = nonce & 0xFFFF
+    sequence = probe & 0xFFFF
+    checksum = fold(src.sum6 + dst.sum6 + 24 + 58 + (kind << 8) + ident + sequence + words(payload))
+    return (
+        dst.mac + src.mac + _IP6
+        + b"\x60\x00\x00\x00\x00\x18\x3a\x40" + src.ip6 + dst.ip6
+        + struct.pack("!BBHHH", kind, 0, checksum, ident, sequence) + payload
+    )  # fmt: skip
+
+
+def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
+    """What ``frame`` means to the run with this ``nonce``; None for everybody else's traffic."""
+    kind = frame[12:14]
+    if kind == _IP4:
+        if len(frame) < 58 or frame[14] != 0x45 or frame[23] != 1 or frame[34] not in (0, 8):
+            return None
+        return _echo(4, frame[34] == ECHO_REQUEST4, frame[42:54], nonce)
+    if kind == _IP6:
+        if len(frame) < 78 or frame[20] != 58:
+            return None
+        if frame[54] in (ECHO_REQUEST6, ECHO_REPLY6):
+            return _echo(6, frame[54] == ECHO_REQUEST6, frame[62:74], nonce)
+        if frame[54] == 136:
+            # RFC 4861, 4.4: without the target link-layer address option the sender's own counts
+            mac = frame[80:86] if len(frame) >= 86 and frame[78:80] == b"\x02\x01" else frame[6:12]
+            return Resolved(6, frame[62:78], mac)
+        return None
+    if kind == _ARP and len(frame) >= 42 and frame[20:22] == b"\x00\x02":
+        return Resolved(4, frame[28:32], frame[22:28])
+    return None
+
+
+def _echo(family: int, request: bool, payload: bytes, nonce: int) -> Echo | None:
+    magic, their_nonce, probe = struct.unpack("!4sII", payload)
+    if magic != MAGIC or their_nonce != nonce:
+        return None
+    return Echo(family, request, probe)

@@ -1,0 +1,253 @@
+"""The prober against a network of socket pairs: what it claims must be what happened there."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Interface, IPv6Interface
+
+import pytest
+
+from lab import frames
+from lab.prober import ProbeResult, default_pairs, probe
+from topologies.model import Host, Port
+
+
+def make_hosts(count: int, network: str = "lan", switches: int = 2, offset: int = 0) -> list[Host]:
+    return [
+        Host(
+            name=f"h{offset + i}",
+            network=network,
+            port=Port(switch=f"s{i % switches}", number=i + 1),
+            mac=f"02:00:00:00:{(offset + i) >> 8:02x}:{(offset + i) & 255:02x}",
+            ipv4=IPv4Interface(f"10.0.{(offset + i) >> 8}.{(offset + i) & 255}/16"),
+            ipv6=IPv6Interface(f"fd00::{offset + i:x}/64"),
+        )
+        for i in range(1, count + 1)
+    ]
+
+
+class Wire:
+    """An ideal switch and the hosts' stacks behind it; ``drop`` and ``lie`` spoil it."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.hosts = hosts
+        self.drop: Callable[[str, str, bytes], bool] = lambda src, dst, frame: False
+        self.silent: set[str] = set()
+        self.lie: bytes | None = None
+        self.ours: dict[str, socket.socket] = {}
+        self.far: dict[str, socket.socket] = {}
+        self.by_mac = {bytes.fromhex(h.mac.replace(":", "")): h for h in hosts}
+        self.by_ip = {h.ipv4.ip.packed: h for h in hosts if h.ipv4}
+        self.by_ip |= {h.ipv6.ip.packed: h for h in hosts if h.ipv6}
+
+    def open(self, name: str) -> socket.socket:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        near.setblocking(False)
+        far.setblocking(False)
+        self.far[name] = far
+        self.ours[name] = near
+        self.selector.register(far, selectors.EVENT_READ, name)
+        return near
+
+    @contextmanager
+    def running(self) -> Iterator[Wire]:
+        self.selector = selectors.DefaultSelector()
+        self.stop = False
+        thread = threading.Thread(target=self.pump)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.stop = True
+            thread.join()
+            for far in self.far.values():
+                far.close()
+
+    def pump(self) -> None:
+        while not self.stop:
+            for key, _ in self.selector.select(0.01):
+                try:
+                    frame = key.fileobj.recv(2048)  # type: ignore[union-attr]
+                except (BlockingIOError, ConnectionResetError):
+                    continue
+                if not frame:
+                    self.selector.unregister(key.fileobj)
+                    continue
+                self.switch(key.data, frame)
+
+    def give(self, name: str, frame: bytes) -> None:
+        with suppress(BlockingIOError, ConnectionRefusedError, BrokenPipeError):
+            self.far[name].send(frame)
+
+    def switch(self, src: str, frame: bytes) -> None:
+        if frame[12:14] == b"\x08\x06":
+            target = self.by_ip.get(frame[38:42])
+            if target and not self.drop(src, "arp", frame):
+                mac = self.lie or bytes.fromhex(target.mac.replace(":", ""))
+                reply = frame[6:12] + mac + frame[12:20] + b"\x00\x02" + mac + frame[38:42] + frame[22:32]
+                self.give(src, reply)
+        elif frame[12:14] == b"\x86\xdd" and frame[54] == 135:
+            target = self.by_ip.get(frame[62:78])
+            if target:
+                mac = self.lie or bytes.fromhex(target.mac.replace(":", ""))
+                body = b"\x88\0\0\0\x60\0\0\0" + frame[62:78] + b"\x02\x01" + mac
+                self.give(src, frame[6:12] + mac + frame[12:22] + frame[62:78] + frame[22:38] + body)
+        elif frame[:6] in self.by_mac:
+            dst = self.by_mac[frame[:6]].name
+            if dst not in self.far or self.drop(src, dst, frame):
+                return
+            self.give(dst, frame)
+            if frame[12:14] == b"\x08\x00" and frame[34] == 8 and dst not in self.silent:
+                back = frame[26:30]
+                reply = frame[6:12] + frame[:6] + frame[12:26] + frame[30:34] + back + b"\0" + frame[35:]
+            elif frame[12:14] == b"\x86\xdd" and frame[54] == 128 and dst not in self.silent:
+                reply = (
+                    frame[6:12]
+                    + frame[:6]
+                    + frame[12:22]
+                    + frame[38:54]
+                    + frame[22:38]
+                    + b"\x81"
+                    + frame[55:]
+                )
+            else:
+                return
+            if not self.drop(dst, src, reply):
+                self.give(src, reply)
+
+
+def run(hosts: list[Host], spoil: Callable[[Wire], None] = lambda w: None, **options: object) -> ProbeResult:
+    wire = Wire(hosts)
+    spoil(wire)
+    with wire.running():
+        return probe(hosts, wire.open, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["stack", "frames"])
+def test_all_pairs_of_an_ideal_network_are_reached(method: str) -> None:
+    result = run(make_hosts(6), method=method)
+    assert result.ok, result.failures
+    assert set(result.rtt) == {
+        (a.name, b.name, f) for a in make_hosts(6) for b in make_hosts(6) for f in (4, 6) if a != b
+    }
+    assert result.method == method
+
+
+def test_method_follows_the_number_of_pairs() -> None:
+    assert run(make_hosts(4)).method == "stack"
+    many = run(make_hosts(40), families=(4,))
+    assert many.method == "frames" and many.ok and many.total == 40 * 39
+
+
+def test_networks_are_apart() -> None:
+    hosts = make_hosts(3) + make_hosts(2, network="other", offset=100)
+    assert set(default_pairs(hosts)) == {
+        *((a, b) for a in ("h1", "h2", "h3") for b in ("h1", "h2", "h3") if a != b),
+        ("h101", "h102"),
+        ("h102", "h101"),
+    }
+
+
+def test_one_direction_lost_is_told_from_the_other() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: (src, dst) == ("h1", "h3")
+
+    result = run(make_hosts(3), spoil, families=(4,), method="stack", timeout=3.0)
+    by_pair = {(f.src, f.dst): f.reason for f in result.failures}
+    assert set(by_pair) == {("h1", "h3"), ("h3", "h1")}
+    assert "not seen at h3" in by_pair["h1", "h3"]
+    assert "no reply came back to h3" in by_pair["h3", "h1"]
+
+
+def test_frames_mode_names_the_direction_that_fails() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: (src, dst) == ("h1", "h3")
+
+    result = run(make_hosts(5), spoil, families=(4,), method="frames", timeout=3.0)
+    assert {(f.src, f.dst) for f in result.failures} == {("h1", "h3")}
+
+
+def test_a_host_whose_stack_is_dead_fails_the_ring() -> None:
+    result = run(make_hosts(5), lambda w: w.silent.add("h2"), families=(4,), method="frames", timeout=3.0)
+    assert {(f.src, f.dst) for f in result.failures} == {("h1", "h2")}
+    assert "no reply" in result.failures[0].reason
+
+
+def test_a_false_mac_is_reported() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.lie = b"\x02\xbb\xbb\xbb\xbb\xbb"
+
+    result = run(make_hosts(2), spoil, families=(4,), timeout=3.0)
+    assert not result.rtt
+    assert "02:bb:bb:bb:bb:bb" in result.failures[0].reason
+
+
+def test_an_unknown_address_is_a_failure_with_its_reason() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: dst == "arp"
+
+    result = run(make_hosts(2), spoil, families=(4,), timeout=3.0)
+    assert "no answer to ARP for 10.0.0.2 at h1" in {f.reason for f in result.failures}
+
+
+def test_a_host_delivered_to_the_wrong_port_is_a_failure() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.by_mac[bytes.fromhex("020000000002")] = wire.hosts[2]
+
+    result = run(make_hosts(3), spoil, families=(4,), pairs=[("h1", "h2"), ("h1", "h3")], timeout=3.0)
+    assert "delivered to h3" in {f.dst: f.reason for f in result.failures}["h2"]
+
+
+def test_the_timeout_bounds_the_run() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: True
+
+    result = run(make_hosts(3), spoil, timeout=0.2)
+    assert result.reached == 0 and result.total == 12
+
+
+def test_unknown_host_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        run(make_hosts(2), pairs=[("h1", "nobody")])
+
+
+def test_frames_are_what_scapy_would_have_built() -> None:
+    scapy = pytest.importorskip("scapy.all")
+    a, b = (
+        frames.station(h.name, h.mac, h.ipv4.ip if h.ipv4 else None, h.ipv6.ip if h.ipv6 else None)
+        for h in make_hosts(2)
+    )
+    for number in (0, 1, 65535, 70000, 0xFFFFFFFF):
+        for kind in (0, 8):
+            built = frames.echo4(a, b, 0xDEADBEEF, number, kind)
+            packet = scapy.Ether(built)
+            del packet["IP"].chksum, packet["ICMP"].chksum
+            assert bytes(packet) == built
+        for kind in (128, 129):
+            built = frames.echo6(a, b, 0xDEADBEEF, number, kind)
+            packet = scapy.Ether(built)
+            layer = packet.getlayer(2)
+            del layer.cksum
+            assert bytes(packet) == built
+    solicitation = frames.neighbour_solicitation(a, b.ip6 or b"")
+    packet = scapy.Ether(solicitation)
+    del packet["ICMPv6ND_NS"].cksum
+    assert bytes(packet) == solicitation
+    assert packet["ICMPv6ND_NS"].tgt == "fd00::2" and packet["IPv6"].dst == "ff02::1:ff00:2"
+    arp = scapy.Ether(frames.arp_request(a, b.ip4 or b""))
+    assert (arp["ARP"].pdst, arp["ARP"].hwsrc, arp["ARP"].op) == ("10.0.0.2", "02:00:00:00:00:01", 1)
+
+
+def test_noise_is_not_recognised() -> None:
+    for noise in (
+        b"",
+        b"\0" * 60,
+        struct.pack("!12sH60x", b"", 0x0800),
+        struct.pack("!12sH6xB57x", b"", 0x86DD, 58),
+    ):
+        assert frames.recognise(noise, 1) is None
