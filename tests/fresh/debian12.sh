@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Proves the two commands of the README on a machine that has nothing yet: a Debian 12 made by
+# debootstrap in a temporary folder, with this project's HEAD in it.
+#
+#   tests/fresh/debian12.sh [--test] [--shell] [--keep FOLDER]
+#
+#   --test         also run ./sdnlab test in it (some minutes more)
+#   --shell        a shell in it at the end, to look around
+#   --keep FOLDER  bootstrap into FOLDER and keep it; when it is there already, use it as it is
+#
+# Needs root, debootstrap, git, about 1.5 GB in $TMPDIR, a Debian mirror and a Python package index.
+# The mirror is the one this machine's apt uses for bookworm, else debootstrap's own default; MIRROR=URL
+# names another. PIP_*, SSL_CERT_FILE and *_proxy of the caller hold inside, too.
+#
+# Everything happens in private mount, PID, IPC and UTS namespaces, with a /dev, /proc and /sys of its
+# own, and ends with them. The root folder is changed by pivot_root and not chroot, because the kernel
+# forbids user namespaces, which labs of ordinary users need, below a chroot.
+set -euo pipefail
+
+die() { printf 'debian12.sh: %s\n' "$*" >&2; exit 2; }
+step() { printf '\n=== %s\n' "$*"; }
+
+arguments=("$@")
+tests='' shell='' keep=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --test) tests=yes ;;
+        --shell) shell=yes ;;
+        --keep) keep=${2:?--keep wants a folder}; shift ;;
+        *) die "unknown argument $1" ;;
+    esac
+    shift
+done
+
+if [ -z "${FRESH_INSIDE-}" ]; then # not yet in namespaces of our own
+    [ "$(id -u)" -eq 0 ] || die "needs root (debootstrap and mounts)"
+    for program in debootstrap git unshare pivot_root; do
+        command -v "$program" >/dev/null || die "needs $program"
+    done
+    if [ -n "$keep" ]; then
+        mkdir -p "$keep"
+        FRESH_ROOT=$(cd "$keep" && pwd -P)
+    else
+        FRESH_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/sdnlab-fresh.XXXXXX")
+        trap 'rm -rf --one-file-system "$FRESH_ROOT"' EXIT
+    fi
+    export FRESH_ROOT FRESH_INSIDE=yes
+    unshare --mount --propagation private --pid --ipc --uts --fork --kill-child \
+        -- "${BASH_SOURCE[0]}" "${arguments[@]}"
+    exit
+fi
+
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+root=$FRESH_ROOT
+
+if [ ! -e "$root/etc/debian_version" ]; then
+    mirror=${MIRROR-$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' \
+        2>/dev/null | sed -n 's/^bookworm main //p' | head -n 1)}
+    step "debootstrap (minimal Debian 12)"
+    # The packages that a network installation of Debian has, too: names and certificates.
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
+        { tail -n 20 "$root.log"; rm -f "$root.log"; die "debootstrap failed"; }
+    rm -f "$root.log"
+fi
+
+# The caller's network: names, and certificates where a proxy has its own.
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+for variable in PIP_CERT SSL_CERT_FILE REQUESTS_CA_BUNDLE; do
+    file=${!variable-}
+    if [ -n "$file" ] && [ -f "$file" ]; then install -D -m 644 "$file" "$root$file"; fi
+done
+
+rm -rf "$root/root/sdnlab"
+mkdir -p "$root/root/sdnlab"
+git -C "$source" archive HEAD | tar -x -C "$root/root/sdnlab"
+
+mount --rbind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs -o mode=755 dev dev
+mkdir dev/net dev/pts dev/shm
+for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0 net/tun:10:200; do
+    IFS=: read -r name major minor <<<"$node"
+    mknod -m 666 "dev/$name" c "$major" "$minor"
+done
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mkdir -p old
+pivot_root . old
+umount -l /old
+rmdir /old
+hostname fresh
+cd /root/sdnlab
+
+passed=()
+while IFS= read -r variable; do passed+=("$variable=${!variable}"); done \
+    < <(compgen -e | grep -E '^(PIP_.*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CI|.*_proxy|.*_PROXY)$')
+run() {
+    step "$*"
+    local began=$SECONDS
+    env -i HOME=/root TERM="${TERM-dumb}" LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        "${passed[@]}" "$@"
+    echo "(exit 0 after $((SECONDS - began)) s)"
+}
+
+run ./sdnlab demo
+run ./sdnlab demo
+if [ -n "$tests" ]; then run ./sdnlab test; fi
+
+step "what is left running"
+left=$(ps -e -o pid=,args= 2>/dev/null | grep -E 'ovs|mininet|sdnlab|controller' | grep -vE 'grep|debian12' || true)
+[ -z "$left" ] || die "processes are left: $left"
+echo "nothing"
+if [ -n "$shell" ]; then env -i HOME=/root TERM="${TERM-dumb}" PATH="$PATH" "${passed[@]}" bash -i; fi
