@@ -1,0 +1,145 @@
+"""A document's tree -> ``spec.File``: shorthands written out, every mistake of form in the report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from topologies import spec
+from topologies.document import Fatal, Node
+from topologies.problem import Path, Report, shown
+
+_FORMS = {
+    "switches": "a list of names or a mapping name: {domain, dpid}",
+    "domains": "a list of names or a mapping name: {}",
+    "networks": "a list of names or a mapping name: {subnet4, subnet6}",
+    "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
+    "links": "a list like [s1 -- s2, s2 -- s3]",
+    "ends": "a list of two switches, like [s1, s2:3]",
+}
+_LINK = "s1 -- s2, [s1, s2] or {ends: [s1, s2], bandwidth: 100mbit}"
+
+
+def check(root: Node, report: Report) -> spec.File:
+    """What can be used of the file. What can't is in the report, and marked there as broken."""
+    if not isinstance(root.value, dict):
+        report.add(
+            (),
+            f"the file is {_kind(root.data())}, not a mapping",
+            "keys " + ", ".join(spec.keys_at(())),
+            line=root.line,
+        )
+        raise Fatal
+    desugar(root, report)
+    data = root.data()
+    # Each round leaves out what the one before found: what is left is checked, too.
+    for _ in range(6):
+        try:
+            return spec.File.model_validate(data)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                _tell(detail, data, report)
+    raise AssertionError("leaving out what is wrong must end")
+
+
+def desugar(root: Node, report: Report) -> None:
+    """Write out the shorthands, in place: lists of names, ``h1: s1``, ``s1 -- s2``, ``[s1, s2]``."""
+    assert isinstance(root.value, dict)
+    for key in ("domains", "networks", "switches"):
+        section = root.value.get(key)
+        if section is None:
+            continue
+        if isinstance(section.value, list):
+            section.value = _names(section.value, key, report)
+        if isinstance(section.value, dict):
+            for entry in section.value.values():
+                entry.value = {} if entry.value is None else entry.value
+    hosts = root.value.get("hosts")
+    if hosts is not None and isinstance(hosts.value, dict):
+        for host in hosts.value.values():
+            if host.value is None:
+                host.value = {}
+            elif isinstance(host.value, str):
+                host.value = {"switch": Node(host.line, host.value)}
+    links = root.value.get("links")
+    if links is not None and isinstance(links.value, list):
+        for link in links.value:
+            if link.value is None:
+                link.value = {}
+            elif not isinstance(link.value, dict):
+                link.value = {"ends": Node(link.line, link.value)}
+            ends = link.value.get("ends")
+            if ends is not None and isinstance(ends.value, str):
+                ends.value = [Node(ends.line, text) for text in _split(ends.value)]
+
+
+def _split(text: str) -> list[str]:
+    return re.split(r"\s+--\s+", text.strip())
+
+
+def _names(items: list[Node], key: str, report: Report) -> dict[str, Node]:
+    made: dict[str, Node] = {}
+    for index, item in enumerate(items):
+        if not isinstance(item.value, str):
+            report.add((key, index), f"{_kind(item.data())} in a list of names", _FORMS[key], line=item.line)
+        elif item.value in made:
+            first = made[item.value].line
+            what = f"{shown(item.value)} is given twice (first on line {first})"
+            report.add((key, item.value), what, remedy="rename or remove one", line=item.line)
+        else:
+            made[item.value] = Node(item.line, {})
+    return made
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "a list" if isinstance(value, list) else f"the text {shown(value)}"
+
+
+def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
+    """One of pydantic's errors in the user's words; leave its cause out of ``data``."""
+    path: Path = detail["loc"]
+    holder: Any = data
+    for step in path[:-1]:
+        holder = holder[step]
+    last: Any = path[-1]
+    value = holder[last]
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        known = spec.keys_at(path[:-1])
+        allowed = ", ".join(known) if known else "no keys"
+        report.add(
+            path, f"unknown key {shown(last)}", allowed, report.nearest(str(last), known) or "remove it"
+        )
+        report.broke(path)
+        del holder[last]
+        return
+    context = detail.get("ctx", {})
+    if kind == "bad_value":
+        report.add(path, str(context["what"]), str(context["allowed"]), str(context["remedy"]))
+    elif kind == "not_text":
+        report.add(path, f"{_kind(value)} where {context['allowed']} belongs", str(context["allowed"]))
+    else:
+        section = str(last) if isinstance(last, str) and last in _FORMS else str(path[0])
+        allowed = _FORMS.get(section, "")
+        if kind == "model_type" and path[0] != "links":
+            allowed = (
+                "a mapping with " + ", ".join(spec.keys_at(path))
+                if spec.keys_at(path)
+                else "an empty mapping"
+            )
+        elif path[0] == "links" and len(path) == 2:
+            allowed = _LINK
+        report.add(path, f"{_kind(value)} where {_wanted(kind)} belongs", allowed)
+    report.broke(path)
+    holder[last] = {} if kind == "model_type" else None
+
+
+def _wanted(kind: str) -> str:
+    return "a list" if kind == "list_type" else "a mapping"

@@ -1,0 +1,117 @@
+"""What is wrong with a topology file, in words that lead to the remedy.
+
+Nothing here raises while problems are being looked for: a ``Report`` collects them, so that
+a user sees all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+Step = str | int
+Path = tuple[Step, ...]
+
+# Beyond so many suggestions nobody reads them, and looking for one costs milliseconds among
+# thousands of names: a hostile file must not buy minutes of work with them.
+_SUGGESTIONS = 100
+_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """``value`` quoted, on one line, without control characters, and not too long."""
+    text = value if isinstance(value, str) else str(value)
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+
+
+def path_text(path: Path) -> str:
+    """``("links", 3, "delay")`` as ``links[3].delay``; odd keys are quoted."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            plain = step.isprintable() and step and len(step) <= _SHOWN and not set(step) & set(" .[]:;")
+            text += ("." if text else "") + (step if plain else shown(step))
+    return text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong. ``line`` counts from 1; 0 means the file as a whole.
+
+    ``allowed`` and ``remedy`` may be empty. ``str()`` is the line for people.
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+    allowed: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        file = self.file if self.file.isprintable() else shown(self.file)
+        text = f"{file}:{self.line}: " if self.line else f"{file}: "
+        if self.path:
+            text += f"{self.path}: "
+        text += self.message
+        if self.allowed:
+            text += f"; allowed: {self.allowed}"
+        if self.remedy:
+            text += f"; {self.remedy}"
+        return text
+
+
+class Invalid(Exception):
+    """A topology file that cannot be used. ``problems``: all of them, sorted by line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.path, p.message)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type[Invalid], tuple[tuple[Problem, ...]]]:
+        return Invalid, (self.problems,)
+
+
+class Report:
+    """Collects the problems of one file. ``locate`` says on which line a path stands."""
+
+    def __init__(self, file: str, locate: Callable[[Path], int] = lambda path: 0) -> None:
+        self.file = file
+        self.locate = locate
+        self.problems: list[Problem] = []
+        self.broken: set[Path] = set()
+        self._suggestions = _SUGGESTIONS
+
+    def add(
+        self, path: Path, message: str, allowed: str = "", remedy: str = "", line: int | None = None
+    ) -> None:
+        """Note a problem, unless it only follows from one noted at the same place before."""
+        if self.is_broken(path):
+            return
+        where = self.locate(path) if line is None else line
+        self.problems.append(Problem(self.file, where, path_text(path), message, allowed, remedy))
+
+    def broke(self, path: Path) -> None:
+        """What stands at ``path`` was unusable and was left out: nothing more about it."""
+        self.broken.add(path)
+
+    def is_broken(self, path: Path) -> bool:
+        return any(path[:n] in self.broken for n in range(1, len(path) + 1))
+
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """``did you mean 'x'?`` with the nearest of the known words, or nothing."""
+        if self._suggestions <= 0 or not 0 < len(word) <= 64:
+            return ""
+        self._suggestions -= 1
+        import difflib
+
+        candidates = {name.lower(): name for name in known}
+        close = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.55)
+        return f"did you mean {shown(candidates[close[0]])}?" if close else ""
+
+    def check(self) -> None:
+        """Raise ``Invalid`` when anything was noted."""
+        if self.problems:
+            raise Invalid(self.problems)

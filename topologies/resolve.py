@@ -1,0 +1,292 @@
+"""The file's spec -> a resolved ``Topology``: references checked, omissions filled in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import PurePath
+from typing import TypeVar
+
+from topologies import addressing, allocate, names, units
+from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
+from topologies.problem import Path, Report, shown
+from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, Shaped, SwitchSpec
+
+Entry = TypeVar("Entry")
+
+DEFAULT_DOMAIN = "d1"
+DEFAULT_NETWORK = "lan"
+_AUTO_MAC = 0x02_00_00_00_00_00  # locally administered (IEEE 802-2014, 8.4)
+_AUTO_MACS = 0xFF_FF_FF
+
+
+def resolve(spec: File, report: Report) -> Topology:
+    """The whole lab, or ``Invalid`` with everything that ``report`` has by then."""
+    domains = sorted(spec.domains or [DEFAULT_DOMAIN], key=names.natural)
+    switches = _sorted(spec.switches)
+    hosts = _sorted(spec.hosts)
+    links = list(enumerate(spec.links or []))
+    _check_names(spec, report)
+    if not switches and not report.is_broken(("switches",)):
+        report.add(
+            ("switches",), "there are no switches", "a list of names, like [s1, s2]", "name at least one"
+        )
+
+    networks = _networks(spec.networks or {DEFAULT_NETWORK: NetworkSpec()})
+    ports = _Ports(set(switches), report)
+    ends = _link_ends(links, ports, report)
+    attached = _attachments(hosts, ports, report)
+    membership = {name: _network_of(name, host, networks, report) for name, host in hosts.items()}
+    ipv4 = addressing.addresses4(hosts, membership, networks, report)
+    ipv6 = addressing.addresses6(hosts, membership, networks, report)
+    macs = _macs(hosts, report)
+    made_switches = _switches(switches, domains, report)
+    report.check()
+
+    # Hosts first, as in Mininet: their port numbers don't change when a link is added.
+    host_ports = {name: ports.number(end) for name, end in attached.items()}
+    made_links = _links(links, ends, ports)
+    report.check()
+    return Topology(
+        name=spec.name or _name_of(report.file),
+        description=spec.description or "",
+        domains=tuple(Domain(name=name) for name in domains),
+        networks=tuple(networks[name] for name in sorted(networks, key=names.natural)),
+        switches=made_switches,
+        links=made_links,
+        hosts=tuple(
+            Host(
+                name=name,
+                network=membership[name] or "",
+                port=host_ports[name],
+                mac=macs[name],
+                ipv4=ipv4.get(name),
+                ipv6=ipv6.get(name),
+                shaping=_shaping(host),
+            )
+            for name, host in hosts.items()
+        ),
+    )
+
+
+def _sorted(entries: dict[str, Entry] | None) -> dict[str, Entry]:
+    return {name: (entries or {})[name] for name in sorted(entries or {}, key=names.natural)}
+
+
+def _name_of(file: str) -> str:
+    return names.slug(PurePath(file).stem, names.MAX_LENGTH) or "lab"
+
+
+def _check_names(spec: File, report: Report) -> None:
+    if spec.name is not None:
+        _check_name(("name",), spec.name, report)
+    for section in ("domains", "networks", "switches", "hosts"):
+        for name in getattr(spec, section) or ():
+            _check_name((section, name), name, report)
+    for name in (spec.hosts or {}).keys() & (spec.switches or {}).keys():
+        line = report.locate(("switches", name))
+        report.add(
+            ("hosts", name), f"{shown(name)} is also the name of a switch (line {line})", remedy="rename one"
+        )
+
+
+def _check_name(path: Path, name: str, report: Report) -> None:
+    if not names.is_name(name):
+        plain = names.slug(name, names.MAX_LENGTH)
+        what = f"{shown(name)} cannot be a name" if name else "a name is empty"
+        report.add(path, what, names.ALLOWED, f"call it {plain}" if plain else "")
+
+
+def _unknown(path: Path, what: str, name: str, known: Iterable[str], section: str, report: Report) -> None:
+    """A reference to nothing; silent where the section itself could not be read."""
+    if report.is_broken((section,)) or report.is_broken((section, name)):
+        return
+    all_known = list(known)
+    listed = ", ".join(all_known[:8]) + (", …" if len(all_known) > 8 else "")
+    remedy = report.nearest(name, all_known) or f"add it to {section}, or change the name"
+    report.add(path, f"there is no {what} {shown(name)}", listed, remedy)
+
+
+def _networks(specs: dict[str, NetworkSpec]) -> dict[str, Network]:
+    stated: list[IPv4Network | IPv6Network] = [
+        subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
+    ]
+    made: dict[str, Network] = {}
+    index = 0
+    for name in sorted(specs, key=names.natural):
+        spec = specs[name]
+        subnet4, subnet6 = spec.subnet4, spec.subnet6
+        if subnet4 is None and subnet6 is None:
+            auto4 = allocate.free_subnet(index, stated, lambda n: IPv4Network((0x0A000000 + (n << 16), 16)))
+            auto6 = allocate.free_subnet(
+                index, stated, lambda n: IPv6Network(((0xFD00 << 112) + (n << 64), 64))
+            )
+            assert isinstance(auto4, IPv4Network) and isinstance(auto6, IPv6Network)
+            subnet4, subnet6 = auto4, auto6
+            stated += [auto4, auto6]
+            index += 1
+        made[name] = Network(name=name, subnet4=subnet4, subnet6=subnet6)
+    return made
+
+
+def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Report) -> tuple[Switch, ...]:
+    owners: dict[int, str] = {}
+    for name, spec in switches.items():
+        if spec.dpid is None:
+            continue
+        if spec.dpid in owners:
+            line = report.locate(("switches", owners[spec.dpid]))
+            what = f"datapath id {spec.dpid:#x} is that of switch {owners[spec.dpid]} already (line {line})"
+            report.add(("switches", name, "dpid"), what, remedy="change or remove one")
+        else:
+            owners[spec.dpid] = name
+    automatic = [n for n, spec in enumerate(switches.values(), 1) if spec.dpid is None]
+    given = dict(zip(automatic, allocate.numbers(len(switches), automatic, owners, 2**64 - 1), strict=True))
+    made = []
+    for index, (name, spec) in enumerate(switches.items(), 1):
+        path = ("switches", name, "domain")
+        domain = spec.domain
+        if domain is None and len(domains) > 1:
+            report.add(path, "which domain is not said", ", ".join(domains), f"write domain: {domains[0]}")
+        elif domain is not None and domain not in domains:
+            _unknown(path, "domain", domain, domains, "domains", report)
+        dpid = spec.dpid or given[index] or 0
+        made.append(Switch(name=name, domain=domain or domains[0], dpid=dpid))
+    return tuple(made)
+
+
+class _Ports:
+    """Port numbers: those that the file gives, then the lowest free ones."""
+
+    def __init__(self, switches: set[str], report: Report) -> None:
+        self.switches = switches
+        self.report = report
+        self.owners: dict[str, dict[int, str]] = {}
+        self.next: dict[str, int] = {}
+
+    def claim(self, path: Path, end: units.End, owner: str) -> bool:
+        """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
+        if end.switch not in self.switches:
+            _unknown(
+                path, "switch", end.switch, sorted(self.switches, key=names.natural), "switches", self.report
+            )
+            return False
+        if end.port is None:
+            return True
+        taken = self.owners.setdefault(end.switch, {})
+        if end.port in taken:
+            what = f"port {end.switch}:{end.port} is used by {taken[end.port]} already"
+            self.report.add(path, what, remedy="take another number, or leave it out")
+            return False
+        taken[end.port] = f"{owner} (line {self.report.locate(path)})"
+        return True
+
+    def number(self, end: units.End) -> Port:
+        """The port of a claimed end."""
+        if end.port is not None:
+            return Port(switch=end.switch, number=end.port)
+        taken = self.owners.setdefault(end.switch, {})
+        number = self.next.get(end.switch, 1)
+        while number in taken:
+            number += 1
+        self.next[end.switch] = number + 1
+        if number > units.MAX_PORT:
+            path = ("switches", end.switch)
+            if number == units.MAX_PORT + 1:
+                self.report.add(
+                    path, "has more wires than ports", f"{units.MAX_PORT} ports", "use more switches"
+                )
+            number = units.MAX_PORT
+        return Port(switch=end.switch, number=number)
+
+
+def _attachments(hosts: dict[str, HostSpec], ports: _Ports, report: Report) -> dict[str, units.End]:
+    attached = {}
+    for name, spec in hosts.items():
+        path = ("hosts", name, "switch")
+        if spec.switch is None:
+            listed = ", ".join(sorted(ports.switches, key=names.natural)[:8])
+            report.add(path, "the host has no switch", listed, "write switch: and one of them")
+        elif ports.claim(path, spec.switch, f"host {name}"):
+            attached[name] = spec.switch
+    return attached
+
+
+def _link_ends(
+    links: list[tuple[int, LinkSpec]], ports: _Ports, report: Report
+) -> dict[int, tuple[units.End, units.End]]:
+    """The two ends of each link, the naturally smaller switch first."""
+    ends = {}
+    for index, spec in links:
+        path: Path = ("links", index, "ends")
+        if spec.ends is None or len(spec.ends) != 2:
+            given = "none" if not spec.ends else str(len(spec.ends))
+            form = "s1 -- s2, [s1, s2] or {ends: [s1, s2]}"
+            report.add(path, f"a link has two ends, this one has {given}", form, "put spaces around '--'")
+            continue
+        a, b = spec.ends
+        if a is None or b is None:
+            continue  # reported where it was read
+        claimed = [ports.claim((*path, side), end, f"link {index}") for side, end in enumerate((a, b))]
+        if a.switch == b.switch and all(claimed):
+            what = f"the link ends on switch {shown(a.switch)} twice"
+            report.add(path, what, "two different switches", "remove the link")
+        elif all(claimed):
+            ends[index] = (a, b) if names.natural(a.switch) <= names.natural(b.switch) else (b, a)
+    return ends
+
+
+def _links(
+    links: list[tuple[int, LinkSpec]], ends: dict[int, tuple[units.End, units.End]], ports: _Ports
+) -> tuple[Link, ...]:
+    order = sorted(links, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
+    counts: dict[str, int] = {}
+    made = []
+    for index, spec in order:
+        a, b = ends[index]
+        name = f"{a.switch}-{b.switch}"
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            name += f"#{counts[name]}"
+        made.append(Link(name=name, a=ports.number(a), b=ports.number(b), shaping=_shaping(spec)))
+    return tuple(sorted(made, key=lambda link: names.natural(link.name)))
+
+
+def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report: Report) -> str | None:
+    path = ("hosts", name, "network")
+    known = sorted(networks, key=names.natural)
+    if spec.network is None:
+        if len(known) > 1:
+            listed = ", ".join(known[:8])
+            report.add(path, "which network is not said", listed, f"write network: {known[0]}")
+            return None
+        return known[0]
+    if spec.network not in networks:
+        _unknown(path, "network", spec.network, known, "networks", report)
+        return None
+    return spec.network
+
+
+def _macs(hosts: dict[str, HostSpec], report: Report) -> dict[str, str]:
+    owners: dict[str, str] = {}
+    for name, spec in hosts.items():
+        if spec.mac is None:
+            continue
+        if spec.mac in owners:
+            line = report.locate(("hosts", owners[spec.mac], "mac"))
+            what = f"MAC address {spec.mac} is that of host {owners[spec.mac]} already (line {line})"
+            report.add(("hosts", name, "mac"), what, remedy="change or remove one")
+        else:
+            owners[spec.mac] = name
+    taken = {int(mac.replace(":", ""), 16) - _AUTO_MAC for mac in owners}
+    automatic = [n for n, spec in enumerate(hosts.values(), 1) if spec.mac is None]
+    given = dict(zip(automatic, allocate.numbers(len(hosts), automatic, taken, _AUTO_MACS), strict=True))
+    macs = {}
+    for index, (name, spec) in enumerate(hosts.items(), 1):
+        digits = f"{_AUTO_MAC + (given.get(index) or 0):012x}"
+        macs[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
+    return macs
+
+
+def _shaping(spec: Shaped) -> Shaping:
+    return Shaping(bandwidth=spec.bandwidth, delay=spec.delay, loss=spec.loss)
