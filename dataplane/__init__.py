@@ -1,1 +1,1 @@
-"""sdnlab: the data plane - sandbox, Open vSwitch, links and hosts."""
+"""sdnlab: the data plane - sandbox, Open vSwitch, links, hosts."""

@@ -1,0 +1,66 @@
+"""Why a sandbox could not be made, and what would help: facts in, words out."""
+
+from __future__ import annotations
+
+import errno as errnos
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SandboxError(Exception):
+    """The system refuses a sandbox. ``what`` failed, in words; ``remedy`` says what would help."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what, self.remedy = what, remedy
+
+
+@dataclass(frozen=True)
+class SystemFacts:
+    """What decides whether namespaces may be made; None where the system has no such switch."""
+
+    root: bool
+    apparmor_restricts: int | None = None
+    userns_clone: int | None = None
+    max_user_namespaces: int | None = None
+    container: bool = False
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def system_facts() -> SystemFacts:
+    """Read the switches of this machine."""
+    return SystemFacts(
+        root=os.geteuid() == 0,
+        apparmor_restricts=_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        userns_clone=_number("/proc/sys/kernel/unprivileged_userns_clone"),
+        max_user_namespaces=_number("/proc/sys/user/max_user_namespaces"),
+        container=any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")),
+    )
+
+
+def explain(stage: str, errno: int, facts: SystemFacts) -> tuple[str, str]:
+    """(what failed, remedy) for an errno at a stage of entering a sandbox."""
+    what = f"this system does not allow a sandbox: {stage} refused"
+    as_root = "or run sdnlab as root"
+    if facts.container:
+        return what, "start the container with --privileged (its seccomp filter or masked /proc forbids namespaces)"
+    if errno == errnos.ENOSPC or facts.max_user_namespaces == 0:
+        return what, f"sudo sysctl -w user.max_user_namespaces=15000, {as_root}"
+    if errno in (errnos.EPERM, errnos.EACCES) and not facts.root:
+        if facts.apparmor_restricts == 1:
+            return what, f"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), {as_root}"
+        if facts.userns_clone == 0:
+            return what, f"sudo sysctl -w kernel.unprivileged_userns_clone=1, {as_root}"
+        return what, f"allow unprivileged user namespaces (a seccomp filter may forbid them), {as_root}"
+    if errno == errnos.EPERM:
+        return what, "give root CAP_SYS_ADMIN here (in a container: --privileged)"
+    if errno == errnos.EINVAL:
+        return what, "use a kernel built with user, PID, network, IPC and UTS namespaces"
+    return what, "look at the message and at dmesg"
