@@ -54,6 +54,7 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 root=$FRESH_ROOT
 
 if [ ! -e "$root/etc/debian_version" ]; then
+    # shellcheck disable=SC2016 # apt fills these in
     mirror=${MIRROR-$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' \
         2>/dev/null | sed -n 's/^bookworm main //p' | head -n 1)}
     step "debootstrap (minimal Debian 12)"
@@ -112,7 +113,11 @@ run ./sdnlab demo
 if [ -n "$tests" ]; then run ./sdnlab test; fi
 
 step "what is left running"
-left=$(ps -e -o pid=,args= 2>/dev/null | grep -E 'ovs|mininet|sdnlab|controller' | grep -vE 'grep|debian12' || true)
+left=$(for process in /proc/[0-9]*; do
+    # Everything in this PID namespace but the script itself and this loop was started by a lab.
+    case ${process#/proc/} in "$$" | "$BASHPID") continue ;; esac
+    tr '\0' ' ' 2>/dev/null <"$process/cmdline" || true
+done)
 [ -z "$left" ] || die "processes are left: $left"
 echo "nothing"
 if [ -n "$shell" ]; then env -i HOME=/root TERM="${TERM-dumb}" PATH="$PATH" "${passed[@]}" bash -i; fi
