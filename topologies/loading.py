@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from os import PathLike
+from pathlib import Path
 
 from topologies.model import Topology
 from topologies.problem import Report, shown
@@ -45,15 +46,12 @@ def loads(raw: bytes, file: str) -> Topology:
         report = Report(file)
         _too_big(report)
         report.check()
-    if file.lower().endswith(_XML_SUFFIXES) or raw.lstrip()[:8].startswith((b"<?xml", b"<graphml")):
-        from topologies import graphml
-
-        return graphml.load(raw, file)
-    from topologies import check, document, resolve
+    xml = file.lower().endswith(_XML_SUFFIXES) or raw.lstrip()[:8].startswith((b"<?xml", b"<graphml"))
+    from topologies import check, document, graphml, resolve
 
     report = Report(file)
     try:
-        root = document.read(document.decode(raw, report), report)
+        root = graphml.read(raw, report) if xml else document.read(document.decode(raw, report), report)
         report.locate = root.at
         spec = check.check(root, report)
         return resolve.resolve(spec, report)
@@ -69,14 +67,14 @@ def _too_big(report: Report) -> None:
 def _read(file: str, report: Report) -> bytes:
     """The bytes of a regular file; nothing that could block or have effects is opened."""
     try:
-        mode = os.stat(file).st_mode
+        mode = Path(file).stat().st_mode
         if not stat.S_ISREG(mode):
             what = next((text for test, text in _KINDS if test(mode)), "is not a regular file")
             report.add((), what, "a YAML or GraphML file")
             return b""
         # It may have been replaced since: not blocking costs nothing
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(descriptor, "rb") as stream:
+        with os.fdopen(descriptor, "rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         what, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or str(error), ""))

@@ -24,6 +24,11 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters written as escapes: a file must not steer the user's terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def path_text(path: Path) -> str:
     """``("links", 3, "delay")`` as ``links[3].delay``; odd keys are quoted."""
     text = ""
@@ -51,7 +56,7 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        file = self.file if self.file.isprintable() else shown(self.file)
+        file = printable(self.file)
         text = f"{file}:{self.line}: " if self.line else f"{file}: "
         if self.path:
             text += f"{self.path}: "
@@ -91,7 +96,8 @@ class Report:
         if self.is_broken(path):
             return
         where = self.locate(path) if line is None else line
-        self.problems.append(Problem(self.file, where, path_text(path), message, allowed, remedy))
+        texts = (printable(text) for text in (message, allowed, remedy))
+        self.problems.append(Problem(self.file, where, path_text(path), *texts))
 
     def broke(self, path: Path) -> None:
         """What stands at ``path`` was unusable and was left out: nothing more about it."""

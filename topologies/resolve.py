@@ -80,6 +80,9 @@ def _name_of(file: str) -> str:
 def _check_names(spec: File, report: Report) -> None:
     if spec.name is not None:
         _check_name(("name",), spec.name, report)
+    if not _showable(spec.description):
+        what, remedy = "has control characters", "remove them"
+        report.add(("description",), what, "text, with line ends and tabs", remedy)
     for section in ("domains", "networks", "switches", "hosts"):
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)
@@ -88,6 +91,11 @@ def _check_names(spec: File, report: Report) -> None:
         report.add(
             ("hosts", name), f"{shown(name)} is also the name of a switch (line {line})", remedy="rename one"
         )
+
+
+def _showable(text: str | None) -> bool:
+    """Whether a description can be shown on a terminal as it is."""
+    return all(c.isprintable() or c in "\n\t" for c in text or "")
 
 
 def _check_name(path: Path, name: str, report: Report) -> None:

@@ -1,7 +1,7 @@
 """The topology file as it is written: what may stand where, before anything is filled in.
 
-These models give the JSON schema for editors and check types, units and unknown keys.  They see text only (see
-``topologies.document``); what concerns more than one entry is checked in ``topologies.resolve``.
+These models give the JSON schema for editors and check types, units and unknown keys.  They
+see text only (see ``topologies.document``); what concerns more than one entry is checked in ``topologies.resolve``.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class NetworkSpec(Spec):
 
     subnet4: Subnet4 | None = Field(
         None,
-        description="IPv4 subnet. With neither subnet, one of each family is chosen; with one, hosts have only that.",
+        description="IPv4 subnet. With neither subnet, one of each is chosen; with one, hosts have only that.",
         examples=["10.0.0.0/16"],
     )
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
@@ -188,7 +188,7 @@ class File(Spec):
     )
     networks: Annotated[dict[str, Annotated[NetworkSpec, Or(_NULL)]] | None, Or(_LIST_OF_NAMES)] = Field(
         None,
-        description="Layer-2 segments with their subnets; one named lan (10.0.0.0/16, fd00::/64) when left out.",
+        description="Layer-2 segments; one named lan (10.0.0.0/16, fd00::/64) when left out.",
         json_schema_extra=_NAMED,
     )
     switches: Annotated[dict[str, Annotated[SwitchSpec, Or(_NULL)]] | None, Or(_LIST_OF_NAMES)] = Field(

@@ -1,0 +1,91 @@
+"""Topologies made by rule, with the names that Mininet gives them (h1, …, s1, …). Pure.
+
+They go through ``topologies.resolve`` like a file, so that what is filled in is the same.
+"""
+
+from __future__ import annotations
+
+import random as _random
+
+from topologies.model import Topology
+from topologies.problem import Report
+from topologies.resolve import resolve
+from topologies.spec import File, HostSpec, LinkSpec
+from topologies.units import End
+
+
+def make(name: str, switches: int, hosts: list[int], links: list[tuple[int, int]]) -> Topology:
+    """A topology of s1..s<switches>, a host hN on switch ``hosts[N-1]``, and links by switch numbers."""
+    spec = File.model_construct(
+        name=name,
+        switches=File.model_validate({"switches": {f"s{n}": {} for n in range(1, switches + 1)}}).switches,
+        hosts={
+            f"h{n}": HostSpec.model_construct(switch=End(f"s{switch}")) for n, switch in enumerate(hosts, 1)
+        },
+        links=[LinkSpec.model_construct(ends=[End(f"s{a}"), End(f"s{b}")]) for a, b in links],
+    )
+    return resolve(spec, Report(name))
+
+
+def single(hosts: int) -> Topology:
+    """One switch with ``hosts`` hosts, like ``mn --topo single,N``."""
+    return make(f"single-{hosts}", 1, [1] * hosts, [])
+
+
+def linear(switches: int, hosts_per_switch: int = 1) -> Topology:
+    """A row of switches, like ``mn --topo linear,N``; hosts are numbered along the row."""
+    hosts = [s for s in range(1, switches + 1) for _ in range(hosts_per_switch)]
+    return make(f"linear-{switches}", switches, hosts, [(n, n + 1) for n in range(1, switches)])
+
+
+def tree(depth: int, fanout: int) -> Topology:
+    """A tree of switches, hosts as leaves, numbered depth first as in ``mn --topo tree,depth=D,fanout=F``."""
+    hosts: list[int] = []
+    links: list[tuple[int, int]] = []
+    count = 0
+
+    def grow(below: int) -> int:
+        nonlocal count
+        count += 1
+        this = count
+        for _ in range(fanout):
+            if below > 1:
+                links.append((this, grow(below - 1)))
+            else:
+                hosts.append(this)
+        return this
+
+    grow(depth)
+    return make(f"tree-{depth}-{fanout}", count, hosts, links)
+
+
+def leaf_spine(leaves: int, spines: int, hosts_per_leaf: int) -> Topology:
+    """Every leaf s1..sL wired to every spine sL+1..sL+S; hosts on the leaves."""
+    hosts = [leaf for leaf in range(1, leaves + 1) for _ in range(hosts_per_leaf)]
+    links = [(leaf, leaves + spine) for leaf in range(1, leaves + 1) for spine in range(1, spines + 1)]
+    return make(f"leaf-spine-{leaves}-{spines}", leaves + spines, hosts, links)
+
+
+def ring(switches: int) -> Topology:
+    """A loop of at least three switches with a host each."""
+    links = [(n, n % switches + 1) for n in range(1, switches + 1)]
+    return make(f"ring-{switches}", switches, list(range(1, switches + 1)), links)
+
+
+def random(
+    switches: int, hosts: int, extra_links: int = 0, seed: int = 0, connected: bool = True
+) -> Topology:
+    """A random graph: a random tree (when ``connected``) and ``extra_links`` more, parallel ones among them.
+
+    The same arguments give the same topology on every machine.
+    """
+    dice = _random.Random(seed)
+    links: list[tuple[int, int]] = []
+    if connected:
+        links += [(dice.randint(1, n - 1), n) for n in range(2, switches + 1)]
+    if switches > 1:
+        for _ in range(extra_links):
+            a, b = dice.sample(range(1, switches + 1), 2)
+            links.append((a, b))
+    attached = [dice.randint(1, switches) for _ in range(hosts)]
+    return make(f"random-{switches}-{hosts}-{seed}", switches, attached, links)
