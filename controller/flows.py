@@ -1,0 +1,75 @@
+"""Building single flows: priorities, registers and the cookie.
+
+Registers are Open vSwitch's 32-bit ``reg<N>`` (``ovs-fields(7)``), zero when a frame enters.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from hashlib import blake2b
+
+from controller.tables import Action, Field, Flow, Table
+
+NETWORK = "reg0"
+"""Number of the network a frame from a host port belongs to; 0 for frames in transit, which
+were checked where they entered."""
+
+DETOURED = "reg1"
+"""Bit 0: this frame has already left its shortest path once (see ``controller.forwarding``)."""
+
+ANSWER = "reg2"
+"""1: this frame is our own answer to a solicitation, to be finished and sent back."""
+
+GROUP_BIT = 1 << 40
+"""The I/G bit of a MAC address (IEEE 802, 8.2.2). No valid frame has it set in its source."""
+
+
+class Priority(IntEnum):
+    """Priorities within a table, named for what wins over what."""
+
+    TRUNK = 500
+    GUARD = 400
+    KNOWN = 300
+    UNKNOWN = 200
+    NOISE = 100
+    MISS = 0
+
+
+def cookie_of(
+    table: Table,
+    priority: int,
+    match: tuple[Field, ...],
+    actions: tuple[Action, ...],
+    goto: Table | None,
+    idle_timeout: int,
+) -> int:
+    """64-bit hash of what a flow does, never 0 (which other tools' flows carry)."""
+    content = (
+        int(table),
+        int(priority),
+        [tuple(field) for field in match],
+        # the class name belongs to the content: Output(1) and ToGroup(1) are equal tuples
+        [(type(action).__name__, *action) for action in actions],
+        -1 if goto is None else int(goto),
+        idle_timeout,
+    )
+    return int.from_bytes(blake2b(repr(content).encode(), digest_size=8).digest(), "big") or 1
+
+
+def flow(
+    table: Table,
+    priority: int,
+    match: tuple[Field, ...],
+    actions: tuple[Action, ...] = (),
+    goto: Table | None = None,
+    idle_timeout: int = 0,
+    why: str = "",
+) -> Flow:
+    """A ``Flow`` with its cookie filled in."""
+    cookie = cookie_of(table, priority, match, actions, goto, idle_timeout)
+    return Flow(table, int(priority), match, actions, goto, idle_timeout, cookie, why)
+
+
+def miss(table: Table, goto: Table | None, why: str) -> Flow:
+    """The table-miss entry (OpenFlow 1.5.1, 5.4)."""
+    return flow(table, Priority.MISS, (), goto=goto, why=why)

@@ -1,0 +1,86 @@
+"""Stations: whatever has a MAC address on a host port, from the file or learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from topologies.model import Port, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A station that the file does not know, seen on a host port of ``network``."""
+
+    network: str
+    mac: int
+    port: Port
+    ipv4: IPv4Address | None = None
+    ipv6: IPv6Address | None = None
+
+
+class Station(NamedTuple):
+    """One end system as the compiler sees it: numbers only, for speed."""
+
+    name: str
+    network: int
+    mac: int
+    switch: str
+    port: int
+    ipv4: int | None
+    ipv6: int | None
+
+
+def mac_number(text: str) -> int:
+    """``02:00:00:00:00:01`` as an integer."""
+    return int(text.replace(":", ""), 16)
+
+
+def mac_text(number: int) -> str:
+    """An integer as ``02:00:00:00:00:01``."""
+    return number.to_bytes(6, "big").hex(":")
+
+
+def network_numbers(topology: Topology) -> dict[str, int]:
+    """Each network's number in the NETWORK register, 1 upward in the file's sorted order."""
+    return {network.name: number for number, network in enumerate(topology.networks, 1)}
+
+
+def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Station, ...]:
+    """All stations: the file's hosts, then the learned ones sorted by MAC.
+
+    What the file says wins: a learned station is left out when its MAC is a host's, when its
+    port is no host port of its network, or (the address alone) when a host has that address.
+    """
+    numbers = network_numbers(topology)
+    found = []
+    for host in topology.hosts:
+        found.append(
+            Station(
+                host.name,
+                numbers[host.network],
+                mac_number(host.mac),
+                host.port.switch,
+                host.port.number,
+                None if host.ipv4 is None else int(host.ipv4.ip),
+                None if host.ipv6 is None else int(host.ipv6.ip),
+            )
+        )
+    taken = {station.mac for station in found}
+    addresses = {(station.network, station.ipv4) for station in found}
+    addresses |= {(station.network, station.ipv6) for station in found}
+    ports = {(host.port.switch, host.port.number): host.network for host in topology.hosts}
+    for extra in sorted(learned, key=lambda each: (each.mac, str(each.port))):
+        if extra.mac in taken or ports.get((extra.port.switch, extra.port.number)) != extra.network:
+            continue
+        number = numbers[extra.network]
+        ipv4 = None if extra.ipv4 is None else int(extra.ipv4)
+        ipv6 = None if extra.ipv6 is None else int(extra.ipv6)
+        ipv4 = None if (number, ipv4) in addresses else ipv4
+        ipv6 = None if (number, ipv6) in addresses else ipv6
+        taken.add(extra.mac)
+        addresses |= {(number, ipv4), (number, ipv6)}
+        name = mac_text(extra.mac)
+        found.append(Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6))
+    return tuple(found)
