@@ -1,0 +1,239 @@
+"""A lab's switches, wires and hosts, built and changed while it runs; Mininet's view of it is in ``net``.
+
+It must run inside the sandbox.  The caller's network namespace becomes the management network.
+Mininet is not imported here: that alone takes longer than building a small lab.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dataplane import namespaces
+from dataplane.namespaces import Namespace, in_threads, run_in, start_thread
+from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
+from dataplane.ovsdb import Operation, add_ports, bridge_operations
+from dataplane.plan import MANAGEMENT, LinkPlan, Plan, PortPlan, plan
+from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
+from topologies.model import Topology
+
+BRIDGE = "mgmt0"
+Report = Callable[[str, float], None]
+
+
+class LinkError(KeyError):
+    """There is no link or switch of that name."""
+
+
+class Fabric:
+    """A lab as it runs.
+
+    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controller_address`` is where switches
+    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``.  ``report``
+    is told each finished stage and its seconds.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        run_dir: str | Path,
+        controller_address: tuple[str, int] | None = (str(MANAGEMENT.ip), 6653),
+        datapath: str = "auto",
+        report: Report | None = None,
+    ) -> None:
+        self.topology = topology
+        self.run_dir = Path(run_dir)
+        self.plan: Plan = plan(topology)
+        self._controller = controller_address
+        self.datapath = "netdev" if datapath == "auto" else datapath
+        self._report = report or (lambda stage, seconds: None)
+        self._spaces: dict[str, Namespace] = {}
+        self._switches: dict[str, OpenVSwitch] = {}
+        self._netlink: Socket | None = None
+        self._links_down: set[str] = set()
+        self._switches_down: set[str] = set()
+        self._links = {link.name: link for link in self.plan.links}
+        self._bridges = {b.switch: (d, b) for d in self.plan.domains for b in d.bridges}
+
+    # Building
+
+    def build_lab(self) -> None:
+        """Start everything; returns when every switch has its ports. Raises what went wrong first."""
+        raise_file_limit()
+        started = time.monotonic()
+        self._make_namespaces()
+        started = self._tell("namespaces", started)
+        starting = self._start_switches()
+        self._wire_management()
+        self._wire_hosts()
+        self._wire_links()
+        started = self._tell("wires", started)
+        self._address_hosts()
+        started = self._tell("addresses", started)
+        for future in starting:
+            future.result()
+        started = self._tell("daemons", started)
+        controller = f"tcp:{self._controller[0]}:{self._controller[1]}" if self._controller else None
+        in_threads(
+            [
+                lambda d=domain: self._switches[d.name].apply(  # type: ignore[misc]
+                    bridge_operations(d.bridges, self.datapath, controller)
+                )
+                for domain in self.plan.domains
+            ]
+        )
+        started = self._tell("bridges", started)
+        self._verify()
+        self._tell("verify", started)
+
+    def _tell(self, stage: str, started: float) -> float:
+        now = time.monotonic()
+        self._report(stage, now - started)
+        return now
+
+    def _make_namespaces(self) -> None:
+        quiet = frozenset(domain.netns for domain in self.plan.domains)
+        self._spaces = namespaces.create(list(self.plan.namespaces), quiet)
+
+    def _start_switches(self) -> list[object]:
+        for domain in self.plan.domains:
+            fd = self._spaces[domain.netns].fd
+            self._switches[domain.name] = OpenVSwitch(domain.name, self.run_dir / domain.netns, fd)
+        return [start_thread(switch.start) for switch in self._switches.values()]
+
+    def _wire_management(self) -> None:
+        self._netlink = Socket()
+        self._netlink.run([set_index(namespaces.LOOPBACK, True), add_bridge(BRIDGE)])
+        bridge = socket.if_nametoindex(BRIDGE)
+        requests = [add_address(bridge, MANAGEMENT)]
+        for index, domain in enumerate(self.plan.domains):
+            near = End("mgmt", self._spaces[domain.netns].fd, up=True)
+            requests.append(add_veth(near, End(f"mgmt-{index}", master=bridge)))
+            requests.append(set_link(f"mgmt-{index}", True))
+        self._netlink.run(requests)
+        for domain in self.plan.domains:
+            space = self._spaces[domain.netns]
+            index = run_in(space.fd, lambda: socket.if_nametoindex("mgmt"))
+            space.netlink.run([add_address(index, domain.address)])
+
+    def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
+        return End(device, self._spaces[netns].fd, mac, up=up)
+
+    def _wire_hosts(self) -> None:
+        assert self._netlink is not None
+        self._netlink.run(
+            add_veth(
+                self._end(host.near.netns, host.near.device, host.near.mac, up=True),
+                self._end(host.far.netns, host.far.device),
+            )
+            for host in self.plan.hosts
+        )
+
+    def _wire_links(self) -> None:
+        assert self._netlink is not None
+        self._netlink.run(
+            add_veth(
+                self._end(link.end_a.netns, link.end_a.device, up=True),
+                self._end(link.end_b.netns, link.end_b.device),
+            )
+            for link in self.plan.links
+            if link.kind == "veth"
+        )
+
+    def _address_hosts(self) -> None:
+        # A new namespace has lo as device 1; the wire is the next one made there.
+        for host in self.plan.hosts:
+            space = self._spaces[host.netns]
+            space.netlink.run([add_address(HOST_DEVICE, address) for address in host.addresses])
+
+    def _verify(self) -> None:
+        """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
+        for domain in self.plan.domains:
+            rows = self._switches[domain.name].client.select("Interface", ["name", "ofport", "error"])
+            got = {row["name"]: row for row in rows}
+            for bridge in domain.bridges:
+                for port in bridge.ports:
+                    row = got[port.device]
+                    if row["ofport"] != port.number:
+                        raise OpenVSwitchError(
+                            f"switch {bridge.switch} did not get port {port.number} ({port.device}): "
+                            f"{row['error'] or row['ofport']}"
+                        )
+
+    # Asking and changing
+
+    def namespace_fd(self, host: str) -> int:
+        """An open nsfs descriptor of a host's network namespace; it stays the fabric's."""
+        return self._spaces[self._host_netns(host)].fd
+
+    def _host_netns(self, host: str) -> str:
+        return next(plan.netns for plan in self.plan.hosts if plan.name == host)
+
+    def link_states(self) -> dict[str, bool]:
+        """Every link's name, and whether it is up: neither cut nor at a failed switch."""
+        return {name: self._up(link) for name, link in self._links.items()}
+
+    def _up(self, link: LinkPlan) -> bool:
+        failed = self._switches_down
+        return link.name not in self._links_down and not {link.a.switch, link.b.switch} & failed
+
+    def set_link(self, name: str, up: bool) -> None:
+        """Cut a link between switches or mend it. Raises ``LinkError`` for an unknown name."""
+        link = self._links.get(name)
+        if link is None:
+            raise LinkError(name)
+        if up == (name not in self._links_down):
+            return
+        (self._links_down.discard if up else self._links_down.add)(name)
+        ends = ((link.a, link.end_a, link.end_b), (link.b, link.end_b, link.end_a))
+        if link.kind == "veth":
+            for _, end, _ in ends:
+                self._spaces[end.netns].netlink.run([set_link(end.device, up)])
+            return
+        # A fast-failover bucket that watches a patch port stays live unless that very port goes away.
+        domain, _ = self._bridges[link.a.switch]
+        switch = self._switches[domain.name]
+        operations: list[Operation] = []
+        for port, end, peer in ends:
+            if port.switch in self._switches_down:
+                continue
+            bridge = self._bridges[port.switch][1].device
+            if up:
+                operations += add_ports(bridge, [PortPlan(end.device, port.number, peer.device)])
+            else:
+                operations += switch.removal(bridge, end.device)
+        switch.apply(operations)
+
+    def set_switch(self, name: str, up: bool) -> None:
+        """Have a switch fail (its bridge and all its ports go) or return, empty, to its controller."""
+        if name not in self._bridges:
+            raise LinkError(name)
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End the daemons and give the descriptors back; namespaces end with the sandbox."""
+        for switch in self._switches.values():
+            switch.stop()
+        for space in self._spaces.values():
+            space.close()
+        if self._netlink is not None:
+            self._netlink.close()
+        self._spaces, self._switches, self._netlink = {}, {}, None
+
+
+HOST_DEVICE = 2
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the hard limit does: a big lab holds several for each host."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run_environment(run_dir: Path) -> dict[str, str]:
+    """This process's environment with Open vSwitch's run directory set."""
+    return {**os.environ, "OVS_RUNDIR": str(run_dir)}

@@ -1,0 +1,121 @@
+"""Network namespaces by the hundred: no process each, named below /run/netns as iproute2 does.
+
+A thread can be in a network namespace of its own, so a few threads make all of them: each leaves for
+a new one, opens it, binds it to a name, and keeps a netlink socket that stays behind there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dataplane import syscalls
+from dataplane.rtnetlink import Socket, set_index
+
+RUN_NETNS = Path("/run/netns")
+LOOPBACK = 1
+T = TypeVar("T")
+
+
+@dataclass
+class Namespace:
+    """An open network namespace: its nsfs descriptor and a netlink socket inside it."""
+
+    name: str
+    fd: int
+    netlink: Socket
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self.netlink.close()
+        os.close(self.fd)
+
+
+def create(names: Sequence[str], quiet: frozenset[str] = frozenset(), workers: int = 2) -> dict[str, Namespace]:
+    """Make and name network namespaces, with lo up; those in ``quiet`` never speak IPv6 by themselves.
+
+    Raises the first error of any worker; what exists by then ends with the sandbox.
+    """
+    RUN_NETNS.mkdir(parents=True, exist_ok=True)
+    made: dict[str, Namespace] = {}
+
+    def work(share: Sequence[str]) -> None:
+        for name in share:
+            made[name] = _create(name, name in quiet)
+
+    in_threads([lambda share=names[i::workers]: work(share) for i in range(workers)])  # type: ignore[misc]
+    return {name: made[name] for name in names}
+
+
+def _create(name: str, quiet: bool) -> Namespace:
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    netlink = Socket()
+    if quiet:
+        # Devices of a switch are wires: they must not send router solicitations or MLD of their own.
+        for which in ("all", "default"):
+            with contextlib.suppress(OSError):
+                Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
+    netlink.run([set_index(LOOPBACK, True)])
+    target = RUN_NETNS / name
+    os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)
+    return Namespace(name, fd, netlink)
+
+
+def open_named(name: str) -> Namespace:
+    """Open a namespace that exists (for a process that has entered the sandbox)."""
+    fd = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
+    return Namespace(name, fd, run_in(fd, Socket))
+
+
+def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Run jobs side by side, one thread each, and raise the first error when all have ended."""
+    futures = [start_thread(job) for job in jobs]
+    for future in futures:
+        future.exception()
+    return [future.result() for future in futures]
+
+
+def start_thread(job: Callable[[], T]) -> Future[T]:
+    """Run a job in a thread of its own, which may enter any namespace since it ends with the job."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def run_in(fd: int, job: Callable[[], T]) -> T:
+    """Run a job in the network namespace ``fd``, in a thread, so that the caller stays where it is."""
+
+    def enter() -> T:
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        return job()
+
+    return start_thread(enter).result()
+
+
+@contextlib.contextmanager
+def inside(fd: int) -> Iterator[None]:
+    """Be in network namespace ``fd`` for a while; for threads that have nothing else to do there."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            syscalls.setns(home, syscalls.CLONE_NEWNET)
+    finally:
+        os.close(home)

@@ -1,0 +1,205 @@
+"""What to build for a topology, as plain values: names, wires, bridges, the OVSDB rows.
+
+Everything here is a pure function; ``dataplane.net`` carries it out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import Literal
+
+from topologies.model import Host, Port, Shaping, Topology
+
+DEVICE_NAME_LIMIT = 15
+"""The kernel's IFNAMSIZ is 16 with the closing NUL."""
+MANAGEMENT = IPv4Interface("198.18.0.1/16")
+"""The management network, from the range for device tests (RFC 2544): no lab's subnet by accident."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+def device_name(wanted: str, short: str) -> str:
+    """``wanted`` where a device may have that name (15 ASCII characters, no slash), else ``short``.
+
+    The one rule for every device and bridge name.  ``short`` must be unique and safe itself.
+    """
+    return wanted if len(wanted) <= DEVICE_NAME_LIMIT and _SAFE.match(wanted) else short
+
+
+@dataclass(frozen=True, slots=True)
+class PortPlan:
+    """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device)."""
+
+    device: str
+    number: int
+    peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePlan:
+    """One switch as an Open vSwitch bridge."""
+
+    switch: str
+    device: str
+    dpid: int
+    ports: tuple[PortPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """One Open vSwitch instance: its namespace, its management address, its bridges."""
+
+    name: str
+    netns: str
+    address: IPv4Interface
+    bridges: tuple[BridgePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndPlan:
+    """One end of a wire that is a device. ``shaping`` holds for what leaves the switch or host here."""
+
+    netns: str
+    device: str
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """A host: its namespace and interface, and the wire to its switch port."""
+
+    name: str
+    netns: str
+    near: EndPlan
+    far: EndPlan
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    shaping: Shaping
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """A wire between switches: a pair of patch ports, or a veth pair where a device is needed."""
+
+    name: str
+    kind: Literal["patch", "veth"]
+    a: Port
+    b: Port
+    end_a: EndPlan
+    end_b: EndPlan
+    shaping: Shaping
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole lab."""
+
+    domains: tuple[DomainPlan, ...]
+    hosts: tuple[HostPlan, ...]
+    links: tuple[LinkPlan, ...]
+
+    @property
+    def namespaces(self) -> Iterator[str]:
+        """Every network namespace to make, domains first (their switches take longest to start)."""
+        yield from (domain.netns for domain in self.domains)
+        yield from (host.netns for host in self.hosts)
+
+
+def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Each name's device name; the short one counts, and steps past names that are taken."""
+    listed = list(names)
+    taken = set(listed)
+    out = {}
+    for index, name in enumerate(listed, 1):
+        short = f"{prefix}{index}"
+        while short in taken:
+            short += "_"
+        out[name] = device_name(name, short)
+        taken.add(short)
+    return out
+
+
+def plan(topology: Topology) -> Plan:
+    """Decide everything that is to be built."""
+    bridges = _short_names((switch.name for switch in topology.switches), "sw")
+    domain_of = {switch.name: switch.domain for switch in topology.switches}
+    devices = _port_devices(topology, bridges)
+    netns = _namespace_names(topology)
+
+    links = []
+    peers: dict[tuple[str, int], str] = {}
+    for link in topology.links:
+        near, far = domain_of[link.a.switch], domain_of[link.b.switch]
+        a, b = devices[link.a.switch, link.a.number], devices[link.b.switch, link.b.number]
+        kind: Literal["patch", "veth"] = "veth" if link.shaping or near != far else "patch"
+        if kind == "patch":
+            peers[link.a.switch, link.a.number], peers[link.b.switch, link.b.number] = b, a
+        end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)
+        links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
+
+    hosts = tuple(_host(host, netns, devices, domain_of) for host in topology.hosts)
+
+    ports: dict[str, list[PortPlan]] = {switch.name: [] for switch in topology.switches}
+    for (switch, number), device in sorted(devices.items(), key=lambda item: item[0][1]):
+        ports[switch].append(PortPlan(device, number, peers.get((switch, number))))
+    domains = tuple(
+        DomainPlan(
+            domain.name,
+            netns["domain", domain.name],
+            management_address(index),
+            tuple(
+                BridgePlan(switch.name, bridges[switch.name], switch.dpid, tuple(ports[switch.name]))
+                for switch in topology.switches
+                if switch.domain == domain.name
+            ),
+        )
+        for index, domain in enumerate(topology.domains)
+    )
+    return Plan(domains, hosts, tuple(links))
+
+
+def management_address(index: int) -> IPv4Interface:
+    """The address of the ``index``-th domain's switches in the management network."""
+    address = IPv4Address(int(MANAGEMENT.network.network_address) + 256 + index)
+    return IPv4Interface((address, MANAGEMENT.network.prefixlen))
+
+
+def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str, int], str]:
+    """The device name of every used switch port."""
+    used = {(link.a.switch, link.a.number) for link in topology.links}
+    used |= {(link.b.switch, link.b.number) for link in topology.links}
+    used |= {(host.port.switch, host.port.number) for host in topology.hosts}
+    index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
+    return {
+        (switch, number): device_name(f"{switch}-eth{number}", f"p{index[switch]}-{number}")
+        for switch, number in used
+    }
+
+
+def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
+    """File names below /run/netns of all hosts and domains."""
+
+    def file_name(name: str, short: str) -> str:
+        return name if _SAFE.match(name) and len(name) < 200 else short
+
+    out = {("host", host.name): file_name(host.name, f"host{i}") for i, host in enumerate(topology.hosts, 1)}
+    for i, domain in enumerate(topology.domains, 1):
+        out["domain", domain.name] = f"domain-{file_name(domain.name, str(i))}"
+    return out
+
+
+def _host(
+    host: Host,
+    netns: dict[tuple[str, str], str],
+    devices: dict[tuple[str, int], str],
+    domain_of: dict[str, str],
+) -> HostPlan:
+    name = netns["host", host.name]
+    near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
+    far = EndPlan(
+        netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number]
+    )
+    addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
+    return HostPlan(host.name, name, near, far, addresses, host.shaping)
