@@ -10,18 +10,20 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dataplane import namespaces
-from dataplane.namespaces import Namespace, in_threads, run_in, start_thread
+from dataplane.namespaces import Namespace, in_threads, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovsdb import Operation, add_ports, bridge_operations
-from dataplane.plan import MANAGEMENT, LinkPlan, Plan, PortPlan, plan
+from dataplane.plan import MANAGEMENT, EndPlan, LinkPlan, Plan, PortPlan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
 from topologies.model import Topology
 
 BRIDGE = "mgmt0"
+FIRST_DEVICE = 2
+"""A new namespace has lo as device 1; the first device made there is the host's wire, or ``mgmt``."""
 Report = Callable[[str, float], None]
 
 
@@ -111,14 +113,13 @@ class Fabric:
         bridge = socket.if_nametoindex(BRIDGE)
         requests = [add_address(bridge, MANAGEMENT)]
         for index, domain in enumerate(self.plan.domains):
-            near = End("mgmt", self._spaces[domain.netns].fd, up=True)
-            requests.append(add_veth(near, End(f"mgmt-{index}", master=bridge)))
-            requests.append(set_link(f"mgmt-{index}", True))
+            # The kernel heeds a master for the first end only, so the bridge's end comes first.
+            port = End(f"mgmt-{index}", up=True, master=bridge)
+            requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
         self._netlink.run(requests)
         for domain in self.plan.domains:
-            space = self._spaces[domain.netns]
-            index = run_in(space.fd, lambda: socket.if_nametoindex("mgmt"))
-            space.netlink.run([add_address(index, domain.address)])
+            requests = [add_address(FIRST_DEVICE, domain.address), set_index(FIRST_DEVICE, True)]
+            self._spaces[domain.netns].netlink.run(requests)
 
     def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
         return End(device, self._spaces[netns].fd, mac, up=up)
@@ -132,6 +133,15 @@ class Fabric:
             )
             for host in self.plan.hosts
         )
+        self._set_up(host.far for host in self.plan.hosts)
+
+    def _set_up(self, ends: Iterable[EndPlan]) -> None:
+        """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""
+        by_netns: dict[str, list[Request]] = {}
+        for end in ends:
+            by_netns.setdefault(end.netns, []).append(set_link(end.device, True))
+        for netns, requests in by_netns.items():
+            self._spaces[netns].netlink.run(requests)
 
     def _wire_links(self) -> None:
         assert self._netlink is not None
@@ -143,12 +153,12 @@ class Fabric:
             for link in self.plan.links
             if link.kind == "veth"
         )
+        self._set_up(link.end_b for link in self.plan.links if link.kind == "veth")
 
     def _address_hosts(self) -> None:
-        # A new namespace has lo as device 1; the wire is the next one made there.
         for host in self.plan.hosts:
             space = self._spaces[host.netns]
-            space.netlink.run([add_address(HOST_DEVICE, address) for address in host.addresses])
+            space.netlink.run([add_address(FIRST_DEVICE, address) for address in host.addresses])
 
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
@@ -224,8 +234,6 @@ class Fabric:
             self._netlink.close()
         self._spaces, self._switches, self._netlink = {}, {}, None
 
-
-HOST_DEVICE = 2
 
 
 def raise_file_limit() -> None:

@@ -162,7 +162,7 @@ def plan(topology: Topology) -> Plan:
 
 def management_address(index: int) -> IPv4Interface:
     """The address of the ``index``-th domain's switches in the management network."""
-    address = IPv4Address(int(MANAGEMENT.network.network_address) + 256 + index)
+    address = IPv4Address(int(MANAGEMENT.network.network_address) + 257 + index)
     return IPv4Interface((address, MANAGEMENT.network.prefixlen))
 
 
