@@ -153,7 +153,8 @@ class Graph:
         destination than we are, hence not sending through us. Those that are not next to
         ``shun``, the primary (inequality 3, node protection), are preferred."""
         mine = distance[switch]
-        link, node = [], []
+        link: list[int] = []
+        node: list[int] = []
         for other, ports, _ in self.neighbours[switch]:
             if other == shun or distance[other] > mine or other in self.avoid:
                 continue

@@ -26,12 +26,49 @@ _SOLICITATION = (
 )
 _REQUEST = (Field("eth_type", ARP), Field("arp_op", 1))
 
+_ADVERTISE = (
+    SetField("icmpv6_type", ADVERTISEMENT),
+    SetField("nd_options_type", TARGET_LINK_LAYER_ADDRESS),
+    SetField("nd_reserved", SOLICITED_OVERRIDE),
+    SetField(ANSWER, 1),
+)
+
 _PROBE6 = flow(
     Table.RESOLVE,
     Priority.GUARD,
     (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("ipv6_src", 0), *_SOLICITATION[2:]),
     why="duplicate address detection: an address in the file is its host's own",
 )
+
+# fe80::<EUI-64 of a MAC> (RFC 4291, appendix A) has ff:fe in its middle and the MAC around it,
+# with the universal/local bit inverted: two flows answer for all such addresses at once.
+_EUI64 = 0xFE80 << 112 | 0xFFFE << 24
+_EUI64_MASK = (1 << 64) - 1 << 64 | 0xFFFF << 24
+_EUI64_LOCAL = 1 << 57
+_MAC_LOCAL = 1 << 41
+
+
+def _link_local(universal: bool) -> Flow:
+    bit = _EUI64_LOCAL if universal else 0
+    return flow(
+        Table.RESOLVE,
+        Priority.KNOWN,
+        (*_SOLICITATION, Field("nd_target", _EUI64 | bit, _EUI64_MASK | _EUI64_LOCAL)),
+        (
+            Move("eth_src", "eth_dst", 48),
+            Move("nd_target", "eth_src", 24, 0, 0),
+            Move("nd_target", "eth_src", 24, 40, 24),
+            SetField("eth_src", 0 if universal else _MAC_LOCAL, _MAC_LOCAL),
+            Move("ipv6_src", "ipv6_dst", 128),
+            Move("nd_target", "ipv6_src", 128),
+            *_ADVERTISE,
+        ),
+        Table.EGRESS,
+        why="solicitation for a link-local address that contains its MAC: answered here",
+    )
+
+
+_LINK_LOCAL = (_link_local(True), _link_local(False))
 _UNKNOWN4 = flow(
     Table.RESOLVE,
     Priority.UNKNOWN,
@@ -53,7 +90,7 @@ _NOISE = flow(
     why="other multicast and broadcast: dropped, nothing is flooded",
 )
 _MISS = miss(Table.RESOLVE, Table.FORWARD, "nothing to resolve")
-_TAIL = (_UNKNOWN4, _UNKNOWN6, _NOISE, _MISS)
+_TAIL = (*_LINK_LOCAL, _UNKNOWN4, _UNKNOWN6, _NOISE, _MISS)
 
 _FINISH = flow(
     Table.EGRESS,
@@ -102,10 +139,7 @@ def answer6(network: int, address: int, mac: int, name: str) -> Flow:
             SetField("eth_src", mac),
             Move("ipv6_src", "ipv6_dst", 128),
             SetField("ipv6_src", address),
-            SetField("icmpv6_type", ADVERTISEMENT),
-            SetField("nd_options_type", TARGET_LINK_LAYER_ADDRESS),
-            SetField("nd_reserved", SOLICITED_OVERRIDE),
-            SetField(ANSWER, 1),
+            *_ADVERTISE,
         ),
         Table.EGRESS,
         why=f"neighbour solicitation for {name} answered here",

@@ -1,0 +1,87 @@
+"""Flows and groups as text for people, in the notation of ``ovs-ofctl(8)``."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from controller.tables import (
+    CONTROLLER,
+    IN_PORT,
+    Action,
+    Bucket,
+    Field,
+    Flow,
+    Group,
+    Output,
+    SetField,
+    ToGroup,
+)
+
+_MAC = frozenset(("eth_src", "eth_dst", "arp_sha", "arp_tha", "nd_sll", "nd_tll"))
+_IPV4 = frozenset(("ip_src", "ip_dst", "arp_spa", "arp_tpa"))
+_IPV6 = frozenset(("ipv6_src", "ipv6_dst", "nd_target"))
+_HEXADECIMAL = frozenset(("eth_type", "nd_reserved", "metadata", "tcp_flags", "ct_state"))
+
+
+def value_text(name: str, value: int) -> str:
+    """A field's value as people write it: addresses as addresses."""
+    if name in _MAC:
+        return value.to_bytes(6, "big").hex(":")
+    if name in _IPV4:
+        return str(IPv4Address(value))
+    if name in _IPV6:
+        return str(IPv6Address(value))
+    return f"{value:#06x}" if name in _HEXADECIMAL else str(value)
+
+
+def _masked(name: str, value: int, mask: int | None) -> str:
+    text = value_text(name, value)
+    return text if mask is None else f"{text}/{value_text(name, mask)}"
+
+
+def match_text(match: tuple[Field, ...]) -> str:
+    """``in_port=1,eth_src=02:...``; an empty match is ``any``."""
+    return ",".join(f"{each.name}={_masked(*each)}" for each in match) or "any"
+
+
+def action_text(action: Action) -> str:
+    if isinstance(action, Output):
+        if action.port == CONTROLLER:
+            return "controller"
+        return "in_port" if action.port == IN_PORT else f"output:{action.port}"
+    if isinstance(action, ToGroup):
+        return f"group:{action.group}"
+    if isinstance(action, SetField):
+        return f"set_field:{_masked(*action)}->{action.field}"
+    source = _part(action.src, action.src_bit, action.bits)
+    return f"move:{source}->{_part(action.dst, action.dst_bit, action.bits)}"
+
+
+def _part(name: str, first: int, bits: int) -> str:
+    return f"{name}[{first}]" if bits == 1 else f"{name}[{first}..{first + bits - 1}]"
+
+
+def actions_text(flow: Flow) -> str:
+    """Actions, then where the frame goes on: ``set_field:1->reg0,goto:RESOLVE``."""
+    parts = [action_text(each) for each in flow.actions]
+    if flow.goto is not None:
+        parts.append(f"goto:{flow.goto.name}")
+    return ",".join(parts) or "drop"
+
+
+def flow_text(flow: Flow) -> str:
+    """One line: table, priority, match, actions, and why."""
+    idle = f" idle_timeout={flow.idle_timeout}" if flow.idle_timeout else ""
+    head = f"{flow.table.name} {flow.priority}{idle} {match_text(flow.match)}"
+    return f"{head} -> {actions_text(flow)}" + (f"  # {flow.why}" if flow.why else "")
+
+
+def bucket_text(bucket: Bucket) -> str:
+    watch = "" if bucket.watch_port is None else f"watch_port:{bucket.watch_port},"
+    return watch + ",".join(map(action_text, bucket.actions))
+
+
+def group_text(group: Group) -> str:
+    """One line: number, kind, buckets, and why."""
+    buckets = " | ".join(map(bucket_text, group.buckets))
+    return f"group {group.id} {group.kind} [{buckets}]" + (f"  # {group.why}" if group.why else "")
