@@ -1,0 +1,106 @@
+"""``python -m controller``: the controller as a process of its own.
+
+It answers switches within a third of a second of its start; the API, whose libraries take
+as long again to import, follows when the lab is programmed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.runtime.app import SwitchKeeper
+    from topologies.model import Topology
+
+_QUIET = 0.5
+_MOST = 30.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT. Exit status 2: what was asked for can not be."""
+    parser = argparse.ArgumentParser(prog="python -m controller", description=__doc__)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--listen-fd", type=int, metavar="N", help="inherited listening TCP socket")
+    where.add_argument("--listen", metavar="HOST:PORT", help="address to listen on for switches")
+    parser.add_argument("--topology", required=True, type=Path, metavar="FILE", help="the intent, JSON")
+    parser.add_argument("--api", metavar="PATH", help="Unix socket for the northbound API")
+    parser.add_argument("--event-fd", type=int, default=1, metavar="N", help="where events go (1)")
+    parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
+    options = parser.parse_args(arguments)
+    stops = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread exists: all inherit it
+    logging.basicConfig(level=logging.WARNING, format="controller: %(levelname)s: %(message)s")
+    try:
+        listener = _listener(options.listen_fd, options.listen)
+        topology_text = options.topology.read_bytes()
+    except (OSError, ValueError) as problem:
+        print(f"controller: {problem}", file=sys.stderr)
+        return 2
+
+    from controller.runtime import osken
+    from controller.runtime.app import SwitchKeeper
+    from controller.runtime.journal import Journal
+
+    journal = Journal(options.event_fd)
+    bad = threading.Event()
+
+    def load() -> Topology:
+        from topologies.model import Topology
+
+        try:
+            return Topology.model_validate_json(topology_text)
+        except ValueError as problem:
+            print(f"controller: {options.topology}: {problem}", file=sys.stderr)
+            bad.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise
+
+    app = osken.run(listener, SwitchKeeper, options.app, load=load, journal=journal)
+    if options.api:
+        threading.Thread(target=_serve_api, args=(app, options.api), daemon=True).start()
+    signal.sigwait(stops)
+    listener.close()
+    journal.close()
+    if options.api:
+        with contextlib.suppress(OSError):
+            Path(options.api).unlink()
+    sys.stderr.flush()
+    # Threads may be anywhere, in a compilation say; the kernel closes what is open.
+    os._exit(2 if bad.is_set() else 0)
+
+
+def _listener(fd: int | None, address: str | None) -> socket.socket:
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    host, _, port = (address or "").rpartition(":")
+    if not port.isdigit():
+        raise ValueError(f"--listen {address}: HOST:PORT is needed")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=4096)
+
+
+def _serve_api(app: SwitchKeeper, path: str) -> None:
+    import time
+
+    app.compiled.wait()
+    started = time.monotonic()
+    # Importing costs as much as programming a lab: not at the same time.
+    while not app.ready.wait(_QUIET) and time.monotonic() - started < _MOST:
+        if time.monotonic() - app.active_at > _QUIET:
+            break
+    from controller import api
+
+    api.serve(app, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,325 @@
+"""The os-ken app: hands events to the core and carries out what it decides.
+
+One thread owns the core.  Compiling runs beside it, so that switches are greeted, and
+their questions answered, while a large lab is being compiled.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from controller.runtime.journal import Journal
+from controller.runtime.osken import (
+    DEAD_DISPATCHER,
+    MAIN_DISPATCHER,
+    Datapath,
+    EventReply,
+    QueuedApp,
+    ofp_event,
+    ofproto_v1_5,
+    set_ev_cls,
+)
+
+if TYPE_CHECKING:
+    from controller.runtime.core import Command, Compile, Core
+    from controller.tables import SwitchTables
+    from topologies.model import Topology
+
+T = TypeVar("T")
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds a busy thread keeps the interpreter: compiling must not starve the greeting of switches."""
+
+
+class SwitchKeeper(QueuedApp):
+    """Keeps every switch holding what the intent asks for.
+
+    ``load`` returns the first intent; it runs on the app's thread, when switches can already
+    connect.  ``ready`` is set when the lab first converged.
+    """
+
+    def __init__(self, *, load: Callable[[], Topology], journal: Journal) -> None:
+        super().__init__()
+        self.journal = journal
+        self.ready = threading.Event()
+        self.compiled = threading.Event()
+        self.active_at = time.monotonic()
+        self.core: Core
+        self._load = load
+        self._datapaths: dict[int, Datapath] = {}
+        self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
+        self._counts: dict[tuple[str, int], int] = {}
+        self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
+
+    def prepare(self) -> None:
+        """Load the intent and all that it takes; slow imports happen here."""
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        topology = self._load()
+        from controller.runtime import core, exchange
+
+        self._exchange = exchange.Exchange()
+        self.core = core.Core(topology)
+        threading.Thread(target=self._compile_forever, daemon=True, name="compile").start()
+        self._do(self.core.start(time.monotonic()))
+
+    def idle(self) -> float | None:
+        now = time.monotonic()
+        self._do(self.core.tick(now))
+        due = self.core.next_due(now)
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    # -- what happens ------------------------------------------------------------------
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    def _state(self, ev: Any) -> None:
+        datapath, now = ev.datapath, time.monotonic()
+        if datapath.id is None:
+            return
+        if ev.state == MAIN_DISPATCHER:
+            self.active_at = now
+            self._datapaths[datapath.number] = datapath
+            ports = {number: _up(port) for number, port in datapath.ports.items()}
+            self._do(self.core.connected(datapath.id, datapath.number, ports, now))
+        elif self._datapaths.pop(datapath.number, None) is not None:
+            self._exchange.hang_up(datapath.number)
+            self._do(self.core.disconnected(datapath.id, datapath.number, now))
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def _port(self, ev: Any) -> None:
+        deleted = ev.msg.reason == ofproto_v1_5.OFPPR_DELETE
+        up = None if deleted else _up(ev.msg.desc)
+        self._do(self.core.port(ev.msg.datapath.id, ev.msg.desc.port_no, up, time.monotonic()))
+
+    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def _packet(self, ev: Any) -> None:
+        msg = ev.msg
+        port = msg.match.get("in_port")
+        if port is not None:
+            self._do(
+                self.core.packet(msg.datapath.id, port, msg.table_id, bytes(msg.data), time.monotonic())
+            )
+
+    @set_ev_cls(EventReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    def _reply(self, ev: EventReply) -> None:
+        from controller.openflow import messages
+        from controller.runtime.exchange import error_text, is_commit_reply
+
+        conn, now = ev.datapath.number, time.monotonic()
+        if conn not in self._datapaths or self._exchange.answer(conn, ev.kind, ev.xid, ev.data):
+            return
+        name = self.core.name(ev.datapath.id, conn)
+        if name is None or ev.xid != messages.BUNDLE_XID:
+            return
+        if is_commit_reply(ev.kind, ev.data):
+            self.active_at = now
+            self._do(self.core.committed(name, conn, now))
+        elif ev.kind == messages.ERROR:
+            self._do(self.core.refused(name, conn, error_text(ev.data), now))
+
+    # -- what follows ------------------------------------------------------------------
+
+    def _do(self, commands: Iterable[Command]) -> None:
+        from controller.runtime import core
+        from controller.runtime.learning import Send
+
+        for command in commands:
+            if isinstance(command, core.Emit):
+                self.journal.emit(command.event, **command.fields)
+                if command.event == "all-programmed":
+                    self.ready.set()
+            elif isinstance(command, core.Program):
+                self._program(command)
+            elif isinstance(command, core.Dump):
+                self._dump(command)
+            elif isinstance(command, core.Compile):
+                self._work.put(command)
+            elif isinstance(command, Send):
+                self._send(command)
+            elif isinstance(command, core.Usage):
+                self._usage(command)
+            elif datapath := self._datapaths.get(command.conn):
+                datapath.close()
+
+    def _program(self, command: Any) -> None:
+        from controller.difference import bundle
+
+        made = self._bundles.pop(command.switch, None)
+        if command.fresh and made is not None and made[0] is command.wanted:
+            data = made[1]
+        else:
+            data = bundle(command.difference)
+        self._datapaths[command.conn].send(data)
+
+    def _dump(self, command: Any) -> None:
+        from controller.openflow import messages, replies
+        from controller.runtime.core import Held
+        from controller.runtime.exchange import cookies
+
+        datapath, conn, name = self._datapaths[command.conn], command.conn, command.switch
+        installed: list[frozenset[int]] = []
+
+        def failed(why: str) -> None:
+            self._do(self.core.refused(name, conn, why, time.monotonic()))
+
+        def flows(parts: list[bytes]) -> None:
+            try:
+                installed.append(frozenset(cookie for part in parts for cookie in cookies(part)))
+            except ValueError as problem:
+                failed(f"unreadable list of flows: {problem}")
+
+        def groups(parts: list[bytes]) -> None:
+            try:
+                held = Held(installed[0], tuple(g for part in parts for g in replies.parse_group_desc(part)))
+            except (ValueError, IndexError, KeyError) as problem:
+                failed(f"unreadable list of groups: {problem!r}")
+            else:
+                self._do(self.core.dumped(name, conn, held, time.monotonic()))
+
+        first, second = datapath.own_xid(), datapath.own_xid()
+        self._exchange.ask(conn, first, flows, failed)
+        self._exchange.ask(conn, second, groups, failed)
+        datapath.send(messages.flow_stats_request(first) + messages.group_desc_request(second))
+
+    def _usage(self, command: Any) -> None:
+        from controller.openflow import messages
+        from controller.openflow.replies import parse_flow_desc
+        from controller.runtime.core import Held  # noqa: F401
+        from controller.tables import Field, Table
+
+        station, key = command.station, (command.station.network, command.station.mac)
+        wanted = self.core.wanted.get(command.switch)
+        cookie = next(
+            (
+                flow.cookie
+                for flow in (wanted.flows if wanted else ())
+                if flow.table is Table.CLASSIFY and Field("eth_src", station.mac) in flow.match
+            ),
+            None,
+        )
+
+        def counted(parts: list[bytes]) -> None:
+            packets = sum(entry.packets for part in parts for entry in parse_flow_desc(part))
+            before = self._counts.get(key, 0)
+            self._counts[key] = packets
+            if packets == before:
+                self._counts.pop(key)
+            self._do(self.core.used(station, packets != before, time.monotonic()))
+
+        def failed(why: str) -> None:
+            self._do(self.core.used(station, True, time.monotonic()))
+
+        if cookie is None:  # learned but never compiled in: its port left the network
+            self._do(self.core.used(station, False, time.monotonic()))
+            return
+        datapath = self._datapaths[command.conn]
+        xid = datapath.own_xid()
+        self._exchange.ask(command.conn, xid, counted, failed)
+        datapath.send(messages.flow_stats_request(xid, Table.CLASSIFY, cookie, messages.EXACT_COOKIE))
+
+    def _send(self, command: Any) -> None:
+        from controller.openflow import messages
+        from controller.tables import Output
+
+        conn = self.core.conn(command.port.switch)
+        datapath = self._datapaths.get(conn) if conn is not None else None
+        if datapath is not None:
+            controller = ofproto_v1_5.OFPP_CONTROLLER
+            output = Output(command.port.number)
+            datapath.send(messages.packet_out(controller, (output,), command.frame, datapath.own_xid()))
+
+    # -- beside ------------------------------------------------------------------------
+
+    def _compile_forever(self) -> None:
+        from controller.compiler import compile_topology
+
+        while True:
+            command = self._work.get()
+            began = time.perf_counter()
+            try:
+                tables = compile_topology(
+                    command.topology, command.down_links, command.avoid, command.learned
+                )
+            except Exception as problem:
+                message = f"{type(problem).__name__}: {problem}"
+                self.post(lambda c=command, m=message: self._uncompiled(c, m))  # type: ignore[misc]
+                continue
+            seconds = time.perf_counter() - began
+            self.post(lambda c=command, t=tables, s=seconds: self._compiled(c, t, s))  # type: ignore[misc]
+            if command.generation == 1:
+                self._precompute(tables)
+
+    def _compiled(self, command: Compile, tables: dict[str, SwitchTables], seconds: float) -> None:
+        self._do(self.core.compiled(command.generation, tables, seconds, time.monotonic()))
+        self.compiled.set()
+
+    def _uncompiled(self, command: Compile, message: str) -> None:
+        self._do(self.core.uncompiled(command.generation, message, time.monotonic()))
+        self.compiled.set()
+
+    def _precompute(self, tables: dict[str, SwitchTables]) -> None:
+        """What an empty switch will be sent, made while switches are still connecting."""
+        from controller.difference import bundle, difference
+
+        for name, wanted in tables.items():
+            if self.core.conn(name) is None:
+                self._bundles[name] = (wanted, bundle(difference((), (), wanted)))
+                if self.core.conn(name) is not None:
+                    self._bundles.pop(name, None)
+
+    # -- for the API -------------------------------------------------------------------
+
+    def ask(self, question: Callable[[], T]) -> Future[T]:
+        """Have ``question`` answered on the app's thread."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(question())
+            except BaseException as problem:
+                future.set_exception(problem)
+
+        self.post(run)
+        return future
+
+    def replace(self, topology: Topology) -> Future[None]:
+        """Make ``topology`` the intent."""
+        return self.ask(lambda: self._do(self.core.intent(topology, time.monotonic())))
+
+    def counters(self, switch: str) -> Future[list[bytes]]:
+        """The switch's flows as it reports them: bodies of OFPMP_FLOW_DESC replies.
+
+        KeyError: no such switch; ConnectionError: it is not connected or refused to say.
+        """
+        from controller.openflow import messages
+
+        future: Future[list[bytes]] = Future()
+
+        def run() -> None:
+            if switch not in self.core.members:
+                future.set_exception(KeyError(switch))
+                return
+            conn = self.core.conn(switch)
+            datapath = self._datapaths.get(conn) if conn is not None else None
+            if conn is None or datapath is None:
+                future.set_exception(ConnectionError(f"{switch} is not connected"))
+                return
+            xid = datapath.own_xid()
+            self._exchange.ask(
+                conn, xid, future.set_result, lambda why: future.set_exception(ConnectionError(why))
+            )
+            datapath.send(messages.flow_stats_request(xid))
+
+        self.post(run)
+        return future
+
+
+def _up(port: Any) -> bool:
+    """Whether a port of a port description or status carries traffic."""
+    down = port.config & ofproto_v1_5.OFPPC_PORT_DOWN or port.state & ofproto_v1_5.OFPPS_LINK_DOWN
+    return not down

@@ -1,0 +1,357 @@
+"""Learning what the file does not know: who is where, with limits that hold against anyone.
+
+Decides only: packet-ins and the time go in, what to send and what to compile come out.
+Nothing is ever flooded: a search for an unknown address goes, as one ARP request or
+neighbour solicitation, to the host ports of its network and to no link; it never makes
+another switch ask in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from controller.runtime import packets
+from controller.runtime.packets import Packet
+from controller.stations import Learned
+from controller.tables import Table
+from topologies.model import Host, Network, Port, Topology
+
+CONTROLLER_MAC = 0x02_53_44_4E_00_00
+"""The source of the controller's own ARP requests and solicitations (locally administered)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of anything a host may cause. Rates per second; bursts in packets."""
+
+    port_rate: float = 50.0
+    port_burst: float = 50.0
+    search_interval: float = 1.0
+    searches: int = 256
+    stations_per_port: int = 32
+    addresses_per_station: int = 8
+    idle: float = 300.0
+    complain_interval: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """An end system that the file does not name, as learned from its own packets."""
+
+    network: str
+    port: Port
+    mac: int
+    ipv4: tuple[int, ...] = ()
+    ipv6: tuple[int, ...] = ()
+
+
+class Send(NamedTuple):
+    """Emit ``frame`` at a port of a switch."""
+
+    port: Port
+    frame: bytes
+
+
+class Told(NamedTuple):
+    """An event for people: its name and its fields."""
+
+    event: str
+    fields: dict[str, object]
+
+
+Outcome = Send | Told
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket; ``take`` is told the time."""
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the file says, indexed for packets."""
+
+    ports: dict[Port, Host] = field(default_factory=dict)
+    macs: dict[tuple[str, int], Port] = field(default_factory=dict)
+    addresses: dict[tuple[str, int, int], tuple[int, Port]] = field(default_factory=dict)
+    members: dict[str, list[Port]] = field(default_factory=dict)
+    networks: dict[str, Network] = field(default_factory=dict)
+
+
+def _index(topology: Topology) -> _Known:
+    known = _Known(networks={network.name: network for network in topology.networks})
+    for host in topology.hosts:
+        mac = packets.mac_number(host.mac)
+        known.ports[host.port] = host
+        known.macs[host.network, mac] = host.port
+        known.members.setdefault(host.network, []).append(host.port)
+        known.addresses[host.network, 6, packets.link_local(mac)] = (mac, host.port)
+        if host.ipv4:
+            known.addresses[host.network, 4, int(host.ipv4.ip)] = (mac, host.port)
+        if host.ipv6:
+            known.addresses[host.network, 6, int(host.ipv6.ip)] = (mac, host.port)
+    return known
+
+
+class Learning:
+    """Stations learned from packet-ins. ``changed`` says that the tables must be compiled anew."""
+
+    def __init__(self, topology: Topology, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.changed = False
+        self._stations: dict[tuple[str, int], Station] = {}
+        self._seen: dict[tuple[str, int], float] = {}
+        self._buckets: dict[Port, Bucket] = {}
+        self._complained: dict[tuple[Port, str], float] = {}
+        self._searched: dict[tuple[str, int, int], float] = {}
+        self._asked: dict[tuple[str, int, int], dict[Port, tuple[int, int]]] = {}
+        self._known = _index(topology)
+
+    @property
+    def stations(self) -> tuple[Station, ...]:
+        """All learned stations, sorted (so that equal knowledge compiles to equal tables)."""
+        return tuple(self._stations[key] for key in sorted(self._stations))
+
+    def replace(self, topology: Topology) -> None:
+        """A new intent: stations stay where their port still belongs to their network."""
+        self._known = _index(topology)
+        for key, station in list(self._stations.items()):
+            host = self._known.ports.get(station.port)
+            if host is None or host.network != station.network or key in self._known.macs:
+                self._forget(key)
+        self._searched.clear()
+        self._asked.clear()
+
+    def learned(self) -> tuple[Learned, ...]:
+        """The stations as the compiler takes them: the first address of each family, sorted.
+
+        Further addresses (a link-local beside a global one) are answered from here.
+        """
+        return tuple(
+            Learned(
+                station.network,
+                station.mac,
+                station.port,
+                IPv4Address(station.ipv4[0]) if station.ipv4 else None,
+                IPv6Address(station.ipv6[0]) if station.ipv6 else None,
+            )
+            for station in self.stations
+        )
+
+    def packet(self, port: Port, table: int, frame: bytes, now: float) -> list[Outcome]:
+        """A packet-in from ``port``: what to send and to tell.
+
+        A flow of CLASSIFY sent a copy, because it does not know the sender (the frame itself
+        goes on through the tables); a flow of RESOLVE handed over a question that it cannot answer.
+        """
+        host = self._known.ports.get(port)
+        if host is None:
+            return []  # a link's port: what a host sends there has been seen at its own
+        limits = self.limits
+        bucket = self._buckets.setdefault(
+            port, Bucket(limits.port_rate, limits.port_burst, limits.port_burst, now)
+        )
+        if not bucket.take(now):
+            return self._complain(port, "packets to the controller", f"{limits.port_rate:g}/s", now)
+        packet = packets.read(frame)
+        if packet is None:
+            return []
+        network = host.network
+        out = self._learn(network, port, packet, now)
+        if out is None:
+            return self._refused(network, port, packet, now)
+        if packet.kind == "ask" and table == Table.RESOLVE:
+            out += self._ask(network, port, packet, now)
+        return out
+
+    def due(self, now: float) -> list[Station]:
+        """Stations not heard of for the idle time: ask their switch, then `heard` or `age`."""
+        return [
+            self._stations[key] for key, seen in self._seen.items() if now - seen >= self.limits.idle
+        ]
+
+    def next_due(self) -> float | None:
+        """When the next station will have been idle for long enough; None without stations."""
+        return min(self._seen.values()) + self.limits.idle if self._seen else None
+
+    def heard(self, network: str, mac: int, now: float) -> None:
+        """The station's flows counted packets since last asked."""
+        if (network, mac) in self._seen:
+            self._seen[network, mac] = now
+
+    def age(self, network: str, mac: int) -> list[Outcome]:
+        """Forget a station that was silent for the idle time."""
+        station = self._stations.get((network, mac))
+        if station is None:
+            return []
+        self._forget((network, mac))
+        return [Told("aged", _facts(station))]
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        del self._stations[key], self._seen[key]
+        self.changed = True
+
+    def _learn(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome] | None:
+        """Take note of the sender; None when it may not be believed."""
+        mac, key = packet.eth_src, (network, packet.eth_src)
+        if mac == 0 or mac >> 40 & 1 or mac == CONTROLLER_MAC:
+            return None
+        home = self._known.macs.get(key)
+        if home is not None:
+            return [] if home == port else None
+        old = self._stations.get(key)
+        if (old is None or old.port != port) and self._count(port) >= self.limits.stations_per_port:
+            return None
+        station = old or Station(network, port, mac)
+        if station.port != port:
+            station = Station(network, port, mac, station.ipv4, station.ipv6)
+        station = self._address(station, packet)
+        self._seen[key] = now
+        if station == old:
+            return []
+        self._stations[key] = station
+        self.changed = True
+        moved = {"from": str(old.port)} if old is not None and old.port != port else {}
+        out: list[Outcome] = [Told("learned", _facts(station) | moved)]
+        if packet.sender:
+            out += self._tell(network, packet.family, packet.sender, mac)
+        return out
+
+    def _count(self, port: Port) -> int:
+        return sum(station.port == port for station in self._stations.values())
+
+    def _address(self, station: Station, packet: Packet) -> Station:
+        """The station with the packet's source address, when that address may be its own."""
+        family, address, network = packet.family, packet.sender, station.network
+        if not address or not self._inside(network, family, address):
+            return station
+        if (network, family, address) in self._known.addresses:
+            return station  # the file says whose that is
+        have = station.ipv4 if family == 4 else station.ipv6
+        if address in have or len(have) >= self.limits.addresses_per_station:
+            return station
+        for key, other in list(self._stations.items()):
+            if key[0] == network and key[1] != station.mac and address in other.ipv4 + other.ipv6:
+                self._stations[key] = Station(  # the address moved to another station
+                    network,
+                    other.port,
+                    other.mac,
+                    tuple(a for a in other.ipv4 if a != address),
+                    tuple(a for a in other.ipv6 if a != address),
+                )
+        more = tuple(sorted((*have, address)))
+        if family == 4:
+            return Station(network, station.port, station.mac, more, station.ipv6)
+        return Station(network, station.port, station.mac, station.ipv4, more)
+
+    def _inside(self, network: str, family: int, address: int) -> bool:
+        net = self._known.networks[network]
+        if family == 4:
+            subnet4 = net.subnet4
+            return subnet4 is not None and int(subnet4.network_address) < address < int(
+                subnet4.broadcast_address
+            )
+        if address >> 118 == 0xFE80 >> 6:
+            return True
+        subnet6 = net.subnet6
+        return subnet6 is not None and int(subnet6.network_address) < address <= int(
+            subnet6.broadcast_address
+        )
+
+    def _refused(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
+        if self._known.macs.get((network, packet.eth_src), port) != port:
+            mac = packets.mac_text(packet.eth_src)
+            return self._complain(port, f"use of {mac}, which belongs elsewhere,", "none", now)
+        if packet.eth_src == 0 or packet.eth_src >> 40 & 1 or packet.eth_src == CONTROLLER_MAC:
+            return []
+        return self._complain(port, "addresses learned", f"{self.limits.stations_per_port}", now)
+
+    def _complain(self, port: Port, what: str, limit: str, now: float) -> list[Outcome]:
+        key = (port, what.split(" ")[0])
+        last = self._complained.get(key)
+        if last is not None and now - last < self.limits.complain_interval:
+            return []
+        self._complained[key] = now
+        message = f"{port}: {what} exceed the limit of {limit}; what is above it is dropped"
+        return [Told("limited", {"switch": port.switch, "port": port.number, "message": message})]
+
+    def _where(self, network: str, family: int, address: int) -> tuple[int, Port] | None:
+        found = self._known.addresses.get((network, family, address))
+        if found is not None:
+            return found
+        for (name, _), station in self._stations.items():
+            if name == network and address in (station.ipv4 if family == 4 else station.ipv6):
+                return station.mac, station.port
+        return None
+
+    def _ask(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
+        family, target = packet.family, packet.target
+        found = self._where(network, family, target)
+        if found is not None:
+            mac, _ = found
+            # An address asks for itself to find a duplicate: silence means that there is none.
+            return [] if mac == packet.eth_src else [Send(port, _answer(packet, mac))]
+        if packet.sender == target or not self._inside(network, family, target):
+            return []
+        if family == 6 and packet.sender == 0:
+            return []  # duplicate address detection: nobody has it, as far as is known
+        key = (network, family, target)
+        searched = self._searched.get(key)
+        if searched is not None and now - searched < self.limits.search_interval:
+            if key in self._asked:
+                self._asked[key][port] = (packet.eth_src, packet.sender)
+            return []
+        for old in [k for k, at in self._searched.items() if now - at >= 5 * self.limits.search_interval]:
+            del self._searched[old]
+            self._asked.pop(old, None)
+        if len(self._searched) >= self.limits.searches:
+            return self._complain(port, "searches for unknown addresses", f"{self.limits.searches}", now)
+        self._searched[key] = now
+        self._asked[key] = {port: (packet.eth_src, packet.sender)}
+        # Asked in the asker's name: a host answers an address of its own subnet, and the
+        # answer, whose source is unknown, comes to the controller.
+        make = packets.arp_request if family == 4 else packets.solicitation
+        frame = make(packet.eth_src, packet.sender, target)
+        return [Send(other, frame) for other in self._known.members[network] if other != port]
+
+    def _tell(self, network: str, family: int, address: int, mac: int) -> list[Outcome]:
+        """Answer those who asked for ``address`` before it was known."""
+        askers = self._asked.pop((network, family, address), {})
+        make = packets.arp_reply if family == 4 else packets.advertisement
+        return [Send(port, make(mac, address, who, whose)) for port, (who, whose) in askers.items()]
+
+
+def _answer(packet: Packet, mac: int) -> bytes:
+    make: Callable[[int, int, int, int], bytes]
+    make = packets.arp_reply if packet.family == 4 else packets.advertisement
+    return make(mac, packet.target, packet.eth_src, packet.sender)
+
+
+def _facts(station: Station) -> dict[str, object]:
+    return {
+        "network": station.network,
+        "switch": station.port.switch,
+        "port": station.port.number,
+        "mac": packets.mac_text(station.mac),
+        "addresses": [_text(4, a) for a in station.ipv4] + [_text(6, a) for a in station.ipv6],
+    }
+
+
+def _text(family: int, address: int) -> str:
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))

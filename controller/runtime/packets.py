@@ -1,0 +1,137 @@
+"""The few packets the controller itself reads and writes: ARP (RFC 826) and ND (RFC 4861).
+
+Addresses are integers (MAC 48 bit, IPv4 32 bit, IPv6 128 bit), as in the flow tables.
+Nothing here raises on a malformed packet: `read` returns None, or leaves out what it
+could not read.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal, NamedTuple
+
+BROADCAST = 0xFFFFFFFFFFFF
+_ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
+_ICMP6 = 58
+_SOLICITATION, _ADVERTISEMENT = 135, 136
+_ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
+
+
+class Packet(NamedTuple):
+    """What the controller reads of a frame.
+
+    ``kind`` is ``ask`` (ARP request, neighbour solicitation), ``answer`` (ARP reply,
+    neighbour advertisement) or ``data``; ``sender`` is the sender's IP address or 0,
+    ``target`` the address asked for or 0; ``family`` 4, 6 or 0.
+    """
+
+    eth_src: int
+    eth_dst: int
+    kind: Literal["ask", "answer", "data"] = "data"
+    family: Literal[0, 4, 6] = 0
+    sender: int = 0
+    target: int = 0
+
+
+def read(frame: bytes) -> Packet | None:
+    """Read an Ethernet frame; None when it is shorter than an Ethernet header."""
+    if len(frame) < 14:
+        return None
+    dst, src = _int(frame[0:6]), _int(frame[6:12])
+    kind = _int(frame[12:14])
+    if kind == _ARP and len(frame) >= 14 + _ARP_BODY.size:
+        hardware, protocol, hlen, plen, op, _sha, spa, _tha, tpa = _ARP_BODY.unpack_from(frame, 14)
+        if (hardware, protocol, hlen, plen) == (1, _IPV4, 6, 4) and op in (1, 2):
+            return Packet(src, dst, "ask" if op == 1 else "answer", 4, _int(spa), _int(tpa))
+    elif kind == _IPV4 and len(frame) >= 34:
+        return Packet(src, dst, "data", 4, _int(frame[26:30]), _int(frame[30:34]))
+    elif kind == _IPV6 and len(frame) >= 54:
+        sender, target = _int(frame[22:38]), _int(frame[38:54])
+        # RFC 4861, 7.1: neighbour discovery is valid only with hop limit 255 (same link).
+        if frame[20] == _ICMP6 and frame[21] == 255 and len(frame) >= 78:
+            if frame[54] == _SOLICITATION:
+                return Packet(src, dst, "ask", 6, sender, _int(frame[62:78]))
+            if frame[54] == _ADVERTISEMENT:
+                # The address that an advertisement speaks for is its target, not its source.
+                return Packet(src, dst, "answer", 6, _int(frame[62:78]), target)
+        return Packet(src, dst, "data", 6, sender, target)
+    return Packet(src, dst)
+
+
+def arp_request(sender_mac: int, sender: int, target: int) -> bytes:
+    """Who has ``target``? A broadcast frame of 42 bytes."""
+    return _arp(BROADCAST, sender_mac, 1, sender, 0, target)
+
+
+def arp_reply(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
+    """``address`` is at ``mac``, said to ``asker``."""
+    return _arp(asker_mac, mac, 2, address, asker_mac, asker)
+
+
+def _arp(dst: int, src: int, op: int, spa: int, tha: int, tpa: int) -> bytes:
+    body = _ARP_BODY.pack(1, _IPV4, 6, 4, op, _mac(src), _ip4(spa), _mac(tha), _ip4(tpa))
+    return _mac(dst) + _mac(src) + _ARP.to_bytes(2, "big") + body
+
+
+def solicitation(sender_mac: int, sender: int, target: int) -> bytes:
+    """Neighbour solicitation to the target's solicited-node group (RFC 4861, 4.3)."""
+    group = 0xFF0200000000000000000001FF000000 | target & 0xFFFFFF
+    # RFC 4861, 4.3: a duplicate-address probe (unspecified source) carries no link-layer option.
+    option = b"\x01\x01" + _mac(sender_mac) if sender else b""
+    message = bytes([_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]) + _ip6(target) + option
+    return _icmp6(0x333300000000 | group & 0xFFFFFFFF, sender_mac, sender, group, message)
+
+
+def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
+    """Neighbour advertisement, solicited and overriding (RFC 4861, 4.4).
+
+    An asker without address (duplicate address detection) is told by multicast, unsolicited.
+    """
+    solicited = 0x40 if asker else 0
+    message = bytes([_ADVERTISEMENT, 0, 0, 0, solicited | 0x20, 0, 0, 0])
+    message += _ip6(address) + b"\x02\x01" + _mac(mac)
+    everyone = 0xFF020000000000000000000000000001
+    return _icmp6(asker_mac if asker else 0x333300000001, mac, address, asker or everyone, message)
+
+
+def _icmp6(dst_mac: int, src_mac: int, src: int, dst: int, message: bytes) -> bytes:
+    pseudo = _ip6(src) + _ip6(dst) + struct.pack("!II", len(message), _ICMP6)
+    total = pseudo + message
+    words = sum(struct.unpack(f"!{len(total) // 2}H", total))
+    words = (words & 0xFFFF) + (words >> 16)
+    checksum = ~(words + (words >> 16)) & 0xFFFF
+    message = message[:2] + checksum.to_bytes(2, "big") + message[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMP6, 255) + _ip6(src) + _ip6(dst)
+    return _mac(dst_mac) + _mac(src_mac) + _IPV6.to_bytes(2, "big") + header + message
+
+
+def link_local(mac: int) -> int:
+    """The IPv6 link-local address that a MAC implies (modified EUI-64, RFC 4291 appendix A)."""
+    high, low = mac >> 24 ^ 0x020000, mac & 0xFFFFFF
+    return 0xFE80 << 112 | high << 40 | 0xFFFE << 24 | low
+
+
+def mac_text(mac: int) -> str:
+    """``02:00:00:00:00:01``"""
+    return _mac(mac).hex(":")
+
+
+def mac_number(text: str) -> int:
+    """The number of a MAC written with colons."""
+    return int(text.replace(":", ""), 16)
+
+
+def _int(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _mac(value: int) -> bytes:
+    return value.to_bytes(6, "big")
+
+
+def _ip4(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+def _ip6(value: int) -> bytes:
+    return value.to_bytes(16, "big")

@@ -1,0 +1,226 @@
+"""A real Open vSwitch in a network namespace of its own, and a controller process beside it.
+
+For the controller's system tests: bridges, patch links and host ports (OVS-internal TAPs)
+are made straight from a ``Topology``, without the data plane's code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from topologies.model import Topology
+
+_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+
+
+def lacks() -> str | None:
+    """Why these tests cannot run here; None when they can."""
+    for program in ("ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl", "ovs-appctl", "unshare", "nsenter"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    if os.geteuid() != 0:
+        return "network namespaces are made by root here"
+    if not Path("/dev/net/tun").exists():
+        return "no /dev/net/tun"
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        return "this machine does not allow a new network namespace"
+    return None
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+    """Wait for a condition and return what it returned."""
+    end = time.monotonic() + seconds
+    while not (got := true()):
+        assert time.monotonic() < end, f"timed out waiting for {what}"
+        time.sleep(0.005)
+    return got
+
+
+class Switches:
+    """One ovs-vswitchd with the bridges of a topology."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = dict(os.environ, OVS_RUNDIR=str(directory))
+        self._children: list[subprocess.Popen[bytes]] = []
+        holder = self._spawn(["unshare", "-n", "--kill-child", "--fork", "sh", "-c", "ip link set lo up; echo; exec cat"])
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        child = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
+        self.namespace = f"/proc/{child}/ns/net"
+        database = f"unix:{directory}/db.sock"
+        subprocess.run(["ovsdb-tool", "create", f"{directory}/conf.db", str(_SCHEMA)], check=True)
+        self._spawn(["ovsdb-server", f"--remote=p{database}", f"{directory}/conf.db"])
+        until((directory / "db.sock").exists, "ovsdb-server")
+        self.run("ovs-vsctl", f"--db={database}", "--no-wait", "init")
+        self._spawn([*self.inside, "ovs-vswitchd", database, f"--pidfile={directory}/ovs-vswitchd.pid"])
+        until((directory / "ovs-vswitchd.pid").exists, "ovs-vswitchd")
+
+    @property
+    def inside(self) -> list[str]:
+        return ["nsenter", f"--net={self.namespace}"]
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._children.append(child)
+        return child
+
+    def run(self, *command: str) -> str:
+        """Run a command beside the switches and return what it prints."""
+        done = subprocess.run(
+            [*self.inside, *command], env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def vsctl(self, *command: str) -> str:
+        return self.run("ovs-vsctl", f"--db=unix:{self.directory}/db.sock", *command)
+
+    def build(self, topology: Topology, port: int) -> None:
+        """Make the bridges, links and host ports, in one transaction."""
+        command: list[str] = []
+        for switch in topology.switches:
+            command += f"-- add-br {switch.name} -- set bridge {switch.name} datapath_type=netdev".split()
+            command += ["fail_mode=secure", "protocols=OpenFlow13,OpenFlow14,OpenFlow15"]
+            command += [f"other_config:datapath-id={switch.dpid:016x}", "other_config:disable-in-band=true"]
+            command += f"-- set-controller {switch.name} tcp:127.0.0.1:{port}".split()
+            command += f"-- set controller {switch.name} connection_mode=out-of-band max_backoff=1000".split()
+        for link in topology.links:
+            for here, there in ((link.a, link.b), (link.b, link.a)):
+                name = f"{here.switch}-eth{here.number}"
+                command += f"-- add-port {here.switch} {name} -- set interface {name} type=patch".split()
+                command += [f"options:peer={there.switch}-eth{there.number}", f"ofport_request={here.number}"]
+        for host in topology.hosts:
+            name = f"{host.port.switch}-eth{host.port.number}"
+            command += f"-- add-port {host.port.switch} {name} -- set interface {name} type=internal".split()
+            command += [f"ofport_request={host.port.number}"]
+        self.vsctl(*command[1:])
+        for host in topology.hosts:
+            self.run("ip", "link", "set", f"{host.port.switch}-eth{host.port.number}", "up")
+
+    def flow_mods(self) -> int:
+        """How many flow changes all bridges together were ever asked for (OVS coverage counter)."""
+        text = self.run("ovs-appctl", "coverage/read-counter", "ofproto_recv_openflow")
+        return int(text)
+
+    def close(self) -> None:
+        for child in reversed(self._children):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for child in self._children:
+            child.wait()
+
+
+class Controller:
+    """``python -m controller`` on a listening socket that outlives it."""
+
+    def __init__(self, switches: Switches, directory: Path, topology: Topology) -> None:
+        self.file = directory / "topology.json"
+        self.file.write_text(topology.model_dump_json())
+        self.api = directory / "api.sock"
+        self.events: list[dict[str, Any]] = []
+        self._inside = switches.inside
+        self._log = (directory / "controller.log").open("ab")
+        self.listener = _listen_in(switches.namespace)
+        self.port: int = self.listener.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.events.clear()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "controller", "--listen-fd", str(self.listener.fileno()),
+             "--topology", str(self.file), "--api", str(self.api)],
+            stdout=subprocess.PIPE, stderr=self._log, pass_fds=[self.listener.fileno()],
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events since the start."""
+        assert self.process is not None and self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+        return self.events
+
+    def wait(self, event: str, after: int = 0, **fields: Any) -> dict[str, Any]:
+        """The first such event with a number above ``after``."""
+
+        def find() -> dict[str, Any] | None:
+            for entry in self.read():
+                if entry["number"] > after and entry["event"] == event and fields.items() <= entry.items():
+                    return entry
+            return None
+
+        try:
+            got: dict[str, Any] = until(find, f"event {event} {fields}")
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}; got {self.events[-12:]}") from None
+        return got
+
+    @property
+    def last(self) -> int:
+        """The number of the last event read."""
+        return max((entry["number"] for entry in self.read()), default=0)
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.listener.close()
+        self._log.close()
+
+
+def _listen_in(namespace: str) -> socket.socket:
+    """A listening socket of another network namespace; a thread of its own visits it."""
+    import ctypes
+    import threading
+
+    made: list[socket.socket] = []
+
+    def visit() -> None:
+        with Path(namespace).open() as file:
+            assert ctypes.CDLL(None).setns(file.fileno(), 0x40000000) == 0
+        made.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+@contextlib.contextmanager
+def running(directory: Path, topology: Topology) -> Iterator[tuple[Switches, Controller]]:
+    """Switches and a started controller, gone again at the end whatever happens."""
+    switches = Switches(directory)
+    try:
+        controller = Controller(switches, directory, topology)
+        try:
+            controller.start()
+            switches.build(topology, controller.port)
+            yield switches, controller
+        finally:
+            controller.close()
+    finally:
+        switches.close()
