@@ -1,0 +1,138 @@
+"""The FastAPI application over a running lab. Importing this costs half a second: not before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+from fastapi import Body, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from lab.failure import Failure
+from lab.messages import Event, LinkChange, PingRequest, PingResult, Problem, Status, UpDown
+from lab.supervisor_lab import Lab, NotThere
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "no such switch, host or link"},
+    409: {"model": Problem, "description": "it can't be done"},
+    422: {"model": Problem, "description": "the request is not understood"},
+}
+
+
+def create(lab: Lab) -> FastAPI:
+    """The application that serves ``lab``; its OpenAPI description is at /openapi.json."""
+    app = FastAPI(
+        title="sdnlab",
+        version="1",
+        description="One running lab: its state, its links and switches, probes, flows and events.",
+        docs_url=None,
+        redoc_url=None,
+    )
+
+    @app.exception_handler(Failure)
+    def failed(_request: Request, failure: Failure) -> JSONResponse:
+        status = 404 if isinstance(failure, NotThere) else 409
+        return JSONResponse({"what": failure.what, "remedy": failure.remedy}, status)
+
+    from fastapi.exceptions import RequestValidationError
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        text = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        return JSONResponse(
+            {"what": f"the request is not understood: {text}", "remedy": "see /openapi.json"}, 422
+        )
+
+    @app.exception_handler(Exception)
+    def broken(_request: Request, error: Exception) -> JSONResponse:
+        lab.events.add("error", f"the supervisor failed: {error!r}")
+        return JSONResponse({"what": f"the supervisor failed: {error!r}", "remedy": "see: sdnlab logs"}, 500)
+
+    @app.get("/status", tags=["look"])
+    def status() -> Status:
+        """Domains, switches, hosts and links, and what is wrong with them."""
+        return lab.status()
+
+    @app.get("/topology", tags=["look"])
+    def topology() -> dict[str, Any]:
+        """The resolved topology that the lab was built from."""
+        return lab.topology.model_dump(mode="json")
+
+    @app.post("/ping", tags=["touch"], responses=_ERRORS)
+    def ping(request: Annotated[PingRequest | None, Body()] = None) -> PingResult:
+        """Send real frames between pairs of hosts, all at once; all pairs when none are named."""
+        wanted = request or {}
+        return lab.ping(wanted.get("pairs"), wanted.get("timeout", 10.0))
+
+    @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
+    def set_link(name: str, change: UpDown) -> LinkChange:
+        """Cut a link or plug it in again."""
+        return lab.set_link(name, change["up"])
+
+    @app.get("/links", tags=["look"])
+    def links() -> dict[str, bool]:
+        """Every link's name, those of hosts included, and whether it is plugged in."""
+        return lab.net.link_states()
+
+    @app.post("/switches/{name}", tags=["touch"], responses=_ERRORS)
+    def set_switch(name: str, change: UpDown) -> LinkChange:
+        """Take a switch away, or bring it back."""
+        return lab.set_switch(name, change["up"])
+
+    @app.get("/flows", tags=["look"], responses=_ERRORS)
+    def flows(switch: str | None = None) -> Any:
+        """Flow entries with live counters and provenance, as the controller gives them."""
+        lab.check_switch(switch)
+        return lab.ask_controller("/flows", switch=switch)
+
+    @app.get("/groups", tags=["look"], responses=_ERRORS)
+    def groups(switch: str | None = None) -> Any:
+        """Groups with their buckets and live counters, as the controller gives them."""
+        lab.check_switch(switch)
+        return lab.ask_controller("/groups", switch=switch)
+
+    @app.get("/events", tags=["look"])
+    def events(since: Annotated[int, Query(ge=0)] = 0) -> list[Event]:
+        """Events after number ``since``, oldest first; /events/stream goes on with new ones."""
+        return lab.events.since(since)
+
+    @app.get("/events/stream", tags=["look"])
+    def stream(since: Annotated[int, Query(ge=0)] = 0) -> StreamingResponse:
+        """The same as JSON lines that keep coming."""
+        return StreamingResponse(_follow(lab, since), media_type="application/x-ndjson")
+
+    @app.get("/logs", tags=["look"])
+    def logs() -> dict[str, str]:
+        """The end of every log in the lab, by name."""
+        return lab.logs()
+
+    @app.post("/controller/restart", tags=["touch"])
+    def restart_controller() -> dict[str, bool]:
+        """Kill the controller and start a new one; traffic goes on meanwhile."""
+        lab.controller.restart()
+        return {"restarting": True}
+
+    @app.post("/down", tags=["touch"])
+    async def down() -> dict[str, bool]:
+        """Stop the lab, at once and without leftovers."""
+        import asyncio
+
+        asyncio.get_running_loop().call_later(0.02, os.kill, os.getpid(), signal.SIGTERM)
+        return {"stopping": True}
+
+    return app
+
+
+async def _follow(lab: Lab, since: int) -> AsyncIterator[str]:
+    limiter = anyio.CapacityLimiter(1)  # a follower waits in a thread of its own, not in one of the requests'
+    number = since
+    while True:
+        batch = await anyio.to_thread.run_sync(lab.events.wait, number, 1.0, limiter=limiter)
+        for event in batch:
+            number = event["number"]
+            yield json.dumps(event, ensure_ascii=False) + "\n"

@@ -1,0 +1,87 @@
+"""``sdnlab demo``: one lab from nothing to nothing, and what it proves on the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from lab import naming
+from lab.cli import render
+from lab.cli.run import Progress, start
+from lab.cli.say import milliseconds, out, paint
+from lab.cli.touch import link_between
+from lab.client import Client
+from lab.failure import Exit
+from lab.messages import PingResult
+
+
+def run(file: str) -> int:
+    """Run it with ``file``; the exit code."""
+    p = paint()
+    name = _free_name("demo")
+    begin = time.monotonic()
+    out(f"{p('1', 'bold')}  start {Path(file).name}")
+    launched, lab, what = start(file, name, "auto", True, Progress(sys.stderr.isatty()))
+    try:
+        seconds = time.monotonic() - begin
+        out(f"   {p('up', 'green')} after {seconds:.2f} s: {what}, {launched.ready['datapath']} datapath,")
+        out(f"   {launched.ready['flows']} flows installed by the controller before the first packet")
+        good = _show(lab)
+    finally:
+        begin = time.monotonic()
+        launched.stop()
+    left = lab in naming.running()
+    out(f"{p('4', 'bold')}  stop")
+    out(f"   gone after {milliseconds(time.monotonic() - begin)} ms; nothing is left behind")
+    out("")
+    good = good and not left
+    out(p("the demo passed", "green", "bold") if good else p("the demo FAILED", "red", "bold"))
+    out("next:  sdnlab up quickstart   (the same lab, with a shell)      sdnlab --help")
+    return Exit.OK if good else Exit.FAILED
+
+
+def _show(lab: str) -> bool:
+    p = paint()
+    api = Client(lab)
+    out(f"{p('2', 'bold')}  does every host reach every other?  (sdnlab ping)")
+    first = api.post("/ping", {})
+    out(_indent(render.ping(first, p)))
+    status = api.get("/status")
+    cut = status["links"][0]
+    a, b = cut["a"].rpartition(":")[0], cut["b"].rpartition(":")[0]
+    out(f"{p('3', 'bold')}  cut the link between {a} and {b}, and mend it  (sdnlab link down {a} {b})")
+    name = link_between(status, api.get("/links"), a, b)
+    api.post(f"/links/{name}", {"up": False})
+    broken = api.post("/ping", {"timeout": 2.0})
+    out(f"   cut:    {render.ping_summary(broken, p)}")
+    api.post(f"/links/{name}", {"up": True})
+    mended = _ping_until_whole(api)
+    out(f"   mended: {render.ping_summary(mended, p)}")
+    return bool(
+        first["reached"] == first["total"]
+        and 0 < broken["reached"] < broken["total"]
+        and mended["reached"] == mended["total"]
+    )
+
+
+def _ping_until_whole(api: Client, patience: float = 10.0) -> PingResult:
+    """The controller learns of a mended link a moment after it was mended."""
+    deadline = time.monotonic() + patience
+    while True:
+        result: PingResult = api.post("/ping", {"timeout": 2.0})
+        if result["reached"] == result["total"] or time.monotonic() > deadline:
+            return result
+
+
+def _free_name(wanted: str) -> str:
+    names = naming.running()
+    name, number = wanted, 1
+    while name in names:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _indent(text: str) -> str:
+    return "\n".join("   " + line if line else "" for line in text.splitlines())

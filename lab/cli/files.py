@@ -1,0 +1,134 @@
+"""Commands about topology files: ``validate`` and ``schema``; and finding the file that is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.common import Json
+from lab.cli.say import count, err, out, out_json, paint, paint_err
+from lab.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from topologies.model import Topology
+
+PANEL = "Topology files"
+SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
+"""Where the topologies that come with sdnlab are."""
+
+
+class InvalidFile(Failure):
+    """A topology file that has problems; they are printed one per line."""
+
+    def __init__(self, file: str, problems: list[str]) -> None:
+        super().__init__("\n".join(problems), f"{count(len(problems), 'problem')} in {file}")
+
+
+def shipped() -> list[str]:
+    """Names of the topologies that come with sdnlab."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def find(text: str) -> Path:
+    """The file that is meant: a path, or the bare name of a topology that comes with sdnlab."""
+    path = Path(text)
+    if path.suffix or "/" in text or path.exists():
+        return path
+    known = SHIPPED / f"{text}.yaml"
+    return known if known.exists() else path
+
+
+def complete_file(incomplete: str) -> list[str]:
+    """Topology files and folders that begin so, and the shipped ones by name."""
+    folder = Path(incomplete).parent if "/" in incomplete else Path()
+    found = [name for name in shipped() if name.startswith(incomplete)]
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return found
+    for path in entries:
+        if not str(path).startswith(incomplete.removeprefix("./")):
+            continue
+        if path.is_dir() and not path.name.startswith("."):
+            found.append(f"{path}/")
+        elif path.suffix in (".yaml", ".yml", ".graphml"):
+            found.append(str(path))
+    return found
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A topology file (YAML or GraphML), or the name of a shipped one.",
+        autocompletion=complete_file,
+    ),
+]
+
+
+def load(file: str) -> Topology:
+    """The topology of ``file``; Failure with every problem when there are any."""
+    import topologies
+
+    try:
+        return topologies.load(find(file))
+    except topologies.Invalid as invalid:
+        raise InvalidFile(file, [str(problem) for problem in invalid.problems]) from None
+
+
+def validate(file: File, json: Json = False) -> None:
+    """Check a topology file and report everything that is wrong with it, each with its line.
+
+    Exits 0 when the file is right, 1 when it is not. No lab is started.
+    """
+    import topologies
+
+    try:
+        topology = topologies.load(find(file))
+    except topologies.Invalid as invalid:
+        if json:
+            out_json(
+                {"valid": False, "file": file, "problems": [_plain(problem) for problem in invalid.problems]}
+            )
+            raise typer.Exit(Exit.FAILED) from None
+        for problem in invalid.problems:
+            out(str(problem))
+        err(f"{paint_err()('invalid', 'red')}: {count(len(invalid.problems), 'problem')} in {file}")
+        raise typer.Exit(Exit.FAILED) from None
+    kinds = (
+        ("domain", "domains"),
+        ("switch", "switches"),
+        ("link", "links"),
+        ("network", "networks"),
+        ("host", "hosts"),
+    )
+    numbers = {plural: len(getattr(topology, plural)) for _, plural in kinds}
+    if json:
+        out_json({"valid": True, "file": file, "name": topology.name, **numbers, "problems": []})
+        return
+    listing = ", ".join(count(numbers[plural], noun) for noun, plural in kinds)
+    out(f"{paint()('valid', 'green')}: {topology.name} with {listing}")
+
+
+def _plain(problem: object) -> dict[str, object]:
+    fields = ("file", "line", "path", "message", "allowed", "remedy")
+    return {name: getattr(problem, name, None) for name in fields}
+
+
+def schema() -> None:
+    """Print the JSON schema of topology files, for editors.
+
+    In VS Code (YAML extension), say:  sdnlab schema > sdnlab.schema.json  and begin a file with
+    # yaml-language-server: $schema=sdnlab.schema.json
+    """
+    import topologies
+
+    out_json(topologies.schema())
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=PANEL)(validate)
+    app.command(rich_help_panel=PANEL)(schema)

@@ -1,0 +1,115 @@
+"""Commands that look at a lab: ``status``, ``flows``, ``groups``, ``events``, ``logs``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from lab.cli import render
+from lab.cli.common import Json, Lab, LabArgument, client, complete_switch
+from lab.cli.say import out, out_json, paint
+from lab.failure import Failure
+
+PANEL = "Look at a lab"
+
+Switch = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SWITCH]", help="One switch; all when none is named.", autocompletion=complete_switch
+    ),
+]
+
+
+def status(name: LabArgument = None, json: Json = False) -> None:
+    """Show domains, switches, hosts and links, and what is wrong with them."""
+    lab = client(name).get("/status")
+    if json:
+        out_json(lab)
+    else:
+        out(render.status(lab, paint(), time.time()))
+
+
+def flows(
+    switch: Switch = None,
+    lab: Lab = None,
+    json: Json = False,
+    hit: Annotated[bool, typer.Option("--hit", help="Only those that packets have met.")] = False,
+) -> None:
+    """Show the flow tables: what is matched and done, how often it was met, and why it is there."""
+    found = _controllers_list(client(lab), "flows", switch)
+    if hit:
+        found = [flow for flow in found if flow.get("packets")]
+    if json:
+        out_json(found)
+    else:
+        out(render.flows(found, paint()))
+
+
+def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
+    """Show the groups: several equal paths (select), or a path and its stand-in (ff)."""
+    found = _controllers_list(client(lab), "groups", switch)
+    if json:
+        out_json(found)
+    else:
+        out(render.groups(found, paint()))
+
+
+def _controllers_list(lab: Any, what: str, switch: str | None) -> list[dict[str, Any]]:
+    answer = lab.get(f"/{what}" + (f"?switch={quote(switch)}" if switch else ""))
+    found = answer.get(what, []) if isinstance(answer, dict) else answer
+    return list(found)
+
+
+def events(
+    lab: Lab = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new ones, until Ctrl-C.")
+    ] = False,
+    since: Annotated[int, typer.Option(min=0, help="Only those after this number.")] = 0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for programs; with -f one object per line.")
+    ] = False,
+) -> None:
+    """Show what happened in a lab: switches, links, daemons, the controller's work."""
+    from json import dumps
+
+    api = client(lab)
+    if not follow:
+        found = api.get(f"/events?since={since}")
+        out_json(found) if json else out(render.events(found, paint()) or "nothing yet")
+        return
+    p = paint()
+    for event in api.stream(f"/events/stream?since={since}"):
+        out(dumps(event, ensure_ascii=False) if json else render.event_line(event, p))  # type: ignore[arg-type]
+
+
+def logs(
+    log: Annotated[str | None, typer.Argument(metavar="[LOG]", help="One of them; without it all.")] = None,
+    lab: Lab = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="The last so many lines of each.")] = 40,
+) -> None:
+    """Show the ends of a lab's logs: the supervisor's, the controller's, Open vSwitch's."""
+    found: dict[str, str] = client(lab).get("/logs")
+    if log is not None:
+        if log not in found:
+            raise Failure(f"no log named {log!r}", f"there are: {', '.join(found)}")
+        out("\n".join(found[log].splitlines()[-lines:]))
+        return
+    p = paint()
+    for name, text in found.items():
+        kept = text.splitlines()[-lines:]
+        out(p(f"== {name} ==", "bold") + ("" if kept else " (empty)"))
+        if kept:
+            out("\n".join(kept))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=PANEL)(status)
+    app.command(rich_help_panel=PANEL)(flows)
+    app.command(rich_help_panel=PANEL)(groups)
+    app.command(rich_help_panel=PANEL)(events)
+    app.command(rich_help_panel=PANEL)(logs)

@@ -1,0 +1,251 @@
+"""What people see of a lab's answers: pure functions from messages to text."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.cli.say import Paint, count, milliseconds, table
+from lab.messages import Event, Pair, PingResult, Status
+
+MATRIX_LIMIT = 16
+"""Most hosts for which a matrix of all pairs fits a terminal."""
+_FAILURES_SHOWN = 20
+
+
+def status(lab: Status, paint: Paint, now: float) -> str:
+    """The page of ``sdnlab status``."""
+    parts = [_headline(lab, paint, now)]
+    if lab["troubles"]:
+        parts.append("\n".join(paint("!", "red", "bold") + f" {trouble}" for trouble in lab["troubles"]))
+    if len(lab["domains"]) > 1 or not all(domain["alive"] for domain in lab["domains"]):
+        rows = [
+            [d["name"], _yes(d["alive"], "alive", "dead", paint), d["datapath"], _daemons(d["daemons"])]
+            for d in lab["domains"]
+        ]
+        parts.append(table(["DOMAIN", "STATE", "DATAPATH", "PROCESSES"], rows, paint))
+    rows = [
+        [
+            s["name"],
+            s["domain"],
+            s["dpid"],
+            _yes(s["connected"], "connected", "not connected", paint)
+            if s["up"]
+            else paint("taken away", "red"),
+            _yes(s["programmed"], "programmed", "not confirmed", paint),
+        ]
+        for s in lab["switches"]
+    ]
+    parts.append(table(["SWITCH", "DOMAIN", "DATAPATH ID", "CONTROLLER", "TABLES"], rows, paint))
+    rows = [
+        [
+            h["name"],
+            h["network"],
+            f"{h['switch']}:{h['port']}",
+            h["ipv4"] or "-",
+            h["ipv6"] or "-",
+            h["mac"],
+            _yes(h["up"], "up", "down", paint),
+        ]
+        for h in lab["hosts"]
+    ]
+    parts.append(table(["HOST", "NETWORK", "PORT", "IPV4", "IPV6", "MAC", "WIRE"], rows, paint))
+    if lab["links"]:
+        rows = [
+            [link["name"], link["a"], link["b"], _yes(link["up"], "up", "down", paint)]
+            for link in lab["links"]
+        ]
+        parts.append(table(["LINK", "FROM", "TO", "STATE"], rows, paint))
+    return "\n\n".join(parts)
+
+
+def _headline(lab: Status, paint: Paint, now: float) -> str:
+    controller = lab["controller"]
+    good = lab["converged"] and not lab["troubles"]
+    state = paint("running", "green") if good else paint("running, with troubles", "yellow")
+    if not lab["troubles"] and not lab["converged"]:
+        state = paint("running, the controller is at work", "yellow")
+    lines = [
+        f"{paint(lab['name'], 'bold')}: {state} for {duration(now - lab['started'])}, from {lab['file']}"
+    ]
+    if lab["description"]:
+        lines.append(lab["description"])
+    flows = f"{controller['flows']} flows and {count(controller['groups'], 'group')}"
+    restarts = f", {count(controller['restarts'], 'restart')}" if controller["restarts"] else ""
+    lines.append(f"{lab['datapath']} datapath; controller with {flows}{restarts}")
+    return "\n".join(lines)
+
+
+def _yes(value: bool, yes: str, no: str, paint: Paint) -> str:
+    return paint(yes, "green") if value else paint(no, "red")
+
+
+def _daemons(daemons: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {pid}" if pid else f"{name} died" for name, pid in daemons.items())
+
+
+def duration(seconds: float) -> str:
+    """``12 s``, ``3 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    whole = max(0, int(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def labs(rows: Sequence[Mapping[str, Any]], paint: Paint, now: float) -> str:
+    """The page of ``sdnlab list``."""
+    cells = []
+    for row in rows:
+        if row["state"] != "running":
+            cells.append([row["name"], paint(row["state"], "yellow"), "", "", "", row.get("detail", "")])
+            continue
+        state = paint("running", "green") if not row["troubles"] else paint("troubles", "red")
+        age = duration(now - row["started"])
+        cells.append([row["name"], state, str(row["switches"]), str(row["hosts"]), age, row["file"]])
+    return table(["LAB", "STATE", "SWITCHES", "HOSTS", "SINCE", "FILE"], cells, paint, right=(2, 3))
+
+
+def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
+    """The page of ``sdnlab ping``: a matrix for few hosts, else a summary; failures with their reasons."""
+    parts = []
+    names = [name for name in result["hosts"] if any(name in (p["src"], p["dst"]) for p in result["pairs"])]
+    if matrix and len(result["pairs"]) > 4 and len(names) <= MATRIX_LIMIT:
+        parts.append(_matrix(names, result["pairs"], paint))
+    elif len(result["pairs"]) <= 4:
+        parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
+    failed = [pair for pair in result["pairs"] if not pair["reached"]]
+    if failed and len(result["pairs"]) > 4:
+        lines = [_single(pair, paint) for pair in failed[:_FAILURES_SHOWN]]
+        if len(failed) > _FAILURES_SHOWN:
+            lines.append(f"… and {len(failed) - _FAILURES_SHOWN} more (all of them with --json)")
+        parts.append("\n".join(lines))
+    parts.append(ping_summary(result, paint))
+    return "\n\n".join(parts)
+
+
+def ping_summary(result: PingResult, paint: Paint) -> str:
+    """One line: how many of how many, per family, the median, the time it took."""
+    good = result["reached"] == result["total"]
+    if not result["total"]:
+        return paint("there is nothing to probe: no two hosts share a network", "yellow")
+    head = paint(
+        f"{'all ' if good else ''}{result['reached']} of {result['total']} reached",
+        "green" if good else "red",
+    )
+    families = []
+    for family in result["families"]:
+        pairs = [pair["reached"] for pair in result["pairs"] if pair["family"] == family]
+        families.append(f"IPv{family} {sum(pairs)}/{len(pairs)}")
+    times = [pair["rtt"] for pair in result["pairs"] if pair["rtt"] is not None]
+    what = "one way" if result["method"] == "frames" else "round trip"
+    median = f", median {what} {milliseconds(statistics.median(times))} ms" if times else ""
+    note = f"\n({result['note']})" if result["note"] else ""
+    return f"{head} ({', '.join(families)}){median}; took {result['seconds']:.2f} s{note}"
+
+
+def _single(pair: Pair, paint: Paint) -> str:
+    arrow = f"{pair['src']} -> {pair['dst']} IPv{pair['family']}: "
+    if pair["reached"] and pair["rtt"] is not None:
+        return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green")
+    return arrow + paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+
+
+def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
+    cells: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault((pair["src"], pair["dst"]), []).append(pair)
+
+    def cell(src: str, dst: str) -> str:
+        if src == dst:
+            return paint("·", "dim")
+        found = cells.get((src, dst), [])
+        reached = [pair for pair in found if pair["reached"]]
+        if not found:
+            return ""
+        if not reached:
+            return paint("x", "red", "bold")
+        if len(reached) < len(found):
+            return paint(f"IPv{reached[0]['family']} only", "yellow")
+        return paint(milliseconds(max(pair["rtt"] or 0.0 for pair in reached)), "green")
+
+    rows = [[paint(src, "bold"), *(cell(src, dst) for dst in names)] for src in names]
+    return table(["ms  to", *names], rows, paint, right=range(1, len(names) + 1))
+
+
+def events(found: Sequence[Event], paint: Paint) -> str:
+    """Events, one line each."""
+    return "\n".join(event_line(event, paint) for event in found)
+
+
+def event_line(event: Event, paint: Paint) -> str:
+    """Local time to the millisecond, and what happened."""
+    clock = (
+        time.strftime("%H:%M:%S", time.localtime(event["time"])) + f".{int(event['time'] * 1000) % 1000:03d}"
+    )
+    alarming = event["event"] in ("error", "daemon", "disconnected")
+    text = paint(event["text"], "red") if alarming else event["text"]
+    return f"{paint(clock, 'dim')}  {text}"
+
+
+def flows(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
+    """Flow entries by switch and table, busiest tables as the pipeline has them."""
+    parts = []
+    for switch in dict.fromkeys(flow["switch"] for flow in found):
+        mine = [flow for flow in found if flow["switch"] == switch]
+        rows = [
+            [
+                str(flow["table"]),
+                str(flow["priority"]),
+                str(flow["match"]) or "any",
+                str(flow["actions"]),
+                _number(flow.get("packets")),
+                paint(str(flow.get("why") or ""), "cyan"),
+            ]
+            for flow in mine
+        ]
+        heads = ["TABLE", "PRIORITY", "MATCH", "ACTIONS", "PACKETS", "WHY"]
+        parts.append(
+            f"{paint(switch, 'bold')}: {len(mine)} flows\n" + table(heads, rows, paint, right=(1, 4))
+        )
+    return "\n\n".join(parts) or "no flows"
+
+
+def groups(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
+    """Groups with their buckets, by switch."""
+    parts = []
+    for switch in dict.fromkeys(group["switch"] for group in found):
+        mine = [group for group in found if group["switch"] == switch]
+        rows = [
+            [
+                str(group["id"]),
+                str(group["kind"]),
+                _buckets(group.get("buckets")),
+                _number(group.get("packets")),
+                paint(str(group.get("why") or ""), "cyan"),
+            ]
+            for group in mine
+        ]
+        heads = ["GROUP", "KIND", "BUCKETS", "PACKETS", "WHY"]
+        parts.append(
+            f"{paint(switch, 'bold')}: {count(len(mine), 'group')}\n"
+            + table(heads, rows, paint, right=(0, 3))
+        )
+    return "\n\n".join(parts) or "no groups: there is one path only between any two switches"
+
+
+def _buckets(buckets: Any) -> str:
+    if not isinstance(buckets, list):
+        return str(buckets or "")
+    return " | ".join(
+        str(bucket.get("actions", bucket)) if isinstance(bucket, dict) else str(bucket) for bucket in buckets
+    )
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,258 @@
+"""Commands that start and stop labs: ``up``, ``down``, ``list``; ``demo`` and ``test``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab import naming
+from lab.cli import files
+from lab.cli.common import Json, LabArgument, choose, usage
+from lab.cli.say import count, err, out, out_json, paint, paint_err
+from lab.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from lab.launch import Launched
+    from lab.messages import PingResult
+
+PANEL = "Start and stop"
+
+
+class Datapath(str, Enum):
+    """Which of Open vSwitch's datapaths: ``auto`` takes the kernel's where there is one."""
+
+    auto = "auto"
+    kernel = "kernel"
+    userspace = "userspace"
+
+
+class Progress:
+    """Tells a person what ``up`` is at: one changing line on a terminal, nothing elsewhere."""
+
+    def __init__(self, live: bool) -> None:
+        self._live = live
+        self._paint = paint_err()
+        self._begin = time.monotonic()
+        self.stages: list[dict[str, Any]] = []
+
+    def stage(self, message: dict[str, Any]) -> None:
+        """A stage has ended."""
+        self.stages.append(message)
+        self._write(f"{message['stage']} done")
+
+    def doing(self, what: str) -> None:
+        """Something begins."""
+        self._write(what)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def _write(self, text: str) -> None:
+        if self._live:
+            elapsed = f"{time.monotonic() - self._begin:5.2f} s"
+            sys.stderr.write(f"\r\x1b[K{self._paint(elapsed, 'dim')}  {text} …")
+            sys.stderr.flush()
+
+
+def start(
+    file: str, name: str | None, datapath: str, check: bool, progress: Progress
+) -> tuple[Launched, str, str]:
+    """Load ``file`` and build its lab; the lab on our leash, its name and a line that describes it."""
+    if name is not None:
+        naming.check_name(name)
+    progress.doing(f"reading {file}")
+    topology = files.load(file)
+    lab = name or naming.name_from(topology.name)
+    from lab.launch import launch, machine_must_do
+    from lab.supervisor import Order
+
+    machine_must_do(topology, datapath)
+    progress.doing(f"building {lab}")
+    try:
+        path = str(files.find(file).resolve())
+        launched = launch(Order(lab, path, topology, datapath, check), progress.stage)
+    finally:
+        progress.clear()
+    parts = [
+        count(len(topology.switches), "switch"),
+        count(len(topology.hosts), "host"),
+        count(len(topology.links), "link"),
+    ]
+    return launched, lab, ", ".join(parts)
+
+
+def up(
+    file: files.File,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "-n", help="The lab's name; else the topology's. A file may run often."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave it running in the background.")
+    ] = False,
+    datapath: Annotated[
+        Datapath, typer.Option(help="Open vSwitch's; 'auto' takes the kernel's if there is one.")
+    ] = Datapath.auto,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Don't probe all pairs of hosts at the end.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; needs -d.")] = False,
+) -> None:
+    """Start the lab that a topology file describes.
+
+    Without -d you get Mininet's shell in the lab ('h1 ping h2', 'help'), and leaving it stops the lab.
+
+    Exits 1 when hosts don't reach each other; with -d the lab then keeps running, so that you can look why.
+    """
+    if json and not detach:
+        raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
+    begin = time.monotonic()
+    progress = Progress(sys.stderr.isatty())
+    launched, lab, what = start(file, name, datapath.value, not no_check, progress)
+    seconds = time.monotonic() - begin
+    probe: PingResult | None = launched.ready["probe"]
+    reached = probe is None or probe["reached"] == probe["total"]
+    for note in launched.notes:
+        err(f"note: {note}")
+    if detach:
+        launched.detach()
+    if json:
+        ready = launched.ready
+        stages = progress.stages
+        out_json(
+            {"name": lab, "seconds": seconds, "stages": stages, "datapath": ready["datapath"], "probe": probe}
+        )
+    else:
+        say_up(lab, what, seconds, launched.ready)
+    if not detach:
+        _in_the_foreground(launched, lab)
+    elif not json:
+        option = "" if len(naming.running()) == 1 else f" --lab {lab}"
+        out(f"next: sdnlab status {lab} · sdnlab exec HOST{option} -- ip address · sdnlab down {lab}")
+    if not reached:
+        raise typer.Exit(Exit.FAILED)
+
+
+def say_up(lab: str, what: str, seconds: float, ready: dict[str, Any]) -> None:
+    """The lines that end a successful start."""
+    from lab.cli import render
+
+    p = paint()
+    out(f"{p(lab, 'bold')} is {p('up', 'green')} after {seconds:.2f} s: {what}, {ready['datapath']} datapath")
+    probe = ready["probe"]
+    if probe is not None:
+        out(render.ping_summary(probe, p))
+        failed = [pair for pair in probe["pairs"] if not pair["reached"]]
+        for pair in failed[:5]:
+            out(f"  {pair['src']} -> {pair['dst']} IPv{pair['family']}: {pair['reason']}")
+        if len(failed) > 5:
+            out(f"  … and {len(failed) - 5} more: sdnlab ping")
+
+
+def _in_the_foreground(launched: Launched, lab: str) -> None:
+    from lab.cli.touch import open_shell
+
+    try:
+        out("Mininet's shell; 'help' lists its commands, leaving it stops the lab")
+        open_shell(lab)
+    finally:
+        launched.stop()
+        err(f"{lab} is stopped")
+
+
+def down(
+    name: LabArgument = None,
+    all_: Annotated[bool, typer.Option("--all", help="Stop every lab of yours.")] = False,
+) -> None:
+    """Stop a lab. All it consists of goes with it, also when it hangs or is still being built."""
+    from lab.launch import stop
+
+    if all_ and name is not None:
+        raise usage("either a name or --all")
+    names = _reserved() if all_ else [choose(name)]
+    if not names:
+        out("no lab is running")
+    for lab in names:
+        try:
+            stop(lab)
+        except Failure as failure:
+            if not (all_ and failure.code == Exit.FAILED):  # it ended by itself meanwhile
+                raise
+        out(f"{lab} is stopped")
+
+
+def _reserved() -> list[str]:
+    return naming.running()
+
+
+def list_(json: Json = False) -> None:
+    """List your labs that are running."""
+    from lab.cli import render
+    from lab.client import Client, StillBuilding
+
+    rows: list[dict[str, Any]] = []
+    for name in naming.running():
+        try:
+            lab = Client(name, patience=0.0, timeout=2.0).get("/status")
+            rows.append(
+                {
+                    "name": name,
+                    "state": "running",
+                    "file": lab["file"],
+                    "switches": len(lab["switches"]),
+                    "hosts": len(lab["hosts"]),
+                    "started": lab["started"],
+                    "troubles": lab["troubles"],
+                    "pid": lab["pid"],
+                }
+            )
+        except StillBuilding as building:
+            rows.append({"name": name, "state": "building", "detail": building.stage})
+        except Failure as failure:
+            if name in naming.running():
+                rows.append({"name": name, "state": "silent", "detail": failure.what})
+    if json:
+        out_json(rows)
+    else:
+        out(render.labs(rows, paint(), time.time()) if rows else "no lab is running")
+
+
+def demo() -> None:
+    """Show what sdnlab does: start a small lab, reach all pairs, cut a link, mend it, stop. Takes seconds."""
+    from lab.cli.demo import run
+
+    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml")))
+
+
+def test(
+    tiers: Annotated[
+        list[str] | None, typer.Argument(metavar="[TIER]...", help="lint, unit, golden, switch, system.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the results as JUnit XML into this folder.")
+    ] = None,
+) -> None:
+    """Run sdnlab's own tests: linters, types, import contracts, and every tier that this machine allows.
+
+    Says which tests were skipped and why. Exits 0 when nothing failed.
+    """
+    from lab.cli.selftest import run
+
+    raise typer.Exit(run(tiers or [], junit))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(rich_help_panel=PANEL)(up)
+    app.command(rich_help_panel=PANEL)(down)
+    app.command("list", rich_help_panel=PANEL)(list_)
+    app.command(rich_help_panel=PANEL)(demo)
+    app.command(rich_help_panel="This installation")(test)

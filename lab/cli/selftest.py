@@ -1,0 +1,124 @@
+"""``sdnlab test``: the project's own checks, in order of cost, with an account of what was skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.cli.common import usage
+from lab.cli.say import Paint, out, paint, table
+
+ROOT = Path(__file__).resolve().parents[2]
+LINTERS: dict[str, tuple[str, ...]] = {
+    "ruff": ("ruff", "check", "."),
+    "format": ("ruff", "format", "--check", "."),
+    "mypy": ("mypy",),
+    "import contracts": ("lint-imports",),
+}
+TIERS = ("unit", "golden", "switch", "system")
+"""Folders below tests/, by the privilege that they need."""
+
+_NO_TESTS = 5  # pytest's exit code when it collected nothing
+_SKIP = re.compile(r"^SKIPPED \[(\d+)\] (?:\S+?:\d+: )?(.*)$", re.MULTILINE)
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)\b")
+
+
+class Outcome(NamedTuple):
+    """What one step gave. ``skips`` maps a reason to how many tests it stopped."""
+
+    name: str
+    good: bool
+    seconds: float
+    text: str
+    skips: Mapping[str, int] = {}
+
+
+def run(wanted: Sequence[str], junit: Path | None) -> int:
+    """Run the wanted tiers (all when none is named) and report; 0 when nothing failed."""
+    for name in wanted:
+        if name not in ("lint", *TIERS):
+            raise usage(f"no tier named {name!r}", f"there are: lint, {', '.join(TIERS)}")
+    if not (ROOT / "tests").is_dir():
+        raise usage("this installation has no tests", "run ./sdnlab test in a checkout of the project")
+    outcomes = []
+    if not wanted or "lint" in wanted:
+        outcomes += [_lint(name, command) for name, command in LINTERS.items()]
+    for tier in TIERS:
+        if (not wanted or tier in wanted) and any((ROOT / "tests" / tier).rglob("test_*.py")):
+            outcomes.append(_tier(tier, junit))
+    out("")
+    out(summary(outcomes, paint()))
+    return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+def _lint(name: str, command: Sequence[str]) -> Outcome:
+    out(f"== {name}")
+    begin = time.monotonic()
+    program = Path(sys.executable).parent / command[0]
+    try:
+        done = subprocess.run([str(program), *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    except OSError as error:
+        return Outcome(name, False, 0.0, f"can't be run: {error.strerror}; set up again with ./sdnlab test")
+    if done.returncode:
+        out((done.stdout + done.stderr).rstrip())
+    good = done.returncode == 0
+    return Outcome(name, good, time.monotonic() - begin, "clean" if good else "complains (see above)")
+
+
+def _tier(tier: str, junit: Path | None) -> Outcome:
+    out(f"== tests/{tier}")
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
+    command.append("--color=yes" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "--color=no")
+    if junit is not None:
+        command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            out(line.rstrip("\n"))
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    return judge(tier, code, "".join(lines), time.monotonic() - begin)
+
+
+def judge(tier: str, code: int, output: str, seconds: float) -> Outcome:
+    """What pytest's exit code and output mean."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    skips: Counter[str] = Counter()
+    for number, reason in _SKIP.findall(plain):
+        skips[reason.removeprefix("Skipped: ").strip()] += int(number)
+    last = plain.rstrip().rpartition("\n")[2]
+    counts = ", ".join(f"{number} {what}" for number, what in _COUNT.findall(last))
+    return Outcome(tier, code in (0, _NO_TESTS), seconds, counts or "no tests", skips)
+
+
+def summary(outcomes: Sequence[Outcome], p: Paint) -> str:
+    """The closing table, and every reason for which something was skipped."""
+    rows = [
+        [o.name, p("ok", "green") if o.good else p("FAILED", "red", "bold"), f"{o.seconds:.1f} s", o.text]
+        for o in outcomes
+    ]
+    parts = [table(["STEP", "", "TOOK", "RESULT"], rows, p, right=(2,))]
+    skipped = [
+        f"  {o.name}: {number} skipped: {reason}" for o in outcomes for reason, number in o.skips.items()
+    ]
+    if skipped:
+        parts.append(p("not tested here:", "yellow") + "\n" + "\n".join(skipped))
+    failed = [o.name for o in outcomes if not o.good]
+    parts.append(
+        p(f"failed: {', '.join(failed)}", "red", "bold") if failed else p("all passed", "green", "bold")
+    )
+    return "\n\n".join(parts)

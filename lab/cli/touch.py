@@ -1,0 +1,197 @@
+"""Commands that act inside a lab: ``exec``, ``shell``, ``ping``, ``link``, ``switch``, ``controller``."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from lab.cli.common import (
+    Json,
+    Lab,
+    LabArgument,
+    choose,
+    client,
+    complete_end,
+    complete_host,
+    complete_switch,
+    usage,
+)
+from lab.cli.say import out, out_json, paint
+from lab.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from lab.messages import Status
+
+PANEL = "Act in a lab"
+
+
+class Wanted(str, Enum):
+    """What a link or switch shall be."""
+
+    up = "up"
+    down = "down"
+
+
+def exec_(
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="A host or switch.", autocompletion=complete_host)
+    ],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run there.")
+    ] = None,
+    lab: Lab = None,
+) -> None:
+    """Run a command in a host, as if it was typed there; without a command a shell.
+
+    In a switch, Open vSwitch's tools talk to it: sdnlab exec s1 -- ovs-ofctl -O OpenFlow15 dump-flows s1
+
+    Exits with the command's own code; 128 + N when signal N ended it, 127 when there is no such command.
+    """
+    from lab import enter
+    from lab.client import supervisor_pid
+
+    name = choose(lab)
+    pid = supervisor_pid(name)
+    words = command or [os.environ.get("SHELL") or "/bin/sh"]
+    raise typer.Exit(enter.run_in(name, pid, host, words))
+
+
+def shell(name: LabArgument = None) -> None:
+    """Open Mininet's shell in a running lab ('h1 ping h2', 'pingall', 'help'); leaving it stops nothing."""
+    open_shell(choose(name))
+
+
+def open_shell(lab: str) -> None:
+    """Mininet's shell in ``lab``, until the user leaves it."""
+    from lab import enter
+    from lab.client import supervisor_pid
+
+    enter.run_shell(lab, supervisor_pid(lab))
+
+
+def ping(
+    src: Annotated[
+        str | None, typer.Argument(metavar="[SRC]", help="From here ...", autocompletion=complete_host)
+    ] = None,
+    dst: Annotated[
+        str | None, typer.Argument(metavar="[DST]", help="... to there.", autocompletion=complete_host)
+    ] = None,
+    lab: Lab = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600.0, help="Seconds until what is missing is lost.")
+    ] = 10.0,
+    json: Json = False,
+) -> None:
+    """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
+
+    Times are in milliseconds, the slower family's where both are reached. Exits 1 when anything was not reached.
+    """
+    from lab.cli import render
+
+    if (src is None) != (dst is None):
+        raise usage("name two hosts, or none", "sdnlab ping h1 h2")
+    request: dict[str, Any] = {"timeout": timeout}
+    if src is not None:
+        request["pairs"] = [(src, dst)]
+    result = client(lab, timeout=timeout + 30.0).post("/ping", request)
+    if json:
+        out_json(result)
+    else:
+        out(render.ping(result, paint()))
+    if result["reached"] != result["total"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+def link(
+    wanted: Annotated[Wanted, typer.Argument(metavar="up|down")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A switch or host, or the link's own name.", autocompletion=complete_end
+        ),
+    ],
+    b: Annotated[
+        str | None, typer.Argument(metavar="[B]", help="The other end.", autocompletion=complete_end)
+    ] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Cut a link, or plug it in again: by its two ends, or by its name (one of parallel links: s1-s2#2)."""
+    api = client(lab)
+    name = a if b is None else link_between(api.get("/status"), api.get("/links"), a, b)
+    _change(api.post(f"/links/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "link", json)
+
+
+def switch(
+    wanted: Annotated[Wanted, typer.Argument(metavar="up|down")],
+    name: Annotated[str, typer.Argument(metavar="SWITCH", autocompletion=complete_switch)],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Take a whole switch away, or bring it back."""
+    _change(
+        client(lab).post(f"/switches/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "switch", json
+    )
+
+
+def controller(
+    action: Annotated[str, typer.Argument(metavar="restart")],
+    lab: Lab = None,
+) -> None:
+    """Restart the controller; switches keep forwarding meanwhile, and only differences are sent to them."""
+    if action != "restart":
+        raise usage(f"the controller can't {action}", "sdnlab controller restart")
+    client(lab).post("/controller/restart")
+    out("the controller is restarted; see: sdnlab events")
+
+
+def _change(answer: dict[str, Any], kind: str, json: bool) -> None:
+    if json:
+        out_json(answer)
+        return
+    state = paint()("up", "green") if answer["up"] else paint()("down", "red")
+    out(f"{kind} {answer['name']} is {state}" + ("" if answer["changed"] else " already"))
+
+
+def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
+    """The name of the link or wire between ``a`` and ``b``; Failure when there is none, or several."""
+    ends = {frozenset((a, b))}
+    found = [
+        link["name"]
+        for link in status["links"]
+        if frozenset((link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])) in ends
+    ]
+    for host in status["hosts"]:
+        if frozenset((host["name"], host["switch"])) in ends:
+            wire = (f"{host['name']}-{host['switch']}", f"{host['switch']}-{host['name']}", host["name"])
+            found += [name for name in wire if name in links][:1]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise usage(
+            f"there are {len(found)} links between {a} and {b}", f"name one of them: {', '.join(found)}"
+        )
+    known = {entry["name"] for entry in (*status["switches"], *status["hosts"])}
+    for name in (a, b):
+        if name not in known:
+            raise Failure(f"no switch or host named {name!r} in this lab", "see: sdnlab status")
+    near = [
+        link["name"]
+        for link in status["links"]
+        if a in (link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])
+    ]
+    raise Failure(f"there is no link between {a} and {b}", f"{a} has: {', '.join(near)}" if near else "")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("exec", rich_help_panel=PANEL, context_settings={"ignore_unknown_options": True})(exec_)
+    app.command(rich_help_panel=PANEL)(shell)
+    app.command(rich_help_panel=PANEL)(ping)
+    app.command(rich_help_panel=PANEL)(link)
+    app.command(rich_help_panel=PANEL)(switch)
+    app.command(rich_help_panel=PANEL)(controller)

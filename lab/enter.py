@@ -1,0 +1,190 @@
+"""Entering a running lab from outside: join its namespaces, run a command there, pass on its exit code.
+
+No request to the supervisor is involved, so a command can be run in a host even when the supervisor is
+busy, and the command is a child of the caller: same terminal, same job control.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from dataplane import syscalls
+from lab.failure import Exit, Failure
+
+NETNS = Path("/run/netns")
+"""Where the sandbox keeps its hosts' and domains' network namespaces."""
+MAP = Path("/run/sdnlab/map.json")
+"""Which of them is whose; the supervisor writes it."""
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what shells use, POSIX.1-2017, 2.8.2
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
+def join(pid: int, lab: str) -> None:
+    """Put the calling (single-threaded) process into the namespaces of the supervisor ``pid``.
+
+    The process-id namespace takes effect for children only.  Raises Failure when the lab has gone or the
+    kernel refuses.
+    """
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET
+    flags |= syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    before = Path.cwd() if _has_cwd() else Path("/")
+    try:
+        handle = os.pidfd_open(pid)
+        if not Path(f"/proc/{pid}/ns/user").samefile("/proc/self/ns/user"):
+            flags |= syscalls.CLONE_NEWUSER
+        syscalls.setns(handle, flags)
+        os.close(handle)
+    except (ProcessLookupError, FileNotFoundError):
+        raise Failure(f"lab {lab} has ended", "", Exit.LOST) from None
+    except PermissionError as error:
+        raise Failure(
+            f"can't enter lab {lab}: {error.strerror}",
+            "enter it as the user who started it, outside any container or sandbox of your own",
+            Exit.MACHINE,
+        ) from None
+    except OSError as error:
+        raise Failure(
+            f"can't enter lab {lab}: {error.strerror}", "Linux 5.8 or newer is needed", Exit.MACHINE
+        ) from None
+    try:
+        os.chdir(before)  # joining a mount namespace moves the caller to its root
+    except OSError:
+        os.chdir("/")
+
+
+def places() -> dict[str, dict[str, str]]:
+    """Once inside: host or switch name -> its ``netns`` file; for switches ``ovs``, the run directory."""
+    try:
+        found = json.loads(MAP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+    return dict(found)
+
+
+def join_place(name: str) -> dict[str, str]:
+    """From inside the lab, go on into the network namespace of a host or switch; its environment.
+
+    ``/sys`` and the host name follow.  Raises Failure naming what there is when there is no such one.
+    """
+    known = places()
+    place = known.get(name)
+    if place is None:
+        hosts = [other for other, entry in known.items() if "ovs" not in entry]
+        raise Failure(f"no host or switch named {name!r} in this lab", f"hosts: {_some(hosts)}")
+    try:
+        handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+    syscalls.setns(handle, syscalls.CLONE_NEWNET)
+    os.close(handle)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+        socket.sethostname(name)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        syscalls.mount("sysfs", "/sys", "sysfs", 0)
+    except OSError:
+        pass  # only /sys/class/net and the prompt would show it; the network is right
+    if "ovs" not in place:
+        return {}
+    return {"OVS_RUNDIR": place["ovs"], "OVS_DBDIR": place["ovs"], "OVS_LOGDIR": place["ovs"]}
+
+
+def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
+    """Run ``command`` in a host or switch of the lab whose supervisor is ``pid``; its exit code.
+
+    The code is 128 + N when signal N ended it.  Raises Failure when the lab can't be entered.
+    """
+    join(pid, lab)
+
+    def child() -> NoReturn:
+        environment = join_place(place)
+        _execute(command, {**environment, "SDNLAB": lab, "SDNLAB_PLACE": place})
+
+    return wait(spawn(child))
+
+
+def spawn(main: Callable[[], NoReturn]) -> int:
+    """Fork a child that runs ``main`` and dies with the caller; its process id."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            syscalls.die_with_parent(signal.SIGHUP)
+            main()
+        except Failure as failure:
+            sys.stderr.write(
+                f"sdnlab: {failure.what}" + (f" ({failure.remedy})\n" if failure.remedy else "\n")
+            )
+            sys.stderr.flush()
+            os._exit(failure.code)
+        except BaseException as error:
+            sys.stderr.write(f"sdnlab: {error!r}\n")
+            sys.stderr.flush()
+        os._exit(Exit.FAILED)
+    return pid
+
+
+def _execute(command: Sequence[str], extra_env: Mapping[str, str]) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; a command must not inherit that
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), {**os.environ, **extra_env})
+    except FileNotFoundError:
+        sys.stderr.write(f"sdnlab: {command[0]}: no such command\n")
+        code = _NOT_FOUND
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"sdnlab: {command[0]}: {getattr(error, 'strerror', None) or error}\n")
+        code = _NOT_EXECUTABLE
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def wait(pid: int) -> int:
+    """Wait for the child ``pid`` as a shell would: signals are passed on, a stopped child stops the caller.
+
+    Ctrl-C and Ctrl-\\ reach the child by itself, being of the same terminal group, and are ignored here.
+    """
+    before = {}
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        before[number] = signal.signal(number, signal.SIG_IGN)
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in _FORWARDED:
+        before[number] = signal.signal(number, forward)
+    try:
+        while True:
+            _pid, status = os.waitpid(pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(pid, signal.SIGCONT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _has_cwd() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most]) or "none"
+    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")

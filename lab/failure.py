@@ -1,0 +1,30 @@
+"""What a user is told when something foreseeable goes wrong, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line; ``sdnlab --help`` lists them."""
+
+    OK = 0
+    FAILED = 1
+    """What was asked for did not come true: a file is invalid, a host unreachable, no such lab."""
+    USAGE = 2
+    MACHINE = 3
+    """This machine lacks something that the lab needs (a program, a permission, a kernel feature)."""
+    LOST = 4
+    """The lab ended or stopped answering while it was being asked."""
+    INTERRUPTED = 130
+    """Ctrl-C (128 + SIGINT), after cleaning up."""
+
+
+class Failure(Exception):
+    """A foreseeable failure: ``what`` happened, ``remedy`` says what to do; never a traceback."""
+
+    def __init__(self, what: str, remedy: str = "", code: Exit = Exit.FAILED) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+        self.code = code

@@ -1,0 +1,194 @@
+"""Starting and stopping labs from outside: reserve the name, spawn the sandbox, follow the building."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lab.client import supervisor_pid
+from lab.failure import Exit, Failure
+from lab.naming import address, check_name
+
+if TYPE_CHECKING:
+    from dataplane.sandbox import Sandbox
+    from lab.supervisor import Order
+    from topologies.model import Topology
+
+GRACE = 2.0
+"""Seconds that a supervisor gets to end by SIGTERM before its sandbox is killed."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. Not an Exception, so that nothing that handles errors takes it for one."""
+
+
+@dataclass
+class Launched:
+    """A lab that is up and still on our leash: it ends when this process ends, unless detached."""
+
+    sandbox: Sandbox
+    notes: tuple[str, ...]
+    ready: dict[str, Any]
+
+    def detach(self) -> None:
+        """Let the lab live on without us."""
+        self.sandbox.status.sendall(b"detach\n")
+        self.sandbox.close()
+
+    def stop(self) -> None:
+        """End the lab and wait until nothing of it is left."""
+        self.sandbox.kill(10.0)
+        self.sandbox.close()
+
+
+def reserve(name: str) -> socket.socket:
+    """The bound, not yet listening socket of the lab ``name``; Failure when the name is taken."""
+    check_name(name)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(address(name))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Failure(
+                f"a lab named {name!r} is running already",
+                f"choose another name with --name, or stop it: sdnlab down {name}",
+            ) from None
+        raise Failure(f"can't reserve the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
+    return sock
+
+
+@contextlib.contextmanager
+def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[None]:
+    """Ctrl-C between the birth of the sandbox and our hold of it must wait; afterwards it strikes."""
+    pending = False
+
+    def strike(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pending
+        pending = True
+        if sandbox:
+            raise Interrupted
+
+    before = signal.signal(signal.SIGINT, strike)
+    try:
+        yield
+        if pending:
+            raise Interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def machine_must_do(topology: Topology, datapath: str) -> None:
+    """Raise Failure, before anything is started, when this machine can't run the lab."""
+
+
+def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
+    """Build the lab; ``follow`` gets each stage's message. On any failure nothing is left behind."""
+    from dataplane.sandbox import spawn
+    from dataplane.sandbox_errors import SandboxError
+
+    listener = reserve(order.name)
+    log = os.memfd_create("supervisor.log")
+    held: list[Sandbox] = []
+
+    def body(status_fd: int) -> None:
+        from lab import supervisor
+
+        supervisor.main(order, listener, log, status_fd)
+
+    try:
+        with _no_interrupt_before(held):
+            try:
+                held.append(spawn(body, log=log, hostname=order.name))
+            except SandboxError as error:
+                raise Failure(error.what, error.remedy, Exit.MACHINE) from None
+            finally:
+                listener.close()
+            ready = _follow(held[0], log, follow)
+    except BaseException:
+        for sandbox in held:
+            sandbox.kill(10.0)
+            sandbox.close()
+        raise
+    finally:
+        os.close(log)
+    return Launched(held[0], held[0].notes, ready)
+
+
+def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    # What the supervisor says before it hears this could be read by ``spawn`` as its own.
+    sandbox.status.sendall(b"go\n")
+    buffer = b""
+    while True:
+        try:
+            data = sandbox.status.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise Failure("the lab ended while it was being built", _last_words(log), Exit.LOST)
+        buffer += data
+        *lines, buffer = buffer.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "failed" in message:
+                remedy = message["remedy"] or (_last_words(log) if message.get("unforeseen") else "")
+                raise Failure(message["failed"], remedy, Exit(message["code"]))
+            if "ready" in message:
+                return dict(message)
+            follow(message)
+
+
+def _last_words(log: int) -> str:
+    size = os.fstat(log).st_size
+    text = os.pread(log, 4096, max(0, size - 4096)).decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return (
+        f"its last words: {lines[-1].strip()}"
+        if lines
+        else "it was stopped from elsewhere (sdnlab down, or kill)"
+    )
+
+
+def stop(name: str, timeout: float = 10.0) -> None:
+    """End the lab ``name``, also one that is being built or hangs, and wait until all of it is gone.
+
+    Returns quietly when somebody else ended it meanwhile.
+    """
+    pid = supervisor_pid(name)
+    try:
+        supervisor = os.pidfd_open(pid)
+        init = os.pidfd_open(parent(pid))
+    except (OSError, ValueError, IndexError):
+        return  # it ended between two looks
+    deadline = time.monotonic() + timeout
+    try:
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+        if not select.select([init], [], [], min(GRACE, timeout))[0]:
+            signal.pidfd_send_signal(init, signal.SIGKILL)
+            if not select.select([init], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise Failure(
+                    f"lab {name} doesn't end",
+                    f"a process in it hangs in the kernel; see: ps --ppid {pid}",
+                    Exit.LOST,
+                )
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(supervisor)
+        os.close(init)
+
+
+def parent(pid: int) -> int:
+    """The parent of ``pid``: the sandbox's init, whose end is the end of every process inside."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

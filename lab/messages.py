@@ -1,0 +1,154 @@
+"""What the lab's HTTP API says and takes: the JSON itself, typed.
+
+TypedDicts, so that the command line reads answers as they are, without building objects, and FastAPI
+checks, documents and publishes the same definitions as OpenAPI.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+
+class DomainState(TypedDict):
+    """One Open vSwitch instance: ``daemons`` maps program to process id, 0 when it died."""
+
+    name: str
+    alive: bool
+    datapath: str
+    daemons: dict[str, int]
+
+
+class SwitchState(TypedDict):
+    """``up``: the switch exists; ``connected``: its OpenFlow channel; ``programmed``: tables confirmed."""
+
+    name: str
+    domain: str
+    dpid: str
+    up: bool
+    connected: bool
+    programmed: bool
+
+
+class HostState(TypedDict):
+    name: str
+    network: str
+    switch: str
+    port: int
+    interface: str
+    mac: str
+    ipv4: str | None
+    ipv6: str | None
+    up: bool
+
+
+class LinkState(TypedDict):
+    """``a`` and ``b`` as ``switch:port``; ``up`` is what was asked for with ``link up|down``."""
+
+    name: str
+    a: str
+    b: str
+    up: bool
+
+
+class ControllerState(TypedDict):
+    running: bool
+    pid: int
+    restarts: int
+    flows: int
+    groups: int
+
+
+class Stage(TypedDict):
+    """A step of start-up and how long it took, in seconds."""
+
+    name: str
+    seconds: float
+
+
+class Status(TypedDict):
+    """The whole lab; ``troubles`` are what is wrong right now, in words."""
+
+    name: str
+    topology: str
+    description: str
+    file: str
+    pid: int
+    state: Literal["building", "running"]
+    started: float
+    datapath: str
+    converged: bool
+    troubles: list[str]
+    stages: list[Stage]
+    controller: ControllerState
+    domains: list[DomainState]
+    switches: list[SwitchState]
+    hosts: list[HostState]
+    links: list[LinkState]
+
+
+class Pair(TypedDict):
+    """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds."""
+
+    src: str
+    dst: str
+    family: int
+    reached: bool
+    rtt: float | None
+    reason: str
+
+
+class PingRequest(TypedDict):
+    """``pairs`` absent: every ordered pair within each network. ``timeout`` in seconds."""
+
+    pairs: NotRequired[list[tuple[str, str]] | None]
+    timeout: NotRequired[float]
+
+
+class PingResult(TypedDict):
+    hosts: list[str]
+    families: list[int]
+    method: str
+    note: str
+    total: int
+    reached: int
+    seconds: float
+    frames_sent: int
+    pairs: list[Pair]
+
+
+class UpDown(TypedDict):
+    up: bool
+
+
+class LinkChange(TypedDict):
+    """What ``link up|down`` did; ``changed`` False when the link was so already."""
+
+    name: str
+    up: bool
+    changed: bool
+
+
+class Event(TypedDict):
+    """Something that happened: ``number`` counts up from 1, ``time`` is Unix time in seconds."""
+
+    number: int
+    time: float
+    event: str
+    text: str
+    data: dict[str, Any]
+
+
+class Problem(TypedDict):
+    """The body of every error answer."""
+
+    what: str
+    remedy: str
+
+
+class Building(TypedDict):
+    """The body of the 503 that a lab gives until it is ready."""
+
+    state: Literal["building"]
+    stage: str

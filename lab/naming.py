@@ -1,0 +1,87 @@
+"""Names of labs and where a running lab is found: pure functions plus one read of /proc.
+
+A lab listens on the abstract Unix socket ``\\0sdnlab/<uid>/<name>``.  Binding it reserves the name
+atomically, the kernel drops it with the process, and /proc/net/unix lists all of them: there is no
+registry that could disagree with what really runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab.failure import Exit, Failure
+
+_PREFIX = "sdnlab"
+_LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
+_NAME = re.compile(r"[^\W_][\w.-]*")
+MAX_NAME = 64
+"""Longest name of a lab in bytes: an abstract address holds 107."""
+
+
+def check_name(name: str) -> str:
+    """``name`` itself when a lab may be called so; raises Failure that says what is allowed."""
+    if not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME:
+        raise Failure(
+            f"a lab can't be called {name!r}",
+            f"use letters, digits, '-', '_' and '.', a letter or digit first, at most {MAX_NAME} bytes",
+            Exit.USAGE,
+        )
+    return name
+
+
+def name_from(text: str) -> str:
+    """The nearest allowed lab name to ``text`` (a topology's name may hold blanks, say)."""
+    cleaned = re.sub(r"[^\w.-]+", "-", text).strip("-._")
+    return cleaned.encode()[:MAX_NAME].decode(errors="ignore").rstrip("-._") or "lab"
+
+
+def address(name: str, uid: int | None = None) -> str:
+    """The abstract socket address (with its leading NUL) of the lab ``name`` of user ``uid``."""
+    return f"\0{_PREFIX}/{os.getuid() if uid is None else uid}/{name}"
+
+
+def listening(lines: Iterable[str], uid: int) -> list[str]:
+    """Names of the user's labs in the lines of a /proc/net/unix (proc(5)), sorted.
+
+    Only listening sockets count: accepted connections carry the same address.
+    """
+    start = f"@{_PREFIX}/{uid}/"
+    names = set()
+    for line in lines:
+        fields = line.rstrip("\n").split(maxsplit=7)
+        if len(fields) == 8 and fields[7].startswith(start):
+            try:
+                flags = int(fields[3], 16)
+            except ValueError:
+                continue
+            if flags & _LISTENING:
+                names.add(fields[7][len(start) :])
+    return sorted(names)
+
+
+def running() -> list[str]:
+    """Names of the caller's labs that run now (those in this network namespace)."""
+    try:
+        text = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Failure(
+            f"can't read /proc/net/unix: {error.strerror}", "is /proc mounted?", Exit.MACHINE
+        ) from None
+    return listening(text.split("\n"), os.getuid())
+
+
+def choose(named: str | None, names: list[str]) -> str:
+    """Which lab is meant: the named one, or the only one that runs. Raises Failure otherwise."""
+    if named is not None:
+        if named in names:
+            return named
+        there = f"running now: {', '.join(names)}" if names else "no lab is running"
+        raise Failure(f"no lab named {named!r} is running", there)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Failure("no lab is running", "start one: sdnlab up topologies/quickstart.yaml -d")
+    raise Failure(f"{len(names)} labs are running: {', '.join(names)}", "say which one is meant", Exit.USAGE)

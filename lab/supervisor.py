@@ -1,0 +1,223 @@
+"""The supervisor: builds a lab inside its sandbox, keeps it, and serves its API.
+
+It runs as a process of its own in the sandbox and dies by the default action of any signal: whatever it
+made is in the sandbox's namespaces and goes with them.  While it holds a leash (the stream to the process
+that asked for the lab) that is not detached, the lab ends when that process does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.api.serve import StandIn, serve
+from lab.failure import Exit, Failure
+from lab.messages import Stage
+from lab.supervisor_controller import Controller
+from lab.supervisor_events import EventLog
+from lab.supervisor_lab import RUN, Lab
+from lab.supervisor_watch import DaemonWatch
+from topologies.model import Topology
+
+if TYPE_CHECKING:
+    from dataplane.plan import Plan
+
+OPENFLOW_PORT = 6653
+PROGRAM_TIMEOUT = 60.0
+"""Seconds until every switch must have connected and confirmed its tables."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What ``up`` asks for. ``check``: probe all pairs before the lab counts as up."""
+
+    name: str
+    file: str
+    topology: Topology
+    datapath: str = "auto"
+    check: bool = True
+
+
+class Leash:
+    """The stream of JSON lines to ``up``: stages, then readiness or failure; ``detach`` comes back."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._held = True
+        self._go = threading.Event()
+        threading.Thread(target=self._hold, name="leash", daemon=True).start()
+
+    def say(self, **message: Any) -> None:
+        """Tell ``up``, once it listens to us; nobody may be listening any more."""
+        self._go.wait()
+        try:
+            self._stream.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            if self._held:
+                os._exit(Exit.INTERRUPTED)
+
+    def _hold(self) -> None:
+        heard = b""
+        while True:
+            try:
+                data = self._stream.recv(256)
+            except OSError:
+                data = b""
+            heard += data
+            if b"go" in heard:
+                self._go.set()
+            if b"detach" in heard:
+                self._held = False
+                return
+            if not data:
+                os._exit(Exit.INTERRUPTED)
+
+
+def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> None:
+    """Build the lab that was ordered and serve it for ever; ``listener`` is bound to its address."""
+    # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal just ends the lab.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    listener.listen(128)  # again in serve(); from here on the peer's credentials are this process's
+    leash = Leash(socket.socket(fileno=status_fd))
+    try:
+        lab = build(order, listener, log_fd, leash)
+    except Failure as failure:
+        leash.say(failed=failure.what, remedy=failure.remedy, code=int(failure.code))
+        raise SystemExit(1) from None
+    except Exception as error:
+        traceback.print_exc()
+        what, remedy = _words(error)
+        leash.say(failed=what, remedy=remedy, code=int(Exit.MACHINE), unforeseen=remedy == "")
+        raise SystemExit(1) from None
+    serve(lab, listener)
+
+
+def _words(error: Exception) -> tuple[str, str]:
+    """An exception of the data plane as (what, remedy): its own words where it has them."""
+    what = getattr(error, "what", None)
+    remedy = getattr(error, "remedy", None)
+    if isinstance(what, str):
+        return what, remedy if isinstance(remedy, str) else ""
+    if isinstance(error, OSError):
+        return f"the system refused: {error}", ""
+    return f"{type(error).__name__}: {error}", ""
+
+
+class _Stages:
+    """Times the stages of start-up and tells ``up`` of each."""
+
+    def __init__(self, leash: Leash) -> None:
+        self.done: list[Stage] = []
+        self.current = "sandbox"
+        self._leash = leash
+
+    def report(self, name: str, seconds: float) -> None:
+        """A stage has ended."""
+        self.done.append({"name": name, "seconds": seconds})
+        self._leash.say(stage=name, seconds=seconds)
+
+    def run(self, name: str, action: Callable[[], Any]) -> Any:
+        """Do ``action`` as the stage ``name``."""
+        self.current = name
+        begin = time.monotonic()
+        result = action()
+        self.report(name, time.monotonic() - begin)
+        return result
+
+
+def build(order: Order, listener: socket.socket, log_fd: int, leash: Leash) -> Lab:
+    """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
+    started = time.time()
+    events = EventLog()
+    stages = _Stages(leash)
+    stand_in = StandIn(listener, lambda: stages.current)
+    events.add("building", f"building lab {order.name} from {order.file}")
+
+    RUN.mkdir(parents=True, exist_ok=True)
+    openflow = openflow_socket()
+    controller = Controller(
+        [switch.name for switch in order.topology.switches],
+        openflow.fileno(),
+        _write_topology(order.topology),
+        RUN / "controller.sock",
+        RUN / "controller.log",
+        events,
+    )
+    controller.start()  # its imports and its compiling run while the data plane is built
+
+    from dataplane.fabric import Fabric
+    from dataplane.plan import MANAGEMENT
+
+    stages.current = "data plane"
+    net = Fabric(order.topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), order.datapath, stages.report)
+    write_map(net.plan)
+    net.build_lab()
+    stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
+    daemons = DaemonWatch(daemon_pids(net.plan), events)
+    interfaces = {host.name: host.near.device for host in net.plan.hosts}
+    lab = Lab(
+        order.name,
+        order.topology,
+        order.file,
+        net,
+        controller,
+        events,
+        daemons,
+        started,
+        log_fd,
+        interfaces,
+        stages.done,
+    )
+    probe = stages.run("probing all pairs", lambda: lab.ping(None, 30.0)) if order.check else None
+    events.add("up", f"lab {order.name} is up after {time.time() - started:.2f} s")
+    leash.say(ready=True, probe=probe, datapath=net.datapath, flows=controller.state.flows)
+    stand_in.stop()
+    return lab
+
+
+def openflow_socket() -> socket.socket:
+    """The listening OpenFlow socket, in the sandbox's own network namespace.
+
+    It is there before any switch, and stays across restarts of the controller: a switch's connection is
+    queued by the kernel until a controller accepts it.  Only the management network leads to it.
+    """
+    openflow = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    openflow.bind(("0.0.0.0", OPENFLOW_PORT))
+    openflow.listen(4096)
+    return openflow
+
+
+def write_map(plan: Plan) -> None:
+    """Leave word for who enters the lab: each host's and switch's namespace, and OVS's run directory."""
+    entries: dict[str, dict[str, str]] = {}
+    for domain in plan.domains:
+        for bridge in domain.bridges:
+            run_dir = str(RUN / domain.netns)
+            entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
+    entries.update({host.name: {"netns": host.netns} for host in plan.hosts})
+    (RUN / "map.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:
+    """(domain, program) -> process id of every Open vSwitch daemon, from its pid file."""
+    pids = {}
+    for domain in plan.domains:
+        for program in ("ovsdb-server", "ovs-vswitchd"):
+            pids[domain.name, program] = int((RUN / domain.netns / f"{program}.pid").read_text())
+    return pids
+
+
+def _write_topology(topology: Topology) -> Path:
+    path = RUN / "topology.json"
+    path.write_text(topology.model_dump_json(), encoding="utf-8")
+    return path

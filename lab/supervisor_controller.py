@@ -1,0 +1,222 @@
+"""Keeping the controller process alive, and knowing what it said about the switches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.failure import Failure
+from lab.supervisor_events import EventLog, describe
+
+BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the n-th restart in a row; a controller that ran for 10 s starts from the first."""
+_STEADY = 10.0
+
+
+def restart_delay(in_a_row: int) -> float:
+    """Seconds to wait before restart number ``in_a_row`` (0 for the first)."""
+    return BACKOFF[min(in_a_row, len(BACKOFF) - 1)]
+
+
+class Programming:
+    """What the controller's events add up to: which switches are connected and hold their tables."""
+
+    def __init__(self, switches: Sequence[str]) -> None:
+        self.switches = frozenset(switches)
+        self.connected: set[str] = set()
+        self.programmed: set[str] = set()
+        self.converged = False
+        self.flows = 0
+        self.groups = 0
+        self.compiled: float | None = None
+        self.last_error = ""
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Follow one event of the controller."""
+        kind, switch = message.get("event"), str(message.get("switch", ""))
+        if kind == "compiled":
+            self.flows, self.groups = int(message.get("flows", 0)), int(message.get("groups", 0))
+            self.compiled = float(message.get("seconds", 0.0))
+        elif kind == "connected":
+            self.connected.add(switch)
+        elif kind == "disconnected":
+            self.connected.discard(switch)
+            self.programmed.discard(switch)
+            self.converged = False
+        elif kind == "programmed":
+            self.connected.add(switch)
+            self.programmed.add(switch)
+        elif kind == "recompiled":
+            self.flows, self.groups = (
+                int(message.get("flows", self.flows)),
+                int(message.get("groups", self.groups)),
+            )
+            self.converged = False
+        elif kind == "all-programmed":
+            self.converged = True
+            self.programmed |= self.connected
+        elif kind == "error":
+            self.last_error = str(message.get("message", ""))
+
+    def reset(self) -> None:
+        """The controller died: nothing is known any more (the switches go on forwarding)."""
+        self.connected.clear()
+        self.programmed.clear()
+        self.converged = False
+
+    @property
+    def missing(self) -> list[str]:
+        """Switches that are not confirmed, in order."""
+        return sorted(self.switches - self.programmed)
+
+
+class Controller:
+    """The controller's process, restarted when it dies, for as long as the lab lives.
+
+    ``listen_fd`` is the listening OpenFlow socket; it stays open here, so that switches can connect while
+    there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its output goes.
+    """
+
+    def __init__(
+        self, switches: Sequence[str], listen_fd: int, topology: Path, api: Path, log: Path, events: EventLog
+    ) -> None:
+        self.api = api
+        self.log = log
+        self.restarts = 0
+        self.state = Programming(switches)
+        self._listen_fd = listen_fd
+        self._topology = topology
+        self._events = events
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
+
+    def start(self) -> None:
+        """Start it at once; a thread follows what it says and starts it again when it dies."""
+        reader = self._spawn()
+        threading.Thread(target=self._keep, args=(reader,), name="controller", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else 0
+
+    def restart(self) -> None:
+        """Kill it; the keeper starts a new one at once, which reconciles."""
+        with self._changed:
+            self._asked = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+
+    def wait(self, done: Callable[[Programming], bool], timeout: float) -> bool:
+        """Wait until ``done(state)``, False after ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: done(self.state), timeout)
+
+    def wait_programmed(self, timeout: float, most_restarts: int = 3) -> None:
+        """Wait until every switch holds its tables; raises Failure that says what is missing."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.state.converged or self.restarts >= most_restarts, timeout)
+            if self.state.converged:
+                return
+            missing, error = self.state.missing, self.state.last_error
+            restarts = self.restarts
+        if restarts >= most_restarts:
+            raise Failure(f"the controller keeps dying: {error or tail(self.log) or 'it left no message'}")
+        absent = sorted(self.state.switches - self.state.connected)
+        problem = (
+            f"{len(absent)} of {len(self.state.switches)} switches did not connect: {', '.join(absent[:8])}"
+            if absent
+            else f"{len(missing)} switches were not programmed: {', '.join(missing[:8])}"
+        )
+        raise Failure(f"{problem} within {timeout:.0f} s" + (f" ({error})" if error else ""))
+
+    def _spawn(self) -> int:
+        reader, writer = os.pipe()
+        command = [
+            sys.executable, "-m", "controller", "--listen-fd", str(self._listen_fd),
+            "--topology", str(self._topology), "--api", str(self.api), "--event-fd", str(writer),
+        ]  # fmt: skip
+        try:
+            with self.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command,
+                    pass_fds=(self._listen_fd, writer),
+                    cwd=self.log.parent,  # "-m" imports from the current folder first: not from the user's
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+        finally:
+            os.close(writer)
+        with self._changed:
+            self._process = process
+        return reader
+
+    def _keep(self, reader: int) -> None:
+        in_a_row = 0
+        while True:
+            started = time.monotonic()
+            self._follow(reader)
+            assert self._process is not None
+            code = self._process.wait()
+            in_a_row = 0 if time.monotonic() - started > _STEADY else in_a_row + 1
+            with self._changed:
+                self.state.reset()
+                asked, self._asked = self._asked, False
+                self.restarts += 0 if asked else 1
+                self._changed.notify_all()
+            delay = 0.0 if asked else restart_delay(in_a_row - 1)
+            how = "was restarted" if asked else f"died ({_how(code)}); a new one starts" + _after(delay)
+            self._events.add(
+                "controller", f"the controller {how}; the switches keep forwarding", {"code": code}
+            )
+            time.sleep(delay)
+            while True:
+                try:
+                    reader = self._spawn()
+                    break
+                except OSError as error:
+                    self._events.add("controller", f"can't start the controller: {error.strerror}")
+                    time.sleep(BACKOFF[-1])
+
+    def _follow(self, reader: int) -> None:
+        with os.fdopen(reader, "rb") as lines:
+            for line in lines:
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    continue
+                if not isinstance(message, dict):
+                    continue
+                self._events.add(str(message.get("event", "?")), describe(message), message)
+                with self._changed:
+                    self.state.take(message)
+                    self._changed.notify_all()
+
+
+def tail(path: Path, lines: int = 1) -> str:
+    """The last ``lines`` lines of a log that hold something, on one line each; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _after(delay: float) -> str:
+    return f" in {delay:g} s" if delay else ""

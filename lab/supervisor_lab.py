@@ -1,0 +1,288 @@
+"""A running lab as one object: what the API asks of it, in the API's words."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lab.failure import Exit, Failure
+from lab.messages import (
+    DomainState,
+    Event,
+    HostState,
+    LinkChange,
+    LinkState,
+    PingResult,
+    Stage,
+    Status,
+    SwitchState,
+)
+from lab.naming import address
+from lab.prober import ProbeResult, open_in, probe
+from lab.supervisor_controller import Controller
+from lab.supervisor_events import EventLog
+from lab.supervisor_watch import DaemonWatch, death
+from topologies.model import Host, Link, Topology
+
+if TYPE_CHECKING:
+    from dataplane.fabric import Fabric
+
+RUN = Path("/run/sdnlab")
+"""The supervisor's files, on the sandbox's own tmpfs."""
+
+
+class NotThere(Failure):
+    """No such switch, host or link; the API answers 404."""
+
+
+@dataclass
+class Lab:
+    """Everything the supervisor holds. ``lock`` serialises what changes the data plane."""
+
+    name: str
+    topology: Topology
+    file: str
+    net: Fabric
+    controller: Controller
+    events: EventLog
+    daemons: DaemonWatch
+    started: float
+    log_fd: int
+    interfaces: dict[str, str]
+    stages: list[Stage] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    switches_down: set[str] = field(default_factory=set)
+
+    def status(self) -> Status:
+        """The whole lab as it is now."""
+        state = self.controller.state
+        links = self.net.link_states()
+        return {
+            "name": self.name,
+            "topology": self.topology.name,
+            "description": self.topology.description,
+            "file": self.file,
+            "pid": os.getpid(),
+            "state": "running",
+            "started": self.started,
+            "datapath": self.net.datapath,
+            "converged": state.converged,
+            "troubles": self.troubles(),
+            "stages": self.stages,
+            "controller": {
+                "running": bool(self.controller.pid),
+                "pid": self.controller.pid,
+                "restarts": self.controller.restarts,
+                "flows": state.flows,
+                "groups": state.groups,
+            },
+            "domains": [self._domain(domain.name) for domain in self.topology.domains],
+            "switches": [self._switch(s.name, s.domain, s.dpid) for s in self.topology.switches],
+            "hosts": [_host(host, links) for host in self.topology.hosts],
+            "links": [_link(link, links) for link in self.topology.links],
+        }
+
+    def troubles(self) -> list[str]:
+        """What is wrong now, in words."""
+        found = [death(domain, program) for domain, program in self.daemons.dead()]
+        if not self.controller.pid:
+            found.append(
+                "the controller is not running (it is being restarted); the switches keep forwarding"
+            )
+        else:
+            state = self.controller.state
+            absent = sorted(state.switches - state.connected - self.switches_down)
+            if absent:
+                found.append(f"not connected to the controller: {', '.join(absent)}")
+        return found
+
+    def set_link(self, name: str, up: bool) -> LinkChange:
+        """Plug or cut a link between switches, or a host's wire. Raises NotThere for an unknown one."""
+        with self.lock:
+            states = self.net.link_states()
+            if name not in states:
+                raise NotThere(f"no link named {name!r}", f"there are: {_some(sorted(states))}")
+            changed = states[name] != up
+            if changed:
+                self.net.set_link(name, up)
+        if changed:
+            self.events.add(
+                "link", f"link {name} was {'plugged in' if up else 'cut'}", {"link": name, "up": up}
+            )
+        return {"name": name, "up": up, "changed": changed}
+
+    def set_switch(self, name: str, up: bool) -> LinkChange:
+        """Take a switch away or bring it back. Raises NotThere for an unknown one."""
+        names = [switch.name for switch in self.topology.switches]
+        if name not in names:
+            raise NotThere(f"no switch named {name!r}", f"there are: {_some(names)}")
+        with self.lock:
+            changed = (name in self.switches_down) == up
+            if changed:
+                self.net.set_switch(name, up)
+                (self.switches_down.discard if up else self.switches_down.add)(name)
+        if changed:
+            what = "was brought back" if up else "was taken away"
+            self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
+        return {"name": name, "up": up, "changed": changed}
+
+    def ping(self, pairs: Sequence[tuple[str, str]] | None, timeout: float) -> PingResult:
+        """Probe ``pairs``, all of them within each network when None."""
+        known = {host.name for host in self.topology.hosts}
+        for name in {name for pair in pairs or () for name in pair}:
+            if name not in known:
+                raise NotThere(
+                    f"no host named {name!r}", f"there are: {_some([h.name for h in self.topology.hosts])}"
+                )
+        for src, dst in pairs or ():
+            if src == dst:
+                raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
+        with self.lock:
+            try:
+                result = probe(self.topology.hosts, self._open, pairs, timeout)
+            except OSError as error:
+                raise Failure(
+                    f"can't probe: {error.strerror or error}", "is a host's interface gone?"
+                ) from None
+        answer = ping_result(self.topology, result)
+        text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
+        self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
+        return answer
+
+    def ask_controller(self, path: str, **query: str | None) -> Any:
+        """The controller's own answer to GET ``path`` of its northbound API."""
+        from lab.client import UnixConnection
+
+        parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items() if value is not None)
+        connection = UnixConnection(str(self.controller.api), 30.0)
+        try:
+            connection.request("GET", path + ("?" + parameters if parameters else ""))
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, ValueError) as error:
+            raise Failure(
+                f"the controller doesn't answer: {getattr(error, 'strerror', None) or error}",
+                "see: sdnlab status, sdnlab logs controller",
+                Exit.LOST,
+            ) from None
+        finally:
+            connection.close()
+        if response.status >= 400:
+            detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
+            raise (NotThere if response.status == 404 else Failure)(f"the controller says: {detail}")
+        return answer
+
+    def check_switch(self, name: str | None) -> None:
+        """Raises NotThere when ``name`` is no switch of this lab."""
+        names = [switch.name for switch in self.topology.switches]
+        if name is not None and name not in names:
+            raise NotThere(f"no switch named {name!r}", f"there are: {_some(names)}")
+
+    def logs(self) -> dict[str, str]:
+        """Name -> end of every log in the sandbox, at most 64 KiB of each."""
+        found = {"supervisor": _end(os.dup(self.log_fd))}
+        for path in sorted(self.log_files()):
+            try:
+                found[path.relative_to(RUN).with_suffix("").as_posix()] = _end(os.open(path, os.O_RDONLY))
+            except OSError:
+                continue
+        return found
+
+    def log_files(self) -> list[Path]:
+        """Log files in the sandbox: the controller's and Open vSwitch's."""
+        return list(RUN.rglob("*.log"))
+
+    def recent(self, since: int) -> list[Event]:
+        """Events newer than number ``since``."""
+        return self.events.since(since)
+
+    def _open(self, host: str) -> socket.socket:
+        return open_in(self.net.namespace_fd(host), self.interfaces[host])
+
+    def _domain(self, name: str) -> DomainState:
+        daemons = self.daemons.state(name)
+        return {
+            "name": name,
+            "alive": all(daemons.values()),
+            "datapath": self.net.datapath,
+            "daemons": daemons,
+        }
+
+    def _switch(self, name: str, domain: str, dpid: int) -> SwitchState:
+        state = self.controller.state
+        return {
+            "name": name,
+            "domain": domain,
+            "dpid": f"{dpid:016x}",
+            "up": name not in self.switches_down,
+            "connected": name in state.connected,
+            "programmed": name in state.programmed,
+        }
+
+    @property
+    def address(self) -> str:
+        """The abstract socket address, for people: with @ instead of NUL."""
+        return address(self.name).replace("\0", "@")
+
+
+def ping_result(topology: Topology, result: ProbeResult) -> PingResult:
+    """The prober's result in the API's words."""
+    reached = [
+        {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
+        for (src, dst, family), rtt in result.rtt.items()
+    ]
+    failed = [
+        {"src": f.src, "dst": f.dst, "family": f.family, "reached": False, "rtt": None, "reason": f.reason}
+        for f in result.failures
+    ]
+    return {
+        "hosts": [host.name for host in topology.hosts],
+        "families": list(result.families),
+        "method": result.method,
+        "note": result.note,
+        "total": result.total,
+        "reached": result.reached,
+        "seconds": result.seconds,
+        "frames_sent": result.frames_sent,
+        "pairs": [*reached, *failed],  # type: ignore[list-item]
+    }
+
+
+def _host(host: Host, links: dict[str, bool]) -> HostState:
+    return {
+        "name": host.name,
+        "network": host.network,
+        "switch": host.port.switch,
+        "port": host.port.number,
+        "interface": host.interface,
+        "mac": host.mac,
+        "ipv4": str(host.ipv4) if host.ipv4 else None,
+        "ipv6": str(host.ipv6) if host.ipv6 else None,
+        "up": links.get(f"{host.name}-{host.port.switch}", True),
+    }
+
+
+def _link(link: Link, links: dict[str, bool]) -> LinkState:
+    return {"name": link.name, "a": str(link.a), "b": str(link.b), "up": links.get(link.name, True)}
+
+
+def _end(fd: int, most: int = 65536) -> str:
+    try:
+        size = os.fstat(fd).st_size
+        text = os.pread(fd, most, max(0, size - most))
+    except OSError as error:
+        return f"(can't be read: {error.strerror})"
+    finally:
+        os.close(fd)
+    return text.decode(errors="replace")
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
