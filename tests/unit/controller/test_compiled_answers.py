@@ -1,0 +1,154 @@
+"""ARP and neighbour discovery are answered where they are asked; noise goes nowhere."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from made_frames import arp_request, ipv4, multicast, solicitation
+from made_labs import lab, leaf_spine
+
+from controller.compiler import Learned, compile_topology
+from controller.evaluate import Fabric, Outcome
+from controller.stations import mac_number
+from controller.tables import CONTROLLER, Table
+from topologies.model import Host, Port, Topology
+
+
+@pytest.fixture(scope="module")
+def topology() -> Topology:
+    return leaf_spine(3, 2, each=2, networks=2)
+
+
+@pytest.fixture(scope="module")
+def fabric(topology: Topology) -> Fabric:
+    return Fabric(topology, compile_topology(topology))
+
+
+def only(outcomes: frozenset[Outcome]) -> Outcome:
+    (one,) = outcomes
+    return one
+
+
+def same_network(topology: Topology) -> list[tuple[Host, Host]]:
+    return [(a, b) for a in topology.hosts for b in topology.hosts if a is not b and a.network == b.network]
+
+
+def test_arp_is_answered_with_the_right_mac(topology: Topology, fabric: Fabric) -> None:
+    for source, target in same_network(topology):
+        assert source.ipv4 and target.ipv4
+        one = only(fabric.outcomes(arp_request(source, int(target.ipv4.ip)), source.port))
+        (answer,) = one.delivered
+        assert answer.at == source.port and not one.punted
+        assert dict(answer.fields) == {
+            "eth_src": mac_number(target.mac),
+            "eth_dst": mac_number(source.mac),
+            "eth_type": 0x0806,
+            "arp_op": 2,
+            "arp_sha": mac_number(target.mac),
+            "arp_spa": int(target.ipv4.ip),
+            "arp_tha": mac_number(source.mac),
+            "arp_tpa": int(source.ipv4.ip),
+        }
+
+
+@pytest.mark.parametrize("unicast", [False, True])
+def test_solicitations_are_answered_with_the_right_mac(
+    topology: Topology, fabric: Fabric, unicast: bool
+) -> None:
+    for source, target in same_network(topology):
+        assert source.ipv6 and target.ipv6
+        mac = mac_number(target.mac)
+        frame = solicitation(source, int(target.ipv6.ip), mac if unicast else None)
+        one = only(fabric.outcomes(frame, source.port))
+        (answer,) = one.delivered
+        assert answer.at == source.port and not one.punted
+        assert dict(answer.fields) == {
+            **frame,
+            "eth_src": mac,
+            "eth_dst": mac_number(source.mac),
+            "ipv6_src": int(target.ipv6.ip),
+            "ipv6_dst": int(source.ipv6.ip),
+            "icmpv6_type": 136,
+            "nd_options_type": 2,
+            "nd_reserved": 0x60000000,
+            "nd_tll": mac,
+        }
+
+
+@pytest.mark.parametrize(
+    ("address", "mac"),
+    [("fe80::ff:fe00:3", 0x020000000003), ("fe80::5054:ff:fe12:3456", 0x525400123456),
+     ("fe80::21b:21ff:feaa:bbcc", 0x001B21AABBCC)],
+)  # fmt: skip
+def test_link_local_addresses_made_from_a_mac_are_answered(
+    topology: Topology, fabric: Fabric, address: str, mac: int
+) -> None:
+    source = topology.hosts[0]
+    one = only(fabric.outcomes(solicitation(source, int(IPv6Address(address))), source.port))
+    fields = dict(one.delivered[0].fields)
+    assert fields["nd_tll"] == fields["eth_src"] == mac
+    assert fields["ipv6_src"] == int(IPv6Address(address))
+
+
+def test_no_answer_across_networks_but_the_controller_hears(topology: Topology, fabric: Fabric) -> None:
+    source, other = topology.hosts[0], topology.hosts[1]
+    assert source.network != other.network and other.ipv4 and other.ipv6
+    for frame in (arp_request(source, int(other.ipv4.ip)), solicitation(source, int(other.ipv6.ip))):
+        one = only(fabric.outcomes(frame, source.port))
+        assert not one.delivered
+        assert [each.at for each in one.punted] == [Port(switch=source.port.switch, number=CONTROLLER)]
+        assert one.steps[-1].flows[-1].table == Table.RESOLVE
+
+
+def test_nobody_answers_a_host_about_its_own_address(topology: Topology, fabric: Fabric) -> None:
+    host = topology.hosts[0]
+    assert host.ipv4 and host.ipv6
+    detection = {**solicitation(host, int(host.ipv6.ip)), "ipv6_src": 0}
+    for frame in (arp_request(host, int(host.ipv4.ip)), detection):
+        assert only(fabric.outcomes(frame, host.port)) == Outcome()
+
+
+def test_multicast_of_a_known_host_goes_nowhere(topology: Topology, fabric: Fabric) -> None:
+    host = topology.hosts[0]
+    router = {**solicitation(host, 0), "icmpv6_type": 133, "eth_dst": 0x333300000002}
+    for frame in (multicast(host), router):
+        assert only(fabric.outcomes(frame, host.port)) == Outcome()
+
+
+def test_an_unknown_sender_is_copied_to_the_controller_and_still_forwarded(
+    topology: Topology, fabric: Fabric
+) -> None:
+    host, target = topology.hosts[0], topology.hosts[2]
+    frame = {**ipv4(host, target), "eth_src": 0x02AAAAAAAAAA}
+    for each in fabric.outcomes(frame, host.port):
+        assert [one.at.number for one in each.punted] == [CONTROLLER]
+        assert [one.at for one in each.delivered] == [target.port]
+
+
+def test_a_learned_station_is_like_a_host() -> None:
+    topology = lab(2, [(0, 1)], [0, 1])
+    h1, h2 = topology.hosts
+    mac, address = 0x02AAAAAAAAAA, IPv4Address("10.1.0.99")
+    learned = Learned(h2.network, mac, h2.port, address)
+    fabric = Fabric(topology, compile_topology(topology, learned=(learned,)))
+    one = only(fabric.outcomes(arp_request(h1, int(address)), h1.port))
+    assert dict(one.delivered[0].fields)["arp_sha"] == mac
+    one = only(fabric.outcomes({**ipv4(h1, h2), "eth_dst": mac}, h1.port))
+    assert [each.at for each in one.delivered] == [h2.port]
+    one = only(fabric.outcomes({**ipv4(h2, h1), "eth_src": mac}, h2.port))
+    assert not one.punted and [each.at for each in one.delivered] == [h1.port]
+
+
+def test_what_the_file_says_beats_what_was_learned() -> None:
+    topology = lab(2, [(0, 1)], [0, 1])
+    h1, h2 = topology.hosts
+    assert h1.ipv4
+    plain = compile_topology(topology)
+    moved = Learned("n1", mac_number(h1.mac), h2.port)
+    elsewhere = Learned("n1", 0x02AAAAAAAAAA, Port(switch="s1", number=2))
+    assert compile_topology(topology, learned=(moved, elsewhere)) == plain
+    thief = Learned("n1", 0x02AAAAAAAAAB, h2.port, h1.ipv4.ip)
+    fabric = Fabric(topology, compile_topology(topology, learned=(thief,)))
+    one = only(fabric.outcomes(arp_request(h2, int(h1.ipv4.ip)), h2.port))
+    assert dict(one.delivered[0].fields)["arp_sha"] == mac_number(h1.mac)

@@ -1,0 +1,187 @@
+"""Properties of compiled tables over random graphs, found by evaluating them."""
+
+from __future__ import annotations
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_frames import ipv4, ipv6
+from made_labs import lab, leaf_spine
+
+from controller.compiler import compile_topology
+from controller.evaluate import Fabric, Outcome, wire
+from controller.forwarding import TURNED
+from controller.stations import mac_number
+from controller.tables import ToGroup
+from topologies.model import Host, Topology
+
+
+@st.composite
+def labs(draw: st.DrawFn, networks: int = 2) -> Topology:
+    """Any graph: parallel links, several components, switches without hosts."""
+    count = draw(st.integers(1, 7))
+    switch = st.integers(0, count - 1)
+    edges = (
+        draw(st.lists(st.tuples(switch, switch).filter(lambda e: e[0] != e[1]), max_size=12))
+        if count > 1
+        else []
+    )
+    hosts = draw(st.lists(switch, min_size=2, max_size=5))
+    return lab(count, edges, hosts, draw(st.integers(1, networks)))
+
+
+def graph(topology: Topology, without: frozenset[str] = frozenset()) -> nx.MultiGraph:
+    made = nx.MultiGraph()
+    made.add_nodes_from(switch.name for switch in topology.switches)
+    made.add_edges_from((e.a.switch, e.b.switch, e.name) for e in topology.links if e.name not in without)
+    return made
+
+
+def pairs(topology: Topology) -> list[tuple[Host, Host]]:
+    return [(a, b) for a in topology.hosts for b in topology.hosts if a is not b]
+
+
+def arrived(outcomes: frozenset[Outcome], frame: dict[str, int], target: Host) -> bool:
+    """Whether, whatever is chosen, exactly this frame comes out at ``target``, once."""
+    return all(
+        not each.loop
+        and not each.punted
+        and [(e.at, e.fields) for e in each.delivered] == [(target.port, wire(frame))]
+        for each in outcomes
+    )
+
+
+def lost(outcomes: frozenset[Outcome]) -> bool:
+    return all(not each.delivered and not each.loop and not each.punted for each in outcomes)
+
+
+def check_all_pairs(topology: Topology, fabric: Fabric, paths: nx.MultiGraph) -> None:
+    for source, target in pairs(topology):
+        frame = ipv4(source, target)
+        outcomes = fabric.outcomes(frame, source.port)
+        reachable = nx.has_path(paths, source.port.switch, target.port.switch)
+        if source.network == target.network and reachable:
+            assert arrived(outcomes, frame, target), (source.name, target.name, outcomes)
+        else:
+            assert lost(outcomes), (source.name, target.name, outcomes)
+
+
+@given(labs())
+def test_every_pair_of_a_network_is_delivered_exactly_once_and_no_other(topology: Topology) -> None:
+    check_all_pairs(topology, Fabric(topology, compile_topology(topology)), graph(topology))
+
+
+@given(labs(), st.data())
+def test_recompiled_without_some_links_every_path_left_is_used(
+    topology: Topology, data: st.DataObject
+) -> None:
+    names = [link.name for link in topology.links]
+    down = frozenset(data.draw(st.sets(st.sampled_from(names), max_size=3))) if names else frozenset()
+    tables = compile_topology(topology, down_links=down)
+    check_all_pairs(topology, Fabric(topology, tables, down), graph(topology, down))
+
+
+@settings(max_examples=200)
+@given(labs(networks=1), st.data())
+def test_a_dead_link_alone_is_repaired_wherever_a_group_was_compiled(
+    topology: Topology, data: st.DataObject
+) -> None:
+    if not topology.links:
+        return
+    dead = data.draw(st.sampled_from(topology.links)).name
+    fabric = Fabric(topology, compile_topology(topology), frozenset((dead,)))
+    for source, target in pairs(topology):
+        frame = ipv4(source, target)
+        for each in fabric.outcomes(frame, source.port):
+            assert not each.loop
+            if arrived(frozenset((each,)), frame, target):
+                continue
+            # lost: only where the last switch had just one way, and no group to choose another
+            assert not each.delivered and not each.punted
+            actions = each.steps[-1].flows[-1].actions
+            assert not any(isinstance(action, ToGroup) for action in actions), each.steps
+
+
+@settings(max_examples=200)
+@given(labs(networks=1), st.data())
+def test_whatever_links_die_at_once_no_frame_circles(topology: Topology, data: st.DataObject) -> None:
+    names = [link.name for link in topology.links]
+    dead = frozenset(data.draw(st.sets(st.sampled_from(names)))) if names else frozenset()
+    fabric = Fabric(topology, compile_topology(topology), dead)
+    for source, target in pairs(topology):
+        for each in fabric.outcomes(ipv4(source, target), source.port):
+            assert not each.loop
+            assert len(each.delivered) <= 1
+            assert all(one.at == target.port for one in each.delivered)
+
+
+def test_a_dead_switch_makes_no_frame_circle_among_its_neighbours() -> None:
+    # s1..s3 form a triangle, each linked to s4: all three links die with s4
+    topology = lab(4, [(0, 1), (1, 2), (0, 2), (0, 3), (1, 3), (2, 3)], [0, 1, 2, 3])
+    dead = frozenset(link.name for link in topology.links if "s4" in (link.a.switch, link.b.switch))
+    fabric = Fabric(topology, compile_topology(topology), dead)
+    for source in topology.hosts[:3]:
+        assert lost(fabric.outcomes(ipv4(source, topology.hosts[3]), source.port))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (4, 3)])
+def test_leaf_spine_survives_any_single_link_without_the_controller(shape: tuple[int, int]) -> None:
+    topology = leaf_spine(*shape, each=1)
+    tables = compile_topology(topology)
+    for link in topology.links:
+        fabric = Fabric(topology, tables, frozenset((link.name,)))
+        for source, target in pairs(topology):
+            frame = ipv6(source, target)
+            assert arrived(fabric.outcomes(frame, source.port), frame, target), link.name
+
+
+def test_equal_paths_are_all_used() -> None:
+    topology = leaf_spine(2, 3, each=1)
+    source, target = topology.hosts
+    tables = compile_topology(topology)
+    to_s2 = tables["s1"].groups[0]
+    assert {bucket.watch_port for bucket in to_s2.buckets} == {
+        link.a.number for link in topology.links if link.a.switch == "s1"
+    }
+    assert arrived(
+        Fabric(topology, tables).outcomes(ipv4(source, target), source.port), ipv4(source, target), target
+    )
+
+
+@given(labs(networks=1), st.data())
+def test_a_switch_to_be_avoided_is_crossed_only_when_nothing_else_leads_on(
+    topology: Topology, data: st.DataObject
+) -> None:
+    names = [switch.name for switch in topology.switches]
+    avoid = frozenset(data.draw(st.sets(st.sampled_from(names), min_size=1, max_size=2)))
+    fabric = Fabric(topology, compile_topology(topology, avoid=avoid))
+    whole = graph(topology)
+    check_all_pairs(topology, fabric, whole)
+    for source, target in pairs(topology):
+        ends = {source.port.switch, target.port.switch}
+        around = whole.copy()
+        around.remove_nodes_from(avoid - ends)
+        if nx.has_path(around, *(source.port.switch, target.port.switch)):
+            for each in fabric.outcomes(ipv4(source, target), source.port):
+                assert {step.switch for step in each.steps} & avoid <= ends
+
+
+def test_a_changed_path_changes_groups_and_keeps_their_numbers() -> None:
+    topology = leaf_spine(4, 3)
+    before = compile_topology(topology)["s1"]
+    after = compile_topology(topology, down_links=frozenset(("s1-s5",)))["s1"]
+    # flows may change only where a neighbour's frames are turned back
+    plain = [[flow for flow in each.flows if flow.priority != TURNED] for each in (before, after)]
+    assert plain[0] == plain[1]
+    assert before.groups != after.groups
+    assert next(len(group.buckets) for group in before.groups if group.kind == "select") == 3
+
+
+def test_unknown_destination_and_forged_source_are_dropped() -> None:
+    topology = leaf_spine()
+    host = topology.hosts[0]
+    fabric = Fabric(topology, compile_topology(topology))
+    assert lost(fabric.outcomes({**ipv4(host, host), "eth_dst": 0x02FFFFFFFFFF}, host.port))
+    forged = {**ipv4(host, topology.hosts[2]), "eth_src": mac_number(host.mac) | 1 << 40}
+    assert lost(fabric.outcomes(forged, host.port))
