@@ -19,9 +19,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     code = 0
     try:
-        from lab.cli.app import app
+        from lab.cli.app import build, wanted
 
-        app(prog_name="sdnlab")
+        build(wanted(sys.argv[1:], os.environ))(prog_name="sdnlab")
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except Failure as failure:

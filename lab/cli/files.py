@@ -14,7 +14,6 @@ from lab.failure import Exit, Failure
 if TYPE_CHECKING:
     from topologies.model import Topology
 
-PANEL = "Topology files"
 SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
 """Where the topologies that come with sdnlab are."""
 
@@ -128,7 +127,7 @@ def schema() -> None:
     out_json(topologies.schema())
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=PANEL)(validate)
-    app.command(rich_help_panel=PANEL)(schema)
+COMMANDS = {
+    "validate": validate,
+    "schema": schema,
+}

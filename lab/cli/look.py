@@ -13,8 +13,6 @@ from lab.cli.common import Json, Lab, LabArgument, client, complete_switch
 from lab.cli.say import out, out_json, paint
 from lab.failure import Failure
 
-PANEL = "Look at a lab"
-
 Switch = Annotated[
     str | None,
     typer.Argument(
@@ -106,10 +104,10 @@ def logs(
             out("\n".join(kept))
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=PANEL)(status)
-    app.command(rich_help_panel=PANEL)(flows)
-    app.command(rich_help_panel=PANEL)(groups)
-    app.command(rich_help_panel=PANEL)(events)
-    app.command(rich_help_panel=PANEL)(logs)
+COMMANDS = {
+    "status": status,
+    "flows": flows,
+    "groups": groups,
+    "events": events,
+    "logs": logs,
+}

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from lab.launch import Launched
     from lab.messages import PingResult
 
-PANEL = "Start and stop"
-
 
 class Datapath(str, Enum):
     """Which of Open vSwitch's datapaths: ``auto`` takes the kernel's where there is one."""
@@ -249,10 +247,10 @@ def test(
     raise typer.Exit(run(tiers or [], junit))
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(rich_help_panel=PANEL)(up)
-    app.command(rich_help_panel=PANEL)(down)
-    app.command("list", rich_help_panel=PANEL)(list_)
-    app.command(rich_help_panel=PANEL)(demo)
-    app.command(rich_help_panel="This installation")(test)
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "list": list_,
+    "demo": demo,
+    "test": test,
+}

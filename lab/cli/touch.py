@@ -26,8 +26,6 @@ from lab.failure import Exit, Failure
 if TYPE_CHECKING:
     from lab.messages import Status
 
-PANEL = "Act in a lab"
-
 
 class Wanted(str, Enum):
     """What a link or switch shall be."""
@@ -88,7 +86,7 @@ def ping(
 ) -> None:
     """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
 
-    Times are in milliseconds, the slower family's where both are reached. Exits 1 when anything was not reached.
+    Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached.
     """
     from lab.cli import render
 
@@ -187,11 +185,11 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
     raise Failure(f"there is no link between {a} and {b}", f"{a} has: {', '.join(near)}" if near else "")
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("exec", rich_help_panel=PANEL, context_settings={"ignore_unknown_options": True})(exec_)
-    app.command(rich_help_panel=PANEL)(shell)
-    app.command(rich_help_panel=PANEL)(ping)
-    app.command(rich_help_panel=PANEL)(link)
-    app.command(rich_help_panel=PANEL)(switch)
-    app.command(rich_help_panel=PANEL)(controller)
+COMMANDS = {
+    "exec": exec_,
+    "shell": shell,
+    "ping": ping,
+    "link": link,
+    "switch": switch,
+    "controller": controller,
+}
