@@ -13,12 +13,30 @@ from topologies.document import Fatal, Node
 from topologies.problem import Path, Report, shown
 
 _FORMS = {
-    "switches": "a list of names or a mapping name: {domain, dpid}",
-    "domains": "a list of names or a mapping name: {}",
-    "networks": "a list of names or a mapping name: {subnet4, subnet6}",
+    "switches": "a list of names, or a mapping like s1: {domain: d1, dpid: 1}",
+    "domains": "a list of names, like [d1, d2]",
+    "networks": "a mapping like lan: {subnet4: 10.0.0.0/16, subnet6: fd00::/64}",
     "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
     "links": "a list like [s1 -- s2, s2 -- s3]",
     "ends": "a list of two switches, like [s1, s2:3]",
+}
+# What other tools call it
+_SYNONYMS = {
+    "subnet": ("subnet4",),
+    "cidr": ("subnet4",),
+    "bw": ("bandwidth",),
+    "rate": ("bandwidth",),
+    "speed": ("bandwidth",),
+    "latency": ("delay",),
+    "ip": ("ipv4",),
+    "ip4": ("ipv4",),
+    "ip6": ("ipv6",),
+    "address": ("ipv4",),
+    "node": ("switch",),
+    "nodes": ("switches",),
+    "edges": ("links",),
+    "endpoints": ("ends",),
+    "vlan": ("network",),
 }
 _LINK = "s1 -- s2, [s1, s2] or {ends: [s1, s2], bandwidth: 100mbit}"
 
@@ -84,7 +102,8 @@ def _names(items: list[Node], key: str, report: Report) -> dict[str, Node]:
     made: dict[str, Node] = {}
     for index, item in enumerate(items):
         if not isinstance(item.value, str):
-            report.add((key, index), f"{_kind(item.data())} in a list of names", _FORMS[key], line=item.line)
+            report.add((key, index), f"is {_kind(item.data())}", _FORMS[key], line=item.line)
+            report.incomplete.add(key)
         elif item.value in made:
             first = made[item.value].line
             what = f"{shown(item.value)} is given twice (first on line {first})"
@@ -113,18 +132,20 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = spec.keys_at(path[:-1])
+        meant = _nearest_key(str(last), known, report)
         allowed = ", ".join(known) if known else "no keys"
-        report.add(
-            path, f"unknown key {shown(last)}", allowed, report.nearest(str(last), known) or "remove it"
-        )
+        remedy = f"did you mean {shown(meant)}?" if meant else "remove it"
+        report.add(path, f"unknown key {shown(last)}", allowed, remedy)
         report.broke(path)
+        if meant and meant not in holder:
+            report.broke((*path[:-1], meant))  # that it lacks needs no second problem
         del holder[last]
         return
     context = detail.get("ctx", {})
     if kind == "bad_value":
         report.add(path, str(context["what"]), str(context["allowed"]), str(context["remedy"]))
     elif kind == "not_text":
-        report.add(path, f"{_kind(value)} where {context['allowed']} belongs", str(context["allowed"]))
+        report.add(path, f"is {_kind(value)}", str(context["allowed"]))
     else:
         section = str(last) if isinstance(last, str) and last in _FORMS else str(path[0])
         allowed = _FORMS.get(section, "")
@@ -136,10 +157,12 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
             )
         elif path[0] == "links" and len(path) == 2:
             allowed = _LINK
-        report.add(path, f"{_kind(value)} where {_wanted(kind)} belongs", allowed)
+        report.add(path, f"is {_kind(value)}", allowed)
     report.broke(path)
     holder[last] = {} if kind == "model_type" else None
 
 
-def _wanted(kind: str) -> str:
-    return "a list" if kind == "list_type" else "a mapping"
+def _nearest_key(key: str, known: list[str], report: Report) -> str:
+    """The known key that was probably meant, or nothing."""
+    meant = next((word for word in _SYNONYMS.get(key.lower(), ()) if word in known), "")
+    return meant or report.nearest(key, known)

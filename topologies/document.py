@@ -106,7 +106,9 @@ def read(text: str, report: Report) -> Node:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
         what = error.problem or error.context or "unreadable"
-        report.add((), f"YAML syntax: {what}", remedy=_syntax_remedy(what), line=line)
+        tab = "\t" in text.split("\n")[line - 1 : line][0].partition("#")[0]
+        remedy = "indent with spaces, not tabs" if tab else _syntax_remedy(what)
+        report.add((), f"YAML syntax: {what}", remedy=remedy, line=line)
         raise Fatal from None
     except yaml.YAMLError as error:
         report.add((), f"YAML syntax: {shown(error)}", line=1)
@@ -127,8 +129,6 @@ def _events(text: str) -> Iterator[Any]:
 
 
 def _syntax_remedy(what: str) -> str:
-    if r"'\t'" in what or "\t" in what:
-        return "indent with spaces, not tabs"
     if "mapping values" in what:
         return "check the indentation, and quote a text that has ': ' in it"
     if "expected" in what or "could not find" in what:
@@ -181,7 +181,7 @@ class _Builder:
         return self.root
 
     def fatal(self, what: str, allowed: str, remedy: str, line: int) -> None:
-        self.report.add(self.here(), what, allowed, remedy, line=line)
+        self.report.add(self.here()[:3], what, allowed, remedy, line=line)
         raise Fatal
 
     def here(self) -> Path:
@@ -206,10 +206,8 @@ class _Builder:
     def alias(self, name: str | None, line: int) -> None:
         anchor = name or ""
         if anchor not in self.anchors:
-            remedy = (
-                self.report.nearest(anchor, self.anchors)
-                or f"define it with &{anchor[:40]}, or quote the text"
-            )
+            otherwise = f"define it with &{anchor[:40]}, or quote the text"
+            remedy = self.report.suggest(anchor, self.anchors, otherwise)
             self.fatal(f"alias *{anchor[:40]} is not defined above", "", remedy, line)
         target = self.anchors[anchor]
         if target is None:
@@ -269,11 +267,12 @@ class _Builder:
         if top.key is None:
             if key_text is None:
                 self.report.add(top.path, "a key is a list or a mapping", "text as key", line=node.line)
-                key_text = "?"
             top.key = Node(node.line, key_text, plain=node.plain)
             return
         key, top.key = top.key, None
-        name = str(key.value)
+        if not isinstance(key.value, str):
+            return  # reported; its value leads nowhere
+        name = key.value
         if name == "<<" and key.plain:
             top.merges.append(node)
         elif name in top.node.value:

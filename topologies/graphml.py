@@ -50,7 +50,7 @@ def read(raw: bytes, report: Report) -> Node:
     for source, target, line in graph.edges:
         for end in (source, target):
             if end not in graph.vertices:
-                remedy = report.nearest(end, graph.vertices) or "add the node, or remove the edge"
+                remedy = report.suggest(end, graph.vertices, "add the node, or remove the edge")
                 report.add(
                     (), f"the edge ends at node {shown(end)}, which does not exist", "", remedy, line=line
                 )

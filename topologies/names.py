@@ -9,7 +9,7 @@ from functools import lru_cache
 
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MAX_LENGTH = 63  # a DNS label (RFC 1035), and one less than Linux's host name limit
-ALLOWED = f"letters, digits, and inside also '_', '.', '-'; at most {MAX_LENGTH} characters"
+ALLOWED = f"letters and digits, after the first also '_', '.' and '-', up to {MAX_LENGTH} in all"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RUN = re.compile(r"[0-9]+")

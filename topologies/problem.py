@@ -14,7 +14,7 @@ Path = tuple[Step, ...]
 
 # Beyond so many suggestions nobody reads them, and looking for one costs milliseconds among
 # thousands of names: a hostile file must not buy minutes of work with them.
-_SUGGESTIONS = 100
+_SUGGESTIONS = 40
 _SHOWN = 60
 
 
@@ -87,6 +87,7 @@ class Report:
         self.locate = locate
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
+        self.incomplete: set[str] = set()  # sections with an unreadable entry: names may be missing
         self._suggestions = _SUGGESTIONS
 
     def add(
@@ -107,7 +108,7 @@ class Report:
         return any(path[:n] in self.broken for n in range(1, len(path) + 1))
 
     def nearest(self, word: str, known: Iterable[str]) -> str:
-        """``did you mean 'x'?`` with the nearest of the known words, or nothing."""
+        """The nearest of the known words, or nothing."""
         if self._suggestions <= 0 or not 0 < len(word) <= 64:
             return ""
         self._suggestions -= 1
@@ -115,7 +116,12 @@ class Report:
 
         candidates = {name.lower(): name for name in known}
         close = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.55)
-        return f"did you mean {shown(candidates[close[0]])}?" if close else ""
+        return candidates[close[0]] if close else ""
+
+    def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
+        """A remedy: ``did you mean 'x'?`` with the nearest of the known words, or ``otherwise``."""
+        close = self.nearest(word, known)
+        return f"did you mean {shown(close)}?" if close else otherwise
 
     def check(self) -> None:
         """Raise ``Invalid`` when anything was noted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import TypeVar
@@ -33,9 +33,9 @@ def resolve(spec: File, report: Report) -> Topology:
         )
 
     networks = _networks(spec.networks or {DEFAULT_NETWORK: NetworkSpec()})
-    ports = _Ports(set(switches), report)
-    ends = _link_ends(links, ports, report)
+    ports = _Ports(switches, report)
     attached = _attachments(hosts, ports, report)
+    ends = _link_ends(links, ports, report)
     membership = {name: _network_of(name, host, networks, report) for name, host in hosts.items()}
     ipv4 = addressing.addresses4(hosts, membership, networks, report)
     ipv6 = addressing.addresses6(hosts, membership, networks, report)
@@ -107,11 +107,11 @@ def _check_name(path: Path, name: str, report: Report) -> None:
 
 def _unknown(path: Path, what: str, name: str, known: Iterable[str], section: str, report: Report) -> None:
     """A reference to nothing; silent where the section itself could not be read."""
-    if report.is_broken((section,)) or report.is_broken((section, name)):
+    if section in report.incomplete or report.is_broken((section,)) or report.is_broken((section, name)):
         return
     all_known = list(known)
     listed = ", ".join(all_known[:8]) + (", …" if len(all_known) > 8 else "")
-    remedy = report.nearest(name, all_known) or f"add it to {section}, or change the name"
+    remedy = report.suggest(name, all_known, f"add it to {section}, or change the name")
     report.add(path, f"there is no {what} {shown(name)}", listed, remedy)
 
 
@@ -155,7 +155,12 @@ def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Repor
         path = ("switches", name, "domain")
         domain = spec.domain
         if domain is None and len(domains) > 1:
-            report.add(path, "which domain is not said", ", ".join(domains), f"write domain: {domains[0]}")
+            report.add(
+                path,
+                "the switch names no domain, and there are several",
+                ", ".join(domains),
+                f"write domain: {domains[0]}",
+            )
         elif domain is not None and domain not in domains:
             _unknown(path, "domain", domain, domains, "domains", report)
         dpid = spec.dpid or given[index] or 0
@@ -166,7 +171,7 @@ def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Repor
 class _Ports:
     """Port numbers: those that the file gives, then the lowest free ones."""
 
-    def __init__(self, switches: set[str], report: Report) -> None:
+    def __init__(self, switches: Mapping[str, object], report: Report) -> None:
         self.switches = switches
         self.report = report
         self.owners: dict[str, dict[int, str]] = {}
@@ -175,9 +180,7 @@ class _Ports:
     def claim(self, path: Path, end: units.End, owner: str) -> bool:
         """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
         if end.switch not in self.switches:
-            _unknown(
-                path, "switch", end.switch, sorted(self.switches, key=names.natural), "switches", self.report
-            )
+            _unknown(path, "switch", end.switch, self.switches, "switches", self.report)
             return False
         if end.port is None:
             return True
@@ -213,7 +216,7 @@ def _attachments(hosts: dict[str, HostSpec], ports: _Ports, report: Report) -> d
     for name, spec in hosts.items():
         path = ("hosts", name, "switch")
         if spec.switch is None:
-            listed = ", ".join(sorted(ports.switches, key=names.natural)[:8])
+            listed = ", ".join(list(ports.switches)[:8])
             report.add(path, "the host has no switch", listed, "write switch: and one of them")
         elif ports.claim(path, spec.switch, f"host {name}"):
             attached[name] = spec.switch
@@ -230,12 +233,14 @@ def _link_ends(
         if spec.ends is None or len(spec.ends) != 2:
             given = "none" if not spec.ends else str(len(spec.ends))
             form = "s1 -- s2, [s1, s2] or {ends: [s1, s2]}"
-            report.add(path, f"a link has two ends, this one has {given}", form, "put spaces around '--'")
+            glued = any(end is not None and "--" in end.switch for end in spec.ends or ())
+            remedy = "put spaces around '--'" if glued else ""
+            report.add(path, f"a link has two ends, this one has {given}", form, remedy)
             continue
         a, b = spec.ends
         if a is None or b is None:
             continue  # reported where it was read
-        claimed = [ports.claim((*path, side), end, f"link {index}") for side, end in enumerate((a, b))]
+        claimed = [ports.claim((*path, side), end, f"links[{index}]") for side, end in enumerate((a, b))]
         if a.switch == b.switch and all(claimed):
             what = f"the link ends on switch {shown(a.switch)} twice"
             report.add(path, what, "two different switches", "remove the link")
@@ -266,7 +271,9 @@ def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report:
     if spec.network is None:
         if len(known) > 1:
             listed = ", ".join(known[:8])
-            report.add(path, "which network is not said", listed, f"write network: {known[0]}")
+            report.add(
+                path, "the host names no network, and there are several", listed, f"write network: {known[0]}"
+            )
             return None
         return known[0]
     if spec.network not in networks:
@@ -297,4 +304,5 @@ def _macs(hosts: dict[str, HostSpec], report: Report) -> dict[str, str]:
 
 
 def _shaping(spec: Shaped) -> Shaping:
-    return Shaping(bandwidth=spec.bandwidth, delay=spec.delay, loss=spec.loss)
+    # a delay or loss of nothing is none: equal values for equal wires
+    return Shaping(bandwidth=spec.bandwidth, delay=spec.delay or None, loss=spec.loss or None)

@@ -1,7 +1,8 @@
 """The topology file as it is written: what may stand where, before anything is filled in.
 
 These models give the JSON schema for editors and check types, units and unknown keys.  They
-see text only (see ``topologies.document``); what concerns more than one entry is checked in ``topologies.resolve``.
+see text only (see ``topologies.document``); what concerns more than one entry is checked in
+``topologies.resolve``.
 """
 
 from __future__ import annotations
@@ -72,13 +73,20 @@ Delay = Annotated[
     Parsed(
         units.delay,
         "a delay like 5ms",
-        {"type": ["string", "integer"]} | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(us|µs|μs|ms|s)$|^0$"},
+        {"anyOf": [_TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(us|µs|μs|ms|s)$|^0$"}, {"const": 0}]},
     ),
 ]
 Loss = Annotated[
     float,
     Parsed(
-        units.loss, "a loss like 1%", {"type": ["string", "number"], "pattern": "^[0-9]+(\\.[0-9]+)? ?%?$"}
+        units.loss,
+        "a loss like 1%",
+        {
+            "anyOf": [
+                _TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?%$|^0(\.[0-9]+)?$"},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+            ]
+        },
     ),
 ]
 Dpid = Annotated[int, Parsed(units.dpid, "a datapath id like 7 or 0x7", {"type": ["integer", "string"]})]
@@ -133,7 +141,7 @@ class NetworkSpec(Spec):
 
     subnet4: Subnet4 | None = Field(
         None,
-        description="IPv4 subnet. With neither subnet, one of each is chosen; with one, hosts have only that.",
+        description="IPv4 subnet. With neither given, one of each is chosen; else hosts have what is given.",
         examples=["10.0.0.0/16"],
     )
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
@@ -223,7 +231,10 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     if not path:
         return list(File.model_fields)
     entry = _ENTRIES.get(str(path[0]))
-    return list(entry.model_fields) if entry and len(path) == 2 else []
+    if entry is None or len(path) != 2:
+        return []
+    # its own before what it shares
+    return sorted(entry.model_fields, key=lambda name: name not in entry.__annotations__)
 
 
 def schema() -> JsonSchema:

@@ -1,0 +1,174 @@
+"""Files as such: what cannot be read is one problem, and never a surprise."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import topologies
+
+
+def problems(path: str | Path) -> tuple[topologies.Problem, ...]:
+    with pytest.raises(topologies.Invalid) as caught:
+        topologies.load(path)
+    return caught.value.problems
+
+
+def only(path: str | Path) -> str:
+    (problem,) = problems(path)
+    assert problem.file == os.fspath(path)
+    return problem.message
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    assert only(path) == "there is no such file"
+    assert str(problems(path)[0]) == f"{path}: there is no such file; check the name"
+
+
+def test_directory(tmp_path: Path) -> None:
+    assert only(tmp_path) == "is a directory"
+
+
+def test_part_of_path_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "not a directory" in only(tmp_path / "file" / "x.yaml")
+
+
+def test_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert only(tmp_path / "pipe") == "is a pipe"
+
+
+def test_device_is_not_opened() -> None:
+    assert only("/dev/zero") == "is a device"
+
+
+def test_socket(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "socket"))
+        assert only(tmp_path / "socket") == "is a socket"
+
+
+def test_circle_of_links(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert "circle" in only(tmp_path / "a")
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    assert "too long" in only(tmp_path / ("x" * 300))
+    assert "cannot be a file's name" in only("a\0b")
+
+
+def test_permission_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "secret.yaml"
+    path.write_text("switches: [s1]")
+    path.chmod(0)
+    if os.geteuid() != 0:
+        assert only(path) == "may not be read"
+        return
+    # Root may read everything: ask as somebody else.
+    for directory in (tmp_path, *tmp_path.parents):
+        if not directory.stat().st_mode & 1:
+            directory.chmod(directory.stat().st_mode | 0o011)
+    asked = (
+        "import os, sys, topologies, topologies.loading\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: topologies.load(sys.argv[1])\n"
+        "except topologies.Invalid as invalid: print(invalid)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", asked, path], capture_output=True, text=True, check=True)
+    assert answer.stdout == f"{path}: may not be read; check the permissions (chmod +r)\n"
+
+
+def test_too_big(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    path.write_bytes(b"#" * (4 * 1024 * 1024))
+    assert only(path) == "is empty"
+    path.write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    assert only(path) == "is too big"
+    with pytest.raises(topologies.Invalid, match="is too big; allowed: up to 4 MB"):
+        topologies.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("text", ["[" * 3_000_000, "{a: " * 700_000, "- " * 2_000_000, "? " * 2_000_000])
+def test_deep_nesting_ends_early(text: str) -> None:
+    with pytest.raises(topologies.Invalid, match="nested too deeply"):
+        topologies.loads(text)
+
+
+def test_deep_nesting_by_aliases() -> None:
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 5000))]
+    with pytest.raises(topologies.Invalid, match="nested too deeply"):
+        topologies.loads("\n".join(lines))
+
+
+def test_too_many_values() -> None:
+    with pytest.raises(topologies.Invalid, match="too many values"):
+        topologies.loads("switches: [" + "s," * 300_000 + "]")
+
+
+def test_no_code_from_the_file_runs(tmp_path: Path) -> None:
+    owned = tmp_path / "owned"
+    for tag in ("python/object/apply:os.mkdir", "python/object/new:os.mkdir", "python/name:os.system"):
+        with pytest.raises(topologies.Invalid, match="is refused"):
+            topologies.loads(f"name: !!{tag} ['{owned}']\nswitches: [s1]\n")
+    assert not owned.exists()
+
+
+def test_suggestions_are_bounded() -> None:
+    """Thousands of unknown names among thousands of known ones: the search for near ones has an end."""
+    switches = ", ".join(f"switch{n}" for n in range(2000))
+    links = "\n".join(f"- [switch{n}x, switch{n}y]" for n in range(2000))
+    with pytest.raises(topologies.Invalid) as caught:
+        topologies.loads(f"switches: [{switches}]\nlinks:\n{links}\n")
+    assert len(caught.value.problems) == 4000
+    assert sum("did you mean" in p.remedy for p in caught.value.problems) <= 40
+
+
+def test_byte_order_mark_and_windows_line_ends() -> None:
+    topology = topologies.loads(b"\xef\xbb\xbfname: x\r\nswitches:\r\n  - s1\r\n")
+    assert (topology.name, len(topology.switches)) == ("x", 1)
+
+
+def test_name_comes_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "Übung 3.yaml"
+    path.write_text("switches: [s1]")
+    assert topologies.load(path).name == "ubung-3"
+    assert topologies.load(str(path)) == topologies.load(path)
+
+
+def test_graphml_is_known_by_its_content_too() -> None:
+    text = '<graphml><graph><node id="a"/></graph></graphml>'
+    assert topologies.loads(text, "x").switches[0].name == "a"
+    assert topologies.loads("<?xml version='1.0' encoding='latin-1'?>" + text).switches[0].name == "a"
+
+
+def test_invalid_survives_pickling() -> None:
+    with pytest.raises(topologies.Invalid) as caught:
+        topologies.loads("switches: {s1: {dpdi: 1}}")
+    assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
+
+
+def test_problem_does_not_steer_the_terminal() -> None:
+    with pytest.raises(topologies.Invalid) as caught:
+        topologies.loads(
+            'switches: ["s\\e[2J", s1]\nhosts: {h1: "s\\e[2J:1", h2: "s\\e[2J:1"}\n', "a\x1b[2Jb"
+        )
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_importing_topologies_is_cheap() -> None:
+    """What only some need (YAML, XML, graphs) is not imported by all."""
+    code = "import sys, topologies; print(*sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"yaml", "networkx", "difflib", "xml.parsers.expat"} & set(out)

@@ -1,0 +1,53 @@
+"""The topology files that come with the project: sound, and what their comments say they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from topology_invariants import assert_sound
+
+import topologies
+
+HERE = Path(topologies.__file__).parent
+SHIPPED = sorted(HERE.glob("*.yaml"))
+
+
+def test_the_promised_ones_are_there() -> None:
+    assert {path.stem for path in SHIPPED} >= {"quickstart", "campus", "leaf-spine"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_it_loads_and_teaches(path: Path) -> None:
+    topology = topologies.load(path)
+    assert_sound(topology)
+    assert topology.name == path.stem and topology.description
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ") and f"sdnlab up topologies/{path.name}" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    # Every machine can run them: shaping needs kernel modules that some lack
+    assert not any(link.shaping for link in topology.links)
+    # They stay in one piece when any one wire between switches is cut, but for the smallest
+    if path.stem != "quickstart":
+        for cut in topology.links:
+            assert connected(topology, without=cut.name)
+    assert connected(topology)
+
+
+def connected(topology: topologies.Topology, without: str = "") -> bool:
+    wires = [(link.a.switch, link.b.switch) for link in topology.links if link.name != without]
+    reached = {topology.switches[0].name}
+    for _ in topology.switches:
+        reached |= {b for a, b in wires if a in reached} | {a for a, b in wires if b in reached}
+    return len(reached) == len(topology.switches)
+
+
+def test_sizes() -> None:
+    sizes = {
+        path.stem: (len(t.domains), len(t.switches), len(t.hosts), len(t.links))
+        for path in SHIPPED
+        if (t := topologies.load(path))
+    }
+    assert sizes["quickstart"] == (1, 2, 4, 1)
+    assert sizes["campus"] == (2, 20, 40, 40)
+    assert sizes["leaf-spine"] == (1, 8, 8, 16)
