@@ -6,19 +6,21 @@ Mininet is not imported here: that alone takes longer than building a small lab.
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from dataplane import namespaces
 from dataplane.namespaces import Namespace, in_threads, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
-from dataplane.ovsdb import Operation, add_ports, bridge_operations
-from dataplane.plan import MANAGEMENT, EndPlan, LinkPlan, Plan, PortPlan, plan
+from dataplane.ovsdb import Operation, add_ports, bridge_operations, remove_bridge, remove_ports
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
+from dataplane.wiring import Wiring, link_states, wiring
 from topologies.model import Topology
 
 BRIDGE = "mgmt0"
@@ -56,10 +58,9 @@ class Fabric:
         self._spaces: dict[str, Namespace] = {}
         self._switches: dict[str, OpenVSwitch] = {}
         self._netlink: Socket | None = None
-        self._links_down: set[str] = set()
-        self._switches_down: set[str] = set()
-        self._links = {link.name: link for link in self.plan.links}
-        self._bridges = {b.switch: (d, b) for d in self.plan.domains for b in d.bridges}
+        self._links_down: frozenset[str] = frozenset()
+        self._switches_down: frozenset[str] = frozenset()
+        self._bridges = {b.switch: b for d in self.plan.domains for b in d.bridges}
 
     # Building
 
@@ -79,11 +80,10 @@ class Fabric:
         for future in starting:
             future.result()
         started = self._tell("daemons", started)
-        controller = f"tcp:{self._controller[0]}:{self._controller[1]}" if self._controller else None
         in_threads(
             [
                 lambda d=domain: self._switches[d.name].apply(  # type: ignore[misc]
-                    bridge_operations(d.bridges, self.datapath, controller)
+                    bridge_operations(d.bridges, self.datapath, self._target)
                 )
                 for domain in self.plan.domains
             ]
@@ -91,6 +91,10 @@ class Fabric:
         started = self._tell("bridges", started)
         self._verify()
         self._tell("verify", started)
+
+    @property
+    def _target(self) -> str | None:
+        return f"tcp:{self._controller[0]}:{self._controller[1]}" if self._controller else None
 
     def _tell(self, stage: str, started: float) -> float:
         now = time.monotonic()
@@ -101,7 +105,7 @@ class Fabric:
         quiet = frozenset(domain.netns for domain in self.plan.domains)
         self._spaces = namespaces.create(list(self.plan.namespaces), quiet)
 
-    def _start_switches(self) -> list[object]:
+    def _start_switches(self) -> list[Future[None]]:
         for domain in self.plan.domains:
             fd = self._spaces[domain.netns].fd
             self._switches[domain.name] = OpenVSwitch(domain.name, self.run_dir / domain.netns, fd)
@@ -184,45 +188,58 @@ class Fabric:
         return next(plan.netns for plan in self.plan.hosts if plan.name == host)
 
     def link_states(self) -> dict[str, bool]:
-        """Every link's name, and whether it is up: neither cut nor at a failed switch."""
-        return {name: self._up(link) for name, link in self._links.items()}
-
-    def _up(self, link: LinkPlan) -> bool:
-        failed = self._switches_down
-        return link.name not in self._links_down and not {link.a.switch, link.b.switch} & failed
+        """Every link's name (a host's wire is ``h1-s1``), and whether it is up: not cut, no end failed."""
+        return link_states(self.plan, self._links_down, self._switches_down)
 
     def set_link(self, name: str, up: bool) -> None:
-        """Cut a link between switches or mend it. Raises ``LinkError`` for an unknown name."""
-        link = self._links.get(name)
-        if link is None:
+        """Cut a link or a host's wire, or mend it. Raises ``LinkError`` for an unknown name."""
+        if name not in self.link_states():
             raise LinkError(name)
-        if up == (name not in self._links_down):
-            return
-        (self._links_down.discard if up else self._links_down.add)(name)
-        ends = ((link.a, link.end_a, link.end_b), (link.b, link.end_b, link.end_a))
-        if link.kind == "veth":
-            for _, end, _ in ends:
-                self._spaces[end.netns].netlink.run([set_link(end.device, up)])
-            return
-        # A fast-failover bucket that watches a patch port stays live unless that very port goes away.
-        domain, _ = self._bridges[link.a.switch]
-        switch = self._switches[domain.name]
-        operations: list[Operation] = []
-        for port, end, peer in ends:
-            if port.switch in self._switches_down:
-                continue
-            bridge = self._bridges[port.switch][1].device
-            if up:
-                operations += add_ports(bridge, [PortPlan(end.device, port.number, peer.device)])
-            else:
-                operations += switch.removal(bridge, end.device)
-        switch.apply(operations)
+        changed = frozenset({name})
+        cut = self._links_down - changed if up else self._links_down | changed
+        self._change(cut, self._switches_down)
 
     def set_switch(self, name: str, up: bool) -> None:
         """Have a switch fail (its bridge and all its ports go) or return, empty, to its controller."""
         if name not in self._bridges:
             raise LinkError(name)
-        raise NotImplementedError
+        changed = frozenset({name})
+        failed = self._switches_down - changed if up else self._switches_down | changed
+        self._change(self._links_down, failed)
+
+    def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
+        """Carry out the difference between the wiring that is and the one that shall be."""
+        old = wiring(self.plan, self._links_down, self._switches_down)
+        new = wiring(self.plan, links_down, switches_down)
+        for netns, device in new.down - old.down:
+            self._spaces[netns].netlink.run([set_link(device, False)])
+        for domain in self.plan.domains:
+            operations = self._port_changes(domain, old, new)
+            if operations:
+                self._switches[domain.name].apply(operations)
+        for netns, device in old.down - new.down:
+            self._spaces[netns].netlink.run([set_link(device, True)])
+        self._links_down, self._switches_down = links_down, switches_down
+
+    def _port_changes(self, domain: DomainPlan, old: Wiring, new: Wiring) -> list[Operation]:
+        operations: list[Operation] = []
+        switch = self._switches[domain.name]
+        for bridge in domain.bridges:
+            before, after = old.ports.get(bridge.switch), new.ports.get(bridge.switch)
+            if before == after:
+                continue
+            if after is None:
+                operations += remove_bridge(switch.bridge_rows()[bridge.device])
+            elif before is None:
+                ports = tuple(port for port in bridge.ports if port in after)
+                operations += bridge_operations([replace(bridge, ports=ports)], self.datapath, self._target)
+            else:
+                rows = switch.port_rows()
+                lost = [rows[port.device] for port in before - after]
+                operations += remove_ports(bridge.device, lost) if lost else []
+                gained = sorted(after - before, key=lambda port: port.number)
+                operations += add_ports(bridge.device, gained) if gained else []
+        return operations
 
     def stop(self) -> None:
         """End the daemons and give the descriptors back; namespaces end with the sandbox."""
@@ -235,13 +252,7 @@ class Fabric:
         self._spaces, self._switches, self._netlink = {}, {}, None
 
 
-
 def raise_file_limit() -> None:
     """Allow as many open files as the hard limit does: a big lab holds several for each host."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def run_environment(run_dir: Path) -> dict[str, str]:
-    """This process's environment with Open vSwitch's run directory set."""
-    return {**os.environ, "OVS_RUNDIR": str(run_dir)}

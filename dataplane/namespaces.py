@@ -37,7 +37,9 @@ class Namespace:
         os.close(self.fd)
 
 
-def create(names: Sequence[str], quiet: frozenset[str] = frozenset(), workers: int = 2) -> dict[str, Namespace]:
+def create(
+    names: Sequence[str], quiet: frozenset[str] = frozenset(), workers: int = 2
+) -> dict[str, Namespace]:
     """Make and name network namespaces, with lo up; those in ``quiet`` never speak IPv6 by themselves.
 
     Raises the first error of any worker; what exists by then ends with the sandbox.

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from dataplane import syscalls
-from dataplane.ovsdb import Client, Operation, OvsdbError, database_file, remove_port
+from dataplane.ovsdb import Client, Operation, OvsdbError, database_file
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
@@ -99,7 +99,9 @@ class OpenVSwitch:
         words = ""
         with contextlib.suppress(OSError):
             words = (self.run_dir / f"{program}.err").read_text(errors="replace").strip()[-300:]
-        return f"{program} of domain {self.name} did not start: {words or f'see {self.run_dir}/{program}.log'}"
+        return (
+            f"{program} of domain {self.name} did not start: {words or f'see {self.run_dir}/{program}.log'}"
+        )
 
     def check(self) -> None:
         """Raise ``OpenVSwitchError`` when a daemon has ended."""
@@ -115,10 +117,13 @@ class OpenVSwitch:
             self.check()
             raise OpenVSwitchError(f"Open vSwitch of domain {self.name}: {error}") from error
 
-    def removal(self, bridge: str, device: str) -> list[Operation]:
-        """The operations that take a port off its bridge; none when it is not there."""
-        rows = self.client.select("Port", ["_uuid"], [["name", "==", device]])
-        return [operation for row in rows for operation in remove_port(bridge, row["_uuid"][1])]
+    def port_rows(self) -> dict[str, str]:
+        """Port name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.client.select("Port", ["name", "_uuid"])}
+
+    def bridge_rows(self) -> dict[str, str]:
+        """Bridge name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.client.select("Bridge", ["name", "_uuid"])}
 
     def stop(self) -> None:
         """End both daemons now; the kernel removes the devices that they made."""
@@ -130,4 +135,3 @@ class OpenVSwitch:
         for process in self._processes:
             process.wait()
         self._processes.clear()
-

@@ -6,6 +6,7 @@ and ``next_cfg``/``cur_cfg`` to learn when ovs-vswitchd has carried it out (ovs-
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import socket
@@ -59,12 +60,17 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
     i, p = _uuid_name("i", port.device), _uuid_name("p", port.device)
     return [
         {"op": "insert", "table": "Interface", "uuid-name": i, "row": interface},
-        {"op": "insert", "table": "Port", "uuid-name": p, "row": {"name": port.device, "interfaces": ["named-uuid", i]}},
+        {
+            "op": "insert",
+            "table": "Port",
+            "uuid-name": p,
+            "row": {"name": port.device, "interfaces": ["named-uuid", i]},
+        },
     ]
 
 
 def bridge_operations(
-    bridges: Iterable[BridgePlan], datapath: str, controller: str | None, ports: Iterable[PortPlan] | None = None
+    bridges: Iterable[BridgePlan], datapath: str, controller: str | None
 ) -> list[Operation]:
     """Insert bridges with all their ports and a controller each, and hang them on the root."""
     operations: list[Operation] = []
@@ -88,7 +94,10 @@ def bridge_operations(
                 }
             ),
             "ports": ovs_set(
-                [["named-uuid", own_p], *(["named-uuid", _uuid_name("p", port.device)] for port in bridge.ports)]
+                [
+                    ["named-uuid", own_p],
+                    *(["named-uuid", _uuid_name("p", port.device)] for port in bridge.ports),
+                ]
             ),
         }
         if controller is not None:
@@ -127,11 +136,15 @@ def add_ports(bridge: str, ports: Iterable[PortPlan]) -> list[Operation]:
     return [*operations, _mutate("Bridge", [["name", "==", bridge]], [["ports", "insert", ovs_set(names)]])]
 
 
-def remove_port(bridge: str, port_uuid: str) -> list[Operation]:
-    """Take a port (by its row's UUID) off its bridge; its rows go with it."""
-    return [
-        _mutate("Bridge", [["name", "==", bridge]], [["ports", "delete", ovs_set([["uuid", port_uuid]])]])
-    ]
+def remove_ports(bridge: str, ports: Iterable[str]) -> list[Operation]:
+    """Take ports (UUIDs of their rows) off a bridge; their rows go with them."""
+    rows = ovs_set(["uuid", port] for port in ports)
+    return [_mutate("Bridge", [["name", "==", bridge]], [["ports", "delete", rows]])]
+
+
+def remove_bridge(bridge: str) -> list[Operation]:
+    """Remove a bridge (UUID of its row); all that hangs on it goes too."""
+    return [_mutate(DATABASE, [], [["bridges", "delete", ovs_set([["uuid", bridge]])]])]
 
 
 class Client:
@@ -142,6 +155,7 @@ class Client:
         self._socket.settimeout(timeout)
         self._decoder = json.JSONDecoder()
         self._buffer = ""
+        self._text = codecs.getincrementaldecoder("utf-8")()
         self._id = 0
         try:
             self._socket.connect(path)
@@ -169,7 +183,7 @@ class Client:
             data = self._socket.recv(1 << 20)
             if not data:
                 raise OvsdbError("ovsdb-server closed the connection")
-            self._buffer += data.decode()
+            self._buffer += self._text.decode(data)
 
     def _message(self) -> dict[str, Any]:
         """The next message that is not ovsdb-server's keep-alive, which is answered here."""

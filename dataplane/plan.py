@@ -60,7 +60,7 @@ class DomainPlan:
 
 @dataclass(frozen=True, slots=True)
 class EndPlan:
-    """One end of a wire that is a device. ``shaping`` holds for what leaves the switch or host here."""
+    """One end of a wire: the network namespace and the name of its device (or patch port)."""
 
     netns: str
     device: str
@@ -72,6 +72,7 @@ class HostPlan:
     """A host: its namespace and interface, and the wire to its switch port."""
 
     name: str
+    switch: str
     netns: str
     near: EndPlan
     far: EndPlan
@@ -198,8 +199,6 @@ def _host(
 ) -> HostPlan:
     name = netns["host", host.name]
     near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
-    far = EndPlan(
-        netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number]
-    )
+    far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
-    return HostPlan(host.name, name, near, far, addresses, host.shaping)
+    return HostPlan(host.name, host.port.switch, name, near, far, addresses, host.shaping)

@@ -128,8 +128,11 @@ def spawn(
 
 
 def _receive(stream: socket.socket) -> tuple[bytes, int]:
-    """Some bytes and the process id of who sent them (SCM_CREDENTIALS: the kernel translates it)."""
-    data, ancillary, _, _ = stream.recvmsg(4096, socket.CMSG_SPACE(12))
+    """One byte (so as to take nothing of what ``main`` says) and its sender's process id.
+
+    SCM_CREDENTIALS: the kernel translates the id into the receiver's PID namespace.
+    """
+    data, ancillary, _, _ = stream.recvmsg(1, socket.CMSG_SPACE(12))
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             return data, struct.unpack("=iii", payload[:12])[0]
@@ -176,7 +179,12 @@ def _stage(name: str, action: Callable[[], None]) -> None:
 
 
 def _helper(
-    main: Callable[[int], None], stream: socket.socket, caller: int, tied: bool, log: int | None, hostname: str | None
+    main: Callable[[int], None],
+    stream: socket.socket,
+    caller: int,
+    tied: bool,
+    log: int | None,
+    hostname: str | None,
 ) -> None:
     """The process between: takes the new namespaces, of which its child is the first member."""
     os.setsid()

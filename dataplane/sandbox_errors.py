@@ -50,12 +50,18 @@ def explain(stage: str, errno: int, facts: SystemFacts) -> tuple[str, str]:
     what = f"this system does not allow a sandbox: {stage} refused"
     as_root = "or run sdnlab as root"
     if facts.container:
-        return what, "start the container with --privileged (its seccomp filter or masked /proc forbids namespaces)"
+        return (
+            what,
+            "start the container with --privileged (its seccomp filter or masked /proc forbids namespaces)",
+        )
     if errno == errnos.ENOSPC or facts.max_user_namespaces == 0:
         return what, f"sudo sysctl -w user.max_user_namespaces=15000, {as_root}"
     if errno in (errnos.EPERM, errnos.EACCES) and not facts.root:
         if facts.apparmor_restricts == 1:
-            return what, f"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), {as_root}"
+            return (
+                what,
+                f"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), {as_root}",
+            )
         if facts.userns_clone == 0:
             return what, f"sudo sysctl -w kernel.unprivileged_userns_clone=1, {as_root}"
         return what, f"allow unprivileged user namespaces (a seccomp filter may forbid them), {as_root}"

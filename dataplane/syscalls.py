@@ -39,7 +39,7 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones (unshare(2)); the calling thread only, but for user and PID namespaces."""
+    """Leave namespaces for new ones (unshare(2)); the calling thread only."""
     _check(_libc.unshare(flags), "unshare")
 
 
@@ -48,7 +48,9 @@ def setns(fd: int, flags: int = 0) -> None:
     _check(_libc.setns(fd, flags), "setns")
 
 
-def mount(source: str, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None) -> None:
+def mount(
+    source: str, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None
+) -> None:
     """mount(2)."""
     result = _libc.mount(
         os.fsencode(source),
@@ -66,7 +68,7 @@ def umount(target: str, flags: int = 0) -> None:
 
 
 def die_with_parent(signal: int) -> None:
-    """Ask for ``signal`` when the parent thread ends (prctl PR_SET_PDEATHSIG); cleared by a change of credentials."""
+    """Ask for ``signal`` when the parent thread ends (PR_SET_PDEATHSIG); new credentials clear it."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
 
 
