@@ -139,6 +139,7 @@ class Core:
     generation: int = field(init=False, default=0)
     _begun: float = field(init=False, default=0.0)
     _names: dict[int, str] = field(init=False, default_factory=dict)
+    _links: dict[str, dict[int, str]] = field(init=False, default_factory=dict)
     _strangers: dict[int, tuple[int, dict[int, bool]]] = field(init=False, default_factory=dict)
     _pending: _Pending | None = field(init=False, default=None)
     _compiling: tuple[Compile, str, float] | None = field(init=False, default=None)
@@ -159,6 +160,10 @@ class Core:
             same = kept is not None and kept.dpid == switch.dpid
             self.members[switch.name] = kept if kept and same else Member(switch.name, switch.dpid)
         self._names = {member.dpid: member.name for member in self.members.values()}
+        self._links = {}
+        for link in self.topology.links:
+            for end in (link.a, link.b):
+                self._links.setdefault(end.switch, {})[end.number] = link.name
         for name, member in old.items():  # a switch that left the intent may come back into it
             if self.members.get(name) is not member and member.conn is not None:
                 self._strangers[member.dpid] = (member.conn, member.ports or {})
@@ -206,7 +211,8 @@ class Core:
         self._arrival = now
         self._unsettle(now)
         out.append(Emit("connected", {"switch": name}))
-        self._reconsider("connected", now)
+        if self._news(member):
+            self._reconsider(f"{name} connected", now)
         return out
 
     def disconnected(self, dpid: int, conn: int, now: float) -> list[Command]:
@@ -229,7 +235,8 @@ class Core:
         if member is None or member.ports is None or member.ports.get(number) == bool(up):
             return []
         member.ports[number] = bool(up)
-        self._reconsider(f"port {member.name}:{number} {'up' if up else 'down'}", now)
+        if number in self._links.get(member.name, {}):
+            self._reconsider(f"port {member.name}:{number} {'up' if up else 'down'}", now)
         return [Emit("port", {"switch": member.name, "port": number, "up": bool(up)})]
 
     def packet(self, dpid: int, number: int, table: int, frame: bytes, now: float) -> list[Command]:
@@ -392,6 +399,16 @@ class Core:
     def _port_down(self, port: Port) -> bool:
         ports = self.members[port.switch].ports
         return ports is not None and not ports.get(port.number, False)
+
+    def _news(self, member: Member) -> bool:
+        """Whether a switch that came says something else of its links than was compiled."""
+        latest = self._compiling[0] if self._compiling else self._compiled
+        down = latest.down_links if latest else frozenset()
+        ports = member.ports or {}
+        return (latest is not None and member.name in latest.avoid) or any(
+            (name in down) is ports.get(number, False)
+            for number, name in self._links.get(member.name, {}).items()
+        )
 
     def _reconsider(self, why: str, now: float) -> None:
         """The compiler's input may have changed: look shortly, when the burst is over."""

@@ -42,6 +42,11 @@ class Journal:
         if self._lines.qsize() < _BACKLOG:
             self._lines.put(json.dumps(entry).encode() + b"\n")
 
+    @property
+    def last(self) -> int:
+        """The number of the newest event."""
+        return self._number
+
     def since(self, number: int, timeout: float | None = 0) -> list[dict[str, Any]]:
         """Remembered events with a number above ``number``; waits up to ``timeout`` for one."""
         with self._changed:

@@ -154,6 +154,10 @@ class Learning:
             for station in self.stations
         )
 
+    def facts(self) -> list[dict[str, object]]:
+        """The stations in words."""
+        return [_facts(station) for station in self.stations]
+
     def packet(self, port: Port, table: int, frame: bytes, now: float) -> list[Outcome]:
         """A packet-in from ``port``: what to send and to tell.
 

@@ -416,9 +416,9 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         while self.is_active:
             try:
                 ev, state = self._queue.get(timeout=timeout)
+                self._handle(ev, state)
                 for _ in range(_BATCH):
-                    self._handle(ev, state)
-                    ev, state = self._queue.get_nowait()
+                    self._handle(*self._queue.get_nowait())
             except queue.Empty:
                 pass
             try:

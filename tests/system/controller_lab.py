@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from topologies.model import Topology
+from topologies.model import Link, Port, Topology
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
@@ -95,26 +95,53 @@ class Switches:
         return self.run("ovs-vsctl", f"--db=unix:{self.directory}/db.sock", *command)
 
     def build(self, topology: Topology, port: int) -> None:
-        """Make the bridges, links and host ports, in one transaction."""
+        """Make the bridges, links and host ports, in one transaction.
+
+        Devices are named by number (`device`), since names in a topology may be long.
+        """
+        self._index = {switch.name: number for number, switch in enumerate(topology.switches)}
         command: list[str] = []
         for switch in topology.switches:
-            command += f"-- add-br {switch.name} -- set bridge {switch.name} datapath_type=netdev".split()
+            bridge = self.bridge(switch.name)
+            command += f"-- add-br {bridge} -- set bridge {bridge} datapath_type=netdev".split()
             command += ["fail_mode=secure", "protocols=OpenFlow13,OpenFlow14,OpenFlow15"]
             command += [f"other_config:datapath-id={switch.dpid:016x}", "other_config:disable-in-band=true"]
-            command += f"-- set-controller {switch.name} tcp:127.0.0.1:{port}".split()
-            command += f"-- set controller {switch.name} connection_mode=out-of-band max_backoff=1000".split()
+            command += f"-- set-controller {bridge} tcp:127.0.0.1:{port}".split()
+            command += f"-- set controller {bridge} connection_mode=out-of-band max_backoff=1000".split()
         for link in topology.links:
-            for here, there in ((link.a, link.b), (link.b, link.a)):
-                name = f"{here.switch}-eth{here.number}"
-                command += f"-- add-port {here.switch} {name} -- set interface {name} type=patch".split()
-                command += [f"options:peer={there.switch}-eth{there.number}", f"ofport_request={here.number}"]
+            command += self._patch(link.a, link.b) + self._patch(link.b, link.a)
         for host in topology.hosts:
-            name = f"{host.port.switch}-eth{host.port.number}"
-            command += f"-- add-port {host.port.switch} {name} -- set interface {name} type=internal".split()
-            command += [f"ofport_request={host.port.number}"]
+            name = self.device(host.port)
+            command += f"-- add-port {self.bridge(host.port.switch)} {name}".split()
+            command += f"-- set interface {name} type=internal ofport_request={host.port.number}".split()
+            command += [f'mac="{host.mac}"']
         self.vsctl(*command[1:])
-        for host in topology.hosts:
-            self.run("ip", "link", "set", f"{host.port.switch}-eth{host.port.number}", "up")
+        # Without IPv6, or the kernel's router solicitations would come from these ports.
+        script = "".join(
+            f"echo 1 >/proc/sys/net/ipv6/conf/{self.device(host.port)}/disable_ipv6; "
+            f"ip link set {self.device(host.port)} up\n"
+            for host in topology.hosts
+        )
+        self.run("sh", "-ec", script)
+
+    def _patch(self, here: Port, there: Port) -> list[str]:
+        name = self.device(here)
+        command = f"-- add-port {self.bridge(here.switch)} {name} -- set interface {name} type=patch".split()
+        return [*command, f"options:peer={self.device(there)}", f"ofport_request={here.number}"]
+
+    def bridge(self, switch: str) -> str:
+        return f"br{self._index[switch]}"
+
+    def device(self, port: Port) -> str:
+        return f"p{self._index[port.switch]}-{port.number}"
+
+    def cut(self, link: Link) -> None:
+        """Delete both ends of a link."""
+        self.vsctl("del-port", self.device(link.a), "--", "del-port", self.device(link.b))
+
+    def mend(self, link: Link) -> None:
+        """Bring both ends back."""
+        self.vsctl(*self._patch(link.a, link.b)[1:], *self._patch(link.b, link.a))
 
     def flow_mods(self) -> int:
         """How many flow changes all bridges together were ever asked for (OVS coverage counter)."""

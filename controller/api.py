@@ -1,0 +1,299 @@
+"""The northbound API: intent in; switches, flows with provenance, groups and events out.
+
+FastAPI on a Unix socket, in a thread; every question about the core is answered on the
+core's own thread.  OpenAPI at ``/openapi.json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Body, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ValidationError
+
+from controller.openflow.replies import parse_flow_desc
+from controller.runtime.app import SwitchKeeper
+from controller.tables import Table
+from controller.text import actions_text, bucket_text, match_text
+from topologies.model import Topology
+
+_ANSWER = 10.0
+_POLL = 1.0
+
+
+class Health(BaseModel):
+    """``converged``: every switch there is holds what is wanted."""
+
+    status: str = "ok"
+    topology: str
+    converged: bool
+    generation: int
+
+
+class SwitchState(BaseModel):
+    """One switch: what is wanted of it, and whether it holds it. ``down_ports``: numbers."""
+
+    name: str
+    dpid: int
+    connected: bool
+    converged: bool
+    avoided: bool
+    flows: int
+    groups: int
+    down_ports: list[int]
+    failures: int
+
+
+class FlowState(BaseModel):
+    """One flow, wanted and installed. ``packets`` is None when the switch does not hold it (yet);
+    ``why`` is its provenance, empty for a flow that nobody wants."""
+
+    switch: str
+    table: str
+    priority: int
+    match: str
+    actions: str
+    goto: str | None
+    cookie: str
+    packets: int | None
+    bytes: int | None
+    why: str
+
+
+class GroupState(BaseModel):
+    """One group as wanted; ``buckets`` as text."""
+
+    switch: str
+    id: int
+    kind: str
+    buckets: list[str]
+    why: str
+
+
+class Applied(BaseModel):
+    """The answer to a new intent: reconciliation has begun; ``all-programmed`` says it is done.
+
+    ``since``: number of the last event before, to wait from (``GET /events?since=``)."""
+
+    since: int
+
+
+def make(app: SwitchKeeper) -> FastAPI:
+    """The API of a running controller."""
+    web = FastAPI(title="sdnlab controller", version="1")
+
+    async def ask(question: Any) -> Any:
+        return await asyncio.wait_for(asyncio.wrap_future(app.ask(question)), _ANSWER)
+
+    @web.exception_handler(RequestValidationError)
+    async def invalid(_: Request, problem: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": _reasons(problem.errors())}, 422)
+
+    @web.exception_handler(asyncio.TimeoutError)
+    async def slow(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "the controller did not answer in time"}, 504)
+
+    @web.get("/health")
+    async def health() -> Health:
+        core = app.core
+        return Health(
+            topology=core.topology.name, converged=core.converged, generation=core.generation
+        )
+
+    @web.get("/topology")
+    async def topology() -> Topology:
+        return app.core.topology
+
+    @web.put("/topology", status_code=202)
+    async def put_topology(body: Annotated[dict[str, Any], Body()]) -> Applied:
+        try:
+            wanted = Topology.model_validate_json(json.dumps(body))
+        except ValidationError as problem:
+            raise HTTPException(422, _reasons(problem.errors())) from None
+        if reasons := contradictions(wanted):
+            raise HTTPException(422, reasons)
+        since = app.journal.last
+        await asyncio.wait_for(asyncio.wrap_future(app.replace(wanted)), _ANSWER)
+        return Applied(since=since)
+
+    @web.get("/switches")
+    async def switches() -> list[SwitchState]:
+        got: list[SwitchState] = await ask(lambda: _switches(app))
+        return got
+
+    @web.get("/flows")
+    async def flows(switch: Annotated[str | None, Query()] = None) -> list[FlowState]:
+        names = [switch] if switch is not None else [s.name for s in app.core.topology.switches]
+        found = await asyncio.gather(*(_flows(app, name, switch is not None) for name in names))
+        return [flow for some in found for flow in some]
+
+    @web.get("/groups")
+    async def groups(switch: Annotated[str | None, Query()] = None) -> list[GroupState]:
+        wanted = await ask(lambda: dict(app.core.wanted))
+        if switch is not None and switch not in wanted:
+            raise HTTPException(404, f"no switch named {switch}")
+        return [
+            GroupState(
+                switch=name,
+                id=group.id,
+                kind=group.kind,
+                buckets=[bucket_text(bucket) for bucket in group.buckets],
+                why=group.why,
+            )
+            for name in ([switch] if switch is not None else wanted)
+            for group in wanted[name].groups
+        ]
+
+    @web.get("/stations")
+    async def stations() -> list[dict[str, Any]]:
+        got: list[dict[str, Any]] = await ask(lambda: app.core.learning.facts())
+        return got
+
+    @web.get("/events", response_class=StreamingResponse)
+    async def events(request: Request, since: int | None = None, follow: bool = True) -> StreamingResponse:
+        """Events as JSON lines from number ``since`` + 1 on (default: from now on)."""
+
+        async def lines() -> AsyncIterator[bytes]:
+            number = app.journal.last if since is None else since
+            while True:
+                entries = await asyncio.to_thread(app.journal.since, number, _POLL if follow else 0)
+                for entry in entries:
+                    number = entry["number"]
+                    yield json.dumps(entry).encode() + b"\n"
+                if not follow or await request.is_disconnected():
+                    return
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    return web
+
+
+def contradictions(topology: Topology) -> list[str]:
+    """What is wrong with an intent beyond its form; empty when it can be compiled.
+
+    A file is checked when it is loaded, but anyone can PUT.
+    """
+    found: list[str] = []
+    switches = {switch.name for switch in topology.switches}
+    networks = {network.name for network in topology.networks}
+    dpids: dict[int, str] = {}
+    taken: dict[tuple[str, int], str] = {}
+    for switch in topology.switches:
+        other = dpids.setdefault(switch.dpid, switch.name)
+        if other != switch.name:
+            found.append(f"switch {switch.name}: its datapath id {switch.dpid} is that of {other}")
+    if len(switches) != len(topology.switches):
+        found.append("two switches have one name")
+    ends = [(f"link {link.name}", end) for link in topology.links for end in (link.a, link.b)]
+    ends += [(f"host {host.name}", host.port) for host in topology.hosts]
+    for what, port in ends:
+        if port.switch not in switches:
+            found.append(f"{what}: there is no switch {port.switch}")
+        if not 1 <= port.number <= 65279:
+            found.append(f"{what}: port number {port.number} is not within 1..65279")
+        owner = taken.setdefault((port.switch, port.number), what)
+        if owner != what:
+            found.append(f"{what}: port {port} is already that of {owner}")
+    for host in topology.hosts:
+        if host.network not in networks:
+            found.append(f"host {host.name}: there is no network {host.network}")
+        octets = host.mac.split(":")
+        if len(octets) != 6 or not all(len(o) == 2 and set(o) <= set("0123456789abcdef") for o in octets):
+            found.append(f"host {host.name}: {host.mac} is not a MAC address")
+    return found
+
+
+def _reasons(errors: Any) -> list[str]:
+    return [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in errors]
+
+
+def _switches(app: SwitchKeeper) -> list[SwitchState]:
+    import time
+
+    core = app.core
+    avoid = core.avoid(time.monotonic())
+    found = []
+    for member in core.members.values():
+        wanted = core.wanted.get(member.name)
+        found.append(
+            SwitchState(
+                name=member.name,
+                dpid=member.dpid,
+                connected=member.conn is not None,
+                converged=member.greeted and member.flight is None and member.held is wanted,
+                avoided=member.name in avoid,
+                flows=len(wanted.flows) if wanted else 0,
+                groups=len(wanted.groups) if wanted else 0,
+                down_ports=sorted(n for n, up in (member.ports or {}).items() if not up),
+                failures=member.failures,
+            )
+        )
+    return found
+
+
+async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
+    wanted = await asyncio.wrap_future(app.ask(lambda: app.core.wanted.get(name)))
+    try:
+        parts = await asyncio.wait_for(asyncio.wrap_future(app.counters(name)), _ANSWER)
+    except KeyError:
+        raise HTTPException(404, f"no switch named {name}") from None
+    except ConnectionError as problem:
+        if strict and wanted is None:
+            raise HTTPException(503, str(problem)) from None
+        parts = []
+    live = {entry.cookie: entry for part in parts for entry in parse_flow_desc(part)}
+    found = []
+    for flow in wanted.flows if wanted else ():
+        entry = live.pop(flow.cookie, None)
+        found.append(
+            FlowState(
+                switch=name,
+                table=flow.table.name.lower(),
+                priority=flow.priority,
+                match=match_text(flow.match),
+                actions=actions_text(flow),
+                goto=flow.goto.name.lower() if flow.goto is not None else None,
+                cookie=f"{flow.cookie:#x}",
+                packets=entry.packets if entry else None,
+                bytes=entry.bytes if entry else None,
+                why=flow.why,
+            )
+        )
+    known = {int(table) for table in Table}
+    for entry in live.values():  # installed, but not (or no longer) wanted
+        table = Table(entry.table).name.lower() if entry.table in known else str(entry.table)
+        found.append(
+            FlowState(
+                switch=name, table=table, priority=entry.priority, match="?", actions="?", goto=None,
+                cookie=f"{entry.cookie:#x}", packets=entry.packets, bytes=entry.bytes, why="",
+            )
+        )  # fmt: skip
+    return found
+
+
+def serve(app: SwitchKeeper, path: str) -> None:
+    """Serve the API on the Unix socket ``path`` (mode 0600) for as long as the process lives."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(path).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(mask)
+    listener.listen(128)
+    config = uvicorn.Config(make(app), log_level="warning", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    app.journal.emit("api", path=path)
+    # Signals are the process's own business, which a thread may not touch anyway.
+    asyncio.run(server.serve(sockets=[listener]))
