@@ -28,7 +28,7 @@ KNOWN = {
 
 
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
-    """JSON Schema's rules (draft 2020-12) for the keywords that our schema uses; an unknown one is an error."""
+    """JSON Schema's rules (draft 2020-12) for the keywords that we use; others are an error."""
     assert schema.keys() <= KNOWN, schema.keys() - KNOWN
     if "$ref" in schema and not accepts(root["$defs"][schema["$ref"].rpartition("/")[2]], value, root):
         return False

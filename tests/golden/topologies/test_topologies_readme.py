@@ -1,0 +1,40 @@
+"""What topologies/README.md shows is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import topologies
+from topologies import spec
+
+README = (Path(topologies.__file__).parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)\n```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_first_example_loads() -> None:
+    topology = topologies.loads(BLOCKS[0][1])
+    assert (topology.hosts[0].mac, str(topology.hosts[1].ipv6)) == ("02:00:00:00:00:01", "fd00::2/64")
+
+
+def test_the_forms_of_a_link_load() -> None:
+    (links,) = [text for kind, text in BLOCKS if kind == "yaml" and text.startswith("links:")]
+    topology = topologies.loads(f"switches: [s1, s2, s3]\n{links}\n")
+    assert [link.name for link in topology.links] == ["s1-s2", "s1-s2#2", "s1-s3"]
+
+
+def test_the_problems_are_real() -> None:
+    index = next(n for n, (kind, text) in enumerate(BLOCKS) if "exercise.yaml:" in text)
+    with pytest.raises(topologies.Invalid) as caught:
+        topologies.loads(BLOCKS[index - 1][1], "exercise.yaml")
+    assert str(caught.value) == BLOCKS[index][1]
+
+
+def test_every_key_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
+    known = set(spec.keys_at(()))
+    for section in ("networks", "switches", "hosts", "links"):
+        known |= set(spec.keys_at((section, "x")))
+    assert documented == known
