@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 from dataplane import syscalls
+from dataplane.namespaces import in_threads
 from dataplane.ovsdb import Client, Operation, OvsdbError, database_file
+from dataplane.rtnetlink import Socket, delete_group
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
@@ -125,13 +128,45 @@ class OpenVSwitch:
         """Bridge name -> UUID of its row."""
         return {row["name"]: row["_uuid"][1] for row in self.client.select("Bridge", ["name", "_uuid"])}
 
-    def stop(self) -> None:
-        """End both daemons now; the kernel removes the devices that they made."""
+    def stop(self, netlink: Socket | None = None) -> None:
+        """End both daemons now, and delete their devices over the namespace's ``netlink``."""
         if self._client is not None:
             self._client.close()
             self._client = None
+        kept: list[int] = []
         for process in reversed(self._processes):
+            kept += _duplicate_descriptors(process.pid)
             process.kill()
         for process in self._processes:
             process.wait()
         self._processes.clear()
+        if netlink is not None:
+            with contextlib.suppress(OSError):
+                netlink.run([delete_group(0)])
+        _close_side_by_side(kept)
+
+
+def _duplicate_descriptors(pid: int) -> list[int]:
+    """Duplicates of a process's sockets and taps, so that it can end without closing them.
+
+    The kernel waits out an RCU grace period (10 ms) for each packet socket that it closes, one after the
+    other: seconds for a big switch.  Closed by many threads, they share the wait.
+    """
+    kept: list[int] = []
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                if entry.readlink().as_posix().startswith(("socket:", "/dev/net/tun")):
+                    kept.append(syscalls.pidfd_getfd(pidfd, int(entry.name)))
+        finally:
+            os.close(pidfd)
+    return kept
+
+
+def _close_side_by_side(descriptors: list[int], workers: int = 64) -> None:
+    def close(share: list[int]) -> None:
+        for fd in share:
+            os.close(fd)
+
+    in_threads([partial(close, descriptors[i::workers]) for i in range(min(workers, len(descriptors)))])

@@ -80,3 +80,14 @@ def name_process(name: str) -> None:
 def make_dumpable() -> None:
     """Own one's /proc/self again after a change of user id (prctl PR_SET_DUMPABLE), as id maps need it."""
     _check(_libc.prctl(PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+
+
+_SYS_PIDFD_GETFD = 438  # the same on every architecture (asm-generic)
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A duplicate of another process's descriptor (pidfd_getfd(2), Linux 5.6)."""
+    result = _libc.syscall(ctypes.c_long(_SYS_PIDFD_GETFD), pidfd, fd, ctypes.c_uint(0))
+    if result < 0:
+        _check(-1, "pidfd_getfd")
+    return int(result)
