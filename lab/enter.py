@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from dataplane import syscalls
 from lab.failure import Exit, Failure
+from lab.naming import OWNER, owner
 
 NETNS = Path("/run/netns")
 """Where the sandbox keeps its hosts' and domains' network namespaces."""
@@ -29,14 +30,14 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what shells use, POSIX.1-2017, 2.8.2
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
 
 
-def join(pid: int, lab: str) -> None:
+def join(pid: int, lab: str, network: bool = True) -> None:
     """Put the calling (single-threaded) process into the namespaces of the supervisor ``pid``.
 
-    The process-id namespace takes effect for children only.  Raises Failure when the lab has gone or the
-    kernel refuses.
+    The process-id namespace takes effect for children only.  Without ``network`` the caller stays in its
+    own network.  Raises Failure when the lab has gone or the kernel refuses.
     """
-    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET
-    flags |= syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    flags |= syscalls.CLONE_NEWNET if network else 0
     before = Path.cwd() if _has_cwd() else Path("/")
     try:
         handle = os.pidfd_open(pid)
@@ -109,6 +110,19 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     def child() -> NoReturn:
         environment = join_place(place)
         _execute(command, {**environment, "SDNLAB": lab, "SDNLAB_PLACE": place})
+
+    return wait(spawn(child))
+
+
+def run_shell(lab: str, pid: int) -> int:
+    """Run Mininet's shell in the lab whose supervisor is ``pid``; its exit code."""
+    os.environ[OWNER] = str(owner())  # in the lab's user namespace we are somebody else
+    join(pid, lab, network=False)
+
+    def child() -> NoReturn:
+        from lab import shell
+
+        shell.main(lab)
 
     return wait(spawn(child))
 

@@ -17,6 +17,8 @@ from lab.failure import Exit, Failure
 _PREFIX = "sdnlab"
 _LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
 _NAME = re.compile(r"[^\W_][\w.-]*")
+OWNER = "SDNLAB_OWNER"
+"""Environment: the user id whose labs are meant, set for processes inside a lab's user namespace."""
 MAX_NAME = 64
 """Longest name of a lab in bytes: an abstract address holds 107."""
 
@@ -38,9 +40,15 @@ def name_from(text: str) -> str:
     return cleaned.encode()[:MAX_NAME].decode(errors="ignore").rstrip("-._") or "lab"
 
 
-def address(name: str, uid: int | None = None) -> str:
-    """The abstract socket address (with its leading NUL) of the lab ``name`` of user ``uid``."""
-    return f"\0{_PREFIX}/{os.getuid() if uid is None else uid}/{name}"
+def owner() -> int:
+    """Whose labs we deal with: the caller's, who may have entered a lab's user namespace since."""
+    said = os.environ.get(OWNER, "")
+    return int(said) if said.isdigit() else os.getuid()
+
+
+def address(name: str) -> str:
+    """The abstract socket address (with its leading NUL) of the caller's lab ``name``."""
+    return f"\0{_PREFIX}/{owner()}/{name}"
 
 
 def listening(lines: Iterable[str], uid: int) -> list[str]:
@@ -70,11 +78,13 @@ def running() -> list[str]:
         raise Failure(
             f"can't read /proc/net/unix: {error.strerror}", "is /proc mounted?", Exit.MACHINE
         ) from None
-    return listening(text.split("\n"), os.getuid())
+    return listening(text.split("\n"), owner())
 
 
-def choose(named: str | None, names: list[str]) -> str:
-    """Which lab is meant: the named one, or the only one that runs. Raises Failure otherwise."""
+def choose(named: str | None, names: list[str], default: str | None = None) -> str:
+    """Which lab is meant: the named one, the default, or the only one that runs. Raises Failure otherwise."""
+    if named is None and default in names:
+        return str(default)
     if named is not None:
         if named in names:
             return named

@@ -24,7 +24,7 @@ from lab.failure import Exit, Failure
 from lab.messages import Stage
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
-from lab.supervisor_lab import RUN, Lab
+from lab.supervisor_lab import DATAPATHS, RUN, Lab, datapath_word
 from lab.supervisor_watch import DaemonWatch
 from topologies.model import Topology
 
@@ -159,8 +159,15 @@ def build(order: Order, listener: socket.socket, log_fd: int, leash: Leash) -> L
     from dataplane.plan import MANAGEMENT
 
     stages.current = "data plane"
-    net = Fabric(order.topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), order.datapath, stages.report)
+    net = Fabric(
+        order.topology,
+        RUN,
+        (str(MANAGEMENT.ip), OPENFLOW_PORT),
+        DATAPATHS.get(order.datapath, "auto"),
+        stages.report,
+    )
     write_map(net.plan)
+    name_hosts(order.topology)
     net.build_lab()
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
     daemons = DaemonWatch(daemon_pids(net.plan), events)
@@ -180,7 +187,7 @@ def build(order: Order, listener: socket.socket, log_fd: int, leash: Leash) -> L
     )
     probe = stages.run("probing all pairs", lambda: lab.ping(None, 30.0)) if order.check else None
     events.add("up", f"lab {order.name} is up after {time.time() - started:.2f} s")
-    leash.say(ready=True, probe=probe, datapath=net.datapath, flows=controller.state.flows)
+    leash.say(ready=True, probe=probe, datapath=datapath_word(net.datapath), flows=controller.state.flows)
     stand_in.stop()
     return lab
 
@@ -206,6 +213,22 @@ def write_map(plan: Plan) -> None:
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
     entries.update({host.name: {"netns": host.netns} for host in plan.hosts})
     (RUN / "map.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def name_hosts(topology: Topology) -> None:
+    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's."""
+    from dataplane import syscalls
+
+    hosts = Path("/etc/hosts")
+    lines = [hosts.read_text(encoding="utf-8", errors="replace").rstrip("\n")] if hosts.exists() else []
+    for host in topology.hosts:
+        lines += [f"{address.ip}\t{host.name}" for address in (host.ipv4, host.ipv6) if address is not None]
+    own = RUN / "hosts"
+    own.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"no names for hosts: {error}", flush=True)  # into the log; addresses work
 
 
 def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dataplane.wiring import wire_name
 from lab.failure import Exit, Failure
 from lab.messages import (
     DomainState,
@@ -72,7 +73,7 @@ class Lab:
             "pid": os.getpid(),
             "state": "running",
             "started": self.started,
-            "datapath": self.net.datapath,
+            "datapath": datapath_word(self.net.datapath),
             "converged": state.converged,
             "troubles": self.troubles(),
             "stages": self.stages,
@@ -211,7 +212,7 @@ class Lab:
         return {
             "name": name,
             "alive": all(daemons.values()),
-            "datapath": self.net.datapath,
+            "datapath": datapath_word(self.net.datapath),
             "daemons": daemons,
         }
 
@@ -255,6 +256,15 @@ def ping_result(topology: Topology, result: ProbeResult) -> PingResult:
     }
 
 
+DATAPATHS = {"kernel": "system", "userspace": "netdev"}
+"""Our words for Open vSwitch's datapath types."""
+
+
+def datapath_word(kind: str) -> str:
+    """``userspace`` for ``netdev``, ``kernel`` for ``system``."""
+    return next((word for word, name in DATAPATHS.items() if name == kind), kind)
+
+
 def _host(host: Host, links: dict[str, bool]) -> HostState:
     return {
         "name": host.name,
@@ -265,7 +275,7 @@ def _host(host: Host, links: dict[str, bool]) -> HostState:
         "mac": host.mac,
         "ipv4": str(host.ipv4) if host.ipv4 else None,
         "ipv6": str(host.ipv6) if host.ipv6 else None,
-        "up": links.get(f"{host.name}-{host.port.switch}", True),
+        "up": links.get(wire_name(host.name, host.port.switch), True),
     }
 
 

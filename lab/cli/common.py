@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,7 +59,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def choose(named: str | None) -> str:
     """The lab that is meant."""
-    return naming.choose(named, naming.running())
+    return naming.choose(named, naming.running(), os.environ.get("SDNLAB"))
 
 
 def client(named: str | None, **options: Any) -> Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -43,7 +44,7 @@ def flows(
     if json:
         out_json(found)
     else:
-        out(render.flows(found, paint()))
+        out(render.flows(found, paint(), not sys.stdout.isatty()))
 
 
 def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:

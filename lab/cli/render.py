@@ -108,7 +108,7 @@ def labs(rows: Sequence[Mapping[str, Any]], paint: Paint, now: float) -> str:
         state = paint("running", "green") if not row["troubles"] else paint("troubles", "red")
         age = duration(now - row["started"])
         cells.append([row["name"], state, str(row["switches"]), str(row["hosts"]), age, row["file"]])
-    return table(["LAB", "STATE", "SWITCHES", "HOSTS", "SINCE", "FILE"], cells, paint, right=(2, 3))
+    return table(["LAB", "STATE", "SWITCHES", "HOSTS", "UP FOR", "FILE"], cells, paint, right=(2, 3))
 
 
 def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
@@ -121,9 +121,10 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
         parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
     failed = [pair for pair in result["pairs"] if not pair["reached"]]
     if failed and len(result["pairs"]) > 4:
-        lines = [_single(pair, paint) for pair in failed[:_FAILURES_SHOWN]]
-        if len(failed) > _FAILURES_SHOWN:
-            lines.append(f"… and {len(failed) - _FAILURES_SHOWN} more (all of them with --json)")
+        lines = _failures(failed, paint)
+        if len(lines) > _FAILURES_SHOWN:
+            more = len(lines) - _FAILURES_SHOWN
+            lines[_FAILURES_SHOWN:] = [f"… and {more} more (all of them with --json)"]
         parts.append("\n".join(lines))
     parts.append(ping_summary(result, paint))
     return "\n\n".join(parts)
@@ -154,6 +155,18 @@ def _single(pair: Pair, paint: Paint) -> str:
     if pair["reached"] and pair["rtt"] is not None:
         return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green")
     return arrow + paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+
+
+def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:
+    """One line for each pair and reason, both families together."""
+    families: dict[tuple[str, str, str], list[str]] = {}
+    for pair in failed:
+        families.setdefault((pair["src"], pair["dst"], pair["reason"]), []).append(f"IPv{pair['family']}")
+    lines = []
+    for (src, dst, reason), which in families.items():
+        why = f": {reason}" if reason else ""
+        lines.append(f"{src} -> {dst} {', '.join(which)}: {paint('not reached', 'red')}{why}")
+    return lines
 
 
 def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
@@ -193,27 +206,26 @@ def event_line(event: Event, paint: Paint) -> str:
     return f"{paint(clock, 'dim')}  {text}"
 
 
-def flows(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
-    """Flow entries by switch and table, busiest tables as the pipeline has them."""
+def flows(found: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
+    """Flow entries by switch and table: why each is there, then what it matches and does.
+
+    ``one_line`` keeps each flow on one line, for grep.
+    """
     parts = []
     for switch in dict.fromkeys(flow["switch"] for flow in found):
         mine = [flow for flow in found if flow["switch"] == switch]
-        rows = [
-            [
-                str(flow["table"]),
-                str(flow["priority"]),
-                str(flow["match"]) or "any",
-                str(flow["actions"]),
-                _number(flow.get("packets")),
-                paint(str(flow.get("why") or ""), "cyan"),
-            ]
-            for flow in mine
-        ]
-        heads = ["TABLE", "PRIORITY", "MATCH", "ACTIONS", "PACKETS", "WHY"]
-        parts.append(
-            f"{paint(switch, 'bold')}: {len(mine)} flows\n" + table(heads, rows, paint, right=(1, 4))
-        )
+        parts.append(f"{paint(switch, 'bold')}: {count(len(mine), 'flow')}")
+        for name in dict.fromkeys(str(flow["table"]) for flow in mine):
+            rows = [_flow(flow, paint, one_line) for flow in mine if str(flow["table"]) == name]
+            parts.append(table([name.upper(), "PACKETS", "WHY"], rows, paint, right=(0, 1)))
     return "\n\n".join(parts) or "no flows"
+
+
+def _flow(flow: Mapping[str, Any], paint: Paint, one_line: bool) -> list[str]:
+    detail = f"{flow['match'] or 'any'}  =>  {flow['actions']}"
+    why = paint(str(flow.get("why") or "(not ours)"), "cyan")
+    text = f"{why}: {detail}" if one_line else f"{why}\n    {paint(detail, 'dim')}"
+    return [str(flow["priority"]), _number(flow.get("packets")), text]
 
 
 def groups(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:

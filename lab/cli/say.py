@@ -52,13 +52,20 @@ def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, right: Iterable[int] = ()
 ) -> str:
     """Columns aligned by two blanks; those whose index is in ``right`` to the right. Nothing is cut off."""
-    cells = [list(row) for row in rows]
+    cells = [list(row) for row in rows]  # a last cell may have more lines, which keep to its column
     aligned = set(right)
-    widths = [max([width(head), *(width(row[i]) for row in cells)]) for i, head in enumerate(heads)]
+    widths = [
+        max([width(head), *(width(row[i].partition("\n")[0]) for row in cells)])
+        for i, head in enumerate(heads)
+    ]
     lines = []
+    indent = "\n" + " " * (sum(widths[:-1]) + 2 * (len(heads) - 1))
     for number, row in enumerate([list(heads), *cells]):
         parts = []
         for i, cell in enumerate(row):
+            if "\n" in cell:
+                parts.append(cell.replace("\n", indent))
+                continue
             pad = " " * (widths[i] - width(cell))
             cell = paint(cell, "bold") if number == 0 else cell
             parts.append(pad + cell if i in aligned else cell + pad)

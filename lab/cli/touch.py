@@ -60,15 +60,15 @@ def exec_(
 
 def shell(name: LabArgument = None) -> None:
     """Open Mininet's shell in a running lab ('h1 ping h2', 'pingall', 'help'); leaving it stops nothing."""
-    open_shell(choose(name))
+    raise typer.Exit(open_shell(choose(name)))
 
 
-def open_shell(lab: str) -> None:
-    """Mininet's shell in ``lab``, until the user leaves it."""
+def open_shell(lab: str) -> int:
+    """Mininet's shell in ``lab``, until the user leaves it; its exit code."""
     from lab import enter
     from lab.client import supervisor_pid
 
-    enter.run_shell(lab, supervisor_pid(lab))
+    return enter.run_shell(lab, supervisor_pid(lab))
 
 
 def ping(
@@ -165,8 +165,7 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
     ]
     for host in status["hosts"]:
         if frozenset((host["name"], host["switch"])) in ends:
-            wire = (f"{host['name']}-{host['switch']}", f"{host['switch']}-{host['name']}", host["name"])
-            found += [name for name in wire if name in links][:1]
+            found += [name for name in (f"{host['name']}-{host['switch']}",) if name in links]
     if len(found) == 1:
         return found[0]
     if found:

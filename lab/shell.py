@@ -1,0 +1,106 @@
+"""Mininet's shell in a running lab, with the lab's own commands beside Mininet's.
+
+The process that runs it has entered the sandbox's mount and process namespaces, but stays in the caller's
+network namespace: there it reaches the lab's API, and nodes' shells enter their own namespaces anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from lab.client import Client
+from lab.failure import Failure
+from lab.supervisor_lab import RUN
+from topologies.model import Topology
+
+INTRO = "Mininet's shell: 'help' lists the commands, 'h1 ping h2' runs one in a host, 'exit' leaves."
+OURS = ("status", "flows", "groups", "events", "logs", "controller")
+"""Commands of the command line that are the shell's, too; ping, link and switch take both ways to say it."""
+
+
+def main(lab: str) -> NoReturn:
+    """Run the shell until its user leaves it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what Mininet's shell is made for
+    os.environ["SDNLAB"] = lab
+    api = Client(lab)
+    topology = Topology.model_validate(api.get("/topology"))
+
+    from mininet.cli import CLI
+    from mininet.log import setLogLevel
+
+    from dataplane.net import LabNet, LabSwitch
+
+    LabSwitch.isSetup = True  # Mininet would look for the whole machine's Open vSwitch
+
+    def set_link(name: str, up: bool) -> None:
+        command("link", ["up" if up else "down", name])
+
+    def set_switch(name: str, up: bool) -> None:
+        command("switch", ["up" if up else "down", name])
+
+    class Shell(CLI):  # type: ignore[misc]
+        prompt = f"{lab}> "
+
+        def do_ping(self, line: str) -> None:
+            """ping [SRC DST]: who reaches whom, by real frames; all pairs when none is named."""
+            command("ping", line.split())
+
+        def do_pingall(self, line: str) -> None:
+            """pingall: who reaches whom, all pairs at once."""
+            command("ping", [])
+
+        def do_link(self, line: str) -> None:
+            """link up|down A B, or as Mininet has it: link A B up|down."""
+            command("link", state_first(line.split()))
+
+        def do_switch(self, line: str) -> None:
+            """switch up|down S, or as Mininet has it: switch S start|stop."""
+            command("switch", state_first(line.split()))
+
+    for name in OURS:
+        setattr(Shell, f"do_{name}", _delegate(name))
+    setLogLevel("output")
+    net: Any = LabNet.attach(topology, RUN, set_link, set_switch)
+    try:
+        Shell(net)
+    finally:
+        net.stop()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _delegate(name: str) -> Any:
+    def run(_self: Any, line: str) -> None:
+        command(name, line.split())
+
+    run.__doc__ = f"{name}: like 'sdnlab {name}'; '{name} --help' says more."
+    return run
+
+
+def state_first(words: Sequence[str]) -> list[str]:
+    """Mininet's order of words (``s1 s2 down``, ``s1 stop``) in ours (``down s1 s2``)."""
+    meaning = {"up": "up", "down": "down", "start": "up", "stop": "down"}
+    if words and words[-1] in meaning and words[0] not in meaning:
+        return [meaning[words[-1]], *words[:-1]]
+    if words and words[0] in meaning:
+        return [meaning[words[0]], *words[1:]]
+    return list(words)
+
+
+def command(name: str, arguments: Sequence[str]) -> None:
+    """Run a command of the command line in this process; what fails is told, and the shell goes on."""
+    from lab.cli import report
+    from lab.cli.app import build
+    from lab.cli.say import ReaderGone
+    from lab.launch import Interrupted
+
+    try:
+        build(name)([name, *arguments], prog_name="sdnlab")
+    except Failure as failure:
+        report(failure)
+    except (SystemExit, Interrupted, KeyboardInterrupt, ReaderGone):
+        pass
