@@ -63,7 +63,6 @@ class FlowState(BaseModel):
     priority: int
     match: str
     actions: str
-    goto: str | None
     cookie: str
     packets: int | None
     bytes: int | None
@@ -262,7 +261,6 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
                 priority=flow.priority,
                 match=match_text(flow.match),
                 actions=actions_text(flow),
-                goto=flow.goto.name.lower() if flow.goto is not None else None,
                 cookie=f"{flow.cookie:#x}",
                 packets=entry.packets if entry else None,
                 bytes=entry.bytes if entry else None,
@@ -274,7 +272,7 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
         table = Table(entry.table).name.lower() if entry.table in known else str(entry.table)
         found.append(
             FlowState(
-                switch=name, table=table, priority=entry.priority, match="?", actions="?", goto=None,
+                switch=name, table=table, priority=entry.priority, match="?", actions="?",
                 cookie=f"{entry.cookie:#x}", packets=entry.packets, bytes=entry.bytes, why="",
             )
         )  # fmt: skip

@@ -84,7 +84,7 @@ class SwitchKeeper(QueuedApp):
         if ev.state == MAIN_DISPATCHER:
             self.active_at = now
             self._datapaths[datapath.number] = datapath
-            ports = {number: _up(port) for number, port in datapath.ports.items()}
+            ports = {n: _up(port) for n, port in datapath.ports.items() if n < ofproto_v1_5.OFPP_MAX}
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
             self._exchange.hang_up(datapath.number)
@@ -92,6 +92,8 @@ class SwitchKeeper(QueuedApp):
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _port(self, ev: Any) -> None:
+        if ev.msg.desc.port_no >= ofproto_v1_5.OFPP_MAX:
+            return  # the bridge's own port
         deleted = ev.msg.reason == ofproto_v1_5.OFPPR_DELETE
         up = None if deleted else _up(ev.msg.desc)
         self._do(self.core.port(ev.msg.datapath.id, ev.msg.desc.port_no, up, time.monotonic()))
@@ -189,7 +191,6 @@ class SwitchKeeper(QueuedApp):
     def _usage(self, command: Any) -> None:
         from controller.openflow import messages
         from controller.openflow.replies import parse_flow_desc
-        from controller.runtime.core import Held  # noqa: F401
         from controller.tables import Field, Table
 
         station, key = command.station, (command.station.network, command.station.mac)

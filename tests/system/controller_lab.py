@@ -7,6 +7,7 @@ are made straight from a ``Topology``, without the data plane's code.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -14,12 +15,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from topologies.model import Link, Port, Topology
+
+T = TypeVar("T")
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
@@ -64,7 +68,8 @@ class Switches:
         self._spawn(["ovsdb-server", f"--remote=p{database}", f"{directory}/conf.db"])
         until((directory / "db.sock").exists, "ovsdb-server")
         self.run("ovs-vsctl", f"--db={database}", "--no-wait", "init")
-        self._spawn([*self.inside, "ovs-vswitchd", database, f"--pidfile={directory}/ovs-vswitchd.pid"])
+        self._spawn([*self.inside, "ovs-vswitchd", database, f"--pidfile={directory}/ovs-vswitchd.pid",
+                     f"--log-file={directory}/ovs-vswitchd.log"])  # fmt: skip
         until((directory / "ovs-vswitchd.pid").exists, "ovs-vswitchd")
 
     @property
@@ -143,10 +148,19 @@ class Switches:
         """Bring both ends back."""
         self.vsctl(*self._patch(link.a, link.b)[1:], *self._patch(link.b, link.a))
 
-    def flow_mods(self) -> int:
-        """How many flow changes all bridges together were ever asked for (OVS coverage counter)."""
-        text = self.run("ovs-appctl", "coverage/read-counter", "ofproto_recv_openflow")
-        return int(text)
+    def log_messages(self) -> None:
+        """From now on count OpenFlow messages (`received`)."""
+        self.run("ovs-appctl", "vlog/disable-rate-limit", "vconn")
+        self.run("ovs-appctl", "vlog/set", "vconn:file:dbg")
+
+    def received(self, kind: str) -> list[str]:
+        """Logged OpenFlow messages of a kind (``OFPT_FLOW_MOD``) that any bridge received."""
+        log = (self.directory / "ovs-vswitchd.log").read_text(errors="replace")
+        return [line for line in log.splitlines() if "received: " in line and kind in line]
+
+    def socket_at(self, port: Port) -> socket.socket:
+        """A raw socket that is the host on a host port."""
+        return inside(self.namespace, lambda: _packet_socket(self.device(port)))
 
     def close(self) -> None:
         for child in reversed(self._children):
@@ -166,7 +180,9 @@ class Controller:
         self.events: list[dict[str, Any]] = []
         self._inside = switches.inside
         self._log = (directory / "controller.log").open("ab")
-        self.listener = _listen_in(switches.namespace)
+        self.listener = inside(
+            switches.namespace, lambda: socket.create_server(("127.0.0.1", 0), backlog=4096)
+        )
         self.port: int = self.listener.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -219,22 +235,26 @@ class Controller:
         self._log.close()
 
 
-def _listen_in(namespace: str) -> socket.socket:
-    """A listening socket of another network namespace; a thread of its own visits it."""
-    import ctypes
-    import threading
-
-    made: list[socket.socket] = []
+def inside(namespace: str, do: Callable[[], T]) -> T:
+    """Do something (open a socket) in another network namespace, in a thread that visits it."""
+    made: list[T] = []
 
     def visit() -> None:
         with Path(namespace).open() as file:
             assert ctypes.CDLL(None).setns(file.fileno(), 0x40000000) == 0
-        made.append(socket.create_server(("127.0.0.1", 0), backlog=4096))
+        made.append(do())
 
     thread = threading.Thread(target=visit)
     thread.start()
     thread.join()
     return made[0]
+
+
+def _packet_socket(device: str) -> socket.socket:
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    made.bind((device, 0))
+    made.settimeout(10)
+    return made
 
 
 @contextlib.contextmanager
