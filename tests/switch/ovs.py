@@ -90,6 +90,11 @@ class Vswitch:
                          "type=dummy", f"ofport_request={number}"]  # fmt: skip
         self.vsctl(*commands[1:], wait=True)
 
+    def set_link(self, interface: str, state: str) -> None:
+        """Take an interface ``up`` or ``down`` and return when the switch has seen it."""
+        self.appctl("netdev-dummy/set-admin-state", interface, state)
+        self.vsctl("wait-until", "interface", interface, f"link_state={state}", wait=True)
+
     @contextmanager
     def channel(self, bridge: str) -> Iterator[Channel]:
         with socket.socket(socket.AF_UNIX) as sock:

@@ -60,10 +60,14 @@ def solicitation(source: Host, address: int, to: int | None = None) -> dict[str,
         "icmpv6_code": 0,
         "nd_target": address,
         "nd_sll": mac_number(source.mac),
-        "nd_tll": 0,
         "nd_reserved": 0,
         "nd_options_type": 1,
     }
+
+
+def router_solicitation(source: Host) -> dict[str, int]:
+    said = {**solicitation(source, 0), "icmpv6_type": 133, "eth_dst": 0x333300000002}
+    return {name: value for name, value in said.items() if not name.startswith("nd_")}
 
 
 def multicast(source: Host) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from made_frames import arp_request, ipv4, multicast, solicitation
+from made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
 from made_labs import lab, leaf_spine
 
 from controller.compiler import Learned, compile_topology
@@ -111,8 +111,7 @@ def test_nobody_answers_a_host_about_its_own_address(topology: Topology, fabric:
 
 def test_multicast_of_a_known_host_goes_nowhere(topology: Topology, fabric: Fabric) -> None:
     host = topology.hosts[0]
-    router = {**solicitation(host, 0), "icmpv6_type": 133, "eth_dst": 0x333300000002}
-    for frame in (multicast(host), router):
+    for frame in (multicast(host), router_solicitation(host)):
         assert only(fabric.outcomes(frame, host.port)) == Outcome()
 
 
