@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dataplane import namespaces
-from dataplane.namespaces import Namespace, in_threads, start_thread
+from dataplane.namespaces import Namespace, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovsdb import Operation, add_ports, bridge_operations, remove_bridge, remove_ports
 from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
+from dataplane.shaping import qdiscs
 from dataplane.wiring import Wiring, link_states, wiring
 from topologies.model import Topology
 
@@ -74,23 +76,24 @@ class Fabric:
         self._wire_management()
         self._wire_hosts()
         self._wire_links()
+        self._shape()
         started = self._tell("wires", started)
-        self._address_hosts()
-        started = self._tell("addresses", started)
         for future in starting:
             future.result()
         started = self._tell("daemons", started)
-        in_threads(
-            [
-                lambda d=domain: self._switches[d.name].apply(  # type: ignore[misc]
-                    bridge_operations(d.bridges, self.datapath, self._target)
-                )
-                for domain in self.plan.domains
-            ]
-        )
+        # The switches take up their ports while the hosts get their addresses.
+        applying = [start_thread(partial(self._make_bridges, domain)) for domain in self.plan.domains]
+        self._address_hosts()
+        started = self._tell("addresses", started)
+        for done in applying:
+            done.result()
         started = self._tell("bridges", started)
         self._verify()
         self._tell("verify", started)
+
+    def _make_bridges(self, domain: DomainPlan) -> None:
+        operations = bridge_operations(domain.bridges, self.datapath, self._target)
+        self._switches[domain.name].apply(operations)
 
     @property
     def _target(self) -> str | None:
@@ -158,6 +161,15 @@ class Fabric:
             if link.kind == "veth"
         )
         self._set_up(link.end_b for link in self.plan.links if link.kind == "veth")
+
+    def _shape(self) -> None:
+        """Each direction of a shaped wire is shaped where it leaves a switch or a host."""
+        wires = [(host.near, host.far, host.shaping) for host in self.plan.hosts]
+        wires += [(link.end_a, link.end_b, link.shaping) for link in self.plan.links]
+        for a, b, shaping in wires:
+            for end in (a, b) if shaping else ():
+                netlink = self._spaces[end.netns].netlink
+                netlink.run(qdiscs(netlink.index_of(end.device), shaping))
 
     def _address_hosts(self) -> None:
         for host in self.plan.hosts:

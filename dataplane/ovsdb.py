@@ -58,15 +58,15 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
     if port.peer is not None:
         interface |= {"type": "patch", "options": ovs_map({"peer": port.peer})}
     i, p = _uuid_name("i", port.device), _uuid_name("p", port.device)
-    return [
-        {"op": "insert", "table": "Interface", "uuid-name": i, "row": interface},
-        {
-            "op": "insert",
-            "table": "Port",
-            "uuid-name": p,
-            "row": {"name": port.device, "interfaces": ["named-uuid", i]},
-        },
-    ]
+    row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
+    operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]
+    if port.shaped:
+        # Without a QoS of type linux-noop, ovs-vswitchd takes away whatever discipline it finds.
+        q = _uuid_name("q", port.device)
+        operations.append({"op": "insert", "table": "QoS", "uuid-name": q, "row": {"type": "linux-noop"}})
+        row["qos"] = ["named-uuid", q]
+    operations.append({"op": "insert", "table": "Port", "uuid-name": p, "row": row})
+    return operations
 
 
 def bridge_operations(

@@ -31,11 +31,15 @@ def device_name(wanted: str, short: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PortPlan:
-    """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device)."""
+    """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device).
+
+    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one.
+    """
 
     device: str
     number: int
     peer: str | None = None
+    shaped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +146,12 @@ def plan(topology: Topology) -> Plan:
 
     hosts = tuple(_host(host, netns, devices, domain_of) for host in topology.hosts)
 
+    shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
+    shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
     ports: dict[str, list[PortPlan]] = {switch.name: [] for switch in topology.switches}
     for (switch, number), device in sorted(devices.items(), key=lambda item: item[0][1]):
-        ports[switch].append(PortPlan(device, number, peers.get((switch, number))))
+        shaped = (switch, number) in shaped_ports
+        ports[switch].append(PortPlan(device, number, peers.get((switch, number)), shaped))
     domains = tuple(
         DomainPlan(
             domain.name,

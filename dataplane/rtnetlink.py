@@ -8,6 +8,7 @@ but costs 0.2 s to import and about a millisecond a message; the tests use it as
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
@@ -30,6 +31,8 @@ NLA_F_NESTED = 0x8000
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+
+SIOCGIFINDEX = 0x8933
 
 _BATCH = 128
 
@@ -239,6 +242,11 @@ class Socket:
                 break
         if failure is not None:
             raise failure
+
+    def index_of(self, name: str) -> int:
+        """The index of a device in this socket's namespace. Raises OSError (ENODEV) when there is none."""
+        answer = fcntl.ioctl(self._socket, SIOCGIFINDEX, struct.pack("16si20x", name.encode(), 0))
+        return int(struct.unpack_from("=i", answer, 16)[0])
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -1,0 +1,242 @@
+"""What this machine has for a lab (by trying), and what a lab would lack (pure).
+
+``probe(topology)`` tries what that topology needs, inside a throw-away sandbox, so that the answer is
+that of the place where the lab will run; ``missing`` compares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataplane import sandbox
+from dataplane.rtnetlink import End, Socket, add_bridge, add_veth, delete_link
+from dataplane.sandbox_errors import SandboxError
+from dataplane.shaping import qdiscs
+from topologies.model import Shaping, Topology
+
+OLDEST_OVS = (2, 17)
+TUN = Path("/dev/net/tun")
+PROBE_SECONDS = 10.0
+SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is. Strings are empty where something works, else they say what the system answered."""
+
+    sandbox: str = ""
+    sandbox_remedy: str = ""
+    tun: str = ""
+    veth: str = ""
+    bridge: str = ""
+    tbf: str = ""
+    netem: str = ""
+    programs: frozenset[str] = frozenset()
+    ovs: tuple[int, int] | None = None
+    open_files: int = 1 << 20
+    memory: int = 1 << 40
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that a lab needs and this machine has not: what, who needs it, and what would help."""
+
+    what: str
+    needed: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; needed for {self.needed}; {self.remedy}"
+
+
+def needs(topology: Topology | None) -> frozenset[str]:
+    """What is to be tried: ``tbf`` and ``netem`` only for a topology that shapes (None: everything)."""
+    if topology is None:
+        return frozenset({"tun", "veth", "bridge", "tbf", "netem"})
+    shapings = [shaping for _, shaping in _wires(topology)]
+    wanted = {"tun"}
+    if any(shaping.bandwidth is not None for shaping in shapings):
+        wanted.add("tbf")
+    if any(shaping.delay or shaping.loss for shaping in shapings):
+        wanted.add("netem")
+    return frozenset(wanted)
+
+
+def _wires(topology: Topology) -> Iterator[tuple[str, Shaping]]:
+    yield from ((link.name, link.shaping) for link in topology.links)
+    yield from ((f"{host.name}-{host.port.switch}", host.shaping) for host in topology.hosts)
+
+
+def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> list[Lack]:
+    """What the lab of ``topology`` needs and ``machine`` lacks; empty: it can start."""
+    lacks: list[Lack] = []
+
+    def lack(what: str, needed: str, remedy: str) -> None:
+        lacks.append(Lack(what, needed, remedy))
+
+    install = "install it: sudo apt-get install openvswitch-switch"
+    for program in ("ovsdb-server", "ovs-vswitchd"):
+        if program not in machine.programs:
+            lack(f"{program} is not installed", "the switches", install)
+    if machine.ovs is not None and machine.ovs < OLDEST_OVS:
+        have = ".".join(map(str, machine.ovs))
+        lack(f"Open vSwitch {have} is too old", "the switches", "2.17 or newer is needed, as in Ubuntu 22.04")
+    if machine.sandbox:
+        lack(machine.sandbox, "the lab's own namespaces", machine.sandbox_remedy)
+    if machine.tun and datapath != "system":
+        lack(
+            f"{TUN} can't be used ({machine.tun})",
+            "Open vSwitch's userspace datapath",
+            _tun_remedy(machine.tun),
+        )
+    for kind, answer, option in (("veth", machine.veth, "VETH"), ("bridge", machine.bridge, "BRIDGE")):
+        if answer:
+            needed = "the wires" if kind == "veth" else "the management network"
+            lack(f"this kernel has no {kind} devices ({answer})", needed, _module_remedy(kind, option))
+    shaped = list(_wires(topology))
+    limited = [name for name, shaping in shaped if shaping.bandwidth is not None]
+    if machine.tbf and limited:
+        what = f"this kernel has no tbf queueing discipline ({machine.tbf})"
+        lack(what, f"the bandwidth of {_some(limited)}", _module_remedy("sch_tbf", "NET_SCH_TBF"))
+    emulated = [name for name, shaping in shaped if shaping.delay or shaping.loss]
+    if machine.netem and emulated:
+        what = f"this kernel has no netem queueing discipline ({machine.netem})"
+        remedy = _module_remedy("sch_netem", "NET_SCH_NETEM") + ", or take delay and loss out of the file"
+        lack(what, f"the delay or loss of {_some(emulated)}", remedy)
+    files, memory = estimate(topology)
+    if machine.open_files < files:
+        what = f"only {machine.open_files} files may be open (ulimit -Hn)"
+        lack(what, f"about {files} in this lab", f"raise the limit: sudo prlimit --pid $$ --nofile={files}")
+    if machine.memory < memory:
+        what = f"only {machine.memory >> 20} MB of memory are free"
+        lack(what, f"about {memory >> 20} MB in this lab", "stop something, or take a smaller topology")
+    return lacks
+
+
+def estimate(topology: Topology) -> tuple[int, int]:
+    """(open files of the busiest process, bytes of memory) of a lab; measured, with some air."""
+    ports = 2 * len(topology.links) + len(topology.hosts)
+    files = 200 + max(2 * (len(topology.hosts) + len(topology.domains)), ports + 6 * len(topology.switches))
+    memory = (120 << 20) + (ports << 18) + (len(topology.hosts) << 18) + (len(topology.switches) << 19)
+    return files, memory + len(topology.domains) * (40 << 20)
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _module_remedy(module: str, option: str) -> str:
+    return (
+        f"sudo modprobe {module} (Ubuntu: first sudo apt-get install linux-modules-extra-$(uname -r)); "
+        f"a kernel built without CONFIG_{option} cannot have it"
+    )
+
+
+def _tun_remedy(answer: str) -> str:
+    if "No such" in answer:
+        return "sudo modprobe tun (in a container: --device /dev/net/tun)"
+    return f"sudo chmod 0666 {TUN} (the usual mode), or run sdnlab as root"
+
+
+# The edge: trying
+
+
+def probe(topology: Topology | None = None) -> Machine:
+    """Try what ``topology`` needs (None: everything). Takes some tens of milliseconds, at most seconds."""
+    programs = frozenset(
+        name
+        for name in ("ovsdb-server", "ovs-vswitchd", "ovs-ofctl", "mnexec", "ip", "tc")
+        if shutil.which(name, path=SEARCH)
+    )
+    found: dict[str, str] = {}
+    refused, remedy = "", ""
+    try:
+        found = _probe_inside(needs(topology))
+    except SandboxError as error:
+        refused, remedy = error.what, error.remedy
+    return Machine(
+        sandbox=refused,
+        sandbox_remedy=remedy,
+        tun=found.get("tun", ""),
+        veth=found.get("veth", ""),
+        bridge=found.get("bridge", ""),
+        tbf=found.get("tbf", ""),
+        netem=found.get("netem", ""),
+        programs=programs,
+        ovs=_ovs_version() if "ovs-vswitchd" in programs else None,
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        memory=_free_memory(),
+    )
+
+
+def _probe_inside(wanted: frozenset[str]) -> dict[str, str]:
+    def main(status: int) -> None:
+        os.write(status, json.dumps({kind: try_out(kind) for kind in sorted(wanted)}).encode() + b"\n")
+
+    box = sandbox.spawn(main, tied=True)
+    data = b""
+    deadline = time.monotonic() + PROBE_SECONDS
+    try:
+        while not data.endswith(b"\n"):
+            ready, _, _ = select.select([box.status], [], [], max(0.0, deadline - time.monotonic()))
+            more = box.status.recv(65536) if ready else b""
+            if not more:
+                return {kind: "no answer" for kind in wanted}
+            data += more
+    finally:
+        box.kill(PROBE_SECONDS)
+        box.close()
+    return dict(json.loads(data))
+
+
+def try_out(kind: str) -> str:
+    """Try one thing in the present namespaces; what the system answered, empty when it works."""
+    try:
+        if kind == "tun":
+            os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
+            return ""
+        netlink = Socket()
+        if kind == "bridge":
+            netlink.run([add_bridge("probe"), delete_link("probe")])
+            return ""
+        netlink.run([add_veth(End("probe-a"), End("probe-b"))])
+        index = netlink.index_of("probe-a")
+        try:
+            if kind == "tbf":
+                netlink.run(qdiscs(index, Shaping(bandwidth=1_000_000)))
+            elif kind == "netem":
+                netlink.run(qdiscs(index, Shaping(delay=1000)))
+        finally:
+            netlink.run([delete_link("probe-a")])
+        return ""
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _ovs_version() -> tuple[int, int] | None:
+    path = shutil.which("ovs-vswitchd", path=SEARCH)
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=PROBE_SECONDS)
+        match = re.search(r"(\d+)\.(\d+)", said.stdout)
+        if match:
+            return int(match[1]), int(match[2])
+    return None
+
+
+def _free_memory() -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return 1 << 40
