@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,10 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--api", metavar="PATH", help="Unix socket for the northbound API")
     parser.add_argument("--event-fd", type=int, default=1, metavar="N", help="where events go (1)")
     parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
+    parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
+                        help="forget a learned station that was silent for so long (300)")  # fmt: skip
     options = parser.parse_args(arguments)
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread exists: all inherit it
     logging.basicConfig(level=logging.WARNING, format="controller: %(levelname)s: %(message)s")
+    # A connection is a descriptor, and a lab may have thousands of switches.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         listener = _listener(options.listen_fd, options.listen)
         topology_text = options.topology.read_bytes()
@@ -64,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
             raise
 
-    app = osken.run(listener, SwitchKeeper, options.app, load=load, journal=journal)
+    app = osken.run(listener, SwitchKeeper, options.app, load=load, journal=journal,
+                    idle=options.learned_idle)  # fmt: skip
     if options.api:
         threading.Thread(target=_serve_api, args=(app, options.api), daemon=True).start()
     signal.sigwait(stops)
@@ -97,9 +105,9 @@ def _serve_api(app: SwitchKeeper, path: str) -> None:
     while not app.ready.wait(_QUIET) and time.monotonic() - started < _MOST:
         if time.monotonic() - app.active_at > _QUIET:
             break
-    from controller import api
+    from controller.api import serve
 
-    api.serve(app, path)
+    serve(app, path)
 
 
 if __name__ == "__main__":

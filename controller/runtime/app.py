@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SWITCH_INTERVAL = 0.0005
-"""Seconds a busy thread keeps the interpreter: compiling must not starve the greeting of switches."""
+"""Seconds a busy thread keeps the interpreter: compiling must not starve greeting."""
 
 
 class SwitchKeeper(QueuedApp):
     """Keeps every switch holding what the intent asks for.
 
     ``load`` returns the first intent; it runs on the app's thread, when switches can already
-    connect.  ``ready`` is set when the lab first converged.
+    connect.  Learned stations silent for ``idle`` seconds are forgotten.  ``ready`` is set when the lab first converged.
     """
 
-    def __init__(self, *, load: Callable[[], Topology], journal: Journal) -> None:
+    def __init__(self, *, load: Callable[[], Topology], journal: Journal, idle: float = 300.0) -> None:
         super().__init__()
         self.journal = journal
         self.ready = threading.Event()
         self.compiled = threading.Event()
         self.active_at = time.monotonic()
         self.core: Core
-        self._load = load
+        self._load, self._idle = load, idle
         self._datapaths: dict[int, Datapath] = {}
         self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
         self._counts: dict[tuple[str, int], int] = {}
@@ -62,9 +62,10 @@ class SwitchKeeper(QueuedApp):
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
         from controller.runtime import core, exchange
+        from controller.runtime.learning import Limits
 
         self._exchange = exchange.Exchange()
-        self.core = core.Core(topology)
+        self.core = core.Core(topology, limits=Limits(idle=self._idle))
         threading.Thread(target=self._compile_forever, daemon=True, name="compile").start()
         self._do(self.core.start(time.monotonic()))
 

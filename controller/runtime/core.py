@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from controller.difference import Difference, difference
 from controller.runtime.learning import Learning, Limits, Outcome, Send, Station, Told
 from controller.stations import Learned
-from controller.difference import Difference, difference
 from controller.tables import Group, SwitchTables
 from topologies.model import Port, Topology
 
@@ -111,7 +111,6 @@ class Member:
     failures: int = 0
     not_before: float = 0.0
     greeted: bool = False
-    programmed: bool = False
     ports: dict[int, bool] | None = None
 
 
@@ -142,10 +141,12 @@ class Core:
     _links: dict[str, dict[int, str]] = field(init=False, default_factory=dict)
     _strangers: dict[int, tuple[int, dict[int, bool]]] = field(init=False, default_factory=dict)
     _pending: _Pending | None = field(init=False, default=None)
-    _compiling: tuple[Compile, str, float] | None = field(init=False, default=None)
+    _compiling: tuple[Compile, str] | None = field(init=False, default=None)
     _compiled: Compile | None = field(init=False, default=None)
     _ever: bool = field(init=False, default=False)
     _arrival: float | None = field(init=False, default=None)
+    _cost: float = field(init=False, default=0.0)
+    _learned_at: float = field(init=False, default=0.0)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -205,7 +206,7 @@ class Core:
             out += [Disconnect(member.conn), Emit("error", {"switch": name, "message": message})]
         member.conn, member.since, member.gone = conn, now, None
         member.held = member.dumping = member.flight = None
-        member.greeted = member.programmed = False
+        member.greeted = False
         member.not_before = 0.0
         member.ports = dict(ports)
         self._arrival = now
@@ -261,7 +262,8 @@ class Core:
             out.append(Emit(outcome.event, outcome.fields) if isinstance(outcome, Told) else outcome)
         if self.learning.changed:
             self.learning.changed = False
-            self._reconsider("learning", now)
+            # A host that keeps inventing addresses must not keep the compiler busy for others.
+            self._reconsider("learning", max(now, self._learned_at + 4 * self._cost))
         return out
 
     def compiled(
@@ -270,9 +272,11 @@ class Core:
         """Tables for what `Compile` asked."""
         if self._compiling is None or self._compiling[0].generation != generation:
             return []
-        command, why, asked = self._compiling
+        command, why = self._compiling
         self._compiling, self._compiled = None, command
-        self.generation = generation
+        self.generation, self._cost = generation, seconds
+        if why == "learning":
+            self._learned_at = now
         # Equal tables stay the same object: then "is it what is held?" costs nothing.
         self.wanted = {
             name: old if (old := self.wanted.get(name)) == new else new for name, new in tables.items()
@@ -410,10 +414,11 @@ class Core:
             for number, name in self._links.get(member.name, {}).items()
         )
 
-    def _reconsider(self, why: str, now: float) -> None:
-        """The compiler's input may have changed: look shortly, when the burst is over."""
-        if self._pending is None:
-            self._pending = _Pending(why, now + self._coalesce())
+    def _reconsider(self, why: str, when: float) -> None:
+        """The compiler's input may have changed: look shortly after, when the burst is over."""
+        at = when + self._coalesce()
+        if self._pending is None or self._pending.at > at:
+            self._pending = _Pending(why, at)
 
     def _coalesce(self) -> float:
         return self.patience.coalesce if self._ever else self.patience.gather
@@ -424,8 +429,9 @@ class Core:
             if avoid != self._compiled.avoid and (
                 self._compiling is None or avoid != self._compiling[0].avoid
             ):
-                names = ", ".join(sorted(avoid ^ self._compiled.avoid))
-                self._pending = _Pending(f"switch {names} {'gone' if avoid else 'back'}", now)
+                gone = [f"{name} is gone" for name in sorted(avoid - self._compiled.avoid)]
+                back = [f"{name} is back" for name in sorted(self._compiled.avoid - avoid)]
+                self._pending = _Pending("; ".join(gone + back), now)
 
     def _check_compile(self, now: float) -> list[Command]:
         pending = self._pending
@@ -443,7 +449,7 @@ class Core:
         if last is not None and command[1:] == last[1:] and pending.why != "intent":
             return []
         self._unsettle(now)
-        self._compiling = (command, pending.why, now)
+        self._compiling = (command, pending.why)
         return [command]
 
     def _settle(self, member: Member, now: float) -> list[Command]:
@@ -468,7 +474,7 @@ class Core:
         return [Program(member.name, member.conn, change, wanted, fresh)]
 
     def _programmed(self, member: Member, added: int, deleted: int, sent: float, now: float) -> Emit:
-        member.greeted = member.programmed = True
+        member.greeted = True
         fields = {"switch": member.name, "added": added, "deleted": deleted, "seconds": now - sent}
         return Emit("programmed", fields)
 

@@ -13,7 +13,7 @@ from controller.openflow import messages
 
 _MULTIPART = Struct("!HH")
 _MORE = 1
-_COMMIT_REPLY = 5
+_COMMIT_REPLY = b"\x00\x05"
 _ERROR = Struct("!HH")
 _LEAST_ENTRY = 32
 
@@ -72,7 +72,7 @@ class Exchange:
 
 def is_commit_reply(kind: int, data: bytes) -> bool:
     """Whether a message says that a bundle was committed (OpenFlow 1.5.1, 7.3.9.1)."""
-    return kind == messages.BUNDLE_CONTROL and len(data) >= 14 and data[12:14] == _COMMIT_REPLY.to_bytes(2, "big")
+    return kind == messages.BUNDLE_CONTROL and data[12:14] == _COMMIT_REPLY
 
 
 def error_text(data: bytes) -> str:

@@ -9,7 +9,7 @@ another switch ask in turn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -121,6 +121,9 @@ class Learning:
         self._complained: dict[tuple[Port, str], float] = {}
         self._searched: dict[tuple[str, int, int], float] = {}
         self._asked: dict[tuple[str, int, int], dict[Port, tuple[int, int]]] = {}
+        self._at: dict[Port, set[tuple[str, int]]] = {}
+        self._owners: dict[tuple[str, int, int], int] = {}
+        self._look_at = 0.0
         self._known = _index(topology)
 
     @property
@@ -186,13 +189,15 @@ class Learning:
 
     def due(self, now: float) -> list[Station]:
         """Stations not heard of for the idle time: ask their switch, then `heard` or `age`."""
-        return [
-            self._stations[key] for key, seen in self._seen.items() if now - seen >= self.limits.idle
-        ]
+        if now < self._look_at or not self._seen:
+            return []
+        idle = self.limits.idle
+        self._look_at = min(self._seen.values()) + idle
+        return [self._stations[key] for key, seen in self._seen.items() if now - seen >= idle]
 
     def next_due(self) -> float | None:
-        """When the next station will have been idle for long enough; None without stations."""
-        return min(self._seen.values()) + self.limits.idle if self._seen else None
+        """When to ask `due` again (not too late, at times too early); None without stations."""
+        return self._look_at if self._seen else None
 
     def heard(self, network: str, mac: int, now: float) -> None:
         """The station's flows counted packets since last asked."""
@@ -208,7 +213,21 @@ class Learning:
         return [Told("aged", _facts(station))]
 
     def _forget(self, key: tuple[str, int]) -> None:
-        del self._stations[key], self._seen[key]
+        self._put(key, None)
+        del self._seen[key]
+
+    def _put(self, key: tuple[str, int], station: Station | None) -> None:
+        """Set, replace or remove a station, in all indexes."""
+        old = self._stations.pop(key, None)
+        if old is not None:
+            self._at[old.port].discard(key)
+            for owned in _owned(old):
+                del self._owners[owned]
+        if station is not None:
+            self._stations[key] = station
+            self._at.setdefault(station.port, set()).add(key)
+            for owned in _owned(station):
+                self._owners[owned] = station.mac
         self.changed = True
 
     def _learn(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome] | None:
@@ -220,25 +239,23 @@ class Learning:
         if home is not None:
             return [] if home == port else None
         old = self._stations.get(key)
-        if (old is None or old.port != port) and self._count(port) >= self.limits.stations_per_port:
+        if (old is None or old.port != port) and len(self._at.get(port, ())) >= self.limits.stations_per_port:
             return None
         station = old or Station(network, port, mac)
         if station.port != port:
-            station = Station(network, port, mac, station.ipv4, station.ipv6)
+            station = replace(station, port=port)
         station = self._address(station, packet)
+        if not self._seen:
+            self._look_at = now + self.limits.idle
         self._seen[key] = now
         if station == old:
             return []
-        self._stations[key] = station
-        self.changed = True
+        self._put(key, station)
         moved = {"from": str(old.port)} if old is not None and old.port != port else {}
         out: list[Outcome] = [Told("learned", _facts(station) | moved)]
         if packet.sender:
             out += self._tell(network, packet.family, packet.sender, mac)
         return out
-
-    def _count(self, port: Port) -> int:
-        return sum(station.port == port for station in self._stations.values())
 
     def _address(self, station: Station, packet: Packet) -> Station:
         """The station with the packet's source address, when that address may be its own."""
@@ -250,19 +267,12 @@ class Learning:
         have = station.ipv4 if family == 4 else station.ipv6
         if address in have or len(have) >= self.limits.addresses_per_station:
             return station
-        for key, other in list(self._stations.items()):
-            if key[0] == network and key[1] != station.mac and address in other.ipv4 + other.ipv6:
-                self._stations[key] = Station(  # the address moved to another station
-                    network,
-                    other.port,
-                    other.mac,
-                    tuple(a for a in other.ipv4 if a != address),
-                    tuple(a for a in other.ipv6 if a != address),
-                )
+        owner = self._owners.get((network, family, address))
+        if owner is not None:  # the address moved to this station
+            other = self._stations[network, owner]
+            self._put((network, owner), _without(other, family, address))
         more = tuple(sorted((*have, address)))
-        if family == 4:
-            return Station(network, station.port, station.mac, more, station.ipv6)
-        return Station(network, station.port, station.mac, station.ipv4, more)
+        return replace(station, ipv4=more) if family == 4 else replace(station, ipv6=more)
 
     def _inside(self, network: str, family: int, address: int) -> bool:
         net = self._known.networks[network]
@@ -299,10 +309,8 @@ class Learning:
         found = self._known.addresses.get((network, family, address))
         if found is not None:
             return found
-        for (name, _), station in self._stations.items():
-            if name == network and address in (station.ipv4 if family == 4 else station.ipv6):
-                return station.mac, station.port
-        return None
+        owner = self._owners.get((network, family, address))
+        return None if owner is None else (owner, self._stations[network, owner].port)
 
     def _ask(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
         family, target = packet.family, packet.target
@@ -339,6 +347,16 @@ class Learning:
         askers = self._asked.pop((network, family, address), {})
         make = packets.arp_reply if family == 4 else packets.advertisement
         return [Send(port, make(mac, address, who, whose)) for port, (who, whose) in askers.items()]
+
+
+def _owned(station: Station) -> list[tuple[str, int, int]]:
+    return [(station.network, 4, a) for a in station.ipv4] + [(station.network, 6, a) for a in station.ipv6]
+
+
+def _without(station: Station, family: int, address: int) -> Station:
+    if family == 4:
+        return replace(station, ipv4=tuple(a for a in station.ipv4 if a != address))
+    return replace(station, ipv6=tuple(a for a in station.ipv6 if a != address))
 
 
 def _answer(packet: Packet, mac: int) -> bytes:

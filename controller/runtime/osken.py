@@ -26,6 +26,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,7 @@ _ERROR = 1
 _PACKET_IN = 10
 _READ = 1 << 18
 _BATCH = 64
+_PACKETS_WAITING = 1000
 _UNSENT_LIMIT = 256 << 20
 """A switch that lets so many bytes pile up does not read at all: the connection is closed."""
 
@@ -311,8 +313,9 @@ class Server:
                 sock, address = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError as problem:  # out of file descriptors, say
+            except OSError as problem:  # out of file descriptors, say: do not spin
                 LOG.error("cannot accept a switch: %s", problem)
+                time.sleep(0.05)
                 return
             try:
                 datapath = Datapath(sock, address, self)
@@ -399,6 +402,8 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         self._queue: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
 
     def _send_event(self, ev: Any, state: str | None) -> None:
+        if isinstance(ev, ofp_event.EventOFPPacketIn) and self._queue.qsize() > _PACKETS_WAITING:
+            return  # a flood from some host; what is dropped here would be refused later
         self._queue.put((ev, state))
 
     def post(self, run: Callable[[], None]) -> None:

@@ -30,7 +30,7 @@ _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 def lacks() -> str | None:
     """Why these tests cannot run here; None when they can."""
-    for program in ("ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl", "ovs-appctl", "unshare", "nsenter"):
+    for program in ("ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl", "ovs-appctl", "nsenter"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
     if os.geteuid() != 0:
@@ -58,7 +58,8 @@ class Switches:
         self.directory = directory
         self.environment = dict(os.environ, OVS_RUNDIR=str(directory))
         self._children: list[subprocess.Popen[bytes]] = []
-        holder = self._spawn(["unshare", "-n", "--kill-child", "--fork", "sh", "-c", "ip link set lo up; echo; exec cat"])
+        wait = "ip link set lo up; echo; exec cat"
+        holder = self._spawn(["unshare", "-n", "--kill-child", "--fork", "sh", "-c", wait])
         assert holder.stdout is not None
         holder.stdout.readline()
         child = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
@@ -186,11 +187,11 @@ class Controller:
         self.port: int = self.listener.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         self.events.clear()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "controller", "--listen-fd", str(self.listener.fileno()),
-             "--topology", str(self.file), "--api", str(self.api)],
+             "--topology", str(self.file), "--api", str(self.api), *more],
             stdout=subprocess.PIPE, stderr=self._log, pass_fds=[self.listener.fileno()],
         )  # fmt: skip
         assert self.process.stdout is not None

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from controller_lab import Controller, Switches, inside, lacks, running, until
 
 from controller.runtime import packets
-from tests.system.controller_lab import Controller, Switches, lacks, running, until
 from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
@@ -79,6 +79,12 @@ def _answer(at: socket.socket, sender: int) -> packets.Packet:
             return packet
 
 
+def _flows(switches: Switches) -> str:
+    """What leaf1 holds, without counters."""
+    bridge = switches.bridge("leaf1")
+    return switches.run("ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", bridge)
+
+
 def test_programs_every_switch_and_the_switch_answers_for_hosts(lab: Lab) -> None:
     switches, controller = lab
     programmed = [e for e in controller.read() if e["event"] == "programmed"]
@@ -93,15 +99,15 @@ def test_programs_every_switch_and_the_switch_answers_for_hosts(lab: Lab) -> Non
 def test_restart_changes_nothing(lab: Lab) -> None:
     switches, controller = lab
     controller.kill(signal.SIGKILL)
-    before = switches.run("ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", switches.bridge("leaf1"))
+    before = _flows(switches)
     switches.log_messages()
     controller.start()
     controller.wait("all-programmed")
-    assert [(e["added"], e["deleted"]) for e in controller.events if e["event"] == "programmed"] == [(0, 0)] * 4
-    assert switches.received("OFPST_FLOW_DESC") or switches.received("OFPST"), "nothing was logged"
+    changes = [(e["added"], e["deleted"]) for e in controller.events if e["event"] == "programmed"]
+    assert changes == [(0, 0)] * 4
+    assert switches.received("OFPST_GROUP_DESC"), "nothing was logged"
     assert [line for kind in _CHANGES for line in switches.received(kind)] == []
-    after = switches.run("ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", switches.bridge("leaf1"))
-    assert after == before
+    assert _flows(switches) == before
 
 
 def test_repairs_what_someone_else_changed(lab: Lab) -> None:
@@ -179,6 +185,30 @@ def test_learns_a_stranger_and_delivers_to_it(lab: Lab) -> None:
         assert [e for e in controller.read() if e["number"] > number] == []
 
 
+def test_forgets_a_stranger_that_fell_silent(lab: Lab) -> None:
+    switches, controller = lab
+    controller.kill()
+    controller.start("--learned-idle", "0.5")
+    done = controller.wait("all-programmed")
+    h1 = TOPOLOGY.hosts[0]
+    with switches.socket_at(h1.port) as at:
+        at.send(packets.arp_request(0x02AA00000002, 0x0A000062, 0x0A000004))
+        learned = controller.wait("learned", done["number"])
+        aged = controller.wait("aged", learned["number"])
+        assert aged["mac"] == learned["mac"] == "02:aa:00:00:00:02"
+        controller.wait("all-programmed", aged["number"])
+
+
+def test_link_local_addresses_of_hosts_are_answered(lab: Lab) -> None:
+    switches, controller = lab
+    h1, h4 = TOPOLOGY.hosts[0], TOPOLOGY.hosts[3]
+    mine, wanted = packets.link_local(_mac(h1.mac)), packets.link_local(_mac(h4.mac))
+    with switches.socket_at(h1.port) as at:
+        at.send(packets.solicitation(_mac(h1.mac), mine, wanted))
+        assert _answer(at, wanted).eth_src == _mac(h4.mac)
+    assert not [e for e in controller.read() if e["event"] in ("learned", "limited", "error")]
+
+
 def test_invented_addresses_exhaust_nothing(lab: Lab) -> None:
     switches, controller = lab
     h1 = TOPOLOGY.hosts[0]
@@ -194,7 +224,7 @@ def test_invented_addresses_exhaust_nothing(lab: Lab) -> None:
 
 
 def test_intent_is_replaced_over_the_api(lab: Lab) -> None:
-    switches, controller = lab
+    _, controller = lab
     controller.wait("api")
     with httpx.Client(
         transport=httpx.HTTPTransport(uds=str(controller.api)), base_url="http://controller", timeout=20
@@ -230,8 +260,6 @@ def test_intent_is_replaced_over_the_api(lab: Lab) -> None:
 
 def test_malformed_openflow_costs_only_its_sender(lab: Lab) -> None:
     switches, controller = lab
-    from tests.system.controller_lab import inside
-
     for garbage in (b"GET / HTTP/1.0\r\n\r\n", bytes(8), b"\x06\x00\x00\x04" + bytes(4), b"\xff" * 64):
         with inside(
             switches.namespace, lambda: socket.create_connection(("127.0.0.1", controller.port), 10)
