@@ -1,0 +1,71 @@
+"""``python -m bench``: run measurements, print them side by side with their ratios."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import figures
+
+MEASUREMENTS = {
+    "starting": "start and stop, against mn and the bare kernel",
+    "all_pairs": "all pairs of 64 hosts, against mn's pingall",
+    "first_packet": "first and second packet, against a reactive learning switch",
+    "programming": "programming all switches of Cogentco, against ovs-ofctl replace-flows",
+    "scale": "compiling and starting Cogentco, time and memory",
+    "outage": "pings lost when the active path dies",
+}
+
+
+def machine() -> str:
+    """What the figures were measured on, in a line."""
+    ovs = subprocess.run(["ovs-vswitchd", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    return (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}, Open vSwitch {ovs.split()[-1]} (userspace datapath unless said "
+        f"otherwise), load at the start {loads}"
+    )
+
+
+def main() -> int:
+    """Run the chosen measurements; 0 even when a figure is not reached, 1 when one could not be taken."""
+    parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MEASUREMENTS)}; all if none")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (5); slow peers may get fewer")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all samples to this file")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in MEASUREMENTS]
+    if unknown:
+        parser.error(f"no measurement named {unknown[0]}; there are {', '.join(MEASUREMENTS)}")
+    if os.geteuid():
+        parser.error("the peers need root (sdnlab itself does not)")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    about = machine()
+    print(about + "\n", flush=True)
+    found: list[figures.Figure] = []
+    failed = False
+    for name in options.names or MEASUREMENTS:
+        try:
+            results = importlib.import_module(f"bench.{name}").measure(options.runs)
+        except Exception as error:
+            print(f"### {MEASUREMENTS[name]}\n\ncould not be measured: {error!r}\n", flush=True)
+            failed = True
+            continue
+        for figure in results:
+            print(figures.text(figure), flush=True)
+        found += results
+    if options.json:
+        content = {"machine": about, "figures": [figure.as_json() for figure in found]}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

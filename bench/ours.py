@@ -1,0 +1,105 @@
+"""The lab under measurement, driven as a person would: by the command line and the lab's HTTP API."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SDNLAB = str(ROOT / "sdnlab")
+NAME = "bench"
+
+
+class Failed(Exception):
+    """A command of ours did not do what the measurement needs."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running lab. ``seconds``: the whole ``up`` command, until all pairs had been reached."""
+
+    seconds: float
+    report: dict[str, Any]
+
+    def api(self, path: str) -> Any:
+        """GET from the lab's HTTP API."""
+        from lab.client import Client
+
+        return Client(NAME).get(path)
+
+    def post(self, path: str, body: Any) -> Any:
+        """POST to the lab's HTTP API."""
+        from lab.client import Client
+
+        return Client(NAME).post(path, body)
+
+    def exec(self, host: str, command: Sequence[str], timeout: float = 60) -> str:
+        """Run a command in a host and give its output."""
+        return sdnlab(["exec", host, "--", *command], timeout)[1]
+
+    def processes(self) -> list[int]:
+        """All processes of the lab: those in its process-id namespace."""
+        pid = self.api("/status")["pid"]
+        inside = Path(f"/proc/{pid}/ns/pid").readlink()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if (entry / "ns/pid").readlink() == inside:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+
+def sdnlab(arguments: Sequence[str], timeout: float = 120) -> tuple[float, str]:
+    """Run ``./sdnlab``; seconds as a person would clock them, and its output."""
+    begin = time.monotonic()
+    done = subprocess.run(
+        [SDNLAB, *arguments], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    seconds = time.monotonic() - begin
+    if done.returncode:
+        raise Failed(f"sdnlab {' '.join(arguments)}: exit {done.returncode}: {done.stderr or done.stdout}")
+    return seconds, done.stdout
+
+
+@contextmanager
+def up(file: Path, check: bool = True, timeout: float = 300) -> Iterator[Up]:
+    """A running lab of ``file``; stopped at the end, if it still runs."""
+    options = [] if check else ["--no-check"]
+    try:
+        seconds, output = sdnlab(["up", str(file), "-d", "--json", "--name", NAME, *options], timeout)
+        yield Up(seconds, json.loads(output))
+    finally:
+        subprocess.run([SDNLAB, "down", NAME], capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def down() -> float:
+    """Stop the lab; seconds of the whole command."""
+    return sdnlab(["down", NAME])[0]
+
+
+def memory(pids: Sequence[int]) -> float:
+    """Megabytes of memory that these processes have, shared pages counted by share (PSS)."""
+    total = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return total / 1024
+
+
+def available() -> float:
+    """Megabytes that the kernel says are available; its decrease includes the kernel's own memory."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 1024
+    raise Failed("no MemAvailable in /proc/meminfo")
