@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -57,6 +58,23 @@ def parse_flow_desc(body: bytes) -> Iterator[Entry]:
         start += length
 
 
+_LENGTH_AND_COOKIE = Struct("!H14xQ")
+
+
+def parse_cookies(body: bytes) -> list[int]:
+    """The cookies alone of an OFPMP_FLOW_DESC reply, several times faster than whole entries:
+    all that a comparison with the wanted flows needs."""
+    found, start, unpack = [], 0, _LENGTH_AND_COOKIE.unpack_from
+    end = len(body) - 24
+    while start <= end:
+        length, cookie = unpack(body, start)
+        if length < 32:
+            raise ValueError(f"flow entry of {length} octets")
+        found.append(cookie)
+        start += length
+    return found
+
+
 def parse_group_desc(body: bytes) -> Iterator[Group]:
     """The groups of one OFPMP_GROUP_DESC reply (7.3.5.11), comparable with compiled ones."""
     start, end = 0, len(body)
@@ -67,8 +85,15 @@ def parse_group_desc(body: bytes) -> Iterator[Group]:
         kind = body[start + 2]
         number = int.from_bytes(body[start + 4 : start + 8], "big")
         size = int.from_bytes(body[start + 8 : start + 10], "big")
-        yield Group(number, _KIND.get(kind, str(kind)), tuple(_buckets(body, start + 16, start + 16 + size)))
+        buckets = _same_buckets(body[start + 16 : start + 16 + size])
+        yield Group(number, _KIND.get(kind, str(kind)), buckets)
         start += length
+
+
+@lru_cache(maxsize=8192)
+def _same_buckets(body: bytes) -> tuple[Bucket, ...]:
+    """Few of a lab's many groups differ in their buckets, so each array is decoded once."""
+    return tuple(_buckets(body, 0, len(body)))
 
 
 def _buckets(body: bytes, start: int, end: int) -> Iterator[Bucket]:

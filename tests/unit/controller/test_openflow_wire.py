@@ -209,12 +209,15 @@ def test_flow_entries_of_a_reply_that_os_ken_made() -> None:
     body = head + bytes(match) + bytes(stats) + instruction
     entries = list(replies.parse_flow_desc(body * 2))
     assert entries == [replies.Entry(4, 200, 0xABCD, 7, 700, 12.5, 0)] * 2
+    assert replies.parse_cookies(body * 2) == [0xABCD] * 2
 
 
 @pytest.mark.parametrize("body", [bytes(32), bytes(40), b"\x00\x10" + bytes(30)])
 def test_a_broken_flow_entry_is_an_error_and_no_endless_loop(body: bytes) -> None:
     with pytest.raises(ValueError, match="octets"):
         list(replies.parse_flow_desc(body))
+    with pytest.raises(ValueError, match="octets"):
+        replies.parse_cookies(body)
 
 
 ACTIONS: tuple[Action, ...] = (
