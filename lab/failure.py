@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -28,3 +29,9 @@ class Failure(Exception):
         self.what = what
         self.remedy = remedy
         self.code = code
+
+
+def invalid_file(file: str, problems: Sequence[object]) -> Failure:
+    """A topology file that has problems: each on a line of its own."""
+    number = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {file}"
+    return Failure("\n".join(str(problem) for problem in problems), number)

@@ -1,9 +1,8 @@
-"""Starting and stopping labs from outside: reserve the name, spawn the sandbox, follow the building."""
+"""Starting and stopping labs from outside: spawn the sandbox, follow the building, end it again."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
@@ -16,14 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from lab.client import supervisor_pid
 from lab.failure import Exit, Failure
-from lab.naming import address, check_name
 
 if TYPE_CHECKING:
     from dataplane.sandbox import Sandbox
     from lab.supervisor import Order
-    from topologies.model import Topology
 
 GRACE = 2.0
 """Seconds that a supervisor gets to end by SIGTERM before its sandbox is killed."""
@@ -35,11 +31,14 @@ class Interrupted(BaseException):
 
 @dataclass
 class Launched:
-    """A lab that is up and still on our leash: it ends when this process ends, unless detached."""
+    """A lab that is up and still on our leash: it ends when this process ends, unless detached.
+
+    ``said`` is all that the supervisor said of it: name, sizes, probe, datapath, flows.
+    """
 
     sandbox: Sandbox
     notes: tuple[str, ...]
-    ready: dict[str, Any]
+    said: dict[str, Any]
 
     def detach(self) -> None:
         """Let the lab live on without us."""
@@ -50,23 +49,6 @@ class Launched:
         """End the lab and wait until nothing of it is left."""
         self.sandbox.kill(10.0)
         self.sandbox.close()
-
-
-def reserve(name: str) -> socket.socket:
-    """The bound, not yet listening socket of the lab ``name``; Failure when the name is taken."""
-    check_name(name)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(address(name))
-    except OSError as error:
-        sock.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Failure(
-                f"a lab named {name!r} is running already",
-                f"choose another name with --name, or stop it: sdnlab down {name}",
-            ) from None
-        raise Failure(f"can't reserve the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
-    return sock
 
 
 @contextlib.contextmanager
@@ -89,16 +71,12 @@ def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def machine_must_do(topology: Topology, datapath: str) -> None:
-    """Raise Failure, before anything is started, when this machine can't run the lab."""
-
-
 def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
     """Build the lab; ``follow`` gets each stage's message. On any failure nothing is left behind."""
     from dataplane.sandbox import spawn
     from dataplane.sandbox_errors import SandboxError
 
-    listener = reserve(order.name)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     log = os.memfd_create("supervisor.log")
     held: list[Sandbox] = []
 
@@ -110,12 +88,12 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
     try:
         with _no_interrupt_before(held):
             try:
-                held.append(spawn(body, log=log, hostname=order.name))
+                held.append(spawn(body, log=log))
             except SandboxError as error:
                 raise Failure(error.what, error.remedy, Exit.MACHINE) from None
             finally:
                 listener.close()
-            ready = _follow(held[0], log, follow)
+            said = _follow(held[0], log, follow)
     except BaseException:
         for sandbox in held:
             sandbox.kill(10.0)
@@ -123,13 +101,14 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
         raise
     finally:
         os.close(log)
-    return Launched(held[0], held[0].notes, ready)
+    return Launched(held[0], held[0].notes, said)
 
 
 def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     # What the supervisor says before it hears this could be read by ``spawn`` as its own.
     sandbox.status.sendall(b"go\n")
     buffer = b""
+    said: dict[str, Any] = {}
     while True:
         try:
             data = sandbox.status.recv(65536)
@@ -144,9 +123,12 @@ def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]
             if "failed" in message:
                 remedy = message["remedy"] or (_last_words(log) if message.get("unforeseen") else "")
                 raise Failure(message["failed"], remedy, Exit(message["code"]))
+            if "stage" in message:
+                follow(message)
+                continue
+            said.update(message)
             if "ready" in message:
-                return dict(message)
-            follow(message)
+                return said
 
 
 def _last_words(log: int) -> str:
@@ -165,6 +147,8 @@ def stop(name: str, timeout: float = 10.0) -> None:
 
     Returns quietly when somebody else ended it meanwhile.
     """
+    from lab.client import supervisor_pid
+
     pid = supervisor_pid(name)
     try:
         supervisor = os.pidfd_open(pid)

@@ -107,6 +107,8 @@ class PingRequest(TypedDict):
 
 
 class PingResult(TypedDict):
+    """``links_down`` are the links and wires that were cut at the time: the likeliest reasons."""
+
     hosts: list[str]
     families: list[int]
     method: str
@@ -115,6 +117,7 @@ class PingResult(TypedDict):
     reached: int
     seconds: float
     frames_sent: int
+    links_down: list[str]
     pairs: list[Pair]
 
 

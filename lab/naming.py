@@ -14,6 +14,8 @@ from pathlib import Path
 
 from lab.failure import Exit, Failure
 
+RUN = Path("/run/sdnlab")
+"""Inside a lab: the supervisor's files, on the sandbox's own tmpfs."""
 _PREFIX = "sdnlab"
 _LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
 _NAME = re.compile(r"[^\W_][\w.-]*")

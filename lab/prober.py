@@ -37,9 +37,8 @@ STACK_LIMIT = 800
 _FRAMES_NOTE = (
     "every pair by a frame seen at the destination's port; every host's own stack by a ping to the next"
 )
-_WINDOW = 384
 _PER_HOST = 48
-_CONGESTION_AGE = 0.05
+_QUEUE_AIM = 0.03
 _RETRY_AGE = 0.3
 _TRIES = 4
 _CLOSERS = 16
@@ -161,6 +160,36 @@ class _Probe:
 
 
 @dataclass
+class _Pace:
+    """How many frames may be under way, and when one counts as lost: from the latency that is seen.
+
+    A packet that opens a new flow costs the switch 20 to 300 microseconds, by the length of its path.
+    More under way than the switch takes in ``_QUEUE_AIM`` seconds only waits, and is then sent twice.
+    """
+
+    window: int = 256
+    latency: float = 0.005
+
+    def answered(self, seconds: float) -> None:
+        """One answer took ``seconds``: additive increase, multiplicative decrease (as RFC 5681)."""
+        self.latency += (seconds - self.latency) / 32
+        if self.latency < _QUEUE_AIM:
+            self.window = min(1024, self.window + 1)
+        else:
+            self.window = max(16, self.window - max(1, self.window >> 6))
+
+    @property
+    def lost_after(self) -> float:
+        """Seconds after which an unanswered frame is sent again."""
+        return max(_RETRY_AGE, 8 * self.latency)
+
+    @property
+    def stale_after(self) -> float:
+        """Seconds after which an unanswered frame no longer counts as under way."""
+        return max(0.05, 4 * self.latency)
+
+
+@dataclass
 class _Run:
     stations: list[Station]
     sockets: list[socket.socket]
@@ -170,6 +199,7 @@ class _Run:
     sent_frames: int = 0
     echoes: list[_Probe] = field(default_factory=list)
     resolving: dict[tuple[int, int, bytes], _Probe] = field(default_factory=dict)
+    pace: _Pace = field(default_factory=_Pace)
     ring: int = 0  # echoes from this index on are real pings of the ring
 
 
@@ -338,9 +368,9 @@ def _drive(run: _Run, deadline: float) -> None:
             poller.register(raw.fileno(), select.EPOLLIN)
             by_fd[raw.fileno()] = i
         while open_probes > 0 and (now := run.clock()) < deadline:
-            while flying and (flying[0].answered or now - flying[0].sent > _CONGESTION_AGE):
+            while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
                 in_flight[flying.popleft().src] -= 1
-            while unanswered and (unanswered[0].answered or now - unanswered[0].sent > _RETRY_AGE):
+            while unanswered and (unanswered[0].answered or now - unanswered[0].sent > run.pace.lost_after):
                 late = unanswered.popleft()
                 if not late.answered and late.tries < _TRIES:
                     waiting.append(late)
@@ -348,7 +378,7 @@ def _drive(run: _Run, deadline: float) -> None:
                     open_probes -= late.give_up()
             _send_due(run, waiting, flying, unanswered, in_flight)
             # with room in the window look for answers only in passing; else wait for them
-            pause = 0.0 if waiting and len(flying) < _WINDOW else 0.01
+            pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
             for fd, _event in poller.poll(min(pause, max(0.0, deadline - now)), 256):
                 open_probes -= _receive(run, by_fd[fd], waiting)
     finally:
@@ -360,7 +390,7 @@ def _send_due(
 ) -> None:
     """Send from ``waiting`` while the window has room, no host more than its share."""
     deferred: list[_Probe] = []
-    while waiting and len(flying) < _WINDOW and len(deferred) <= 64:
+    while waiting and len(flying) < run.pace.window and len(deferred) <= 64:
         item = waiting.popleft()
         if item.answered:
             continue
@@ -412,6 +442,7 @@ def _on_echo(run: _Run, at: int, echo: Echo) -> int:
     elif not item.answered:
         item.answered = True
         item.seconds = run.clock() - item.sent
+        run.pace.answered(item.seconds)
         return 0 if item.given_up else 1
     return 0
 
@@ -425,6 +456,7 @@ def _on_resolved(run: _Run, at: int, answer: Resolved, waiting: deque[_Probe]) -
         return 0
     item.answered = True
     item.wrong = ""
+    run.pace.answered(run.clock() - item.sent)
     if item.then is not None:
         waiting.append(item.then)
     return 0 if item.given_up else 1

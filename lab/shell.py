@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from lab.client import Client
 from lab.failure import Failure
-from lab.supervisor_lab import RUN
+from lab.naming import RUN
 from topologies.model import Topology
 
 INTRO = "Mininet's shell: 'help' lists the commands, 'h1 ping h2' runs one in a host, 'exit' leaves."

@@ -7,6 +7,8 @@ that asked for the lab) that is not detached, the lab ends when that process doe
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -19,17 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.api.serve import StandIn, serve
-from lab.failure import Exit, Failure
-from lab.messages import Stage
+from lab import naming
+from lab.api.stand_in import StandIn
+from lab.failure import Exit, Failure, invalid_file
+from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
-from lab.supervisor_lab import DATAPATHS, RUN, Lab, datapath_word
 from lab.supervisor_watch import DaemonWatch
-from topologies.model import Topology
 
 if TYPE_CHECKING:
     from dataplane.plan import Plan
+    from lab.messages import Stage
+    from lab.supervisor_lab import Lab
+    from topologies.model import Topology
 
 OPENFLOW_PORT = 6653
 PROGRAM_TIMEOUT = 60.0
@@ -38,11 +42,16 @@ PROGRAM_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """What ``up`` asks for. ``check``: probe all pairs before the lab counts as up."""
+    """What ``up`` asks for.
 
-    name: str
+    ``raw`` is the content of the topology file ``file``; ``name`` None: the topology's own; ``uid`` the
+    user outside; ``check``: probe all pairs before the lab counts as up.
+    """
+
     file: str
-    topology: Topology
+    raw: bytes
+    name: str | None
+    uid: int
     datapath: str = "auto"
     check: bool = True
 
@@ -83,22 +92,32 @@ class Leash:
 
 
 def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> None:
-    """Build the lab that was ordered and serve it for ever; ``listener`` is bound to its address."""
+    """Build the lab that was ordered and serve it for ever; ``listener`` is a Unix socket of the caller's."""
     # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal just ends the lab.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    listener.listen(128)  # again in serve(); from here on the peer's credentials are this process's
+    os.environ[naming.OWNER] = str(order.uid)
+    RUN.mkdir(parents=True, exist_ok=True)
+    events = EventLog()
+    openflow = openflow_socket()
+    controller = Controller(
+        openflow.fileno(), RUN / "topology.json", RUN / "controller.sock", RUN / "controller.log", events
+    )
+    controller.start()  # before this process has a thread, and before all that takes time
     leash = Leash(socket.socket(fileno=status_fd))
     try:
-        lab = build(order, listener, log_fd, leash)
+        lab = build(order, listener, log_fd, leash, controller, events)
     except Failure as failure:
         leash.say(failed=failure.what, remedy=failure.remedy, code=int(failure.code))
         raise SystemExit(1) from None
     except Exception as error:
-        traceback.print_exc()
         what, remedy = _words(error)
+        if not remedy:
+            traceback.print_exc()
         leash.say(failed=what, remedy=remedy, code=int(Exit.MACHINE), unforeseen=remedy == "")
         raise SystemExit(1) from None
+    from lab.api.serve import serve
+
     serve(lab, listener)
 
 
@@ -135,46 +154,43 @@ class _Stages:
         return result
 
 
-def build(order: Order, listener: socket.socket, log_fd: int, leash: Leash) -> Lab:
+def build(
+    order: Order,
+    listener: socket.socket,
+    log_fd: int,
+    leash: Leash,
+    controller: Controller,
+    events: EventLog,
+) -> Lab:
     """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
     started = time.time()
-    events = EventLog()
     stages = _Stages(leash)
+    topology = stages.run("topology", lambda: load(order))
+    name = order.name or naming.name_from(topology.name)
+    take_name(listener, name)
+    controller.keep(topology)
     stand_in = StandIn(listener, lambda: stages.current)
-    events.add("building", f"building lab {order.name} from {order.file}")
-
-    RUN.mkdir(parents=True, exist_ok=True)
-    openflow = openflow_socket()
-    controller = Controller(
-        [switch.name for switch in order.topology.switches],
-        openflow.fileno(),
-        _write_topology(order.topology),
-        RUN / "controller.sock",
-        RUN / "controller.log",
-        events,
-    )
-    controller.start()  # its imports and its compiling run while the data plane is built
+    events.add("building", f"building lab {name} from {order.file}")
+    sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
+    leash.say(name=name, sizes=sizes)
 
     from dataplane.fabric import Fabric
     from dataplane.plan import MANAGEMENT
+    from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
 
     stages.current = "data plane"
-    net = Fabric(
-        order.topology,
-        RUN,
-        (str(MANAGEMENT.ip), OPENFLOW_PORT),
-        DATAPATHS.get(order.datapath, "auto"),
-        stages.report,
-    )
+    machine_must_do(topology, order.datapath)
+    datapath = DATAPATHS.get(order.datapath, "auto")
+    net = Fabric(topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), datapath, stages.report)
     write_map(net.plan)
-    name_hosts(order.topology)
+    name_hosts(topology)
     net.build_lab()
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
     daemons = DaemonWatch(daemon_pids(net.plan), events)
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
-        order.name,
-        order.topology,
+        name,
+        topology,
         order.file,
         net,
         controller,
@@ -186,10 +202,43 @@ def build(order: Order, listener: socket.socket, log_fd: int, leash: Leash) -> L
         stages.done,
     )
     probe = stages.run("probing all pairs", lambda: lab.ping(None, 30.0)) if order.check else None
-    events.add("up", f"lab {order.name} is up after {time.time() - started:.2f} s")
+    events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     leash.say(ready=True, probe=probe, datapath=datapath_word(net.datapath), flows=controller.state.flows)
     stand_in.stop()
     return lab
+
+
+def load(order: Order) -> Topology:
+    """The topology of the order's file; Failure with all its problems when it has any."""
+    import topologies
+
+    try:
+        return topologies.loads(order.raw, order.file)
+    except topologies.Invalid as invalid:
+        raise invalid_file(order.file, invalid.problems) from None
+
+
+def take_name(listener: socket.socket, name: str) -> None:
+    """Bind and listen on the address of the lab ``name``; Failure when it is taken.
+
+    ``listener`` belongs to the network namespace that it was made in, and its address with it.
+    """
+    try:
+        listener.bind(naming.address(name))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Failure(
+                f"a lab named {name!r} is running already",
+                f"choose another name with --name, or stop it: sdnlab down {name}",
+            ) from None
+        raise Failure(f"can't take the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
+    listener.listen(128)  # from here on a client sees this process's credentials
+    with contextlib.suppress(OSError):
+        socket.sethostname(name[:64])
+
+
+def machine_must_do(topology: Topology, datapath: str) -> None:
+    """Raise Failure, before anything is built, when this machine can't run the lab."""
 
 
 def openflow_socket() -> socket.socket:
@@ -238,9 +287,3 @@ def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:
         for program in ("ovsdb-server", "ovs-vswitchd"):
             pids[domain.name, program] = int((RUN / domain.netns / f"{program}.pid").read_text())
     return pids
-
-
-def _write_topology(topology: Topology) -> Path:
-    path = RUN / "topology.json"
-    path.write_text(topology.model_dump_json(), encoding="utf-8")
-    return path

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.failure import Failure
 from lab.supervisor_events import EventLog, describe
+
+if TYPE_CHECKING:
+    from topologies.model import Topology
 
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the n-th restart in a row; a controller that ran for 10 s starts from the first."""
@@ -28,8 +32,8 @@ def restart_delay(in_a_row: int) -> float:
 class Programming:
     """What the controller's events add up to: which switches are connected and hold their tables."""
 
-    def __init__(self, switches: Sequence[str]) -> None:
-        self.switches = frozenset(switches)
+    def __init__(self) -> None:
+        self.switches: frozenset[str] = frozenset()
         self.connected: set[str] = set()
         self.programmed: set[str] = set()
         self.converged = False
@@ -84,24 +88,41 @@ class Controller:
     there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its output goes.
     """
 
-    def __init__(
-        self, switches: Sequence[str], listen_fd: int, topology: Path, api: Path, log: Path, events: EventLog
-    ) -> None:
+    def __init__(self, listen_fd: int, topology: Path, api: Path, log: Path, events: EventLog) -> None:
         self.api = api
         self.log = log
         self.restarts = 0
-        self.state = Programming(switches)
+        self.state = Programming()
         self._listen_fd = listen_fd
         self._topology = topology
         self._events = events
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
+        self._intent = self._reader = -1
 
     def start(self) -> None:
-        """Start it at once; a thread follows what it says and starts it again when it dies."""
-        reader = self._spawn()
-        threading.Thread(target=self._keep, args=(reader,), name="controller", daemon=True).start()
+        """Start it at once: it imports while the topology is being loaded."""
+        intent, self._intent = os.pipe()
+        try:
+            self._reader = self._spawn(f"/dev/fd/{intent}", intent)
+        finally:
+            os.close(intent)
+
+    def keep(self, topology: Topology) -> None:
+        """Tell it what to do; a thread follows what it says and starts it again when it dies."""
+        text = topology.model_dump_json().encode()
+        self._topology.write_bytes(text)
+        with self._changed:
+            self.state.switches = frozenset(switch.name for switch in topology.switches)
+
+        def tell() -> None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(self._intent, "wb") as pipe:
+                pipe.write(text)
+
+        # It may be more than a pipe holds, and its reader is still importing.
+        threading.Thread(target=tell, name="intent", daemon=True).start()
+        threading.Thread(target=self._keep, args=(self._reader,), name="controller", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -139,17 +160,17 @@ class Controller:
         )
         raise Failure(f"{problem} within {timeout:.0f} s" + (f" ({error})" if error else ""))
 
-    def _spawn(self) -> int:
+    def _spawn(self, topology: str, *inherited: int) -> int:
         reader, writer = os.pipe()
         command = [
-            sys.executable, "-m", "controller", "--listen-fd", str(self._listen_fd),
-            "--topology", str(self._topology), "--api", str(self.api), "--event-fd", str(writer),
+            sys.executable, "-m", "lab.supervisor_child", "--listen-fd", str(self._listen_fd),
+            "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
         ]  # fmt: skip
         try:
             with self.log.open("ab") as log:
                 process = subprocess.Popen(
                     command,
-                    pass_fds=(self._listen_fd, writer),
+                    pass_fds=(self._listen_fd, writer, *inherited),
                     cwd=self.log.parent,  # "-m" imports from the current folder first: not from the user's
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -182,7 +203,7 @@ class Controller:
             time.sleep(delay)
             while True:
                 try:
-                    reader = self._spawn()
+                    reader = self._spawn(str(self._topology))
                     break
                 except OSError as error:
                     self._events.add("controller", f"can't start the controller: {error.strerror}")

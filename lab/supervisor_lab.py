@@ -25,7 +25,7 @@ from lab.messages import (
     Status,
     SwitchState,
 )
-from lab.naming import address
+from lab.naming import RUN, address
 from lab.prober import ProbeResult, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
@@ -34,9 +34,6 @@ from topologies.model import Host, Link, Topology
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
-
-RUN = Path("/run/sdnlab")
-"""The supervisor's files, on the sandbox's own tmpfs."""
 
 
 class NotThere(Failure):
@@ -152,7 +149,8 @@ class Lab:
                 raise Failure(
                     f"can't probe: {error.strerror or error}", "is a host's interface gone?"
                 ) from None
-        answer = ping_result(self.topology, result)
+        down = [name for name, up in self.net.link_states().items() if not up]
+        answer = ping_result(self.topology, result, down)
         text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer
@@ -233,7 +231,7 @@ class Lab:
         return address(self.name).replace("\0", "@")
 
 
-def ping_result(topology: Topology, result: ProbeResult) -> PingResult:
+def ping_result(topology: Topology, result: ProbeResult, links_down: list[str]) -> PingResult:
     """The prober's result in the API's words."""
     reached = [
         {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
@@ -252,6 +250,7 @@ def ping_result(topology: Topology, result: ProbeResult) -> PingResult:
         "reached": result.reached,
         "seconds": result.seconds,
         "frames_sent": result.frames_sent,
+        "links_down": links_down,
         "pairs": [*reached, *failed],  # type: ignore[list-item]
     }
 

@@ -1,81 +1,16 @@
-"""Serving the lab's API on its abstract Unix socket: a stand-in while building, then uvicorn."""
+"""Serving the lab's API on its abstract Unix socket with uvicorn."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import select
 import socket
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from lab.client import peer
+from lab.api.stand_in import may_ask
 
 if TYPE_CHECKING:
     from lab.supervisor_lab import Lab
-
-
-class StandIn:
-    """Answers every request with 503 and what the lab is at, until ``stop``.
-
-    It needs no web framework, so that a question gets an answer from the first millisecond on.
-    """
-
-    def __init__(self, listener: socket.socket, stage: Callable[[], str]) -> None:
-        self._listener = listener
-        self._stage = stage
-        self._wake, self._stop = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="stand-in", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End; who connects from now on waits in the listener's queue."""
-        os.close(self._stop)
-        self._thread.join()
-        os.close(self._wake)
-
-    def _run(self) -> None:
-        watched: list[socket.socket | int] = [self._listener, self._wake]
-        while True:
-            ready, _, _ = select.select(watched, [], [])
-            if self._wake in ready:
-                return
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                continue
-            with connection, contextlib.suppress(OSError):
-                self._answer(connection)
-
-    def _answer(self, connection: socket.socket) -> None:
-        if not may_ask(connection):
-            return
-        connection.settimeout(0.5)
-        request = b""
-        while b"\r\n\r\n" not in request and len(request) < 65536:
-            data = connection.recv(4096)
-            if not data:  # who only wanted to know our process id
-                return
-            request += data
-        connection.sendall(building_answer(self._stage()))
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(4096):  # a body that is still coming would turn the answer into a reset
-            pass
-
-
-def building_answer(stage: str) -> bytes:
-    """The HTTP answer of a lab that is being built."""
-    body = json.dumps({"state": "building", "stage": stage}).encode()
-    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-    return (head + f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
-
-
-def may_ask(connection: socket.socket) -> bool:
-    """Only the user who started the lab may talk to it (SO_PEERCRED is the kernel's word, not the peer's)."""
-    _pid, uid = peer(connection)
-    return uid == os.getuid()
 
 
 def serve(lab: Lab, listener: socket.socket) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import naming
 from lab.cli import render
-from lab.cli.run import Progress, start
+from lab.cli.run import Progress, sizes, start
 from lab.cli.say import milliseconds, out, paint
 from lab.cli.touch import link_between
 from lab.client import Client
@@ -22,16 +22,17 @@ def run(file: str) -> int:
     name = _free_name("demo")
     begin = time.monotonic()
     out(f"{p('1', 'bold')}  start {Path(file).name}")
-    launched, lab, what = start(file, name, "auto", True, Progress(sys.stderr.isatty()))
+    launched = start(file, name, "auto", True, Progress(sys.stderr.isatty()))
+    said = launched.said
     try:
         seconds = time.monotonic() - begin
-        out(f"   {p('up', 'green')} after {seconds:.2f} s: {what}, {launched.ready['datapath']} datapath,")
-        out(f"   {launched.ready['flows']} flows installed by the controller before the first packet")
-        good = _show(lab)
+        out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(said)}, {said['datapath']} datapath,")
+        out(f"   {said['flows']} flows installed by the controller before the first packet")
+        good = _show(name)
     finally:
         begin = time.monotonic()
         launched.stop()
-    left = lab in naming.running()
+    left = name in naming.running()
     out(f"{p('4', 'bold')}  stop")
     out(f"   gone after {milliseconds(time.monotonic() - begin)} ms; nothing is left behind")
     out("")

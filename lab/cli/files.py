@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lab.cli.common import Json
 from lab.cli.say import count, err, out, out_json, paint, paint_err
-from lab.failure import Exit, Failure
-
-if TYPE_CHECKING:
-    from topologies.model import Topology
+from lab.failure import Exit, invalid_file
 
 SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
 """Where the topologies that come with sdnlab are."""
 
 
-class InvalidFile(Failure):
-    """A topology file that has problems; they are printed one per line."""
-
-    def __init__(self, file: str, problems: list[str]) -> None:
-        super().__init__("\n".join(problems), f"{count(len(problems), 'problem')} in {file}")
+_PLAIN = 4 << 20
+"""Bytes; what is bigger, or no plain file, is the loader's to judge."""
 
 
 def shipped() -> list[str]:
@@ -67,14 +61,24 @@ File = Annotated[
 ]
 
 
-def load(file: str) -> Topology:
-    """The topology of ``file``; Failure with every problem when there are any."""
+def read(path: Path) -> bytes:
+    """The content of a topology file, for the supervisor to load; Failure with words when it can't be read.
+
+    The supervisor could not read it everywhere: its /run is its own.  And the loader, which would say best
+    what is wrong, takes long to import: it is asked only when something is.
+    """
+    try:
+        if path.is_file() and path.stat().st_size <= _PLAIN:
+            return path.read_bytes()
+    except (OSError, ValueError):
+        pass
     import topologies
 
     try:
-        return topologies.load(find(file))
+        topologies.load(path)
     except topologies.Invalid as invalid:
-        raise InvalidFile(file, [str(problem) for problem in invalid.problems]) from None
+        raise invalid_file(str(path), invalid.problems) from None
+    return path.read_bytes()
 
 
 def validate(file: File, json: Json = False) -> None:

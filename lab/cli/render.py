@@ -147,6 +147,8 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
     what = "one way" if result["method"] == "frames" else "round trip"
     median = f", median {what} {milliseconds(statistics.median(times))} ms" if times else ""
     note = f"\n({result['note']})" if result["note"] else ""
+    if not good and result["links_down"]:
+        note += f"\nlinks that are down: {', '.join(result['links_down'])}"
     return f"{head} ({', '.join(families)}){median}; took {result['seconds']:.2f} s{note}"
 
 

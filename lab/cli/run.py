@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from enum import Enum
@@ -60,31 +61,24 @@ class Progress:
             sys.stderr.flush()
 
 
-def start(
-    file: str, name: str | None, datapath: str, check: bool, progress: Progress
-) -> tuple[Launched, str, str]:
-    """Load ``file`` and build its lab; the lab on our leash, its name and a line that describes it."""
-    if name is not None:
-        naming.check_name(name)
-    progress.doing(f"reading {file}")
-    topology = files.load(file)
-    lab = name or naming.name_from(topology.name)
-    from lab.launch import launch, machine_must_do
+def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
+    """Build the lab of ``file``; it is on our leash."""
+    from lab.launch import launch
     from lab.supervisor import Order
 
-    machine_must_do(topology, datapath)
-    progress.doing(f"building {lab}")
+    if name is not None:
+        naming.check_name(name)
+    progress.doing(f"building {file}")
+    path = files.find(file)
     try:
-        path = str(files.find(file).resolve())
-        launched = launch(Order(lab, path, topology, datapath, check), progress.stage)
+        return launch(Order(str(path), files.read(path), name, os.getuid(), datapath, check), progress.stage)
     finally:
         progress.clear()
-    parts = [
-        count(len(topology.switches), "switch"),
-        count(len(topology.hosts), "host"),
-        count(len(topology.links), "link"),
-    ]
-    return launched, lab, ", ".join(parts)
+
+
+def sizes(said: dict[str, Any]) -> str:
+    """``2 switches, 4 hosts, 1 link``."""
+    return ", ".join(count(number, noun) for noun, number in said["sizes"].items())
 
 
 def up(
@@ -114,22 +108,23 @@ def up(
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
     begin = time.monotonic()
     progress = Progress(sys.stderr.isatty())
-    launched, lab, what = start(file, name, datapath.value, not no_check, progress)
+    launched = start(file, name, datapath.value, not no_check, progress)
     seconds = time.monotonic() - begin
-    probe: PingResult | None = launched.ready["probe"]
+    said = launched.said
+    lab = said["name"]
+    probe: PingResult | None = said["probe"]
     reached = probe is None or probe["reached"] == probe["total"]
     for note in launched.notes:
         err(f"note: {note}")
     if detach:
         launched.detach()
     if json:
-        ready = launched.ready
         stages = progress.stages
         out_json(
-            {"name": lab, "seconds": seconds, "stages": stages, "datapath": ready["datapath"], "probe": probe}
+            {"name": lab, "seconds": seconds, "stages": stages, "datapath": said["datapath"], "probe": probe}
         )
     else:
-        say_up(lab, what, seconds, launched.ready)
+        say_up(said, seconds)
     if not detach:
         _in_the_foreground(launched, lab)
     elif not json:
@@ -139,13 +134,14 @@ def up(
         raise typer.Exit(Exit.FAILED)
 
 
-def say_up(lab: str, what: str, seconds: float, ready: dict[str, Any]) -> None:
+def say_up(said: dict[str, Any], seconds: float) -> None:
     """The lines that end a successful start."""
     from lab.cli import render
 
     p = paint()
-    out(f"{p(lab, 'bold')} is {p('up', 'green')} after {seconds:.2f} s: {what}, {ready['datapath']} datapath")
-    probe = ready["probe"]
+    head = f"{p(said['name'], 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
+    out(f"{head}: {sizes(said)}, {said['datapath']} datapath")
+    probe = said["probe"]
     if probe is not None:
         out(render.ping_summary(probe, p))
         failed = [pair for pair in probe["pairs"] if not pair["reached"]]

@@ -54,7 +54,9 @@ def exec_(
 
     name = choose(lab)
     pid = supervisor_pid(name)
-    words = command or [os.environ.get("SHELL") or "/bin/sh"]
+    words = list(command or ())
+    words = words[1:] if words[:1] == ["--"] else words
+    words = words or [os.environ.get("SHELL") or "/bin/sh"]
     raise typer.Exit(enter.run_in(name, pid, host, words))
 
 
