@@ -1,0 +1,93 @@
+"""Our netlink messages against pyroute2's decoding of them (the oracle), and the error answers."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+from dataplane import rtnetlink as rt
+from dataplane.shaping import qdiscs
+from topologies.model import Shaping
+
+
+def decode(kind: Any, request: rt.Request) -> Any:
+    message = kind(rt.encode([request], 7))
+    message.decode()
+    assert message["header"]["sequence_number"] == 7
+    assert message["header"]["length"] == 16 + len(request.payload)
+    assert message["header"]["flags"] & (rt.NLM_F_REQUEST | rt.NLM_F_ACK) == rt.NLM_F_REQUEST | rt.NLM_F_ACK
+    return message
+
+
+def test_a_veth_pair_names_both_ends_and_their_namespaces() -> None:
+    near = rt.End("h1-eth0", 11, "02:00:00:00:00:01", 1400, up=True)
+    message = decode(ifinfmsg, rt.add_veth(near, rt.End("s1-eth1", 12)))
+    assert message["flags"] & rt.IFF_UP and message["change"] & rt.IFF_UP
+    assert message.get_attr("IFLA_IFNAME") == "h1-eth0"
+    assert message.get_attr("IFLA_ADDRESS") == "02:00:00:00:00:01"
+    assert message.get_attr("IFLA_MTU") == 1400
+    assert message.get_attr("IFLA_NET_NS_FD") == 11
+    info = message.get_attr("IFLA_LINKINFO")
+    assert info.get_attr("IFLA_INFO_KIND") == "veth"
+    peer = info.get_attr("IFLA_INFO_DATA").get_attr("VETH_INFO_PEER")
+    assert peer.get_attr("IFLA_IFNAME") == "s1-eth1" and peer.get_attr("IFLA_NET_NS_FD") == 12
+
+
+def test_a_second_end_that_shall_be_born_up_is_refused() -> None:
+    with pytest.raises(ValueError, match="second end"):
+        rt.add_veth(rt.End("a"), rt.End("b", up=True))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/16", "10.0.0.0/31", "fd00::1/64"])
+def test_addresses(text: str) -> None:
+    address = ip_interface(text)
+    message = decode(ifaddrmsg, rt.add_address(2, address))
+    assert message["index"] == 2 and message["prefixlen"] == address.network.prefixlen
+    assert message.get_attr("IFA_LOCAL") == message.get_attr("IFA_ADDRESS") == str(address.ip)
+    broadcast = "10.0.255.255" if text == "10.0.0.1/16" else None
+    assert message.get_attr("IFA_BROADCAST") == broadcast
+    assert bool(message["flags"] & rt.IFA_F_NODAD) == (address.version == 6)
+
+
+def test_tbf_and_netem() -> None:
+    bucket, emulation = qdiscs(5, Shaping(bandwidth=8_000_000, delay=2000, loss=0.5))
+    message = decode(tcmsg, bucket)
+    assert message["index"] == 5 and message["parent"] == 0xFFFFFFFF
+    assert message.get_attr("TCA_KIND") == "tbf"
+    assert message.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")["rate"] == 1_000_000
+    message = decode(tcmsg, emulation)
+    assert message.get_attr("TCA_KIND") == "netem" and message["parent"] == 0x10001
+    options = message.get_attr("TCA_OPTIONS")
+    assert options["delay"] * 64 == 2_000_000 and options["loss"] == pytest.approx(2**31, rel=1e-6)
+
+
+def test_nothing_is_asked_for_an_unshaped_wire() -> None:
+    assert qdiscs(5, Shaping()) == []
+
+
+def test_only_the_last_of_a_batch_asks_for_an_answer() -> None:
+    data = rt.encode([rt.set_index(1, True), rt.set_index(2, False)], 3)
+    first = struct.unpack_from("=IHHII", data)
+    second = struct.unpack_from("=IHHII", data, first[0])
+    assert not first[2] & rt.NLM_F_ACK and second[2] & rt.NLM_F_ACK
+    assert (first[3], second[3]) == (3, 4)
+
+
+def test_errors_carry_number_and_the_kernels_words() -> None:
+    words = rt.string(rt.NLMSGERR_ATTR_MSG, "no such thing")
+    body = struct.pack("=i", -errno.ENOENT) + struct.pack("=IHHII", 16, 16, 0, 9, 0) + words
+    flags = rt.NLM_F_CAPPED | rt.NLM_F_ACK_TLVS
+    data = struct.pack("=IHHII", 16 + len(body), rt.NLMSG_ERROR, flags, 9, 0) + body
+    assert rt.decode_errors(data) == [(9, errno.ENOENT, "no such thing")]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 16, b"\1\2\3", struct.pack("=IHHII", 4, 2, 0, 0, 0)])
+def test_broken_answers_end_the_decoding(data: bytes) -> None:
+    assert rt.decode_errors(data) == []
