@@ -34,4 +34,4 @@ class Failure(Exception):
 def invalid_file(file: str, problems: Sequence[object]) -> Failure:
     """A topology file that has problems: each on a line of its own."""
     number = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {file}"
-    return Failure("\n".join(str(problem) for problem in problems), number)
+    return Failure(number, "\n".join(str(problem) for problem in problems))

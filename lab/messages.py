@@ -12,7 +12,7 @@ from typing_extensions import NotRequired, TypedDict
 
 
 class DomainState(TypedDict):
-    """One Open vSwitch instance: ``daemons`` maps program to process id, 0 when it died."""
+    """One Open vSwitch instance: ``daemons`` maps program to process id (inside), 0 when it died."""
 
     name: str
     alive: bool
@@ -53,6 +53,8 @@ class LinkState(TypedDict):
 
 
 class ControllerState(TypedDict):
+    """``pid`` is its process id inside the lab, 0 when it doesn't run."""
+
     running: bool
     pid: int
     restarts: int
@@ -74,7 +76,6 @@ class Status(TypedDict):
     topology: str
     description: str
     file: str
-    pid: int
     state: Literal["building", "running"]
     started: float
     datapath: str

@@ -67,7 +67,6 @@ class Lab:
             "topology": self.topology.name,
             "description": self.topology.description,
             "file": self.file,
-            "pid": os.getpid(),
             "state": "running",
             "started": self.started,
             "datapath": datapath_word(self.net.datapath),

@@ -24,9 +24,12 @@ Switch = Annotated[
 
 def status(name: LabArgument = None, json: Json = False) -> None:
     """Show domains, switches, hosts and links, and what is wrong with them."""
-    lab = client(name).get("/status")
+    api = client(name)
+    lab = api.get("/status")
     if json:
-        out_json(lab)
+        from lab.client import supervisor_pid
+
+        out_json({**lab, "pid": supervisor_pid(api.name)})
     else:
         out(render.status(lab, paint(), time.time()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from enum import Enum
@@ -71,7 +70,9 @@ def start(file: str, name: str | None, datapath: str, check: bool, progress: Pro
     progress.doing(f"building {file}")
     path = files.find(file)
     try:
-        return launch(Order(str(path), files.read(path), name, os.getuid(), datapath, check), progress.stage)
+        return launch(
+            Order(str(path), files.read(path), name, naming.owner(), datapath, check), progress.stage
+        )
     finally:
         progress.clear()
 
@@ -190,7 +191,7 @@ def _reserved() -> list[str]:
 def list_(json: Json = False) -> None:
     """List your labs that are running."""
     from lab.cli import render
-    from lab.client import Client, StillBuilding
+    from lab.client import Client, StillBuilding, supervisor_pid
 
     rows: list[dict[str, Any]] = []
     for name in naming.running():
@@ -205,7 +206,7 @@ def list_(json: Json = False) -> None:
                     "hosts": len(lab["hosts"]),
                     "started": lab["started"],
                     "troubles": lab["troubles"],
-                    "pid": lab["pid"],
+                    "pid": supervisor_pid(name),
                 }
             )
         except StillBuilding as building:
