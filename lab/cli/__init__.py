@@ -19,9 +19,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     code = 0
     try:
-        from lab.cli.app import build, wanted
+        from lab.cli.app import build, separated, wanted
 
-        build(wanted(sys.argv[1:], os.environ))(prog_name="sdnlab")
+        arguments = separated(sys.argv[1:])
+        build(wanted(arguments, os.environ))(arguments, prog_name="sdnlab")
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except Failure as failure:

@@ -40,10 +40,7 @@ _PANELS = {
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }
-# "exec h1 -- ls -l" and "exec h1 ls -l" alike: what follows the host is the command's.
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "exec": {"ignore_unknown_options": True, "allow_interspersed_args": False}
-}
+_SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}
 
 
 def _version(wanted: bool) -> None:
@@ -80,6 +77,17 @@ def build(only: str | None = None) -> typer.Typer:
                 function = import_module(module).COMMANDS[name]
                 app.command(name, rich_help_panel=panel, context_settings=_SETTINGS.get(name))(function)
     return app
+
+
+def separated(arguments: Sequence[str]) -> list[str]:
+    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: without "--" all that follows the host is the command's."""
+    words = list(arguments)
+    if words[:1] != ["exec"] or "--" in words:
+        return words
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in ("--lab", "-l") else 1
+    return [*words[: at + 1], "--", *words[at + 1 :]] if at + 1 < len(words) else words
 
 
 def wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
