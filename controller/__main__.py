@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
                         help="forget a learned station that was silent for so long (300)")  # fmt: skip
     options = parser.parse_args(arguments)
+    gc.disable()  # a quarter of the time to import would be collecting what is all still needed
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread exists: all inherit it
     logging.basicConfig(level=logging.WARNING, format="controller: %(levelname)s: %(message)s")

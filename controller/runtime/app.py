@@ -6,6 +6,7 @@ their questions answered, while a large lab is being compiled.
 
 from __future__ import annotations
 
+import gc
 import queue
 import sys
 import threading
@@ -88,8 +89,8 @@ class SwitchKeeper(QueuedApp):
             ports = {n: _up(port) for n, port in datapath.ports.items() if n < ofproto_v1_5.OFPP_MAX}
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
-            self._exchange.hang_up(datapath.number)
             self._do(self.core.disconnected(datapath.id, datapath.number, now))
+            self._exchange.hang_up(datapath.number)
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _port(self, ev: Any) -> None:
@@ -255,6 +256,8 @@ class SwitchKeeper(QueuedApp):
             self.post(lambda c=command, t=tables, s=seconds: self._compiled(c, t, s))  # type: ignore[misc]
             if command.generation == 1:
                 self._precompute(tables)
+                gc.freeze()  # the tables of a large lab are millions of objects that stay
+                gc.enable()
 
     def _compiled(self, command: Compile, tables: dict[str, SwitchTables], seconds: float) -> None:
         self._do(self.core.compiled(command.generation, tables, seconds, time.monotonic()))

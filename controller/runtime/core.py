@@ -277,10 +277,7 @@ class Core:
         self.generation, self._cost = generation, seconds
         if why == "learning":
             self._learned_at = now
-        # Equal tables stay the same object: then "is it what is held?" costs nothing.
-        self.wanted = {
-            name: old if (old := self.wanted.get(name)) == new else new for name, new in tables.items()
-        }
+        self.wanted = dict(tables)
         if why in ("start", "intent"):
             flows = sum(len(table.flows) for table in tables.values())
             groups = sum(len(table.groups) for table in tables.values())
