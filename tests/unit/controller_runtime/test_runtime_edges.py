@@ -1,0 +1,180 @@
+"""Small parts around the core: answers to questions, the journal, os-ken's mended hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+
+import pytest
+from small_lab import ring
+
+from controller.api import contradictions
+from controller.runtime import osken
+from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
+from controller.runtime.journal import Journal
+from topologies.model import Port
+
+
+def _multipart(more: bool, body: bytes, xid: int = 5) -> bytes:
+    return struct.pack("!BBHIHH4x", 6, 19, 16 + len(body), xid, 1, int(more)) + body
+
+
+class TestExchange:
+    def test_parts_are_collected_until_the_last(self) -> None:
+        got: list[list[bytes]] = []
+        exchange = Exchange()
+        exchange.ask(1, 5, got.append, pytest.fail)
+        assert exchange.answer(1, 19, 5, _multipart(True, b"a"))
+        assert not exchange.answer(2, 19, 5, _multipart(False, b"x"))
+        assert exchange.answer(1, 19, 5, _multipart(False, b"b"))
+        assert got == [[b"a", b"b"]]
+        assert not exchange.answer(1, 19, 5, _multipart(False, b"c"))
+
+    def test_an_error_or_the_end_of_the_connection_fails_it(self) -> None:
+        failures: list[str] = []
+        exchange = Exchange()
+        exchange.ask(1, 5, pytest.fail, failures.append)
+        exchange.ask(1, 6, pytest.fail, failures.append)
+        exchange.answer(1, 1, 5, struct.pack("!BBHIHH", 6, 1, 12, 5, 1, 3))
+        exchange.hang_up(1)
+        assert failures == ["the switch refused: bad request, code 3", "the switch disconnected"]
+
+    def test_errors_are_named(self) -> None:
+        failed = struct.pack("!BBHIHH", 6, 1, 20, 5, 5, 2) + struct.pack("!BBHI", 6, 14, 56, 5)
+        assert error_text(failed) == "the switch refused: flow-mod failed, code 2 about a message of type 14"
+        assert "short" in error_text(b"\x06\x01\x00\x08")
+
+    def test_commit_reply(self) -> None:
+        def reply(kind: int) -> bytes:
+            return struct.pack("!BBHIIHH", 6, 33, 16, 5, 1, kind, 3)
+
+        assert is_commit_reply(33, reply(5))
+        assert not is_commit_reply(33, reply(1))
+        assert not is_commit_reply(33, b"")
+
+    def test_cookies_of_broken_lists(self) -> None:
+        entry = struct.pack("!H14xQ8x", 32, 77)
+        assert list(cookies(entry * 2)) == [77, 77]
+        assert list(cookies(entry + entry[:20])) == [77]
+        with pytest.raises(ValueError, match="8 octets"):
+            list(cookies(struct.pack("!H30x", 8)))
+
+
+class TestJournal:
+    def test_lines_and_memory(self) -> None:
+        out, into = os.pipe()
+        journal = Journal(into)
+        journal.emit("one", a=1)
+        journal.emit("two")
+        journal.close(5)
+        lines = [json.loads(line) for line in os.read(out, 4096).splitlines()]
+        assert [(line["event"], line["number"]) for line in lines] == [("one", 1), ("two", 2)]
+        assert [entry["event"] for entry in journal.since(1)] == ["two"]
+        assert journal.since(2) == []
+        os.close(out)
+        os.close(into)
+
+    def test_a_reader_that_is_gone_hurts_nobody(self) -> None:
+        out, into = os.pipe()
+        os.close(out)
+        journal = Journal(into)
+        journal.emit("one")
+        journal.emit("two")
+        journal.close(5)
+        assert journal.last == 2
+        os.close(into)
+
+    def test_a_waiting_listener_is_woken(self) -> None:
+        out, into = os.pipe()
+        journal = Journal(into)
+        got: list[object] = []
+        waiter = threading.Thread(target=lambda: got.extend(journal.since(0, 10)))
+        waiter.start()
+        journal.emit("one")
+        waiter.join(10)
+        assert got
+        journal.close(5)
+        os.close(out)
+        os.close(into)
+
+
+class TestHub:
+    @pytest.fixture(autouse=True)
+    def _mended(self) -> None:
+        osken.repair()
+
+    def test_waiting_ends_with_the_timeout(self) -> None:
+        from os_ken.lib import hub
+
+        event = hub.Event()
+        assert event.wait(0.001) is False
+        event.set()
+        assert event.wait(0.001) is True
+
+    def test_a_sleeping_thread_can_be_killed(self) -> None:
+        from os_ken.lib import hub
+
+        began, done = threading.Event(), []
+
+        def work() -> None:
+            try:
+                began.set()
+                hub.sleep(3600)
+            finally:
+                done.append(1)
+
+        thread = hub.spawn(work)
+        assert began.wait(10)
+        hub.kill(thread)
+        thread.join(10)
+        assert done == [1]
+
+    def test_task_exit_is_no_ordinary_exception(self) -> None:
+        from os_ken.lib import hub
+
+        assert not issubclass(hub.TaskExit, Exception)
+
+
+def test_a_datapath_keeps_what_the_socket_does_not_take() -> None:
+    watched: list[bool] = []
+
+    class Watcher:
+        def want_write(self, _: object, wanted: bool = True) -> None:
+            watched.append(wanted)
+
+    tcp = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(tcp.getsockname())
+    server, address = tcp.accept()
+    tcp.close()
+    datapath = osken.Datapath(server, address, Watcher())  # type: ignore[arg-type]
+    blob = bytes(range(256)) * 65536
+    assert datapath.send(blob)
+    assert datapath.send(b"end")
+    assert watched
+    assert all(watched)
+    got = bytearray()
+    client.settimeout(10)
+    while len(got) < len(blob) + 3:
+        got += client.recv(1 << 20)
+        datapath.writable()
+    assert bytes(got) == blob + b"end"
+    assert watched[-1] is False
+    client.close()
+    server.close()
+
+
+def test_contradictions_in_an_intent_are_all_named() -> None:
+    assert contradictions(ring()) == []
+    good = ring()
+    hosts = (
+        good.hosts[0].model_copy(update={"network": "wan", "mac": "zz"}),
+        good.hosts[1].model_copy(update={"port": Port(switch="s1", number=1)}),
+        good.hosts[2].model_copy(update={"port": Port(switch="s9", number=0)}),
+    )
+    bad = good.model_copy(update={"hosts": hosts, "switches": (*good.switches, good.switches[0])})
+    found = " | ".join(contradictions(bad))
+    parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "one name")
+    assert [part for part in parts if part not in found] == []

@@ -1,0 +1,206 @@
+"""Learning: what strangers get, what they cannot get, and what is forgotten."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+from small_lab import ring
+
+from controller.runtime import packets
+from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
+from controller.runtime.packets import arp_reply, arp_request, link_local, read, solicitation
+from controller.tables import Table
+from topologies.model import Port
+
+STRANGER = 0x02AA00000001
+H1, H2 = 0x020000000001, 0x020000000002
+NEW = 0x0A000063
+
+
+def at(switch: int, number: int = 3) -> Port:
+    return Port(switch=f"s{switch}", number=number)
+
+
+def told(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.event for outcome in outcomes if isinstance(outcome, Told)]
+
+
+def sends(outcomes: list[Outcome]) -> list[Send]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Send)]
+
+
+def test_a_stranger_is_learned_once_with_its_address() -> None:
+    learning = Learning(ring())
+    frame = arp_request(STRANGER, NEW, 0x0A000002)
+    (event,) = learning.packet(at(1), Table.CLASSIFY, frame, 0)
+    assert isinstance(event, Told)
+    assert event.fields == {
+        "network": "lan", "switch": "s1", "port": 3, "mac": "02:aa:00:00:00:01", "addresses": ["10.0.0.99"],
+    }  # fmt: skip
+    assert learning.changed
+    learning.changed = False
+    assert learning.packet(at(1), Table.CLASSIFY, frame, 1) == []
+    assert not learning.changed
+    (learned,) = learning.learned()
+    assert (learned.mac, str(learned.ipv4), learned.ipv6) == (STRANGER, "10.0.0.99", None)
+
+
+def test_the_files_hosts_and_its_addresses_cannot_be_taken() -> None:
+    learning = Learning(ring())
+    assert told(learning.packet(at(1), Table.CLASSIFY, arp_request(H2, NEW, 1), 0)) == ["limited"]
+    assert learning.stations == ()
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, 0x0A000002, 1), 0)
+    assert learning.stations[0].ipv4 == ()
+
+
+def test_addresses_outside_the_subnet_and_group_macs_are_not_believed() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, 0x08080808, 1), 0)
+    assert learning.stations[0].ipv4 == ()
+    for mac in (0, 0x010000000001, packets.BROADCAST):
+        assert learning.packet(at(2), Table.CLASSIFY, arp_request(mac, NEW, 1), 0) == []
+    assert len(learning.stations) == 1
+
+
+def test_a_station_that_moves_is_followed_and_keeps_its_address() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0)
+    frame = STRANGER.to_bytes(6, "big").rjust(12, b"\x02") + b"\x88\xb5"
+    (event,) = learning.packet(at(2), Table.CLASSIFY, frame, 1)
+    assert isinstance(event, Told)
+    assert event.fields["from"] == "s1:3"
+    assert [(s.port, s.ipv4) for s in learning.stations] == [(at(2), (NEW,))]
+
+
+def test_an_address_belongs_to_who_used_it_last() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0)
+    learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER + 1, NEW, 1), 0)
+    assert [s.ipv4 for s in learning.stations] == [(), (NEW,)]
+
+
+def test_a_search_goes_to_the_networks_host_ports_only_and_only_once_a_second() -> None:
+    learning = Learning(ring())
+    ask = arp_request(H1, 0x0A000001, NEW)
+    out = sends(learning.packet(at(1), Table.RESOLVE, ask, 0))
+    assert {send.port for send in out} == {at(2), at(3), at(4)}
+    assert {send.frame for send in out} == {ask}
+    assert learning.packet(at(1), Table.RESOLVE, ask, 0.5) == []
+    assert len(learning.packet(at(1), Table.RESOLVE, ask, 1.5)) == 3
+
+
+def test_who_asked_is_told_when_the_answer_comes() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.RESOLVE, arp_request(H1, 0x0A000001, NEW), 0)
+    learning.packet(at(2), Table.RESOLVE, arp_request(H2, 0x0A000002, NEW), 0.1)
+    out = sends(learning.packet(at(3), Table.CLASSIFY, arp_reply(STRANGER, NEW, H1, 0x0A000001), 0.2))
+    assert {(send.port, send.frame) for send in out} == {
+        (at(1), arp_reply(STRANGER, NEW, H1, 0x0A000001)),
+        (at(2), arp_reply(STRANGER, NEW, H2, 0x0A000002)),
+    }
+
+
+def test_known_addresses_are_answered_link_local_too() -> None:
+    learning = Learning(ring())
+    ask = solicitation(H1, link_local(H1), link_local(H2))
+    (send,) = sends(learning.packet(at(1), Table.RESOLVE, ask, 0))
+    answer = read(send.frame)
+    assert answer is not None
+    assert (send.port, answer.kind, answer.eth_src, answer.sender) == (at(1), "answer", H2, link_local(H2))
+
+
+def test_duplicate_address_detection_of_ones_own_address_stays_unanswered() -> None:
+    learning = Learning(ring())
+    own = solicitation(H1, 0, link_local(H1))
+    assert learning.packet(at(1), Table.RESOLVE, own, 0) == []
+    other = solicitation(H1, 0, link_local(H2))
+    assert len(sends(learning.packet(at(1), Table.RESOLVE, other, 0))) == 1
+    assert learning.packet(at(1), Table.RESOLVE, arp_request(H1, NEW, NEW), 0) == []
+
+
+def test_what_comes_from_a_link_is_nobodys() -> None:
+    learning = Learning(ring())
+    assert learning.packet(at(1, 1), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0) == []
+    assert learning.stations == ()
+
+
+def test_silent_stations_are_due_then_forgotten_and_heard_ones_stay() -> None:
+    learning = Learning(ring(), Limits(idle=300))
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0)
+    learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER + 1, NEW + 1, 1), 10)
+    assert learning.due(299) == []
+    assert [s.mac for s in learning.due(300)] == [STRANGER]
+    learning.heard("lan", STRANGER, 300)
+    assert [s.mac for s in learning.due(310)] == [STRANGER + 1]
+    assert told(learning.age("lan", STRANGER + 1)) == ["aged"]
+    assert learning.age("lan", STRANGER + 1) == []
+    assert [s.mac for s in learning.stations] == [STRANGER]
+    assert learning.next_due() is not None
+
+
+def test_a_new_intent_drops_stations_that_it_leaves_no_place_for() -> None:
+    learning = Learning(ring())
+    learning.packet(at(4), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0)
+    learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER + 1, NEW + 1, 1), 0)
+    learning.replace(ring(3))
+    assert [s.port for s in learning.stations] == [at(2)]
+    assert learning.next_due() is not None
+
+
+def test_a_million_invented_addresses_stay_within_the_limits() -> None:
+    limits = Limits()
+    learning = Learning(ring(), limits)
+    complaints = answers = 0
+    for number in range(100_000):  # ten seconds at 10,000 a second; more would only take longer
+        frame = arp_request(0x02BB00000000 + number, NEW, 0x0A000100 + number)
+        out = learning.packet(at(1), number % 2 * Table.RESOLVE, frame, number / 10_000)
+        complaints += len(told(out)) - told(out).count("learned")
+        answers += len(sends(out))
+    assert len(learning.stations) == limits.stations_per_port
+    assert complaints <= 6
+    assert answers <= 10 * limits.port_rate * 3 + limits.port_burst * 3
+    assert len(learning._searched) <= limits.searches
+    assert len(learning._complained) <= 3
+    # and nobody else notices
+    assert told(learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 10)) == ["learned"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 5),
+            st.integers(1, 4),
+            st.sampled_from([Table.CLASSIFY, Table.RESOLVE]),
+            st.one_of(
+                st.binary(max_size=90),
+                st.builds(
+                    arp_request,
+                    st.sampled_from([H1, STRANGER, STRANGER + 1, STRANGER + 2]),
+                    st.sampled_from([0x0A000001, NEW, NEW + 1, 0]),
+                    st.sampled_from([0x0A000002, NEW, NEW + 2]),
+                ),
+                st.builds(
+                    solicitation,
+                    st.sampled_from([H1, STRANGER, STRANGER + 1]),
+                    st.sampled_from([link_local(STRANGER), 0, 0x20010DB8 << 96 | 7]),
+                    st.sampled_from([link_local(H2), link_local(STRANGER), 0x20010DB8 << 96 | 7]),
+                ),
+            ),
+        ),
+        max_size=40,
+    )
+)
+def test_indexes_agree_and_nothing_goes_to_a_link(steps: list[tuple[int, int, Table, bytes]]) -> None:
+    learning = Learning(ring())
+    for now, (switch, number, table, frame) in enumerate(steps):
+        for send in sends(learning.packet(at(switch, number), table, frame, float(now))):
+            assert send.port.number == 3
+        owners = {
+            (s.network, family, address): s.mac
+            for s in learning.stations
+            for family, some in ((4, s.ipv4), (6, s.ipv6))
+            for address in some
+        }
+        assert learning._owners == owners
+        assert sum(map(len, learning._at.values())) == len(learning.stations) == len(learning._seen)
