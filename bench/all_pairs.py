@@ -32,7 +32,7 @@ def measure(runs: int) -> list[Figure]:
     frames = 0
     with tempfile.TemporaryDirectory() as folder, ours.up(shape.write(Path(folder)), check=False):
         for _ in range(runs):
-            seconds, output = ours.sdnlab(["ping", "--json"])
+            seconds, output = ours.sdnlab(["ping", "--json", "--lab", ours.NAME])
             result = json.loads(output)
             if result["reached"] != result["total"]:
                 raise ours.Failed(f"{result['reached']} of {result['total']} pairs reached")

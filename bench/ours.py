@@ -41,7 +41,7 @@ class Up:
 
     def exec(self, host: str, command: Sequence[str], timeout: float = 60) -> str:
         """Run a command in a host and give its output."""
-        return sdnlab(["exec", host, "--", *command], timeout)[1]
+        return sdnlab(["exec", "--lab", NAME, host, "--", *command], timeout)[1]
 
     def processes(self) -> list[int]:
         """All processes of the lab: those in its process-id namespace."""
