@@ -225,12 +225,13 @@ class Fabric:
         new = wiring(self.plan, links_down, switches_down)
         for netns, device in new.down - old.down:
             self._spaces[netns].netlink.run([set_link(device, False)])
+        # Up before a returning switch gets its ports, so that it finds them up.
+        for netns, device in old.down - new.down:
+            self._spaces[netns].netlink.run([set_link(device, True)])
         for domain in self.plan.domains:
             operations = self._port_changes(domain, old, new)
             if operations:
                 self._switches[domain.name].apply(operations)
-        for netns, device in old.down - new.down:
-            self._spaces[netns].netlink.run([set_link(device, True)])
         self._links_down, self._switches_down = links_down, switches_down
 
     def _port_changes(self, domain: DomainPlan, old: Wiring, new: Wiring) -> list[Operation]:
@@ -254,11 +255,9 @@ class Fabric:
         return operations
 
     def stop(self) -> None:
-        """End the daemons and delete the wires, quicker than the end of the sandbox would; the rest ends
-        with it."""
-        netlinks = {domain.name: self._spaces[domain.netns].netlink for domain in self.plan.domains}
-        for name, switch in self._switches.items():
-            switch.stop(netlinks[name])
+        """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
+        for switch in self._switches.values():
+            switch.stop()
         for space in self._spaces.values():
             space.close()
         if self._netlink is not None:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from dataplane import syscalls
-from dataplane.rtnetlink import Socket, set_group, set_index
+from dataplane.rtnetlink import Socket, set_index
 
 RUN_NETNS = Path("/run/netns")
 LOOPBACK = 1
-LOOPBACK_GROUP = 1
 T = TypeVar("T")
 
 
@@ -65,8 +64,7 @@ def _create(name: str, quiet: bool) -> Namespace:
         for which in ("all", "default"):
             with contextlib.suppress(OSError):
                 Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
-    # lo cannot be deleted: in a group of its own it leaves the others' group free to be deleted at once.
-    netlink.run([set_index(LOOPBACK, True), set_group(LOOPBACK, LOOPBACK_GROUP)])
+    netlink.run([set_index(LOOPBACK, True)])
     target = RUN_NETNS / name
     os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)

@@ -110,6 +110,10 @@ class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]
         self.set_up: Callable[[bool], None] = lambda up: None
         OVSSwitch.__init__(self, name, protocols="OpenFlow15", **params)
 
+    @classmethod
+    def setup(cls) -> None:
+        """Mininet looks for a system-wide Open vSwitch here; a lab has its own."""
+
     def dpctl(self, *args: Any) -> str:
         """Run ovs-ofctl on this switch."""
         return self.cmd("ovs-ofctl", "-O", "OpenFlow15", args[0], self.device, *args[1:])

@@ -14,7 +14,6 @@ from pathlib import Path
 from dataplane import syscalls
 from dataplane.namespaces import in_threads
 from dataplane.ovsdb import Client, Operation, OvsdbError, database_file
-from dataplane.rtnetlink import Socket, delete_group
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
@@ -128,8 +127,8 @@ class OpenVSwitch:
         """Bridge name -> UUID of its row."""
         return {row["name"]: row["_uuid"][1] for row in self.client.select("Bridge", ["name", "_uuid"])}
 
-    def stop(self, netlink: Socket | None = None) -> None:
-        """End both daemons now, and delete their devices over the namespace's ``netlink``."""
+    def stop(self) -> None:
+        """End both daemons now; their taps, which they make persistent, go with the namespace."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -140,14 +139,11 @@ class OpenVSwitch:
         for process in self._processes:
             process.wait()
         self._processes.clear()
-        if netlink is not None:
-            with contextlib.suppress(OSError):
-                netlink.run([delete_group(0)])
         _close_side_by_side(kept)
 
 
 def _duplicate_descriptors(pid: int) -> list[int]:
-    """Duplicates of a process's sockets and taps, so that it can end without closing them.
+    """Duplicates of a process's sockets, so that it can end without closing them.
 
     The kernel waits out an RCU grace period (10 ms) for each packet socket that it closes, one after the
     other: seconds for a big switch.  Closed by many threads, they share the wait.
@@ -157,7 +153,7 @@ def _duplicate_descriptors(pid: int) -> list[int]:
         pidfd = os.pidfd_open(pid)
         try:
             for entry in Path(f"/proc/{pid}/fd").iterdir():
-                if entry.readlink().as_posix().startswith(("socket:", "/dev/net/tun")):
+                if entry.readlink().as_posix().startswith("socket:"):
                     kept.append(syscalls.pidfd_getfd(pidfd, int(entry.name)))
         finally:
             os.close(pidfd)

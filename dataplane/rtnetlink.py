@@ -21,7 +21,7 @@ NLMSG_ERROR = 2
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
 RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTCLASS = 36, 37, 40
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
-IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 27, 28, 31, 32
+IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 28, 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_INET6_ADDR_GEN_MODE = 8
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
@@ -141,16 +141,6 @@ def set_index(index: int, up: bool) -> Request:
 def delete_link(name: str) -> Request:
     """Delete a device by name (a veth takes its peer along)."""
     return Request(RTM_DELLINK, 0, _ifinfo() + string(IFLA_IFNAME, name), f"delete {name}")
-
-
-def set_group(index: int, group: int) -> Request:
-    """Put a device into a group (any number; new devices are in 0)."""
-    return Request(RTM_NEWLINK, 0, _ifinfo(index) + u32(IFLA_GROUP, group), f"group device {index}")
-
-
-def delete_group(group: int) -> Request:
-    """Delete all devices of a group at once, which takes hardly longer than deleting one."""
-    return Request(RTM_DELLINK, 0, _ifinfo() + u32(IFLA_GROUP, group), f"delete device group {group}")
 
 
 def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:

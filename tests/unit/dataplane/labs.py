@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from itertools import pairwise
 
 from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
+
+NONE = Shaping()
 
 
 def line(
     switches: int,
     domains: int = 1,
-    shaping: Shaping = Shaping(),
+    shaping: Shaping = NONE,
     prefix: str = "s",
-    host_shaping: Shaping = Shaping(),
+    host_shaping: Shaping = NONE,
 ) -> Topology:
     """Switches in a line, dealt out over domains in turn, with one host each on port 1."""
     names = [f"{prefix}{i}" for i in range(1, switches + 1)]
@@ -27,7 +30,7 @@ def line(
         ),
         links=tuple(
             Link(name=f"{a}-{b}", a=Port(switch=a, number=3), b=Port(switch=b, number=2), shaping=shaping)
-            for a, b in zip(names, names[1:], strict=False)
+            for a, b in pairwise(names)
         ),
         hosts=tuple(
             Host(

@@ -1,0 +1,330 @@
+"""Whole labs without a controller: they forward, change, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "dataplane"))
+
+from dataplane_lab import (
+    MININET,
+    ORDINARY,
+    RUN,
+    TUN,
+    as_user,
+    forward_normally,
+    inside,
+    ofctl,
+    reaches,
+    run,
+    started,
+    wait_for,
+    why_no_lab,
+)
+from labs import line
+
+from dataplane.fabric import Fabric, LinkError
+from dataplane.sandbox import SandboxError, spawn
+from topologies.model import Shaping
+
+_WHY = why_no_lab(line(2))
+pytestmark = pytest.mark.skipif(bool(_WHY), reason=_WHY or "labs can run")
+
+
+def pings(fabric: Fabric) -> dict[str, bool]:
+    last = fabric.topology.hosts[-1]
+    assert last.ipv4 is not None and last.ipv6 is not None
+    return {str(ip): reaches("h1", str(ip), 2) for ip in (last.ipv4.ip, last.ipv6.ip)}
+
+
+@pytest.mark.parametrize("domains", [1, 2])
+def test_hosts_reach_each_other(domains: int) -> None:
+    assert set(inside(line(3, domains), pings).values()) == {True}
+
+
+@pytest.fixture
+def loose_tun() -> Iterator[None]:
+    """The usual mode of /dev/net/tun, for the duration; restored, and said aloud."""
+    mode = TUN.stat().st_mode & 0o777
+    if mode & 0o666 != 0o666:
+        print(f"note: {TUN} is mode {mode:o}; loosened to 666 for this test")
+        TUN.chmod(0o666)
+        yield
+        TUN.chmod(mode)
+    else:
+        yield
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
+def test_an_ordinary_user_has_the_same_lab(loose_tun: None) -> None:
+    def job() -> Any:
+        assert os.geteuid() == ORDINARY
+        try:
+            return inside(line(2, 2), pings)
+        except SandboxError as error:
+            return str(error)
+
+    answer = as_user(ORDINARY, job)
+    if isinstance(answer, str):
+        pytest.skip(answer)
+    assert set(answer.values()) == {True}
+
+
+def seen(inodes: set[int], pids: set[int]) -> list[str]:
+    """Processes that are in one of these namespaces or have one of these ids."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        if int(entry.name) in pids:
+            found.append(entry.name)
+        for space in ("net", "mnt", "pid", "ipc", "uts"):
+            try:
+                if (entry / "ns" / space).stat().st_ino in inodes:
+                    found.append(f"{entry.name} {space}")
+            except OSError:
+                continue
+    return found
+
+
+def marks(fabric: Fabric) -> dict[str, list[int]]:
+    spaces = [Path(f"/proc/self/ns/{name}").stat().st_ino for name in ("net", "mnt", "pid", "ipc", "uts")]
+    spaces += [os.fstat(fabric.namespace_fd(host.name)).st_ino for host in fabric.topology.hosts]
+    subprocess.Popen(["ip", "netns", "exec", "h1", "sleep", "1000"])
+    return {"spaces": spaces}
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "init"])
+def test_nothing_is_left_after_kill_9(victim: str) -> None:
+    def outside() -> tuple[object, ...]:
+        netns = Path("/run/netns")
+        names = sorted(p.name for p in netns.iterdir()) if netns.exists() else []
+        runs = sorted(p.name for p in Path("/run").iterdir())
+        mounts = [text for text in Path("/proc/self/mounts").read_text().splitlines() if "sdnlab" in text]
+        return socket.if_nameindex(), names, runs, mounts
+
+    before = outside()
+    with started(line(3, 2), marks) as (box, answer):
+        inodes = set(answer["spaces"])
+        assert outside() == before
+        children = {int(text.split()[0]) for text in seen(inodes, set())}
+        assert {box.init, box.pid} <= children and len(children) >= 7  # and four daemons, and sleep
+        os.kill(box.pid if victim == "supervisor" else box.init, signal.SIGKILL)
+        assert box.wait(30)
+        assert seen(inodes, children) == []
+    assert outside() == before
+
+
+def test_two_labs_of_the_same_names_at_once() -> None:
+    with started(line(2), pings) as (_, first), started(line(2), pings) as (_, second):
+        assert set(first.values()) == set(second.values()) == {True}
+
+
+def test_a_tied_sandbox_dies_with_its_caller() -> None:
+    def main(status: int) -> None:
+        os.write(status, b"up")
+        while True:
+            signal.pause()
+
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        box = spawn(main, tied=True)
+        box.status.recv(2)
+        os.write(writer, str(box.init).encode())
+        os._exit(0)
+    os.close(writer)
+    init = int(os.read(reader, 100))
+    os.close(reader)
+    os.waitpid(child, 0)
+    assert wait_for(lambda: not Path(f"/proc/{init}").exists())
+
+
+def test_a_detached_sandbox_outlives_its_caller_and_reaps_orphans() -> None:
+    def main(status: int) -> None:
+        subprocess.run("sleep 0 & sleep 0 & exec true", shell=True, check=True)
+        wait_for(lambda: "Z" not in run("ps -e -o stat= ").replace("\n", " "))
+        os.write(status, str(os.getpid()).encode() + b"\n")
+        signal.pause()
+
+    box = spawn(main)
+    try:
+        assert box.status.recv(100) == b"2\n"
+        assert not box.wait(0)
+    finally:
+        assert box.kill(10)
+        box.close()
+
+
+def test_what_main_writes_first_is_not_lost() -> None:
+    def main(status: int) -> None:
+        os.write(status, b"x" * 1000)
+
+    box = spawn(main)
+    data = b""
+    while more := box.status.recv(4096):
+        data += more
+    assert data == b"x" * 1000
+    assert box.wait(10)
+    box.close()
+
+
+@pytest.mark.parametrize("domains", [1, 2])
+def test_links_and_switches_fail_and_return(domains: int) -> None:
+    def works(address: str) -> bool:  # at last: a switch hears of a device that came up from the kernel
+        return wait_for(lambda: reaches("h1", address))
+
+    def body(fabric: Fabric) -> list[bool]:
+        found = [works("10.0.0.3")]
+        fabric.set_link("s1-s2", False)
+        found.append(reaches("h1", "10.0.0.3"))
+        fabric.set_link("s1-s2", True)
+        found.append(works("10.0.0.3"))
+        fabric.set_switch("s2", False)
+        assert fabric.link_states()["s2-s3"] is False
+        found.append(reaches("h1", "10.0.0.3"))
+        fabric.set_switch("s2", True)
+        forward_normally(fabric, "s2")
+        found.append(works("10.0.0.3"))
+        fabric.set_link("h1-s1", False)
+        found.append(reaches("h1", "fd00::3"))
+        fabric.set_link("h1-s1", True)
+        found.append(works("fd00::3"))
+        return found
+
+    assert inside(line(3, domains), body) == [True, False, True, False, True, False, True]
+
+
+def test_ports_keep_their_numbers_when_a_cut_link_is_mended() -> None:
+    def body(fabric: Fabric) -> list[str]:
+        fabric.set_link("s1-s2", False)
+        cut = ofctl("domain-d1", "show", "s1")
+        fabric.set_link("s1-s2", True)
+        return [cut, ofctl("domain-d1", "show", "s1")]
+
+    cut, mended = inside(line(2), body)
+    assert "s1-eth3" not in cut and " 3(s1-eth3)" in mended and " 1(s1-eth1)" in mended
+
+
+def test_an_unknown_link_is_refused() -> None:
+    def body(fabric: Fabric) -> str:
+        with pytest.raises(LinkError):
+            fabric.set_link("nowhere", False)
+        return "refused"
+
+    assert inside(line(2), body) == "refused"
+
+
+SERVER = """
+import socket, sys
+server = socket.socket(socket.AF_INET6)
+server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+server.bind(("::", 7)); server.listen()
+print("up", flush=True)
+while True:
+    peer, _ = server.accept()
+    total = 0
+    while data := peer.recv(1 << 20):
+        total += len(data)
+    peer.sendall(b"y" * total)
+    peer.close()
+"""
+CLIENT = """
+import socket, sys
+peer = socket.create_connection((sys.argv[1], 7), 20)
+peer.sendall(b"x" * 3000001); peer.shutdown(socket.SHUT_WR)
+total = 0
+while data := peer.recv(1 << 20):
+    total += len(data)
+print(total)
+"""
+
+
+def transfer(fabric: Fabric) -> dict[str, str]:
+    """Three odd megabytes there and back over TCP, both families."""
+    python = ["ip", "netns", "exec", "h2", sys.executable, "-c", SERVER]
+    server = subprocess.Popen(python, stdout=subprocess.PIPE)
+    assert server.stdout is not None and server.stdout.readline() == b"up\n"
+    found = {}
+    for address in ("10.0.0.2", "fd00::2"):
+        client = ["ip", "netns", "exec", "h1", sys.executable, "-c", CLIENT, address]
+        found[address] = subprocess.run(client, text=True, capture_output=True, timeout=60).stdout.strip()
+    server.kill()
+    server.wait()
+    return found
+
+
+@pytest.mark.parametrize("domains", [1, 2])
+def test_tcp_works_both_ways_at_once_with_offloads_on(domains: int) -> None:
+    assert inside(line(2, domains), transfer) == {"10.0.0.2": "3000001", "fd00::2": "3000001"}
+
+
+def test_datagrams_of_odd_sizes_arrive_whole() -> None:
+    def body(fabric: Fabric) -> list[bool]:
+        sizes = (1, 17, 1471, 1472, 1473, 4001, 9001)
+        return [
+            ", 0% packet loss" in run(f"ip netns exec h1 ping -c1 -W2 -s{size} {address}")
+            for size in sizes
+            for address in ("10.0.0.2", "fd00::2")
+        ]
+
+    assert all(inside(line(2), body))
+
+
+def test_a_shaped_link_has_its_discipline_at_both_ends() -> None:
+    shaping = Shaping(bandwidth=10_000_000)
+    if why := why_no_lab(line(2, shaping=shaping)):
+        pytest.skip(why)
+
+    def body(fabric: Fabric) -> list[str]:
+        assert reaches("h1", "10.0.0.2")
+        command = "ip netns exec domain-d1 tc qdisc show dev"
+        return [run(f"{command} s1-eth3"), run(f"{command} s2-eth2"), run(f"{command} s1-eth1")]
+
+    near, far, host = inside(line(2, shaping=shaping), body)
+    assert "tbf" in near and "rate 10Mbit" in near and "rate 10Mbit" in far and "tbf" not in host
+
+
+def test_mininets_view_of_a_lab_that_runs() -> None:
+    def body(fabric: Fabric) -> dict[str, Any]:
+        net = MININET.attach(fabric.topology, RUN, fabric.set_link, fabric.set_switch)
+        found: dict[str, Any] = {"idle": [node.shell is None for node in net.values()]}
+        found["ping"] = net["h1"].cmd("ping -c1 -W2", net["h2"].IP())
+        found["awake"] = [node.name for node in net.values() if node.shell is not None]
+        found["address"] = net["h1"].pexec("ip -o -4 a show h1-eth0")[0]
+        found["pingall"] = net.pingAll(timeout="1")
+        net.configLinkStatus("s1", "s2", "down")
+        found["cut"] = net.pingAll(timeout="1")
+        net.configLinkStatus("s1", "s2", "up")
+        found["flows"] = net["s1"].dpctl("dump-flows")
+        found["links"] = sorted(f"{link.intf1}-{link.intf2}" for link in net.links)
+        net.stop()
+        return found
+
+    found = inside(line(2), body)
+    assert all(found["idle"])
+    assert " 0% packet loss" in found["ping"] and found["awake"] == ["h1"]
+    assert "10.0.0.1/16" in found["address"]
+    assert found["pingall"] == 0 and found["cut"] == 100
+    assert "NORMAL" in found["flows"]
+    assert found["links"] == ["h1-eth0-s1-eth1", "h2-eth0-s2-eth1", "s1-eth3-s2-eth2"]
+
+
+def test_stop_ends_the_switches_and_keeps_no_descriptor() -> None:
+    def body(fabric: Fabric) -> list[Any]:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        fabric.stop()
+        return [run("ps ax"), before, len(list(Path("/proc/self/fd").iterdir()))]
+
+    processes, before, after = inside(line(2), body)
+    assert "ovs-vswitchd" not in processes and "ovsdb-server" not in processes
+    assert after < before - 8  # two for each of three namespaces, and the connections
