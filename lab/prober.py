@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from lab import frames
@@ -127,6 +128,11 @@ def default_pairs(hosts: Iterable[Host]) -> list[tuple[str, str]]:
     return pairs
 
 
+def patience(probes: int) -> float:
+    """Seconds after which what is missing counts as lost: a slow machine opens 600 flows a second."""
+    return 10.0 + 2 * probes / 600
+
+
 def choose_families(hosts: Sequence[Host], pair_count: int) -> tuple[int, ...]:
     """Both families for up to 4,000 frames; above that IPv4 alone where every host has it."""
     has4, has6 = any(h.ipv4 for h in hosts), any(h.ipv6 for h in hosts)
@@ -207,7 +213,7 @@ def probe(
     hosts: Sequence[Host],
     open_socket: Callable[[str], socket.socket],
     pairs: Sequence[tuple[str, str]] | None = None,
-    timeout: float = 10.0,
+    timeout: float | None = None,
     *,
     families: tuple[int, ...] | None = None,
     method: str = "auto",
@@ -216,9 +222,9 @@ def probe(
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
     ``open_socket`` gives a non-blocking raw socket of a host by name; the sockets are closed here.
-    ``timeout`` bounds the whole run, in seconds.  A pair without a common address family is a
-    failure that says so.  Raises OSError when a host's interface is gone and KeyError for an
-    unknown host.
+    ``timeout`` bounds the whole run, in seconds (default: by the number of pairs).  A pair without
+    a common address family is a failure that says so.  Raises OSError when a host's interface is
+    gone and KeyError for an unknown host.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts) if pairs is None else list(pairs)
@@ -239,7 +245,7 @@ def probe(
         for host in involved:
             run.sockets.append(open_socket(host.name))
         impossible = _plan(run, involved, wanted, families)
-        _drive(run, start + timeout)
+        _drive(run, start + (patience(len(wanted) * len(families)) if timeout is None else timeout))
     finally:
         _close(run.sockets)
         if collecting:
@@ -354,9 +360,10 @@ def _add_edge_resolutions(run: _Run, hosts: Sequence[Host], families: tuple[int,
 
 def _drive(run: _Run, deadline: float) -> None:
     """Send what is due and match what arrives, until nothing is open or the time is up."""
-    waiting: deque[_Probe] = deque(run.resolving.values())
-    if run.frames_mode:
-        waiting.extend(run.echoes[: run.ring])
+    waiting: deque[_Probe] = deque()
+    # side by side, so that a run cut short by its timeout has found out something of both
+    for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
+        waiting.extend(item for item in pair if item is not None)
     open_probes = len(run.resolving) + len(run.echoes)
     flying: deque[_Probe] = deque()  # recently sent, oldest first: what congestion is judged by
     unanswered: deque[_Probe] = deque()  # everything sent, oldest first
