@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import networkx as nx
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from made_frames import ipv4, ipv6
 from made_labs import lab, leaf_spine
 
+import topologies
 from controller.compiler import compile_topology
 from controller.evaluate import Fabric, Outcome, wire
 from controller.forwarding import TURNED
@@ -23,7 +26,7 @@ def labs(draw: st.DrawFn, networks: int = 2) -> Topology:
     count = draw(st.integers(1, 7))
     switch = st.integers(0, count - 1)
     edges = (
-        draw(st.lists(st.tuples(switch, switch).filter(lambda e: e[0] != e[1]), max_size=12))
+        draw(st.lists(st.tuples(switch, switch).filter(lambda e: e[0] != e[1]), max_size=14))
         if count > 1
         else []
     )
@@ -105,9 +108,13 @@ def test_a_dead_link_alone_is_repaired_wherever_a_group_was_compiled(
 
 @settings(max_examples=200)
 @given(labs(networks=1), st.data())
-def test_whatever_links_die_at_once_no_frame_circles(topology: Topology, data: st.DataObject) -> None:
+def test_whatever_switches_and_links_die_at_once_no_frame_circles(
+    topology: Topology, data: st.DataObject
+) -> None:
+    gone = data.draw(st.sets(st.sampled_from([switch.name for switch in topology.switches]), max_size=2))
+    dead = frozenset(e.name for e in topology.links if {e.a.switch, e.b.switch} & gone)
     names = [link.name for link in topology.links]
-    dead = frozenset(data.draw(st.sets(st.sampled_from(names)))) if names else frozenset()
+    dead |= frozenset(data.draw(st.sets(st.sampled_from(names), max_size=2))) if names else frozenset()
     fabric = Fabric(topology, compile_topology(topology), dead)
     for source, target in pairs(topology):
         for each in fabric.outcomes(ipv4(source, target), source.port):
@@ -134,6 +141,30 @@ def test_leaf_spine_survives_any_single_link_without_the_controller(shape: tuple
         for source, target in pairs(topology):
             frame = ipv6(source, target)
             assert arrived(fabric.outcomes(frame, source.port), frame, target), link.name
+
+
+SHIPPED = sorted(Path(topologies.__file__).parent.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_lab_delivers_all_pairs(path: Path) -> None:
+    topology = topologies.load(path)
+    check_all_pairs(topology, Fabric(topology, compile_topology(topology)), graph(topology))
+
+
+@pytest.mark.parametrize("name", ["campus", "leaf-spine"])
+def test_a_redundant_shipped_lab_survives_any_single_link_without_the_controller(name: str) -> None:
+    topology = topologies.load(next(path for path in SHIPPED if path.stem == name))
+    tables = compile_topology(topology)
+    by_switch = {host.port.switch: host for host in topology.hosts}
+    few = [
+        (a, b) for a in by_switch.values() for b in by_switch.values() if a.network == b.network and a != b
+    ][::3]
+    for link in topology.links:
+        fabric = Fabric(topology, tables, frozenset((link.name,)))
+        for source, target in few:
+            frame = ipv4(source, target)
+            assert arrived(fabric.outcomes(frame, source.port), frame, target), (link.name, source, target)
 
 
 def test_equal_paths_are_all_used() -> None:
