@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
     parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
                         help="forget a learned station that was silent for so long (300)")  # fmt: skip
+    parser.add_argument("--state", type=Path, metavar="FILE",
+                        help="remember learned stations here across restarts")  # fmt: skip
     options = parser.parse_args(arguments)
     gc.disable()  # a quarter of the time to import would be collecting what is all still needed
     stops = {signal.SIGTERM, signal.SIGINT}
@@ -74,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
 
     app = osken.run(listener, SwitchKeeper, options.app, load=load, journal=journal,
-                    idle=options.learned_idle)  # fmt: skip
+                    idle=options.learned_idle, state=options.state)  # fmt: skip
     if options.api:
         threading.Thread(target=_serve_api, args=(app, options.api), daemon=True).start()
     signal.sigwait(stops)
@@ -105,7 +107,7 @@ def _serve_api(app: SwitchKeeper, path: str) -> None:
     started = time.monotonic()
     # Importing costs as much as programming a lab: not at the same time.
     while not app.ready.wait(_QUIET) and time.monotonic() - started < _MOST:
-        if time.monotonic() - app.active_at > _QUIET:
+        if not app.busy and time.monotonic() - app.active_at > _QUIET:
             break
     from controller.api import serve
 

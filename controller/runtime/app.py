@@ -28,7 +28,10 @@ from controller.runtime.osken import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from controller.runtime.core import Command, Compile, Core
+    from controller.runtime.learning import Station
     from controller.tables import SwitchTables
     from topologies.model import Topology
 
@@ -42,31 +45,42 @@ class SwitchKeeper(QueuedApp):
     """Keeps every switch holding what the intent asks for.
 
     ``load`` returns the first intent; it runs on the app's thread, when switches can already
-    connect.  Learned stations silent for ``idle`` seconds are forgotten.  ``ready`` is set when the lab first converged.
+    connect.  Learned stations silent for ``idle`` seconds are forgotten, and
+    remembered across restarts in the file ``state``.  ``ready`` is set when the lab first converged.
     """
 
-    def __init__(self, *, load: Callable[[], Topology], journal: Journal, idle: float = 300.0) -> None:
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Topology],
+        journal: Journal,
+        idle: float = 300.0,
+        state: Path | None = None,
+    ) -> None:
         super().__init__()
         self.journal = journal
         self.ready = threading.Event()
         self.compiled = threading.Event()
         self.active_at = time.monotonic()
         self.core: Core
-        self._load, self._idle = load, idle
+        self._load, self._idle, self._state_file = load, idle, state
         self._datapaths: dict[int, Datapath] = {}
         self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
         self._counts: dict[tuple[str, int], int] = {}
+        self._remembered: tuple[Station, ...] = ()
         self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def prepare(self) -> None:
         """Load the intent and all that it takes; slow imports happen here."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
-        from controller.runtime import core, exchange
+        from controller.runtime import core, exchange, stations
         from controller.runtime.learning import Limits
 
         self._exchange = exchange.Exchange()
         self.core = core.Core(topology, limits=Limits(idle=self._idle))
+        if self._state_file is not None:
+            self.core.learning.restore(stations.read(self._state_file), time.monotonic())
         threading.Thread(target=self._compile_forever, daemon=True, name="compile").start()
         self._do(self.core.start(time.monotonic()))
 
@@ -137,6 +151,7 @@ class SwitchKeeper(QueuedApp):
                 self.journal.emit(command.event, **command.fields)
                 if command.event == "all-programmed":
                     self.ready.set()
+                    self._remember()
             elif isinstance(command, core.Program):
                 self._program(command)
             elif isinstance(command, core.Dump):
@@ -235,6 +250,24 @@ class SwitchKeeper(QueuedApp):
             controller = ofproto_v1_5.OFPP_CONTROLLER
             output = Output(command.port.number)
             datapath.send(messages.packet_out(controller, (output,), command.frame, datapath.own_xid()))
+
+    def _remember(self) -> None:
+        """Keep what was learned for the next controller: called when it has reached the switches."""
+        from controller.runtime import stations
+
+        known = self.core.learning.stations
+        if self._state_file is not None and known != self._remembered:
+            self._remembered = known
+            try:
+                stations.write(self._state_file, known)
+            except OSError as problem:
+                self.journal.emit("error", message=f"cannot remember stations: {problem}")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a switch is being asked or programmed."""
+        members = list(self.core.members.values())
+        return any(member.flight is not None or member.dumping is not None for member in members)
 
     # -- beside ------------------------------------------------------------------------
 

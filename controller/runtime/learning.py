@@ -8,7 +8,7 @@ another switch ask in turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -156,6 +156,20 @@ class Learning:
             )
             for station in self.stations
         )
+
+    def restore(self, stations: Iterable[Station], now: float) -> None:
+        """What an earlier controller had learned, as far as the intent still has a place for it.
+
+        The stations count as heard of ``now``.
+        """
+        for station in stations:
+            host = self._known.ports.get(station.port)
+            key = (station.network, station.mac)
+            if host is not None and host.network == station.network and key not in self._known.macs:
+                self._put(key, station)
+                self._seen[key] = now
+        self._look_at = now + self.limits.idle
+        self.changed = False
 
     def facts(self) -> list[dict[str, object]]:
         """The stations in words."""

@@ -199,6 +199,47 @@ def test_forgets_a_stranger_that_fell_silent(lab: Lab) -> None:
         controller.wait("all-programmed", aged["number"])
 
 
+def test_strangers_survive_a_restart_with_a_state_file(lab: Lab, tmp_path: Path) -> None:
+    switches, controller = lab
+    controller.kill()
+    state = ("--state", str(tmp_path / "stations"))
+    controller.start(*state)
+    done = controller.wait("all-programmed")
+    h1 = TOPOLOGY.hosts[0]
+    with switches.socket_at(h1.port) as at:
+        at.send(packets.arp_request(0x02AA00000003, 0x0A000061, 0x0A000004))
+        learned = controller.wait("learned", done["number"])
+    controller.wait("all-programmed", learned["number"])
+    until((tmp_path / "stations").exists, "the state file")
+    controller.kill()
+    controller.start(*state)
+    controller.wait("all-programmed")
+    changes = [(e["added"], e["deleted"]) for e in controller.events if e["event"] == "programmed"]
+    assert changes == [(0, 0)] * 4
+
+
+def test_a_refused_bundle_is_reported_and_mended(tmp_path: Path) -> None:
+    switches = Switches(tmp_path)
+    try:
+        controller = Controller(switches, tmp_path, TOPOLOGY)
+        try:
+            switches.build(TOPOLOGY, controller.port)
+            full = ["--", "--id=@full", "create", "Flow_Table", "flow_limit=1"]
+            switches.vsctl(*full[1:], "--", "set", "bridge", switches.bridge("leaf1"), "flow_tables:3=@full")
+            controller.start()
+            refused = controller.wait("error", switch="leaf1")
+            assert "flow-mod failed" in refused["message"] or "bundle failed" in refused["message"]
+            assert {e["switch"] for e in controller.read() if e["event"] == "programmed"} <= {
+                "leaf2", "spine1", "spine2",
+            }  # fmt: skip
+            switches.vsctl("clear", "bridge", switches.bridge("leaf1"), "flow_tables")
+            controller.wait("all-programmed")
+        finally:
+            controller.close()
+    finally:
+        switches.close()
+
+
 def test_link_local_addresses_of_hosts_are_answered(lab: Lab) -> None:
     switches, controller = lab
     h1, h4 = TOPOLOGY.hosts[0], TOPOLOGY.hosts[3]

@@ -7,14 +7,16 @@ import os
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 from small_lab import ring
 
 from controller.api import contradictions
-from controller.runtime import osken
+from controller.runtime import osken, stations
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
+from controller.runtime.learning import Learning, Station
 from topologies.model import Port
 
 
@@ -166,6 +168,23 @@ def test_a_datapath_keeps_what_the_socket_does_not_take() -> None:
     server.close()
 
 
+def test_damaged_or_foreign_stations_are_not_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "stations"
+    assert stations.read(file) == []
+    for damage in ("", "[1", "[[1]]", '{"a": 1}', '[["lan", 1, 2, 3, 4, 5]]'):
+        file.write_text(damage)
+        assert stations.read(file) == []
+    known = [Station("lan", Port(switch="s1", number=3), 0x02AA00000001, (0x0A000063,), ())]
+    foreign = Station("wan", Port(switch="s1", number=3), 0x02AA00000002)
+    host = Station("lan", Port(switch="s2", number=3), 0x020000000001)
+    stations.write(file, [*known, foreign, host])
+    learning = Learning(ring())
+    learning.restore(stations.read(file), 5)
+    assert list(learning.stations) == known
+    assert learning.due(304) == []
+    assert learning.due(305) == known
+
+
 def test_contradictions_in_an_intent_are_all_named() -> None:
     assert contradictions(ring()) == []
     good = ring()
@@ -176,5 +195,5 @@ def test_contradictions_in_an_intent_are_all_named() -> None:
     )
     bad = good.model_copy(update={"hosts": hosts, "switches": (*good.switches, good.switches[0])})
     found = " | ".join(contradictions(bad))
-    parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "one name")
+    parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "name")
     assert [part for part in parts if part not in found] == []
