@@ -30,7 +30,8 @@ from controller.runtime.osken import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from controller.runtime.core import Command, Compile, Core
+    from controller.runtime.commands import Command, Compile
+    from controller.runtime.core import Core
     from controller.runtime.learning import Station
     from controller.tables import SwitchTables
     from topologies.model import Topology
@@ -143,24 +144,24 @@ class SwitchKeeper(QueuedApp):
     # -- what follows ------------------------------------------------------------------
 
     def _do(self, commands: Iterable[Command]) -> None:
-        from controller.runtime import core
+        from controller.runtime import commands as todo
         from controller.runtime.learning import Send
 
         for command in commands:
-            if isinstance(command, core.Emit):
+            if isinstance(command, todo.Emit):
                 self.journal.emit(command.event, **command.fields)
                 if command.event == "all-programmed":
                     self.ready.set()
                     self._remember()
-            elif isinstance(command, core.Program):
+            elif isinstance(command, todo.Program):
                 self._program(command)
-            elif isinstance(command, core.Dump):
+            elif isinstance(command, todo.Dump):
                 self._dump(command)
-            elif isinstance(command, core.Compile):
+            elif isinstance(command, todo.Compile):
                 self._work.put(command)
             elif isinstance(command, Send):
                 self._send(command)
-            elif isinstance(command, core.Usage):
+            elif isinstance(command, todo.Usage):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
                 datapath.close()
@@ -177,7 +178,7 @@ class SwitchKeeper(QueuedApp):
 
     def _dump(self, command: Any) -> None:
         from controller.openflow import messages, replies
-        from controller.runtime.core import Held
+        from controller.runtime.commands import Held
         from controller.runtime.exchange import cookies
 
         datapath, conn, name = self._datapaths[command.conn], command.conn, command.switch

@@ -14,79 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from controller.difference import Difference, difference
-from controller.runtime.learning import Learning, Limits, Outcome, Send, Station, Told
-from controller.stations import Learned
-from controller.tables import Group, SwitchTables
+from controller.runtime.commands import (
+    Command,
+    Compile,
+    Disconnect,
+    Dump,
+    Emit,
+    Held,
+    Patience,
+    Program,
+    Usage,
+)
+from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
+from controller.tables import SwitchTables
 from topologies.model import Port, Topology
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait, in seconds, before acting."""
-
-    coalesce: float = 0.001  # port changes come in bursts: a link's two ends, a switch's ports
-    gather: float = 0.05  # the same before the lab first converged, while ports still appear
-    grace: float = 1.0  # a switch gone for longer is routed around
-    absent: float = 10.0  # the same for one that never came
-    reply: float = 30.0  # no answer to a bundle or a dump: the connection is given up
-    retry: float = 0.2  # after a refusal, doubled each time
-    retry_most: float = 30.0
-
-
-class Compile(NamedTuple):
-    """Compile these; the answer comes to `Core.compiled`."""
-
-    generation: int
-    topology: Topology
-    down_links: frozenset[str]
-    avoid: frozenset[str]
-    learned: tuple[Learned, ...]
-
-
-class Dump(NamedTuple):
-    """Ask what the switch holds; the answer comes to `Core.dumped`."""
-
-    switch: str
-    conn: int
-
-
-class Program(NamedTuple):
-    """Send ``difference`` as one bundle; the answer: `Core.committed` or `Core.refused`."""
-
-    switch: str
-    conn: int
-    difference: Difference
-    wanted: SwitchTables
-    fresh: bool  # the switch is known to hold nothing
-
-
-class Usage(NamedTuple):
-    """Ask whether the station's flows counted packets; the answer: `Core.used`."""
-
-    switch: str
-    conn: int
-    station: Station
-
-
-class Emit(NamedTuple):
-    """Say this to the supervisor and the API's listeners."""
-
-    event: str
-    fields: dict[str, Any]
-
-
-class Disconnect(NamedTuple):
-    conn: int
-
-
-Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send
-
-
-class Held(NamedTuple):
-    """What a switch said it holds."""
-
-    cookies: frozenset[int]
-    groups: tuple[Group, ...]
 
 
 class Flight(NamedTuple):

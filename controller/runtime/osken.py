@@ -18,7 +18,6 @@ replies skip os-ken's parser (up to 126 us per flow) and arrive raw as `EventRep
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import logging
 import queue
@@ -43,6 +42,8 @@ from os_ken.controller.handler import (
 from os_ken.exception import OSKenException
 from os_ken.lib import hub
 from os_ken.ofproto import ofproto_parser, ofproto_protocol, ofproto_v1_5
+
+from controller.runtime.threads import Event, TaskExit, Thread, joinall, sleep
 
 __all__ = [
     "DEAD_DISPATCHER",
@@ -92,80 +93,14 @@ class EventTask(event.EventBase):  # type: ignore[misc]
         self.run = run
 
 
-class TaskExit(BaseException):
-    """Ends a hub thread; unlike os-ken's own it is not an ``Exception``."""
-
-
-class _Event:
-    """os-ken's ``hub.Event`` with a timeout that works."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.is_set, self.set, self.clear = self._event.is_set, self._event.set, self._event.clear
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._event.wait(timeout)
-
-
-class _Thread(threading.Thread):
-    """A hub thread: a daemon (so that the process can end), and one that ``kill`` ends."""
-
-    def __init__(self, target: Callable[..., object], args: Any = (), kwargs: Any = None) -> None:
-        kwargs = dict(kwargs or {})
-        self.raise_error = kwargs.pop("raise_error", False)
-        self.killed = threading.Event()
-        super().__init__(target=target, args=args, kwargs=kwargs, daemon=True)
-
-    def run(self) -> None:
-        try:
-            super().run()
-        except TaskExit:
-            pass
-        except BaseException:
-            if self.raise_error:
-                raise
-            LOG.exception("hub: uncaught exception")
-
-    def kill(self) -> None:
-        self.killed.set()
-        if self.is_alive() and self is not threading.current_thread() and self.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.ident), ctypes.py_object(TaskExit)
-            )
-
-    def wait(self, timeout: float | None = None) -> None:
-        self.join(timeout)
-
-    def cancel(self) -> None:
-        self.kill()
-
-
-def _sleep(seconds: float = 0) -> None:
-    """Sleep as ``time.sleep`` does, but end at once when the thread is killed."""
-    thread = threading.current_thread()
-    if isinstance(thread, _Thread):
-        if thread.killed.wait(seconds):
-            raise TaskExit
-    else:
-        threading.Event().wait(seconds)
-
-
-def _joinall(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        if isinstance(thread, _Thread) and thread.killed.is_set():
-            thread.join(1.0)  # it may sit in a system call that nothing can interrupt
-        elif thread is not threading.current_thread():
-            thread.join()
-
-
 def repair() -> None:
     """Mend os-ken's native hub in place. Idempotent; call before any app is loaded."""
     hub.TaskExit = TaskExit
-    hub.Event = _Event
-    hub.HubThread = _Thread
-    hub.sleep = _sleep
-    hub.joinall = _joinall
-    hub.kill = lambda thread: thread.kill() if isinstance(thread, _Thread) else None
+    hub.Event = Event
+    hub.HubThread = Thread
+    hub.sleep = sleep
+    hub.joinall = joinall
+    hub.kill = lambda thread: thread.kill() if isinstance(thread, Thread) else None
     hub.getcurrent = threading.current_thread
 
 

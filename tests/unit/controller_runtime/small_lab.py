@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from controller.compiler import compile_topology
-from controller.runtime.core import Command, Compile, Core, Disconnect, Dump, Emit, Held, Program, Usage
+from controller.runtime.commands import Command, Compile, Disconnect, Dump, Emit, Held, Program, Usage
+from controller.runtime.core import Core
 from controller.runtime.learning import Send
 from controller.tables import Group
 from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology

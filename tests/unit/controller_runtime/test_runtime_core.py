@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from small_lab import Pretend, ring
 
-from controller.runtime.core import Disconnect, Dump, Program
+from controller.runtime.commands import Disconnect, Dump, Program
 
 NAMES = [f"s{n}" for n in range(1, 5)]
 
