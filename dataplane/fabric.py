@@ -6,6 +6,7 @@ Mininet is not imported here: that alone takes longer than building a small lab.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 import time
@@ -15,10 +16,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dataplane import namespaces
+from dataplane import kernel_datapath, namespaces
 from dataplane.namespaces import Namespace, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
-from dataplane.ovsdb import Operation, add_ports, bridge_operations, remove_bridge, remove_ports
+from dataplane.ovsdb import (
+    Operation,
+    add_ports,
+    bridge_operations,
+    controller_operations,
+    remove_bridge,
+    remove_ports,
+)
 from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
 from dataplane.shaping import qdiscs
@@ -28,6 +36,7 @@ from topologies.model import Topology
 BRIDGE = "mgmt0"
 FIRST_DEVICE = 2
 """A new namespace has lo as device 1; the first device made there is the host's wire, or ``mgmt``."""
+DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 
 
@@ -39,8 +48,8 @@ class Fabric:
     """A lab as it runs.
 
     ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controller_address`` is where switches
-    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``.  ``report``
-    is told each finished stage and its seconds.
+    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built, it
+    is what was taken.  ``report`` is told each finished stage and its seconds.
     """
 
     def __init__(
@@ -55,7 +64,7 @@ class Fabric:
         self.run_dir = Path(run_dir)
         self.plan: Plan = plan(topology)
         self._controller = controller_address
-        self.datapath = "netdev" if datapath == "auto" else datapath
+        self.datapath = datapath
         self._report = report or (lambda stage, seconds: None)
         self._spaces: dict[str, Namespace] = {}
         self._switches: dict[str, OpenVSwitch] = {}
@@ -70,9 +79,14 @@ class Fabric:
         """Start everything; returns when every switch has its ports. Raises what went wrong first."""
         raise_file_limit()
         started = time.monotonic()
-        self._make_namespaces()
-        started = self._tell("namespaces", started)
+        if self.datapath == "auto":
+            self.datapath = "system" if kernel_datapath.usable() else "netdev"
+        # Domains first: their daemons start, and make the bridges, while the rest is being built.
+        domains = [domain.netns for domain in self.plan.domains]
+        self._spaces = namespaces.create(domains, frozenset(domains))
         starting = self._start_switches()
+        self._spaces |= namespaces.create([host.netns for host in self.plan.hosts])
+        started = self._tell("namespaces", started)
         self._wire_management()
         self._wire_hosts()
         self._wire_links()
@@ -82,7 +96,7 @@ class Fabric:
             future.result()
         started = self._tell("daemons", started)
         # The switches take up their ports while the hosts get their addresses.
-        applying = [start_thread(partial(self._make_bridges, domain)) for domain in self.plan.domains]
+        applying = [start_thread(partial(self._complete_bridges, domain)) for domain in self.plan.domains]
         self._address_hosts()
         started = self._tell("addresses", started)
         for done in applying:
@@ -91,8 +105,12 @@ class Fabric:
         self._verify()
         self._tell("verify", started)
 
-    def _make_bridges(self, domain: DomainPlan) -> None:
-        operations = bridge_operations(domain.bridges, self.datapath, self._target)
+    def _complete_bridges(self, domain: DomainPlan) -> None:
+        """What needs the wires: the ports that are devices, and the way to the controller."""
+        operations: list[Operation] = []
+        for bridge in domain.bridges:
+            operations += add_ports(bridge.device, [port for port in bridge.ports if port.peer is None])
+            operations += controller_operations(bridge.device, self._target)
         self._switches[domain.name].apply(operations)
 
     @property
@@ -104,15 +122,25 @@ class Fabric:
         self._report(stage, now - started)
         return now
 
-    def _make_namespaces(self) -> None:
-        quiet = frozenset(domain.netns for domain in self.plan.domains)
-        self._spaces = namespaces.create(list(self.plan.namespaces), quiet)
-
     def _start_switches(self) -> list[Future[None]]:
+        if len(self.plan.domains) == 1:
+            # Where Open vSwitch's own tools look; with several domains OVS_RUNDIR must say which.
+            with contextlib.suppress(OSError):
+                DEFAULT_RUN_DIR.symlink_to(self.run_dir / self.plan.domains[0].netns)
         for domain in self.plan.domains:
             fd = self._spaces[domain.netns].fd
             self._switches[domain.name] = OpenVSwitch(domain.name, self.run_dir / domain.netns, fd)
-        return [start_thread(switch.start) for switch in self._switches.values()]
+        return [start_thread(partial(self._start_switch, domain)) for domain in self.plan.domains]
+
+    def _start_switch(self, domain: DomainPlan) -> None:
+        """Start the daemons and hand them bridges and patch ports, which need nothing else to be there.
+
+        ovs-vswitchd measures the processor's clock for 0.1 s when it gets its first bridge.
+        """
+        switch = self._switches[domain.name]
+        switch.start()
+        bare = [replace(b, ports=tuple(p for p in b.ports if p.peer is not None)) for b in domain.bridges]
+        switch.client.transact(bridge_operations(bare, self.datapath, None))
 
     def _wire_management(self) -> None:
         self._netlink = Socket()

@@ -100,11 +100,6 @@ def bridge_operations(
                 ]
             ),
         }
-        if controller is not None:
-            c = _uuid_name("c", bridge.device)
-            settings = {"target": controller, "connection_mode": "out-of-band", "max_backoff": 1000}
-            operations.append({"op": "insert", "table": "Controller", "uuid-name": c, "row": settings})
-            row["controller"] = ["named-uuid", c]
         own = {"name": bridge.device, "type": "internal"}
         operations += [
             {"op": "insert", "table": "Interface", "uuid-name": own_i, "row": own},
@@ -117,9 +112,24 @@ def bridge_operations(
             {"op": "insert", "table": "Bridge", "uuid-name": _uuid_name("b", bridge.device), "row": row},
         ]
         names.append(["named-uuid", _uuid_name("b", bridge.device)])
+        operations += controller_operations(bridge.device, controller)
     if names:
         operations.append(_mutate(DATABASE, [], [["bridges", "insert", ovs_set(names)]]))
     return operations
+
+
+def controller_operations(bridge: str, target: str | None) -> list[Operation]:
+    """Give a bridge its controller; none for target None."""
+    if target is None:
+        return []
+    name = _uuid_name("c", bridge)
+    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000}
+    return [
+        {"op": "insert", "table": "Controller", "uuid-name": name, "row": row},
+        _mutate(
+            "Bridge", [["name", "==", bridge]], [["controller", "insert", ovs_set([["named-uuid", name]])]]
+        ),
+    ]
 
 
 def _mutate(table: str, where: list[Any], mutations: list[Any]) -> Operation:
@@ -127,13 +137,15 @@ def _mutate(table: str, where: list[Any], mutations: list[Any]) -> Operation:
 
 
 def add_ports(bridge: str, ports: Iterable[PortPlan]) -> list[Operation]:
-    """Add ports to a bridge that exists."""
+    """Add ports to a bridge that exists; no operation for no port."""
     operations: list[Operation] = []
     names = []
     for port in ports:
         operations += port_operations(bridge, port)
         names.append(["named-uuid", _uuid_name("p", port.device)])
-    return [*operations, _mutate("Bridge", [["name", "==", bridge]], [["ports", "insert", ovs_set(names)]])]
+    if names:
+        operations.append(_mutate("Bridge", [["name", "==", bridge]], [["ports", "insert", ovs_set(names)]]))
+    return operations
 
 
 def remove_ports(bridge: str, ports: Iterable[str]) -> list[Operation]:
