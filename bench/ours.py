@@ -43,10 +43,15 @@ class Up:
         """Run a command in a host and give its output."""
         return sdnlab(["exec", "--lab", NAME, host, "--", *command], timeout)[1]
 
+    def supervisor(self) -> int:
+        """The process id of the lab's supervisor, out here."""
+        from lab.client import supervisor_pid
+
+        return supervisor_pid(NAME)
+
     def processes(self) -> list[int]:
         """All processes of the lab: those in its process-id namespace."""
-        pid = self.api("/status")["pid"]
-        inside = Path(f"/proc/{pid}/ns/pid").readlink()
+        inside = Path(f"/proc/{self.supervisor()}/ns/pid").readlink()
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
