@@ -154,6 +154,7 @@ class Fabric:
         self._netlink.run(requests)
         for domain in self.plan.domains:
             requests = [add_address(FIRST_DEVICE, domain.address), set_index(FIRST_DEVICE, True)]
+            requests.append(set_index(namespaces.LOOPBACK, True))
             self._spaces[domain.netns].netlink.run(requests)
 
     def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
@@ -202,7 +203,8 @@ class Fabric:
     def _address_hosts(self) -> None:
         for host in self.plan.hosts:
             space = self._spaces[host.netns]
-            space.netlink.run([add_address(FIRST_DEVICE, address) for address in host.addresses])
+            addresses = [add_address(FIRST_DEVICE, address) for address in host.addresses]
+            space.netlink.run([set_index(namespaces.LOOPBACK, True), *addresses])
 
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""

@@ -224,6 +224,8 @@ def _enter_namespaces() -> None:
             return
         except PermissionError:
             pass  # a container's root without CAP_SYS_ADMIN: a user namespace may still be allowed
+        except OSError as error:
+            raise _Stage("namespaces", error) from error
     syscalls.make_dumpable()
     _stage("user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
 

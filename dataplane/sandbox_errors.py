@@ -49,13 +49,13 @@ def explain(stage: str, errno: int, facts: SystemFacts) -> tuple[str, str]:
     """(what failed, remedy) for an errno at a stage of entering a sandbox."""
     what = f"this system does not allow a sandbox: {stage} refused"
     as_root = "or run sdnlab as root"
+    if errno == errnos.ENOSPC or facts.max_user_namespaces == 0:
+        return what, f"sudo sysctl -w user.max_user_namespaces=15000, {as_root}"
     if facts.container:
         return (
             what,
             "start the container with --privileged (its seccomp filter or masked /proc forbids namespaces)",
         )
-    if errno == errnos.ENOSPC or facts.max_user_namespaces == 0:
-        return what, f"sudo sysctl -w user.max_user_namespaces=15000, {as_root}"
     if errno in (errnos.EPERM, errnos.EACCES) and not facts.root:
         if facts.apparmor_restricts == 1:
             return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -361,3 +362,41 @@ def test_stop_ends_the_switches_and_keeps_no_descriptor() -> None:
     processes, before, after = inside(line(2), body)
     assert "ovs-vswitchd" not in processes and "ovsdb-server" not in processes
     assert after <= before - 8  # two for each of three namespaces, and the connections
+
+
+def test_a_labnet_builds_a_lab_of_its_own() -> None:
+    def main(status: int) -> None:
+        net = MININET(line(2), RUN, controller_address=None)
+        net.build_lab()
+        for switch in net.switches:
+            switch.dpctl("add-flow", "actions=NORMAL")
+        answer = [net.pingAll(timeout="1"), os.fstat(net.namespace_fd("h1")).st_ino > 0, net.link_states()]
+        net.stop()
+        os.write(status, json.dumps(answer).encode())
+
+    box = spawn(main, tied=True)
+    try:
+        box.status.settimeout(60)
+        answer = json.loads(box.status.recv(4096))
+    finally:
+        box.kill(30)
+        box.close()
+    assert answer == [0.0, True, {"s1-s2": True, "h1-s1": True, "h2-s2": True}]
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(errno.ENOSPC, "max_user_namespaces"), (errno.EINVAL, "kernel")]
+)
+def test_a_refusal_on_the_way_in_is_typed_and_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    def refuse(flags: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("dataplane.sandbox.syscalls.unshare", refuse)
+    monkeypatch.setattr("dataplane.sandbox_errors.Path.exists", lambda path: False)  # no container's mark
+    with pytest.raises(SandboxError) as caught:
+        spawn(lambda status: None)
+    assert word in caught.value.remedy and caught.value.what
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
