@@ -152,8 +152,11 @@ def _tun_remedy(answer: str) -> str:
 # The edge: trying
 
 
-def probe(topology: Topology | None = None) -> Machine:
-    """Try what ``topology`` needs (None: everything). Takes some tens of milliseconds, at most seconds."""
+def probe(topology: Topology | None = None, inside: bool = False) -> Machine:
+    """Try what ``topology`` needs (None: everything). Takes some tens of milliseconds, at most seconds.
+
+    ``inside``: the caller is in a lab's sandbox already, so things are tried right here.
+    """
     programs = frozenset(
         name
         for name in ("ovsdb-server", "ovs-vswitchd", "ovs-ofctl", "mnexec", "ip", "tc")
@@ -162,7 +165,8 @@ def probe(topology: Topology | None = None) -> Machine:
     found: dict[str, str] = {}
     refused, remedy = "", ""
     try:
-        found = _probe_inside(needs(topology))
+        wanted = needs(topology)
+        found = {kind: try_out(kind) for kind in wanted} if inside else _probe_inside(wanted)
     except SandboxError as error:
         refused, remedy = error.what, error.remedy
     return Machine(

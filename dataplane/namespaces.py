@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,17 +108,3 @@ def run_in(fd: int, job: Callable[[], T]) -> T:
         return job()
 
     return start_thread(enter).result()
-
-
-@contextlib.contextmanager
-def inside(fd: int) -> Iterator[None]:
-    """Be in network namespace ``fd`` for a while; for threads that have nothing else to do there."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(fd, syscalls.CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            syscalls.setns(home, syscalls.CLONE_NEWNET)
-    finally:
-        os.close(home)

@@ -17,7 +17,6 @@ import signal
 import socket
 import struct
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -302,17 +301,3 @@ def _prepare_mounts() -> list[str]:
             syscalls.mount(f"/proc/self/fd/{fd}", path, None, syscalls.MS_BIND | syscalls.MS_REC)
         os.close(fd)
     return notes
-
-
-def wait_gone(pid: int, timeout: float) -> bool:
-    """Wait until process ``pid`` (not necessarily a child) is gone; False after ``timeout`` seconds."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        deadline = time.monotonic() + timeout
-        ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
-        return bool(ready)
-    finally:
-        os.close(fd)

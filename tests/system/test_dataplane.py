@@ -34,6 +34,7 @@ from dataplane_lab import (
 )
 from labs import line
 
+from dataplane import machine
 from dataplane.fabric import Fabric, LinkError
 from dataplane.sandbox import SandboxError, spawn
 from topologies.model import Shaping
@@ -400,3 +401,14 @@ def test_a_refusal_on_the_way_in_is_typed_and_leaves_no_process(
     assert word in caught.value.remedy and caught.value.what
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_machine_is_the_same_seen_from_inside() -> None:
+    def body(fabric: Fabric) -> bool:
+        here = machine.probe(inside=True)
+        return (here.tun, here.veth, here.bridge, here.tbf, here.netem) == tuple(answers)
+
+    outside = machine.probe()
+    answers = (outside.tun, outside.veth, outside.bridge, outside.tbf, outside.netem)
+    assert inside(line(2), body)
+    assert outside.ovs is not None and outside.sandbox == ""
