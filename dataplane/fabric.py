@@ -34,8 +34,6 @@ from dataplane.wiring import Wiring, link_states, wiring
 from topologies.model import Topology
 
 BRIDGE = "mgmt0"
-FIRST_DEVICE = 2
-"""A new namespace has lo as device 1; the first device made there is the host's wire, or ``mgmt``."""
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 
@@ -153,9 +151,11 @@ class Fabric:
             requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
         self._netlink.run(requests)
         for domain in self.plan.domains:
-            requests = [add_address(FIRST_DEVICE, domain.address), set_index(FIRST_DEVICE, True)]
-            requests.append(set_index(namespaces.LOOPBACK, True))
-            self._spaces[domain.netns].netlink.run(requests)
+            netlink = self._spaces[domain.netns].netlink
+            # Asked for by name: Open vSwitch makes devices of its own in here at the same time.
+            device = netlink.index_of("mgmt")
+            requests = [add_address(device, domain.address), set_index(device, True)]
+            netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
 
     def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
         return End(device, self._spaces[netns].fd, mac, up=up)
@@ -203,7 +203,9 @@ class Fabric:
     def _address_hosts(self) -> None:
         for host in self.plan.hosts:
             space = self._spaces[host.netns]
-            addresses = [add_address(FIRST_DEVICE, address) for address in host.addresses]
+            # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
+            device = space.netlink.index_of(host.near.device)
+            addresses = [add_address(device, address) for address in host.addresses]
             space.netlink.run([set_index(namespaces.LOOPBACK, True), *addresses])
 
     def _verify(self) -> None:
