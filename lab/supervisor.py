@@ -179,8 +179,8 @@ def build(
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
 
     stages.current = "data plane"
-    machine_must_do(topology, order.datapath)
     datapath = DATAPATHS.get(order.datapath, "auto")
+    machine_must_do(topology, datapath)
     net = Fabric(topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), datapath, stages.report)
     write_map(net.plan)
     name_hosts(topology)
@@ -238,7 +238,25 @@ def take_name(listener: socket.socket, name: str) -> None:
 
 
 def machine_must_do(topology: Topology, datapath: str) -> None:
-    """Raise Failure, before anything is built, when this machine can't run the lab."""
+    """Raise Failure, before anything is built, when this machine can't run the lab.
+
+    What is tried is tried right here, in the sandbox that the lab will run in.
+    """
+    import resource
+    import shutil
+
+    from dataplane import machine
+
+    programs = ("ovsdb-server", "ovs-vswitchd")
+    found = machine.Machine(
+        programs=frozenset(name for name in programs if shutil.which(name, path=machine.SEARCH)),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        **{kind: machine.try_out(kind) for kind in machine.needs(topology)},  # type: ignore[arg-type]
+    )
+    lacks = machine.missing(found, topology, datapath)
+    if lacks:
+        remedy = "\n".join(str(lack) for lack in lacks)
+        raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)
 
 
 def openflow_socket() -> socket.socket:

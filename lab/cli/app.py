@@ -80,7 +80,7 @@ def build(only: str | None = None) -> typer.Typer:
 
 
 def separated(arguments: Sequence[str]) -> list[str]:
-    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: without "--" all that follows the host is the command's."""
+    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: without "--" all after the host is the command's."""
     words = list(arguments)
     if words[:1] != ["exec"] or "--" in words:
         return words
