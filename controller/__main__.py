@@ -75,8 +75,19 @@ def main(arguments: list[str] | None = None) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
             raise
 
-    app = osken.run(listener, SwitchKeeper, options.app, load=load, journal=journal,
-                    idle=options.learned_idle, state=options.state)  # fmt: skip
+    try:
+        app = osken.run(
+            listener,
+            SwitchKeeper,
+            options.app,
+            load=load,
+            journal=journal,
+            idle=options.learned_idle,
+            state=options.state,
+        )
+    except ImportError as problem:
+        print(f"controller: {problem}", file=sys.stderr)
+        return 2
     if options.api:
         threading.Thread(target=_serve_api, args=(app, options.api), daemon=True).start()
     signal.sigwait(stops)
