@@ -30,7 +30,8 @@ _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 def lacks() -> str | None:
     """Why these tests cannot run here; None when they can."""
-    for program in ("ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl", "ovs-appctl", "nsenter"):
+    programs = "ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl ovs-appctl unshare nsenter setpriv"
+    for program in programs.split():
         if shutil.which(program) is None:
             return f"{program} is not installed"
     if os.geteuid() != 0:
@@ -79,7 +80,7 @@ class Switches:
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
-            command,
+            ["setpriv", "--pdeathsig", "KILL", *command],  # even when the test run is killed
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
