@@ -245,8 +245,14 @@ def machine_must_do(topology: Topology, datapath: str) -> None:
     import resource
     import shutil
 
-    from dataplane import machine
+    from dataplane import kernel_datapath, machine
 
+    if datapath == "system" and not kernel_datapath.usable():
+        raise Failure(
+            "this machine has no kernel datapath of Open vSwitch",
+            "sudo modprobe openvswitch (as root), or leave --datapath out: the userspace one needs no module",
+            Exit.MACHINE,
+        )
     programs = ("ovsdb-server", "ovs-vswitchd")
     found = machine.Machine(
         programs=frozenset(name for name in programs if shutil.which(name, path=machine.SEARCH)),

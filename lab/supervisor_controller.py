@@ -165,6 +165,7 @@ class Controller:
         command = [
             sys.executable, "-m", "lab.supervisor_child", "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
+            "--state", str(self.api.with_suffix(".state")),
         ]  # fmt: skip
         try:
             with self.log.open("ab") as log:

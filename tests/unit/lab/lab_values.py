@@ -1,0 +1,38 @@
+"""Values that several tests of the lab use."""
+
+from __future__ import annotations
+
+from lab.messages import Status
+
+STATUS: Status = {
+    "name": "only",
+    "topology": "only",
+    "description": "",
+    "file": "/x/only.yaml",
+    "state": "running",
+    "started": 1000.0,
+    "datapath": "userspace",
+    "converged": True,
+    "troubles": [],
+    "stages": [],
+    "controller": {"running": True, "pid": 3, "restarts": 0, "flows": 62, "groups": 0},
+    "domains": [{"name": "d1", "alive": True, "datapath": "userspace", "daemons": {"ovs-vswitchd": 12}}],
+    "switches": [
+        {"name": name, "domain": "d1", "dpid": "0" * 16, "up": True, "connected": True, "programmed": True}
+        for name in ("s1", "s2")
+    ],
+    "hosts": [
+        {
+            "name": "h1",
+            "network": "lan",
+            "switch": "s1",
+            "port": 1,
+            "interface": "h1-eth0",
+            "mac": "02:00:00:00:00:01",
+            "ipv4": "10.0.0.1/24",
+            "ipv6": None,
+            "up": True,
+        }
+    ],
+    "links": [{"name": "s1-s2", "a": "s1:2", "b": "s2:1", "up": True}],
+}

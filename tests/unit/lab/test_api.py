@@ -1,0 +1,94 @@
+"""The HTTP API over a fake lab: paths, codes, and that its description fits what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from lab_values import STATUS
+
+import topologies
+from lab.api.app import create
+from lab.failure import Failure
+from lab.supervisor_events import EventLog
+from lab.supervisor_lab import NotThere
+
+
+class FakeLab:
+    """Answers as ``lab.supervisor_lab.Lab`` does."""
+
+    def __init__(self) -> None:
+        self.events = EventLog()
+        self.events.add("up", "the lab is up")
+        self.topology = topologies.loads("switches: [s1]\nhosts: {h1: s1}\n")
+        self.did: list[Any] = []
+
+    def status(self) -> Any:
+        return STATUS
+
+    def set_link(self, name: str, up: bool) -> Any:
+        if name == "nowhere":
+            raise NotThere("no link named 'nowhere'", "there are: s1-s2")
+        if name == "bug":
+            raise ZeroDivisionError("deep inside")
+        self.did.append((name, up))
+        return {"name": name, "up": up, "changed": True}
+
+    def ping(self, pairs: Any, timeout: float) -> Any:
+        self.did.append((pairs, timeout))
+        raise Failure("can't probe", "why")
+
+
+@pytest.fixture
+def lab() -> FakeLab:
+    return FakeLab()
+
+
+@pytest.fixture
+def api(lab: FakeLab) -> Iterator[TestClient]:
+    with TestClient(create(lab), raise_server_exceptions=False) as client:  # type: ignore[arg-type]
+        yield client
+
+
+def test_status_passes_its_own_description(api: TestClient) -> None:
+    assert api.get("/status").json() == STATUS
+    assert api.get("/topology").json()["hosts"][0]["name"] == "h1"
+
+
+def test_links(api: TestClient, lab: FakeLab) -> None:
+    assert api.post("/links/s1-s2%232", json={"up": False}).json()["name"] == "s1-s2#2"
+    assert lab.did == [("s1-s2#2", False)]
+    missing = api.post("/links/nowhere", json={"up": False})
+    assert (missing.status_code, missing.json()["remedy"]) == (404, "there are: s1-s2")
+    assert api.post("/links/s1-s2", json={"up": "perhaps"}).status_code == 422
+    assert "what" in api.post("/links/s1-s2", json={}).json()
+
+
+def test_ping_takes_pairs_or_nothing(api: TestClient, lab: FakeLab) -> None:
+    assert api.post("/ping").status_code == 409
+    assert api.post("/ping", json={"pairs": [["h1", "h2"]], "timeout": 2}).json()["what"] == "can't probe"
+    assert lab.did == [(None, 10.0), ([("h1", "h2")], 2.0)]
+    assert api.post("/ping", json={"pairs": [["h1"]]}).status_code == 422
+
+
+def test_a_bug_is_told_and_the_lab_lives_on(api: TestClient, lab: FakeLab) -> None:
+    broken = api.post("/links/bug", json={"up": True})
+    assert broken.status_code == 500 and "deep inside" in broken.json()["what"]
+    assert api.get("/status").status_code == 200
+    assert any("deep inside" in event["text"] for event in lab.events.since(0))
+
+
+def test_events(api: TestClient) -> None:
+    assert [event["text"] for event in api.get("/events").json()] == ["the lab is up"]
+    assert api.get("/events?since=1").json() == []
+    assert api.get("/events?since=-1").status_code == 422
+
+
+def test_openapi_describes_every_path(api: TestClient) -> None:
+    description = api.get("/openapi.json").json()
+    assert {"/status", "/ping", "/links/{name}", "/flows", "/events/stream", "/down"} <= set(
+        description["paths"]
+    )
+    assert "Status" in description["components"]["schemas"]

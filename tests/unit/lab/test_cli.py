@@ -1,0 +1,152 @@
+"""The command line with a fake lab behind it: what is asked, what is printed, which exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from lab_values import STATUS
+from typer.testing import CliRunner
+
+from lab import client as client_module
+from lab import naming
+from lab.cli import app as app_module
+from lab.cli import touch
+from lab.failure import Exit, Failure
+
+
+class FakeLab:
+    """Stands for ``lab.client.Client``: keeps what it was asked, answers from a table."""
+
+    asked: list[tuple[str, str, Any]]
+    answers: dict[str, Any]
+
+    def __init__(self, name: str, **_options: Any) -> None:
+        self.name = name
+
+    def get(self, path: str) -> Any:
+        self.asked.append(("GET", path, None))
+        return self.answers[path]
+
+    def post(self, path: str, body: Any = None) -> Any:
+        self.asked.append(("POST", path, body))
+        return self.answers[path]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeLab]:
+    FakeLab.asked, FakeLab.answers = [], {"/status": STATUS, "/links": {"s1-s2": True, "h1-s1": True}}
+    monkeypatch.setattr(client_module, "Client", FakeLab)
+    monkeypatch.setattr(client_module, "supervisor_pid", lambda name: 4711)
+    monkeypatch.setattr(naming, "running", lambda: ["only"])
+    return FakeLab
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app_module.build(words[0]), list(words))
+
+
+def test_status_for_programs(fake: type[FakeLab]) -> None:
+    result = run("status", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {**STATUS, "pid": 4711}
+
+
+def test_link_by_its_ends_and_by_name(fake: type[FakeLab]) -> None:
+    fake.answers["/links/s1-s2"] = {"name": "s1-s2", "up": False, "changed": True}
+    fake.answers["/links/h1-s1"] = {"name": "h1-s1", "up": True, "changed": False}
+    assert run("link", "down", "s2", "s1").stdout == "link s1-s2 is down\n"
+    assert fake.asked[-1] == ("POST", "/links/s1-s2", {"up": False})
+    assert run("link", "up", "h1-s1").stdout == "link h1-s1 is up already\n"
+    assert run("link", "sideways", "s1", "s2").exit_code == Exit.USAGE
+
+
+def test_parallel_links_must_be_named() -> None:
+    twice = [{"name": name, "a": "s1:1", "b": "s2:1", "up": True} for name in ("s1-s2", "s1-s2#2")]
+    with pytest.raises(Failure, match="there are 2 links") as failure:
+        touch.link_between({**STATUS, "links": twice}, {}, "s1", "s2")  # type: ignore[typeddict-item]
+    assert failure.value.code == Exit.USAGE and "s1-s2#2" in failure.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "what"), [("s1", "h9", "no switch or host named 'h9'"), ("h1", "s2", "no link")]
+)
+def test_links_that_are_not_there(a: str, b: str, what: str) -> None:
+    with pytest.raises(Failure, match=what):
+        touch.link_between(STATUS, {"h1-s1": True}, a, b)
+
+
+@pytest.mark.parametrize(("reached", "code"), [(1, 0), (0, 1)])
+def test_ping_exits_by_what_was_reached(fake: type[FakeLab], reached: int, code: int) -> None:
+    fake.answers["/ping"] = {
+        "hosts": ["h1", "h2"], "families": [4], "method": "stack", "note": "", "total": 1, "reached": reached,
+        "seconds": 0.1, "frames_sent": 1, "links_down": [],
+        "pairs": [{"src": "h1", "dst": "h2", "family": 4, "reached": bool(reached),
+                   "rtt": 0.001 if reached else None, "reason": "" if reached else "lost"}],
+    }  # fmt: skip
+    result = run("ping", "h1", "h2")
+    assert result.exit_code == code
+    assert fake.asked[-1] == ("POST", "/ping", {"timeout": 10.0, "pairs": [("h1", "h2")]})
+    assert ("lost" in result.stdout) != bool(reached)
+
+
+def test_ping_takes_two_hosts_or_none(fake: type[FakeLab]) -> None:
+    result = run("ping", "h1")
+    assert isinstance(result.exception, Failure) and result.exception.code == Exit.USAGE
+
+
+def test_no_lab_and_several_labs(fake: type[FakeLab], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "running", lambda: [])
+    assert isinstance(run("status").exception, Failure)
+    monkeypatch.setattr(naming, "running", lambda: ["a", "b"])
+    result = run("status")
+    assert isinstance(result.exception, Failure) and result.exception.code == Exit.USAGE
+    assert run("status", "b").exit_code == 0
+
+
+def test_every_command_explains_itself() -> None:
+    for _panel, (_module, names) in app_module._PANELS.items():
+        for name in names:
+            result = run(name, "--help")
+            assert result.exit_code == 0 and "Usage" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["exec", "h1", "ls", "-l"], ["exec", "h1", "--", "ls", "-l"]),
+        (["exec", "--lab", "x", "h1", "ls", "-l"], ["exec", "--lab", "x", "h1", "--", "ls", "-l"]),
+        (["exec", "--lab=x", "h1", "ls"], ["exec", "--lab=x", "h1", "--", "ls"]),
+        (["exec", "h1", "--lab", "x", "--", "ls"], ["exec", "h1", "--lab", "x", "--", "ls"]),
+        (["exec", "h1"], ["exec", "h1"]),
+        (["exec", "--help"], ["exec", "--help"]),
+        (["exec"], ["exec"]),
+        (["ping", "h1", "h2"], ["ping", "h1", "h2"]),
+    ],
+)
+def test_a_hosts_command_keeps_its_options(typed: Sequence[str], meant: Sequence[str]) -> None:
+    assert app_module.separated(typed) == meant
+
+
+def test_one_command_is_known_from_its_name_alone() -> None:
+    assert app_module.wanted(["status"], {}) == "status"
+    assert app_module.wanted(["status"], {"_SDNLAB_COMPLETE": "complete_bash"}) is None
+    assert app_module.wanted(["--help"], {}) is None
+    assert app_module.wanted([], {}) is None
+    assert app_module.wanted(["nonsense"], {}) is None
+
+
+def test_validate_reports_every_problem(tmp_path: Any) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("switches: [s1]\nhosts: {h1: s9}\nlinkz: []\n")
+    result = run("validate", str(file))
+    assert result.exit_code == 1
+    assert len([line for line in result.stdout.splitlines() if line.startswith(f"{file}:")]) == 2
+    answer = json.loads(run("validate", str(file), "--json").stdout)
+    assert answer["valid"] is False and [problem["line"] for problem in answer["problems"]] == [2, 3]
+
+
+def test_shipped_topologies_are_known_by_name() -> None:
+    assert run("validate", "quickstart").exit_code == 0

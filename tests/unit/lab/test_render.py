@@ -1,0 +1,161 @@
+"""What people see of a lab's answers."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from lab.cli import render, say
+from lab.cli.say import Paint
+from lab.messages import Pair, PingResult, Status
+
+PLAIN = Paint(False)
+
+
+def pair(src: str, dst: str, family: int = 4, rtt: float | None = 0.001, reason: str = "") -> Pair:
+    return {
+        "src": src,
+        "dst": dst,
+        "family": family,
+        "reached": rtt is not None,
+        "rtt": rtt,
+        "reason": reason,
+    }
+
+
+def ping_result(pairs: list[Pair], hosts: list[str], **more: Any) -> PingResult:
+    reached = sum(p["reached"] for p in pairs)
+    result: PingResult = {
+        "hosts": hosts,
+        "families": sorted({p["family"] for p in pairs}),
+        "method": "stack",
+        "note": "",
+        "total": len(pairs),
+        "reached": reached,
+        "seconds": 0.5,
+        "frames_sent": len(pairs),
+        "links_down": [],
+        "pairs": pairs,
+    }
+    return {**result, **more}  # type: ignore[typeddict-item]
+
+
+def all_pairs(hosts: list[str], families: tuple[int, ...] = (4, 6)) -> list[Pair]:
+    return [pair(a, b, f) for f in families for a in hosts for b in hosts if a != b]
+
+
+def test_matrix_of_a_small_lab() -> None:
+    hosts = ["h1", "h2", "h3"]
+    pairs = [p for p in all_pairs(hosts) if (p["src"], p["dst"]) not in (("h1", "h2"), ("h3", "h1"))]
+    lost = [pair("h1", "h2", f, None, "lost on the way") for f in (4, 6)]
+    half = [pair("h3", "h1", 4, 0.002), pair("h3", "h1", 6, None, "no answer")]
+    text = render.ping(ping_result(pairs + lost + half, hosts, links_down=["s1-s2"]), PLAIN)
+    lines = text.splitlines()
+    assert lines[0].split() == ["ms", "to", "h1", "h2", "h3"]
+    assert lines[1].split() == ["h1", "·", "x", "1.00"]
+    assert lines[3].split() == ["h3", "IPv4", "only", "1.00", "·"]
+    assert "h1 -> h2 IPv4, IPv6: not reached: lost on the way" in lines
+    assert "h3 -> h1 IPv6: not reached: no answer" in lines
+    assert "9 of 12 reached (IPv4 5/6, IPv6 4/6)" in text
+    assert lines[-1] == "links that are down: s1-s2"
+
+
+def test_big_labs_get_a_summary_and_the_first_failures() -> None:
+    hosts = [f"h{i}" for i in range(1, 31)]
+    pairs = [
+        pair(p["src"], p["dst"], 4, None, "why") if p["src"] == "h7" else p for p in all_pairs(hosts, (4,))
+    ]
+    text = render.ping(ping_result(pairs, hosts), PLAIN)
+    assert "·" not in text
+    assert text.count("h7 -> ") == 20 and "… and 9 more" in text
+    assert "841 of 870 reached" in text
+
+
+def test_one_pair_needs_no_matrix() -> None:
+    text = render.ping(ping_result([pair("h1", "h2", 4, 0.0005)], ["h1", "h2", "h3"]), PLAIN)
+    assert text.splitlines()[0] == "h1 -> h2 IPv4: 0.50 ms"
+    assert "all 1 of 1 reached" in text
+
+
+def test_nothing_to_probe_is_said() -> None:
+    assert "nothing to probe" in render.ping(ping_result([], ["h1"]), PLAIN)
+
+
+def lab_status(**more: Any) -> Status:
+    status: Status = {
+        "name": "lab",
+        "topology": "lab",
+        "description": "",
+        "file": "/x/lab.yaml",
+        "state": "running",
+        "started": 1000.0,
+        "datapath": "userspace",
+        "converged": True,
+        "troubles": [],
+        "stages": [],
+        "controller": {"running": True, "pid": 3, "restarts": 0, "flows": 62, "groups": 1},
+        "domains": [{"name": "d1", "alive": True, "datapath": "userspace", "daemons": {"ovs-vswitchd": 12}}],
+        "switches": [
+            {
+                "name": "s1",
+                "domain": "d1",
+                "dpid": "0" * 16,
+                "up": True,
+                "connected": True,
+                "programmed": True,
+            }
+        ],
+        "hosts": [],
+        "links": [{"name": "s1-s2", "a": "s1:1", "b": "s2:1", "up": False}],
+    }
+    return {**status, **more}  # type: ignore[typeddict-item]
+
+
+def test_status_says_what_is_wrong() -> None:
+    good = render.status(lab_status(), PLAIN, 1012.0)
+    assert good.startswith("lab: running for 12 s, from /x/lab.yaml")
+    assert "62 flows and 1 group" in good
+    assert ["s1-s2", "s1:1", "s2:1", "down"] in [line.split() for line in good.splitlines()]
+    bad = render.status(lab_status(troubles=["ovs-vswitchd died"], converged=False), PLAIN, 1012.0)
+    assert "with troubles" in bad and "! ovs-vswitchd died" in bad
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (99, "99 s"), (100, "1 min"), (3700, "1 h 1 min"), (100_000, "1 d 3 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert render.duration(seconds) == text
+
+
+def test_tables_align_wide_characters_and_colours() -> None:
+    text = say.table(["NAME", "N"], [["北京", "1"], [Paint(True)("ab", "red"), "22"]], PLAIN, right=(1,))
+    assert [say.width(line) for line in text.splitlines()] == [8, 8, 8]
+    assert say.width("e\u0301") == 1
+
+
+def test_flows_keep_to_one_line_for_programs() -> None:
+    flow = {"switch": "s1", "table": "forward", "priority": 200, "match": "eth_dst=x", "actions": "output:1",
+            "packets": 7, "why": "to h1"}  # fmt: skip
+    text = render.flows([flow], PLAIN, one_line=True)
+    assert text.splitlines()[-1].split() == ["200", "7", "to", "h1:", "eth_dst=x", "=>", "output:1"]
+    lines = render.flows([flow], PLAIN, one_line=False).splitlines()
+    assert lines[-2].split() == ["200", "7", "to", "h1"] and lines[-1].split() == [
+        "eth_dst=x",
+        "=>",
+        "output:1",
+    ]
+
+
+def test_colours_follow_the_terminal_and_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert say.coloured(Terminal()) and not say.coloured(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not say.coloured(Terminal())

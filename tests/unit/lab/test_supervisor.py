@@ -1,0 +1,158 @@
+"""The supervisor's parts that need no lab: events, what the controller's words add up to, the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.api.stand_in import StandIn
+from lab.failure import Failure
+from lab.shell import state_first
+from lab.supervisor_controller import BACKOFF, Controller, Programming, restart_delay, tail
+from lab.supervisor_events import KEPT, EventLog, describe
+from lab.supervisor_watch import DaemonWatch
+
+
+def test_events_are_numbered_and_bounded() -> None:
+    log = EventLog()
+    for number in range(KEPT + 5):
+        log.add("x", str(number))
+    events = log.since(0)
+    assert len(events) == KEPT and events[-1]["number"] == KEPT + 5
+    assert [event["text"] for event in log.since(KEPT + 3)] == [str(KEPT + 3), str(KEPT + 4)]
+    assert log.since(KEPT + 5) == []
+
+
+def test_a_follower_wakes_for_the_next_event() -> None:
+    log = EventLog()
+    got: list[Any] = []
+    follower = threading.Thread(target=lambda: got.extend(log.wait(0, 30.0)))
+    follower.start()
+    log.add("x", "now")
+    follower.join(30.0)
+    assert [event["text"] for event in got] == ["now"]
+    assert log.wait(1, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"event": "programmed", "switch": "s1", "added": 0, "deleted": 0}, "nothing was sent"),
+        (
+            {"event": "programmed", "switch": "s1", "added": 3, "deleted": 1, "seconds": 0.01},
+            "3 added, 1 deleted",
+        ),
+        ({"event": "port", "switch": "s1", "port": 3, "up": False}, "port 3 of s1 went down"),
+        ({"event": "unheard-of", "a": 1, "number": 7, "time": 1.5}, "unheard-of: a 1"),
+        ({}, "?"),
+    ],
+)
+def test_every_event_has_words(message: dict[str, Any], words: str) -> None:
+    assert words in describe(message)
+
+
+def test_programming_follows_the_controller() -> None:
+    state = Programming()
+    state.switches = frozenset({"s1", "s2"})
+    state.take({"event": "compiled", "flows": 10, "groups": 2, "seconds": 0.1})
+    state.take({"event": "connected", "switch": "s1"})
+    state.take({"event": "programmed", "switch": "s1"})
+    assert (state.flows, state.groups, state.missing, state.converged) == (10, 2, ["s2"], False)
+    state.take({"event": "connected", "switch": "s2"})
+    state.take({"event": "all-programmed", "seconds": 0.2})
+    assert state.converged and state.missing == []
+    state.take({"event": "disconnected", "switch": "s2"})
+    assert not state.converged and state.missing == ["s2"] and state.connected == {"s1"}
+    state.reset()
+    assert not state.connected
+
+
+def test_restarts_back_off_to_a_bound() -> None:
+    delays = [restart_delay(n) for n in range(100)]
+    assert delays[0] == 0.0 and delays == sorted(delays) and delays[-1] == BACKOFF[-1]
+
+
+def test_a_controller_that_keeps_dying_is_reported_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.supervisor_controller.sys.executable", "/bin/false")
+    monkeypatch.setattr("lab.supervisor_controller.BACKOFF", (0.0,))
+    import topologies
+
+    topology = topologies.loads("switches: [s1]\nhosts: {h1: s1}\n")
+    events = EventLog()
+    with socket.socket() as listener:
+        paths = [tmp_path / name for name in ("topology.json", "api.sock", "log")]
+        controller = Controller(listener.fileno(), *paths, events)
+        controller.start()
+        paths[2].write_text("first\nno module named os_ken\n\n")
+        controller.keep(topology)
+        with pytest.raises(Failure, match="keeps dying: no module named os_ken"):
+            controller.wait_programmed(30.0)
+    assert json.loads(paths[0].read_text())["switches"][0]["name"] == "s1"
+    assert any("died (exit code 1)" in event["text"] for event in events.since(0))
+
+
+def test_last_line_of_a_log(tmp_path: Path) -> None:
+    assert tail(tmp_path / "none") == ""
+    (tmp_path / "log").write_bytes(b"a\n" * 100_000 + b"b\xff\n\n")
+    assert tail(tmp_path / "log", 2).splitlines()[0] == "a"
+
+
+def test_a_dead_daemon_is_noticed() -> None:
+    events = EventLog()
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        watch = DaemonWatch({("d1", "ovs-vswitchd"): process.pid, ("d1", "gone"): 2**22 - 1}, events)
+        assert watch.dead() == [("d1", "gone")]
+        process.kill()
+        assert events.wait(1, 30.0)[0]["data"] == {"domain": "d1", "program": "ovs-vswitchd"}
+        assert watch.state("d1") == {"ovs-vswitchd": 0, "gone": 0}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_stand_in_answers_until_it_is_stopped() -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0sdnlab-test/{os.getpid()}")
+    listener.listen(8)
+    stand_in = StandIn(listener, lambda: "wires")
+    with socket.socket(socket.AF_UNIX) as quiet:  # connects, says nothing, leaves
+        quiet.connect(listener.getsockname())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30.0)
+        client.connect(listener.getsockname())
+        client.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"state": "building", "stage": "wires"}
+    stand_in.stop()
+    with socket.socket(socket.AF_UNIX) as late:
+        late.connect(listener.getsockname())  # waits in the queue for who serves next
+        assert listener.accept()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("s1 s2 down", "down s1 s2"),
+        ("down s1 s2", "down s1 s2"),
+        ("s1 stop", "down s1"),
+        ("start s1", "up s1"),
+        ("up s1-s2", "up s1-s2"),
+        ("s1", "s1"),
+        ("", ""),
+    ],
+)
+def test_mininets_order_of_words(line: str, ours: str) -> None:
+    assert state_first(line.split()) == ours.split()
