@@ -1,0 +1,301 @@
+"""Whole labs through the real command line, each command a process as a user would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
+QUICKSTART = str(Path(__file__).resolve().parents[2] / "topologies" / "quickstart.yaml")
+PATIENCE = 120
+
+if shutil.which("ovs-vswitchd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+    pytest.skip("Open vSwitch is not installed", allow_module_level=True)
+
+
+class CommandLine:
+    """Runs commands as an owner of labs of its own, so that labs of others are never touched."""
+
+    def __init__(self, owner: int) -> None:
+        self.environment = {**os.environ, "SDNLAB_OWNER": str(owner)}
+        self.environment.pop("SDNLAB", None)
+
+    def __call__(
+        self, *words: str, code: int | None = 0, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*SDNLAB, *words],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if code is not None:
+            assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json").stdout)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*SDNLAB, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+
+_owner = 1_000_000 + os.getpid() * 10
+
+
+@pytest.fixture
+def sdnlab() -> Iterator[CommandLine]:
+    global _owner
+    _owner += 1
+    line = CommandLine(_owner)
+    yield line
+    line("down", "--all", code=None)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[CommandLine]:
+    """A running quickstart lab that tests may look at, and change if they mend it."""
+    line = CommandLine(_owner)
+    started = line("up", QUICKSTART, "-d", code=None)
+    if started.returncode == 3:
+        pytest.skip(started.stderr.strip())
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert "all 24 of 24 reached" in started.stdout
+    yield line
+    line("down", "--all", code=None)
+
+
+def processes(pid: int) -> list[int]:
+    """All descendants of ``pid``'s sandbox: those of its process namespace."""
+    space = Path(f"/proc/{pid}/ns/pid").readlink()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "ns/pid").readlink() == space:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_gone(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            assert select.select([handle], [], [], PATIENCE)[0], f"{pid} lives on"
+        finally:
+            os.close(handle)
+
+
+def test_list_and_status(quick: CommandLine) -> None:
+    (lab,) = quick.json("list")
+    assert (lab["name"], lab["state"], lab["switches"], lab["hosts"]) == ("quickstart", "running", 2, 4)
+    status = quick.json("status")
+    assert status["converged"] and not status["troubles"]
+    assert all(switch["connected"] and switch["programmed"] for switch in status["switches"])
+    assert [host["ipv4"] for host in status["hosts"]] == [f"10.0.0.{i}/16" for i in (1, 2, 3, 4)]
+    text = quick("status").stdout
+    assert "h4" in text and "\x1b" not in text
+
+
+def test_commands_in_hosts_give_their_own_exit_codes(quick: CommandLine) -> None:
+    assert quick("exec", "h1", "--", "sh", "-c", "exit 7", code=7)
+    assert quick("exec", "h1", "--", "sh", "-c", "kill -TERM $$", code=128 + 15)
+    assert "no such command" in quick("exec", "h1", "--", "does-not-exist", code=127).stderr
+    assert quick("exec", "h2", "cat", stdin="through\n").stdout == "through\n"
+    assert "10.0.0.3/16" in quick("exec", "h3", "--", "ip", "-o", "address").stdout
+    assert quick("exec", "h3", "ls", "/sys/class/net").stdout.split() == ["h3-eth0", "lo"]
+
+
+def test_hosts_know_each_other_by_name(quick: CommandLine) -> None:
+    assert "1 received" in quick("exec", "h1", "--", "ping", "-c", "1", "-W", "5", "h4").stdout
+
+
+def test_tcp_passes_at_once(quick: CommandLine) -> None:
+    """The first connection, with every offload as the kernel sets it."""
+    serve = (
+        "import socket; s = socket.create_server(('', 5001)); print('up', flush=True); c = s.accept()[0]\n"
+    )
+    serve += "print(sum(len(d) for d in iter(lambda: c.recv(1 << 16), b'')))"
+    ask = "import socket; s = socket.create_connection(('10.0.0.4', 5001), 20); s.sendall(b'x' * (1 << 22))"
+    server = quick.start("exec", "h4", "--", sys.executable, "-c", serve)
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        quick("exec", "h1", "--", sys.executable, "-c", ask)
+        assert server.stdout.readline() == f"{1 << 22}\n"
+
+
+def test_switches_are_asked_with_their_own_tools(quick: CommandLine) -> None:
+    assert "s1-eth1" in quick("exec", "s1", "--", "ovs-vsctl", "list-ports", "s1").stdout
+
+
+def test_ping_and_a_cut_link(quick: CommandLine) -> None:
+    assert quick.json("ping")["reached"] == 24
+    assert "link s1-s2 is down" in quick("link", "down", "s2", "s1").stdout
+    try:
+        broken = json.loads(quick("ping", "--timeout", "2", "--json", code=1).stdout)
+        assert broken["reached"] == 8 and broken["links_down"] == ["s1-s2"]
+        assert "already" in quick("link", "down", "s1-s2").stdout
+        assert not quick.json("status")["links"][0]["up"]
+    finally:
+        quick("link", "up", "s1", "s2")
+    _until_whole(quick)
+    assert quick("ping", "h1", "h4").stdout.startswith("h1 -> h4 IPv4: ")
+    assert "no host named 'h9'" in quick("ping", "h1", "h9", code=1).stderr
+
+
+def _until_whole(line: CommandLine, tries: int = 20) -> None:
+    """The controller learns of a mended link a moment later; each try waits for the missing frames."""
+    for _ in range(tries):
+        if line("ping", "--timeout", "1", code=None).returncode == 0:
+            return
+    raise AssertionError(line("ping", code=None).stdout)
+
+
+def test_flows_have_provenance_and_counts(quick: CommandLine) -> None:
+    flows = quick.json("flows", "s1")
+    assert {flow["switch"] for flow in flows} == {"s1"}
+    to_h1 = [flow for flow in flows if flow["why"] == "to h1 on s1"]
+    assert to_h1 and to_h1[0]["table"] == "forward"
+    assert "to h1 on s1" in quick("flows").stdout
+    assert "no switch named 's9'" in quick("flows", "s9", code=1).stderr
+
+
+def test_the_controller_comes_back_and_sends_nothing(quick: CommandLine) -> None:
+    last = quick.json("events")[-1]["number"]
+    quick("controller", "restart")
+    events = quick.start("events", "--follow", "--since", str(last), "--json")
+    seen = []
+    with events:
+        assert events.stdout is not None
+        for line in events.stdout:
+            seen.append(json.loads(line))
+            if seen[-1]["event"] == "all-programmed":
+                break
+        events.terminate()
+    programmed = [event["data"] for event in seen if event["event"] == "programmed"]
+    assert sorted(data["switch"] for data in programmed) == ["s1", "s2"]
+    assert all(data["added"] == data["deleted"] == 0 for data in programmed)
+
+
+def test_mininets_shell(quick: CommandLine) -> None:
+    shell = quick("shell", stdin="nodes\nping h1 h2\nh1 ping -c 1 -W 5 h3\nnonsense\n")
+    text = shell.stdout + shell.stderr
+    assert "h1 h2 h3 h4 s1 s2" in text and "h1 -> h2 IPv4: " in text and "1 received" in text
+    assert quick.json("list")[0]["state"] == "running"
+
+
+def test_a_name_is_taken_once_and_the_first_lab_stays(quick: CommandLine) -> None:
+    refused = quick("up", QUICKSTART, "-d", code=1)
+    assert "is running already" in refused.stderr and "--name" in refused.stderr
+    assert quick.json("ping")["reached"] == 24
+
+
+def test_a_reader_may_leave(quick: CommandLine) -> None:
+    with quick.start("flows") as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read() and "Exception" not in process.stderr.read()
+
+
+def test_two_labs_of_one_file(sdnlab: CommandLine) -> None:
+    for name in ("one", "two"):
+        sdnlab("up", QUICKSTART, "-d", "--name", name, "--no-check")
+    assert "one, two" in sdnlab("status", code=2).stderr
+    sdnlab("link", "down", "s1", "s2", "--lab", "one")
+    assert sdnlab.json("ping", "--lab", "two")["reached"] == 24
+    sdnlab("down", "one")
+    assert [lab["name"] for lab in sdnlab.json("list")] == ["two"]
+    assert sdnlab.json("ping")["reached"] == 24
+
+
+@pytest.mark.parametrize("end", ["kill -9", "down", "two downs"])
+def test_nothing_is_left(sdnlab: CommandLine, end: str) -> None:
+    sdnlab("up", QUICKSTART, "-d", "--no-check")
+    pid = sdnlab.json("list")[0]["pid"]
+    inside = processes(pid)
+    assert len(inside) >= 5  # init, supervisor, controller, both daemons of Open vSwitch
+    if end == "kill -9":
+        os.kill(pid, signal.SIGKILL)
+    elif end == "down":
+        assert "is stopped" in sdnlab("down").stdout
+    else:
+        both = [sdnlab.start("down"), sdnlab.start("down")]
+        assert [process.wait(PATIENCE) for process in both].count(0) >= 1
+    wait_gone(inside)
+    assert sdnlab.json("list") == []
+    assert "no lab is running" in sdnlab("status", code=1).stderr
+
+
+def test_a_dead_switch_daemon_is_told(sdnlab: CommandLine) -> None:
+    sdnlab("up", QUICKSTART, "-d", "--no-check")
+    sdnlab("exec", "s1", "--", "sh", "-c", "kill -9 $(cat $OVS_RUNDIR/ovs-vswitchd.pid)")
+    events = sdnlab.start("events", "--follow")
+    with events:
+        assert events.stdout is not None
+        assert any("ovs-vswitchd of domain d1 died" in line for line in events.stdout)
+        events.terminate()
+    assert any("died" in trouble for trouble in sdnlab.json("status")["troubles"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ending_up_while_it_builds_leaves_nothing(sdnlab: CommandLine, number: int) -> None:
+    process = sdnlab.start("up", QUICKSTART, "-d", "--no-check")
+    pid = None
+    while pid is None and process.poll() is None:
+        labs = sdnlab.json("list")
+        pid = labs[0].get("pid") if labs else None
+        if labs and pid is None:
+            break
+    if process.poll() is not None:
+        pytest.skip("the lab was up before it could be interrupted")
+    process.send_signal(number)
+    _out, err = process.communicate(timeout=PATIENCE)
+    if process.returncode == 0:
+        pytest.skip("the lab was up before it could be interrupted")
+    assert "Traceback" not in err
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "interrupted" in err
+    while sdnlab.json("list"):  # with kill -9 the lab notices by itself, a moment later
+        pass
+
+
+def test_in_the_foreground_the_lab_ends_with_its_shell(sdnlab: CommandLine) -> None:
+    done = sdnlab("up", QUICKSTART, stdin="nodes\n")
+    assert "is up after" in done.stdout and "is stopped" in done.stderr
+    assert sdnlab.json("list") == []
+
+
+def test_a_bad_file_starts_nothing(sdnlab: CommandLine, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("switches: [s1]\nhosts: {h1: s9}\nlinkz: []\n")
+    text = sdnlab("up", str(bad), "-d", code=1).stderr
+    assert f"{bad}:2:" in text and f"{bad}:3:" in text
+    assert "no such file" in sdnlab("up", str(tmp_path / "none.yaml"), "-d", code=1).stderr
+    assert "directory" in sdnlab("up", str(tmp_path), "-d", code=1).stderr
+    assert sdnlab.json("list") == []
+
+
+def test_demo(sdnlab: CommandLine) -> None:
+    assert "the demo passed" in sdnlab("demo").stdout
+    assert sdnlab.json("list") == []
