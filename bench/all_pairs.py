@@ -29,7 +29,7 @@ def measure(runs: int) -> list[Figure]:
     shape = shapes.single(HOSTS)
     peer = [mn(shape) for _ in range(min(runs, PEER_RUNS))]
     whole, inside = [], []
-    frames = 0
+    what = ""
     with tempfile.TemporaryDirectory() as folder, ours.up(shape.write(Path(folder)), check=False):
         for _ in range(runs):
             seconds, output = ours.sdnlab(["ping", "--json", "--lab", ours.NAME])
@@ -38,10 +38,11 @@ def measure(runs: int) -> list[Figure]:
                 raise ours.Failed(f"{result['reached']} of {result['total']} pairs reached")
             whole.append(seconds)
             inside.append(result["seconds"])
-            frames = result["total"]
+            families = " and ".join(f"IPv{family}" for family in result["families"])
+            what = f"{result['total']:,} pairs ({families})"
     figure = Figure(f"All pairs among {HOSTS} hosts")
     theirs = figure.row(f"mn's pingall, {HOSTS * (HOSTS - 1):,} pairs (IPv4)", peer)
-    mine = figure.row(f"sdnlab ping, {frames:,} pairs (IPv4 and IPv6), the whole command", whole)
+    mine = figure.row(f"sdnlab ping, {what}, the whole command", whole)
     figure.row("… of it: probing", inside)
     figure.faster("mn's pingall / sdnlab ping", theirs, mine, 30)
     return [figure]

@@ -27,6 +27,12 @@ class Up:
     seconds: float
     report: dict[str, Any]
 
+    @property
+    def reached(self) -> float:
+        """Which fraction of the pairs was reached, if all were probed."""
+        probe = self.report["probe"]
+        return float(probe["reached"] / probe["total"])
+
     def api(self, path: str) -> Any:
         """GET from the lab's HTTP API."""
         from lab.client import Client
@@ -62,25 +68,37 @@ class Up:
         return found
 
 
-def sdnlab(arguments: Sequence[str], timeout: float = 120) -> tuple[float, str]:
+def sdnlab(
+    arguments: Sequence[str], timeout: float = 120, permitted: Sequence[int] = (0,)
+) -> tuple[float, str]:
     """Run ``./sdnlab``; seconds as a person would clock them, and its output."""
     begin = time.monotonic()
     done = subprocess.run(
         [SDNLAB, *arguments], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
     )
     seconds = time.monotonic() - begin
-    if done.returncode:
-        raise Failed(f"sdnlab {' '.join(arguments)}: exit {done.returncode}: {done.stderr or done.stdout}")
+    if done.returncode not in permitted:
+        said = (done.stderr or done.stdout)[-500:]
+        raise Failed(f"sdnlab {' '.join(arguments)}: exit {done.returncode}: {said}")
     return seconds, done.stdout
 
 
 @contextmanager
-def up(file: Path, check: bool = True, timeout: float = 300) -> Iterator[Up]:
-    """A running lab of ``file``; stopped at the end, if it still runs."""
+def up(file: Path, check: bool = True, timeout: float = 300, partial: bool = False) -> Iterator[Up]:
+    """A running lab of ``file``; stopped at the end, if it still runs.
+
+    ``check``: all pairs are probed; Failed when some aren't reached, unless ``partial``.
+    """
     options = [] if check else ["--no-check"]
     try:
-        seconds, output = sdnlab(["up", str(file), "-d", "--json", "--name", NAME, *options], timeout)
-        yield Up(seconds, json.loads(output))
+        command = ["up", str(file), "-d", "--json", "--name", NAME, *options]
+        seconds, output = sdnlab(command, timeout, (0, 1))
+        if not output:
+            raise Failed(f"no lab of {file.name}")
+        lab = Up(seconds, json.loads(output))
+        if check and not partial and lab.reached < 1:
+            raise Failed(f"only {lab.reached:.1%} of all pairs of {file.name} were reached")
+        yield lab
     finally:
         subprocess.run([SDNLAB, "down", NAME], capture_output=True, stdin=subprocess.DEVNULL)
 
