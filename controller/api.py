@@ -105,9 +105,7 @@ def make(app: SwitchKeeper) -> FastAPI:
     @web.get("/health")
     async def health() -> Health:
         core = app.core
-        return Health(
-            topology=core.topology.name, converged=core.converged, generation=core.generation
-        )
+        return Health(topology=core.topology.name, converged=core.converged, generation=core.generation)
 
     @web.get("/topology")
     async def topology() -> Topology:

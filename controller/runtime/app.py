@@ -120,9 +120,7 @@ class SwitchKeeper(QueuedApp):
         msg = ev.msg
         port = msg.match.get("in_port")
         if port is not None:
-            self._do(
-                self.core.packet(msg.datapath.id, port, msg.table_id, bytes(msg.data), time.monotonic())
-            )
+            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, bytes(msg.data), time.monotonic()))
 
     @set_ev_cls(EventReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _reply(self, ev: EventReply) -> None:

@@ -326,9 +326,7 @@ class Core:
     def down_links(self) -> frozenset[str]:
         """Links of which an end's port is down or missing, as far as its switch ever said."""
         return frozenset(
-            link.name
-            for link in self.topology.links
-            if self._port_down(link.a) or self._port_down(link.b)
+            link.name for link in self.topology.links if self._port_down(link.a) or self._port_down(link.b)
         )
 
     def _absent_at(self, member: Member) -> float | None:

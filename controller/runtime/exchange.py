@@ -40,9 +40,7 @@ class Exchange:
     def __init__(self) -> None:
         self._open: dict[tuple[int, int], _Question] = {}
 
-    def ask(
-        self, conn: int, xid: int, done: Callable[[Parts], None], failed: Callable[[str], None]
-    ) -> None:
+    def ask(self, conn: int, xid: int, done: Callable[[Parts], None], failed: Callable[[str], None]) -> None:
         """Expect the answer to transaction ``xid``; exactly one of the two gets called.
 
         ``done`` gets the bodies of all the reply's messages, in order.

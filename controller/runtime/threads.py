@@ -52,9 +52,7 @@ class Thread(threading.Thread):
     def kill(self) -> None:
         self.killed.set()
         if self.is_alive() and self is not threading.current_thread() and self.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self.ident), ctypes.py_object(TaskExit)
-            )
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(TaskExit))
 
     def wait(self, timeout: float | None = None) -> None:
         self.join(timeout)
