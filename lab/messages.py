@@ -101,7 +101,10 @@ class Pair(TypedDict):
 
 
 class PingRequest(TypedDict):
-    """``pairs`` absent: every ordered pair within each network. ``timeout`` in seconds."""
+    """``pairs`` absent: every ordered pair within each network.
+
+    ``timeout`` in seconds; absent: by the number of pairs.
+    """
 
     pairs: NotRequired[list[tuple[str, str]] | None]
     timeout: NotRequired[float]

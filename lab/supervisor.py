@@ -201,7 +201,7 @@ def build(
         interfaces,
         stages.done,
     )
-    probe = stages.run("probing all pairs", lambda: lab.ping(None, 30.0)) if order.check else None
+    probe = stages.run("probing all pairs", lambda: lab.ping(None)) if order.check else None
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     leash.say(ready=True, probe=probe, datapath=datapath_word(net.datapath), flows=controller.state.flows)
     stand_in.stop()

@@ -130,7 +130,7 @@ class Lab:
             self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
         return {"name": name, "up": up, "changed": changed}
 
-    def ping(self, pairs: Sequence[tuple[str, str]] | None, timeout: float) -> PingResult:
+    def ping(self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None) -> PingResult:
         """Probe ``pairs``, all of them within each network when None."""
         known = {host.name for host in self.topology.hosts}
         for name in {name for pair in pairs or () for name in pair}:

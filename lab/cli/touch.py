@@ -82,8 +82,13 @@ def ping(
     ] = None,
     lab: Lab = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=600.0, help="Seconds until what is missing is lost.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=600.0,
+            help="Seconds until what is missing is lost; default: by the number of pairs.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
@@ -94,10 +99,10 @@ def ping(
 
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")
-    request: dict[str, Any] = {"timeout": timeout}
+    request: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     if src is not None:
         request["pairs"] = [(src, dst)]
-    result = client(lab, timeout=timeout + 30.0).post("/ping", request)
+    result = client(lab, timeout=600.0 if timeout is None else timeout + 30.0).post("/ping", request)
     if json:
         out_json(result)
     else:

@@ -69,7 +69,7 @@ def test_links(api: TestClient, lab: FakeLab) -> None:
 def test_ping_takes_pairs_or_nothing(api: TestClient, lab: FakeLab) -> None:
     assert api.post("/ping").status_code == 409
     assert api.post("/ping", json={"pairs": [["h1", "h2"]], "timeout": 2}).json()["what"] == "can't probe"
-    assert lab.did == [(None, 10.0), ([("h1", "h2")], 2.0)]
+    assert lab.did == [(None, None), ([("h1", "h2")], 2.0)]
     assert api.post("/ping", json={"pairs": [["h1"]]}).status_code == 422
 
 

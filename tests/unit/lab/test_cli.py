@@ -88,7 +88,7 @@ def test_ping_exits_by_what_was_reached(fake: type[FakeLab], reached: int, code:
     }  # fmt: skip
     result = run("ping", "h1", "h2")
     assert result.exit_code == code
-    assert fake.asked[-1] == ("POST", "/ping", {"timeout": 10.0, "pairs": [("h1", "h2")]})
+    assert fake.asked[-1] == ("POST", "/ping", {"pairs": [("h1", "h2")]})
     assert ("lost" in result.stdout) != bool(reached)
 
 
