@@ -65,8 +65,8 @@ def measure(runs: int) -> list[Figure]:
         with ours.up(path, partial=True) as lab:
             starts.append(lab.seconds)
             reached.append(100 * lab.reached)
-            for stage in lab.report["stages"]:
-                stages.setdefault(stage["stage"], []).append(stage["seconds"])
+            for stage, taken in lab.stages().items():
+                stages.setdefault(stage, []).append(taken)
             used.append(ours.memory(lab.processes()))
             drops.append(before - ours.available())
             nodes = len(lab.api("/status")["switches"])

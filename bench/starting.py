@@ -54,8 +54,8 @@ def _shape(shape: shapes.Shape, runs: int) -> Figure:
             starts["program"].append(program)
             with ours.up(file) as lab:
                 starts["ours"].append(lab.seconds)
-                for stage in lab.report["stages"]:
-                    stages.setdefault(stage["stage"], []).append(stage["seconds"])
+                for stage, taken in lab.stages().items():
+                    stages.setdefault(stage, []).append(taken)
                 stops["ours"].append(ours.down())
     figure = Figure(f"Start and stop {shape.mn} ({shape.hosts} hosts, {shape.switches} switches)")
     peer = figure.row("start: mn, without controller", starts["mn"])
