@@ -417,3 +417,14 @@ def test_the_machine_is_the_same_seen_from_inside() -> None:
     answers = (outside.tun, outside.veth, outside.bridge, outside.tbf, outside.netem)
     assert inside(line(2), body)
     assert outside.ovs is not None and outside.sandbox == ""
+
+
+def test_a_supervisor_that_ends_at_once_is_no_error() -> None:
+    """What probes the machine does so; now and then it is over before ``spawn`` looks at it."""
+    for _ in range(30):
+        box = spawn(lambda status: os.close(os.dup(os.write(status, b"done") and status)), tied=True)
+        try:
+            assert box.status.recv(16) == b"done"
+            assert box.kill(30)
+        finally:
+            box.close()
