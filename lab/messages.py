@@ -108,10 +108,24 @@ class PingRequest(TypedDict):
 
     pairs: NotRequired[list[tuple[str, str]] | None]
     timeout: NotRequired[float]
+    detail: NotRequired[Literal["all", "auto"]]
+
+
+class FamilyCount(TypedDict):
+    """How many pairs of one address family were reached."""
+
+    family: int
+    reached: int
+    total: int
 
 
 class PingResult(TypedDict):
-    """``links_down`` are the links and wires that were cut at the time: the likeliest reasons."""
+    """What a probe of pairs found.
+
+    ``links_down`` are the links and wires that were cut at the time: the likeliest reasons.
+    ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair, or, above
+    2,000 and unless ``detail`` was ``all``, the pairs that were not reached.
+    """
 
     hosts: list[str]
     families: list[int]
@@ -122,6 +136,8 @@ class PingResult(TypedDict):
     seconds: float
     frames_sent: int
     links_down: list[str]
+    counts: list[FamilyCount]
+    median: float | None
     pairs: list[Pair]
 
 

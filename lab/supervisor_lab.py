@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import statistics
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +132,10 @@ class Lab:
             self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
         return {"name": name, "up": up, "changed": changed}
 
-    def ping(self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None) -> PingResult:
-        """Probe ``pairs``, all of them within each network when None."""
+    def ping(
+        self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None, detail: str = "auto"
+    ) -> PingResult:
+        """Probe ``pairs``, all of them within each network when None; ``detail`` as in ``PingRequest``."""
         known = {host.name for host in self.topology.hosts}
         for name in {name for pair in pairs or () for name in pair}:
             if name not in known:
@@ -149,7 +153,7 @@ class Lab:
                     f"can't probe: {error.strerror or error}", "is a host's interface gone?"
                 ) from None
         down = [name for name, up in self.net.link_states().items() if not up]
-        answer = ping_result(self.topology, result, down)
+        answer = ping_result(self.topology, result, down, detail)
         text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer
@@ -230,11 +234,20 @@ class Lab:
         return address(self.name).replace("\0", "@")
 
 
-def ping_result(topology: Topology, result: ProbeResult, links_down: list[str]) -> PingResult:
+PAIRS_SHOWN = 2000
+"""A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
+
+
+def ping_result(
+    topology: Topology, result: ProbeResult, links_down: list[str], detail: str = "auto"
+) -> PingResult:
     """The prober's result in the API's words."""
+    whole = detail == "all" or result.total <= PAIRS_SHOWN
+    good = Counter(family for _, _, family in result.rtt)
+    bad = Counter(failure.family for failure in result.failures)
     reached = [
         {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
-        for (src, dst, family), rtt in result.rtt.items()
+        for (src, dst, family), rtt in (result.rtt.items() if whole else ())
     ]
     failed = [
         {"src": f.src, "dst": f.dst, "family": f.family, "reached": False, "rtt": None, "reason": f.reason}
@@ -250,6 +263,11 @@ def ping_result(topology: Topology, result: ProbeResult, links_down: list[str]) 
         "seconds": result.seconds,
         "frames_sent": result.frames_sent,
         "links_down": links_down,
+        "counts": [
+            {"family": family, "reached": good[family], "total": good[family] + bad[family]}
+            for family in result.families
+        ],
+        "median": statistics.median(result.rtt.values()) if result.rtt else None,
         "pairs": [*reached, *failed],  # type: ignore[list-item]
     }
 

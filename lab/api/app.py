@@ -67,7 +67,7 @@ def create(lab: Lab) -> FastAPI:
     def ping(request: Annotated[PingRequest | None, Body()] = None) -> PingResult:
         """Send real frames between pairs of hosts, all at once; all pairs when none are named."""
         wanted = request or {}
-        return lab.ping(wanted.get("pairs"), wanted.get("timeout"))
+        return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
 
     @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
     def set_link(name: str, change: UpDown) -> LinkChange:

@@ -55,10 +55,10 @@ def _show(lab: str) -> bool:
     name = link_between(status, api.get("/links"), a, b)
     api.post(f"/links/{name}", {"up": False})
     broken = api.post("/ping", {"timeout": 2.0})
-    out(f"   cut:    {render.ping_summary(broken, p)}")
+    out(_indent(f"cut:    {render.ping_summary(broken, p)}"))
     api.post(f"/links/{name}", {"up": True})
     mended = _ping_until_whole(api)
-    out(f"   mended: {render.ping_summary(mended, p)}")
+    out(_indent(f"mended: {render.ping_summary(mended, p)}"))
     return bool(
         first["reached"] == first["total"]
         and 0 < broken["reached"] < broken["total"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -115,12 +114,13 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
     """The page of ``sdnlab ping``: a matrix for few hosts, else a summary; failures with their reasons."""
     parts = []
     names = [name for name in result["hosts"] if any(name in (p["src"], p["dst"]) for p in result["pairs"])]
-    if matrix and len(result["pairs"]) > 4 and len(names) <= MATRIX_LIMIT:
+    whole = len(result["pairs"]) == result["total"]
+    if matrix and whole and result["total"] > 4 and len(names) <= MATRIX_LIMIT:
         parts.append(_matrix(names, result["pairs"], paint))
-    elif len(result["pairs"]) <= 4:
+    elif result["total"] <= 4:
         parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
     failed = [pair for pair in result["pairs"] if not pair["reached"]]
-    if failed and len(result["pairs"]) > 4:
+    if failed and result["total"] > 4:
         lines = _failures(failed, paint)
         if len(lines) > _FAILURES_SHOWN:
             more = len(lines) - _FAILURES_SHOWN
@@ -139,13 +139,9 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
         f"{'all ' if good else ''}{result['reached']} of {result['total']} reached",
         "green" if good else "red",
     )
-    families = []
-    for family in result["families"]:
-        pairs = [pair["reached"] for pair in result["pairs"] if pair["family"] == family]
-        families.append(f"IPv{family} {sum(pairs)}/{len(pairs)}")
-    times = [pair["rtt"] for pair in result["pairs"] if pair["rtt"] is not None]
+    families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
     what = "one way" if result["method"] == "frames" else "round trip"
-    median = f", median {what} {milliseconds(statistics.median(times))} ms" if times else ""
+    median = f", median {what} {milliseconds(result['median'])} ms" if result["median"] is not None else ""
     note = f"\n({result['note']})" if result["note"] else ""
     if not good and result["links_down"]:
         note += f"\nlinks that are down: {', '.join(result['links_down'])}"

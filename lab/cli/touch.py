@@ -100,6 +100,8 @@ def ping(
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")
     request: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    if json:
+        request["detail"] = "all"
     if src is not None:
         request["pairs"] = [(src, dst)]
     result = client(lab, timeout=600.0 if timeout is None else timeout + 30.0).post("/ping", request)

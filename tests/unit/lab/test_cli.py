@@ -83,6 +83,7 @@ def test_ping_exits_by_what_was_reached(fake: type[FakeLab], reached: int, code:
     fake.answers["/ping"] = {
         "hosts": ["h1", "h2"], "families": [4], "method": "stack", "note": "", "total": 1, "reached": reached,
         "seconds": 0.1, "frames_sent": 1, "links_down": [],
+        "counts": [{"family": 4, "reached": reached, "total": 1}], "median": 0.001 if reached else None,
         "pairs": [{"src": "h1", "dst": "h2", "family": 4, "reached": bool(reached),
                    "rtt": 0.001 if reached else None, "reason": "" if reached else "lost"}],
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from statistics import median
 from typing import Any
 
 import pytest
@@ -37,6 +38,15 @@ def ping_result(pairs: list[Pair], hosts: list[str], **more: Any) -> PingResult:
         "seconds": 0.5,
         "frames_sent": len(pairs),
         "links_down": [],
+        "counts": [
+            {
+                "family": family,
+                "reached": sum(p["reached"] for p in pairs if p["family"] == family),
+                "total": sum(p["family"] == family for p in pairs),
+            }
+            for family in sorted({p["family"] for p in pairs})
+        ],
+        "median": median([p["rtt"] for p in pairs if p["rtt"] is not None] or [0.0]),
         "pairs": pairs,
     }
     return {**result, **more}  # type: ignore[typeddict-item]
@@ -159,3 +169,12 @@ def test_colours_follow_the_terminal_and_no_color(monkeypatch: pytest.MonkeyPatc
     assert say.coloured(Terminal()) and not say.coloured(io.StringIO())
     monkeypatch.setenv("NO_COLOR", "1")
     assert not say.coloured(Terminal())
+
+
+def test_a_list_of_failures_alone_makes_no_matrix() -> None:
+    """Of a big lab only the pairs that failed are passed on; few hosts may be named in them."""
+    lost = [{**pair("h1", "h2", 4), "reached": False, "rtt": None, "reason": "lost"}]
+    result = ping_result(lost, ["h1", "h2", "h3"], total=39800, reached=39799)  # type: ignore[arg-type]
+    page = render.ping(result, Paint(False))
+    assert "ms  to" not in page and "h1 -> h2 IPv4: not reached: lost" in page
+    assert "39799 of 39800 reached" in page
