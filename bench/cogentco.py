@@ -1,4 +1,4 @@
-"""Where the Topology Zoo's Cogentco.graphml is (197 switches, 243 links); it is not part of this project."""
+"""Where the Topology Zoo's Cogentco.graphml is (197 switches, 245 links); it is not part of this project."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from bench import ours
 
 
 def find() -> Path:
-    """``$COGENTCO``, or beside this checkout; Failed, saying where to get it, when in neither place."""
-    named = os.environ.get("COGENTCO")
-    places = [Path(named)] if named else list(ours.ROOT.parent.glob("*/topology-zoo/Cogentco.graphml"))
-    for place in places:
-        if place.is_file():
-            return place
-    raise ours.Failed("no Cogentco.graphml: get it from the Internet Topology Zoo and name it in $COGENTCO")
+    """In ``$SDNLAB_TOPOLOGY_ZOO``, or beside this checkout; Failed, saying where to get it, when in neither."""
+    named = os.environ.get("SDNLAB_TOPOLOGY_ZOO")
+    folder = Path(named) if named else ours.ROOT.parent / "shared" / "topology-zoo"
+    path = folder / "Cogentco.graphml"
+    if not path.is_file():
+        raise ours.Failed(
+            f"no {path}: get it from the Internet Topology Zoo, name its folder in $SDNLAB_TOPOLOGY_ZOO"
+        )
+    return path

@@ -36,8 +36,8 @@ class FakeLab:
         self.did.append((name, up))
         return {"name": name, "up": up, "changed": True}
 
-    def ping(self, pairs: Any, timeout: float) -> Any:
-        self.did.append((pairs, timeout))
+    def ping(self, pairs: Any, timeout: float | None, detail: str) -> Any:
+        self.did.append((pairs, timeout, detail))
         raise Failure("can't probe", "why")
 
 
@@ -69,7 +69,7 @@ def test_links(api: TestClient, lab: FakeLab) -> None:
 def test_ping_takes_pairs_or_nothing(api: TestClient, lab: FakeLab) -> None:
     assert api.post("/ping").status_code == 409
     assert api.post("/ping", json={"pairs": [["h1", "h2"]], "timeout": 2}).json()["what"] == "can't probe"
-    assert lab.did == [(None, None), ([("h1", "h2")], 2.0)]
+    assert lab.did == [(None, None, "auto"), ([("h1", "h2")], 2.0, "auto")]
     assert api.post("/ping", json={"pairs": [["h1"]]}).status_code == 422
 
 
