@@ -9,7 +9,7 @@ from bench import ours
 
 
 def find() -> Path:
-    """In ``$SDNLAB_TOPOLOGY_ZOO`` or beside this checkout; Failed, saying where to get it, when in neither."""
+    """In ``$SDNLAB_TOPOLOGY_ZOO`` or beside this checkout; Failed, saying how to get it, if in neither."""
     named = os.environ.get("SDNLAB_TOPOLOGY_ZOO")
     folder = Path(named) if named else ours.ROOT.parent / "shared" / "topology-zoo"
     path = folder / "Cogentco.graphml"
