@@ -127,7 +127,9 @@ class Fabric:
                 DEFAULT_RUN_DIR.symlink_to(self.run_dir / self.plan.domains[0].netns)
         for domain in self.plan.domains:
             fd = self._spaces[domain.netns].fd
-            self._switches[domain.name] = OpenVSwitch(domain.name, self.run_dir / domain.netns, fd)
+            self._switches[domain.name] = OpenVSwitch(
+                domain.name, self.run_dir / domain.netns, fd, len(self.plan.hosts)
+            )
         return [start_thread(partial(self._start_switch, domain)) for domain in self.plan.domains]
 
     def _start_switch(self, domain: DomainPlan) -> None:

@@ -1,0 +1,14 @@
+"""What an Open vSwitch instance is told before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataplane.openvswitch import SETTINGS, WARM_PAIRS, settings
+
+
+@pytest.mark.parametrize(("hosts", "warm"), [(0, True), (45, True), (46, False), (200, False)])
+def test_small_labs_keep_their_flow_cache(hosts: int, warm: bool) -> None:
+    assert (hosts * (hosts - 1) <= WARM_PAIRS) == warm
+    assert ("max-idle" in settings(hosts)) == warm
+    assert settings(hosts).items() >= SETTINGS.items()
