@@ -72,12 +72,6 @@ def _create(name: str, quiet: bool) -> Namespace:
     return Namespace(name, fd, netlink)
 
 
-def open_named(name: str) -> Namespace:
-    """Open a namespace that exists (for a process that has entered the sandbox)."""
-    fd = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
-    return Namespace(name, fd, run_in(fd, Socket))
-
-
 def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """Run jobs side by side, one thread each, and raise the first error when all have ended."""
     futures = [start_thread(job) for job in jobs]

@@ -114,12 +114,14 @@ class OpenVSwitch:
                 time.sleep(0.001)
 
     def _died(self, program: str) -> str:
+        """What is known of its end; the files themselves may be gone with the sandbox soon."""
         words = ""
-        with contextlib.suppress(OSError):
-            words = (self.run_dir / f"{program}.err").read_text(errors="replace").strip()[-300:]
-        return (
-            f"{program} of domain {self.name} did not start: {words or f'see {self.run_dir}/{program}.log'}"
-        )
+        for kind in ("err", "log"):
+            with contextlib.suppress(OSError):
+                lines = (self.run_dir / f"{program}.{kind}").read_text(errors="replace").splitlines()
+                telling = [line for line in lines if kind == "err" or "|ERR|" in line or "|EMER|" in line]
+                words = words or " ".join(telling[-3:])[-300:]
+        return f"{program} of domain {self.name} ended" + (f": {words}" if words else "")
 
     def check(self) -> None:
         """Raise ``OpenVSwitchError`` when a daemon has ended."""
@@ -130,7 +132,7 @@ class OpenVSwitch:
     def apply(self, operations: list[Operation]) -> None:
         """Carry out OVSDB operations and wait for ovs-vswitchd; errors say which domain's."""
         try:
-            self.client.apply(operations)
+            self.client.apply(operations, self.check)
         except (OvsdbError, OSError) as error:
             self.check()
             raise OpenVSwitchError(f"Open vSwitch of domain {self.name}: {error}") from error

@@ -10,7 +10,8 @@ import codecs
 import hashlib
 import json
 import socket
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dataplane.plan import BridgePlan, PortPlan
@@ -224,21 +225,39 @@ class Client:
                 raise OvsdbError(f"{result['error']}: {result.get('details', '')}")
         return list(results)
 
-    def apply(self, operations: Iterable[Operation]) -> None:
-        """Transact, and wait until ovs-vswitchd has carried it out (cur_cfg reaches next_cfg)."""
+    def apply(
+        self,
+        operations: Iterable[Operation],
+        check: Callable[[], None] = lambda: None,
+        timeout: float = 60.0,
+    ) -> None:
+        """Transact, and wait until ovs-vswitchd has carried it out (cur_cfg reaches next_cfg).
+
+        ``check`` is called twice a second meanwhile and may raise, so that nobody waits for the dead.
+        Raises OvsdbError after ``timeout`` seconds.
+        """
         bump = _mutate(DATABASE, [], [["next_cfg", "+=", 1]])
         ask = {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]}
         wanted = self.transact([*operations, bump, ask])[-1]["rows"][0]["next_cfg"]
         self._id += 1
         watch = f"cfg{self._id}"
+        deadline = time.monotonic() + timeout
+        current = self.call("monitor", DATABASE, watch, {DATABASE: {"columns": ["cur_cfg"]}})
+        whole = self._socket.gettimeout()
+        self._socket.settimeout(0.5)
         try:
-            current = self.call("monitor", DATABASE, watch, {DATABASE: {"columns": ["cur_cfg"]}})
             while not _reached(current, wanted):
-                message = self._message()
+                try:
+                    message = self._message()
+                except TimeoutError:
+                    check()
+                    if time.monotonic() > deadline:
+                        raise OvsdbError("ovs-vswitchd did not carry out its configuration in time") from None
+                    continue
                 current = message["params"][1] if message.get("method") == "update" else {}
-            self.call("monitor_cancel", watch)
-        except socket.timeout as error:  # noqa: UP041 - not yet TimeoutError's alias everywhere
-            raise OvsdbError("ovs-vswitchd did not carry out its configuration in time") from error
+        finally:
+            self._socket.settimeout(whole)
+        self.call("monitor_cancel", watch)
 
     def select(self, table: str, columns: Iterable[str], where: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """Rows of a table."""

@@ -42,8 +42,14 @@ class Launched:
 
     def detach(self) -> None:
         """Let the lab live on without us."""
-        self.sandbox.status.sendall(b"detach\n")
-        self.sandbox.close()
+        try:
+            self.sandbox.status.sendall(b"detach\n")
+        except OSError:
+            raise Failure(
+                "the lab ended as soon as it was up", "was it stopped from elsewhere?", Exit.LOST
+            ) from None
+        finally:
+            self.sandbox.close()
 
     def stop(self) -> None:
         """End the lab and wait until nothing of it is left."""
@@ -52,8 +58,11 @@ class Launched:
 
 
 @contextlib.contextmanager
-def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[None]:
-    """Ctrl-C between the birth of the sandbox and our hold of it must wait; afterwards it strikes."""
+def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]:
+    """Ctrl-C between the birth of the sandbox and our hold of it must wait; afterwards it strikes.
+
+    Gives a function to call once the sandbox is held: it raises what had to wait.
+    """
     pending = False
 
     def strike(_number: int, _frame: FrameType | None) -> None:
@@ -62,9 +71,13 @@ def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[None]:
         if sandbox:
             raise Interrupted
 
+    def held() -> None:
+        if pending:
+            raise Interrupted
+
     before = signal.signal(signal.SIGINT, strike)
     try:
-        yield
+        yield held
         if pending:
             raise Interrupted
     finally:
@@ -86,13 +99,14 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
         supervisor.main(order, listener, log, status_fd)
 
     try:
-        with _no_interrupt_before(held):
+        with _no_interrupt_before(held) as now_held:
             try:
                 held.append(spawn(body, log=log))
             except SandboxError as error:
                 raise Failure(error.what, error.remedy, Exit.MACHINE) from None
             finally:
                 listener.close()
+            now_held()
             said = _follow(held[0], log, follow)
     except BaseException:
         for sandbox in held:
@@ -106,7 +120,8 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
 
 def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     # What the supervisor says before it hears this could be read by ``spawn`` as its own.
-    sandbox.status.sendall(b"go\n")
+    with contextlib.suppress(OSError):  # it ended already: what it said of that can still be read
+        sandbox.status.sendall(b"go\n")
     buffer = b""
     said: dict[str, Any] = {}
     while True:

@@ -36,6 +36,7 @@ STACK_LIMIT = 800
 _FRAMES_NOTE = (
     "every pair by a frame seen at the destination's port; every host's own stack by a ping to the next"
 )
+_RING_NOTE = "; over IPv6 every host to the next only"
 _CLOSERS = 16
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING, _SO_RCVBUFFORCE = 263, 23, 33
@@ -153,8 +154,9 @@ def probe(
     gone and KeyError for an unknown host.
     """
     by_name = {host.name: host for host in hosts}
-    wanted = default_pairs(hosts) if pairs is None else list(pairs)
+    wanted = default_pairs(hosts) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
     involved = [by_name[name] for name in dict.fromkeys(name for pair in wanted for name in pair)]
+    ring_families = families or (4, 6)
     families = families or choose_families(involved, len(wanted))
     frames_mode = method == "frames" or (method == "auto" and len(wanted) * len(families) > STACK_LIMIT)
     start = clock()
@@ -170,7 +172,7 @@ def probe(
     try:
         for host in involved:
             run.sockets.append(open_socket(host.name))
-        impossible = _plan(run, involved, wanted, families)
+        impossible = _plan(run, involved, wanted, families, ring_families)
         drive(run, start + (patience(len(wanted) * len(families)) if timeout is None else timeout))
     finally:
         _close(run.sockets)
@@ -198,7 +200,11 @@ def _station(host: Host) -> Station:
 
 
 def _plan(
-    run: Run, hosts: Sequence[Host], pairs: Sequence[tuple[str, str]], families: tuple[int, ...]
+    run: Run,
+    hosts: Sequence[Host],
+    pairs: Sequence[tuple[str, str]],
+    families: tuple[int, ...],
+    ring_families: tuple[int, ...],
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions they wait for; what can't be tried comes back."""
     index = {station.name: i for i, station in enumerate(run.stations)}
@@ -213,7 +219,7 @@ def _plan(
             _add_echo(run, src, dst, family, reply=run.frames_mode)
     run.ring = len(run.echoes)
     if run.frames_mode:
-        _add_ring(run, hosts)
+        _add_ring(run, hosts, ring_families)
         _add_edge_resolutions(run, hosts, families)
     else:
         for echo in run.echoes:
@@ -243,14 +249,14 @@ def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
     return run.resolving[key]
 
 
-def _add_ring(run: Run, hosts: Sequence[Host]) -> None:
+def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...]) -> None:
     by_network: dict[str, list[int]] = {}
     for i, host in enumerate(hosts):
         by_network.setdefault(host.network, []).append(i)
     for members in by_network.values():
         for i, src in enumerate(members):
             dst = members[(i + 1) % len(members)]
-            for family in (4, 6):
+            for family in families:
                 a, b = address_of(run.stations[src], family), address_of(run.stations[dst], family)
                 if src != dst and a and b:
                     echo = _add_echo(run, src, dst, family, reply=False)
@@ -307,10 +313,11 @@ def _result(run: Run, impossible: list[Failure], families: tuple[int, ...], seco
     rtt = {}
     failed = {(f.src, f.dst, f.family): f for f in impossible}
     resolutions = run.resolving.values() if run.frames_mode else ()
+    extra = run.frames_mode and any(echo.family not in families for echo in run.echoes)
     for number, item in enumerate([*run.echoes, *resolutions]):
         key = (names[item.src], names[item.dst], item.family)
         if item.answered and not item.wrong:
-            if number < run.ring:
+            if number < run.ring or (item.family not in families and not item.resolve):
                 rtt[key] = item.seconds
         else:
             failed.setdefault(key, Failure(*key, _why(run, item)))
@@ -319,10 +326,10 @@ def _result(run: Run, impossible: list[Failure], families: tuple[int, ...], seco
     order = {name: i for i, name in enumerate(names)}
     return ProbeResult(
         method="frames" if run.frames_mode else "stack",
-        families=families,
+        families=(4, 6) if extra else families,
         rtt=rtt,
         failures=tuple(sorted(failed.values(), key=lambda f: (f.family, order[f.src], order[f.dst]))),
         seconds=seconds,
         frames_sent=run.sent_frames,
-        note=_FRAMES_NOTE if run.frames_mode else "",
+        note=(_FRAMES_NOTE + (_RING_NOTE if extra else "")) if run.frames_mode else "",
     )

@@ -17,7 +17,6 @@ from lab.failure import Failure
 from lab.naming import RUN
 from topologies.model import Topology
 
-INTRO = "Mininet's shell: 'help' lists the commands, 'h1 ping h2' runs one in a host, 'exit' leaves."
 OURS = ("status", "flows", "groups", "events", "logs", "controller")
 """Commands of the command line that are the shell's, too; ping, link and switch take both ways to say it."""
 

@@ -242,9 +242,6 @@ def machine_must_do(topology: Topology, datapath: str) -> None:
 
     What is tried is tried right here, in the sandbox that the lab will run in.
     """
-    import resource
-    import shutil
-
     from dataplane import kernel_datapath, machine
 
     if datapath == "system" and not kernel_datapath.usable():
@@ -253,12 +250,7 @@ def machine_must_do(topology: Topology, datapath: str) -> None:
             "sudo modprobe openvswitch (as root), or leave --datapath out: the userspace one needs no module",
             Exit.MACHINE,
         )
-    programs = ("ovsdb-server", "ovs-vswitchd")
-    found = machine.Machine(
-        programs=frozenset(name for name in programs if shutil.which(name, path=machine.SEARCH)),
-        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        **{kind: machine.try_out(kind) for kind in machine.needs(topology)},  # type: ignore[arg-type]
-    )
+    found = machine.probe(topology, inside=True)
     lacks = machine.missing(found, topology, datapath)
     if lacks:
         remedy = "\n".join(str(lack) for lack in lacks)

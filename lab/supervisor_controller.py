@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,11 +136,6 @@ class Controller:
             self._asked = True
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
-
-    def wait(self, done: Callable[[Programming], bool], timeout: float) -> bool:
-        """Wait until ``done(state)``, False after ``timeout`` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: done(self.state), timeout)
 
     def wait_programmed(self, timeout: float, most_restarts: int = 3) -> None:
         """Wait until every switch holds its tables; raises Failure that says what is missing."""

@@ -7,8 +7,10 @@ import os
 import socket
 import statistics
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,6 @@ from dataplane.wiring import wire_name
 from lab.failure import Exit, Failure
 from lab.messages import (
     DomainState,
-    Event,
     HostState,
     LinkChange,
     LinkState,
@@ -27,7 +28,7 @@ from lab.messages import (
     Status,
     SwitchState,
 )
-from lab.naming import RUN, address
+from lab.naming import RUN
 from lab.prober import ProbeResult, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
@@ -110,7 +111,8 @@ class Lab:
                 raise NotThere(f"no link named {name!r}", f"there are: {_some(sorted(states))}")
             changed = states[name] != up
             if changed:
-                self.net.set_link(name, up)
+                with self._switches_at_work():
+                    self.net.set_link(name, up)
         if changed:
             self.events.add(
                 "link", f"link {name} was {'plugged in' if up else 'cut'}", {"link": name, "up": up}
@@ -125,12 +127,31 @@ class Lab:
         with self.lock:
             changed = (name in self.switches_down) == up
             if changed:
-                self.net.set_switch(name, up)
+                with self._switches_at_work():
+                    self.net.set_switch(name, up)
                 (self.switches_down.discard if up else self.switches_down.add)(name)
         if changed:
             what = "was brought back" if up else "was taken away"
             self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
         return {"name": name, "up": up, "changed": changed}
+
+    @contextmanager
+    def _switches_at_work(self) -> Iterator[None]:
+        """What Open vSwitch refuses, or can't do since it died, in words for people."""
+        from dataplane.openvswitch import OpenVSwitchError
+        from dataplane.ovsdb import OvsdbError
+
+        for domain, program in self.daemons.dead():
+            raise Failure(death(domain, program), "stop the lab and start it again", Exit.LOST)
+        try:
+            yield
+        except (OpenVSwitchError, OvsdbError, OSError) as error:
+            raise Failure(f"Open vSwitch did not do it: {error}", "see: sdnlab status, sdnlab logs") from None
+        except KeyError as error:
+            raise Failure(
+                f"Open vSwitch no longer has {error}",
+                "was it removed by hand (ovs-vsctl)? start the lab again",
+            ) from None
 
     def ping(
         self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None, detail: str = "auto"
@@ -164,8 +185,18 @@ class Lab:
 
         parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items() if value is not None)
         connection = UnixConnection(str(self.controller.api), 30.0)
+        deadline = time.monotonic() + CONTROLLER_PATIENCE
         try:
-            connection.request("GET", path + ("?" + parameters if parameters else ""))
+            while True:
+                try:
+                    connection.request("GET", path + ("?" + parameters if parameters else ""))
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    # Its API is the last thing that a controller starts: after the tables are installed.
+                    connection.close()
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, ValueError) as error:
@@ -201,10 +232,6 @@ class Lab:
         """Log files in the sandbox: the controller's and Open vSwitch's."""
         return list(RUN.rglob("*.log"))
 
-    def recent(self, since: int) -> list[Event]:
-        """Events newer than number ``since``."""
-        return self.events.since(since)
-
     def _open(self, host: str) -> socket.socket:
         return open_in(self.net.namespace_fd(host), self.interfaces[host])
 
@@ -228,12 +255,9 @@ class Lab:
             "programmed": name in state.programmed,
         }
 
-    @property
-    def address(self) -> str:
-        """The abstract socket address, for people: with @ instead of NUL."""
-        return address(self.name).replace("\0", "@")
 
-
+CONTROLLER_PATIENCE = 10.0
+"""Seconds that a controller which was just started gets to answer."""
 PAIRS_SHOWN = 2000
 """A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
 

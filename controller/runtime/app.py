@@ -101,7 +101,7 @@ class SwitchKeeper(QueuedApp):
         if ev.state == MAIN_DISPATCHER:
             self.active_at = now
             self._datapaths[datapath.number] = datapath
-            ports = {n: _up(port) for n, port in datapath.ports.items() if n < ofproto_v1_5.OFPP_MAX}
+            ports = {n: _up(port) for n, port in dict(datapath.ports).items() if n < ofproto_v1_5.OFPP_MAX}
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
             self._do(self.core.disconnected(datapath.id, datapath.number, now))
@@ -215,7 +215,9 @@ class SwitchKeeper(QueuedApp):
             (
                 flow.cookie
                 for flow in (wanted.flows if wanted else ())
-                if flow.table is Table.CLASSIFY and Field("eth_src", station.mac) in flow.match
+                if flow.table is Table.CLASSIFY
+                and Field("eth_src", station.mac) in flow.match
+                and Field("in_port", station.port.number) in flow.match
             ),
             None,
         )
@@ -283,6 +285,7 @@ class SwitchKeeper(QueuedApp):
             except Exception as problem:
                 message = f"{type(problem).__name__}: {problem}"
                 self.post(lambda c=command, m=message: self._uncompiled(c, m))  # type: ignore[misc]
+                gc.enable()
                 continue
             seconds = time.perf_counter() - began
             self.post(lambda c=command, t=tables, s=seconds: self._compiled(c, t, s))  # type: ignore[misc]
@@ -316,6 +319,8 @@ class SwitchKeeper(QueuedApp):
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever asked has given up
             try:
                 future.set_result(question())
             except BaseException as problem:
@@ -338,6 +343,8 @@ class SwitchKeeper(QueuedApp):
         future: Future[list[bytes]] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever asked has given up
             if switch not in self.core.members:
                 future.set_exception(KeyError(switch))
                 return

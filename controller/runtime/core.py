@@ -219,12 +219,12 @@ class Core:
         if why == "learning":
             self._learned_at = now
         self.wanted = dict(tables)
+        flows = sum(len(table.flows) for table in tables.values())
+        groups = sum(len(table.groups) for table in tables.values())
+        fields: dict[str, Any] = {"seconds": seconds, "flows": flows, "groups": groups}
         if why in ("start", "intent"):
-            flows = sum(len(table.flows) for table in tables.values())
-            groups = sum(len(table.groups) for table in tables.values())
-            fields: dict[str, Any] = {"seconds": seconds, "flows": flows, "groups": groups}
             return [Emit("compiled", fields)]
-        return [Emit("recompiled", {"seconds": seconds, "why": why})]
+        return [Emit("recompiled", {**fields, "why": why})]
 
     def uncompiled(self, generation: int, message: str, now: float) -> list[Command]:
         """The compiler failed: what was wanted before stays."""

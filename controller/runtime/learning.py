@@ -189,7 +189,9 @@ class Learning:
             port, Bucket(limits.port_rate, limits.port_burst, limits.port_burst, now)
         )
         if not bucket.take(now):
-            return self._complain(port, "packets to the controller", f"{limits.port_rate:g}/s", now)
+            return self._complain(
+                port, "packets", _exceeded("packets to the controller", f"{limits.port_rate:g}/s"), now
+            )
         packet = packets.read(frame)
         if packet is None:
             return []
@@ -305,19 +307,24 @@ class Learning:
     def _refused(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
         if self._known.macs.get((network, packet.eth_src), port) != port:
             mac = packets.mac_text(packet.eth_src)
-            return self._complain(port, f"use of {mac}, which belongs elsewhere,", "none", now)
+            return self._complain(
+                port, "forged", f"a frame from {mac}, which belongs elsewhere, was dropped", now
+            )
         if packet.eth_src == 0 or packet.eth_src >> 40 & 1 or packet.eth_src == CONTROLLER_MAC:
             return []
-        return self._complain(port, "addresses learned", f"{self.limits.stations_per_port}", now)
+        return self._complain(
+            port, "learned", _exceeded("addresses learned", self.limits.stations_per_port), now
+        )
 
-    def _complain(self, port: Port, what: str, limit: str, now: float) -> list[Outcome]:
-        key = (port, what.split(" ")[0])
+    def _complain(self, port: Port, topic: str, words: str, now: float) -> list[Outcome]:
+        """Say it once in a while for each port and topic."""
+        key = (port, topic)
         last = self._complained.get(key)
         if last is not None and now - last < self.limits.complain_interval:
             return []
         self._complained[key] = now
-        message = f"{port}: {what} exceed the limit of {limit}; what is above it is dropped"
-        return [Told("limited", {"switch": port.switch, "port": port.number, "message": message})]
+        fields = {"switch": port.switch, "port": port.number, "message": f"{port}: {words}"}
+        return [Told("limited", fields)]
 
     def _where(self, network: str, family: int, address: int) -> tuple[int, Port] | None:
         found = self._known.addresses.get((network, family, address))
@@ -347,7 +354,9 @@ class Learning:
             del self._searched[old]
             self._asked.pop(old, None)
         if len(self._searched) >= self.limits.searches:
-            return self._complain(port, "searches for unknown addresses", f"{self.limits.searches}", now)
+            return self._complain(
+                port, "searches", _exceeded("searches for unknown addresses", self.limits.searches), now
+            )
         self._searched[key] = now
         self._asked[key] = {port: (packet.eth_src, packet.sender)}
         # Asked in the asker's name: a host answers an address of its own subnet, and the
@@ -391,3 +400,7 @@ def _facts(station: Station) -> dict[str, object]:
 
 def _text(family: int, address: int) -> str:
     return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+
+
+def _exceeded(what: str, limit: object) -> str:
+    return f"{what} exceed the limit of {limit}; what is above it is dropped"

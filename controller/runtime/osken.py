@@ -199,7 +199,7 @@ class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def _echo_request_loop(self) -> None:
-        raise NotImplementedError("the server probes idle connections")
+        raise NotImplementedError("TCP keepalive finds dead connections, and the switches send echo requests")
 
     def serve(self) -> None:
         raise NotImplementedError("connections are served by Server")

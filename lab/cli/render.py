@@ -236,15 +236,13 @@ def groups(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
                 str(group["id"]),
                 str(group["kind"]),
                 _buckets(group.get("buckets")),
-                _number(group.get("packets")),
                 paint(str(group.get("why") or ""), "cyan"),
             ]
             for group in mine
         ]
-        heads = ["GROUP", "KIND", "BUCKETS", "PACKETS", "WHY"]
+        heads = ["GROUP", "KIND", "BUCKETS", "WHY"]
         parts.append(
-            f"{paint(switch, 'bold')}: {count(len(mine), 'group')}\n"
-            + table(heads, rows, paint, right=(0, 3))
+            f"{paint(switch, 'bold')}: {count(len(mine), 'group')}\n" + table(heads, rows, paint, right=(0,))
         )
     return "\n\n".join(parts) or "no groups: there is one path only between any two switches"
 

@@ -198,6 +198,11 @@ def test_the_controller_comes_back_and_sends_nothing(quick: CommandLine) -> None
     assert all(data["added"] == data["deleted"] == 0 for data in programmed)
 
 
+def test_flows_are_told_also_while_the_controller_comes_back(quick: CommandLine) -> None:
+    quick("controller", "restart")
+    assert "to h1 on s1" in quick("flows", "s1").stdout
+
+
 def test_mininets_shell(quick: CommandLine) -> None:
     shell = quick("shell", stdin="nodes\nping h1 h2\nh1 ping -c 1 -W 5 h3\nnonsense\n")
     text = shell.stdout + shell.stderr
@@ -256,6 +261,8 @@ def test_a_dead_switch_daemon_is_told(sdnlab: CommandLine) -> None:
         assert any("ovs-vswitchd of domain d1 died" in line for line in events.stdout)
         events.terminate()
     assert any("died" in trouble for trouble in sdnlab.json("status")["troubles"])
+    refused = sdnlab("link", "down", "s1", "s2", code=4)  # told at once, not waited for
+    assert "ovs-vswitchd of domain d1 died" in refused.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

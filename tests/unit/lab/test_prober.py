@@ -144,6 +144,20 @@ def test_method_follows_the_number_of_pairs() -> None:
     assert many.method == "frames" and many.ok and many.total == 40 * 39
 
 
+def test_many_hosts_are_told_what_was_left_out() -> None:
+    """All pairs by IPv4; by IPv6 each host to the next, which is counted and said."""
+    result = run(make_hosts(50))
+    assert result.ok, result.failures
+    assert result.families == (4, 6) and "IPv6 every host to the next only" in result.note
+    assert sum(family == 4 for _, _, family in result.rtt) == 50 * 49
+    assert sum(family == 6 for _, _, family in result.rtt) == 50
+
+
+def test_a_pair_named_twice_is_one_pair() -> None:
+    result = run(make_hosts(2), pairs=[("h1", "h2"), ("h1", "h2")], families=(4,), timeout=5.0)
+    assert result.ok and result.total == 1
+
+
 def test_networks_are_apart() -> None:
     hosts = make_hosts(3) + make_hosts(2, network="other", offset=100)
     assert set(default_pairs(hosts)) == {
