@@ -142,7 +142,7 @@ class Lab:
         from dataplane.ovsdb import OvsdbError
 
         for domain, program in self.daemons.dead():
-            raise Failure(death(domain, program), "stop the lab and start it again", Exit.LOST)
+            raise Failure(death(domain, program), "stop the lab and start it again")
         try:
             yield
         except (OpenVSwitchError, OvsdbError, OSError) as error:
