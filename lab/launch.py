@@ -96,6 +96,7 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
     def body(status_fd: int) -> None:
         from lab import supervisor
 
+        _close_all_but(listener.fileno(), log, status_fd)
         supervisor.main(order, listener, log, status_fd)
 
     try:
@@ -116,6 +117,15 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
     finally:
         os.close(log)
     return Launched(held[0], held[0].notes, said)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Let go of what the caller had open: a lab in the background must not hold its locks and pipes."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 20)
 
 
 def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

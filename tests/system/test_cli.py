@@ -223,6 +223,28 @@ def test_a_reader_may_leave(quick: CommandLine) -> None:
         assert "Traceback" not in process.stderr.read() and "Exception" not in process.stderr.read()
 
 
+def test_a_lab_in_the_background_lets_go_of_its_callers_files(sdnlab: CommandLine) -> None:
+    """Else a lock that a script holds (flock 9) would be held for the lab's life."""
+    reader, writer = os.pipe()
+    try:
+        subprocess.run(
+            [*SDNLAB, "up", QUICKSTART, "-d", "--no-check"],
+            env=sdnlab.environment,
+            pass_fds=(writer,),
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        os.close(writer)
+        writer = -1
+        assert select.select([reader], [], [], PATIENCE)[0], "somebody still holds the pipe"
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+
+
 def test_two_labs_of_one_file(sdnlab: CommandLine) -> None:
     for name in ("one", "two"):
         sdnlab("up", QUICKSTART, "-d", "--name", name, "--no-check")
