@@ -92,7 +92,7 @@ def create(lab: Lab) -> FastAPI:
 
     @app.get("/groups", tags=["look"], responses=_ERRORS)
     def groups(switch: str | None = None) -> Any:
-        """Groups with their buckets and live counters, as the controller gives them."""
+        """Groups with their buckets and provenance, as the controller gives them."""
         lab.check_switch(switch)
         return lab.ask_controller("/groups", switch=switch)
 

@@ -80,14 +80,24 @@ def build(only: str | None = None) -> typer.Typer:
 
 
 def separated(arguments: Sequence[str]) -> list[str]:
-    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: without "--" all after the host is the command's."""
+    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: the command begins at its first word.
+
+    A "--" further on is the command's own (``exec h1 git log -- FILE``).
+    """
     words = list(arguments)
-    if words[:1] != ["exec"] or "--" in words:
+    if words[:1] != ["exec"]:
         return words
-    at = 1
-    while at < len(words) and words[at].startswith("-"):
+    host = _after_options(words, 1)
+    command = _after_options(words, host + 1)
+    if "--" in words[host : host + 1] or command >= len(words) or words[command] == "--":
+        return words
+    return [*words[:command], "--", *words[command:]]
+
+
+def _after_options(words: Sequence[str], at: int) -> int:
+    while at < len(words) and words[at].startswith("-") and words[at] != "--":
         at += 2 if words[at] in ("--lab", "-l") else 1
-    return [*words[: at + 1], "--", *words[at + 1 :]] if at + 1 < len(words) else words
+    return at
 
 
 def wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:

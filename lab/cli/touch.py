@@ -93,6 +93,7 @@ def ping(
 ) -> None:
     """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
 
+    In a network of more than 45 hosts all pairs are probed over IPv4, and over IPv6 each host to the next.
     Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached.
     """
     from lab.cli import render

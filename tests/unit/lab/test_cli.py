@@ -121,6 +121,8 @@ def test_every_command_explains_itself() -> None:
         (["exec", "--lab", "x", "h1", "ls", "-l"], ["exec", "--lab", "x", "h1", "--", "ls", "-l"]),
         (["exec", "--lab=x", "h1", "ls"], ["exec", "--lab=x", "h1", "--", "ls"]),
         (["exec", "h1", "--lab", "x", "--", "ls"], ["exec", "h1", "--lab", "x", "--", "ls"]),
+        (["exec", "h1", "--", "ls", "-l"], ["exec", "h1", "--", "ls", "-l"]),
+        (["exec", "h1", "git", "log", "--", "f"], ["exec", "h1", "--", "git", "log", "--", "f"]),
         (["exec", "h1"], ["exec", "h1"]),
         (["exec", "--help"], ["exec", "--help"]),
         (["exec"], ["exec"]),
