@@ -21,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ValidationError
 
+from controller.api_overlay import OverlayState, overlay_state
 from controller.openflow.replies import parse_flow_desc
 from controller.runtime.app import SwitchKeeper
 from controller.tables import Table
@@ -150,6 +151,10 @@ def make(app: SwitchKeeper) -> FastAPI:
             for name in ([switch] if switch is not None else wanted)
             for group in wanted[name].groups
         ]
+
+    @web.get("/overlay")
+    async def overlay() -> OverlayState:
+        return await overlay_state(app, _ANSWER)
 
     @web.get("/stations")
     async def stations() -> list[dict[str, Any]]:

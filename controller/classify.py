@@ -18,10 +18,14 @@ _FORGED = flow(
 
 
 def classify(
-    trunks: Mapping[int, str], access: Mapping[int, tuple[str, int]], local: Iterable[Station]
+    trunks: Mapping[int, str],
+    access: Mapping[int, tuple[str, int]],
+    local: Iterable[Station],
+    free: frozenset[int] = frozenset(),
 ) -> list[Flow]:
     """Flows of one switch. ``trunks``: link ports with the link's name. ``access``: host ports
-    with their network's name and number. ``local``: stations on this switch."""
+    with their network's name and number. ``local``: stations on this switch. ``free``: host ports that
+    take frames from any source."""
     found = [
         flow(
             Table.CLASSIFY,
@@ -43,11 +47,21 @@ def classify(
                 Priority.KNOWN,
                 (Field("in_port", station.port), Field("eth_src", station.mac)),
                 (SetField(NETWORK, station.network),),
-                Table.RESOLVE,
+                Table.RESOLVE if station.port in free else Table.SECURITY,
                 why=f"from {station.name}, network {access[station.port][0]}",
             )
         )
     for port, (network, number) in sorted(access.items()):
+        if port not in free:
+            found.append(
+                flow(
+                    Table.CLASSIFY,
+                    Priority.UNKNOWN,
+                    (Field("in_port", port),),
+                    why=f"network {network}: not the MAC address of this port's host: dropped",
+                )
+            )
+            continue
         found.append(
             flow(
                 Table.CLASSIFY,

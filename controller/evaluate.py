@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from itertools import product
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from controller.tables import (
     CONTROLLER,
     IN_PORT,
     Action,
+    DecTtl,
     Flow,
     Move,
     Output,
@@ -25,9 +27,10 @@ from controller.tables import (
     ToGroup,
 )
 from topologies.model import Port, Topology
+from topologies.overlay import Tunnel, overlay
 
 Frame = Mapping[str, int]
-_PIPELINE = ("in_port", "metadata", "reg")
+_PIPELINE = ("in_port", "metadata", "reg", "tun_")
 
 
 def wire(frame: Frame) -> tuple[tuple[str, int], ...]:
@@ -142,6 +145,10 @@ def _apply(
             value = now.get(action.src, 0) >> action.src_bit & bits
             kept = now.get(action.dst, 0) & ~(bits << action.dst_bit)
             now[action.dst] = kept | value << action.dst_bit
+        elif isinstance(action, DecTtl):
+            if now.get("nw_ttl", 64) <= 1:
+                raise ValueError("a TTL runs out in an action: a flow should have matched it before")
+            now["nw_ttl"] = now.get("nw_ttl", 64) - 1
         elif isinstance(action, Output):
             ways = [way + _output(action.port, now, dead) for way in ways]
         else:
@@ -195,6 +202,13 @@ class Fabric:
                 dead.setdefault(link.a.switch, set()).add(link.a.number)
                 dead.setdefault(link.b.switch, set()).add(link.b.number)
         self._dead = {name: frozenset(ports) for name, ports in dead.items()}
+        over = overlay(topology)
+        for uplink in over.uplinks:
+            self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
+        self._underlay = topology.underlay
+        vni = {network.name: network.vni or 0 for network in topology.networks}
+        self._vteps = {each.address: each.switch for each in (self._underlay.vteps if self._underlay else ())}
+        self._tunnels = {(each.port, vni[each.network]): each for each in over.tunnels}
 
     def outcomes(self, frame: Frame, at: Port) -> frozenset[Outcome]:
         """All that can come of ``frame`` entering at ``at``."""
@@ -228,15 +242,44 @@ class Fabric:
         if sent.port == CONTROLLER:
             return frozenset((Outcome(punted=(here,)),))
         far = self._far.get(here.at)
-        if far is None:
+        if far is not None:
+            return self._follow(here.fields, far, path, memo)
+        tunnels = [tunnel for (port, _), tunnel in self._tunnels.items() if port == here.at]
+        if not tunnels:
             return frozenset((Outcome(delivered=(here,)),))
-        return self._follow(here.fields, far, path, memo)
+        parts = [
+            self._follow((*here.fields, *tag), at, path, memo)
+            for at, tag in self._through(tunnels, sent, here.at)
+        ]
+        return frozenset(_together(way) for way in product(*parts))
+
+    def _through(
+        self, tunnels: list[Tunnel], sent: Sent, port: Port
+    ) -> Iterator[tuple[Port, tuple[tuple[str, int], ...]]]:
+        """Where a frame that was put into a tunnel port comes out, and with which tunnel fields."""
+        assert self._underlay is not None
+        if self._underlay.tunnels == "ovs":
+            address = IPv4Address(sent.frame["tun_dst"])
+            far = Port(switch=self._vteps[address], number=port.number)
+            yield far, (("tun_id", sent.frame["tun_id"]),)
+            return
+        # a vxlan device: to the VTEP in its forwarding database, else to the default destinations
+        mac = sent.frame["eth_dst"].to_bytes(6, "big").hex(":")
+        known = tunnels[0].unicast.get(mac)
+        for vtep in (known,) if known is not None else tunnels[0].flood:
+            yield Port(switch=self._vteps[vtep], number=port.number), ()
 
 
-def _joined(step: Step, way: tuple[Outcome, ...]) -> Outcome:
+def _together(way: tuple[Outcome, ...]) -> Outcome:
+    """All that comes of several copies of a frame."""
     return Outcome(
         tuple(sorted((each for one in way for each in one.delivered), key=repr)),
         tuple(sorted((each for one in way for each in one.punted), key=repr)),
         any(one.loop for one in way),
-        (step, *(each for one in way for each in one.steps)),
+        tuple(each for one in way for each in one.steps),
     )
+
+
+def _joined(step: Step, way: tuple[Outcome, ...]) -> Outcome:
+    made = _together(way)
+    return Outcome(made.delivered, made.punted, made.loop, (step, *made.steps))

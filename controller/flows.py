@@ -29,8 +29,10 @@ class Priority(IntEnum):
 
     TRUNK = 500
     GUARD = 400
+    SPECIAL = 350
     KNOWN = 300
     UNKNOWN = 200
+    FLOOD = 150
     NOISE = 100
     MISS = 0
 

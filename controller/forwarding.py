@@ -18,9 +18,9 @@ exactly when the mark is set. The same write lets an unmarked frame turn back to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from controller.flows import DETOURED, GROUP_BIT, NETWORK, flow, miss
+from controller.flows import DETOURED, GROUP_BIT, NETWORK, Priority, flow, miss
 from controller.paths import Graph, Route
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
@@ -64,8 +64,17 @@ def _leave(number: int) -> Action:
 class Forwarding:
     """Collects FORWARD flows and groups of all switches, sharing equal ones between them."""
 
-    def __init__(self, graph: Graph, networks_at: list[frozenset[int]], isolate: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        networks_at: list[frozenset[int]],
+        isolate: bool,
+        islands: Mapping[str, int],
+        uplinks: Mapping[str, Mapping[int, int]],
+    ) -> None:
         self.graph = graph
+        self.islands = [islands[name] for name in graph.names]
+        self.uplinks = [uplinks.get(name, {}) for name in graph.names]
         self.networks_at = networks_at
         self.isolate = isolate
         count = len(graph.names)
@@ -83,8 +92,11 @@ class Forwarding:
         for switch, route in enumerate(self.graph.routes(destination)):
             if route is not None:
                 self._remote(switch, destination, route, stations)
+            elif self.uplinks[switch] and switch != destination:
+                self._away(switch, destination, stations)
 
     def flows(self, switch: int) -> list[Flow]:
+        """Its FORWARD table."""
         return [*self.turned[switch], *self.direct[switch], _MISS]
 
     def _gates(self, switch: int, network: int) -> tuple[int, ...]:
@@ -125,6 +137,19 @@ class Forwarding:
         for station in stations:
             self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
 
+    def _away(self, switch: int, destination: int, stations: list[Station]) -> None:
+        """Where no link leads: another island is behind the uplink; this one's cut off part is not."""
+        same = self.islands[switch] == self.islands[destination]
+        for station in stations:
+            uplink = self.uplinks[switch].get(station.network)
+            if uplink is None:
+                continue
+            match = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
+            why = f"to {station.name} on {station.switch}"
+            actions = () if same else (Output(uplink),)
+            why += ": all links to it are down" if same else ", over the overlay"
+            self.direct[switch].append(flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why))
+
     def _flow(
         self, station: Station, gate: int, entry: int, number: int, actions: tuple[Action, ...]
     ) -> Flow:
@@ -164,10 +189,19 @@ class Forwarding:
 
 
 def forward(
-    graph: Graph, by_switch: dict[str, list[Station]], networks_at: list[frozenset[int]], isolate: bool
+    graph: Graph,
+    by_switch: dict[str, list[Station]],
+    networks_at: list[frozenset[int]],
+    isolate: bool,
+    islands: Mapping[str, int],
+    uplinks: Mapping[str, Mapping[int, int]],
 ) -> Forwarding:
-    """FORWARD tables and groups of all switches."""
-    made = Forwarding(graph, networks_at, isolate)
+    """FORWARD tables and groups of all switches.
+
+    ``networks_at``: the networks that frames of each switch may be in. ``uplinks``: switch -> network ->
+    port of its uplink. ``islands``: see ``topologies.overlay``.
+    """
+    made = Forwarding(graph, networks_at, isolate, islands, uplinks)
     for number, name in enumerate(graph.names):
         if name in by_switch:
             made.add(number, by_switch[name])

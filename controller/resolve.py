@@ -89,7 +89,7 @@ _NOISE = flow(
     (Field("eth_dst", GROUP_BIT, GROUP_BIT),),
     why="other multicast and broadcast: dropped, nothing is flooded",
 )
-_MISS = miss(Table.RESOLVE, Table.FORWARD, "nothing to resolve")
+_MISS = miss(Table.RESOLVE, Table.ROUTE, "nothing to resolve")
 _TAIL = (*_LINK_LOCAL, _UNKNOWN4, _UNKNOWN6, _NOISE, _MISS)
 
 _FINISH = flow(

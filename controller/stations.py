@@ -42,6 +42,12 @@ def mac_text(number: int) -> str:
     return number.to_bytes(6, "big").hex(":")
 
 
+def link_local(mac: int) -> int:
+    """The IPv6 link-local address that a MAC implies (modified EUI-64, RFC 4291 appendix A)."""
+    high, low = mac >> 24 ^ 0x020000, mac & 0xFFFFFF
+    return 0xFE80 << 112 | high << 40 | 0xFFFE << 24 | low
+
+
 def network_numbers(topology: Topology) -> dict[str, int]:
     """Each network's number in the NETWORK register, 1 upward in the file's sorted order."""
     return {network.name: number for number, network in enumerate(topology.networks, 1)}

@@ -19,8 +19,9 @@ class Table(IntEnum):
     SECURITY = 1
     CHAIN = 2
     RESOLVE = 3
-    FORWARD = 4
-    EGRESS = 5
+    ROUTE = 4
+    FORWARD = 5
+    EGRESS = 6
 
 
 class Output(NamedTuple):
@@ -53,7 +54,11 @@ class Move(NamedTuple):
     dst_bit: int = 0
 
 
-Action = Output | ToGroup | SetField | Move
+class DecTtl(NamedTuple):
+    """Take one from the IPv4 TTL or IPv6 hop limit; a packet that has none left is dropped here."""
+
+
+Action = Output | ToGroup | SetField | Move | DecTtl
 
 
 class Field(NamedTuple):

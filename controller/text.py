@@ -9,6 +9,7 @@ from controller.tables import (
     IN_PORT,
     Action,
     Bucket,
+    DecTtl,
     Field,
     Flow,
     Group,
@@ -18,9 +19,9 @@ from controller.tables import (
 )
 
 _MAC = frozenset(("eth_src", "eth_dst", "arp_sha", "arp_tha", "nd_sll", "nd_tll"))
-_IPV4 = frozenset(("ip_src", "ip_dst", "arp_spa", "arp_tpa"))
+_IPV4 = frozenset(("ip_src", "ip_dst", "arp_spa", "arp_tpa", "tun_src", "tun_dst"))
 _IPV6 = frozenset(("ipv6_src", "ipv6_dst", "nd_target"))
-_HEXADECIMAL = frozenset(("eth_type", "nd_reserved", "metadata", "tcp_flags", "ct_state"))
+_HEXADECIMAL = frozenset(("eth_type", "nd_reserved", "metadata", "tcp_flags", "ct_state", "vlan_vid"))
 
 
 def value_text(name: str, value: int) -> str:
@@ -53,6 +54,8 @@ def action_text(action: Action) -> str:
         return f"group:{action.group}"
     if isinstance(action, SetField):
         return f"set_field:{_masked(*action)}->{action.field}"
+    if isinstance(action, DecTtl):
+        return "dec_ttl"
     source = _part(action.src, action.src_bit, action.bits)
     return f"move:{source}->{_part(action.dst, action.dst_bit, action.bits)}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from struct import Struct
 
 from controller.openflow import fields
-from controller.tables import Action, Move, Output, SetField, ToGroup
+from controller.tables import Action, DecTtl, Move, Output, SetField, ToGroup
 
-OUTPUT, GROUP, SET_FIELD, COPY_FIELD = 0, 22, 25, 28
+OUTPUT, GROUP, DEC_NW_TTL, SET_FIELD, COPY_FIELD = 0, 22, 24, 25, 28
 WHOLE_FRAME = 0xFFFF
 """max_len of an output to the controller: everything, unbuffered (OFPCML_NO_BUFFER)."""
 
@@ -26,6 +26,8 @@ def encode(action: Action) -> bytes:
     if isinstance(action, SetField):
         body = fields.encode(action.field, action.value, action.mask, fields.WRITTEN)
         return _padded(_HEAD.size, SET_FIELD, body)
+    if isinstance(action, DecTtl):
+        return _padded(_HEAD.size, DEC_NW_TTL, b"")
     body = _COPY.pack(0, 0, action.bits, action.src_bit, action.dst_bit)[_HEAD.size :]
     return _padded(_HEAD.size, COPY_FIELD, body + fields.header(action.src) + fields.header(action.dst))
 
@@ -57,6 +59,8 @@ def _one(kind: int, data: bytes, start: int, end: int) -> Action | Unknown:
         return Output(_OUTPUT.unpack_from(data, start)[2])
     if kind == GROUP:
         return ToGroup(_GROUP.unpack_from(data, start)[2])
+    if kind == DEC_NW_TTL:
+        return DecTtl()
     if kind == SET_FIELD:
         head = int.from_bytes(data[start + 4 : start + 8], "big")
         return SetField(*fields.decode(data, start + 4, start + 8 + (head & 0xFF))[0])

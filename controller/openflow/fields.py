@@ -64,6 +64,9 @@ FIELDS |= {f"reg{number}": OXM(NXM1 << 16 | number << 9, 4) for number in range(
 FIELDS["ct_state"] = OXM(NXM1 << 16 | 105 << 9, 4)
 FIELDS["ct_zone"] = OXM(NXM1 << 16 | 106 << 9, 2)
 FIELDS["ct_mark"] = OXM(NXM1 << 16 | 107 << 9, 4)
+FIELDS["nw_ttl"] = OXM(NXM1 << 16 | 29 << 9, 1)
+FIELDS["tun_src"] = OXM(NXM1 << 16 | 31 << 9, 4)
+FIELDS["tun_dst"] = OXM(NXM1 << 16 | 32 << 9, 4)
 FIELDS["nd_reserved"] = OXM(ERICSSON << 16 | 1 << 9, 4)
 FIELDS["nd_options_type"] = OXM(ERICSSON << 16 | 2 << 9, 1)
 

@@ -88,14 +88,24 @@ class _Known:
     """What the file says, indexed for packets."""
 
     ports: dict[Port, Host] = field(default_factory=dict)
-    macs: dict[tuple[str, int], Port] = field(default_factory=dict)
-    addresses: dict[tuple[str, int, int], tuple[int, Port]] = field(default_factory=dict)
+    macs: dict[tuple[str, int], Port | None] = field(default_factory=dict)  # None: a router's
+    addresses: dict[tuple[str, int, int], tuple[int, Port | None]] = field(default_factory=dict)
+    gateways: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
     members: dict[str, list[Port]] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
 
 
 def _index(topology: Topology) -> _Known:
     known = _Known(networks={network.name: network for network in topology.networks})
+    for router in topology.routers:
+        mac = packets.mac_number(router.mac)
+        for name in router.networks:
+            four, six = known.networks[name].gateway4, known.networks[name].gateway6
+            known.macs[name, mac] = None
+            known.gateways[name] = mac, int(four.ip) if four else None, int(six.ip) if six else None
+            for family, address in zip((4, 6), known.gateways[name][1:], strict=True):
+                if address is not None:
+                    known.addresses[name, family, address] = mac, None
     for host in topology.hosts:
         mac = packets.mac_number(host.mac)
         known.ports[host.port] = host
@@ -136,7 +146,7 @@ class Learning:
         self._known = _index(topology)
         for key, station in list(self._stations.items()):
             host = self._known.ports.get(station.port)
-            if host is None or host.network != station.network or key in self._known.macs:
+            if not _may_be_learned(station, host) or key in self._known.macs:
                 self._forget(key)
         self._searched.clear()
         self._asked.clear()
@@ -165,7 +175,7 @@ class Learning:
         for station in stations:
             host = self._known.ports.get(station.port)
             key = (station.network, station.mac)
-            if host is not None and host.network == station.network and key not in self._known.macs:
+            if _may_be_learned(station, host) and key not in self._known.macs:
                 self._put(key, station)
                 self._seen[key] = now
         self._look_at = now + self.limits.idle
@@ -196,6 +206,8 @@ class Learning:
         if packet is None:
             return []
         network = host.network
+        if table == Table.ROUTE:
+            return self._expired(port, network, frame)
         out = self._learn(network, port, packet, now)
         if out is None:
             return self._refused(network, port, packet, now)
@@ -251,9 +263,8 @@ class Learning:
         mac, key = packet.eth_src, (network, packet.eth_src)
         if mac == 0 or mac >> 40 & 1 or mac == CONTROLLER_MAC:
             return None
-        home = self._known.macs.get(key)
-        if home is not None:
-            return [] if home == port else None
+        if key in self._known.macs:
+            return [] if self._known.macs[key] == port else None
         old = self._stations.get(key)
         if (old is None or old.port != port) and len(self._at.get(port, ())) >= self.limits.stations_per_port:
             return None
@@ -326,7 +337,13 @@ class Learning:
         fields = {"switch": port.switch, "port": port.number, "message": f"{port}: {words}"}
         return [Told("limited", fields)]
 
-    def _where(self, network: str, family: int, address: int) -> tuple[int, Port] | None:
+    def _expired(self, port: Port, network: str, frame: bytes) -> list[Outcome]:
+        """A packet ran out of hops at the network's router: its sender is told, as by any router."""
+        gateway = self._known.gateways.get(network)
+        answer = packets.time_exceeded(frame, *gateway) if gateway is not None else None
+        return [Send(port, answer)] if answer is not None else []
+
+    def _where(self, network: str, family: int, address: int) -> tuple[int, Port | None] | None:
         found = self._known.addresses.get((network, family, address))
         if found is not None:
             return found
@@ -370,6 +387,11 @@ class Learning:
         askers = self._asked.pop((network, family, address), {})
         make = packets.arp_reply if family == 4 else packets.advertisement
         return [Send(port, make(mac, address, who, whose)) for port, (who, whose) in askers.items()]
+
+
+def _may_be_learned(station: Station, host: Host | None) -> bool:
+    """Whether there is (still) a port that takes strangers where the station is."""
+    return host is not None and host.network == station.network and host.allow_spoofing
 
 
 def _owned(station: Station) -> list[tuple[str, int, int]]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import Literal, NamedTuple
 
+from controller.stations import link_local as link_local
+
 BROADCAST = 0xFFFFFFFFFFFF
 _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _ICMP6 = 58
@@ -94,21 +96,58 @@ def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
     return _icmp6(asker_mac if asker else 0x333300000001, mac, address, asker or everyone, message)
 
 
-def _icmp6(dst_mac: int, src_mac: int, src: int, dst: int, message: bytes) -> bytes:
+def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) -> bytes | None:
+    """What a router tells the sender of a packet that has no hop left (RFC 792; RFC 4443, 3.3).
+
+    ``mac``, ``ipv4`` and ``ipv6`` are the router's.  None where it must keep silent (RFC 1812, 4.3.2.7; RFC
+    4443, 2.4 e): about an error message, about what went to or came from no single host, or where the
+    router has no address of the family.
+    """
+    if len(frame) < 34 or frame[0] & 1:
+        return None
+    sender, kind = _int(frame[6:12]), _int(frame[12:14])
+    if kind == _IPV4 and ipv4 is not None:
+        size = (frame[14] & 15) * 4
+        source, protocol = _int(frame[26:30]), frame[23]
+        later_fragment = _int(frame[20:22]) & 0x1FFF
+        error = protocol == 1 and len(frame) > 14 + size and frame[14 + size] not in (0, 8, 13, 15, 17)
+        if size < 20 or later_fragment or error or source == 0 or source >> 28 >= 0xE:
+            return None
+        # RFC 1812, 4.3.2.3: as much of the packet as fits in 576 octets
+        message = _checksummed(bytes((11, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 548], b"")
+        header = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, 64, 1, 0)
+        header += _ip4(ipv4) + _ip4(source)
+        header = header[:10] + _ones_complement(header).to_bytes(2, "big") + header[12:]
+        return _mac(sender) + _mac(mac) + _IPV4.to_bytes(2, "big") + header + message
+    if kind == _IPV6 and ipv6 is not None and len(frame) >= 54:
+        source = _int(frame[22:38])
+        error = frame[20] == _ICMP6 and len(frame) > 54 and frame[54] < 128
+        if error or source == 0 or source >> 120 == 0xFF:
+            return None
+        message = bytes((3, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 1232]
+        return _icmp6(sender, mac, ipv6, source, message, 64)
+    return None
+
+
+def _ones_complement(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _checksummed(message: bytes, pseudo: bytes) -> bytes:
+    """An ICMP message with its checksum, which covers the pseudo header, too, if there is one."""
+    return message[:2] + _ones_complement(pseudo + message).to_bytes(2, "big") + message[4:]
+
+
+def _icmp6(dst_mac: int, src_mac: int, src: int, dst: int, message: bytes, hops: int = 255) -> bytes:
     pseudo = _ip6(src) + _ip6(dst) + struct.pack("!II", len(message), _ICMP6)
-    total = pseudo + message
-    words = sum(struct.unpack(f"!{len(total) // 2}H", total))
-    words = (words & 0xFFFF) + (words >> 16)
-    checksum = ~(words + (words >> 16)) & 0xFFFF
-    message = message[:2] + checksum.to_bytes(2, "big") + message[4:]
-    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMP6, 255) + _ip6(src) + _ip6(dst)
+    message = _checksummed(message, pseudo)
+    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMP6, hops) + _ip6(src) + _ip6(dst)
     return _mac(dst_mac) + _mac(src_mac) + _IPV6.to_bytes(2, "big") + header + message
-
-
-def link_local(mac: int) -> int:
-    """The IPv6 link-local address that a MAC implies (modified EUI-64, RFC 4291 appendix A)."""
-    high, low = mac >> 24 ^ 0x020000, mac & 0xFFFFFF
-    return 0xFE80 << 112 | high << 40 | 0xFFFE << 24 | low
 
 
 def mac_text(mac: int) -> str:

@@ -115,9 +115,11 @@ def test_multicast_of_a_known_host_goes_nowhere(topology: Topology, fabric: Fabr
         assert only(fabric.outcomes(frame, host.port)) == Outcome()
 
 
-def test_an_unknown_sender_is_copied_to_the_controller_and_still_forwarded(
-    topology: Topology, fabric: Fabric
-) -> None:
+def test_an_unknown_sender_who_may_spoof_is_copied_to_the_controller_and_still_forwarded() -> None:
+    strict = leaf_spine(3, 2, each=2, networks=2)
+    free = strict.hosts[0].model_copy(update={"allow_spoofing": True})
+    topology = strict.model_copy(update={"hosts": (free, *strict.hosts[1:])})
+    fabric = Fabric(topology, compile_topology(topology))
     host, target = topology.hosts[0], topology.hosts[2]
     frame = {**ipv4(host, target), "eth_src": 0x02AAAAAAAAAA}
     for each in fabric.outcomes(frame, host.port):
@@ -135,7 +137,8 @@ def test_a_learned_station_is_like_a_host() -> None:
     assert dict(one.delivered[0].fields)["arp_sha"] == mac
     one = only(fabric.outcomes({**ipv4(h1, h2), "eth_dst": mac}, h1.port))
     assert [each.at for each in one.delivered] == [h2.port]
-    one = only(fabric.outcomes({**ipv4(h2, h1), "eth_src": mac}, h2.port))
+    spoofed = {**ipv4(h2, h1), "eth_src": mac, "ip_src": int(address)}
+    one = only(fabric.outcomes(spoofed, h2.port))
     assert not one.punted and [each.at for each in one.delivered] == [h1.port]
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
+
 import hypothesis.strategies as st
 from hypothesis import given, settings
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.l2 import Ether
 from small_lab import ring
 
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
 from controller.runtime.packets import arp_reply, arp_request, link_local, read, solicitation
 from controller.tables import Table
-from topologies.model import Port
+from topologies.model import Port, Router, Topology
 
 STRANGER = 0x02AA00000001
 H1, H2 = 0x020000000001, 0x020000000002
@@ -204,3 +208,53 @@ def test_indexes_agree_and_nothing_goes_to_a_link(steps: list[tuple[int, int, Ta
         }
         assert learning._owners == owners
         assert sum(map(len, learning._at.values())) == len(learning.stations) == len(learning._seen)
+
+
+def strict() -> Topology:
+    """The ring, of which only h1's port takes strangers."""
+    made = ring()
+    hosts = (made.hosts[0], *(host.model_copy(update={"allow_spoofing": False}) for host in made.hosts[1:]))
+    return made.model_copy(update={"hosts": hosts})
+
+
+def test_stations_of_a_port_that_no_longer_takes_strangers_are_forgotten() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, NEW, 0x0A000002), 0)
+    learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER + 1, NEW + 1, 0x0A000002), 0)
+    known = learning.stations
+    learning.replace(strict())
+    assert [station.port for station in learning.stations] == [at(1)]
+    other = Learning(strict())
+    other.restore(known, 1)
+    assert [station.port for station in other.stations] == [at(1)]
+
+
+def routed() -> Topology:
+    made = ring()
+    network = made.networks[0].model_copy(update={"gateway4": IPv4Interface("10.0.0.254/24")})
+    router = Router(name="t", networks=("lan",))
+    return made.model_copy(update={"networks": (network,), "routers": (router,)})
+
+
+def test_nobody_becomes_the_gateway() -> None:
+    learning = Learning(routed())
+    gateway, address = 0x00005E000101, 0x0A0000FE
+    assert told(learning.packet(at(1), Table.CLASSIFY, arp_request(gateway, NEW, 0x0A000002), 0)) == [
+        "limited"
+    ]
+    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, address, 0x0A000002), 0)
+    (station,) = learning.stations
+    assert station.mac == STRANGER and not station.ipv4
+
+
+def test_a_packet_without_hops_is_answered_by_the_gateway_and_teaches_nothing() -> None:
+    learning = Learning(routed())
+    frame = bytes(
+        Ether(src="02:aa:00:00:00:01", dst="00:00:5e:00:01:01")
+        / IP(src="10.0.0.1", dst="10.9.0.9", ttl=1)
+        / UDP()
+    )
+    ((port, answer),) = learning.packet(at(1), Table.ROUTE, frame, 0)
+    assert port == at(1) and Ether(answer)[IP].src == "10.0.0.254" and Ether(answer)[ICMP].type == 11
+    assert not learning.stations
+    assert not Learning(ring()).packet(at(1), Table.ROUTE, frame, 0)

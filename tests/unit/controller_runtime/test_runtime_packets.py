@@ -5,8 +5,15 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+)
 from scapy.layers.l2 import ARP, Ether
 
 from controller.runtime.packets import (
@@ -18,6 +25,7 @@ from controller.runtime.packets import (
     mac_number,
     read,
     solicitation,
+    time_exceeded,
 )
 
 A, B = 0x020000000001, 0x020000000002
@@ -93,3 +101,52 @@ def test_no_frame_is_too_broken_to_read(frame: bytes, kind: bytes) -> None:
 )
 def test_truncated_frames_are_read_or_refused(frame: bytes, data: st.DataObject) -> None:
     read(frame[: data.draw(st.integers(0, len(frame)))])
+
+
+GATEWAY = 0x00005E000101
+G4, G6 = 0x0A0000FE, 0x20010DB8 << 96 | 0xFFFE
+
+
+@pytest.mark.parametrize("length", [0, 8, 1400])
+def test_time_exceeded_is_what_scapy_makes(length: int) -> None:
+    probe = IP(src="10.0.0.1", dst="10.9.0.9", ttl=1, id=7) / UDP(sport=33000, dport=33434) / bytes(length)
+    answer = time_exceeded(bytes(Ether(src=MA, dst="00:00:5e:00:01:01") / probe), GATEWAY, G4, G6)
+    wanted = Ether(src="00:00:5e:00:01:01", dst=MA)
+    wanted /= IP(src="10.0.0.254", dst="10.0.0.1", tos=0xC0, id=0) / ICMP(type=11)
+    assert answer == bytes(wanted / bytes(probe)[:548])
+    assert len(answer) <= 14 + 576
+
+
+def test_time_exceeded_for_ipv6_has_a_right_checksum_and_the_packet() -> None:
+    probe = IPv6(src="2001:db8::1", dst="2001:db8:9::9", hlim=1) / ICMPv6EchoRequest(data=b"x" * 1400)
+    answer = time_exceeded(bytes(Ether(src=MA, dst="00:00:5e:00:01:01") / probe), GATEWAY, G4, G6)
+    assert answer is not None
+    got = Ether(answer)
+    assert (got[IPv6].src, got[IPv6].dst, got[IPv6].nh) == ("2001:db8::fffe", "2001:db8::1", 58)
+    assert got[IPv6].payload.type == 3 and len(answer) <= 14 + 1280
+    sum_ = got[IPv6].payload.cksum
+    del got[IPv6].payload.cksum
+    assert Ether(bytes(got))[IPv6].payload.cksum == sum_
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        IP(src="10.0.0.1", dst="10.9.0.9", ttl=1) / ICMP(type=11),
+        IP(src="10.0.0.1", dst="10.9.0.9", ttl=1, frag=64) / UDP(),
+        IP(src="0.0.0.0", dst="10.9.0.9", ttl=1) / UDP(),
+        IP(src="224.0.0.1", dst="10.9.0.9", ttl=1) / UDP(),
+        IPv6(src="::", dst="2001:db8:9::9", hlim=1) / UDP(),
+        b"\0\0",
+    ],
+)
+def test_no_error_is_said_where_the_standards_forbid_it(packet: object) -> None:
+    frame = bytes(Ether(src=MA, dst="00:00:5e:00:01:01") / packet)
+    assert time_exceeded(frame, GATEWAY, G4, G6) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=120))
+def test_time_exceeded_never_fails_on_garbage(garbage: bytes) -> None:
+    for kind in (b"\x08\x00", b"\x86\xdd", b""):
+        time_exceeded(bytes(12) + kind + garbage, GATEWAY, G4, G6)

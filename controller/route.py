@@ -1,0 +1,195 @@
+"""Table ROUTE: a tenant's distributed router (RFC 9135's asymmetric model).
+
+Every switch routes what its own hosts send to their gateway's MAC address: the first hop takes one from
+the TTL, writes the destination's MAC address and network, and from there on the packet is one of that
+network.  So gateways answer everywhere alike, and no packet makes a detour to a router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from controller.flows import NETWORK, Priority, flow, miss
+from controller.resolve import answer4, answer6
+from controller.stations import Station, mac_number
+from controller.tables import CONTROLLER, IN_PORT, DecTtl, Field, Flow, Move, Output, SetField, Table
+from topologies.model import Topology
+
+IPV4, IPV6, ICMP, ICMPV6 = 0x0800, 0x86DD, 1, 58
+ECHO, ECHO_REPLY, ECHO6, ECHO_REPLY6 = 8, 0, 128, 129
+
+MISS = miss(Table.ROUTE, Table.FORWARD, "not for the router")
+
+
+class Gateway(NamedTuple):
+    """A router's place in one network: its addresses there, and the networks that it leads to."""
+
+    router: str
+    network: int
+    mac: int
+    ipv4: int | None
+    ipv6: int | None
+    others: tuple[int, ...]
+
+
+def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gateway]:
+    """Each routed network's gateway, by the network's number."""
+    networks = {network.name: network for network in topology.networks}
+    found = {}
+    for router in topology.routers:
+        for name in router.networks:
+            network = networks[name]
+            found[numbers[name]] = Gateway(
+                router.name,
+                numbers[name],
+                mac_number(router.mac),
+                None if network.gateway4 is None else int(network.gateway4.ip),
+                None if network.gateway6 is None else int(network.gateway6.ip),
+                tuple(numbers[other] for other in router.networks if other != name),
+            )
+    return found
+
+
+def gateway_answers(gateway: Gateway) -> list[Flow]:
+    """ARP and neighbour discovery for a gateway's addresses, in table RESOLVE."""
+    found = []
+    if gateway.ipv4 is not None:
+        found.append(answer4(gateway.network, gateway.ipv4, gateway.mac, f"router {gateway.router}"))
+    if gateway.ipv6 is not None:
+        found.append(answer6(gateway.network, gateway.ipv6, gateway.mac, f"router {gateway.router}"))
+    return found
+
+
+def routes(
+    known: Mapping[int, Gateway], stations: Mapping[int, Sequence[Station]]
+) -> dict[int, tuple[Flow, ...]]:
+    """Per network that has a gateway: its flows, the same on every switch; ``stations`` by network."""
+    return {
+        network: (
+            *_own(gateway, known),
+            *(
+                each
+                for other in gateway.others
+                for station in stations.get(other, ())
+                for each in _towards(gateway, station)
+            ),
+        )
+        for network, gateway in known.items()
+    }
+
+
+def route(here: Iterable[int], shared: Mapping[int, tuple[Flow, ...]]) -> list[Flow]:
+    """Flows of one switch that has hosts of the networks ``here``."""
+    return [*(each for network in sorted(here) for each in shared.get(network, ())), MISS]
+
+
+def _to(gateway: Gateway) -> tuple[Field, Field]:
+    return Field(NETWORK, gateway.network), Field("eth_dst", gateway.mac)
+
+
+def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
+    """What a router does with packets for itself, for nobody, and with those that have no hop left."""
+    found = []
+    for kind, name in ((IPV4, "IPv4"), (IPV6, "IPv6")):
+        for ttl in (0, 1):
+            found.append(
+                flow(
+                    Table.ROUTE,
+                    Priority.SPECIAL,
+                    (*_to(gateway), Field("eth_type", kind), Field("nw_ttl", ttl)),
+                    (Output(CONTROLLER),),
+                    why=f"{name} with no hop left at router {gateway.router}: its sender is told",
+                )
+            )
+    found.append(
+        flow(
+            Table.ROUTE,
+            Priority.UNKNOWN,
+            _to(gateway),
+            why=f"router {gateway.router} knows no such address: dropped",
+        )
+    )
+    for network in (gateway.network, *gateway.others):
+        other = known[network]
+        if other.ipv4 is not None:
+            found.append(_echo4(gateway, other.ipv4))
+        if other.ipv6 is not None:
+            found.append(_echo6(gateway, other.ipv6))
+    return found
+
+
+def _echo4(gateway: Gateway, address: int) -> Flow:
+    """The echo reply (RFC 792) for one of the router's addresses, made of the request."""
+    return flow(
+        Table.ROUTE,
+        Priority.GUARD,
+        (
+            *_to(gateway),
+            Field("eth_type", IPV4),
+            Field("ip_proto", ICMP),
+            Field("ip_dst", address),
+            Field("icmp_type", ECHO),
+        ),
+        (
+            Move("eth_src", "eth_dst", 48),
+            SetField("eth_src", gateway.mac),
+            Move("ip_src", "ip_dst", 32),
+            SetField("ip_src", address),
+            SetField("icmp_type", ECHO_REPLY),
+            SetField("nw_ttl", 64),
+            Output(IN_PORT),
+        ),
+        why=f"ping of router {gateway.router}: answered here",
+    )
+
+
+def _echo6(gateway: Gateway, address: int) -> Flow:
+    """The echo reply (RFC 4443, 4.2) for one of the router's addresses."""
+    return flow(
+        Table.ROUTE,
+        Priority.GUARD,
+        (
+            *_to(gateway),
+            Field("eth_type", IPV6),
+            Field("ip_proto", ICMPV6),
+            Field("ipv6_dst", address),
+            Field("icmpv6_type", ECHO6),
+        ),
+        (
+            Move("eth_src", "eth_dst", 48),
+            SetField("eth_src", gateway.mac),
+            Move("ipv6_src", "ipv6_dst", 128),
+            SetField("ipv6_src", address),
+            SetField("icmpv6_type", ECHO_REPLY6),
+            SetField("nw_ttl", 64),
+            Output(IN_PORT),
+        ),
+        why=f"ping of router {gateway.router}: answered here",
+    )
+
+
+def _towards(gateway: Gateway, station: Station) -> list[Flow]:
+    found = []
+    for kind, field, address in (
+        (IPV4, "ip_dst", station.ipv4),
+        (IPV6, "ipv6_dst", station.ipv6),
+    ):
+        if address is None:
+            continue
+        found.append(
+            flow(
+                Table.ROUTE,
+                Priority.KNOWN,
+                (*_to(gateway), Field("eth_type", kind), Field(field, address)),
+                (
+                    DecTtl(),
+                    SetField("eth_src", gateway.mac),
+                    SetField("eth_dst", station.mac),
+                    SetField(NETWORK, station.network),
+                ),
+                Table.FORWARD,
+                why=f"router {gateway.router}: to {station.name}",
+            )
+        )
+    return found
