@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Vswitch:
         self._daemon("ovsdb-server", "--no-chdir", f"--remote=p{database}",
                      f"--unixctl={here}/db.ctl", str(here / "conf.db"))  # fmt: skip
         self.vsctl("init")
-        self._daemon("ovs-vswitchd", "--no-chdir", "--enable-dummy=override", "--disable-system",
+        self._daemon("ovs-vswitchd", "--no-chdir", "--enable-dummy", "--disable-system",
                      f"--unixctl={here}/vs.ctl", database)  # fmt: skip
 
     def _daemon(self, *command: str) -> None:
@@ -80,11 +80,11 @@ class Vswitch:
     def ofctl(self, *arguments: str) -> str:
         return self.run("ovs-ofctl", "-O", "OpenFlow15", *arguments)
 
-    def bridge(self, name: str, ports: int) -> None:
-        """A bridge with ports 1..``ports`` named ``<name>-eth<N>``, ready when this returns."""
+    def bridge(self, name: str, ports: Iterable[int]) -> None:
+        """A bridge with ``ports`` (numbers) named ``<name>-eth<N>``, ready when this returns."""
         commands = ["--", "add-br", name, "--", "set", "bridge", name, "datapath_type=dummy",
                     "fail_mode=secure", "protocols=OpenFlow13,OpenFlow14,OpenFlow15"]  # fmt: skip
-        for number in range(1, ports + 1):
+        for number in ports:
             port = f"{name}-eth{number}"
             commands += ["--", "add-port", name, port, "--", "set", "interface", port,
                          "type=dummy", f"ofport_request={number}"]  # fmt: skip

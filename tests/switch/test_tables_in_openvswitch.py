@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from made_frames import arp_request, ipv4, ipv6, multicast, router_solicitation, solicitation
@@ -13,13 +13,14 @@ from made_labs import leaf_spine
 from ovs import Vswitch
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
+from tracing import assert_agreed, trace
 
 from controller.compiler import compile_topology
 from controller.difference import bundle, difference
-from controller.evaluate import Frame, Lookup, at_switch, wire
+from controller.evaluate import Lookup, at_switch, wire
 from controller.openflow import messages, replies
 from controller.stations import mac_number
-from controller.tables import CONTROLLER, SwitchTables
+from controller.tables import CONTROLLER
 from controller.text import value_text
 from topologies.model import Host
 
@@ -32,65 +33,10 @@ H1, H2, H3, H4, H5, H6 = TOPOLOGY.hosts  # of networks n1, n2, n1, ... ; two on 
 @pytest.fixture(scope="module")
 def programmed(vswitch: Vswitch) -> Vswitch:
     for name in (LEAF, SPINE):
-        vswitch.bridge(name, 4)
+        vswitch.bridge(name, range(1, 5))
         with vswitch.channel(name) as channel:
             channel.send(bundle(difference((), (), TABLES[name])))
     return vswitch
-
-
-@dataclass(frozen=True)
-class Traced:
-    """What ``ofproto/trace`` said: cookies of the flows hit, OpenFlow ports, the final flow.
-
-    ``chosen``: a select group hashes in the datapath, and the trace ends there.
-    """
-
-    cookies: tuple[int, ...]
-    ports: frozenset[int]
-    final: str = ""
-    chosen: bool = False
-
-
-def flow_text(frame: Frame, in_port: int) -> str:
-    return ",".join(
-        f"{name}={value_text(name, value)}" for name, value in {"in_port": in_port, **frame}.items()
-    )
-
-
-def trace(vswitch: Vswitch, bridge: str, frame: Frame, in_port: int) -> Traced:
-    said = vswitch.appctl("ofproto/trace", bridge, flow_text(frame, in_port))
-    numbers = {
-        int(there): int(here)
-        for here, there in re.findall(rf"{bridge}-eth\d+ (\d+)/(\d+):", vswitch.appctl("dpif/show"))
-    }
-    ports: set[int] = set()
-    for line in re.findall(r"^Datapath actions: (.*)$", said, re.M):
-        # what stands in brackets are arguments: only bare numbers are outputs
-        flat = line
-        while "(" in flat:
-            flat = re.sub(r"[a-z_0-9]*\([^()]*\)", "", flat)
-        ports |= {numbers[int(each)] for each in flat.split(",") if each.isdigit()}
-        if "controller(" in line:
-            ports.add(CONTROLLER)
-    cookies = tuple(int(each, 16) for each in re.findall(r"^ *\d+\. .*cookie 0x([0-9a-f]+)$", said, re.M))
-    final = (re.findall(r"^Final flow: (.*)$", said, re.M) or [""])[-1]
-    return Traced(cookies, frozenset(ports), final, "hash(" in said)
-
-
-def assert_agreed(
-    got: Traced, tables: SwitchTables, frame: Frame, in_port: int, dead: frozenset[int] = frozenset()
-) -> None:
-    """Open vSwitch did what is one of the evaluator's ways."""
-    ways = [
-        (tuple(flow.cookie for flow in flows), frozenset(each.port for each in sent))
-        for sent, flows in at_switch(Lookup(tables), frame, in_port, dead)
-    ]
-    assert got.chosen == (len(ways) > 1)
-    if got.chosen:
-        assert got.cookies in [cookies for cookies, _ in ways]
-        assert all(got.ports < ports for _, ports in ways)
-    else:
-        assert (got.cookies, got.ports) in ways
 
 
 def port_of(host: Host) -> int:
@@ -237,7 +183,7 @@ def test_what_is_read_back_is_what_was_wanted(programmed: Vswitch, name: str) ->
 
 
 def test_a_changed_topology_is_reached_by_its_difference_alone(vswitch: Vswitch) -> None:
-    vswitch.bridge("changing", 4)
+    vswitch.bridge("changing", range(1, 5))
     versions = [
         TABLES[LEAF],
         compile_topology(TOPOLOGY, down_links=frozenset(("s1-s4",)))[LEAF],
@@ -262,7 +208,7 @@ def test_a_changed_topology_is_reached_by_its_difference_alone(vswitch: Vswitch)
 
 
 def test_a_refused_bundle_changes_nothing(vswitch: Vswitch) -> None:
-    vswitch.bridge("strict", 4)
+    vswitch.bridge("strict", range(1, 5))
     wanted = TABLES[LEAF]
     missing = difference((), (), replace(wanted, groups=()))
     # flows lead to groups that are not there

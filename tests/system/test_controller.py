@@ -42,6 +42,7 @@ def _leaf_spine() -> Topology:
             mac=f"02:00:00:00:00:{n:02x}",
             ipv4=IPv4Interface(f"10.0.0.{n}/24"),
             ipv6=IPv6Interface(f"2001:db8::{n}/64"),
+            allow_spoofing=True,  # strangers are learned behind such ports only
         )
         for n in range(1, 5)
     ]
