@@ -22,7 +22,8 @@ def addresses4(
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv4 for name in hosts if member[name] == network.name}
-        for name, number in _offsets(inside, network, network.subnet4, 4, report).items():
+        offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4)
+        for name, number in offsets.items():
             assert network.subnet4 is not None
             made[name] = IPv4Interface(
                 (int(network.subnet4.network_address) + number, network.subnet4.prefixlen)
@@ -40,7 +41,8 @@ def addresses6(
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv6 for name in hosts if member[name] == network.name}
-        for name, number in _offsets(inside, network, network.subnet6, 6, report).items():
+        offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6)
+        for name, number in offsets.items():
             assert network.subnet6 is not None
             made[name] = IPv6Interface(
                 (int(network.subnet6.network_address) + number, network.subnet6.prefixlen)
@@ -54,6 +56,7 @@ def _offsets(
     subnet: IPv4Network | IPv6Network | None,
     family: int,
     report: Report,
+    gateway: IPv4Interface | IPv6Interface | None,
 ) -> dict[str, int]:
     """For each host of one network its address's distance from the subnet's first."""
     if subnet is None:
@@ -66,13 +69,18 @@ def _offsets(
     first, count = allocate.capacity(subnet)
     offsets: dict[str, int] = {}
     owners: dict[int, str] = {}
+    reserved = None if gateway is None else int(gateway.ip) - int(subnet.network_address)
     for name, static in hosts.items():
         if static is None:
             continue
         offset = _static(name, static, network, subnet, family, report)
         if offset is None:
             continue
-        if offset in owners:
+        if offset == reserved:
+            what = f"address {static.interface.ip} is the gateway of network {network.name}"
+            remedy = f"change it, or the network's gateway{family}"
+            report.add(("hosts", name, f"ipv{family}"), what, remedy=remedy)
+        elif offset in owners:
             line = report.locate(("hosts", owners[offset], f"ipv{family}"))
             what = f"address {static.interface.ip} is that of host {owners[offset]} already (line {line})"
             report.add(("hosts", name, f"ipv{family}"), what, remedy="change or remove one")
@@ -81,7 +89,7 @@ def _offsets(
             owners[offset] = name
     order = list(hosts)
     automatic = [n for n, name in enumerate(order, 1) if hosts[name] is None]
-    taken = [offset - first + 1 for offset in owners]
+    taken = [offset - first + 1 for offset in (*owners, *(() if reserved is None else (reserved,)))]
     given = allocate.numbers(len(order), automatic, taken, count)
     for position, number in zip(automatic, given, strict=True):
         if number is None:

@@ -19,6 +19,8 @@ _FORMS = {
     "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
     "links": "a list like [s1 -- s2, s2 -- s3]",
     "ends": "a list of two switches, like [s1, s2:3]",
+    "routers": "a mapping like r: [web, db]",
+    "underlay": "a mapping like {routers: [r1], links: [d1 -- r1, d2 -- r1]}",
 }
 # What other tools call it
 _SYNONYMS = {
@@ -37,6 +39,11 @@ _SYNONYMS = {
     "edges": ("links",),
     "endpoints": ("ends",),
     "vlan": ("network",),
+    "allow_spoofing": ("allow-spoofing",),
+    "spoofing": ("allow-spoofing",),
+    "gateway": ("gateway4",),
+    "vxlan": ("vni",),
+    "vnid": ("vni",),
 }
 _LINK = "s1 -- s2, [s1, s2] or {ends: [s1, s2], bandwidth: 100mbit}"
 
@@ -82,7 +89,21 @@ def desugar(root: Node, report: Report) -> None:
                 host.value = {}
             elif isinstance(host.value, str):
                 host.value = {"switch": Node(host.line, host.value)}
-    links = root.value.get("links")
+    routers = root.value.get("routers")
+    if routers is not None and isinstance(routers.value, dict):
+        for router in routers.value.values():
+            if isinstance(router.value, list):
+                router.value = {"networks": Node(router.line, router.value)}
+    _desugar_links(root.value.get("links"))
+    underlay = root.value.get("underlay")
+    if underlay is not None:
+        if underlay.value is None:
+            underlay.value = {}
+        if isinstance(underlay.value, dict):
+            _desugar_links(underlay.value.get("links"))
+
+
+def _desugar_links(links: Node | None) -> None:
     if links is not None and isinstance(links.value, list):
         for link in links.value:
             if link.value is None:
@@ -157,6 +178,8 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
             )
         elif path[0] == "links" and len(path) == 2:
             allowed = _LINK
+        elif path[:2] == ("underlay", "links"):
+            allowed = "d1 -- r1, [d1, r1] or {ends: [d1, r1], bandwidth: 1gbit}"
         report.add(path, f"is {_kind(value)}", allowed)
     report.broke(path)
     holder[last] = {} if kind == "model_type" else None

@@ -11,7 +11,7 @@ it comes in by, whatever the frame says.  All pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -63,7 +63,13 @@ def numbers(topology: Topology) -> dict[str, int]:
 
 def islands(topology: Topology) -> dict[str, int]:
     """Switch -> number of its island."""
-    parent = {switch.name: switch.name for switch in topology.switches}
+    names = [switch.name for switch in topology.switches]
+    return joined(names, [(link.a.switch, link.b.switch) for link in topology.links])
+
+
+def joined(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Switch -> number of the set of switches that links join it to."""
+    parent = {name: name for name in switches}
 
     def root(name: str) -> str:
         while parent[name] != name:
@@ -71,10 +77,10 @@ def islands(topology: Topology) -> dict[str, int]:
             name = parent[name]
         return name
 
-    for link in topology.links:
-        parent[root(link.a.switch)] = root(link.b.switch)
+    for a, b in links:
+        parent[root(a)] = root(b)
     found: dict[str, int] = {}
-    return {switch.name: found.setdefault(root(switch.name), len(found)) for switch in topology.switches}
+    return {name: found.setdefault(root(name), len(found)) for name in switches}
 
 
 def reach(topology: Topology) -> dict[str, set[str]]:

@@ -7,10 +7,20 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import TypeVar
 
-from topologies import addressing, allocate, names, units
-from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
+from topologies import addressing, allocate, names, tenants, underlay, units
+from topologies.model import (
+    Domain,
+    Host,
+    Link,
+    Network,
+    Port,
+    Shaping,
+    Switch,
+    Topology,
+    UnderlayLink,
+)
 from topologies.problem import Path, Report, shown
-from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, Shaped, SwitchSpec
+from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, Shaped, SwitchSpec, UnderlaySpec
 
 Entry = TypeVar("Entry")
 
@@ -32,25 +42,39 @@ def resolve(spec: File, report: Report) -> Topology:
             ("switches",), "there are no switches", "a list of names, like [s1, s2]", "name at least one"
         )
 
-    networks = _networks(spec.networks or {DEFAULT_NETWORK: NetworkSpec()})
+    network_specs = spec.networks or {DEFAULT_NETWORK: NetworkSpec()}
+    networks = _networks(network_specs)
     ports = _Ports(switches, report)
     attached = _attachments(hosts, ports, report)
     ends = _link_ends(links, ports, report)
     membership = {name: _network_of(name, host, networks, report) for name, host in hosts.items()}
+    made_switches = _switches(switches, domains, report)
+    under = _underlay_wanted(spec, domains, made_switches, links, ends, hosts, membership)
+    routers = tenants.routers(_sorted(spec.routers), network_specs, report)
+    subnet = None if under is None else underlay.subnet_of(under)
+    networks = tenants.complete(networks, network_specs, routers, subnet, report)
+    made_domains = tuple(Domain(name=name) for name in domains)
+    resolved = None
+    if under is not None:
+        underlay.check_ports(spec, made_switches, networks, report)
+        resolved = underlay.resolve(under, spec, made_domains, report)
+        tunnels = underlay.tunnel_switches(made_domains, made_switches, report)
+        made_switches = tuple(sorted((*made_switches, *tunnels), key=lambda each: names.natural(each.name)))
     ipv4 = addressing.addresses4(hosts, membership, networks, report)
     ipv6 = addressing.addresses6(hosts, membership, networks, report)
     macs = _macs(hosts, report)
-    made_switches = _switches(switches, domains, report)
     report.check()
 
     # Hosts first, as in Mininet: their port numbers don't change when a link is added.
     host_ports = {name: ports.number(end) for name, end in attached.items()}
     made_links = _links(links, ends, ports)
+    if resolved is not None:
+        _check_link_names(resolved.links, made_links, host_ports, report)
     report.check()
     return Topology(
         name=spec.name or _name_of(report.file),
         description=spec.description or "",
-        domains=tuple(Domain(name=name) for name in domains),
+        domains=made_domains,
         networks=tuple(networks[name] for name in sorted(networks, key=names.natural)),
         switches=made_switches,
         links=made_links,
@@ -62,11 +86,47 @@ def resolve(spec: File, report: Report) -> Topology:
                 mac=macs[name],
                 ipv4=ipv4.get(name),
                 ipv6=ipv6.get(name),
+                mtu=underlay.HOST_MTU if resolved is None else underlay.host_mtu(resolved),
+                allow_spoofing=bool(host.allow_spoofing),
                 shaping=_shaping(host),
             )
             for name, host in hosts.items()
         ),
+        routers=tuple(routers.values()),
+        underlay=resolved,
     )
+
+
+def _underlay_wanted(
+    spec: File,
+    domains: list[str],
+    switches: tuple[Switch, ...],
+    links: list[tuple[int, LinkSpec]],
+    ends: Mapping[int, tuple[units.End, units.End]],
+    hosts: Mapping[str, HostSpec],
+    membership: Mapping[str, str | None],
+) -> UnderlaySpec | None:
+    """The underlay that the file describes, or an empty description where it needs one."""
+    if spec.underlay is not None:
+        return spec.underlay
+    drawn = [ends[index] for index, _ in links if index in ends]
+    at = [(membership[name], host.switch.switch) for name, host in hosts.items() if host.switch is not None]
+    known = {switch.name for switch in switches}
+    if len(domains) < 2 or len(drawn) < len(links):
+        return None
+    return UnderlaySpec() if underlay.needed(switches, drawn, [e for e in at if e[1] in known]) else None
+
+
+def _check_link_names(
+    of_underlay: Iterable[UnderlayLink], links: Iterable[Link], hosts: Mapping[str, Port], report: Report
+) -> None:
+    """What is cut and captured by name has a name of its own."""
+    taken = {link.name: "a link between switches" for link in links}
+    taken |= {f"{name}-{port.switch}": f"the wire of host {name}" for name, port in hosts.items()}
+    for link in of_underlay:
+        if link.name in taken:
+            what = f"underlay link {link.name} has the name of {taken[link.name]}"
+            report.add(("underlay", "links"), what, remedy="rename a domain or an underlay router")
 
 
 def _sorted(entries: dict[str, Entry] | None) -> dict[str, Entry]:
@@ -83,7 +143,7 @@ def _check_names(spec: File, report: Report) -> None:
     if not _showable(spec.description):
         what, remedy = "has control characters", "remove them"
         report.add(("description",), what, "text, with line ends and tabs", remedy)
-    for section in ("domains", "networks", "switches", "hosts"):
+    for section in ("domains", "networks", "switches", "hosts", "routers"):
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)
     for name in (spec.hosts or {}).keys() & (spec.switches or {}).keys():

@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from topologies import names, units
 
+MANAGEMENT = IPv4Network("198.18.0.0/16")
+"""Where every lab's controller meets its switches (RFC 2544's range for device tests)."""
 JsonSchema = dict[str, Any]
 _NAME: JsonSchema = {"pattern": names.PATTERN, "maxLength": names.MAX_LENGTH}
 _NAMED: JsonSchema = {"propertyNames": _NAME}
@@ -115,6 +117,15 @@ Subnet6 = Annotated[
 ]
 
 
+Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": units.MAX_VNI})]
+Mtu = Annotated[
+    int,
+    Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),
+]
+Switched = Annotated[bool, Parsed(units.switch_on, "true or false", {"type": "boolean"})]
+Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["auto", "kernel", "ovs"]})]
+
+
 class Spec(BaseModel):
     """What all parts of a file share: unknown keys are refused, nothing is converted silently."""
 
@@ -145,6 +156,15 @@ class NetworkSpec(Spec):
         examples=["10.0.0.0/16"],
     )
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
+    vni: Vni | None = Field(
+        None, description="VXLAN network identifier; numbered in the order of names when left out."
+    )
+    gateway4: Ipv4 | None = Field(
+        None, description="Its router's IPv4 address; the subnet's last one when left out."
+    )
+    gateway6: Ipv6 | None = Field(
+        None, description="Its router's IPv6 address; the subnet's last one when left out."
+    )
 
 
 class Shaped(Spec):
@@ -173,6 +193,11 @@ class HostSpec(Shaped):
     mac: Mac | None = Field(
         None, description="MAC address; chosen when left out.", examples=["02:00:00:00:00:05"]
     )
+    allow_spoofing: Switched | None = Field(
+        None,
+        alias="allow-spoofing",
+        description="Take frames with any source address from it; otherwise its own addresses only.",
+    )
 
 
 class LinkSpec(Shaped):
@@ -183,6 +208,53 @@ class LinkSpec(Shaped):
         description="The two switches, with port numbers if those matter.",
         examples=[["s1", "s2:3"]],
         json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+
+
+class RouterSpec(Spec):
+    """A tenant's router; every switch routes at the first hop. ``r: [a, b]`` is short for networks."""
+
+    networks: list[Name] | None = Field(
+        None, description="The networks that it joins.", examples=[["web", "db"]]
+    )
+
+
+class UnderlayLinkSpec(Shaped):
+    """A wire between a domain and an underlay router, or two of either; short: ``d1 -- r1``."""
+
+    ends: Annotated[list[Name] | None, Or(_TEXT)] = Field(
+        None,
+        description="The two ends: domains or underlay routers.",
+        examples=[["d1", "r1"]],
+        json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+
+
+class UnderlaySpec(Spec):
+    """The IP network that joins the domains, and carries their tunnels."""
+
+    routers: list[Name] | None = Field(None, description="Its routers; one named r1 when left out.")
+    links: (
+        list[
+            Annotated[
+                UnderlayLinkSpec, Or(_TEXT, {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2})
+            ]
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Its wires; one from every domain to the first router when left out.",
+        examples=[["d1 -- r1", ["d2", "r1"], {"ends": ["d1", "r2"], "bandwidth": "1gbit"}]],
+    )
+    subnet: Subnet4 | None = Field(
+        None, description="All its addresses are from this one.", examples=["198.19.0.0/16"]
+    )
+    mtu: Mtu | None = Field(
+        None, description="Bytes of IP packet that its links take; hosts get 50 less, at most 1500."
+    )
+    tunnels: Tunnels | None = Field(
+        None,
+        description="kernel: the kernel's vxlan devices; ovs: Open vSwitch's own; auto: the faster one.",
     )
 
 
@@ -215,6 +287,14 @@ class File(Spec):
             ["s1 -- s2", ["s2", "s3:7"], {"ends": ["s1", "s3"], "bandwidth": "100mbit", "delay": "5ms"}]
         ],
     )
+    routers: dict[str, Annotated[RouterSpec, Or({"type": "array", "items": _TEXT, "minItems": 1})]] | None = (
+        Field(None, description="Tenants' routers between networks.", json_schema_extra=_NAMED)
+    )
+    underlay: Annotated[UnderlaySpec, Or(_NULL)] | None = Field(
+        None,
+        description="The IP network between domains; made when a network's hosts are on switches that "
+        "no link joins.",
+    )
 
 
 _ENTRIES: dict[str, type[Spec]] = {
@@ -223,6 +303,7 @@ _ENTRIES: dict[str, type[Spec]] = {
     "switches": SwitchSpec,
     "hosts": HostSpec,
     "links": LinkSpec,
+    "routers": RouterSpec,
 }
 
 
@@ -230,11 +311,16 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are known in the mapping at ``path``."""
     if not path:
         return list(File.model_fields)
-    entry = _ENTRIES.get(str(path[0]))
-    if entry is None or len(path) != 2:
+    if path == ("underlay",):
+        return list(UnderlaySpec.model_fields)
+    entry = _ENTRIES.get(str(path[0])) if len(path) == 2 else None
+    if path[:2] == ("underlay", "links") and len(path) == 3:
+        entry = UnderlayLinkSpec
+    if entry is None:
         return []
     # its own before what it shares
-    return sorted(entry.model_fields, key=lambda name: name not in entry.__annotations__)
+    fields = sorted(entry.model_fields, key=lambda name: name not in entry.__annotations__)
+    return [entry.model_fields[name].alias or name for name in fields]
 
 
 def schema() -> JsonSchema:

@@ -225,3 +225,41 @@ def subnet6(text: str) -> IPv6Network:
     network = _subnet(text, 6, "fd00::/64")
     assert isinstance(network, IPv6Network)
     return network
+
+
+MAX_VNI = (1 << 24) - 1
+LEAST_MTU, MOST_MTU = 1330, 65535
+_VNIS = f"1 to {MAX_VNI} (RFC 7348: 24 bits)"
+_MTUS = f"{LEAST_MTU} to {MOST_MTU} bytes (IPv6 in a tunnel needs {LEAST_MTU})"
+
+
+def _whole(text: str, kind: str, low: int, high: int, allowed: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise BadValue(f"{shown(text)} is not a {kind}", allowed)
+    if not low <= int(text) <= high:
+        raise BadValue(f"{kind} {shown(text)} is out of range", allowed)
+    return int(text)
+
+
+def vni(text: str) -> int:
+    """A VXLAN network identifier (RFC 7348, 5)."""
+    return _whole(text, "VNI", 1, MAX_VNI, _VNIS)
+
+
+def mtu(text: str) -> int:
+    """Bytes of IP packet that an underlay link takes."""
+    return _whole(text, "MTU", LEAST_MTU, MOST_MTU, _MTUS)
+
+
+def switch_on(text: str) -> bool:
+    """``true`` or ``false``, as YAML 1.2 has it."""
+    if text.lower() not in ("true", "false"):
+        raise BadValue(f"{shown(text)} is neither true nor false", "true, false")
+    return text.lower() == "true"
+
+
+def tunnels(text: str) -> str:
+    """What tunnels are made of."""
+    if text not in ("auto", "kernel", "ovs"):
+        raise BadValue(f"{shown(text)} is no kind of tunnel", "auto, kernel, ovs")
+    return text

@@ -33,8 +33,9 @@ def test_the_problems_are_real() -> None:
 
 
 def test_every_key_is_documented() -> None:
-    documented = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
+    documented = set(re.findall(r"`([\w-]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
     known = set(spec.keys_at(()))
-    for section in ("networks", "switches", "hosts", "links"):
+    for section in ("networks", "switches", "hosts", "links", "routers"):
         known |= set(spec.keys_at((section, "x")))
+    known |= set(spec.keys_at(("underlay",)))
     assert documented == known

@@ -18,10 +18,10 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "topologies"
 GOOD = [path for path in sorted((GOLDEN / "good").glob("*.yaml")) if path.name != "yaml-traps.yaml"]
 TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float),
-    "null": type(None),
+    "null": type(None), "boolean": bool,
 }  # fmt: skip
 KNOWN = {
-    "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description",
+    "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum", "maximum",
     "examples", "exclusiveMaximum", "items", "maxItems", "maxLength", "minItems", "minimum", "pattern",
     "properties", "propertyNames", "title", "type", "uniqueItems",
 }  # fmt: skip
@@ -36,11 +36,18 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
         return False
     if "type" in schema:
         wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        if isinstance(value, bool) or not any(isinstance(value, TYPES[kind]) for kind in wanted):
+        if not any(
+            isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind == "boolean")
+            for kind in wanted
+        ):
             return False
+    if "enum" in schema and value not in schema["enum"]:
+        return False
     if "const" in schema and value != schema["const"]:
         return False
     if isinstance(value, (int, float)):
+        if value > schema.get("maximum", value):
+            return False
         return schema.get("minimum", value) <= value < schema.get("exclusiveMaximum", value + 1)
     if isinstance(value, str):
         return (
@@ -100,7 +107,10 @@ def test_schema_knows_every_key() -> None:
     assert schema["$schema"].endswith("2020-12/schema")
     assert list(schema["properties"]) == spec.keys_at(())
     assert all(prop.get("description") for prop in schema["properties"].values())
-    assert set(schema["$defs"]) == {"DomainSpec", "HostSpec", "LinkSpec", "NetworkSpec", "SwitchSpec"}
+    assert set(schema["$defs"]) == {
+        "DomainSpec", "HostSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "SwitchSpec",
+        "UnderlayLinkSpec", "UnderlaySpec",
+    }  # fmt: skip
     for made in schema["$defs"].values():
         assert made["additionalProperties"] is False
         assert all(prop.get("description") for prop in made.get("properties", {}).values())
