@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
@@ -29,11 +30,14 @@ from dataplane.ovsdb import (
 )
 from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
+from dataplane.rtnetlink_overlay import Hop, set_mtu, set_route
 from dataplane.shaping import qdiscs
+from dataplane.underlay_fabric import UnderlayFabric
 from dataplane.wiring import Wiring, link_states, wiring
 from topologies.model import Topology
 
 BRIDGE = "mgmt0"
+EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 
@@ -67,6 +71,7 @@ class Fabric:
         self._spaces: dict[str, Namespace] = {}
         self._switches: dict[str, OpenVSwitch] = {}
         self._netlink: Socket | None = None
+        self._underlay: UnderlayFabric | None = None
         self._links_down: frozenset[str] = frozenset()
         self._switches_down: frozenset[str] = frozenset()
         self._bridges = {b.switch: b for d in self.plan.domains for b in d.bridges}
@@ -83,6 +88,8 @@ class Fabric:
         domains = [domain.netns for domain in self.plan.domains]
         self._spaces = namespaces.create(domains, frozenset(domains))
         starting = self._start_switches()
+        routers = [self.plan.underlay.nodes[router] for router in self.plan.underlay.routers]
+        self._spaces |= namespaces.create(routers, frozenset(routers))
         self._spaces |= namespaces.create([host.netns for host in self.plan.hosts])
         started = self._tell("namespaces", started)
         self._wire_management()
@@ -90,6 +97,10 @@ class Fabric:
         self._wire_links()
         self._shape()
         started = self._tell("wires", started)
+        if self.plan.underlay.nodes:
+            self._underlay = UnderlayFabric(self.plan.underlay, self._spaces)
+            self._underlay.build()
+            started = self._tell("underlay", started)
         for future in starting:
             future.result()
         started = self._tell("daemons", started)
@@ -107,7 +118,7 @@ class Fabric:
         """What needs the wires: the ports that are devices, and the way to the controller."""
         operations: list[Operation] = []
         for bridge in domain.bridges:
-            operations += add_ports(bridge.device, [port for port in bridge.ports if port.peer is None])
+            operations += add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
             operations += controller_operations(bridge.device, self._target)
         self._switches[domain.name].apply(operations)
 
@@ -139,7 +150,7 @@ class Fabric:
         """
         switch = self._switches[domain.name]
         switch.start()
-        bare = [replace(b, ports=tuple(p for p in b.ports if p.peer is not None)) for b in domain.bridges]
+        bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
         switch.client.transact(bridge_operations(bare, self.datapath, None))
 
     def _wire_management(self) -> None:
@@ -207,8 +218,13 @@ class Fabric:
             space = self._spaces[host.netns]
             # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
             device = space.netlink.index_of(host.near.device)
-            addresses = [add_address(device, address) for address in host.addresses]
-            space.netlink.run([set_index(namespaces.LOOPBACK, True), *addresses])
+            requests = [set_index(namespaces.LOOPBACK, True)]
+            requests += [set_mtu(device, host.mtu)] if host.mtu != 1500 else []
+            requests += [add_address(device, address) for address in host.addresses]
+            requests += [
+                set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in host.gateways
+            ]
+            space.netlink.run(requests)
 
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
@@ -290,6 +306,8 @@ class Fabric:
 
     def stop(self) -> None:
         """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
+        if self._underlay is not None:
+            self._underlay.stop()
         for switch in self._switches.values():
             switch.stop()
         for space in self._spaces.values():

@@ -58,6 +58,8 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
     interface: dict[str, Any] = {"name": port.device, "ofport_request": port.number}
     if port.peer is not None:
         interface |= {"type": "patch", "options": ovs_map({"peer": port.peer})}
+    if port.tunnel:  # ovs-vswitchd.conf.db(5): VNI and VTEP come from the flow
+        interface |= {"type": "vxlan", "options": ovs_map({"key": "flow", "remote_ip": "flow"})}
     i, p = _uuid_name("i", port.device), _uuid_name("p", port.device)
     row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
     operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]

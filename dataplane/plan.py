@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
+from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vxlan_device
 from topologies.model import Host, Port, Shaping, Topology
+from topologies.overlay import Overlay, overlay
 
 DEVICE_NAME_LIMIT = 15
 """The kernel's IFNAMSIZ is 16 with the closing NUL."""
@@ -33,13 +35,20 @@ def device_name(wanted: str, short: str) -> str:
 class PortPlan:
     """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device).
 
-    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one.
+    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one. ``tunnel``: Open
+    vSwitch's own VXLAN port, which gets VNI and VTEP from the flow.
     """
 
     device: str
     number: int
     peer: str | None = None
     shaped: bool = False
+    tunnel: bool = False
+
+    @property
+    def is_device(self) -> bool:
+        """Whether there must be a network device of its name."""
+        return self.peer is None and not self.tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,8 @@ class HostPlan:
     near: EndPlan
     far: EndPlan
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    gateways: tuple[IPv4Address | IPv6Address, ...]
+    mtu: int
     shaping: Shaping
 
 
@@ -104,11 +115,13 @@ class Plan:
     domains: tuple[DomainPlan, ...]
     hosts: tuple[HostPlan, ...]
     links: tuple[LinkPlan, ...]
+    underlay: UnderlayPlan = NONE
 
     @property
     def namespaces(self) -> Iterator[str]:
         """Every network namespace to make, domains first (their switches take longest to start)."""
         yield from (domain.netns for domain in self.domains)
+        yield from (self.underlay.nodes[router] for router in self.underlay.routers)
         yield from (host.netns for host in self.hosts)
 
 
@@ -132,6 +145,8 @@ def plan(topology: Topology) -> Plan:
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     devices = _port_devices(topology, bridges)
     netns = _namespace_names(topology)
+    made = overlay(topology)
+    crossing = _crossing_ports(topology, made)
 
     links = []
     peers: dict[tuple[str, int], str] = {}
@@ -144,7 +159,11 @@ def plan(topology: Topology) -> Plan:
         end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)
         links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
 
-    hosts = tuple(_host(host, netns, devices, domain_of) for host in topology.hosts)
+    gateways = {
+        network.name: tuple(each.ip for each in (network.gateway4, network.gateway6) if each is not None)
+        for network in topology.networks
+    }
+    hosts = tuple(_host(host, netns, devices, domain_of, gateways[host.network]) for host in topology.hosts)
 
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
     shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
@@ -152,6 +171,8 @@ def plan(topology: Topology) -> Plan:
     for (switch, number), device in sorted(devices.items(), key=lambda item: item[0][1]):
         shaped = (switch, number) in shaped_ports
         ports[switch].append(PortPlan(device, number, peers.get((switch, number)), shaped))
+    for name, more in crossing.items():
+        ports[name] += more
     domains = tuple(
         DomainPlan(
             domain.name,
@@ -165,7 +186,27 @@ def plan(topology: Topology) -> Plan:
         )
         for index, domain in enumerate(topology.domains)
     )
-    return Plan(domains, hosts, tuple(links))
+    taken = {*bridges.values(), *devices.values()}
+    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns, taken))
+
+
+def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
+    """Per switch: the ports of uplinks (patch ports) and tunnels. Their names, which begin with ``_``, can be
+    no other port's."""
+    index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
+    vni = {network.name: network.vni or 0 for network in topology.networks}
+    native = topology.underlay is not None and topology.underlay.tunnels == "ovs"
+    ports: dict[str, set[PortPlan]] = {}
+    for uplink in made.uplinks:
+        number = vni[uplink.network]
+        near, far = f"_u{index[uplink.near.switch]}-{number}", f"_d{index[uplink.near.switch]}-{number}"
+        ports.setdefault(uplink.near.switch, set()).add(PortPlan(near, uplink.near.number, far))
+        ports.setdefault(uplink.far.switch, set()).add(PortPlan(far, uplink.far.number, near))
+    for tunnel in made.tunnels:
+        device = "_vxlan" if native else vxlan_device(vni[tunnel.network])
+        port = PortPlan(device, tunnel.port.number, tunnel=native)
+        ports.setdefault(tunnel.port.switch, set()).add(port)
+    return {switch: sorted(some, key=lambda port: port.number) for switch, some in ports.items()}
 
 
 def management_address(index: int) -> IPv4Interface:
@@ -195,6 +236,8 @@ def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     out = {("host", host.name): file_name(host.name, f"host{i}") for i, host in enumerate(topology.hosts, 1)}
     for i, domain in enumerate(topology.domains, 1):
         out["domain", domain.name] = f"domain-{file_name(domain.name, str(i))}"
+    for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
+        out["router", router] = f"router-{file_name(router, str(i))}"
     return out
 
 
@@ -203,9 +246,10 @@ def _host(
     netns: dict[tuple[str, str], str],
     devices: dict[tuple[str, int], str],
     domain_of: dict[str, str],
+    gateways: tuple[IPv4Address | IPv6Address, ...],
 ) -> HostPlan:
     name = netns["host", host.name]
     near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
-    return HostPlan(host.name, host.port.switch, name, near, far, addresses, host.shaping)
+    return HostPlan(host.name, host.port.switch, name, near, far, addresses, gateways, host.mtu, host.shaping)

@@ -74,7 +74,8 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def _ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+def ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
+    """struct ifinfomsg: a device by index (0: by its name), and which of its flags to change."""
     return struct.pack("=BxHiII", 0, 0, index, flags, change)
 
 
@@ -114,33 +115,33 @@ def add_veth(a: End, b: End) -> Request:
     # One queue an end: a lab's wire has one reader, and every queue costs sysfs entries.
     queues = u32(IFLA_NUM_TX_QUEUES, 1) + u32(IFLA_NUM_RX_QUEUES, 1)
     up = IFF_UP if a.up else 0
-    peer = attribute(VETH_INFO_PEER, _ifinfo() + b.attributes() + queues)
+    peer = attribute(VETH_INFO_PEER, ifinfo() + b.attributes() + queues)
     info = string(IFLA_INFO_KIND, "veth") + attribute(IFLA_INFO_DATA, peer)
-    payload = _ifinfo(0, up, up) + a.attributes() + queues + attribute(IFLA_LINKINFO, info)
+    payload = ifinfo(0, up, up) + a.attributes() + queues + attribute(IFLA_LINKINFO, info)
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"create veth {a.name} - {b.name}")
 
 
 def add_bridge(name: str) -> Request:
     """A Linux bridge, up, without spanning tree."""
-    payload = _ifinfo(0, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
+    payload = ifinfo(0, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name)
     payload += attribute(IFLA_LINKINFO, string(IFLA_INFO_KIND, "bridge"))
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"create bridge {name}")
 
 
 def set_link(name: str, up: bool) -> Request:
     """Set a device (by name) up or down."""
-    payload = _ifinfo(0, IFF_UP if up else 0, IFF_UP) + string(IFLA_IFNAME, name)
+    payload = ifinfo(0, IFF_UP if up else 0, IFF_UP) + string(IFLA_IFNAME, name)
     return Request(RTM_NEWLINK, 0, payload, f"set {name} {'up' if up else 'down'}")
 
 
 def set_index(index: int, up: bool) -> Request:
     """Set a device (by index; 1 is every namespace's lo) up or down."""
-    return Request(RTM_NEWLINK, 0, _ifinfo(index, IFF_UP if up else 0, IFF_UP), f"set device {index}")
+    return Request(RTM_NEWLINK, 0, ifinfo(index, IFF_UP if up else 0, IFF_UP), f"set device {index}")
 
 
 def delete_link(name: str) -> Request:
     """Delete a device by name (a veth takes its peer along)."""
-    return Request(RTM_DELLINK, 0, _ifinfo() + string(IFLA_IFNAME, name), f"delete {name}")
+    return Request(RTM_DELLINK, 0, ifinfo() + string(IFLA_IFNAME, name), f"delete {name}")
 
 
 def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:

@@ -43,6 +43,9 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
         for port, end in ((link.a, link.end_a), (link.b, link.end_b)):
             if cut or port.switch in switches_down:
                 down.add((end.netns, end.device))
+    for wire in plan.underlay.links:
+        if wire.name in links_down:
+            down |= {(end.netns, end.device) for end in (wire.a, wire.b)}
     for host in plan.hosts:
         cut = wire_name(host.name, host.switch) in links_down
         if cut or host.switch in switches_down:
@@ -62,6 +65,7 @@ def link_states(plan: Plan, links_down: frozenset[str], switches_down: frozenset
         link.name: link.name not in links_down and not {link.a.switch, link.b.switch} & switches_down
         for link in plan.links
     }
+    states |= {wire.name: wire.name not in links_down for wire in plan.underlay.links}
     for host in plan.hosts:
         name = wire_name(host.name, host.switch)
         states[name] = name not in links_down and host.switch not in switches_down

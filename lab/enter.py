@@ -80,7 +80,7 @@ def join_place(name: str) -> dict[str, str]:
     known = places()
     place = known.get(name)
     if place is None:
-        hosts = [other for other, entry in known.items() if "ovs" not in entry]
+        hosts = [other for other, entry in known.items() if "ovs" not in entry and "node" not in entry]
         raise Failure(f"no host or switch named {name!r} in this lab", f"hosts: {_some(hosts)}")
     try:
         handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)

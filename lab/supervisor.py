@@ -165,7 +165,7 @@ def build(
     """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
     started = time.time()
     stages = _Stages(leash)
-    topology = stages.run("topology", lambda: load(order))
+    topology = stages.run("topology", lambda: settle(load(order), order.datapath))
     name = order.name or naming.name_from(topology.name)
     take_name(listener, name)
     controller.keep(topology)
@@ -216,6 +216,30 @@ def load(order: Order) -> Topology:
         return topologies.loads(order.raw, order.file)
     except topologies.Invalid as invalid:
         raise invalid_file(order.file, invalid.problems) from None
+
+
+def settle(topology: Topology, datapath: str) -> Topology:
+    """The topology with ``auto`` tunnels decided: the kernel's vxlan devices on the userspace datapath,
+    where they carry several times as much as Open vSwitch's own, and those on the kernel datapath.
+
+    Raises Failure for Open vSwitch's own tunnels on the userspace datapath, where TCP does not pass them.
+    """
+    from dataplane import kernel_datapath
+
+    underlay = topology.underlay
+    if underlay is None:
+        return topology
+    system = datapath == "kernel" or (datapath == "auto" and kernel_datapath.usable())
+    if underlay.tunnels == "ovs" and not system:
+        raise Failure(
+            "Open vSwitch's own tunnels (tunnels: ovs) need its kernel datapath, which is not in use here",
+            "write tunnels: auto in the file's underlay, or load the module: sudo modprobe openvswitch",
+            Exit.MACHINE,
+        )
+    if underlay.tunnels != "auto":
+        return topology
+    decided = underlay.model_copy(update={"tunnels": "ovs" if system else "kernel"})
+    return topology.model_copy(update={"underlay": decided})
 
 
 def take_name(listener: socket.socket, name: str) -> None:
@@ -271,7 +295,9 @@ def openflow_socket() -> socket.socket:
 
 def write_map(plan: Plan) -> None:
     """Leave word for who enters the lab: each host's and switch's namespace, and OVS's run directory."""
-    entries: dict[str, dict[str, str]] = {}
+    entries: dict[str, dict[str, str]] = {
+        node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
+    }
     for domain in plan.domains:
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)

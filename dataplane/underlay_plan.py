@@ -1,0 +1,103 @@
+"""The underlay and the tunnels of a lab as plain values: nodes, wires, addresses, vxlan devices. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+from topologies.model import Shaping, Topology
+from topologies.overlay import Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnd:
+    """One end of an underlay wire: its node, the node's namespace, the device and its address."""
+
+    node: str
+    netns: str
+    device: str
+    address: IPv4Interface
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlayLinkPlan:
+    """A wire between domains and underlay routers: a veth pair."""
+
+    name: str
+    a: NodeEnd
+    b: NodeEnd
+    shaping: Shaping
+
+
+@dataclass(frozen=True, slots=True)
+class VxlanPlan:
+    """A kernel vxlan device: one network's tunnels in one domain.
+
+    ``unicast``: (MAC, VTEP) of its forwarding database, sorted. ``flood``: default destinations.
+    """
+
+    netns: str
+    device: str
+    vni: int
+    local: IPv4Address
+    mtu: int
+    unicast: tuple[tuple[str, IPv4Address], ...]
+    flood: tuple[IPv4Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlayPlan:
+    """``nodes``: node -> namespace; ``routers``: those of them that forward; ``vteps``: domain -> address."""
+
+    mtu: int
+    nodes: Mapping[str, str]
+    routers: tuple[str, ...]
+    vteps: Mapping[str, IPv4Address]
+    links: tuple[UnderlayLinkPlan, ...]
+    devices: tuple[VxlanPlan, ...]
+
+
+NONE = UnderlayPlan(0, {}, (), {}, (), ())
+
+
+def vxlan_device(vni: int) -> str:
+    """The name of a VNI's device. No switch or port can be called so: names begin with a letter or digit."""
+    return f"_vx{vni}"
+
+
+def underlay_plan(
+    topology: Topology, made: Overlay, netns: Mapping[tuple[str, str], str], taken: Iterable[str]
+) -> UnderlayPlan:
+    """``netns``: file names of namespaces by (kind, name); ``taken``: names of other devices."""
+    underlay = topology.underlay
+    if underlay is None:
+        return NONE
+    used = set(taken)
+    nodes = {domain.name: netns["domain", domain.name] for domain in topology.domains}
+    nodes |= {router: netns["router", router] for router in underlay.routers}
+    links = []
+    for index, link in enumerate(underlay.links, 1):
+        device = link.name if len(link.name) <= 15 and "#" not in link.name else f"_l{index}"
+        device = f"_l{index}" if device in used else device
+        a, b = (NodeEnd(end.node, nodes[end.node], device, end.address) for end in (link.a, link.b))
+        links.append(UnderlayLinkPlan(link.name, a, b, link.shaping))
+    vteps = {vtep.domain: vtep.address for vtep in underlay.vteps}
+    devices = []
+    if underlay.tunnels != "ovs":
+        vni = {network.name: network.vni or 0 for network in topology.networks}
+        mtu = max((host.mtu for host in topology.hosts), default=1500)
+        for tunnel in made.tunnels:
+            number = vni[tunnel.network]
+            devices.append(
+                VxlanPlan(
+                    nodes[tunnel.domain],
+                    vxlan_device(number),
+                    number,
+                    vteps[tunnel.domain],
+                    mtu,
+                    tuple(sorted(tunnel.unicast.items())),
+                    tunnel.flood,
+                )
+            )
+    return UnderlayPlan(underlay.mtu, nodes, underlay.routers, vteps, tuple(links), tuple(devices))
