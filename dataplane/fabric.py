@@ -18,7 +18,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
-from dataplane.namespaces import Namespace, start_thread
+from dataplane.moving import moved_hosts, only_hosts_moved, renamed, steps
+from dataplane.namespaces import Namespace, in_threads, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovsdb import (
     Operation,
@@ -28,9 +29,9 @@ from dataplane.ovsdb import (
     remove_bridge,
     remove_ports,
 )
-from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, HostPlan, Plan, plan
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
-from dataplane.rtnetlink_overlay import Hop, set_mtu, set_route
+from dataplane.rtnetlink_overlay import Hop, move_device, set_mtu, set_route
 from dataplane.shaping import qdiscs
 from dataplane.underlay_fabric import UnderlayFabric
 from dataplane.wiring import Wiring, link_states, wiring
@@ -268,6 +269,50 @@ class Fabric:
         changed = frozenset({name})
         failed = self._switches_down - changed if up else self._switches_down | changed
         self._change(self._links_down, failed)
+
+    def replace(self, topology: Topology) -> None:
+        """Take the running lab to a topology in which hosts are on other switches.
+
+        A host's own interface stays, with all its addresses. Raises ``ValueError`` for any other difference.
+        """
+        if not only_hosts_moved(self.topology, topology):
+            raise ValueError("only hosts can move in a running lab")
+        new = plan(topology)
+        pairs = moved_hosts(self.plan, new)
+        links_down = renamed(self._links_down, pairs)
+        before = wiring(self.plan, self._links_down, self._switches_down)
+        after = wiring(new, links_down, self._switches_down)
+        between = steps(pairs, before, after)
+        if self._underlay is not None:
+            self._underlay.add_devices(new.underlay)
+        self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
+        self._reach(new, before, between.made)
+        if self._underlay is not None:
+            self._underlay.forward(new.underlay)
+        for old_host, new_host in pairs:
+            self._move(old_host, new_host, new_host.far in {EndPlan(*each) for each in after.down})
+        self._reach(new, between.made, between.moved)
+        self._reach(new, between.moved, after)
+        if self._underlay is not None:
+            self._underlay.remove_devices(new.underlay)
+        self.topology, self.plan, self._links_down = topology, new, links_down
+
+    def _move(self, old: HostPlan, new: HostPlan, down: bool) -> None:
+        """The switch's end of a host's wire, to where it belongs now."""
+        here, there = self._spaces[old.far.netns].netlink, self._spaces[new.far.netns]
+        here.run([move_device(here.index_of(old.far.device), there.fd, new.far.device)])
+        index = there.netlink.index_of(new.far.device)
+        shaping = qdiscs(index, new.shaping) if new.shaping else []
+        there.netlink.run([*shaping, set_index(index, not down)])
+
+    def _reach(self, new: Plan, old: Wiring, wanted: Wiring) -> None:
+        """Change the ports of all switches, those of several domains at the same time."""
+        jobs = []
+        for domain in new.domains:
+            operations = self._port_changes(domain, old, wanted)
+            if operations:
+                jobs.append(partial(self._switches[domain.name].apply, operations))
+        in_threads(jobs)
 
     def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
         """Carry out the difference between the wiring that is and the one that shall be."""

@@ -34,12 +34,12 @@ class Probe:
     given_up: bool = False
     seen: bool = False  # the request was seen at the destination
     wrong: str = ""
-    then: Probe | None = None  # released when this one is answered
+    then: list[Probe] = field(default_factory=list)  # released when this one is answered
 
     def give_up(self) -> int:
         """Stop waiting; how many probes that closes (what waited for this one never starts)."""
         self.given_up = True
-        return 1 + (self.then.give_up() if self.then is not None else 0)
+        return 1 + sum(probe.give_up() for probe in self.then)
 
 
 @dataclass
@@ -83,6 +83,10 @@ class Run:
     echoes: list[Probe] = field(default_factory=list)
     resolving: dict[tuple[int, int, bytes], Probe] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    gateways: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(source, destination) -> the station of the router that leads from one to the other."""
+    apart: set[tuple[int, int]] = field(default_factory=set)
+    """Pairs in different networks that no router joins."""
     ring: int = 0  # echoes from this index on are real pings of the ring
 
 
@@ -200,6 +204,5 @@ def _on_resolved(run: Run, at: int, answer: Resolved, waiting: deque[Probe]) -> 
     item.answered = True
     item.wrong = ""
     run.pace.answered(run.clock() - item.sent)
-    if item.then is not None:
-        waiting.append(item.then)
+    waiting.extend(item.then)
     return 0 if item.given_up else 1

@@ -21,14 +21,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from lab import frames
 from lab.frames import Station
 from lab.probe_loop import Probe, Run, address_of, drive, share_a_family
-from topologies.model import Host
+from topologies.model import Host, Topology
 
 STACK_LIMIT = 800
 """Most ordered pairs (times families) that the kernels' shared neighbour table bears at once."""
@@ -107,8 +108,38 @@ def open_in(namespace_fd: int, interface: str) -> socket.socket:
     return raw
 
 
-def default_pairs(hosts: Iterable[Host]) -> list[tuple[str, str]]:
-    """Every ordered pair of hosts that share a network, in an order that spreads the load.
+@dataclass(frozen=True)
+class Gateway:
+    """A network's way to others: its router, that one's MAC and addresses here, and where it leads."""
+
+    router: str
+    mac: str
+    ipv4: IPv4Address | None
+    ipv6: IPv6Address | None
+    leads_to: frozenset[str]
+
+
+def gateways(topology: Topology) -> dict[str, Gateway]:
+    """Network -> its gateway, for those that have a router."""
+    networks = {network.name: network for network in topology.networks}
+    return {
+        name: Gateway(
+            router.name,
+            router.mac,
+            gateway4.ip if (gateway4 := networks[name].gateway4) else None,
+            gateway6.ip if (gateway6 := networks[name].gateway6) else None,
+            frozenset(router.networks) - {name},
+        )
+        for router in topology.routers
+        for name in router.networks
+    }
+
+
+def default_pairs(
+    hosts: Iterable[Host], routed: Mapping[str, Gateway] | None = None
+) -> list[tuple[str, str]]:
+    """Every ordered pair of hosts that share a network, in an order that spreads the load; then those that
+    a router joins (and that have an address family in common).
 
     Neighbours at distance 1 first, then 2, ...: at any moment every host sends and receives as much
     as every other.
@@ -120,6 +151,14 @@ def default_pairs(hosts: Iterable[Host]) -> list[tuple[str, str]]:
     for names in by_network.values():
         for distance in range(1, len(names)):
             pairs += [(name, names[(i + distance) % len(names)]) for i, name in enumerate(names)]
+    listed = list(hosts) if routed else []
+    pairs += [
+        (a.name, b.name)
+        for a in listed
+        if routed and (way := routed.get(a.network)) is not None
+        for b in listed
+        if b.network in way.leads_to and ((a.ipv4 and b.ipv4) or (a.ipv6 and b.ipv6))
+    ]
     return pairs
 
 
@@ -144,6 +183,7 @@ def probe(
     *,
     families: tuple[int, ...] | None = None,
     method: str = "auto",
+    routed: Mapping[str, Gateway] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
@@ -151,10 +191,10 @@ def probe(
     ``open_socket`` gives a non-blocking raw socket of a host by name; the sockets are closed here.
     ``timeout`` bounds the whole run, in seconds (default: by the number of pairs).  A pair without
     a common address family is a failure that says so.  Raises OSError when a host's interface is
-    gone and KeyError for an unknown host.
+    gone and KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.
     """
     by_name = {host.name: host for host in hosts}
-    wanted = default_pairs(hosts) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
+    wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
     involved = [by_name[name] for name in dict.fromkeys(name for pair in wanted for name in pair)]
     ring_families = families or (4, 6)
     families = families or choose_families(involved, len(wanted))
@@ -172,6 +212,7 @@ def probe(
     try:
         for host in involved:
             run.sockets.append(open_socket(host.name))
+        _join(run, involved, routed or {})
         impossible = _plan(run, involved, wanted, families, ring_families)
         drive(run, start + (patience(len(wanted) * len(families)) if timeout is None else timeout))
     finally:
@@ -199,6 +240,24 @@ def _station(host: Host) -> Station:
     )
 
 
+def _join(run: Run, hosts: Sequence[Host], routed: Mapping[str, Gateway]) -> None:
+    """Note which pairs are routed, and how; routers become stations after the hosts'."""
+    places: dict[str, int] = {}
+    for network in dict.fromkeys(host.network for host in hosts):
+        if (way := routed.get(network)) is not None:
+            places[network] = len(run.stations)
+            name = f"router {way.router}"
+            run.stations.append(frames.station(name, way.mac, way.ipv4, way.ipv6))
+    for i, src in enumerate(hosts):
+        for j, dst in enumerate(hosts):
+            if src.network == dst.network:
+                continue
+            if src.network in places and dst.network in routed[src.network].leads_to:
+                run.gateways[i, j] = places[src.network]
+            else:
+                run.apart.add((i, j))
+
+
 def _plan(
     run: Run,
     hosts: Sequence[Host],
@@ -223,7 +282,7 @@ def _plan(
         _add_edge_resolutions(run, hosts, families)
     else:
         for echo in run.echoes:
-            _resolve(run, echo.src, echo.dst, echo.family).then = echo
+            _resolve(run, echo.src, echo.dst, echo.family).then.append(echo)
     return impossible
 
 
@@ -233,13 +292,17 @@ def _add_echo(run: Run, src: int, dst: int, family: int, *, reply: bool) -> Prob
         kind = frames.ECHO_REPLY4 if family == 4 else frames.ECHO_REPLY6
     else:
         kind = frames.ECHO_REQUEST4 if family == 4 else frames.ECHO_REQUEST6
-    frame = build(run.stations[src], run.stations[dst], run.nonce, len(run.echoes), kind)
+    target = run.stations[dst]
+    if (src, dst) in run.gateways:
+        target = target._replace(mac=run.stations[run.gateways[src, dst]].mac)
+    frame = build(run.stations[src], target, run.nonce, len(run.echoes), kind)
     echo = Probe(src, dst, family, False, frame)
     run.echoes.append(echo)
     return echo
 
 
 def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
+    dst = run.gateways.get((src, dst), dst)
     address = address_of(run.stations[dst], family)
     assert address is not None
     key = (src, family, address)
@@ -260,7 +323,7 @@ def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...]) -> Non
                 a, b = address_of(run.stations[src], family), address_of(run.stations[dst], family)
                 if src != dst and a and b:
                     echo = _add_echo(run, src, dst, family, reply=False)
-                    _resolve(run, src, dst, family).then = echo
+                    _resolve(run, src, dst, family).then.append(echo)
 
 
 def _add_edge_resolutions(run: Run, hosts: Sequence[Host], families: tuple[int, ...]) -> None:
@@ -280,17 +343,24 @@ def _add_edge_resolutions(run: Run, hosts: Sequence[Host], families: tuple[int, 
             for family in families:
                 if address_of(run.stations[asker], family) and address_of(run.stations[target], family):
                     _resolve(run, asker, target, family)
+    for (asker, target), gateway in run.gateways.items():
+        for family in families:
+            if address_of(run.stations[asker], family) and address_of(run.stations[gateway], family):
+                _resolve(run, asker, target, family)
 
 
 def _why(run: Run, item: Probe) -> str:
     """The last thing known of an echo or resolution that failed."""
     dst = run.stations[item.dst]
-    asked = run.resolving.get((item.src, item.family, address_of(dst, item.family) or b""))
+    if (item.src, item.dst) in run.apart:
+        return "they are in different networks, which no router joins"
+    via = run.stations[run.gateways.get((item.src, item.dst), item.dst)]
+    asked = run.resolving.get((item.src, item.family, address_of(via, item.family) or b""))
     if asked is not None and not asked.answered:
         what = "ARP" if item.family == 4 else "neighbour discovery"
         return (
             asked.wrong
-            or f"no answer to {what} for {_text(dst, item.family)} at {run.stations[item.src].name}"
+            or f"no answer to {what} for {_text(via, item.family)} at {run.stations[item.src].name}"
         )
     if item.wrong:
         return item.wrong

@@ -29,7 +29,7 @@ from lab.messages import (
     SwitchState,
 )
 from lab.naming import RUN
-from lab.prober import ProbeResult, open_in, probe
+from lab.prober import ProbeResult, gateways, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_watch import DaemonWatch, death
@@ -168,7 +168,9 @@ class Lab:
                 raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
         with self.lock:
             try:
-                result = probe(self.topology.hosts, self._open, pairs, timeout)
+                result = probe(
+                    self.topology.hosts, self._open, pairs, timeout, routed=gateways(self.topology)
+                )
             except OSError as error:
                 raise Failure(
                     f"can't probe: {error.strerror or error}", "is a host's interface gone?"
