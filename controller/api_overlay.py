@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from controller.mesh import Counted, mesh
 from controller.openflow.replies import parse_flow_desc
@@ -14,10 +14,8 @@ from controller.runtime.app import SwitchKeeper
 class TunnelState(BaseModel):
     """Unicast frames of one network from one domain's VTEP to another's; ``bytes`` of inner frames."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    source: str = Field(serialization_alias="from")
-    target: str = Field(serialization_alias="to")
+    source: str
+    target: str
     from_address: str
     to_address: str
     network: str

@@ -26,6 +26,7 @@ class SwitchState(TypedDict):
     name: str
     domain: str
     dpid: str
+    role: Literal["switch", "vtep"]
     up: bool
     connected: bool
     programmed: bool
@@ -41,6 +42,43 @@ class HostState(TypedDict):
     ipv4: str | None
     ipv6: str | None
     up: bool
+
+
+class NetworkState(TypedDict):
+    """A tenant's segment: its members, and the domains that these are in."""
+
+    name: str
+    vni: int | None
+    subnet4: str | None
+    subnet6: str | None
+    gateway4: str | None
+    gateway6: str | None
+    router: str | None
+    hosts: list[str]
+    domains: list[str]
+    crosses: bool
+
+
+class VtepState(TypedDict):
+    """A domain's tunnel end point, and its ways out (underlay links that are not cut)."""
+
+    domain: str
+    address: str
+    switch: str
+    links_up: int
+    links: int
+
+
+class UnderlayState(TypedDict):
+    """``tunnels``: ``kernel`` or ``ovs``, with the reason in ``why``; ``mtu`` of its links."""
+
+    subnet: str
+    mtu: int
+    tunnels: str
+    why: str
+    routers: list[str]
+    vteps: list[VtepState]
+    links: list[LinkState]
 
 
 class LinkState(TypedDict):
@@ -85,8 +123,10 @@ class Status(TypedDict):
     controller: ControllerState
     domains: list[DomainState]
     switches: list[SwitchState]
+    networks: list[NetworkState]
     hosts: list[HostState]
     links: list[LinkState]
+    underlay: UnderlayState | None
 
 
 class Pair(TypedDict):
@@ -151,6 +191,54 @@ class LinkChange(TypedDict):
     name: str
     up: bool
     changed: bool
+
+
+class MoveRequest(TypedDict):
+    """Where a host is to go: a domain, and the switch in it (absent: the domain's first)."""
+
+    domain: str
+    switch: NotRequired[str | None]
+
+
+class Moved(TypedDict):
+    """What ``move`` did; ``seconds`` until all switches were confirmed; ``changed`` False: it was there."""
+
+    host: str
+    source: str
+    target: str
+    domain: str
+    seconds: float
+    changed: bool
+
+
+class TunnelState(TypedDict):
+    """Unicast of one network from one domain to another; ``bytes`` of the inner frames."""
+
+    source: str
+    target: str
+    from_address: str
+    to_address: str
+    network: str
+    vni: int
+    packets: int
+    bytes: int
+
+
+class FloodState(TypedDict):
+    """Frames of one network that a domain's tunnel switch sent to all its members."""
+
+    domain: str
+    network: str
+    vni: int
+    packets: int
+    bytes: int
+
+
+class OverlayState(TypedDict):
+    """The tunnel mesh and what it carried."""
+
+    mesh: list[TunnelState]
+    flooded: list[FloodState]
 
 
 class Event(TypedDict):

@@ -248,6 +248,8 @@ def _join(run: Run, hosts: Sequence[Host], routed: Mapping[str, Gateway]) -> Non
             places[network] = len(run.stations)
             name = f"router {way.router}"
             run.stations.append(frames.station(name, way.mac, way.ipv4, way.ipv6))
+    if len({host.network for host in hosts}) < 2:
+        return
     for i, src in enumerate(hosts):
         for j, dst in enumerate(hosts):
             if src.network == dst.network:

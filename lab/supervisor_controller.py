@@ -37,6 +37,7 @@ class Programming:
         self.connected: set[str] = set()
         self.programmed: set[str] = set()
         self.converged = False
+        self.settled = 0
         self.flows = 0
         self.groups = 0
         self.compiled: float | None = None
@@ -65,6 +66,7 @@ class Programming:
             self.converged = False
         elif kind == "all-programmed":
             self.converged = True
+            self.settled = int(message.get("number", 0))
             self.programmed |= self.connected
         elif kind == "error":
             self.last_error = str(message.get("message", ""))
@@ -123,6 +125,23 @@ class Controller:
         # It may be more than a pipe holds, and its reader is still importing.
         threading.Thread(target=tell, name="intent", daemon=True).start()
         threading.Thread(target=self._keep, args=(self._reader,), name="controller", daemon=True).start()
+
+    def replace(self, topology: Topology) -> None:
+        """What a controller that is started from now on finds as its task."""
+        new = self._topology.with_name(self._topology.name + ".new")
+        new.write_bytes(topology.model_dump_json().encode())
+        new.replace(self._topology)
+        with self._changed:
+            self.state.switches = frozenset(switch.name for switch in topology.switches)
+
+    def wait_settled(self, since: int, timeout: float) -> None:
+        """Wait until, after the controller's event number ``since``, every switch that is connected holds its
+        tables; raises Failure when it takes longer than ``timeout`` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.state.settled > since, timeout):
+                raise Failure(
+                    f"the switches were not programmed within {timeout:.0f} s", "see: sdnlab events"
+                )
 
     @property
     def pid(self) -> int:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dataplane.wiring import wire_name
+from lab import supervisor_overlay
 from lab.failure import Exit, Failure
 from lab.messages import (
     DomainState,
     HostState,
     LinkChange,
     LinkState,
+    Moved,
     PingResult,
     Stage,
     Status,
@@ -33,7 +35,7 @@ from lab.prober import ProbeResult, gateways, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_watch import DaemonWatch, death
-from topologies.model import Host, Link, Topology
+from topologies.model import Host, Link, Switch, Topology
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
@@ -84,9 +86,11 @@ class Lab:
                 "groups": state.groups,
             },
             "domains": [self._domain(domain.name) for domain in self.topology.domains],
-            "switches": [self._switch(s.name, s.domain, s.dpid) for s in self.topology.switches],
+            "switches": [self._switch(s) for s in self.topology.switches],
+            "networks": supervisor_overlay.networks(self.topology),
             "hosts": [_host(host, links) for host in self.topology.hosts],
             "links": [_link(link, links) for link in self.topology.links],
+            "underlay": supervisor_overlay.underlay(self.topology, links),
         }
 
     def troubles(self) -> list[str]:
@@ -181,8 +185,16 @@ class Lab:
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer
 
-    def ask_controller(self, path: str, **query: str | None) -> Any:
-        """The controller's own answer to GET ``path`` of its northbound API."""
+    def move(self, host: str, domain: str, switch: str | None) -> Moved:
+        """Take a host to another domain, with its addresses."""
+        from lab.supervisor import write_map
+        from lab.supervisor_overlay import move_host
+
+        with self.lock, self._switches_at_work():
+            return move_host(self, host, domain, switch, write_map)
+
+    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **query: str | None) -> Any:
+        """The controller's own answer to a request for ``path`` of its northbound API."""
         from lab.client import UnixConnection
 
         parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items() if value is not None)
@@ -191,7 +203,10 @@ class Lab:
         try:
             while True:
                 try:
-                    connection.request("GET", path + ("?" + parameters if parameters else ""))
+                    where = path + ("?" + parameters if parameters else "")
+                    content = None if body is None else json.dumps(body).encode()
+                    headers = {} if body is None else {"Content-Type": "application/json"}
+                    connection.request(method, where, content, headers)
                     break
                 except (FileNotFoundError, ConnectionRefusedError):
                     # Its API is the last thing that a controller starts: after the tables are installed.
@@ -246,12 +261,13 @@ class Lab:
             "daemons": daemons,
         }
 
-    def _switch(self, name: str, domain: str, dpid: int) -> SwitchState:
-        state = self.controller.state
+    def _switch(self, switch: Switch) -> SwitchState:
+        state, name = self.controller.state, switch.name
         return {
             "name": name,
-            "domain": domain,
-            "dpid": f"{dpid:016x}",
+            "domain": switch.domain,
+            "dpid": f"{switch.dpid:016x}",
+            "role": switch.role,
             "up": name not in self.switches_down,
             "connected": name in state.connected,
             "programmed": name in state.programmed,

@@ -14,7 +14,18 @@ from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lab.failure import Failure
-from lab.messages import Event, LinkChange, PingRequest, PingResult, Problem, Status, UpDown
+from lab.messages import (
+    Event,
+    LinkChange,
+    Moved,
+    MoveRequest,
+    OverlayState,
+    PingRequest,
+    PingResult,
+    Problem,
+    Status,
+    UpDown,
+)
 from lab.supervisor_lab import Lab, NotThere
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -83,6 +94,17 @@ def create(lab: Lab) -> FastAPI:
     def set_switch(name: str, change: UpDown) -> LinkChange:
         """Take a switch away, or bring it back."""
         return lab.set_switch(name, change["up"])
+
+    @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
+    def move(name: str, where: MoveRequest) -> Moved:
+        """Take a host to another domain while the lab runs; its addresses go with it."""
+        return lab.move(name, where["domain"], where.get("switch"))
+
+    @app.get("/overlay", tags=["look"])
+    def overlay() -> OverlayState:
+        """The tunnel mesh with what it carried, as the tunnel switches count it."""
+        found: OverlayState = lab.ask_controller("/overlay")
+        return found
 
     @app.get("/flows", tags=["look"], responses=_ERRORS)
     def flows(switch: str | None = None) -> Any:

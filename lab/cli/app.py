@@ -23,6 +23,8 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab ping                    does every host reach every other?
     sdnlab link down s1 s2         cut a link; 'link up' mends it
     sdnlab flows s1                what the controller installed, and why
+    sdnlab overlay                 the tunnels between domains, and what they carried
+    sdnlab move h1 d2              a host goes to another domain, and stays reachable
     sdnlab down                    stop; nothing is left behind
 
 With one lab running its name may be left out; otherwise say --lab NAME."""
@@ -35,8 +37,8 @@ _EPILOG = (
 
 _PANELS = {
     "Start and stop": ("lab.cli.run", ("up", "down", "list", "demo")),
-    "Look at a lab": ("lab.cli.look", ("status", "flows", "groups", "events", "logs")),
-    "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "switch", "controller")),
+    "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
+    "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -29,6 +29,11 @@ def complete_switch(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, "switches", incomplete)
 
 
+def complete_domain(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of domains in the lab that is meant."""
+    return _complete(ctx, "domains", incomplete)
+
+
 def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of links, switches and hosts: what ``link`` takes."""
     return [name for kind in ("links", "switches", "hosts") for name in _complete(ctx, kind, incomplete)]

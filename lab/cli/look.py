@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from lab.cli import render
+from lab.cli import render, render_overlay
 from lab.cli.common import Json, Lab, LabArgument, client, complete_switch
 from lab.cli.say import out, out_json, paint
 from lab.failure import Failure
@@ -57,6 +57,19 @@ def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
         out_json(found)
     else:
         out(render.groups(found, paint()))
+
+
+def overlay(lab: Lab = None, json: Json = False) -> None:
+    """Show the tunnels between domains and what they carried, by network.
+
+    Bytes are those of the inner frames; a counter lags by up to a second.
+    """
+    api = client(lab)
+    found = api.get("/overlay")
+    if json:
+        out_json(found)
+    else:
+        out(render_overlay.overlay(api.get("/status"), found, paint()))
 
 
 def _controllers_list(lab: Any, what: str, switch: str | None) -> list[dict[str, Any]]:
@@ -110,6 +123,7 @@ def logs(
 
 COMMANDS = {
     "status": status,
+    "overlay": overlay,
     "flows": flows,
     "groups": groups,
     "events": events,

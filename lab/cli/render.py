@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lab.cli import render_overlay
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages import Event, Pair, PingResult, Status
 
@@ -38,6 +39,10 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         for s in lab["switches"]
     ]
     parts.append(table(["SWITCH", "DOMAIN", "DATAPATH ID", "CONTROLLER", "TABLES"], rows, paint))
+    if len(lab["networks"]) > 1 or lab["underlay"] is not None:
+        parts.append(render_overlay.networks(lab, paint))
+    if lab["underlay"] is not None:
+        parts.append(render_overlay.underlay(lab["underlay"], paint))
     rows = [
         [
             h["name"],

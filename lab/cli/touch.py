@@ -15,6 +15,7 @@ from lab.cli.common import (
     LabArgument,
     choose,
     client,
+    complete_domain,
     complete_end,
     complete_host,
     complete_switch,
@@ -134,6 +135,31 @@ def link(
     _change(api.post(f"/links/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "link", json)
 
 
+def move(
+    host: Annotated[str, typer.Argument(metavar="HOST", autocompletion=complete_host)],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", autocompletion=complete_domain)],
+    switch: Annotated[
+        str | None,
+        typer.Option(
+            "--switch", help="Which switch there; the first when left out.", autocompletion=complete_switch
+        ),
+    ] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Move a host to another domain while the lab runs; it keeps its addresses and stays reachable."""
+    answer = client(lab).post(f"/hosts/{quote(host, safe='')}/move", {"domain": domain, "switch": switch})
+    if json:
+        out_json(answer)
+    elif answer["changed"]:
+        out(
+            f"{host} moved from {answer['source']} to {answer['target']} (domain {domain}) "
+            f"in {answer['seconds']:.2f} s"
+        )
+    else:
+        out(f"{host} is on {answer['target']} already")
+
+
 def switch(
     wanted: Annotated[Wanted, typer.Argument(metavar="up|down")],
     name: Annotated[str, typer.Argument(metavar="SWITCH", autocompletion=complete_switch)],
@@ -168,7 +194,13 @@ def _change(answer: dict[str, Any], kind: str, json: bool) -> None:
 def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
     """The name of the link or wire between ``a`` and ``b``; Failure when there is none, or several."""
     ends = {frozenset((a, b))}
+    under = status["underlay"]
     found = [
+        link["name"]
+        for link in (under["links"] if under is not None else ())
+        if frozenset((link["a"], link["b"])) in ends
+    ]
+    found += [
         link["name"]
         for link in status["links"]
         if frozenset((link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])) in ends
@@ -183,6 +215,8 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
             f"there are {len(found)} links between {a} and {b}", f"name one of them: {', '.join(found)}"
         )
     known = {entry["name"] for entry in (*status["switches"], *status["hosts"])}
+    if under is not None:
+        known |= {*under["routers"], *(vtep["domain"] for vtep in under["vteps"])}
     for name in (a, b):
         if name not in known:
             raise Failure(f"no switch or host named {name!r} in this lab", "see: sdnlab status")
@@ -199,6 +233,7 @@ COMMANDS = {
     "shell": shell,
     "ping": ping,
     "link": link,
+    "move": move,
     "switch": switch,
     "controller": controller,
 }
