@@ -18,6 +18,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
+from dataplane.mirror import add_mirror, remove_mirror, tap_name
 from dataplane.moving import moved_hosts, only_hosts_moved, renamed, steps
 from dataplane.namespaces import Namespace, in_threads, start_thread
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -29,8 +30,18 @@ from dataplane.ovsdb import (
     remove_bridge,
     remove_ports,
 )
-from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, HostPlan, Plan, plan
-from dataplane.rtnetlink import End, Request, Socket, add_address, add_bridge, add_veth, set_index, set_link
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, HostPlan, LinkPlan, Plan, plan
+from dataplane.rtnetlink import (
+    End,
+    Request,
+    Socket,
+    add_address,
+    add_bridge,
+    add_veth,
+    delete_link,
+    set_index,
+    set_link,
+)
 from dataplane.rtnetlink_overlay import Hop, move_device, set_mtu, set_route
 from dataplane.shaping import qdiscs
 from dataplane.underlay_fabric import UnderlayFabric
@@ -73,6 +84,8 @@ class Fabric:
         self._switches: dict[str, OpenVSwitch] = {}
         self._netlink: Socket | None = None
         self._underlay: UnderlayFabric | None = None
+        self._as_devices: frozenset[str] = frozenset()
+        self._taps = 0
         self._links_down: frozenset[str] = frozenset()
         self._switches_down: frozenset[str] = frozenset()
         self._bridges = {b.switch: b for d in self.plan.domains for b in d.bridges}
@@ -277,7 +290,7 @@ class Fabric:
         """
         if not only_hosts_moved(self.topology, topology):
             raise ValueError("only hosts can move in a running lab")
-        new = plan(topology)
+        new = plan(topology, self._as_devices)
         pairs = moved_hosts(self.plan, new)
         links_down = renamed(self._links_down, pairs)
         before = wiring(self.plan, self._links_down, self._switches_down)
@@ -296,6 +309,57 @@ class Fabric:
         if self._underlay is not None:
             self._underlay.remove_devices(new.underlay)
         self.topology, self.plan, self._links_down = topology, new, links_down
+
+    # Looking
+
+    def make_device(self, link: str, wanted: bool) -> None:
+        """Turn a link between two switches into a pair of devices, so that it can be looked at, or back into
+        patch ports. Some milliseconds of traffic may be lost. Without effect on a link that needs devices."""
+        devices = self._as_devices | {link} if wanted else self._as_devices - {link}
+        new = plan(self.topology, devices)
+        if new != self.plan:
+            now = next(each for each in new.links if each.name == link)
+            if wanted:
+                self._wire_link(now)
+            before = wiring(self.plan, self._links_down, self._switches_down)
+            self._reach(new, before, wiring(new, self._links_down, self._switches_down))
+            if not wanted:
+                self._spaces[now.end_a.netns].netlink.run([delete_link(now.end_a.device)])
+            self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
+            self.plan = new
+        self._as_devices = devices
+
+    def _wire_link(self, link: LinkPlan) -> None:
+        assert self._netlink is not None
+        a, b = link.end_a, link.end_b
+        self._netlink.run([add_veth(self._end(a.netns, a.device, up=True), self._end(b.netns, b.device))])
+        down = wiring(plan(self.topology, self._as_devices | {link.name}), self._links_down, frozenset()).down
+        for end in (a, b):
+            up = (end.netns, end.device) not in down
+            self._spaces[end.netns].netlink.run([set_link(end.device, up)])
+
+    def add_mirror(self, switch: str) -> tuple[str, str]:
+        """A tap that gets a copy of all that passes a switch: (namespace's name, device), which is up."""
+        if switch not in self._bridges or switch in self._switches_down:
+            raise LinkError(switch)
+        self._taps += 1
+        tap = tap_name(self._taps)
+        domain = self._domain_of(switch)
+        self._switches[domain.name].apply(add_mirror(self._bridges[switch].device, tap))
+        self._spaces[domain.netns].netlink.run([set_link(tap, True)])
+        return domain.netns, tap
+
+    def remove_mirror(self, switch: str, tap: str) -> None:
+        """Take a tap away; without effect when the switch has failed meanwhile, and the tap with it."""
+        open_vswitch = self._switches[self._domain_of(switch).name]
+        rows = open_vswitch.client.select("Mirror", ["_uuid"], [["name", "==", tap]])
+        port = open_vswitch.port_rows().get(tap)
+        if rows and port is not None:
+            mirrors = [row["_uuid"][1] for row in rows]
+            open_vswitch.apply(remove_mirror(self._bridges[switch].device, port, mirrors))
+
+    def _domain_of(self, switch: str) -> DomainPlan:
+        return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
 
     def _move(self, old: HostPlan, new: HostPlan, down: bool) -> None:
         """The switch's end of a host's wire, to where it belongs now."""

@@ -139,8 +139,8 @@ def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
     return out
 
 
-def plan(topology: Topology) -> Plan:
-    """Decide everything that is to be built."""
+def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
+    """Decide everything that is to be built. ``as_devices``: links that shall be devices in any case."""
     bridges = _short_names((switch.name for switch in topology.switches), "sw")
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     devices = _port_devices(topology, bridges)
@@ -153,7 +153,9 @@ def plan(topology: Topology) -> Plan:
     for link in topology.links:
         near, far = domain_of[link.a.switch], domain_of[link.b.switch]
         a, b = devices[link.a.switch, link.a.number], devices[link.b.switch, link.b.number]
-        kind: Literal["patch", "veth"] = "veth" if link.shaping or near != far else "patch"
+        kind: Literal["patch", "veth"] = "patch"
+        if link.shaping or near != far or link.name in as_devices:
+            kind = "veth"
         if kind == "patch":
             peers[link.a.switch, link.a.number], peers[link.b.switch, link.b.number] = b, a
         end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from lab.failure import Exit, Failure
@@ -97,7 +97,7 @@ class Client:
         """The JSON answer to POST ``path`` with ``body`` as JSON."""
         return self._call("POST", path, body)
 
-    def stream(self, path: str) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str) -> Generator[dict[str, Any], None, None]:
         """The JSON lines of GET ``path``, as they come, until the lab ends."""
         connection = UnixConnection(address(self.name), None)
         try:

@@ -149,6 +149,19 @@ def spawn(main: Callable[[], NoReturn]) -> int:
     return pid
 
 
+def run_at(lab: str, pid: int, netns: str, command: Sequence[str]) -> int:
+    """Run ``command`` in the network namespace called ``netns`` of the lab whose supervisor is ``pid``."""
+    join(pid, lab)
+
+    def child() -> NoReturn:
+        handle = os.open(NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(handle, syscalls.CLONE_NEWNET)
+        os.close(handle)
+        _execute(command, {"SDNLAB": lab})
+
+    return wait(spawn(child))
+
+
 def _execute(command: Sequence[str], extra_env: Mapping[str, str]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; a command must not inherit that
         signal.signal(number, signal.SIG_DFL)

@@ -211,6 +211,14 @@ class Moved(TypedDict):
     changed: bool
 
 
+class CapturePoint(TypedDict):
+    """Where to listen: a network namespace's name, a device in it (``any``: all), and what that is."""
+
+    netns: str
+    device: str
+    what: str
+
+
 class TunnelState(TypedDict):
     """Unicast of one network from one domain to another; ``bytes`` of the inner frames."""
 

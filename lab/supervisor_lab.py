@@ -20,6 +20,7 @@ from dataplane.wiring import wire_name
 from lab import supervisor_overlay
 from lab.failure import Exit, Failure
 from lab.messages import (
+    CapturePoint,
     DomainState,
     HostState,
     LinkChange,
@@ -62,6 +63,8 @@ class Lab:
     stages: list[Stage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
+    captured: dict[str, int] = field(default_factory=dict)
+    """Links that are devices because somebody looks at them, and how many do."""
 
     def status(self) -> Status:
         """The whole lab as it is now."""
@@ -192,6 +195,20 @@ class Lab:
 
         with self.lock, self._switches_at_work():
             return move_host(self, host, domain, switch, write_map)
+
+    @contextmanager
+    def capture(self, name: str) -> Iterator[CapturePoint]:
+        """Where to listen to see ``name``, for as long as the context lasts. Raises NotThere."""
+        from dataplane.fabric import LinkError
+        from lab import supervisor_capture
+
+        try:
+            with supervisor_capture.looking(self, name) as found:
+                self.events.add("capture", f"somebody looks at {found['what']}", {"name": name})
+                yield found
+        except (KeyError, LinkError):
+            known = _some(supervisor_capture.names(self.net.plan))
+            raise NotThere(f"there is nothing named {name!r} to capture", f"there are: {known}") from None
 
     def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **query: str | None) -> Any:
         """The controller's own answer to a request for ``path`` of its northbound API."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -100,6 +101,14 @@ def create(lab: Lab) -> FastAPI:
         """Take a host to another domain while the lab runs; its addresses go with it."""
         return lab.move(name, where["domain"], where.get("switch"))
 
+    @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
+    def capture(name: str) -> StreamingResponse:
+        """Where to listen to see a link, host, switch, domain or underlay router: one JSON line, and then
+        nothing until the request is broken off, which ends all that was set up for it."""
+        stack = contextlib.ExitStack()
+        where = stack.enter_context(lab.capture(name))
+        return StreamingResponse(_hold(stack, json.dumps(where)), media_type="application/x-ndjson")
+
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
         """The tunnel mesh with what it carried, as the tunnel switches count it."""
@@ -148,6 +157,16 @@ def create(lab: Lab) -> FastAPI:
         return {"stopping": True}
 
     return app
+
+
+async def _hold(stack: contextlib.ExitStack, line: str) -> AsyncIterator[str]:
+    """Say ``line``, and close ``stack`` when the listener has gone."""
+    try:
+        yield line + "\n"
+        await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(stack.close)
 
 
 async def _follow(lab: Lab, since: int) -> AsyncIterator[str]:

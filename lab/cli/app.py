@@ -24,6 +24,7 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab link down s1 s2         cut a link; 'link up' mends it
     sdnlab flows s1                what the controller installed, and why
     sdnlab overlay                 the tunnels between domains, and what they carried
+    sdnlab capture d1-r1           packets as they pass, both headers of those in a tunnel
     sdnlab move h1 d2              a host goes to another domain, and stays reachable
     sdnlab down                    stop; nothing is left behind
 
@@ -38,6 +39,7 @@ _EPILOG = (
 _PANELS = {
     "Start and stop": ("lab.cli.run", ("up", "down", "list", "demo")),
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
+    "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),

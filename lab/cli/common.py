@@ -34,6 +34,11 @@ def complete_domain(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, "domains", incomplete)
 
 
+def complete_capture(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of what can be captured."""
+    return [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
+
+
 def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of links, switches and hosts: what ``link`` takes."""
     return [name for kind in ("links", "switches", "hosts") for name in _complete(ctx, kind, incomplete)]

@@ -1,0 +1,107 @@
+"""``sdnlab capture``: packets of a running lab, decoded or as a file, by tcpdump from inside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from lab.cli.common import Lab, choose, complete_capture
+from lab.failure import Exit, Failure
+
+SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def arguments(
+    tcpdump: str, device: str, expression: str, count: int | None, to_file: bool, verbose: bool
+) -> list[str]:
+    """tcpdump's argument list: lines as they come, or pcap to standard output, packet by packet."""
+    words = [tcpdump, "-i", device, "-n", "-Z", "root"]  # it drops privileges to a user who isn't in there
+    words += ["-w", "-", "-U"] if to_file else ["-l", "-e"]
+    words += ["-v"] if verbose and not to_file else []
+    words += ["-c", str(count)] if count is not None else []
+    return [*words, "--", expression] if expression else words
+
+
+def check_filter(tcpdump: str, expression: str) -> None:
+    """Raise Failure with tcpdump's own words for an expression that it can't compile."""
+    done = subprocess.run(
+        [tcpdump, "-d", "-y", "EN10MB", "--", expression], capture_output=True, text=True, timeout=20
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        words = lines[-1].removeprefix("tcpdump: ") if lines else "not understood"
+        remedy = "see pcap-filter(7), for example: --filter 'udp port 4789', 'icmp or arp', 'host 10.0.0.1'"
+        raise Failure(f"the filter {expression!r} can't be used: {words}", remedy, Exit.USAGE)
+
+
+def capture(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="LINK|HOST|SWITCH",
+            help="What to look at; also a host's wire (h1-s1), an underlay link (d1-r1), a domain or router.",
+            autocompletion=complete_capture,
+        ),
+    ],
+    write: Annotated[
+        Path | None, typer.Option("--write", "-w", metavar="FILE", help="Write pcap; '-': to the output.")
+    ] = None,
+    expression: Annotated[
+        str, typer.Option("--filter", "-f", metavar="BPF", help="Only what matches, like 'udp port 4789'.")
+    ] = "",
+    count: Annotated[
+        int | None, typer.Option("--count", "-c", min=1, help="End after so many packets.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show more of each packet.")] = False,
+    lab: Lab = None,
+) -> None:
+    """Show packets as they pass, both headers of those in a tunnel, or write them to a file; Ctrl-C ends it.
+
+    A link between switches of one domain has no device to look at: it gets one while you look, which may
+    cost some packets. A switch is seen through a mirror: each frame once. Frames can be larger than
+    the MTU, since hosts leave segmentation to their wire's other end.
+    """
+    from lab import enter
+    from lab.client import Client, supervisor_pid
+
+    tcpdump = shutil.which("tcpdump", path=SEARCH)
+    if tcpdump is None:
+        raise Failure("tcpdump is not installed", "sudo apt-get install tcpdump", Exit.MACHINE)
+    if expression:
+        check_filter(tcpdump, expression)
+    chosen = choose(lab)
+    pid = supervisor_pid(chosen)
+    stream = Client(chosen).stream(f"/capture/{quote(name, safe='')}")
+    try:
+        where = next(stream, None)
+        if where is None:
+            raise Failure(f"lab {chosen} ended while it was asked", "", Exit.LOST)
+        if write is not None and str(write) != "-":
+            _onto_output(write)
+        words = arguments(tcpdump, where["device"], expression, count, write is not None, verbose)
+        sys.stderr.write(f"{where['what']}; Ctrl-C ends it\n")
+        code = enter.run_at(chosen, pid, where["netns"], words)
+    finally:
+        stream.close()
+    raise typer.Exit(code)
+
+
+def _onto_output(file: Path) -> None:
+    """Open the file with the caller's rights, before anything is entered, as the standard output."""
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Failure(f"can't write {file}: {error.strerror}", "name another file") from None
+    sys.stdout.flush()
+    os.dup2(handle, 1)
+    os.close(handle)
+
+
+COMMANDS = {"capture": capture}
