@@ -11,11 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command_line import SDNLAB, CommandLine, of_an_owner_of_its_own
 
-SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
 QUICKSTART = str(Path(__file__).resolve().parents[2] / "topologies" / "quickstart.yaml")
 PATIENCE = 120
 
@@ -23,55 +22,10 @@ if shutil.which("ovs-vswitchd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is
     pytest.skip("Open vSwitch is not installed", allow_module_level=True)
 
 
-class CommandLine:
-    """Runs commands as an owner of labs of its own, so that labs of others are never touched."""
-
-    def __init__(self, owner: int) -> None:
-        self.environment = {**os.environ, "SDNLAB_OWNER": str(owner)}
-        self.environment.pop("SDNLAB", None)
-
-    def __call__(
-        self, *words: str, code: int | None = 0, stdin: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*SDNLAB, *words],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        if code is not None:
-            assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json").stdout)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [*SDNLAB, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        )
-
-
-_owner = 1_000_000 + os.getpid() * 10
-
-
-@pytest.fixture
-def sdnlab() -> Iterator[CommandLine]:
-    global _owner
-    _owner += 1
-    line = CommandLine(_owner)
-    yield line
-    line("down", "--all", code=None)
-
-
 @pytest.fixture(scope="module")
 def quick() -> Iterator[CommandLine]:
     """A running quickstart lab that tests may look at, and change if they mend it."""
-    line = CommandLine(_owner)
+    line = of_an_owner_of_its_own()
     started = line("up", QUICKSTART, "-d", code=None)
     if started.returncode == 3:
         pytest.skip(started.stderr.strip())

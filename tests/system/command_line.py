@@ -1,0 +1,54 @@
+"""The command line as tests use it: each command a process, as a user would start it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
+PATIENCE = 120
+
+
+class CommandLine:
+    """Runs commands as an owner of labs of its own, so that labs of others are never touched."""
+
+    def __init__(self, owner: int) -> None:
+        self.environment = {**os.environ, "SDNLAB_OWNER": str(owner)}
+        self.environment.pop("SDNLAB", None)
+
+    def __call__(
+        self, *words: str, code: int | None = 0, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*SDNLAB, *words],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if code is not None:
+            assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json").stdout)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*SDNLAB, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+
+_owners = itertools.count(1_000_000 + os.getpid() * 10)
+
+
+def of_an_owner_of_its_own() -> CommandLine:
+    """Labs of other tests, and of the person at the machine, are never touched."""
+    return CommandLine(next(_owners))
