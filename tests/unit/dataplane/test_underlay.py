@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-
 from pathlib import Path
 
 import networkx as nx
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-
 from dataplane.moving import moved_hosts, only_hosts_moved, renamed, steps
 from dataplane.plan import plan
 from dataplane.routes import changes, routes

@@ -18,8 +18,30 @@ STATUS: Status = {
     "controller": {"running": True, "pid": 3, "restarts": 0, "flows": 62, "groups": 0},
     "domains": [{"name": "d1", "alive": True, "datapath": "userspace", "daemons": {"ovs-vswitchd": 12}}],
     "switches": [
-        {"name": name, "domain": "d1", "dpid": "0" * 16, "up": True, "connected": True, "programmed": True}
+        {
+            "name": name,
+            "domain": "d1",
+            "dpid": "0" * 16,
+            "role": "switch",
+            "up": True,
+            "connected": True,
+            "programmed": True,
+        }
         for name in ("s1", "s2")
+    ],
+    "networks": [
+        {
+            "name": "lan",
+            "vni": None,
+            "subnet4": "10.0.0.0/16",
+            "subnet6": None,
+            "gateway4": None,
+            "gateway6": None,
+            "router": None,
+            "hosts": ["h1"],
+            "domains": ["d1"],
+            "crosses": False,
+        }
     ],
     "hosts": [
         {
@@ -35,4 +57,5 @@ STATUS: Status = {
         }
     ],
     "links": [{"name": "s1-s2", "a": "s1:2", "b": "s2:1", "up": True}],
+    "underlay": None,
 }

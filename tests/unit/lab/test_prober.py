@@ -8,12 +8,12 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 import pytest
 
 from lab import frames
-from lab.prober import ProbeResult, default_pairs, probe
+from lab.prober import Gateway, ProbeResult, default_pairs, probe
 from topologies.model import Host, Port
 
 
@@ -39,6 +39,7 @@ class Wire:
         self.drop: Callable[[str, str, bytes], bool] = lambda src, dst, frame: False
         self.silent: set[str] = set()
         self.lie: bytes | None = None
+        self.router = b""
         self.ours: dict[str, socket.socket] = {}
         self.far: dict[str, socket.socket] = {}
         self.by_mac = {bytes.fromhex(h.mac.replace(":", "")): h for h in hosts}
@@ -97,6 +98,9 @@ class Wire:
                 mac = self.lie or bytes.fromhex(target.mac.replace(":", ""))
                 body = b"\x88\0\0\0\x60\0\0\0" + frame[62:78] + b"\x02\x01" + mac
                 self.give(src, frame[6:12] + mac + frame[12:22] + frame[62:78] + frame[22:38] + body)
+        elif frame[:6] == self.router:
+            target = self.by_ip[frame[30:34] if frame[12:14] == b"\x08\x00" else frame[38:54]]
+            self.switch(src, bytes.fromhex(target.mac.replace(":", "")) + frame[6:])
         elif frame[:6] in self.by_mac:
             dst = self.by_mac[frame[:6]].name
             if dst not in self.far or self.drop(src, dst, frame):
@@ -165,6 +169,49 @@ def test_networks_are_apart() -> None:
         ("h101", "h102"),
         ("h102", "h101"),
     }
+
+
+ROUTER = "00:00:5e:00:01:01"
+
+
+def routed_lab() -> tuple[list[Host], dict[str, Gateway], Callable[[Wire], None]]:
+    """Two networks and a router, which is what answers for its addresses and passes packets on."""
+    hosts = make_hosts(2, "web") + make_hosts(2, "db", offset=10)
+    gateways = {
+        name: Gateway("r", ROUTER, ip_address(four), ip_address(six), frozenset({other}))  # type: ignore[arg-type]
+        for name, other, four, six in (
+            ("web", "db", "10.0.9.1", "fd00::9:1"),
+            ("db", "web", "10.0.9.2", "fd00::9:2"),
+        )
+    }
+
+    def spoil(wire: Wire) -> None:
+        router = make_hosts(1, offset=200)[0].model_copy(update={"mac": ROUTER})
+        for gateway in gateways.values():
+            for address in (gateway.ipv4, gateway.ipv6):
+                assert address is not None
+                wire.by_ip[address.packed] = router
+        wire.router = bytes.fromhex(ROUTER.replace(":", ""))
+
+    return hosts, gateways, spoil
+
+
+@pytest.mark.parametrize("method", ["stack", "frames"])
+def test_what_a_router_joins_is_reached_through_it(method: str) -> None:
+    hosts, gateways, spoil = routed_lab()
+    result = run(hosts, spoil, routed=gateways, method=method)
+    assert result.ok, result.failures
+    names = [host.name for host in hosts]
+    assert set(result.rtt) == {(a, b, f) for a in names for b in names for f in (4, 6) if a != b}
+
+
+def test_what_no_router_joins_is_said_to_be_apart() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: True
+
+    hosts = make_hosts(2, "web") + make_hosts(2, "db", offset=10)
+    (failure,) = run(hosts, spoil, pairs=[("h1", "h11")], families=(4,), timeout=1.0).failures
+    assert failure.reason == "they are in different networks, which no router joins"
 
 
 def test_one_direction_lost_is_told_from_the_other() -> None:

@@ -112,13 +112,16 @@ def lab_status(**more: Any) -> Status:
                 "name": "s1",
                 "domain": "d1",
                 "dpid": "0" * 16,
+                "role": "switch",
                 "up": True,
                 "connected": True,
                 "programmed": True,
             }
         ],
+        "networks": [],
         "hosts": [],
         "links": [{"name": "s1-s2", "a": "s1:1", "b": "s2:1", "up": False}],
+        "underlay": None,
     }
     return {**status, **more}  # type: ignore[typeddict-item]
 

@@ -21,8 +21,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "null": type(None), "boolean": bool,
 }  # fmt: skip
 KNOWN = {
-    "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum", "maximum",
-    "examples", "exclusiveMaximum", "items", "maxItems", "maxLength", "minItems", "minimum", "pattern",
+    "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum",
+    "maximum",    "examples", "exclusiveMaximum", "items", "maxItems", "maxLength", "minItems", "minimum", "pattern",
     "properties", "propertyNames", "title", "type", "uniqueItems",
 }  # fmt: skip
 

@@ -1,0 +1,134 @@
+"""Networks, underlay and tunnels as people see them, and where a capture listens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lab_values import STATUS
+
+import topologies
+from dataplane.plan import plan
+from lab import supervisor_overlay
+from lab.cli import render, render_overlay
+from lab.cli.capture import arguments, check_filter
+from lab.cli.say import Paint
+from lab.cli.touch import link_between
+from lab.failure import Failure
+from lab.messages import OverlayState, Status
+from lab.supervisor import settle
+from lab.supervisor_capture import ANY, names, point
+from lab.supervisor_controller import Programming
+
+PLAIN = Paint(False)
+TWO = topologies.load(Path(topologies.__file__).parent / "two-domains.yaml")
+FIVE = topologies.load(Path(topologies.__file__).parent / "multi-domain.yaml")
+
+
+def status(links: dict[str, bool] | None = None) -> Status:
+    lab = settle(TWO, "userspace")
+    made = {
+        "networks": supervisor_overlay.networks(lab),
+        "underlay": supervisor_overlay.underlay(lab, links or {}),
+    }
+    return {**STATUS, **made}  # type: ignore[typeddict-item]
+
+
+def cells(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_status_shows_networks_members_and_vteps() -> None:
+    page = render.status(status({"d2-r1": False}), PLAIN, 1000.0)
+    assert "blue     100  10.0.0.0/24 fd00::/64  -       blue1, blue3  d1, d2 (over the underlay)" in page
+    assert ["d1", "198.19.0.1", "vtep-d1", "1", "of", "1", "links", "up"] in cells(page)
+    assert ["d2", "198.19.0.2", "vtep-d2", "0", "of", "1", "links", "up"] in cells(page)
+    assert ["d2-r1", "d2", "r1", "down"] in cells(page)
+    assert "the kernel's vxlan devices" in page
+
+
+def test_a_lab_without_underlay_is_shown_as_before() -> None:
+    page = render.status(STATUS, PLAIN, 1000.0)
+    assert "VNI" not in page and "VTEP" not in page
+    assert "no underlay" in render_overlay.overlay(STATUS, {"mesh": [], "flooded": []}, PLAIN)
+
+
+def test_routers_are_shown_with_their_gateways() -> None:
+    found = {network["name"]: network for network in supervisor_overlay.networks(FIVE)}
+    assert (found["web"]["router"], found["web"]["gateway4"]) == ("office", "10.1.1.254")
+    assert found["lab"]["router"] is None and found["guests"]["subnet4"] is None
+
+
+def test_the_mesh_adds_up() -> None:
+    found: OverlayState = {
+        "mesh": [
+            {
+                "source": "d1", "target": "d2", "from_address": "198.19.0.1", "to_address": "198.19.0.2",
+                "network": "blue", "vni": 100, "packets": 3, "bytes": 1_400_000,
+            }
+        ],
+        "flooded": [{"domain": "d1", "network": "blue", "vni": 100, "packets": 0, "bytes": 0}],
+    }  # fmt: skip
+    page = render_overlay.overlay(status(), found, PLAIN)
+    assert ["blue", "100", "d1", "198.19.0.1", "d2", "198.19.0.2", "3", "1.4", "MB"] in cells(page)
+    assert page.endswith("3 packets, 1.4 MB in inner frames") and "TO ALL" not in page
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (10**13, "10.0 TB")]
+)
+def test_sizes(number: int, text: str) -> None:
+    assert render_overlay.size(number) == text
+
+
+def test_underlay_links_are_found_by_their_ends() -> None:
+    assert link_between(status(), {}, "r1", "d2") == "d2-r1"
+    with pytest.raises(Failure, match="there is no link between d1 and d2"):
+        link_between(status(), {}, "d1", "d2")
+
+
+def test_tunnels_follow_the_datapath() -> None:
+    assert settle(TWO, "userspace").underlay.tunnels == "kernel"  # type: ignore[union-attr]
+    assert settle(TWO, "kernel").underlay.tunnels == "ovs"  # type: ignore[union-attr]
+    assert TWO.underlay is not None
+    asked = TWO.model_copy(update={"underlay": TWO.underlay.model_copy(update={"tunnels": "ovs"})})
+    with pytest.raises(Failure, match="kernel datapath"):
+        settle(asked, "userspace")
+
+
+def test_where_a_capture_listens() -> None:
+    made = plan(TWO)
+    place = point(made, "blue1")
+    assert place is not None and (place["netns"], place["device"]) == ("blue1", "blue1-eth0")
+    wire = point(made, "blue1-s1")
+    assert wire is not None and (wire["netns"], wire["device"]) == ("domain-d1", "s1-eth1")
+    link = point(made, "d1-r1")
+    assert link is not None and (link["netns"], link["device"]) == ("domain-d1", "d1-r1")
+    node = point(made, "r1")
+    assert node is not None and (node["netns"], node["device"]) == ("router-r1", ANY)
+    assert point(made, "s1") is None, "a switch needs a mirror"
+    with pytest.raises(KeyError):
+        point(made, "nobody")
+    for name in names(made):
+        point(made, name)
+
+
+def test_tcpdumps_arguments() -> None:
+    words = arguments("/usr/bin/tcpdump", "s1-eth1", "icmp", 3, True, True)
+    assert words[1:3] == ["-i", "s1-eth1"] and words[-2:] == ["--", "icmp"]
+    assert {"-w", "-U", "-c"} <= set(words) and "-v" not in words
+    assert "-l" in arguments("tcpdump", "s1-eth1", "", None, False, False)
+
+
+def test_a_filter_is_checked_before_anything_is_set_up(tmp_path: Path) -> None:
+    fake = tmp_path / "tcpdump"
+    fake.write_text("#!/bin/sh\necho 'tcpdump: syntax error' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    with pytest.raises(Failure, match="syntax error"):
+        check_filter(str(fake), "nonsense")
+
+
+def test_programming_knows_when_it_last_settled() -> None:
+    state = Programming()
+    state.take({"event": "all-programmed", "number": 9})
+    assert state.settled == 9 and state.converged
