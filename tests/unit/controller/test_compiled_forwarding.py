@@ -61,7 +61,12 @@ def lost(outcomes: frozenset[Outcome]) -> bool:
 
 def check_all_pairs(topology: Topology, fabric: Fabric, paths: nx.MultiGraph) -> None:
     for source, target in pairs(topology):
-        frame = ipv4(source, target)
+        if source.ipv4 and target.ipv4:
+            frame = ipv4(source, target)
+        elif source.ipv6 and target.ipv6:
+            frame = ipv6(source, target)
+        else:
+            continue
         outcomes = fabric.outcomes(frame, source.port)
         reachable = nx.has_path(paths, source.port.switch, target.port.switch)
         if source.network == target.network and reachable:

@@ -22,8 +22,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 KNOWN = {
     "$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default", "description", "enum",
-    "maximum",    "examples", "exclusiveMaximum", "items", "maxItems", "maxLength", "minItems", "minimum", "pattern",
-    "properties", "propertyNames", "title", "type", "uniqueItems",
+    "maximum", "examples", "exclusiveMaximum", "items", "maxItems", "maxLength", "minItems", "minimum",
+    "pattern",    "properties", "propertyNames", "title", "type", "uniqueItems",
 }  # fmt: skip
 
 
