@@ -17,10 +17,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from dataplane import sandbox
 from dataplane.rtnetlink import End, Socket, add_bridge, add_veth, delete_link
+from dataplane.rtnetlink_overlay import add_vxlan
 from dataplane.sandbox_errors import SandboxError
 from dataplane.shaping import qdiscs
 from topologies.model import Shaping, Topology
@@ -42,6 +44,7 @@ class Machine:
     bridge: str = ""
     tbf: str = ""
     netem: str = ""
+    vxlan: str = ""
     programs: frozenset[str] = frozenset()
     ovs: tuple[int, int] | None = None
     open_files: int = 1 << 20
@@ -63,19 +66,22 @@ class Lack:
 def needs(topology: Topology | None) -> frozenset[str]:
     """What is to be tried: ``tbf`` and ``netem`` only for a topology that shapes (None: everything)."""
     if topology is None:
-        return frozenset({"tun", "veth", "bridge", "tbf", "netem"})
+        return frozenset({"tun", "veth", "bridge", "tbf", "netem", "vxlan"})
     shapings = [shaping for _, shaping in _wires(topology)]
     wanted = {"tun"}
     if any(shaping.bandwidth is not None for shaping in shapings):
         wanted.add("tbf")
     if any(shaping.delay or shaping.loss for shaping in shapings):
         wanted.add("netem")
+    if topology.underlay is not None and topology.underlay.tunnels != "ovs":
+        wanted.add("vxlan")
     return frozenset(wanted)
 
 
 def _wires(topology: Topology) -> Iterator[tuple[str, Shaping]]:
     yield from ((link.name, link.shaping) for link in topology.links)
     yield from ((f"{host.name}-{host.port.switch}", host.shaping) for host in topology.hosts)
+    yield from ((link.name, link.shaping) for link in (topology.underlay.links if topology.underlay else ()))
 
 
 def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> list[Lack]:
@@ -114,6 +120,9 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
         what = f"this kernel has no netem queueing discipline ({machine.netem})"
         remedy = _module_remedy("sch_netem", "NET_SCH_NETEM") + ", or take delay and loss out of the file"
         lack(what, f"the delay or loss of {_some(emulated)}", remedy)
+    if machine.vxlan:
+        what = f"this kernel has no vxlan devices ({machine.vxlan})"
+        lack(what, "the tunnels between domains", _module_remedy("vxlan", "VXLAN"))
     files, memory = estimate(topology)
     if machine.open_files < files:
         what = f"only {machine.open_files} files may be open (ulimit -Hn)"
@@ -177,6 +186,7 @@ def probe(topology: Topology | None = None, inside: bool = False) -> Machine:
         bridge=found.get("bridge", ""),
         tbf=found.get("tbf", ""),
         netem=found.get("netem", ""),
+        vxlan=found.get("vxlan", ""),
         programs=programs,
         ovs=_ovs_version() if "ovs-vswitchd" in programs else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -213,6 +223,9 @@ def try_out(kind: str) -> str:
         netlink = Socket()
         if kind == "bridge":
             netlink.run([add_bridge("probe"), delete_link("probe")])
+            return ""
+        if kind == "vxlan":
+            netlink.run([add_vxlan("probe", 1, IPv4Address("127.0.0.1"), 1500), delete_link("probe")])
             return ""
         netlink.run([add_veth(End("probe-a"), End("probe-b"))])
         index = netlink.index_of("probe-a")

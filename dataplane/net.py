@@ -37,6 +37,7 @@ class _LazyShell:
     inNamespace: bool
     netns: str
     environment: dict[str, str]
+    names_file: str = ""
 
     def startShell(self, mnopts: str | None = None) -> None:
         """Called by Mininet's constructor: not yet."""
@@ -60,6 +61,8 @@ class _LazyShell:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
             syscalls.mount("sysfs", "/sys", "sysfs")
+            if self.names_file:
+                syscalls.mount(self.names_file, "/etc/hosts", None, syscalls.MS_BIND)
         super().startShell()  # type: ignore[misc]
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
@@ -213,8 +216,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         plan = fabric.plan
         for host in plan.hosts:
             node = LabHost(host.name, host.netns)
+            node.names_file = str(self.run_dir / host.names_file) if host.names_file else ""
             self.hosts.append(node)
             self.nameToNode[host.name] = node
+        for router in plan.underlay.routers:  # by name only: pingall and the like are about hosts
+            self.nameToNode[router] = LabHost(router, plan.underlay.nodes[router])
         for domain in plan.domains:
             for bridge in domain.bridges:
                 run_dir = self.run_dir / domain.netns

@@ -93,6 +93,8 @@ class HostPlan:
     gateways: tuple[IPv4Address | IPv6Address, ...]
     mtu: int
     shaping: Shaping
+    names_file: str = ""
+    """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,12 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         network.name: tuple(each.ip for each in (network.gateway4, network.gateway6) if each is not None)
         for network in topology.networks
     }
-    hosts = tuple(_host(host, netns, devices, domain_of, gateways[host.network]) for host in topology.hosts)
+    several = len(topology.networks) > 1
+    names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}
+    hosts = tuple(
+        _host(host, netns, devices, domain_of, gateways[host.network], names[host.network])
+        for host in topology.hosts
+    )
 
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
     shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
@@ -249,9 +256,12 @@ def _host(
     devices: dict[tuple[str, int], str],
     domain_of: dict[str, str],
     gateways: tuple[IPv4Address | IPv6Address, ...],
+    names_file: str,
 ) -> HostPlan:
     name = netns["host", host.name]
     near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
-    return HostPlan(host.name, host.port.switch, name, near, far, addresses, gateways, host.mtu, host.shaping)
+    return HostPlan(
+        host.name, host.port.switch, name, near, far, addresses, gateways, host.mtu, host.shaping, names_file
+    )

@@ -95,6 +95,9 @@ def join_place(name: str) -> dict[str, str]:
         syscalls.mount("sysfs", "/sys", "sysfs", 0)
     except OSError:
         pass  # only /sys/class/net and the prompt would show it; the network is right
+    if place.get("hosts"):
+        with contextlib.suppress(OSError):  # without it, names of other networks resolve too
+            syscalls.mount(str(MAP.parent / place["hosts"]), "/etc/hosts", None, syscalls.MS_BIND)
     if "ovs" not in place:
         return {}
     return {"OVS_RUNDIR": place["ovs"], "OVS_DBDIR": place["ovs"], "OVS_LOGDIR": place["ovs"]}

@@ -302,20 +302,38 @@ def write_map(plan: Plan) -> None:
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
-    entries.update({host.name: {"netns": host.netns} for host in plan.hosts})
+    entries.update({host.name: {"netns": host.netns, "hosts": host.names_file} for host in plan.hosts})
     (RUN / "map.json").write_text(json.dumps(entries), encoding="utf-8")
 
 
+def names_of(topology: Topology, networks: set[str]) -> list[str]:
+    """Lines of an /etc/hosts with the hosts of these networks (hosts(5))."""
+    return [
+        f"{address.ip}\t{host.name}"
+        for host in topology.hosts
+        if host.network in networks
+        for address in (host.ipv4, host.ipv6)
+        if address is not None
+    ]
+
+
 def name_hosts(topology: Topology) -> None:
-    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's."""
+    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
+
+    With several networks, of which two may use the same addresses, each has one more, which its hosts see
+    and which knows its members and those that a router leads to.
+    """
     from dataplane import syscalls
 
     hosts = Path("/etc/hosts")
-    lines = [hosts.read_text(encoding="utf-8", errors="replace").rstrip("\n")] if hosts.exists() else []
-    for host in topology.hosts:
-        lines += [f"{address.ip}\t{host.name}" for address in (host.ipv4, host.ipv6) if address is not None]
+    first = [hosts.read_text(encoding="utf-8", errors="replace").rstrip("\n")] if hosts.exists() else []
+    for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
+        near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
+        some = "\n".join([*first, *names_of(topology, near)]) + "\n"
+        (RUN / f"hosts-{index}").write_text(some, encoding="utf-8")
     own = RUN / "hosts"
-    own.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    everybody = names_of(topology, {network.name for network in topology.networks})
+    own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
     try:
         syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
     except OSError as error:

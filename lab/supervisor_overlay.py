@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -113,11 +114,12 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None, remember: Ca
     }
     if not moved["changed"]:
         return moved
+    since = intend(lab, new)
     try:
-        since = intend(lab, new)
         lab.net.replace(new)
     except Exception:
-        intend(lab, old)
+        with contextlib.suppress(Failure):  # what went wrong first is what matters
+            intend(lab, old)
         raise
     lab.topology = new
     remember(lab.net.plan)
@@ -130,8 +132,8 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None, remember: Ca
 def intend(lab: Lab, topology: Topology) -> int:
     """Tell the controller what the lab is to be, now and when it is started again; the number of its last
     event before."""
-    lab.controller.replace(topology)
     answer = lab.ask_controller("/topology", method="PUT", body=topology.model_dump(mode="json"))
     if "since" not in answer:
         raise Failure("the controller did not take the change", "see: sdnlab logs controller", Exit.LOST)
+    lab.controller.replace(topology)
     return int(answer["since"])
