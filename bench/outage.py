@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 from bench import ours
 from bench.figures import Figure, Row
+from bench.under_stream import during
 
 SOURCE, TARGET = "h1", "h7"
 COUNT, INTERVAL = 2000, 0.001
 
 
-def cut_under_stream(lab: ours.Up, link: str, target: str) -> tuple[int, float]:
+def cut_under_stream(lab: ours.Up, link: str, target: str) -> tuple[float, float]:
     """Lost pings and the longest silence in ms when ``link`` is cut in mid-stream; it is mended after."""
-    program = str(Path(__file__).with_name("stream.py"))
-    stream = [sys.executable, program, target, str(COUNT), str(INTERVAL)]
-    command = [ours.SDNLAB, "exec", "--lab", ours.NAME, SOURCE, "--", *stream]
-    pings = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert pings.stdout is not None
     try:
-        if pings.stdout.readline().strip() != "started":
-            raise ours.Failed("the stream of pings got no answer")
-        lab.post(f"/links/{link}", {"up": False})
-        result = json.loads(pings.communicate(timeout=30)[0])
+        return during(
+            lab, SOURCE, target, COUNT, INTERVAL, partial(lab.post, f"/links/{link}", {"up": False})
+        )
     finally:
-        pings.kill()
-        pings.wait()
         lab.post(f"/links/{link}", {"up": True})
         whole(lab)
-    return result["lost"], 1000 * result["longest_silence"]
 
 
 def whole(lab: ours.Up, tries: int = 20) -> None:

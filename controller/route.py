@@ -113,55 +113,46 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
     for network in (gateway.network, *gateway.others):
         other = known[network]
         if other.ipv4 is not None:
-            found.append(_echo4(gateway, other.ipv4))
+            found.append(_echo(gateway, other.ipv4, _ECHO4))
         if other.ipv6 is not None:
-            found.append(_echo6(gateway, other.ipv6))
+            found.append(_echo(gateway, other.ipv6, _ECHO6))
     return found
 
 
-def _echo4(gateway: Gateway, address: int) -> Flow:
-    """The echo reply (RFC 792) for one of the router's addresses, made of the request."""
+class _Echo(NamedTuple):
+    """How a ping looks in one address family (RFC 792; RFC 4443, 4.1 and 4.2)."""
+
+    eth_type: int
+    ip_proto: int
+    prefix: str
+    kind: str
+    request: int
+    reply: int
+
+
+_ECHO4 = _Echo(IPV4, ICMP, "ip", "icmp_type", ECHO, ECHO_REPLY)
+_ECHO6 = _Echo(IPV6, ICMPV6, "ipv6", "icmpv6_type", ECHO6, ECHO_REPLY6)
+
+
+def _echo(gateway: Gateway, address: int, ping: _Echo) -> Flow:
+    """The echo reply for one of the router's addresses, made of the request."""
+    src, dst = f"{ping.prefix}_src", f"{ping.prefix}_dst"
     return flow(
         Table.ROUTE,
         Priority.GUARD,
         (
             *_to(gateway),
-            Field("eth_type", IPV4),
-            Field("ip_proto", ICMP),
-            Field("ip_dst", address),
-            Field("icmp_type", ECHO),
+            Field("eth_type", ping.eth_type),
+            Field("ip_proto", ping.ip_proto),
+            Field(dst, address),
+            Field(ping.kind, ping.request),
         ),
         (
             Move("eth_src", "eth_dst", 48),
             SetField("eth_src", gateway.mac),
-            Move("ip_src", "ip_dst", 32),
-            SetField("ip_src", address),
-            SetField("icmp_type", ECHO_REPLY),
-            SetField("nw_ttl", 64),
-            Output(IN_PORT),
-        ),
-        why=f"ping of router {gateway.router}: answered here",
-    )
-
-
-def _echo6(gateway: Gateway, address: int) -> Flow:
-    """The echo reply (RFC 4443, 4.2) for one of the router's addresses."""
-    return flow(
-        Table.ROUTE,
-        Priority.GUARD,
-        (
-            *_to(gateway),
-            Field("eth_type", IPV6),
-            Field("ip_proto", ICMPV6),
-            Field("ipv6_dst", address),
-            Field("icmpv6_type", ECHO6),
-        ),
-        (
-            Move("eth_src", "eth_dst", 48),
-            SetField("eth_src", gateway.mac),
-            Move("ipv6_src", "ipv6_dst", 128),
-            SetField("ipv6_src", address),
-            SetField("icmpv6_type", ECHO_REPLY6),
+            Move(src, dst, 32 if ping is _ECHO4 else 128),
+            SetField(src, address),
+            SetField(ping.kind, ping.reply),
             SetField("nw_ttl", 64),
             Output(IN_PORT),
         ),

@@ -32,7 +32,8 @@ from lab.messages import (
     SwitchState,
 )
 from lab.naming import RUN
-from lab.prober import ProbeResult, gateways, open_in, probe
+from lab.probe_pairs import gateways
+from lab.prober import ProbeResult, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_watch import DaemonWatch, death
@@ -190,7 +191,7 @@ class Lab:
 
     def move(self, host: str, domain: str, switch: str | None) -> Moved:
         """Take a host to another domain, with its addresses."""
-        from lab.supervisor import write_map
+        from lab.supervisor_files import write_map
         from lab.supervisor_overlay import move_host
 
         with self.lock, self._switches_at_work():

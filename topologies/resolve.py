@@ -7,20 +7,19 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import TypeVar
 
-from topologies import addressing, allocate, names, tenants, underlay, units
+from topologies import addressing, allocate, names, tenants, underlay, units, wires
 from topologies.model import (
     Domain,
     Host,
     Link,
     Network,
     Port,
-    Shaping,
     Switch,
     Topology,
     UnderlayLink,
 )
 from topologies.problem import Path, Report, shown
-from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, Shaped, SwitchSpec, UnderlaySpec
+from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
 Entry = TypeVar("Entry")
 
@@ -44,9 +43,9 @@ def resolve(spec: File, report: Report) -> Topology:
 
     network_specs = spec.networks or {DEFAULT_NETWORK: NetworkSpec()}
     networks = _networks(network_specs)
-    ports = _Ports(switches, report)
-    attached = _attachments(hosts, ports, report)
-    ends = _link_ends(links, ports, report)
+    ports = wires.Ports(switches, report)
+    attached = wires.attachments(hosts, ports, report)
+    ends = wires.link_ends(links, ports, report)
     membership = {name: _network_of(name, host, networks, report) for name, host in hosts.items()}
     made_switches = _switches(switches, domains, report)
     under = _underlay_wanted(spec, domains, made_switches, links, ends, hosts, membership)
@@ -67,7 +66,7 @@ def resolve(spec: File, report: Report) -> Topology:
 
     # Hosts first, as in Mininet: their port numbers don't change when a link is added.
     host_ports = {name: ports.number(end) for name, end in attached.items()}
-    made_links = _links(links, ends, ports)
+    made_links = wires.links(links, ends, ports)
     if resolved is not None:
         _check_link_names(resolved.links, made_links, host_ports, report)
     report.check()
@@ -88,7 +87,7 @@ def resolve(spec: File, report: Report) -> Topology:
                 ipv6=ipv6.get(name),
                 mtu=underlay.HOST_MTU if resolved is None else underlay.host_mtu(resolved),
                 allow_spoofing=bool(host.allow_spoofing),
-                shaping=_shaping(host),
+                shaping=wires.shaping(host),
             )
             for name, host in hosts.items()
         ),
@@ -165,16 +164,6 @@ def _check_name(path: Path, name: str, report: Report) -> None:
         report.add(path, what, names.ALLOWED, f"call it {plain}" if plain else "")
 
 
-def _unknown(path: Path, what: str, name: str, known: Iterable[str], section: str, report: Report) -> None:
-    """A reference to nothing; silent where the section itself could not be read."""
-    if section in report.incomplete or report.is_broken((section,)) or report.is_broken((section, name)):
-        return
-    all_known = list(known)
-    listed = ", ".join(all_known[:8]) + (", …" if len(all_known) > 8 else "")
-    remedy = report.suggest(name, all_known, f"add it to {section}, or change the name")
-    report.add(path, f"there is no {what} {shown(name)}", listed, remedy)
-
-
 def _networks(specs: dict[str, NetworkSpec]) -> dict[str, Network]:
     stated: list[IPv4Network | IPv6Network] = [
         subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
@@ -222,107 +211,10 @@ def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Repor
                 f"write domain: {domains[0]}",
             )
         elif domain is not None and domain not in domains:
-            _unknown(path, "domain", domain, domains, "domains", report)
+            wires.unknown(path, "domain", domain, domains, "domains", report)
         dpid = spec.dpid or given[index] or 0
         made.append(Switch(name=name, domain=domain or domains[0], dpid=dpid))
     return tuple(made)
-
-
-class _Ports:
-    """Port numbers: those that the file gives, then the lowest free ones."""
-
-    def __init__(self, switches: Mapping[str, object], report: Report) -> None:
-        self.switches = switches
-        self.report = report
-        self.owners: dict[str, dict[int, str]] = {}
-        self.next: dict[str, int] = {}
-
-    def claim(self, path: Path, end: units.End, owner: str) -> bool:
-        """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
-        if end.switch not in self.switches:
-            _unknown(path, "switch", end.switch, self.switches, "switches", self.report)
-            return False
-        if end.port is None:
-            return True
-        taken = self.owners.setdefault(end.switch, {})
-        if end.port in taken:
-            what = f"port {end.switch}:{end.port} is used by {taken[end.port]} already"
-            self.report.add(path, what, remedy="take another number, or leave it out")
-            return False
-        taken[end.port] = f"{owner} (line {self.report.locate(path)})"
-        return True
-
-    def number(self, end: units.End) -> Port:
-        """The port of a claimed end."""
-        if end.port is not None:
-            return Port(switch=end.switch, number=end.port)
-        taken = self.owners.setdefault(end.switch, {})
-        number = self.next.get(end.switch, 1)
-        while number in taken:
-            number += 1
-        self.next[end.switch] = number + 1
-        if number > units.MAX_PORT:
-            path = ("switches", end.switch)
-            if number == units.MAX_PORT + 1:
-                self.report.add(
-                    path, "has more wires than ports", f"{units.MAX_PORT} ports", "use more switches"
-                )
-            number = units.MAX_PORT
-        return Port(switch=end.switch, number=number)
-
-
-def _attachments(hosts: dict[str, HostSpec], ports: _Ports, report: Report) -> dict[str, units.End]:
-    attached = {}
-    for name, spec in hosts.items():
-        path = ("hosts", name, "switch")
-        if spec.switch is None:
-            listed = ", ".join(list(ports.switches)[:8])
-            report.add(path, "the host has no switch", listed, "write switch: and one of them")
-        elif ports.claim(path, spec.switch, f"host {name}"):
-            attached[name] = spec.switch
-    return attached
-
-
-def _link_ends(
-    links: list[tuple[int, LinkSpec]], ports: _Ports, report: Report
-) -> dict[int, tuple[units.End, units.End]]:
-    """The two ends of each link, the naturally smaller switch first."""
-    ends = {}
-    for index, spec in links:
-        path: Path = ("links", index, "ends")
-        if spec.ends is None or len(spec.ends) != 2:
-            given = "none" if not spec.ends else str(len(spec.ends))
-            form = "s1 -- s2, [s1, s2] or {ends: [s1, s2]}"
-            glued = any(end is not None and "--" in end.switch for end in spec.ends or ())
-            remedy = "put spaces around '--'" if glued else ""
-            report.add(path, f"a link has two ends, this one has {given}", form, remedy)
-            continue
-        a, b = spec.ends
-        if a is None or b is None:
-            continue  # reported where it was read
-        claimed = [ports.claim((*path, side), end, f"links[{index}]") for side, end in enumerate((a, b))]
-        if a.switch == b.switch and all(claimed):
-            what = f"the link ends on switch {shown(a.switch)} twice"
-            report.add(path, what, "two different switches", "remove the link")
-        elif all(claimed):
-            ends[index] = (a, b) if names.natural(a.switch) <= names.natural(b.switch) else (b, a)
-    return ends
-
-
-def _links(
-    links: list[tuple[int, LinkSpec]], ends: dict[int, tuple[units.End, units.End]], ports: _Ports
-) -> tuple[Link, ...]:
-    order = sorted(links, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
-    counts: dict[str, int] = {}
-    made = []
-    for index, spec in order:
-        a, b = ends[index]
-        name = f"{a.switch}-{b.switch}"
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] > 1:
-            name += f"#{counts[name]}"
-        made.append(Link(name=name, a=ports.number(a), b=ports.number(b), shaping=_shaping(spec)))
-    return tuple(sorted(made, key=lambda link: names.natural(link.name)))
 
 
 def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report: Report) -> str | None:
@@ -337,7 +229,7 @@ def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report:
             return None
         return known[0]
     if spec.network not in networks:
-        _unknown(path, "network", spec.network, known, "networks", report)
+        wires.unknown(path, "network", spec.network, known, "networks", report)
         return None
     return spec.network
 
@@ -361,8 +253,3 @@ def _macs(hosts: dict[str, HostSpec], report: Report) -> dict[str, str]:
         digits = f"{_AUTO_MAC + (given.get(index) or 0):012x}"
         macs[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
     return macs
-
-
-def _shaping(spec: Shaped) -> Shaping:
-    # a delay or loss of nothing is none: equal values for equal wires
-    return Shaping(bandwidth=spec.bandwidth, delay=spec.delay or None, loss=spec.loss or None)

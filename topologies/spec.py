@@ -214,7 +214,7 @@ class LinkSpec(Shaped):
 class RouterSpec(Spec):
     """A tenant's router; every switch routes at the first hop. ``r: [a, b]`` is short for networks."""
 
-    networks: list[Name] | None = Field(
+    networks: list[Name | None] | None = Field(
         None, description="The networks that it joins.", examples=[["web", "db"]]
     )
 
@@ -222,7 +222,7 @@ class RouterSpec(Spec):
 class UnderlayLinkSpec(Shaped):
     """A wire between a domain and an underlay router, or two of either; short: ``d1 -- r1``."""
 
-    ends: Annotated[list[Name] | None, Or(_TEXT)] = Field(
+    ends: Annotated[list[Name | None] | None, Or(_TEXT)] = Field(
         None,
         description="The two ends: domains or underlay routers.",
         examples=[["d1", "r1"]],
@@ -233,7 +233,7 @@ class UnderlayLinkSpec(Shaped):
 class UnderlaySpec(Spec):
     """The IP network that joins the domains, and carries their tunnels."""
 
-    routers: list[Name] | None = Field(None, description="Its routers; one named r1 when left out.")
+    routers: list[Name | None] | None = Field(None, description="Its routers; one named r1 when left out.")
     links: (
         list[
             Annotated[

@@ -25,6 +25,8 @@ def routers(
         joined: list[str] = []
         for index, network in enumerate(spec.networks):
             path: Path = ("routers", name, "networks", index)
+            if network is None:
+                continue  # reported where it was read
             if network not in networks:
                 remedy = report.suggest(network, networks, "add it to networks, or change the name")
                 report.add(path, f"there is no network {shown(network)}", ", ".join(networks), remedy)

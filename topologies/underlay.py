@@ -125,6 +125,8 @@ def _routers(spec: UnderlaySpec, domains: Sequence[str], file: File, report: Rep
     made: list[str] = []
     for index, name in enumerate(spec.routers):
         path: Path = ("underlay", "routers", index)
+        if name is None:
+            continue  # reported where it was read
         if not names.is_name(name):
             report.add(path, f"{shown(name)} cannot be a name", names.ALLOWED)
         elif name in domains:
@@ -174,14 +176,16 @@ def _ends(index: int, link: UnderlayLinkSpec, nodes: Sequence[str], report: Repo
             path, f"a link has two ends, this one has {given}", "d1 -- r1, [d1, r1] or {ends: [d1, r1]}"
         )
         return None
+    a, b = link.ends
+    if a is None or b is None:
+        return None  # reported where it was read
     good = True
-    for side, end in enumerate(link.ends):
+    for side, end in enumerate((a, b)):
         if end not in nodes:
             what = f"there is no domain or underlay router {shown(end)}"
             remedy = report.suggest(end, nodes, "add it to domains, or to the underlay's routers")
             report.add((*path, side), what, ", ".join(nodes[:8]), remedy)
             good = False
-    a, b = link.ends
     if good and a == b:
         report.add(path, f"the link ends at {shown(a)} twice", "two different ends", "remove the link")
         good = False

@@ -13,7 +13,8 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 import pytest
 
 from lab import frames
-from lab.prober import Gateway, ProbeResult, default_pairs, probe
+from lab.probe_pairs import Gateway, default_pairs
+from lab.prober import ProbeResult, probe
 from topologies.model import Host, Port
 
 

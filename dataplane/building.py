@@ -1,0 +1,250 @@
+"""Building a lab: namespaces, wires, Open vSwitch, the underlay, in the order that hides what takes long.
+
+It must run inside the sandbox.  The caller's network namespace becomes the management network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from dataplane import kernel_datapath, namespaces
+from dataplane.namespaces import Namespace, start_thread
+from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
+from dataplane.ovsdb import (
+    Operation,
+    add_ports,
+    bridge_operations,
+    controller_operations,
+)
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
+from dataplane.rtnetlink import (
+    End,
+    Request,
+    Socket,
+    add_address,
+    add_bridge,
+    add_veth,
+    set_index,
+    set_link,
+)
+from dataplane.rtnetlink_overlay import Hop, set_mtu, set_route
+from dataplane.shaping import qdiscs
+from dataplane.underlay_fabric import UnderlayFabric
+from topologies.model import Topology
+
+BRIDGE = "mgmt0"
+EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+DEFAULT_RUN_DIR = Path("/run/openvswitch")
+Report = Callable[[str, float], None]
+
+
+class Building:
+    """A lab as it runs.
+
+    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controller_address`` is where switches
+    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built, it
+    is what was taken.  ``report`` is told each finished stage and its seconds.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        run_dir: str | Path,
+        controller_address: tuple[str, int] | None = (str(MANAGEMENT.ip), 6653),
+        datapath: str = "auto",
+        report: Report | None = None,
+    ) -> None:
+        self.topology = topology
+        self.run_dir = Path(run_dir)
+        self.plan: Plan = plan(topology)
+        self._controller = controller_address
+        self.datapath = datapath
+        self._report = report or (lambda stage, seconds: None)
+        self._spaces: dict[str, Namespace] = {}
+        self._switches: dict[str, OpenVSwitch] = {}
+        self._netlink: Socket | None = None
+        self._underlay: UnderlayFabric | None = None
+        self._as_devices: frozenset[str] = frozenset()
+        self._taps = 0
+        self._links_down: frozenset[str] = frozenset()
+        self._switches_down: frozenset[str] = frozenset()
+        self._bridges = {b.switch: b for d in self.plan.domains for b in d.bridges}
+
+    # Building
+
+    def build_lab(self) -> None:
+        """Start everything; returns when every switch has its ports. Raises what went wrong first."""
+        raise_file_limit()
+        started = time.monotonic()
+        if self.datapath == "auto":
+            self.datapath = "system" if kernel_datapath.usable() else "netdev"
+        # Domains first: their daemons start, and make the bridges, while the rest is being built.
+        domains = [domain.netns for domain in self.plan.domains]
+        self._spaces = namespaces.create(domains, frozenset(domains))
+        starting = self._start_switches()
+        routers = [self.plan.underlay.nodes[router] for router in self.plan.underlay.routers]
+        self._spaces |= namespaces.create(routers, frozenset(routers))
+        self._spaces |= namespaces.create([host.netns for host in self.plan.hosts])
+        started = self._tell("namespaces", started)
+        self._wire_management()
+        self._wire_hosts()
+        self._wire_links()
+        self._shape()
+        started = self._tell("wires", started)
+        if self.plan.underlay.nodes:
+            self._underlay = UnderlayFabric(self.plan.underlay, self._spaces)
+            self._underlay.build()
+            started = self._tell("underlay", started)
+        for future in starting:
+            future.result()
+        started = self._tell("daemons", started)
+        # The switches take up their ports while the hosts get their addresses.
+        applying = [start_thread(partial(self._complete_bridges, domain)) for domain in self.plan.domains]
+        self._address_hosts()
+        started = self._tell("addresses", started)
+        for done in applying:
+            done.result()
+        started = self._tell("bridges", started)
+        self._verify()
+        self._tell("verify", started)
+
+    def _complete_bridges(self, domain: DomainPlan) -> None:
+        """What needs the wires: the ports that are devices, and the way to the controller."""
+        operations: list[Operation] = []
+        for bridge in domain.bridges:
+            operations += add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
+            operations += controller_operations(bridge.device, self._target)
+        self._switches[domain.name].apply(operations)
+
+    @property
+    def _target(self) -> str | None:
+        return f"tcp:{self._controller[0]}:{self._controller[1]}" if self._controller else None
+
+    def _tell(self, stage: str, started: float) -> float:
+        now = time.monotonic()
+        self._report(stage, now - started)
+        return now
+
+    def _start_switches(self) -> list[Future[None]]:
+        if len(self.plan.domains) == 1:
+            # Where Open vSwitch's own tools look; with several domains OVS_RUNDIR must say which.
+            with contextlib.suppress(OSError):
+                DEFAULT_RUN_DIR.symlink_to(self.run_dir / self.plan.domains[0].netns)
+        for domain in self.plan.domains:
+            fd = self._spaces[domain.netns].fd
+            self._switches[domain.name] = OpenVSwitch(
+                domain.name, self.run_dir / domain.netns, fd, len(self.plan.hosts)
+            )
+        return [start_thread(partial(self._start_switch, domain)) for domain in self.plan.domains]
+
+    def _start_switch(self, domain: DomainPlan) -> None:
+        """Start the daemons and hand them bridges and patch ports, which need nothing else to be there.
+
+        ovs-vswitchd measures the processor's clock for 0.1 s when it gets its first bridge.
+        """
+        switch = self._switches[domain.name]
+        switch.start()
+        bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
+        switch.client.transact(bridge_operations(bare, self.datapath, None))
+
+    def _wire_management(self) -> None:
+        self._netlink = Socket()
+        self._netlink.run([set_index(namespaces.LOOPBACK, True), add_bridge(BRIDGE)])
+        bridge = socket.if_nametoindex(BRIDGE)
+        requests = [add_address(bridge, MANAGEMENT)]
+        for index, domain in enumerate(self.plan.domains):
+            # The kernel heeds a master for the first end only, so the bridge's end comes first.
+            port = End(f"mgmt-{index}", up=True, master=bridge)
+            requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
+        self._netlink.run(requests)
+        for domain in self.plan.domains:
+            netlink = self._spaces[domain.netns].netlink
+            # Asked for by name: Open vSwitch makes devices of its own in here at the same time.
+            device = netlink.index_of("mgmt")
+            requests = [add_address(device, domain.address), set_index(device, True)]
+            netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
+
+    def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
+        return End(device, self._spaces[netns].fd, mac, up=up)
+
+    def _wire_hosts(self) -> None:
+        assert self._netlink is not None
+        self._netlink.run(
+            add_veth(
+                self._end(host.near.netns, host.near.device, host.near.mac, up=True),
+                self._end(host.far.netns, host.far.device),
+            )
+            for host in self.plan.hosts
+        )
+        self._set_up(host.far for host in self.plan.hosts)
+
+    def _set_up(self, ends: Iterable[EndPlan]) -> None:
+        """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""
+        by_netns: dict[str, list[Request]] = {}
+        for end in ends:
+            by_netns.setdefault(end.netns, []).append(set_link(end.device, True))
+        for netns, requests in by_netns.items():
+            self._spaces[netns].netlink.run(requests)
+
+    def _wire_links(self) -> None:
+        assert self._netlink is not None
+        self._netlink.run(
+            add_veth(
+                self._end(link.end_a.netns, link.end_a.device, up=True),
+                self._end(link.end_b.netns, link.end_b.device),
+            )
+            for link in self.plan.links
+            if link.kind == "veth"
+        )
+        self._set_up(link.end_b for link in self.plan.links if link.kind == "veth")
+
+    def _shape(self) -> None:
+        """Each direction of a shaped wire is shaped where it leaves a switch or a host."""
+        wires = [(host.near, host.far, host.shaping) for host in self.plan.hosts]
+        wires += [(link.end_a, link.end_b, link.shaping) for link in self.plan.links]
+        for a, b, shaping in wires:
+            for end in (a, b) if shaping else ():
+                netlink = self._spaces[end.netns].netlink
+                netlink.run(qdiscs(netlink.index_of(end.device), shaping))
+
+    def _address_hosts(self) -> None:
+        for host in self.plan.hosts:
+            space = self._spaces[host.netns]
+            # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
+            device = space.netlink.index_of(host.near.device)
+            requests = [set_index(namespaces.LOOPBACK, True)]
+            requests += [set_mtu(device, host.mtu)] if host.mtu != 1500 else []
+            requests += [add_address(device, address) for address in host.addresses]
+            requests += [
+                set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in host.gateways
+            ]
+            space.netlink.run(requests)
+
+    def _verify(self) -> None:
+        """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
+        for domain in self.plan.domains:
+            rows = self._switches[domain.name].client.select("Interface", ["name", "ofport", "error"])
+            got = {row["name"]: row for row in rows}
+            for bridge in domain.bridges:
+                for port in bridge.ports:
+                    row = got[port.device]
+                    if row["ofport"] != port.number:
+                        raise OpenVSwitchError(
+                            f"switch {bridge.switch} did not get port {port.number} ({port.device}): "
+                            f"{row['error'] or row['ofport']}"
+                        )
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the hard limit does: a big lab holds several for each host."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,69 @@
+"""Files that the supervisor leaves in the sandbox: who is where, and what hosts call each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.naming import RUN
+
+if TYPE_CHECKING:
+    from dataplane.plan import Plan
+    from topologies.model import Topology
+
+
+def write_map(plan: Plan) -> None:
+    """Leave word for who enters the lab: each host's and switch's namespace, and OVS's run directory."""
+    entries: dict[str, dict[str, str]] = {
+        node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
+    }
+    for domain in plan.domains:
+        for bridge in domain.bridges:
+            run_dir = str(RUN / domain.netns)
+            entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
+    entries.update({host.name: {"netns": host.netns, "hosts": host.names_file} for host in plan.hosts})
+    (RUN / "map.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def names_of(topology: Topology, networks: set[str]) -> list[str]:
+    """Lines of an /etc/hosts with the hosts of these networks (hosts(5))."""
+    return [
+        f"{address.ip}\t{host.name}"
+        for host in topology.hosts
+        if host.network in networks
+        for address in (host.ipv4, host.ipv6)
+        if address is not None
+    ]
+
+
+def name_hosts(topology: Topology) -> None:
+    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
+
+    With several networks, of which two may use the same addresses, each has one more, which its hosts see
+    and which knows its members and those that a router leads to.
+    """
+    from dataplane import syscalls
+
+    hosts = Path("/etc/hosts")
+    first = [hosts.read_text(encoding="utf-8", errors="replace").rstrip("\n")] if hosts.exists() else []
+    for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
+        near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
+        some = "\n".join([*first, *names_of(topology, near)]) + "\n"
+        (RUN / f"hosts-{index}").write_text(some, encoding="utf-8")
+    own = RUN / "hosts"
+    everybody = names_of(topology, {network.name for network in topology.networks})
+    own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
+    try:
+        syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"no names for hosts: {error}", flush=True)  # into the log; addresses work
+
+
+def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:
+    """(domain, program) -> process id of every Open vSwitch daemon, from its pid file."""
+    pids = {}
+    for domain in plan.domains:
+        for program in ("ovsdb-server", "ovs-vswitchd"):
+            pids[domain.name, program] = int((RUN / domain.netns / f"{program}.pid").read_text())
+    return pids
