@@ -19,6 +19,9 @@ def write_map(plan: Plan) -> None:
         node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
     }
     for domain in plan.domains:
+        run_dir = str(RUN / domain.netns)
+        entries[domain.name] = {"netns": domain.netns, "node": "domain", "ovs": run_dir}
+    for domain in plan.domains:  # a switch or host of a domain's name is what that name means
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}

@@ -23,9 +23,9 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab ping                    does every host reach every other?
     sdnlab link down s1 s2         cut a link; 'link up' mends it
     sdnlab flows s1                what the controller installed, and why
-    sdnlab overlay                 the tunnels between domains, and what they carried
-    sdnlab capture d1-r1           packets as they pass, both headers of those in a tunnel
-    sdnlab move h1 d2              a host goes to another domain, and stays reachable
+    sdnlab overlay                 tunnels between domains, their traffic
+    sdnlab capture d1-r1           packets as they pass, tunnelled ones too
+    sdnlab move h1 d2              a host goes to another domain
     sdnlab down                    stop; nothing is left behind
 
 With one lab running its name may be left out; otherwise say --lab NAME."""

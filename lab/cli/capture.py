@@ -64,9 +64,10 @@ def capture(
 ) -> None:
     """Show packets as they pass, both headers of those in a tunnel, or write them to a file; Ctrl-C ends it.
 
-    A link between switches of one domain has no device to look at: it gets one while you look, which may
-    cost some packets. A switch is seen through a mirror: each frame once. Frames can be larger than
-    the MTU, since hosts leave segmentation to their wire's other end.
+    A link between switches of one domain has no device to look at: it gets one
+    while you look, which may cost some packets. A switch is seen through a
+    mirror: each frame once. Frames can be larger than the MTU, since hosts leave
+    segmentation to their wire's other end.
     """
     from lab import enter
     from lab.client import Client, supervisor_pid

@@ -37,7 +37,10 @@ class Wanted(str, Enum):
 
 def exec_(
     host: Annotated[
-        str, typer.Argument(metavar="HOST", help="A host or switch.", autocompletion=complete_host)
+        str,
+        typer.Argument(
+            metavar="HOST", help="A host, switch, domain or underlay router.", autocompletion=complete_host
+        ),
     ],
     command: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run there.")

@@ -342,6 +342,18 @@ def test_a_redundant_underlay_survives_a_cut_and_a_partitioned_domain_heals(five
     until(lambda: five.json("ping")["reached"] == 56, "all is well again")
 
 
+def test_domains_and_underlay_routers_can_be_entered(five: CommandLine) -> None:
+    assert "vtep-d1" in five("exec", "d1", "--", "ovs-vsctl", "list-br").stdout
+    assert "d1-r1" in five("exec", "r1", "--", "ip", "-br", "link").stdout
+    nobody = five("exec", "nobody", "--", "true", code=1).stderr
+    assert "hosts: db1" in nobody and "r1" not in nobody
+
+
+def test_names_lead_to_hosts_of_the_same_tenant(two: CommandLine) -> None:
+    assert two("exec", "blue1", "--", "getent", "ahostsv4", "blue3").stdout.startswith("10.0.0.3")
+    two("exec", "blue1", "--", "getent", "hosts", "red3", code=2)
+
+
 def test_the_underlay_is_routed_without_the_controller(five: CommandLine) -> None:
     routes = five("exec", "d1", "--", "ip", "route", "show", "198.19.0.2").stdout
     assert routes.count("nexthop") == 2
