@@ -151,8 +151,10 @@ def _apply(
             now["nw_ttl"] = now.get("nw_ttl", 64) - 1
         elif isinstance(action, Output):
             ways = [way + _output(action.port, now, dead) for way in ways]
-        else:
+        elif isinstance(action, ToGroup):
             ways = [way + more for way in ways for more in _group(tables, action, now, dead)]
+        else:
+            raise TypeError(f"no meaning of {action!r}")
     for way in ways:
         yield way, now
 

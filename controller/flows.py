@@ -20,6 +20,15 @@ DETOURED = "reg1"
 ANSWER = "reg2"
 """1: this frame is our own answer to a solicitation, to be finished and sent back."""
 
+HOP = "reg3"
+"""Number of the hop that the frame is at (see ``topologies.service``); 0: at none."""
+
+SHARE = "reg4"
+"""Which share of a function's connections this frame's belongs to, as spread over its instances."""
+
+OUT_PORT = "reg5"
+"""The host port that a frame goes to when table ADMIT lets it pass."""
+
 GROUP_BIT = 1 << 40
 """The I/G bit of a MAC address (IEEE 802, 8.2.2). No valid frame has it set in its source."""
 

@@ -17,11 +17,15 @@ class Table(IntEnum):
 
     CLASSIFY = 0
     SECURITY = 1
-    CHAIN = 2
-    RESOLVE = 3
-    ROUTE = 4
-    FORWARD = 5
-    EGRESS = 6
+    FIREWALL = 2
+    MIRROR = 3
+    CHAIN = 4
+    STEER = 5
+    RESOLVE = 6
+    ROUTE = 7
+    FORWARD = 8
+    ADMIT = 9
+    EGRESS = 10
 
 
 class Output(NamedTuple):
@@ -58,7 +62,96 @@ class DecTtl(NamedTuple):
     """Take one from the IPv4 TTL or IPv6 hop limit; a packet that has none left is dropped here."""
 
 
-Action = Output | ToGroup | SetField | Move | DecTtl
+class PushVlan(NamedTuple):
+    """Put an 802.1Q tag with this identifier on the frame."""
+
+    vid: int
+
+
+class PopVlan(NamedTuple):
+    """Take the outer VLAN tag off."""
+
+
+class Resubmit(NamedTuple):
+    """Look the frame up in another table, and do what its flow says (Open vSwitch's resubmit)."""
+
+    table: Table
+
+
+class Clone(NamedTuple):
+    """Do these actions to a copy: nothing of what they change stays (Open vSwitch's clone)."""
+
+    actions: tuple[Action, ...]
+
+
+class Spread(NamedTuple):
+    """Write a hash of the connection, the same in both directions, into ``field``: 0 .. ``ways`` - 1
+    (Open vSwitch's multipath with symmetric_l3l4+udp and modulo_n)."""
+
+    field: str
+    ways: int
+
+
+class EncapNsh(NamedTuple):
+    """Put an NSH header (RFC 8300, MD type 2, no metadata) and an outer Ethernet header on the frame."""
+
+    spi: int
+    si: int
+    eth_src: int
+    eth_dst: int
+
+
+class DecapNsh(NamedTuple):
+    """Take outer Ethernet and NSH headers off."""
+
+
+class Ct(NamedTuple):
+    """Open vSwitch's connection tracking (ovs-actions(7), ct).
+
+    The frame comes back in ``table`` with ct_state set (None: it is only committed). ``nat``: None for no
+    translation; ``""`` to translate what belongs to a translated connection; ``src`` or ``dst`` to
+    translate new ones to ``address`` (and to a ``port`` of this range). ``mark`` is set on the connection.
+    ``mark``, ``src`` and ``dst`` come with ``commit`` only.
+    """
+
+    zone: int
+    table: Table | None = None
+    commit: bool = False
+    nat: str | None = None
+    address: int | None = None
+    version: int = 4
+    port: tuple[int, int] | None = None
+    mark: int | None = None
+    force: bool = False
+
+
+class CtClear(NamedTuple):
+    """Forget ct_state and all else that tracking has found out about the frame."""
+
+
+class ToMeter(NamedTuple):
+    """Drop the frame when it is above the rate of this meter."""
+
+    meter: int
+
+
+Action = (
+    Output
+    | ToGroup
+    | SetField
+    | Move
+    | DecTtl
+    | PushVlan
+    | PopVlan
+    | Resubmit
+    | Clone
+    | Spread
+    | EncapNsh
+    | DecapNsh
+    | Ct
+    | CtClear
+    | ToMeter
+)
 
 
 class Field(NamedTuple):
@@ -105,6 +198,14 @@ class Group:
     why: str = field(default="", compare=False)
 
 
+class Meter(NamedTuple):
+    """A meter: ``rate`` packets a second pass, with bursts of ``burst`` packets; the rest is dropped."""
+
+    id: int
+    rate: int
+    burst: int
+
+
 @dataclass(frozen=True, slots=True)
 class SwitchTables:
     """All that one switch should hold."""
@@ -113,3 +214,4 @@ class SwitchTables:
     dpid: int
     flows: tuple[Flow, ...]
     groups: tuple[Group, ...]
+    meters: tuple[Meter, ...] = ()

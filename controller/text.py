@@ -13,6 +13,7 @@ from controller.tables import (
     Field,
     Flow,
     Group,
+    Move,
     Output,
     SetField,
     ToGroup,
@@ -56,6 +57,8 @@ def action_text(action: Action) -> str:
         return f"set_field:{_masked(*action)}->{action.field}"
     if isinstance(action, DecTtl):
         return "dec_ttl"
+    if not isinstance(action, Move):
+        raise TypeError(f"no text of {action!r}")
     source = _part(action.src, action.src_bit, action.bits)
     return f"move:{source}->{_part(action.dst, action.dst_bit, action.bits)}"
 

@@ -10,13 +10,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Frozen(BaseModel):
-    """A value: compared by content, hashable, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from topologies.functions import Chain, Function
+from topologies.values import Frozen as Frozen
+from topologies.values import Port as Port
 
 
 class Domain(Frozen):
@@ -36,16 +32,6 @@ class Switch(Frozen):
     domain: str
     dpid: int
     role: Literal["switch", "vtep"] = "switch"
-
-
-class Port(Frozen):
-    """One port of a switch; ``number`` is the OpenFlow port number (1..65279)."""
-
-    switch: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.switch}:{self.number}"
 
 
 class Shaping(Frozen):
@@ -175,3 +161,5 @@ class Topology(Frozen):
     hosts: tuple[Host, ...]
     routers: tuple[Router, ...] = ()
     underlay: Underlay | None = None
+    functions: tuple[Function, ...] = ()
+    chains: tuple[Chain, ...] = ()

@@ -28,8 +28,10 @@ def encode(action: Action) -> bytes:
         return _padded(_HEAD.size, SET_FIELD, body)
     if isinstance(action, DecTtl):
         return _padded(_HEAD.size, DEC_NW_TTL, b"")
-    body = _COPY.pack(0, 0, action.bits, action.src_bit, action.dst_bit)[_HEAD.size :]
-    return _padded(_HEAD.size, COPY_FIELD, body + fields.header(action.src) + fields.header(action.dst))
+    if isinstance(action, Move):
+        body = _COPY.pack(0, 0, action.bits, action.src_bit, action.dst_bit)[_HEAD.size :]
+        return _padded(_HEAD.size, COPY_FIELD, body + fields.header(action.src) + fields.header(action.dst))
+    raise TypeError(f"no wire form of {action!r}")
 
 
 def _padded(head: int, kind: int, body: bytes) -> bytes:

@@ -1,0 +1,21 @@
+"""The smallest parts of the model, which everything in it is made of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """A value: compared by content, hashable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Port(Frozen):
+    """One port of a switch; ``number`` is the OpenFlow port number (1..65279)."""
+
+    switch: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.switch}:{self.number}"
