@@ -23,6 +23,10 @@ MEASUREMENTS = {
     "overlay": "TCP, packets and round trip across VXLAN, against Linux's own bridge and vxlan device",
     "domains": "what more domains cost; 50 domains with 100 networks",
     "moving": "pings lost when a host moves, and when the underlay is cut",
+    "steering": "what chains cost, against the same functions joined by plain wires",
+    "firewalls": "firewalls with 10, 1,000 and 10,000 rules, against plain nftables",
+    "balancing": "the layer-4 load balancer, against HAProxy in TCP mode",
+    "chain_changes": "packets lost while chains and functions change or die",
 }
 
 

@@ -25,7 +25,7 @@ ovs-vswitchd --detach --pidfile --log-file=/run/openvswitch/ovs-vswitchd.log 2>/
 echo '@@ prepared'
 "$@"
 """
-_NAMESPACES = (
+NAMESPACES = (
     "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc",
     "--propagation", "private",
 )  # fmt: skip
@@ -60,7 +60,7 @@ def run(command: Sequence[str], timeout: float) -> Transcript:
     """
     begin = time.monotonic()
     process = subprocess.Popen(
-        [*_NAMESPACES, "bash", "-c", _PREPARE, "sealed", *command],
+        [*NAMESPACES, "bash", "-c", _PREPARE, "sealed", *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
