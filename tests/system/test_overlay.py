@@ -271,6 +271,13 @@ def test_a_capture_of_a_switch_leaves_a_valid_file_and_no_mirror(
     until(lambda: not mirrors(two), "the mirror is gone")
 
 
+def test_what_passed_just_before_the_end_is_in_the_file(two: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "blue1.pcap"
+    with capturing(two, "blue1", file, "--filter", "icmp"):
+        two("exec", "blue1", "--", "ping", "-c1", "10.0.0.3")
+    assert [packet[ICMP].type for packet in packets(file)] == [8, 0]
+
+
 def test_a_capture_that_can_not_be_is_refused(two: CommandLine, tmp_path: Path) -> None:
     assert "nothing named 'nobody' to capture" in two("capture", "nobody", code=1).stderr
     assert "can't be used" in two("capture", "s1", "--filter", "no such thing", code=2).stderr
