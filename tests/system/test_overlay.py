@@ -283,6 +283,19 @@ def test_hosts_get_the_smaller_mtu_where_the_underlay_is_small(sdnlab: CommandLi
     sdnlab("exec", "blue1", "--", "ping", "-c1", "-M", "do", "-s", str(1451 - 28), "10.0.0.3", code=1)
 
 
+def test_what_no_lab_can_run_on_is_refused_before_anything_starts(
+    sdnlab: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "native.yaml"
+    text = (TOPOLOGIES / "two-domains.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace("routers: [r1]", "routers: [r1]\n  tunnels: ovs"), encoding="utf-8")
+    said = sdnlab("up", str(file), "-d", code=3).stderr
+    assert "tunnels: ovs" in said and "write tunnels: auto" in said
+    said = sdnlab("up", str(TOPOLOGIES / "two-domains.yaml"), "-d", "--datapath", "kernel", code=3).stderr
+    assert "neighbour solicitation" in said and "leave --datapath out" in said
+    assert "no lab is running" in sdnlab("list").stdout
+
+
 def test_full_frames_and_tcp_pass_the_tunnel(two: CommandLine) -> None:
     two("exec", "blue1", "--", "ping", "-c1", "-M", "do", "-s", str(1500 - 28), "10.0.0.3")
     server = two.start("exec", "blue3", "--", "python3", "-c", _RECEIVE)
