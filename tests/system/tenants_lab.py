@@ -24,15 +24,18 @@ for program, name in (("ovs-vswitchd", "Open vSwitch"), ("tcpdump", "tcpdump")):
         pytest.skip(f"{name} is not installed", allow_module_level=True)
 
 
+@contextmanager
 def running(file: Path) -> Iterator[CommandLine]:
-    """A lab of the file with an owner of its own, until the generator goes on."""
+    """A lab of the file, with an owner of its own, for as long as the context lasts."""
     line = of_an_owner_of_its_own()
     started = line("up", str(file), "-d", code=None)
     if started.returncode == 3:
         pytest.skip(started.stderr.strip())
     assert started.returncode == 0, started.stdout + started.stderr
-    yield line
-    line("down", "--all", code=None)
+    try:
+        yield line
+    finally:
+        line("down", "--all", code=None)
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

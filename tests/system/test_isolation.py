@@ -67,7 +67,8 @@ def to_a_vtep() -> list[Packet]:
 @pytest.fixture(scope="module")
 def two() -> Iterator[CommandLine]:
     """A running two-domains lab."""
-    yield from running(TOPOLOGIES / "two-domains.yaml")
+    with running(TOPOLOGIES / "two-domains.yaml") as line:
+        yield line
 
 
 def seen(
@@ -107,7 +108,7 @@ def test_a_host_that_may_spoof_still_stays_in_its_network(tmp_path: Path) -> Non
     file = tmp_path / "spoofing.yaml"
     text = (TOPOLOGIES / "two-domains.yaml").read_text(encoding="utf-8")
     file.write_text(text.replace("red1: {", "red1: {allow-spoofing: true, "), encoding="utf-8")
-    for line in running(file):
+    with running(file) as line:
         watched = ["blue1", "blue3", "red3"]
         found = seen(line, watched, tmp_path, "red1", [*forged(), *to_a_vtep()], from_red1(), "red3")
         assert not found["blue1"] and not found["blue3"]
@@ -157,7 +158,7 @@ def macs(*names: str) -> list[str]:
 
 
 def test_nobody_becomes_the_gateway_and_no_tenant_is_routed_to_another(tmp_path: Path) -> None:
-    for five in running(TOPOLOGIES / "multi-domain.yaml"):
+    with running(TOPOLOGIES / "multi-domain.yaml") as five:
         watched = ["web2", "db1", "db2", "shop1", "shop2", "stock2", "lab1", "lab2"]
         web1, web2 = macs("web1", "web2")
         last = Ether(src=web1, dst=web2) / IP(src="10.1.1.1", dst="10.1.1.2") / UDP()

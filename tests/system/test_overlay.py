@@ -22,13 +22,15 @@ from tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send,
 @pytest.fixture(scope="module")
 def two() -> Iterator[CommandLine]:
     """A running two-domains lab; who changes it mends it."""
-    yield from running(TOPOLOGIES / "two-domains.yaml")
+    with running(TOPOLOGIES / "two-domains.yaml") as line:
+        yield line
 
 
 @pytest.fixture(scope="module")
 def five() -> Iterator[CommandLine]:
     """A running multi-domain lab; who changes it mends it."""
-    yield from running(TOPOLOGIES / "multi-domain.yaml")
+    with running(TOPOLOGIES / "multi-domain.yaml") as line:
+        yield line
 
 
 def test_tenants_with_the_same_addresses_reach_their_own(two: CommandLine) -> None:
