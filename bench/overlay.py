@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from bench import ours
-from bench.figures import Figure, Row
+from bench.figures import Figure
 
 SETTINGS = {
     "linux": "peer: Linux bridge + vxlan device",
@@ -69,16 +69,17 @@ def measure(runs: int) -> list[Figure]:
     figures = []
     for quantity, (title, unit, per) in QUANTITIES.items():
         figure = Figure(title)
-        rows: dict[str, Row] = {}
         for kind, name in SETTINGS.items():
-            rows[kind] = figure.row(name, [each[quantity] / per for each in samples[kind]], unit)
-        mine = figure.row("sdnlab, two-domains", [each[quantity] / per for each in lab_samples], unit)
+            figure.row(name, [each[quantity] / per for each in samples[kind]], unit)
+        figure.row("sdnlab, two-domains", [each[quantity] / per for each in lab_samples], unit)
         for kind, some in crowded.items():
             name = f"{SETTINGS[kind]}, three more domains beside"
             figure.row(name, [each[quantity] / per for each in some], unit)
-        figure.notes.append(f"sdnlab / Linux's own: {mine.median / rows['linux'].median:.2f}")
+        linux, *others = figure.rows
+        shares = "; ".join(f"{each.name}: {each.median / linux.median:.2f}" for each in others)
+        figure.notes.append(f"divided by Linux's own: {shares}")
         figures.append(figure)
     idle = ", ".join(f"{SETTINGS[k]}: {samples[k][0]['idle'] / 200:.2f}" for k in SETTINGS if k != "linux")
     figures[0].notes.append(f"processors used by two idle domains: {idle}")
-    figures[0].notes.append("the kernel datapath is not there to measure on a machine without its module")
+    figures[0].notes.append("Open vSwitch's kernel datapath is not measured: no lab runs on it")
     return figures

@@ -178,7 +178,7 @@ def build(
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
 
     stages.current = "data plane"
-    datapath = DATAPATHS.get(order.datapath, "auto")
+    datapath = DATAPATHS["userspace"]  # settle refuses the other
     machine_must_do(topology, datapath)
     net = Fabric(topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), datapath, stages.report)
     write_map(net.plan)
@@ -218,27 +218,30 @@ def load(order: Order) -> Topology:
 
 
 def settle(topology: Topology, datapath: str) -> Topology:
-    """The topology with ``auto`` tunnels decided: the kernel's vxlan devices on the userspace datapath,
-    where they carry several times as much as Open vSwitch's own, and those on the kernel datapath.
+    """The topology with ``auto`` tunnels decided: the kernel's vxlan devices.
 
-    Raises Failure for Open vSwitch's own tunnels on the userspace datapath, where TCP does not pass them.
+    Raises Failure for what no lab runs on: the kernel's datapath of Open vSwitch, which refuses the flows
+    that answer neighbour discovery (it has no ND extensions, ovs-fields(7)), and Open vSwitch's own tunnels,
+    which TCP does not pass on the userspace datapath with the segmentation offload that it has here.
     """
-    from dataplane import kernel_datapath
-
+    if datapath == "kernel":
+        raise Failure(
+            "no lab runs on Open vSwitch's kernel datapath: it can't turn a neighbour solicitation (IPv6) "
+            "into its answer, as every switch does here",
+            "leave --datapath out: the userspace datapath needs no kernel module",
+            Exit.MACHINE,
+        )
     underlay = topology.underlay
     if underlay is None:
         return topology
-    system = datapath == "kernel" or (datapath == "auto" and kernel_datapath.usable())
-    if underlay.tunnels == "ovs" and not system:
+    if underlay.tunnels == "ovs":
         raise Failure(
-            "Open vSwitch's own tunnels (tunnels: ovs) need its kernel datapath, which is not in use here",
-            "write tunnels: auto in the file's underlay, or load the module: sudo modprobe openvswitch",
+            "Open vSwitch's own tunnels (tunnels: ovs) carry no TCP on the userspace datapath, and no lab "
+            "runs on the kernel datapath",
+            "write tunnels: auto in the file's underlay, or leave it out",
             Exit.MACHINE,
         )
-    if underlay.tunnels != "auto":
-        return topology
-    decided = underlay.model_copy(update={"tunnels": "ovs" if system else "kernel"})
-    return topology.model_copy(update={"underlay": decided})
+    return topology.model_copy(update={"underlay": underlay.model_copy(update={"tunnels": "kernel"})})
 
 
 def take_name(listener: socket.socket, name: str) -> None:
@@ -265,14 +268,8 @@ def machine_must_do(topology: Topology, datapath: str) -> None:
 
     What is tried is tried right here, in the sandbox that the lab will run in.
     """
-    from dataplane import kernel_datapath, machine
+    from dataplane import machine
 
-    if datapath == "system" and not kernel_datapath.usable():
-        raise Failure(
-            "this machine has no kernel datapath of Open vSwitch",
-            "sudo modprobe openvswitch (as root), or leave --datapath out: the userspace one needs no module",
-            Exit.MACHINE,
-        )
     found = machine.probe(topology, inside=True)
     lacks = machine.missing(found, topology, datapath)
     if lacks:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _WHY = {
     "kernel": "the kernel's vxlan devices: on the userspace datapath they carry several times as much as "
     "Open vSwitch's own tunnels",
-    "ovs": "Open vSwitch's own tunnels, which its kernel datapath carries out",
 }
 MOVE_PATIENCE = 30.0
 """Seconds until every switch must have confirmed a move."""

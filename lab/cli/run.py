@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Datapath(str, Enum):
-    """Which of Open vSwitch's datapaths: ``auto`` takes the kernel's where there is one."""
+    """Which of Open vSwitch's datapaths: ``auto`` takes the userspace one; the kernel's is refused."""
 
     auto = "auto"
     kernel = "kernel"
@@ -92,7 +92,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Leave it running in the background.")
     ] = False,
     datapath: Annotated[
-        Datapath, typer.Option(help="Open vSwitch's; 'auto' takes the kernel's if there is one.")
+        Datapath, typer.Option(help="Open vSwitch's; 'auto' is the userspace one.")
     ] = Datapath.auto,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Don't probe all pairs of hosts at the end.")

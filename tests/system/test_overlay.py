@@ -4,87 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, of_an_owner_of_its_own
+from command_line import CommandLine
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
+from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vxlan import VXLAN
-from scapy.packet import Packet, Raw
-from scapy.utils import rdpcap
-
-TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
-PATIENCE = 60.0
-GATEWAY = "00:00:5e:00:01:01"
-
-if shutil.which("ovs-vswitchd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-    pytest.skip("Open vSwitch is not installed", allow_module_level=True)
-if shutil.which("tcpdump", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-    pytest.skip("tcpdump is not installed", allow_module_level=True)
-
-
-def running(name: str) -> Iterator[CommandLine]:
-    line = of_an_owner_of_its_own()
-    started = line("up", str(TOPOLOGIES / f"{name}.yaml"), "-d", code=None)
-    if started.returncode == 3:
-        pytest.skip(started.stderr.strip())
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield line
-    line("down", "--all", code=None)
+from scapy.packet import Raw
+from tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send, until
 
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[CommandLine]:
     """A running two-domains lab; who changes it mends it."""
-    yield from running("two-domains")
+    with running(TOPOLOGIES / "two-domains.yaml") as line:
+        yield line
 
 
 @pytest.fixture(scope="module")
 def five() -> Iterator[CommandLine]:
     """A running multi-domain lab; who changes it mends it."""
-    yield from running("multi-domain")
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"never: {what}"
-
-
-@contextmanager
-def capturing(line: CommandLine, name: str, file: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """``capture`` running and listening; ended by Ctrl-C."""
-    process = line.start("capture", name, "-w", str(file), *more)
-    try:
-        until(lambda: file.exists() and file.stat().st_size >= 24, f"capture of {name} began")
-        yield process
-    finally:
-        # Ctrl-C goes to the whole foreground group; here the command is told, and passes it on
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)
-
-
-def packets(file: Path) -> list[Packet]:
-    return list(rdpcap(str(file)))
-
-
-def send(line: CommandLine, host: str, frames: list[Packet]) -> None:
-    """Put frames on the wire at a host, whatever they claim."""
-    program = (
-        "import socket, sys\n"
-        "raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
-        f"raw.bind(('{host}-eth0', 0))\n"
-        "for line in sys.stdin: raw.send(bytes.fromhex(line))\n"
-    )
-    line("exec", host, "--", "python3", "-c", program, stdin="\n".join(bytes(f).hex() for f in frames))
+    with running(TOPOLOGIES / "multi-domain.yaml") as line:
+        yield line
 
 
 def test_tenants_with_the_same_addresses_reach_their_own(two: CommandLine) -> None:
@@ -118,69 +64,6 @@ def test_the_underlay_carries_vxlan_with_the_tenants_vni(two: CommandLine, tmp_p
         assert {inner[IP].src, inner[IP].dst} == {"10.0.0.1", "10.0.0.3"}
     # asked and answered inside a domain: nothing of ARP or neighbour discovery crosses
     assert not [p for p in packets(file) if ARP in p or (IPv6 in p and p[IPv6].nh == 58 and ICMPv6ND_NA in p)]
-
-
-MARK = b"sdnlab-forged"
-
-
-def forged() -> list[Packet]:
-    """What red1 might try: every frame carries the mark."""
-    red1, red3, blue1, blue3 = (f"02:00:00:00:00:0{n}" for n in (3, 4, 1, 2))
-    data = Raw(MARK)
-    good = IP(src="10.0.0.1", dst="10.0.0.3")
-    return [
-        Ether(src=red1, dst=blue3) / good / UDP() / data,
-        Ether(src=red1, dst=blue1) / good / UDP() / data,
-        Ether(src=blue1, dst=blue3) / good / UDP() / data,
-        Ether(src=blue1, dst="ff:ff:ff:ff:ff:ff") / good / UDP() / data,
-        Ether(src=red1, dst=red3) / IP(src="10.0.0.77", dst="10.0.0.3") / UDP() / data,
-        Ether(src=red1, dst=red3) / IPv6(src="fd00::77", dst="fd00::3") / UDP() / data,
-        *(Ether(src=red1, dst=to) / Dot1Q(vlan=100) / good / UDP() / data for to in (blue3, red3)),
-        *(
-            Ether(src=red1, dst=to) / Dot1Q(vlan=1) / Dot1Q(vlan=100) / good / UDP() / data
-            for to in (blue3, red3)
-        ),
-        Ether(src=GATEWAY, dst=red3) / good / UDP() / data,
-        Ether(src=red1, dst=red3) / ARP(op=2, hwsrc=red1, psrc="10.0.0.3", pdst="10.0.0.3") / data,
-        Ether(src=red1, dst=red3) / ARP(op=2, hwsrc=GATEWAY, psrc="10.0.0.1", pdst="10.0.0.3") / data,
-        Ether(src=red1, dst=red3)
-        / IPv6(src="fd00::1", dst="fd00::3", hlim=255)
-        / ICMPv6ND_NA(tgt="fd00::99", O=1)
-        / ICMPv6NDOptDstLLAddr(lladdr=red1)
-        / data,
-    ]
-
-
-def to_a_vtep() -> list[Packet]:
-    """A tunnelled frame for blue3, sent by red1 as if it was a VTEP."""
-    inner = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
-    inner /= IP(src="10.0.0.1", dst="10.0.0.3") / UDP() / Raw(MARK)
-    frames = []
-    for source in ("10.0.0.1", "198.19.0.1"):
-        for to in ("ff:ff:ff:ff:ff:ff", GATEWAY, "02:00:00:00:00:02"):
-            tunnel = IP(src=source, dst="198.19.0.2") / UDP(dport=4789) / VXLAN(vni=100) / inner
-            frames.append(Ether(src="02:00:00:00:00:03", dst=to) / tunnel)
-    return frames
-
-
-def test_nothing_that_a_host_forges_leaves_its_port_or_its_network(two: CommandLine, tmp_path: Path) -> None:
-    files = {name: tmp_path / f"{name}.pcap" for name in ("blue1", "blue3", "red3")}
-    with (
-        capturing(two, "blue1", files["blue1"]),
-        capturing(two, "blue3", files["blue3"]),
-        capturing(two, "red3", files["red3"]),
-    ):
-        send(two, "red1", [*forged(), *to_a_vtep()])
-        # what comes after them, from the same port and honest, arrives
-        honest = Ether(src="02:00:00:00:00:03", dst="02:00:00:00:00:04")
-        send(two, "red1", [honest / IP(src="10.0.0.1", dst="10.0.0.3") / UDP() / Raw(b"honest")])
-        until(lambda: any(b"honest" in bytes(p) for p in packets(files["red3"])), "the honest frame came")
-        two("ping", "blue1", "blue3")
-    assert not [p for p in (*packets(files["blue1"]), *packets(files["blue3"])) if MARK in bytes(p)]
-    # in its own network, only what has its own source, to whomever (nobody has that address in there)
-    for packet in packets(files["red3"]):
-        if MARK in bytes(packet):
-            assert (packet.src, packet[IP].src) == ("02:00:00:00:00:03", "10.0.0.1")
 
 
 def test_a_broadcast_reaches_all_of_its_network_and_no_other(two: CommandLine, tmp_path: Path) -> None:
@@ -271,6 +154,13 @@ def test_a_capture_of_a_switch_leaves_a_valid_file_and_no_mirror(
     until(lambda: not mirrors(two), "the mirror is gone")
 
 
+def test_what_passed_just_before_the_end_is_in_the_file(two: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "blue1.pcap"
+    with capturing(two, "blue1", file, "--filter", "icmp"):
+        two("exec", "blue1", "--", "ping", "-c1", "10.0.0.3")
+    assert [packet[ICMP].type for packet in packets(file)] == [8, 0]
+
+
 def test_a_capture_that_can_not_be_is_refused(two: CommandLine, tmp_path: Path) -> None:
     assert "nothing named 'nobody' to capture" in two("capture", "nobody", code=1).stderr
     assert "can't be used" in two("capture", "s1", "--filter", "no such thing", code=2).stderr
@@ -320,7 +210,10 @@ def test_routed_networks_reach_each_other_one_hop_away(five: CommandLine) -> Non
     assert "ttl=63" in said
     for address in ("10.1.1.254", "10.1.2.254"):
         assert "ttl=64" in five("exec", "web1", "--", "ping", "-c1", address).stdout
-    for family, target, gateway in (("-4", "10.1.2.2", "10.1.1.254"), ("-6", "fd01:2::2", "fd01:1::")):
+    for family, target, gateway in (
+        ("-4", "10.1.2.2", "10.1.1.254"),
+        ("-6", "fd01:2::2", "fd01:1::ffff:ffff:ffff:ffff"),
+    ):
         ended = five("exec", "web1", "--", "ping", family, "-c1", "-t1", target, code=1).stdout
         assert f"From {gateway}" in ended and "exceeded" in ended
     assert "different networks" in five("ping", "web1", "shop2", code=1).stdout
@@ -347,6 +240,20 @@ def test_domains_and_underlay_routers_can_be_entered(five: CommandLine) -> None:
     assert "d1-r1" in five("exec", "r1", "--", "ip", "-br", "link").stdout
     nobody = five("exec", "nobody", "--", "true", code=1).stderr
     assert "hosts: db1" in nobody and "r1" not in nobody
+
+
+def test_what_must_cross_goes_once_to_the_vteps_that_have_members(five: CommandLine, tmp_path: Path) -> None:
+    """guest1 is in d4, its network's only other member in d5."""
+    file = tmp_path / "d4.pcap"
+    groups = ("ff:ff:ff:ff:ff:ff", "01:00:5e:01:02:03", "02:aa:bb:cc:dd:ee")
+    guest1 = five("exec", "guest1", "--", "cat", "/sys/class/net/guest1-eth0/address").stdout.strip()
+    with capturing(five, "d4", file, "--filter", "udp port 4789"):
+        send(five, "guest1", [Ether(src=guest1, dst=to, type=0x88B5) / Raw(b"to whom?") for to in groups])
+        five("ping", "guest1", "guest2")
+    sent = [packet for packet in packets(file) if b"to whom?" in bytes(packet)]
+    assert [(packet[IP].dst, packet[VXLAN].payload.dst) for packet in sent] == [
+        ("198.19.0.5", to) for to in groups
+    ]
 
 
 def test_names_lead_to_hosts_of_the_same_tenant(two: CommandLine) -> None:
@@ -390,6 +297,19 @@ def test_hosts_get_the_smaller_mtu_where_the_underlay_is_small(sdnlab: CommandLi
     assert "mtu 1450" in sdnlab("exec", "blue1", "--", "ip", "link", "show", "blue1-eth0").stdout
     sdnlab("exec", "blue1", "--", "ping", "-c1", "-M", "do", "-s", str(1450 - 28), "10.0.0.3")
     sdnlab("exec", "blue1", "--", "ping", "-c1", "-M", "do", "-s", str(1451 - 28), "10.0.0.3", code=1)
+
+
+def test_what_no_lab_can_run_on_is_refused_before_anything_starts(
+    sdnlab: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "native.yaml"
+    text = (TOPOLOGIES / "two-domains.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace("routers: [r1]", "routers: [r1]\n  tunnels: ovs"), encoding="utf-8")
+    said = sdnlab("up", str(file), "-d", code=3).stderr
+    assert "tunnels: ovs" in said and "write tunnels: auto" in said
+    said = sdnlab("up", str(TOPOLOGIES / "two-domains.yaml"), "-d", "--datapath", "kernel", code=3).stderr
+    assert "neighbour solicitation" in said and "leave --datapath out" in said
+    assert "no lab is running" in sdnlab("list").stdout
 
 
 def test_full_frames_and_tcp_pass_the_tunnel(two: CommandLine) -> None:

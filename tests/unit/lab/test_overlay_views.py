@@ -87,9 +87,11 @@ def test_underlay_links_are_found_by_their_ends() -> None:
         link_between(status(), {}, "d1", "d2")
 
 
-def test_tunnels_follow_the_datapath() -> None:
-    assert settle(TWO, "userspace").underlay.tunnels == "kernel"  # type: ignore[union-attr]
-    assert settle(TWO, "kernel").underlay.tunnels == "ovs"  # type: ignore[union-attr]
+def test_auto_is_what_labs_have_been_tried_on() -> None:
+    for datapath in ("auto", "userspace"):
+        assert settle(TWO, datapath).underlay.tunnels == "kernel"  # type: ignore[union-attr]
+    with pytest.raises(Failure, match="neighbour solicitation"):
+        settle(TWO, "kernel")
     assert TWO.underlay is not None
     asked = TWO.model_copy(update={"underlay": TWO.underlay.model_copy(update={"tunnels": "ovs"})})
     with pytest.raises(Failure, match="kernel datapath"):

@@ -1,0 +1,72 @@
+"""Running labs with tenants: started, captured, and sent any frame at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, of_an_owner_of_its_own
+from scapy.packet import Packet
+from scapy.utils import rdpcap
+
+TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
+PATIENCE = 60.0
+
+for program, name in (("ovs-vswitchd", "Open vSwitch"), ("tcpdump", "tcpdump")):
+    if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        pytest.skip(f"{name} is not installed", allow_module_level=True)
+
+
+@contextmanager
+def running(file: Path) -> Iterator[CommandLine]:
+    """A lab of the file, with an owner of its own, for as long as the context lasts."""
+    line = of_an_owner_of_its_own()
+    started = line("up", str(file), "-d", code=None)
+    if started.returncode == 3:
+        pytest.skip(started.stderr.strip())
+    assert started.returncode == 0, started.stdout + started.stderr
+    try:
+        yield line
+    finally:
+        line("down", "--all", code=None)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"never: {what}"
+
+
+@contextmanager
+def capturing(line: CommandLine, name: str, file: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """``capture`` running and listening; ended by Ctrl-C."""
+    process = line.start("capture", name, "-w", str(file), *more)
+    try:
+        until(lambda: file.exists() and file.stat().st_size >= 24, f"capture of {name} began")
+        yield process
+    finally:
+        # Ctrl-C goes to the whole foreground group; here the command is told, and passes it on
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+
+
+def packets(file: Path) -> list[Packet]:
+    return list(rdpcap(str(file)))
+
+
+def send(line: CommandLine, host: str, frames: list[Packet]) -> None:
+    """Put frames on the wire at a host, whatever they claim."""
+    program = (
+        "import socket, sys\n"
+        "raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+        f"raw.bind(('{host}-eth0', 0))\n"
+        "for line in sys.stdin: raw.send(bytes.fromhex(line))\n"
+    )
+    line("exec", host, "--", "python3", "-c", program, stdin="\n".join(bytes(f).hex() for f in frames))
