@@ -9,20 +9,29 @@ from controller.tables import (
     IN_PORT,
     Action,
     Bucket,
+    Clone,
+    DecapNsh,
     DecTtl,
+    EncapNsh,
     Field,
     Flow,
     Group,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
+    Resubmit,
     SetField,
+    Spread,
     ToGroup,
 )
 
 _MAC = frozenset(("eth_src", "eth_dst", "arp_sha", "arp_tha", "nd_sll", "nd_tll"))
 _IPV4 = frozenset(("ip_src", "ip_dst", "arp_spa", "arp_tpa", "tun_src", "tun_dst"))
 _IPV6 = frozenset(("ipv6_src", "ipv6_dst", "nd_target"))
-_HEXADECIMAL = frozenset(("eth_type", "nd_reserved", "metadata", "tcp_flags", "ct_state", "vlan_vid"))
+_HEXADECIMAL = frozenset(
+    ("eth_type", "nd_reserved", "metadata", "tcp_flags", "ct_state", "vlan_vid", "nsh_spi", "packet_type")
+)
 
 
 def value_text(name: str, value: int) -> str:
@@ -57,10 +66,33 @@ def action_text(action: Action) -> str:
         return f"set_field:{_masked(*action)}->{action.field}"
     if isinstance(action, DecTtl):
         return "dec_ttl"
+    steering = _steering_text(action)
+    if steering is not None:
+        return steering
     if not isinstance(action, Move):
         raise TypeError(f"no text of {action!r}")
     source = _part(action.src, action.src_bit, action.bits)
     return f"move:{source}->{_part(action.dst, action.dst_bit, action.bits)}"
+
+
+def _steering_text(action: Action) -> str | None:
+    """Tables by name, where ``ovs-ofctl`` has their number; else what it prints."""
+    if isinstance(action, PushVlan):
+        return f"push_vlan:0x8100,set_field:{0x1000 | action.vid}->vlan_vid"
+    if isinstance(action, PopVlan):
+        return "pop_vlan"
+    if isinstance(action, Resubmit):
+        return f"resubmit(,{action.table.name})"
+    if isinstance(action, Clone):
+        return f"clone({','.join(map(action_text, action.actions))})"
+    if isinstance(action, Spread):
+        return f"multipath(symmetric_l3l4+udp,0,modulo_n,{action.ways},0,{action.field}[])"
+    if isinstance(action, EncapNsh):
+        inside = (SetField("nsh_spi", action.spi), SetField("nsh_si", action.si))
+        outside = (SetField("eth_src", action.eth_src), SetField("eth_dst", action.eth_dst))
+        parts = ["encap(nsh(md_type=2))", *map(action_text, inside), "encap(ethernet)"]
+        return ",".join([*parts, *map(action_text, outside)])
+    return "decap(),decap()" if isinstance(action, DecapNsh) else None
 
 
 def _part(name: str, first: int, bits: int) -> str:

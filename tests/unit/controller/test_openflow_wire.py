@@ -20,13 +20,20 @@ from controller.tables import (
     CONTROLLER,
     Action,
     Bucket,
+    Clone,
+    DecapNsh,
     DecTtl,
+    EncapNsh,
     Field,
     Flow,
     Group,
     Move,
     Output,
+    PopVlan,
+    PushVlan,
+    Resubmit,
     SetField,
+    Spread,
     Table,
     ToGroup,
 )
@@ -249,6 +256,12 @@ ACTIONS: tuple[Action, ...] = (
     SetField("nd_options_type", 2),
     Move("ipv6_src", "ipv6_dst", 128),
     Move("reg1", "in_port", 1, 0, 3),
+    PushVlan(4080),
+    PopVlan(),
+    Clone((SetField("reg3", 3), PushVlan(3), Resubmit(Table.STEER))),
+    Spread("reg4", 64),
+    EncapNsh(0xFFFFFF, 255, 0x020000000001, 0x020000000002),
+    DecapNsh(),
 )
 
 
@@ -259,10 +272,32 @@ def test_actions_survive_the_way_to_the_wire_and_back() -> None:
     assert decoded == ACTIONS and list(map(type, decoded)) == list(map(type, ACTIONS))
 
 
+def test_steering_actions_are_packed_as_os_ken_packs_them() -> None:
+    theirs = [
+        their.OFPActionPushVlan(),
+        their.OFPActionSetField(vlan_vid=0x1005),
+        their.OFPActionPopVlan(),
+        their.NXActionResubmitTable(in_port=0xFFF8, table_id=5),
+        their.NXActionMultipath(3, 0, 0, 63, 0, 31, "reg4"),
+    ]
+    packed = bytearray()
+    for each in theirs:
+        each.serialize(packed, len(packed))
+    ours = (PushVlan(5), PopVlan(), Resubmit(Table.STEER), Spread("reg4", 64))
+    assert b"".join(map(actions.encode, ours)) == bytes(packed)
+
+
+def test_a_tag_of_another_type_or_an_unfinished_row_is_none_of_ours() -> None:
+    whole = actions.encode(EncapNsh(1, 2, 3, 4))
+    for octets in (pack("!HHH2x", 17, 8, 0x88A8), whole[:-16], actions.encode(DecapNsh())[:16]):
+        decoded = actions.decode(octets, 0, len(octets))
+        assert not {type(each) for each in decoded} & {PushVlan, EncapNsh, DecapNsh}
+
+
 def test_a_foreign_action_equals_none_of_ours() -> None:
-    strip_vlan = pack("!HH4x", 18, 8)
-    (action,) = actions.decode(strip_vlan, 0, 8)
-    assert action == actions.Unknown((18, strip_vlan)) and action not in ACTIONS
+    set_queue = pack("!HHI", 21, 8, 5)
+    (action,) = actions.decode(set_queue, 0, 8)
+    assert action == actions.Unknown((21, set_queue)) and action not in ACTIONS
 
 
 def test_a_bucket_with_a_group_is_not_packed_as_the_port_of_that_number() -> None:
