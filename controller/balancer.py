@@ -119,9 +119,7 @@ def _address(backend: Backend, version: int) -> int | None:
     return None if address is None else int(address.ip)
 
 
-def _connections(
-    balancer: Balancer, here: Field, family: Family, group: int, what: str
-) -> list[Flow]:
+def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
     """New connections go to the group."""
     to_service = (Field("ct_nw_proto", NUMBERS[balancer.protocol]), Field(family.destination, family.address))
     return [
@@ -132,8 +130,8 @@ def _connections(
             (ToGroup(group),),
             why=f"{what}: a new connection",
         ),
-        # it has no port to look at; it waits, where the group sends it, for the first (see
-        controller.firewall) flow(
+        # it has no port, and waits where the group sends it for the first (see controller.firewall)
+        flow(
             Table.STEER,
             CONNECTION,
             (here, family.kind, LATER_FRAGMENT, _NEW, *to_service),
@@ -198,7 +196,8 @@ def _group(function: Function, family: Family, live: Sequence[Backend], zone: in
         protocol = balancer.protocol
         chosen += (family.destination, "ip_proto", f"{protocol}_src", f"{protocol}_dst")
     number = GROUPS + zone * 2 + (family.version == 6)
-    return Group(number, "select", tuple(buckets), f"load balancer {function.name}, IPv{family.version}", chosen)
+    why = f"load balancer {function.name}, IPv{family.version}"
+    return Group(number, "select", tuple(buckets), why, chosen)
 
 
 def shares(weights: Sequence[int]) -> list[int]:

@@ -1,8 +1,8 @@
 """An address translator that the flow tables are (RFC 3022, NAPT), for IPv4; IPv6 passes untouched.
 
 In a chain's direction, hosts behind it are masqueraded: a new connection gets the translator's address and a
-port of its own.  Against it, what belongs to such a connection, or is an ICMP error about one, gets its host's
-address back, and with it the host's MAC address and network; port forwards begin connections; all else is
+port of its own.  Against it, what belongs to such a connection, or is an ICMP error about one, gets its
+host's address back, and with it the host's MAC address and network; port forwards begin connections; all else is
 dropped.
 """
 
