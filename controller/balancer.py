@@ -75,7 +75,7 @@ def balancer_hop(
     ]
     groups = []
     for family in families(balancer):
-        look_up = (here, family.kind, UNTRACKED)
+        look_up: tuple[Field, ...] = (here, family.kind, UNTRACKED)
         if hop.forward:
             look_up += (Field(family.destination, family.address),)
         flows.append(

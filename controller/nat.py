@@ -2,8 +2,8 @@
 
 In a chain's direction, hosts behind it are masqueraded: a new connection gets the translator's address and a
 port of its own.  Against it, what belongs to such a connection, or is an ICMP error about one, gets its
-host's address back, and with it the host's MAC address and network; port forwards begin connections; all else is
-dropped.
+host's address back, and with it the host's MAC address and network; port forwards begin connections; all
+else is dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.flows import HOP, Priority, flow
-from controller.resolve import answer4
 from controller.stations import mac_number
 from controller.tables import Ct, Field, Flow, SetField, Table
 from controller.tracking import IPV4, NUMBERS, UNTRACKED, function_zones, onward, state
@@ -92,15 +91,4 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
         found.append(
             flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=f"{what}: back to {host.name}")
         )
-    return found
-
-
-def nat_answers(topology: Topology, numbers: Mapping[str, int]) -> dict[int, tuple[Flow, ...]]:
-    """Per network: the ARP answers of table RESOLVE for translators' addresses in it."""
-    found: dict[int, tuple[Flow, ...]] = {}
-    for function in topology.functions:
-        if function.kind == "nat" and function.nat is not None:
-            nat, network = function.nat, numbers[function.nat.network]
-            answer = answer4(network, int(nat.ipv4.ip), mac_number(nat.mac), f"nat {function.name}")
-            found[network] = (*found.get(network, ()), answer)
     return found
