@@ -19,7 +19,7 @@ from traffic import MARKER, Bridge
 
 from controller.compiler import compile_topology
 from controller.firewall import answering, notices
-from controller.flows import OUT_PORT, flow
+from controller.flows import NETWORK, OUT_PORT, flow
 from controller.openflow import messages
 from controller.runtime.refusals import refusal
 from controller.tables import CONTROLLER, Field, Output, SwitchTables, Table
@@ -97,7 +97,7 @@ def test_the_sender_of_a_refused_packet_is_told(bridge: Bridge) -> None:
         for frame in (tcp("there", "S", 81, seq=7), udp("there", 54), udp("there", 54, version=6)):
             assert bridge.send(1, [frame], 2)[2] == []
             (told,) = bridge.packet_ins(1)
-            assert told.table == where
+            assert (told.table, told.fields.get(NETWORK)) == (where, 1)
             answer = refusal(told.data)
             assert answer is not None
             bridge.tell(messages.packet_out(CONTROLLER, answering(told.table, told.fields), answer))
