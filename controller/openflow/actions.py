@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from controller.openflow import actions_steering, fields
+from controller.openflow import actions_ct, actions_steering, fields
 from controller.tables import Action, DecTtl, Move, Output, SetField, ToGroup
 
 OUTPUT, GROUP, DEC_NW_TTL, SET_FIELD, COPY_FIELD = 0, 22, 24, 25, 28
@@ -34,6 +34,9 @@ def encode(action: Action) -> bytes:
     steering = actions_steering.encode(action, encode)
     if steering is not None:
         return steering
+    tracking = actions_ct.encode(action)
+    if tracking is not None:
+        return tracking
     raise TypeError(f"no wire form of {action!r}")
 
 
@@ -80,5 +83,7 @@ def _one(kind: int, data: bytes, start: int, end: int) -> Action | Unknown:
         dst = fields.NAMES.get(int.from_bytes(data[start + 16 : start + 20], "big") & 0xFFFFFE00)
         if src is not None and dst is not None:
             return Move(src, dst, bits, src_bit, dst_bit)
-    steering: Action | None = actions_steering.decode(kind, data, start, end, decode)
-    return Unknown((kind, data[start:end])) if steering is None else steering
+    ours: Action | None = actions_steering.decode(kind, data, start, end, decode)
+    if ours is None:
+        ours = actions_ct.decode(kind, data, start, end)
+    return Unknown((kind, data[start:end])) if ours is None else ours
