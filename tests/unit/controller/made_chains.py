@@ -12,7 +12,7 @@ from made_labs import lab
 from made_overlays import overlay_lab
 
 from controller.stations import mac_number
-from topologies.functions import Chain, Function, Instance, PortRanges, Prefixes, Protocol
+from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
 from topologies.model import Host, Port, Topology
 
 Frame = dict[str, int]
@@ -53,6 +53,8 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
                 mode=each.mode,
+                # one that a switch does itself passes everything
+                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 switch=switch,
                 instances=tuple(
                     Instance(
