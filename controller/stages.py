@@ -191,10 +191,11 @@ class _Switch:
         before, after = _by_port(old), _by_port(new)
         # function ports whose frames may be of old hops or of new ones, which go on otherwise
         torn = [port for port in before.keys() & after.keys() if before[port] != after[port]]
-        self.torn = frozenset(torn) if fresh and mark is not None else frozenset[int]()
+        self.torn = frozenset(torn)
+        self.joined = not fresh or mark is None
         self.marking: dict[int, Flow] = {}  # cookie -> the marking flow instead
         self.back: list[Flow] = []
-        if self.torn and mark is not None:
+        if self.torn and not self.joined and mark is not None:
             ports = _function_ports(new)
             for each in new.flows:
                 if each.table is Table.STEER and _into(each, ports) and _hop(each) in fresh:
@@ -218,14 +219,16 @@ class _Switch:
 
     def _kept_back(self, each: Flow) -> bool:
         """Whether a flow of the new tables has to wait until the old hops are gone."""
-        return _comes_back(each, self.torn) and each.cookie not in self.had
+        mine = each.cookie in self.have and each.cookie not in self.had
+        return mine and not self.joined and _comes_back(each, self.torn)
 
     def _both(self, classifiers: Sequence[Flow], tagged_as: SwitchTables) -> SwitchTables:
         """Old and new together, with ``classifiers``, and hops of both tagged as in ``tagged_as``."""
         tagging = {_key(each): each for each in tagged_as.flows if _tags(each)}
         asked = {each.cookie for each in classifiers}
         flows: dict[Key, Flow] = {}
-        for each in (*classifiers, *self.new.flows, *self.back, *self.old.flows):
+        first = [each for each in self.old.flows if _comes_back(each, self.torn)]
+        for each in (*classifiers, *first, *self.new.flows, *self.back, *self.old.flows):
             if each.table in _CLASSIFIERS and each.cookie not in asked:
                 continue
             if each.cookie in self.wide or self._kept_back(each):

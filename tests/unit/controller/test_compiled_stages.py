@@ -31,14 +31,17 @@ from topologies.model import Host, Topology
 __all__ = ["flow_hops_that_pass_everything"]
 
 
-def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chain | None:
+LISTS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation")
+CLASSIFIERS = ("keep", "remove", "classifier")
+"""Where chains share a function, one's list and another's classifier are changed one after the other."""
+
+
+def changed(
+    draw: st.DrawFn, topology: Topology, each: Chain, path: int, kinds: tuple[str, ...]
+) -> Chain | None:
     """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
     names = [function.name for function in topology.functions if not function.mirrors]
-    edit = draw(
-        st.sampled_from(
-            ("keep", "reorder", "functions", "functions", "remove", "encapsulation", "classifier")
-        )
-    )
+    edit = draw(st.sampled_from(kinds))
     if edit == "remove":
         return None
     if edit == "reorder":
@@ -58,10 +61,11 @@ def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chai
 def edits(draw: st.DrawFn) -> tuple[Topology, Topology]:
     """A lab before and after its chains were edited; and the other way round."""
     topology = draw(chain_labs(instances=2, modes=("inline", "inline", "inline", "tap", "flows")))
+    kinds = draw(st.sampled_from((LISTS, LISTS, CLASSIFIERS)))
     after = [
         new
         for number, each in enumerate(topology.chains)
-        if (new := changed(draw, topology, each, 50 + number)) is not None
+        if (new := changed(draw, topology, each, 50 + number, kinds)) is not None
     ]
     edited = topology.model_copy(update={"chains": tuple(after)})
     return (topology, edited) if draw(st.booleans()) else (edited, topology)
@@ -97,7 +101,13 @@ def check_moment(
     for a, b, frame in frames:
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.loop and not outcome.punted
-            assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), outcome
+            why = (
+                [flow.why for step in outcome.steps for flow in step.flows],
+                outcome.visited,
+                old.chains,
+                new.chains,
+            )
+            assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), why
 
 
 @settings(max_examples=60)
