@@ -22,13 +22,14 @@ def compile_topology(
     down_links: frozenset[str] = frozenset(),
     avoid: frozenset[str] = frozenset(),
     learned: tuple[Learned, ...] = (),
+    failed: frozenset[str] = frozenset(),
 ) -> dict[str, SwitchTables]:
     """The tables of every switch, by name, in the order of ``topology.switches``.
 
     ``down_links``: names of links to route around. ``avoid``: switches that nothing is sent
     through unless there is no other way; they stay destinations. ``learned``: stations that the file does
-    not know. The same arguments always give the same tables, and equal flows of several switches are
-    the same object.
+    not know. ``failed``: instances (``fw.1``) and backends (``lb/web1``) that do not work. The same arguments
+    always give the same tables, and equal flows of several switches are the same object.
     """
     known = stations(topology, learned)
     by_switch: dict[str, list[Station]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controller.openflow import messages
-from controller.tables import Flow, Group, SwitchTables
+from controller.tables import Flow, Group, Meter, SwitchTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +18,32 @@ class Difference:
     groups_add: tuple[Group, ...] = ()
     groups_modify: tuple[Group, ...] = ()
     groups_delete: tuple[int, ...] = ()
+    meters_add: tuple[Meter, ...] = ()
+    meters_modify: tuple[Meter, ...] = ()
+    meters_delete: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.delete or self.groups_add or self.groups_modify or self.groups_delete)
+        return bool(self.added or self.deleted)
 
     @property
     def added(self) -> int:
-        """Flows and groups that are new or changed."""
-        return len(self.add) + len(self.groups_add) + len(self.groups_modify)
+        """Flows, groups and meters that are new or changed."""
+        groups, meters = self.groups_add + self.groups_modify, self.meters_add + self.meters_modify
+        return len(self.add) + len(groups) + len(meters)
 
     @property
     def deleted(self) -> int:
-        """Flows and groups that go."""
-        return len(self.delete) + len(self.groups_delete)
+        """Flows, groups and meters that go."""
+        return len(self.delete) + len(self.groups_delete) + len(self.meters_delete)
 
 
 def difference(
-    cookies: Iterable[int], groups: Iterable[Group] | Mapping[int, Group], wanted: SwitchTables
+    cookies: Iterable[int],
+    groups: Iterable[Group] | Mapping[int, Group],
+    wanted: SwitchTables,
+    meters: Iterable[Meter] = (),
 ) -> Difference:
-    """Compare installed cookies and groups with the wanted tables.
+    """Compare installed cookies, groups and meters with the wanted tables.
 
     Equal cookies are equal flows.  The type of a group can change only together with its
     flows' meaning, never its number, so a modification suffices.
@@ -51,13 +58,33 @@ def difference(
             new.append(group)
         elif old != group:
             changed.append(group)
+    metered = {meter.id: meter for meter in meters}
+    missing = {meter.id: meter for meter in wanted.meters if meter != metered.get(meter.id)}
     return Difference(
         tuple([flow for flow in wanted.flows if flow.cookie not in installed]),
         tuple(sorted(installed - keep)),
         tuple(new),
         tuple(changed),
         tuple(sorted(present)),
+        tuple(meter for number, meter in missing.items() if number not in metered),
+        tuple(meter for number, meter in missing.items() if number in metered),
+        tuple(sorted(metered.keys() - {meter.id for meter in wanted.meters})),
     )
+
+
+def stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> list[dict[str, SwitchTables]]:
+    """The tables that lead from ``old`` to ``new``, each to be held by all switches before the next."""
+    return [dict(new)]
+
+
+def transmission(change: Difference) -> bytes:
+    """All that a switch has to be sent: a bundle takes no meters (Open vSwitch refuses them in one), so those
+    that flows will need come before it, and those that no flow needs any more go after it."""
+    xid = messages.BUNDLE_XID
+    before = [messages.meter_mod(meter, messages.METER_ADD, xid) for meter in change.meters_add]
+    before += [messages.meter_mod(meter, messages.METER_MODIFY, xid) for meter in change.meters_modify]
+    after = [messages.delete_meter(number, xid) for number in change.meters_delete]
+    return b"".join((*before, bundle(change), *after))
 
 
 def bundle(change: Difference, number: int = 1) -> bytes:

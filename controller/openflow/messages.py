@@ -10,13 +10,14 @@ from struct import Struct
 from typing import TypeVar
 
 from controller.openflow import actions, fields
-from controller.tables import Action, Bucket, Field, Flow, Group
+from controller.tables import Action, Bucket, Field, Flow, Group, Meter
 
 VERSION = 6
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
 FEATURES_REQUEST, FEATURES_REPLY = 5, 6
 PACKET_IN, FLOW_REMOVED, PORT_STATUS, PACKET_OUT, FLOW_MOD, GROUP_MOD = 10, 11, 12, 13, 14, 15
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 18, 19, 20, 21
+METER_MOD = 29
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
 
 ADD, MODIFY, DELETE = 0, 1, 3
@@ -28,7 +29,11 @@ EXACT_COOKIE = 0xFFFFFFFFFFFFFFFF
 SEND_FLOW_REMOVED = 1
 ATOMIC_ORDERED = 3
 OPEN_REQUEST, COMMIT_REQUEST = 0, 4
-FLOW_DESC, GROUP_DESC, PORT_DESC = 1, 7, 13
+FLOW_DESC, GROUP_DESC, METER_DESC, PORT_DESC = 1, 7, 10, 13
+METER_ADD, METER_MODIFY, METER_DELETE = 0, 1, 2
+ALL_METERS = 0xFFFFFFFF
+METER_FLAGS = 0x2 | 0x4
+"""Packets a second, with a burst size (7.3.4.5)."""
 
 _HEADER = Struct("!BBHI")
 _FLOW_MOD = Struct("!BBHIQQBBHHHIIIHH")
@@ -175,6 +180,29 @@ def flow_stats_request(xid: int = 0, table: int = ALL_TABLES, cookie: int = 0, m
 def group_desc_request(xid: int = 0) -> bytes:
     """Ask for all groups (OFPMP_GROUP_DESC)."""
     return header(MULTIPART_REQUEST, xid, Struct("!HH4xI4x").pack(GROUP_DESC, 0, ALL_GROUPS))
+
+
+_METER_MOD = Struct("!BBHIHHI")
+_METER_BAND = Struct("!HHII4x")
+_DROP = 1
+
+
+def meter_mod(meter: Meter, command: int = METER_ADD, xid: int = 0) -> bytes:
+    """Add a meter, or change an existing one (7.3.4.5)."""
+    band = _METER_BAND.pack(_DROP, _METER_BAND.size, meter.rate, meter.burst)
+    size = _METER_MOD.size + len(band)
+    return _METER_MOD.pack(VERSION, METER_MOD, size, xid, command, METER_FLAGS, meter.id) + band
+
+
+def delete_meter(number: int, xid: int = 0) -> bytes:
+    """Delete a meter, and with it any flow that still goes through it."""
+    size = _METER_MOD.size
+    return _METER_MOD.pack(VERSION, METER_MOD, size, xid, METER_DELETE, METER_FLAGS, number)
+
+
+def meter_desc_request(xid: int = 0) -> bytes:
+    """Ask for all meters (OFPMP_METER_DESC)."""
+    return header(MULTIPART_REQUEST, xid, Struct("!HH4xI4x").pack(METER_DESC, 0, ALL_METERS))
 
 
 def packet_out(in_port: int, some: tuple[Action, ...], data: bytes, xid: int = 0) -> bytes:

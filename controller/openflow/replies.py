@@ -8,7 +8,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from controller.openflow import actions, fields
-from controller.tables import Bucket, Group
+from controller.tables import Bucket, Group, Meter
 
 _FLOW_DESC = Struct("!H2xBxHHHHHQHH")
 _OXS_CLASS = 0x8002
@@ -87,6 +87,25 @@ def parse_group_desc(body: bytes) -> Iterator[Group]:
         size = int.from_bytes(body[start + 8 : start + 10], "big")
         buckets = _same_buckets(body[start + 16 : start + 16 + size])
         yield Group(number, _KIND.get(kind, str(kind)), buckets)
+        start += length
+
+
+_METER = Struct("!HHI")
+_BAND = Struct("!HHII")
+
+
+def parse_meter_desc(body: bytes) -> Iterator[Meter]:
+    """The meters of one OFPMP_METER_DESC reply (7.3.5.15); one of another kind than ours has rate 0."""
+    start, end = 0, len(body)
+    while start + _METER.size <= end:
+        length, flags, number = _METER.unpack_from(body, start)
+        if length < _METER.size:
+            raise ValueError(f"meter of {length} octets")
+        kind = rate = burst = 0
+        if length >= _METER.size + _BAND.size:
+            kind, _, rate, burst = _BAND.unpack_from(body, start + _METER.size)
+        ours = kind == 1 and flags & 0x7 == 0x6
+        yield Meter(number, rate if ours else 0, burst)
         start += length
 
 
