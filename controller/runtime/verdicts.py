@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from controller.flows import NETWORK, OUT_PORT
-from controller.punts import Punted, punted
 from controller.runtime.commands import Command, Emit, Inject
 from controller.runtime.learning import Bucket, Send
 from controller.runtime.refusal import read, refusal
 from controller.stations import network_numbers
-from controller.tables import SwitchTables
 from topologies.model import Port, Topology
 
 EVENTS = 100.0
@@ -30,12 +28,32 @@ class Punt(NamedTuple):
     registers: Mapping[str, int]
 
 
-class Verdicts:
-    """Knows which cookie is of which rule, and how much may be told and answered."""
+class Notice(Protocol):
+    """What a flow of a firewall that sends to the controller is about. ``rule`` None: the default's.
 
-    def __init__(self, topology: Topology) -> None:
-        self._punted: dict[int, Punted] = {}
-        self._newest: dict[int, Punted] = {}
+    ``action`` ``reject``: the packet's sender is to be told; ``logged``: it is an event."""
+
+    @property
+    def function(self) -> str: ...
+    @property
+    def rule(self) -> str | None: ...
+    @property
+    def action(self) -> Literal["accept", "drop", "reject"]: ...
+    @property
+    def logged(self) -> bool: ...
+
+
+Notices = Callable[[Topology], Mapping[int, Notice]]
+"""The notices of all of a lab's firewalls, by the flows' cookies."""
+
+
+class Verdicts:
+    """Knows what a cookie is about, and how much may be told and answered."""
+
+    def __init__(self, topology: Topology, notices: Notices) -> None:
+        self._notices = notices
+        self._known: dict[int, Notice] = {}
+        self._newest: dict[int, Notice] = {}
         self._events = Bucket(EVENTS, EVENTS, EVENTS, 0.0)
         self._refusals: dict[Port, Bucket] = {}
         self._omitted = 0
@@ -43,34 +61,22 @@ class Verdicts:
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
-        """Another intent."""
-        self._firewalled = any(function.firewall is not None for function in topology.functions)
+        """Another intent. What the flows of the one before sent may still be on its way."""
+        new = dict(self._notices(topology))
+        self._known, self._newest = self._newest | new, new
         numbers = network_numbers(topology)
         self._networks = {host.port: numbers[host.network] for host in topology.hosts}
         self._refusals.clear()
 
-    def compiled(self, tables: Mapping[str, SwitchTables]) -> None:
-        """New tables. What the ones before sent may still be on its way, so those cookies stay known once."""
-        if not self._firewalled:
-            self._punted, self._newest = {}, {}
-            return
-        new = {
-            flow.cookie: found
-            for each in tables.values()
-            for flow in each.flows
-            if (found := punted(flow)) is not None
-        }
-        self._punted, self._newest = self._newest | new, new
-
     def packet(self, punt: Punt, now: float) -> list[Command] | None:
         """What follows from a packet-in; None when it does not come from a rule of a firewall."""
-        found = self._punted.get(punt.cookie)
+        found = self._known.get(punt.cookie)
         if found is None:
             return None
         out: list[Command] = []
-        if found.log:
+        if found.logged:
             out += self._tell(found, punt, now)
-        if found.verdict == "reject":
+        if found.action == "reject":
             out += self._refuse(punt, now)
         return out
 
@@ -88,15 +94,15 @@ class Verdicts:
         """When `tick` has something to say."""
         return self._summary
 
-    def _tell(self, found: Punted, punt: Punt, now: float) -> list[Command]:
+    def _tell(self, found: Notice, punt: Punt, now: float) -> list[Command]:
         if not self._events.take(now):
             self._omitted += 1
             self._summary = now + _SUMMARY if self._summary is None else self._summary
             return []
         fields: dict[str, object] = {
             "function": found.function,
-            "rule": found.rule,
-            "verdict": found.verdict,
+            "rule": found.rule or "default",
+            "verdict": found.action,
             "switch": punt.port.switch,
         }
         return [Emit("firewall", {**fields, **read(punt.frame)})]
