@@ -61,16 +61,17 @@ class Rollout:
 
 
 def _only_removes(old: Tables, new: Tables) -> bool:
-    """Whether the new tables hold nothing that the old ones do not: what is on its way may need what goes."""
+    """Whether the new tables hold less than the old ones, and nothing else: what is on its way may need it."""
+    less = False
     for name, tables in new.items():
         before = old.get(name)
         if before is tables:
             continue
         if before is None:
             return False
-        if not {flow.cookie for flow in tables.flows} <= {flow.cookie for flow in before.flows}:
-            return False
+        have, keep = ({flow.cookie for flow in each.flows} for each in (before, tables))
         groups = {group.id: group for group in before.groups}
-        if any(groups.get(group.id) != group for group in tables.groups):
+        if not keep <= have or any(groups.get(group.id) != group for group in tables.groups):
             return False
-    return True
+        less = less or keep != have or len(groups) != len(tables.groups)
+    return less
