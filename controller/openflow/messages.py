@@ -9,15 +9,14 @@ from __future__ import annotations
 from struct import Struct
 from typing import TypeVar
 
-from controller.openflow import actions, fields
-from controller.tables import Action, Bucket, Field, Flow, Group, Meter
+from controller.openflow import actions, fields, selection
+from controller.tables import Action, Bucket, Field, Flow, Group
 
 VERSION = 6
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
 FEATURES_REQUEST, FEATURES_REPLY = 5, 6
 PACKET_IN, FLOW_REMOVED, PORT_STATUS, PACKET_OUT, FLOW_MOD, GROUP_MOD = 10, 11, 12, 13, 14, 15
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 18, 19, 20, 21
-METER_MOD = 29
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
 
 ADD, MODIFY, DELETE = 0, 1, 3
@@ -29,11 +28,7 @@ EXACT_COOKIE = 0xFFFFFFFFFFFFFFFF
 SEND_FLOW_REMOVED = 1
 ATOMIC_ORDERED = 3
 OPEN_REQUEST, COMMIT_REQUEST = 0, 4
-FLOW_DESC, GROUP_DESC, METER_DESC, PORT_DESC = 1, 7, 10, 13
-METER_ADD, METER_MODIFY, METER_DELETE = 0, 1, 2
-ALL_METERS = 0xFFFFFFFF
-METER_FLAGS = 0x2 | 0x4
-"""Packets a second, with a burst size (7.3.4.5)."""
+FLOW_DESC, GROUP_DESC, PORT_DESC = 1, 7, 13
 
 _HEADER = Struct("!BBHI")
 _FLOW_MOD = Struct("!BBHIQQBBHHHIIIHH")
@@ -97,9 +92,11 @@ def delete_flows(cookie: int = 0, mask: int = 0, table: int = ALL_TABLES, xid: i
 def group_mod(group: Group, command: int = GROUP_ADD, xid: int = 0) -> bytes:
     """Add a group, or give an existing one new buckets."""
     body = b"".join([_bucket(number, each, group.kind) for number, each in enumerate(group.buckets)])
-    size = _GROUP_MOD.size + len(body)
+    method = selection.encode(group.fields)
+    size = _GROUP_MOD.size + len(body) + len(method)
     kind = _GROUP_KIND[group.kind]
-    return _GROUP_MOD.pack(VERSION, GROUP_MOD, size, xid, command, kind, group.id, len(body), ANY) + body
+    head = _GROUP_MOD.pack(VERSION, GROUP_MOD, size, xid, command, kind, group.id, len(body), ANY)
+    return head + body + method
 
 
 def delete_group(number: int = ALL_GROUPS, xid: int = 0) -> bytes:
@@ -111,6 +108,7 @@ _buckets: dict[tuple[object, ...], bytes] = {}
 
 
 def _bucket(number: int, bucket: Bucket, kind: str) -> bytes:
+    number = number if bucket.id is None else bucket.id
     # types are part of the key: an Output and a ToGroup of one number are equal tuples
     key = (number, kind, bucket, *map(type, bucket.actions))
     packed = _buckets.get(key)
@@ -180,29 +178,6 @@ def flow_stats_request(xid: int = 0, table: int = ALL_TABLES, cookie: int = 0, m
 def group_desc_request(xid: int = 0) -> bytes:
     """Ask for all groups (OFPMP_GROUP_DESC)."""
     return header(MULTIPART_REQUEST, xid, Struct("!HH4xI4x").pack(GROUP_DESC, 0, ALL_GROUPS))
-
-
-_METER_MOD = Struct("!BBHIHHI")
-_METER_BAND = Struct("!HHII4x")
-_DROP = 1
-
-
-def meter_mod(meter: Meter, command: int = METER_ADD, xid: int = 0) -> bytes:
-    """Add a meter, or change an existing one (7.3.4.5)."""
-    band = _METER_BAND.pack(_DROP, _METER_BAND.size, meter.rate, meter.burst)
-    size = _METER_MOD.size + len(band)
-    return _METER_MOD.pack(VERSION, METER_MOD, size, xid, command, METER_FLAGS, meter.id) + band
-
-
-def delete_meter(number: int, xid: int = 0) -> bytes:
-    """Delete a meter, and with it any flow that still goes through it."""
-    size = _METER_MOD.size
-    return _METER_MOD.pack(VERSION, METER_MOD, size, xid, METER_DELETE, METER_FLAGS, number)
-
-
-def meter_desc_request(xid: int = 0) -> bytes:
-    """Ask for all meters (OFPMP_METER_DESC)."""
-    return header(MULTIPART_REQUEST, xid, Struct("!HH4xI4x").pack(METER_DESC, 0, ALL_METERS))
 
 
 def packet_out(in_port: int, some: tuple[Action, ...], data: bytes, xid: int = 0) -> bytes:

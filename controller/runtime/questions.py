@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from controller.openflow import messages, replies
+from controller.openflow import messages, meters, replies
 from controller.runtime.commands import Held
 from controller.runtime.exchange import Exchange, Parts, cookies
 from controller.tables import Field, Meter, SwitchTables, Table
@@ -36,9 +36,9 @@ class Questions:
             except ValueError as problem:
                 failed(f"unreadable list of flows: {problem}")
 
-        def meters(parts: Parts) -> None:
+        def limits(parts: Parts) -> None:
             try:
-                metered.append(tuple(m for part in parts for m in replies.parse_meter_desc(part)))
+                metered.append(tuple(m for part in parts for m in meters.parse_meter_desc(part)))
             except ValueError as problem:
                 failed(f"unreadable list of meters: {problem}")
 
@@ -54,11 +54,11 @@ class Questions:
         first, second, third = (datapath.own_xid() for _ in range(3))
         self._exchange.ask(datapath.number, first, flows, failed)
         # a datapath without meters may refuse to list them: it has none
-        self._exchange.ask(datapath.number, second, meters, lambda why: metered.append(()))
+        self._exchange.ask(datapath.number, second, limits, lambda why: metered.append(()))
         self._exchange.ask(datapath.number, third, groups, failed)
         datapath.send(
             messages.flow_stats_request(first)
-            + messages.meter_desc_request(second)
+            + meters.meter_desc_request(second)
             + messages.group_desc_request(third)
         )
 
