@@ -61,7 +61,7 @@ class Rollout:
 
 
 def _only_removes(old: Tables, new: Tables) -> bool:
-    """Whether the new tables hold less than the old ones, and nothing else: what is on its way may need it."""
+    """Whether the new tables hold less than the old ones and nothing else: what is on its way may need it."""
     less = False
     for name, tables in new.items():
         before = old.get(name)

@@ -60,7 +60,7 @@ def ring(switches: int = 4) -> Topology:
 
 
 def serviced(instances: int = 2, order: tuple[str, ...] = ("fw", "limit")) -> Topology:
-    """The ring with functions ``fw`` at s1, ``limit`` at s3 and a load balancer ``lb``, and a chain ``web``."""
+    """The ring with functions ``fw`` at s1 and ``limit`` at s3, a load balancer ``lb``, and chain ``web``."""
     lab = ring()
     functions = (
         _inline("fw", "s1", instances),
@@ -184,7 +184,7 @@ class Pretend:
     def run(self, seconds: float = 0.0) -> None:
         """Carry out everything that follows, up to ``seconds`` from now."""
         end = self.now + seconds
-        for _ in range(10_000):
+        for _ in range(10_000 + int(1000 * seconds)):
             self._tick()
             if self.todo:
                 self._one(self.todo.pop(0))
