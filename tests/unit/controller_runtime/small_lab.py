@@ -171,6 +171,7 @@ class Pretend:
 
     def connect(self, name: str, down: frozenset[int] = frozenset()) -> None:
         self.conns += 1
+        self.waiting = [each for each in self.waiting if each.switch != name]
         dpid = next(s.dpid for s in self.topology.switches if s.name == name)
         ports = {number: number not in down for number in (1, 2, 3, *range(40001, 40010))}
         self.take(self.core.connected(dpid, self.conns, ports, self.now))
@@ -178,7 +179,7 @@ class Pretend:
     def disconnect(self, name: str) -> None:
         member = self.core.members[name]
         if member.conn is not None:
-            self.waiting = [each for each in self.waiting if each.conn != member.conn]
+            self.waiting = [each for each in self.waiting if each.switch != name]
             self.take(self.core.disconnected(member.dpid, member.conn, self.now))
 
     def run(self, seconds: float = 0.0) -> None:
