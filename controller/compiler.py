@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.classifier import chain_table
 from controller.classify import classify
+from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
 from controller.mirror import mirror_table
 from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
@@ -60,6 +61,7 @@ def compile_topology(
     transports = carried(topology, laid, chains.tags)
     names = [switch.name for switch in topology.switches]
     networks_at = _networks_at(topology, numbers)
+    firewalled = guarded(topology, numbers)
     made = forward(
         Graph(topology, down_links, avoid),
         by_switch,
@@ -69,6 +71,7 @@ def compile_topology(
         {switch: {n: each.near.number for n, each in some.items()} for switch, some in over.uplinks.items()},
         {name: chains.travelling(name) for name in names} if chains.service.hops else None,
         {name: transport_ports(laid, name) for name in names},
+        firewalled,
     )
     shared = answers(known)
     known_gateways = gateways(topology, numbers)
@@ -107,22 +110,27 @@ def compile_topology(
         entrances = {*links, *arrival_ports(laid, switch.name)}
         arriving, steered, hop_groups, meters = steer(chains, switch.name, entrances, known)
         guards = GUARDS if chains.service.hops else ()
+        walls = firewalled.get(switch.name, {})
+        sent, sent_meters = sending(topology, walls, inside) if walls else ([], [])
+        received, received_meters = admitting(topology, walls)
+        inside = Table.FIREWALL if walls else inside
         flows: list[Flow] = [*before, *arriving]
         flows += classify(links, ports, here, any_source, inside, guards)
         if ports:
             flows += secure((station for station in here if station.port not in any_source), inside)
-        flows += [*mirror, *chain, *steered]
+        flows += [*sent, *mirror, *chain, *steered]
         passing = at | chains.leaving(switch.name)
         if passing:
             flows += resolve(here, shared, passing)
             flows += route(passing, routed)
         flows += flooding
-        flows += made.flows(index)
+        flows += [*made.flows(index), *received]
         if passing:
             flows += EGRESS
         groups += [*made.groups[index], *hop_groups]
+        metered = {each.id: each for each in (*meters, *sent_meters, *received_meters)}
         tables[switch.name] = SwitchTables(
-            switch.name, switch.dpid, tuple(flows), sorted_groups(groups), tuple(meters)
+            switch.name, switch.dpid, tuple(flows), sorted_groups(groups), tuple(metered.values())
         )
     return tables
 

@@ -18,10 +18,10 @@ exactly when the mark is set. The same write lets an unmarked frame turn back to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from controller.encapsulation import VLAN_PRESENT, Tag
-from controller.flows import DETOURED, GROUP_BIT, NETWORK, Priority, flow, miss
+from controller.flows import DETOURED, GROUP_BIT, NETWORK, OUT_PORT, Priority, flow, miss
 from controller.paths import Graph, Route
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
@@ -83,7 +83,9 @@ class Forwarding:
         uplinks: Mapping[str, Mapping[int, int]],
         transports: Mapping[str, Mapping[int, int]],
         chained: bool,
+        firewalled: Mapping[str, Container[int]],
     ) -> None:
+        self.firewalled = firewalled
         self.transports = [transports.get(name, {}) for name in graph.names]
         self.graph = graph
         self.chained = chained
@@ -135,6 +137,13 @@ class Forwarding:
         return (0, network) if network in here else (0,)
 
     def _local(self, station: Station, gate: int) -> Flow:
+        if station.port in self.firewalled.get(station.switch, ()):
+            match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
+            if gate >= 0:
+                match = (Field(NETWORK, gate), *match)
+            actions = (_UNMARK, SetField(OUT_PORT, station.port))
+            why = f"to {station.name} on {station.switch}, if its firewall admits it"
+            return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why)
         return self._flow(station, gate, 0, station.port, (_UNMARK, Output(station.port)))
 
     def _remote(
@@ -235,16 +244,20 @@ def forward(
     uplinks: Mapping[str, Mapping[int, int]],
     travelling: Mapping[str, Sequence[Tag]] | None = None,
     transports: Mapping[str, Mapping[int, int]] | None = None,
+    firewalled: Mapping[str, Container[int]] | None = None,
 ) -> Forwarding:
     """FORWARD tables and groups of all switches.
 
     ``networks_at``: the networks that frames of each switch may be in. ``uplinks``: switch -> network ->
     port of its uplink. ``islands``: see ``topologies.overlay``. ``travelling``: switch -> tags of its hops
     that frames come to from other switches; None for a lab without chains. ``transports``: switch -> hop ->
-    port of the uplink that leads to it from this island.
+    port of the uplink that leads to it from this island. ``firewalled``: switch -> host ports that a
+    frame leaves by only through table ADMIT.
     """
     chained = travelling is not None
-    made = Forwarding(graph, networks_at, isolate, islands, uplinks, transports or {}, chained)
+    made = Forwarding(
+        graph, networks_at, isolate, islands, uplinks, transports or {}, chained, firewalled or {}
+    )
     hops = travelling or {}
     for number, name in enumerate(graph.names):
         if name in by_switch or hops.get(name):

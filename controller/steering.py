@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.encapsulation import NSH_TYPE, VLAN_PRESENT, Tag, tags
-from controller.flow_hops import flow_hop
+from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
 from controller.returns import return_flows
 from controller.shares import SHARES, shared_out
@@ -126,8 +126,8 @@ def steer(
         *return_flows(made.topology, made.service, switch, made.numbers, stations),
     ]
     flows: list[Flow] = []
-    groups: list[Group] = []
-    meters: list[Meter] = []
+    groups: dict[int, Group] = {}
+    meters: dict[int, Meter] = {}
     for number, hop in sorted(made.service.hops.items()):
         if hop.switch != switch:
             if switch in made.senders[number]:
@@ -136,10 +136,13 @@ def steer(
         function = made.functions[hop.function]
         if function.mode == "flows":
             some, more, some_meters = flow_hop(made.topology, function, hop, made.numbers, made.failed)
-            flows, groups, meters = flows + some, groups + more, meters + some_meters
+            # hops of one function share what does not depend on the hop
+            flows += some
+            groups |= {each.id: each for each in more}
+            meters |= {each.id: each for each in some_meters}
         else:
             flows += _instances(hop, function, live(function, made.failed), made.numbers)
-    return classify, [*flows, _MISS] if flows else [], groups, meters
+    return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 
 def _name(hop: Hop) -> str:

@@ -195,7 +195,7 @@ class Bucket(NamedTuple):
 class Group:
     """A group: ``kind`` is ``all``, ``select``, ``indirect`` or ``ff`` (fast failover).
 
-    ``fields``: those whose hash chooses the bucket of a select group, in the order of their OXM headers (see
+    ``fields``: those whose hash chooses the bucket of a select group, in Open vSwitch's order (see
     ``controller.openflow.selection``); every bucket has an ``id`` then. None: the switch chooses.
     """
 
