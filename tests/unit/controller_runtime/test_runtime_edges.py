@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from small_lab import ring
+from small_lab import ring, serviced
 
 from controller.contradictions import contradictions
 from controller.runtime import memory, osken
@@ -198,4 +198,28 @@ def test_contradictions_in_an_intent_are_all_named() -> None:
     bad = good.model_copy(update={"hosts": hosts, "switches": (*good.switches, good.switches[0])})
     found = " | ".join(contradictions(bad))
     parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "name")
+    assert [part for part in parts if part not in found] == []
+
+
+def test_contradictions_of_functions_and_chains() -> None:
+    good = serviced()
+    assert contradictions(good) == []
+    fw, limit, lb = good.functions
+    lone = fw.instances[0].model_copy(update={"outward": None})
+    strange = fw.instances[1].model_copy(update={"inward": Port(switch="s2", number=3)})
+    functions = (
+        fw.model_copy(update={"instances": (lone, strange)}),
+        limit.model_copy(update={"switch": None, "instances": ()}),
+        lb.model_copy(update={"name": "fw", "switch": "mars", "networks": ("wan",)}),
+    )
+    chain = good.chains[0].model_copy(update={"functions": ("fw", "nobody"), "far_network": "wan"})
+    more = good.chains[0].model_copy(update={"name": "more"})
+    chains = (chain, chain.model_copy(update={"path": 999, "functions": ()}), more)
+    found = " | ".join(contradictions(good.model_copy(update={"functions": functions, "chains": chains})))
+    parts = (
+        "fw.1: an inline one has two ports", "port s2:3 is not on s1", "already that of host h2",
+        "limit: it needs a switch", "limit: it needs an instance", "the name fw is taken",
+        "no switch mars", "no network wan", "no function nobody", "path number 999", "is that of chain web",
+        "0 functions are not within", "two chains are named web",
+    )  # fmt: skip
     assert [part for part in parts if part not in found] == []
