@@ -141,6 +141,19 @@ def test_an_instance_that_passes_nothing_is_left_out_and_taken_back(lab: Lab) ->
     controller.wait("all-programmed", back["number"])
 
 
+def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab) -> None:
+    switches, controller = lab
+    number = controller.last
+    with switches.socket_at(H1.port) as at:
+        for each in range(100_000):  # the switch asks the controller about each
+            at.send(packets.arp_request(packets.mac_number(H1.mac), 0x0A000001, 0x0A000064 + each % 100))
+    controller.wait("limited", number)
+    switches.part(TOPOLOGY.functions[0].instances[1])
+    controller.wait("instance", number, instance="fw.2", state="failed")
+    failed = [e for e in controller.read() if e["number"] > number and e.get("state") == "failed"]
+    assert [e["instance"] for e in failed] == ["fw.2"]
+
+
 def test_a_successor_knows_what_had_failed(lab: Lab, tmp_path: Path) -> None:
     switches, controller = lab
     controller.kill()
