@@ -214,19 +214,32 @@ def test_a_chain_changes_in_stages_and_loses_nothing(lab: Lab) -> None:
         assert order == ["limit", "fw", "fw", "limit"]
 
 
-def test_a_refused_connection_is_told_so_and_an_event(tmp_path: Path) -> None:
-    guard = Function(
+def refusing(mode: Any, switch: str | None) -> Function:
+    rule = Rule(name="no-udp", action="reject", protocol="udp", log=True)
+    return Function(
         name="guard",
         kind="firewall",
         engine="openflow",
-        mode="ports",
-        switch=None,
-        networks=("lan",),
-        firewall=Firewall(
-            rules=(Rule(name="no-udp", action="reject", protocol="udp", log=True),), default="accept"
-        ),
+        mode=mode,
+        switch=switch,
+        networks=("lan",) if mode == "ports" else (),
+        firewall=Firewall(rules=(rule,), default="accept"),
     )
-    topology = leaf_spine().model_copy(update={"functions": (guard,)})
+
+
+AT_PORTS = leaf_spine().model_copy(update={"functions": (refusing("ports", None),)})
+IN_A_CHAIN = leaf_spine().model_copy(
+    update={
+        "functions": (refusing("flows", "spine1"),),
+        "chains": (Chain(name="c", path=1, network="lan", far_network="lan", functions=("guard",)),),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "topology", [AT_PORTS, IN_A_CHAIN], ids=["at its port", "in a chain, on another switch"]
+)
+def test_who_is_refused_is_told_and_it_is_an_event(tmp_path: Path, topology: Topology) -> None:
     with running(tmp_path, topology) as (switches, controller):
         controller.wait("all-programmed")
         with switches.socket_at(H1.port) as near:
