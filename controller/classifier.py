@@ -73,8 +73,9 @@ def prefix_field(name: str, prefix: Prefixes, index: int) -> tuple[Field, ...]:
 
 def _addresses(name: str, version: int, some: Prefixes) -> Sequence[tuple[Field, ...]]:
     """Matches for those of this family; one that matches all when no prefix is asked for."""
+    every: tuple[Field, ...] = ()
     if not some:
-        return ((),)
+        return [every]
     return [prefix_field(name, some, index) for index, each in enumerate(some) if each.version == version]
 
 
