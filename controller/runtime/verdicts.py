@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.firewall import Notice, notices
+from controller.firewall_verdicts import Notice, notices
 from controller.flows import NETWORK, OUT_PORT
 from controller.runtime.commands import Command, Emit, Inject
 from controller.runtime.endpoints import endpoints

@@ -11,7 +11,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6
 from scapy.layers.l2 import ARP, Ether
 from small_lab import Pretend, ring
 
-from controller.firewall import notices
+from controller.firewall_verdicts import notices
 from controller.flows import NETWORK, OUT_PORT
 from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
