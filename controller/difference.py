@@ -91,11 +91,6 @@ def transmission(change: Difference) -> bytes:
     return before_bundle(change) + bundle(change) + after_bundle(change)
 
 
-def stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> list[dict[str, SwitchTables]]:
-    """The tables that lead from ``old`` to ``new``, each to be held by all switches before the next."""
-    return [dict(new)]
-
-
 def bundle(change: Difference, number: int = 1) -> bytes:
     """The whole change as one atomic, ordered OpenFlow bundle (1.5.1, 6.9), ready to send.
 
