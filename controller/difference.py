@@ -76,14 +76,19 @@ def difference(
 def before_bundle(change: Difference) -> bytes:
     """What is to be sent before the bundle: meters, which no bundle takes (1.5.1, 6.9; Open vSwitch refuses
     them there), must be there before flows lead to them."""
-    new = [meter_mod(each, ADD) for each in change.meters_add]
-    return b"".join(new + [meter_mod(each, MODIFY) for each in change.meters_modify])
+    new = [meter_mod(each, ADD, messages.BUNDLE_XID) for each in change.meters_add]
+    return b"".join(new + [meter_mod(each, MODIFY, messages.BUNDLE_XID) for each in change.meters_modify])
 
 
 def after_bundle(change: Difference) -> bytes:
     """What is to be sent after the bundle, once it is committed: a meter that goes takes the flows that
     still lead to it with it, so they have to have gone."""
-    return b"".join(delete_meter(number) for number in change.meters_delete)
+    return b"".join(delete_meter(number, messages.BUNDLE_XID) for number in change.meters_delete)
+
+
+def transmission(change: Difference) -> bytes:
+    """All that a switch has to be sent, in order; its errors bear the bundle's transaction."""
+    return before_bundle(change) + bundle(change) + after_bundle(change)
 
 
 def bundle(change: Difference, number: int = 1) -> bytes:

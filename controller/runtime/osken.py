@@ -73,6 +73,7 @@ _PACKET_IN = 10
 _READ = 1 << 18
 _BATCH = 64
 _PACKETS_WAITING = 1000
+_URGENT_WAITING = 1000
 _UNSENT_LIMIT = 256 << 20
 """A switch that lets so many bytes pile up does not read at all: the connection is closed."""
 
@@ -210,10 +211,12 @@ class Server:
 
     Instead of os-ken's ``OpenFlowController``; os-ken's own ``OFPHandler`` calls it in a
     thread of its own and negotiates (HELLO, features, port descriptions, echo) through
-    `Datapath`.  A malformed message costs its sender the connection, never the process.
+    `Datapath`.  A malformed message costs its sender the connection, never the process.  ``admits`` says
+    of a raw packet-in whether it is worth os-ken's parser, which takes many times as long as to drop it.
     """
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, admits: Callable[[Datapath, bytes], bool]) -> None:
+        self._admits = admits
         listener.listen(4096)  # every switch of a large lab connects in the same instant
         listener.setblocking(False)
         self._listener = listener
@@ -297,6 +300,8 @@ class Server:
         if xid >= OURS and datapath.state == MAIN_DISPATCHER and kind != _PACKET_IN:
             brick.send_event_to_observers(EventReply(datapath, kind, xid, data), datapath.state)
             return
+        if kind == _PACKET_IN and not self._admits(datapath, data):
+            return
         message = ofproto_parser.msg(datapath, version, kind, length, xid, data)
         if message is None:
             return
@@ -335,8 +340,22 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
+        self._first: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
+
+    def admits(self, datapath: Datapath, data: bytes) -> bool:
+        """Whether to parse a packet-in at all. Asked on the connections' thread, of the raw message."""
+        return True
+
+    def urgent(self, ev: Any) -> bool:
+        """Whether an event is handled before all that wait. Asked on the thread of whoever sends it."""
+        return False
 
     def _send_event(self, ev: Any, state: str | None) -> None:
+        if self.urgent(ev):
+            if self._first.qsize() < _URGENT_WAITING:
+                self._first.put((ev, state))
+                self.post(_nothing)  # wakes the thread
+            return
         if isinstance(ev, ofp_event.EventOFPPacketIn) and self._queue.qsize() > _PACKETS_WAITING:
             return  # a flood from some host; what is dropped here would be refused later
         self._queue.put((ev, state))
@@ -355,10 +374,13 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         timeout: float | None = 0.0
         while self.is_active:
             try:
-                ev, state = self._queue.get(timeout=timeout)
-                self._handle(ev, state)
+                waiting = self._queue.get(timeout=timeout)
                 for _ in range(_BATCH):
-                    self._handle(*self._queue.get_nowait())
+                    while not self._first.empty():
+                        self._handle(*self._first.get_nowait())
+                    self._handle(*waiting)
+                    waiting = self._queue.get_nowait()
+                self._handle(*waiting)
             except queue.Empty:
                 pass
             try:
@@ -378,13 +400,17 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
             LOG.exception("%s: while handling %s", self.name, type(ev).__name__)
 
 
+def _nothing() -> None:
+    pass
+
+
 def run(listener: socket.socket, app: type[QueuedApp], more: list[str], **given: Any) -> QueuedApp:
     """Start os-ken with ``app`` (constructed with ``given``) and the app modules ``more``.
 
     Returns the running app at once; everything runs in daemon threads.
     """
     repair()
-    ofp_handler.OpenFlowController = lambda: Server(listener)
+    ofp_handler.OpenFlowController = lambda: Server(listener, lambda *raw: instance.admits(*raw))
     manager = app_manager.AppManager.get_instance()
     manager.load_apps([*more, "os_ken.controller.ofp_handler"])
     contexts = manager.create_contexts()

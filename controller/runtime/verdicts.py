@@ -1,0 +1,115 @@
+"""What rules of firewalls that are done by flows send to the controller: packets to tell of, or to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from controller.firewall_verdicts import Notice, notices
+from controller.flows import NETWORK, OUT_PORT
+from controller.runtime.commands import Command, Emit, Inject
+from controller.runtime.endpoints import endpoints
+from controller.runtime.learning import Bucket, Send
+from controller.runtime.refusals import refusal
+from controller.stations import network_numbers
+from topologies.model import Port, Topology
+
+EVENTS = 100.0
+"""Events a second, of all firewalls together."""
+REFUSALS = 200.0
+"""Refusals a second to what comes in at one port (RFC 1812, 4.3.2.8: limit the rate of ICMP errors)."""
+_SUMMARY = 1.0
+
+
+class Punt(NamedTuple):
+    """A packet that a flow sent: where it had come in, the flow's cookie, and registers that are not 0."""
+
+    port: Port
+    cookie: int
+    frame: bytes
+    registers: Mapping[str, int]
+
+
+def registers(fields: Mapping[str, int | tuple[int, int]]) -> dict[str, int]:
+    """The registers among a packet-in's fields, which come as pairs of 64 bit (OpenFlow 1.5.1, 7.2.3.10,
+    packet registers): ``xreg0`` is reg0, its upper half, and reg1.  A value may come with a mask.
+    """
+    found: dict[str, int] = {}
+    for name, value in fields.items():
+        if name.startswith("xreg"):
+            first = 2 * int(name[4:])
+            both = value[0] if isinstance(value, tuple) else value
+            found |= {f"reg{first}": both >> 32, f"reg{first + 1}": both & 0xFFFFFFFF}
+    return found
+
+
+class Verdicts:
+    """Knows what a cookie is about, and how much may be told and answered."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._known: dict[int, Notice] = {}
+        self._newest: dict[int, Notice] = {}
+        self._events = Bucket(EVENTS, EVENTS, EVENTS, 0.0)
+        self._refusals: dict[Port, Bucket] = {}
+        self._omitted = 0
+        self._summary: float | None = None
+        self.replace(topology)
+
+    def replace(self, topology: Topology) -> None:
+        """Another intent. What the flows of the one before sent may still be on its way."""
+        new = notices(topology)
+        self._known, self._newest = self._newest | new, new
+        numbers = network_numbers(topology)
+        self._networks = {host.port: numbers[host.network] for host in topology.hosts}
+        self._refusals.clear()
+
+    def packet(self, punt: Punt, now: float) -> list[Command] | None:
+        """What follows from a packet-in; None when it does not come from a rule of a firewall."""
+        found = self._known.get(punt.cookie)
+        if found is None:
+            return None
+        out: list[Command] = []
+        if found.logged:
+            out += self._tell(found, punt, now)
+        if found.action == "reject":
+            out += self._refuse(punt, now)
+        return out
+
+    def tick(self, now: float) -> list[Command]:
+        """Say how much was not told, once a second at most."""
+        if self._summary is None or now < self._summary:
+            return []
+        omitted, self._omitted, self._summary = self._omitted, 0, None
+        message = (
+            f"{omitted} more packets met rules that log; above {EVENTS:g} a second they are only counted"
+        )
+        return [Emit("firewall-omitted", {"packets": omitted, "message": message})]
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to say."""
+        return self._summary
+
+    def _tell(self, found: Notice, punt: Punt, now: float) -> list[Command]:
+        if not self._events.take(now):
+            self._omitted += 1
+            self._summary = now + _SUMMARY if self._summary is None else self._summary
+            return []
+        fields: dict[str, object] = {
+            "function": found.function,
+            "rule": found.rule or "default",
+            "verdict": found.action,
+            "switch": punt.port.switch,
+        }
+        return [Emit("firewall", {**fields, **endpoints(punt.frame)})]
+
+    def _refuse(self, punt: Punt, now: float) -> list[Command]:
+        bucket = self._refusals.setdefault(punt.port, Bucket(REFUSALS, REFUSALS, REFUSALS, now))
+        answer = refusal(punt.frame) if bucket.take(now) else None
+        if answer is None:
+            return []
+        if punt.port in self._networks:
+            return [Send(punt.port, answer)]
+        # It came from another switch or out of a function: the answer finds its way as a host's frame does.
+        target = Port(switch=punt.port.switch, number=punt.registers.get(OUT_PORT, 0))
+        network = punt.registers.get(NETWORK, 0) or self._networks.get(target, 0)
+        return [Inject(punt.port.switch, network, answer)] if network else []
