@@ -6,20 +6,35 @@ Switches that links join, as drawn in the file, form an *island*; inside one, fr
 A network whose switches are on more than one island *crosses*: each of its switches has an
 uplink of the network's own (a pair of patch ports) to the tunnel switch (role ``vtep``) of its
 domain, and that one has a tunnel port for the network.  So a frame's network is known from the port
-it comes in by, whatever the frame says.  All pure.
+it comes in by, whatever the frame says.
+
+A function on another island than the frames of its chain is reached by a *transport*: a network without
+hosts, with a VNI of its own, which leads to one domain.  Which hop a frame in it is for is written on the
+frame (VLAN identifier or NSH).  All pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from topologies.model import Port, Topology
+from topologies.model import Port, Topology, Vtep
+from topologies.service import service
+from topologies.transit import exits, senders
+from topologies.units import MAX_VNI
 
 TUNNEL_PORT = 60_000
 """On a tunnel switch: the tunnel port of network number n is this + n; ``ovs``: this, for all networks.
 On other switches: the uplink of network number n is this + n."""
+TRANSPORT_PORT = 65_000
+"""The same for the transport to the domain number n (from 1, in the order of ``topology.domains``).
+
+On a tunnel switch, ports of uplinks to its domain's other switches are counted from 1 up for networks,
+and from ``TUNNEL_PORT`` - 1 down for transports."""
+MOST_NETWORKS = TRANSPORT_PORT - TUNNEL_PORT
+MOST_TRANSPORTS = 279
+"""``TRANSPORT_PORT`` + this is the greatest port number."""
 OVERHEAD = 50
 """What VXLAN over IPv4 adds to a packet: 14 inner Ethernet, 8 VXLAN, 8 UDP, 20 IP (RFC 7348, 5)."""
 
@@ -49,11 +64,43 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """The way of chains' frames to the switches of ``domain`` from other islands.
+
+    ``name`` (which no network can have) stands in ``network`` of its ``uplinks`` and ``tunnels``.
+
+    ``hops``: hop number -> the switch of ``domain`` that frames for this hop go to.  ``vni``: unique among
+    networks and transports.
+
+    ``uplinks``: of each switch that frames start from (in any domain) and of each switch in ``hops``, as
+    those of a network: ``near`` on the switch, ``far`` on its domain's tunnel switch.  A switch sends a frame
+    for one of ``hops`` to its ``near`` port; a tunnel switch takes it at ``far`` and sends it into its tunnel,
+    or, if it is that of ``domain``, to the ``far`` port of the hop's switch, as it does with what comes out
+    of the tunnel.  The hop's switch takes it at its ``near`` port.
+
+    ``tunnels``: one in each domain that sends, with ``flood`` = the VTEP of ``domain`` alone (a kernel
+    device's default destination), and one in ``domain`` itself, which only receives (``flood`` empty); none
+    when all senders are in ``domain``.  ``unicast`` is empty: addresses say nothing here.
+    """
+
+    name: str
+    domain: str
+    vni: int
+    hops: Mapping[int, str]
+    uplinks: tuple[Uplink, ...]
+    tunnels: tuple[Tunnel, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
-    """All uplinks and tunnels of a lab, in the order of networks, then switches or domains."""
+    """All uplinks and tunnels of a lab, in the order of networks, then switches or domains.
+
+    ``transports``: what chains need beside, in the order of domains.
+    """
 
     uplinks: tuple[Uplink, ...]
     tunnels: tuple[Tunnel, ...]
+    transports: tuple[Transport, ...] = ()
 
 
 def numbers(topology: Topology) -> dict[str, int]:
@@ -84,22 +131,33 @@ def joined(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
 
 
 def reach(topology: Topology) -> dict[str, set[str]]:
-    """Network -> switches whose hosts can send into it: its own hosts, and those a router joins to it."""
-    members = membership(topology)
-    found = {name: set(switches) for name, switches in members.items()}
+    """Network -> switches from which frames are sent into it: by its own hosts, by those that a router joins
+    to it, and by the last function of a chain."""
+    members, leaving = membership(topology), exits(topology)
+    sending = {name: switches | leaving.get(name, set()) for name, switches in members.items()}
+    found = {name: set(switches) for name, switches in sending.items()}
     for router in topology.routers:
-        everywhere = set().union(*(members[network] for network in router.networks))
+        everywhere = set().union(*(sending[network] for network in router.networks))
         for network in router.networks:
             found[network] |= everywhere
     return found
 
 
 def membership(topology: Topology) -> dict[str, set[str]]:
-    """Network -> switches that have a host of it."""
+    """Network -> switches that have a host of it, or a load balancer's namespace."""
     members: dict[str, set[str]] = {network.name: set() for network in topology.networks}
-    for host in topology.hosts:
-        members[host.network].add(host.port.switch)
+    for network, _, switch in attached(topology):
+        members[network].add(switch)
     return members
+
+
+def attached(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    """(network, MAC, switch) of whatever can be reached in a network: hosts, load balancers' namespaces."""
+    for host in topology.hosts:
+        yield host.network, host.mac, host.port.switch
+    for function in topology.functions:
+        if function.balancer is not None:
+            yield function.balancer.network, function.balancer.mac, function.balancer.at.switch
 
 
 def overlay(topology: Topology) -> Overlay:
@@ -116,9 +174,8 @@ def overlay(topology: Topology) -> Overlay:
             places[switch.name] = vteps[switch.domain].switch, count.get(switch.domain, 0)
             count[switch.domain] = count.get(switch.domain, 0) + 1
     hosts: dict[str, dict[str, IPv4Address]] = {}
-    for host in topology.hosts:
-        where = vteps[domain_of[host.port.switch]]
-        hosts.setdefault(host.network, {})[host.mac] = where.address
+    for name, mac, switch in attached(topology):
+        hosts.setdefault(name, {})[mac] = vteps[domain_of[switch]].address
     reached, members = reach(topology), membership(topology)
     uplinks: list[Uplink] = []
     tunnels: list[Tunnel] = []
@@ -150,4 +207,57 @@ def overlay(topology: Topology) -> Overlay:
                     ),
                 )
             )
-    return Overlay(tuple(uplinks), tuple(tunnels))
+    transports = _transports(topology, places, island, vteps, members, reached)
+    return Overlay(tuple(uplinks), tuple(tunnels), transports)
+
+
+def _transports(
+    topology: Topology,
+    places: Mapping[str, tuple[str, int]],
+    island: Mapping[str, int],
+    vteps: Mapping[str, Vtep],
+    members: Mapping[str, set[str]],
+    reached: Mapping[str, set[str]],
+) -> tuple[Transport, ...]:
+    if not topology.chains and not topology.functions:
+        return ()
+    assert topology.underlay is not None
+    hops = service(topology).hops
+    domain_of = {switch.name: switch.domain for switch in topology.switches}
+    needs: dict[str, dict[int, str]] = {}  # domain -> its hops that are reached from other islands
+    using: dict[str, set[str]] = {}  # domain -> switches that need an uplink for it
+    for number, switches in sorted(senders(topology, members, reached).items()):
+        target = hops[number].switch
+        from_afar = {name for name in switches if island[name] != island[target]}
+        if from_afar:
+            needs.setdefault(domain_of[target], {})[number] = target
+            using.setdefault(domain_of[target], set()).update(from_afar, {target})
+    vnis = _free_vnis(topology)
+    made = []
+    for count, domain in enumerate((each.name for each in topology.domains), 1):
+        vni = next(vnis)  # also of domains that need none now: what is added later moves no other
+        if domain not in needs:
+            continue
+        name = f"chains to {domain}"
+        uplinks = []
+        for user in (each for each in places if each in using[domain]):
+            vtep, place = places[user]
+            near = Port(switch=user, number=TRANSPORT_PORT + count)
+            far = Port(switch=vtep, number=TUNNEL_PORT - count - place * len(topology.domains))
+            uplinks.append(Uplink(name, near, far))
+        sending = {domain_of[user] for user in using[domain]}
+        tunnels = []
+        for each in topology.underlay.vteps if sending != {domain} else ():
+            if each.domain in sending:
+                own = TUNNEL_PORT if topology.underlay.tunnels == "ovs" else TRANSPORT_PORT + count
+                there = () if each.domain == domain else (vteps[domain].address,)
+                port = Port(switch=each.switch, number=own)
+                tunnels.append(Tunnel(name, each.domain, port, {}, there))
+        made.append(Transport(name, domain, vni, needs[domain], tuple(uplinks), tuple(tunnels)))
+    return tuple(made)
+
+
+def _free_vnis(topology: Topology) -> Iterator[int]:
+    """VNIs that no network has, the greatest first."""
+    taken = {network.vni for network in topology.networks}
+    return (vni for vni in range(MAX_VNI, 0, -1) if vni not in taken)

@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 from topologies import names
 from topologies.model import Domain, Shaping, Switch, Underlay, UnderlayEnd, UnderlayLink, Vtep
-from topologies.overlay import OVERHEAD, TUNNEL_PORT, joined
+from topologies.overlay import MOST_NETWORKS, OVERHEAD, TUNNEL_PORT, joined
 from topologies.problem import Path, Report, shown
 from topologies.spec import MANAGEMENT, File, UnderlayLinkSpec, UnderlaySpec
 from topologies.units import End
@@ -20,7 +20,6 @@ SUBNET = IPv4Network("198.19.0.0/16")  # RFC 2544's range for device tests; its 
 MTU = 1600
 ROUTER = "r1"
 HOST_MTU = 1500
-MOST_NETWORKS = 5000
 
 
 def needed(

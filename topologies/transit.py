@@ -1,0 +1,73 @@
+"""Where the frames of service chains come from, and where they go on: what the overlay must join. Pure.
+
+Both answers take in what is possible while instances fail: a hop that can be skipped is looked at as there
+and as skipped, wherever the skipping is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from topologies.functions import Chain, Function
+from topologies.model import Topology
+from topologies.service import Copy, Entry, Hop, chain_hops, service
+
+
+def paths(topology: Topology) -> Iterator[tuple[Chain, bool, tuple[Hop, ...]]]:
+    """Each chain's directions with their hops in order; none without a hop."""
+    functions = {function.name: function for function in topology.functions}
+    for chain in topology.chains:
+        hops = tuple(chain_hops(chain, functions))
+        for forward in (True, False):
+            way = tuple(hop for hop in hops if hop.forward is forward)
+            if way:
+                yield chain, forward, way
+
+
+def skippable(hop: Hop, functions: Mapping[str, Function]) -> bool:
+    """Whether frames may go on without having been at this hop: past a tap, which gets copies only, or past
+    instances of which none works.  Flows don't fail."""
+    return hop.open and functions[hop.function].mode != "flows"
+
+
+def exits(topology: Topology) -> dict[str, set[str]]:
+    """Network -> the switches from which frames that are out of a chain go on in it."""
+    found: dict[str, set[str]] = {}
+    functions = {function.name: function for function in topology.functions}
+    for _, _, way in paths(topology):
+        for hop in reversed(way):
+            found.setdefault(hop.leaves, set()).add(hop.switch)
+            if not skippable(hop, functions):
+                break
+    return found
+
+
+def senders(
+    topology: Topology, members: Mapping[str, set[str]], reach: Mapping[str, set[str]]
+) -> dict[int, set[str]]:
+    """Hop number -> the switches from which frames start for it.
+
+    ``members``: network -> switches that have a host of it; ``reach``: those whose hosts' frames get into it.
+    """
+    functions = {function.name: function for function in topology.functions}
+    made = service(topology)
+    found: dict[int, set[str]] = {number: set() for number in made.hops}
+
+    def start(source: Entry | Copy, switches: set[str]) -> None:
+        number = source.hop
+        while number:
+            hop = made.hops[number]
+            found[number] |= switches
+            number = hop.next if skippable(hop, functions) else 0
+
+    for entry in made.entries:
+        start(entry, members[entry.network])
+    for copy in made.copies:
+        # what is sent to a host is copied where it enters
+        start(copy, members[copy.network] if copy.host is None else reach[copy.network])
+    for hop in made.hops.values():
+        number = hop.next
+        while number:
+            found[number].add(hop.switch)
+            number = made.hops[number].next if skippable(made.hops[number], functions) else 0
+    return found
