@@ -10,7 +10,7 @@ from dataplane.building import Report as Report
 from dataplane.mirror import add_mirror, remove_mirror, tap_name
 from dataplane.operating import Operating
 from dataplane.operations import Operation, undone
-from dataplane.plan import DomainPlan, Plan, plan
+from dataplane.plan import DomainPlan, Plan, instance_netns, plan
 from dataplane.rtnetlink import set_link
 from dataplane.steps import Steps, renamed, steps, unchangeable
 from dataplane.wiring import link_states, wiring
@@ -82,6 +82,10 @@ class Fabric(Operating):
     def namespace_fd(self, host: str) -> int:
         """An open nsfs descriptor of a host's network namespace; it stays the fabric's."""
         return self._spaces[self._host_netns(host)].fd
+
+    def instance_fd(self, instance: str) -> int:
+        """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
+        return self._spaces[instance_netns(instance)].fd
 
     def _host_netns(self, host: str) -> str:
         return next(plan.netns for plan in self.plan.hosts if plan.name == host)

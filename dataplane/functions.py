@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from dataplane import syscalls
 from dataplane.namespaces import run_in
@@ -30,7 +31,7 @@ class FunctionError(Exception):
 class FunctionProcess:
     """A function's running process. ``directory`` is its own, which outlives it.
 
-    ``process.stdout`` is for the caller to read, to its end.
+    ``output`` is for the caller to read, to its end.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
@@ -41,6 +42,16 @@ class FunctionProcess:
     def pid(self) -> int:
         """Its process id; 0 when it has ended."""
         return self.process.pid if self.process.poll() is None else 0
+
+    @property
+    def output(self) -> IO[bytes]:
+        """Its standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files into its directory."""
+        write_files(self.directory, files)
 
     def tell(self, line: bytes) -> bool:
         """Write a command line to its standard input; False when it listens no more."""

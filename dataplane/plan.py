@@ -20,7 +20,7 @@ from dataplane.pieces import InstancePlan as InstancePlan
 from dataplane.pieces import LinkPlan as LinkPlan
 from dataplane.pieces import PortPlan as PortPlan
 from dataplane.pieces import WirePlan as WirePlan
-from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vxlan_device
+from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.functions import Function
 from topologies.model import Host, Port, Topology
 from topologies.overlay import Overlay, overlay
@@ -142,18 +142,20 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
 
 
 def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
-    """Per switch: the ports of uplinks (patch ports) and tunnels. Their names, which begin with ``_``, can be
-    no other port's."""
+    """Per switch: the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
+
+    Their names, which begin with ``_``, can be no other port's.
+    """
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
-    vni = {network.name: network.vni or 0 for network in topology.networks}
+    vni = vnis(topology, made)
     native = topology.underlay is not None and topology.underlay.tunnels == "ovs"
     ports: dict[str, set[PortPlan]] = {}
-    for uplink in made.uplinks:
+    for uplink in (*made.uplinks, *(uplink for each in made.transports for uplink in each.uplinks)):
         number = vni[uplink.network]
         near, far = f"_u{index[uplink.near.switch]}-{number}", f"_d{index[uplink.near.switch]}-{number}"
         ports.setdefault(uplink.near.switch, set()).add(PortPlan(near, uplink.near.number, far))
         ports.setdefault(uplink.far.switch, set()).add(PortPlan(far, uplink.far.number, near))
-    for tunnel in made.tunnels:
+    for tunnel in (*made.tunnels, *(tunnel for each in made.transports for tunnel in each.tunnels)):
         device = "_vxlan" if native else vxlan_device(vni[tunnel.network])
         port = PortPlan(device, tunnel.port.number, tunnel=native)
         ports.setdefault(tunnel.port.switch, set()).add(port)
@@ -182,18 +184,24 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
 def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     """File names below /run/netns of all hosts and domains."""
 
-    def file_name(name: str, short: str) -> str:
-        return name if _SAFE.match(name) and len(name) < 200 else short
-
     # hosts and functions come and go in a running lab, so theirs do not count
-    out = {("host", h.name): file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
+    out = {("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
     for name, _, _ in _plugs(topology):
-        out["instance", name] = f"function-{file_name(name, _digest(name))}"
+        out["instance", name] = instance_netns(name)
     for i, domain in enumerate(topology.domains, 1):
-        out["domain", domain.name] = f"domain-{file_name(domain.name, str(i))}"
+        out["domain", domain.name] = f"domain-{_file_name(domain.name, str(i))}"
     for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
-        out["router", router] = f"router-{file_name(router, str(i))}"
+        out["router", router] = f"router-{_file_name(router, str(i))}"
     return out
+
+
+def _file_name(name: str, short: str) -> str:
+    return name if _SAFE.match(name) and len(name) < 200 else short
+
+
+def instance_netns(instance: str) -> str:
+    """The file name below /run/netns of a function's instance (or balancer)."""
+    return f"function-{_file_name(instance, _digest(instance))}"
 
 
 def _digest(name: str) -> str:
@@ -236,7 +244,8 @@ def _instances(
                 continue
             addresses = tuple(each for each in (own.ipv4, own.ipv6) if each is not None)
             end = EndPlan(space, device, own.mac)
-            wires.append(WirePlan(end, far, addresses, gateways[own.network], mtu))
+            near = [host.mtu for host in topology.hosts if host.network == own.network]
+            wires.append(WirePlan(end, far, addresses, gateways[own.network], max(near, default=mtu)))
         names_file = names[own.network] if own is not None else ""
         switch = plugs[0][1].switch
         yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)

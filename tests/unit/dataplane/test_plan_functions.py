@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from changing_labs import lab, labs
 from hypothesis import given, settings
 
 from dataplane.plan import DEVICE_NAME_LIMIT, plan
 from dataplane.wiring import wiring
+from topologies.functions import Chain
 from topologies.model import Topology
+from topologies.overlay import overlay
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -61,3 +65,26 @@ def test_names_are_unique_and_fit(topology: Topology) -> None:
     ends = [(end.netns, end.device) for wire in made.wires.values() for end in (wire.near, wire.far)]
     assert len(set(ends)) == len(ends)
     assert all(len(device) <= DEVICE_NAME_LIMIT for _, device in ends)
+
+
+def test_transports_of_chains_are_patch_ports_and_vxlan_devices_of_their_own() -> None:
+    hosts = {"h1": ("s1", 1, "blue", None), "h2": ("s2", 1, "blue", None)}
+    topology = lab(hosts, {"fw": ("s3", "inline", [2, 3])}, {}, {"blue": 10})  # type: ignore[arg-type]
+    chain = Chain(name="c", path=1, network="blue", far_network="blue", functions=("fw",))
+    topology = topology.model_copy(update={"chains": (chain,)})
+    (transport,) = overlay(topology).transports
+    made = plan(topology)
+    before = plan(topology.model_copy(update={"chains": ()}))
+    more = set(made.underlay.devices) - set(before.underlay.devices)
+    assert {(d.netns, d.vni, d.flood) for d in more if d.vni == transport.vni} == {
+        ("domain-d1", transport.vni, (IPv4Address("198.19.0.2"),)),
+        ("domain-d2", transport.vni, ()),
+    }
+    assert {d.mtu for d in more if d.vni == transport.vni} == {1500}
+    ports = {b.switch: {p.number: p for p in b.ports} for d in made.domains for b in d.bridges}
+    for uplink in transport.uplinks:
+        near = ports[uplink.near.switch][uplink.near.number]
+        far = ports[uplink.far.switch][uplink.far.number]
+        assert (near.peer, far.peer) == (far.device, near.device)
+    for tunnel in transport.tunnels:
+        assert ports[tunnel.port.switch][tunnel.port.number].device == f"_vx{transport.vni}"
