@@ -178,7 +178,7 @@ def test_whatever_a_process_writes_is_survived(made: Fixture) -> None:
         )
     )
     writer.start()
-    made.until(lambda: "fw.1: rule ssh drop h1 -> h2" in made.texts())
+    made.until(lambda: "fw.1: rule ssh drop TCP h1 -> h2" in made.texts())
     writer.join(PATIENCE)
     assert len([event for event in made.events.since(0) if event["event"] == "log"]) == 1
 
