@@ -143,9 +143,8 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
         return "", "what it knew of connections; what runs in it ends"
     if old is None:
         return _kind(new), ""
-    words = _fields(
-        old, new, {"kind": "kind", "engine": "engine", "switch": "switch", "on_failure": "on-failure"}
-    )
+    names = {"kind": "kind", "engine": "engine", "switch": "switch", "on_failure": "on-failure"}
+    words = _fields(old, new, names)
     if _kind(old) != _kind(new) and not words:
         words.append(f"{_kind(old)} -> {_kind(new)}")
     words += _fields(old, new, {"mirrors": "mirrors", "networks": "networks"})

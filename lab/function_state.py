@@ -67,10 +67,17 @@ class InstanceRecord:
                 return changed
         return False
 
-    def failed(self, counts: bool) -> set[str]:
-        """What of it does not work, as the controller calls it: the instance (if it ``counts``), backends."""
-        found = {f"{self.function}/{name}" for name, up in self.backends.items() if not up}
-        return found | {self.name} if counts and self.was_lost else found
+    def failed(self, counts: bool) -> dict[str, str]:
+        """What of it does not work, as the controller calls it, and why: the instance (if it ``counts``), and
+        backends."""
+        found = {
+            f"{self.function}/{name}": self.reasons.get(name, "")
+            for name, up in self.backends.items()
+            if not up
+        }
+        if counts and self.was_lost:
+            found[self.name] = f"its process is {self.state}" + (f": {self.message}" if self.message else "")
+        return found
 
 
 def _is_number(value: object) -> bool:

@@ -40,7 +40,7 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
 
 
 def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:
-    """The controller's events about functions; None for any other."""
+    """The controller's events about functions; None for any other, empty for one that says nothing new."""
     kind, function = message.get("event"), str(message.get("function", "?"))
     if kind == "instance":
         state = message.get("state")
@@ -48,6 +48,8 @@ def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:
         if state == "failed":
             return f"{message.get('instance')} gets no more traffic{why}"
         return f"{message.get('instance')} takes part{why}"
+    if kind == "backend":
+        return ""  # what it was told by us, which is an event already
     if kind == "firewall":
         message = {"event_type": "log", **message}
         return words(function, function, message, names)

@@ -16,13 +16,15 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab import naming
 from lab.api.stand_in import StandIn
 from lab.failure import Exit, Failure, invalid_file
+from lab.function_report import Reporter
+from lab.function_words import controllers_words
 from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
@@ -32,6 +34,8 @@ from lab.supervisor_watch import DaemonWatch
 if TYPE_CHECKING:
     from lab.messages import Stage
     from lab.supervisor_lab import Lab
+    from nfv.contract import Program
+    from topologies.functions import Function
     from topologies.model import Topology
 
 OPENFLOW_PORT = 6653
@@ -174,7 +178,10 @@ def build(
     leash.say(name=name, sizes=sizes)
 
     from dataplane.fabric import Fabric
+    from dataplane.namespaces import start_thread
     from dataplane.plan import MANAGEMENT
+    from lab.supervisor_change import PROCESS_PATIENCE
+    from lab.supervisor_functions import Functions, NetStarter
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
 
     stages.current = "data plane"
@@ -184,7 +191,10 @@ def build(
     write_map(net.plan)
     name_hosts(topology)
     net.build_lab()
+    functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
+    coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
+    problems = stages.run("functions", coming.result) if topology.functions else []
     daemons = DaemonWatch(daemon_pids(net.plan), events)
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
@@ -198,13 +208,36 @@ def build(
         started,
         log_fd,
         interfaces,
+        functions,
         stages.done,
     )
+    inform(lab)
     probe = stages.run("probing all pairs", lambda: lab.ping(None)) if order.check else None
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
-    leash.say(ready=True, probe=probe, datapath=datapath_word(net.datapath), flows=controller.state.flows)
+    datapath = datapath_word(net.datapath)
+    leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)
     stand_in.stop()
     return lab
+
+
+def describe_function(function: Function, instance: str, topology: Topology) -> Program:
+    """What to start for an instance; imported when there is one."""
+    from nfv.describe import describe
+
+    return describe(function, instance, topology)
+
+
+def inform(lab: Lab) -> None:
+    """Have the controller know which functions do not work, and people what it says of functions."""
+
+    def tell(failed: Mapping[str, str]) -> None:
+        lab.ask_controller("/functions/reported", method="POST", body={"failed": dict(failed)})
+
+    reporter = Reporter(lab.functions.failed, tell)
+    lab.functions.changed = reporter.changed
+    lab.controller.compiled = reporter.again
+    lab.controller.words = lambda message: controllers_words(message, lab.names)
+    reporter.changed()
 
 
 def load(order: Order) -> Topology:

@@ -171,16 +171,17 @@ class Functions:
         with self._condition:
             return {name: keeper.record for name, keeper in self._keepers.items()}
 
-    def failed(self) -> list[str]:
-        """Instances without a working process and backends that are down, as the controller calls them."""
+    def failed(self) -> dict[str, str]:
+        """Instances without a working process and backends that are down, as the controller calls them, with
+        the reasons."""
         with self._condition:
-            found: set[str] = set()
+            found: dict[str, str] = {}
             for name, keeper in self._keepers.items():
                 function = self._functions[name]
                 known = {b.host for b in function.balancer.backends} if function.balancer else set()
                 bad = keeper.record.failed(function.mode in ("inline", "tap"))
-                found |= {each for each in bad if "/" not in each or each.partition("/")[2] in known}
-            return sorted(found)
+                found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
+            return found
 
     # What changes them
 

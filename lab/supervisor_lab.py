@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dataplane.wiring import wire_name
-from lab import supervisor_overlay
+from lab import supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure
+from lab.host_names import Names
 from lab.messages import (
     CapturePoint,
+    ChainState,
     DomainState,
+    FunctionState,
     HostState,
     LinkChange,
     LinkState,
-    Moved,
     PingResult,
     Stage,
     Status,
@@ -36,6 +38,7 @@ from lab.probe_pairs import gateways
 from lab.prober import ProbeResult, open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
+from lab.supervisor_functions import Functions, processes
 from lab.supervisor_watch import DaemonWatch, death
 from topologies.model import Host, Link, Switch, Topology
 
@@ -61,11 +64,16 @@ class Lab:
     started: float
     log_fd: int
     interfaces: dict[str, str]
+    functions: Functions
     stages: list[Stage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
     captured: dict[str, int] = field(default_factory=dict)
     """Links that are devices because somebody looks at them, and how many do."""
+    names: Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.topology)
 
     def status(self) -> Status:
         """The whole lab as it is now."""
@@ -95,11 +103,14 @@ class Lab:
             "hosts": [_host(host, links) for host in self.topology.hosts],
             "links": [_link(link, links) for link in self.topology.links],
             "underlay": supervisor_overlay.underlay(self.topology, links),
+            "functions": self.function_states(),
+            "chains": self.chain_states(),
         }
 
     def troubles(self) -> list[str]:
         """What is wrong now, in words."""
         found = [death(domain, program) for domain, program in self.daemons.dead()]
+        found += supervisor_service.troubles(self.functions.records())
         if not self.controller.pid:
             found.append(
                 "the controller is not running (it is being restarted); the switches keep forwarding"
@@ -189,13 +200,56 @@ class Lab:
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer
 
-    def move(self, host: str, domain: str, switch: str | None) -> Moved:
-        """Take a host to another domain, with its addresses."""
-        from lab.supervisor_files import write_map
-        from lab.supervisor_overlay import move_host
-
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """For as long as what the lab is changes."""
         with self.lock, self._switches_at_work():
-            return move_host(self, host, domain, switch, write_map)
+            yield
+
+    def remember(self) -> None:
+        """Note what the lab is now, for who enters it and for what probes it."""
+        from lab.supervisor_files import name_hosts, write_map
+
+        write_map(self.net.plan)
+        name_hosts(self.topology)
+        self.interfaces = {host.name: host.near.device for host in self.net.plan.hosts}
+        self.names = Names(self.topology)
+
+    def control_function(self, name: str, action: str, instance: str | None) -> list[FunctionState]:
+        """Stop, start or restart a function's processes, or one instance's. Raises NotThere."""
+        self.check_function(name)
+        own = [each for each, function in processes(self.topology).items() if function.name == name]
+        if not own:
+            raise Failure(f"{name} has no process: the switches' flow tables do its work")
+        if instance is not None and instance not in own:
+            raise NotThere(f"{name} has no instance {instance!r}", f"it has: {_some(own)}")
+        with self.lock:
+            self.functions.control(action, [instance] if instance is not None else own)
+        word = {"stop": "stopped", "start": "started", "restart": "restarted"}[action]
+        self.events.add("function", f"{instance or name} was {word}", {"function": name, "action": action})
+        return [state for state in self.function_states() if state["name"] == name]
+
+    def check_function(self, name: str) -> None:
+        """Raises NotThere when ``name`` is no function of this lab."""
+        names = [function.name for function in self.topology.functions]
+        if name not in names:
+            raise NotThere(f"no function named {name!r}", f"there are: {_some(names) or 'none'}")
+
+    def function_states(self, counted: bool = True) -> list[FunctionState]:
+        """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
+        found = self._controllers("/functions") if counted and self.topology.functions else None
+        return supervisor_service.functions(self.topology, self.functions.records(), found)
+
+    def chain_states(self, counted: bool = True) -> list[ChainState]:
+        """Every chain, hop by hop."""
+        found = self._controllers("/chains") if counted and self.topology.chains else None
+        return supervisor_service.chains(self.topology, datapath_word(self.net.datapath), found)
+
+    def _controllers(self, path: str) -> Any:
+        try:
+            return self.ask_controller(path) if self.controller.pid else None
+        except Failure:
+            return None
 
     @contextmanager
     def capture(self, name: str) -> Iterator[CapturePoint]:

@@ -143,6 +143,8 @@ def say_up(said: dict[str, Any], seconds: float) -> None:
     head = f"{p(said['name'], 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
     out(f"{head}: {sizes(said)}, {said['datapath']} datapath")
     probe = said["probe"]
+    for problem in said.get("problems", ()):
+        out(f"{p('!', 'red', 'bold')} {problem}")
     if probe is not None:
         out(render.ping_summary(probe, p))
         failed = [pair for pair in probe["pairs"] if not pair["reached"]]

@@ -62,7 +62,7 @@ def test_all_are_started_and_said_to_run(made: Fixture) -> None:
     assert made.functions.prepare(lan(inline("fw", 2)), PATIENCE) == []
     records = made.functions.records()
     assert {name: record.state for name, record in records.items()} == {"fw.1": "running", "fw.2": "running"}
-    assert made.functions.failed() == []
+    assert made.functions.failed() == {}
     assert "fw.1 is running" in made.texts()
 
 
@@ -73,9 +73,9 @@ def test_one_that_dies_is_started_again_and_counts_as_failed_until_it_runs(made:
     first.die(-9)
     made.until(lambda: made.starter.of("fw.1") is not first)
     made.until(lambda: made.functions.records()["fw.1"].state == "starting")
-    assert made.functions.failed() == ["fw.1"]
+    assert list(made.functions.failed()) == ["fw.1"]
     made.starter.of("fw.1").say("state", state="running")
-    made.until(lambda: made.functions.failed() == [])
+    made.until(lambda: made.functions.failed() == {})
     record = made.functions.records()["fw.1"]
     assert (record.restarts, record.state) == (1, "running")
     assert "fw.1 died (signal 9); it is started again" in made.texts()
@@ -85,7 +85,7 @@ def test_one_that_can_not_be_started_is_tried_again(made: Fixture) -> None:
     made.starter.refuses = "no such program"
     (problem,) = made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
     assert problem.startswith("fw.1 is dead: can't be started: no such program")
-    assert made.functions.failed() == ["fw.1"]
+    assert list(made.functions.failed()) == ["fw.1"]
     made.starter.refuses = ""
     made.until(lambda: made.functions.records()["fw.1"].state == "running")
 
@@ -128,12 +128,12 @@ def test_what_the_new_lab_lacks_is_ended_and_forgotten(made: Fixture) -> None:
 def test_stop_start_and_restart(made: Fixture) -> None:
     made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
     made.functions.control("stop", ["fw.2"])
-    assert made.functions.records()["fw.2"].state == "stopped" and made.functions.failed() == ["fw.2"]
+    assert made.functions.records()["fw.2"].state == "stopped" and list(made.functions.failed()) == ["fw.2"]
     made.functions.control("start", ["fw.2"])
-    assert made.functions.records()["fw.2"].state == "running" and made.functions.failed() == []
+    assert made.functions.records()["fw.2"].state == "running" and made.functions.failed() == {}
     made.functions.control("restart", ["fw.1", "fw.2"])
     assert [name for name, _, _ in made.starter.started].count("fw.2") == 3
-    assert made.functions.failed() == [] and made.functions.records()["fw.1"].restarts == 0
+    assert made.functions.failed() == {} and made.functions.records()["fw.1"].restarts == 0
 
 
 def test_backends_that_are_down_are_told_by_name(made: Fixture) -> None:
@@ -141,20 +141,20 @@ def test_backends_that_are_down_are_told_by_name(made: Fixture) -> None:
     process = made.starter.of("lb")
     process.say("backend", backend="h1", up=False, reason="connection refused")
     process.say("backend", backend="h2", up=True)
-    made.until(lambda: made.functions.failed() == ["lb/h1"])
+    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
     assert "lb: backend h1 is down: connection refused" in made.texts()
     process.say("backend", backend="h1", up=True)
-    made.until(lambda: made.functions.failed() == [])
+    made.until(lambda: made.functions.failed() == {})
     process.say("backend", backend="h1", up=False)
-    made.until(lambda: made.functions.failed() == ["lb/h1"])
+    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
     made.functions.retain(lan(balancer("h2")))  # a backend that is no more is not reported
-    assert made.functions.failed() == []
+    assert made.functions.failed() == {}
 
 
 def test_a_dead_health_checker_is_no_failed_instance(made: Fixture) -> None:
     made.functions.prepare(lan(balancer("h1")), PATIENCE)
     made.functions.control("stop", ["lb"])
-    assert made.functions.failed() == []
+    assert made.functions.failed() == {}
 
 
 def test_counters_are_kept_and_no_events(made: Fixture) -> None:
