@@ -25,18 +25,24 @@ __all__ = [
 ]
 
 
-def load(path: str | PathLike[str]) -> Topology:
-    """The resolved topology of a YAML or GraphML file, or ``Invalid`` with every problem found."""
+def load(path: str | PathLike[str], running: Topology | None = None) -> Topology:
+    """The resolved topology of a YAML or GraphML file, or ``Invalid`` with every problem found.
+
+    ``running``: what a lab is at the moment; what the file leaves out (addresses, numbers) stays as it is
+    there.
+    """
     from topologies import loading
 
-    return loading.load(path)
+    return loading.load(path, running)
 
 
-def loads(raw: bytes | str, file: str = "<text>") -> Topology:
-    """Like ``load``, of a file's content; ``file`` is what problems call it, and decides the format."""
+def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = None) -> Topology:
+    """Like ``load``, of a file's content; ``file`` is what problems call it, decides the format, and says
+    where the files are that it names."""
     from topologies import loading
 
-    return loading.loads(raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw, file)
+    content = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    return loading.loads(content, file, running)
 
 
 def schema() -> dict[str, Any]:

@@ -16,13 +16,20 @@ def addresses4(
     hosts: Mapping[str, HostSpec],
     member: Mapping[str, str | None],
     networks: Mapping[str, Network],
+    taken: Mapping[tuple[str, int], set[int]],
+    kept: Mapping[str, int],
     report: Report,
 ) -> dict[str, IPv4Interface]:
-    """An IPv4 address with its subnet's prefix length for each host whose network has an IPv4 subnet."""
+    """An IPv4 address with its subnet's prefix length for each host whose network has an IPv4 subnet.
+
+    ``taken``: (network, family) -> addresses that none may be chosen of; ``kept``: those that hosts have in
+    the running lab.
+    """
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv4 for name in hosts if member[name] == network.name}
-        offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4)
+        used = taken.get((network.name, 4), set())
+        offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4, used, kept)
         for name, number in offsets.items():
             assert network.subnet4 is not None
             made[name] = IPv4Interface(
@@ -35,13 +42,17 @@ def addresses6(
     hosts: Mapping[str, HostSpec],
     member: Mapping[str, str | None],
     networks: Mapping[str, Network],
+    taken: Mapping[tuple[str, int], set[int]],
+    kept: Mapping[str, int],
     report: Report,
 ) -> dict[str, IPv6Interface]:
-    """An IPv6 address with its subnet's prefix length for each host whose network has an IPv6 subnet."""
+    """An IPv6 address with its subnet's prefix length for each host whose network has an IPv6 subnet; see
+    ``addresses4``."""
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv6 for name in hosts if member[name] == network.name}
-        offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6)
+        used = taken.get((network.name, 6), set())
+        offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6, used, kept)
         for name, number in offsets.items():
             assert network.subnet6 is not None
             made[name] = IPv6Interface(
@@ -57,6 +68,8 @@ def _offsets(
     family: int,
     report: Report,
     gateway: IPv4Interface | IPv6Interface | None,
+    others: set[int],
+    kept: Mapping[str, int],
 ) -> dict[str, int]:
     """For each host of one network its address's distance from the subnet's first."""
     if subnet is None:
@@ -88,14 +101,18 @@ def _offsets(
             offsets[name] = offset
             owners[offset] = name
     order = list(hosts)
-    automatic = [n for n, name in enumerate(order, 1) if hosts[name] is None]
-    taken = [offset - first + 1 for offset in (*owners, *(() if reserved is None else (reserved,)))]
-    given = allocate.numbers(len(order), automatic, taken, count)
-    for position, number in zip(automatic, given, strict=True):
+    shift = int(subnet.network_address) + first - 1  # the first address is number 1
+    stated = {name: offsets.get(name, -1) - first + 1 for name in order if hosts[name] is not None}
+    used = [address - shift for address in others]
+    used += [] if reserved is None else [reserved - first + 1]
+    settled = allocate.settle(
+        order, stated, {name: kept[name] - shift for name in order if name in kept}, used, count
+    )
+    for name, number in settled.items():
         if number is None:
             _exhausted(network, subnet, family, len(order), count, report)
             break
-        offsets[order[position - 1]] = first + number - 1
+        offsets[name] = first + number - 1
     return offsets
 
 

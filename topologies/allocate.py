@@ -2,12 +2,13 @@
 
 The rule is one for all: the n-th in natural order gets the n-th value, unless the file gives
 that value to another; then the first free one beyond those.  So h1, h2, … have .1, .2, …
-whatever else stands in the file, and the result depends on nothing but the file.
+whatever else stands in the file, and the result depends on nothing but the file - or, for a lab
+that runs, on what each has there: that is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 
@@ -41,6 +42,24 @@ def numbers(count: int, wants: Sequence[int], taken: Iterable[int], top: int) ->
         given[want] = low
         used.add(low)
     return [given.get(want) for want in wants]
+
+
+def settle(
+    order: Sequence[str], given: Mapping[str, int], kept: Mapping[str, int], taken: Iterable[int], top: int
+) -> dict[str, int | None]:
+    """A number of 1..``top`` for each of ``order`` that the file gives none: its ``kept`` one, if that is
+    free, else as ``numbers`` has it.  ``taken``: others that may not be used."""
+    used = {*taken, *given.values()}
+    made: dict[str, int | None] = {}
+    for name in order:
+        number = kept.get(name)
+        if name not in given and number is not None and 1 <= number <= top and number not in used:
+            made[name] = number
+            used.add(number)
+    wants = [n for n, name in enumerate(order, 1) if name not in given and name not in made]
+    for want, number in zip(wants, numbers(len(order), wants, used, top), strict=True):
+        made[order[want - 1]] = number
+    return made
 
 
 def capacity(subnet: IPv4Network | IPv6Network) -> tuple[int, int]:

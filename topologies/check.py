@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from topologies import spec
+from topologies import service_shorthand, spec
 from topologies.document import Fatal, Node
 from topologies.problem import Path, Report, shown
+from topologies.service_spec import KINDS, kind_keys
 
 _FORMS = {
     "switches": "a list of names, or a mapping like s1: {domain: d1, dpid: 1}",
@@ -20,6 +21,7 @@ _FORMS = {
     "links": "a list like [s1 -- s2, s2 -- s3]",
     "ends": "a list of two switches, like [s1, s2:3]",
     "routers": "a mapping like r: [web, db]",
+    **service_shorthand.FORMS,
     "underlay": "a mapping like {routers: [r1], links: [d1 -- r1, d2 -- r1]}",
 }
 # What other tools call it
@@ -44,6 +46,7 @@ _SYNONYMS = {
     "gateway": ("gateway4",),
     "vxlan": ("vni",),
     "vnid": ("vni",),
+    **service_shorthand.SYNONYMS,
 }
 _LINK = "s1 -- s2, [s1, s2] or {ends: [s1, s2], bandwidth: 100mbit}"
 
@@ -94,6 +97,7 @@ def desugar(root: Node, report: Report) -> None:
         for router in routers.value.values():
             if isinstance(router.value, list):
                 router.value = {"networks": Node(router.line, router.value)}
+    service_shorthand.desugar(root.value)
     _desugar_links(root.value.get("links"))
     underlay = root.value.get("underlay")
     if underlay is not None:
@@ -152,7 +156,7 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
     value = holder[last]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        known = spec.keys_at(path[:-1])
+        known = _keys_of(path[:-1], holder)
         meant = _nearest_key(str(last), known, report)
         allowed = ", ".join(known) if known else "no keys"
         remedy = f"did you mean {shown(meant)}?" if meant else "remove it"
@@ -164,7 +168,10 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
         return
     context = detail.get("ctx", {})
     if kind == "bad_value":
-        report.add(path, str(context["what"]), str(context["allowed"]), str(context["remedy"]))
+        remedy = str(context["remedy"])
+        if context["options"] and (meant := report.nearest(str(value), context["options"])):
+            remedy = f"did you mean {shown(meant)}?"
+        report.add(path, str(context["what"]), str(context["allowed"]), remedy)
     elif kind == "not_text":
         report.add(path, f"is {_kind(value)}", str(context["allowed"]))
     else:
@@ -183,6 +190,12 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
         report.add(path, f"is {_kind(value)}", allowed)
     report.broke(path)
     holder[last] = {} if kind == "model_type" else None
+
+
+def _keys_of(path: Path, holder: Any) -> list[str]:
+    """The keys that may stand in ``holder``: a function's are those of its kind."""
+    kind = holder.get("kind") if path[:1] == ("functions",) and len(path) == 2 else None
+    return kind_keys(kind) if isinstance(kind, str) and kind in KINDS else spec.keys_at(path)
 
 
 def _nearest_key(key: str, known: list[str], report: Report) -> str:

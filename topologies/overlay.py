@@ -74,9 +74,9 @@ class Transport:
 
     ``uplinks``: of each switch that frames start from (in any domain) and of each switch in ``hops``, as
     those of a network: ``near`` on the switch, ``far`` on its domain's tunnel switch.  A switch sends a frame
-    for one of ``hops`` to its ``near`` port; a tunnel switch takes it at ``far`` and sends it into its tunnel,
-    or, if it is that of ``domain``, to the ``far`` port of the hop's switch, as it does with what comes out
-    of the tunnel.  The hop's switch takes it at its ``near`` port.
+    for one of ``hops`` to its ``near`` port; a tunnel switch takes it at ``far`` and sends it into its
+    tunnel, or, if it is that of ``domain``, to the ``far`` port of the hop's switch, as it does with what
+    comes out of the tunnel.  The hop's switch takes it at its ``near`` port.
 
     ``tunnels``: one in each domain that sends, with ``flood`` = the VTEP of ``domain`` alone (a kernel
     device's default destination), and one in ``domain`` itself, which only receives (``flood`` empty); none
@@ -174,8 +174,8 @@ def overlay(topology: Topology) -> Overlay:
             places[switch.name] = vteps[switch.domain].switch, count.get(switch.domain, 0)
             count[switch.domain] = count.get(switch.domain, 0) + 1
     hosts: dict[str, dict[str, IPv4Address]] = {}
-    for name, mac, switch in attached(topology):
-        hosts.setdefault(name, {})[mac] = vteps[domain_of[switch]].address
+    for name, mac, at in attached(topology):
+        hosts.setdefault(name, {})[mac] = vteps[domain_of[at]].address
     reached, members = reach(topology), membership(topology)
     uplinks: list[Uplink] = []
     tunnels: list[Tunnel] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import TypeVar
 
-from topologies import addressing, allocate, names, tenants, underlay, units, wires
+from topologies import addressing, allocate, keeping, names, tenants, underlay, units, wires
+from topologies.across import crosses, transit_overhead
 from topologies.model import (
     Domain,
     Host,
@@ -16,9 +17,12 @@ from topologies.model import (
     Port,
     Switch,
     Topology,
+    Underlay,
     UnderlayLink,
 )
 from topologies.problem import Path, Report, shown
+from topologies.resolve_functions import INSTANCE_PORT, Stations
+from topologies.resolve_service import Service
 from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
 Entry = TypeVar("Entry")
@@ -29,8 +33,18 @@ _AUTO_MAC = 0x02_00_00_00_00_00  # locally administered (IEEE 802-2014, 8.4)
 _AUTO_MACS = 0xFF_FF_FF
 
 
-def resolve(spec: File, report: Report) -> Topology:
-    """The whole lab, or ``Invalid`` with everything that ``report`` has by then."""
+def resolve(
+    spec: File,
+    report: Report,
+    files: Mapping[str, bytes] | None = None,
+    running: Topology | None = None,
+) -> Topology:
+    """The whole lab, or ``Invalid`` with everything that ``report`` has by then.
+
+    ``files``: the content of the files that functions name. ``running``: a lab whose numbers and addresses
+    are kept where the file leaves them out.
+    """
+    kept = keeping.kept(running)
     domains = sorted(spec.domains or [DEFAULT_DOMAIN], key=names.natural)
     switches = _sorted(spec.switches)
     hosts = _sorted(spec.hosts)
@@ -42,58 +56,116 @@ def resolve(spec: File, report: Report) -> Topology:
         )
 
     network_specs = spec.networks or {DEFAULT_NETWORK: NetworkSpec()}
-    networks = _networks(network_specs)
+    networks = _networks(network_specs, kept.networks)
     ports = wires.Ports(switches, report)
     attached = wires.attachments(hosts, ports, report)
     ends = wires.link_ends(links, ports, report)
     membership = {name: _network_of(name, host, networks, report) for name, host in hosts.items()}
-    made_switches = _switches(switches, domains, report)
-    under = _underlay_wanted(spec, domains, made_switches, links, ends, hosts, membership)
+    made_switches = _switches(switches, domains, kept.dpids, report)
     routers = tenants.routers(_sorted(spec.routers), network_specs, report)
-    subnet = None if under is None else underlay.subnet_of(under)
-    networks = tenants.complete(networks, network_specs, routers, subnet, report)
+    networks = tenants.complete(networks, network_specs, routers, kept.networks, report)
+
+    service = Service(spec, hosts, membership, networks, routers, ports, kept, files or {}, report)
+    ipv4 = addressing.addresses4(hosts, membership, networks, service.reserved, kept.ipv4, report)
+    ipv6 = addressing.addresses6(hosts, membership, networks, service.reserved, kept.ipv6, report)
+    macs = _macs(hosts, service.stated_macs, kept.macs, report)
+
+    plugs = _Plugs(ports, kept)
+    named = wires.named(links, ends)
+    for name, end in attached.items():
+        plugs.keep(("host", name), (end,))
+    for name, index in named.items():
+        plugs.keep(("link", name), ends[index])
+    for key, end in service.ends():
+        plugs.keep(key, (end,))
+    # Hosts first, as in Mininet: their port numbers don't change when a link is added.
+    host_ports = {name: plugs.number(("host", name), (end,))[0] for name, end in attached.items()}
+    link_ports = {name: plugs.number(("link", name), ends[index]) for name, index in named.items()}
+    made_functions = service.functions(Stations(macs, ipv4, ipv6), plugs.service_port)
+    functions, chains = service.numbered(made_functions, service.chains(made_functions))
+
     made_domains = tuple(Domain(name=name) for name in domains)
+    made_links = tuple(
+        Link(name=name, a=a, b=b, shaping=wires.shaping(dict(links)[named[name]]))
+        for name, (a, b) in sorted(link_ports.items(), key=lambda item: names.natural(item[0]))
+    )
+
+    def topology(found: Mapping[str, Network], under: Underlay | None, mtu: int) -> Topology:
+        tunnels: list[Switch] = []
+        if under is not None:
+            tunnels = underlay.tunnel_switches(made_domains, made_switches, kept.dpids, report)
+        return Topology(
+            name=spec.name or _name_of(report.file),
+            description=spec.description or "",
+            domains=made_domains,
+            networks=tuple(found[name] for name in sorted(found, key=names.natural)),
+            switches=tuple(sorted((*made_switches, *tunnels), key=lambda each: names.natural(each.name))),
+            links=made_links,
+            hosts=tuple(
+                Host(
+                    name=name,
+                    network=membership[name] or "",
+                    port=host_ports[name],
+                    mac=macs[name],
+                    ipv4=ipv4.get(name),
+                    ipv6=ipv6.get(name),
+                    mtu=mtu,
+                    allow_spoofing=bool(host.allow_spoofing),
+                    shaping=wires.shaping(host),
+                )
+                for name, host in hosts.items()
+                if name in host_ports and membership[name] is not None
+            ),
+            routers=tuple(routers.values()),
+            underlay=under,
+            functions=functions,
+            chains=chains,
+        )
+
+    under = _underlay_wanted(spec, domains, made_switches, links, ends, hosts, membership)
+    if under is None and (
+        kept.underlay is not None or (not report.problems and crosses(topology(networks, None, 0)))
+    ):
+        under = UnderlaySpec()
+    subnet = None if under is None else underlay.subnet_of(under)
+    networks = tenants.identified(networks, network_specs, subnet, kept.networks, report)
     resolved = None
     if under is not None:
         underlay.check_ports(spec, made_switches, networks, report)
-        resolved = underlay.resolve(under, spec, made_domains, report)
-        tunnels = underlay.tunnel_switches(made_domains, made_switches, report)
-        made_switches = tuple(sorted((*made_switches, *tunnels), key=lambda each: names.natural(each.name)))
-    ipv4 = addressing.addresses4(hosts, membership, networks, report)
-    ipv6 = addressing.addresses6(hosts, membership, networks, report)
-    macs = _macs(hosts, report)
-    report.check()
-
-    # Hosts first, as in Mininet: their port numbers don't change when a link is added.
-    host_ports = {name: ports.number(end) for name, end in attached.items()}
-    made_links = wires.links(links, ends, ports)
-    if resolved is not None:
+        resolved = underlay.resolve(under, spec, made_domains, kept.underlay, report)
         _check_link_names(resolved.links, made_links, host_ports, report)
+    made = topology(networks, resolved, underlay.HOST_MTU)
     report.check()
-    return Topology(
-        name=spec.name or _name_of(report.file),
-        description=spec.description or "",
-        domains=made_domains,
-        networks=tuple(networks[name] for name in sorted(networks, key=names.natural)),
-        switches=made_switches,
-        links=made_links,
-        hosts=tuple(
-            Host(
-                name=name,
-                network=membership[name] or "",
-                port=host_ports[name],
-                mac=macs[name],
-                ipv4=ipv4.get(name),
-                ipv6=ipv6.get(name),
-                mtu=underlay.HOST_MTU if resolved is None else underlay.host_mtu(resolved),
-                allow_spoofing=bool(host.allow_spoofing),
-                shaping=wires.shaping(host),
-            )
-            for name, host in hosts.items()
-        ),
-        routers=tuple(routers.values()),
-        underlay=resolved,
-    )
+    if resolved is None:
+        return made
+    mtu = underlay.host_mtu(resolved, transit_overhead(made))
+    underlay.check_mtu(spec, resolved, mtu, report)
+    report.check()
+    return made if mtu == underlay.HOST_MTU else topology(networks, resolved, mtu)
+
+
+class _Plugs:
+    """Port numbers: those that the file gives, those of the running lab, then the lowest free ones."""
+
+    def __init__(self, ports: wires.Ports, kept: keeping.Kept) -> None:
+        self.ports, self.kept = ports, kept
+        self.found: dict[tuple[str, str], dict[int, Port]] = {}
+
+    def keep(self, key: tuple[str, str], ends: Sequence[units.End]) -> None:
+        """Take the numbers that the running lab has, where they are on the same switches and free."""
+        old = self.kept.ports.get(key, ())
+        for side, (end, port) in enumerate(zip(ends, old, strict=False)):
+            if end.port is None and end.switch == port.switch and self.ports.keep(port, " ".join(key)):
+                self.found.setdefault(key, {})[side] = port
+
+    def number(self, key: tuple[str, str], ends: Sequence[units.End], least: int = 1) -> tuple[Port, ...]:
+        """The ports at these ends."""
+        kept = self.found.get(key, {})
+        return tuple(kept.get(side) or self.ports.number(end, least) for side, end in enumerate(ends))
+
+    def service_port(self, side: str, name: str, end: units.End) -> Port:
+        """A port of a load balancer (``at``), or of an instance's side."""
+        return self.number((side, name), (end,), 1 if side == "at" else INSTANCE_PORT)[0]
 
 
 def _underlay_wanted(
@@ -142,7 +214,9 @@ def _check_names(spec: File, report: Report) -> None:
     if not _showable(spec.description):
         what, remedy = "has control characters", "remove them"
         report.add(("description",), what, "text, with line ends and tabs", remedy)
-    for section in ("domains", "networks", "switches", "hosts", "routers"):
+    for section in (
+        "domains", "networks", "switches", "hosts", "routers", "groups", "functions", "chains",
+    ):  # fmt: skip
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)
     for name in (spec.hosts or {}).keys() & (spec.switches or {}).keys():
@@ -164,13 +238,28 @@ def _check_name(path: Path, name: str, report: Report) -> None:
         report.add(path, what, names.ALLOWED, f"call it {plain}" if plain else "")
 
 
-def _networks(specs: dict[str, NetworkSpec]) -> dict[str, Network]:
+def _networks(specs: dict[str, NetworkSpec], kept: Mapping[str, Network]) -> dict[str, Network]:
     stated: list[IPv4Network | IPv6Network] = [
         subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
     ]
     made: dict[str, Network] = {}
+    for name, spec in specs.items():
+        old = kept.get(name)
+        both = [each for each in (old.subnet4, old.subnet6) if each is not None] if old is not None else []
+        if (
+            spec.subnet4 is None
+            and spec.subnet6 is None
+            and len(both) == 2
+            and not _overlapping(both, stated)
+        ):
+            made[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
+    stated += [
+        subnet for each in made.values() for subnet in (each.subnet4, each.subnet6) if subnet is not None
+    ]
     index = 0
     for name in sorted(specs, key=names.natural):
+        if name in made:
+            continue
         spec = specs[name]
         subnet4, subnet6 = spec.subnet4, spec.subnet6
         if subnet4 is None and subnet6 is None:
@@ -186,7 +275,15 @@ def _networks(specs: dict[str, NetworkSpec]) -> dict[str, Network]:
     return made
 
 
-def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Report) -> tuple[Switch, ...]:
+def _overlapping(
+    some: Iterable[IPv4Network | IPv6Network], others: Sequence[IPv4Network | IPv6Network]
+) -> bool:
+    return any(one.version == each.version and one.overlaps(each) for one in some for each in others)
+
+
+def _switches(
+    switches: dict[str, SwitchSpec], domains: list[str], kept: Mapping[str, int], report: Report
+) -> tuple[Switch, ...]:
     owners: dict[int, str] = {}
     for name, spec in switches.items():
         if spec.dpid is None:
@@ -197,10 +294,10 @@ def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Repor
             report.add(("switches", name, "dpid"), what, remedy="change or remove one")
         else:
             owners[spec.dpid] = name
-    automatic = [n for n, spec in enumerate(switches.values(), 1) if spec.dpid is None]
-    given = dict(zip(automatic, allocate.numbers(len(switches), automatic, owners, 2**64 - 1), strict=True))
+    stated = {name: spec.dpid for name, spec in switches.items() if spec.dpid is not None}
+    settled = allocate.settle(list(switches), stated, kept, (), 2**64 - 1)
     made = []
-    for index, (name, spec) in enumerate(switches.items(), 1):
+    for name, spec in switches.items():
         path = ("switches", name, "domain")
         domain = spec.domain
         if domain is None and len(domains) > 1:
@@ -212,7 +309,7 @@ def _switches(switches: dict[str, SwitchSpec], domains: list[str], report: Repor
             )
         elif domain is not None and domain not in domains:
             wires.unknown(path, "domain", domain, domains, "domains", report)
-        dpid = spec.dpid or given[index] or 0
+        dpid = spec.dpid or settled[name] or 0
         made.append(Switch(name=name, domain=domain or domains[0], dpid=dpid))
     return tuple(made)
 
@@ -234,7 +331,10 @@ def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report:
     return spec.network
 
 
-def _macs(hosts: dict[str, HostSpec], report: Report) -> dict[str, str]:
+def _macs(
+    hosts: dict[str, HostSpec], others: Iterable[str], kept: Mapping[str, int], report: Report
+) -> dict[str, str]:
+    """Every host's MAC address. ``others``: those that the file gives to functions."""
     owners: dict[str, str] = {}
     for name, spec in hosts.items():
         if spec.mac is None:
@@ -245,11 +345,15 @@ def _macs(hosts: dict[str, HostSpec], report: Report) -> dict[str, str]:
             report.add(("hosts", name, "mac"), what, remedy="change or remove one")
         else:
             owners[spec.mac] = name
-    taken = {int(mac.replace(":", ""), 16) - _AUTO_MAC for mac in owners}
-    automatic = [n for n, spec in enumerate(hosts.values(), 1) if spec.mac is None]
-    given = dict(zip(automatic, allocate.numbers(len(hosts), automatic, taken, _AUTO_MACS), strict=True))
+    stated = {name: _number(spec.mac) for name, spec in hosts.items() if spec.mac is not None}
+    old = {name: mac - _AUTO_MAC for name, mac in kept.items()}
+    settled = allocate.settle(list(hosts), stated, old, map(_number, others), _AUTO_MACS)
     macs = {}
-    for index, (name, spec) in enumerate(hosts.items(), 1):
-        digits = f"{_AUTO_MAC + (given.get(index) or 0):012x}"
+    for name, spec in hosts.items():
+        digits = f"{_AUTO_MAC + (settled.get(name) or 0):012x}"
         macs[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
     return macs
+
+
+def _number(mac: str) -> int:
+    return int(mac.replace(":", ""), 16) - _AUTO_MAC

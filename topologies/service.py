@@ -118,7 +118,7 @@ def service(topology: Topology) -> Service:
     for chain in topology.chains:
         for hop in chain_hops(chain, functions):
             hops[hop.number] = hop
-        entries += _entries(chain, functions)
+        entries += chain_entries(chain, functions)
     for function in topology.functions:
         if function.mode == "tap" and function.mirrors:
             hop = _copy_hop(function)
@@ -177,7 +177,7 @@ def _path_hops(chain: Chain, way: tuple[Function, ...], forward: bool) -> Iterat
         network = leaves
 
 
-def _entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
     if not steps(chain, functions):
         return
     there = Entry(

@@ -7,129 +7,40 @@ see text only (see ``topologies.document``); what concerns more than one entry i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any
+from ipaddress import IPv4Network
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import Field
 
-from topologies import names, units
+from topologies.service_spec import ChainSpec, FunctionSpec, Groups, keys_inside
+from topologies.spec_parts import (
+    LIST_OF_NAMES,
+    NAMED,
+    NULL,
+    TEXT,
+    Bandwidth,
+    Delay,
+    Dpid,
+    End,
+    Ipv4,
+    Ipv6,
+    JsonSchema,
+    Loss,
+    Mac,
+    Mtu,
+    Name,
+    Or,
+    Spec,
+    Subnet4,
+    Subnet6,
+    Switched,
+    Text,
+    Tunnels,
+    Vni,
+)
 
 MANAGEMENT = IPv4Network("198.18.0.0/16")
 """Where every lab's controller meets its switches (RFC 2544's range for device tests)."""
-JsonSchema = dict[str, Any]
-_NAME: JsonSchema = {"pattern": names.PATTERN, "maxLength": names.MAX_LENGTH}
-_NAMED: JsonSchema = {"propertyNames": _NAME}
-
-
-class Parsed:
-    """Annotation: the field's text is read by ``parse``; ``schema`` is what editors are told."""
-
-    def __init__(self, parse: Callable[[str], Any], what: str, schema: JsonSchema) -> None:
-        self.parse, self.what, self.schema = parse, what, schema
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._validate)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
-        return dict(self.schema)
-
-    def _validate(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            raise PydanticCustomError("not_text", "not text", {"allowed": self.what})
-        try:
-            return self.parse(value)
-        except units.BadValue as error:
-            context = {"what": error.what, "allowed": error.allowed, "remedy": error.remedy}
-            raise PydanticCustomError("bad_value", "{what}", context) from None
-
-
-class Or:
-    """Annotation for the JSON schema alone: a shorthand that ``topologies.desugar`` writes out."""
-
-    def __init__(self, *schemas: JsonSchema) -> None:
-        self.schemas = schemas
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
-        return {"anyOf": [handler(schema), *self.schemas]}
-
-
-_TEXT: JsonSchema = {"type": "string"}
-_NULL: JsonSchema = {"type": "null"}
-_LIST_OF_NAMES: JsonSchema = {"type": "array", "items": _TEXT | _NAME, "uniqueItems": True}
-
-Text = Annotated[str, Parsed(str, "text", _TEXT)]
-Name = Annotated[str, Parsed(str, "a name", _TEXT | _NAME)]
-Bandwidth = Annotated[
-    int,
-    Parsed(
-        units.bandwidth,
-        "a bandwidth like 100mbit",
-        _TEXT
-        | {"pattern": r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]|[kKmMgGtT]?([bB][iI][tT][sS]?(/s)?|bps|b/s|b))$"},
-    ),
-]
-Delay = Annotated[
-    int,
-    Parsed(
-        units.delay,
-        "a delay like 5ms",
-        {"anyOf": [_TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(us|µs|μs|ms|s)$|^0$"}, {"const": 0}]},
-    ),
-]
-Loss = Annotated[
-    float,
-    Parsed(
-        units.loss,
-        "a loss like 1%",
-        {
-            "anyOf": [
-                _TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?%$|^0(\.[0-9]+)?$"},
-                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-            ]
-        },
-    ),
-]
-Dpid = Annotated[int, Parsed(units.dpid, "a datapath id like 7 or 0x7", {"type": ["integer", "string"]})]
-End = Annotated[
-    units.End,
-    Parsed(
-        units.end,
-        "a switch or switch:port",
-        _TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"},
-    ),
-]
-Mac = Annotated[
-    str, Parsed(units.mac, "a MAC address", _TEXT | {"pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"})
-]
-Ipv4 = Annotated[
-    units.Static4, Parsed(units.ipv4, "an IPv4 address", _TEXT | {"pattern": r"^[0-9.]+(/[0-9]+)?$"})
-]
-Ipv6 = Annotated[
-    units.Static6, Parsed(units.ipv6, "an IPv6 address", _TEXT | {"pattern": r"^[0-9A-Fa-f:.]+(/[0-9]+)?$"})
-]
-Subnet4 = Annotated[
-    IPv4Network, Parsed(units.subnet4, "an IPv4 subnet", _TEXT | {"pattern": r"^[0-9.]+/[0-9]+$"})
-]
-Subnet6 = Annotated[
-    IPv6Network, Parsed(units.subnet6, "an IPv6 subnet", _TEXT | {"pattern": r"^[0-9A-Fa-f:.]+/[0-9]+$"})
-]
-
-
-Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": units.MAX_VNI})]
-Mtu = Annotated[
-    int,
-    Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),
-]
-Switched = Annotated[bool, Parsed(units.switch_on, "true or false", {"type": "boolean"})]
-Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["auto", "kernel", "ovs"]})]
-
-
-class Spec(BaseModel):
-    """What all parts of a file share: unknown keys are refused, nothing is converted silently."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class DomainSpec(Spec):
@@ -203,7 +114,7 @@ class HostSpec(Shaped):
 class LinkSpec(Shaped):
     """A wire between two switches. ``s1 -- s2`` and ``[s1, s2]`` are short for ``{ends: [s1, s2]}``."""
 
-    ends: Annotated[list[End | None] | None, Or(_TEXT)] = Field(
+    ends: Annotated[list[End | None] | None, Or(TEXT)] = Field(
         None,
         description="The two switches, with port numbers if those matter.",
         examples=[["s1", "s2:3"]],
@@ -222,7 +133,7 @@ class RouterSpec(Spec):
 class UnderlayLinkSpec(Shaped):
     """A wire between a domain and an underlay router, or two of either; short: ``d1 -- r1``."""
 
-    ends: Annotated[list[Name | None] | None, Or(_TEXT)] = Field(
+    ends: Annotated[list[Name | None] | None, Or(TEXT)] = Field(
         None,
         description="The two ends: domains or underlay routers.",
         examples=[["d1", "r1"]],
@@ -237,7 +148,7 @@ class UnderlaySpec(Spec):
     links: (
         list[
             Annotated[
-                UnderlayLinkSpec, Or(_TEXT, {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2})
+                UnderlayLinkSpec, Or(TEXT, {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2})
             ]
         ]
         | None
@@ -263,22 +174,22 @@ class File(Spec):
 
     name: Name | None = Field(None, description="The topology's name; the file's name when left out.")
     description: Text | None = Field(None, description="What it shows; free text.")
-    domains: Annotated[dict[str, Annotated[DomainSpec, Or(_NULL)]] | None, Or(_LIST_OF_NAMES)] = Field(
-        None, description="Virtual sites; one named d1 when left out.", json_schema_extra=_NAMED
+    domains: Annotated[dict[str, Annotated[DomainSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
+        None, description="Virtual sites; one named d1 when left out.", json_schema_extra=NAMED
     )
-    networks: Annotated[dict[str, Annotated[NetworkSpec, Or(_NULL)]] | None, Or(_LIST_OF_NAMES)] = Field(
+    networks: Annotated[dict[str, Annotated[NetworkSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
         None,
         description="Layer-2 segments; one named lan (10.0.0.0/16, fd00::/64) when left out.",
-        json_schema_extra=_NAMED,
+        json_schema_extra=NAMED,
     )
-    switches: Annotated[dict[str, Annotated[SwitchSpec, Or(_NULL)]] | None, Or(_LIST_OF_NAMES)] = Field(
-        None, description="The switches: a list of names, or a mapping.", json_schema_extra=_NAMED
+    switches: Annotated[dict[str, Annotated[SwitchSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
+        None, description="The switches: a list of names, or a mapping.", json_schema_extra=NAMED
     )
-    hosts: dict[str, Annotated[HostSpec, Or(_TEXT)]] | None = Field(
-        None, description="The hosts, each with its switch.", json_schema_extra=_NAMED
+    hosts: dict[str, Annotated[HostSpec, Or(TEXT)]] | None = Field(
+        None, description="The hosts, each with its switch.", json_schema_extra=NAMED
     )
     links: (
-        list[Annotated[LinkSpec, Or(_TEXT, {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2})]]
+        list[Annotated[LinkSpec, Or(TEXT, {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2})]]
         | None
     ) = Field(
         None,
@@ -287,10 +198,21 @@ class File(Spec):
             ["s1 -- s2", ["s2", "s3:7"], {"ends": ["s1", "s3"], "bandwidth": "100mbit", "delay": "5ms"}]
         ],
     )
-    routers: dict[str, Annotated[RouterSpec, Or({"type": "array", "items": _TEXT, "minItems": 1})]] | None = (
-        Field(None, description="Tenants' routers between networks.", json_schema_extra=_NAMED)
+    routers: dict[str, Annotated[RouterSpec, Or({"type": "array", "items": TEXT, "minItems": 1})]] | None = (
+        Field(None, description="Tenants' routers between networks.", json_schema_extra=NAMED)
     )
-    underlay: Annotated[UnderlaySpec, Or(_NULL)] | None = Field(
+    groups: Groups | None = Field(
+        None,
+        description="Names for lists of hosts, networks, addresses and prefixes, for rules and chains.",
+        json_schema_extra=NAMED,
+    )
+    functions: dict[str, FunctionSpec] | None = Field(
+        None, description="Virtual network functions.", json_schema_extra=NAMED
+    )
+    chains: dict[str, Annotated[ChainSpec, Or(LIST_OF_NAMES)]] | None = Field(
+        None, description="Which traffic passes which functions.", json_schema_extra=NAMED
+    )
+    underlay: Annotated[UnderlaySpec, Or(NULL)] | None = Field(
         None,
         description="The IP network between domains; made when a network's hosts are on switches that "
         "no link joins.",
@@ -304,6 +226,8 @@ _ENTRIES: dict[str, type[Spec]] = {
     "hosts": HostSpec,
     "links": LinkSpec,
     "routers": RouterSpec,
+    "functions": FunctionSpec,
+    "chains": ChainSpec,
 }
 
 
@@ -316,6 +240,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     entry = _ENTRIES.get(str(path[0])) if len(path) == 2 else None
     if path[:2] == ("underlay", "links") and len(path) == 3:
         entry = UnderlayLinkSpec
+    if path[0] == "functions" and len(path) > 2:
+        return keys_inside(path)
     if entry is None:
         return []
     # its own before what it shares

@@ -44,32 +44,53 @@ def complete(
     networks: dict[str, Network],
     specs: Mapping[str, NetworkSpec],
     routed: Mapping[str, Router],
-    underlay: IPv4Network | None,
+    running: Mapping[str, Network],
     report: Report,
 ) -> dict[str, Network]:
-    """Networks with their VNIs and gateways. ``underlay``: the underlay's subnet, None without one."""
+    """Networks with their gateways. ``running``: those of the running lab, whose gateways are kept."""
     router_of = {network: router.name for router in routed.values() for network in router.networks}
-    vnis = _vnis(networks, specs, underlay is not None, report)
     made = {}
     for name, network in networks.items():
-        spec = specs[name]
-        taken = [("the management network", MANAGEMENT)] if underlay is not None else []
-        taken += [("the underlay", underlay)] if underlay is not None else []
-        for what, other in taken:
-            if network.subnet4 is not None and network.subnet4.overlaps(other):
-                message = f"subnet {network.subnet4} overlaps {what}, {other}"
-                report.add(("networks", name, "subnet4"), message, remedy="change one of them")
-        changes: dict[str, object] = {"vni": vnis[name]}
+        changes: dict[str, object] = {}
         for family in (4, 6):
-            changes[f"gateway{family}"] = _gateway(network, spec, family, router_of.get(name), report)
+            old = running.get(name)
+            kept = None if old is None else old.gateway4 if family == 4 else old.gateway6
+            changes[f"gateway{family}"] = _gateway(
+                network, specs[name], family, router_of.get(name), kept, report
+            )
         made[name] = network.model_copy(update=changes)
     for router in routed.values():
         _apart([made[name] for name in router.networks], router, report)
     return made
 
 
+def identified(
+    networks: Mapping[str, Network],
+    specs: Mapping[str, NetworkSpec],
+    underlay: IPv4Network | None,
+    running: Mapping[str, Network],
+    report: Report,
+) -> dict[str, Network]:
+    """Networks with their VNIs. ``underlay``: the underlay's subnet, None without one."""
+    vnis = _vnis(networks, specs, underlay is not None, running, report)
+    made = {}
+    for name, network in networks.items():
+        taken = [("the management network", MANAGEMENT)] if underlay is not None else []
+        taken += [("the underlay", underlay)] if underlay is not None else []
+        for what, other in taken:
+            if network.subnet4 is not None and network.subnet4.overlaps(other):
+                message = f"subnet {network.subnet4} overlaps {what}, {other}"
+                report.add(("networks", name, "subnet4"), message, remedy="change one of them")
+        made[name] = network.model_copy(update={"vni": vnis[name]})
+    return made
+
+
 def _vnis(
-    networks: Mapping[str, Network], specs: Mapping[str, NetworkSpec], wanted: bool, report: Report
+    networks: Mapping[str, Network],
+    specs: Mapping[str, NetworkSpec],
+    wanted: bool,
+    running: Mapping[str, Network],
+    report: Report,
 ) -> dict[str, int | None]:
     owners: dict[int, str] = {}
     for name in networks:
@@ -82,15 +103,19 @@ def _vnis(
             report.add(("networks", name, "vni"), what, remedy="change or remove one")
         else:
             owners[vni] = name
-    automatic = [n for n, name in enumerate(networks, 1) if specs[name].vni is None]
-    given = dict(
-        zip(automatic, allocate.numbers(len(networks), automatic, owners, units.MAX_VNI), strict=True)
-    )
-    return {name: specs[name].vni or (given.get(n) if wanted else None) for n, name in enumerate(networks, 1)}
+    given = {name: vni for name in networks if (vni := specs[name].vni) is not None}
+    kept = {name: network.vni for name, network in running.items() if network.vni is not None}
+    settled = allocate.settle(list(networks), given, kept, (), units.MAX_VNI)
+    return {name: given.get(name) or (settled[name] if wanted else None) for name in networks}
 
 
 def _gateway(
-    network: Network, spec: NetworkSpec, family: int, router: str | None, report: Report
+    network: Network,
+    spec: NetworkSpec,
+    family: int,
+    router: str | None,
+    kept: IPv4Interface | IPv6Interface | None,
+    report: Report,
 ) -> IPv4Interface | IPv6Interface | None:
     static = spec.gateway4 if family == 4 else spec.gateway6
     subnet: IPv4Network | IPv6Network | None = network.subnet4 if family == 4 else network.subnet6
@@ -105,6 +130,8 @@ def _gateway(
         return None
     first, count = allocate.capacity(subnet)
     address = subnet[first + count - 1] if static is None else static.interface.ip
+    if static is None and kept is not None and kept.network == subnet:
+        address = kept.ip
     if static is not None and not first <= int(address) - int(subnet.network_address) < first + count:
         allowed = f"{subnet[first]} to {subnet[first + count - 1]}"
         report.add(path, f"gateway {address} is not a host's address in {subnet}", allowed)

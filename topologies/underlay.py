@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
-from topologies import names
+from topologies import allocate, names
 from topologies.model import Domain, Shaping, Switch, Underlay, UnderlayEnd, UnderlayLink, Vtep
-from topologies.overlay import MOST_NETWORKS, OVERHEAD, TUNNEL_PORT, joined
+from topologies.overlay import MOST_NETWORKS, MOST_TRANSPORTS, OVERHEAD, TUNNEL_PORT, joined
 from topologies.problem import Path, Report, shown
 from topologies.spec import MANAGEMENT, File, UnderlayLinkSpec, UnderlaySpec
 from topologies.units import End
@@ -20,6 +20,7 @@ SUBNET = IPv4Network("198.19.0.0/16")  # RFC 2544's range for device tests; its 
 MTU = 1600
 ROUTER = "r1"
 HOST_MTU = 1500
+LEAST_HOST_MTU = 1280
 
 
 def needed(
@@ -44,8 +45,11 @@ def vtep_name(domain: str) -> str:
     return f"vtep-{domain}"[: names.MAX_LENGTH]
 
 
-def tunnel_switches(domains: Sequence[Domain], taken: Sequence[Switch], report: Report) -> list[Switch]:
-    """A switch for the tunnels of each domain; datapath ids after those of the file's switches."""
+def tunnel_switches(
+    domains: Sequence[Domain], taken: Sequence[Switch], kept: Mapping[str, int], report: Report
+) -> list[Switch]:
+    """A switch for the tunnels of each domain; datapath ids after those of the file's switches, or (by name)
+    those ``kept``."""
     known = {switch.name for switch in taken}
     ids = {switch.dpid for switch in taken}
     number = max(ids, default=0)
@@ -55,11 +59,14 @@ def tunnel_switches(domains: Sequence[Domain], taken: Sequence[Switch], report: 
         if name in known or any(each.name == name for each in made):
             what = f"{shown(name)} is the name of domain {domain.name}'s tunnel switch"
             report.add(("switches", name), what, remedy="rename the switch")
-        number += 1
-        while number in ids or number >= 1 << 64:
-            number = number + 1 if number < 1 << 64 else 1
-        ids.add(number)
-        made.append(Switch(name=name, domain=domain.name, dpid=number, role="vtep"))
+        own = kept.get(name)
+        if own is None or own in ids:
+            number += 1
+            while number in ids or number in kept.values() or number >= 1 << 64:
+                number = number + 1 if number < 1 << 64 else 1
+            own = number
+        ids.add(own)
+        made.append(Switch(name=name, domain=domain.name, dpid=own, role="vtep"))
     return made
 
 
@@ -68,8 +75,11 @@ def subnet_of(spec: UnderlaySpec) -> IPv4Network:
     return spec.subnet or SUBNET
 
 
-def resolve(spec: UnderlaySpec, file: File, domains: Sequence[Domain], report: Report) -> Underlay:
-    """The underlay, whole; with problems in the report it may be less."""
+def resolve(
+    spec: UnderlaySpec, file: File, domains: Sequence[Domain], running: Underlay | None, report: Report
+) -> Underlay:
+    """The underlay, whole; with problems in the report it may be less. ``running``: that of the running lab,
+    whose addresses are kept."""
     known = [domain.name for domain in domains]
     routers = _routers(spec, known, file, report)
     subnet = subnet_of(spec)
@@ -82,45 +92,73 @@ def resolve(spec: UnderlaySpec, file: File, domains: Sequence[Domain], report: R
         what = f"subnet {subnet} is too small for {len(domains)} domains and {len(wires)} links"
         report.add(("underlay", "subnet"), what, remedy="use a larger one, such as 198.19.0.0/16")
         half, wires = 0, []
-    links: list[UnderlayLink] = []
+    named: dict[str, tuple[str, str, Shaping]] = {}
     counts: dict[str, int] = {}
     for a, b, shaping in wires:
         name = f"{a}-{b}"
         counts[name] = counts.get(name, 0) + 1
-        name += f"#{counts[name]}" if counts[name] > 1 else ""
-        base = int(subnet.network_address) + half + 2 * len(links)
-        ends = [
-            UnderlayEnd(node=n, address=IPv4Interface((base + i, 31)))
-            for i, n in enumerate((a, b))
-            if base + i < 1 << 32
-        ]
-        if len(ends) == 2:
-            links.append(UnderlayLink(name=name, a=ends[0], b=ends[1], shaping=shaping))
+        named[name + (f"#{counts[name]}" if counts[name] > 1 else "")] = a, b, shaping
+    base = int(subnet.network_address)
+    slots, places = _kept_places(running, base, half)
+    slots = _settled(list(named), slots, half // 2)
+    links = []
+    for name, (a, b, shaping) in named.items():
+        first = base + half + 2 * (slots[name] - 1)
+        near, far = (
+            UnderlayEnd(node=node, address=IPv4Interface((first + side, 31)))
+            for side, node in enumerate((a, b))
+        )
+        links.append(UnderlayLink(name=name, a=near, b=far, shaping=shaping))
+    vteps = _settled([domain.name for domain in domains], places, max(half - 1, len(domains)))
+    tunnels = spec.tunnels or "auto"
+    if tunnels == "auto" and running is not None:
+        tunnels = running.tunnels  # settled when the lab was started
     return Underlay(
         subnet=subnet,
         mtu=spec.mtu or MTU,
-        tunnels=cast(Literal["auto", "kernel", "ovs"], spec.tunnels or "auto"),
+        tunnels=cast(Literal["auto", "kernel", "ovs"], tunnels),
         routers=tuple(routers),
         links=tuple(sorted(links, key=lambda link: names.natural(link.name))),
         vteps=tuple(
             Vtep(
                 domain=domain.name,
                 switch=vtep_name(domain.name),
-                address=IPv4Address((int(subnet.network_address) + number) % (1 << 32)),
+                address=IPv4Address((base + vteps[domain.name]) % (1 << 32)),
             )
-            for number, domain in enumerate(domains, 1)
+            for domain in domains
         ),
     )
 
 
-def host_mtu(underlay: Underlay) -> int:
-    """What a host may send, so that a frame fits into the tunnel."""
-    return min(HOST_MTU, underlay.mtu - OVERHEAD)
+def _settled(order: list[str], kept: Mapping[str, int], top: int) -> dict[str, int]:
+    return {name: number or 1 for name, number in allocate.settle(order, {}, kept, (), top).items()}
+
+
+def _kept_places(running: Underlay | None, base: int, half: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Which pair of addresses each link of the running lab has, and which address each domain's VTEP."""
+    if running is None:
+        return {}, {}
+    slots = {link.name: (int(link.a.address.ip) - base - half) // 2 + 1 for link in running.links}
+    return slots, {vtep.domain: int(vtep.address) - base for vtep in running.vteps}
+
+
+def host_mtu(underlay: Underlay, more: int = 0) -> int:
+    """What a host may send, so that a frame, with ``more`` bytes of a chain's headers, fits into the
+    tunnel."""
+    return min(HOST_MTU, underlay.mtu - OVERHEAD - more)
+
+
+def check_mtu(file: File, underlay: Underlay, mtu: int, report: Report) -> None:
+    """Report when hosts are left less than IPv6 needs (RFC 8200, 5), which a chain's headers can lead to."""
+    if mtu < LEAST_HOST_MTU:
+        what = f"{underlay.mtu} bytes leave hosts {mtu} behind the headers of tunnels and chains"
+        allowed = f"from {underlay.mtu - mtu + LEAST_HOST_MTU} (IPv6 needs {LEAST_HOST_MTU})"
+        report.add(("underlay", "mtu"), what, allowed, f"write mtu: {MTU}")
 
 
 def _routers(spec: UnderlaySpec, domains: Sequence[str], file: File, report: Report) -> list[str]:
     if spec.routers is None:
-        return [_free_router(domains)]
+        return [_free_router([*domains, *(file.functions or {})])]
     made: list[str] = []
     for index, name in enumerate(spec.routers):
         path: Path = ("underlay", "routers", index)
@@ -130,8 +168,9 @@ def _routers(spec: UnderlaySpec, domains: Sequence[str], file: File, report: Rep
             report.add(path, f"{shown(name)} cannot be a name", names.ALLOWED)
         elif name in domains:
             report.add(path, f"{shown(name)} is also the name of a domain", remedy="rename one")
-        elif name in (file.switches or {}) or name in (file.hosts or {}):
+        elif name in (file.switches or {}) or name in (file.hosts or {}) or name in (file.functions or {}):
             kind = "switch" if name in (file.switches or {}) else "host"
+            kind = kind if name not in (file.functions or {}) else "function"
             report.add(path, f"{shown(name)} is also the name of a {kind}", remedy="rename one")
         elif name in made:
             report.add(path, f"{shown(name)} is given twice", remedy="rename or remove one")
@@ -225,7 +264,17 @@ def check_ports(
     sizes: dict[str, int] = {}
     for switch in switches:
         sizes[switch.domain] = sizes.get(switch.domain, 0) + 1
+    # each switch has an uplink for each network, and one for each domain that chains lead to
+    if file.functions and len(sizes) > MOST_TRANSPORTS:
+        what, allowed = "there are too many domains for functions", f"{MOST_TRANSPORTS} domains"
+        report.add(("domains",), what, allowed, "use fewer domains")
+    more = len(sizes) if file.functions else 0
     for domain, size in sizes.items():
+        if file.functions and size * (len(networks) + more) >= TUNNEL_PORT:
+            what = f"domain {domain} has too few ports for {size} switches, networks and chains"
+            allowed = f"switches times networks and domains below {TUNNEL_PORT}"
+            report.add(("networks",), what, allowed, "use more domains, or fewer networks")
+            return
         if size * len(networks) >= TUNNEL_PORT or len(networks) > MOST_NETWORKS:
             what = f"domain {domain} has too few ports for {size} switches and {len(networks)} networks"
             allowed = f"switches times networks below {TUNNEL_PORT}, {MOST_NETWORKS} networks"

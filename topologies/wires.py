@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from topologies import names, units
-from topologies.model import Link, Port, Shaping
+from topologies.model import Port, Shaping
 from topologies.problem import Path, Report, shown
 from topologies.spec import HostSpec, LinkSpec, Shaped
 
@@ -27,7 +27,7 @@ class Ports:
         self.switches = switches
         self.report = report
         self.owners: dict[str, dict[int, str]] = {}
-        self.next: dict[str, int] = {}
+        self.next: dict[tuple[str, int], int] = {}
 
     def claim(self, path: Path, end: units.End, owner: str) -> bool:
         """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
@@ -44,15 +44,24 @@ class Ports:
         taken[end.port] = f"{owner} (line {self.report.locate(path)})"
         return True
 
-    def number(self, end: units.End) -> Port:
-        """The port of a claimed end."""
+    def keep(self, port: Port, owner: str) -> bool:
+        """Note a port of the running lab for its owner; False when the file has given it away."""
+        taken = self.owners.setdefault(port.switch, {})
+        if port.switch not in self.switches or port.number in taken:
+            return False
+        taken[port.number] = owner
+        return True
+
+    def number(self, end: units.End, least: int = 1) -> Port:
+        """The port of a claimed end; where it has none, the first free one from ``least`` on."""
         if end.port is not None:
             return Port(switch=end.switch, number=end.port)
         taken = self.owners.setdefault(end.switch, {})
-        number = self.next.get(end.switch, 1)
+        number = self.next.get((end.switch, least), least)
         while number in taken:
             number += 1
-        self.next[end.switch] = number + 1
+        self.next[end.switch, least] = number + 1
+        taken[number] = "something"
         if number > units.MAX_PORT:
             path = ("switches", end.switch)
             if number == units.MAX_PORT + 1:
@@ -101,20 +110,22 @@ def link_ends(
     return ends
 
 
-def links(
-    links: list[tuple[int, LinkSpec]], ends: dict[int, tuple[units.End, units.End]], ports: Ports
-) -> tuple[Link, ...]:
-    order = sorted(links, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
+def named(
+    links: list[tuple[int, LinkSpec]], ends: Mapping[int, tuple[units.End, units.End]]
+) -> dict[str, int]:
+    """Name -> index of each link whose ends are known, in the order in which they are numbered."""
+    known = [item for item in links if item[0] in ends]
+    order = sorted(known, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
     counts: dict[str, int] = {}
-    made = []
-    for index, spec in order:
+    made = {}
+    for index, _ in order:
         a, b = ends[index]
         name = f"{a.switch}-{b.switch}"
         counts[name] = counts.get(name, 0) + 1
         if counts[name] > 1:
             name += f"#{counts[name]}"
-        made.append(Link(name=name, a=ports.number(a), b=ports.number(b), shaping=shaping(spec)))
-    return tuple(sorted(made, key=lambda link: names.natural(link.name)))
+        made[name] = index
+    return made
 
 
 def shaping(spec: Shaped) -> Shaping:

@@ -1,0 +1,98 @@
+"""Which chains, load balancers and firewalls claim the same traffic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+from topologies.functions import Chain, Function, PortRanges
+from topologies.meaning import common, families, ranges
+from topologies.problem import Report
+from topologies.service import Entry, chain_entries
+
+_VERSION = {"icmp": 4, "icmpv6": 6}
+
+
+class Claim:
+    """An entry with its addresses as ranges, made once for many comparisons."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        left = families(entry.source) & families(entry.destination)
+        self.spans = {
+            version: (ranges(entry.source, version), ranges(entry.destination, version))
+            for version in left
+            if _VERSION.get(entry.protocol or "", version) == version
+        }
+
+
+def overlap(one: Claim, other: Claim) -> str:
+    """What both match, as text: ``10.0.0.1 to 10.0.0.5 port 80, tcp``; empty: nothing."""
+    a, b = one.entry, other.entry
+    if a.network != b.network or (a.protocol and b.protocol and a.protocol != b.protocol):
+        return ""
+    for mine, theirs in ((a.source_ports, b.source_ports), (a.destination_ports, b.destination_ports)):
+        if mine and theirs and not common(mine, theirs):
+            return ""
+    for version in one.spans.keys() & other.spans.keys():
+        (source, destination), (from_, to) = one.spans[version], other.spans[version]
+        sending, receiving = common(source, from_), common(destination, to)
+        if sending and receiving:
+            protocol = a.protocol or b.protocol
+            ports = _ports(a.destination_ports, b.destination_ports) + (f", {protocol}" if protocol else "")
+            return f"{_span(sending, version)} to {_span(receiving, version)}{ports}"
+    return ""
+
+
+def _ports(mine: PortRanges, theirs: PortRanges) -> str:
+    both = common(mine, theirs) if mine and theirs else next(iter(mine or theirs), None)
+    return f" port {both[0]}" if both else ""
+
+
+def _span(span: tuple[int, int], version: int) -> str:
+    low, high = span
+    if (low, high) == (0, (1 << (32 if version == 4 else 128)) - 1):
+        return f"any IPv{version} address"
+    address: IPv4Address | IPv6Address = IPv4Address(low) if version == 4 else IPv6Address(low)
+    return str(address)
+
+
+def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], report: Report) -> None:
+    """Report each chain of which another takes traffic at the same priority."""
+    entries = [
+        (each, tuple(map(Claim, chain_entries(each, functions)))) for each in chains if not each.implicit
+    ]
+    for index, (chain, mine) in enumerate(entries):
+        for other, theirs in entries[:index]:
+            if chain.priority != other.priority:
+                continue
+            both = next((text for a in theirs for b in mine if (text := overlap(a, b))), "")
+            if both:
+                line = report.locate(("chains", other.name))
+                what = f"takes traffic that chain {other.name} (line {line}) takes, too: {both}"
+                higher = f"give one of them a higher priority, such as priority: {chain.priority + 1}"
+                report.add(("chains", chain.name), what, "one chain for a packet", higher)
+                break
+
+
+def check_functions(functions: Mapping[str, Function], report: Report) -> None:
+    """Report load balancers with a backend in common, and networks with two firewalls at their ports."""
+    served: dict[tuple[str, int, str], str] = {}
+    for function in functions.values():
+        balancer = function.balancer
+        if balancer is None or function.mode != "flows":
+            continue
+        for backend in balancer.backends:
+            key = backend.host, backend.port, balancer.protocol
+            other = served.setdefault(key, function.name)
+            if other != function.name:
+                what = f"{backend.host}:{backend.port} is behind load balancer {other} already"
+                remedy = "take another port there: whose replies are whose can't be told otherwise"
+                report.add(("functions", function.name, "backends"), what, remedy=remedy)
+    guarded: dict[str, str] = {}
+    for function in functions.values():
+        for network in function.networks:
+            other = guarded.setdefault(network, function.name)
+            if other != function.name:
+                what = f"firewall {other} is at the ports of network {network} already"
+                report.add(("functions", function.name, "networks"), what, "one firewall", "join their rules")

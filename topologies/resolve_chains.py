@@ -1,0 +1,426 @@
+"""Chains as the file has them -> ``topologies.functions.Chain``: checked, omissions filled in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import Literal, cast
+
+from topologies import allocate
+from topologies.functions import Chain, Function, Policy, Prefixes, Protocol
+from topologies.meaning import Book, Item, Leaf, common, prefixes, ranges, sorted_names
+from topologies.model import Network, Router, Topology
+from topologies.problem import Path, Report, shown
+from topologies.resolve_firewall import WITH_PORTS, can_match
+from topologies.service import MOST_FUNCTIONS, MOST_PATHS, steps
+from topologies.service_spec import ChainSpec
+
+CHANGES_HEADERS = ("nat", "load-balancer")
+MOST_PAIRS = 4096
+"""Pairs of a source and a destination prefix in one classifier: each is a flow on every switch with hosts."""
+
+
+class Resolver:
+    """Makes chains. ``functions``: those that could be resolved; ``named``: all that the file names.
+
+    ``liberal``: networks with a host that may send from any address.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Network],
+        routers: Mapping[str, Router],
+        functions: Mapping[str, Function],
+        named: Mapping[str, object],
+        liberal: frozenset[str],
+        book: Book,
+        report: Report,
+    ) -> None:
+        self.networks, self.functions, self.named = networks, functions, named
+        self.liberal, self.book, self.report = liberal, book, report
+        self.peers: dict[str, tuple[str, ...]] = {name: () for name in networks}
+        for router in routers.values():
+            for name in router.networks:
+                self.peers[name] = tuple(other for other in router.networks if other != name)
+        self.owners: dict[str, str] = {}
+
+    def chain(self, name: str, spec: ChainSpec) -> Chain | None:
+        """The chain with path 0; None when what is wrong with it (which is reported) leaves none."""
+        base: Path = ("chains", name)
+        good = self._functions(base, spec)
+        known = [self.functions[each] for each in spec.functions or () if each and each in self.functions]
+        goes_back = spec.symmetric is not False or spec.direction == "both"
+        good = self._two_ways(base, spec, known) and good
+        sources = self.book.items((*base, "source"), spec.source)
+        network = self._network(base, spec, sources)
+        if network is None:
+            return None
+        balancer = next((each.balancer for each in known if each.balancer is not None), None)
+        nat = next((each.nat for each in known if each.nat is not None), None)
+        targets = self.book.items((*base, "destination"), spec.destination)
+        if spec.destination is None and balancer is not None:
+            last = known[-1].name
+            targets = [Item((*base, "functions"), last, (self.book.functions[last],))]
+        elif spec.destination is None and nat is not None and nat.network in self.networks:
+            targets = [Item((*base, "functions"), nat.network, (self.book.networks[nat.network],))]
+        if (spec.source is not None and not sources) or (spec.destination is not None and not targets):
+            for key, texts in (("source", spec.source), ("destination", spec.destination)):
+                if texts is not None and not texts:
+                    self.report.add((*base, key), "is empty", remedy="leave it out to mean any address")
+            return None
+        good = self._sources(sources, network) and good
+        far = self._far(base, targets, network, spec.destination is None and goes_back)
+        if far is None:
+            return None
+        good = self._ends(base, known, targets, far, spec) and good
+        families = (4,) if nat is not None else (4, 6)
+        source, destination = prefixes(sources, families), prefixes(targets, families)
+        if nat is not None and ((sources and not source) or (targets and not destination)):
+            what = "address translation is of IPv4, these addresses are IPv6"
+            key = "source" if sources and not source else "destination"
+            self.report.add((*base, key), what, remedy="name IPv4 addresses")
+            return None
+        if max(len(source), 1) * max(len(destination), 1) > MOST_PAIRS:
+            what = f"{len(source)} source and {len(destination)} destination prefixes are too many"
+            self.report.add(base, what, f"{MOST_PAIRS} pairs", "name networks or larger prefixes")
+            return None
+        ports = {"source-ports": spec.source_ports or (), "ports": spec.ports or ()}
+        if not can_match(base, source, destination, spec.protocol, ports, self.report):
+            return None
+        if goes_back and network == far and not any(ports.values()) and _same(source, destination):
+            what = "source and destination are the same: packets and replies to them can't be told apart"
+            remedy = "name one of the two, or ports" + (
+                "" if spec.direction == "both" else "; or write symmetric: false"
+            )
+            self.report.add(base, what, remedy=remedy)
+            return None
+        if not good:
+            return None
+        return Chain(
+            name=name,
+            path=0,
+            network=network,
+            far_network=far,
+            source=source,
+            destination=destination,
+            protocol=cast("Protocol | None", spec.protocol),
+            source_ports=ports["source-ports"],
+            destination_ports=ports["ports"],
+            direction=cast(Literal["forward", "both"], spec.direction or "forward"),
+            functions=tuple(each for each in spec.functions or () if each is not None),
+            symmetric=spec.symmetric is not False,
+            on_failure=cast("Policy | None", spec.on_failure),
+            encapsulation=cast(Literal["auto", "vlan", "nsh"], spec.encapsulation or "auto"),
+            priority=spec.priority or 0,
+        )
+
+    def _functions(self, base: Path, spec: ChainSpec) -> bool:
+        path = (*base, "functions")
+        listed = ", ".join(list(self.named)[:8])
+        if not spec.functions:
+            what, remedy = "the chain has no functions", f"write {base[1]}: [...]"
+            self.report.add(path, what, listed or "functions of this file", remedy)
+            return False
+        if len(spec.functions) > MOST_FUNCTIONS:
+            what = f"the chain has {len(spec.functions)} functions"
+            self.report.add(path, what, f"up to {MOST_FUNCTIONS}", "join some of them in one function")
+            return False
+        good = True
+        nats = 0
+        for index, each in enumerate(spec.functions):
+            where = (*path, index)
+            if each is None:
+                good = False  # reported where it was read
+            elif each not in self.named:
+                remedy = self.report.suggest(each, self.named, "add it to functions, or change the name")
+                self.report.add(where, f"there is no function {shown(each)}", listed or "none", remedy)
+                good = False
+            elif each in spec.functions[:index]:
+                what = f"function {each} is in the chain twice: a loop"
+                self.report.add(where, what, remedy="remove one, or make a second function")
+                good = False
+            elif each in self.functions:
+                function = self.functions[each]
+                good = self._place(where, function, index == len(spec.functions) - 1, str(base[1])) and good
+                nats += function.kind == "nat"
+                if nats > 1 and function.kind == "nat":
+                    what = "the chain translates addresses twice"
+                    self.report.add(where, what, "one nat", "remove one")
+                    good = False
+                if nats and function.mode == "inline" and self._elsewhere(each, str(base[1])):
+                    what = (
+                        f"{each} is in another chain, too, and behind a nat its packets can't be told apart"
+                    )
+                    self.report.add(where, what, remedy="put it before the nat, or make a second function")
+                    good = False
+            else:
+                good = False  # what is wrong with it is reported
+        return good
+
+    uses: Mapping[str, set[str]] = {}
+    """Function -> the chains that it is in."""
+
+    def _elsewhere(self, function: str, chain: str) -> bool:
+        return bool(self.uses.get(function, set()) - {chain})
+
+    def _place(self, where: Path, function: Function, last: bool, chain: str) -> bool:
+        if function.mode == "ports":
+            what = f"{function.name} is done at the ports of hosts and no place that packets can be sent to"
+            remedy = "give it a switch in place of networks, or take it out of the chain"
+            self.report.add(where, what, remedy=remedy)
+            return False
+        if function.kind == "load-balancer" and not last:
+            what = f"behind load balancer {function.name} packets go to its backends"
+            self.report.add(where, what, "a load balancer as the last function", "move it to the end")
+            return False
+        if function.kind in CHANGES_HEADERS and function.mode == "flows":
+            other = self.owners.setdefault(function.name, chain)
+            if other != chain:
+                line = self.report.locate(("chains", other))
+                what = f"{function.name}, which changes addresses, is in chain {other} already (line {line})"
+                self.report.add(where, what, "one chain", f"make a second {function.kind}")
+                return False
+        return True
+
+    def _two_ways(self, base: Path, spec: ChainSpec, known: list[Function]) -> bool:
+        for function in known:
+            if function.kind not in CHANGES_HEADERS or function.mode != "flows":
+                continue
+            if spec.symmetric is False:
+                what = f"replies must come back through {function.name}, which changed addresses"
+                self.report.add((*base, "symmetric"), what, "true", "remove the key")
+                return False
+            if spec.direction == "both":
+                what = f"nobody opens connections to what is behind {function.name}"
+                self.report.add((*base, "direction"), what, "forward", "remove the key")
+                return False
+        return True
+
+    def _network(self, base: Path, spec: ChainSpec, sources: list[Item]) -> str | None:
+        path = (*base, "network")
+        known = sorted_names(self.networks)
+        if spec.network is not None:
+            if spec.network in self.networks:
+                return spec.network
+            remedy = self.report.suggest(spec.network, known, "add it to networks, or change the name")
+            self.report.add(path, f"there is no network {shown(spec.network)}", ", ".join(known[:8]), remedy)
+            return None
+        leaves = [leaf for item in sources for leaf in item.leaves]
+        named = {leaf.network for leaf in leaves if leaf.network is not None} & set(known)
+        if not named:
+            named = {name for leaf in leaves for name in known if self._inside(leaf, name)}
+        if len(named) == 1:
+            return named.pop()
+        if len(known) == 1:
+            return known[0]
+        if spec.source is None or sources:
+            what = "the chain names no network, and there are several"
+            first = sorted_names(named)[0] if named else known[0]
+            self.report.add(path, what, ", ".join(known[:8]), f"write network: {first}")
+        return None
+
+    def _inside(self, leaf: Leaf, network: str) -> bool:
+        """Whether hosts of ``network`` can have some of the leaf's addresses."""
+        if leaf.network is not None:
+            return leaf.network == network
+        there = self.networks[network]
+        subnets: list[IPv4Network | IPv6Network] = [
+            each for each in (there.subnet4, there.subnet6) if each is not None
+        ]
+        return any(
+            prefix.version == subnet.version and prefix.overlaps(subnet)
+            for prefix in leaf.prefixes
+            for subnet in subnets
+        )
+
+    def _sources(self, sources: list[Item], network: str) -> bool:
+        good = True
+        for item in sources:
+            if any(self._inside(leaf, network) for leaf in item.leaves):
+                continue
+            named = [leaf.network for leaf in item.leaves if leaf.network is not None]
+            if network in self.liberal and not named:
+                continue  # a host may send from any address (allow-spoofing)
+            where = f"in network {named[0]}" if named else f"outside of network {network}'s subnets"
+            what = f"{item.text} is {where}: no host of {network} sends from there"
+            remedy = f"write network: {named[0]}, or change the source" if named else "change the source"
+            self.report.add(item.path, what, self._subnets(network), remedy)
+            good = False
+        return good
+
+    def _subnets(self, network: str) -> str:
+        there = self.networks[network]
+        return ", ".join(str(each) for each in (there.subnet4, there.subnet6) if each is not None)
+
+    def _far(self, base: Path, targets: list[Item], network: str, unsaid: bool) -> str | None:
+        """The network that the destination is in. ``unsaid``: none is given, and replies matter."""
+        if not targets:
+            if unsaid and self.peers[network]:
+                others = ", ".join(self.peers[network])
+                what = f"replies may come from {network} and, through its router, from {others}"
+                remedy = f"write destination: {network}, or a chain for each"
+                self.report.add((*base, "destination"), what, "addresses of one network", remedy)
+                return None
+            return network
+        found: dict[str, None] = {}
+        good = True
+        for item in targets:
+            near = [leaf for leaf in item.leaves if self._inside(leaf, network)]
+            there = [
+                (leaf, peer)
+                for leaf in item.leaves
+                for peer in self.peers[network]
+                if self._inside(leaf, peer) and leaf not in near
+            ]
+            if not near and not there:
+                if network in self.liberal and all(leaf.network is None for leaf in item.leaves):
+                    near = list(item.leaves)  # somebody may have any address there
+                else:
+                    self._unreachable(item, network)
+                    good = False
+            found |= dict.fromkeys([network] * bool(near) + [peer for _, peer in there])
+        if not good:
+            return None
+        if len(found) > 1:
+            what = f"the destination is in several networks: {', '.join(sorted_names(found))}"
+            self.report.add((*base, "destination"), what, "one network", "make a chain for each")
+            return None
+        return next(iter(found))
+
+    def _unreachable(self, item: Item, network: str) -> None:
+        named = [leaf.network for leaf in item.leaves if leaf.network is not None]
+        reached = ", ".join((network, *self.peers[network]))
+        if named:
+            what = f"{item.text} is in network {named[0]}, which no router joins to {network}"
+            remedy = f"write routers: {{r: [{network}, {named[0]}]}}, or change the destination"
+        else:
+            what = f"{item.text} is in no network that {network} reaches"
+            remedy = "change the destination"
+        self.report.add(item.path, what, f"addresses of {reached}", remedy)
+
+    def _ends(
+        self, base: Path, known: list[Function], targets: list[Item], far: str, spec: ChainSpec
+    ) -> bool:
+        """Whether the destination is where the chain's balancer or translator leads."""
+        for function in known:
+            balancer = function.balancer
+            if balancer is not None:
+                own = {each.ip for each in (balancer.ipv4, balancer.ipv6) if each is not None}
+                there = prefixes(targets)
+                if any(each.num_addresses > 1 or each.network_address not in own for each in there):
+                    what = f"load balancer {function.name} is the destination of what passes it"
+                    self.report.add((*base, "destination"), what, function.name, "leave the key out")
+                    return False
+                if spec.protocol in WITH_PORTS and spec.protocol != balancer.protocol:
+                    what = f"load balancer {function.name} is for {balancer.protocol}"
+                    self.report.add((*base, "protocol"), what, balancer.protocol, "leave the key out")
+                    return False
+                own_port = [(balancer.port, balancer.port)]
+                if spec.ports and not common(list(spec.ports), own_port):
+                    what = f"load balancer {function.name} is at port {balancer.port}"
+                    self.report.add((*base, "ports"), what, str(balancer.port), "leave the key out")
+                    return False
+            if function.nat is not None and function.nat.network != far:
+                what = f"{function.name} translates to an address of {function.nat.network}"
+                allowed = f"addresses of {function.nat.network}"
+                remedy = f"the chain leads to {far}: change one of them"
+                self.report.add((*base, "destination"), what, allowed, remedy)
+                return False
+        return True
+
+
+def _same(source: Prefixes, destination: Prefixes) -> bool:
+    return all(ranges(source, version) == ranges(destination, version) for version in (4, 6))
+
+
+def implicit(
+    functions: Mapping[str, Function], networks: Mapping[str, Network], routers: Mapping[str, Router]
+) -> list[Chain]:
+    """For each load balancer done by flows: the chains, of it alone, that all others' traffic takes to it.
+
+    One in its own network and one from each network that a router joins to that; they say which replies are
+    whose by the clients' subnets.
+    """
+    made = []
+    for function in functions.values():
+        balancer = function.balancer
+        if balancer is None or function.mode != "flows":
+            continue
+        addresses = [each for each in (balancer.ipv4, balancer.ipv6) if each is not None]
+        target = tuple(_host(int(each.ip), each.version) for each in addresses)
+        router = next((each for each in routers.values() if balancer.network in each.networks), None)
+        for name in router.networks if router is not None else (balancer.network,):
+            there = networks[name]
+            subnets = [each for each in (there.subnet4, there.subnet6) if each is not None]
+            versions = {each.version for each in addresses}
+            source = tuple(each for each in subnets if each.version in versions)
+            if router is not None and not source:
+                continue  # nobody there can reach the address
+            made.append(
+                Chain(
+                    name=f"{function.name}@{name}",
+                    path=0,
+                    network=name,
+                    far_network=balancer.network,
+                    source=source if router is not None else (),
+                    destination=target,
+                    functions=(function.name,),
+                    implicit=True,
+                )
+            )
+    return made
+
+
+def _host(address: int, version: int) -> IPv4Network | IPv6Network:
+    return IPv4Network(address) if version == 4 else IPv6Network(address)
+
+
+def number_paths(
+    chains: list[Chain],
+    functions: Mapping[str, Function],
+    running: Topology | None,
+    report: Report,
+) -> tuple[list[Chain], dict[str, int]]:
+    """Chains with their path numbers, and those of mirroring taps.
+
+    What leads elsewhere than in the running lab gets a number that is not in use there, so that the old path
+    can be there until nothing is on it any more.
+    """
+    explicit = [f"chain {each.name}" for each in chains if not each.implicit]
+    made = [f"chain {each.name}" for each in chains if each.implicit]
+    taps = [f"tap {each.name}" for each in functions.values() if each.mode == "tap" and each.mirrors]
+    order = [*sorted_names(explicit), *sorted_names(made), *sorted_names(taps)]
+    old, in_use = _signatures(running)
+    new = {f"chain {each.name}": _way(each, functions) for each in chains}
+    new |= {f"tap {each.name}": (each.switch,) for each in functions.values()}
+    kept = {name: old[name][0] for name in order if name in old and old[name][1] == new[name]}
+    settled = allocate.settle(order, {}, kept, in_use - set(kept.values()), MOST_PATHS)
+    if len(order) > MOST_PATHS or None in settled.values():
+        section = "chains" if chains else "functions"
+        what = f"there are {len(order)} chains, load balancers and mirroring taps"
+        if len(order) <= MOST_PATHS:
+            what += f", and {len(in_use)} paths in use in the running lab"
+        report.add((section,), what, f"{MOST_PATHS} in all", "remove some, or join them")
+        return [], {}
+    numbered = [each.model_copy(update={"path": settled[f"chain {each.name}"]}) for each in chains]
+    return numbered, {name[4:]: settled[name] or 0 for name in taps}
+
+
+def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
+    """Where a chain's frames go: what makes it another path when it changes."""
+    way = tuple((each.name, each.mode, each.kind, each.switch) for each in steps(chain, functions))
+    back = chain.symmetric or chain.direction == "both"
+    return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
+
+
+def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:
+    if running is None:
+        return {}, set()
+    functions = {each.name: each for each in running.functions}
+    found: dict[str, tuple[int, tuple[object, ...]]] = {}
+    for chain in running.chains:
+        found[f"chain {chain.name}"] = chain.path, _way(chain, functions)
+    for each in running.functions:
+        if each.mode == "tap" and each.mirrors:
+            found[f"tap {each.name}"] = each.path, (each.switch,)
+    return found, {path for path, _ in found.values()}

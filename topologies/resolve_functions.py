@@ -1,0 +1,472 @@
+"""Functions as the file has them -> ``topologies.functions.Function``: checked, omissions filled in. Pure."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Literal, cast
+
+from topologies import names
+from topologies.functions import (
+    Backend,
+    Balancer,
+    Forward,
+    Function,
+    HealthCheck,
+    HttpRule,
+    Ids,
+    Instance,
+    Nat,
+    Policy,
+    RateLimit,
+    Script,
+)
+from topologies.meaning import Book
+from topologies.model import Topology
+from topologies.problem import Path, Report, shown
+from topologies.resolve_firewall import firewall
+from topologies.service_addresses import Family, Lab
+from topologies.service_spec import KINDS, CheckSpec, FunctionSpec, kind_keys
+from topologies.values import Port
+
+INSTANCE_PORT = 40_001
+"""The first port number on a switch for functions' instances."""
+Mode = Literal["inline", "tap", "flows", "ports", "host"]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was chosen for functions: networks and addresses of those that have one, and files' contents."""
+
+    homes: Mapping[str, str]
+    addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
+    macs: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Stations:
+    """Hosts' addresses."""
+
+    macs: Mapping[str, str]
+    ipv4: Mapping[str, IPv4Interface]
+    ipv6: Mapping[str, IPv6Interface]
+
+
+def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
+    """The engine of a function; None, with a problem noted, when it is not one of its kind."""
+    if spec.kind is None:
+        allowed = ", ".join(KINDS)
+        report.add(("functions", name, "kind"), "the function has no kind", allowed, "write kind: firewall")
+        return None
+    engines = [engine.name for engine in KINDS[spec.kind]]
+    if spec.engine is not None and spec.engine not in engines:
+        what = f"{shown(spec.engine)} is no engine of a {spec.kind}"
+        remedy = report.suggest(spec.engine, engines, f"leave it out to mean {engines[0]}")
+        report.add(("functions", name, "engine"), what, ", ".join(engines), remedy)
+        return None
+    return spec.engine or engines[0]
+
+
+def mode_of(spec: FunctionSpec, engine: str) -> Mode:
+    """How the function is joined to the lab."""
+    if spec.kind == "ids":
+        return "inline" if spec.mode == "inline" else "tap"
+    if spec.kind == "load-balancer":
+        return "flows" if engine == "openflow" else "host"
+    if engine != "openflow":
+        return "inline"
+    return "ports" if spec.kind == "firewall" and spec.networks is not None else "flows"
+
+
+def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> None:
+    """Report the keys that are of other kinds or engines."""
+    assert spec.kind is not None
+    known = kind_keys(spec.kind, engine)
+    for field, info in FunctionSpec.model_fields.items():
+        key = info.alias or field
+        if key in known or getattr(spec, field) is None:
+            continue
+        others = [each.name for each in KINDS[spec.kind] if key in each.keys]
+        kind = f"a {spec.kind} with engine {engine}" if len(KINDS[spec.kind]) > 1 else f"a {spec.kind}"
+        remedy = f"write engine: {others[0]}, or remove the key" if others else "remove it"
+        report.add(("functions", name, key), f"{kind} has no key {shown(key)}", ", ".join(known), remedy)
+
+
+def instance_names(name: str, count: int) -> list[str]:
+    """``fw.1``, ``fw.2``, …"""
+    return [f"{name}.{number}" for number in range(1, count + 1)]
+
+
+def instance_count(name: str, spec: FunctionSpec, running: Topology | None) -> int:
+    """How many instances: the file's number, or the running lab's, or one."""
+    for function in running.functions if running is not None else ():
+        if function.name == name and function.instances and spec.instances is None:
+            return len(function.instances)
+    return spec.instances or 1
+
+
+class Resolver:
+    """Makes functions. ``port``: gives an instance (or a balancer) the port of a side."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        stations: Stations,
+        filled: Filled,
+        book: Book,
+        switches: tuple[str, ...],
+        port: Callable[[str, str], Port],
+        report: Report,
+    ) -> None:
+        self.lab, self.stations, self.filled, self.book = lab, stations, filled, book
+        self.switches = switches
+        self.port, self.report = port, report
+
+    def function(self, name: str, spec: FunctionSpec, switch: str | None) -> Function | None:
+        """The function; None when what is wrong with it (which is reported) leaves none.
+
+        ``switch``: the known one that it is attached to.
+        """
+        report, base = self.report, ("functions", name)
+        engine = engine_of(name, spec, report)
+        if engine is None or spec.kind is None:
+            return None
+        check_keys(name, spec, engine, report)
+        mode = mode_of(spec, engine)
+        self._place(name, spec, mode)
+        networks = self._known(spec.networks, (*base, "networks"), self.lab.networks, "network")
+        mirrors = self._mirrors(base, spec, mode)
+        part = self._part(name, spec, switch)
+        if mode != "ports" and switch is None:
+            return None
+        instances: tuple[Instance, ...] = ()
+        if mode in ("inline", "tap"):
+            count = instance_count(name, spec, self.lab.running)
+            instances = tuple(
+                Instance(
+                    name=each,
+                    inward=self.port(each, "in"),
+                    outward=self.port(each, "out") if mode == "inline" else None,
+                )
+                for each in instance_names(name, count)
+            )
+        if part is None:
+            return None
+        return Function(
+            name=name,
+            kind=cast(Literal["firewall"], spec.kind),
+            engine=engine,
+            mode=mode,
+            switch=switch if mode != "ports" else None,
+            networks=networks,
+            instances=instances,
+            mirrors=mirrors,
+            on_failure=cast(Policy, spec.on_failure or "closed"),
+            **part,
+        )
+
+    def _place(self, name: str, spec: FunctionSpec, mode: Mode) -> None:
+        path = ("functions", name, "switch")
+        if mode == "ports":
+            if spec.switch is not None:
+                what = "the firewall has a switch and networks"
+                allowed = "switch: done there, for chains; networks: done at the ports of all their hosts"
+                self.report.add(path, what, allowed, "remove one of them")
+        elif spec.switch is None:
+            flows = spec.kind == "firewall" and mode == "flows"
+            remedy = "write switch: and one of them" + (", or networks: for all their hosts" if flows else "")
+            listed = ", ".join(list(self.switches)[:8])
+            self.report.add(path, "the function has no switch", listed, remedy)
+        elif spec.switch.port is not None and spec.kind != "load-balancer":
+            what = "the ports of functions are numbered by the lab"
+            self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
+
+    def _known(
+        self, given: list[str | None] | None, path: Path, known: Mapping[str, object], kind: str
+    ) -> tuple[str, ...]:
+        made: dict[str, None] = {}
+        if given is not None and not given:
+            self.report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")
+        for index, each in enumerate(given or ()):
+            if each is None:
+                continue
+            if each not in known:
+                listed = ", ".join(names_of(known)[:8])
+                remedy = self.report.suggest(each, known, f"add it to {kind}s, or change the name")
+                self.report.add((*path, index), f"there is no {kind} {shown(each)}", listed, remedy)
+            elif each in made:
+                self.report.add((*path, index), f"{shown(each)} is given twice", remedy="remove one")
+            else:
+                made[each] = None
+        return tuple(names_of(made))
+
+    def _mirrors(self, base: Path, spec: FunctionSpec, mode: Mode) -> tuple[str, ...]:
+        path = (*base, "mirrors")
+        if spec.mirrors is not None and mode != "tap" and spec.kind == "ids":
+            self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")
+            return ()
+        both = {**dict.fromkeys(self.lab.networks), **dict.fromkeys(self.lab.hosts)}
+        for index, each in enumerate(spec.mirrors or ()):
+            if each in self.lab.networks and each in self.lab.hosts:
+                what = f"{shown(each)} is a host and a network"
+                self.report.add((*path, index), what, remedy="rename one of them")
+        found = self._known(spec.mirrors, path, both, "network or host")
+        for host in found:
+            if host in self.lab.hosts and self.lab.member.get(host) in found:
+                what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
+                self.report.add(path, what, remedy=f"remove {host}")
+        return found
+
+    def _part(self, name: str, spec: FunctionSpec, switch: str | None) -> dict[str, object] | None:
+        """What the kind alone has."""
+        base: Path = ("functions", name)
+        if spec.kind == "firewall":
+            return {"firewall": firewall(name, spec, self.book, self.report)}
+        if spec.kind == "rate-limiter":
+            if spec.bandwidth is None:
+                what = "the rate limiter has no bandwidth"
+                self.report.add((*base, "bandwidth"), what, "1kbit to 1tbit", "write bandwidth: 10mbit")
+                return None
+            # a token bucket is filled at each tick of the kernel's clock: at high rates by more than 64 kB
+            burst = spec.burst or max(65536, spec.bandwidth // 8 // 100)
+            return {"rate": RateLimit(bandwidth=spec.bandwidth, burst=burst)}
+        if spec.kind == "python":
+            script = self._script(base, spec)
+            return None if script is None else {"script": script}
+        if spec.kind == "ids":
+            return {"ids": self._ids(base, spec)}
+        if spec.kind == "load-balancer":
+            balancer = self._balancer(name, spec, switch)
+            return None if balancer is None else {"balancer": balancer}
+        if spec.kind == "nat":
+            nat = self._nat(name, spec)
+            return None if nat is None else {"nat": nat}
+        return {}
+
+    def _script(self, base: Path, spec: FunctionSpec) -> Script | None:
+        path = (*base, "file")
+        if spec.file is None:
+            what = "the function names no file"
+            self.report.add(path, what, "a Python file with process(packet)", "write file: and its name")
+            return None
+        source = self._text(path, spec.file)
+        if source is None:
+            return None
+        problem = script_problem(source)
+        if problem:
+            self.report.add(path, f"{spec.file}{problem}", remedy="correct the file")
+            return None
+        packets = cast(Literal["bytes", "scapy"], spec.packets or "bytes")
+        return Script(file=spec.file, source=source, packets=packets)
+
+    def _ids(self, base: Path, spec: FunctionSpec) -> Ids:
+        texts = [spec.signatures] if spec.signatures else []
+        for index, file in enumerate(spec.files or ()):
+            found = self._text((*base, "files", index), file) if file is not None else None
+            texts += [] if found is None else [found]
+        files = tuple(file for file in spec.files or () if file is not None)
+        return Ids(rules="\n".join(text.rstrip("\n") for text in texts), files=files)
+
+    def _text(self, path: Path, file: str) -> str | None:
+        raw = self.filled.files.get(file)
+        if raw is None:
+            return None  # reported where it was read
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            self.report.add(path, f"{file} is not UTF-8 (line {line})", remedy="save it as UTF-8")
+            return None
+
+    def _balancer(self, name: str, spec: FunctionSpec, switch: str | None) -> Balancer | None:
+        base: Path = ("functions", name)
+        report = self.report
+        if spec.port is None:
+            report.add((*base, "port"), "the load balancer has no port", "1 to 65535", "write port: 80")
+        if not spec.backends:
+            listed = ", ".join(list(self.lab.hosts)[:8])
+            what = "the load balancer has no backends"
+            report.add((*base, "backends"), what, f"hosts: {listed}", "write backends: [...]")
+        network = self.filled.homes.get(name)
+        backends = self._backends(base, spec, network)
+        check = self._check(base, spec)
+        http = self._http(base, spec, {each.host for each in backends})
+        if spec.protocol == "udp" and spec.engine == "haproxy":
+            report.add((*base, "protocol"), "HAProxy balances TCP", "tcp", "write engine: openflow for UDP")
+        if network is None or spec.port is None or switch is None or name not in self.filled.macs:
+            return None
+        ipv4, ipv6 = (self.filled.addresses.get((name, family)) for family in (4, 6))
+        for index, backend in enumerate(backends):
+            usable = (ipv4 and backend.ipv4) or (ipv6 and backend.ipv6)
+            if (ipv4 or ipv6) and not usable:
+                what = f"host {backend.host} has no address of the balancer's family"
+                report.add((*base, "backends", index), what, remedy="give the balancer one of its family")
+        return Balancer(
+            network=network,
+            at=self.port(name, "at"),
+            mac=self.filled.macs[name],
+            ipv4=cast("IPv4Interface | None", ipv4),
+            ipv6=cast("IPv6Interface | None", ipv6),
+            protocol=cast(Literal["tcp", "udp"], spec.protocol or "tcp"),
+            port=spec.port,
+            backends=tuple(sorted(backends, key=lambda each: (names.natural(each.host), each.port))),
+            hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
+            check=check,
+            http=http,
+        )
+
+    def _backends(self, base: Path, spec: FunctionSpec, network: str | None) -> list[Backend]:
+        made: list[Backend] = []
+        seen: set[str] = set()
+        for index, each in enumerate(spec.backends or ()):
+            path = (*base, "backends", index)
+            if each.host is None:
+                self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host:")
+                continue
+            if each.host not in self.lab.hosts:
+                listed = ", ".join(list(self.lab.hosts)[:8])
+                remedy = self.report.suggest(each.host, self.lab.hosts, "add it to hosts, or change the name")
+                self.report.add(path, f"there is no host {shown(each.host)}", listed, remedy)
+                continue
+            home = self.lab.member.get(each.host)
+            if home is None:
+                continue  # reported where it is
+            if each.host in seen:
+                what = f"host {each.host} is a backend twice"
+                self.report.add(path, what, remedy="give it a weight instead, and remove one")
+                continue
+            seen.add(each.host)
+            if home != network:
+                what = f"host {each.host} is in network {home}, the load balancer in {network}"
+                self.report.add(path, what, f"hosts of {network}", "take another backend")
+                continue
+            made.append(
+                Backend(
+                    host=each.host,
+                    mac=self.stations.macs[each.host],
+                    ipv4=self.stations.ipv4.get(each.host),
+                    ipv6=self.stations.ipv6.get(each.host),
+                    port=each.port or spec.port or 1,
+                    weight=each.weight or 1,
+                )
+            )
+        return made
+
+    def _check(self, base: Path, spec: FunctionSpec) -> HealthCheck:
+        given = spec.check or CheckSpec.model_construct()
+        kind = given.kind or ("icmp" if spec.protocol == "udp" else "tcp")
+        path = (*base, "check")
+        if given.path is not None and kind != "http":
+            self.report.add((*path, "path"), f"a {kind} check asks for no path", remedy="write kind: http")
+        if spec.engine == "haproxy" and kind == "icmp":
+            what = "HAProxy checks by connections"
+            self.report.add((*path, "kind"), what, "tcp, http", "write kind: tcp, or engine: openflow")
+        interval = given.interval or 500_000
+        timeout = given.timeout or interval
+        if timeout > interval:
+            what = "a check would not have failed when the next begins"
+            allowed = f"up to the interval, {interval // 1000}ms"
+            self.report.add((*path, "timeout"), what, allowed, "shorten it, or lengthen the interval")
+        return HealthCheck(
+            kind=cast(Literal["tcp", "icmp", "http"], kind),
+            interval=interval,
+            timeout=timeout,
+            rise=given.rise or 2,
+            fall=given.fall or 2,
+            path=given.path or "/",
+        )
+
+    def _http(self, base: Path, spec: FunctionSpec, backends: set[str]) -> tuple[HttpRule, ...]:
+        made = []
+        for index, each in enumerate(spec.http or ()):
+            path = (*base, "http", index)
+            chosen = self._known(each.backends, (*path, "backends"), dict.fromkeys(backends), "backend")
+            if each.backends is None:
+                what = "the rule names no backends"
+                self.report.add((*path, "backends"), what, ", ".join(names_of(backends)), "write backends:")
+            if index + 1 < len(spec.http or ()) and each.path is None and each.host is None:
+                what = "this rule takes all requests, those after it get none"
+                self.report.add(path, what, "path, host", "move it to the end, or give it a path")
+            if chosen:
+                made.append(HttpRule(path=each.path, host=each.host, backends=chosen))
+        return tuple(made)
+
+    def _nat(self, name: str, spec: FunctionSpec) -> Nat | None:
+        base: Path = ("functions", name)
+        forwards: list[Forward] = []
+        seen: dict[tuple[str, int], int] = {}
+        for index, each in enumerate(spec.forwards or ()):
+            path = (*base, "forwards", index)
+            if each.port is None or each.to is None:
+                key, form = ("port", "8080") if each.port is None else ("to", "web1:80")
+                self.report.add((*path, key), f"the forward has no {key}", remedy=f"write {key}: {form}")
+                continue
+            protocol = each.protocol or "tcp"
+            if (protocol, each.port) in seen:
+                line = self.report.locate((*base, "forwards", seen[protocol, each.port]))
+                what = f"{protocol} port {each.port} is forwarded already (line {line})"
+                self.report.add(path, what, remedy="change or remove one")
+                continue
+            seen[protocol, each.port] = index
+            if each.to.host not in self.lab.hosts:
+                listed = ", ".join(list(self.lab.hosts)[:8])
+                other = "add it to hosts, or change the name"
+                remedy = self.report.suggest(each.to.host, self.lab.hosts, other)
+                self.report.add((*path, "to"), f"there is no host {shown(each.to.host)}", listed, remedy)
+                continue
+            address = self.stations.ipv4.get(each.to.host)
+            if address is None:
+                if self.lab.member.get(each.to.host) is not None:
+                    what = f"host {each.to.host} has no IPv4 address"
+                    self.report.add((*path, "to"), what, remedy="give its network a subnet4")
+                continue
+            forwards.append(
+                Forward(
+                    protocol=cast(Literal["tcp", "udp"], protocol),
+                    port=each.port,
+                    host=each.to.host,
+                    ipv4=address,
+                    to_port=each.to.port or each.port,
+                )
+            )
+        address = cast("IPv4Interface | None", self.filled.addresses.get((name, 4)))
+        network = self.filled.homes.get(name)
+        if address is None or network is None:
+            return None
+        ordered = tuple(sorted(forwards, key=lambda each: (each.protocol, each.port)))
+        return Nat(network=network, mac=self.filled.macs[name], ipv4=address, forwards=ordered)
+
+
+def names_of(some: Mapping[str, object] | set[str]) -> list[str]:
+    """In natural order."""
+    return sorted(some, key=names.natural)
+
+
+def script_problem(source: str) -> str:
+    """What keeps a user's function from being one, beginning with the line; empty: nothing. It is not run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange escapes: not ours to tell
+            tree = ast.parse(source)
+    except SyntaxError as error:
+        return f", line {error.lineno or 1}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError):
+        return " is no Python that can be read"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "process":
+            return ""
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "process":
+            return f", line {node.lineno}: process is async"
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign)) and _binds_process(node):
+            return ""
+    return " has no function process(packet)"
+
+
+def _binds_process(node: ast.Import | ast.ImportFrom | ast.Assign) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "process" for target in node.targets)
+    return any((alias.asname or alias.name) == "process" for alias in node.names)
