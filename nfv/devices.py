@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from nfv.lines import INWARD, OUTWARD
-from nfv.process import command
+from nfv.process import command, content
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 BRIDGE = "br0"
 # All of 01:80:c2:00:00:0X but pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
@@ -23,10 +24,7 @@ def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
     Without learning a frame always leaves by the other port, even when the network moves addresses about;
     spanning tree, multicast snooping and group filtering (802.1D's 01:80:c2) are what a wire does not do.
     """
-    lines = [
-        f"link add name {bridge} mtu {mtu} type bridge stp_state 0 ageing_time 0"
-        " mcast_snooping 0"
-    ]
+    lines = [f"link add name {bridge} mtu {mtu} type bridge stp_state 0 ageing_time 0 mcast_snooping 0"]
     for port in ports:
         lines += [
             f"link set dev {port} master {bridge}",
@@ -61,7 +59,7 @@ def ip(lines: Iterable[str]) -> None:
 def set_sysctl(name: str, value: int) -> bool:
     """Set one below /proc/sys/net; false where this kernel does not have it."""
     try:
-        with open(f"/proc/sys/net/{name}", "w") as file:  # noqa: PTH123 (pathlib costs each start 10 ms)
+        with open(f"/proc/sys/net/{name}", "w") as file:  # noqa: PTH123
             file.write(str(value))
     except OSError:
         return False
@@ -93,7 +91,6 @@ def counted(text: str, devices: Sequence[str]) -> dict[str, int]:
     return totals
 
 
-def counters() -> dict[str, int]:
-    """What the kernel counted at ``in`` and ``out``; a segmented TCP super-packet counts as one."""
-    with open("/proc/net/dev") as file:  # noqa: PTH123
-        return counted(file.read(), (INWARD, OUTWARD))
+def counters(devices: Sequence[str] = (INWARD, OUTWARD)) -> dict[str, Any]:
+    """What the kernel counted at these devices; a segmented TCP super-packet counts as one."""
+    return counted(content("/proc/net/dev"), devices)

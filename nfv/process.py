@@ -30,6 +30,7 @@ class Loop:
         self._poll = select.poll()
         self._readers: dict[int, Callable[[], None]] = {}
         self._jobs: list[tuple[float, float, Callable[[], None]]] = []
+        self._agenda: tuple[Callable[[], float], Callable[[], None]] | None = None
         self._commands = b""
 
     def watch(self, fd: int, reader: Callable[[], None]) -> None:
@@ -46,12 +47,18 @@ class Loop:
         """Call ``job`` each so many seconds, first after the first of them."""
         self._jobs.append((time.monotonic() + seconds, seconds, job))
 
+    def agenda(self, due: Callable[[], float], job: Callable[[], None]) -> None:
+        """Call ``job`` whenever the moment (of ``time.monotonic``) has come that ``due`` says."""
+        self._agenda = due, job
+
     def run(self, replace: Callable[[], None]) -> None:
         """Until the standard input ends. ``replace`` is called for that command (see ``nfv.contract``)."""
         self._poll.register(0, select.POLLIN)
         while True:
-            due = min((at for at, _, _ in self._jobs), default=None)
-            wait = None if due is None else max(0.0, (due - time.monotonic()) * 1000)
+            dues = [at for at, _, _ in self._jobs]
+            if self._agenda is not None:
+                dues.append(self._agenda[0]())
+            wait = max(0.0, (min(dues) - time.monotonic()) * 1000) if dues else None
             for fd, _ in self._poll.poll(wait):
                 if fd == 0:
                     if not self._command(replace):
@@ -83,6 +90,14 @@ class Loop:
                 # not at + seconds: after a stall nothing is to be made up for
                 self._jobs[index] = (now + seconds, seconds, job)
                 job()
+        if self._agenda is not None and self._agenda[0]() <= now:
+            self._agenda[1]()
+
+
+def content(name: str) -> str:
+    """A file's text."""
+    with open(name) as file:  # noqa: PTH123 (pathlib costs each start 10 ms)
+        return file.read()
 
 
 def fail(reason: object) -> NoReturn:
@@ -108,7 +123,11 @@ def command(argv: Sequence[str], package: str, given: str | None = None) -> str:
 
     try:
         done = subprocess.run(
-            argv, input=given, stdin=None if given is not None else subprocess.DEVNULL, capture_output=True, text=True
+            argv,
+            input=given,
+            stdin=None if given is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
     except FileNotFoundError:
         raise Failed(missing(argv[0], package)) from None

@@ -6,7 +6,7 @@ have judged it when it was opened.  The verdict is kept in the connection's mark
 one that an earlier rule set judged are judged anew.  So a new rule set applies to what is open, and loses no state.
 
 The text has place holders that the process fills in, which alone knows the generation, and which family of
-tables can track bridged connections on this machine (``complete``).
+tables can track bridged connections on this machine (``nfv.firewall.process.completed``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT = "default"
 
 
 def template(firewall: Firewall) -> str:
-    """The rule set with place holders (see ``complete``), as one transaction: it takes the place of what is
+    """The rule set with place holders (see above), as one transaction: it takes the place of what is
     there, at once."""
     steps = plan(firewall.rules)
     maps: list[str] = []
@@ -53,11 +53,14 @@ def template(firewall: Firewall) -> str:
         _chain("refused", ["ct state new goto refuses", "ct mark set @REFUSED@", "goto refuses"]),
         _chain("drops", ["counter name dropped drop"]),
         _chain(
-            "refuses", [f"log group {REFUSE_GROUP} snaplen 1232 queue-threshold 1", "counter name dropped drop"]
+            "refuses",
+            [f"log group {REFUSE_GROUP} snaplen 1232 queue-threshold 1", "counter name dropped drop"],
         ),
     ]
     chains += [
-        _chain(f"rule{number}", _own(number, rule)) for number, rule in enumerate(firewall.rules) if special(rule)
+        _chain(f"rule{number}", _own(number, rule))
+        for number, rule in enumerate(firewall.rules)
+        if special(rule)
     ]
     return "\n".join(
         [
@@ -88,14 +91,6 @@ _FORWARD = (
 )
 
 
-def complete(text: str, family: str, generation: int) -> str:
-    """The rule set for ``nft -f``: ``family`` is ``inet`` or ``bridge``; a ``generation`` counts modulo 2**30."""
-    base = (generation % (1 << 30)) << 2
-    for name, value in (("ACCEPTED", base + 1), ("DENIED", base + 2), ("REFUSED", base + 3)):
-        text = text.replace(f"@{name}@", str(value))
-    return text.replace("@FAMILY@", family)
-
-
 def special(rule: Rule) -> bool:
     """Whether a rule does more than give its verdict."""
     return rule.log or rule.rate is not None
@@ -105,7 +100,7 @@ def _chain(name: str, lines: list[str]) -> str:
     return "\n".join([f"chain {name} {{", *lines, "}"])
 
 
-def _own(number: int, rule: Rule) -> Iterator[str] | list[str]:
+def _own(number: int, rule: Rule) -> list[str]:
     """The chain of a rule that logs or has a rate."""
     lines = []
     if rule.rate is not None and rule.action == "accept":

@@ -5,9 +5,9 @@ frames that arrive at one of its sides, with what becomes of them, and changes o
 engine can not but differ, ``but`` names it with its verdict, and the case says why in ``inherent``.
 
 What holds for all of them: what is neither IPv4 nor IPv6 passes; ARP and neighbour discovery pass; what
-belongs to an accepted connection or is an ICMP error about one passes; what is invalid is dropped; a TCP segment
-without SYN of no known connection begins one, as far as the rules accept it (so that live connections outlast a
-change of path); SYN+ACK, FIN and RST do not.
+belongs to an accepted connection or is an ICMP error about one passes; what is invalid is dropped; a TCP
+segment without SYN of no known connection begins one, as far as the rules accept it (so that live connections
+outlast a change of path); SYN+ACK, FIN and RST do not.
 """
 
 from __future__ import annotations
@@ -403,7 +403,12 @@ CHANGE_CASES = (
     Case(
         "a connection that is still allowed goes on, both ways",
         WEB,
-        (*handshake(), Change(REJECTING), back(PAGE), there(GET)),
+        (
+            *handshake(),
+            Change(REJECTING),
+            back(tcp("back", "PA", seq=5001, ack=1001, data=b"page")),
+            there(tcp("there", "PA", seq=1001, ack=5005, data=b"GET /")),
+        ),
     ),
     Case(
         "a connection is judged by who began it",

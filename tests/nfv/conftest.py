@@ -25,3 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def a_row(tmp_path: Path) -> Iterator[Row]:
     with row(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Iterator[Row]:
+    """A row whose ends are only wires."""
+    with row(tmp_path, quiet=True) as made:
+        yield made

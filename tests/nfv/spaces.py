@@ -164,9 +164,12 @@ class Running:
 
 
 class Row:
-    """``left`` -- in [``middle``] out -- ``right``; ends have MACs, addresses and static neighbours."""
+    """``left`` -- in [``middle``] out -- ``right``; ends have MACs, addresses and static neighbours.
 
-    def __init__(self, directory: Path, mtu: int = 1500) -> None:
+    ``quiet``: the ends have no addresses, and say nothing by themselves.
+    """
+
+    def __init__(self, directory: Path, mtu: int = 1500, quiet: bool = False) -> None:
         self.directory = directory
         self.left, self.middle, self.right = spaces = [Space() for _ in range(3)]
         self._closing: list[Callable[[], object]] = [each.close for each in spaces]
@@ -176,6 +179,10 @@ class Row:
                 *f"mtu {mtu} netns {end.pid}".split(),
             )
             self.middle.run("ip", "link", "set", "dev", device, "up")
+        if quiet:
+            for end in (self.left, self.right):
+                end.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set eth0 up")
+            return
         self._address(self.left, LEFT4, LEFT6, RIGHT4, RIGHT6, RIGHT_MAC)
         self._address(self.right, RIGHT4, RIGHT6, LEFT4, LEFT6, LEFT_MAC)
 
@@ -213,8 +220,8 @@ class Row:
 
 
 @contextlib.contextmanager
-def row(directory: Path, mtu: int = 1500) -> Iterator[Row]:
-    made = Row(directory, mtu)
+def row(directory: Path, mtu: int = 1500, quiet: bool = False) -> Iterator[Row]:
+    made = Row(directory, mtu, quiet)
     try:
         yield made
     finally:
