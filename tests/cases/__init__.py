@@ -1,0 +1,1 @@
+"""Tables of cases: data that several tiers of tests run."""
