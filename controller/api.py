@@ -120,8 +120,7 @@ def make(app: SwitchKeeper) -> FastAPI:
             raise HTTPException(422, _reasons(problem.errors())) from None
         if reasons := contradictions(wanted):
             raise HTTPException(422, reasons)
-        since = app.journal.last
-        await asyncio.wait_for(asyncio.wrap_future(app.replace(wanted)), _ANSWER)
+        since = await asyncio.wait_for(asyncio.wrap_future(app.replace(wanted)), _ANSWER)
         return Applied(since=since)
 
     @web.get("/switches")

@@ -22,10 +22,12 @@ def classify(
     access: Mapping[int, tuple[str, int]],
     local: Iterable[Station],
     free: frozenset[int] = frozenset(),
+    inside: Table = Table.RESOLVE,
+    guards: tuple[Flow, ...] = (),
 ) -> list[Flow]:
     """Flows of one switch. ``trunks``: link ports with the link's name. ``access``: host ports
     with their network's name and number. ``local``: stations on this switch. ``free``: host ports that
-    take frames from any source."""
+    take frames from any source. ``inside``: the table after SECURITY. ``guards``: what no host may send."""
     found = [
         flow(
             Table.CLASSIFY,
@@ -40,6 +42,7 @@ def classify(
     ]
     if access:
         found.append(_FORGED)
+    found += guards
     for station in local:
         found.append(
             flow(
@@ -47,7 +50,7 @@ def classify(
                 Priority.KNOWN,
                 (Field("in_port", station.port), Field("eth_src", station.mac)),
                 (SetField(NETWORK, station.network),),
-                Table.RESOLVE if station.port in free else Table.SECURITY,
+                inside if station.port in free else Table.SECURITY,
                 why=f"from {station.name}, network {access[station.port][0]}",
             )
         )
@@ -68,7 +71,7 @@ def classify(
                 Priority.UNKNOWN,
                 (Field("in_port", port),),
                 (SetField(NETWORK, number), Output(CONTROLLER)),
-                Table.RESOLVE,
+                inside,
                 why=f"unknown sender in network {network}: copy to the controller, which learns it",
             )
         )

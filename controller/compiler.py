@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from controller.classifier import chain_table
 from controller.classify import classify
+from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
-from controller.overlay import Crossing, crossing, edge, tunnel_switch
+from controller.mirror import mirror_table
+from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
 from controller.paths import Graph
-from controller.resolve import EGRESS, answers, resolve
+from controller.resolve import EGRESS, answer4, answers, resolve
 from controller.route import gateway_answers, gateways, route, routes
 from controller.security import secure
-from controller.stations import Learned, Station, network_numbers, stations
-from controller.tables import Flow, SwitchTables
+from controller.stations import (
+    Learned,
+    Station,
+    access_ports,
+    mac_number,
+    network_numbers,
+    stations,
+)
+from controller.steering import GUARDS, arrival_ports, steer, steering, transport_ports
+from controller.tables import Flow, SwitchTables, Table
 from topologies.model import Topology
-from topologies.overlay import islands, overlay, reach
+from topologies.overlay import attached, islands, overlay, reach
 
 __all__ = ["Learned", "compile_topology"]
 
@@ -22,13 +33,14 @@ def compile_topology(
     down_links: frozenset[str] = frozenset(),
     avoid: frozenset[str] = frozenset(),
     learned: tuple[Learned, ...] = (),
+    failed: frozenset[str] = frozenset(),
 ) -> dict[str, SwitchTables]:
     """The tables of every switch, by name, in the order of ``topology.switches``.
 
     ``down_links``: names of links to route around. ``avoid``: switches that nothing is sent
     through unless there is no other way; they stay destinations. ``learned``: stations that the file does
-    not know. The same arguments always give the same tables, and equal flows of several switches are
-    the same object.
+    not know. ``failed``: instances (``fw.1``) and backends (``lb/web1``) that don't work. The same arguments
+    always give the same tables, and equal flows of several switches are the same object.
     """
     known = stations(topology, learned)
     by_switch: dict[str, list[Station]] = {}
@@ -43,22 +55,41 @@ def compile_topology(
         trunks.setdefault(link.a.switch, {})[link.a.number] = link.name
         trunks.setdefault(link.b.switch, {})[link.b.number] = link.name
 
-    over = crossing(topology, overlay(topology), numbers)
+    laid = overlay(topology)
+    over = crossing(topology, laid, numbers)
+    chains = steering(topology, numbers, failed)
+    transports = carried(topology, laid, chains.tags)
+    names = [switch.name for switch in topology.switches]
     networks_at = _networks_at(topology, numbers)
+    firewalled = guarded(topology, numbers)
     made = forward(
         Graph(topology, down_links, avoid),
         by_switch,
         networks_at,
-        len({host.network for host in topology.hosts}) > 1,
+        len({network for network, _, _ in attached(topology)}) > 1,
         islands(topology),
         {switch: {n: each.near.number for n, each in some.items()} for switch, some in over.uplinks.items()},
+        {name: chains.travelling(name) for name in names} if chains.service.hops else None,
+        {name: transport_ports(laid, name) for name in names},
+        firewalled,
     )
     shared = answers(known)
     known_gateways = gateways(topology, numbers)
     for number, gateway in known_gateways.items():
         shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
+    for function in topology.functions:
+        if function.nat is not None:
+            number, nat = numbers[function.nat.network], function.nat
+            answer = answer4(number, int(nat.ipv4.ip), mac_number(nat.mac), function.name)
+            shared[number] = (*shared.get(number, ()), answer)
     routed = routes(known_gateways, by_network)
-    beyond = _TunnelSwitches(topology, over, by_network, numbers)
+    beyond = _TunnelSwitches(topology, over, by_network, numbers, transports)
+    translated = frozenset(
+        chain.name
+        for chain in topology.chains
+        for name in chain.functions
+        if chains.functions[name].mode == "flows" and chains.functions[name].kind in ("nat", "load-balancer")
+    )
 
     tables = {}
     for index, switch in enumerate(topology.switches):
@@ -71,31 +102,52 @@ def compile_topology(
         any_source = free.get(switch.name, frozenset())
         members = {number: [p for p, (_, n) in ports.items() if n == number] for number in at}
         before, flooding, groups = edge(over.uplinks.get(switch.name, {}), members)
-        flows: list[Flow] = [*before, *classify(trunks.get(switch.name, {}), ports, here, any_source)]
+        chain = chain_table(at, chains.service.entries, numbers, known_gateways, translated)
+        entry = Table.CHAIN if chain else Table.RESOLVE
+        mirror = mirror_table(at, chains.service.copies, numbers, known, switch.name, known_gateways, entry)
+        inside = Table.MIRROR if mirror else entry
+        links = trunks.get(switch.name, {})
+        entrances = {*links, *arrival_ports(laid, switch.name)}
+        arriving, steered, hop_groups, meters = steer(chains, switch.name, entrances, known)
+        guards = GUARDS if chains.service.hops else ()
+        walls = firewalled.get(switch.name, {})
+        sent, sent_meters = sending(topology, walls, inside) if walls else ([], [])
+        received, received_meters = admitting(topology, walls)
+        inside = Table.FIREWALL if walls else inside
+        flows: list[Flow] = [*before, *arriving]
+        flows += classify(links, ports, here, any_source, inside, guards)
         if ports:
-            flows += secure(station for station in here if station.port not in any_source)
-            flows += resolve(here, shared, at)
-            flows += route(at, routed)
+            flows += secure((station for station in here if station.port not in any_source), inside)
+        flows += [*sent, *mirror, *chain, *steered]
+        passing = at | chains.leaving(switch.name)
+        if passing:
+            flows += resolve(here, shared, passing)
+            flows += route(passing, routed)
         flows += flooding
-        flows += made.flows(index)
-        if ports:
+        flows += [*made.flows(index), *received]
+        if passing:
             flows += EGRESS
-        groups += made.groups[index]
-        tables[switch.name] = SwitchTables(switch.name, switch.dpid, tuple(flows), sorted_groups(groups))
+        groups += [*made.groups[index], *hop_groups]
+        metered = {each.id: each for each in (*meters, *sent_meters, *received_meters)}
+        tables[switch.name] = SwitchTables(
+            switch.name, switch.dpid, tuple(flows), sorted_groups(groups), tuple(metered.values())
+        )
     return tables
 
 
 def _access(
     topology: Topology, numbers: dict[str, int]
 ) -> tuple[dict[str, dict[int, tuple[str, int]]], dict[str, frozenset[int]]]:
-    """Per switch: its host ports with their network's name and number; those that take any source."""
-    access: dict[str, dict[int, tuple[str, int]]] = {}
+    """Per switch: its access ports with their network's name and number; those that take any source."""
+    access = {
+        switch: {port: (network, numbers[network]) for port, network in ports.items()}
+        for switch, ports in access_ports(topology).items()
+    }
     free: dict[str, frozenset[int]] = {}
     for host in topology.hosts:
-        switch, port = host.port.switch, host.port.number
-        access.setdefault(switch, {})[port] = (host.network, numbers[host.network])
         if host.allow_spoofing:
-            free[switch] = free.get(switch, frozenset()) | {port}
+            switch = host.port.switch
+            free[switch] = free.get(switch, frozenset()) | {host.port.number}
     return access, free
 
 
@@ -117,13 +169,14 @@ class _TunnelSwitches:
         over: Crossing,
         by_network: dict[int, list[Station]],
         numbers: dict[str, int],
+        transports: tuple[Carried, ...],
     ) -> None:
-        self.over, self.by_network = over, by_network
+        self.over, self.by_network, self.transports = over, by_network, transports
         populated: dict[int, set[str]] = {}
-        for host in topology.hosts:
-            populated.setdefault(numbers[host.network], set()).add(host.port.switch)
+        for network, _, switch in attached(topology):
+            populated.setdefault(numbers[network], set()).add(switch)
         self.populated = {number: frozenset(switches) for number, switches in populated.items()}
 
     def tables(self, name: str, dpid: int) -> SwitchTables:
-        flows, groups = tunnel_switch(name, self.over, self.by_network, self.populated)
+        flows, groups = tunnel_switch(name, self.over, self.by_network, self.populated, self.transports)
         return SwitchTables(name, dpid, tuple(flows), sorted_groups(groups))

@@ -29,6 +29,12 @@ SHARE = "reg4"
 OUT_PORT = "reg5"
 """The host port that a frame goes to when table ADMIT lets it pass."""
 
+VERDICT = "reg6"
+"""1: the rules that are asked about this frame's connection accept it (see ``controller.firewall``)."""
+
+RULES = "reg7"
+"""Number of the rule set that tables FIREWALL and ADMIT ask about this frame."""
+
 GROUP_BIT = 1 << 40
 """The I/G bit of a MAC address (IEEE 802, 8.2.2). No valid frame has it set in its source."""
 

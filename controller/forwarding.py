@@ -18,17 +18,27 @@ exactly when the mark is set. The same write lets an unmarked frame turn back to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 
-from controller.flows import DETOURED, GROUP_BIT, NETWORK, Priority, flow, miss
+from controller.encapsulation import VLAN_PRESENT, Tag
+from controller.flows import DETOURED, GROUP_BIT, NETWORK, OUT_PORT, Priority, flow, miss
 from controller.paths import Graph, Route
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
 
+TRAVELLING_TURNED = 600
+TRAVELLING = 500
+"""Frames on their way to a hop of a chain: their tag says where to, not their addresses."""
 TURNED = 300
 DIRECT = 200
 
 _MISS = miss(Table.FORWARD, None, "no such station: dropped, nothing is flooded")
+_LOST = flow(
+    Table.FORWARD,
+    TRAVELLING - 1,
+    (Field(NETWORK, 0), Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT)),
+    why="on its way to no hop that there is: dropped",
+)
 _UNMARK = SetField("eth_src", 0, GROUP_BIT)
 _VARIANT = 1 << 16
 
@@ -71,8 +81,14 @@ class Forwarding:
         isolate: bool,
         islands: Mapping[str, int],
         uplinks: Mapping[str, Mapping[int, int]],
+        transports: Mapping[str, Mapping[int, int]],
+        chained: bool,
+        firewalled: Mapping[str, Container[int]],
     ) -> None:
+        self.firewalled = firewalled
+        self.transports = [transports.get(name, {}) for name in graph.names]
         self.graph = graph
+        self.chained = chained
         self.islands = [islands[name] for name in graph.names]
         self.uplinks = [uplinks.get(name, {}) for name in graph.names]
         self.networks_at = networks_at
@@ -84,36 +100,55 @@ class Forwarding:
         self._flows: dict[tuple[int, ...], Flow] = {}
         self._buckets: dict[tuple[int, ...], tuple[Bucket, ...]] = {}
 
-    def add(self, destination: int, stations: list[Station]) -> None:
-        """Everything on every switch for the stations of one switch."""
+    def add(self, destination: int, stations: list[Station], tags: Sequence[Tag] = ()) -> None:
+        """Everything on every switch for the stations of one switch, and for the hops (``tags``) there."""
         for station in stations:
             for gate in self._gates(destination, station.network):
                 self.direct[destination].append(self._local(station, gate))
         for switch, route in enumerate(self.graph.routes(destination)):
             if route is not None:
-                self._remote(switch, destination, route, stations)
-            elif self.uplinks[switch] and switch != destination:
-                self._away(switch, destination, stations)
+                self._remote(switch, destination, route, stations, tags)
+            elif switch != destination:
+                if self.uplinks[switch]:
+                    self._away(switch, destination, stations)
+                ways = self.transports[switch]
+                for tag in tags if self.islands[switch] != self.islands[destination] else ():
+                    if tag.hop in ways:
+                        out = Output(ways[tag.hop])
+                        self.direct[switch].append(self._travelling(tag, destination, 0, out))
 
     def flows(self, switch: int) -> list[Flow]:
         """Its FORWARD table."""
-        return [*self.turned[switch], *self.direct[switch], _MISS]
+        lost = (_LOST,) if self.chained else ()
+        return [*self.turned[switch], *self.direct[switch], *lost, _MISS]
 
     def _gates(self, switch: int, network: int) -> tuple[int, ...]:
         """The values of NETWORK with which a frame may go to a station of ``network``; -1: any.
 
         A frame in transit (0) was checked where it entered; of the frames from this switch's own
-        hosts only those of the same network may pass.
+        hosts only those of the same network may pass.  In a lab with chains a frame may be in any network
+        where a function lets it out: nothing is left out there, so that this changes with no chain.
         """
+        if self.chained and self.isolate:
+            return (0, network)
         here = self.networks_at[switch]
         if not self.isolate or here <= {network}:
             return (-1,)
         return (0, network) if network in here else (0,)
 
     def _local(self, station: Station, gate: int) -> Flow:
+        if station.port in self.firewalled.get(station.switch, ()):
+            match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
+            if gate >= 0:
+                match = (Field(NETWORK, gate), *match)
+            actions = (_UNMARK, SetField(OUT_PORT, station.port))
+            why = f"to {station.name} on {station.switch}, if its firewall admits it"
+            return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why)
         return self._flow(station, gate, 0, station.port, (_UNMARK, Output(station.port)))
 
-    def _remote(self, switch: int, destination: int, route: Route, stations: list[Station]) -> None:
+    def _remote(
+        self, switch: int, destination: int, route: Route, stations: list[Station], tags: Sequence[Tag]
+    ) -> None:
         number = -group_id(destination)
         if len(route.ports) > 1:
             self._select(switch, -number, route.ports, destination, "equal paths")
@@ -126,6 +161,7 @@ class Forwarding:
         for station in stations:
             for gate in self._gates(switch, station.network):
                 direct.append(self._flow(station, gate, 0, number, (action,)))
+        direct += [self._travelling(tag, destination, 0, action) for tag in tags]
         if route.uturn is None:
             return
         via, entry, ports = route.uturn
@@ -136,6 +172,7 @@ class Forwarding:
         turn = _leave(number)
         for station in stations:
             self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
+        self.turned[via] += [self._travelling(tag, destination, entry, turn) for tag in tags]
 
     def _away(self, switch: int, destination: int, stations: list[Station]) -> None:
         """Where no link leads: another island is behind the uplink; this one's cut off part is not."""
@@ -149,6 +186,16 @@ class Forwarding:
             actions = () if same else (Output(uplink),)
             why += ": all links to it are down" if same else ", over the overlay"
             self.direct[switch].append(flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why))
+
+    def _travelling(self, tag: Tag, destination: int, entry: int, action: Action) -> Flow:
+        """The same for frames on their way to a hop; none of a host's own frames is (NETWORK is not 0)."""
+        came = (Field("in_port", entry),) if entry else ()
+        match = (*came, Field(NETWORK, 0), *tag.match())
+        why = f"to hop {tag.hop} at {self.graph.names[destination]}"
+        if entry:
+            why += ", turned back here by a neighbour whose link is dead"
+        priority = TRAVELLING_TURNED if entry else TRAVELLING
+        return flow(Table.FORWARD, priority, match, (action,), why=why)
 
     def _flow(
         self, station: Station, gate: int, entry: int, number: int, actions: tuple[Action, ...]
@@ -195,16 +242,26 @@ def forward(
     isolate: bool,
     islands: Mapping[str, int],
     uplinks: Mapping[str, Mapping[int, int]],
+    travelling: Mapping[str, Sequence[Tag]] | None = None,
+    transports: Mapping[str, Mapping[int, int]] | None = None,
+    firewalled: Mapping[str, Container[int]] | None = None,
 ) -> Forwarding:
     """FORWARD tables and groups of all switches.
 
     ``networks_at``: the networks that frames of each switch may be in. ``uplinks``: switch -> network ->
-    port of its uplink. ``islands``: see ``topologies.overlay``.
+    port of its uplink. ``islands``: see ``topologies.overlay``. ``travelling``: switch -> tags of its hops
+    that frames come to from other switches; None for a lab without chains. ``transports``: switch -> hop ->
+    port of the uplink that leads to it from this island. ``firewalled``: switch -> host ports that a
+    frame leaves by only through table ADMIT.
     """
-    made = Forwarding(graph, networks_at, isolate, islands, uplinks)
+    chained = travelling is not None
+    made = Forwarding(
+        graph, networks_at, isolate, islands, uplinks, transports or {}, chained, firewalled or {}
+    )
+    hops = travelling or {}
     for number, name in enumerate(graph.names):
-        if name in by_switch:
-            made.add(number, by_switch[name])
+        if name in by_switch or hops.get(name):
+            made.add(number, by_switch.get(name, []), hops.get(name, ()))
     return made
 
 

@@ -18,7 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
+from controller.encapsulation import Tag
 from controller.flows import GROUP_BIT, NETWORK, Priority, flow, miss
+from controller.forwarding import TRAVELLING
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
 from topologies.model import Topology, Vtep
@@ -114,6 +116,66 @@ def crossing(topology: Topology, made: Overlay, numbers: Mapping[str, int]) -> C
     )
 
 
+class Carried(NamedTuple):
+    """What takes frames to the hops of one domain from other islands, as the compiler looks at it.
+
+    ``ends``: tunnel switch -> how it sends into the transport's tunnels. ``far``: tunnel switch -> switch of
+    its domain -> port to it.
+    """
+
+    name: str
+    tags: tuple[Tag, ...]
+    at: Mapping[int, str]
+    vtep: Vtep
+    ends: Mapping[str, Encapsulation]
+    far: Mapping[str, Mapping[str, int]]
+
+
+def carried(topology: Topology, made: Overlay, tags: Mapping[int, Tag]) -> tuple[Carried, ...]:
+    """The transports of a lab's chains."""
+    underlay = topology.underlay
+    if underlay is None:
+        return ()
+    vteps = {vtep.domain: vtep for vtep in underlay.vteps}
+    kind = OpenVSwitch if underlay.tunnels == "ovs" else Kernel
+    found = []
+    for transport in made.transports:
+        far: dict[str, dict[str, int]] = {}
+        for uplink in transport.uplinks:
+            far.setdefault(uplink.far.switch, {})[uplink.near.switch] = uplink.far.number
+        ends: dict[str, Encapsulation] = {
+            each.port.switch: kind(each, transport.vni) for each in transport.tunnels
+        }
+        some = tuple(tags[hop] for hop in sorted(transport.hops))
+        found.append(Carried(transport.name, some, transport.hops, vteps[transport.domain], ends, far))
+    return tuple(found)
+
+
+def _carrying(name: str, some: Iterable[Carried]) -> tuple[list[Flow], list[Flow]]:
+    """CLASSIFY and FORWARD flows of one tunnel switch for frames on their way to hops."""
+    before: list[Flow] = []
+    onward: list[Flow] = []
+    for each in some:
+        far, end = each.far.get(name, {}), each.ends.get(name)
+        arrivals: list[tuple[tuple[Field, ...], str]] = [
+            ((Field("in_port", port),), f"from {switch}") for switch, port in sorted(far.items())
+        ]
+        if end is not None:
+            arrivals.append((end.arriving(), "out of a tunnel"))
+        for came, note in arrivals:
+            why = f"{each.name}: {note}"
+            before.append(flow(Table.CLASSIFY, Priority.TRUNK, came, goto=Table.FORWARD, why=why))
+        for tag in each.tags:
+            here = name == each.vtep.switch
+            if not here and end is None:
+                continue
+            actions = (Output(far[each.at[tag.hop]]),) if here or end is None else end.to(each.vtep.address)
+            match = (Field(NETWORK, 0), *tag.match())
+            why = f"to hop {tag.hop} at {each.at[tag.hop]} (domain {each.vtep.domain})"
+            onward.append(flow(Table.FORWARD, TRAVELLING, match, actions, why=why))
+    return before, onward
+
+
 def _group_frames(network: int) -> tuple[Field, ...]:
     return Field(NETWORK, network), Field("eth_dst", GROUP_BIT, GROUP_BIT)
 
@@ -181,9 +243,10 @@ def tunnel_switch(
     crossing: Crossing,
     stations: Mapping[int, Sequence[Station]],
     populated: Mapping[int, frozenset[str]],
+    transports: Iterable[Carried] = (),
 ) -> tuple[list[Flow], list[Group]]:
     """All that the tunnel switch ``name`` holds. ``stations`` by network; ``populated``: network ->
-    switches that have hosts of it."""
+    switches that have hosts of it; ``transports``: of the lab's chains."""
     here = crossing.vteps[name]
     found: list[Flow] = []
     forward: list[Flow] = []
@@ -200,7 +263,8 @@ def tunnel_switch(
         buckets = tuple(map(Bucket, [*local, *remote]))
         groups.append(Group(FLOOD + number, "all", buckets, f"members of network {network}"))
         forward += _flooding(number, network)
-    return [*found, _NO_PORT, *forward, _NOBODY], groups
+    before, onward = _carrying(name, transports)
+    return [*found, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
 
 
 def _arriving(

@@ -29,6 +29,16 @@ def _let(priority: int, match: tuple[Field, ...], why: str) -> Flow:
     return flow(Table.SECURITY, priority, match, goto=Table.RESOLVE, why=why)
 
 
+def _led(flows: Iterable[Flow], inside: Table) -> list[Flow]:
+    """The flows with table ``inside`` in place of RESOLVE."""
+    if inside is Table.RESOLVE:
+        return list(flows)
+    return [
+        each if each.goto is None else flow(each.table, each.priority, each.match, goto=inside, why=each.why)
+        for each in flows
+    ]
+
+
 _SHARED = (
     _drop(Priority.TRUNK, (Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),), "a VLAN tag on an access port"),
     _drop(
@@ -54,8 +64,11 @@ _SHARED = (
 )
 
 
-def secure(local: Iterable[Station]) -> list[Flow]:
-    """Flows of one switch for those of its stations whose ports are checked; none for no station."""
+def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow]:
+    """Flows of one switch for those of its stations whose ports are checked; none for no station.
+
+    ``inside``: the table that follows.
+    """
     found: list[Flow] = []
     for station in local:
         port, name = Field("in_port", station.port), station.name
@@ -85,4 +98,4 @@ def secure(local: Iterable[Station]) -> list[Flow]:
                     f"{name} advertises its own address",
                 ),
             ]
-    return [*found, *_SHARED] if found else []
+    return _led([*found, *_SHARED], inside) if found else []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from topologies.functions import Balancer
 from topologies.model import Port, Topology
 
 
@@ -53,8 +54,32 @@ def network_numbers(topology: Topology) -> dict[str, int]:
     return {network.name: number for number, network in enumerate(topology.networks, 1)}
 
 
+def access_ports(topology: Topology) -> dict[str, dict[int, str]]:
+    """Switch -> port -> network, of all ports that one station of the file is behind."""
+    found: dict[str, dict[int, str]] = {}
+    for host in topology.hosts:
+        found.setdefault(host.port.switch, {})[host.port.number] = host.network
+    for function in topology.functions:
+        if function.balancer is not None:
+            at = function.balancer.at
+            found.setdefault(at.switch, {})[at.number] = function.balancer.network
+    return found
+
+
+def _balancer(name: str, balancer: Balancer, numbers: dict[str, int]) -> Station:
+    return Station(
+        name,
+        numbers[balancer.network],
+        mac_number(balancer.mac),
+        balancer.at.switch,
+        balancer.at.number,
+        None if balancer.ipv4 is None else int(balancer.ipv4.ip),
+        None if balancer.ipv6 is None else int(balancer.ipv6.ip),
+    )
+
+
 def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Station, ...]:
-    """All stations: the file's hosts, then the learned ones sorted by MAC.
+    """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC.
 
     What the file says wins: a learned station is left out when its MAC is a host's, when its
     port is no host port of its network, or (the address alone) when a host has that address.
@@ -73,6 +98,10 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Sta
                 None if host.ipv6 is None else int(host.ipv6.ip),
             )
         )
+    for function in topology.functions:
+        # a load balancer's namespace is reached as a host is
+        if function.balancer is not None:
+            found.append(_balancer(function.name, function.balancer, numbers))
     taken = {station.mac for station in found}
     addresses = {(station.network, station.ipv4) for station in found}
     addresses |= {(station.network, station.ipv6) for station in found}

@@ -183,19 +183,27 @@ class Flow:
 
 
 class Bucket(NamedTuple):
+    """One way of a group. ``id``: what it is known by when a group's ``fields`` choose; else None."""
+
     actions: tuple[Action, ...]
     watch_port: int | None = None
     weight: int = 1
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group: ``kind`` is ``all``, ``select``, ``indirect`` or ``ff`` (fast failover)."""
+    """A group: ``kind`` is ``all``, ``select``, ``indirect`` or ``ff`` (fast failover).
+
+    ``fields``: those whose hash chooses the bucket of a select group, in Open vSwitch's order (see
+    ``controller.openflow.selection``); every bucket has an ``id`` then. None: the switch chooses.
+    """
 
     id: int
     kind: str
     buckets: tuple[Bucket, ...]
     why: str = field(default="", compare=False)
+    fields: tuple[str, ...] = ()
 
 
 class Meter(NamedTuple):

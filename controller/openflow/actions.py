@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from controller.openflow import fields
+from controller.openflow import actions_ct, actions_steering, fields
 from controller.tables import Action, DecTtl, Move, Output, SetField, ToGroup
 
 OUTPUT, GROUP, DEC_NW_TTL, SET_FIELD, COPY_FIELD = 0, 22, 24, 25, 28
@@ -18,7 +18,7 @@ _HEAD = Struct("!HH")
 
 
 def encode(action: Action) -> bytes:
-    """One action's wire form, padded to 8 octets."""
+    """One action's wire form, padded to 8 octets; several wire actions in a row for some."""
     if isinstance(action, Output):
         return _OUTPUT.pack(OUTPUT, 16, action.port, WHOLE_FRAME)
     if isinstance(action, ToGroup):
@@ -31,6 +31,12 @@ def encode(action: Action) -> bytes:
     if isinstance(action, Move):
         body = _COPY.pack(0, 0, action.bits, action.src_bit, action.dst_bit)[_HEAD.size :]
         return _padded(_HEAD.size, COPY_FIELD, body + fields.header(action.src) + fields.header(action.dst))
+    steering = actions_steering.encode(action, encode)
+    if steering is not None:
+        return steering
+    tracking = actions_ct.encode(action)
+    if tracking is not None:
+        return tracking
     raise TypeError(f"no wire form of {action!r}")
 
 
@@ -53,7 +59,12 @@ def decode(data: bytes, start: int, end: int) -> tuple[Action | Unknown, ...]:
             break
         found.append(_one(kind, data, start, start + length))
         start += length
-    return tuple(found)
+    return tuple(actions_steering.joined(found, _written))
+
+
+def _written(action: Action | Unknown) -> tuple[str, int] | None:
+    whole = isinstance(action, SetField) and action.mask is None
+    return (action.field, action.value) if whole and isinstance(action, SetField) else None
 
 
 def _one(kind: int, data: bytes, start: int, end: int) -> Action | Unknown:
@@ -72,4 +83,7 @@ def _one(kind: int, data: bytes, start: int, end: int) -> Action | Unknown:
         dst = fields.NAMES.get(int.from_bytes(data[start + 16 : start + 20], "big") & 0xFFFFFE00)
         if src is not None and dst is not None:
             return Move(src, dst, bits, src_bit, dst_bit)
-    return Unknown((kind, data[start:end]))
+    ours: Action | None = actions_steering.decode(kind, data, start, end, decode)
+    if ours is None:
+        ours = actions_ct.decode(kind, data, start, end)
+    return Unknown((kind, data[start:end])) if ours is None else ours

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-BASIC, NXM1, ERICSSON = 0x8000, 0x0001, 0x1000
+BASIC, NXM1, ERICSSON, EXPERIMENTER = 0x8000, 0x0001, 0x1000, 0xFFFF
+NSH = 0x005AD650
+"""Experimenter of the NSH fields (Open vSwitch's meta-flow.h); its number follows the header, 7.2.3.2."""
 
 
 class OXM(NamedTuple):
@@ -16,6 +18,7 @@ class OXM(NamedTuple):
 
     head: int
     size: int
+    experimenter: int = 0
 
 
 _STANDARD = {
@@ -64,9 +67,19 @@ FIELDS |= {f"reg{number}": OXM(NXM1 << 16 | number << 9, 4) for number in range(
 FIELDS["ct_state"] = OXM(NXM1 << 16 | 105 << 9, 4)
 FIELDS["ct_zone"] = OXM(NXM1 << 16 | 106 << 9, 2)
 FIELDS["ct_mark"] = OXM(NXM1 << 16 | 107 << 9, 4)
+FIELDS["ct_nw_proto"] = OXM(NXM1 << 16 | 119 << 9, 1)
+FIELDS["ct_nw_src"] = OXM(NXM1 << 16 | 120 << 9, 4)
+FIELDS["ct_nw_dst"] = OXM(NXM1 << 16 | 121 << 9, 4)
+FIELDS["ct_ipv6_src"] = OXM(NXM1 << 16 | 122 << 9, 16)
+FIELDS["ct_ipv6_dst"] = OXM(NXM1 << 16 | 123 << 9, 16)
+FIELDS["ct_tp_src"] = OXM(NXM1 << 16 | 124 << 9, 2)
+FIELDS["ct_tp_dst"] = OXM(NXM1 << 16 | 125 << 9, 2)
 FIELDS["nw_ttl"] = OXM(NXM1 << 16 | 29 << 9, 1)
 FIELDS["tun_src"] = OXM(NXM1 << 16 | 31 << 9, 4)
 FIELDS["tun_dst"] = OXM(NXM1 << 16 | 32 << 9, 4)
+FIELDS["ip_frag"] = OXM(NXM1 << 16 | 26 << 9, 1)
+for _name, _number, _size in (("nsh_spi", 4, 4), ("nsh_si", 5, 1), ("nsh_ttl", 10, 1)):
+    FIELDS[_name] = OXM(EXPERIMENTER << 16 | _number << 9, _size, NSH)
 FIELDS["nd_reserved"] = OXM(ERICSSON << 16 | 1 << 9, 4)
 FIELDS["nd_options_type"] = OXM(ERICSSON << 16 | 2 << 9, 1)
 
@@ -80,7 +93,9 @@ MASKED = 1 << 8
 
 def encode(name: str, value: int, mask: int | None = None, among: dict[str, OXM] = FIELDS) -> bytes:
     """One OXM TLV: header, value and, where ``mask`` is given, the mask."""
-    head, size = among[name]
+    head, size, experimenter = among[name]
+    if experimenter:
+        return _of_experimenter(head, size, experimenter, value, mask)
     if mask is None:
         return (head | size).to_bytes(4, "big") + value.to_bytes(size, "big")
     return (
@@ -90,9 +105,15 @@ def encode(name: str, value: int, mask: int | None = None, among: dict[str, OXM]
     )
 
 
+def _of_experimenter(head: int, size: int, experimenter: int, value: int, mask: int | None) -> bytes:
+    body = experimenter.to_bytes(4, "big") + value.to_bytes(size, "big")
+    body += b"" if mask is None else mask.to_bytes(size, "big")
+    return (head | (0 if mask is None else MASKED) | len(body)).to_bytes(4, "big") + body
+
+
 def header(name: str) -> bytes:
-    """The OXM header alone, as copy_field names its fields."""
-    head, size = WRITTEN[name]
+    """The OXM header alone, as copy_field names its fields; of no experimenter's field."""
+    head, size, _ = WRITTEN[name]
     return (head | size).to_bytes(4, "big")
 
 
@@ -105,6 +126,8 @@ def decode(data: bytes, start: int, end: int) -> list[tuple[str, int, int | None
         size = head & 0xFF
         start += 4
         name = NAMES.get(head & 0xFFFFFE00)
+        if head >> 16 == EXPERIMENTER:
+            start, size = start + 4, size - 4
         if head & MASKED:
             half = size // 2
             value = int.from_bytes(data[start : start + half], "big")

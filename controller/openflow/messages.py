@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TypeVar
 
-from controller.openflow import actions, fields
+from controller.openflow import actions, fields, selection
 from controller.tables import Action, Bucket, Field, Flow, Group
 
 VERSION = 6
@@ -92,9 +92,11 @@ def delete_flows(cookie: int = 0, mask: int = 0, table: int = ALL_TABLES, xid: i
 def group_mod(group: Group, command: int = GROUP_ADD, xid: int = 0) -> bytes:
     """Add a group, or give an existing one new buckets."""
     body = b"".join([_bucket(number, each, group.kind) for number, each in enumerate(group.buckets)])
-    size = _GROUP_MOD.size + len(body)
+    method = selection.encode(group.fields)
+    size = _GROUP_MOD.size + len(body) + len(method)
     kind = _GROUP_KIND[group.kind]
-    return _GROUP_MOD.pack(VERSION, GROUP_MOD, size, xid, command, kind, group.id, len(body), ANY) + body
+    head = _GROUP_MOD.pack(VERSION, GROUP_MOD, size, xid, command, kind, group.id, len(body), ANY)
+    return head + body + method
 
 
 def delete_group(number: int = ALL_GROUPS, xid: int = 0) -> bytes:
@@ -106,6 +108,7 @@ _buckets: dict[tuple[object, ...], bytes] = {}
 
 
 def _bucket(number: int, bucket: Bucket, kind: str) -> bytes:
+    number = number if bucket.id is None else bucket.id
     # types are part of the key: an Output and a ToGroup of one number are equal tuples
     key = (number, kind, bucket, *map(type, bucket.actions))
     packed = _buckets.get(key)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
-from controller.openflow import actions, fields
+from controller.openflow import actions, fields, selection
 from controller.tables import Bucket, Group
 
 _FLOW_DESC = Struct("!H2xBxHHHHHQHH")
@@ -85,20 +85,22 @@ def parse_group_desc(body: bytes) -> Iterator[Group]:
         kind = body[start + 2]
         number = int.from_bytes(body[start + 4 : start + 8], "big")
         size = int.from_bytes(body[start + 8 : start + 10], "big")
-        buckets = _same_buckets(body[start + 16 : start + 16 + size])
-        yield Group(number, _KIND.get(kind, str(kind)), buckets)
+        chosen = selection.decode(body, start + 16 + size, start + length)
+        buckets = _same_buckets(body[start + 16 : start + 16 + size], bool(chosen))
+        yield Group(number, _KIND.get(kind, str(kind)), buckets, fields=chosen)
         start += length
 
 
 @lru_cache(maxsize=8192)
-def _same_buckets(body: bytes) -> tuple[Bucket, ...]:
+def _same_buckets(body: bytes, named: bool) -> tuple[Bucket, ...]:
     """Few of a lab's many groups differ in their buckets, so each array is decoded once."""
-    return tuple(_buckets(body, 0, len(body)))
+    return tuple(_buckets(body, 0, len(body), named))
 
 
-def _buckets(body: bytes, start: int, end: int) -> Iterator[Bucket]:
+def _buckets(body: bytes, start: int, end: int, named: bool) -> Iterator[Bucket]:
+    """``named``: their identifiers matter, and are no mere places in the array."""
     while start + 8 <= end:
-        length, size = Struct("!HH").unpack_from(body, start)
+        length, size, number = Struct("!HHI").unpack_from(body, start)
         if length < 8:
             raise ValueError(f"bucket of {length} octets")
         some = actions.decode(body, start + 8, start + 8 + size)
@@ -112,7 +114,7 @@ def _buckets(body: bytes, start: int, end: int) -> Iterator[Bucket]:
                 port = int.from_bytes(body[at + 4 : at + 8], "big")
                 watch = None if port == 0xFFFFFFFF else port
             at += max((property_length + 7) // 8 * 8, 8)
-        yield Bucket(some, watch, weight)  # type: ignore[arg-type]
+        yield Bucket(some, watch, weight, number if named else None)  # type: ignore[arg-type]
         start += length
 
 

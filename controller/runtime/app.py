@@ -7,6 +7,7 @@ their questions answered, while a large lab is being compiled.
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import sys
 import threading
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
-    from controller.runtime.learning import Station
     from controller.tables import SwitchTables
     from topologies.model import Topology
 
@@ -68,20 +68,24 @@ class SwitchKeeper(QueuedApp):
         self._datapaths: dict[int, Datapath] = {}
         self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
         self._counts: dict[tuple[str, int], int] = {}
-        self._remembered: tuple[Station, ...] = ()
+        self._remembered: object = None
+        self._probe_ports: frozenset[tuple[int, int]] = frozenset()
         self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def prepare(self) -> None:
         """Load the intent and all that it takes; slow imports happen here."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
-        from controller.runtime import core, exchange, stations
+        from controller.runtime import core, memory, questions
         from controller.runtime.learning import Limits
 
-        self._exchange = exchange.Exchange()
-        self.core = core.Core(topology, limits=Limits(idle=self._idle))
+        self._questions = questions.Questions()
+        self.core = core.Core(topology, limits=Limits(idle=self._idle), token=os.urandom(8))
+        self._watch_probes()
         if self._state_file is not None:
-            self.core.learning.restore(stations.read(self._state_file), time.monotonic())
+            known, now = memory.read(self._state_file), time.monotonic()
+            self.core.learning.restore(known.stations, now)
+            self.core.health.restore(known.failed, now)
         threading.Thread(target=self._compile_forever, daemon=True, name="compile").start()
         self._do(self.core.start(time.monotonic()))
 
@@ -105,7 +109,7 @@ class SwitchKeeper(QueuedApp):
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
             self._do(self.core.disconnected(datapath.id, datapath.number, now))
-            self._exchange.hang_up(datapath.number)
+            self._questions.hang_up(datapath.number)
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _port(self, ev: Any) -> None:
@@ -118,9 +122,18 @@ class SwitchKeeper(QueuedApp):
     @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _packet(self, ev: Any) -> None:
         msg = ev.msg
-        port = msg.match.get("in_port")
+        fields = dict(msg.match.items())
+        port = fields.get("in_port")
         if port is not None:
-            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, bytes(msg.data), time.monotonic()))
+            data, now = bytes(msg.data), time.monotonic()
+            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, data, now, msg.cookie, fields))
+
+    def urgent(self, ev: Any) -> bool:
+        """Probes that come back wait behind nothing: no flood of packets makes an instance look dead."""
+        if not isinstance(ev, ofp_event.EventOFPPacketIn) or not self._probe_ports:
+            return False
+        msg = ev.msg
+        return (msg.datapath.id, msg.match.get("in_port")) in self._probe_ports
 
     @set_ev_cls(EventReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _reply(self, ev: EventReply) -> None:
@@ -128,7 +141,7 @@ class SwitchKeeper(QueuedApp):
         from controller.runtime.exchange import error_text, is_commit_reply
 
         conn, now = ev.datapath.number, time.monotonic()
-        if conn not in self._datapaths or self._exchange.answer(conn, ev.kind, ev.xid, ev.data):
+        if conn not in self._datapaths or self._questions.answer(conn, ev.kind, ev.xid, ev.data):
             return
         name = self.core.name(ev.datapath.id, conn)
         if name is None or ev.xid != messages.BUNDLE_XID:
@@ -159,71 +172,40 @@ class SwitchKeeper(QueuedApp):
                 self._work.put(command)
             elif isinstance(command, Send):
                 self._send(command)
+            elif isinstance(command, todo.Inject):
+                self._inject(command)
             elif isinstance(command, todo.Usage):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
                 datapath.close()
 
     def _program(self, command: Any) -> None:
-        from controller.difference import bundle
+        from controller.difference import transmission
 
         made = self._bundles.pop(command.switch, None)
         if command.fresh and made is not None and made[0] is command.wanted:
             data = made[1]
         else:
-            data = bundle(command.difference)
+            data = transmission(command.difference)
         self._datapaths[command.conn].send(data)
 
     def _dump(self, command: Any) -> None:
-        from controller.openflow import messages, replies
-        from controller.runtime.commands import Held
-        from controller.runtime.exchange import cookies
-
-        datapath, conn, name = self._datapaths[command.conn], command.conn, command.switch
-        installed: list[frozenset[int]] = []
-
-        def failed(why: str) -> None:
-            self._do(self.core.refused(name, conn, why, time.monotonic()))
-
-        def flows(parts: list[bytes]) -> None:
-            try:
-                installed.append(frozenset(cookie for part in parts for cookie in cookies(part)))
-            except ValueError as problem:
-                failed(f"unreadable list of flows: {problem}")
-
-        def groups(parts: list[bytes]) -> None:
-            try:
-                held = Held(installed[0], tuple(g for part in parts for g in replies.parse_group_desc(part)))
-            except (ValueError, IndexError, KeyError) as problem:
-                failed(f"unreadable list of groups: {problem!r}")
-            else:
-                self._do(self.core.dumped(name, conn, held, time.monotonic()))
-
-        first, second = datapath.own_xid(), datapath.own_xid()
-        self._exchange.ask(conn, first, flows, failed)
-        self._exchange.ask(conn, second, groups, failed)
-        datapath.send(messages.flow_stats_request(first) + messages.group_desc_request(second))
-
-    def _usage(self, command: Any) -> None:
-        from controller.openflow import messages
-        from controller.openflow.replies import parse_flow_desc
-        from controller.tables import Field, Table
-
-        station, key = command.station, (command.station.network, command.station.mac)
-        wanted = self.core.wanted.get(command.switch)
-        cookie = next(
-            (
-                flow.cookie
-                for flow in (wanted.flows if wanted else ())
-                if flow.table is Table.CLASSIFY
-                and Field("eth_src", station.mac) in flow.match
-                and Field("in_port", station.port.number) in flow.match
-            ),
-            None,
+        conn, name = command.conn, command.switch
+        self._questions.held(
+            self._datapaths[conn],
+            lambda held: self._do(self.core.dumped(name, conn, held, time.monotonic())),
+            lambda why: self._do(self.core.refused(name, conn, why, time.monotonic())),
         )
 
+    def _usage(self, command: Any) -> None:
+        from controller.runtime.questions import cookie_of_station, packets_of
+        from controller.tables import Table
+
+        station, key = command.station, (command.station.network, command.station.mac)
+        cookie = cookie_of_station(station, self.core.wanted.get(command.switch))
+
         def counted(parts: list[bytes]) -> None:
-            packets = sum(entry.packets for part in parts for entry in parse_flow_desc(part))
+            packets = packets_of(parts)
             before = self._counts.get(key, 0)
             self._counts[key] = packets
             if packets == before:
@@ -236,10 +218,7 @@ class SwitchKeeper(QueuedApp):
         if cookie is None:  # learned but never compiled in: its port left the network
             self._do(self.core.used(station, False, time.monotonic()))
             return
-        datapath = self._datapaths[command.conn]
-        xid = datapath.own_xid()
-        self._exchange.ask(command.conn, xid, counted, failed)
-        datapath.send(messages.flow_stats_request(xid, Table.CLASSIFY, cookie, messages.EXACT_COOKIE))
+        self._questions.counters(self._datapaths[command.conn], counted, failed, Table.CLASSIFY, cookie)
 
     def _send(self, command: Any) -> None:
         from controller.openflow import messages
@@ -252,17 +231,34 @@ class SwitchKeeper(QueuedApp):
             output = Output(command.port.number)
             datapath.send(messages.packet_out(controller, (output,), command.frame, datapath.own_xid()))
 
-    def _remember(self) -> None:
-        """Keep what was learned for the next controller: called when it has reached the switches."""
-        from controller.runtime import stations
+    def _inject(self, command: Any) -> None:
+        from controller.flows import NETWORK
+        from controller.openflow import messages
+        from controller.tables import Resubmit, SetField, Table
 
-        known = self.core.learning.stations
-        if self._state_file is not None and known != self._remembered:
+        conn = self.core.conn(command.switch)
+        datapath = self._datapaths.get(conn) if conn is not None else None
+        if datapath is not None:
+            way = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
+            controller = ofproto_v1_5.OFPP_CONTROLLER
+            datapath.send(messages.packet_out(controller, way, command.frame, datapath.own_xid()))
+
+    def _remember(self) -> None:
+        """Keep what was found out for the next controller: called when it has reached the switches."""
+        from controller.runtime import memory
+
+        known = memory.Memory(self.core.learning.stations, self.core.health.failed)
+        if self._state_file is not None and known != (self._remembered or memory.Memory()):
             self._remembered = known
             try:
-                stations.write(self._state_file, known)
+                memory.write(self._state_file, known)
             except OSError as problem:
-                self.journal.emit("error", message=f"cannot remember stations: {problem}")
+                self.journal.emit("error", message=f"cannot remember what was found out: {problem}")
+
+    def _watch_probes(self) -> None:
+        dpids = {switch.name: switch.dpid for switch in self.core.topology.switches}
+        ports = self.core.health.liveness.ports
+        self._probe_ports = frozenset((dpids[p.switch], p.number) for p in ports if p.switch in dpids)
 
     @property
     def busy(self) -> bool:
@@ -279,9 +275,7 @@ class SwitchKeeper(QueuedApp):
             command = self._work.get()
             began = time.perf_counter()
             try:
-                tables = compile_topology(
-                    command.topology, command.down_links, command.avoid, command.learned
-                )
+                tables = compile_topology(*command[1:])
             except Exception as problem:
                 message = f"{type(problem).__name__}: {problem}"
                 self.post(lambda c=command, m=message: self._uncompiled(c, m))  # type: ignore[misc]
@@ -304,11 +298,11 @@ class SwitchKeeper(QueuedApp):
 
     def _precompute(self, tables: dict[str, SwitchTables]) -> None:
         """What an empty switch will be sent, made while switches are still connecting."""
-        from controller.difference import bundle, difference
+        from controller.difference import difference, transmission
 
         for name, wanted in tables.items():
             if self.core.conn(name) is None:
-                self._bundles[name] = (wanted, bundle(difference((), (), wanted)))
+                self._bundles[name] = (wanted, transmission(difference((), (), wanted)))
                 if self.core.conn(name) is not None:
                     self._bundles.pop(name, None)
 
@@ -329,12 +323,33 @@ class SwitchKeeper(QueuedApp):
         self.post(run)
         return future
 
-    def replace(self, topology: Topology) -> Future[None]:
-        """Make ``topology`` the intent."""
-        return self.ask(lambda: self._do(self.core.intent(topology, time.monotonic())))
+    def replace(self, topology: Topology) -> Future[int]:
+        """Make ``topology`` the intent; the number of the last event before it was."""
 
-    def counters(self, switch: str) -> Future[list[bytes]]:
-        """The switch's flows as it reports them: bodies of OFPMP_FLOW_DESC replies.
+        def begin() -> int:
+            since = self.journal.last
+            self._do(self.core.intent(topology, time.monotonic()))
+            self._watch_probes()
+            return since
+
+        return self.ask(begin)
+
+    def reported(self, failed: dict[str, str]) -> Future[None]:
+        """The lab says which instances and backends have failed, and why: all of them."""
+        return self.ask(lambda: self._do(self.core.reported(failed, time.monotonic())))
+
+    def report(self, name: str, up: bool, reason: str) -> Future[None]:
+        """The lab says of one instance or backend whether it works (KeyError: the intent has none)."""
+
+        def tell() -> None:
+            if not self.core.health.knows(name):
+                raise KeyError(name)
+            self._do(self.core.report(name, up, reason, time.monotonic()))
+
+        return self.ask(tell)
+
+    def counters(self, switch: str, table: int | None = None) -> Future[list[bytes]]:
+        """The switch's flows (of one table, or all) as it reports them: bodies of OFPMP_FLOW_DESC replies.
 
         KeyError: no such switch; ConnectionError: it is not connected or refused to say.
         """
@@ -350,14 +365,15 @@ class SwitchKeeper(QueuedApp):
                 return
             conn = self.core.conn(switch)
             datapath = self._datapaths.get(conn) if conn is not None else None
-            if conn is None or datapath is None:
+            if datapath is None:
                 future.set_exception(ConnectionError(f"{switch} is not connected"))
                 return
-            xid = datapath.own_xid()
-            self._exchange.ask(
-                conn, xid, future.set_result, lambda why: future.set_exception(ConnectionError(why))
+            self._questions.counters(
+                datapath,
+                future.set_result,
+                lambda why: future.set_exception(ConnectionError(why)),
+                messages.ALL_TABLES if table is None else table,
             )
-            datapath.send(messages.flow_stats_request(xid))
 
         self.post(run)
         return future

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from controller.difference import Difference
 from controller.runtime.learning import Send, Station
 from controller.stations import Learned
-from controller.tables import Group, SwitchTables
+from controller.tables import Group, Meter, SwitchTables
 from topologies.model import Topology
 
 
@@ -23,6 +23,8 @@ class Patience:
     reply: float = 30.0  # no answer to a bundle or a dump: the connection is given up
     retry: float = 0.2  # after a refusal, doubled each time
     retry_most: float = 30.0
+    drain: float = 0.2  # what is on its way by old flows gets there before they go
+    refusals: int = 3  # a switch that refuses so often in a row is no longer waited for by the others
 
 
 class Compile(NamedTuple):
@@ -33,6 +35,7 @@ class Compile(NamedTuple):
     down_links: frozenset[str]
     avoid: frozenset[str]
     learned: tuple[Learned, ...]
+    failed: frozenset[str]
 
 
 class Dump(NamedTuple):
@@ -71,7 +74,15 @@ class Disconnect(NamedTuple):
     conn: int
 
 
-Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send
+class Inject(NamedTuple):
+    """Have ``frame`` go on at a switch as if a host of the network (its number) had sent it there."""
+
+    switch: str
+    network: int
+    frame: bytes
+
+
+Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject
 
 
 class Held(NamedTuple):
@@ -79,3 +90,4 @@ class Held(NamedTuple):
 
     cookies: frozenset[int]
     groups: tuple[Group, ...]
+    meters: tuple[Meter, ...] = ()

@@ -4,61 +4,32 @@ One `Core` holds what is wanted (the intent, compiled) and what each switch is k
 hold.  First start, reconnect, controller restart, a changed intent and a dead link are one
 path: whenever a switch is connected, idle and holds something else than is wanted, the
 difference goes out as one bundle.  What a switch holds is asked from it only when it is
-not known (a new connection, or after a refusal).
+not known (a new connection, or after a refusal).  Where service chains change, what is wanted
+changes in stages (`controller.runtime.rollout`), and all switches pass one before the next begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from controller.difference import Difference, difference
-from controller.runtime.commands import (
-    Command,
-    Compile,
-    Disconnect,
-    Dump,
-    Emit,
-    Held,
-    Patience,
-    Program,
-    Usage,
-)
+from controller.difference import stages
+from controller.runtime.agenda import Agenda
+from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Usage
+from controller.runtime.health import Health
 from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
-from controller.tables import SwitchTables
+from controller.runtime.liveness import Liveness, Rhythm, is_probe
+from controller.runtime.members import Member, Roster
+from controller.runtime.programming import Programming
+from controller.runtime.rollout import Stages
+from controller.runtime.verdicts import Notice, Notices, Punt, Verdicts
+from controller.tables import SwitchTables, Table
 from topologies.model import Port, Topology
 
 
-class Flight(NamedTuple):
-    wanted: SwitchTables
-    added: int
-    deleted: int
-    sent: float
-
-
-@dataclass(slots=True)
-class Member:
-    """A switch of the lab. ``held`` None: unknown, to be asked; ``ports`` None: never seen."""
-
-    name: str
-    dpid: int
-    conn: int | None = None
-    gone: float | None = None
-    since: float = 0.0
-    held: Held | SwitchTables | None = None
-    dumping: float | None = None
-    flight: Flight | None = None
-    failures: int = 0
-    not_before: float = 0.0
-    greeted: bool = False
-    ports: dict[int, bool] | None = None
-
-
-@dataclass(slots=True)
-class _Pending:
-    why: str
-    at: float
+def _no_notices(topology: Topology) -> Mapping[int, Notice]:
+    return {}
 
 
 @dataclass(slots=True)
@@ -66,49 +37,48 @@ class Core:
     """The controller's state machine.
 
     What happens is told to the first half's methods, which return what follows at once;
-    then (after one event or a burst of them) ``tick`` returns all that is due.
+    then (after one event or a burst of them) ``tick`` returns all that is due.  ``token``: 8 random
+    octets by which probes are told from forged ones.
     """
 
     topology: Topology
     patience: Patience = field(default_factory=Patience)
     limits: Limits = field(default_factory=Limits)
-    members: dict[str, Member] = field(init=False, default_factory=dict)
-    wanted: dict[str, SwitchTables] = field(init=False, default_factory=dict)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    token: bytes = bytes(8)
+    stages: Stages = stages
+    notices: Notices = _no_notices
     learning: Learning = field(init=False)
-    converged: bool = field(init=False, default=False)
+    health: Health = field(init=False)
+    verdicts: Verdicts = field(init=False)
+    roster: Roster = field(init=False)
+    programming: Programming = field(init=False)
     generation: int = field(init=False, default=0)
-    _begun: float = field(init=False, default=0.0)
-    _names: dict[int, str] = field(init=False, default_factory=dict)
-    _links: dict[str, dict[int, str]] = field(init=False, default_factory=dict)
-    _strangers: dict[int, tuple[int, dict[int, bool]]] = field(init=False, default_factory=dict)
-    _pending: _Pending | None = field(init=False, default=None)
-    _compiling: tuple[Compile, str] | None = field(init=False, default=None)
-    _compiled: Compile | None = field(init=False, default=None)
-    _ever: bool = field(init=False, default=False)
-    _arrival: float | None = field(init=False, default=None)
-    _cost: float = field(init=False, default=0.0)
+    _agenda: Agenda = field(init=False, default_factory=Agenda)
     _learned_at: float = field(init=False, default=0.0)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.learning = Learning(self.topology, self.limits)
-        self._enrol()
+        self.health = Health(self.topology, Liveness(self.token, self.rhythm))
+        self.verdicts = Verdicts(self.topology, self.notices)
+        self.roster = Roster(self.topology, self.patience)
+        self.programming = Programming(self.roster, self.patience, self.stages)
 
-    def _enrol(self) -> None:
-        old = self.members
-        self.members = {}
-        for switch in self.topology.switches:
-            kept = old.get(switch.name)
-            same = kept is not None and kept.dpid == switch.dpid
-            self.members[switch.name] = kept if kept and same else Member(switch.name, switch.dpid)
-        self._names = {member.dpid: member.name for member in self.members.values()}
-        self._links = {}
-        for link in self.topology.links:
-            for end in (link.a, link.b):
-                self._links.setdefault(end.switch, {})[end.number] = link.name
-        for name, member in old.items():  # a switch that left the intent may come back into it
-            if self.members.get(name) is not member and member.conn is not None:
-                self._strangers[member.dpid] = (member.conn, member.ports or {})
+    @property
+    def members(self) -> dict[str, Member]:
+        """The intent's switches by name."""
+        return self.roster.members
+
+    @property
+    def wanted(self) -> dict[str, SwitchTables]:
+        """What every switch should hold now; while a rollout is in progress, not yet what it leads to."""
+        return self.programming.rollout.wanted
+
+    @property
+    def converged(self) -> bool:
+        """Whether every switch that is there holds what the newest intent asks for."""
+        return self.programming.converged
 
     # -- what happens ------------------------------------------------------------------
 
@@ -120,74 +90,79 @@ class Core:
         """The lab is to be another one."""
         self.topology = topology
         self.learning.replace(topology)
-        self._enrol()
+        self.health.replace(topology, now)
+        self.verdicts.replace(topology)
+        self.roster.enrol(topology)
         out = self._intend("intent", now)
-        for dpid, (conn, ports) in list(self._strangers.items()):
-            if dpid in self._names:
-                del self._strangers[dpid]
-                out += self.connected(dpid, conn, ports, now)
+        for dpid, conn, ports in self.roster.admitted():
+            out += self.connected(dpid, conn, ports, now)
         return out
 
     def _intend(self, why: str, now: float) -> list[Command]:
-        self._unsettle(now)
-        self._pending = _Pending(why, now)
+        self.programming.unsettle(now)
+        self._agenda.insist(why, now)
         return []
 
     def connected(self, dpid: int, conn: int, ports: Mapping[int, bool], now: float) -> list[Command]:
         """A switch finished its handshake; ``ports``: number -> up."""
-        out: list[Command] = []
-        name = self._names.get(dpid)
-        if name is None:
-            self._strangers[dpid] = (conn, dict(ports))
-            message = f"switch {dpid:#018x} connected, but the topology has none with that datapath id"
-            return [Emit("error", {"message": message})]
-        member = self.members[name]
-        if member.conn is not None and member.conn != conn:
-            message = f"{name}: a second connection with the same datapath id replaces the first"
-            out += [Disconnect(member.conn), Emit("error", {"switch": name, "message": message})]
-        member.conn, member.since, member.gone = conn, now, None
-        member.held = member.dumping = member.flight = None
-        member.greeted = False
-        member.not_before = 0.0
-        member.ports = dict(ports)
-        self._arrival = now
-        self._unsettle(now)
-        out.append(Emit("connected", {"switch": name}))
-        if self._news(member):
-            self._reconsider(f"{name} connected", now)
+        member, out = self.roster.connected(dpid, conn, ports, now)
+        if member is not None:
+            self.programming.unsettle(now)
+            if self._news(member):
+                self._reconsider(f"{member.name} connected", now)
         return out
 
     def disconnected(self, dpid: int, conn: int, now: float) -> list[Command]:
         """A connection ended."""
-        if self._strangers.get(dpid, (0, {}))[0] == conn:
-            del self._strangers[dpid]
-        member = self.members.get(self._names.get(dpid, ""))
-        if member is None or member.conn != conn:
+        member = self.roster.disconnected(dpid, conn, now)
+        if member is None:
             return []
-        member.conn, member.gone = None, now
-        member.held = member.dumping = member.flight = None
-        self._unsettle(now)
+        self.programming.unsettle(now)
         return [Emit("disconnected", {"switch": member.name})]
 
     def port(self, dpid: int, number: int, up: bool | None, now: float) -> list[Command]:
         """A port changed: ``up`` None when it was deleted."""
-        if dpid in self._strangers:
-            self._strangers[dpid][1][number] = bool(up)
-        member = self.members.get(self._names.get(dpid, ""))
-        if member is None or member.ports is None or member.ports.get(number) == bool(up):
+        member = self.roster.port(dpid, number, bool(up))
+        if member is None:
             return []
-        member.ports[number] = bool(up)
-        if number in self._links.get(member.name, {}):
-            self._reconsider(f"port {member.name}:{number} {'up' if up else 'down'}", now)
-        return [Emit("port", {"switch": member.name, "port": number, "up": bool(up)})]
+        port = Port(switch=member.name, number=number)
+        out: list[Command] = [Emit("port", {"switch": member.name, "port": number, "up": bool(up)})]
+        if self.roster.leads_on(port):
+            self._reconsider(f"port {port} {'up' if up else 'down'}", now)
+        elif not up:
+            out += self._ailing(self.health.down(port, now), now)
+        return out
 
-    def packet(self, dpid: int, number: int, table: int, frame: bytes, now: float) -> list[Command]:
-        """A packet-in, from a flow of ``table``."""
-        name = self._names.get(dpid)
-        if name is None:
+    def packet(
+        self,
+        dpid: int,
+        number: int,
+        table: int,
+        frame: bytes,
+        now: float,
+        cookie: int = 0,
+        registers: Mapping[str, int] | None = None,
+    ) -> list[Command]:
+        """A packet-in, from a flow of ``table`` with this ``cookie``; ``registers``: those that are not 0."""
+        member = self.roster.by_dpid(dpid)
+        if member is None:
             return []
-        port = Port(switch=name, number=number)
+        port = Port(switch=member.name, number=number)
+        if table == Table.CLASSIFY and is_probe(frame) and self.health.liveness.watches(port):
+            self.health.liveness.seen(port, frame, now)
+            return []
+        told = self.verdicts.packet(Punt(port, cookie, frame, registers or {}), now)
+        if told is not None:
+            return told
         return self._outcomes(self.learning.packet(port, table, frame, now), now)
+
+    def reported(self, failed: Mapping[str, str], now: float) -> list[Command]:
+        """The lab says which instances and backends have failed (name -> why): all of them."""
+        return self._ailing(self.health.reported(failed, now), now)
+
+    def report(self, name: str, up: bool, reason: str, now: float) -> list[Command]:
+        """The lab says of one instance or backend whether it works."""
+        return self._ailing(self.health.report(name, up, reason, now), now)
 
     def used(self, station: Station, packets: bool, now: float) -> list[Command]:
         """A station's flows were looked at: did they count packets since it was last heard?"""
@@ -204,110 +179,85 @@ class Core:
         if self.learning.changed:
             self.learning.changed = False
             # A host that keeps inventing addresses must not keep the compiler busy for others.
-            self._reconsider("learning", max(now, self._learned_at + 4 * self._cost))
+            self._reconsider("learning", max(now, self._learned_at + 4 * self._agenda.cost))
         return out
+
+    def _ailing(self, said: list[Emit], now: float) -> list[Command]:
+        latest = self._agenda.latest
+        if latest is not None and self.health.failed != latest.failed:
+            self._reconsider(self.health.why, now)
+        return list(said)
 
     def compiled(
         self, generation: int, tables: Mapping[str, SwitchTables], seconds: float, now: float
     ) -> list[Command]:
         """Tables for what `Compile` asked."""
-        if self._compiling is None or self._compiling[0].generation != generation:
+        done = self._agenda.done(generation, seconds)
+        if done is None:
             return []
-        command, why = self._compiling
-        self._compiling, self._compiled = None, command
-        self.generation, self._cost = generation, seconds
-        if why == "learning":
+        self.generation = generation
+        if done.why == "learning":
             self._learned_at = now
-        self.wanted = dict(tables)
+        rollout = self.programming.rollout
+        rollout.aim(tables, done.staged)
         flows = sum(len(table.flows) for table in tables.values())
         groups = sum(len(table.groups) for table in tables.values())
         fields: dict[str, Any] = {"seconds": seconds, "flows": flows, "groups": groups}
-        if why in ("start", "intent"):
+        if rollout.of > 1:
+            fields["stages"] = rollout.of
+        if done.why in ("start", "intent"):
             return [Emit("compiled", fields)]
-        return [Emit("recompiled", {**fields, "why": why})]
+        return [Emit("recompiled", {**fields, "why": done.why})]
 
     def uncompiled(self, generation: int, message: str, now: float) -> list[Command]:
         """The compiler failed: what was wanted before stays."""
-        if self._compiling is not None and self._compiling[0].generation == generation:
-            self._compiled, self._compiling = self._compiling[0], None
+        self._agenda.done(generation, None)
         return [Emit("error", {"message": f"cannot compile: {message}"})]
 
     def dumped(self, name: str, conn: int, held: Held, now: float) -> list[Command]:
         """What a switch holds."""
-        member = self.members.get(name)
-        if member is not None and member.conn == conn and member.dumping is not None:
-            member.held, member.dumping = held, None
+        self.programming.dumped(name, conn, held)
         return []
 
     def committed(self, name: str, conn: int, now: float) -> list[Command]:
         """A bundle was committed: the switch now holds what was wanted when it was sent."""
-        member = self.members.get(name)
-        if member is None or member.conn != conn or member.flight is None:
-            return []
-        flight = member.flight
-        member.held, member.flight, member.failures = flight.wanted, None, 0
-        return [self._programmed(member, flight.added, flight.deleted, flight.sent, now)]
+        return self.programming.committed(name, conn, now)
 
     def refused(self, name: str, conn: int, message: str, now: float) -> list[Command]:
         """The switch reported an error: ask it anew what it holds, after a while."""
-        member = self.members.get(name)
-        if member is None or member.conn != conn or (member.flight is None and member.dumping is None):
-            return []  # the errors after the first of a bundle say nothing new
-        member.held = member.flight = member.dumping = None
-        member.failures += 1
-        wait = min(self.patience.retry * 2 ** min(member.failures - 1, 20), self.patience.retry_most)
-        member.not_before = now + wait
-        self._unsettle(now)
-        fields = {"switch": name, "message": f"{name}: {message}; resynchronised in {wait:g} s"}
-        return [Emit("error", fields)]
+        return self.programming.refused(name, conn, message, now)
 
     # -- what follows ------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Command]:
         """All that is due. Called after whatever happens, and at `next_due`."""
+        probes, said = self.health.tick(now, self.roster.is_up)
+        out: list[Command] = [*probes, *self._ailing(said, now), *self.verdicts.tick(now)]
         self._check_absent(now)
-        out = self._check_compile(now)
-        for member in self.members.values():
-            if member.conn is not None and member.flight is None and member.dumping is None:
-                out += self._settle(member, now)
-            elif member.conn is not None:
-                began = member.flight.sent if member.flight else member.dumping
-                if began is not None and now - began >= self.patience.reply:
-                    message = f"{member.name}: no reply within {self.patience.reply:g} s: disconnected"
-                    out += [Emit("error", {"switch": member.name, "message": message})]
-                    out.append(Disconnect(member.conn))
-                    member.flight = member.dumping = None
-                    member.held, member.not_before = None, now + self.patience.reply
+        out += self._check_compile(now)
+        out += self.programming.tick(now)
         out += self._check_idle(now)
-        if not self.converged and self._is_converged():
-            self.converged = self._ever = True
-            out.append(Emit("all-programmed", {"seconds": now - self._begun}))
+        if self._agenda.idle and self._agenda.compiled is not None:
+            out += self.programming.settled(self._agenda.compiled.avoid, now)
         return out
 
     def next_due(self, now: float) -> float | None:
         """When `tick` should be called again, if nothing happens before; None: never."""
-        times: list[float] = []
-        if self._pending is not None and self._compiling is None:
-            times.append(self._pending.at)
         due = self.learning.next_due()
-        if due is not None:
-            times.append(due if not self._usage else max(due, now + self.patience.grace))
-        avoid = self._compiled.avoid if self._compiled else frozenset()
+        if due is not None and self._usage:
+            due = max(due, now + self.patience.grace)
+        some = (due, self._agenda.next_due(), self.health.liveness.next_due(), self.verdicts.next_due())
+        times = [time for time in some if time is not None]
+        avoid = self._agenda.compiled.avoid if self._agenda.compiled else frozenset()
         for member in self.members.values():
-            if member.conn is None:
-                limit = self._absent_at(member)
-                if limit is not None and member.name not in avoid and limit > now:
-                    times.append(limit)
-            elif member.flight or member.dumping is not None:
-                began = member.flight.sent if member.flight else member.dumping
-                times.append((began or now) + self.patience.reply)
-            elif member.held is None and member.not_before > now:
-                times.append(member.not_before)
-        return min(times) if times else None
+            limit = self.roster.absent_at(member)
+            if limit is not None and member.name not in avoid and limit > now:
+                times.append(limit)
+        return min([*times, *self.programming.times(now)], default=None)
 
     def name(self, dpid: int | None, conn: int) -> str | None:
         """The switch whose connection ``conn`` now is; None for an old or unknown one."""
-        member = self.members.get(self._names.get(dpid or 0, ""))
+        member = self.roster.by_dpid(dpid)
         return member.name if member is not None and member.conn == conn else None
 
     def conn(self, switch: str) -> int | None:
@@ -317,102 +267,50 @@ class Core:
 
     def avoid(self, now: float) -> frozenset[str]:
         """Switches to route around: gone for longer than the grace."""
-        return frozenset(
-            member.name
-            for member in self.members.values()
-            if (at := self._absent_at(member)) is not None and at <= now
-        )
+        return self.roster.avoid(now)
 
     def down_links(self) -> frozenset[str]:
         """Links of which an end's port is down or missing, as far as its switch ever said."""
-        return frozenset(
-            link.name for link in self.topology.links if self._port_down(link.a) or self._port_down(link.b)
-        )
-
-    def _absent_at(self, member: Member) -> float | None:
-        if member.conn is not None:
-            return None
-        if member.gone is not None:
-            return member.gone + self.patience.grace
-        return self._arrival + self.patience.absent if self._arrival is not None else None
-
-    def _port_down(self, port: Port) -> bool:
-        ports = self.members[port.switch].ports
-        return ports is not None and not ports.get(port.number, False)
+        return self.roster.down_links()
 
     def _news(self, member: Member) -> bool:
         """Whether a switch that came says something else of its links than was compiled."""
-        latest = self._compiling[0] if self._compiling else self._compiled
+        latest = self._agenda.latest
         down = latest.down_links if latest else frozenset()
-        ports = member.ports or {}
         return (latest is not None and member.name in latest.avoid) or any(
-            (name in down) is ports.get(number, False)
-            for number, name in self._links.get(member.name, {}).items()
+            (name in down) is up for name, up in self.roster.links_at(member)
         )
 
     def _reconsider(self, why: str, when: float) -> None:
         """The compiler's input may have changed: look shortly after, when the burst is over."""
-        at = when + self._coalesce()
-        if self._pending is None or self._pending.at > at:
-            self._pending = _Pending(why, at)
-
-    def _coalesce(self) -> float:
-        return self.patience.coalesce if self._ever else self.patience.gather
+        patience = self.patience
+        self._agenda.reconsider(why, when + (patience.coalesce if self.programming.ever else patience.gather))
 
     def _check_absent(self, now: float) -> None:
-        if self._compiled is not None and self._pending is None:
+        compiled, agenda = self._agenda.compiled, self._agenda
+        if compiled is not None and agenda.pending is None:
             avoid = self.avoid(now)
-            if avoid != self._compiled.avoid and (
-                self._compiling is None or avoid != self._compiling[0].avoid
-            ):
-                gone = [f"{name} is gone" for name in sorted(avoid - self._compiled.avoid)]
-                back = [f"{name} is back" for name in sorted(self._compiled.avoid - avoid)]
-                self._pending = _Pending("; ".join(gone + back), now)
+            if avoid != compiled.avoid and (agenda.compiling is None or avoid != agenda.compiling[0].avoid):
+                gone = [f"{name} is gone" for name in sorted(avoid - compiled.avoid)]
+                back = [f"{name} is back" for name in sorted(compiled.avoid - avoid)]
+                agenda.reconsider("; ".join(gone + back), now)
 
     def _check_compile(self, now: float) -> list[Command]:
-        pending = self._pending
-        if pending is None or self._compiling is not None or pending.at > now:
+        def given(generation: int) -> Compile:
+            return Compile(
+                generation,
+                self.topology,
+                self.down_links(),
+                self.avoid(now),
+                self.learning.learned(),
+                self.health.failed,
+            )
+
+        command = self._agenda.take(now, given)
+        if command is None:
             return []
-        self._pending = None
-        last = self._compiled
-        command = Compile(
-            (last.generation if last else 0) + 1,
-            self.topology,
-            self.down_links(),
-            self.avoid(now),
-            self.learning.learned(),
-        )
-        if last is not None and command[1:] == last[1:] and pending.why != "intent":
-            return []
-        self._unsettle(now)
-        self._compiling = (command, pending.why)
+        self.programming.unsettle(now)
         return [command]
-
-    def _settle(self, member: Member, now: float) -> list[Command]:
-        assert member.conn is not None
-        wanted = self.wanted.get(member.name)
-        if member.held is None:
-            if member.not_before > now:
-                return []
-            member.dumping = now
-            return [Dump(member.name, member.conn)]
-        if wanted is None or (member.held is wanted and member.greeted):
-            return []
-        change = _compare(member.held, wanted)
-        if not change:
-            member.held = wanted
-            if member.greeted:
-                return []
-            return [self._programmed(member, 0, 0, now, now)]
-        self._unsettle(now)
-        member.flight = Flight(wanted, change.added, change.deleted, now)
-        fresh = isinstance(member.held, Held) and not member.held.cookies and not member.held.groups
-        return [Program(member.name, member.conn, change, wanted, fresh)]
-
-    def _programmed(self, member: Member, added: int, deleted: int, sent: float, now: float) -> Emit:
-        member.greeted = True
-        fields = {"switch": member.name, "added": added, "deleted": deleted, "seconds": now - sent}
-        return Emit("programmed", fields)
 
     def _check_idle(self, now: float) -> list[Command]:
         out: list[Command] = []
@@ -426,25 +324,3 @@ class Core:
             if member is not None and member.conn is not None:
                 out.append(Usage(member.name, member.conn, station))
         return out
-
-    def _unsettle(self, now: float) -> None:
-        if self.converged or self._begun == 0.0:
-            self._begun = now
-        self.converged = False
-
-    def _is_converged(self) -> bool:
-        if self._compiled is None or self._compiling is not None or self._pending is not None:
-            return False
-        avoid = self._compiled.avoid
-        return all(
-            member.held is self.wanted.get(name) and member.flight is None and member.greeted
-            if member.conn is not None
-            else name in avoid
-            for name, member in self.members.items()
-        )
-
-
-def _compare(held: Held | SwitchTables, wanted: SwitchTables) -> Difference:
-    if isinstance(held, Held):
-        return difference(held.cookies, held.groups, wanted)
-    return difference((flow.cookie for flow in held.flows), held.groups, wanted)

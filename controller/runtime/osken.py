@@ -73,6 +73,7 @@ _PACKET_IN = 10
 _READ = 1 << 18
 _BATCH = 64
 _PACKETS_WAITING = 1000
+_URGENT_WAITING = 1000
 _UNSENT_LIMIT = 256 << 20
 """A switch that lets so many bytes pile up does not read at all: the connection is closed."""
 
@@ -335,8 +336,18 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._queue: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
+        self._first: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
+
+    def urgent(self, ev: Any) -> bool:
+        """Whether an event is handled before all that wait. Asked on the thread of whoever sends it."""
+        return False
 
     def _send_event(self, ev: Any, state: str | None) -> None:
+        if self.urgent(ev):
+            if self._first.qsize() < _URGENT_WAITING:
+                self._first.put((ev, state))
+                self.post(_nothing)  # wakes the thread
+            return
         if isinstance(ev, ofp_event.EventOFPPacketIn) and self._queue.qsize() > _PACKETS_WAITING:
             return  # a flood from some host; what is dropped here would be refused later
         self._queue.put((ev, state))
@@ -355,10 +366,13 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         timeout: float | None = 0.0
         while self.is_active:
             try:
-                ev, state = self._queue.get(timeout=timeout)
-                self._handle(ev, state)
+                waiting = self._queue.get(timeout=timeout)
                 for _ in range(_BATCH):
-                    self._handle(*self._queue.get_nowait())
+                    while not self._first.empty():
+                        self._handle(*self._first.get_nowait())
+                    self._handle(*waiting)
+                    waiting = self._queue.get_nowait()
+                self._handle(*waiting)
             except queue.Empty:
                 pass
             try:
@@ -376,6 +390,10 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
                 handler(ev)
         except Exception:
             LOG.exception("%s: while handling %s", self.name, type(ev).__name__)
+
+
+def _nothing() -> None:
+    pass
 
 
 def run(listener: socket.socket, app: type[QueuedApp], more: list[str], **given: Any) -> QueuedApp:

@@ -118,7 +118,7 @@ def sctp_init(way: Way, port: int = 5060) -> bytes:
     return bytes(ether(way) / ip(way) / SCTP(**_ports(way, port, PORT)) / chunk)
 
 
-def fragments(frame: bytes, size: int = 400, ident: int = 77) -> tuple[bytes, ...]:
+def fragments(frame: bytes, size: int = 1400, ident: int = 77) -> tuple[bytes, ...]:
     """An IPv4 or IPv6 packet as fragments of ``size`` octets each (a multiple of 8), in order."""
     packet = Ether(frame)
     inner = packet.payload
@@ -144,11 +144,11 @@ def fragments(frame: bytes, size: int = 400, ident: int = 77) -> tuple[bytes, ..
 
 def overlapping(frame: bytes) -> tuple[bytes, ...]:
     """An IPv4 packet as two fragments, the second of which begins before the end of the first."""
-    first, _ = fragments(frame, 400)
+    first, _ = fragments(frame, 1400)
     body = bytes(Ether(frame).payload.payload)
     packet = Ether(first)
-    head = IP(src=packet[IP].src, dst=packet[IP].dst, id=77, ttl=64, proto=packet[IP].proto, frag=40)
-    return first, bytes(Ether(src=packet.src, dst=packet.dst) / head / Raw(bytes(80) + body[400:]))
+    head = IP(src=packet[IP].src, dst=packet[IP].dst, id=77, ttl=64, proto=packet[IP].proto, frag=165)
+    return first, bytes(Ether(src=packet.src, dst=packet.dst) / head / Raw(bytes(80) + body[1400:]))
 
 
 def extended(frame: bytes, *headers: Literal["hop-by-hop", "destination", "routing"]) -> bytes:

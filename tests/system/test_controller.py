@@ -14,6 +14,7 @@ import pytest
 from controller_lab import Controller, Switches, inside, lacks, running, until
 
 from controller.runtime import packets
+from controller.tables import Table
 from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
@@ -115,7 +116,7 @@ def test_repairs_what_someone_else_changed(lab: Lab) -> None:
     switches, controller = lab
     controller.kill()
     bridge = switches.bridge("leaf1")
-    switches.run("ovs-ofctl", "-O", "OpenFlow15", "del-flows", bridge, "table=3")
+    switches.run("ovs-ofctl", "-O", "OpenFlow15", "del-flows", bridge, f"table={Table.FORWARD:d}")
     switches.run("ovs-ofctl", "-O", "OpenFlow15", "add-flow", bridge, "table=9,priority=7,actions=drop")
     controller.start()
     controller.wait("all-programmed")
@@ -226,7 +227,8 @@ def test_a_refused_bundle_is_reported_and_mended(tmp_path: Path) -> None:
         try:
             switches.build(TOPOLOGY, controller.port)
             full = ["--", "--id=@full", "create", "Flow_Table", "flow_limit=1"]
-            switches.vsctl(*full[1:], "--", "set", "bridge", switches.bridge("leaf1"), "flow_tables:3=@full")
+            tables = f"flow_tables:{Table.FORWARD:d}=@full"
+            switches.vsctl(*full[1:], "--", "set", "bridge", switches.bridge("leaf1"), tables)
             controller.start()
             refused = controller.wait("error", switch="leaf1")
             assert "flow-mod failed" in refused["message"] or "bundle failed" in refused["message"]

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from controller.compiler import compile_topology
-from controller.runtime.commands import Command, Compile, Disconnect, Dump, Emit, Held, Program, Usage
+from controller.runtime.commands import (
+    Command,
+    Compile,
+    Disconnect,
+    Dump,
+    Emit,
+    Held,
+    Inject,
+    Program,
+    Usage,
+)
 from controller.runtime.core import Core
 from controller.runtime.learning import Send
-from controller.tables import Group
+from controller.runtime.liveness import is_probe
+from controller.tables import Flow, Group, Meter, SwitchTables, Table
+from topologies.functions import Backend, Balancer, Chain, Function, Instance
 from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
 
 
@@ -46,12 +59,93 @@ def ring(switches: int = 4) -> Topology:
     )
 
 
+def serviced(instances: int = 2, order: tuple[str, ...] = ("fw", "limit")) -> Topology:
+    """The ring with functions ``fw`` at s1 and ``limit`` at s3, a load balancer ``lb``, and chain ``web``."""
+    lab = ring()
+    functions = (
+        _inline("fw", "s1", instances),
+        _inline("limit", "s3", 1),
+        Function(
+            name="lb",
+            kind="load-balancer",
+            engine="openflow",
+            mode="flows",
+            switch="s2",
+            balancer=Balancer(
+                network="lan",
+                at=Port(switch="s2", number=40009),
+                mac="02:00:01:00:00:01",
+                ipv4=IPv4Interface("10.0.0.80/24"),
+                port=80,
+                backends=tuple(
+                    Backend(host=host.name, mac=host.mac, ipv4=host.ipv4, port=80) for host in lab.hosts[2:]
+                ),
+            ),
+        ),
+    )
+    chain = Chain(name="web", path=1, network="lan", far_network="lan", protocol="tcp", functions=order)
+    return lab.model_copy(update={"functions": functions, "chains": (chain,)})
+
+
+def _inline(name: str, switch: str, instances: int) -> Function:
+    return Function(
+        name=name,
+        kind="bridge",
+        engine="kernel",
+        mode="inline",
+        switch=switch,
+        instances=tuple(
+            Instance(
+                name=f"{name}.{n}",
+                inward=Port(switch=switch, number=40000 + 2 * n - 1),
+                outward=Port(switch=switch, number=40000 + 2 * n),
+            )
+            for n in range(1, instances + 1)
+        ),
+    )
+
+
+Steps = list[dict[str, SwitchTables]]
+
+
+def in_three_stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> Steps:
+    """A stand-in for what the compiler's own stages are: what is new, what is changed, what goes."""
+
+    def both(name: str, first: Mapping[str, SwitchTables], then: Mapping[str, SwitchTables]) -> SwitchTables:
+        if name not in first or name not in then:
+            return new[name]
+        one, other = first[name], then[name]
+        keys = set(map(_key, one.flows))
+        flows = (*one.flows, *(flow for flow in other.flows if _key(flow) not in keys))
+        ids = {group.id for group in one.groups}
+        groups = (*one.groups, *(group for group in other.groups if group.id not in ids))
+        return replace(new[name], flows=flows, groups=groups)
+
+    add = {name: both(name, old, new) for name in new}
+    turn = {name: both(name, new, old) for name in new}
+    return [add, turn, dict(new)] if new != old else [dict(new)]
+
+
+def _key(flow: Flow) -> tuple[object, ...]:
+    return flow.table, flow.priority, flow.match
+
+
 @dataclass
 class Pretend:
-    """Carries out a core's commands on switches made of sets. ``now`` is the only clock."""
+    """Carries out a core's commands on switches made of sets. ``now`` is the only clock.
+
+    ``dead``: instances that pass no frames. ``slow``: bundles wait in ``waiting`` for `commit`.
+    """
 
     topology: Topology
     now: float = 0.0
+    stages: Callable[..., Steps] | None = None
+    dead: set[str] = field(default_factory=set)
+    slow: bool = False
+    waiting: list[Program] = field(default_factory=list)
+    steps: Steps = field(default_factory=list)
+    meters: dict[str, dict[int, Meter]] = field(default_factory=dict)
+    injected: list[Inject] = field(default_factory=list)
     core: Core = field(init=False)
     cookies: dict[str, set[int]] = field(default_factory=dict)
     groups: dict[str, dict[int, Group]] = field(default_factory=dict)
@@ -63,7 +157,13 @@ class Pretend:
     conns: int = 0
 
     def __post_init__(self) -> None:
-        self.core = Core(self.topology)
+        stages = self.stages or (lambda old, new: [dict(new)])
+
+        def noted(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> Steps:
+            self.steps = stages(old, new)
+            return self.steps
+
+        self.core = Core(self.topology, stages=noted, token=b"secretly")
         self.take(self.core.start(self.now))
 
     def take(self, commands: list[Command]) -> None:
@@ -71,20 +171,22 @@ class Pretend:
 
     def connect(self, name: str, down: frozenset[int] = frozenset()) -> None:
         self.conns += 1
+        self.waiting = [each for each in self.waiting if each.switch != name]
         dpid = next(s.dpid for s in self.topology.switches if s.name == name)
-        ports = {number: number not in down for number in (1, 2, 3)}
+        ports = {number: number not in down for number in (1, 2, 3, *range(40001, 40010))}
         self.take(self.core.connected(dpid, self.conns, ports, self.now))
 
     def disconnect(self, name: str) -> None:
         member = self.core.members[name]
         if member.conn is not None:
+            self.waiting = [each for each in self.waiting if each.switch != name]
             self.take(self.core.disconnected(member.dpid, member.conn, self.now))
 
     def run(self, seconds: float = 0.0) -> None:
         """Carry out everything that follows, up to ``seconds`` from now."""
         end = self.now + seconds
-        for _ in range(10_000):
-            self.take(self.core.tick(self.now))
+        for _ in range(10_000 + int(1000 * seconds)):
+            self._tick()
             if self.todo:
                 self._one(self.todo.pop(0))
                 continue
@@ -96,6 +198,35 @@ class Pretend:
             self.now = max(due, self.now + 1e-6)
         raise AssertionError("the core never comes to rest")
 
+    def _tick(self) -> None:
+        out = self.core.tick(self.now)
+        for command in out:
+            if isinstance(command, Emit) and command.event == "stage":
+                self._passed(self.steps[command.fields["stage"] - 2])
+        self.take(out)
+
+    def _passed(self, stage: dict[str, SwitchTables]) -> None:
+        """All who are there hold this stage, but those who keep refusing."""
+        for name, member in self.core.members.items():
+            if member.conn is not None and member.failures < self.core.patience.refusals:
+                assert self.cookies[name] == {flow.cookie for flow in stage[name].flows}, name
+
+    def commit(self, number: int = 0) -> None:
+        """A switch carries out a bundle that waits."""
+        if self.waiting:
+            self._carry_out(self.waiting.pop(number % len(self.waiting)))
+
+    def deliver(self, send: Send) -> None:
+        """A probe goes through its instance, if that passes anything."""
+        for function in self.core.topology.functions:
+            for instance in function.instances:
+                ends = (instance.inward, instance.outward)
+                if send.port in ends and instance.name not in self.dead:
+                    out = ends[1 - ends.index(send.port)]
+                    assert out is not None
+                    dpid = self.core.members[out.switch].dpid
+                    self.take(self.core.packet(dpid, out.number, Table.CLASSIFY, send.frame, self.now))
+
     def _one(self, command: Command) -> None:
         core = self.core
         if isinstance(command, Compile):
@@ -103,14 +234,22 @@ class Pretend:
             self.take(core.compiled(command.generation, tables, 0.001, self.now))
         elif isinstance(command, Dump):
             name = command.switch
-            held = Held(frozenset(self.cookies.get(name, ())), tuple(self.groups.get(name, {}).values()))
+            held = Held(
+                frozenset(self.cookies.get(name, ())),
+                tuple(self.groups.get(name, {}).values()),
+                tuple(self.meters.get(name, {}).values()),
+            )
             self.take(core.dumped(name, command.conn, held, self.now))
         elif isinstance(command, Program):
             self._program(command)
         elif isinstance(command, Emit):
             self.events.append(command)
+        elif isinstance(command, Send) and is_probe(command.frame):
+            self.deliver(command)
         elif isinstance(command, Send):
             self.sent.append(command)
+        elif isinstance(command, Inject):
+            self.injected.append(command)
         elif isinstance(command, Usage):
             self.take(core.used(command.station, False, self.now))
         else:
@@ -118,19 +257,31 @@ class Pretend:
 
     def _program(self, command: Program) -> None:
         self.programs.append(command)
+        if self.slow:
+            self.waiting.append(command)
+        else:
+            self._carry_out(command)
+
+    def _carry_out(self, command: Program) -> None:
         name, change = command.switch, command.difference
         if self.refuse:
             self.refuse -= 1
             self.take(self.core.refused(name, command.conn, "no", self.now))
             return
         cookies, groups = self.cookies.setdefault(name, set()), self.groups.setdefault(name, {})
-        assert bool(command.fresh) == (not cookies and not groups)
+        meters = self.meters.setdefault(name, {})
+        assert bool(command.fresh) == (not cookies and not groups and not meters)
+        for meter in change.meters_add + change.meters_modify:
+            assert (meter.id in meters) == (meter in change.meters_modify)
+            meters[meter.id] = meter
         cookies.difference_update(change.delete)
         cookies.update(flow.cookie for flow in change.add)
         for group in change.groups_add + change.groups_modify:
             groups[group.id] = group
         for number in change.groups_delete:
             del groups[number]
+        for number in change.meters_delete:
+            del meters[number]
         self.take(self.core.committed(name, command.conn, self.now))
 
     def named(self, event: str) -> list[dict[str, object]]:
@@ -140,9 +291,14 @@ class Pretend:
         """Every connected switch holds exactly what the compiler says for the state of things."""
         core = self.core
         wanted = compile_topology(
-            core.topology, core.down_links(), core.avoid(self.now), core.learning.learned()
+            core.topology,
+            core.down_links(),
+            core.avoid(self.now),
+            core.learning.learned(),
+            core.health.failed,
         )
         for name, member in core.members.items():
             if member.conn is not None:
                 assert self.cookies[name] == {flow.cookie for flow in wanted[name].flows}, name
                 assert self.groups.get(name, {}) == {group.id: group for group in wanted[name].groups}, name
+                assert self.meters.get(name, {}) == {meter.id: meter for meter in wanted[name].meters}, name

@@ -13,10 +13,11 @@ import pytest
 from small_lab import ring
 
 from controller.api import contradictions
-from controller.runtime import osken, stations
+from controller.runtime import memory, osken
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
 from controller.runtime.learning import Learning, Station
+from controller.runtime.memory import Memory
 from topologies.model import Port
 
 
@@ -170,16 +171,17 @@ def test_a_datapath_keeps_what_the_socket_does_not_take() -> None:
 
 def test_damaged_or_foreign_stations_are_not_remembered(tmp_path: Path) -> None:
     file = tmp_path / "stations"
-    assert stations.read(file) == []
-    for damage in ("", "[1", "[[1]]", '{"a": 1}', '[["lan", 1, 2, 3, 4, 5]]'):
+    assert memory.read(file) == Memory()
+    for damage in ("", "[1", "[[1]]", '{"a": 1}', '{"stations": [["lan", 1, 2, 3, 4, 5]], "failed": []}'):
         file.write_text(damage)
-        assert stations.read(file) == []
+        assert memory.read(file) == Memory()
     known = [Station("lan", Port(switch="s1", number=3), 0x02AA00000001, (0x0A000063,), ())]
     foreign = Station("wan", Port(switch="s1", number=3), 0x02AA00000002)
     host = Station("lan", Port(switch="s2", number=3), 0x020000000001)
-    stations.write(file, [*known, foreign, host])
+    memory.write(file, Memory((*known, foreign, host), frozenset({"fw.1"})))
+    assert memory.read(file).failed == {"fw.1"}
     learning = Learning(ring())
-    learning.restore(stations.read(file), 5)
+    learning.restore(memory.read(file).stations, 5)
     assert list(learning.stations) == known
     assert learning.due(304) == []
     assert learning.due(305) == known

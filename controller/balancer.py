@@ -1,0 +1,210 @@
+"""A layer-4 load balancer that the flow tables are: a select group chooses, connection tracking remembers.
+
+In a chain's direction, a new connection to the virtual address is given to a select group, whose buckets
+translate its destination to a backend each; what belongs to a known connection is translated as that
+was.  Against the chain's direction, what belongs to such a connection is translated back; all else passes
+untouched.
+
+The group chooses by a hash of the packet's fields and of each bucket's identifier, which depends on the
+backend's name alone: when a backend goes, only its own connections-to-be go elsewhere, and when it comes, it
+takes its share from all others alike.  A backend has as many buckets as it has weight, because Open vSwitch
+multiplies a bucket's hash by its weight, and that gives other shares than the weights say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import gcd
+from typing import NamedTuple
+
+from controller.flows import HOP, Priority, flow
+from controller.stations import mac_number
+from controller.tables import Bucket, Ct, Field, Flow, Group, SetField, Table, ToGroup
+from controller.tracking import (
+    IPV4,
+    IPV6,
+    LATER_FRAGMENT,
+    NUMBERS,
+    UNTRACKED,
+    function_zones,
+    numbered,
+    onward,
+    state,
+)
+from topologies.functions import Backend, Balancer, Function
+from topologies.model import Topology
+from topologies.service import Hop
+
+TRANSLATED, CONNECTION, PASS = 61000, 60000, 50000
+GROUPS = 0xC0000000
+"""Numbers of these groups begin here; those of the paths between switches are far below."""
+MOST_BUCKETS = 1024
+_SHARES = 256
+_SLOTS = range(1, 1 << 22)
+_KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
+
+
+class Family(NamedTuple):
+    """One family of a virtual service: its Ethernet type, and its virtual address."""
+
+    version: int
+    kind: Field
+    source: str
+    destination: str
+    address: int
+
+
+def balancer_hop(
+    topology: Topology,
+    function: Function,
+    hop: Hop,
+    numbers: Mapping[str, int],
+    failed: frozenset[str] = frozenset(),
+) -> tuple[list[Flow], list[Group]]:
+    """All of a load balancer's hop in STEER. ``failed``: backends (``lb/web1``) that get no new
+    connections."""
+    balancer = function.balancer
+    assert balancer is not None
+    zone = function_zones(topology)[function.name]
+    here, what = Field(HOP, hop.number), f"chain {hop.chain}, load balancer {function.name}"
+    actions, goto = onward(hop, numbers)
+    why = f"{what}: not of a balanced connection, untouched"
+    flows = [
+        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), actions, goto, why=why),
+        flow(Table.STEER, PASS, (here, _ANY), actions, goto, why=why),
+    ]
+    groups = []
+    for family in families(balancer):
+        look_up: tuple[Field, ...] = (here, family.kind, UNTRACKED)
+        if hop.forward:
+            look_up += (Field(family.destination, family.address),)
+        flows.append(
+            flow(Table.STEER, Priority.KNOWN, look_up, (Ct(zone, Table.STEER, nat=""),),
+                 why=f"{what}: is it of a known connection?"),
+        )  # fmt: skip
+        if not hop.forward:
+            match = (here, family.kind, _KNOWN, Field(family.source, family.address))
+            back = (SetField("eth_src", mac_number(balancer.mac)), *actions)
+            said = f"{what}: an answer, now from the virtual address"
+            flows.append(flow(Table.STEER, TRANSLATED, match, back, goto, why=said))
+            continue
+        flows += _translated(topology, balancer, hop, numbers, family, what)
+        live = _live(function, family.version, failed)
+        if live:
+            groups.append(_group(function, family, live, zone))
+            flows += _connections(balancer, here, family, groups[-1].id, what)
+        # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
+    return flows, groups
+
+
+def families(balancer: Balancer) -> Iterator[Family]:
+    """The families in which the service has a virtual address."""
+    if balancer.ipv4 is not None:
+        yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(balancer.ipv4.ip))
+    if balancer.ipv6 is not None:
+        yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(balancer.ipv6.ip))
+
+
+def _live(function: Function, version: int, failed: frozenset[str]) -> list[Backend]:
+    assert function.balancer is not None
+    return [
+        each
+        for each in function.balancer.backends
+        if f"{function.name}/{each.host}" not in failed and _address(each, version) is not None
+    ]
+
+
+def _address(backend: Backend, version: int) -> int | None:
+    address = backend.ipv4 if version == 4 else backend.ipv6
+    return None if address is None else int(address.ip)
+
+
+def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
+    """New connections go to the group."""
+    to_service = (Field("ct_nw_proto", NUMBERS[balancer.protocol]), Field(family.destination, family.address))
+    return [
+        flow(
+            Table.STEER,
+            CONNECTION,
+            (here, family.kind, _NEW, *to_service, Field("ct_tp_dst", balancer.port)),
+            (ToGroup(group),),
+            why=f"{what}: a new connection",
+        ),
+        # it has no port, and waits where the group sends it for the first (see controller.firewall)
+        flow(
+            Table.STEER,
+            CONNECTION,
+            (here, family.kind, LATER_FRAGMENT, _NEW, *to_service),
+            (ToGroup(group),),
+            why=f"{what}: a later fragment waits for the first",
+        ),
+    ]
+
+
+def _translated(
+    topology: Topology,
+    balancer: Balancer,
+    hop: Hop,
+    numbers: Mapping[str, int],
+    family: Family,
+    what: str,
+) -> list[Flow]:
+    """What is to a backend now gets its MAC address, by the translated one. Every host that could be one is
+    there, so that connections last of a backend that is no longer one."""
+    actions, goto = onward(hop, numbers)
+    virtual, found = mac_number(balancer.mac), []
+    backends = {each.host for each in balancer.backends}
+    gateways = {name: router.mac for router in topology.routers for name in router.networks}
+    for host in topology.hosts:
+        interface = host.ipv4 if family.version == 4 else host.ipv6
+        if interface is None or not (host.network == balancer.network or host.name in backends):
+            continue
+        mac = host.mac if host.network == hop.network else gateways.get(hop.network, host.mac)
+        match = (
+            Field("eth_dst", virtual),
+            Field(HOP, hop.number),
+            family.kind,
+            _KNOWN,
+            Field(family.destination, int(interface.ip)),
+        )
+        found.append(
+            flow(
+                Table.STEER,
+                TRANSLATED,
+                match,
+                (SetField("eth_dst", mac_number(mac)), *actions),
+                goto,
+                why=f"{what}: to {host.name}",
+            )
+        )
+    return found
+
+
+def _group(function: Function, family: Family, live: Sequence[Backend], zone: int) -> Group:
+    balancer = function.balancer
+    assert balancer is not None
+    slots = numbered([each.host for each in balancer.backends], _SLOTS)
+    buckets = []
+    for backend, count in zip(live, shares([each.weight for each in live]), strict=True):
+        address = _address(backend, family.version)
+        port = (backend.port, backend.port)
+        translate = Ct(zone, Table.STEER, True, "dst", address, family.version, port)
+        first = slots[backend.host] * _SHARES
+        buckets += [Bucket((translate,), id=first + number) for number in range(count)]
+    chosen: tuple[str, ...] = (family.source,)
+    if balancer.hash == "5-tuple":
+        protocol = balancer.protocol
+        chosen += (family.destination, "ip_proto", f"{protocol}_src", f"{protocol}_dst")
+    number = GROUPS + zone * 2 + (family.version == 6)
+    why = f"load balancer {function.name}, IPv{family.version}"
+    return Group(number, "select", tuple(buckets), why, chosen)
+
+
+def shares(weights: Sequence[int]) -> list[int]:
+    """Buckets for each weight, in their proportion, at least one and few enough in all."""
+    common = gcd(*weights)
+    least = [weight // common for weight in weights]
+    total = sum(least)
+    if total <= MOST_BUCKETS:
+        return least
+    return [max(1, weight * MOST_BUCKETS // total) for weight in least]

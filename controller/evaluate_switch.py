@@ -1,0 +1,238 @@
+"""What one switch's compiled tables do to a frame: the pipeline's meaning, without any switch.
+
+A frame is a mapping of field names (those of ``controller.tables``) to integers; registers that it
+does not mention are 0.  ``controller.evaluate`` joins switches to a fabric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import product
+from typing import NamedTuple
+
+from controller.tables import (
+    IN_PORT,
+    Action,
+    Clone,
+    DecapNsh,
+    DecTtl,
+    EncapNsh,
+    Flow,
+    Move,
+    Output,
+    PopVlan,
+    PushVlan,
+    Resubmit,
+    SetField,
+    Spread,
+    SwitchTables,
+    Table,
+    ToGroup,
+)
+
+Frame = Mapping[str, int]
+Chooser = Callable[[Frame, int], int]
+"""Which of so many ways the switch's symmetric hash of a frame says."""
+_PIPELINE = ("in_port", "metadata", "reg", "tun_")
+_INSIDE = "inside:"
+"""Fields of the frame that is inside NSH: they travel with it, and nothing matches them."""
+_NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
+
+
+def symmetric(frame: Frame, ways: int) -> int:
+    """A hash like Open vSwitch's symmetric_l3l4+udp: the same in both directions of a connection; not
+    of the same value."""
+    hashed = [frame.get("ip_proto", 0)]
+    for prefix in ("ip", "ipv6", "tcp", "udp", "sctp"):
+        hashed.append(frame.get(f"{prefix}_src", 0) ^ frame.get(f"{prefix}_dst", 0))
+    return int.from_bytes(blake2b(repr(hashed).encode(), digest_size=4).digest(), "big") % ways
+
+
+def wire(frame: Frame) -> tuple[tuple[str, int], ...]:
+    """The fields that travel with a frame: no pipeline fields, sorted."""
+    return tuple(sorted(each for each in frame.items() if not each[0].startswith(_PIPELINE)))
+
+
+class Sent(NamedTuple):
+    """A frame that left a switch: out of a port, or to the controller (``CONTROLLER``)."""
+
+    port: int
+    frame: dict[str, int]
+
+
+class Lookup:
+    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary."""
+
+    def __init__(self, tables: SwitchTables) -> None:
+        self.groups = {group.id: group for group in tables.groups}
+        self._shapes: dict[Table, dict[tuple[tuple[str, int | None], ...], dict[tuple[int, ...], Flow]]] = {}
+        for flow in tables.flows:
+            shape = tuple((each.name, each.mask) for each in flow.match)
+            values = tuple(each.value for each in flow.match)
+            known = self._shapes.setdefault(flow.table, {}).setdefault(shape, {})
+            if values not in known or known[values].priority < flow.priority:
+                known[values] = flow
+
+    def find(self, table: Table, frame: Frame) -> Flow | None:
+        """The flow of highest priority that matches."""
+        best: Flow | None = None
+        for shape, known in self._shapes.get(table, {}).items():
+            values = []
+            for name, mask in shape:
+                value = frame.get(name, 0 if name.startswith("reg") else None)
+                if value is None:
+                    break
+                values.append(value if mask is None else value & mask)
+            else:
+                found = known.get(tuple(values))
+                if found is not None and (best is None or found.priority > best.priority):
+                    best = found
+        return best
+
+
+class _Way(NamedTuple):
+    """One way that a frame can take through a switch: what was sent, what it has become, flows hit."""
+
+    sent: tuple[Sent, ...]
+    frame: dict[str, int]
+    flows: tuple[Flow, ...]
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """What is fixed while one frame is looked at: tables, dead ports, how connections are spread."""
+
+    tables: Lookup
+    dead: frozenset[int]
+    chooser: Chooser | None
+
+
+def at_switch(
+    tables: Lookup,
+    frame: Frame,
+    in_port: int,
+    dead: frozenset[int] = frozenset(),
+    chooser: Chooser | None = None,
+) -> Iterator[tuple[list[Sent], list[Flow]]]:
+    """What one switch does with a frame from ``in_port``: one (frames sent, flows hit) per way
+    to choose. ``dead`` are ports whose link is down. ``chooser`` says how connections are spread over
+    shares; without it each share is a way (several with the same result are one)."""
+    start = dict(frame)
+    start["in_port"] = in_port
+    for way in _tables(_Switch(tables, dead, chooser), start, Table.CLASSIFY):
+        yield list(way.sent), list(way.flows)
+
+
+def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_Way]:
+    flow = switch.tables.find(table, frame)
+    if flow is None:
+        yield _Way((), frame, ())
+        return
+    for way in _apply(switch, flow.actions, frame):
+        if flow.goto is None:
+            yield _Way(way.sent, way.frame, (flow, *way.flows))
+            continue
+        for more in _tables(switch, way.frame, flow.goto):
+            yield _Way(way.sent + more.sent, more.frame, (flow, *way.flows, *more.flows))
+
+
+def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) -> list[_Way]:
+    """The action list's effects and the frame as it goes on, per way to choose."""
+    ways = [_Way((), dict(frame), ())]
+    for action in actions:
+        ways = [
+            _Way(way.sent + more.sent, more.frame, way.flows + more.flows)
+            for way in ways
+            for more in _one(switch, action, way.frame)
+        ]
+    return ways
+
+
+def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Way]:
+    """What one action does."""
+    if isinstance(action, Output):
+        return (_Way(_output(action.port, frame, switch.dead), frame, ()),)
+    if isinstance(action, ToGroup):
+        return _group(switch, action, frame)
+    if isinstance(action, Resubmit):
+        return _tables(switch, frame, action.table)
+    if isinstance(action, Clone):
+        return [way._replace(frame=frame) for way in _apply(switch, action.actions, frame)]
+    if isinstance(action, Spread):
+        return _spread(switch, action, frame)
+    return (_Way((), _changed(action, frame), ()),)
+
+
+def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[_Way]:
+    if switch.chooser is not None:
+        shares: Iterable[int] = (switch.chooser(frame, action.ways),)
+    else:
+        shares = range(action.ways)
+    for share in shares:
+        yield _Way((), {**frame, action.field: share}, ())
+
+
+def _changed(action: Action, frame: Frame) -> dict[str, int]:
+    """The frame after an action that sends nothing."""
+    now = dict(frame)
+    if isinstance(action, SetField):
+        keep = 0 if action.mask is None else now.get(action.field, 0) & ~action.mask
+        now[action.field] = keep | action.value
+    elif isinstance(action, Move):
+        bits = (1 << action.bits) - 1
+        value = now.get(action.src, 0) >> action.src_bit & bits
+        kept = now.get(action.dst, 0) & ~(bits << action.dst_bit)
+        now[action.dst] = kept | value << action.dst_bit
+    elif isinstance(action, DecTtl):
+        if now.get("nw_ttl", 64) <= 1:
+            raise ValueError("a TTL runs out in an action: a flow should have matched it before")
+        now["nw_ttl"] = now.get("nw_ttl", 64) - 1
+    elif isinstance(action, PushVlan):
+        if "vlan_vid" in now:
+            raise ValueError("a second VLAN tag: the frame should have been dropped before")
+        now["vlan_vid"] = 0x1000 | action.vid
+    elif isinstance(action, PopVlan):
+        del now["vlan_vid"]
+    elif isinstance(action, EncapNsh):
+        pipeline = {name: value for name, value in now.items() if name.startswith(_PIPELINE)}
+        inside = {_INSIDE + name: value for name, value in now.items() if name not in pipeline}
+        outside = zip(_NSH, (action.eth_src, action.eth_dst, 0x894F, action.spi, action.si), strict=True)
+        now = {**pipeline, **inside, **dict(outside)}
+    elif isinstance(action, DecapNsh):
+        pipeline = {name: value for name, value in now.items() if name.startswith(_PIPELINE)}
+        now = pipeline | {
+            name.removeprefix(_INSIDE): value for name, value in now.items() if name.startswith(_INSIDE)
+        }
+    else:
+        raise TypeError(f"no meaning of {action!r}")
+    return now
+
+
+def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sent, ...]:
+    # OpenFlow 1.5.1, 4.5: out of the ingress port only by the reserved port
+    if port == frame["in_port"]:
+        return ()
+    port = frame["in_port"] if port == IN_PORT else port
+    return () if port in dead else (Sent(port, dict(frame)),)
+
+
+def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:
+    """What a group sends, per way to choose (OpenFlow 1.5.1, 5.10.1); the frame stays as it was."""
+    group = switch.tables.groups.get(action.group)
+    if group is None:
+        yield _Way((), frame, ())
+        return
+    live = [bucket for bucket in group.buckets if bucket.watch_port not in switch.dead]
+    if group.kind == "all":
+        for ways in product(*(_apply(switch, each.actions, frame) for each in live)):
+            sent = tuple(one for way in ways for one in way.sent)
+            yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
+        return
+    chosen = live if group.kind == "select" else live[:1]
+    if not chosen:
+        yield _Way((), frame, ())
+    for bucket in chosen:
+        for way in _apply(switch, bucket.actions, frame):
+            yield way._replace(frame=frame)

@@ -1,0 +1,103 @@
+"""A firewall's rules as matches of a connection's original tuple.
+
+The tuple (ovs-fields(7), ct_nw_src and its like) is that of the packet that began the connection, whichever
+packet of it is looked at: a reply, an ICMP error about it, or a later fragment, which has no ports of its
+own.  So the same flows decide on new connections, and anew on old ones when the rules have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from itertools import product
+
+from controller.tables import Field
+from controller.tracking import ICMP, ICMPV6, IPV4, IPV6, NUMBERS, SCTP, TCP, UDP
+from topologies.functions import Firewall, PortRanges, Prefixes, Rule
+
+Part = tuple[Field, ...]
+
+
+def generation(firewall: Firewall) -> int:
+    """A 32-bit number, never 0, of what the rules say: connections marked with it were accepted by them."""
+    said = [rule.model_dump(mode="json", exclude={"name", "log", "rate"}) for rule in firewall.rules]
+    return (
+        int.from_bytes(blake2b(repr((said, firewall.default)).encode(), digest_size=4).digest(), "big") or 1
+    )
+
+
+def matches(rule: Rule) -> Iterator[tuple[Field, Part]]:
+    """The connections that a rule is about, as disjoint or overlapping alternatives: the Ethernet type, and
+    the fields of the original tuple, whose prerequisites are the type and ``ct_state``."""
+    for kind, version, only in ((IPV4, 4, ICMPV6), (IPV6, 6, ICMP)):
+        sources = _addresses(rule.source, version, "ct_nw_src" if version == 4 else "ct_ipv6_src")
+        targets = _addresses(rule.destination, version, "ct_nw_dst" if version == 4 else "ct_ipv6_dst")
+        for protocol in _protocols(rule):
+            if protocol == (Field("ct_nw_proto", only),):
+                continue
+            here = _ports(rule.source_ports, "ct_tp_src")
+            there = _ports(rule.destination_ports, "ct_tp_dst")
+            for parts in product(sources, targets, here, there):
+                yield Field("eth_type", kind), protocol + tuple(each for part in parts for each in part)
+
+
+def _protocols(rule: Rule) -> list[Part]:
+    if rule.protocol is not None:
+        return [(Field("ct_nw_proto", NUMBERS[rule.protocol]),)]
+    if rule.source_ports or rule.destination_ports:
+        # only these have ports
+        return [(Field("ct_nw_proto", number),) for number in (TCP, UDP, SCTP)]
+    return [()]
+
+
+def _addresses(prefixes: Prefixes, version: int, name: str) -> list[Part]:
+    """One alternative per prefix of this family; any address where the rule names none at all."""
+    if not prefixes:
+        return [()]
+    wide = 32 if version == 4 else 128
+    of_family: list[IPv4Network] | list[IPv6Network]
+    if version == 4:
+        of_family = list(collapse_addresses(each for each in prefixes if isinstance(each, IPv4Network)))
+    else:
+        of_family = list(collapse_addresses(each for each in prefixes if isinstance(each, IPv6Network)))
+    found: list[Part] = []
+    for prefix in of_family:
+        value = int(prefix.network_address)
+        if prefix.prefixlen == 0:
+            found.append(())
+        elif prefix.prefixlen == wide:
+            found.append((Field(name, value),))
+        else:
+            found.append((Field(name, value, int(prefix.netmask)),))
+    return found
+
+
+def _ports(ranges: PortRanges, name: str) -> list[Part]:
+    if not ranges:
+        return [()]
+    found: list[Part] = []
+    for value, mask in port_masks(ranges):
+        exact = mask == 0xFFFF
+        found.append((Field(name, value, None if exact else mask),) if mask else ())
+    return found
+
+
+def port_masks(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The fewest (value, mask) that together match exactly the ports of inclusive ranges."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
+        else:
+            merged.append((first, last))
+    found = []
+    for first, last in merged:
+        while first <= last:
+            # the largest aligned block that begins here and does not reach beyond the end
+            size = first & -first or 1 << 16
+            while first + size - 1 > last:
+                size >>= 1
+            found.append((first, 0xFFFF & ~(size - 1)))
+            first += size
+    return found

@@ -1,0 +1,93 @@
+"""When to compile, and for what: one compilation at a time, of what bursts of events add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.runtime.commands import Compile
+
+
+@dataclass(slots=True)
+class _Pending:
+    why: str
+    at: float
+
+
+class Compiled(NamedTuple):
+    """A compilation that ended: what it was for, what the one before was for (None: it was the first)."""
+
+    command: Compile
+    why: str
+    before: Compile | None
+
+    @property
+    def staged(self) -> bool:
+        """Whether switches are to be brought there in stages: another intent, or more that works.
+
+        Where something has failed, or a link or a switch is gone, packets are being lost: it is mended at
+        once.
+        """
+        if self.before is None:
+            return False
+        new, old = self.command, self.before
+        if not (new.topology.functions or old.topology.functions):
+            return False
+        return new.topology is not old.topology or new.failed < old.failed
+
+
+class Agenda:
+    """``pending``: the compiler's input may have changed; ``compiled``: the newest input of which the tables
+    are known (or the compiler has failed)."""
+
+    def __init__(self) -> None:
+        self.pending: _Pending | None = None
+        self.compiling: tuple[Compile, str] | None = None
+        self.compiled: Compile | None = None
+        self.cost = 0.0
+
+    @property
+    def latest(self) -> Compile | None:
+        """The newest input that was given to the compiler."""
+        return self.compiling[0] if self.compiling else self.compiled
+
+    @property
+    def idle(self) -> bool:
+        """Whether the tables that are known are those of the present."""
+        return self.compiled is not None and self.compiling is None and self.pending is None
+
+    def insist(self, why: str, now: float) -> None:
+        """Compile in any case, at once."""
+        self.pending = _Pending(why, now)
+
+    def reconsider(self, why: str, at: float) -> None:
+        """The compiler's input may have changed: look at it at ``at``, when the burst is over."""
+        if self.pending is None or self.pending.at > at:
+            self.pending = _Pending(why, at)
+
+    def take(self, now: float, given: Callable[[int], Compile]) -> Compile | None:
+        """The compilation that is due. ``given``: what to compile, with this generation."""
+        pending = self.pending
+        if pending is None or self.compiling is not None or pending.at > now:
+            return None
+        self.pending = None
+        last = self.compiled
+        command = given((last.generation if last else 0) + 1)
+        if last is not None and command[1:] == last[1:] and pending.why != "intent":
+            return None
+        self.compiling = (command, pending.why)
+        return command
+
+    def done(self, generation: int, seconds: float | None) -> Compiled | None:
+        """The compiler is ready (``seconds`` None: it failed); None: not with what it was asked for last."""
+        if self.compiling is None or self.compiling[0].generation != generation:
+            return None
+        (command, why), before = self.compiling, self.compiled
+        self.compiling, self.compiled = None, command
+        if seconds is not None:
+            self.cost = seconds
+        return Compiled(command, why, before)
+
+    def next_due(self) -> float | None:
+        return self.pending.at if self.pending is not None and self.compiling is None else None

@@ -1,0 +1,185 @@
+"""The switches: who is connected, since when, and what they say of their ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.runtime.commands import Command, Disconnect, Emit, Held, Patience
+from controller.tables import SwitchTables
+from topologies.model import Port, Topology
+
+
+class Flight(NamedTuple):
+    """A bundle on its way: what the switch will hold, the number of changes, and when it was sent."""
+
+    wanted: SwitchTables
+    added: int
+    deleted: int
+    sent: float
+
+
+@dataclass(slots=True)
+class Member:
+    """A switch of the lab. ``held`` None: unknown, to be asked; ``ports`` None: never seen."""
+
+    name: str
+    dpid: int
+    conn: int | None = None
+    gone: float | None = None
+    since: float = 0.0
+    held: Held | SwitchTables | None = None
+    dumping: float | None = None
+    flight: Flight | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    greeted: bool = False
+    ports: dict[int, bool] | None = None
+
+    @property
+    def asked(self) -> float | None:
+        """When it was sent something that it has not answered yet."""
+        return self.flight.sent if self.flight else self.dumping
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been greeted and nothing is on its way to it."""
+        return self.greeted and self.asked is None
+
+    def forget(self) -> None:
+        """Nothing is known any more of what it holds, and nothing is on its way."""
+        self.held = self.dumping = self.flight = None
+
+
+class Roster:
+    """The members by name, and strangers: switches that connected but are not in the intent (yet)."""
+
+    def __init__(self, topology: Topology, patience: Patience) -> None:
+        self.members: dict[str, Member] = {}
+        self._patience = patience
+        self._names: dict[int, str] = {}
+        self._links: dict[str, dict[int, str]] = {}
+        self._strangers: dict[int, tuple[int, dict[int, bool]]] = {}
+        self._arrival: float | None = None
+        self.enrol(topology)
+
+    def enrol(self, topology: Topology) -> None:
+        """Another intent: who stays in it keeps its connection."""
+        self._topology = topology
+        old = self.members
+        self.members = {}
+        for switch in topology.switches:
+            kept = old.get(switch.name)
+            same = kept is not None and kept.dpid == switch.dpid
+            self.members[switch.name] = kept if kept and same else Member(switch.name, switch.dpid)
+        self._names = {member.dpid: member.name for member in self.members.values()}
+        self._links = {}
+        for link in topology.links:
+            for end in (link.a, link.b):
+                self._links.setdefault(end.switch, {})[end.number] = link.name
+        for name, member in old.items():  # a switch that left the intent may come back into it
+            if self.members.get(name) is not member and member.conn is not None:
+                self._strangers[member.dpid] = (member.conn, member.ports or {})
+
+    def admitted(self) -> list[tuple[int, int, dict[int, bool]]]:
+        """Strangers whom the intent names now, as (dpid, connection, ports); they are none any more."""
+        found = [(dpid, *self._strangers.pop(dpid)) for dpid in list(self._strangers) if dpid in self._names]
+        return found
+
+    def by_dpid(self, dpid: int | None) -> Member | None:
+        return self.members.get(self._names.get(dpid or 0, ""))
+
+    def present(self, name: str, conn: int) -> Member | None:
+        """The member with that connection; None: it has another one, or none."""
+        member = self.members.get(name)
+        return member if member is not None and member.conn == conn else None
+
+    def connected(
+        self, dpid: int, conn: int, ports: Mapping[int, bool], now: float
+    ) -> tuple[Member | None, list[Command]]:
+        """A switch finished its handshake; None: it is a stranger."""
+        member = self.by_dpid(dpid)
+        if member is None:
+            self._strangers[dpid] = (conn, dict(ports))
+            message = f"switch {dpid:#018x} connected, but the topology has none with that datapath id"
+            return None, [Emit("error", {"message": message})]
+        out: list[Command] = []
+        if member.conn is not None and member.conn != conn:
+            message = f"{member.name}: a second connection with the same datapath id replaces the first"
+            out += [Disconnect(member.conn), Emit("error", {"switch": member.name, "message": message})]
+        member.conn, member.since, member.gone = conn, now, None
+        member.forget()
+        member.greeted = False
+        member.not_before = 0.0
+        member.ports = dict(ports)
+        self._arrival = now
+        return member, [*out, Emit("connected", {"switch": member.name})]
+
+    def disconnected(self, dpid: int, conn: int, now: float) -> Member | None:
+        """A connection ended; None: it was not a member's present one."""
+        if self._strangers.get(dpid, (0, {}))[0] == conn:
+            del self._strangers[dpid]
+        member = self.by_dpid(dpid)
+        if member is None or member.conn != conn:
+            return None
+        member.conn, member.gone = None, now
+        member.forget()
+        return member
+
+    def port(self, dpid: int, number: int, up: bool) -> Member | None:
+        """A port changed; None: nothing new of a member."""
+        if dpid in self._strangers:
+            self._strangers[dpid][1][number] = up
+        member = self.by_dpid(dpid)
+        if member is None or member.ports is None or member.ports.get(number) == up:
+            return None
+        member.ports[number] = up
+        return member
+
+    def leads_on(self, port: Port) -> bool:
+        """Whether a link of the intent ends there."""
+        return port.number in self._links.get(port.switch, {})
+
+    def links_at(self, member: Member) -> Iterator[tuple[str, bool]]:
+        """The links that end at a member, each with whether its port there is up."""
+        ports = member.ports or {}
+        for number, name in self._links.get(member.name, {}).items():
+            yield name, ports.get(number, False)
+
+    def is_up(self, port: Port) -> bool | None:
+        """Whether a port carries traffic; None: its switch is not there or holds nothing of ours yet."""
+        member = self.members.get(port.switch)
+        if member is None or member.conn is None or not member.greeted or member.ports is None:
+            return None
+        return member.ports.get(port.number, False)
+
+    def avoid(self, now: float) -> frozenset[str]:
+        """Switches to route around: gone for longer than the grace."""
+        return frozenset(
+            member.name
+            for member in self.members.values()
+            if (at := self.absent_at(member)) is not None and at <= now
+        )
+
+    def down_links(self) -> frozenset[str]:
+        """Links of which an end's port is down or missing, as far as its switch ever said."""
+        return frozenset(
+            link.name for link in self._topology.links if self._down(link.a) or self._down(link.b)
+        )
+
+    def absent_at(self, member: Member) -> float | None:
+        """From when on a member that is not connected is routed around."""
+        if member.conn is not None:
+            return None
+        if member.gone is not None:
+            return member.gone + self._patience.grace
+        return self._arrival + self._patience.absent if self._arrival is not None else None
+
+    def may_return(self, member: Member, now: float) -> bool:
+        """Whether a member's connection ended so lately that others wait for it."""
+        return member.conn is None and member.gone is not None and now < member.gone + self._patience.grace
+
+    def _down(self, port: Port) -> bool:
+        ports = self.members[port.switch].ports
+        return ports is not None and not ports.get(port.number, False)

@@ -1,0 +1,146 @@
+"""Making every switch hold what is wanted of it: asks, sends differences, resynchronises after refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.difference import Difference, difference
+from controller.runtime.commands import Command, Disconnect, Dump, Emit, Held, Patience, Program
+from controller.runtime.members import Flight, Member, Roster
+from controller.runtime.rollout import Rollout, Stages
+from controller.tables import SwitchTables
+
+
+class Programming:
+    """``converged``: every switch that is there holds the aim; ``ever``: it was so once."""
+
+    def __init__(self, roster: Roster, patience: Patience, stages: Stages) -> None:
+        self.rollout = Rollout(patience.drain, stages)
+        self.converged = self.ever = False
+        self._roster, self._patience = roster, patience
+        self._begun = 0.0
+
+    def unsettle(self, now: float) -> None:
+        """Something has to be done, or may have to be."""
+        if self.converged or self._begun == 0.0:
+            self._begun = now
+        self.converged = False
+
+    def dumped(self, name: str, conn: int, held: Held) -> None:
+        """What a switch holds."""
+        member = self._roster.present(name, conn)
+        if member is not None and member.dumping is not None:
+            member.held, member.dumping = held, None
+
+    def committed(self, name: str, conn: int, now: float) -> list[Command]:
+        """A bundle was committed: the switch now holds what was wanted when it was sent."""
+        member = self._roster.present(name, conn)
+        if member is None or member.flight is None:
+            return []
+        flight = member.flight
+        member.held, member.flight, member.failures = flight.wanted, None, 0
+        return [_programmed(member, flight.added, flight.deleted, now - flight.sent)]
+
+    def refused(self, name: str, conn: int, message: str, now: float) -> list[Command]:
+        """The switch reported an error: ask it anew what it holds, after a while."""
+        member = self._roster.present(name, conn)
+        if member is None or member.asked is None:
+            return []  # the errors after the first of a bundle say nothing new
+        member.forget()
+        member.failures += 1
+        wait = min(self._patience.retry * 2 ** min(member.failures - 1, 20), self._patience.retry_most)
+        member.not_before = now + wait
+        self.unsettle(now)
+        fields = {"switch": name, "message": f"{name}: {message}; resynchronised in {wait:g} s"}
+        return [Emit("error", fields)]
+
+    def tick(self, now: float) -> list[Command]:
+        """All that is to be sent, as far as the stage goes, and on to the next when all are through."""
+        out = list(self._settle_all(now))
+        while self.rollout.advance(self._confirmed(now), now):
+            out.append(Emit("stage", {"stage": self.rollout.stage, "of": self.rollout.of}))
+            out += self._settle_all(now)
+        return out
+
+    def settled(self, avoid: frozenset[str], now: float) -> list[Command]:
+        """Say so when all is done; ``avoid``: absent switches that the tables reckon with."""
+        if self.converged or self.rollout.later:
+            return []
+        wanted = self.rollout.wanted
+        for name, member in self._roster.members.items():
+            if member.conn is None and name not in avoid:
+                return []
+            if member.conn is not None and (member.held is not wanted.get(name) or not member.ready):
+                return []
+        self.converged = self.ever = True
+        return [Emit("all-programmed", {"seconds": now - self._begun})]
+
+    def times(self, now: float) -> Iterator[float]:
+        """When `tick` can have something to do without anything else happening."""
+        drained = self.rollout.next_due()
+        if drained is not None:
+            yield drained
+        for member in self._roster.members.values():
+            if member.conn is not None and member.asked is not None:
+                yield member.asked + self._patience.reply
+            elif member.conn is not None and member.held is None and member.not_before > now:
+                yield member.not_before
+            elif self.rollout.later and self._roster.may_return(member, now):
+                yield self._roster.absent_at(member) or now
+
+    def _settle_all(self, now: float) -> Iterator[Command]:
+        for member in self._roster.members.values():
+            if member.conn is None:
+                continue
+            if member.asked is None:
+                yield from self._settle(member, member.conn, now)
+            elif now - member.asked >= self._patience.reply:
+                message = f"{member.name}: no reply within {self._patience.reply:g} s: disconnected"
+                yield Emit("error", {"switch": member.name, "message": message})
+                yield Disconnect(member.conn)
+                member.forget()
+                member.not_before = now + self._patience.reply
+
+    def _settle(self, member: Member, conn: int, now: float) -> Iterator[Command]:
+        wanted = self.rollout.wanted.get(member.name)
+        if member.held is None:
+            if member.not_before <= now:
+                member.dumping = now
+                yield Dump(member.name, conn)
+            return
+        if wanted is None or (member.held is wanted and member.greeted):
+            return
+        change = _compare(member.held, wanted)
+        if not change:
+            member.held, member.failures = wanted, 0
+            if not member.greeted:
+                yield _programmed(member, 0, 0, 0.0)
+            return
+        self.unsettle(now)
+        member.flight = Flight(wanted, change.added, change.deleted, now)
+        fresh = isinstance(member.held, Held) and not any(member.held)
+        yield Program(member.name, conn, change, wanted, fresh)
+
+    def _confirmed(self, now: float) -> bool:
+        """Whether all switches hold what is wanted now, but those that nobody should wait for."""
+        for name, member in self._roster.members.items():
+            wanted = self.rollout.wanted.get(name)
+            if wanted is None or member.failures >= self._patience.refusals:
+                continue
+            if member.conn is not None and (member.held is not wanted or not member.ready):
+                return False
+            if self._roster.may_return(member, now):
+                return False
+        return True
+
+
+def _programmed(member: Member, added: int, deleted: int, seconds: float) -> Emit:
+    member.greeted = True
+    fields = {"switch": member.name, "added": added, "deleted": deleted, "seconds": seconds}
+    return Emit("programmed", fields)
+
+
+def _compare(held: Held | SwitchTables, wanted: SwitchTables) -> Difference:
+    if isinstance(held, Held):
+        return difference(held.cookies, held.groups, wanted, held.meters)
+    return difference((flow.cookie for flow in held.flows), held.groups, wanted, held.meters)

@@ -1,0 +1,96 @@
+"""What switches are asked, and how their answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from controller.openflow import messages, meters, replies
+from controller.runtime.commands import Held
+from controller.runtime.exchange import Exchange, Parts, cookies
+from controller.tables import Field, Meter, SwitchTables, Table
+
+if TYPE_CHECKING:
+    from controller.runtime.learning import Station
+    from controller.runtime.osken import Datapath
+
+Failed = Callable[[str], None]
+
+
+class Questions:
+    """Questions to connected switches. Of a question's two callbacks exactly one is called, later."""
+
+    def __init__(self) -> None:
+        self._exchange = Exchange()
+        self.answer = self._exchange.answer
+        self.hang_up = self._exchange.hang_up
+
+    def held(self, datapath: Datapath, done: Callable[[Held], None], failed: Failed) -> None:
+        """Ask for all flows' cookies, all groups and all meters."""
+        installed: list[frozenset[int]] = []
+        metered: list[tuple[Meter, ...]] = []
+
+        def flows(parts: Parts) -> None:
+            try:
+                installed.append(frozenset(cookie for part in parts for cookie in cookies(part)))
+            except ValueError as problem:
+                failed(f"unreadable list of flows: {problem}")
+
+        def limits(parts: Parts) -> None:
+            try:
+                metered.append(tuple(m for part in parts for m in meters.parse_meter_desc(part)))
+            except ValueError as problem:
+                failed(f"unreadable list of meters: {problem}")
+
+        def groups(parts: Parts) -> None:
+            try:
+                some = tuple(g for part in parts for g in replies.parse_group_desc(part))
+                held = Held(installed[0], some, metered[0])
+            except (ValueError, IndexError, KeyError) as problem:
+                failed(f"unreadable list of groups: {problem!r}")
+            else:
+                done(held)
+
+        first, second, third = (datapath.own_xid() for _ in range(3))
+        self._exchange.ask(datapath.number, first, flows, failed)
+        # a datapath without meters may refuse to list them: it has none
+        self._exchange.ask(datapath.number, second, limits, lambda why: metered.append(()))
+        self._exchange.ask(datapath.number, third, groups, failed)
+        datapath.send(
+            messages.flow_stats_request(first)
+            + meters.meter_desc_request(second)
+            + messages.group_desc_request(third)
+        )
+
+    def counters(
+        self,
+        datapath: Datapath,
+        done: Callable[[Parts], None],
+        failed: Failed,
+        table: int = messages.ALL_TABLES,
+        cookie: int | None = None,
+    ) -> None:
+        """Ask for flows with their counters: of one table, or with one cookie, or all."""
+        xid = datapath.own_xid()
+        self._exchange.ask(datapath.number, xid, done, failed)
+        mask = messages.EXACT_COOKIE if cookie is not None else 0
+        datapath.send(messages.flow_stats_request(xid, table, cookie or 0, mask))
+
+
+def cookie_of_station(station: Station, wanted: SwitchTables | None) -> int | None:
+    """The cookie of the flow that counts a station's packets; None: it has none."""
+    return next(
+        (
+            flow.cookie
+            for flow in (wanted.flows if wanted else ())
+            if flow.table is Table.CLASSIFY
+            and Field("eth_src", station.mac) in flow.match
+            and Field("in_port", station.port.number) in flow.match
+        ),
+        None,
+    )
+
+
+def packets_of(parts: Iterable[bytes]) -> int:
+    """Packets of all entries of an answer."""
+    return sum(entry.packets for part in parts for entry in replies.parse_flow_desc(part))

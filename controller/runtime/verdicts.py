@@ -1,0 +1,120 @@
+"""What rules of firewalls that are done by flows send to the controller: packets to tell of, or to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from controller.flows import NETWORK, OUT_PORT
+from controller.runtime.commands import Command, Emit, Inject
+from controller.runtime.learning import Bucket, Send
+from controller.runtime.refusal import read, refusal
+from controller.stations import network_numbers
+from topologies.model import Port, Topology
+
+EVENTS = 100.0
+"""Events a second, of all firewalls together."""
+REFUSALS = 200.0
+"""Refusals a second to what comes in at one port (RFC 1812, 4.3.2.8: limit the rate of ICMP errors)."""
+_SUMMARY = 1.0
+
+
+class Punt(NamedTuple):
+    """A packet that a flow sent: where it had come in, the flow's cookie, and registers that are not 0."""
+
+    port: Port
+    cookie: int
+    frame: bytes
+    registers: Mapping[str, int]
+
+
+class Notice(Protocol):
+    """What a flow of a firewall that sends to the controller is about. ``rule`` None: the default's.
+
+    ``action`` ``reject``: the packet's sender is to be told; ``logged``: it is an event."""
+
+    @property
+    def function(self) -> str: ...
+    @property
+    def rule(self) -> str | None: ...
+    @property
+    def action(self) -> Literal["accept", "drop", "reject"]: ...
+    @property
+    def logged(self) -> bool: ...
+
+
+Notices = Callable[[Topology], Mapping[int, Notice]]
+"""The notices of all of a lab's firewalls, by the flows' cookies."""
+
+
+class Verdicts:
+    """Knows what a cookie is about, and how much may be told and answered."""
+
+    def __init__(self, topology: Topology, notices: Notices) -> None:
+        self._notices = notices
+        self._known: dict[int, Notice] = {}
+        self._newest: dict[int, Notice] = {}
+        self._events = Bucket(EVENTS, EVENTS, EVENTS, 0.0)
+        self._refusals: dict[Port, Bucket] = {}
+        self._omitted = 0
+        self._summary: float | None = None
+        self.replace(topology)
+
+    def replace(self, topology: Topology) -> None:
+        """Another intent. What the flows of the one before sent may still be on its way."""
+        new = dict(self._notices(topology))
+        self._known, self._newest = self._newest | new, new
+        numbers = network_numbers(topology)
+        self._networks = {host.port: numbers[host.network] for host in topology.hosts}
+        self._refusals.clear()
+
+    def packet(self, punt: Punt, now: float) -> list[Command] | None:
+        """What follows from a packet-in; None when it does not come from a rule of a firewall."""
+        found = self._known.get(punt.cookie)
+        if found is None:
+            return None
+        out: list[Command] = []
+        if found.logged:
+            out += self._tell(found, punt, now)
+        if found.action == "reject":
+            out += self._refuse(punt, now)
+        return out
+
+    def tick(self, now: float) -> list[Command]:
+        """Say how much was not told, once a second at most."""
+        if self._summary is None or now < self._summary:
+            return []
+        omitted, self._omitted, self._summary = self._omitted, 0, None
+        message = (
+            f"{omitted} more packets met rules that log; above {EVENTS:g} a second they are only counted"
+        )
+        return [Emit("firewall-omitted", {"packets": omitted, "message": message})]
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to say."""
+        return self._summary
+
+    def _tell(self, found: Notice, punt: Punt, now: float) -> list[Command]:
+        if not self._events.take(now):
+            self._omitted += 1
+            self._summary = now + _SUMMARY if self._summary is None else self._summary
+            return []
+        fields: dict[str, object] = {
+            "function": found.function,
+            "rule": found.rule or "default",
+            "verdict": found.action,
+            "switch": punt.port.switch,
+        }
+        return [Emit("firewall", {**fields, **read(punt.frame)})]
+
+    def _refuse(self, punt: Punt, now: float) -> list[Command]:
+        bucket = self._refusals.setdefault(punt.port, Bucket(REFUSALS, REFUSALS, REFUSALS, now))
+        answer = refusal(punt.frame) if bucket.take(now) else None
+        if answer is None:
+            return []
+        if punt.port in self._networks:
+            return [Send(punt.port, answer)]
+        # It came from another switch or out of a function: the answer finds its way as a host's frame does.
+        target = Port(switch=punt.port.switch, number=punt.registers.get(OUT_PORT, 0))
+        network = punt.registers.get(NETWORK, 0) or self._networks.get(target, 0)
+        return [Inject(punt.port.switch, network, answer)] if network else []

@@ -1,0 +1,32 @@
+"""Which of a function's instances serves which share of its connections. Pure.
+
+A switch can only count up to a fixed number of shares with its hash, so the hash chooses a share and a
+table gives each share to an instance, by rendezvous hashing (Thaler and Ravishankar, 1998): each instance
+bids for each share, and the highest bid wins.  An instance that goes gives up its own shares and
+no others; one that comes takes its shares and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+SHARES = 128
+"""More make the instances' parts more equal; fewer need fewer flows."""
+
+
+@lru_cache(maxsize=65536)
+def _bid(instance: str, share: int) -> tuple[bytes, str]:
+    return blake2b(f"{instance}/{share}".encode(), digest_size=8).digest(), instance
+
+
+def winner(instances: Iterable[str], share: int) -> str:
+    """The instance, of at least one, that serves this share."""
+    return max(instances, key=lambda each: _bid(each, share))
+
+
+def shared_out(instances: Iterable[str], shares: int = SHARES) -> tuple[str, ...]:
+    """Share -> the instance that serves it."""
+    some = tuple(instances)
+    return tuple(winner(some, share) for share in range(shares))

@@ -1,0 +1,83 @@
+"""The table of a firewall's cases, run against the flows in a real Open vSwitch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from cases.firewall_cases import CASES, Case, Change
+from cases.frames import datagrams, refuses, turned
+from made_service import chain_lab, surrounded
+from ovs import Vswitch
+from traffic import MARKER, Bridge
+
+from controller.firewall import notices
+from controller.runtime.refusals import refusal
+from topologies.functions import Firewall
+
+ENGINE = "openflow"
+PORTS = {"there": 1, "back": 2}
+
+
+@pytest.fixture
+def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
+    made = Bridge(vswitch, "fw", (1, 2), tmp_path)
+    made.forget()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_has_its_verdicts(bridge: Bridge, case: Case) -> None:
+    topology = chain_lab("firewall", firewall=case.firewall)
+    bridge.program(surrounded(topology, MARKER))
+    for number, step in enumerate(case.steps):
+        if isinstance(step, Change):
+            topology = chain_lab("firewall", firewall=step.firewall)
+            bridge.program(surrounded(topology, MARKER))
+            continue
+        here, far = PORTS[step.way], PORTS[turned(step.way)]
+        out = bridge.send(here, step.frames, far)
+        expected = step.expected(ENGINE)
+        told = bridge.packet_ins(1 if expected == "reject" else 0)
+        came = datagrams(out[far])
+        passed = came == datagrams(step.frames) and bool(came)
+        known = notices(topology)
+        if passed:
+            got = "accept"
+        elif not came and told and all(known[each.cookie].action == "reject" for each in told):
+            answers = [refusal(each.data) for each in told]
+            assert answers[0] is not None and refuses(answers[0], step.frames[0])
+            got = "reject"
+        else:
+            got = "drop" if not came else f"other frames: {came}"
+        assert (got, out[here]) == (expected, []), f"step {number + 1}: {step.way}"
+
+
+def test_the_rule_is_named_that_tells(bridge: Bridge) -> None:
+    from cases.firewall_cases import rule, rules
+    from cases.frames import tcp, udp
+
+    firewall: Firewall = rules(
+        rule("accept", name="web", protocol="tcp", destination_ports=[80], log=True),
+        rule("drop", name="dns", protocol="udp", log=True),
+        default="reject",
+    )
+    topology = chain_lab("firewall", firewall=firewall)
+    bridge.program(surrounded(topology, MARKER))
+    known = notices(topology)
+    heard = []
+    for frame, count in ((tcp("there", "S"), 1), (tcp("there", "A", seq=1), 0), (udp("there"), 1),
+                         (tcp("there", "S", 81), 1)):  # fmt: skip
+        bridge.send(1, [frame], 2)
+        heard += [known[each.cookie] for each in bridge.packet_ins(count)]
+    assert [(each.function, each.rule, each.action, each.logged) for each in heard] == [
+        ("f", "web", "accept", True),
+        ("f", "dns", "drop", True),
+        ("f", None, "reject", False),
+    ]

@@ -1,0 +1,123 @@
+"""Real frames through a rootless Open vSwitch: in at a dummy port, out into a capture file.
+
+The dummy datapath is the userspace one without devices: connection tracking, reassembly and translation
+are the real ones.  A frame is done before the next of its port is looked at, so once a marker that was sent
+after it has come out, all that came of it has come out.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ovs import Channel, Vswitch
+
+from controller.difference import before_bundle, bundle, difference
+from controller.openflow import messages, meters, replies
+from controller.openflow.replies import PacketIn, parse_packet_in
+from controller.tables import SwitchTables
+
+MARKER = 0x88B6
+"""Ethernet type of markers (IEEE 802's local experimental type 2)."""
+
+
+class Wire:
+    """What comes out of one port, from its capture file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.at = 24
+
+    def new(self) -> list[bytes]:
+        """The frames that have come since the last call."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        found = []
+        while self.at + 16 <= len(data):
+            size = struct.unpack_from("=I", data, self.at + 8)[0]
+            if self.at + 16 + size > len(data):
+                break
+            found.append(data[self.at + 16 : self.at + 16 + size])
+            self.at += 16 + size
+        return found
+
+
+class Bridge:
+    """A bridge with dummy ports, tables, and a controller that hears its packet-ins."""
+
+    def __init__(self, vswitch: Vswitch, name: str, ports: Iterable[int], directory: Path) -> None:
+        self.vswitch, self.name = vswitch, name
+        ports = tuple(ports)
+        vswitch.bridge(name, ports)
+        self.wires = {}
+        for number in ports:
+            path = directory / f"{name}-{number}.pcap"
+            vswitch.vsctl("set", "interface", f"{name}-eth{number}", f"options:tx_pcap={path}", wait=True)
+            self.wires[number] = Wire(path)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(30)
+        self._socket.connect(str(vswitch.directory / f"{name}.mgmt"))
+        self.channel = Channel(self._socket)
+        self.heard: list[PacketIn] = []
+        self._count = 0
+        # a service connection gets packet-ins only when it asks for them: OFPT_SET_CONFIG, miss_send_len
+        self.tell(messages.header(9, 0, struct.pack("!HH", 0, 0xFFFF)))
+
+    def forget(self) -> None:
+        """Have Open vSwitch forget every connection."""
+        self.vswitch.appctl("dpctl/flush-conntrack")
+
+    def close(self) -> None:
+        self._socket.close()
+        self.vswitch.vsctl("del-br", self.name, wait=True)
+
+    def tell(self, data: bytes) -> list[bytes]:
+        found = self.channel.send(data)
+        self.heard += [parse_packet_in(each) for each in found if each[1] == messages.PACKET_IN]
+        return [each for each in found if each[1] != messages.PACKET_IN]
+
+    def _ask(self, request: bytes) -> bytes:
+        return b"".join(each[16:] for each in self.tell(request) if each[1] == messages.MULTIPART_REPLY)
+
+    def program(self, tables: SwitchTables) -> None:
+        """Have the switch hold these tables, by the difference alone."""
+        cookies = replies.parse_cookies(self._ask(messages.flow_stats_request()))
+        groups = list(replies.parse_group_desc(self._ask(messages.group_desc_request())))
+        metered = list(meters.parse_meter_desc(self._ask(meters.meter_desc_request())))
+        change = difference(cookies, groups, tables, metered)
+        self.tell(before_bundle(change))
+        self.tell(bundle(change))
+
+    def send(self, port: int, frames: Iterable[bytes], marker_to: int) -> dict[int, list[bytes]]:
+        """Frames into ``port``; what came out, by port, once a marker has come out of ``marker_to``.
+
+        The tables have to send frames of type ``MARKER`` from one to the other.
+        """
+        self._count += 1
+        head = bytes.fromhex("020000000bad020000000bae") + MARKER.to_bytes(2, "big")
+        marker = head + self._count.to_bytes(4, "big") + bytes(46)
+        some = [frame.hex() for frame in frames]
+        for start in range(0, len(some), 200):
+            self.vswitch.appctl("netdev-dummy/receive", f"{self.name}-eth{port}", *some[start : start + 200])
+        self.vswitch.appctl("netdev-dummy/receive", f"{self.name}-eth{port}", marker.hex())
+        out: dict[int, list[bytes]] = {}
+        deadline = time.monotonic() + 30
+        while True:
+            for number, wire in self.wires.items():
+                out.setdefault(number, []).extend(wire.new())
+            if marker in out[marker_to]:
+                out[marker_to].remove(marker)
+                return out
+            assert time.monotonic() < deadline, f"the marker did not come out of {marker_to}"
+
+    def packet_ins(self, count: int) -> list[PacketIn]:
+        """The packet-ins since the last call, once there are ``count``; asked once, if 0 are wanted."""
+        deadline = time.monotonic() + 10
+        while True:
+            self.tell(b"")
+            if len(self.heard) >= count:
+                found, self.heard = self.heard, []
+                return found
+            assert time.monotonic() < deadline, f"{len(self.heard)} packet-ins, not {count}"

@@ -1,0 +1,71 @@
+"""A lab with one function that a switch does by its flows, and the tables around its hops, built by hand.
+
+One switch; a client at port 1, a server (or several) at port 2: what the client sends is at the hop there,
+what the server sends at the hop back, and what is out leaves by the other port.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Any
+
+from controller.flow_hops import flow_hop, once
+from controller.flows import HOP, NETWORK, flow
+from controller.stations import network_numbers
+from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
+from topologies.functions import Chain, Function
+from topologies.model import Domain, Host, Network, Port, Switch, Topology
+from topologies.service import service
+
+
+def host(number: int, network: str = "n", port: int | None = None, name: str = "") -> Host:
+    return Host(
+        name=name or f"h{number}",
+        network=network,
+        port=Port(switch="s", number=number if port is None else port),
+        mac=f"02:00:00:00:09:{number:02x}",
+        ipv4=IPv4Interface(f"10.9.0.{number}/24"),
+        ipv6=IPv6Interface(f"2001:db8:9::{number:x}/64"),
+    )
+
+
+def chain_lab(kind: Any, engine: str = "openflow", hosts: tuple[Host, ...] = (), **some: Any) -> Topology:
+    """A symmetric chain of the function ``f`` alone."""
+    function = Function(name="f", kind=kind, engine=engine, mode="flows", switch="s", **some)
+    chain = Chain(name="c", path=1, network="n", far_network="n", functions=("f",))
+    return Topology(
+        name="lab",
+        domains=(Domain(name="d"),),
+        networks=(
+            Network(name="n", subnet4=IPv4Network("10.9.0.0/24"), subnet6=IPv6Network("2001:db8:9::/64")),
+        ),
+        switches=(Switch(name="s", domain="d", dpid=1),),
+        links=(),
+        hosts=hosts or (host(1), host(2)),
+        functions=(function,),
+        chains=(chain,),
+    )
+
+
+def surrounded(
+    topology: Topology, marker: int = 0x88B6, failed: frozenset[str] = frozenset()
+) -> SwitchTables:
+    """The tables of the lab's hops, and what brings frames to them and away from them."""
+    numbers, all_flows, groups, meters = network_numbers(topology), list[Flow](), {}, {}
+    known = service(topology)
+    functions = {each.name: each for each in topology.functions}
+    for here, far, forward in ((1, 2, True), (2, 1, False)):
+        port = Field("in_port", here)
+        all_flows.append(flow(Table.CLASSIFY, 900, (port, Field("eth_type", marker)), (Output(far),)))
+        hop = next(each for each in known.hops.values() if each.forward is forward)
+        enter = (SetField(NETWORK, numbers[hop.network]), SetField(HOP, hop.number))
+        all_flows.append(flow(Table.CLASSIFY, 100, (port,), enter, Table.STEER))
+        all_flows.append(
+            flow(Table.RESOLVE, 100, (port, Field(HOP, 0), Field("ct_state", 0)), (Output(far),))
+        )
+    for hop in known.hops.values():
+        made = flow_hop(topology, functions[hop.function], hop, numbers, failed)
+        all_flows += made[0]
+        groups |= {each.id: each for each in made[1]}
+        meters |= {each.id: each for each in made[2]}
+    return SwitchTables("s", 1, tuple(once(all_flows)), tuple(groups.values()), tuple(meters.values()))
