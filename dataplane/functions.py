@@ -8,9 +8,11 @@ directory, only its own part is to be seen.  Its standard input and output are p
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,9 +21,15 @@ from typing import IO
 
 from dataplane import syscalls
 from dataplane.namespaces import run_in
+from dataplane.rtnetlink import NetlinkError, Socket, delete_link
+from dataplane.shaping import remove as unshape
 
 HIDDEN = ("/run/netns", "/run/openvswitch")
 """Ways to the rest of the lab."""
+OWN = ("in", "out", "tap", "eth0")
+"""Devices that belong to an instance, whatever runs in it."""
+NOTHING_THERE = frozenset({errno.ENOENT, errno.EINVAL})
+"""What the kernel says of a queueing discipline that is not there."""
 
 
 class FunctionError(Exception):
@@ -133,12 +141,30 @@ def remove(directory: Path) -> None:
 
 def _start(directory: Path, argv: Sequence[str], log: int, visible: Path) -> subprocess.Popen[bytes]:
     """In a thread of its own, which is in the network namespace already and ends after this."""
+    _clean()
     _own_mounts(directory, visible)
     pipe = subprocess.PIPE
     # A session of its own: its process group is all that it starts, and ends with it.
     return subprocess.Popen(
         list(argv), cwd=directory, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
     )
+
+
+def _clean() -> None:
+    """Take away what an earlier process has left in the network namespace: devices, queueing disciplines.
+
+    Its rules (nftables) are for the process to replace, in one step.
+    """
+    netlink = Socket()
+    try:
+        for index, name in socket.if_nameindex():
+            if name in OWN:
+                netlink.run([unshape(index)], NOTHING_THERE)
+            elif name != "lo":
+                with contextlib.suppress(NetlinkError):  # some the kernel makes in every namespace: they stay
+                    netlink.run([delete_link(name)])
+    finally:
+        netlink.close()
 
 
 def _own_mounts(directory: Path, visible: Path) -> None:
