@@ -90,7 +90,7 @@ def test_a_link_comes_as_patch_ports_becomes_shaped_and_goes() -> None:
         found = [connected()]
         for links in (LINK, {"s1-s2": (5, 10_000_000)}, {"s1-s2": (6, None)}, {}):
             fabric.replace(without_underlay(links))
-            found.append(connected())
+            found.append(wait_for(connected) if links else connected())
         return found
 
     assert inside(without_underlay({}), body) == [False, True, True, True, False]
