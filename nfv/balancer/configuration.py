@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from topologies.functions import Backend, Balancer, HttpRule
 
-SOCKET, STATES = "./stats.sock", "./servers.state"
+SOCKET, STATES = "stats.sock", "./servers.state"
 ALL = "all"
-TAKES_AT_MOST = 10_000
-"""Connections at the same time."""
 
 
 def text(name: str, balancer: Balancer) -> str:
@@ -46,9 +44,8 @@ def _section(head: str, lines: Iterator[str]) -> str:
 
 def _global() -> Iterator[str]:
     # level admin, and listeners handed over: what a successor needs to take over without losing connections
-    yield f"stats socket {SOCKET} mode 600 level admin expose-fd listeners"
+    yield f"stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners"
     yield f"server-state-file {STATES}"
-    yield f"maxconn {TAKES_AT_MOST}"
     # an old process that was told to finish: connections that never end don't keep it for ever
     yield "hard-stop-after 1h"
 

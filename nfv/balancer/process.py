@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import time
 
 from nfv import devices
 from nfv.lines import HOST, say
-from nfv.process import Failed, Loop, command, fail, missing, running
+from nfv.process import Failed, Loop, command, content, fail, missing, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-CONFIGURATION, SOCKET, STATES, ALL = "haproxy.cfg", "./stats.sock", "./servers.state", "all"
+CONFIGURATION, SOCKET, STATES, ALL = "haproxy.cfg", "stats.sock", "./servers.state", "all"
+WORDS = "haproxy.log"
 START_SECONDS = 10.0
+DESCRIPTORS = 40_000
 
 
 class HAProxy:
@@ -36,7 +39,10 @@ class HAProxy:
         """Start, or take over from the one that runs; raises ``Failed`` and leaves that one alone."""
         # the address of an interface that came up a moment ago may be tentative still; a bind must not fail then
         devices.set_sysctl("ipv6/ip_nonlocal_bind", 1)
-        command(("haproxy", "-c", "-q", "-f", CONFIGURATION), "haproxy")
+        try:
+            command(("haproxy", "-c", "-f", CONFIGURATION), "haproxy")
+        except Failed as reason:
+            raise Failed(alerts(str(reason))) from None
         before = self._current
         options: list[str] = []
         if before is not None:
@@ -44,9 +50,10 @@ class HAProxy:
                 file.write(ask("show servers state"))
             options = ["-x", SOCKET, "-sf", str(before.pid)]
         # HAProxy must not outlive this process, however that ends
-        argv = ("setpriv", "--pdeathsig", "KILL", "haproxy", "-db", "-q", "-f", CONFIGURATION, *options)
+        argv = ("setpriv", "--pdeathsig", "KILL", "haproxy", "-db", "-f", CONFIGURATION, *options)
         try:
-            started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            with open(WORDS, "wb") as words:  # noqa: PTH123
+                started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
         except FileNotFoundError:
             raise Failed(missing("setpriv", "util-linux")) from None
         self._wait(started)
@@ -63,9 +70,8 @@ class HAProxy:
                 if f"Pid: {started.pid}\n" in ask("show info"):
                     return
             if started.poll() is not None:
-                raise Failed(
-                    f"haproxy ended at once with status {started.returncode}; its words are in the log"
-                )
+                said = " | ".join(content(WORDS).splitlines())
+                raise Failed(f"haproxy ended at once with status {started.returncode}: {alerts(said)}")
             if time.monotonic() > deadline:
                 started.kill()
                 started.wait()
@@ -97,7 +103,7 @@ class HAProxy:
     def count(self) -> None:
         """Say the counters."""
         with contextlib.suppress(OSError):
-            say("counters", **devices.counters((HOST,)), **totals(ask("show stat")))
+            say("counters", **{**devices.counters((HOST,)), **totals(ask("show stat"))})
 
     def end(self) -> None:
         """End it; connections that are open break."""
@@ -105,6 +111,12 @@ class HAProxy:
             if each is not None:
                 each.kill()
                 each.wait()
+
+
+def alerts(said: str) -> str:
+    """Of what HAProxy says about a configuration, what is wrong with it."""
+    found = [part for part in said.split(" | ") if "[ALERT]" in part]
+    return found[0].split(": ", 1)[-1] if found else said
 
 
 def ask(question: str) -> str:
@@ -167,8 +179,16 @@ def _number(row: dict[str, str], name: str) -> int:
     return int(row.get(name) or 0)
 
 
+def limit_descriptors() -> None:
+    """HAProxy reckons from this limit how many connections it takes, and sets aside memory for as many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
     """Run until the standard input ends."""
+    limit_descriptors()
     haproxy = HAProxy()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(STATES)  # noqa: PTH108

@@ -1,7 +1,7 @@
 """A firewall's rules as text for ``nft -f``. Pure.
 
 All rules ask for the connection's first packet (``ct original``), so they judge a live connection as they would
-have judged it when it was opened.  The verdict is kept in the connection's mark together with the number
+have judged it when it was opened.  The verdict is kept in the connection's mark (0: none yet) together with the number
 (generation) of the rule set: packets of a connection that this rule set has judged take one look-up, those of
 one that an earlier rule set judged are judged anew.  So a new rule set applies to what is open, and loses no state.
 
@@ -49,8 +49,8 @@ def template(firewall: Firewall) -> str:
     judge.append(f'counter goto {TARGETS[firewall.default]} comment "{DEFAULT}"')
     chains = [
         _chain("accepted", ["ct mark set @ACCEPTED@", "accept"]),
-        _chain("denied", ["ct state new counter name dropped drop", "ct mark set @DENIED@", "goto drops"]),
-        _chain("refused", ["ct state new goto refuses", "ct mark set @REFUSED@", "goto refuses"]),
+        _chain("denied", ["ct mark set @DENIED@", "goto drops"]),
+        _chain("refused", ["ct mark set @REFUSED@", "goto refuses"]),
         _chain("drops", ["counter name dropped drop"]),
         _chain(
             "refuses",
@@ -80,8 +80,8 @@ def template(firewall: Firewall) -> str:
 
 _FORWARD = (
     "meta protocol != { ip, ip6 } accept",
-    "ct state established,related ct mark vmap"
-    " { @ACCEPTED@ : accept, @DENIED@ : goto drops, @REFUSED@ : goto refuses }",
+    # no look at its state: to Linux a connection is new until a reply has been seen
+    "ct mark vmap { @ACCEPTED@ : accept, @DENIED@ : goto drops, @REFUSED@ : goto refuses }",
     # what keeps IPv6 working belongs to no connection (RFC 4890, 4.4.1)
     "icmpv6 type { 130-137, 143 } accept",
     "ct state invalid counter name invalid goto drops",
@@ -106,11 +106,11 @@ def _own(number: int, rule: Rule) -> list[str]:
     if rule.rate is not None and rule.action == "accept":
         burst = max(1, rule.rate // 10)
         lines.append(
-            f"ct state new limit rate over {rule.rate}/second burst {burst} packets counter name dropped drop"
+            f"ct mark 0 limit rate over {rule.rate}/second burst {burst} packets counter name dropped drop"
         )
     if rule.log:
         # an accepted connection that a changed rule set judges anew is none that was opened
-        which = "ct state new " if rule.action == "accept" else ""
+        which = "ct mark 0 " if rule.action == "accept" else ""
         lines.append(
             f"{which}limit rate {LOGS_PER_SECOND}/second burst {LOGS_PER_SECOND} packets"
             f' log prefix "{number}" group {LOG_GROUP} snaplen 128 queue-threshold 1'

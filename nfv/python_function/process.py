@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 ROOT = "root"
+REMEDY = (
+    "a user's script runs only behind walls, which need user namespaces (sysctl user.max_user_namespaces,"
+    " and on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0) and Linux 5.12 or newer"
+)
 LONGEST_LINE = 1 << 16
+SIGNALLED = 128
+"""What shells add to a signal's number, and so do we, to make an exit status of it."""
 PATIENCE = 0.5
 """Seconds that a worker gets to finish its packet."""
 
@@ -112,12 +118,13 @@ def _be_worker(
             # only the first process of the new PID namespace is inside it; this one is its shell
             for fd in keep:
                 os.close(fd)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1]) & 0xFF)
+            code = os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1])
+            os._exit(code if code >= 0 else SIGNALLED - code)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
         if not prison.lock(root, keep):
             news.tell("unfiltered")
     except BaseException as error:
-        news.tell("failed", text=f"it can't be locked in: {type(error).__name__}: {error}")
+        news.tell("failed", text=f"it can't be locked in: {type(error).__name__}: {error}; {REMEDY}")
         os._exit(1)
     serve(source, described, opened, news, control)
     os._exit(0)
@@ -216,7 +223,9 @@ def _text(value: object) -> str:
 
 def _how(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    return f"signal {-code}" if code < 0 else f"status {code}"
+    if code < 0 or code > SIGNALLED:
+        return f"signal {-code if code < 0 else code - SIGNALLED}"
+    return f"status {code}"
 
 
 def main() -> None:

@@ -146,6 +146,6 @@ def forbid_calls() -> bool:
     if program is None:
         return False
     code = ctypes.create_string_buffer(program, len(program))
-    described = struct.pack("=HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    described = struct.pack("HP", len(program) // 8, ctypes.addressof(code))
     prctl(PR_SET_SECCOMP, 2, described)
     return True

@@ -96,6 +96,7 @@ class News:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._second = 0
+        self._line = ""
         self._told: dict[str, int] = {}
 
     def tell(self, kind: str, **fields: Any) -> None:
@@ -118,7 +119,9 @@ class News:
 
     def write(self, text: str) -> int:
         """As the script's standard output: ``print`` becomes an event."""
-        for line in text.splitlines():
+        *lines, rest = (self._line + text).split("\n")
+        self._line = rest[-LONGEST_TEXT:]
+        for line in lines:
             if line.strip() and self.may("print", PRINTS):
                 self.tell("print", text=line[:LONGEST_TEXT])
         return len(text)

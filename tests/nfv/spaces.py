@@ -24,6 +24,7 @@ from nfv.contract import Program
 T = TypeVar("T")
 LEFT_MAC, RIGHT_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 LEFT4, RIGHT4, LEFT6, RIGHT6 = "10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"
+SETPRIV = "setpriv"
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 
@@ -110,7 +111,7 @@ class Running:
         self._directory = directory
         self.write(program)
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *space.argv(*program.argv)],
+            [SETPRIV, "--pdeathsig", "KILL", *space.argv(*program.argv)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=directory,
