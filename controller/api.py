@@ -21,7 +21,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ValidationError
 
+from controller.api_functions import routes
 from controller.api_overlay import OverlayState, overlay_state
+from controller.contradictions import contradictions
 from controller.openflow.replies import parse_flow_desc
 from controller.runtime.app import SwitchKeeper
 from controller.tables import Table
@@ -155,6 +157,8 @@ def make(app: SwitchKeeper) -> FastAPI:
     async def overlay() -> OverlayState:
         return await overlay_state(app, _ANSWER)
 
+    web.include_router(routes(app, _ANSWER))
+
     @web.get("/stations")
     async def stations() -> list[dict[str, Any]]:
         got: list[dict[str, Any]] = await ask(lambda: app.core.learning.facts())
@@ -177,41 +181,6 @@ def make(app: SwitchKeeper) -> FastAPI:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     return web
-
-
-def contradictions(topology: Topology) -> list[str]:
-    """What is wrong with an intent beyond its form; empty when it can be compiled.
-
-    A file is checked when it is loaded, but anyone can PUT.
-    """
-    found: list[str] = []
-    switches = {switch.name for switch in topology.switches}
-    networks = {network.name for network in topology.networks}
-    dpids: dict[int, str] = {}
-    taken: dict[tuple[str, int], str] = {}
-    for switch in topology.switches:
-        other = dpids.setdefault(switch.dpid, switch.name)
-        if other != switch.name:
-            found.append(f"switch {switch.name}: its datapath id {switch.dpid} is that of {other}")
-    if len(switches) != len(topology.switches):
-        found.append("two switches have one name")
-    ends = [(f"link {link.name}", end) for link in topology.links for end in (link.a, link.b)]
-    ends += [(f"host {host.name}", host.port) for host in topology.hosts]
-    for what, port in ends:
-        if port.switch not in switches:
-            found.append(f"{what}: there is no switch {port.switch}")
-        if not 1 <= port.number <= 65279:
-            found.append(f"{what}: port number {port.number} is not within 1..65279")
-        owner = taken.setdefault((port.switch, port.number), what)
-        if owner != what:
-            found.append(f"{what}: port {port} is already that of {owner}")
-    for host in topology.hosts:
-        if host.network not in networks:
-            found.append(f"host {host.name}: there is no network {host.network}")
-        octets = host.mac.split(":")
-        if len(octets) != 6 or not all(len(o) == 2 and set(o) <= set("0123456789abcdef") for o in octets):
-            found.append(f"host {host.name}: {host.mac} is not a MAC address")
-    return found
 
 
 def _reasons(errors: Any) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from pydantic import BaseModel
 
-from controller.mesh import Counted, mesh
-from controller.openflow.replies import parse_flow_desc
+from controller.api_counters import counters, present
+from controller.mesh import mesh
 from controller.runtime.app import SwitchKeeper
 
 
@@ -43,20 +41,11 @@ class OverlayState(BaseModel):
 
 async def overlay_state(app: SwitchKeeper, patience: float) -> OverlayState:
     """Ask all tunnel switches for their counters; one that does not answer counts as 0."""
-    topology, tables = await asyncio.wrap_future(app.ask(lambda: (app.core.topology, dict(app.core.wanted))))
+    known = await present(app, patience)
+    topology, tables = known.topology, known.tables
     vteps = topology.underlay.vteps if topology.underlay else ()
     address = {vtep.domain: str(vtep.address) for vtep in vteps}
-
-    async def counters(name: str) -> dict[int, Counted]:
-        try:
-            parts = await asyncio.wait_for(asyncio.wrap_future(app.counters(name)), patience)
-        except (KeyError, ConnectionError, TimeoutError, asyncio.TimeoutError):
-            return {}
-        entries = [entry for part in parts for entry in parse_flow_desc(part)]
-        return {entry.cookie: Counted(entry.packets, entry.bytes) for entry in entries}
-
-    found = await asyncio.gather(*(counters(vtep.switch) for vtep in vteps))
-    by_switch = {vtep.switch: each for vtep, each in zip(vteps, found, strict=True)}
+    by_switch = await counters(app, (vtep.switch for vtep in vteps), patience)
     ways, flooded = mesh(topology, tables, by_switch)
     return OverlayState(
         mesh=[

@@ -23,13 +23,9 @@ from controller.runtime.liveness import Liveness, Rhythm, is_probe
 from controller.runtime.members import Member, Roster
 from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
-from controller.runtime.verdicts import Notice, Notices, Punt, Verdicts
+from controller.runtime.verdicts import Punt, Verdicts
 from controller.tables import SwitchTables, Table
 from topologies.model import Port, Topology
-
-
-def _no_notices(topology: Topology) -> Mapping[int, Notice]:
-    return {}
 
 
 @dataclass(slots=True)
@@ -47,7 +43,6 @@ class Core:
     rhythm: Rhythm = field(default_factory=Rhythm)
     token: bytes = bytes(8)
     stages: Stages = stages
-    notices: Notices = _no_notices
     learning: Learning = field(init=False)
     health: Health = field(init=False)
     verdicts: Verdicts = field(init=False)
@@ -61,7 +56,7 @@ class Core:
     def __post_init__(self) -> None:
         self.learning = Learning(self.topology, self.limits)
         self.health = Health(self.topology, Liveness(self.token, self.rhythm))
-        self.verdicts = Verdicts(self.topology, self.notices)
+        self.verdicts = Verdicts(self.topology)
         self.roster = Roster(self.topology, self.patience)
         self.programming = Programming(self.roster, self.patience, self.stages)
 

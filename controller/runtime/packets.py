@@ -99,24 +99,9 @@ def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
 def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) -> bytes | None:
     """What a router tells the sender of a packet that has no hop left (RFC 792; RFC 4443, 3.3).
 
-    ``mac``, ``ipv4`` and ``ipv6`` are the router's.  None where it must keep silent.
-    """
-    return icmp_error(frame, (11, 0), (3, 0), mac, ipv4, ipv6)
-
-
-def icmp_error(
-    frame: bytes,
-    four: tuple[int, int],
-    six: tuple[int, int],
-    mac: int,
-    ipv4: int | None,
-    ipv6: int | None,
-) -> bytes | None:
-    """An error message to the sender of ``frame``, from ``mac`` and the address of the frame's family.
-
-    ``four`` and ``six``: type and code of an ICMP and an ICMPv6 message.  None where errors must not be
-    sent (RFC 1812, 4.3.2.7; RFC 4443, 2.4 e): about an error message, about what went to or came from no
-    single host, or where there is no address of the family.
+    ``mac``, ``ipv4`` and ``ipv6`` are the router's.  None where it must keep silent (RFC 1812, 4.3.2.7; RFC
+    4443, 2.4 e): about an error message, about what went to or came from no single host, or where the
+    router has no address of the family.
     """
     if len(frame) < 34 or frame[0] & 1:
         return None
@@ -129,26 +114,22 @@ def icmp_error(
         if size < 20 or later_fragment or error or source == 0 or source >> 28 >= 0xE:
             return None
         # RFC 1812, 4.3.2.3: as much of the packet as fits in 576 octets
-        message = _checksummed(bytes((*four, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 548], b"")
-        return _mac(sender) + _mac(mac) + _IPV4.to_bytes(2, "big") + ipv4_packet(1, ipv4, source, message)
+        message = _checksummed(bytes((11, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 548], b"")
+        header = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, 64, 1, 0)
+        header += _ip4(ipv4) + _ip4(source)
+        header = header[:10] + _ones_complement(header).to_bytes(2, "big") + header[12:]
+        return _mac(sender) + _mac(mac) + _IPV4.to_bytes(2, "big") + header + message
     if kind == _IPV6 and ipv6 is not None and len(frame) >= 54:
         source = _int(frame[22:38])
         error = frame[20] == _ICMP6 and len(frame) > 54 and frame[54] < 128
         if error or source == 0 or source >> 120 == 0xFF:
             return None
-        message = bytes((*six, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 1232]
+        message = bytes((3, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 1232]
         return _icmp6(sender, mac, ipv6, source, message, 64)
     return None
 
 
-def ipv4_packet(protocol: int, source: int, target: int, payload: bytes) -> bytes:
-    """An IPv4 packet (RFC 791) of the controller's own: a network control message, TTL 64."""
-    header = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(payload), 0, 0, 64, protocol, 0)
-    header += _ip4(source) + _ip4(target)
-    return header[:10] + ones_complement(header).to_bytes(2, "big") + header[12:] + payload
-
-
-def ones_complement(data: bytes) -> int:
+def _ones_complement(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -159,7 +140,7 @@ def ones_complement(data: bytes) -> int:
 
 def _checksummed(message: bytes, pseudo: bytes) -> bytes:
     """An ICMP message with its checksum, which covers the pseudo header, too, if there is one."""
-    return message[:2] + ones_complement(pseudo + message).to_bytes(2, "big") + message[4:]
+    return message[:2] + _ones_complement(pseudo + message).to_bytes(2, "big") + message[4:]
 
 
 def _icmp6(dst_mac: int, src_mac: int, src: int, dst: int, message: bytes, hops: int = 255) -> bytes:

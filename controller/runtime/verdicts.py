@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from controller.firewall import Notice, notices
 from controller.flows import NETWORK, OUT_PORT
 from controller.runtime.commands import Command, Emit, Inject
+from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Bucket, Send
-from controller.runtime.refusal import read, refusal
+from controller.runtime.refusals import refusal
 from controller.stations import network_numbers
 from topologies.model import Port, Topology
 
@@ -28,30 +30,10 @@ class Punt(NamedTuple):
     registers: Mapping[str, int]
 
 
-class Notice(Protocol):
-    """What a flow of a firewall that sends to the controller is about. ``rule`` None: the default's.
-
-    ``action`` ``reject``: the packet's sender is to be told; ``logged``: it is an event."""
-
-    @property
-    def function(self) -> str: ...
-    @property
-    def rule(self) -> str | None: ...
-    @property
-    def action(self) -> Literal["accept", "drop", "reject"]: ...
-    @property
-    def logged(self) -> bool: ...
-
-
-Notices = Callable[[Topology], Mapping[int, Notice]]
-"""The notices of all of a lab's firewalls, by the flows' cookies."""
-
-
 class Verdicts:
     """Knows what a cookie is about, and how much may be told and answered."""
 
-    def __init__(self, topology: Topology, notices: Notices) -> None:
-        self._notices = notices
+    def __init__(self, topology: Topology) -> None:
         self._known: dict[int, Notice] = {}
         self._newest: dict[int, Notice] = {}
         self._events = Bucket(EVENTS, EVENTS, EVENTS, 0.0)
@@ -62,7 +44,7 @@ class Verdicts:
 
     def replace(self, topology: Topology) -> None:
         """Another intent. What the flows of the one before sent may still be on its way."""
-        new = dict(self._notices(topology))
+        new = notices(topology)
         self._known, self._newest = self._newest | new, new
         numbers = network_numbers(topology)
         self._networks = {host.port: numbers[host.network] for host in topology.hosts}
@@ -105,7 +87,7 @@ class Verdicts:
             "verdict": found.action,
             "switch": punt.port.switch,
         }
-        return [Emit("firewall", {**fields, **read(punt.frame)})]
+        return [Emit("firewall", {**fields, **endpoints(punt.frame)})]
 
     def _refuse(self, punt: Punt, now: float) -> list[Command]:
         bucket = self._refusals.setdefault(punt.port, Bucket(REFUSALS, REFUSALS, REFUSALS, now))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_lab import ring
 
-from controller.api import contradictions
+from controller.contradictions import contradictions
 from controller.runtime import memory, osken
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
