@@ -12,10 +12,13 @@ from hashlib import blake2b
 from itertools import product
 from typing import NamedTuple
 
+from controller.evaluate_ct import Connections, choose, cleared
 from controller.tables import (
     IN_PORT,
     Action,
     Clone,
+    Ct,
+    CtClear,
     DecapNsh,
     DecTtl,
     EncapNsh,
@@ -30,12 +33,15 @@ from controller.tables import (
     SwitchTables,
     Table,
     ToGroup,
+    ToMeter,
 )
 
 Frame = Mapping[str, int]
 Chooser = Callable[[Frame, int], int]
 """Which of so many ways the switch's symmetric hash of a frame says."""
-_PIPELINE = ("in_port", "metadata", "reg", "tun_")
+_PIPELINE = ("in_port", "metadata", "reg", "tun_", "ct_")
+_ZERO = ("reg", "ct_", "ip_frag")
+"""Fields that are 0 where a frame does not mention them."""
 _INSIDE = "inside:"
 """Fields of the frame that is inside NSH: they travel with it, and nothing matches them."""
 _NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
@@ -81,7 +87,7 @@ class Lookup:
         for shape, known in self._shapes.get(table, {}).items():
             values = []
             for name, mask in shape:
-                value = frame.get(name, 0 if name.startswith("reg") else None)
+                value = frame.get(name, 0 if name.startswith(_ZERO) else None)
                 if value is None:
                     break
                 values.append(value if mask is None else value & mask)
@@ -107,6 +113,7 @@ class _Switch:
     tables: Lookup
     dead: frozenset[int]
     chooser: Chooser | None
+    connections: Connections | None = None
 
 
 def at_switch(
@@ -115,13 +122,15 @@ def at_switch(
     in_port: int,
     dead: frozenset[int] = frozenset(),
     chooser: Chooser | None = None,
+    connections: Connections | None = None,
 ) -> Iterator[tuple[list[Sent], list[Flow]]]:
     """What one switch does with a frame from ``in_port``: one (frames sent, flows hit) per way
     to choose. ``dead`` are ports whose link is down. ``chooser`` says how connections are spread over
-    shares; without it each share is a way (several with the same result are one)."""
+    shares; without it each share is a way (several with the same result are one). ``connections``: those that
+    the switch knows, which change; groups that choose by fields then have one way."""
     start = dict(frame)
     start["in_port"] = in_port
-    for way in _tables(_Switch(tables, dead, chooser), start, Table.CLASSIFY):
+    for way in _tables(_Switch(tables, dead, chooser, connections), start, Table.CLASSIFY):
         yield list(way.sent), list(way.flows)
 
 
@@ -162,7 +171,19 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
         return [way._replace(frame=frame) for way in _apply(switch, action.actions, frame)]
     if isinstance(action, Spread):
         return _spread(switch, action, frame)
+    if isinstance(action, Ct):
+        return _tracked(switch, action, frame)
     return (_Way((), _changed(action, frame), ()),)
+
+
+def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
+    """With a table the tracked frame is looked up there, and this one goes on as it was."""
+    connections = Connections() if switch.connections is None else switch.connections
+    after = connections.track(action, frame)
+    if action.table is None:
+        known = {name: value for name, value in frame.items() if name.startswith("ct_")}
+        return (_Way((), cleared(after) | known, ()),)
+    return [way._replace(frame=frame) for way in _tables(switch, after, action.table)]
 
 
 def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[_Way]:
@@ -177,6 +198,10 @@ def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[
 def _changed(action: Action, frame: Frame) -> dict[str, int]:
     """The frame after an action that sends nothing."""
     now = dict(frame)
+    if isinstance(action, CtClear):
+        return cleared(frame)
+    if isinstance(action, ToMeter):
+        return now
     if isinstance(action, SetField):
         keep = 0 if action.mask is None else now.get(action.field, 0) & ~action.mask
         now[action.field] = keep | action.value
@@ -231,6 +256,8 @@ def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[
             yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
         return
     chosen = live if group.kind == "select" else live[:1]
+    if group.fields and switch.connections is not None:
+        chosen = choose(group, live, frame)
     if not chosen:
         yield _Way((), frame, ())
     for bucket in chosen:

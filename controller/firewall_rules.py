@@ -7,11 +7,12 @@ own.  So the same flows decide on new connections, and anew on old ones when the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from itertools import product
 
+from controller.port_ranges import covering
 from controller.tables import Field
 from controller.tracking import ICMP, ICMPV6, IPV4, IPV6, NUMBERS, SCTP, TCP, UDP
 from topologies.functions import Firewall, PortRanges, Prefixes, Rule
@@ -74,30 +75,5 @@ def _addresses(prefixes: Prefixes, version: int, name: str) -> list[Part]:
 
 
 def _ports(ranges: PortRanges, name: str) -> list[Part]:
-    if not ranges:
-        return [()]
-    found: list[Part] = []
-    for value, mask in port_masks(ranges):
-        exact = mask == 0xFFFF
-        found.append((Field(name, value, None if exact else mask),) if mask else ())
-    return found
-
-
-def port_masks(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The fewest (value, mask) that together match exactly the ports of inclusive ranges."""
-    merged: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(merged[-1][1], last)
-        else:
-            merged.append((first, last))
-    found = []
-    for first, last in merged:
-        while first <= last:
-            # the largest aligned block that begins here and does not reach beyond the end
-            size = first & -first or 1 << 16
-            while first + size - 1 > last:
-                size >>= 1
-            found.append((first, 0xFFFF & ~(size - 1)))
-            first += size
-    return found
+    """One alternative per block of ports; any port where the rule names none, or all of them."""
+    return [(Field(name, value, mask),) for value, mask in covering(ranges)] or [()]

@@ -22,6 +22,8 @@ from controller.tables import SwitchTables
 
 MARKER = 0x88B6
 """Ethernet type of markers (IEEE 802's local experimental type 2)."""
+_QUEUE = 90
+"""Frames at once: a dummy port's queue holds 100."""
 
 
 class Wire:
@@ -95,13 +97,19 @@ class Bridge:
 
         The tables have to send frames of type ``MARKER`` from one to the other.
         """
+        out: dict[int, list[bytes]] = {number: [] for number in self.wires}
+        some = [*frames]
+        for start in range(0, len(some), _QUEUE):
+            for number, came in self._send(port, some[start : start + _QUEUE], marker_to).items():
+                out[number] += came
+        return out
+
+    def _send(self, port: int, frames: list[bytes], marker_to: int) -> dict[int, list[bytes]]:
         self._count += 1
         head = bytes.fromhex("020000000bad020000000bae") + MARKER.to_bytes(2, "big")
         marker = head + self._count.to_bytes(4, "big") + bytes(46)
-        some = [frame.hex() for frame in frames]
-        for start in range(0, len(some), 200):
-            self.vswitch.appctl("netdev-dummy/receive", f"{self.name}-eth{port}", *some[start : start + 200])
-        self.vswitch.appctl("netdev-dummy/receive", f"{self.name}-eth{port}", marker.hex())
+        interface = f"{self.name}-eth{port}"
+        self.vswitch.appctl("netdev-dummy/receive", interface, *(each.hex() for each in (*frames, marker)))
         out: dict[int, list[bytes]] = {}
         deadline = time.monotonic() + 30
         while True:
