@@ -84,9 +84,10 @@ class UnderlayState(TypedDict):
 class InstanceState(TypedDict):
     """A running copy of a function. ``state`` is its process's, with a ``message``, ``since`` (Unix time).
 
-    ``health``: whether it takes part in forwarding, as the controller's probes through its data path find;
-    ``rtt``: such a probe's round trip, in seconds.  ``packets``, ``bytes``, ``dropped``: as it counts them
-    itself; None: it counts none. ``counters``: all that it counts.
+    ``health``: whether it takes part in forwarding, as the controller's probes through its data path find
+    (``unproven``: none has passed it yet; ``unknown``: it is not probed, or the controller is away); ``rtt``:
+    such a probe's round trip, in seconds.  ``packets`` that went in and ``dropped``, as the switch counts or
+    else it itself; None: not counted. ``counters``: all that it counts itself.
     """
 
     name: str
@@ -95,7 +96,8 @@ class InstanceState(TypedDict):
     since: float
     pid: int
     restarts: int
-    health: Literal["live", "failed", "unknown"]
+    health: Literal["live", "unproven", "failed", "unknown"]
+    reason: str
     rtt: float | None
     packets: int | None
     bytes: int | None
@@ -114,8 +116,8 @@ class BackendState(TypedDict):
 class FunctionState(TypedDict):
     """A network function. ``switch`` None: every switch. ``address``: of a virtual service or translator.
 
-    ``packets`` and ``dropped``: of all its instances, or, of one that is flows, as the switches count;
-    None: not counted.
+    ``packets`` and ``dropped``: of all its instances, or, of one that is flows, as the switch counts; None:
+    not counted.
     """
 
     name: str
@@ -137,7 +139,8 @@ class HopState(TypedDict):
     """A chain's arrival at one function; ``packets`` that were steered to it (None: not counted).
 
     ``carried``: how a frame's place in the chain travels to this hop's switch, when it comes from another;
-    empty when it does not.
+    empty when it does not. ``state``: what becomes of frames there: while no instance works they are
+    ``skipped`` to the next hop or ``dropped``.
     """
 
     number: int
@@ -146,11 +149,13 @@ class HopState(TypedDict):
     switch: str
     domain: str
     carried: str
+    state: Literal["live", "skipped", "dropped", "unknown"]
     packets: int | None
 
 
 class ChainState(TypedDict):
-    """A service chain. ``takes``: its classifier, in words; ``encapsulation`` in use, and ``why`` that."""
+    """A service chain. ``takes``: its classifier, in words; ``encapsulation`` in use, and ``why`` that;
+    ``forward``, ``backward``: packets that it took, in its direction and the other (None: not known)."""
 
     name: str
     network: str
@@ -162,6 +167,8 @@ class ChainState(TypedDict):
     priority: int
     encapsulation: str
     why: str
+    forward: int | None
+    backward: int | None
     hops: list[HopState]
 
 

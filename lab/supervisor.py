@@ -231,7 +231,9 @@ def inform(lab: Lab) -> None:
     """Have the controller know which functions do not work, and people what it says of functions."""
 
     def tell(failed: Mapping[str, str]) -> None:
-        lab.ask_controller("/functions/reported", method="POST", body={"failed": dict(failed)})
+        lab.ask_controller(
+            "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
+        )
 
     reporter = Reporter(lab.functions.failed, tell)
     lab.functions.changed = reporter.changed

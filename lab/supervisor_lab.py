@@ -243,7 +243,7 @@ class Lab:
     def chain_states(self, counted: bool = True) -> list[ChainState]:
         """Every chain, hop by hop."""
         found = self._controllers("/chains") if counted and self.topology.chains else None
-        return supervisor_service.chains(self.topology, datapath_word(self.net.datapath), found)
+        return supervisor_service.chains(self.topology, found)
 
     def _controllers(self, path: str) -> Any:
         try:

@@ -14,6 +14,7 @@ from topologies.overlay import islands
 from topologies.service import chain_hops
 
 Records = Mapping[str, InstanceRecord]
+_COUNTED = ("packets", "dropped")
 
 
 def troubles(records: Records) -> list[str]:
@@ -51,8 +52,9 @@ def _function(
         names.append(function.name)
     seen = _by_name(known.get("instances"), "instances")
     instances = [_instance(records[name], seen.get(name, {})) for name in names if name in records]
-    own = known.get("packets") if function.mode in ("flows", "ports") else _sum(instances, "packets")
-    dropped = known.get("dropped") if function.mode in ("flows", "ports") else _sum(instances, "dropped")
+    counted = {
+        key: known[key] if isinstance(known.get(key), int) else _sum(instances, key) for key in _COUNTED
+    }
     return {
         "name": function.name,
         "kind": function.kind,
@@ -65,8 +67,8 @@ def _function(
         "state": _state(function, instances),
         "instances": instances,
         "backends": _backends(function, records),
-        "packets": own if isinstance(own, int) else None,
-        "dropped": dropped if isinstance(dropped, int) else None,
+        "packets": counted["packets"],
+        "dropped": counted["dropped"],
     }
 
 
@@ -81,7 +83,9 @@ def _instance(record: InstanceRecord, seen: Mapping[str, Any]) -> InstanceState:
     rtt = seen.get("rtt")
     counters = record.counters
 
-    def number(name: str) -> int | None:
+    def number(name: str, counted: str) -> int | None:
+        if isinstance(seen.get(counted), int):  # by the switch, which leaves probes out
+            return int(seen[counted])
         return int(counters[name]) if name in counters else None
 
     return {
@@ -91,11 +95,12 @@ def _instance(record: InstanceRecord, seen: Mapping[str, Any]) -> InstanceState:
         "since": record.since,
         "pid": record.pid,
         "restarts": record.restarts,
-        "health": health if health in ("live", "failed") else "unknown",
+        "health": health if health in ("live", "unproven", "failed") else "unknown",
+        "reason": str(seen.get("reason") or ""),
         "rtt": float(rtt) if isinstance(rtt, (int, float)) else None,
-        "packets": number("packets"),
-        "bytes": number("bytes"),
-        "dropped": number("dropped"),
+        "packets": number("packets", "entered"),
+        "bytes": number("bytes", "bytes"),
+        "dropped": number("dropped", "dropped"),
         "counters": counters,
     }
 
@@ -132,32 +137,23 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
     return "running" if running == len(instances) else f"{running} of {len(instances)} running"
 
 
-def chains(topology: Topology, datapath: str, counted: Any) -> list[ChainState]:
+def chains(topology: Topology, counted: Any) -> list[ChainState]:
     """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains."""
-    packets = _packets(counted)
-    return [_chain(chain, topology, datapath, packets) for chain in topology.chains if not chain.implicit]
+    known = _by_name(counted, "chains")
+    return [_chain(c, topology, known.get(c.name, {})) for c in topology.chains if not c.implicit]
 
 
-def _packets(answer: Any) -> dict[int, int]:
-    """Hop number -> packets."""
-    found = {}
-    for chain in _by_name(answer, "chains").values():
-        hops = chain.get("hops")
-        for hop in hops if isinstance(hops, list) else ():
-            if isinstance(hop, dict) and isinstance(hop.get("packets"), int) and "number" in hop:
-                found[int(hop["number"])] = int(hop["packets"])
-    return found
-
-
-def _chain(chain: Chain, topology: Topology, datapath: str, packets: Mapping[int, int]) -> ChainState:
+def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainState:
     functions = {function.name: function for function in topology.functions}
     domain_of = {switch.name: switch.domain for switch in topology.switches}
-    how, why = encapsulation(chain, datapath)
     island = islands(topology)
+    seen = {each.get("number"): each for each in known.get("hops", ()) if isinstance(each, dict)}
+    how = str(known.get("encapsulation") or chain.encapsulation)
     hops: list[HopState] = []
     came: dict[bool, str | None] = {}
     for hop in chain_hops(chain, functions):
-        before = came.get(hop.forward)
+        one = seen.get(hop.number, {})
+        packets, state = one.get("packets"), one.get("state")
         hops.append(
             {
                 "number": hop.number,
@@ -165,12 +161,16 @@ def _chain(chain: Chain, topology: Topology, datapath: str, packets: Mapping[int
                 "function": hop.function,
                 "switch": hop.switch,
                 "domain": domain_of[hop.switch],
-                "carried": _carried(hop.number, before, hop.switch, island, how, hop.spi, hop.si),
-                "packets": packets.get(hop.number),
+                "carried": _carried(
+                    hop.number, came.get(hop.forward), hop.switch, island, how, hop.spi, hop.si
+                ),
+                "state": state if state in ("live", "skipped", "dropped") else "unknown",
+                "packets": packets if isinstance(packets, int) else None,
             }
         )
         came[hop.forward] = hop.switch
     own = {functions[name].on_failure for name in chain.functions if name in functions}
+    there, back = known.get("forward"), known.get("backward")
     return {
         "name": chain.name,
         "network": chain.network,
@@ -181,25 +181,17 @@ def _chain(chain: Chain, topology: Topology, datapath: str, packets: Mapping[int
         "on_failure": chain.on_failure or (own.pop() if len(own) == 1 else "as each function says"),
         "priority": chain.priority,
         "encapsulation": how,
-        "why": why,
+        "why": str(known.get("why") or ""),
+        "forward": there if isinstance(there, int) else None,
+        "backward": back if isinstance(back, int) else None,
         "hops": hops,
     }
-
-
-def encapsulation(chain: Chain, datapath: str) -> tuple[str, str]:
-    """What carries a frame's place in a chain between switches, and why that."""
-    if chain.encapsulation == "auto":
-        return (
-            "vlan",
-            f"auto: a VLAN tag is the fastest on the {datapath} datapath, where NSH is cut into packets",
-        )
-    return chain.encapsulation, "the file says so"
 
 
 def _carried(
     number: int, before: str | None, switch: str, island: Mapping[str, int], how: str, spi: int, si: int
 ) -> str:
-    if before == switch:
+    if before == switch or how == "none":
         return ""
     tag = f"NSH path {spi} index {si}" if how == "nsh" else f"VLAN {number}"
     if before is not None and island.get(before) != island.get(switch):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lab.cli.render_overlay import size
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages import Applied, ChainState, FunctionState, InstanceState
 
+_WAYS: tuple[tuple[Literal["forward", "backward"], str], ...] = (("forward", "there"), ("backward", "back"))
 _GOOD = ("running", "in the switch", "in every switch")
 
 
@@ -28,8 +30,10 @@ def functions(found: Sequence[FunctionState], paint: Paint) -> str:
     parts = [table(heads, rows, paint, right=(7, 8))]
     for function in found:
         for instance in function["instances"]:
-            if instance["message"] and instance["state"] != "running":
-                parts.append(f"{paint('!', 'red', 'bold')} {instance['name']}: {instance['message']}")
+            wrong = instance["message"] if instance["state"] != "running" else ""
+            wrong = wrong or (instance["reason"] if instance["health"] == "failed" else "")
+            if wrong:
+                parts.append(f"{paint('!', 'red', 'bold')} {instance['name']}: {wrong}")
         if function["backends"]:
             parts.append(_backends(function, paint))
     return "\n\n".join(parts)
@@ -77,7 +81,9 @@ def _health(function: FunctionState, instance: InstanceState, paint: Paint) -> s
     if function["mode"] != "inline" or instance["health"] == "unknown":
         return "-"
     rtt = f" ({milliseconds(instance['rtt'])} ms)" if instance["rtt"] is not None else ""
-    return paint("passes", "green") + rtt if instance["health"] == "live" else paint("passes nothing", "red")
+    if instance["health"] == "live":
+        return paint("passes", "green") + rtt
+    return paint("not tried yet", "yellow") if instance["health"] == "unproven" else paint("fails", "red")
 
 
 def _counted(found: FunctionState | InstanceState) -> list[str]:
@@ -101,10 +107,13 @@ def chains(found: Sequence[ChainState], paint: Paint) -> str:
 
 
 def _chain(chain: ChainState, paint: Paint) -> str:
+    took = [f"{chain[way]} {word}" for way, word in _WAYS if chain[way] is not None]
+    why = f" ({chain['why']})" if chain["why"] else ""
     lines = [
-        f"{paint(chain['name'], 'bold')}: takes {chain['takes']}",
-        f"place in the chain: {chain['encapsulation']} ({chain['why']}); when a function fails: "
-        f"{chain['on_failure']}" + (f"; priority {chain['priority']}" if chain["priority"] else ""),
+        f"{paint(chain['name'], 'bold')}: takes {chain['takes']}"
+        + (f"; took {' and '.join(took)}" if took else ""),
+        f"encapsulation {chain['encapsulation']}{why}; when a function fails: {chain['on_failure']}"
+        + (f"; priority {chain['priority']}" if chain["priority"] else ""),
     ]
     rows = []
     step = 0
@@ -114,10 +123,11 @@ def _chain(chain: ChainState, paint: Paint) -> str:
         way = ("there" if hop["forward"] else "back") if first else ""
         packets = "-" if hop["packets"] is None else str(hop["packets"])
         place = f"{hop['switch']} ({hop['domain']})"
-        rows.append([way, str(step), hop["function"], place, hop["carried"] or "-", packets])
+        state = "" if hop["state"] in ("live", "unknown") else paint(hop["state"], "red")
+        rows.append([way, str(step), hop["function"], place, hop["carried"] or "-", packets, state])
     if not chain["symmetric"]:
         lines.append("replies pass none of its functions" if chain["direction"] == "forward" else "")
-    heads = ["WAY", "HOP", "FUNCTION", "AT", "CARRIED THERE AS", "PACKETS"]
+    heads = ["WAY", "HOP", "FUNCTION", "AT", "CARRIED THERE AS", "PACKETS", ""]
     return "\n".join([line for line in lines if line]) + "\n" + table(heads, rows, paint, right=(1, 5))
 
 
@@ -141,7 +151,12 @@ def summary(functions_: Sequence[FunctionState], chains_: Sequence[ChainState], 
         parts.append(table(heads, rows, paint, right=(6,)))
     if chains_:
         rows = [
-            [c["name"], c["takes"], " -> ".join(c["functions"]), f"{c['encapsulation']}: {c['why']}"]
+            [
+                c["name"],
+                c["takes"],
+                " -> ".join(c["functions"]),
+                c["encapsulation"] + (f": {c['why']}" if c["why"] else ""),
+            ]
             for c in chains_
         ]
         parts.append(table(["CHAIN", "TAKES", "THROUGH", "ENCAPSULATION"], rows, paint))
