@@ -51,11 +51,9 @@ class Steps:
 
 def unchangeable(old: Topology, new: Topology) -> list[str]:
     """What differs and can't be changed while a lab runs, in words; nothing when all can be."""
-    found = []
-    for kind, a, b in (
-        ("domain", old.domains, new.domains),
-        ("switch", old.switches, new.switches),
-    ):
+    found: list[str] = []
+    drawn = [[switch for switch in each.switches if switch.role == "switch"] for each in (old, new)]
+    for kind, a, b in (("domain", old.domains, new.domains), ("switch", drawn[0], drawn[1])):
         before, after = {each.name: each for each in a}, {each.name: each for each in b}
         found += [f"{kind} {name} would be added" for name in after if name not in before]
         found += [f"{kind} {name} would be removed" for name in before if name not in after]
@@ -66,6 +64,8 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         if old.underlay is None or new.underlay is None:
             what = "be added" if old.underlay is None else "be removed"
         found.append(f"the underlay between domains would {what}")
+    if not found and old.switches != new.switches:
+        found.append("the switches at the ends of tunnels would change")
     return found
 
 

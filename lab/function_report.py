@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from lab.failure import Failure
+from lab.function_words import controllers_words
+
+if TYPE_CHECKING:
+    from lab.supervisor_lab import Lab
+    from nfv.contract import Program
+    from topologies.functions import Function
+    from topologies.model import Topology
 
 AGAIN = 0.5
 """Seconds until what the controller did not take is told again."""
@@ -50,3 +58,25 @@ class Reporter:
             except Failure:  # the controller is away: its successor asks for all
                 if not self._due.wait(AGAIN):
                     self.again()
+
+
+def describe_function(function: Function, instance: str, topology: Topology) -> Program:
+    """What to start for an instance; imported when there is one."""
+    from nfv.describe import describe
+
+    return describe(function, instance, topology)
+
+
+def inform(lab: Lab) -> None:
+    """Have the controller know which functions do not work, and people what it says of functions."""
+
+    def tell(failed: Mapping[str, str]) -> None:
+        lab.ask_controller(
+            "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
+        )
+
+    reporter = Reporter(lab.functions.failed, tell)
+    lab.functions.changed = reporter.changed
+    lab.controller.compiled = reporter.again
+    lab.controller.words = lambda message: controllers_words(message, lab.names)
+    reporter.changed()

@@ -16,15 +16,14 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab import naming
 from lab.api.stand_in import StandIn
 from lab.failure import Exit, Failure, invalid_file
-from lab.function_report import Reporter
-from lab.function_words import controllers_words
+from lab.function_report import describe_function, inform
 from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
@@ -34,8 +33,6 @@ from lab.supervisor_watch import DaemonWatch
 if TYPE_CHECKING:
     from lab.messages import Stage
     from lab.supervisor_lab import Lab
-    from nfv.contract import Program
-    from topologies.functions import Function
     from topologies.model import Topology
 
 OPENFLOW_PORT = 6653
@@ -218,28 +215,6 @@ def build(
     leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)
     stand_in.stop()
     return lab
-
-
-def describe_function(function: Function, instance: str, topology: Topology) -> Program:
-    """What to start for an instance; imported when there is one."""
-    from nfv.describe import describe
-
-    return describe(function, instance, topology)
-
-
-def inform(lab: Lab) -> None:
-    """Have the controller know which functions do not work, and people what it says of functions."""
-
-    def tell(failed: Mapping[str, str]) -> None:
-        lab.ask_controller(
-            "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
-        )
-
-    reporter = Reporter(lab.functions.failed, tell)
-    lab.functions.changed = reporter.changed
-    lab.controller.compiled = reporter.again
-    lab.controller.words = lambda message: controllers_words(message, lab.names)
-    reporter.changed()
 
 
 def load(order: Order) -> Topology:

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lab.failure import Failure
-from lab.function_state import MAX_LINE, QUIET, Gate, InstanceRecord, read
+from lab.function_keeper import Keeper, Running, Starter
+from lab.function_state import InstanceRecord
 from lab.function_words import words
 from lab.host_names import Names
-from lab.supervisor_controller import restart_delay
 from lab.supervisor_events import EventLog
 from topologies.functions import Function
 from topologies.model import Topology
@@ -21,36 +21,10 @@ from topologies.model import Topology
 if TYPE_CHECKING:
     from nfv.contract import Program
 
-STEADY = 10.0
-"""Seconds; who ran for so long is started again at once when it dies."""
-END_PATIENCE = 1.0
-"""Seconds that a process gets to end by itself."""
 REPLACE_PATIENCE = 10.0
 """Seconds that a process gets to say that it has taken changed files."""
 
 Describe = Callable[[Function, str, Topology], "Program"]
-
-
-class Running(Protocol):
-    """A function's process as ``dataplane.functions.FunctionProcess`` is one."""
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def output(self) -> IO[bytes]: ...
-    def tell(self, line: bytes) -> bool: ...
-    def ask_to_end(self) -> None: ...
-    def kill(self) -> None: ...
-    def reap(self) -> int: ...
-    def write(self, files: Mapping[str, bytes]) -> None: ...
-    def end(self, patience: float) -> int: ...
-
-
-class Starter(Protocol):
-    """Starts an instance's process where it belongs; raises an exception with words."""
-
-    def start(self, instance: str, program: Program) -> Running: ...
-    def remove(self, instance: str) -> None: ...
 
 
 def processes(topology: Topology) -> dict[str, Function]:
@@ -62,88 +36,6 @@ def processes(topology: Topology) -> dict[str, Function]:
         if function.balancer is not None:
             found[function.name] = function
     return found
-
-
-class _Keeper:
-    """One instance's process. A thread of its own starts it, reads what it says, and starts it again."""
-
-    def __init__(self, functions: Functions, record: InstanceRecord, program: Program) -> None:
-        self.record, self.program = record, program
-        self.process: Running | None = None
-        self.wanted = False
-        self.replaced = 0
-        """How many ``state`` lines it has written: a ``replace`` is answered by one more."""
-        self._functions = functions
-        self._gate = Gate()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start it, unless it is running."""
-        if self._thread is not None and self._thread.is_alive() and self.wanted:
-            return
-        self.join()
-        self._functions.starting(self.record)
-        self.wanted = True
-        self._wake.clear()
-        self._thread = threading.Thread(target=self._keep, name=self.record.name, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it; it is not started again."""
-        self.wanted = False
-        self._wake.set()
-        process = self.process
-        if process is not None:
-            process.ask_to_end()
-
-    def join(self) -> None:
-        """Wait until it has ended, and kill it when it does not."""
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            return
-        thread.join(END_PATIENCE)
-        process = self.process
-        if thread.is_alive() and process is not None:
-            process.kill()
-        thread.join(END_PATIENCE * 10)
-
-    def _keep(self) -> None:
-        in_a_row = 0
-        while self.wanted:
-            began = time.monotonic()
-            try:
-                self.process = self._functions.starter.start(self.record.name, self.program)
-            except Exception as error:
-                self._functions.dead(self.record, f"can't be started: {error}")
-            else:
-                if not self.wanted:  # told so while it was being started
-                    self.process.ask_to_end()
-                self._functions.started(self.record, self.process.pid)
-                self._listen(self.process)
-                code = self.process.reap()
-                self.process = None
-                if not self.wanted:
-                    break
-                how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                self._functions.dead(self.record, f"died ({how})")
-            in_a_row = 0 if time.monotonic() - began > STEADY else in_a_row + 1
-            self._wake.wait(restart_delay(in_a_row - 1 if in_a_row else 0))
-        self._functions.stopped(self.record)
-
-    def _listen(self, process: Running) -> None:
-        stream, dropping = process.output, False
-        while line := stream.readline(MAX_LINE):
-            whole = line.endswith(b"\n")
-            message = None if dropping or not whole else read(line)
-            dropping = not whole
-            if message is not None:
-                if message["event_type"] == "state":
-                    self.replaced += 1
-                quiet = message["event_type"] in QUIET
-                self._functions.said(self.record, message, quiet or not self._gate.passes(time.monotonic()))
-                if quiet and (held := self._gate.told()):
-                    self._functions.held_back(self.record, held)
 
 
 class Functions:
@@ -159,7 +51,7 @@ class Functions:
         self.starter = starter
         self.changed: Callable[[], None] = lambda: None
         self._describe, self._events, self._clock = describe, events, clock
-        self._keepers: dict[str, _Keeper] = {}
+        self._keepers: dict[str, Keeper] = {}
         self._functions: dict[str, Function] = {}
         self._names: Names | None = None
         self._condition = threading.Condition()
@@ -200,7 +92,7 @@ class Functions:
                 self._functions[name] = function
                 if name not in self._keepers:
                     record = InstanceRecord(name, function.name, since=self._clock())
-                    self._keepers[name] = _Keeper(self, record, programs[name])
+                    self._keepers[name] = Keeper(self, self.starter, record, programs[name])
                     awaited.append(name)
             keepers = dict(self._keepers)
         for name in awaited:
@@ -250,7 +142,7 @@ class Functions:
         for keeper in list(self._keepers.values()):
             keeper.stop()
 
-    def _replace(self, keeper: _Keeper, program: Program) -> list[str]:
+    def _replace(self, keeper: Keeper, program: Program) -> list[str]:
         """Hand changed files over to a running process, or start it anew when it can't take them."""
         old, keeper.program = keeper.program, program
         process, name = keeper.process, keeper.record.name

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import statistics
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from dataplane.wiring import wire_name
 from lab import supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure
+from lab.failure import NotThere as NotThere
 from lab.host_names import Names
 from lab.messages import (
     CapturePoint,
@@ -34,8 +30,10 @@ from lab.messages import (
     SwitchState,
 )
 from lab.naming import RUN
+from lab.northbound import ask
+from lab.probe_answer import ping_result
 from lab.probe_pairs import gateways
-from lab.prober import ProbeResult, open_in, probe
+from lab.prober import open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import Functions, processes
@@ -44,10 +42,6 @@ from topologies.model import Host, Link, Switch, Topology
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
-
-
-class NotThere(Failure):
-    """No such switch, host or link; the API answers 404."""
 
 
 @dataclass
@@ -247,7 +241,7 @@ class Lab:
 
     def _controllers(self, path: str) -> Any:
         try:
-            return self.ask_controller(path) if self.controller.pid else None
+            return self.ask_controller(path, patience=1.0) if self.controller.pid else None
         except Failure:
             return None
 
@@ -265,41 +259,11 @@ class Lab:
             known = _some(supervisor_capture.names(self.net.plan))
             raise NotThere(f"there is nothing named {name!r} to capture", f"there are: {known}") from None
 
-    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **query: str | None) -> Any:
+    def ask_controller(
+        self, path: str, *, method: str = "GET", body: Any = None, patience: float = 10.0, **query: str | None
+    ) -> Any:
         """The controller's own answer to a request for ``path`` of its northbound API."""
-        from lab.client import UnixConnection
-
-        parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items() if value is not None)
-        connection = UnixConnection(str(self.controller.api), 30.0)
-        deadline = time.monotonic() + CONTROLLER_PATIENCE
-        try:
-            while True:
-                try:
-                    where = path + ("?" + parameters if parameters else "")
-                    content = None if body is None else json.dumps(body).encode()
-                    headers = {} if body is None else {"Content-Type": "application/json"}
-                    connection.request(method, where, content, headers)
-                    break
-                except (FileNotFoundError, ConnectionRefusedError):
-                    # Its API is the last thing that a controller starts: after the tables are installed.
-                    connection.close()
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.05)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, ValueError) as error:
-            raise Failure(
-                f"the controller doesn't answer: {getattr(error, 'strerror', None) or error}",
-                "see: sdnlab status, sdnlab logs controller",
-                Exit.LOST,
-            ) from None
-        finally:
-            connection.close()
-        if response.status >= 400:
-            detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
-            raise (NotThere if response.status == 404 else Failure)(f"the controller says: {detail}")
-        return answer
+        return ask(str(self.controller.api), path, method, body, patience, query)
 
     def check_switch(self, name: str | None) -> None:
         """Raises NotThere when ``name`` is no switch of this lab."""
@@ -344,46 +308,6 @@ class Lab:
             "connected": name in state.connected,
             "programmed": name in state.programmed,
         }
-
-
-CONTROLLER_PATIENCE = 10.0
-"""Seconds that a controller which was just started gets to answer."""
-PAIRS_SHOWN = 2000
-"""A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
-
-
-def ping_result(
-    topology: Topology, result: ProbeResult, links_down: list[str], detail: str = "auto"
-) -> PingResult:
-    """The prober's result in the API's words."""
-    whole = detail == "all" or result.total <= PAIRS_SHOWN
-    good = Counter(family for _, _, family in result.rtt)
-    bad = Counter(failure.family for failure in result.failures)
-    reached = [
-        {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
-        for (src, dst, family), rtt in (result.rtt.items() if whole else ())
-    ]
-    failed = [
-        {"src": f.src, "dst": f.dst, "family": f.family, "reached": False, "rtt": None, "reason": f.reason}
-        for f in result.failures
-    ]
-    return {
-        "hosts": [host.name for host in topology.hosts],
-        "families": list(result.families),
-        "method": result.method,
-        "note": result.note,
-        "total": result.total,
-        "reached": result.reached,
-        "seconds": result.seconds,
-        "frames_sent": result.frames_sent,
-        "links_down": links_down,
-        "counts": [
-            {"family": family, "reached": good[family], "total": good[family] + bad[family]}
-            for family in result.families
-        ],
-        "median": statistics.median(result.rtt.values()) if result.rtt else None,
-        "pairs": [*reached, *failed],  # type: ignore[list-item]
-    }
 
 
 DATAPATHS = {"kernel": "system", "userspace": "netdev"}

@@ -10,8 +10,9 @@ from lab.function_state import InstanceRecord
 from lab.messages import BackendState, ChainState, FunctionState, HopState, InstanceState
 from topologies.functions import Chain, Function
 from topologies.model import Topology
-from topologies.overlay import islands
-from topologies.service import chain_hops
+from topologies.overlay import islands, membership, reach
+from topologies.service import Hop, chain_hops
+from topologies.transit import senders
 
 Records = Mapping[str, InstanceRecord]
 _COUNTED = ("packets", "dropped")
@@ -140,17 +141,19 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
 def chains(topology: Topology, counted: Any) -> list[ChainState]:
     """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains."""
     known = _by_name(counted, "chains")
-    return [_chain(c, topology, known.get(c.name, {})) for c in topology.chains if not c.implicit]
+    starts = senders(topology, membership(topology), reach(topology)) if topology.chains else {}
+    return [_chain(c, topology, starts, known.get(c.name, {})) for c in topology.chains if not c.implicit]
 
 
-def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainState:
+def _chain(
+    chain: Chain, topology: Topology, starts: Mapping[int, set[str]], known: Mapping[str, Any]
+) -> ChainState:
     functions = {function.name: function for function in topology.functions}
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     island = islands(topology)
     seen = {each.get("number"): each for each in known.get("hops", ()) if isinstance(each, dict)}
     how = str(known.get("encapsulation") or chain.encapsulation)
     hops: list[HopState] = []
-    came: dict[bool, str | None] = {}
     for hop in chain_hops(chain, functions):
         one = seen.get(hop.number, {})
         packets, state = one.get("packets"), one.get("state")
@@ -161,14 +164,11 @@ def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainS
                 "function": hop.function,
                 "switch": hop.switch,
                 "domain": domain_of[hop.switch],
-                "carried": _carried(
-                    hop.number, came.get(hop.forward), hop.switch, island, how, hop.spi, hop.si
-                ),
+                "carried": _carried(hop, starts.get(hop.number, set()), island, how),
                 "state": state if state in ("live", "skipped", "dropped") else "unknown",
                 "packets": packets if isinstance(packets, int) else None,
             }
         )
-        came[hop.forward] = hop.switch
     own = {functions[name].on_failure for name in chain.functions if name in functions}
     there, back = known.get("forward"), known.get("backward")
     return {
@@ -188,15 +188,13 @@ def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainS
     }
 
 
-def _carried(
-    number: int, before: str | None, switch: str, island: Mapping[str, int], how: str, spi: int, si: int
-) -> str:
-    if before == switch or how == "none":
+def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) -> str:
+    """``starts``: the switches from which frames come to the hop; ``island`` of each switch."""
+    elsewhere = starts - {hop.switch}
+    if not elsewhere or how == "none":
         return ""
-    tag = f"NSH path {spi} index {si}" if how == "nsh" else f"VLAN {number}"
-    if before is not None and island.get(before) != island.get(switch):
-        tag += " in VXLAN"
-    return tag
+    tag = f"NSH path {hop.spi} index {hop.si}" if how == "nsh" else f"VLAN {hop.number}"
+    return tag + (" in VXLAN" if any(island[each] != island[hop.switch] for each in elsewhere) else "")
 
 
 def takes(chain: Chain) -> str:

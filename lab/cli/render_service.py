@@ -24,7 +24,8 @@ def functions(found: Sequence[FunctionState], paint: Paint) -> str:
             rows.append([*head, "-", _state(function["state"], paint), "-", *_counted(function)])
         for instance in function["instances"]:
             cells = [instance["name"], _process(instance, paint), _health(function, instance, paint)]
-            rows.append([*head, *cells, *_counted(instance)])
+            counted = function if function["mode"] == "flows" else instance
+            rows.append([*head, *cells, *_counted(counted)])
             head = [""] * len(head)
     heads = ["FUNCTION", "KIND", "ENGINE", "AT", "INSTANCE", "STATE", "HEALTH", "PACKETS", "DROPPED"]
     parts = [table(heads, rows, paint, right=(7, 8))]
