@@ -10,9 +10,8 @@ from lab.function_state import InstanceRecord
 from lab.messages import BackendState, ChainState, FunctionState, HopState, InstanceState
 from topologies.functions import Chain, Function
 from topologies.model import Topology
-from topologies.overlay import islands, membership, reach
+from topologies.overlay import islands
 from topologies.service import Hop, chain_hops
-from topologies.transit import senders
 
 Records = Mapping[str, InstanceRecord]
 _COUNTED = ("packets", "dropped")
@@ -141,19 +140,17 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
 def chains(topology: Topology, counted: Any) -> list[ChainState]:
     """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains."""
     known = _by_name(counted, "chains")
-    starts = senders(topology, membership(topology), reach(topology)) if topology.chains else {}
-    return [_chain(c, topology, starts, known.get(c.name, {})) for c in topology.chains if not c.implicit]
+    return [_chain(c, topology, known.get(c.name, {})) for c in topology.chains if not c.implicit]
 
 
-def _chain(
-    chain: Chain, topology: Topology, starts: Mapping[int, set[str]], known: Mapping[str, Any]
-) -> ChainState:
+def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainState:
     functions = {function.name: function for function in topology.functions}
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     island = islands(topology)
     seen = {each.get("number"): each for each in known.get("hops", ()) if isinstance(each, dict)}
     how = str(known.get("encapsulation") or chain.encapsulation)
     hops: list[HopState] = []
+    came: dict[bool, set[str]] = {}
     for hop in chain_hops(chain, functions):
         one = seen.get(hop.number, {})
         packets, state = one.get("packets"), one.get("state")
@@ -164,11 +161,14 @@ def _chain(
                 "function": hop.function,
                 "switch": hop.switch,
                 "domain": domain_of[hop.switch],
-                "carried": _carried(hop, starts.get(hop.number, set()), island, how),
+                "carried": _carried(
+                    hop, came.get(hop.forward) or _starts(chain, hop.forward, topology), island, how
+                ),
                 "state": state if state in ("live", "skipped", "dropped") else "unknown",
                 "packets": packets if isinstance(packets, int) else None,
             }
         )
+        came[hop.forward] = {hop.switch}
     own = {functions[name].on_failure for name in chain.functions if name in functions}
     there, back = known.get("forward"), known.get("backward")
     return {
@@ -186,6 +186,20 @@ def _chain(
         "backward": back if isinstance(back, int) else None,
         "hops": hops,
     }
+
+
+def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
+    """The switches of the hosts whose packets a path takes, as far as its classifier says."""
+    network, some = (chain.network, chain.source) if forward else (chain.far_network, chain.destination)
+    named = {function.name: function for function in topology.functions}
+    behind = {b.host for n in chain.functions if (own := named[n].balancer) for b in own.backends}
+    found = set()
+    for host in topology.hosts:
+        addresses = [each.ip for each in (host.ipv4, host.ipv6) if each is not None]
+        meant = not some or any(ip in prefix for ip in addresses for prefix in some)
+        if host.network == network and (meant or (not forward and host.name in behind)):
+            found.add(host.port.switch)
+    return found
 
 
 def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) -> str:
