@@ -10,6 +10,10 @@ from topologies.meaning import common, families, ranges
 from topologies.problem import Report
 from topologies.service import Entry, chain_entries
 
+EPHEMERAL = 32768
+"""The least port that Linux gives to whoever opens a connection (ip_local_port_range). One end of a
+connection has such a port: what one chain claims as replies from port 80 is not what another claims as
+requests to port 22."""
 _VERSION = {"icmp": 4, "icmpv6": 6}
 
 
@@ -31,9 +35,13 @@ def overlap(one: Claim, other: Claim) -> str:
     a, b = one.entry, other.entry
     if a.network != b.network or (a.protocol and b.protocol and a.protocol != b.protocol):
         return ""
+    lowest = []
     for mine, theirs in ((a.source_ports, b.source_ports), (a.destination_ports, b.destination_ports)):
         if mine and theirs and not common(mine, theirs):
             return ""
+        lowest.append(_known_only(mine, theirs))
+    if all(lowest):
+        return ""
     for version in one.spans.keys() & other.spans.keys():
         (source, destination), (from_, to) = one.spans[version], other.spans[version]
         sending, receiving = common(source, from_), common(destination, to)
@@ -42,6 +50,14 @@ def overlap(one: Claim, other: Claim) -> str:
             ports = _ports(a.destination_ports, b.destination_ports) + (f", {protocol}" if protocol else "")
             return f"{_span(sending, version)} to {_span(receiving, version)}{ports}"
     return ""
+
+
+def _known_only(mine: PortRanges, theirs: PortRanges) -> bool:
+    """Whether ports are given, and none of them is one that whoever opens a connection gets by chance."""
+    some: Sequence[tuple[int, int] | None] = mine or theirs
+    if mine and theirs:
+        some = (common(mine, theirs),)  # the least of them decides
+    return bool(some) and all(each is not None and each[1] < EPHEMERAL for each in some)
 
 
 def _ports(mine: PortRanges, theirs: PortRanges) -> str:
@@ -62,6 +78,7 @@ def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], rep
     entries = [
         (each, tuple(map(Claim, chain_entries(each, functions)))) for each in chains if not each.implicit
     ]
+    entries.sort(key=lambda each: report.locate(("chains", each[0].name)))  # the later one is told
     for index, (chain, mine) in enumerate(entries):
         for other, theirs in entries[:index]:
             if chain.priority != other.priority:

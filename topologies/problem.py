@@ -86,6 +86,7 @@ class Report:
         self.file = file
         self.locate = locate
         self.problems: list[Problem] = []
+        self._seen: set[Problem] = set()
         self.broken: set[Path] = set()
         self.incomplete: set[str] = set()  # sections with an unreadable entry: names may be missing
         self._suggestions = _SUGGESTIONS
@@ -98,7 +99,10 @@ class Report:
             return
         where = self.locate(path) if line is None else line
         texts = (printable(text) for text in (message, allowed, remedy))
-        self.problems.append(Problem(self.file, where, path_text(path), *texts))
+        problem = Problem(self.file, where, path_text(path), *texts)
+        if problem not in self._seen:  # what is used in many places is looked at as often
+            self._seen.add(problem)
+            self.problems.append(problem)
 
     def broke(self, path: Path) -> None:
         """What stands at ``path`` was unusable and was left out: nothing more about it."""

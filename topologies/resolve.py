@@ -85,8 +85,9 @@ def resolve(
     functions, chains = service.numbered(made_functions, service.chains(made_functions))
 
     made_domains = tuple(Domain(name=name) for name in domains)
+    specs = dict(links)
     made_links = tuple(
-        Link(name=name, a=a, b=b, shaping=wires.shaping(dict(links)[named[name]]))
+        Link(name=name, a=a, b=b, shaping=wires.shaping(specs[named[name]]))
         for name, (a, b) in sorted(link_ports.items(), key=lambda item: names.natural(item[0]))
     )
 

@@ -48,6 +48,8 @@ class Resolver:
         """The chain with path 0; None when what is wrong with it (which is reported) leaves none."""
         base: Path = ("chains", name)
         good = self._functions(base, spec)
+        if not spec.functions:
+            return None
         known = [self.functions[each] for each in spec.functions or () if each and each in self.functions]
         goes_back = spec.symmetric is not False or spec.direction == "both"
         good = self._two_ways(base, spec, known) and good
@@ -55,12 +57,12 @@ class Resolver:
         network = self._network(base, spec, sources)
         if network is None:
             return None
-        balancer = next((each.balancer for each in known if each.balancer is not None), None)
+        balancer = next((each for each in known if each.balancer is not None), None)
         nat = next((each.nat for each in known if each.nat is not None), None)
         targets = self.book.items((*base, "destination"), spec.destination)
-        if spec.destination is None and balancer is not None:
-            last = known[-1].name
-            targets = [Item((*base, "functions"), last, (self.book.functions[last],))]
+        if spec.destination is None and balancer is not None and balancer.name in self.book.functions:
+            leaf = self.book.functions[balancer.name]
+            targets = [Item((*base, "functions"), balancer.name, (leaf,))]
         elif spec.destination is None and nat is not None and nat.network in self.networks:
             targets = [Item((*base, "functions"), nat.network, (self.book.networks[nat.network],))]
         if (spec.source is not None and not sources) or (spec.destination is not None and not targets):

@@ -64,7 +64,7 @@ def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
         return None
     engines = [engine.name for engine in KINDS[spec.kind]]
     if spec.engine is not None and spec.engine not in engines:
-        what = f"{shown(spec.engine)} is no engine of a {spec.kind}"
+        what = f"{shown(spec.engine)} is no engine of {_a(spec.kind)}"
         remedy = report.suggest(spec.engine, engines, f"leave it out to mean {engines[0]}")
         report.add(("functions", name, "engine"), what, ", ".join(engines), remedy)
         return None
@@ -91,9 +91,13 @@ def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> No
         if key in known or getattr(spec, field) is None:
             continue
         others = [each.name for each in KINDS[spec.kind] if key in each.keys]
-        kind = f"a {spec.kind} with engine {engine}" if len(KINDS[spec.kind]) > 1 else f"a {spec.kind}"
+        kind = _a(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")
         remedy = f"write engine: {others[0]}, or remove the key" if others else "remove it"
         report.add(("functions", name, key), f"{kind} has no key {shown(key)}", ", ".join(known), remedy)
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def instance_names(name: str, count: int) -> list[str]:
@@ -325,7 +329,7 @@ class Resolver:
         for index, each in enumerate(spec.backends or ()):
             path = (*base, "backends", index)
             if each.host is None:
-                self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host:")
+                self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host: web1")
                 continue
             if each.host not in self.lab.hosts:
                 listed = ", ".join(list(self.lab.hosts)[:8])
@@ -387,7 +391,8 @@ class Resolver:
             chosen = self._known(each.backends, (*path, "backends"), dict.fromkeys(backends), "backend")
             if each.backends is None:
                 what = "the rule names no backends"
-                self.report.add((*path, "backends"), what, ", ".join(names_of(backends)), "write backends:")
+                some = ", ".join(names_of(backends))
+                self.report.add((*path, "backends"), what, some, "write backends: [...]")
             if index + 1 < len(spec.http or ()) and each.path is None and each.host is None:
                 what = "this rule takes all requests, those after it get none"
                 self.report.add(path, what, "path, host", "move it to the end, or give it a path")
@@ -403,7 +408,8 @@ class Resolver:
             path = (*base, "forwards", index)
             if each.port is None or each.to is None:
                 key, form = ("port", "8080") if each.port is None else ("to", "web1:80")
-                self.report.add((*path, key), f"the forward has no {key}", remedy=f"write {key}: {form}")
+                what = "the forward has no port" if each.port is None else "the forward leads to no host"
+                self.report.add((*path, key), what, remedy=f"write {key}: {form}")
                 continue
             protocol = each.protocol or "tcp"
             if (protocol, each.port) in seen:

@@ -199,9 +199,10 @@ class Service:
             for name in self.specs
         }
         made = []
+        broken = {path[1] for path in self.report.broken if path[0] == "chains" and len(path) > 1}
         for name in sorted(given, key=names.natural):
             chain = resolver.chain(name, given[name])
-            if chain is not None:
+            if chain is not None and name not in broken:
                 made.append(chain)
         claims.check_chains(made, functions, self.report)
         return made + resolve_chains.implicit(functions, self.networks, self.routers)

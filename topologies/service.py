@@ -209,7 +209,12 @@ def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[E
 
 
 def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """The replies' entry as replies look before the chain's address translators have seen them."""
+    """The replies' entry as replies look before the chain's address translators have seen them.
+
+    A backend also sends what is no reply to a balanced connection (to its direct clients, to health checks):
+    at the balancer's hop that has to leave the path at once.  What the balancer's own namespace
+    answers (pings, refusals) has its address, and goes back through the whole chain.
+    """
     balancer, nat = (translator(chain, functions, kind) for kind in ("load-balancer", "nat"))
     if nat is not None and nat.nat is not None:
         outside = (IPv4Network(nat.nat.ipv4.ip),)
@@ -227,8 +232,9 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
             )
             yield answer
         back = back._replace(destination=outside)
-    if balancer is None or balancer.balancer is None:
+    if balancer is None or not chain.implicit:
         yield back
+    if balancer is None or balancer.balancer is None:
         return
     for backend in balancer.balancer.backends:
         addresses: list[IPv4Network | IPv6Network] = []

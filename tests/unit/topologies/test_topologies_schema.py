@@ -108,7 +108,8 @@ def test_schema_knows_every_key() -> None:
     assert list(schema["properties"]) == spec.keys_at(())
     assert all(prop.get("description") for prop in schema["properties"].values())
     assert set(schema["$defs"]) == {
-        "DomainSpec", "HostSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "SwitchSpec",
+        "BackendSpec", "ChainSpec", "CheckSpec", "DomainSpec", "ForwardSpec", "FunctionSpec", "HostSpec",
+        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "RuleSpec", "SwitchSpec",
         "UnderlayLinkSpec", "UnderlaySpec",
     }  # fmt: skip
     for made in schema["$defs"].values():

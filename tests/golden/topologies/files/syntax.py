@@ -1,0 +1,4 @@
+import os
+
+def process(packet:
+    return packet
