@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             journal=journal,
             idle=options.learned_idle,
             state=options.state,
+            shared=bool(options.app),
         )
     except ImportError as problem:
         print(f"controller: {problem}", file=sys.stderr)

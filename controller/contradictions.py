@@ -6,6 +6,7 @@ A file is checked when it is loaded, but anyone can PUT.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from topologies.functions import Function
@@ -124,6 +125,8 @@ def _chains(topology: Topology) -> Iterator[str]:
         other = paths.setdefault(path, what)
         if other != what:
             yield f"{what}: path number {path} is that of {other}"
+    named = Counter(chain.name for chain in topology.chains)
+    yield from (f"two chains are named {name}" for name, number in named.items() if number > 1)
     for chain in topology.chains:
         for name in (chain.network, chain.far_network):
             if name not in networks:

@@ -31,6 +31,7 @@ from controller.runtime.osken import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from controller.runtime.admission import Admission
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
     from controller.tables import SwitchTables
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PROBE = b"\x88\xb5"
 _SWITCH_INTERVAL = 0.0005
 """Seconds a busy thread keeps the interpreter: compiling must not starve greeting."""
 
@@ -46,8 +48,9 @@ class SwitchKeeper(QueuedApp):
     """Keeps every switch holding what the intent asks for.
 
     ``load`` returns the first intent; it runs on the app's thread, when switches can already
-    connect.  Learned stations silent for ``idle`` seconds are forgotten, and
-    remembered across restarts in the file ``state``.  ``ready`` is set when the lab first converged.
+    connect.  Learned stations silent for ``idle`` seconds are forgotten; what is known is
+    remembered across restarts in the file ``state``.  ``shared``: users' apps run beside it.  ``ready``
+    is set when the lab first converged.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class SwitchKeeper(QueuedApp):
         journal: Journal,
         idle: float = 300.0,
         state: Path | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.journal = journal
@@ -64,23 +68,25 @@ class SwitchKeeper(QueuedApp):
         self.compiled = threading.Event()
         self.active_at = time.monotonic()
         self.core: Core
-        self._load, self._idle, self._state_file = load, idle, state
+        self._load, self._idle, self._state_file, self._shared = load, idle, state, shared
         self._datapaths: dict[int, Datapath] = {}
         self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
         self._counts: dict[tuple[str, int], int] = {}
         self._remembered: object = None
-        self._probe_ports: frozenset[tuple[int, int]] = frozenset()
+        self._admission: Admission | None = None
+        self._probed: frozenset[tuple[int, int]] = frozenset()
         self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def prepare(self) -> None:
         """Load the intent and all that it takes; slow imports happen here."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
-        from controller.runtime import core, memory, questions
+        from controller.runtime import admission, core, memory, questions
         from controller.runtime.learning import Limits
 
         self._questions = questions.Questions()
         self.core = core.Core(topology, limits=Limits(idle=self._idle), token=os.urandom(8))
+        self._admission = admission.Admission(limited=not self._shared)
         self._watch_probes()
         if self._state_file is not None:
             known, now = memory.read(self._state_file), time.monotonic()
@@ -130,10 +136,16 @@ class SwitchKeeper(QueuedApp):
 
     def urgent(self, ev: Any) -> bool:
         """Probes that come back wait behind nothing: no flood of packets makes an instance look dead."""
-        if not isinstance(ev, ofp_event.EventOFPPacketIn) or not self._probe_ports:
+        if not isinstance(ev, ofp_event.EventOFPPacketIn):
             return False
         msg = ev.msg
-        return (msg.datapath.id, msg.match.get("in_port")) in self._probe_ports
+        return msg.data[12:14] == _PROBE and (msg.datapath.id, msg.match.get("in_port")) in self._probed
+
+    def admits(self, datapath: Datapath, data: bytes) -> bool:
+        """No port gets more of this process than it can be given."""
+        if self._admission is None or datapath.id is None:
+            return True
+        return self._admission.admits(datapath.id, data, time.monotonic())
 
     @set_ev_cls(EventReply, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _reply(self, ev: EventReply) -> None:
@@ -258,7 +270,7 @@ class SwitchKeeper(QueuedApp):
     def _watch_probes(self) -> None:
         dpids = {switch.name: switch.dpid for switch in self.core.topology.switches}
         ports = self.core.health.liveness.ports
-        self._probe_ports = frozenset((dpids[p.switch], p.number) for p in ports if p.switch in dpids)
+        self._probed = frozenset((dpids[p.switch], p.number) for p in ports if p.switch in dpids)
 
     @property
     def busy(self) -> bool:

@@ -35,12 +35,18 @@ _REMEMBERED = 64
 @dataclass(frozen=True, slots=True)
 class Rhythm:
     """``interval`` in seconds; ``fall`` and ``rise`` in probes in a row; ``proof``: seconds after which an
-    instance that never passed anything counts as failed."""
+    instance that never passed anything counts as failed.
+
+    One that fails again within ``steady`` seconds of coming back needs twice the ``rise`` from then on,
+    up to ``patience`` times: who comes and goes does not take traffic with it each time.
+    """
 
     interval: float = 0.05
     fall: int = 4
     rise: int = 3
     proof: float = 5.0
+    steady: float = 5.0
+    patience: int = 16
 
 
 class Changed(NamedTuple):
@@ -91,6 +97,8 @@ class _Watch:
     reason: str = ""
     first: float | None = None
     joins: bool = False
+    fell: bool = False
+    wary: int = 1
 
 
 class Facts(NamedTuple):
@@ -227,12 +235,16 @@ class Liveness:
             silent = next(way for way in watch.ways if way.row == min(rows))
             state = "failed"
             reason = f"{-silent.row} probes in a row did not get from port {silent.into} to {silent.out}"
-        elif not dead and min(rows) >= (1 if unproven else self._rhythm.rise):
+        elif not dead and min(rows) >= (1 if unproven else self._rhythm.rise * watch.wary):
             state, reason = "live", "probes pass both ways"
         elif unproven and watch.first is not None and now - watch.first >= self._rhythm.proof:
             state, reason = "failed", f"no probe has passed both ways for {self._rhythm.proof:g} s"
         if state == watch.state or state == "unproven":
             return None
+        if state == "failed":
+            again = watch.state == "live" and now - watch.since < self._rhythm.steady and watch.fell
+            watch.wary = min(2 * watch.wary, self._rhythm.patience) if again else 1
+            watch.fell = True
         watch.state, watch.since, watch.reason = state, now, reason
         return Changed(watch.function, watch.instance.name, state, reason)
 

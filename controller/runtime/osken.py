@@ -211,10 +211,12 @@ class Server:
 
     Instead of os-ken's ``OpenFlowController``; os-ken's own ``OFPHandler`` calls it in a
     thread of its own and negotiates (HELLO, features, port descriptions, echo) through
-    `Datapath`.  A malformed message costs its sender the connection, never the process.
+    `Datapath`.  A malformed message costs its sender the connection, never the process.  ``admits`` says
+    of a raw packet-in whether it is worth os-ken's parser, which takes many times as long as to drop it.
     """
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, admits: Callable[[Datapath, bytes], bool]) -> None:
+        self._admits = admits
         listener.listen(4096)  # every switch of a large lab connects in the same instant
         listener.setblocking(False)
         self._listener = listener
@@ -298,6 +300,8 @@ class Server:
         if xid >= OURS and datapath.state == MAIN_DISPATCHER and kind != _PACKET_IN:
             brick.send_event_to_observers(EventReply(datapath, kind, xid, data), datapath.state)
             return
+        if kind == _PACKET_IN and not self._admits(datapath, data):
+            return
         message = ofproto_parser.msg(datapath, version, kind, length, xid, data)
         if message is None:
             return
@@ -337,6 +341,10 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._queue: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
         self._first: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
+
+    def admits(self, datapath: Datapath, data: bytes) -> bool:
+        """Whether to parse a packet-in at all. Asked on the connections' thread, of the raw message."""
+        return True
 
     def urgent(self, ev: Any) -> bool:
         """Whether an event is handled before all that wait. Asked on the thread of whoever sends it."""
@@ -402,7 +410,7 @@ def run(listener: socket.socket, app: type[QueuedApp], more: list[str], **given:
     Returns the running app at once; everything runs in daemon threads.
     """
     repair()
-    ofp_handler.OpenFlowController = lambda: Server(listener)
+    ofp_handler.OpenFlowController = lambda: Server(listener, lambda *raw: instance.admits(*raw))
     manager = app_manager.AppManager.get_instance()
     manager.load_apps([*more, "os_ken.controller.ofp_handler"])
     contexts = manager.create_contexts()

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from topologies.functions import Instance
 from topologies.model import Link, Port, Topology
 
 T = TypeVar("T")
@@ -118,18 +119,40 @@ class Switches:
         for link in topology.links:
             command += self._patch(link.a, link.b) + self._patch(link.b, link.a)
         for host in topology.hosts:
-            name = self.device(host.port)
-            command += f"-- add-port {self.bridge(host.port.switch)} {name}".split()
-            command += f"-- set interface {name} type=internal ofport_request={host.port.number}".split()
-            command += [f'mac="{host.mac}"']
+            command += [*self._internal(host.port), f'mac="{host.mac}"']
+        instances = [instance for function in topology.functions for instance in function.instances]
+        sides = [port for each in instances for port in (each.inward, each.outward) if port is not None]
+        for port in sides:
+            command += self._internal(port)
         self.vsctl(*command[1:])
         # Without IPv6, or the kernel's router solicitations would come from these ports.
         script = "".join(
-            f"echo 1 >/proc/sys/net/ipv6/conf/{self.device(host.port)}/disable_ipv6; "
-            f"ip link set {self.device(host.port)} up\n"
-            for host in topology.hosts
+            f"echo 1 >/proc/sys/net/ipv6/conf/{device}/disable_ipv6; ip link set {device} up\n"
+            for device in (self.device(port) for port in (*(host.port for host in topology.hosts), *sides))
         )
         self.run("sh", "-ec", script)
+        for instance in instances:
+            self.join(instance)
+
+    def _internal(self, port: Port) -> list[str]:
+        name = self.device(port)
+        command = f"-- add-port {self.bridge(port.switch)} {name} -- set interface {name} type=internal"
+        return [*command.split(), f"ofport_request={port.number}"]
+
+    def join(self, instance: Instance) -> None:
+        """Let an instance pass frames: a Linux bridge between its two devices."""
+        assert instance.outward is not None
+        bridge = f"join{self._index[instance.inward.switch]}-{instance.inward.number}"
+        self.run("ip", "link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
+        self.run(
+            "sh", "-ec", f"echo 1 >/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6; ip link set {bridge} up"
+        )
+        for port in (instance.inward, instance.outward):
+            self.run("ip", "link", "set", self.device(port), "master", bridge)
+
+    def part(self, instance: Instance) -> None:
+        """Let an instance pass nothing any more; its devices stay up."""
+        self.run("ip", "link", "del", f"join{self._index[instance.inward.switch]}-{instance.inward.number}")
 
     def _patch(self, here: Port, there: Port) -> list[str]:
         name = self.device(here)

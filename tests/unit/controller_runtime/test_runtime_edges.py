@@ -9,11 +9,14 @@ import struct
 import threading
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
-from small_lab import ring
+from hypothesis import given
+from small_lab import ring, serviced
 
 from controller.contradictions import contradictions
 from controller.runtime import memory, osken
+from controller.runtime.admission import Admission, in_port
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
 from controller.runtime.learning import Learning, Station
@@ -199,3 +202,64 @@ def test_contradictions_in_an_intent_are_all_named() -> None:
     found = " | ".join(contradictions(bad))
     parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "name")
     assert [part for part in parts if part not in found] == []
+
+
+def test_contradictions_of_functions_and_chains() -> None:
+    good = serviced()
+    assert contradictions(good) == []
+    fw, limit, lb = good.functions
+    lone = fw.instances[0].model_copy(update={"outward": None})
+    strange = fw.instances[1].model_copy(update={"inward": Port(switch="s2", number=3)})
+    functions = (
+        fw.model_copy(update={"instances": (lone, strange)}),
+        limit.model_copy(update={"switch": None, "instances": ()}),
+        lb.model_copy(update={"name": "fw", "switch": "mars", "networks": ("wan",)}),
+    )
+    chain = good.chains[0].model_copy(update={"functions": ("fw", "nobody"), "far_network": "wan"})
+    more = good.chains[0].model_copy(update={"name": "more"})
+    chains = (chain, chain.model_copy(update={"path": 999, "functions": ()}), more)
+    found = " | ".join(contradictions(good.model_copy(update={"functions": functions, "chains": chains})))
+    parts = (
+        "fw.1: an inline one has two ports", "port s2:3 is not on s1", "already that of host h2",
+        "limit: it needs a switch", "limit: it needs an instance", "the name fw is taken",
+        "no switch mars", "no network wan", "no function nobody", "path number 999", "is that of chain web",
+        "0 functions are not within", "two chains are named web",
+    )  # fmt: skip
+    assert [part for part in parts if part not in found] == []
+
+
+class TestAdmission:
+    def message(self, port: int | None, noise: bytes = b"", kind: bytes = b"\x08\x06") -> bytes:
+        fields = noise + (b"" if port is None else b"\x80\x00\x00\x04" + port.to_bytes(4, "big"))
+        match = struct.pack("!HH", 1, 4 + len(fields)) + fields
+        frame = b"\x80\x00\x00\x04\x00\x00\x00\x07\x00\x00\x00\x00" + kind
+        return bytes(24) + match + bytes(-len(match) % 8 + 2) + frame + bytes(46)
+
+    def test_the_port_is_found_in_the_match_alone(self) -> None:
+        assert in_port(self.message(9)) == 9
+        assert in_port(self.message(9, b"\x00\x01\x00\x04\x00\x00\x00\x01")) == 9
+        assert in_port(self.message(None)) is None
+        assert in_port(b"") is None
+
+    @given(st.binary(max_size=100))
+    def test_no_message_is_too_odd(self, message: bytes) -> None:
+        Admission(limited=True).admits(1, message, 0.0)
+
+    def test_one_port_is_limited_and_no_other(self) -> None:
+        admission = Admission(limited=True)
+        assert sum(admission.admits(1, self.message(1), 0.0) for _ in range(5000)) == 500
+        assert admission.admits(1, self.message(2), 0.0)
+        assert admission.admits(2, self.message(1), 0.0)
+        assert not admission.admits(1, self.message(1), 0.001)
+        assert admission.admits(1, self.message(1), 0.1)
+
+    def test_what_passes_a_function_does_not_hide_its_probes(self) -> None:
+        admission = Admission(limited=True)
+        for _ in range(5000):
+            admission.admits(1, self.message(40001), 0.0)
+        assert admission.admits(1, self.message(40001, kind=b"\x88\xb5"), 0.0)
+
+    def test_beside_other_apps_only_probes_are_limited(self) -> None:
+        admission = Admission(limited=False)
+        assert all(admission.admits(1, self.message(1), 0.0) for _ in range(1000))
+        assert not all(admission.admits(1, self.message(1, kind=b"\x88\xb5"), 0.0) for _ in range(1000))

@@ -132,6 +132,27 @@ def test_it_is_back_after_three_in_a_row_and_not_before() -> None:
     assert bench.states() == [("fw.1", "failed"), ("fw.1", "live")]
 
 
+def test_one_that_comes_and_goes_has_to_wait_ever_longer_until_it_was_steady() -> None:
+    bench = proven()
+    waited = []
+    for _ in range(6):
+        bench.dead.add("fw.1")
+        while bench.liveness.failed() == frozenset():
+            bench.step()
+        bench.dead.clear()
+        began = bench.now
+        while bench.liveness.failed():
+            bench.step()
+        waited.append(round((bench.now - began) / INTERVAL))
+    assert waited == [4, 7, 13, 25, 49, 49]
+    bench.steps(120)
+    bench.dead.add("fw.1")
+    bench.steps(6)
+    bench.dead.clear()
+    bench.steps(4)
+    assert bench.liveness.failed() == frozenset()
+
+
 def test_three_missed_are_forgiven() -> None:
     bench = proven()
     for _ in range(5):

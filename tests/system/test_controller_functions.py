@@ -1,0 +1,248 @@
+"""Functions and chains as the controller keeps them, with a real Open vSwitch.
+
+An instance here is a Linux bridge between two devices: what makes it dead is that the bridge is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from controller_lab import Controller, Switches, lacks, running, until
+from controller_topologies import leaf_spine
+
+from controller.runtime import packets
+from topologies.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model import Port, Topology
+
+pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
+
+Lab = tuple[Switches, Controller]
+
+
+def function(name: str, switch: str, instances: int, first: int = 40001, policy: Any = "closed") -> Function:
+    return Function(
+        name=name,
+        kind="bridge",
+        engine="kernel",
+        mode="inline",
+        switch=switch,
+        on_failure=policy,
+        instances=tuple(
+            Instance(
+                name=f"{name}.{n + 1}",
+                inward=Port(switch=switch, number=first + 2 * n),
+                outward=Port(switch=switch, number=first + 2 * n + 1),
+            )
+            for n in range(instances)
+        ),
+    )
+
+
+def chained(instances: int = 2, order: tuple[str, ...] = ("fw", "limit"), path: int = 1) -> Topology:
+    """UDP of the network passes ``fw`` at leaf1 and ``limit`` at spine1."""
+    functions = (function("fw", "leaf1", instances), function("limit", "spine1", 1))
+    chain = Chain(name="web", path=path, network="lan", far_network="lan", protocol="udp", functions=order)
+    return leaf_spine().model_copy(update={"functions": functions, "chains": (chain,)})
+
+
+TOPOLOGY = chained()
+H1, H4 = TOPOLOGY.hosts[0], TOPOLOGY.hosts[3]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with running(tmp_path, TOPOLOGY) as (switches, controller):
+        controller.wait("all-programmed")
+        for name in ("fw.1", "fw.2", "limit.1"):
+            controller.wait("instance", instance=name, state="live")
+        yield switches, controller
+
+
+def api(controller: Controller) -> httpx.Client:
+    controller.wait("api")
+    transport = httpx.HTTPTransport(uds=str(controller.api))
+    return httpx.Client(transport=transport, base_url="http://controller", timeout=20)
+
+
+def udp(number: int, source: int = 4000) -> bytes:
+    """A datagram from h1 to h4 that says its number."""
+    assert H1.ipv4 is not None and H4.ipv4 is not None
+    body = struct.pack("!HHHH", source, 5000, 12, 0) + number.to_bytes(4, "big")
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0)
+    head += H1.ipv4.ip.packed + H4.ipv4.ip.packed
+    head = head[:10] + packets._ones_complement(head).to_bytes(2, "big") + head[12:]
+    ends = bytes.fromhex((H4.mac + H1.mac).replace(":", ""))
+    return (ends + b"\x08\x00" + head + body).ljust(60, b"\0")
+
+
+def received(at: socket.socket, numbers: set[int]) -> None:
+    """Wait until datagrams of all these numbers have arrived."""
+    while numbers:
+        frame = at.recv(2048)
+        if frame[12:14] == b"\x08\x00" and frame[23] == 17:
+            numbers.discard(int.from_bytes(frame[42:46], "big"))
+
+
+def test_what_a_chain_takes_passes_its_functions_and_is_counted(lab: Lab) -> None:
+    switches, controller = lab
+    with switches.socket_at(H1.port) as near, switches.socket_at(H4.port) as far, api(controller) as web:
+        for number in range(50):
+            near.send(udp(number, 4000 + number))
+        received(far, set(range(50)))
+        until(
+            lambda: all(
+                hop["packets"] == 50
+                for hop in web.get("/chains").json()[0]["hops"]
+                if hop["direction"] == "forward"
+            ),
+            "the counters",
+        )
+        (chain,) = web.get("/chains").json()
+        assert (chain["name"], chain["classifier"], chain["encapsulation"]) == ("web", "udp", "vlan")
+        assert chain["why"]
+        assert chain["forward"] == 50
+        assert [hop["function"] for hop in chain["hops"]] == ["fw", "limit", "limit", "fw"]
+        until(lambda: sum_of(web, "left") == 100, "what the instances gave back")
+        fw, limit = web.get("/functions").json()
+        assert (fw["state"], fw["packets"], fw["dropped"]) == ("live", 50, 0)
+        assert [each["state"] for each in fw["instances"]] == ["live", "live"]
+        assert all(each["entered"] > 0 for each in fw["instances"]), "50 connections share two instances"
+        assert 0 < fw["instances"][0]["rtt"] < 1
+        assert limit["instances"][0]["entered"] == 50
+        assert web.get("/functions", params={"name": "mars"}).status_code == 404
+
+
+def sum_of(web: httpx.Client, key: str) -> int:
+    return sum(each[key] for some in web.get("/functions").json() for each in some["instances"])
+
+
+def test_an_instance_that_passes_nothing_is_left_out_and_taken_back(lab: Lab) -> None:
+    switches, controller = lab
+    first, _ = TOPOLOGY.functions[0].instances
+    number = controller.last
+    switches.part(first)
+    failed = controller.wait("instance", number, instance="fw.1", state="failed")
+    assert "4 probes in a row" in failed["reason"]
+    controller.wait("all-programmed", failed["number"])
+    with switches.socket_at(H1.port) as near, switches.socket_at(H4.port) as far:
+        for each in range(50):
+            near.send(udp(each, 4000 + each))
+        received(far, set(range(50)))
+    number = controller.last
+    switches.join(first)
+    back = controller.wait("instance", number, instance="fw.1", state="live")
+    controller.wait("all-programmed", back["number"])
+
+
+def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab) -> None:
+    switches, controller = lab
+    number = controller.last
+    with switches.socket_at(H1.port) as at:
+        for each in range(100_000):  # the switch asks the controller about each
+            at.send(packets.arp_request(packets.mac_number(H1.mac), 0x0A000001, 0x0A000064 + each % 100))
+    controller.wait("limited", number)
+    switches.part(TOPOLOGY.functions[0].instances[1])
+    controller.wait("instance", number, instance="fw.2", state="failed")
+    failed = [e for e in controller.read() if e["number"] > number and e.get("state") == "failed"]
+    assert [e["instance"] for e in failed] == ["fw.2"]
+
+
+def test_a_successor_knows_what_had_failed(lab: Lab, tmp_path: Path) -> None:
+    switches, controller = lab
+    controller.kill()
+    state = ("--state", str(tmp_path / "state"))
+    controller.start(*state)
+    controller.wait("all-programmed")
+    controller.wait("instance", instance="fw.2", state="live")
+    number = controller.last
+    switches.part(TOPOLOGY.functions[0].instances[1])
+    failed = controller.wait("instance", number, instance="fw.2", state="failed")
+    controller.wait("all-programmed", failed["number"])
+    until((tmp_path / "state").exists, "the state file")
+    controller.kill(signal.SIGKILL)
+    controller.start(*state)
+    controller.wait("all-programmed")
+    changes = [(e["added"], e["deleted"]) for e in controller.events if e["event"] == "programmed"]
+    assert changes == [(0, 0)] * 4
+
+
+def test_the_lab_reports_what_it_knows(lab: Lab) -> None:
+    _, controller = lab
+    with api(controller) as web:
+        since = web.put(
+            "/functions/reported",
+            json={"failed": ["fw.1"], "reasons": {"fw.1": "exited with status 1"}},
+        ).json()["since"]
+        told = controller.wait("instance", since, instance="fw.1", state="failed")
+        assert told["reason"] == "exited with status 1"
+        controller.wait("all-programmed", told["number"])
+        (fw,) = web.get("/functions", params={"name": "fw"}).json()
+        assert (fw["state"], fw["instances"][0]["state"]) == ("degraded", "failed")
+        since = web.post("/functions/instance", json={"instance": "fw.1", "up": True}).json()["since"]
+        controller.wait("instance", since, instance="fw.1", state="live")
+        assert web.post("/functions/instance", json={"instance": "mars.1", "up": True}).status_code == 404
+        assert web.put("/functions/reported", json={"failed": ["x" * 300]}).status_code == 422
+
+
+def test_a_chain_changes_in_stages_and_loses_nothing(lab: Lab) -> None:
+    switches, controller = lab
+    with switches.socket_at(H1.port) as near, switches.socket_at(H4.port) as far, api(controller) as web:
+        near.send(udp(0))
+        received(far, {0})
+        changed = chained(order=("limit", "fw"), path=2)
+        since = web.put("/topology", json=changed.model_dump(mode="json")).json()["since"]
+        sent = 0
+        while True:
+            for _ in range(20):
+                sent += 1
+                near.send(udp(sent))
+            done = [e for e in controller.read() if e["event"] == "all-programmed" and e["number"] > since]
+            received(far, set(range(sent - 19, sent + 1)))
+            if done:
+                break
+        assert controller.wait("compiled", since)["stages"] > 1
+        near.send(udp(sent + 1))
+        received(far, {sent + 1})
+        order = [hop["function"] for hop in web.get("/chains").json()[0]["hops"]]
+        assert order == ["limit", "fw", "fw", "limit"]
+
+
+def test_a_refused_connection_is_told_so_and_an_event(tmp_path: Path) -> None:
+    guard = Function(
+        name="guard",
+        kind="firewall",
+        engine="openflow",
+        mode="ports",
+        switch=None,
+        networks=("lan",),
+        firewall=Firewall(
+            rules=(Rule(name="no-udp", action="reject", protocol="udp", log=True),), default="accept"
+        ),
+    )
+    topology = leaf_spine().model_copy(update={"functions": (guard,)})
+    with running(tmp_path, topology) as (switches, controller):
+        controller.wait("all-programmed")
+        with switches.socket_at(H1.port) as near:
+            near.send(udp(1))
+            while True:
+                answer = near.recv(2048)
+                if answer[12:14] == b"\x08\x00" and answer[23] == 1:
+                    break
+            assert answer[34:36] == bytes((3, 13)), "administratively prohibited"
+        told = controller.wait("firewall")
+        wanted = {
+            "function": "guard",
+            "rule": "no-udp",
+            "verdict": "reject",
+            "proto": "udp",
+            "src_ip": "10.0.0.1",
+            "dest_port": 5000,
+        }
+        assert {key: told[key] for key in wanted} == wanted
