@@ -79,7 +79,8 @@ class Connections:
         if which is None:
             return {**now, "ct_zone": action.zone, "ct_state": TRACKED | INVALID}
         about = inner_of(now)
-        found = self.find(action.zone, which if about is None else about)
+        # an error goes against the packet that it is about
+        found = self.find(action.zone, which if about is None else about.reversed())
         if found is None:
             if about is not None or not _may_begin(now, which):
                 return {**now, "ct_zone": action.zone, "ct_state": TRACKED | INVALID}
@@ -88,8 +89,6 @@ class Connections:
             connection, reply = made, False
         else:
             connection, reply = found
-            # an error goes against the packet that it is about
-            reply = reply if about is None else not reply
             states = TRACKED | (ESTABLISHED if about is None else RELATED) | (REPLY if reply else 0)
         original = which if connection is None else connection.original
         if connection is not None:

@@ -400,6 +400,18 @@ def notices(topology: Topology) -> dict[int, Notice]:
     return found
 
 
+def answering(table: int, fields: Mapping[str, int]) -> tuple[Action, ...]:
+    """The actions of the packet-out (``in_port`` CONTROLLER) that takes an answer to the sender of a refused
+    packet, from the table and the fields of its packet-in.
+
+    What was refused at its sender's port goes back there directly: that port's connections don't know of
+    it. Else it goes as if a host of that network had sent it, through no chain.
+    """
+    if table == Table.FIREWALL:
+        return (Output(fields["in_port"]),)
+    return SetField(NETWORK, fields.get(NETWORK, 0)), Resubmit(Table.RESOLVE)
+
+
 def _telling(firewall: Firewall) -> Iterator[Rule | None]:
     """The rules in order, then the default; None in the place of those that tell nothing."""
     for rule in firewall.rules:

@@ -138,4 +138,15 @@ def parse_packet_in(message: bytes) -> PacketIn:
     start = 24
     some = fields.decode(message, start + 4, start + match_length)
     at = start + (match_length + 7) // 8 * 8 + 2
-    return PacketIn(table, cookie, reason, {name: value for name, value, _ in some}, message[at : at + total])
+    found: dict[str, int] = {}
+    for name, value, _ in some:
+        found |= _registers(name, value)
+    return PacketIn(table, cookie, reason, found, message[at : at + total])
+
+
+def _registers(name: str, value: int) -> dict[str, int]:
+    """A 64-bit register as the two that it is made of, the first its upper half; any other field as it is."""
+    if not name.startswith("0x8001"):
+        return {name: value}
+    first = 2 * (int(name, 16) >> 9 & 0x7F)
+    return {f"reg{first}": value >> 32, f"reg{first + 1}": value & 0xFFFFFFFF}

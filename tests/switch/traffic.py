@@ -99,7 +99,7 @@ class Bridge:
         """
         out: dict[int, list[bytes]] = {number: [] for number in self.wires}
         some = [*frames]
-        for start in range(0, len(some), _QUEUE):
+        for start in range(0, max(len(some), 1), _QUEUE):
             for number, came in self._send(port, some[start : start + _QUEUE], marker_to).items():
                 out[number] += came
         return out
