@@ -223,10 +223,11 @@ def list_(json: Json = False) -> None:
 
 
 def demo() -> None:
-    """Show what sdnlab does: start a small lab, reach all pairs, cut a link, mend it, stop. Takes seconds."""
+    """Show what sdnlab does: a small lab whose link is cut and mended, and a service chain whose firewall is
+    killed. Takes seconds."""
     from lab.cli.demo import run
 
-    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml")))
+    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml"), str(files.SHIPPED / "service-chain.yaml")))
 
 
 def test(
