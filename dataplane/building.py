@@ -9,7 +9,7 @@ import contextlib
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from dataplane.ovsdb import (
     bridge_operations,
     controller_operations,
 )
-from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, plan
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan
 from dataplane.rtnetlink import (
     End,
     Request,
@@ -93,12 +93,13 @@ class Building:
         starting = self._start_switches()
         routers = [self.plan.underlay.nodes[router] for router in self.plan.underlay.routers]
         self._spaces |= namespaces.create(routers, frozenset(routers))
-        self._spaces |= namespaces.create([host.netns for host in self.plan.hosts])
+        quiet = frozenset(each.netns for each in self.plan.instances if each.quiet)
+        ends = [host.netns for host in self.plan.hosts] + [each.netns for each in self.plan.instances]
+        self._spaces |= namespaces.create(ends, quiet)
         started = self._tell("namespaces", started)
         self._wire_management()
-        self._wire_hosts()
-        self._wire_links()
-        self._shape()
+        wires = self.plan.wires
+        self.make_wires(list(wires.values()))
         started = self._tell("wires", started)
         if self.plan.underlay.nodes:
             self._underlay = UnderlayFabric(self.plan.underlay, self._spaces)
@@ -109,7 +110,7 @@ class Building:
         started = self._tell("daemons", started)
         # The switches take up their ports while the hosts get their addresses.
         applying = [start_thread(partial(self._complete_bridges, domain)) for domain in self.plan.domains]
-        self._address_hosts()
+        self.address_wires([wire for key, wire in wires.items() if key[0] != "link"])
         started = self._tell("addresses", started)
         for done in applying:
             done.result()
@@ -173,19 +174,25 @@ class Building:
             requests = [add_address(device, domain.address), set_index(device, True)]
             netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
 
-    def _end(self, netns: str, device: str, mac: str | None = None, up: bool = False) -> End:
-        return End(device, self._spaces[netns].fd, mac, up=up)
+    def _end(self, end: EndPlan, mtu: int | None, up: bool = False) -> End:
+        return End(end.device, self._spaces[end.netns].fd, end.mac, mtu, up=up)
 
-    def _wire_hosts(self) -> None:
+    def make_wires(self, wires: Sequence[WirePlan]) -> None:
+        """Make pairs of devices, up at both ends and shaped; addresses are for ``address_wires``."""
         assert self._netlink is not None
         self._netlink.run(
             add_veth(
-                self._end(host.near.netns, host.near.device, host.near.mac, up=True),
-                self._end(host.far.netns, host.far.device),
+                self._end(wire.near, wire.mtu if wire.thick else None, up=True),
+                self._end(wire.far, wire.mtu if wire.thick else None),
             )
-            for host in self.plan.hosts
+            for wire in wires
         )
-        self._set_up(host.far for host in self.plan.hosts)
+        self._set_up(wire.far for wire in wires)
+        for wire in wires:
+            # Each direction of a shaped wire is shaped where it leaves a switch or a host.
+            for end in (wire.near, wire.far) if wire.shaping else ():
+                netlink = self._spaces[end.netns].netlink
+                netlink.run(qdiscs(netlink.index_of(end.device), wire.shaping))
 
     def _set_up(self, ends: Iterable[EndPlan]) -> None:
         """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""
@@ -195,37 +202,17 @@ class Building:
         for netns, requests in by_netns.items():
             self._spaces[netns].netlink.run(requests)
 
-    def _wire_links(self) -> None:
-        assert self._netlink is not None
-        self._netlink.run(
-            add_veth(
-                self._end(link.end_a.netns, link.end_a.device, up=True),
-                self._end(link.end_b.netns, link.end_b.device),
-            )
-            for link in self.plan.links
-            if link.kind == "veth"
-        )
-        self._set_up(link.end_b for link in self.plan.links if link.kind == "veth")
-
-    def _shape(self) -> None:
-        """Each direction of a shaped wire is shaped where it leaves a switch or a host."""
-        wires = [(host.near, host.far, host.shaping) for host in self.plan.hosts]
-        wires += [(link.end_a, link.end_b, link.shaping) for link in self.plan.links]
-        for a, b, shaping in wires:
-            for end in (a, b) if shaping else ():
-                netlink = self._spaces[end.netns].netlink
-                netlink.run(qdiscs(netlink.index_of(end.device), shaping))
-
-    def _address_hosts(self) -> None:
-        for host in self.plan.hosts:
-            space = self._spaces[host.netns]
+    def address_wires(self, wires: Sequence[WirePlan]) -> None:
+        """Give the near ends their addresses, default routes and MTU, and their namespaces a loopback."""
+        for wire in wires:
+            space = self._spaces[wire.near.netns]
             # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
-            device = space.netlink.index_of(host.near.device)
+            device = space.netlink.index_of(wire.near.device)
             requests = [set_index(namespaces.LOOPBACK, True)]
-            requests += [set_mtu(device, host.mtu)] if host.mtu != 1500 else []
-            requests += [add_address(device, address) for address in host.addresses]
+            requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
+            requests += [add_address(device, address) for address in wire.addresses]
             requests += [
-                set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in host.gateways
+                set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways
             ]
             space.netlink.run(requests)
 

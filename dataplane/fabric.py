@@ -6,31 +6,14 @@ Mininet is not imported here: that alone takes longer than building a small lab.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
-from dataplane.building import Building as Building
 from dataplane.building import Report as Report
 from dataplane.mirror import add_mirror, remove_mirror, tap_name
-from dataplane.moving import moved_hosts, only_hosts_moved, renamed, steps
-from dataplane.namespaces import in_threads
-from dataplane.ovsdb import (
-    Operation,
-    add_ports,
-    bridge_operations,
-    remove_bridge,
-    remove_ports,
-)
-from dataplane.plan import DomainPlan, EndPlan, HostPlan, LinkPlan, Plan, plan
-from dataplane.rtnetlink import (
-    add_veth,
-    delete_link,
-    set_index,
-    set_link,
-)
-from dataplane.rtnetlink_overlay import move_device
-from dataplane.shaping import qdiscs
-from dataplane.wiring import Wiring, link_states, wiring
+from dataplane.operating import Operating
+from dataplane.operations import Operation, undone
+from dataplane.plan import DomainPlan, Plan, instance_netns, plan
+from dataplane.rtnetlink import set_link
+from dataplane.steps import Steps, renamed, steps, unchangeable
+from dataplane.wiring import link_states, wiring
 from topologies.model import Topology
 
 
@@ -38,7 +21,60 @@ class LinkError(KeyError):
     """There is no link or switch of that name."""
 
 
-class Fabric(Building):
+class Unchangeable(ValueError):
+    """A running lab can't become that; ``what`` lists the differences."""
+
+    def __init__(self, what: list[str]) -> None:
+        super().__init__("; ".join(what))
+        self.what = what
+
+
+class Change:
+    """A change of a running lab, in three parts (see ``dataplane.steps``).
+
+    ``undo`` takes back what has been done of the first two.  When a part fails, the operation
+    that failed counts as not done.
+    """
+
+    def __init__(
+        self, fabric: Fabric, topology: Topology, new: Plan, links_down: frozenset[str], some: Steps
+    ) -> None:
+        self.steps = some
+        self._fabric, self._topology, self._new, self._links_down = fabric, topology, new, links_down
+        self._done: list[Operation] = []
+
+    def extend(self) -> None:
+        """Make what is new, beside what is there."""
+        self._fabric.carry_out(self.steps.extend, self._done)
+
+    def shift(self) -> None:
+        """Move and replace what can't be there twice."""
+        self._fabric.carry_out(self.steps.shift, self._done)
+
+    def finish(self) -> None:
+        """Remove what nothing needs any more; there is no way back."""
+        self._fabric.become(self._topology, self._new, self._links_down)
+        self._fabric.carry_out(self.steps.finish)
+
+    def all(self) -> None:
+        """All three."""
+        self.extend()
+        self.shift()
+        self.finish()
+
+    def undo(self) -> list[str]:
+        """Take back what was done, as far as it can be; what could not be, in words."""
+        back, self._done = undone(self._done), []
+        failed = []
+        for operation in back:
+            try:
+                self._fabric.carry_out([operation])
+            except Exception as error:
+                failed.append(f"{type(operation).__name__}: {error}")
+        return failed
+
+
+class Fabric(Operating):
     """A lab as it runs: what ``Building`` built, and how it is asked, changed and looked at."""
 
     # Asking and changing
@@ -46,6 +82,10 @@ class Fabric(Building):
     def namespace_fd(self, host: str) -> int:
         """An open nsfs descriptor of a host's network namespace; it stays the fabric's."""
         return self._spaces[self._host_netns(host)].fd
+
+    def instance_fd(self, instance: str) -> int:
+        """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
+        return self._spaces[instance_netns(instance)].fd
 
     def _host_netns(self, host: str) -> str:
         return next(plan.netns for plan in self.plan.hosts if plan.name == host)
@@ -70,32 +110,37 @@ class Fabric(Building):
         failed = self._switches_down - changed if up else self._switches_down | changed
         self._change(self._links_down, failed)
 
-    def replace(self, topology: Topology) -> None:
-        """Take the running lab to a topology in which hosts are on other switches.
-
-        A host's own interface stays, with all its addresses. Raises ``ValueError`` for any other difference.
-        """
-        if not only_hosts_moved(self.topology, topology):
-            raise ValueError("only hosts can move in a running lab")
+    def changing(self, topology: Topology) -> Change:
+        """How the running lab becomes ``topology``. Raises ``Unchangeable`` for what can't change."""
+        wrong = unchangeable(self.topology, topology)
+        if wrong:
+            raise Unchangeable(wrong)
         new = plan(topology, self._as_devices)
-        pairs = moved_hosts(self.plan, new)
-        links_down = renamed(self._links_down, pairs)
+        links_down = renamed(self._links_down, self.plan, new)
         before = wiring(self.plan, self._links_down, self._switches_down)
         after = wiring(new, links_down, self._switches_down)
-        between = steps(pairs, before, after)
-        if self._underlay is not None:
-            self._underlay.add_devices(new.underlay)
-        self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
-        self._reach(new, before, between.made)
-        if self._underlay is not None:
-            self._underlay.forward(new.underlay)
-        for old_host, new_host in pairs:
-            self._move(old_host, new_host, new_host.far in {EndPlan(*each) for each in after.down})
-        self._reach(new, between.made, between.moved)
-        self._reach(new, between.moved, after)
-        if self._underlay is not None:
-            self._underlay.remove_devices(new.underlay)
+        return Change(self, topology, new, links_down, steps(self.plan, new, before, after))
+
+    def replace(self, topology: Topology) -> None:
+        """Take the running lab to another topology in the same switches; only what differs is touched.
+
+        Raises ``Unchangeable``, or what went wrong; then the lab is as it was, as far as that can be.
+        """
+        change = self.changing(topology)
+        try:
+            change.extend()
+            change.shift()
+        except Exception:
+            change.undo()
+            raise
+        change.finish()
+
+    def become(self, topology: Topology, new: Plan, links_down: frozenset[str]) -> None:
+        """Take note of what the lab is from now on."""
         self.topology, self.plan, self._links_down = topology, new, links_down
+        self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
+        if self._underlay is not None:
+            self._underlay.plan = new.underlay
 
     # Looking
 
@@ -105,25 +150,10 @@ class Fabric(Building):
         devices = self._as_devices | {link} if wanted else self._as_devices - {link}
         new = plan(self.topology, devices)
         if new != self.plan:
-            now = next(each for each in new.links if each.name == link)
-            if wanted:
-                self._wire_link(now)
             before = wiring(self.plan, self._links_down, self._switches_down)
-            self._reach(new, before, wiring(new, self._links_down, self._switches_down))
-            if not wanted:
-                self._spaces[now.end_a.netns].netlink.run([delete_link(now.end_a.device)])
-            self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
-            self.plan = new
+            after = wiring(new, self._links_down, self._switches_down)
+            Change(self, self.topology, new, self._links_down, steps(self.plan, new, before, after)).all()
         self._as_devices = devices
-
-    def _wire_link(self, link: LinkPlan) -> None:
-        assert self._netlink is not None
-        a, b = link.end_a, link.end_b
-        self._netlink.run([add_veth(self._end(a.netns, a.device, up=True), self._end(b.netns, b.device))])
-        down = wiring(plan(self.topology, self._as_devices | {link.name}), self._links_down, frozenset()).down
-        for end in (a, b):
-            up = (end.netns, end.device) not in down
-            self._spaces[end.netns].netlink.run([set_link(end.device, up)])
 
     def add_mirror(self, switch: str) -> tuple[str, str]:
         """A tap that gets a copy of all that passes a switch: (namespace's name, device), which is up."""
@@ -148,23 +178,6 @@ class Fabric(Building):
     def _domain_of(self, switch: str) -> DomainPlan:
         return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
 
-    def _move(self, old: HostPlan, new: HostPlan, down: bool) -> None:
-        """The switch's end of a host's wire, to where it belongs now."""
-        here, there = self._spaces[old.far.netns].netlink, self._spaces[new.far.netns]
-        here.run([move_device(here.index_of(old.far.device), there.fd, new.far.device)])
-        index = there.netlink.index_of(new.far.device)
-        shaping = qdiscs(index, new.shaping) if new.shaping else []
-        there.netlink.run([*shaping, set_index(index, not down)])
-
-    def _reach(self, new: Plan, old: Wiring, wanted: Wiring) -> None:
-        """Change the ports of all switches, those of several domains at the same time."""
-        jobs = []
-        for domain in new.domains:
-            operations = self._port_changes(domain, old, wanted)
-            if operations:
-                jobs.append(partial(self._switches[domain.name].apply, operations))
-        in_threads(jobs)
-
     def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
         """Carry out the difference between the wiring that is and the one that shall be."""
         old = wiring(self.plan, self._links_down, self._switches_down)
@@ -174,31 +187,8 @@ class Fabric(Building):
         # Up before a returning switch gets its ports, so that it finds them up.
         for netns, device in old.down - new.down:
             self._spaces[netns].netlink.run([set_link(device, True)])
-        for domain in self.plan.domains:
-            operations = self._port_changes(domain, old, new)
-            if operations:
-                self._switches[domain.name].apply(operations)
+        self.set_ports(old.ports, new.ports)
         self._links_down, self._switches_down = links_down, switches_down
-
-    def _port_changes(self, domain: DomainPlan, old: Wiring, new: Wiring) -> list[Operation]:
-        operations: list[Operation] = []
-        switch = self._switches[domain.name]
-        for bridge in domain.bridges:
-            before, after = old.ports.get(bridge.switch), new.ports.get(bridge.switch)
-            if before == after:
-                continue
-            if after is None:
-                operations += remove_bridge(switch.bridge_rows()[bridge.device])
-            elif before is None:
-                ports = tuple(port for port in bridge.ports if port in after)
-                operations += bridge_operations([replace(bridge, ports=ports)], self.datapath, self._target)
-            else:
-                rows = switch.port_rows()
-                lost = [rows[port.device] for port in before - after]
-                operations += remove_ports(bridge.device, lost) if lost else []
-                gained = sorted(after - before, key=lambda port: port.number)
-                operations += add_ports(bridge.device, gained) if gained else []
-        return operations
 
     def stop(self) -> None:
         """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -70,6 +71,32 @@ def _create(name: str, quiet: bool) -> Namespace:
     os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)
     return Namespace(name, fd, netlink)
+
+
+def remove(space: Namespace) -> None:
+    """End every process in a namespace, and take its name away: with that it is gone, and its devices."""
+    for pid in occupants(space.fd):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    target = RUN_NETNS / space.name
+    with contextlib.suppress(OSError):
+        syscalls.umount(str(target), syscalls.MNT_DETACH)
+    target.unlink(missing_ok=True)
+    space.close()
+
+
+def occupants(fd: int) -> list[int]:
+    """Processes whose first thread is in the network namespace ``fd``."""
+    if Path("/proc/self").readlink().name != str(os.getpid()):
+        return []  # another process namespace's /proc: its numbers are not ours
+    inode = os.fstat(fd).st_ino
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if (entry / "ns" / "net").stat().st_ino == inode:
+                    found.append(int(entry.name))
+    return found
 
 
 def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:

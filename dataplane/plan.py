@@ -5,14 +5,24 @@ Everything here is a pure function; ``dataplane.net`` carries it out.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Literal
 
-from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vxlan_device
-from topologies.model import Host, Port, Shaping, Topology
+from dataplane.pieces import BridgePlan as BridgePlan
+from dataplane.pieces import DomainPlan as DomainPlan
+from dataplane.pieces import EndPlan as EndPlan
+from dataplane.pieces import HostPlan as HostPlan
+from dataplane.pieces import InstancePlan as InstancePlan
+from dataplane.pieces import LinkPlan as LinkPlan
+from dataplane.pieces import PortPlan as PortPlan
+from dataplane.pieces import WirePlan as WirePlan
+from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
+from topologies.functions import Function
+from topologies.model import Host, Port, Topology
 from topologies.overlay import Overlay, overlay
 
 DEVICE_NAME_LIMIT = 15
@@ -32,85 +42,6 @@ def device_name(wanted: str, short: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class PortPlan:
-    """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device).
-
-    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one. ``tunnel``: Open
-    vSwitch's own VXLAN port, which gets VNI and VTEP from the flow.
-    """
-
-    device: str
-    number: int
-    peer: str | None = None
-    shaped: bool = False
-    tunnel: bool = False
-
-    @property
-    def is_device(self) -> bool:
-        """Whether there must be a network device of its name."""
-        return self.peer is None and not self.tunnel
-
-
-@dataclass(frozen=True, slots=True)
-class BridgePlan:
-    """One switch as an Open vSwitch bridge."""
-
-    switch: str
-    device: str
-    dpid: int
-    ports: tuple[PortPlan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DomainPlan:
-    """One Open vSwitch instance: its namespace, its management address, its bridges."""
-
-    name: str
-    netns: str
-    address: IPv4Interface
-    bridges: tuple[BridgePlan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EndPlan:
-    """One end of a wire: the network namespace and the name of its device (or patch port)."""
-
-    netns: str
-    device: str
-    mac: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HostPlan:
-    """A host: its namespace and interface, and the wire to its switch port."""
-
-    name: str
-    switch: str
-    netns: str
-    near: EndPlan
-    far: EndPlan
-    addresses: tuple[IPv4Interface | IPv6Interface, ...]
-    gateways: tuple[IPv4Address | IPv6Address, ...]
-    mtu: int
-    shaping: Shaping
-    names_file: str = ""
-    """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkPlan:
-    """A wire between switches: a pair of patch ports, or a veth pair where a device is needed."""
-
-    name: str
-    kind: Literal["patch", "veth"]
-    a: Port
-    b: Port
-    end_a: EndPlan
-    end_b: EndPlan
-    shaping: Shaping
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole lab."""
 
@@ -118,6 +49,7 @@ class Plan:
     hosts: tuple[HostPlan, ...]
     links: tuple[LinkPlan, ...]
     underlay: UnderlayPlan = NONE
+    instances: tuple[InstancePlan, ...] = ()
 
     @property
     def namespaces(self) -> Iterator[str]:
@@ -125,6 +57,15 @@ class Plan:
         yield from (domain.netns for domain in self.domains)
         yield from (self.underlay.nodes[router] for router in self.underlay.routers)
         yield from (host.netns for host in self.hosts)
+        yield from (instance.netns for instance in self.instances)
+
+    @property
+    def wires(self) -> dict[tuple[str, ...], WirePlan]:
+        """Every pair of devices (but the underlay's) by what it is: a host's, an instance's, a link's."""
+        found: dict[tuple[str, ...], WirePlan] = {("host", each.name): each.wire for each in self.hosts}
+        for instance in self.instances:
+            found |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
+        return found | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
 
 
 def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
@@ -173,6 +114,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         _host(host, netns, devices, domain_of, gateways[host.network], names[host.network])
         for host in topology.hosts
     )
+    instances = tuple(_instances(topology, netns, devices, domain_of, gateways, names))
 
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
     shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
@@ -196,22 +138,24 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         for index, domain in enumerate(topology.domains)
     )
     taken = {*bridges.values(), *devices.values()}
-    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns, taken))
+    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns, taken), instances)
 
 
 def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
-    """Per switch: the ports of uplinks (patch ports) and tunnels. Their names, which begin with ``_``, can be
-    no other port's."""
+    """Per switch: the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
+
+    Their names, which begin with ``_``, can be no other port's.
+    """
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
-    vni = {network.name: network.vni or 0 for network in topology.networks}
+    vni = vnis(topology, made)
     native = topology.underlay is not None and topology.underlay.tunnels == "ovs"
     ports: dict[str, set[PortPlan]] = {}
-    for uplink in made.uplinks:
+    for uplink in (*made.uplinks, *(uplink for each in made.transports for uplink in each.uplinks)):
         number = vni[uplink.network]
         near, far = f"_u{index[uplink.near.switch]}-{number}", f"_d{index[uplink.near.switch]}-{number}"
         ports.setdefault(uplink.near.switch, set()).add(PortPlan(near, uplink.near.number, far))
         ports.setdefault(uplink.far.switch, set()).add(PortPlan(far, uplink.far.number, near))
-    for tunnel in made.tunnels:
+    for tunnel in (*made.tunnels, *(tunnel for each in made.transports for tunnel in each.tunnels)):
         device = "_vxlan" if native else vxlan_device(vni[tunnel.network])
         port = PortPlan(device, tunnel.port.number, tunnel=native)
         ports.setdefault(tunnel.port.switch, set()).add(port)
@@ -229,6 +173,7 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
     used = {(link.a.switch, link.a.number) for link in topology.links}
     used |= {(link.b.switch, link.b.number) for link in topology.links}
     used |= {(host.port.switch, host.port.number) for host in topology.hosts}
+    used |= {(port.switch, port.number) for _, _, plugs in _plugs(topology) for _, port in plugs}
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
     return {
         (switch, number): device_name(f"{switch}-eth{number}", f"p{index[switch]}-{number}")
@@ -239,15 +184,71 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
 def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     """File names below /run/netns of all hosts and domains."""
 
-    def file_name(name: str, short: str) -> str:
-        return name if _SAFE.match(name) and len(name) < 200 else short
-
-    out = {("host", host.name): file_name(host.name, f"host{i}") for i, host in enumerate(topology.hosts, 1)}
+    # hosts and functions come and go in a running lab, so theirs do not count
+    out = {("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
+    for name, _, _ in _plugs(topology):
+        out["instance", name] = instance_netns(name)
     for i, domain in enumerate(topology.domains, 1):
-        out["domain", domain.name] = f"domain-{file_name(domain.name, str(i))}"
+        out["domain", domain.name] = f"domain-{_file_name(domain.name, str(i))}"
     for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
-        out["router", router] = f"router-{file_name(router, str(i))}"
+        out["router", router] = f"router-{_file_name(router, str(i))}"
     return out
+
+
+def _file_name(name: str, short: str) -> str:
+    return name if _SAFE.match(name) and len(name) < 200 else short
+
+
+def instance_netns(instance: str) -> str:
+    """The file name below /run/netns of a function's instance (or balancer)."""
+    return f"function-{_file_name(instance, _digest(instance))}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _plugs(topology: Topology) -> Iterator[tuple[str, Function, list[tuple[str, Port]]]]:
+    """Every instance's name and function, and its devices with the switch ports that they are wired to.
+
+    A load balancer has one instance, of its own name: the end system at its virtual address.
+    """
+    for function in topology.functions:
+        for instance in function.instances:
+            if function.mode == "tap":
+                yield instance.name, function, [("tap", instance.inward)]
+            elif instance.outward is not None:
+                yield instance.name, function, [("in", instance.inward), ("out", instance.outward)]
+        if function.balancer is not None:
+            yield function.name, function, [("eth0", function.balancer.at)]
+
+
+def _instances(
+    topology: Topology,
+    netns: dict[tuple[str, str], str],
+    devices: dict[tuple[str, int], str],
+    domain_of: dict[str, str],
+    gateways: dict[str, tuple[IPv4Address | IPv6Address, ...]],
+    names: dict[str, str],
+) -> Iterator[InstancePlan]:
+    """What functions need. Their wires take what any host sends (``thick``)."""
+    mtu = max((host.mtu for host in topology.hosts), default=1500)
+    for name, function, plugs in _plugs(topology):
+        space = netns["instance", name]
+        own = function.balancer
+        wires = []
+        for device, port in plugs:
+            far = EndPlan(netns["domain", domain_of[port.switch]], devices[port.switch, port.number])
+            if own is None:
+                wires.append(WirePlan(EndPlan(space, device), far, mtu=max(mtu, 1500), thick=True))
+                continue
+            addresses = tuple(each for each in (own.ipv4, own.ipv6) if each is not None)
+            end = EndPlan(space, device, own.mac)
+            near = [host.mtu for host in topology.hosts if host.network == own.network]
+            wires.append(WirePlan(end, far, addresses, gateways[own.network], max(near, default=mtu)))
+        names_file = names[own.network] if own is not None else ""
+        switch = plugs[0][1].switch
+        yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)
 
 
 def _host(

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLMSG_ERROR = 2
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE = 16, 17, 20, 21, 24
 RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTCLASS = 36, 37, 40
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 28, 31, 32
@@ -154,6 +154,15 @@ def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
     if isinstance(address, IPv4Interface) and address.network.prefixlen < 31:
         payload += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload, f"add address {address}")
+
+
+def delete_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
+    """Take an address from a device."""
+    packed = address.ip.packed
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    payload = struct.pack("=BBBBI", family, address.network.prefixlen, 0, 0, index)
+    payload += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    return Request(RTM_DELADDR, 0, payload, f"delete address {address}")
 
 
 def encode(requests: Sequence[Request], first_seq: int) -> bytes:

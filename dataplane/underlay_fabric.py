@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from ipaddress import IPv4Interface
 
 from dataplane import namespaces
 from dataplane.namespaces import Namespace
+from dataplane.operations import End as Device
+from dataplane.operations import Forward
 from dataplane.routing import Routing, prepare
 from dataplane.rtnetlink import End, Request, Socket, add_address, add_veth, delete_link, set_index
-from dataplane.rtnetlink_overlay import EVERYBODY, add_default, add_vxlan, delete_fdb, set_fdb
+from dataplane.rtnetlink_overlay import EVERYBODY, add_default, add_vxlan, delete_fdb, set_fdb, set_mtu
 from dataplane.shaping import qdiscs
 from dataplane.underlay_plan import UnderlayPlan, VxlanPlan
+
+GONE = frozenset({errno.ENODEV})
 
 
 class UnderlayFabric:
@@ -49,11 +54,12 @@ class UnderlayFabric:
         for netns, some in requests.items():
             self._spaces[netns].netlink.run(some)
         for device in self.plan.devices:
-            self._add_device(device)
+            self.add_device(device)
         self._routing = Routing(self.plan, self._spaces)
         self._routing.start()
 
-    def _add_device(self, device: VxlanPlan) -> None:
+    def add_device(self, device: VxlanPlan) -> None:
+        """Make a vxlan device with its forwarding database."""
         netlink = self._spaces[device.netns].netlink
         netlink.run([add_vxlan(device.device, device.vni, device.local, device.mtu)])
         index = netlink.index_of(device.device)
@@ -64,43 +70,28 @@ class UnderlayFabric:
             ]
         )
 
-    def add_devices(self, plan: UnderlayPlan) -> None:
-        """Make the vxlan devices that ``plan`` has and this one lacks."""
-        have = {(each.netns, each.device) for each in self.plan.devices}
-        for device in plan.devices:
-            if (device.netns, device.device) not in have:
-                self._add_device(device)
+    def remove_device(self, device: VxlanPlan) -> None:
+        """Delete a vxlan device."""
+        self._spaces[device.netns].netlink.run([delete_link(device.device)], GONE)
 
-    def forward(self, plan: UnderlayPlan) -> None:
-        """Change the forwarding databases of the devices that stay to what ``plan`` says."""
-        old = {(each.netns, each.device): each for each in self.plan.devices}
-        for device in plan.devices:
-            before = old.get((device.netns, device.device))
-            if before is None or before == device:
-                continue
-            netlink = self._spaces[device.netns].netlink
-            index = netlink.index_of(device.device)
-            was, now = dict(before.unicast), dict(device.unicast)
-            netlink.run(
-                [
-                    *(set_fdb(index, mac, vtep) for mac, vtep in now.items() if was.get(mac) != vtep),
-                    *(delete_fdb(index, mac, vtep) for mac, vtep in was.items() if mac not in now),
-                    *(add_default(index, vtep) for vtep in device.flood if vtep not in before.flood),
-                    *(
-                        delete_fdb(index, EVERYBODY, vtep)
-                        for vtep in before.flood
-                        if vtep not in device.flood
-                    ),
-                ]
-            )
+    def forward(self, change: Forward) -> None:
+        """Change a device's forwarding database."""
+        netlink = self._spaces[change.end[0]].netlink
+        index = netlink.index_of(change.end[1])
+        now = dict(change.gained)
+        netlink.run(
+            [
+                *(set_fdb(index, mac, vtep) for mac, vtep in change.gained),
+                *(delete_fdb(index, mac, vtep) for mac, vtep in change.lost if mac not in now),
+                *(add_default(index, vtep) for vtep in change.flood_gained),
+                *(delete_fdb(index, EVERYBODY, vtep) for vtep in change.flood_lost),
+            ]
+        )
 
-    def remove_devices(self, plan: UnderlayPlan) -> None:
-        """Remove the vxlan devices that ``plan`` has no more, and take it as the plan."""
-        wanted = {(each.netns, each.device) for each in plan.devices}
-        for device in self.plan.devices:
-            if (device.netns, device.device) not in wanted:
-                self._spaces[device.netns].netlink.run([delete_link(device.device)])
-        self.plan = plan
+    def set_mtu(self, end: Device, mtu: int) -> None:
+        """Change a device's MTU."""
+        netlink = self._spaces[end[0]].netlink
+        netlink.run([set_mtu(netlink.index_of(end[1]), mtu)])
 
     def stop(self) -> None:
         """End the routing."""

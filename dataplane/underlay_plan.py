@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from topologies.model import Shaping, Topology
-from topologies.overlay import Overlay
+from topologies.overlay import OVERHEAD, Overlay
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,12 @@ def vxlan_device(vni: int) -> str:
     return f"_vx{vni}"
 
 
+def vnis(topology: Topology, made: Overlay) -> dict[str, int]:
+    """VNI by the name of a network or a chains' transport."""
+    found = {network.name: network.vni or 0 for network in topology.networks}
+    return found | {transport.name: transport.vni for transport in made.transports}
+
+
 def underlay_plan(
     topology: Topology, made: Overlay, netns: Mapping[tuple[str, str], str], taken: Iterable[str]
 ) -> UnderlayPlan:
@@ -85,9 +91,13 @@ def underlay_plan(
     vteps = {vtep.domain: vtep.address for vtep in underlay.vteps}
     devices = []
     if underlay.tunnels != "ovs":
-        vni = {network.name: network.vni or 0 for network in topology.networks}
+        vni = vnis(topology, made)
         mtu = max((host.mtu for host in topology.hosts), default=1500)
-        for tunnel in made.tunnels:
+        several = [(tunnel, mtu) for tunnel in made.tunnels]
+        # what chains' frames carry beside the packet must fit: all that the underlay takes
+        widest = underlay.mtu - OVERHEAD
+        several += [(tunnel, widest) for each in made.transports for tunnel in each.tunnels]
+        for tunnel, mtu in several:
             number = vni[tunnel.network]
             devices.append(
                 VxlanPlan(

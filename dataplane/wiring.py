@@ -50,6 +50,9 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
         cut = wire_name(host.name, host.switch) in links_down
         if cut or host.switch in switches_down:
             down.add((host.far.netns, host.far.device))
+    for instance in plan.instances:
+        if instance.switch in switches_down:
+            down |= {(wire.far.netns, wire.far.device) for wire in instance.wires}
     ports = {
         bridge.switch: frozenset(port for port in bridge.ports if (bridge.switch, port.number) not in gone)
         for domain in plan.domains

@@ -31,6 +31,10 @@ class Failure(Exception):
         self.code = code
 
 
+class NotThere(Failure):
+    """No such switch, host, link or function; the API answers 404."""
+
+
 def invalid_file(file: str, problems: Sequence[object]) -> Failure:
     """A topology file that has problems: each on a line of its own."""
     number = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {file}"

@@ -10,6 +10,17 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from lab.messages_service import Applied as Applied
+from lab.messages_service import ApplyRequest as ApplyRequest
+from lab.messages_service import BackendState as BackendState
+from lab.messages_service import ChainState as ChainState
+from lab.messages_service import ChangeState as ChangeState
+from lab.messages_service import FunctionRequest as FunctionRequest
+from lab.messages_service import FunctionState as FunctionState
+from lab.messages_service import HopState as HopState
+from lab.messages_service import InstanceState as InstanceState
+from lab.messages_service import ScaleRequest as ScaleRequest
+
 
 class DomainState(TypedDict):
     """One Open vSwitch instance: ``daemons`` maps program to process id (inside), 0 when it died."""
@@ -127,6 +138,8 @@ class Status(TypedDict):
     hosts: list[HostState]
     links: list[LinkState]
     underlay: UnderlayState | None
+    functions: list[FunctionState]
+    chains: list[ChainState]
 
 
 class Pair(TypedDict):

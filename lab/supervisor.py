@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from lab import naming
 from lab.api.stand_in import StandIn
 from lab.failure import Exit, Failure, invalid_file
+from lab.function_report import describe_function, inform
 from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
@@ -174,7 +175,10 @@ def build(
     leash.say(name=name, sizes=sizes)
 
     from dataplane.fabric import Fabric
+    from dataplane.namespaces import start_thread
     from dataplane.plan import MANAGEMENT
+    from lab.supervisor_change import PROCESS_PATIENCE
+    from lab.supervisor_functions import Functions, NetStarter
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
 
     stages.current = "data plane"
@@ -184,7 +188,10 @@ def build(
     write_map(net.plan)
     name_hosts(topology)
     net.build_lab()
+    functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
+    coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
+    problems = stages.run("functions", coming.result) if topology.functions else []
     daemons = DaemonWatch(daemon_pids(net.plan), events)
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
@@ -198,11 +205,14 @@ def build(
         started,
         log_fd,
         interfaces,
+        functions,
         stages.done,
     )
+    inform(lab)
     probe = stages.run("probing all pairs", lambda: lab.ping(None)) if order.check else None
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
-    leash.say(ready=True, probe=probe, datapath=datapath_word(net.datapath), flows=controller.state.flows)
+    datapath = datapath_word(net.datapath)
+    leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)
     stand_in.stop()
     return lab
 

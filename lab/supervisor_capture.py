@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ def point(plan: Plan, name: str) -> CapturePoint | None:
             if link.kind == "patch":
                 return None
             return _at(link.end_a.netns, link.end_a.device, f"link {name}, at {link.a.switch}")
+    function = _function(plan, name)
+    if function is not None:
+        return function
     for wire in plan.underlay.links:
         if name == wire.name:
             return _at(wire.a.netns, wire.a.device, f"underlay link {name}, at {wire.a.node}")
@@ -39,6 +43,25 @@ def point(plan: Plan, name: str) -> CapturePoint | None:
     if name in plan.underlay.nodes:
         return _at(plan.underlay.nodes[name], ANY, f"all interfaces of {name}")
     raise KeyError(name)
+
+
+def _function(plan: Plan, name: str) -> CapturePoint | None:
+    """``fw.1`` (all its devices), ``fw.1:in``; the function's own name when it has one instance."""
+    copies = Counter(instance.function for instance in plan.instances)
+    for instance in plan.instances:
+        called = {instance.name} | ({instance.function} if copies[instance.function] == 1 else set())
+        devices = [wire.near.device for wire in instance.wires]
+        if name in called:
+            device = devices[0] if len(devices) == 1 else ANY
+            return _at(
+                instance.netns,
+                device,
+                f"function {instance.name}" + (", in and out" if device == ANY else ""),
+            )
+        own, _, device = name.rpartition(":")
+        if own in called and device in devices:
+            return _at(instance.netns, device, f"function {instance.name}, its {device}")
+    return None
 
 
 def _at(netns: str, device: str, what: str) -> CapturePoint:
@@ -50,6 +73,7 @@ def names(plan: Plan) -> list[str]:
     found = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
     found += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
     found += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
+    found += [instance.name for instance in plan.instances]
     return [*found, *plan.underlay.nodes]
 
 

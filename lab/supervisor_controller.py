@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,10 @@ class Controller:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
         self._intent = self._reader = -1
+        self.compiled: Callable[[], None] = lambda: None
+        """Called when a controller that was just started is about to program the switches."""
+        self.words: Callable[[Mapping[str, Any]], str | None] = lambda message: None
+        """What else says an event in words; an empty text: it is none for people."""
 
     def start(self) -> None:
         """Start it at once: it imports while the topology is being loaded."""
@@ -235,10 +239,15 @@ class Controller:
                     continue
                 if not isinstance(message, dict):
                     continue
-                self._events.add(str(message.get("event", "?")), describe(message), message)
+                text = self.words(message)
+                if text != "":
+                    kind = str(message.get("event", "?"))
+                    self._events.add(kind, describe(message) if text is None else text, message)
                 with self._changed:
                     self.state.take(message)
                     self._changed.notify_all()
+                if message.get("event") == "compiled":
+                    self.compiled()
 
 
 def tail(path: Path, lines: int = 1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,30 @@ def write_map(plan: Plan) -> None:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
     entries.update({host.name: {"netns": host.netns, "hosts": host.names_file} for host in plan.hosts})
-    (RUN / "map.json").write_text(json.dumps(entries), encoding="utf-8")
+    copies = Counter(instance.function for instance in plan.instances)
+    for instance in plan.instances:
+        place = {"netns": instance.netns, "node": "function", "hosts": instance.names_file}
+        entries[instance.name] = place
+        if copies[instance.function] == 1:
+            entries.setdefault(instance.function, place)
+    new = RUN / "map.json.new"
+    new.write_text(json.dumps(entries), encoding="utf-8")
+    new.replace(RUN / "map.json")  # it is read at any time
 
 
 def names_of(topology: Topology, networks: set[str]) -> list[str]:
-    """Lines of an /etc/hosts with the hosts of these networks (hosts(5))."""
+    """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
+    found = [(host.name, host.network, host.ipv4, host.ipv6) for host in topology.hosts]
+    found += [
+        (function.name, own.network, own.ipv4, own.ipv6)
+        for function in topology.functions
+        if (own := function.balancer) is not None
+    ]
     return [
-        f"{address.ip}\t{host.name}"
-        for host in topology.hosts
-        if host.network in networks
-        for address in (host.ipv4, host.ipv6)
+        f"{address.ip}\t{name}"
+        for name, network, *addresses in found
+        if network in networks
+        for address in addresses
         if address is not None
     ]
 
@@ -44,12 +59,15 @@ def name_hosts(topology: Topology) -> None:
     """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
 
     With several networks, of which two may use the same addresses, each has one more, which its hosts see
-    and which knows its members and those that a router leads to.
+    and which knows its members and those that a router leads to.  To be called again when the lab changed.
     """
     from dataplane import syscalls
 
-    hosts = Path("/etc/hosts")
-    first = [hosts.read_text(encoding="utf-8", errors="replace").rstrip("\n")] if hosts.exists() else []
+    hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
+    again = machines.exists()
+    if not again:
+        machines.write_bytes(hosts.read_bytes() if hosts.exists() else b"")
+    first = [machines.read_text(encoding="utf-8", errors="replace").rstrip("\n")]
     for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
         near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
         some = "\n".join([*first, *names_of(topology, near)]) + "\n"
@@ -57,6 +75,8 @@ def name_hosts(topology: Topology) -> None:
     own = RUN / "hosts"
     everybody = names_of(topology, {network.name for network in topology.networks})
     own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
+    if again:
+        return
     try:
         syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
     except OSError as error:

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import statistics
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from dataplane.wiring import wire_name
-from lab import supervisor_overlay
+from lab import supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure
+from lab.failure import NotThere as NotThere
+from lab.host_names import Names
 from lab.messages import (
     CapturePoint,
+    ChainState,
     DomainState,
+    FunctionState,
     HostState,
     LinkChange,
     LinkState,
-    Moved,
     PingResult,
     Stage,
     Status,
     SwitchState,
 )
 from lab.naming import RUN
+from lab.northbound import ask
+from lab.probe_answer import ping_result
 from lab.probe_pairs import gateways
-from lab.prober import ProbeResult, open_in, probe
+from lab.prober import open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
+from lab.supervisor_functions import Functions, processes
 from lab.supervisor_watch import DaemonWatch, death
 from topologies.model import Host, Link, Switch, Topology
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
-
-
-class NotThere(Failure):
-    """No such switch, host or link; the API answers 404."""
 
 
 @dataclass
@@ -61,11 +58,16 @@ class Lab:
     started: float
     log_fd: int
     interfaces: dict[str, str]
+    functions: Functions
     stages: list[Stage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
     captured: dict[str, int] = field(default_factory=dict)
     """Links that are devices because somebody looks at them, and how many do."""
+    names: Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.topology)
 
     def status(self) -> Status:
         """The whole lab as it is now."""
@@ -95,11 +97,14 @@ class Lab:
             "hosts": [_host(host, links) for host in self.topology.hosts],
             "links": [_link(link, links) for link in self.topology.links],
             "underlay": supervisor_overlay.underlay(self.topology, links),
+            "functions": self.function_states(),
+            "chains": self.chain_states(),
         }
 
     def troubles(self) -> list[str]:
         """What is wrong now, in words."""
         found = [death(domain, program) for domain, program in self.daemons.dead()]
+        found += supervisor_service.troubles(self.functions.records())
         if not self.controller.pid:
             found.append(
                 "the controller is not running (it is being restarted); the switches keep forwarding"
@@ -189,13 +194,56 @@ class Lab:
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer
 
-    def move(self, host: str, domain: str, switch: str | None) -> Moved:
-        """Take a host to another domain, with its addresses."""
-        from lab.supervisor_files import write_map
-        from lab.supervisor_overlay import move_host
-
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """For as long as what the lab is changes."""
         with self.lock, self._switches_at_work():
-            return move_host(self, host, domain, switch, write_map)
+            yield
+
+    def remember(self) -> None:
+        """Note what the lab is now, for who enters it and for what probes it."""
+        from lab.supervisor_files import name_hosts, write_map
+
+        write_map(self.net.plan)
+        name_hosts(self.topology)
+        self.interfaces = {host.name: host.near.device for host in self.net.plan.hosts}
+        self.names = Names(self.topology)
+
+    def control_function(self, name: str, action: str, instance: str | None) -> list[FunctionState]:
+        """Stop, start or restart a function's processes, or one instance's. Raises NotThere."""
+        self.check_function(name)
+        own = [each for each, function in processes(self.topology).items() if function.name == name]
+        if not own:
+            raise Failure(f"{name} has no process: the switches' flow tables do its work")
+        if instance is not None and instance not in own:
+            raise NotThere(f"{name} has no instance {instance!r}", f"it has: {_some(own)}")
+        with self.lock:
+            self.functions.control(action, [instance] if instance is not None else own)
+        word = {"stop": "stopped", "start": "started", "restart": "restarted"}[action]
+        self.events.add("function", f"{instance or name} was {word}", {"function": name, "action": action})
+        return [state for state in self.function_states() if state["name"] == name]
+
+    def check_function(self, name: str) -> None:
+        """Raises NotThere when ``name`` is no function of this lab."""
+        names = [function.name for function in self.topology.functions]
+        if name not in names:
+            raise NotThere(f"no function named {name!r}", f"there are: {_some(names) or 'none'}")
+
+    def function_states(self, counted: bool = True) -> list[FunctionState]:
+        """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
+        found = self._controllers("/functions") if counted and self.topology.functions else None
+        return supervisor_service.functions(self.topology, self.functions.records(), found)
+
+    def chain_states(self, counted: bool = True) -> list[ChainState]:
+        """Every chain, hop by hop."""
+        found = self._controllers("/chains") if counted and self.topology.chains else None
+        return supervisor_service.chains(self.topology, found)
+
+    def _controllers(self, path: str) -> Any:
+        try:
+            return self.ask_controller(path, patience=1.0) if self.controller.pid else None
+        except Failure:
+            return None
 
     @contextmanager
     def capture(self, name: str) -> Iterator[CapturePoint]:
@@ -211,41 +259,11 @@ class Lab:
             known = _some(supervisor_capture.names(self.net.plan))
             raise NotThere(f"there is nothing named {name!r} to capture", f"there are: {known}") from None
 
-    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **query: str | None) -> Any:
+    def ask_controller(
+        self, path: str, *, method: str = "GET", body: Any = None, patience: float = 10.0, **query: str | None
+    ) -> Any:
         """The controller's own answer to a request for ``path`` of its northbound API."""
-        from lab.client import UnixConnection
-
-        parameters = "&".join(f"{key}={quote(value)}" for key, value in query.items() if value is not None)
-        connection = UnixConnection(str(self.controller.api), 30.0)
-        deadline = time.monotonic() + CONTROLLER_PATIENCE
-        try:
-            while True:
-                try:
-                    where = path + ("?" + parameters if parameters else "")
-                    content = None if body is None else json.dumps(body).encode()
-                    headers = {} if body is None else {"Content-Type": "application/json"}
-                    connection.request(method, where, content, headers)
-                    break
-                except (FileNotFoundError, ConnectionRefusedError):
-                    # Its API is the last thing that a controller starts: after the tables are installed.
-                    connection.close()
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.05)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, ValueError) as error:
-            raise Failure(
-                f"the controller doesn't answer: {getattr(error, 'strerror', None) or error}",
-                "see: sdnlab status, sdnlab logs controller",
-                Exit.LOST,
-            ) from None
-        finally:
-            connection.close()
-        if response.status >= 400:
-            detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
-            raise (NotThere if response.status == 404 else Failure)(f"the controller says: {detail}")
-        return answer
+        return ask(str(self.controller.api), path, method, body, patience, query)
 
     def check_switch(self, name: str | None) -> None:
         """Raises NotThere when ``name`` is no switch of this lab."""
@@ -290,46 +308,6 @@ class Lab:
             "connected": name in state.connected,
             "programmed": name in state.programmed,
         }
-
-
-CONTROLLER_PATIENCE = 10.0
-"""Seconds that a controller which was just started gets to answer."""
-PAIRS_SHOWN = 2000
-"""A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
-
-
-def ping_result(
-    topology: Topology, result: ProbeResult, links_down: list[str], detail: str = "auto"
-) -> PingResult:
-    """The prober's result in the API's words."""
-    whole = detail == "all" or result.total <= PAIRS_SHOWN
-    good = Counter(family for _, _, family in result.rtt)
-    bad = Counter(failure.family for failure in result.failures)
-    reached = [
-        {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
-        for (src, dst, family), rtt in (result.rtt.items() if whole else ())
-    ]
-    failed = [
-        {"src": f.src, "dst": f.dst, "family": f.family, "reached": False, "rtt": None, "reason": f.reason}
-        for f in result.failures
-    ]
-    return {
-        "hosts": [host.name for host in topology.hosts],
-        "families": list(result.families),
-        "method": result.method,
-        "note": result.note,
-        "total": result.total,
-        "reached": result.reached,
-        "seconds": result.seconds,
-        "frames_sent": result.frames_sent,
-        "links_down": links_down,
-        "counts": [
-            {"family": family, "reached": good[family], "total": good[family] + bad[family]}
-            for family in result.families
-        ],
-        "median": statistics.median(result.rtt.values()) if result.rtt else None,
-        "pairs": [*reached, *failed],  # type: ignore[list-item]
-    }
 
 
 DATAPATHS = {"kernel": "system", "userspace": "netdev"}

@@ -18,19 +18,19 @@ each second: ``packets``, ``bytes``, ``dropped``, and what else the kind counts)
 
 An inline function passes frames of Ethernet type ``PROBE_TYPE`` unchanged, in order with all others:
 with them the controller finds out whether its data path works (IEEE 802's local experimental type 1).
+
+A process that can't do its work says ``state`` ``failed`` with what to do about it, and ends with status 1.
+One that could not take changed files goes on as before and says ``running`` with a ``message``.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TextIO
 
-PROBE_TYPE = 0x88B5
-INWARD, OUTWARD, TAP, HOST = "in", "out", "tap", "eth0"
+from nfv.lines import HOST, INWARD, OUTWARD, PROBE_TYPE, TAP, say, timestamp
+
+__all__ = ["HOST", "INWARD", "OUTWARD", "PROBE_TYPE", "TAP", "Program", "say", "timestamp"]
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,3 @@ class Program:
     argv: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
     replaceable: bool = True
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as EVE writes them: ``2026-11-24T11:16:56.123456+0000``."""
-    whole = int(seconds)
-    micro = int((seconds - whole) * 1_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{micro:06d}+0000"
-
-
-def say(event_type: str, *, to: TextIO | None = None, now: float | None = None, **fields: Any) -> None:
-    """Write one event as a JSON line, at once."""
-    line = {"timestamp": timestamp(time.time() if now is None else now), "event_type": event_type, **fields}
-    stream = sys.stdout if to is None else to
-    stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-    stream.flush()

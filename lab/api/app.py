@@ -14,9 +14,15 @@ import anyio.to_thread
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from lab import supervisor_change
 from lab.failure import Failure
 from lab.messages import (
+    Applied,
+    ApplyRequest,
+    ChainState,
     Event,
+    FunctionRequest,
+    FunctionState,
     LinkChange,
     Moved,
     MoveRequest,
@@ -24,13 +30,14 @@ from lab.messages import (
     PingRequest,
     PingResult,
     Problem,
+    ScaleRequest,
     Status,
     UpDown,
 )
 from lab.supervisor_lab import Lab, NotThere
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "no such switch, host or link"},
+    404: {"model": Problem, "description": "no such switch, host, link or function"},
     409: {"model": Problem, "description": "it can't be done"},
     422: {"model": Problem, "description": "the request is not understood"},
 }
@@ -99,12 +106,38 @@ def create(lab: Lab) -> FastAPI:
     @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
     def move(name: str, where: MoveRequest) -> Moved:
         """Take a host to another domain while the lab runs; its addresses go with it."""
-        return lab.move(name, where["domain"], where.get("switch"))
+        return supervisor_change.move_host(lab, name, where["domain"], where.get("switch"))
+
+    @app.get("/functions", tags=["look"])
+    def functions() -> list[FunctionState]:
+        """Network functions with their instances: their processes, their health, what they counted."""
+        return lab.function_states()
+
+    @app.get("/chains", tags=["look"])
+    def chains() -> list[ChainState]:
+        """Service chains, hop by hop, with the packets that were steered to each."""
+        return lab.chain_states()
+
+    @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
+    def control_function(name: str, request: FunctionRequest) -> list[FunctionState]:
+        """Stop, start or restart a function's processes, or those of one instance."""
+        return lab.control_function(name, request["action"], request.get("instance"))
+
+    @app.post("/functions/{name}/scale", tags=["touch"], responses=_ERRORS)
+    def scale(name: str, request: ScaleRequest) -> Applied:
+        """Give a function more or fewer instances, while traffic flows."""
+        return supervisor_change.scale(lab, name, request["instances"])
+
+    @app.post("/apply", tags=["touch"], responses=_ERRORS)
+    def apply(request: ApplyRequest) -> Applied:
+        """Make the running lab be what a changed topology file says; only what differs is touched."""
+        raw = request["content"].encode("utf-8", "surrogateescape")
+        return supervisor_change.apply(lab, request["file"], raw, request.get("dry_run", False))
 
     @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
     def capture(name: str) -> StreamingResponse:
-        """Where to listen to see a link, host, switch, domain or underlay router: one JSON line, and then
-        nothing until the request is broken off, which ends all that was set up for it."""
+        """Where to listen to see a link, host, switch, function, domain or underlay router: one JSON line,
+        and then nothing until the request is broken off, which ends all that was set up for it."""
         stack = contextlib.ExitStack()
         where = stack.enter_context(lab.capture(name))
         return StreamingResponse(_hold(stack, json.dumps(where)), media_type="application/x-ndjson")

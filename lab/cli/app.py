@@ -26,6 +26,9 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab overlay                 tunnels between domains, their traffic
     sdnlab capture d1-r1           packets as they pass, tunnelled ones too
     sdnlab move h1 d2              a host goes to another domain
+    sdnlab functions               firewalls, balancers: do they work?
+    sdnlab chains                  what is led through them, hop by hop
+    sdnlab apply my/lab.yaml       take over what you changed in the file
     sdnlab down                    stop; nothing is left behind
 
 With one lab running its name may be left out; otherwise say --lab NAME."""
@@ -39,8 +42,10 @@ _EPILOG = (
 _PANELS = {
     "Start and stop": ("lab.cli.run", ("up", "down", "list", "demo")),
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
+    "Functions and chains": ("lab.cli.service", ("functions", "chains", "function", "scale")),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
+    "Change a lab": ("lab.cli.service", ("apply",)),
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -51,8 +51,9 @@ def capture(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="LINK|HOST|SWITCH",
-            help="What to look at; also a host's wire (h1-s1), an underlay link (d1-r1), a domain or router.",
+            metavar="LINK|HOST|SWITCH|FUNCTION[:in|:out]",
+            help="What to look at; also a host's wire (h1-s1), an underlay link (d1-r1), a domain or router; "
+            "of a function with several instances, one of them (fw.1, fw.1:in).",
             autocompletion=complete_capture,
         ),
     ],

@@ -34,9 +34,31 @@ def complete_domain(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, "domains", incomplete)
 
 
+def complete_function(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of functions in the lab that is meant."""
+    return _complete(ctx, "functions", incomplete)
+
+
+def complete_instance(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of functions and of their instances."""
+    return [*complete_function(ctx, incomplete), *_instances(ctx, incomplete)]
+
+
+def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of what a command can be run in."""
+    kinds = ("hosts", "switches", "domains")
+    found = [name for kind in kinds for name in _complete(ctx, kind, incomplete)]
+    return [*found, *_instances(ctx, incomplete)]
+
+
 def complete_capture(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of what can be captured."""
-    return [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
+    found = [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
+    name, colon, side = incomplete.rpartition(":")
+    if colon:
+        sides = [each for each in ("in", "out") if each.startswith(side)]
+        return [f"{known}:{each}" for known in _instances(ctx, name) if known == name for each in sides]
+    return [*found, *_instances(ctx, incomplete)]
 
 
 def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -45,13 +67,22 @@ def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _complete(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
+    return [entry["name"] for entry in _entries(ctx, kind) if entry["name"].startswith(incomplete)]
+
+
+def _instances(ctx: typer.Context, incomplete: str) -> list[str]:
+    names = [each["name"] for entry in _entries(ctx, "functions") for each in entry["instances"]]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _entries(ctx: typer.Context, kind: str) -> list[dict[str, Any]]:
     from lab.client import Client
 
     try:
         lab = Client(choose(ctx.params.get("lab")), patience=0.0, timeout=1.0).get("/status")
+        return list(lab[kind])
     except Exception:
         return []
-    return [entry["name"] for entry in lab[kind] if entry["name"].startswith(incomplete)]
 
 
 Lab = Annotated[

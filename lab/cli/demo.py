@@ -1,13 +1,14 @@
-"""``sdnlab demo``: one lab from nothing to nothing, and what it proves on the way."""
+"""``sdnlab demo``: two labs from nothing to nothing, and what they prove on the way."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import naming
-from lab.cli import render
+from lab.cli import demo_chain, render
 from lab.cli.run import Progress, sizes, start
 from lab.cli.say import milliseconds, out, paint
 from lab.cli.touch import link_between
@@ -16,30 +17,38 @@ from lab.failure import Exit
 from lab.messages import PingResult
 
 
-def run(file: str) -> int:
-    """Run it with ``file``; the exit code."""
+def run(file: str, chain: str) -> int:
+    """Run it with the topology ``file``, then with ``chain``, a service chain; the exit code."""
+    p = paint()
+    good = _part(file, 1, _show)
+    out("")
+    good = _part(chain, 5, lambda lab: demo_chain.show(lab, 6, _indent)) and good
+    out("")
+    out(p("the demo passed", "green", "bold") if good else p("the demo FAILED", "red", "bold"))
+    out("next:  sdnlab up quickstart   (the same lab, with a shell)      sdnlab --help")
+    return Exit.OK if good else Exit.FAILED
+
+
+def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
+    """One lab from start to stop, of which ``show`` shows what it does; its steps count from ``step``."""
     p = paint()
     name = _free_name("demo")
     begin = time.monotonic()
-    out(f"{p('1', 'bold')}  start {Path(file).name}")
+    out(f"{p(str(step), 'bold')}  start {Path(file).name}")
     launched = start(file, name, "auto", True, Progress(sys.stderr.isatty()))
     said = launched.said
     try:
         seconds = time.monotonic() - begin
         out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(said)}, {said['datapath']} datapath,")
         out(f"   {said['flows']} flows installed by the controller before the first packet")
-        good = _show(name)
+        good = show(name)
     finally:
         begin = time.monotonic()
         launched.stop()
     left = name in naming.running()
-    out(f"{p('4', 'bold')}  stop")
+    out(f"{p(str(step + (3 if step == 1 else 4)), 'bold')}  stop")
     out(f"   gone after {milliseconds(time.monotonic() - begin)} ms; nothing is left behind")
-    out("")
-    good = good and not left
-    out(p("the demo passed", "green", "bold") if good else p("the demo FAILED", "red", "bold"))
-    out("next:  sdnlab up quickstart   (the same lab, with a shell)      sdnlab --help")
-    return Exit.OK if good else Exit.FAILED
+    return good and not left
 
 
 def _show(lab: str) -> bool:

@@ -23,7 +23,7 @@ Switch = Annotated[
 
 
 def status(name: LabArgument = None, json: Json = False) -> None:
-    """Show domains, switches, hosts and links, and what is wrong with them."""
+    """Show domains, switches, hosts, links, functions and chains, and what is wrong with them."""
     api = client(name)
     lab = api.get("/status")
     if json:
@@ -88,7 +88,8 @@ def events(
         bool, typer.Option("--json", help="Print JSON, for programs; with -f one object per line.")
     ] = False,
 ) -> None:
-    """Show what happened in a lab: switches, links, daemons, the controller's work."""
+    """Show what happened in a lab: switches, links, daemons, the controller's work, and what functions say
+    (a firewall's logged connections, alerts, backends up and down), with hosts by name."""
     from json import dumps
 
     api = client(lab)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.cli import render_overlay
+from lab.cli import render_overlay, render_service
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages import Event, Pair, PingResult, Status
 
@@ -62,6 +62,8 @@ def status(lab: Status, paint: Paint, now: float) -> str:
             for link in lab["links"]
         ]
         parts.append(table(["LINK", "FROM", "TO", "STATE"], rows, paint))
+    if lab["functions"] or lab["chains"]:
+        parts.append(render_service.summary(lab["functions"], lab["chains"], paint))
     return "\n\n".join(parts)
 
 
@@ -204,7 +206,10 @@ def event_line(event: Event, paint: Paint) -> str:
     clock = (
         time.strftime("%H:%M:%S", time.localtime(event["time"])) + f".{int(event['time'] * 1000) % 1000:03d}"
     )
-    alarming = event["event"] in ("error", "daemon", "disconnected")
+    alarming = event["event"] in ("error", "daemon", "disconnected", "alert", "exception")
+    alarming = (
+        alarming or event["data"].get("state") in ("failed", "dead") or event["data"].get("up") is False
+    )
     text = paint(event["text"], "red") if alarming else event["text"]
     return f"{paint(clock, 'dim')}  {text}"
 

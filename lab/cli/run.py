@@ -143,6 +143,8 @@ def say_up(said: dict[str, Any], seconds: float) -> None:
     head = f"{p(said['name'], 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
     out(f"{head}: {sizes(said)}, {said['datapath']} datapath")
     probe = said["probe"]
+    for problem in said.get("problems", ()):
+        out(f"{p('!', 'red', 'bold')} {problem}")
     if probe is not None:
         out(render.ping_summary(probe, p))
         failed = [pair for pair in probe["pairs"] if not pair["reached"]]
@@ -221,10 +223,11 @@ def list_(json: Json = False) -> None:
 
 
 def demo() -> None:
-    """Show what sdnlab does: start a small lab, reach all pairs, cut a link, mend it, stop. Takes seconds."""
+    """Show what sdnlab does: a small lab whose link is cut and mended, and a service chain whose firewall is
+    killed. Takes seconds."""
     from lab.cli.demo import run
 
-    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml")))
+    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml"), str(files.SHIPPED / "service-chain.yaml")))
 
 
 def test(

@@ -18,6 +18,7 @@ from lab.cli.common import (
     complete_domain,
     complete_end,
     complete_host,
+    complete_place,
     complete_switch,
     usage,
 )
@@ -39,7 +40,9 @@ def exec_(
     host: Annotated[
         str,
         typer.Argument(
-            metavar="HOST", help="A host, switch, domain or underlay router.", autocompletion=complete_host
+            metavar="HOST",
+            help="A host, switch, function's instance (fw.1), domain or underlay router.",
+            autocompletion=complete_place,
         ),
     ],
     command: Annotated[
@@ -50,6 +53,7 @@ def exec_(
     """Run a command in a host, as if it was typed there; without a command a shell.
 
     In a switch, Open vSwitch's tools talk to it: sdnlab exec s1 -- ovs-ofctl -O OpenFlow15 dump-flows s1
+    In a function, look at what it is made of: sdnlab exec fw.1 -- nft list ruleset
 
     Exits with the command's own code; 128 + N when signal N ended it, 127 when there is no such command.
     """

@@ -93,15 +93,3 @@ def test_a_host_that_moves_keeps_its_interface_and_its_cut_wire() -> None:
         return there, cut, back, addresses() == before
 
     assert inside(CROSSING, body) == [True, [False, False], True, True]
-
-
-def test_another_change_than_a_move_is_refused_and_changes_nothing() -> None:
-    def body(fabric: Fabric) -> Any:
-        other = fabric.topology.model_copy(update={"name": "other"})
-        try:
-            fabric.replace(other)
-        except ValueError as error:
-            return str(error), pings(fabric)
-        return "not refused"
-
-    assert inside(CROSSING, body) == ["only hosts can move in a running lab", [True, True]]

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from dataplane.moving import moved_hosts, only_hosts_moved, renamed, steps
+from dataplane.operations import MoveWire, SetPorts
 from dataplane.plan import plan
 from dataplane.routes import changes, routes
+from dataplane.steps import renamed, steps, unchangeable
 from dataplane.underlay_plan import NodeEnd, UnderlayLinkPlan, UnderlayPlan
 from dataplane.wiring import link_states, wiring
 from topologies.change import Impossible, move, switch_in
@@ -120,23 +121,18 @@ def test_a_lab_without_an_underlay_is_planned_as_before() -> None:
 def test_a_moved_host_is_made_before_it_is_broken() -> None:
     old = shipped("two-domains")
     new = move(old, "blue1", "s2")
-    assert only_hosts_moved(old, new) and not only_hosts_moved(old, linear(2))
+    assert not unchangeable(old, new) and unchangeable(old, linear(2))
     before, after = plan(old), plan(new)
-    pairs = moved_hosts(before, after)
-    assert [(a.name, a.switch, b.switch) for a, b in pairs] == [("blue1", "s1", "s2")]
     none: frozenset[str] = frozenset()
-    first, last = wiring(before, none, none), wiring(after, none, none)
-    between = steps(pairs, first, last)
-
-    def devices(ports: dict[str, frozenset[object]]) -> dict[str, set[str]]:
-        return {switch: {port.device for port in some} for switch, some in ports.items()}  # type: ignore[attr-defined]
-
-    made, moved = devices(between.made.ports), devices(between.moved.ports)  # type: ignore[arg-type]
-    assert "s1-eth1" in made["s1"] and "s2-eth3" not in made["s2"]
-    assert "s1-eth1" not in moved["s1"] and "s2-eth3" in moved["s2"]
+    made = steps(before, after, wiring(before, none, none), wiring(after, none, none))
+    (moved,) = (each for each in made.shift if isinstance(each, MoveWire))
+    assert (moved.old.far.device, moved.new.far.device) == ("s1-eth1", "s2-eth3")
+    assert not made.extend  # nothing more is needed there
     # the network's tunnels stay until the host has moved, and then go: nobody of blue is left in d1
-    assert "_vx100" in moved["vtep-d1"] and "_vx100" not in devices(last.ports)["vtep-d1"]  # type: ignore[arg-type]
-    assert renamed(frozenset({"blue1-s1", "d1-r1"}), pairs) == {"blue1-s2", "d1-r1"}
+    lost = {port.device for each in made.shift if isinstance(each, SetPorts) for port in each.lost}
+    gone = {port.device for each in made.finish if isinstance(each, SetPorts) for port in each.lost}
+    assert lost == {"s1-eth1"} and "_vx100" in gone
+    assert renamed(frozenset({"blue1-s1", "d1-r1"}), before, after) == {"blue1-s2", "d1-r1"}
 
 
 def test_a_cut_underlay_link_is_down_at_both_ends() -> None:

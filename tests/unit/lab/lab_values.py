@@ -58,4 +58,6 @@ STATUS: Status = {
     ],
     "links": [{"name": "s1-s2", "a": "s1:2", "b": "s2:1", "up": True}],
     "underlay": None,
+    "functions": [],
+    "chains": [],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from fastapi.testclient import TestClient
 from lab_values import STATUS
 
 import topologies
+from lab import supervisor_service
 from lab.api.app import create
 from lab.failure import Failure
+from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog
+from lab.supervisor_functions import processes
 from lab.supervisor_lab import NotThere
 
 
@@ -35,6 +39,21 @@ class FakeLab:
             raise ZeroDivisionError("deep inside")
         self.did.append((name, up))
         return {"name": name, "up": up, "changed": True}
+
+    def function_states(self) -> Any:
+        chain = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
+        records = {n: InstanceRecord(n, f.name, "running") for n, f in processes(chain).items()}
+        return supervisor_service.functions(chain, records, None)
+
+    def chain_states(self) -> Any:
+        chain = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
+        return supervisor_service.chains(chain, None)
+
+    def control_function(self, name: str, action: str, instance: str | None) -> Any:
+        if name == "nope":
+            raise NotThere("no function named 'nope'")
+        self.did.append((name, action, instance))
+        return self.function_states()
 
     def ping(self, pairs: Any, timeout: float | None, detail: str) -> Any:
         self.did.append((pairs, timeout, detail))
@@ -64,6 +83,43 @@ def test_links(api: TestClient, lab: FakeLab) -> None:
     assert (missing.status_code, missing.json()["remedy"]) == (404, "there are: s1-s2")
     assert api.post("/links/s1-s2", json={"up": "perhaps"}).status_code == 422
     assert "what" in api.post("/links/s1-s2", json={}).json()
+
+
+def test_functions_and_chains_pass_their_own_description(api: TestClient, lab: FakeLab) -> None:
+    names = [each["name"] for each in api.get("/functions").json()]
+    assert names == ["fw", "lb", "limit"] == [each["name"] for each in lab.function_states()]
+    assert api.get("/functions").json() == lab.function_states()
+    assert api.get("/chains").json() == lab.chain_states()
+
+
+def test_functions_are_controlled(api: TestClient, lab: FakeLab) -> None:
+    assert api.post("/functions/fw", json={"action": "stop"}).status_code == 200
+    assert api.post("/functions/fw", json={"action": "restart", "instance": "fw.1"}).status_code == 200
+    assert lab.did == [("fw", "stop", None), ("fw", "restart", "fw.1")]
+    assert api.post("/functions/nope", json={"action": "stop"}).status_code == 404
+    assert api.post("/functions/fw", json={"action": "explode"}).status_code == 422
+
+
+def test_scale_and_apply_pass_their_requests_on(
+    api: TestClient, lab: FakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = {"changes": [], "applied": False, "seconds": 0.0, "notes": []}
+
+    def scale(of: Any, name: str, number: int) -> Any:
+        of.did.append((name, number))
+        return done
+
+    def apply(of: Any, file: str, raw: bytes, dry_run: bool) -> Any:
+        of.did.append((file, raw, dry_run))
+        return done
+
+    monkeypatch.setattr("lab.supervisor_change.scale", scale)
+    monkeypatch.setattr("lab.supervisor_change.apply", apply)
+    assert api.post("/functions/fw/scale", json={"instances": 3}).json() == done
+    assert api.post("/apply", json={"file": "a.yaml", "content": "é", "dry_run": True}).json() == done
+    assert lab.did == [("fw", 3), ("a.yaml", "é".encode(), True)]
+    assert api.post("/functions/fw/scale", json={"instances": "many"}).status_code == 422
+    assert api.post("/apply", json={"file": "a.yaml"}).status_code == 422
 
 
 def test_ping_takes_pairs_or_nothing(api: TestClient, lab: FakeLab) -> None:

@@ -122,6 +122,8 @@ def lab_status(**more: Any) -> Status:
         "hosts": [],
         "links": [{"name": "s1-s2", "a": "s1:1", "b": "s2:1", "up": False}],
         "underlay": None,
+        "functions": [],
+        "chains": [],
     }
     return {**status, **more}  # type: ignore[typeddict-item]
 

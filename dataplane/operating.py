@@ -1,0 +1,179 @@
+"""Carrying out operations on a running lab: namespaces, wires, ports and tunnels come, move and go."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from dataplane import namespaces, ovsdb
+from dataplane.building import EVERYWHERE, Building
+from dataplane.namespaces import in_threads
+from dataplane.operations import (
+    AddSpace,
+    AddTunnel,
+    AddWire,
+    ConfigureWire,
+    Forward,
+    MoveWire,
+    Operation,
+    RemoveSpace,
+    RemoveTunnel,
+    RemoveWire,
+    SetEnds,
+    SetMtu,
+    SetPorts,
+)
+from dataplane.plan import BridgePlan, DomainPlan, PortPlan, WirePlan
+from dataplane.rtnetlink import Request, add_address, delete_address, delete_link, set_index, set_link
+from dataplane.rtnetlink_overlay import Hop, delete_route, move_device, set_mtu, set_route
+from dataplane.shaping import qdiscs
+from dataplane.underlay_fabric import UnderlayFabric
+
+GONE = frozenset({errno.ENODEV})
+"""What the kernel says of a device that somebody has deleted already: a pair goes with either end."""
+UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
+"""An address or route that somebody has changed by hand already."""
+
+Ports = Mapping[str, frozenset[PortPlan]]
+
+
+class Operating(Building):
+    """A lab that operations can be carried out on."""
+
+    def carry_out(self, operations: Sequence[Operation], done: list[Operation] | None = None) -> None:
+        """Do all of them in order, those of one kind that follow each other together.
+
+        What was done is added to ``done``. Raises what went wrong first.
+        """
+        for kind, group in groupby(operations, type):
+            some = list(group)
+            additive = kind in (AddSpace, AddWire, AddTunnel)  # may end half done, and be undone all the same
+            if done is not None and additive:
+                done += some
+            self._carry_out(kind, some)
+            if done is not None and not additive:
+                done += some
+
+    def _carry_out(self, kind: type[Operation], some: list[Any]) -> None:
+        one_by_one: dict[Any, Callable[[Any], None]] = {
+            RemoveSpace: self._remove_space,
+            RemoveWire: lambda operation: self._remove_wire(operation.wire),
+            MoveWire: lambda operation: self._move_wire(operation.old, operation.new),
+            ConfigureWire: lambda operation: self._configure_wire(operation.old, operation.new),
+            SetEnds: self._set_ends,
+            AddTunnel: lambda operation: self._tunnels.add_device(operation.device),
+            RemoveTunnel: lambda operation: self._tunnels.remove_device(operation.device),
+            Forward: lambda operation: self._tunnels.forward(operation),
+            SetMtu: lambda operation: self._tunnels.set_mtu(operation.end, operation.new),
+        }
+        if kind is AddSpace:
+            quiet = frozenset(operation.netns for operation in some if operation.quiet)
+            self._spaces.update(namespaces.create([operation.netns for operation in some], quiet))
+        elif kind is AddWire:
+            wires = [operation.wire for operation in some]
+            self.make_wires(wires)
+            domains = {domain.netns for domain in self.plan.domains}
+            self.address_wires([wire for wire in wires if wire.near.netns not in domains])
+        elif kind is SetPorts:
+            self._set_ports(some)
+        else:
+            for operation in some:
+                one_by_one[kind](operation)
+
+    @property
+    def _tunnels(self) -> UnderlayFabric:
+        assert self._underlay is not None
+        return self._underlay
+
+    def _remove_space(self, operation: RemoveSpace) -> None:
+        space = self._spaces.pop(operation.netns, None)
+        if space is not None:
+            namespaces.remove(space)
+
+    def _remove_wire(self, wire: WirePlan) -> None:
+        # By the switch's end: of the other one its owner may have made anything.
+        self._spaces[wire.far.netns].netlink.run([delete_link(wire.far.device)], GONE)
+
+    def _move_wire(self, old: WirePlan, new: WirePlan) -> None:
+        here, there = self._spaces[old.far.netns].netlink, self._spaces[new.far.netns]
+        here.run([move_device(here.index_of(old.far.device), there.fd, new.far.device)])
+        index = there.netlink.index_of(new.far.device)
+        shaping = qdiscs(index, new.shaping) if new.shaping else []
+        there.netlink.run([*shaping, set_index(index, True)])
+
+    def _configure_wire(self, old: WirePlan, new: WirePlan) -> None:
+        netlink = self._spaces[new.near.netns].netlink
+        device = netlink.index_of(new.near.device)
+        requests: list[Request] = []
+        requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
+        # The old ones first: with the first address of a subnet the kernel deletes all others of it.
+        requests += [delete_address(device, each) for each in old.addresses if each not in new.addresses]
+        requests += [add_address(device, each) for each in new.addresses if each not in old.addresses]
+        kept = {gateway.version for gateway in new.gateways}
+        requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
+        # The kernel forgets a default route with the address that it needed: set them all again.
+        requests += [set_route(EVERYWHERE[g.version], [Hop(device, g)]) for g in new.gateways]
+        netlink.run(requests, UNSET)
+
+    def _set_ends(self, operation: SetEnds) -> None:
+        for ends, up in ((operation.down, False), (operation.up, True)):
+            for netns, device in sorted(ends):
+                self._spaces[netns].netlink.run([set_link(device, up)], GONE)
+
+    def _set_ports(self, some: Iterable[SetPorts]) -> None:
+        """Those of several domains at the same time; of one domain's switches, all at once."""
+        wanted = {operation.switch: operation for operation in some}
+        jobs = []
+        for domain in self.plan.domains:
+            lost: list[ovsdb.Operation] = []
+            gained: list[ovsdb.Operation] = []
+            rows: dict[str, str] | None = None
+            for bridge in domain.bridges:
+                operation = wanted.get(bridge.switch)
+                if operation is None:
+                    continue
+                if operation.lost and rows is None:
+                    rows = self._switches[domain.name].port_rows()
+                lost += self._without(bridge, operation.lost, rows or {})
+                gained += ovsdb.add_ports(bridge.device, sorted(operation.gained, key=lambda p: p.number))
+            if lost or gained:
+                jobs.append(partial(self._switches[domain.name].apply, [*lost, *gained]))
+        in_threads(jobs)
+
+    @staticmethod
+    def _without(
+        bridge: BridgePlan, lost: frozenset[PortPlan], rows: Mapping[str, str]
+    ) -> list[ovsdb.Operation]:
+        found = [rows[port.device] for port in sorted(lost, key=lambda port: port.number)]
+        return ovsdb.remove_ports(bridge.device, found) if found else []
+
+    def set_ports(self, old: Ports, new: Ports) -> None:
+        """Change the ports of all switches from ``old`` to ``new``; a switch without entry is not there."""
+        for domain in self.plan.domains:
+            operations = self._port_changes(domain, old, new)
+            if operations:
+                self._switches[domain.name].apply(operations)
+
+    def _port_changes(self, domain: DomainPlan, old: Ports, new: Ports) -> list[ovsdb.Operation]:
+        operations: list[ovsdb.Operation] = []
+        switch = self._switches[domain.name]
+        for bridge in domain.bridges:
+            before, after = old.get(bridge.switch), new.get(bridge.switch)
+            if before == after:
+                continue
+            if after is None:
+                operations += ovsdb.remove_bridge(switch.bridge_rows()[bridge.device])
+            elif before is None:
+                ports = tuple(port for port in bridge.ports if port in after)
+                whole = replace(bridge, ports=ports)
+                operations += ovsdb.bridge_operations([whole], self.datapath, self._target)
+            else:
+                rows = switch.port_rows()
+                operations += self._without(bridge, before - after, rows)
+                gained = sorted(after - before, key=lambda port: port.number)
+                operations += ovsdb.add_ports(bridge.device, gained)
+        return operations

@@ -1,0 +1,56 @@
+"""Functions' events in a person's words, with hosts' names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lab.host_names import Names
+
+_PLAIN = ("event_type", "timestamp", "event", "number", "time", "function", "instance")
+
+
+def words(instance: str, function: str, message: Mapping[str, Any], names: Names) -> str:
+    """One line of what an instance's process said (see ``nfv.contract``)."""
+    kind = str(message.get("event_type", "?"))
+    flow = names.flow(message, function)
+    if kind == "state":
+        why = f": {message['message']}" if message.get("message") else ""
+        state = message.get("state")
+        return f"{instance} {'is running' if state == 'running' else state}{why}"
+    if kind == "backend":
+        why = f": {message['reason']}" if message.get("reason") else ""
+        return f"{instance}: backend {message.get('backend')} is {'up' if message.get('up') else 'down'}{why}"
+    if kind == "exception":
+        lines = [line for line in str(message.get("traceback", "")).splitlines() if line.strip()]
+        last = lines[-1].strip() if lines else str(message.get("message", "no message"))
+        return f"{instance}: exception: {last}"
+    if kind == "alert" and isinstance(message.get("alert"), Mapping):
+        alert = message["alert"]
+        return f"{instance}: alert {alert.get('signature', alert.get('signature_id', '?'))}: {flow}"
+    if kind == "log":
+        verdict = message.get("verdict") or message.get("action") or ""
+        return f"{instance}: rule {message.get('rule', '?')} {verdict} {flow}".replace("  ", " ").rstrip()
+    rest = ", ".join(
+        f"{key} {value}"
+        for key, value in message.items()
+        if key not in _PLAIN and not isinstance(value, (dict, list))
+    )
+    return f"{instance}: {kind}" + (f" {flow}" if flow else f": {rest}" if rest else "")
+
+
+def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:
+    """The controller's events about functions; None for any other, empty for one that says nothing new."""
+    kind, function = message.get("event"), str(message.get("function", "?"))
+    if kind == "instance":
+        state = message.get("state")
+        why = f": {message['reason']}" if message.get("reason") else ""
+        if state == "failed":
+            return f"{message.get('instance')} gets no more traffic{why}"
+        return f"{message.get('instance')} takes part{why}"
+    if kind == "backend":
+        return ""  # what it was told by us, which is an event already
+    if kind == "firewall":
+        message = {"event_type": "log", **message}
+        return words(function, function, message, names)
+    return None

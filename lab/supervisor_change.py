@@ -1,0 +1,201 @@
+"""Taking a running lab to another topology without losing what stays: ``apply``, ``scale`` and ``move``.
+
+What is new comes first (namespaces, wires, ports, processes), then the controller is told, then wires
+move, and only when every switch is confirmed does what is old end.  What fails on the way is taken back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import topologies
+from lab.changes import changes
+from lab.failure import Exit, Failure, invalid_file
+from lab.messages import Applied, ChangeState, Moved
+from topologies.change import Impossible, move, switch_in
+from topologies.model import Topology
+
+if TYPE_CHECKING:
+    from lab.supervisor_lab import Lab
+
+PROCESS_PATIENCE = 15.0
+"""Seconds until new functions' processes must be at work."""
+SETTLE_PATIENCE = 30.0
+"""Seconds until every switch must have confirmed a change."""
+
+
+def intend(lab: Lab, topology: Topology) -> int:
+    """Tell the controller what the lab is to be, now and when it is started again; the number of its last
+    event before."""
+    answer = lab.ask_controller("/topology", method="PUT", body=topology.model_dump(mode="json"))
+    if "since" not in answer:
+        raise Failure("the controller did not take the change", "see: sdnlab logs controller", Exit.LOST)
+    lab.controller.replace(topology)
+    return int(answer["since"])
+
+
+def take(lab: Lab, new: Topology) -> list[str]:
+    """Make the running lab be ``new``; what went wrong after that was reached, in words.
+
+    Raises Failure when it can't be reached; it says whether the lab is as it was. ``lab.lock`` is held.
+    """
+    from dataplane.fabric import Unchangeable
+
+    old = lab.topology
+    try:
+        change = lab.net.changing(new)
+    except Unchangeable as wall:
+        raise Failure(
+            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
+        ) from None
+    told = False
+    try:
+        change.extend()
+        problems = lab.functions.prepare(new, PROCESS_PATIENCE)
+        if problems:
+            raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
+        told = True
+        since = intend(lab, new)
+        change.shift()
+        lab.controller.wait_settled(since, SETTLE_PATIENCE)
+    except Exception as error:
+        left = _back(lab, old, told, change.undo)
+        raise _failed(error, left) from error
+    notes: list[str] = []
+    lab.topology = new
+    last: list[tuple[str, Callable[[], None]]] = [
+        ("ending old functions", partial(lab.functions.retain, new)),
+        ("removing what is old", change.finish),
+        ("noting names", lab.remember),
+    ]
+    for what, action in last:
+        try:
+            action()
+        except Exception as error:
+            notes.append(f"{what}: {error}")
+    return notes
+
+
+def _back(lab: Lab, old: Topology, told: bool, undo: Callable[[], list[str]]) -> list[str]:
+    """Take back what was done, in reverse order; what could not be, in words."""
+    left: list[str] = []
+    if told:
+        try:
+            intend(lab, old)
+        except Failure as failure:
+            left.append(f"the controller still works for the changed lab: {failure.what}")
+    left += lab.functions.prepare(old, PROCESS_PATIENCE)
+    lab.functions.retain(old)
+    return left + undo()
+
+
+def _failed(error: Exception, left: list[str]) -> Failure:
+    what = error.what if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+    remedy = error.remedy if isinstance(error, Failure) else "see: sdnlab logs supervisor"
+    if left:
+        return Failure(
+            f"the change failed ({what}), and not all of it could be taken back: {'; '.join(left)}",
+            "sdnlab status shows what there is; start the lab again when in doubt",
+        )
+    return Failure(f"the change failed: {what}; the lab is as it was", remedy)
+
+
+def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
+    """Make the running lab be what a file says; only what differs is touched. Raises Failure."""
+    from lab.supervisor import machine_must_do, settle
+    from lab.supervisor_lab import datapath_word
+
+    began = time.monotonic()
+    with lab.changing():
+        try:
+            loaded = topologies.loads(raw, file, running=lab.topology)
+        except topologies.Invalid as invalid:
+            raise invalid_file(file, invalid.problems) from None
+        new = settle(loaded, datapath_word(lab.net.datapath))
+        machine_must_do(new, lab.net.datapath)
+        done = _take_all(lab, new, dry_run, began, f"the lab was changed to what {file} says")
+        if done["applied"]:
+            lab.file = file
+        return done
+
+
+def scale(lab: Lab, function: str, instances: int) -> Applied:
+    """Make a function have so many instances. Raises Failure."""
+    from topologies.change import scale as scaled
+
+    began = time.monotonic()
+    with lab.changing():
+        lab.check_function(function)
+        try:
+            new = scaled(lab.topology, function, instances)
+        except Impossible as error:
+            raise Failure(error.what, error.remedy) from None
+        return _take_all(lab, new, False, began, f"{function} has {instances} instances now")
+
+
+def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) -> Applied:
+    found: list[ChangeState] = [
+        {"kind": c.kind, "name": c.name, "what": c.what, "detail": c.detail, "disrupts": c.disrupts}
+        for c in changes(lab.topology, new)
+    ]
+    same = new == lab.topology
+    if dry_run or same:
+        if not same:
+            check_possible(lab, new)
+        return {"changes": found, "applied": False, "seconds": 0.0, "notes": []}
+    notes = take(lab, new)
+    seconds = time.monotonic() - began
+    lab.events.add("changed", f"{words}: {len(found)} changes in {seconds:.2f} s", {"changes": found})
+    return {"changes": found, "applied": True, "seconds": seconds, "notes": notes}
+
+
+def check_possible(lab: Lab, new: Topology) -> None:
+    """Raise Failure when the running lab can't become ``new``. Nothing is touched."""
+    from dataplane.fabric import Unchangeable
+
+    try:
+        lab.net.changing(new)
+    except Unchangeable as wall:
+        raise Failure(
+            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
+        ) from None
+
+
+def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
+    """Take a host to another domain's switch; returns when every switch knows it.
+
+    Raises Failure with what can't be done; the lab is then as it was.
+    """
+    from lab.supervisor_lab import NotThere
+
+    began = time.monotonic()
+    with lab.changing():
+        old = lab.topology
+        try:
+            target = switch or switch_in(old, domain)
+            home = next((each.domain for each in old.switches if each.name == target), None)
+            if home is not None and home != domain:
+                raise Impossible(f"switch {target} is in domain {home}, not {domain}")
+            new = move(old, host, target)
+        except Impossible as error:
+            raise NotThere(error.what, error.remedy) from None
+        before = next(each.port.switch for each in old.hosts if each.name == host)
+        moved: Moved = {
+            "host": host,
+            "source": before,
+            "target": target,
+            "domain": domain,
+            "seconds": 0.0,
+            "changed": new != old,
+        }
+        if not moved["changed"]:
+            return moved
+        take(lab, new)
+        moved["seconds"] = time.monotonic() - began
+        lab.events.add("move", f"host {host} moved from {before} to {target} (domain {domain})", dict(moved))
+        return moved

@@ -1,0 +1,230 @@
+"""What a lab's status says of functions and chains. Pure: of the topology, of what their processes said
+(``records``), and of what the controller counted, if it was asked and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lab.function_state import InstanceRecord
+from lab.messages import BackendState, ChainState, FunctionState, HopState, InstanceState
+from topologies.functions import Chain, Function
+from topologies.model import Topology
+from topologies.overlay import islands
+from topologies.service import Hop, chain_hops
+
+Records = Mapping[str, InstanceRecord]
+_COUNTED = ("packets", "dropped")
+
+
+def troubles(records: Records) -> list[str]:
+    """What is wrong with functions now, in words."""
+    found = []
+    for record in records.values():
+        if record.state in ("dead", "failed"):
+            found.append(
+                f"{record.name} is {record.state}" + (f": {record.message}" if record.message else "")
+            )
+        down = [name for name, up in record.backends.items() if not up]
+        found += [f"{record.function}: backend {name} is down" for name in down]
+    return found
+
+
+def functions(topology: Topology, records: Records, counted: Any) -> list[FunctionState]:
+    """Every function. ``counted``: the controller's answer to GET /functions."""
+    domain_of = {switch.name: switch.domain for switch in topology.switches}
+    known = _by_name(counted, "functions")
+    return [_function(each, domain_of, records, known.get(each.name, {})) for each in topology.functions]
+
+
+def _by_name(answer: Any, key: str) -> dict[str, dict[str, Any]]:
+    listed = answer.get(key, []) if isinstance(answer, dict) else answer
+    if not isinstance(listed, list):
+        return {}
+    return {str(each.get("name")): each for each in listed if isinstance(each, dict)}
+
+
+def _function(
+    function: Function, domain_of: Mapping[str, str], records: Records, known: Mapping[str, Any]
+) -> FunctionState:
+    names = [instance.name for instance in function.instances]
+    if function.balancer is not None:
+        names.append(function.name)
+    seen = _by_name(known.get("instances"), "instances")
+    instances = [_instance(records[name], seen.get(name, {})) for name in names if name in records]
+    counted = {
+        key: known[key] if isinstance(known.get(key), int) else _sum(instances, key) for key in _COUNTED
+    }
+    return {
+        "name": function.name,
+        "kind": function.kind,
+        "engine": function.engine,
+        "mode": function.mode,
+        "switch": function.switch,
+        "domain": domain_of.get(function.switch or ""),
+        "on_failure": function.on_failure,
+        "address": _address(function),
+        "state": _state(function, instances),
+        "instances": instances,
+        "backends": _backends(function, records),
+        "packets": counted["packets"],
+        "dropped": counted["dropped"],
+    }
+
+
+def _sum(instances: list[InstanceState], key: str) -> int | None:
+    numbers = [instance[key] for instance in instances]  # type: ignore[literal-required]
+    counted = [number for number in numbers if number is not None]
+    return sum(counted) if counted else None
+
+
+def _instance(record: InstanceRecord, seen: Mapping[str, Any]) -> InstanceState:
+    health = seen.get("state")
+    rtt = seen.get("rtt")
+    counters = record.counters
+
+    def number(name: str, counted: str) -> int | None:
+        if isinstance(seen.get(counted), int):  # by the switch, which leaves probes out
+            return int(seen[counted])
+        return int(counters[name]) if name in counters else None
+
+    return {
+        "name": record.name,
+        "state": record.state,
+        "message": record.message,
+        "since": record.since,
+        "pid": record.pid,
+        "restarts": record.restarts,
+        "health": health if health in ("live", "unproven", "failed") else "unknown",
+        "reason": str(seen.get("reason") or ""),
+        "rtt": float(rtt) if isinstance(rtt, (int, float)) else None,
+        "packets": number("packets", "entered"),
+        "bytes": number("bytes", "bytes"),
+        "dropped": number("dropped", "dropped"),
+        "counters": counters,
+    }
+
+
+def _backends(function: Function, records: Records) -> list[BackendState]:
+    if function.balancer is None:
+        return []
+    record = records.get(function.name)
+    up = record.backends if record is not None else {}
+    why = record.reasons if record is not None else {}
+    return [
+        {"name": backend.host, "up": up.get(backend.host), "reason": why.get(backend.host, "")}
+        for backend in function.balancer.backends
+    ]
+
+
+def _address(function: Function) -> str | None:
+    if function.balancer is not None:
+        own = function.balancer
+        found = [str(each.ip) for each in (own.ipv4, own.ipv6) if each is not None]
+        return f"{' '.join(found)} port {own.port}"
+    return str(function.nat.ipv4.ip) if function.nat is not None else None
+
+
+def _state(function: Function, instances: list[InstanceState]) -> str:
+    """``running``, ``2 of 3 running``, or what the only instance is."""
+    if not instances:
+        return "in the switch" if function.mode == "flows" else "in every switch"
+    running = sum(each["state"] == "running" and each["health"] != "failed" for each in instances)
+    if len(instances) == 1 and instances[0]["state"] != "running":
+        return instances[0]["state"]
+    if len(instances) == 1:
+        return "running" if running else "no traffic passes"
+    return "running" if running == len(instances) else f"{running} of {len(instances)} running"
+
+
+def chains(topology: Topology, counted: Any) -> list[ChainState]:
+    """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains."""
+    known = _by_name(counted, "chains")
+    return [_chain(c, topology, known.get(c.name, {})) for c in topology.chains if not c.implicit]
+
+
+def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainState:
+    functions = {function.name: function for function in topology.functions}
+    domain_of = {switch.name: switch.domain for switch in topology.switches}
+    island = islands(topology)
+    seen = {each.get("number"): each for each in known.get("hops", ()) if isinstance(each, dict)}
+    how = str(known.get("encapsulation") or chain.encapsulation)
+    hops: list[HopState] = []
+    came: dict[bool, set[str]] = {}
+    for hop in chain_hops(chain, functions):
+        one = seen.get(hop.number, {})
+        packets, state = one.get("packets"), one.get("state")
+        hops.append(
+            {
+                "number": hop.number,
+                "forward": hop.forward,
+                "function": hop.function,
+                "switch": hop.switch,
+                "domain": domain_of[hop.switch],
+                "carried": _carried(
+                    hop, came.get(hop.forward) or _starts(chain, hop.forward, topology), island, how
+                ),
+                "state": state if state in ("live", "skipped", "dropped") else "unknown",
+                "packets": packets if isinstance(packets, int) else None,
+            }
+        )
+        came[hop.forward] = {hop.switch}
+    own = {functions[name].on_failure for name in chain.functions if name in functions}
+    there, back = known.get("forward"), known.get("backward")
+    return {
+        "name": chain.name,
+        "network": chain.network,
+        "takes": takes(chain),
+        "functions": list(chain.functions),
+        "symmetric": chain.symmetric,
+        "direction": chain.direction,
+        "on_failure": chain.on_failure or (own.pop() if len(own) == 1 else "as each function says"),
+        "priority": chain.priority,
+        "encapsulation": how,
+        "why": str(known.get("why") or ""),
+        "forward": there if isinstance(there, int) else None,
+        "backward": back if isinstance(back, int) else None,
+        "hops": hops,
+    }
+
+
+def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
+    """The switches of the hosts whose packets a path takes, as far as its classifier says."""
+    network, some = (chain.network, chain.source) if forward else (chain.far_network, chain.destination)
+    named = {function.name: function for function in topology.functions}
+    behind = {b.host for n in chain.functions if (own := named[n].balancer) for b in own.backends}
+    found = set()
+    for host in topology.hosts:
+        addresses = [each.ip for each in (host.ipv4, host.ipv6) if each is not None]
+        meant = not some or any(ip in prefix for ip in addresses for prefix in some)
+        if host.network == network and (meant or (not forward and host.name in behind)):
+            found.add(host.port.switch)
+    return found
+
+
+def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) -> str:
+    """``starts``: the switches from which frames come to the hop; ``island`` of each switch."""
+    elsewhere = starts - {hop.switch}
+    if not elsewhere or how == "none":
+        return ""
+    tag = f"NSH path {hop.spi} index {hop.si}" if how == "nsh" else f"VLAN {hop.number}"
+    return tag + (" in VXLAN" if any(island[each] != island[hop.switch] for each in elsewhere) else "")
+
+
+def takes(chain: Chain) -> str:
+    """The classifier in words: ``tcp from 10.0.0.1/32 to 10.0.0.9/32 port 80``."""
+    words: list[str] = [chain.protocol or "all"]
+    ports = _ports(chain.source_ports)
+    if chain.source or ports:
+        words += ["from", " ".join(map(str, chain.source)) or "any", *ports]
+    ports = _ports(chain.destination_ports)
+    if chain.destination or ports:
+        words += ["to", " ".join(map(str, chain.destination)) or "any", *ports]
+    words += [f"in {chain.network}"]
+    return " ".join(words) + (", both ways" if chain.direction == "both" else "")
+
+
+def _ports(ranges: tuple[tuple[int, int], ...]) -> list[str]:
+    if not ranges:
+        return []
+    return ["port", ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)]

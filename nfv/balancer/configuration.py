@@ -1,0 +1,128 @@
+"""HAProxy's configuration for a load balancer. Pure; the words are those of HAProxy's configuration manual, 2.4 on.
+
+One frontend at the virtual addresses.  Without layer 7 rules, backends share one ``backend``; with them each set
+of backends that a rule names has a ``backend`` of its own, and what no rule takes goes to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from topologies.functions import Backend, Balancer, HttpRule
+
+SOCKET, STATES = "stats.sock", "./servers.state"
+ALL = "all"
+
+
+def text(name: str, balancer: Balancer) -> str:
+    """The configuration file. ``name`` is the function's."""
+    layer7 = is_http(balancer)
+    sections = [
+        _section("global", _global()),
+        _section("defaults", _defaults(layer7)),
+        _section(f"frontend {name}", _frontend(balancer, layer7)),
+        _section(
+            f"backend {ALL}",
+            _backend(balancer, layer7, [each.host for each in balancer.backends], tracked=False),
+        ),
+    ]
+    sections += [
+        _section(f"backend rule{number}", _backend(balancer, layer7, rule.backends, tracked=True))
+        for number, rule in enumerate(balancer.http)
+    ]
+    return "\n".join(sections)
+
+
+def is_http(balancer: Balancer) -> bool:
+    """Whether it looks at requests (layer 7) or at connections only."""
+    return bool(balancer.http)
+
+
+def _section(head: str, lines: Iterator[str]) -> str:
+    return "\n".join([head, *(f"    {line}" for line in lines)]) + "\n"
+
+
+def _global() -> Iterator[str]:
+    # level admin, and listeners handed over: what a successor needs to take over without losing connections
+    yield f"stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners"
+    yield f"server-state-file {STATES}"
+    # an old process that was told to finish: connections that never end don't keep it for ever
+    yield "hard-stop-after 1h"
+
+
+def _defaults(layer7: bool) -> Iterator[str]:
+    yield f"mode {'http' if layer7 else 'tcp'}"
+    yield "timeout connect 2s"
+    yield "timeout client 1h" if not layer7 else "timeout client 60s"
+    yield "timeout server 1h" if not layer7 else "timeout server 60s"
+    # a successor begins with what is known of the servers' health
+    yield "load-server-state-from-file global"
+    yield "option redispatch 1"
+    yield "retries 3"
+    if layer7:
+        yield "option forwardfor"
+        yield "timeout http-request 10s"
+
+
+def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
+    if balancer.ipv4 is not None:
+        yield f"bind {balancer.ipv4.ip}:{balancer.port}"
+    if balancer.ipv6 is not None:
+        yield f"bind [{balancer.ipv6.ip}]:{balancer.port} v6only"
+    if not layer7:
+        # nobody there: a reset, as a host gives where nothing listens
+        yield f"tcp-request connection reject if {{ nbsrv({ALL}) lt 1 }}"
+    for number, rule in enumerate(balancer.http):
+        yield f"use_backend rule{number} if {' '.join(_conditions(rule))}"
+    yield f"default_backend {ALL}"
+
+
+def _conditions(rule: HttpRule) -> Iterator[str]:
+    if rule.host is not None:
+        yield f"{{ req.hdr(host),field(1,:) -i -m str {quoted(rule.host)} }}"
+    if rule.path is not None:
+        yield f"{{ path -m beg {quoted(rule.path)} }}"
+    if rule.host is None and rule.path is None:
+        yield "{ always_true }"
+
+
+def quoted(word: str) -> str:
+    """A word as HAProxy takes it literally (2.2 of its manual): strong quotes, which hold all but themselves."""
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def _backend(balancer: Balancer, layer7: bool, names: Sequence[str], tracked: bool) -> Iterator[str]:
+    yield "balance source" if balancer.hash == "source" else "balance roundrobin"
+    if balancer.hash == "source":
+        # few connections move when a server comes or goes
+        yield "hash-type consistent"
+    check = balancer.check
+    if not tracked and check.kind == "http":
+        yield "option httpchk"
+        yield f"http-check send meth GET uri {quoted(check.path)} ver HTTP/1.1 hdr Host {_host(balancer)}"
+        yield "http-check expect status 200-399"
+    if not tracked:
+        yield f"timeout check {check.timeout}us"
+    by_name = {each.host: each for each in balancer.backends}
+    for name in names:
+        backend = by_name[name]
+        where = f"server {name} {address(balancer, backend)}:{backend.port} weight {backend.weight}"
+        if tracked:
+            yield f"{where} track {ALL}/{name}"
+        else:
+            yield f"{where} check inter {check.interval}us rise {check.rise} fall {check.fall} on-marked-down shutdown-sessions"
+
+
+def _host(balancer: Balancer) -> str:
+    if balancer.ipv4 is not None:
+        return str(balancer.ipv4.ip)
+    assert balancer.ipv6 is not None
+    return f"[{balancer.ipv6.ip}]"
+
+
+def address(balancer: Balancer, backend: Backend) -> str:
+    """Where a backend is reached from the balancer's own host: over IPv4 if both have it."""
+    if balancer.ipv4 is not None and backend.ipv4 is not None:
+        return str(backend.ipv4.ip)
+    assert backend.ipv6 is not None, f"{backend.host} has no address that the balancer reaches"
+    return f"[{backend.ipv6.ip}]"

@@ -1,0 +1,96 @@
+"""The devices of a function's namespace: joining them to a bridge, and what the kernel counted.
+
+``joined`` is pure (lines for ``ip -batch``); the rest talks to the kernel.
+"""
+
+from __future__ import annotations
+
+from nfv.lines import INWARD, OUTWARD
+from nfv.process import command, content
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+BRIDGE = "br0"
+# All of 01:80:c2:00:00:0X but pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
+PASSED_GROUPS = 0xFFFD
+
+
+def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
+    """Lines for ``ip -batch``: a bridge that passes everything between two ports and knows nothing.
+
+    Without learning a frame always leaves by the other port, even when the network moves addresses about;
+    spanning tree, multicast snooping and group filtering (802.1D's 01:80:c2) are what a wire does not do.
+    """
+    lines = [f"link add name {bridge} mtu {mtu} type bridge stp_state 0 ageing_time 0 mcast_snooping 0"]
+    for port in ports:
+        lines += [
+            f"link set dev {port} master {bridge}",
+            f"link set dev {port} type bridge_slave learning off mcast_flood on group_fwd_mask {PASSED_GROUPS}",
+        ]
+    return [*lines, f"link set dev {bridge} up"]
+
+
+def join(filtered: bool) -> None:
+    """Join ``in`` and ``out``. ``filtered``: IP packets pass netfilter's hooks (br_netfilter) on their way.
+
+    Raises ``Failed``.
+    """
+    be_quiet()
+    for family in ("iptables", "ip6tables"):
+        set_sysctl(f"bridge/bridge-nf-call-{family}", int(filtered))
+    set_sysctl("bridge/bridge-nf-call-arptables", 0)
+    ip(joined(BRIDGE, (INWARD, OUTWARD), mtu(INWARD)))
+
+
+def be_quiet() -> None:
+    """No device of a transparent function may speak IPv6 by itself (router solicitations, MLD)."""
+    for which in ("all", "default"):
+        set_sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
+
+
+def ip(lines: Iterable[str]) -> None:
+    """Run lines as one ``ip -batch``; raises ``Failed``."""
+    command(("ip", "-batch", "-"), "iproute2", "\n".join(lines) + "\n")
+
+
+def set_sysctl(name: str, value: int) -> bool:
+    """Set one below /proc/sys/net; false where this kernel does not have it."""
+    try:
+        with open(f"/proc/sys/net/{name}", "w") as file:  # noqa: PTH123
+            file.write(str(value))
+    except OSError:
+        return False
+    return True
+
+
+def mtu(device: str) -> int:
+    """A device's MTU in bytes, by ``ioctl`` (netdevice(7)): /sys may show another namespace's devices."""
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock, 0x8921, struct.pack("16sI20x", device.encode(), 0))  # SIOCGIFMTU
+    return int(struct.unpack_from("16sI", answer)[1])
+
+
+def counted(text: str, devices: Sequence[str]) -> dict[str, int]:
+    """``packets``, ``bytes`` that came in, and ``dropped``, summed over ``devices``, from /proc/net/dev."""
+    totals = {"packets": 0, "bytes": 0, "dropped": 0}
+    for line in text.splitlines():
+        name, colon, numbers = line.partition(":")
+        if not colon or name.strip() not in devices:
+            continue
+        values = [int(number) for number in numbers.split()]
+        totals["bytes"] += values[0]
+        totals["packets"] += values[1]
+        totals["dropped"] += values[3] + values[11]
+    return totals
+
+
+def counters(devices: Sequence[str] = (INWARD, OUTWARD)) -> dict[str, Any]:
+    """What the kernel counted at these devices; a segmented TCP super-packet counts as one."""
+    return counted(content("/proc/net/dev"), devices)

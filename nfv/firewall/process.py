@@ -1,0 +1,191 @@
+"""The process of a firewall with nftables: joins ``in`` and ``out`` by a filtered bridge, loads the rules,
+answers what they refuse, and tells what they count and log.
+
+Files (see ``nfv.describe``): ``ruleset.nft`` as ``nfv.firewall.ruleset.template`` makes it, and ``rules.json``
+with the rules' names and actions, and the default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+
+from nfv import devices
+from nfv.firewall.nflog import Log
+from nfv.firewall.packets import fields, parse
+from nfv.firewall.refusal import refusal
+from nfv.lines import INWARD, OUTWARD, say
+from nfv.process import Failed, Loop, command, content, fail, running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TABLE, LOG_GROUP, REFUSE_GROUP = "sdnlab", 1, 2
+REMEDY = (
+    "this kernel tracks no connections on a bridge: neither br_netfilter nor nf_conntrack_bridge is there;"
+    " load one (as root: modprobe br_netfilter), or give the firewall the engine openflow"
+)
+WHEN_LISTING_TAKES = 20
+"""A list of counters that takes a tenth of a second is asked for each two seconds, to cost 5 % at most."""
+
+
+class Firewall:
+    """A running firewall."""
+
+    def __init__(self) -> None:
+        # Marks that an earlier process left on connections must not pass for this one's.
+        self._generation = int(time.time() * 4)
+        self._text = ""
+        self._family = ""
+        self._rules: list[dict[str, str]] = []
+        self._default = "drop"
+        self._next_listing = 0.0
+        self._logged, self._refused = Log(LOG_GROUP, 128), Log(REFUSE_GROUP, 1232)
+        self._ends = {socket.if_nametoindex(device): _sender(device) for device in (INWARD, OUTWARD)}
+        self._names = {socket.if_nametoindex(device): device for device in (INWARD, OUTWARD)}
+
+    def start(self) -> None:
+        """Raises ``Failed``."""
+        for name, value in (("tcp_loose", 1), ("tcp_be_liberal", 0), ("checksum", 1), ("acct", 0)):
+            devices.set_sysctl(f"netfilter/nf_conntrack_{name}", value)
+        # Rules before devices are joined, so that nothing passes unjudged.
+        self._load()
+        devices.join(filtered=self._family == "inet")
+
+    def _load(self) -> None:
+        text = content("ruleset.nft")
+        if text != self._text:
+            self._generation += 1
+            self._family = self._family or _family()
+            command(("nft", "-f", "-"), "nftables", completed(text, self._family, self._generation))
+            self._text = text
+        described = json.loads(content("rules.json"))
+        self._rules, self._default = described["rules"], described["default"]
+
+    def replace(self) -> None:
+        """Take a changed rule set, or go on with the old one and say why."""
+        try:
+            self._load()
+        except Failed as reason:
+            running(f"the changed rules were not taken: {reason}")
+        else:
+            running()
+
+    def tell(self) -> None:
+        """Say what is logged."""
+        for each in self._logged.read():
+            number = int(each.prefix)
+            rule = self._rules[number] if number < len(self._rules) else {"name": "?", "action": "?"}
+            packet = parse(each.data)
+            seen = fields(packet) if packet is not None else {}
+            if each.device in self._names:
+                seen["in_iface"] = self._names[each.device]
+            say("log", rule=rule["name"], action=rule["action"], **seen)
+
+    def refuse(self) -> None:
+        """Answer what is refused, where it came from."""
+        for each in self._refused.read():
+            frame = refusal(each.header, each.data)
+            end = self._ends.get(each.device)
+            if frame is not None and end is not None:
+                with contextlib.suppress(OSError):  # a full queue, or a device that is down
+                    end.send(frame)
+
+    def count(self) -> None:
+        """Say the counters; those of each rule as often as listing them is cheap."""
+        found: dict[str, Any] = dict(devices.counters())
+        began = time.monotonic()
+        listed = ["counters", "table", self._family, TABLE]
+        whole = began >= self._next_listing
+        if whole:
+            listed = ["table", self._family, TABLE]
+        try:
+            ruleset = json.loads(command(("nft", "-j", "list", *listed), "nftables"))
+        except (Failed, ValueError):
+            return  # it is being replaced
+        objects = {
+            each["counter"]["name"]: each["counter"] for each in ruleset["nftables"] if "counter" in each
+        }
+        found["dropped"] += objects["dropped"]["packets"]
+        found["invalid"] = objects["invalid"]["packets"]
+        if whole:
+            found["rules"] = self._by_rule(ruleset["nftables"])
+            self._next_listing = began + WHEN_LISTING_TAKES * (time.monotonic() - began)
+        say("counters", **found)
+
+    def _by_rule(self, listed: list[dict[str, Any]]) -> dict[str, int]:
+        """Connections that each rule decided, by the rule's name; ``default`` last."""
+        counts = counts_by_comment(listed)
+        named = {rule["name"]: counts.get(str(number), 0) for number, rule in enumerate(self._rules)}
+        return {**named, "default": counts.get("default", 0)}
+
+    @property
+    def log_fds(self) -> tuple[int, int]:
+        return self._logged.fileno(), self._refused.fileno()
+
+
+def counts_by_comment(listed: list[dict[str, Any]]) -> dict[str, int]:
+    """Packets by the comments of rules and of maps' elements, from what ``nft -j list table`` wrote."""
+    counts: dict[str, int] = {}
+    for each in listed:
+        rule = each.get("rule")
+        if rule is not None and "comment" in rule:
+            packets = sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
+            counts[rule["comment"]] = counts.get(rule["comment"], 0) + packets
+        for key, _ in each.get("map", {}).get("elem", ()):
+            element = key.get("elem", {}) if isinstance(key, dict) else {}
+            if "comment" in element:
+                packets = element["counter"]["packets"]
+                counts[element["comment"]] = counts.get(element["comment"], 0) + packets
+    return counts
+
+
+def completed(text: str, family: str, generation: int) -> str:
+    """The rule set for ``nft -f``: ``family`` is ``inet`` or ``bridge``; generations count modulo 2**30."""
+    base = (generation % (1 << 30)) << 2
+    for name, value in (("ACCEPTED", base + 1), ("DENIED", base + 2), ("REFUSED", base + 3)):
+        text = text.replace(f"@{name}@", str(value))
+    return text.replace("@FAMILY@", family)
+
+
+def _family() -> str:
+    """The family of tables that can track what crosses a bridge here; raises ``Failed`` if there is none."""
+    if devices.set_sysctl("bridge/bridge-nf-call-iptables", 1) and devices.set_sysctl(
+        "bridge/bridge-nf-call-ip6tables", 1
+    ):
+        return "inet"
+    probe = "table bridge sdnlab { chain probe { ct state new accept; }; }\ndelete table bridge sdnlab\n"
+    try:
+        command(("nft", "-f", "-"), "nftables", probe)
+    except Failed as reason:
+        if "there is no nft" in str(reason):
+            raise
+        raise Failed(REMEDY) from None
+    return "bridge"
+
+
+def _sender(device: str) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock.bind((device, 0))
+    return sock
+
+
+def main() -> None:
+    """Run until the standard input ends."""
+    try:
+        firewall = Firewall()
+        firewall.start()
+    except Failed as reason:
+        fail(reason)
+    except OSError as error:
+        fail(f"this kernel can't log packets to a process (nfnetlink_log): {error}")
+    running()
+    loop = Loop()
+    logged, refused = firewall.log_fds
+    loop.watch(logged, firewall.tell)
+    loop.watch(refused, firewall.refuse)
+    loop.every(1.0, firewall.count)
+    loop.run(firewall.replace)

@@ -1,0 +1,196 @@
+"""A firewall's rules as text for ``nft -f``. Pure.
+
+All rules ask for the connection's first packet (``ct original``), so they judge a live connection as they would
+have judged it when it was opened.  The verdict is kept in the connection's mark (0: none yet) together with the number
+(generation) of the rule set: packets of a connection that this rule set has judged take one look-up, those of
+one that an earlier rule set judged are judged anew.  So a new rule set applies to what is open, and loses no state.
+
+The text has place holders that the process fills in, which alone knows the generation, and which family of
+tables can track bridged connections on this machine (``nfv.firewall.process.completed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from nfv.firewall.match import (
+    DESTINATION,
+    SOURCE,
+    Interval,
+    Part,
+    Shape,
+    Single,
+    Together,
+    parts,
+    plan,
+)
+from topologies.functions import Firewall, Rule
+
+TABLE = "sdnlab"
+LOG_GROUP, REFUSE_GROUP = 1, 2
+LOGS_PER_SECOND = 500
+TARGETS = {"accept": "accepted", "drop": "denied", "reject": "refused"}
+DEFAULT = "default"
+"""The comment of the counter of what no rule matched; others' is their number."""
+
+
+def template(firewall: Firewall) -> str:
+    """The rule set with place holders (see above), as one transaction: it takes the place of what is
+    there, at once."""
+    steps = plan(firewall.rules)
+    maps: list[str] = []
+    judge: list[str] = []
+    for step in steps:
+        if isinstance(step, Single):
+            judge += _single(step)
+        else:
+            judge += _together(step, firewall, maps)
+    judge.append(f'counter goto {TARGETS[firewall.default]} comment "{DEFAULT}"')
+    chains = [
+        _chain("accepted", ["ct mark set @ACCEPTED@", "accept"]),
+        _chain("denied", ["ct mark set @DENIED@", "goto drops"]),
+        _chain("refused", ["ct mark set @REFUSED@", "goto refuses"]),
+        _chain("drops", ["counter name dropped drop"]),
+        _chain(
+            "refuses",
+            [f"log group {REFUSE_GROUP} snaplen 1232 queue-threshold 1", "counter name dropped drop"],
+        ),
+    ]
+    chains += [
+        _chain(f"rule{number}", _own(number, rule))
+        for number, rule in enumerate(firewall.rules)
+        if special(rule)
+    ]
+    return "\n".join(
+        [
+            f"table @FAMILY@ {TABLE}",
+            f"delete table @FAMILY@ {TABLE}",
+            f"table @FAMILY@ {TABLE} {{",
+            "counter dropped { }",
+            "counter invalid { }",
+            *maps,
+            *chains,
+            _chain("judge", judge),
+            _chain("forward", ["type filter hook forward priority 0; policy drop;", *_FORWARD]),
+            "}\n",
+        ]
+    )
+
+
+_FORWARD = (
+    "meta protocol != { ip, ip6 } accept",
+    # no look at its state: to Linux a connection is new until a reply has been seen
+    "ct mark vmap { @ACCEPTED@ : accept, @DENIED@ : goto drops, @REFUSED@ : goto refuses }",
+    # what keeps IPv6 working belongs to no connection (RFC 4890, 4.4.1)
+    "icmpv6 type { 130-137, 143 } accept",
+    "ct state invalid counter name invalid goto drops",
+    # an error about a connection that is still to be judged anew: it comes again
+    "ct state related goto drops",
+    "goto judge",
+)
+
+
+def special(rule: Rule) -> bool:
+    """Whether a rule does more than give its verdict."""
+    return rule.log or rule.rate is not None
+
+
+def _chain(name: str, lines: list[str]) -> str:
+    return "\n".join([f"chain {name} {{", *lines, "}"])
+
+
+def _own(number: int, rule: Rule) -> list[str]:
+    """The chain of a rule that logs or has a rate."""
+    lines = []
+    if rule.rate is not None and rule.action == "accept":
+        burst = max(1, rule.rate // 10)
+        lines.append(
+            f"ct mark 0 limit rate over {rule.rate}/second burst {burst} packets counter name dropped drop"
+        )
+    if rule.log:
+        # an accepted connection that a changed rule set judges anew is none that was opened
+        which = "ct mark 0 " if rule.action == "accept" else ""
+        lines.append(
+            f"{which}limit rate {LOGS_PER_SECOND}/second burst {LOGS_PER_SECOND} packets"
+            f' log prefix "{number}" group {LOG_GROUP} snaplen 128 queue-threshold 1'
+        )
+    return [*lines, f"goto {TARGETS[rule.action]}"]
+
+
+def _target(number: int, rule: Rule) -> str:
+    return f"rule{number}" if special(rule) else TARGETS[rule.action]
+
+
+def _single(step: Single) -> Iterator[str]:
+    for part in parts(step.rule):
+        words = [*_head(part.shape), *_tests(part)]
+        yield f'{" ".join(words)} counter goto {_target(step.number, step.rule)} comment "{step.number}"'.lstrip()
+
+
+def _head(shape: Shape) -> list[str]:
+    words = []
+    if shape.family is not None:
+        words.append(f"ct l3proto {'ipv4' if shape.family == 4 else 'ipv6'}")
+    if shape.protocol is not None:
+        words.append(f"meta l4proto {_protocol(shape.protocol)}")
+    return words
+
+
+def _protocol(name: str) -> str:
+    return {"icmpv6": "ipv6-icmp"}.get(name, name)
+
+
+def _tests(part: Part) -> Iterator[str]:
+    for dimension, intervals in zip(part.shape.dimensions, part.intervals, strict=True):
+        values = ", ".join(_interval(dimension, part.shape.family, each) for each in intervals)
+        yield f"{_key(dimension, part.shape.family)} {{ {values} }}"
+
+
+def _key(dimension: str, family: int | None) -> str:
+    if dimension in (SOURCE, DESTINATION):
+        return f"ct original {'ip' if family == 4 else 'ip6'} {dimension}"
+    return f"ct original {dimension}"
+
+
+def _interval(dimension: str, family: int | None, interval: Interval) -> str:
+    first, last = interval
+    if dimension not in (SOURCE, DESTINATION):
+        return str(first) if first == last else f"{first}-{last}"
+    address = IPv4Address if family == 4 else IPv6Address
+    if first == last:
+        return str(address(first))
+    bits = (first ^ last).bit_length()
+    width = 32 if family == 4 else 128
+    if first ^ last == (1 << bits) - 1 and first & last == first:
+        return f"{address(first)}/{width - bits}"
+    return f"{address(first)}-{address(last)}"
+
+
+def _together(step: Together, firewall: Firewall, maps: list[str]) -> Iterator[str]:
+    """The look-ups of rules that are matched together; adds their maps."""
+    for shape, boxes in step.maps.items():
+        name = f"map{len(maps)}"
+        types = " . ".join(_type(dimension, shape.family) for dimension in shape.dimensions)
+        ranged = any(first != last for box in boxes for first, last in box)
+        lines = [f"map {name} {{", f"type {types} : verdict", "counter"]
+        if ranged:
+            lines.append("flags interval")
+        elements = (
+            " . ".join(
+                _interval(dimension, shape.family, each)
+                for dimension, each in zip(shape.dimensions, box, strict=True)
+            )
+            + f' comment "{number}" : goto {_target(number, firewall.rules[number])}'
+            for box, number in boxes.items()
+        )
+        lines.append("elements = { " + ",\n".join(elements) + " }")
+        maps.append("\n".join([*lines, "}"]))
+        keys = " . ".join(_key(dimension, shape.family) for dimension in shape.dimensions)
+        yield " ".join([*_head(shape), f"{keys} vmap @{name}"])
+
+
+def _type(dimension: str, family: int | None) -> str:
+    if dimension in (SOURCE, DESTINATION):
+        return "ipv4_addr" if family == 4 else "ipv6_addr"
+    return "inet_service"

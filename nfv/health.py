@@ -1,0 +1,75 @@
+"""Health checks as values: what a backend's results in a row mean, and what is sent and expected. Pure."""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Health:
+    """Whether a backend is up: ``rise`` good results in a row bring it in, ``fall`` bad ones take it out.
+
+    The first result of all decides by itself, so that a lab does not begin with a guess.
+    """
+
+    def __init__(self, rise: int, fall: int) -> None:
+        self._rise, self._fall = rise, fall
+        self._row = 0
+        self.up: bool | None = None
+
+    def result(self, good: bool) -> bool:
+        """Take a result; whether the state has changed by it."""
+        if self.up is None:
+            self.up = good
+            return True
+        if good is self.up:
+            self._row = 0
+            return False
+        self._row += 1
+        if self._row < (self._fall if self.up else self._rise):
+            return False
+        self.up, self._row = good, 0
+        return True
+
+
+def address(balancer: dict[str, Any], backend: dict[str, Any]) -> str:
+    """Where a backend is tried: over IPv4 if it and the balancer have it. Values as in ``checks.json``."""
+    if balancer.get("ipv4") and backend.get("ipv4"):
+        return str(backend["ipv4"]).partition("/")[0]
+    return str(backend["ipv6"]).partition("/")[0]
+
+
+def request(host: str, path: str) -> bytes:
+    """An HTTP request (RFC 9112) that ends its connection."""
+    name = f"[{host}]" if ":" in host else host
+    return f"GET {path} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: sdnlab\r\nConnection: close\r\n\r\n".encode()
+
+
+def status(answer: bytes) -> int | None:
+    """The status code of an HTTP answer that may not be all there; None: not yet, or none (RFC 9112, 4)."""
+    words = answer.split(b"\n", 1)[0].split(b" ", 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].strip().isdigit():
+        return None
+    return int(words[1])
+
+
+ECHO4, ECHO6, REPLY4, REPLY6 = 8, 128, 0, 129
+
+
+def echo(six: bool, identifier: int, sequence: int) -> bytes:
+    """An ICMP echo request; the kernel sets the checksum of ICMPv6's."""
+    from nfv.firewall.packets import checksum
+
+    body = struct.pack("!BBHHH", ECHO6 if six else ECHO4, 0, 0, identifier, sequence) + b"sdnlab health"
+    return body if six else body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+
+
+def replied(six: bool, data: bytes) -> tuple[int, int] | None:
+    """Identifier and sequence of an echo reply as a raw socket gives it; None if it is something else."""
+    at = 0 if six or not data else (data[0] & 15) * 4
+    if len(data) < at + 8 or data[at] != (REPLY6 if six else REPLY4):
+        return None
+    return struct.unpack_from("!HH", data, at + 4)

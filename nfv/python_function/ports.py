@@ -1,0 +1,67 @@
+"""The two ports of a user's function, as sockets that give frames as they would be on a wire.
+
+The lab's wires carry TCP super-packets of up to 64 KiB with checksums left to be filled in (TSO), which no user's
+code should have to know.  Whoever sends them is in another namespace; so each device is joined by a bridge
+to a veth pair of our own that can do neither, and the kernel cuts and sums on its way through it.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import socket
+import struct
+
+from nfv import devices
+from nfv.lines import INWARD, OUTWARD
+
+ETH_P_ALL = 3
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SO_RCVBUFFORCE = 33
+SIOCETHTOOL = 0x8946
+OFF = {"checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24}
+"""Commands of linux/ethtool.h that set one feature."""
+QUEUE = 8 << 20
+
+
+def open_ports() -> tuple[socket.socket, socket.socket, int]:
+    """Sockets at ``in`` and ``out``, and the longest frame in bytes; raises ``Failed`` or OSError."""
+    devices.be_quiet()
+    for name in ("iptables", "ip6tables", "arptables"):
+        devices.set_sysctl(f"bridge/bridge-nf-call-{name}", 0)
+    mtu = devices.mtu(INWARD)
+    lines = []
+    for device in (INWARD, OUTWARD):
+        lines += [
+            f"link add {device}-kernel mtu {mtu} type veth peer name {device}-user mtu {mtu}",
+            f"link set dev {device}-user up",
+            f"link set dev {device}-kernel up",
+        ]
+    devices.ip(lines)
+    for device in (INWARD, OUTWARD):
+        without_offloads(f"{device}-kernel")
+    ends = _open(f"{INWARD}-user"), _open(f"{OUTWARD}-user")
+    devices.ip(
+        line
+        for device in (INWARD, OUTWARD)
+        for line in devices.joined(f"br-{device}", (device, f"{device}-kernel"), mtu)
+    )
+    return (*ends, mtu + 18)
+
+
+def without_offloads(device: str) -> None:
+    """Have a device send frames no longer than its MTU, with their checksums."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for command in OFF.values():
+            value = array.array("I", [command, 0])
+            fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", device.encode(), value.buffer_info()[0]))
+
+
+def _open(device: str) -> socket.socket:
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE)
+    sock.bind((device, ETH_P_ALL))
+    return sock

@@ -1,0 +1,101 @@
+"""Locking a process in: it keeps what it has open and Python's own files to read, and can reach nothing else.
+
+Each wall stands by itself: namespaces of its own (an empty network, no other process, nothing mounted but
+Python's libraries, read-only), no capabilities and no way to get any, limits, and a filter of system calls.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+from nfv.python_function import syscalls
+
+MEMORY = 768 << 20
+"""Bytes of address space."""
+FILES = 32
+NOBODY = 65534
+NAMESPACES = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+)
+
+
+def visible() -> list[str]:
+    """The directories that stay: where Python finds modules, and where these find shared libraries."""
+    multiarch = getattr(sys.implementation, "_multiarch", "")
+    libraries = [f"{base}/lib{tail}" for base in ("", "/usr") for tail in ("64", f"/{multiarch}")]
+    own = __file__.rpartition("/nfv/")[0]
+    wanted = [each for each in sys.path if each.startswith("/") and each != own] + libraries
+    found: list[str] = []
+    for each in sorted(set(wanted)):  # a directory before those in it
+        if os.path.isdir(each) and not any(each.startswith(f"{other}/") for other in found):  # noqa: PTH112
+            found.append(each)
+    return found
+
+
+def leave(user: int, group: int) -> None:
+    """Into new namespaces; of processes, for the next child. Raises OSError where the system forbids it."""
+    syscalls.unshare(NAMESPACES)
+    for name, content in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{NOBODY} {user} 1"),
+        ("gid_map", f"{NOBODY} {group} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+            file.write(content)
+
+
+def lock(root: str, keep: set[int]) -> bool:
+    """Close all doors. ``root``: an empty directory to build the view in; ``keep``: descriptors that stay.
+
+    Whether all walls stand: false if this machine's system calls can't be filtered.  Raises OSError.
+    """
+    _see_only(root, visible())
+    _keep_only(keep)
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_NOFILE, FILES),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    syscalls.drop_capabilities()
+    return syscalls.forbid_calls()
+
+
+def _see_only(root: str, directories: list[str]) -> None:
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount(
+        "tmpfs",
+        root,
+        "tmpfs",
+        syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC,
+        "size=64k,mode=755",
+    )
+    for each in directories:
+        os.makedirs(root + each, exist_ok=True)  # noqa: PTH103
+        syscalls.mount(each, root + each, None, syscalls.MS_BIND | syscalls.MS_REC)
+    syscalls.read_only(root)
+    syscalls.pivot_root(root)
+
+
+def _keep_only(keep: set[int]) -> None:
+    """Descriptors 0 to 2 lead nowhere, and what is not to be kept is closed."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    for fd in (0, 1, 2):
+        if fd not in keep:
+            os.dup2(reader, fd)
+    last = 2
+    for fd in sorted(each for each in keep if each > 2):
+        os.closerange(last + 1, fd)
+        last = fd
+    os.closerange(last + 1, 65536)

@@ -1,0 +1,236 @@
+"""What runs behind the walls: loads the script, and gives it packets.
+
+It tells its parent what happens by JSON lines on a pipe; the parent believes none of it blindly, since the
+script could write there as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+import traceback
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any
+
+PROBE = b"\x88\xb5"
+BATCH = 64
+"""Packets of one port before the other is looked at."""
+TRACEBACKS, PRINTS = 5, 50
+"""As many a second are told; others are counted."""
+LONGEST_TEXT = 4000
+
+
+class Wrong(TypeError):
+    """The script returned what can't be sent."""
+
+
+def frames(result: object, longest: int) -> list[bytes]:
+    """What ``process`` returned as frames to send; raises ``Wrong``."""
+    if result is None:
+        return []
+    if type(result) is bytes:
+        found = [result]
+    elif isinstance(result, list | tuple):
+        found = [_frame(each) for each in result]
+    else:
+        found = [_frame(result)]
+    for each in found:
+        if not 14 <= len(each) <= longest:
+            raise Wrong(f"process() returned a frame of {len(each)} bytes; allowed are 14 to {longest}")
+    return found
+
+
+def _frame(value: object) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if type(value).__module__.startswith("scapy.") or "scapy.packet" in {
+        base.__module__ for base in type(value).__mro__
+    }:
+        return bytes(value)  # type: ignore[call-overload, no-any-return]
+    raise Wrong(
+        f"process() returned {type(value).__name__}; allowed are bytes, a scapy packet, a list of these, and None"
+    )
+
+
+def load(source: str, file: str) -> Callable[..., object]:
+    """The script's ``process``; raises whatever the script does, or ``Wrong``."""
+    import linecache
+
+    # so that tracebacks show the script's lines, which are in no file here
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    space: dict[str, Any] = {"__name__": "function", "__file__": file, "__builtins__": __builtins__}
+    exec(compile(source, file, "exec"), space)
+    process = space.get("process")
+    if not callable(process):
+        raise Wrong(f"{file} has no function process(packet)")
+    return process  # type: ignore[no-any-return]
+
+
+def takes_direction(process: Callable[..., object]) -> bool:
+    """Whether ``process`` has a second argument."""
+    import inspect
+
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in kinds for each in inspect.signature(process).parameters.values()) >= 2
+
+
+def only_own(error: BaseException, file: str) -> str:
+    """A traceback from the script's first line in it on."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename != file:
+        step = step.tb_next
+    lines = traceback.format_exception(type(error), error, step)
+    return "".join(lines)[-LONGEST_TEXT:]
+
+
+class News:
+    """Lines to the parent; what comes too fast is counted instead."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._second = 0
+        self._line = ""
+        self._told: dict[str, int] = {}
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Write one line. A parent that does not read is not waited for."""
+        line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
+        try:
+            os.write(self._fd, line)
+        except BlockingIOError:
+            pass
+        except OSError:
+            os._exit(0)  # there is no parent any more
+
+    def may(self, kind: str, most: int) -> bool:
+        """Whether one more of that kind may be told in this second."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._told = second, {}
+        self._told[kind] = self._told.get(kind, 0) + 1
+        return self._told[kind] <= most
+
+    def write(self, text: str) -> int:
+        """As the script's standard output: ``print`` becomes an event."""
+        *lines, rest = (self._line + text).split("\n")
+        self._line = rest[-LONGEST_TEXT:]
+        for line in lines:
+            if line.strip() and self.may("print", PRINTS):
+                self.tell("print", text=line[:LONGEST_TEXT])
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+class Worker:
+    """Packets from one port through the script to the other."""
+
+    def __init__(
+        self,
+        process: Callable[..., object],
+        news: News,
+        file: str,
+        longest: int,
+        passes_on_failure: bool,
+        decode: Callable[[bytes], object] | None,
+    ) -> None:
+        self._process, self._news, self._file, self._longest = process, news, file, longest
+        self._open, self._decode = passes_on_failure, decode
+        self._directed = takes_direction(process)
+        self.counts = {"processed": 0, "dropped": 0, "exceptions": 0}
+
+    def run(self, inward: socket.socket, outward: socket.socket, control: int) -> None:
+        """Until ``control`` has something to read, or its other end is closed."""
+        ports = {inward.fileno(): (inward, outward, "in"), outward.fileno(): (outward, inward, "out")}
+        poll = select.poll()
+        for fd in (*ports, control):
+            poll.register(fd, select.POLLIN)
+        told = time.monotonic()
+        while True:
+            for fd, _ in poll.poll(1000):
+                if fd == control:
+                    return
+                self._batch(*ports[fd])
+            if time.monotonic() - told >= 1.0:
+                told = time.monotonic()
+                self._news.tell("counters", **self.counts)
+
+    def _batch(self, source: socket.socket, target: socket.socket, direction: str) -> None:
+        receive, send, longest = source.recv, target.send, self._longest
+        counts, process, decode = self.counts, self._process, self._decode
+        plain = decode is None and not self._directed
+        for _ in range(BATCH):
+            try:
+                data = receive(longest)
+            except BlockingIOError:
+                return
+            except OSError:
+                return  # the device is down; it says so once
+            if data[12:14] == PROBE:
+                out = [data]
+            else:
+                counts["processed"] += 1
+                try:
+                    if plain:
+                        result = process(data)
+                    else:
+                        given = data if decode is None else decode(data)
+                        result = process(given, direction) if self._directed else process(given)
+                    out = (
+                        [result]
+                        if type(result) is bytes and 14 <= len(result) <= longest
+                        else frames(result, longest)
+                    )
+                except Exception as error:
+                    out = [data] if self._open else []
+                    self._failed(error)
+            if not out:
+                counts["dropped"] += 1
+            for each in out:
+                try:
+                    send(each)
+                except OSError:  # the other side's queue is full, or its device down
+                    counts["dropped"] += 1
+
+    def _failed(self, error: BaseException) -> None:
+        self.counts["exceptions"] += 1
+        if self._news.may("exception", TRACEBACKS):
+            self._news.tell("exception", traceback=only_own(error, self._file))
+
+
+def serve(
+    source: str,
+    described: dict[str, Any],
+    ports: tuple[socket.socket, socket.socket, int],
+    news: News,
+    control: int,
+) -> None:
+    """Load the script, say so, wait for the word, and work. All walls stand already."""
+    file = described["file"]
+    sys.stdout = sys.stderr = news  # type: ignore[assignment]
+    try:
+        process = load(source, file)
+    except BaseException as error:
+        news.tell(
+            "failed", traceback=only_own(error, file), text=f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
+        )
+        return
+    decode: Callable[[bytes], object] | None = None
+    if described["packets"] == "scapy":
+        from scapy.layers.l2 import Ether
+
+        decode = Ether
+    inward, outward, longest = ports
+    worker = Worker(process, news, file, longest, described["on_failure"] == "open", decode)
+    news.tell("loaded")
+    if os.read(control, 1):
+        worker.run(inward, outward, control)
+        news.tell("counters", **worker.counts)

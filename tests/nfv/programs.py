@@ -1,0 +1,35 @@
+"""Programs of functions as a topology would have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nfv.contract import Program
+from nfv.describe import describe
+from topologies.functions import Firewall, Function, RateLimit, Script
+from topologies.model import Topology
+
+NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
+
+
+def program(kind: str, engine: str, **some: Any) -> Program:
+    mode = some.pop("mode", "inline")
+    function = Function(name="f", kind=kind, engine=engine, mode=mode, switch="s1", **some)
+    return describe(function, "f.1", NOTHING)
+
+
+def bridge() -> Program:
+    return program("bridge", "kernel")
+
+
+def firewall(rules: Firewall) -> Program:
+    return program("firewall", "nftables", firewall=rules)
+
+
+def rate_limiter(bandwidth: int, burst: int = 65536) -> Program:
+    return program("rate-limiter", "kernel", rate=RateLimit(bandwidth=bandwidth, burst=burst))
+
+
+def python(source: str, packets: str = "bytes", on_failure: str = "closed") -> Program:
+    script = Script(file="lesson.py", source=source, packets=packets)
+    return program("python", "python", script=script, on_failure=on_failure)

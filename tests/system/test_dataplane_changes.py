@@ -1,0 +1,270 @@
+"""A running data plane that changes: hosts, links, networks and functions come and go beside what stays."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "dataplane"))
+
+from changing_labs import lab
+from dataplane_lab import RUN, forward_normally, inside, reaches, run, wait_for, why_no_lab
+
+from dataplane import functions
+from dataplane.fabric import Fabric, Unchangeable
+from dataplane.operations import AddWire
+from dataplane.plan import instance_netns
+from topologies.model import Topology
+
+_WHY = why_no_lab(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))
+pytestmark = pytest.mark.skipif(bool(_WHY), reason=_WHY or "labs can run")
+
+Functions = dict[str, tuple[str, Literal["inline", "tap", "host"], list[int]]]
+HOSTS: dict[str, tuple[str, int, str, int | None]] = {
+    "h1": ("s1", 1, "blue", None),
+    "h2": ("s2", 1, "blue", None),
+}
+LINK: dict[str, tuple[int, int | None]] = {"s1-s2": (5, None)}
+NONE: Functions = {}
+
+
+def start() -> Topology:
+    return lab(HOSTS, NONE, LINK, {"blue": 10})
+
+
+def without_underlay(links: dict[str, tuple[int, int | None]]) -> Topology:
+    """Two switches that nothing joins but these links."""
+    made = lab(HOSTS, NONE, links, {"blue": 10})
+    switches = tuple(each for each in made.switches if each.role == "switch")
+    return made.model_copy(update={"underlay": None, "switches": switches})
+
+
+def address(host: str, fabric: Fabric) -> str:
+    found = next(each for each in fabric.topology.hosts if each.name == host)
+    assert found.ipv4 is not None
+    return str(found.ipv4.ip)
+
+
+def links_of(netns: str) -> dict[str, tuple[int, bool, int]]:
+    """Device -> its index, whether it is up, its MTU."""
+    found = json.loads(run(f"ip -n {netns} -j link"))
+    return {each["ifname"]: (each["ifindex"], "UP" in each["flags"], each["mtu"]) for each in found}
+
+
+def test_a_host_comes_and_goes_and_the_others_keep_what_they_had() -> None:
+    def body(fabric: Fabric) -> Any:
+        before = links_of("h1"), links_of("h2")
+        more = {**HOSTS, "h3": ("s2", 2, "blue", None)}
+        fabric.replace(lab(more, NONE, LINK, {"blue": 10}))
+        came = reaches("h1", address("h3", fabric), 2), reaches("h3", address("h2", fabric), 2)
+        there = Path("/run/netns/h3").exists()
+        fabric.replace(start())
+        same = (links_of("h1"), links_of("h2")) == before
+        gone = Path("/run/netns/h3").exists()
+        return came, there, same, gone, reaches("h1", address("h2", fabric), 2)
+
+    assert inside(start(), body) == [[True, True], True, True, False, True]
+
+
+def test_what_runs_in_a_removed_host_ends() -> None:
+    def body(fabric: Fabric) -> Any:
+        import subprocess
+
+        process = subprocess.Popen(["ip", "netns", "exec", "h2", "sleep", "600"])
+        wait_for(lambda: "sleep" in Path(f"/proc/{process.pid}/comm").read_text())
+        fabric.replace(lab({"h1": HOSTS["h1"]}, NONE, LINK, {"blue": 10}))
+        return process.wait(30)
+
+    assert inside(start(), body) == -9
+
+
+def test_a_link_comes_as_patch_ports_becomes_shaped_and_goes() -> None:
+    def body(fabric: Fabric) -> Any:
+        def connected() -> bool:
+            return reaches("h1", address("h2", fabric), 2)
+
+        found = [connected()]
+        for links in (LINK, {"s1-s2": (5, 10_000_000)}, {"s1-s2": (6, None)}, {}):
+            fabric.replace(without_underlay(links))
+            found.append(wait_for(connected) if links else connected())
+        return found
+
+    assert inside(without_underlay({}), body) == [False, True, True, True, False]
+
+
+def test_two_hosts_that_change_places_keep_their_namespaces() -> None:
+    def body(fabric: Fabric) -> Any:
+        inodes = [Path(f"/run/netns/{name}").stat().st_ino for name in HOSTS]
+        swapped = {"h1": HOSTS["h2"], "h2": HOSTS["h1"]}
+        fabric.replace(lab(swapped, NONE, LINK, {"blue": 10}))
+        kept = inodes == [Path(f"/run/netns/{name}").stat().st_ino for name in HOSTS]
+        ports = [host.switch for host in fabric.plan.hosts]
+        return kept, ports, reaches("h1", address("h2", fabric), 2)
+
+    assert inside(start(), body) == [True, ["s2", "s1"], True]
+
+
+def test_a_host_gets_another_address_and_mtu_in_place() -> None:
+    def body(fabric: Fabric) -> Any:
+        before = links_of("h2")["h2-eth0"][0]
+        # a host before it in the order gets its address
+        more = {**HOSTS, "h0": ("s1", 3, "blue", None)}
+        fabric.replace(lab(more, NONE, LINK, {"blue": 10}, mtu=1400))
+        index, _, mtu = links_of("h2")["h2-eth0"]
+        return index == before, mtu, reaches("h1", address("h2", fabric), 2), reaches("h0", "10.0.1.1", 2)
+
+    assert inside(start(), body) == [True, 1400, True, True]
+
+
+def test_a_changed_vni_takes_new_tunnels() -> None:
+    far = {**HOSTS, "h3": ("s3", 1, "blue", None)}
+
+    def body(fabric: Fabric) -> Any:
+        found = []
+        for vni in (10, 11):
+            fabric.replace(lab(far, NONE, {}, {"blue": vni}))
+            found.append(sorted(name for name in links_of("domain-d1") if name.startswith("_vx")))
+        return found
+
+    assert inside(lab(HOSTS, NONE, {}, {"blue": 10}), body) == [["_vx10"], ["_vx11"]]
+
+
+def test_functions_have_silent_devices_that_are_up_and_a_balancer_is_a_host() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3]), "lb": ("s2", "host", [2])}
+
+    def body(fabric: Fabric) -> Any:
+        fabric.replace(lab(HOSTS, made, LINK, {"blue": 10}))
+        inline = links_of(instance_netns("fw.1"))
+        addresses = run(f"ip -n {instance_netns('fw.1')} -6 -o address")
+        return (
+            {name: up for name, (_, up, _) in inline.items() if name in ("in", "out")},
+            [line for line in addresses.splitlines() if " lo " not in line],
+            reaches("h1", "10.0.200.1", 2),
+        )
+
+    assert inside(start(), body) == [{"in": True, "out": True}, [], True]
+
+
+def test_a_functions_process_sees_its_own_namespace_and_directory_only() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    script = """
+import os, sys, json
+say = lambda **fields: print(json.dumps(fields), flush=True)
+say(devices=sorted(os.listdir("/sys/class/net")), here=sorted(os.listdir(".")),
+    lab=sorted(os.listdir("/run/sdnlab")), spaces=os.listdir("/run/netns"), text=open("hello").read())
+for line in sys.stdin: say(heard=line.strip(), text=open("hello").read())
+"""
+
+    def body(fabric: Fabric) -> Any:
+        directory = Path(RUN) / "functions" / "fw.1"
+        argv = [sys.executable, "-c", script]
+        found = functions.start(fabric.instance_fd("fw.1"), directory, argv, {"hello": b"a"}, Path(RUN))
+        first = json.loads(found.output.readline())
+        found.write({"hello": b"b"})
+        told = found.tell(b"replace")
+        second = json.loads(found.output.readline())
+        code = found.end()
+        return first, told, second, code, found.pid
+
+    first, told, second, code, pid = inside(lab(HOSTS, made, LINK, {"blue": 10}), body)
+    assert first == {
+        "devices": ["in", "lo", "out"],
+        "here": ["function.log", "hello"],
+        "lab": ["functions"],
+        "spaces": [],
+        "text": "a",
+    }
+    assert told and second == {"heard": "replace", "text": "b"} and code == 0 and pid == 0
+
+
+def test_a_killed_process_takes_its_children_along_and_its_successor_finds_a_clean_namespace() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+
+    def body(fabric: Fabric) -> Any:
+        netns, directory = fabric.instance_fd("fw.1"), Path(RUN) / "functions" / "fw.1"
+        bridge = (
+            "ip link add br0 type bridge && ip link set in master br0 && tc qdisc add dev in root pfifo && "
+        )
+        argv = ["sh", "-c", bridge + "(sleep 600 & echo $!; wait)"]
+        first = functions.start(netns, directory, argv, {}, Path(RUN))
+        child = int(first.output.readline())
+        first.kill()
+        code = first.reap()
+        ended = wait_for(lambda: not Path(f"/proc/{child}").exists())
+        second = functions.start(netns, directory, argv, {}, Path(RUN))
+        again = second.output.readline().strip().isdigit()
+        second.end(0.0)
+        return code, ended, again
+
+    assert inside(lab(HOSTS, made, LINK, {"blue": 10}), body) == [-9, True, True]
+
+
+def test_what_can_not_be_started_says_why() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+
+    def body(fabric: Fabric) -> Any:
+        words = []
+        for argv, files in ((["/no/such"], {}), (["true"], {"../x": b""})):
+            try:
+                functions.start(fabric.instance_fd("fw.1"), Path(RUN) / "f", argv, files, Path(RUN))
+            except functions.FunctionError as error:
+                words.append(str(error))
+        return words
+
+    missing, outside = inside(lab(HOSTS, made, LINK, {"blue": 10}), body)
+    assert missing == "can't start /no/such: No such file or directory"
+    assert outside == "a function's file can't be called '../x'"
+
+
+def test_a_change_that_fails_is_taken_back() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+
+    def body(fabric: Fabric) -> Any:
+        before = sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")
+        wires: list[Any] = []
+        whole = fabric._carry_out
+
+        def failing(kind: Any, some: Any) -> None:
+            whole(kind, some)
+            if kind is AddWire:
+                wires.extend(some)
+                raise OSError("the disk is full")
+
+        fabric._carry_out = failing  # type: ignore[method-assign]
+        try:
+            fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, made, LINK, {"blue": 10}))
+        except OSError as error:
+            words = str(error)
+        fabric._carry_out = whole  # type: ignore[method-assign]
+        same = (sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")) == before
+        fabric.replace(lab(HOSTS, made, LINK, {"blue": 10}))  # and it goes, when it is tried again
+        return words, len(wires), same, reaches("h1", address("h2", fabric), 2)
+
+    assert inside(start(), body) == ["the disk is full", 3, True, True]
+
+
+def test_what_can_not_change_is_refused_and_nothing_is_touched() -> None:
+    def body(fabric: Fabric) -> Any:
+        try:
+            fabric.replace(fabric.topology.model_copy(update={"switches": fabric.topology.switches[1:]}))
+        except Unchangeable as wall:
+            return wall.what, fabric.topology == start()
+        return None
+
+    assert inside(start(), body) == [["switch s1 would be removed"], True]
+
+
+def test_a_failed_switch_that_returns_has_what_came_meanwhile() -> None:
+    def body(fabric: Fabric) -> Any:
+        fabric.set_switch("s2", False)
+        fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, NONE, LINK, {"blue": 10}))
+        apart = reaches("h1", address("h3", fabric))
+        fabric.set_switch("s2", True)
+        forward_normally(fabric, "s2")
+        return apart, wait_for(lambda: reaches("h1", address("h3", fabric)))
+
+    assert inside(start(), body) == [False, True]

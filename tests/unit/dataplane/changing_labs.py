@@ -1,0 +1,152 @@
+"""Labs over the same switches that differ in everything that may differ in a running one."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal
+
+from hypothesis import strategies as st
+
+from topologies.functions import Backend, Balancer, Function, Instance
+from topologies.model import (
+    Domain,
+    Host,
+    Link,
+    Network,
+    Port,
+    Shaping,
+    Switch,
+    Topology,
+    Underlay,
+    UnderlayEnd,
+    UnderlayLink,
+    Vtep,
+)
+
+SWITCHES = ("s1", "s2", "s3")
+HOME = {"s1": "d1", "s2": "d1", "s3": "d2"}
+MAC = "02:00:00:00:{:02x}:{:02x}"
+
+
+def lab(
+    hosts: dict[str, tuple[str, int, str, int | None]],
+    functions: dict[str, tuple[str, Literal["inline", "tap", "host"], list[int]]],
+    links: dict[str, tuple[int, int | None]],
+    vnis: dict[str, int],
+    mtu: int = 1450,
+) -> Topology:
+    """``hosts``: name -> (switch, port, network, bandwidth). ``functions``: name -> (switch, mode, ports).
+    ``links``, parallel ones between s1 and s2: name -> (port, bandwidth). ``vnis``: network -> VNI."""
+    made = []
+    for index, (name, (switch, port, network, bandwidth)) in enumerate(sorted(hosts.items())):
+        made.append(
+            Host(
+                name=name,
+                network=network,
+                port=Port(switch=switch, number=port),
+                mac=MAC.format(1, sum(name.encode()) % 256),
+                ipv4=IPv4Interface(f"10.0.{index}.1/16"),
+                mtu=mtu,
+                shaping=Shaping(bandwidth=bandwidth),
+            )
+        )
+    some = []
+    for name, (switch, mode, ports) in sorted(functions.items()):
+        if mode == "host":
+            own = Balancer(
+                network=sorted(vnis)[0],
+                at=Port(switch=switch, number=ports[0]),
+                mac=MAC.format(2, sum(name.encode()) % 256),
+                ipv4=IPv4Interface("10.0.200.1/16"),
+                port=80,
+                backends=(Backend(host="nobody", mac=MAC.format(3, 0), port=80),),
+            )
+            some.append(
+                Function(
+                    name=name, kind="load-balancer", engine="haproxy", mode=mode, switch=switch, balancer=own
+                )
+            )
+            continue
+        size = 2 if mode == "inline" else 1
+        plugs = [ports[i : i + size] for i in range(0, len(ports) - size + 1, size)]
+        instances = tuple(
+            Instance(
+                name=f"{name}.{n}",
+                inward=Port(switch=switch, number=some_ports[0]),
+                outward=Port(switch=switch, number=some_ports[1]) if size == 2 else None,
+            )
+            for n, some_ports in enumerate(plugs, 1)
+        )
+        kind: Literal["bridge", "ids"] = "bridge" if mode == "inline" else "ids"
+        some.append(
+            Function(name=name, kind=kind, engine="kernel", mode=mode, switch=switch, instances=instances)
+        )
+    vteps = tuple(
+        Vtep(domain=d, switch=f"vtep-{d}", address=IPv4Address(f"198.19.0.{n}"))
+        for n, d in ((1, "d1"), (2, "d2"))
+    )
+    ends = [
+        UnderlayEnd(node=d, address=IPv4Interface(f"198.19.128.{n}/31")) for n, d in enumerate(("d1", "d2"))
+    ]
+    switches = [Switch(name=name, domain=HOME[name], dpid=n) for n, name in enumerate(SWITCHES, 1)]
+    switches += [
+        Switch(name=v.switch, domain=v.domain, dpid=10 + n, role="vtep") for n, v in enumerate(vteps)
+    ]
+    return Topology(
+        name="lab",
+        domains=(Domain(name="d1"), Domain(name="d2")),
+        networks=tuple(
+            Network(name=n, vni=vni, subnet4=IPv4Network("10.0.0.0/16")) for n, vni in sorted(vnis.items())
+        ),
+        switches=tuple(switches),
+        links=tuple(
+            Link(
+                name=name,
+                a=Port(switch="s1", number=port),
+                b=Port(switch="s2", number=port),
+                shaping=Shaping(bandwidth=bandwidth),
+            )
+            for name, (port, bandwidth) in sorted(links.items())
+        ),
+        hosts=tuple(made),
+        functions=tuple(some),
+        underlay=Underlay(
+            subnet=IPv4Network("198.19.0.0/16"),
+            mtu=1550,
+            tunnels="kernel",
+            routers=(),
+            links=(UnderlayLink(name="d1-d2", a=ends[0], b=ends[1]),),
+            vteps=vteps,
+        ),
+    )
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Topology:
+    """Any such lab: few ports, so that what comes often takes what something else had."""
+    free = {switch: list(draw(st.permutations(range(1, 12)))) for switch in SWITCHES}
+    vnis = draw(st.dictionaries(st.sampled_from(["blue", "green", "red"]), st.integers(1, 9), min_size=1))
+    vnis = {name: vni * 10 + n for n, (name, vni) in enumerate(vnis.items())}
+    bandwidth = st.sampled_from([None, None, 10_000_000, 20_000_000])
+    links = {}
+    for name in draw(st.sets(st.sampled_from(["s1-s2", "s1-s2#2"]))):
+        port = min(set(free["s1"]) & set(free["s2"])) if draw(st.booleans()) else free["s1"][0]
+        if port in free["s2"]:
+            free["s1"].remove(port)
+            free["s2"].remove(port)
+            links[name] = (port, draw(bandwidth))
+    hosts = {}
+    for name in draw(st.sets(st.sampled_from(["h1", "h2", "h3", "Zürich"]))):
+        switch = draw(st.sampled_from(SWITCHES))
+        network = draw(st.sampled_from(sorted(vnis)))
+        hosts[name] = (switch, free[switch].pop(), network, draw(bandwidth))
+    functions: dict[str, tuple[str, Literal["inline", "tap", "host"], list[int]]] = {}
+    for name in draw(st.sets(st.sampled_from(["fw", "ids", "lb"]))):
+        switch = draw(st.sampled_from(SWITCHES))
+        mode: Literal["inline", "tap", "host"] = draw(st.sampled_from(["inline", "tap", "host"]))
+        size = {"inline": 2, "tap": 1, "host": 1}[mode]
+        count = 1 if mode == "host" else draw(st.integers(1, 2))
+        ports = [free[switch].pop() for _ in range(size * count) if free[switch]]
+        if len(ports) >= size:
+            functions[name] = (switch, mode, ports)
+    return lab(hosts, functions, links, vnis, draw(st.sampled_from([1400, 1450])))

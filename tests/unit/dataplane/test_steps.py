@@ -1,0 +1,271 @@
+"""Changes of a running lab, tried on a model of the world: they lead there, and touch nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from changing_labs import lab, labs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane.operations import (
+    AddSpace,
+    AddTunnel,
+    AddWire,
+    ConfigureWire,
+    Forward,
+    MoveWire,
+    Operation,
+    RemoveSpace,
+    RemoveTunnel,
+    RemoveWire,
+    SetEnds,
+    SetMtu,
+    SetPorts,
+    undone,
+)
+from dataplane.plan import Plan, WirePlan, plan
+from dataplane.steps import Steps, renamed, steps, unchangeable
+from dataplane.wiring import Wiring, wiring
+from topologies.model import Topology
+
+NOBODY: frozenset[str] = frozenset()
+MANY = settings(max_examples=100, deadline=None)
+
+
+class World:
+    """What exists, and the laws that nothing may break at any time."""
+
+    def __init__(self, made: Plan, wired: Wiring) -> None:
+        self.netns = {b.switch: d.netns for d in made.domains for b in d.bridges}
+        self.fixed = {d.netns for d in made.domains} | set(made.underlay.nodes.values())
+        self.undoing = False
+        self.spaces = {h.netns for h in made.hosts} | {i.netns for i in made.instances}
+        self.wires = set(made.wires.values())
+        self.ports = {switch: set(some) for switch, some in wired.ports.items()}
+        self.down = set(wired.down)
+        self.tunnels = {(d.netns, d.device): _told(d) for d in made.underlay.devices}
+
+    def state(self) -> object:
+        ports = {switch: frozenset(some) for switch, some in self.ports.items()}
+        return self.spaces, self.wires, ports, self.down, self.tunnels
+
+    def devices(self) -> list[tuple[str, str]]:
+        return [(e.netns, e.device) for wire in self.wires for e in (wire.near, wire.far)] + list(
+            self.tunnels
+        )
+
+    def do(self, operation: Operation) -> None:
+        if isinstance(operation, AddSpace):
+            assert operation.netns not in self.spaces
+            self.spaces.add(operation.netns)
+        elif isinstance(operation, RemoveSpace):
+            assert not [device for netns, device in self.devices() if netns == operation.netns]
+            self.spaces.remove(operation.netns)
+        elif isinstance(operation, AddWire):
+            self._add(operation.wire)
+        elif isinstance(operation, RemoveWire):
+            self._remove(operation.wire)
+        elif isinstance(operation, (MoveWire, ConfigureWire)):
+            self.wires.remove(operation.old)
+            if isinstance(operation, MoveWire):
+                self.down.discard((operation.old.far.netns, operation.old.far.device))
+            else:
+                assert operation.old.far == operation.new.far
+            assert operation.old.near == operation.new.near
+            self.wires.add(operation.new)
+        elif isinstance(operation, SetEnds):
+            assert set(self.devices()) >= {e for e in operation.up | operation.down if "d1-d2" not in e}
+            self.down = self.down - operation.up | operation.down
+        elif isinstance(operation, SetPorts):
+            assert operation.lost <= self.ports[operation.switch], "a port that was not there"
+            assert not operation.gained & (self.ports[operation.switch] - operation.lost)
+            self.ports[operation.switch] -= operation.lost
+            self.ports[operation.switch] |= operation.gained
+        elif isinstance(operation, AddTunnel):
+            self.tunnels[operation.device.netns, operation.device.device] = _told(operation.device)
+        elif isinstance(operation, RemoveTunnel):
+            del self.tunnels[operation.device.netns, operation.device.device]
+        elif isinstance(operation, Forward):
+            mtu, unicast, flood = self.tunnels[operation.end]
+            assert operation.lost <= unicast and operation.flood_lost <= flood
+            unicast = unicast - operation.lost | operation.gained
+            flood = flood - operation.flood_lost | operation.flood_gained
+            self.tunnels[operation.end] = mtu, unicast, flood
+        elif isinstance(operation, SetMtu):
+            assert self.tunnels[operation.end][0] == operation.old
+            self.tunnels[operation.end] = (operation.new, *self.tunnels[operation.end][1:])
+        self.check(operation)
+
+    def _add(self, wire: WirePlan) -> None:
+        for end in (wire.near, wire.far):
+            assert end.netns in self.spaces | self.fixed, "no such namespace"
+        self.wires.add(wire)
+
+    def _remove(self, wire: WirePlan) -> None:
+        self.wires.remove(wire)
+        self.down -= {(e.netns, e.device) for e in (wire.near, wire.far)}
+
+    def check(self, operation: Operation) -> None:
+        """On the way back a port may be there before its device: Open vSwitch takes that up when it comes."""
+        devices = self.devices()
+        assert len(set(devices)) == len(devices), f"two devices of a name after {operation}"
+        for some in self.ports.values():
+            assert len({port.number for port in some}) == len(some), f"two ports of a number: {operation}"
+        names = [(self.netns[s], p.device) for s, some in self.ports.items() for p in some]
+        assert len(set(names)) == len(names), f"two ports of a name after {operation}"
+        if isinstance(operation, SetPorts) and not self.undoing:
+            for port in operation.gained:
+                there = (self.netns[operation.switch], port.device)
+                assert not port.is_device or there in devices, f"port without a device: {port}"
+
+
+def _told(device):  # type: ignore[no-untyped-def]
+    return device.mtu, frozenset(device.unicast), frozenset(device.flood)
+
+
+def change(
+    old: Topology, new: Topology, links: frozenset[str] = NOBODY, switches: frozenset[str] = NOBODY
+) -> tuple[World, Steps, World]:
+    """The world before, what to do, and the world that is wanted."""
+    a, b = plan(old), plan(new)
+    before, after = wiring(a, links, switches), wiring(b, renamed(links, a, b), switches)
+    return World(a, before), steps(a, b, before, after), World(b, after)
+
+
+cuts = st.sets(st.sampled_from(["s1-s2", "s1-s2#2", "h1-s1", "h1-s2", "h2-s1", "d1-d2"])).map(frozenset)
+failures = st.sets(st.sampled_from(["s1", "s2", "s3", "vtep-d1"]), max_size=1).map(frozenset)
+
+
+@MANY
+@given(labs(), labs(), cuts, failures)
+def test_the_steps_lead_from_any_lab_to_any_other_and_back(
+    old: Topology, new: Topology, links: frozenset[str], switches: frozenset[str]
+) -> None:
+    world, made, wanted = change(old, new, links, switches)
+    was = World(plan(old), wiring(plan(old), links, switches))
+    for operation in made.all:
+        world.do(operation)
+    assert world.state() == wanted.state()
+    world.undoing = True
+    for operation in undone(made.all):
+        world.do(operation)
+    back = world.state()
+    assert back[:3] == was.state()[:3] and back[4] == was.state()[4]  # type: ignore[index]
+
+
+@MANY
+@given(labs(), labs())
+def test_what_is_made_first_leaves_all_that_was_as_it_was(old: Topology, new: Topology) -> None:
+    world, made, _ = change(old, new)
+    spaces, wires, ports, _, tunnels = World(plan(old), wiring(plan(old), NOBODY, NOBODY)).state()  # type: ignore[misc]
+    for operation in made.extend:
+        world.do(operation)
+    assert world.spaces >= spaces and world.wires >= wires
+    assert all(world.ports[switch] >= some for switch, some in ports.items())
+    for end, (_, unicast, flood) in tunnels.items():
+        assert world.tunnels[end][1] >= unicast and world.tunnels[end][2] >= flood
+
+
+@MANY
+@given(labs(), labs())
+def test_nothing_that_is_equal_in_both_is_touched(old: Topology, new: Topology) -> None:
+    _, made, _ = change(old, new)
+    a, b = plan(old), plan(new)
+    same_wires = {wire for key, wire in a.wires.items() if b.wires.get(key) == wire}
+    spaces = {h.netns for h in a.hosts} & {h.netns for h in b.hosts}
+    ends = {(e.netns, e.device) for wire in same_wires for e in (wire.near, wire.far)}
+    tunnels = set(a.underlay.devices) & set(b.underlay.devices)
+    home = {br.switch: d.netns for d in a.domains for br in d.bridges}
+    for operation in made.all:
+        assert not set(_wires(operation)) & same_wires
+        if isinstance(operation, (AddSpace, RemoveSpace)):
+            assert operation.netns not in spaces
+        elif isinstance(operation, SetEnds):
+            assert not (operation.up | operation.down) & ends
+        elif isinstance(operation, SetPorts):
+            assert not operation.lost & operation.gained
+            for port in operation.lost | operation.gained:
+                equal = any(
+                    port in p.ports for d in a.domains for p in d.bridges if p.switch == operation.switch
+                )
+                equal = equal and any(
+                    port in p.ports for d in b.domains for p in d.bridges if p.switch == operation.switch
+                )
+                # the same number and name, but another wire behind it
+                assert not equal or (port.is_device and (home[operation.switch], port.device) not in ends)
+        elif isinstance(operation, (AddTunnel, RemoveTunnel)):
+            assert operation.device not in tunnels
+        elif isinstance(operation, (Forward, SetMtu)):
+            assert operation.end not in {(d.netns, d.device) for d in tunnels}
+
+
+def _wires(operation: Operation) -> Iterable[WirePlan]:
+    if isinstance(operation, (AddWire, RemoveWire)):
+        return [operation.wire]
+    return [operation.old, operation.new] if isinstance(operation, (MoveWire, ConfigureWire)) else []
+
+
+@MANY
+@given(labs())
+def test_a_lab_that_stays_as_it_is_needs_nothing(same: Topology) -> None:
+    assert not change(same, same)[1].all
+
+
+def test_one_more_instance_touches_only_what_is_its_own() -> None:
+    hosts = {"h1": ("s1", 1, "blue", None), "h2": ("s3", 1, "blue", None)}
+    old = lab(hosts, {"fw": ("s1", "inline", [2, 3])}, {}, {"blue": 10})
+    new = lab(hosts, {"fw": ("s1", "inline", [2, 3, 4, 5])}, {}, {"blue": 10})
+    _, up, _ = change(old, new)
+    assert [type(each) for each in up.extend] == [AddSpace, AddWire, AddWire, SetPorts]
+    assert not up.shift and not up.finish
+    _, down, _ = change(new, old)
+    assert not down.extend and not down.shift
+    assert [type(each) for each in down.finish] == [SetPorts, RemoveWire, RemoveWire, RemoveSpace]
+
+
+def test_a_host_keeps_its_interface_when_it_moves_or_gets_a_gateway() -> None:
+    old = lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10})
+    moved = lab({"h1": ("s2", 4, "blue", None)}, {}, {}, {"blue": 10})
+    _, made, _ = change(old, moved)
+    assert [type(each) for each in made.all] == [MoveWire, SetPorts, SetPorts]
+    routed = old.model_copy(
+        update={"networks": (old.networks[0].model_copy(update={"gateway4": old.hosts[0].ipv4}),)}
+    )
+    _, made, _ = change(old, routed)
+    assert [type(each) for each in made.all] == [ConfigureWire]
+
+
+def test_a_link_that_becomes_a_device_is_swapped_at_once() -> None:
+    old = lab({}, {}, {"s1-s2": (1, None)}, {"blue": 10})
+    a, b = plan(old), plan(old, frozenset({"s1-s2"}))
+    made = steps(a, b, wiring(a, NOBODY, NOBODY), wiring(b, NOBODY, NOBODY))
+    assert [type(each) for each in made.extend] == [AddWire]
+    assert {each.switch for each in made.shift if isinstance(each, SetPorts)} == {"s1", "s2"}
+    assert not made.finish
+
+
+@pytest.mark.parametrize("kind", ["domain", "switch", "underlay"])
+def test_what_can_not_change_while_a_lab_runs_is_named(kind: str) -> None:
+    old = lab({}, {}, {}, {"blue": 10})
+    assert not unchangeable(old, lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 11}))
+    changed = {
+        "domain": {"domains": (*old.domains, old.domains[0].model_copy(update={"name": "d9"}))},
+        "switch": {"switches": old.switches[1:]},
+        "underlay": {"underlay": None},
+    }[kind]
+    words = {"domain": "domain d9 would be added", "switch": "switch s1 would be removed"}
+    found = unchangeable(old, old.model_copy(update=changed))
+    assert found == [words.get(kind, "the underlay between domains would be removed")]
+
+
+def test_the_model_world_notices_a_broken_law() -> None:
+    """The oracle itself can fail."""
+    old = lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10})
+    made = plan(old)
+    world = World(made, wiring(made, NOBODY, NOBODY))
+    (wire,) = made.wires.values()
+    with pytest.raises(AssertionError, match="two devices"):
+        world.do(AddWire(replace(wire, mtu=1)))

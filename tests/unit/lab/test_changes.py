@@ -1,0 +1,112 @@
+"""What ``apply`` says that it changes: each difference once, and nothing for what is equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pretended_functions import balancer, inline, lan
+
+from lab.changes import Change, changes
+from topologies.functions import Chain, Firewall, Function, RateLimit, Rule, Script
+from topologies.model import Port, Router, Shaping, Topology
+
+
+def with_(topology: Topology, **more: Any) -> Topology:
+    return topology.model_copy(update=more)
+
+
+def chain(*functions: str, **more: Any) -> Chain:
+    return Chain(name="web", path=1, network="lan", far_network="lan", functions=functions, **more)
+
+
+def firewall(*rules: Rule, **more: Any) -> Function:
+    return inline("fw", 1).model_copy(update={"firewall": Firewall(rules=rules, **more)})
+
+
+def test_a_lab_that_stays_as_it_is_has_no_changes() -> None:
+    topology = with_(lan(inline("fw", 2), balancer("h1")), chains=(chain("fw"),))
+    assert changes(topology, topology) == []
+
+
+def test_what_is_added_disrupts_nothing() -> None:
+    old, new = with_(lan(), hosts=()), with_(lan(inline("fw", 1)), chains=(chain("fw"),))
+    assert changes(old, new) == [
+        Change("host", "h1", "added", "at s1:1, in lan"),
+        Change("host", "h2", "added", "at s1:2, in lan"),
+        Change("function", "fw", "added", "bridge (kernel) at s1"),
+        Change("chain", "web", "added", "through fw"),
+    ]
+    removed = changes(new, old)
+    assert {(c.kind, c.name, c.what) for c in removed} == {
+        (c.kind, c.name, "removed") for c in changes(old, new)
+    }
+    assert all(change.disrupts for change in removed)
+
+
+@pytest.mark.parametrize(
+    ("update", "detail", "disrupts"),
+    [
+        ({"port": Port(switch="s1", number=7)}, "port s1:1 -> s1:7", "it moves: a few of its packets"),
+        (
+            {"shaping": Shaping(bandwidth=1000)},
+            "bandwidth (bit/s) none -> 1000",
+            "its interface is made anew: a moment of its traffic",
+        ),
+        ({"mtu": 1400}, "MTU 1500 -> 1400", ""),
+        ({"ipv4": None}, "IPv4 10.0.0.1/24 -> none", "connections with its old addresses"),
+    ],
+)
+def test_a_changed_host_says_what_and_whom_it_costs(update: Any, detail: str, disrupts: str) -> None:
+    old = lan()
+    new = with_(old, hosts=(old.hosts[0].model_copy(update=update), old.hosts[1]))
+    assert changes(old, new) == [Change("host", "h1", "changed", detail, disrupts)]
+
+
+def test_functions_say_what_of_their_own_changed() -> None:
+    web, ssh = (Rule(name=name, action="accept") for name in ("web", "ssh"))
+    found = {
+        "rules": (firewall(web), firewall(web, ssh, default="reject")),
+        "order": (firewall(web, ssh), firewall(ssh, web)),
+        "scale": (inline("fw", 3), inline("fw", 1)),
+        "engine": (inline("fw", 1), inline("fw", 1).model_copy(update={"engine": "python"})),
+        "backends": (balancer("h1"), balancer("h1", "h2")),
+        "rate": tuple(
+            inline("fw", 1).model_copy(update={"rate": RateLimit(bandwidth=b)}) for b in (1000, 2000)
+        ),
+        "code": tuple(
+            inline("fw", 1).model_copy(update={"script": Script(file="a.py", source=s)}) for s in ("a", "b")
+        ),
+        "policy": (inline("fw", 1), inline("fw", 1, on_failure="open")),
+    }
+    said = {}
+    for name, (old, new) in found.items():
+        (change,) = changes(lan(old), lan(new))
+        said[name] = (change.detail, change.disrupts)
+    assert said == {
+        "rules": ("default drop -> reject, more rules: ssh", "connections that are no longer allowed stop"),
+        "order": ("the order of rules", "connections that are no longer allowed stop"),
+        "scale": ("instances 3 -> 1", "connections that fw.2, fw.3 served go on through the others"),
+        "engine": ("engine kernel -> python", "it is made anew: what it knew of connections"),
+        "backends": ("more backends: h2", ""),
+        "rate": ("bandwidth (bit/s) 1000 -> 2000", ""),
+        "code": ("its code", ""),
+        "policy": ("on-failure closed -> open", ""),
+    }
+
+
+def test_a_chain_says_how_it_goes_now_and_implicit_ones_are_nobodys_business() -> None:
+    old, new = with_(lan(), chains=(chain("a", "b"),)), with_(lan(), chains=(chain("b", "a"),))
+    assert changes(old, new) == [Change("chain", "web", "changed", "functions a b -> b a")]
+    hidden = with_(lan(), chains=(chain("a", implicit=True),))
+    assert changes(lan(), hidden) == []
+
+
+def test_networks_and_routers() -> None:
+    old = lan()
+    vni = old.networks[0].model_copy(update={"vni": 7})
+    (change,) = changes(old, with_(old, networks=(vni,)))
+    assert change.detail == "VNI none -> 7" and "tunnels" in change.disrupts
+    routed = with_(old, routers=(Router(name="r", networks=("lan",)),))
+    assert changes(old, routed) == [Change("router", "r", "added", "joins lan")]
+    assert changes(routed, old)[0].disrupts == "what passes between lan"

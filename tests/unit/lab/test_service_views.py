@@ -1,0 +1,173 @@
+"""What people see of functions and chains: from processes' records and the controller's answers to text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import topologies
+from lab import supervisor_service
+from lab.cli import render_service
+from lab.cli.say import Paint
+from lab.function_state import InstanceRecord
+from lab.messages import Applied
+from lab.supervisor_capture import names, point
+from lab.supervisor_functions import processes
+
+PLAIN = Paint(False)
+CHAIN = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
+
+
+def records() -> dict[str, InstanceRecord]:
+    found = {}
+    for name, function in processes(CHAIN).items():
+        found[name] = InstanceRecord(name, function.name, "running", counters={"packets": 9, "dropped": 1})
+    return found
+
+
+def counted() -> Any:
+    """As the controller answers GET /functions."""
+    one = {"state": "live", "rtt": 0.002, "entered": 7, "dropped": 0, "bytes": 100, "reason": ""}
+    two = {**one, "name": "fw.2", "state": "failed", "reason": "4 probes lost", "entered": 5}
+    firewall = {"name": "fw", "packets": 12, "dropped": 0, "instances": [{**one, "name": "fw.1"}, two]}
+    return [firewall, {"name": "lb", "packets": 44, "dropped": None, "instances": []}]
+
+
+def test_instances_are_what_their_process_and_the_controller_say() -> None:
+    fw, lb, limit = supervisor_service.functions(CHAIN, records(), counted())
+    assert (fw["switch"], fw["domain"], fw["state"], fw["packets"]) == ("s2", "d1", "1 of 2 running", 12)
+    assert [(i["name"], i["health"], i["packets"]) for i in fw["instances"]] == [
+        ("fw.1", "live", 7),
+        ("fw.2", "failed", 5),
+    ]
+    assert lb["address"] == "10.0.0.100 fd00::100 port 80" and lb["packets"] == 44
+    # what the controller does not count the function does
+    assert (limit["packets"], limit["dropped"], limit["instances"][0]["health"]) == (9, 1, "unknown")
+
+
+def test_without_the_controller_the_rest_is_shown() -> None:
+    for answer in (None, {}, [], "nonsense", [{"name": "fw", "instances": "x"}], [1]):
+        fw = supervisor_service.functions(CHAIN, records(), answer)[0]
+        assert fw["state"] == "running" and fw["packets"] == 18
+        assert supervisor_service.chains(CHAIN, answer)[0]["hops"][0]["packets"] is None
+
+
+def test_functions_as_a_table() -> None:
+    some = records()
+    some["limit.1"].become("dead", "died (signal 9)", 0.0)
+    some["lb"].backends, some["lb"].reasons = {"web1": True, "web2": False}, {"web2": "timeout"}
+    text = render_service.functions(supervisor_service.functions(CHAIN, some, counted()), PLAIN)
+    lines = text.splitlines()
+    assert lines[1].split() == [
+        "fw",
+        "firewall",
+        "nftables",
+        "s2",
+        "(d1)",
+        "fw.1",
+        "running",
+        "passes",
+        "(2.00",
+        "ms)",
+        "7",
+        "0",
+    ]
+    assert lines[2].split() == ["fw.2", "running", "fails", "5", "0"]
+    assert "! fw.2: 4 probes lost" in lines and "! limit.1: died (signal 9)" in lines
+    at = next(i for i, line in enumerate(lines) if line.startswith("BACKEND"))
+    table = [line.split() for line in lines[at : at + 4]]
+    assert table == [
+        ["BACKEND", "OF", "LB", "STATE", "WHY"],
+        ["web1", "up", "-"],
+        ["web2", "down", "timeout"],
+        ["web3", "not", "checked", "yet", "-"],
+    ]
+    one = render_service.one_function(supervisor_service.functions(CHAIN, some, counted())[2], PLAIN)
+    assert "traffic passes by" in one and "limit.1   packets      9" in one
+    assert "no functions" in render_service.functions([], PLAIN)
+
+
+def test_troubles_name_what_does_not_work() -> None:
+    some = records()
+    some["fw.1"].become("failed", "no nft", 0.0)
+    some["lb"].backends = {"web1": False}
+    assert supervisor_service.troubles(some) == ["fw.1 is failed: no nft", "lb: backend web1 is down"]
+
+
+def test_chains_tell_how_a_frame_travels() -> None:
+    hops = [{"number": n, "packets": n * 10, "state": "live"} for n in (1, 2, 3, 9, 10, 11)]
+    hops[1]["state"] = "skipped"
+    answer = [
+        {"name": "web", "encapsulation": "vlan", "why": "auto", "hops": hops, "forward": 10, "backward": 4}
+    ]
+    (web,) = supervisor_service.chains(CHAIN, answer)
+    assert [(h["function"], h["forward"], h["carried"], h["packets"]) for h in web["hops"]] == [
+        ("fw", True, "VLAN 1", 10),
+        ("limit", True, "VLAN 2 in VXLAN", 20),
+        ("lb", True, "VLAN 3", 30),
+        ("lb", False, "", 90),
+        ("limit", False, "VLAN 10", 100),
+        ("fw", False, "VLAN 11 in VXLAN", 110),
+    ]
+    text = render_service.chains([web], PLAIN)
+    assert text.startswith("web: takes all from 10.0.0.1/32")
+    assert "took 10 there and 4 back" in text and "encapsulation vlan (auto)" in text
+    assert any(line.split()[-2:] == ["20", "skipped"] for line in text.splitlines())
+    nsh = supervisor_service.chains(CHAIN, [{**answer[0], "encapsulation": "nsh"}])[0]
+    assert nsh["hops"][1]["carried"] == "NSH path 2 index 254 in VXLAN"
+    assert "no chains" in render_service.chains([], PLAIN)
+
+
+def test_a_chains_classifier_in_words() -> None:
+    chain = CHAIN.chains[0]
+    ports = chain.model_copy(update={"protocol": "tcp", "destination_ports": ((80, 80), (8000, 8080))})
+    assert supervisor_service.takes(ports).endswith("fd00::100/128 port 80,8000-8080 in lan")
+    bare = chain.model_copy(update={"source": (), "destination": (), "direction": "both"})
+    assert supervisor_service.takes(bare) == "all in lan, both ways"
+
+
+def test_changes_have_signs_and_say_whom_they_disrupt() -> None:
+    done: Applied = {
+        "changes": [
+            {"kind": "host", "name": "h3", "what": "added", "detail": "at s1:3", "disrupts": ""},
+            {"kind": "function", "name": "fw", "what": "changed", "detail": "", "disrupts": "some"},
+            {"kind": "link", "name": "a-b", "what": "removed", "detail": "", "disrupts": "packets on it"},
+        ],
+        "applied": True,
+        "seconds": 0.25,
+        "notes": ["removing what is old: refused"],
+    }
+    assert render_service.applied(done, "lab.yaml", False, PLAIN).splitlines() == [
+        "+ host h3: at s1:3",
+        "~ function fw",
+        "    disrupts some",
+        "- link a-b",
+        "    disrupts packets on it",
+        "3 changes made in 0.25 s",
+        "! removing what is old: refused",
+    ]
+    dry = render_service.applied({**done, "applied": False, "notes": []}, "lab.yaml", True, PLAIN)
+    assert dry.splitlines()[-1] == "3 changes; nothing was touched (--dry-run)"
+    nothing: Applied = {"changes": [], "applied": False, "seconds": 0.0, "notes": []}
+    assert "nothing to do" in render_service.applied(nothing, "lab.yaml", False, PLAIN)
+
+
+def test_functions_can_be_looked_at_by_instance_and_side() -> None:
+    from dataplane.plan import plan
+
+    made = plan(CHAIN)
+    assert point(made, "fw.2") == {
+        "netns": "function-fw.2",
+        "device": "any",
+        "what": "function fw.2, in and out",
+    }
+    assert (point(made, "fw.2:out") or {})["device"] == "out"
+    assert (point(made, "limit:in") or {})["netns"] == "function-limit.1"
+    assert (point(made, "lb") or {})["device"] == "eth0"
+    assert {"fw.1", "fw.2", "limit.1", "lb"} <= set(names(made))
+    for wrong in ("fw", "fw.1:tap", "fw.9", ":in"):
+        try:
+            point(made, wrong)
+        except KeyError:
+            continue
+        raise AssertionError(wrong)

@@ -1,0 +1,199 @@
+"""Taking a running lab to another topology: what is done in which order, and what is taken back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pretended_functions import inline, lan
+
+from dataplane.fabric import Unchangeable
+from lab import supervisor_change
+from lab.failure import Failure
+from lab.supervisor_events import EventLog
+from topologies.model import Topology
+
+
+class Pretended:
+    """A lab and all its parts, which note what they are asked; ``breaks`` at a step."""
+
+    def __init__(self, topology: Topology, breaks: str = "") -> None:
+        self.topology, self.breaks, self.asked = topology, breaks, list[str]()
+        self.file, self.datapath = "old.yaml", "netdev"
+        self.events = EventLog()
+        self.net = self.functions = self.controller = self
+        self.problems: list[str] = []
+        self.left: list[str] = []
+
+    def step(self, name: str) -> None:
+        self.asked.append(name)
+        if name == self.breaks:
+            raise OSError(f"{name} broke")
+
+    # the data plane
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        yield
+
+    def changing(self, topology: Topology | None = None) -> Any:
+        if topology is None:
+            return self._held()
+        if topology.switches != self.topology.switches:
+            raise Unchangeable(["switch s9 would be added"])
+        return self
+
+    def extend(self) -> None:
+        self.step("extend")
+
+    def shift(self) -> None:
+        self.step("shift")
+
+    def finish(self) -> None:
+        self.step("finish")
+
+    def undo(self) -> list[str]:
+        self.asked.append("undo")
+        return self.left
+
+    # functions, controller, lab
+
+    def prepare(self, topology: Topology, patience: float) -> list[str]:
+        self.step(f"prepare {len(topology.functions)}")
+        problems, self.problems = self.problems, []
+        return problems
+
+    def retain(self, topology: Topology) -> None:
+        self.step(f"retain {len(topology.functions)}")
+
+    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None) -> Any:
+        self.step(f"{method} {path} {len(body['functions'])}")
+        return {"since": 7}
+
+    def replace(self, topology: Topology) -> None:
+        self.asked.append(f"next start {len(topology.functions)}")
+
+    def wait_settled(self, since: int, patience: float) -> None:
+        assert since == 7
+        self.step("settled")
+
+    def remember(self) -> None:
+        self.step("remember")
+
+    def check_function(self, name: str) -> None: ...
+
+
+OLD, NEW = lan(inline("a", 1)), lan(inline("a", 1), inline("b", 1))
+WHOLE = [
+    "extend",
+    "prepare 2",
+    "PUT /topology 2",
+    "next start 2",
+    "shift",
+    "settled",
+    "retain 2",
+    "finish",
+    "remember",
+]
+
+
+def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
+    lab = Pretended(OLD)
+    assert supervisor_change.take(lab, NEW) == []  # type: ignore[arg-type]
+    assert lab.asked == WHOLE and lab.topology == NEW
+
+
+@pytest.mark.parametrize(
+    ("breaks", "back"),
+    [
+        ("extend", ["prepare 1", "retain 1", "undo"]),
+        ("prepare 2", ["prepare 1", "retain 1", "undo"]),
+        ("PUT /topology 2", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
+        ("shift", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
+        ("settled", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
+    ],
+)
+def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) -> None:
+    lab = Pretended(OLD, breaks)
+    with pytest.raises(Failure, match=f"{breaks} broke.*the lab is as it was"):
+        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+    assert lab.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
+    assert lab.topology == OLD
+
+
+def test_what_can_not_be_taken_back_is_said() -> None:
+    lab = Pretended(OLD, "shift")
+    lab.left = ["RemoveWire: refused"]
+    with pytest.raises(Failure, match="not all of it could be taken back: RemoveWire: refused"):
+        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+
+
+def test_a_function_that_does_not_come_to_work_stops_the_change() -> None:
+    lab = Pretended(OLD)
+    lab.problems = ["b.1 is failed: no nft"]
+    with pytest.raises(Failure, match=r"not every function came to work: b\.1 is failed: no nft"):
+        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+    assert "PUT /topology 2" not in lab.asked
+
+
+@pytest.mark.parametrize("breaks", ["retain 2", "finish", "remember"])
+def test_what_fails_at_the_end_is_noted_and_the_rest_goes_on(breaks: str) -> None:
+    lab = Pretended(OLD, breaks)
+    (note,) = supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+    assert f"{breaks} broke" in note
+    assert lab.asked == WHOLE and lab.topology == NEW
+
+
+def test_what_can_not_change_is_refused_before_anything_is_touched() -> None:
+    lab = Pretended(OLD)
+    other = NEW.model_copy(update={"switches": ()})
+    for call in (supervisor_change.take, supervisor_change.check_possible):
+        with pytest.raises(Failure, match="that can't change while the lab runs: switch s9 would be added"):
+            call(lab, other)  # type: ignore[arg-type]
+    assert lab.asked == []
+
+
+def apply(lab: Pretended, text: str, dry_run: bool = False) -> Any:
+    return supervisor_change.apply(lab, "new.yaml", text.encode(), dry_run)  # type: ignore[arg-type]
+
+
+FILE = "switches: [s1]\nhosts: {h1: s1, h2: s1}\n"
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    import topologies
+
+    monkeypatch.setattr("lab.supervisor.machine_must_do", lambda topology, datapath: None)
+    return Pretended(topologies.loads(FILE, "old.yaml"))
+
+
+def test_a_dry_run_says_what_would_change_and_touches_nothing(lab: Pretended) -> None:
+    done = apply(lab, FILE.replace("h2: s1", "h2: s1, h3: s1"), dry_run=True)
+    assert [(c["kind"], c["name"], c["what"]) for c in done["changes"]] == [("host", "h3", "added")]
+    assert not done["applied"] and lab.asked == [] and lab.file == "old.yaml"
+
+
+def test_a_file_is_applied_and_the_same_file_again_does_nothing(lab: Pretended) -> None:
+    text = FILE.replace("h2: s1", "h2: s1, h3: s1")
+    assert apply(lab, text)["applied"] and lab.file == "new.yaml"
+    assert [host.name for host in lab.topology.hosts] == ["h1", "h2", "h3"]
+    lab.asked.clear()
+    assert apply(lab, text) == {"changes": [], "applied": False, "seconds": 0.0, "notes": []}
+    assert lab.asked == []
+
+
+def test_a_bad_file_changes_nothing(lab: Pretended) -> None:
+    with pytest.raises(Failure, match=r"1 problem in new.yaml") as caught:
+        apply(lab, FILE.replace("h2: s1", "h2: s7"))
+    assert "there is no switch 's7'" in caught.value.remedy
+    assert lab.asked == []
+
+
+def test_a_host_moves_by_the_same_way(lab: Pretended) -> None:
+    with pytest.raises(Failure, match="no domain"):
+        supervisor_change.move_host(lab, "h1", "d9", None)  # type: ignore[arg-type]
+    stays = supervisor_change.move_host(lab, "h1", "d1", None)  # type: ignore[arg-type]
+    assert not stays["changed"] and lab.asked == []

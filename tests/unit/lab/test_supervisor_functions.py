@@ -1,0 +1,245 @@
+"""Functions' processes, pretended: kept running, listened to, changed, and what the controller is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from pretended_functions import PretendedStarter, balancer, describe, inline, lan
+
+from lab import supervisor_functions
+from lab.function_state import MAX_LINE, Gate, InstanceRecord, read
+from lab.function_words import controllers_words, words
+from lab.host_names import Names
+from lab.supervisor_events import EventLog
+from lab.supervisor_functions import Functions, processes
+from topologies.model import Topology
+
+PATIENCE = 30.0
+
+
+class Fixture:
+    def __init__(self, **more: object) -> None:
+        self.starter, self.events = PretendedStarter(), EventLog()
+        self.functions = Functions(describe, self.starter, self.events)
+        self.happened = threading.Condition()
+        self.functions.changed = self._changed
+
+    def _changed(self) -> None:
+        with self.happened:
+            self.happened.notify_all()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        number = 0
+        for _ in range(600):
+            if holds():
+                return
+            for event in self.events.wait(number, 0.05):
+                number = event["number"]
+        raise AssertionError(f"never; events: {[e['text'] for e in self.events.since(0)]}")
+
+    def texts(self) -> list[str]:
+        return [event["text"] for event in self.events.since(0)]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
+    monkeypatch.setattr("lab.supervisor_controller.BACKOFF", (0.0,))
+    fixture = Fixture()
+    yield fixture
+    fixture.functions.retain(lan())
+
+
+def test_who_has_a_process() -> None:
+    tap = inline("ids", 1).model_copy(update={"mode": "tap"})
+    flows = inline("nat", 0).model_copy(update={"mode": "flows"})
+    topology = lan(inline("fw", 2), tap, flows, balancer("h1"))
+    assert list(processes(topology)) == ["fw.1", "fw.2", "ids.1", "lb"]
+
+
+def test_all_are_started_and_said_to_run(made: Fixture) -> None:
+    assert made.functions.prepare(lan(inline("fw", 2)), PATIENCE) == []
+    records = made.functions.records()
+    assert {name: record.state for name, record in records.items()} == {"fw.1": "running", "fw.2": "running"}
+    assert made.functions.failed() == {}
+    assert "fw.1 is running" in made.texts()
+
+
+def test_one_that_dies_is_started_again_and_counts_as_failed_until_it_runs(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    first = made.starter.of("fw.1")
+    made.starter.silent = True
+    first.die(-9)
+    made.until(lambda: made.starter.of("fw.1") is not first)
+    made.until(lambda: made.functions.records()["fw.1"].state == "starting")
+    assert list(made.functions.failed()) == ["fw.1"]
+    made.starter.of("fw.1").say("state", state="running")
+    made.until(lambda: made.functions.failed() == {})
+    record = made.functions.records()["fw.1"]
+    assert (record.restarts, record.state) == (1, "running")
+    assert "fw.1 died (signal 9); it is started again" in made.texts()
+
+
+def test_one_that_can_not_be_started_is_tried_again(made: Fixture) -> None:
+    made.starter.refuses = "no such program"
+    (problem,) = made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    assert problem.startswith("fw.1 is dead: can't be started: no such program")
+    assert list(made.functions.failed()) == ["fw.1"]
+    made.starter.refuses = ""
+    made.until(lambda: made.functions.records()["fw.1"].state == "running")
+
+
+def test_changed_files_are_taken_by_the_running_process(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = made.starter.of("fw.1")
+    assert made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE) == []
+    assert process.heard == [{"do": "replace"}] and process.files == {"policy": b"open"}
+    assert made.starter.of("fw.1") is process
+    made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
+    assert len(process.heard) == 1  # nothing has changed
+
+
+def test_one_that_does_not_take_a_change_is_reported(made: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_functions, "REPLACE_PATIENCE", 0.05)
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    made.starter.of("fw.1").answers = False
+    (problem,) = made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
+    assert problem.startswith("fw.1 did not take its changed configuration")
+
+
+def test_another_program_is_started_anew(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    first = made.starter.of("fw.1")
+    other = inline("fw", 1).model_copy(update={"engine": "python"})
+    assert made.functions.prepare(lan(other), PATIENCE) == []
+    second = made.starter.of("fw.1")
+    assert second is not first and not first.heard
+    assert made.functions.records()["fw.1"].restarts == 0
+
+
+def test_what_the_new_lab_lacks_is_ended_and_forgotten(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    made.functions.retain(lan(inline("fw", 1)))
+    assert list(made.functions.records()) == ["fw.1"] and made.starter.removed == ["fw.2"]
+    assert len(made.starter.started) == 2  # the one that stays was not touched
+
+
+def test_stop_start_and_restart(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    made.functions.control("stop", ["fw.2"])
+    assert made.functions.records()["fw.2"].state == "stopped" and list(made.functions.failed()) == ["fw.2"]
+    made.functions.control("start", ["fw.2"])
+    assert made.functions.records()["fw.2"].state == "running" and made.functions.failed() == {}
+    made.functions.control("restart", ["fw.1", "fw.2"])
+    assert [name for name, _, _ in made.starter.started].count("fw.2") == 3
+    assert made.functions.failed() == {} and made.functions.records()["fw.1"].restarts == 0
+
+
+def test_backends_that_are_down_are_told_by_name(made: Fixture) -> None:
+    made.functions.prepare(lan(balancer("h1", "h2")), PATIENCE)
+    process = made.starter.of("lb")
+    process.say("backend", backend="h1", up=False, reason="connection refused")
+    process.say("backend", backend="h2", up=True)
+    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
+    assert "lb: backend h1 is down: connection refused" in made.texts()
+    process.say("backend", backend="h1", up=True)
+    made.until(lambda: made.functions.failed() == {})
+    process.say("backend", backend="h1", up=False)
+    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
+    made.functions.retain(lan(balancer("h2")))  # a backend that is no more is not reported
+    assert made.functions.failed() == {}
+
+
+def test_a_dead_health_checker_is_no_failed_instance(made: Fixture) -> None:
+    made.functions.prepare(lan(balancer("h1")), PATIENCE)
+    made.functions.control("stop", ["lb"])
+    assert made.functions.failed() == {}
+
+
+def test_counters_are_kept_and_no_events(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    made.starter.of("fw.1").say("counters", packets=12, bytes=3400, dropped=1, text="x", flag=True)
+    made.until(lambda: bool(made.functions.records()["fw.1"].counters))
+    assert made.functions.records()["fw.1"].counters == {"packets": 12, "bytes": 3400, "dropped": 1}
+    assert not [event for event in made.events.since(0) if event["event"] == "counters"]
+
+
+def test_whatever_a_process_writes_is_survived(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = made.starter.of("fw.1")
+    writer = threading.Thread(
+        target=lambda: (
+            process.write_raw(b"not json\n[]\n{}\n\xff\n" + b"[" * 100_000 + b"\n"),
+            process.write_raw(b'{"event_type": "log", "x": "' + b"x" * (MAX_LINE * 2) + b'"}\n'),
+            process.say(
+                "log", rule="ssh", verdict="drop", proto="TCP", src_ip="10.0.0.1", dest_ip="10.0.0.2"
+            ),
+        )
+    )
+    writer.start()
+    made.until(lambda: "fw.1: rule ssh drop TCP h1 -> h2" in made.texts())
+    writer.join(PATIENCE)
+    assert len([event for event in made.events.since(0) if event["event"] == "log"]) == 1
+
+
+def test_a_flood_of_events_is_held_back_and_counted(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = made.starter.of("fw.1")
+    for _ in range(1000):
+        process.say("log", rule="x")
+    process.say("counters", packets=1)
+    made.until(lambda: any("more events came too fast" in text for text in made.texts()))
+    assert 150 <= len([e for e in made.events.since(0) if e["event"] == "log"]) < 900
+
+
+def test_the_gate_lets_a_burst_and_then_a_rate_through() -> None:
+    gate = Gate(rate=10.0, most=20.0)
+    assert sum(gate.passes(100.0) for _ in range(50)) == 20 and gate.told() == 30
+    assert sum(gate.passes(101.0) for _ in range(50)) == 10
+    assert gate.told() == 40 and gate.told() == 0
+
+
+@pytest.mark.parametrize("line", [b"", b"1\n", b"[]\n", b'{"event_type": 1}\n', b"{\n", b"\xff\xfe\n"])
+def test_lines_that_are_no_events(line: bytes) -> None:
+    assert read(line) is None
+
+
+def test_a_record_is_bounded() -> None:
+    record = InstanceRecord("fw.1", "fw")
+    record.take({"event_type": "counters", **{str(n): n for n in range(1000)}}, 0.0)
+    for n in range(1000):
+        record.take({"event_type": "backend", "backend": str(n), "up": False, "reason": "x" * 9999}, 0.0)
+    record.take({"event_type": "state", "state": "failed", "message": "x" * 99999}, 0.0)
+    assert len(record.counters) <= 64 and len(record.backends) <= 256 and len(record.message) <= 8192
+
+
+def test_words_name_hosts() -> None:
+    topology: Topology = lan(inline("fw", 1), balancer("h1"))
+    names = Names(topology)
+    assert names.of("10.0.0.99") == "lb" and names.of("192.0.2.1") == "192.0.2.1"
+    flow = {"proto": "TCP", "src_ip": "10.0.0.1", "src_port": 40000, "dest_ip": "10.0.0.99", "dest_port": 80}
+    alert = {"event_type": "alert", "alert": {"signature": "bad"}, **flow}
+    assert words("ids.1", "ids", alert, names) == "ids.1: alert bad: TCP h1:40000 -> lb:80"
+    wrong = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: no\n"}
+    assert words("py.1", "py", wrong, names) == "py.1: exception: ValueError: no"
+    assert words("x.1", "x", {"event_type": "odd", "a": 1}, names) == "x.1: odd: a 1"
+    said = {"event": "firewall", "function": "edge", "rule": "web", "verdict": "accept", **flow}
+    assert controllers_words(said, names) == "edge: rule web accept TCP h1:40000 -> lb:80"
+    lost = {"event": "instance", "instance": "fw.1", "state": "failed", "reason": "4 probes lost"}
+    assert controllers_words(lost, names) == "fw.1 gets no more traffic: 4 probes lost"
+    assert controllers_words({"event": "port"}, names) is None
+
+
+def test_networks_with_the_same_addresses_are_told_apart_by_the_function() -> None:
+    first = lan()
+    red = [h.model_copy(update={"name": f"r{n}", "network": "red"}) for n, h in enumerate(first.hosts, 1)]
+    both = first.model_copy(
+        update={
+            "hosts": (*first.hosts, *red),
+            "networks": (*first.networks, first.networks[0].model_copy(update={"name": "red"})),
+            "functions": (inline("fw", 1, networks=("red",)),),
+        }
+    )
+    names = Names(both)
+    assert names.of("10.0.0.1") == "10.0.0.1" and names.of("10.0.0.1", "fw") == "r1"
