@@ -1,4 +1,4 @@
-"""A user's function: what it gets, what it gives, what becomes of its mistakes, and that it can reach nothing."""
+"""A user's function: what it gets and gives, what becomes of its mistakes, and that it reaches nothing."""
 
 from __future__ import annotations
 
@@ -46,8 +46,12 @@ def test_none_drops_and_a_list_sends_each(quiet: Row) -> None:
 
 @pytest.mark.parametrize("policy", ["open", "closed"])
 def test_an_exception_is_told_and_the_policy_decides(policy: str, quiet: Row) -> None:
-    source = "def process(packet):\n    if b'number 1' in packet:\n        raise ValueError('no ' + 'ones')\n    return packet\n"
-    running = quiet.start(python(source, on_failure=policy))
+    source = (
+        "def process(packet):\n"
+        "    if b'number 1' in packet:\n"
+        "        raise ValueError('no ' + 'ones')\n"
+        "    return packet\n"
+    )running = quiet.start(python(source, on_failure=policy))
     left, right = quiet.wires()
     left.send(data(1))
     left.send(data(2))
