@@ -7,7 +7,6 @@ which then finishes its connections and ends (``-sf``).
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import socket
 import subprocess
@@ -190,8 +189,8 @@ def main() -> None:
     """Run until the standard input ends."""
     limit_descriptors()
     haproxy = HAProxy()
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(STATES)  # noqa: PTH108
+    with open(STATES, "w") as file:  # noqa: PTH123
+        file.write("1\n")  # the format's version, and nothing known yet
     try:
         haproxy.start()
     except Failed as reason:

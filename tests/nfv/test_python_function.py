@@ -51,7 +51,8 @@ def test_an_exception_is_told_and_the_policy_decides(policy: str, quiet: Row) ->
         "    if b'number 1' in packet:\n"
         "        raise ValueError('no ' + 'ones')\n"
         "    return packet\n"
-    )running = quiet.start(python(source, on_failure=policy))
+    )
+    running = quiet.start(python(source, on_failure=policy))
     left, right = quiet.wires()
     left.send(data(1))
     left.send(data(2))
