@@ -181,7 +181,8 @@ def ask() -> None:
         for _ in range(3000):
             began = time.perf_counter()
             sock.send(b"x")
-            sock.recv(64)
+            with contextlib.suppress(TimeoutError):
+                sock.recv(64)
             times.append(time.perf_counter() - began)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((SERVER, SINK_PORT))
@@ -193,10 +194,18 @@ def ask() -> None:
                 with contextlib.suppress(OSError):
                     sock.send(packet)
         took = time.monotonic() - began
-        time.sleep(0.3)
-        sock.send(b"how many")
-        arrived = struct.unpack("!Q", sock.recv(64))[0]
+        arrived = _how_many(sock)
     print(json.dumps({"tcp": rate, "pps": arrived / took, "rtt": statistics.median(times) * 1e6}))
+
+
+def _how_many(sock: socket.socket) -> int:
+    """Ask until it is answered: queues on the way may still be full."""
+    sock.settimeout(0.5)
+    for _ in range(40):
+        sock.send(b"how many")
+        with contextlib.suppress(TimeoutError):
+            return int(struct.unpack("!Q", sock.recv(64))[0])
+    raise TimeoutError("the server does not answer any more")
 
 
 def once(name: str) -> dict[str, float]:
@@ -208,11 +217,13 @@ def once(name: str) -> dict[str, float]:
         with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            said = subprocess.run(
-                inside(client, *this, "ask"), capture_output=True, text=True, check=True
-            ).stdout
-            os.killpg(process.pid, signal.SIGKILL)
-    found: dict[str, float] = json.loads(said)
+            try:
+                done = subprocess.run(
+                    inside(client, *this, "ask"), stdout=subprocess.PIPE, check=True, timeout=60
+                )
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+    found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
