@@ -121,6 +121,7 @@ def _be_worker(
             code = os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1])
             os._exit(code if code >= 0 else SIGNALLED - code)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
+        os.setsid()  # a process group reaches across namespaces: kill(0) must mean this process alone
         if not prison.lock(root, keep):
             news.tell("unfiltered")
     except BaseException as error:
