@@ -159,15 +159,19 @@ class Stream:
             self.right += len(body)
 
     def lost(self) -> int:
-        """Bytes at the edge that were acknowledged but never seen: skip them, 0 if there are none."""
-        if self.acked <= self.right:
+        """Bytes at the edge that were acknowledged but never seen: skip them, 0 if there are none.
+
+        Everything before them must have been taken.
+        """
+        acked = self.acked if self.fin < 0 else min(self.acked, self.fin)
+        if acked <= self.right or self.taken < self.right:
             return 0
-        target = min([self.acked, *(begin for begin in self.held if begin >= self.right)])
+        target = min([acked, *(begin for begin in self.held if begin >= self.right)])
         missing = target - self.right
-        if missing <= 0 or (self.fin >= 0 and target > self.fin >= self.right and missing == 1):
+        if missing <= 0:
             return 0
         self.gapped = True
-        self.right = target
+        self.right = self.taken = target
         self._close_holes()
         return missing
 

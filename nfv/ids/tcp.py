@@ -125,7 +125,7 @@ def _first(session: Session, packet: Packet, own: Stream, other: Stream, options
         _start(own, packet)
         session.state = SYN_SENT
         if packet.end > packet.pay and packet.tfo:
-            session.tfo = True
+            session.tfo = packet.stream_est = True
             _add(own, packet, 0, options)
         return True
     if not (options.midstream or options.async_oneside):

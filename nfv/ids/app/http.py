@@ -102,10 +102,8 @@ class HttpParser(Parser):
         return tx
 
     def _request_line(self, side: _Side, text: bytes, ts: float) -> None:
-        orphan = next((tx for tx in self.txs if not tx.request_line and tx.progress_ts == 0 and not tx.done_ts), None)
-        tx = orphan or self._new(ts)
-        if orphan is None:
-            self._waiting.append(tx)
+        tx = self._new(ts)
+        self._waiting.append(tx)
         tx.request_line = text
         method, _, rest = text.lstrip().partition(b" ") if b" " in text else (*text.partition(b"\t"),)
         rest = rest.strip()
@@ -116,7 +114,7 @@ class HttpParser(Parser):
             tx.uri, tx.protocol = b"", last
         else:
             tx.uri = rest
-            self.event("MISSING_Host_header" if False else "REQUEST_LINE_INCOMPLETE", tx.number)
+            self.event("REQUEST_LINE_INCOMPLETE", tx.number)
         tx.method = method
         tx.progress_ts = LINE
         tx.touched_ts = True
@@ -138,6 +136,8 @@ class HttpParser(Parser):
                 self._stop(side, False)
                 return
             self.event("UNABLE_TO_MATCH_RESPONSE_TO_REQUEST", tx.number)
+            tx.uri = b"/libhtp::request_uri_not_seen"  # what Suricata shows for it
+            tx.progress_ts, tx.done_ts = DONE, True
         tx.response_line = text
         if not text.startswith(b"HTTP"):
             # a response without a status line: HTTP/0.9
@@ -152,7 +152,7 @@ class HttpParser(Parser):
         tx.status = parts[1] if len(parts) > 1 else b""
         tx.status_text = parts[2] if len(parts) > 2 else b""
         if not tx.status.isdigit():
-            self.event("RESPONSE_INVALID_STATUS" if False else "INVALID_RESPONSE_LINE", tx.number)
+            self.event("INVALID_RESPONSE_LINE", tx.number)
         tx.progress_tc = LINE
         tx.touched_tc = True
         side.tx = tx
