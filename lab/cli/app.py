@@ -41,6 +41,7 @@ _PANELS = {
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
+    "Network functions": ("lab.cli.ids", ("ids",)),
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -6,7 +6,9 @@ from nfv.ids.packet import Packet
 
 
 def tcp_is_right(packet: Packet) -> bool:
-    """Is it right?  One's complement sums of 16 bits are what remains modulo 65,535 of the bytes as one number."""
+    """Is it right?  One's complement sums of 16 bits are what remains modulo 65,535 of the bytes as one
+    number.
+    """
     data, at, end = packet.data, packet.l4, packet.end
     body = data[at:end] if (end - at) % 2 == 0 else data[at:end] + b"\0"
     total = int.from_bytes(packet.src + packet.dst, "big") + 6 + (end - at) + int.from_bytes(body, "big")

@@ -1,7 +1,9 @@
-"""From a frame to packets: link layers, VLAN tags, IPv4 and IPv6, TCP, UDP, ICMP; tunnels in ``decode_tunnel``.
+"""From a frame to packets: link layers, VLAN tags, IPv4 and IPv6, TCP, UDP, ICMP; tunnels in
+``decode_tunnel``.
 
-Ethernet (IEEE 802.3), 802.1Q and 802.1ad tags, RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443, RFC 9260.
-What is wrong with a packet becomes an event under Suricata's name (``decoder.ipv4.trunc_pkt``) and never an exception.
+Ethernet (IEEE 802.3), 802.1Q and 802.1ad tags, RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443, RFC
+9260. What is wrong with a packet becomes an event under Suricata's name (``decoder.ipv4.trunc_pkt``) and
+never an exception.
 """
 
 from __future__ import annotations
@@ -157,7 +159,9 @@ class Decoder:
         elif proto == 0x57:
             self.ipv6(packet, at, layers + 1)
         elif proto == 0x2D or proto == 0x2F:
-            packet.event("decoder.ppp.vju_pkt_too_small" if len(data) < at + 40 else "decoder.ppp.unsup_proto")
+            packet.event(
+                "decoder.ppp.vju_pkt_too_small" if len(data) < at + 40 else "decoder.ppp.unsup_proto"
+            )
         elif proto not in (0xC021, 0xC023, 0xC025, 0xC223, 0x8021, 0x8057, 0x80FD):
             packet.event("decoder.ppp.unsup_proto" if proto & 0x0100 == 0 else "decoder.ppp.wrong_type")
 
@@ -275,7 +279,7 @@ class Decoder:
             self.other(packet, proto, layers)
 
     def _extensions(self, packet: Packet, proto: int, at: int, layers: int) -> tuple[int, int] | None:
-        """Walk extension headers: the next protocol and where it is; None when nothing more is to be decoded."""
+        """Walk extension headers: the next protocol and where it is; None when no more is to be decoded."""
         data, end = packet.data, packet.end
         seen: list[int] = []
         while proto in _EXTENSIONS:
@@ -394,9 +398,9 @@ class Decoder:
             return
         packet.kind, packet.code, ident, sequence = _ICMP(data, at)
         packet.pay = at + 8
-        if packet.proto == ICMP and packet.kind in (0, 8, 13, 14, 15, 16, 17, 18):
-            packet.icmp_id, packet.icmp_seq = ident, sequence
-        elif packet.proto == ICMPV6 and packet.kind in (128, 129):
+        if (packet.proto == ICMP and packet.kind in (0, 8, 13, 14, 15, 16, 17, 18)) or (
+            packet.proto == ICMPV6 and packet.kind in (128, 129)
+        ):
             packet.icmp_id, packet.icmp_seq = ident, sequence
         packet.sp, packet.dp = packet.kind, packet.code
 

@@ -1,7 +1,8 @@
 """Packets within packets: GRE, VXLAN, Geneve, NSH, MPLS, PPPoE, IP in IP, Teredo, provider backbone bridges.
 
-RFC 2784 and 2890 (GRE), 7348 (VXLAN), 8926 (Geneve), 8300 (NSH), 3032 (MPLS), 2516 (PPPoE), 2003 and 2473 (IP in IP),
-4380 (Teredo), IEEE 802.1ah.  Inner packets are children of their outer one and are inspected before it.
+RFC 2784 and 2890 (GRE), 7348 (VXLAN), 8926 (Geneve), 8300 (NSH), 3032 (MPLS), 2516 (PPPoE), 2003 and 2473 (IP
+in IP), 4380 (Teredo), IEEE 802.1ah.  Inner packets are children of their outer one and are inspected before
+it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def by_type(decoder: Decoder, packet: Packet, kind: int, at: int, layers: int) -
 
 
 def mpls(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
-    """A label stack (RFC 3032); what follows its bottom is told by the label, or guessed by the first nibble."""
+    """A label stack (RFC 3032); what follows is told by the last label, or by the first nibble."""
     decoder.counters["decoder.mpls"] += 1
     data, count = packet.data, 0
     while True:
@@ -96,9 +97,7 @@ def nsh(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
     length, metadata, following = (first & 0x3F) * 4, data[at + 2] & 15, data[at + 3]
     if first >> 14 != 0:
         packet.event("decoder.nsh.unsupported_version")
-    elif length < 8 or length > len(data) - at:
-        packet.event("decoder.nsh.bad_header_length")
-    elif metadata == 1 and length != 24:
+    elif length < 8 or length > len(data) - at or (metadata == 1 and length != 24):
         packet.event("decoder.nsh.bad_header_length")
     elif metadata not in (1, 2):
         packet.event("decoder.nsh.unsupported_type")
@@ -119,7 +118,7 @@ def nsh(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
 
 
 def child(decoder: Decoder, packet: Packet, at: int, layers: int, how: int) -> None:
-    """Decode what begins at ``at`` as a packet of its own: ``how`` is an Ethernet type, 0 for a whole frame."""
+    """Decode what begins at ``at`` as a packet of its own: ``how`` is an Ethernet type, 0 for a frame."""
     inner = Packet(packet.data[: packet.end], packet.ts, packet.num)
     inner.outer = packet
     if layers > 16:

@@ -1,8 +1,9 @@
-"""Putting IP fragments together (RFC 791, section 3.2; RFC 8200, section 4.5; overlaps in the way of RFC 5722's targets).
+"""Putting IP fragments together (RFC 791, section 3.2; RFC 8200, section 4.5; overlaps in the way of RFC
+5722's targets).
 
-Policy where fragments overlap: as Windows (Suricata's default host policy): what came first stays, unless the later
-fragment begins before the earlier one and ends after it.  Limits: ``max_trackers`` packets wait at once (the oldest goes
-first), ``memory`` bytes in all, ``timeout`` seconds each; a packet has at most 65,535 bytes.
+Policy where fragments overlap: as Windows (Suricata's default host policy): what came first stays, unless the
+later fragment begins before the earlier one and ends after it.  Limits: ``max_trackers`` packets wait at once
+(the oldest goes first), ``memory`` bytes in all, ``timeout`` seconds each; a packet has at most 65,535 bytes.
 """
 
 from __future__ import annotations
@@ -90,9 +91,8 @@ class Defragmenter:
             waiting = self._waiting[key] = _Waiting(packet.ts)
         if not body or len(waiting.fragments) >= 8192:
             return None
-        if not more:
-            if waiting.last < 0:
-                waiting.last = offset + len(body)
+        if not more and waiting.last < 0:
+            waiting.last = offset + len(body)
         if offset == 0 and not waiting.first:
             waiting.header, waiting.first = header, True
         waiting.fragments.append((offset, body))

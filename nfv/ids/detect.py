@@ -1,7 +1,7 @@
 """Detection: which rules match a packet, its part of the stream, and the transactions of its flow.
 
-As Suricata does it (user guide "Rule Types and Categorization"): packets first, then transactions in the packet's direction;
-matches are put in the order of the rules, and a pass ends the list (``verdict``).
+As Suricata does it (user guide "Rule Types and Categorization"): packets first, then transactions in the
+packet's direction; matches are put in the order of the rules, and a pass ends the list (``verdict``).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from nfv.ids.ruleset import RuleSet
 from nfv.ids.thresholds import AddressBits
 
 Match = tuple[Rule, Tx | None, bool]
-"""A rule, its transaction if any, and whether it was found in the stream (or flow) rather than in the packet."""
+"""A rule, its transaction if any, and whether it is about the stream or flow, not the packet."""
 
 OVERLAP = 512
-"""Bytes of the previous chunk of a stream that are searched again with the next, so that nothing hides in between."""
+"""Bytes of the previous chunk of a stream that are searched again with the next, so that nothing hides in
+between.
+"""
 
 
 class TxState:
@@ -55,9 +57,9 @@ class Detector:
             return False
         flow = packet.flow
         directions = rule.directions
-        if directions != 3:
-            if flow is None or not directions & (TO_SERVER if packet.toserver else TO_CLIENT):
-                return False
+        side = TO_SERVER if packet.toserver else TO_CLIENT
+        if directions != 3 and (flow is None or not directions & side):
+            return False
         if rule.flow:
             wanted = rule.flow
             if "established" in wanted and not packet.established:
@@ -128,9 +130,10 @@ class Detector:
             if command == "isset":
                 if flow is None or flow.bits is None or not any(name in flow.bits for name in bit.names):
                     return False
-            elif command == "isnotset":
-                if flow is None or (flow.bits is not None and all(name in flow.bits for name in bit.names)):
-                    return False
+            elif command == "isnotset" and (
+                flow is None or (flow.bits is not None and all(name in flow.bits for name in bit.names))
+            ):
+                return False
         for bit in rule.xbits:
             if bit.command == "isset" and not self.bits.isset(bit, packet):
                 return False
@@ -161,7 +164,9 @@ class Detector:
     # ------------------------------------------------------------ packets and streams
 
     def packet(self, packet: Packet, chunk: bytes, tail: bytes, found: list[Match]) -> None:
-        """Rules that are asked of packets; ``chunk`` are the bytes of the stream to inspect now, behind ``tail``."""
+        """Rules that are asked of packets; ``chunk`` are the bytes of the stream to inspect now, behind
+        ``tail``.
+        """
         rules = self.rules
         proto = packet.proto
         hits: list[int] = []
@@ -208,9 +213,9 @@ class Detector:
         else:
             extra += [r for r in rules.always.get(TCP, ()) if r.payload and not r.tests]
             extra += [r for r in rules.always_any if r.payload and not r.tests]
-        if flow is not None and rules.by_app and flow.app_proto in rules.by_app:
-            if packet.proto != TCP or packet.stream_est:
-                extra += [r for r in rules.by_app[flow.app_proto] if not packet.pseudo or not r.tests]
+        known = flow is not None and (packet.proto != TCP or packet.stream_est)
+        if rules.by_app and flow is not None and known and flow.app_proto in rules.by_app:
+            extra += [r for r in rules.by_app[flow.app_proto] if not packet.pseudo or not r.tests]
         return extra
 
     def _ip_only(self, packet: Packet, flow: Flow | None) -> list[Rule]:
@@ -258,7 +263,13 @@ class Detector:
             found.append((rule, None, in_stream or rule.flow_scope))
 
     def _payload(
-        self, rule: Rule, packet: Packet, payload: bytes, chunk: bytes, tail: bytes, buffers: dict[str, Buffer]
+        self,
+        rule: Rule,
+        packet: Packet,
+        payload: bytes,
+        chunk: bytes,
+        tail: bytes,
+        buffers: dict[str, Buffer],
     ) -> tuple[bool, bool]:
         """(matched, in the stream) for the payload conditions of a rule."""
         if packet.proto == TCP and rule.needs_stream:

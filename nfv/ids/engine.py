@@ -43,14 +43,14 @@ class Engine:
         self._first = 0.0
         self._inline = settings.inline
         self._types = settings.types
+        self.detector = Detector(rules)
         self.use(rules)
 
     def use(self, rules: RuleSet) -> None:
         """Go on with other rules; flows, streams and thresholds stay as they are."""
-        bits = self.detector.bits if hasattr(self, "detector") else None
+        bits = self.detector.bits
         self.detector = Detector(rules)
-        if bits is not None:
-            self.detector.bits = bits
+        self.detector.bits = bits
         self.generation += 1
         self._raw = bool(rules.stream_db.size) or any(rule.payload for rule in rules.rules)
         self._recent = any(rule.stateful and rule.payload for rule in rules.rules)
@@ -58,7 +58,7 @@ class Engine:
     # ------------------------------------------------------------ packets
 
     def frame(self, data: bytes, ts: float, num: int = 0, linktype: int = 1) -> Packet:
-        """A frame as it was captured; what is to become of it stands in the packet (``dropped``, ``reject``)."""
+        """A captured frame; what is to become of it stands in the packet (``dropped``, ``reject``)."""
         packet = self.decoder.frame(data, ts, num, linktype)
         if not self._first:
             self._first = ts
@@ -201,7 +201,9 @@ class Engine:
         """What is on both sides of a hole is not one text."""
         stream.raw_tail = b""
 
-    def _feed(self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float) -> bool:
+    def _feed(
+        self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float
+    ) -> bool:
         if self._raw:
             stream.raw.append(data)
             stream.raw_done += len(data)
@@ -209,7 +211,13 @@ class Engine:
         if app is None:
             if flow.app_proto:
                 return toserver
-            if session.midstream and toserver and data.startswith(b"HTTP/1.") and not flow.probe_ts and not flow.app_tc:
+            if (
+                session.midstream
+                and toserver
+                and data.startswith(b"HTTP/1.")
+                and not flow.probe_ts
+                and not flow.app_tc
+            ):
                 # taken up in the middle with the server's side first
                 self.flows.swap(flow)
                 session.swap()
@@ -238,7 +246,13 @@ class Engine:
             ready = True
         if not ready and app is not None and (app.trigger_ts if packet.toserver else app.trigger_tc):
             ready = True
-        if not ready and stream.raw_flush and app is None and packet.flow is not None and packet.flow.app_proto:
+        if (
+            not ready
+            and stream.raw_flush
+            and app is None
+            and packet.flow is not None
+            and packet.flow.app_proto
+        ):
             ready = True
         if not ready:
             return b""
@@ -290,7 +304,13 @@ class Engine:
             self._transactions_told(packet, flow, app)  # type: ignore[arg-type]
 
     def _transactions(
-        self, packet: Packet, app: Parser, stream: Stream | None, chunk: bytes, tail: bytes, found: list[Match]
+        self,
+        packet: Packet,
+        app: Parser,
+        stream: Stream | None,
+        chunk: bytes,
+        tail: bytes,
+        found: list[Match],
     ) -> None:
         recent: bytes | None = None
         toserver = packet.toserver
@@ -388,7 +408,9 @@ class Engine:
         """Inspect what nothing followed on, tell of what is unfinished, then of the flow."""
         session: Session | None = flow.session
         app: Parser | None = flow.app
-        unfinished = app is not None and any(tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs)
+        unfinished = app is not None and any(
+            tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs
+        )
         if session is not None and session.state != NONE and not flow.drop:
             client, server = session.client, session.server
             if unfinished or client.raw or server.raw or client.waiting or server.waiting:

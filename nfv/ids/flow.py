@@ -1,8 +1,8 @@
 """Flows: packets of one conversation, in both directions, and the table that finds them.
 
-Policy: the table holds ``limit`` flows; when it is full, the flow that was created first goes (reason ``forced``).
-A flow ends when nothing came for its timeout (Suricata's defaults, user guide "Flow-timeouts"), told by the packets'
-own clock, so that a capture gives the same result however fast it is read.
+Policy: the table holds ``limit`` flows; when it is full, the flow that was created first goes (reason
+``forced``). A flow ends when nothing came for its timeout (Suricata's defaults, user guide "Flow-timeouts"),
+told by the packets' own clock, so that a capture gives the same result however fast it is read.
 """
 
 from __future__ import annotations
@@ -53,14 +53,16 @@ class Flow:
         "drop",
         "dst",
         "exceptions",
+        "generation",
         "icmp_reply",
         "id",
+        "ints",
         "ip_only",
         "key",
         "kind",
         "last",
-        "ints",
         "noinspect",
+        "num",
         "passed",
         "pkts_tc",
         "pkts_ts",
@@ -76,8 +78,6 @@ class Flow:
         "start",
         "state",
         "vlan",
-        "num",
-        "generation",
     )
 
     def __init__(self, packet: Packet, number: int, key: Key, rkey: Key) -> None:
@@ -137,14 +137,21 @@ class FlowTable:
         return len(self._flows)
 
     def find(self, packet: Packet) -> Flow | None:
-        """The packet's flow with its counters brought up to date, None for what has no flow (GRE, invalid)."""
+        """The packet's flow with its counters up to date, None for what has no flow (GRE, invalid)."""
         proto, ts = packet.proto, packet.ts
         if proto not in _WITH_FLOW or packet.version == 0 or packet.fragment:
             return None
         key: Key
-        if packet.kind >= 0 and (proto == ICMP or proto == ICMPV6):
+        if packet.kind >= 0 and (proto in (ICMP, ICMPV6)):
             kind = _REPLIES.get((proto, packet.kind))
-            key = (packet.src, packet.dst, packet.icmp_id, packet.kind if kind is None else kind, proto, packet.vlan)
+            key = (
+                packet.src,
+                packet.dst,
+                packet.icmp_id,
+                packet.kind if kind is None else kind,
+                proto,
+                packet.vlan,
+            )
             packet.sp = packet.dp = 0
         else:
             key = (packet.src, packet.dst, packet.sp, packet.dp, proto, packet.vlan)
@@ -155,7 +162,8 @@ class FlowTable:
             flow = self._reverse.get(key)
             toserver = False
         if flow is not None and (
-            (ts - flow.last > 30 and ts - flow.last > flow.timeout()) or (packet.flags & 18 == 2 and self._reused(flow, packet))
+            (ts - flow.last > 30 and ts - flow.last > flow.timeout())
+            or (packet.flags & 18 == 2 and self._reused(flow, packet))
         ):
             self.end(flow, "timeout" if ts - flow.last > flow.timeout() else "tcp_reuse")
             flow = None
@@ -187,7 +195,7 @@ class FlowTable:
             self.end(next(iter(self._flows.values())), "forced")
             self.forced += 1
         proto = packet.proto
-        if packet.kind >= 0 and (proto == ICMP or proto == ICMPV6):
+        if packet.kind >= 0 and (proto in (ICMP, ICMPV6)):
             rkey = (packet.dst, packet.src, key[2], key[3], proto, packet.vlan)
         else:
             rkey = (packet.dst, packet.src, packet.dp, packet.sp, proto, packet.vlan)

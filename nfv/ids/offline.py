@@ -29,7 +29,9 @@ class Summary:
 def run(
     settings: Settings, loaded: Loaded, captures: list[Path], emit: Callable[[dict[str, Any]], None]
 ) -> Summary:
-    """Inspect the packets of files, one after the other; OSError when one can't be read, BadCapture when it is none."""
+    """Inspect the packets of files, one after the other; OSError when one can't be read, BadCapture when it
+    is none.
+    """
     summary = Summary()
 
     def count(event: dict[str, Any]) -> None:

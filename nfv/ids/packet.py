@@ -149,7 +149,7 @@ class Packet:
 def text(address: bytes) -> str:
     """An address as EVE writes it: IPv6 in full groups (Suricata's PrintInet does not shorten)."""
     if len(address) == 4:
-        return "%d.%d.%d.%d" % tuple(address)
+        return ".".join(map(str, address))
     return ip_address(address).exploded
 
 

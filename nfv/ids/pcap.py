@@ -1,7 +1,8 @@
 """Reading pcap and pcapng files.
 
-Sources: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng.  Both byte orders, micro- and nanoseconds; a file that
-ends in the middle of a packet gives the packets before it.  No length in a file is trusted: what can't be is an error.
+Sources: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng.  Both byte orders, micro- and nanoseconds; a
+file that ends in the middle of a packet gives the packets before it.  No length in a file is trusted: what
+can't be is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Record = tuple[float, bytes, int]
 
 
 def records(data: bytes) -> Iterator[Record]:
-    """All packets of a file's content; BadCapture where it makes no sense (after what made sense was given)."""
+    """All packets of a file's content; BadCapture where it makes no sense (after what made sense)."""
     magic = data[:4]
     if magic == b"\x0a\x0d\x0d\x0a":
         yield from _pcapng(data)

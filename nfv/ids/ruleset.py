@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from nfv.ids.language.buffers import BUFFERS
 from nfv.ids.language.load import ordered
-from nfv.ids.language.ops import Base64, ByteExtract, ByteJump, ByteMath, ByteTest, Content, IsDataAt, Op, Pcre, Size
+from nfv.ids.language.ops import (
+    Base64,
+    ByteExtract,
+    ByteJump,
+    ByteMath,
+    ByteTest,
+    Content,
+    IsDataAt,
+    Op,
+    Pcre,
+    Size,
+)
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.prefilter import Database, fast_pattern, strength
 from nfv.ids.packet import TCP
@@ -15,7 +26,9 @@ _OVERLAPS_BADLY = (IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
 
 
 def positional(ops: list[Op]) -> bool:
-    """Does it matter where in the buffer things are?  Such rules get each chunk of a stream without its predecessor's end."""
+    """Does it matter where in the buffer things are?  Such rules get each chunk of a stream without its
+    predecessor's end.
+    """
     for op in ops:
         if isinstance(op, Content):
             if op.negated or op.startswith or op.endswith or op.depth is not None or op.offset:
@@ -23,9 +36,11 @@ def positional(ops: list[Op]) -> bool:
         elif isinstance(op, Pcre):
             if op.negated or op.anchored or b"^" in op.source or b"\\A" in op.source or b"$" in op.source:
                 return True
-        elif isinstance(op, Size) or (isinstance(op, _OVERLAPS_BADLY) and not op.relative):
-            return True
-        elif isinstance(op, IsDataAt) and op.negated:
+        elif (
+            isinstance(op, Size)
+            or (isinstance(op, _OVERLAPS_BADLY) and not op.relative)
+            or (isinstance(op, IsDataAt) and op.negated)
+        ):
             return True
     return False
 
@@ -117,9 +132,11 @@ class RuleSet:
             content = fast_pattern(part.ops)
             if content is None:
                 continue
-            if best is None or (content.fast and not best[0].fast):
-                best = (content, part)
-            elif not best[0].fast and _rank(content, part) > _rank(*best):
+            if (
+                best is None
+                or (content.fast and not best[0].fast)
+                or (not best[0].fast and _rank(content, part) > _rank(*best))
+            ):
                 best = (content, part)
         for proto in rule.app_protos:
             for toserver, bit in ((True, TO_SERVER), (False, TO_CLIENT)):

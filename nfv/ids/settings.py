@@ -26,7 +26,9 @@ class Settings:
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESS_GROUPS))
     ports: dict[str, str] = field(default_factory=lambda: dict(PORT_GROUPS))
     classes: dict[str, tuple[str, int]] = field(default_factory=lambda: dict(CLASSES))
-    types: frozenset[str] = frozenset(("alert", "flow", "http", "dns", "tls", "ssh", "fileinfo", "stats", "anomaly", "drop"))
+    types: frozenset[str] = frozenset(
+        ("alert", "flow", "http", "dns", "tls", "ssh", "fileinfo", "stats", "anomaly", "drop")
+    )
     anomaly_decode: bool = True
     anomaly_stream: bool = False
     anomaly_applayer: bool = True
@@ -109,7 +111,7 @@ def put(settings: Settings, name: str, value: object) -> None:
     if setter is None:
         known = ", ".join(sorted(KNOWN))
         raise BadSetting(
-            f"there is no setting {name!r}; there are {known}, vars.address-groups.NAME, vars.port-groups.NAME"
+            f"no setting is named {name!r}; there are {known}, vars.address-groups.NAME, vars.port-groups.NAME"
         )
     try:
         setter(settings, value)

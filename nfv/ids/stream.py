@@ -2,10 +2,10 @@
 
 Positions are bytes since the first one of the stream, in 64 bits, so that sequence numbers may wrap.
 
-Policy where segments overlap: as Windows and BSD do (Suricata's default ``host-os-policy``): what came first stays,
-except that a segment that begins before one that waits replaces what that holds.  Limits: ``depth`` bytes are put
-together (0: all), ``WINDOW`` bytes and ``MAX_HELD`` segments may wait behind a hole; what exceeds is not taken in and is
-inspected as a packet.
+Policy where segments overlap: as Windows and BSD do (Suricata's default ``host-os-policy``): what came first
+stays, except that a segment that begins before one that waits replaces what that holds.  Limits: ``depth``
+bytes are put together (0: all), ``WINDOW`` bytes and ``MAX_HELD`` segments may wait behind a hole; what
+exceeds is not taken in and is inspected as a packet.
 """
 
 from __future__ import annotations

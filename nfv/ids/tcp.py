@@ -1,8 +1,8 @@
 """TCP connections: states from what both sides send (RFC 9293, section 3.3.2), seen from the middle.
 
-The options are Suricata's (user guide "Stream-engine"): ``midstream`` takes up connections whose start was not seen,
-``async_oneside`` those of which one side is seen, ``inline`` hands bytes on at once instead of when they are
-acknowledged.  TCP Fast Open (RFC 7413) and split handshakes (four packets) are understood.
+The options are Suricata's (user guide "Stream-engine"): ``midstream`` takes up connections whose start was
+not seen, ``async_oneside`` those of which one side is seen, ``inline`` hands bytes on at once instead of when
+they are acknowledged.  TCP Fast Open (RFC 7413) and split handshakes (four packets) are understood.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from nfv.ids.stream import Stream
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
-NONE, SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSE_WAIT, CLOSING, CLOSED = range(11)
+(
+    NONE,
+    SYN_SENT,
+    SYN_RECV,
+    ESTABLISHED,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    TIME_WAIT,
+    LAST_ACK,
+    CLOSE_WAIT,
+    CLOSING,
+    CLOSED,
+) = range(11)
 STATES = (
     "none",
     "syn_sent",
@@ -296,11 +308,11 @@ def _data(session: Session, packet: Packet, own: Stream, other: Stream, options:
             other.next_win = win
     if size:
         end = at + size
-        if own.next_win and end > own.next_win and not session.one_sided and not session.tfo:
-            # midstream nothing is known of windows
-            if not session.midstream or at > own.right + (1 << 20):
-                session.events.append("stream.est_packet_out_of_window")
-                return False
+        beyond = own.next_win and end > own.next_win and not session.one_sided and not session.tfo
+        # midstream nothing is known of windows
+        if beyond and (not session.midstream or at > own.right + (1 << 20)):
+            session.events.append("stream.est_packet_out_of_window")
+            return False
         if 0 <= own.fin < end:
             session.events.append("stream.fin_data_after")
             return False

@@ -1,7 +1,7 @@
 """How often rules tell: ``threshold``, ``detection_filter`` and the bits that addresses carry (``xbits``).
 
-User guide "Thresholding Keywords" and "Xbits Keyword".  Policy: at most ``LIMIT`` entries; when there are more, those that
-are over go, and if none is, the oldest.
+User guide "Thresholding Keywords" and "Xbits Keyword".  Policy: at most ``LIMIT`` entries; when there are
+more, those that are over go, and if none is, the oldest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From matches to what is told and done: order, pass, thresholds, drops (user guide "Action-order", "Rule Types")."""
+"""From matches to what is told and done: order, pass, thresholds, drops (user guide "Action-order", "Rule
+Types").
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Runs tests of the public suricata-verify suite: ``test.yaml`` says what, the checks say what must come out.
 
-The format is that suite's (its ``README.md`` and ``doc/``): ``args``, ``requires``, ``checks`` with ``filter``, ``stats``,
-``shell`` and ``file-compare``; a filter's ``match`` has dotted names with indexes and ``__len``, ``__contains``,
-``__find``, ``__startswith``, ``__endswith``, and ``has-key``, ``not-has-key``.
+The format is that suite's (its ``README.md`` and ``doc/``): ``args``, ``requires``, ``checks`` with
+``filter``, ``stats``, ``shell`` and ``file-compare``; a filter's ``match`` has dotted names with indexes and
+``__len``, ``__contains``, ``__find``, ``__startswith``, ``__endswith``, and ``has-key``, ``not-has-key``.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def _full(text: object) -> tuple[int, ...]:
 def check_requires(requires: dict[str, Any] | None) -> None:
     """Skipped when a requirement is not met."""
     for key, value in (requires or {}).items():
-        if key == "min-version" and VERSION < _full(value):
+        if key == "min-version" and _full(value) > VERSION:
             raise Skipped(f"for version {value} and newer")
-        if key == "lt-version" and VERSION >= _full(value):
+        if key == "lt-version" and _full(value) <= VERSION:
             raise Skipped(f"for versions older than {value}")
-        if key == "gt-version" and VERSION <= _full(value):
+        if key == "gt-version" and _full(value) >= VERSION:
             raise Skipped(f"for versions newer than {value}")
         if key == "version":
             wanted = _version(value)
@@ -115,7 +115,7 @@ def matches(event: dict[str, Any], wanted: dict[str, Any]) -> bool:
             elif last == "__endswith":
                 if not isinstance(have, str) or not have.endswith(expected):
                     return False
-            elif have != expected or type(have) is bool != type(expected) is bool:
+            elif have != expected or isinstance(have, bool) != isinstance(expected, bool):
                 return False
     return True
 
@@ -189,7 +189,15 @@ def _arguments(
             captures = [directory / following]
         elif word == "-c":
             _own_config(settings, directory / following, outcome)
-        elif word not in ("-v", "--runmode=single", "--runmode=autofp", "--runmode", "single", "autofp", "--pcap-file-continuous"):
+        elif word not in (
+            "-v",
+            "--runmode=single",
+            "--runmode=autofp",
+            "--runmode",
+            "single",
+            "autofp",
+            "--pcap-file-continuous",
+        ):
             outcome.ignored.append(word)
         at += 1
     return rules, captures
@@ -219,7 +227,11 @@ def _own_config(settings: Settings, path: Path, outcome: Outcome) -> None:
                     settings.anomaly_decode = bool(types.get("decode", False))
                     settings.anomaly_stream = bool(types.get("stream", False))
                     settings.anomaly_applayer = bool(types.get("applayer", True))
-                if isinstance(kind, dict) and isinstance(kind.get("dns"), dict) and kind["dns"].get("version"):
+                if (
+                    isinstance(kind, dict)
+                    and isinstance(kind.get("dns"), dict)
+                    and kind["dns"].get("version")
+                ):
                     settings.dns_version = int(kind["dns"]["version"])
     if kinds:
         kinds |= {"fileinfo"} if "files" in kinds else set()

@@ -15,7 +15,18 @@ class Tx:
     """One transaction: a request and its response, a query and its answer, a handshake."""
 
     proto = ""
-    __slots__ = ("done_tc", "done_ts", "ended", "logged", "number", "state_tc", "state_ts", "touched_tc", "touched_ts", "ts")
+    __slots__ = (
+        "done_tc",
+        "done_ts",
+        "ended",
+        "logged",
+        "number",
+        "state_tc",
+        "state_ts",
+        "touched_tc",
+        "touched_ts",
+        "ts",
+    )
 
     def __init__(self, number: int, ts: float) -> None:
         self.number = number

@@ -107,7 +107,7 @@ class Message:
             raise Malformed
         kind, _, ttl, length = _RR(data, at)
         at += 10
-        end = at + length
+        end: int = at + length
         if end > len(data):
             raise Malformed
         if kind == 41:  # EDNS(0), RFC 6891: the upper bits of the response code
@@ -139,11 +139,22 @@ def _rdata(data: bytes, at: int, end: int, kind: int) -> Any:
             raise Malformed
         fields = Struct("!IIIII").unpack_from(data, after)
         names = ("serial", "refresh", "retry", "expire", "minimum")
-        return {"soa": {"mname": printable(primary), "rname": printable(mailbox), **dict(zip(names, fields, strict=True))}}
+        return {
+            "soa": {
+                "mname": printable(primary),
+                "rname": printable(mailbox),
+                **dict(zip(names, fields, strict=True)),
+            }
+        }
     if kind == 33 and end - at > 6:
         priority, weight, port = Struct("!HHH").unpack_from(data, at)
         return {
-            "srv": {"priority": priority, "weight": weight, "port": port, "name": printable(name(data, at + 6)[0])}
+            "srv": {
+                "priority": priority,
+                "weight": weight,
+                "port": port,
+                "name": printable(name(data, at + 6)[0]),
+            }
         }
     if kind == 44 and end - at > 2:
         return {"sshfp": {"fingerprint": data[at + 2 : end].hex(":"), "algo": data[at], "type": data[at + 1]}}
@@ -177,7 +188,9 @@ class DnsTx(Tx):
     def rrtypes(self) -> list[int]:
         """Types of questions and answers."""
         message = self.message
-        return [kind for _, kind in message.questions] + ([] if self.request else [kind for _, kind, _, _ in message.answers])
+        return [kind for _, kind in message.questions] + (
+            [] if self.request else [kind for _, kind, _, _ in message.answers]
+        )
 
     def get(self, name: str, toserver: bool) -> Value:
         """See ``Tx.get``."""
@@ -210,7 +223,9 @@ class DnsTx(Tx):
             **_flag_words(message),
             "opcode": message.flags >> 11 & 15,
             "rcode": rcode(message),
-            "queries": [{"rrname": printable(owner), "rrtype": rrtype(kind)} for owner, kind in message.questions],
+            "queries": [
+                {"rrname": printable(owner), "rrtype": rrtype(kind)} for owner, kind in message.questions
+            ],
         }
         if message.answers and not self.request:
             out["answers"] = [_shown(record) for record in message.answers]
@@ -290,7 +305,9 @@ def grouped(message: Message) -> dict[str, list[Any]]:
     for _, kind, _, value in message.answers:
         if value is None:
             continue
-        values = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+        values = (
+            value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+        )
         out.setdefault(rrtype(kind), []).extend(values)
     return out
 

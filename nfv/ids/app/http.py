@@ -1,8 +1,8 @@
 """HTTP/1 (RFC 9112): requests and responses from the bytes of both directions, in any pieces.
 
-Tolerant in the way of servers: bare LF ends lines, headers may be folded, requests may come before responses are
-through (pipelining), responses may come without requests when the connection was taken up midstream.  Limits: a line or
-header block of 64 KiB, 1,024 headers; beyond them the direction is given up.
+Tolerant in the way of servers: bare LF ends lines, headers may be folded, requests may come before responses
+are through (pipelining), responses may come without requests when the connection was taken up midstream.
+Limits: a line or header block of 64 KiB, 1,024 headers; beyond them the direction is given up.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ class HttpParser(Parser):
         else:
             name, colon, value = text.partition(b":")
             if not colon:
-                self.event("REQUEST_FIELD_MISSING_COLON" if toserver else "RESPONSE_FIELD_MISSING_COLON", tx.number)
+                self.event(
+                    "REQUEST_FIELD_MISSING_COLON" if toserver else "RESPONSE_FIELD_MISSING_COLON", tx.number
+                )
                 headers.append((b"", text.strip()))
             else:
                 headers.append((name.strip(), value.strip()))
@@ -219,7 +221,9 @@ class HttpParser(Parser):
         if length is not None:
             digits = re.match(rb"\s*(\d{1,18})", length)
             if digits is None:
-                self.event("INVALID_CONTENT_LENGTH_FIELD_IN_" + ("REQUEST" if toserver else "RESPONSE"), tx.number)
+                self.event(
+                    "INVALID_CONTENT_LENGTH_FIELD_IN_" + ("REQUEST" if toserver else "RESPONSE"), tx.number
+                )
             side.remaining = int(digits[1]) if digits else 0
             side.mode = _LENGTH
             if side.remaining == 0:
@@ -253,7 +257,9 @@ class HttpParser(Parser):
             else:
                 tx.progress_tc, tx.touched_tc = BODY, True
             if body.bad:
-                self.event("GZIP_DECOMPRESSION_FAILED" if "failed" in body.bad else "COMPRESSION_BOMB", tx.number)
+                self.event(
+                    "GZIP_DECOMPRESSION_FAILED" if "failed" in body.bad else "COMPRESSION_BOMB", tx.number
+                )
                 body.bad = ""
         if side.mode == _LENGTH and side.remaining == 0:
             self._complete(side, toserver)
@@ -267,7 +273,10 @@ class HttpParser(Parser):
         if match is None:
             if not line.strip():
                 return
-            self.event(f"INVALID_{'REQUEST' if toserver else 'RESPONSE'}_CHUNK_LEN", side.tx.number if side.tx else -1)
+            self.event(
+                f"INVALID_{'REQUEST' if toserver else 'RESPONSE'}_CHUNK_LEN",
+                side.tx.number if side.tx else -1,
+            )
             side.mode = _CLOSE  # whatever comes belongs to the body
             if toserver:
                 self._stop(side, toserver)

@@ -6,13 +6,27 @@ import zlib
 from typing import Any
 
 BOMB = 1 << 20
-"""Bytes that one body may decompress to beyond 2,048 times its size (Suricata's ``compression-bomb-limit``)."""
+"""Bytes that a body may decompress to beyond 2,048 times its size (Suricata's ``compression-bomb-limit``)."""
 
 
 class Body:
-    """Bytes of a body.  ``wire`` counts those seen, with framing; ``length`` those decoded; ``kept`` has the first of them."""
+    """Bytes of a body.  ``wire`` counts those seen, with framing; ``length`` those decoded; ``kept`` has the
+    first of them.
+    """
 
-    __slots__ = ("_decoder", "_kind", "_snapshot", "_state", "bad", "encoded", "inspect_at", "kept", "length", "limit", "wire")
+    __slots__ = (
+        "_decoder",
+        "_kind",
+        "_snapshot",
+        "_state",
+        "bad",
+        "encoded",
+        "inspect_at",
+        "kept",
+        "length",
+        "limit",
+        "wire",
+    )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -28,7 +42,9 @@ class Body:
         self._snapshot = b""
 
     def encoding(self, value: bytes | None) -> bool:
-        """Set up for a Content-Encoding; False when it is none that is known (the body is then taken as it is)."""
+        """Set up for a Content-Encoding; False when it is none that is known (the body is then taken as it
+        is).
+        """
         if not value:
             return True
         names = [name.strip().lower() for name in value.split(b",") if name.strip()]

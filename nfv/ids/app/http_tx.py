@@ -1,4 +1,6 @@
-"""An HTTP transaction: what of it is known, as buffers for rules and as EVE (user guide "HTTP Keywords", "EVE JSON Format")."""
+"""An HTTP transaction: what of it is known, as buffers for rules and as EVE (user guide "HTTP Keywords", "EVE
+JSON Format").
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,13 @@ NOT, LINE, HEAD, BODY, DONE = range(5)
 """How far a message has come: nothing, its first line, its headers, parts of its body, all."""
 
 LIMIT = 102400
-"""Bytes of a body that are kept for inspection (Suricata's ``request-body-limit`` and ``response-body-limit``)."""
+"""Bytes of a body that are kept for inspection (Suricata's ``request-body-limit`` and
+``response-body-limit``).
+"""
 MINIMUM = {True: 32768, False: 40960}
-"""Bytes of a body that must be there before it is inspected, unless it is complete (``…-body-minimal-inspect-size``)."""
+"""Bytes of a body that must be there before it is inspected, unless it is complete
+(``…-body-minimal-inspect-size``).
+"""
 STEP = 16384
 """Bytes more after which it is inspected again (``response-body-inspect-window``)."""
 
@@ -142,7 +148,9 @@ class HttpTx(Tx):
             value = joined(headers, b"cookie" if toserver else b"set-cookie")
             return [] if value is None else [value]
         if name == "http.header":
-            lines = [k + b": " + v + b"\r\n" for k, v in headers if k.lower() not in (b"cookie", b"set-cookie")]
+            lines = [
+                k + b": " + v + b"\r\n" for k, v in headers if k.lower() not in (b"cookie", b"set-cookie")
+            ]
             return [b"".join(lines)] if lines else []
         if name == "http.header.raw":
             raw = self.request_raw if toserver else self.response_raw
@@ -183,7 +191,11 @@ class HttpTx(Tx):
         if host:
             out["hostname"] = words(host)
             port = (joined(self.request_headers, b"host") or b"").rpartition(b":")[2]
-            if port.isdigit() and b":" in (joined(self.request_headers, b"host") or b"") and int(port) < 65536:
+            if (
+                port.isdigit()
+                and b":" in (joined(self.request_headers, b"host") or b"")
+                and int(port) < 65536
+            ):
                 out["http_port"] = int(port)
         if self.uri:
             out["url"] = words(self.uri)

@@ -1,4 +1,6 @@
-"""Which application protocol the first bytes of a flow speak (user guide "Protocols", detection by patterns and ports)."""
+"""Which application protocol the first bytes of a flow speak (user guide "Protocols", detection by patterns
+and ports).
+"""
 
 from __future__ import annotations
 

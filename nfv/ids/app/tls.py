@@ -1,4 +1,5 @@
-"""TLS handshakes (RFC 8446, 5246, 6101): what is in the clear of client hello, server hello and certificates; JA3.
+"""TLS handshakes (RFC 8446, 5246, 6101): what is in the clear of client hello, server hello and certificates;
+JA3.
 
 JA3 and JA3S follow the definition of their authors (github.com/salesforce/ja3), GREASE (RFC 8701) left out.
 Limits: 64 KiB of a handshake message are put together; after the handshake nothing is looked at.
@@ -13,7 +14,14 @@ from nfv.ids.app import der
 from nfv.ids.app.base import Parser, Tx, Value
 
 MAX_HANDSHAKE = 65536
-_VERSIONS = {0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
+_VERSIONS = {
+    0x0002: "SSLv2",
+    0x0300: "SSLv3",
+    0x0301: "TLSv1",
+    0x0302: "TLS 1.1",
+    0x0303: "TLS 1.2",
+    0x0304: "TLS 1.3",
+}
 
 
 def _grease(value: int) -> bool:
@@ -31,8 +39,20 @@ class TlsTx(Tx):
     """The handshake of a connection."""
 
     proto = "tls"
-    __slots__ = ("alpn", "certificate", "chain", "client_version", "hello_ts", "ja3", "ja3s", "over_tc", "over_ts", "server_alpn", "sni",
-                 "states", "version")  # fmt: skip
+    __slots__ = (
+        "alpn",
+        "certificate",
+        "chain",
+        "client_version",
+        "ja3",
+        "ja3s",
+        "over_tc",
+        "over_ts",
+        "server_alpn",
+        "sni",
+        "states",
+        "version",
+    )
 
     def __init__(self, number: int, ts: float) -> None:
         super().__init__(number, ts)
@@ -129,14 +149,14 @@ class _Reader:
         self.at += size
         return int.from_bytes(self.data[self.at - size : self.at], "big")
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         if self.at + size > self.end:
             raise _Cut
         self.at += size
         return self.data[self.at - size : self.at]
 
     def vector(self, size: int) -> bytes:
-        return self.bytes(self.number(size))
+        return self.take(self.number(size))
 
     @property
     def more(self) -> bool:
@@ -267,7 +287,7 @@ def _extensions(reader: _Reader) -> list[tuple[int, bytes]]:
     if not reader.more:
         return []
     inner = _Reader(reader.vector(2))
-    found = []
+    found: list[tuple[int, bytes]] = []
     while inner.more and len(found) < 256:
         found.append((inner.number(2), inner.vector(2)))
     return found
@@ -283,7 +303,7 @@ def _joined(numbers: list[int]) -> str:
 
 def _client_hello(tx: TlsTx, reader: _Reader) -> None:
     version = tx.client_version = reader.number(2)
-    reader.bytes(32)
+    reader.take(32)
     reader.vector(1)
     ciphers = _numbers(reader.vector(2), 2)
     reader.vector(1)
@@ -309,13 +329,19 @@ def _client_hello(tx: TlsTx, reader: _Reader) -> None:
             while names.more:
                 tx.alpn.append(names.vector(1))
     tx.ja3 = ",".join(
-        (str(version), _joined(ciphers), _joined([kind for kind, _ in extensions]), _joined(curves), "-".join(map(str, formats)))
+        (
+            str(version),
+            _joined(ciphers),
+            _joined([kind for kind, _ in extensions]),
+            _joined(curves),
+            "-".join(map(str, formats)),
+        )
     )
 
 
 def _server_hello(tx: TlsTx, reader: _Reader) -> None:
     version = tx.version = reader.number(2)
-    reader.bytes(32)
+    reader.take(32)
     reader.vector(1)
     cipher = reader.number(2)
     reader.number(1)

@@ -1,7 +1,7 @@
 """URIs as rules see them in ``http.uri``: decoded once, without detours (RFC 3986, section 5.2.4).
 
-As Suricata's IDS personality: ``%XX`` and ``%uXXXX`` are decoded, backslashes in the path become slashes, runs of slashes
-one, ``.`` and ``..`` go; the query is decoded, but otherwise left alone.
+As Suricata's IDS personality: ``%XX`` and ``%uXXXX`` are decoded, backslashes in the path become slashes,
+runs of slashes one, ``.`` and ``..`` go; the query is decoded, but otherwise left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _decoded(match: re.Match[bytes]) -> bytes:
 def normalized(raw: bytes) -> bytes:
     """The URI for ``http.uri``."""
     if b"%" not in raw and b"\\" not in raw and b"//" not in raw and b"/." not in raw and raw[:1] == b"/":
-        return raw.partition(b"#")[0] if False else raw
+        return raw
     if raw[:1] != b"/":
         match = re.match(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", raw, re.DOTALL)
         if match:

@@ -55,16 +55,21 @@ def tls_version(b: Builder, value: str | None) -> None:
 
 def ssl_version(b: Builder, value: str | None) -> None:
     """``ssl_version:tls1.2,tls1.3``, each may be negated."""
-    wanted, without = set(), set()
+    wanted: set[int] = set()
+    without: set[int] = set()
     for word in (value or "").strip('"').split(","):
         negated, name = negation(word.strip().lower())
         if name not in _VERSIONS or name[0].isdigit():
-            raise Problem("ssl_version", f"{name!r} is unknown; there are sslv2, sslv3, tls1.0, tls1.1, tls1.2, tls1.3")
+            raise Problem(
+                "ssl_version", f"{name!r} is unknown; there are sslv2, sslv3, tls1.0, tls1.1, tls1.2, tls1.3"
+            )
         (without if negated else wanted).add(_VERSIONS[name])
     if wanted and without:
         raise Problem("ssl_version", "negated and plain versions can't be together")
     b.tx_test(
-        "tls", TO_SERVER | TO_CLIENT, lambda tx: tx.version in wanted if wanted else bool(tx.version) and tx.version not in without
+        "tls",
+        TO_SERVER | TO_CLIENT,
+        lambda tx: tx.version in wanted if wanted else bool(tx.version) and tx.version not in without,
     )
 
 
@@ -73,13 +78,20 @@ _STATES = ("client_hello", "server_hello", "client_keyx", "server_keyx", "unknow
 
 def ssl_state(b: Builder, value: str | None) -> None:
     """``ssl_state:client_hello``, alternatives parted by ``|``."""
-    plain, not_ = set(), set()
+    plain: set[str] = set()
+    not_: set[str] = set()
     for word in (value or "").strip('"').replace(",", "|").split("|"):
         negated, name = negation(word.strip())
         if name not in _STATES[:4]:
-            raise Problem("ssl_state", f"{name!r} is unknown or not supported; there are {', '.join(_STATES[:4])}")
+            raise Problem(
+                "ssl_state", f"{name!r} is unknown or not supported; there are {', '.join(_STATES[:4])}"
+            )
         (not_ if negated else plain).add(name)
-    b.tx_test("tls", TO_SERVER | TO_CLIENT, lambda tx: bool(plain & tx.states) or bool(not_ and not not_ & tx.states))
+    b.tx_test(
+        "tls",
+        TO_SERVER | TO_CLIENT,
+        lambda tx: bool(plain & tx.states) or bool(not_ and not not_ & tx.states),
+    )
 
 
 def tls_chain(b: Builder, value: str | None) -> None:
@@ -107,7 +119,9 @@ def ssh_protoversion(b: Builder, value: str | None) -> None:
     """``ssh.protoversion:2.0`` or ``2_compat``."""
     text = unquote("ssh.protoversion", value)
     versions = ("2", "2.0", "1.99") if text == "2_compat" else (text,)
-    b.tx_test("ssh", TO_SERVER | TO_CLIENT, lambda tx: any(v.decode("latin-1") in versions for v in tx.protos))
+    b.tx_test(
+        "ssh", TO_SERVER | TO_CLIENT, lambda tx: any(v.decode("latin-1") in versions for v in tx.protos)
+    )
 
 
 KEYWORDS = {

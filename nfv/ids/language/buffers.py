@@ -1,7 +1,8 @@
-"""Buffers that rules search: their names (new, old and as letters of pcre), where each comes from, transforms.
+"""Buffers that rules search: their names (new, old and as letters of pcre), where each comes from,
+transforms.
 
-User guide "HTTP Keywords", "DNS Keywords", "SSL/TLS Keywords", "JA3 Keywords", "SSH Keywords", "File Keywords",
-"Transformations".
+User guide "HTTP Keywords", "DNS Keywords", "SSL/TLS Keywords", "JA3 Keywords", "SSH Keywords", "File
+Keywords", "Transformations".
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ SERVER, CLIENT = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """``protos``: application protocols; ``directions`` 1: to server, 2: to client; ``many``: a list of buffers."""
+    """``protos``: application protocols; ``directions`` 1: to server, 2: to client; ``many``: a list of
+    buffers.
+    """
 
     name: str
     protos: tuple[str, ...]
@@ -36,9 +39,15 @@ def _table() -> dict[str, Buffer]:
         for name in names.split():
             table[name] = Buffer(name, tuple(protos.split()), directions, many)
 
-    add("http", SERVER, "http.uri http.uri.raw http.method http.request_line http.request_body http.host http.host.raw")
+    add(
+        "http",
+        SERVER,
+        "http.uri http.uri.raw http.method http.request_line http.request_body http.host http.host.raw",
+    )
     add("http", SERVER, "http.user_agent http.referer http.accept http.accept_enc http.accept_lang")
-    add("http", SERVER | CLIENT, "http.header http.header.raw http.header_names http.cookie http.content_type")
+    add(
+        "http", SERVER | CLIENT, "http.header http.header.raw http.header_names http.cookie http.content_type"
+    )
     add("http", SERVER | CLIENT, "http.content_len http.connection http.protocol http.start")
     add("http", CLIENT, "http.stat_code http.stat_msg http.response_line http.server http.location")
     add("http", CLIENT, "http.response_body")
@@ -51,7 +60,11 @@ def _table() -> dict[str, Buffer]:
     add("dns", CLIENT, "dns.response.rrname", many=True)
     add("tls", SERVER, "tls.sni ja3.hash ja3.string")
     add("tls", SERVER, "tls.alpn", many=True)
-    add("tls", CLIENT, "tls.cert_subject tls.cert_issuer tls.cert_serial tls.cert_fingerprint ja3s.hash ja3s.string")
+    add(
+        "tls",
+        CLIENT,
+        "tls.cert_subject tls.cert_issuer tls.cert_serial tls.cert_fingerprint ja3s.hash ja3s.string",
+    )
     add("tls", CLIENT, "tls.certs tls.subjectaltname", many=True)
     add("ssh", SERVER | CLIENT, "ssh.proto ssh.software")
     for name in ("ipv4.hdr", "ipv6.hdr", "tcp.hdr", "udp.hdr", "icmpv4.hdr", "icmpv6.hdr"):
@@ -142,7 +155,8 @@ def _xor(data: bytes, key: str) -> bytes:
 
 def _lower_names(data: bytes, _: str) -> bytes:
     return b"\n".join(
-        name.lower() + colon + rest for name, colon, rest in (line.partition(b":") for line in data.split(b"\n"))
+        name.lower() + colon + rest
+        for name, colon, rest in (line.partition(b":") for line in data.split(b"\n"))
     )
 
 
@@ -197,7 +211,7 @@ def check_transform(name: str, value: str | None) -> str:
             raise Problem(name, f"the expression can't be compiled: {error}") from None
         if pattern.groups < 1:
             raise Problem(name, "needs an expression with a group")
-    elif text and not (name == "from_base64"):
+    elif text and name != "from_base64":
         raise Problem(name, "takes no value")
     elif text:
         raise Problem(name, "options are not supported")
@@ -207,10 +221,7 @@ def check_transform(name: str, value: str | None) -> str:
 def transformed(data: bytes, transforms: tuple[tuple[str, str], ...]) -> bytes:
     """What the transforms make of a buffer, one after the other."""
     for name, option in transforms:
-        if name == "pcrexform":
-            data = _pcrexform(data, option)
-        else:
-            data = TRANSFORMS[name](data, option)
+        data = _pcrexform(data, option) if name == "pcrexform" else TRANSFORMS[name](data, option)
     return data
 
 
@@ -222,7 +233,9 @@ def _pcrexform(data: bytes, option: str) -> bytes:
 
     pattern = _compiled.get(option)
     if pattern is None:
-        pattern = _compiled[option] = pcre2.compile(b"(*LIMIT_MATCH=20000)" + option.encode("latin-1", "replace"))
+        pattern = _compiled[option] = pcre2.compile(
+            b"(*LIMIT_MATCH=20000)" + option.encode("latin-1", "replace")
+        )
     try:
         found = pattern.search(data)
     except pcre2.LibraryError:

@@ -9,7 +9,18 @@ from typing import Any
 from nfv.ids.language import app, flows, headers, meta, payload
 from nfv.ids.language.buffers import BUFFERS, MODIFIERS, STICKY, TRANSFORMS, check_transform
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS, addresses, ports
-from nfv.ids.language.ops import Base64, ByteExtract, ByteJump, ByteMath, ByteTest, Content, IsDataAt, Op, Pcre, Size
+from nfv.ids.language.ops import (
+    Base64,
+    ByteExtract,
+    ByteJump,
+    ByteMath,
+    ByteTest,
+    Content,
+    IsDataAt,
+    Op,
+    Pcre,
+    Size,
+)
 from nfv.ids.language.rule import BufferPart, Rule
 from nfv.ids.language.text import Form, Problem, parse
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
@@ -109,9 +120,8 @@ class Builder:
         if self.sticky is not None:
             raise Problem(keyword, f"can't be after the buffer {self.sticky}")
         op, ops = self.last_content, self.last_list
-        if op is None or ops is None or not ops or ops[-1] is not op:
-            if op is None or ops is None or op not in ops:
-                raise Problem(keyword, "needs a content before it")
+        if op is None or ops is None or op not in ops:
+            raise Problem(keyword, "needs a content before it")
         for at, one in enumerate(ops):
             if one is op:
                 del ops[at]
@@ -169,14 +179,20 @@ class Builder:
                 wanted = tuple(int(match[i] or 0) for i in (2, 3, 4))
                 have = (8, 0, 0)
                 held.append(
-                    {"<": have < wanted, ">": have > wanted, "<=": have <= wanted, ">=": have >= wanted}[match[1] or ">="]
+                    {"<": have < wanted, ">": have > wanted, "<=": have <= wanted, ">=": have >= wanted}[
+                        match[1] or ">="
+                    ]
                 )
             if held and all(held):
                 return
         raise Problem("requires", f"another version: {text.strip()}")
 
 
-def build(text: str, variables: tuple[Mapping[str, str], Mapping[str, str]] | None, classes: Mapping[str, tuple[str, int]]) -> Rule:
+def build(
+    text: str,
+    variables: tuple[Mapping[str, str], Mapping[str, str]] | None,
+    classes: Mapping[str, tuple[str, int]],
+) -> Rule:
     """A rule from its text; Problem with the keyword that can't be honoured."""
     form = parse(text)
     rule = _header(form, *(variables or (ADDRESS_GROUPS, PORT_GROUPS)))
@@ -195,7 +211,9 @@ def _header(form: Form, address_groups: Mapping[str, str], port_groups: Mapping[
         raise Problem("", f"the action {form.action!r} is unknown; there are {', '.join(ACTIONS)}")
     protocol = form.protocol.lower()
     if protocol not in PROTOCOLS:
-        raise Problem("", f"the protocol {form.protocol!r} is not supported; there are {', '.join(PROTOCOLS)}")
+        raise Problem(
+            "", f"the protocol {form.protocol!r} is not supported; there are {', '.join(PROTOCOLS)}"
+        )
     numbers, version, apps = PROTOCOLS[protocol]
     rule = Rule(action=form.action, protocol=protocol, protocols=numbers, version=version, app_protos=apps)
     rule.source = addresses(form.source, address_groups)
@@ -203,7 +221,11 @@ def _header(form: Form, address_groups: Mapping[str, str], port_groups: Mapping[
     rule.source_ports = ports(form.source_port, port_groups)
     rule.destination_ports = ports(form.destination_port, port_groups)
     rule.both_ways = form.direction == "<>"
-    if numbers is not None and not numbers & {TCP, UDP, SCTP} and (rule.source_ports or rule.destination_ports):
+    if (
+        numbers is not None
+        and not numbers & {TCP, UDP, SCTP}
+        and (rule.source_ports or rule.destination_ports)
+    ):
         raise Problem("", f"{protocol} has no ports; write any")
     if protocol == "tcp-pkt":
         rule.needs_packet = True
@@ -277,11 +299,22 @@ def _check(part: BufferPart, b: Builder) -> None:
     sizes = [op for op in ops if isinstance(op, Size) and isinstance(op.high, int) and not op.negated]
     for size in sizes:
         for op in ops:
-            if isinstance(op, Content) and not op.negated and isinstance(size.high, int) and len(op.pattern) > size.high:
-                raise Problem("bsize", f"a content of {len(op.pattern)} bytes can't be in a buffer of {size.high}")
-            if isinstance(op, Content) and not op.negated and isinstance(op.offset, int) and isinstance(size.high, int):
-                if op.offset + len(op.pattern) > size.high:
-                    raise Problem("bsize", "a content's place lies outside of the buffer")
+            if (
+                isinstance(op, Content)
+                and not op.negated
+                and isinstance(size.high, int)
+                and len(op.pattern) > size.high
+            ):
+                raise Problem(
+                    "bsize", f"a content of {len(op.pattern)} bytes can't be in a buffer of {size.high}"
+                )
+            if (
+                isinstance(op, Content)
+                and not op.negated
+                and isinstance(op.offset, int)
+                and isinstance(size.high, int)
+            ) and op.offset + len(op.pattern) > size.high:
+                raise Problem("bsize", "a content's place lies outside of the buffer")
 
 
 def _directions(rule: Rule) -> None:
@@ -294,7 +327,9 @@ def _directions(rule: Rule) -> None:
             raise Problem(part.name, f"can't be in a rule for {', '.join(sorted(protos))}")
         protos = (protos & set(buffer.protos)) if protos else set(buffer.protos)
         if not needed & buffer.directions:
-            raise Problem(part.name, "is not sent in the direction of this rule (its flow, or its other buffers)")
+            raise Problem(
+                part.name, "is not sent in the direction of this rule (its flow, or its other buffers)"
+            )
         needed &= buffer.directions
     for proto, directions, _ in rule.tx_tests:
         if protos and proto not in protos:
@@ -308,7 +343,9 @@ def _directions(rule: Rule) -> None:
     if protos and rule.protocols is not None:
         allowed = frozenset({TCP, UDP}) if "dns" in protos else frozenset({TCP})
         if not rule.protocols & allowed:
-            raise Problem("", f"buffers of {', '.join(sorted(protos))} can't be in a rule for {rule.protocol}")
+            raise Problem(
+                "", f"buffers of {', '.join(sorted(protos))} can't be in a rule for {rule.protocol}"
+            )
 
 
 def _stream(b: Builder) -> None:
@@ -330,18 +367,24 @@ def _stream(b: Builder) -> None:
 def _type(rule: Rule) -> None:
     """Rule types (user guide "Rule Types and Categorization"): what an action is about."""
     plain = not (
-        rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.bits or rule.xbits
-        or rule.ints or rule.flow or rule.events
+        rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.bits
+        or rule.xbits or rule.ints or rule.flow or rule.events
     )  # fmt: skip
     only_reads = all(bit.command not in ("isset", "isnotset") for bit in (*rule.bits, *rule.xbits))
     no_ports = rule.protocols is None or not (rule.source_ports or rule.destination_ports)
     setters = not (
-        rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.ints or rule.flow
+        rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.ints
+        or rule.flow
     )  # fmt: skip
     rule.ip_only = not rule.app_protos and no_ports and (plain or (setters and only_reads))
     if rule.protocol in ("tcp-pkt", "tcp-stream"):
         rule.ip_only = False
-    rule.proto_only = bool(rule.app_layer) and not (rule.payload or rule.tests or rule.bits or rule.flow - {"to_server", "to_client"})
+    rule.proto_only = bool(rule.app_layer) and not (
+        rule.payload or rule.tests or rule.bits or rule.flow - {"to_server", "to_client"}
+    )
     rule.flow_scope = (
-        rule.ip_only or rule.proto_only or rule.stateful or bool(rule.app_protos and not rule.payload and not rule.tests)
+        rule.ip_only
+        or rule.proto_only
+        or rule.stateful
+        or bool(rule.app_protos and not rule.payload and not rule.tests)
     )

@@ -1,4 +1,6 @@
-"""Class types with their descriptions and priorities, as rule sets presume them (the customary classification.config)."""
+"""Class types with their descriptions and priorities, as rule sets presume them (the customary
+classification.config).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Keywords about flows and about other rules: flow, flowbits, flowint, xbits, thresholds (user guide "Flow Keywords",
-"Xbits Keyword", "Thresholding Keywords")."""
+"""Keywords about flows and about other rules: flow, flowbits, flowint, xbits, thresholds (user guide "Flow
+Keywords", "Xbits Keyword", "Thresholding Keywords").
+"""
 
 from __future__ import annotations
 
@@ -20,11 +21,18 @@ _CONFLICTS = (
     ("only_stream", "no_stream"),
     ("only_frag", "no_frag"),
 )
-_SAME = {"from_client": "to_server", "from_server": "to_client", "toserver": "to_server", "toclient": "to_client"}
+_SAME = {
+    "from_client": "to_server",
+    "from_server": "to_client",
+    "toserver": "to_server",
+    "toclient": "to_client",
+}
 
 
 def flow(b: Builder, value: str | None) -> None:
-    """Direction and state: to_server, to_client, established, not_established, stateless, only_stream, no_stream, …"""
+    """Direction and state: to_server, to_client, established, not_established, stateless, only_stream,
+    no_stream, …
+    """
     words = [word.strip().lower() for word in (value or "").strip('"').split(",")]
     wanted = {_SAME.get(word, word) for word in words}
     known = {word for group in _CONFLICTS for word in group}
@@ -68,15 +76,14 @@ def flowbits(b: Builder, value: str | None) -> None:
         b.rule.noalert = True
         return
     if command not in ("set", "unset", "toggle", "isset", "isnotset"):
-        raise Problem("flowbits", f"{command!r} is unknown; there are set, unset, toggle, isset, isnotset, noalert")
+        raise Problem(
+            "flowbits", f"{command!r} is unknown; there are set, unset, toggle, isset, isnotset, noalert"
+        )
     bits = tuple(name.strip() for name in names.split("|"))
     if not all(re.fullmatch(r"[^\s,;|]+", name) for name in bits):
         raise Problem("flowbits", "needs a name without blanks")
     if len(bits) > 1 and command not in ("isset", "isnotset"):
         raise Problem("flowbits", f"{command} takes one name")
-    for other in b.rule.bits:
-        if other.names == bits and {other.command, command} in ({"set", "isnotset"}, {"unset", "isset"}) and False:
-            raise Problem("flowbits", "contradicts another")
     b.rule.bits.append(Bit(command, bits))
 
 
@@ -103,7 +110,7 @@ _TRACKS = ("ip_src", "ip_dst", "ip_pair", "tx")
 
 
 def xbits(b: Builder, value: str | None) -> None:
-    """Marks on addresses: set, unset, toggle, isset, isnotset; track ip_src, ip_dst, ip_pair; expire SECONDS."""
+    """Marks on addresses: set, unset, toggle, isset, isnotset; track ip_src, ip_dst, ip_pair; expire N."""
     words = [word.strip() for word in (value or "").strip('"').split(",")]
     if len(words) < 2 or words[0] not in ("set", "unset", "toggle", "isset", "isnotset"):
         raise Problem("xbits", "must be command,name,track WHAT[,expire SECONDS]")
@@ -117,7 +124,9 @@ def xbits(b: Builder, value: str | None) -> None:
         else:
             raise Problem("xbits", f"{word!r} is unknown; there are track {', '.join(_TRACKS)} and expire N")
     if not track or track == "tx":
-        raise Problem("xbits", "needs track ip_src, ip_dst or ip_pair" + (" (tx is not supported)" if track else ""))
+        raise Problem(
+            "xbits", "needs track ip_src, ip_dst or ip_pair" + (" (tx is not supported)" if track else "")
+        )
     b.rule.xbits.append(Bit(words[0], (words[1],), track, expire))
 
 
@@ -128,7 +137,9 @@ def threshold(b: Builder, value: str | None) -> None:
     given = _pairs("threshold", value, ("type", "track", "count", "seconds"))
     kind = given.get("type", "")
     if kind not in ("limit", "threshold", "both"):
-        raise Problem("threshold", f"the type {kind!r} is unknown or not supported; there are limit, threshold, both")
+        raise Problem(
+            "threshold", f"the type {kind!r} is unknown or not supported; there are limit, threshold, both"
+        )
     b.rule.threshold = _threshold("threshold", kind, given)
 
 
@@ -140,7 +151,9 @@ def detection_filter(b: Builder, value: str | None) -> None:
     found = _threshold("detection_filter", "detection_filter", given)
     found.unique_on = given.get("unique_on", "")
     if found.unique_on not in ("", "src_port", "dst_port"):
-        raise Problem("detection_filter", f"unique_on {found.unique_on!r} is unknown; there are src_port and dst_port")
+        raise Problem(
+            "detection_filter", f"unique_on {found.unique_on!r} is unknown; there are src_port and dst_port"
+        )
     if found.unique_on and b.rule.protocols is None:
         raise Problem("detection_filter", "unique_on needs a protocol that has ports")
     b.rule.detection_filter = found
@@ -151,7 +164,9 @@ def _pairs(keyword: str, value: str | None, names: tuple[str, ...]) -> dict[str,
     for word in (value or "").split(","):
         name, _, rest = word.strip().partition(" ")
         if name not in names or name in given:
-            raise Problem(keyword, f"{word.strip()!r} is unknown or given twice; there are {', '.join(names)}")
+            raise Problem(
+                keyword, f"{word.strip()!r} is unknown or given twice; there are {', '.join(names)}"
+            )
         given[name] = rest.strip()
     return given
 
@@ -181,7 +196,9 @@ def stream_size(b: Builder, value: str | None) -> None:
         if session is None:
             return False
         client, server = test(session.client.next_pos), test(session.server.next_pos)
-        return {"client": client, "server": server, "both": client and server, "either": client or server}[who]
+        return {"client": client, "server": server, "both": client and server, "either": client or server}[
+            who
+        ]
 
     b.test(check)
 
@@ -192,12 +209,16 @@ def app_layer_protocol(b: Builder, value: str | None) -> None:
     negated = words[0].startswith("!")
     name = words[0].lstrip("!").strip()
     if name not in ("http", "http1", "dns", "tls", "ssh", "failed", "unknown"):
-        raise Problem("app-layer-protocol", f"{name!r} is not supported; there are http, dns, tls, ssh, failed, unknown")
+        raise Problem(
+            "app-layer-protocol", f"{name!r} is not supported; there are http, dns, tls, ssh, failed, unknown"
+        )
     mode = words[1] if len(words) > 1 else ""
     if mode not in ("", "final", "either", "to_server", "to_client", "original"):
         raise Problem("app-layer-protocol", f"{mode!r} is unknown")
     if mode == "original":
-        raise Problem("app-layer-protocol", "'original' is not supported: no protocol changes within a flow here")
+        raise Problem(
+            "app-layer-protocol", "'original' is not supported: no protocol changes within a flow here"
+        )
     b.rule.app_layer.append(("http" if name == "http1" else name, negated, mode))
 
 

@@ -118,7 +118,9 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in [*parts, part]]
 
 
-def _terms(text: str, groups: Mapping[str, str], what: str, depth: int = 0, not_: bool = False) -> list[tuple[bool, str]]:
+def _terms(
+    text: str, groups: Mapping[str, str], what: str, depth: int = 0, not_: bool = False
+) -> list[tuple[bool, str]]:
     """(negated, single term) of a nested list with variables."""
     text = text.strip()
     if depth > 32:
@@ -159,7 +161,9 @@ def ports(text: str, groups: Mapping[str, str]) -> Ports | None:
             low = int(low_text) if low_text else 0
             high = (int(high_text) if high_text else 65535) if colon else low
         except ValueError:
-            raise Problem("", f"{term!r} is no port; allowed are 80, 1:1024, :1024, 1024:, lists in []") from None
+            raise Problem(
+                "", f"{term!r} is no port; allowed are 80, 1:1024, :1024, 1024:, lists in []"
+            ) from None
         if not 0 <= low <= high <= 65535:
             raise Problem("", f"ports {term!r} are not between 0 and 65535 in rising order")
         (no if negated else yes).append((low, high))
@@ -208,5 +212,6 @@ def _range(term: str) -> tuple[int, int, int]:
         return net.version, int(first), int(net.broadcast_address)
     except ValueError:
         raise Problem(
-            "", f"{term!r} is no address; allowed are 10.0.0.1, 10.0.0.0/8, fd00::/8, 10.0.0.1-10.0.0.9, lists in []"
+            "",
+            f"{term!r} is no address; allowed are 10.0.0.1, 10.0.0.0/8, fd00::/8, 10.0.0.1-10.0.0.9, [lists]",
         ) from None

@@ -78,7 +78,8 @@ def fragoffset(b: Builder, value: str | None) -> None:
 
 _IP_NAMES = {
     "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmp6": 58,
-    "ipv6-icmp": 58, "ospf": 89, "pim": 103, "sctp": 132, "ipv6": 41, "egp": 8, "eigrp": 88, "vrrp": 112, "l2tp": 115,
+    "ipv6-icmp": 58, "ospf": 89, "pim": 103, "sctp": 132, "ipv6": 41, "egp": 8, "eigrp": 88,
+    "vrrp": 112, "l2tp": 115,
     "ip": 0, "hopopt": 0,
 }  # fmt: skip
 
@@ -113,7 +114,11 @@ _TCP_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "E": 64, "2": 64
 
 def flags(b: Builder, value: str | None) -> None:
     """TCP's flags: ``[!*+]FSRPAUCE0[,those to ignore]``."""
-    match = re.fullmatch(r"\s*(?:flags:)?([!*+]?)\s*([FSRPAUEC120]+)\s*([!*+]?)\s*(?:,\s*([FSRPAUEC120]+))?\s*", value or "", re.I)
+    match = re.fullmatch(
+        r"\s*(?:flags:)?([!*+]?)\s*([FSRPAUEC120]+)\s*([!*+]?)\s*(?:,\s*([FSRPAUEC120]+))?\s*",
+        value or "",
+        re.I,
+    )
     if not match:
         raise Problem("flags", "must be of the letters F S R P A U C E 0, with !, * or + before them")
     bits = 0
@@ -182,7 +187,11 @@ def icmp_seq(b: Builder, value: str | None) -> None:
 def icmpv6_mtu(b: Builder, value: str | None) -> None:
     """The MTU in a packet-too-big."""
     test = compare("icmpv6.mtu", value)
-    b.test(lambda p: p.proto == ICMPV6 and p.kind == 2 and test(int.from_bytes(p.data[p.l4 + 4 : p.l4 + 8], "big")))
+    b.test(
+        lambda p: (
+            p.proto == ICMPV6 and p.kind == 2 and test(int.from_bytes(p.data[p.l4 + 4 : p.l4 + 8], "big"))
+        )
+    )
 
 
 def dsize(b: Builder, value: str | None) -> None:

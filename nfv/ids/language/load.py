@@ -44,8 +44,9 @@ def load_text(
     classes: Mapping[str, tuple[str, int]] | None = None,
     into: Loaded | None = None,
 ) -> Loaded:
-    """Rules of a file's text, in the order of the file; later ones replace none: a sid that is there twice is refused,
-    unless its revision is newer."""
+    """Rules of a file's text, in the order of the file; later ones replace none: a sid that is there twice is
+    refused, unless its revision is newer.
+    """
     loaded = into if into is not None else Loaded()
     seen = {(rule.gid, rule.sid): at for at, rule in enumerate(loaded.rules)}
     for number, line in lines(text):
@@ -56,7 +57,10 @@ def load_text(
             if have is not None:
                 if rule.rev <= loaded.rules[have].rev:
                     other = loaded.rules[have]
-                    raise Problem("sid", f"{rule.sid} is a duplicate of {other.file}:{other.line}, whose rev is not older")
+                    raise Problem(
+                        "sid",
+                        f"{rule.sid} is a duplicate of {other.file}:{other.line}, whose rev is not older",
+                    )
                 loaded.rules[have] = rule
                 continue
             seen[(rule.gid, rule.sid)] = len(loaded.rules)
@@ -69,7 +73,9 @@ def load_text(
 
 
 def ordered(rules: list[Rule]) -> list[Rule]:
-    """Suricata's order (user guide "Action-order"): by action, then writers of bits before readers, then priority."""
+    """Suricata's order (user guide "Action-order"): by action, then writers of bits before readers, then
+    priority.
+    """
 
     def bits(rule: Rule, kind: str) -> int:
         used = getattr(rule, kind)
@@ -83,7 +89,14 @@ def ordered(rules: list[Rule]) -> list[Rule]:
 
     def key(item: tuple[int, Rule]) -> tuple[int, ...]:
         at, rule = item
-        return (_ORDER[rule.action], bits(rule, "bits"), bits(rule, "ints"), bits(rule, "xbits"), rule.priority, at)
+        return (
+            _ORDER[rule.action],
+            bits(rule, "bits"),
+            bits(rule, "ints"),
+            bits(rule, "xbits"),
+            rule.priority,
+            at,
+        )
 
     result = [rule for _, rule in sorted(enumerate(rules), key=key)]
     for number, rule in enumerate(result):

@@ -79,7 +79,9 @@ def target(b: Builder, value: str | None) -> None:
 
 
 def requires(b: Builder, value: str | None) -> None:
-    """What the engine must have; features can't be promised, so only versions and known keywords are honoured."""
+    """What the engine must have; features can't be promised, so only versions and known keywords are
+    honoured.
+    """
     for part in (value or "").split(","):
         kind, _, rest = part.strip().partition(" ")
         if kind == "keyword":

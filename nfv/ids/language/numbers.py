@@ -1,4 +1,6 @@
-"""Numbers in rule options: with comparisons and ranges (user guide "Integer Keywords"), and names of variables."""
+"""Numbers in rule options: with comparisons and ranges (user guide "Integer Keywords"), and names of
+variables.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def number_or_name(keyword: str, text: str, low: int, high: int, names: set[str]
     stripped = text.strip()
     if _NAME.fullmatch(stripped):
         if stripped not in names:
-            raise Problem(keyword, f"{stripped!r} is neither a number nor set by a byte_extract or byte_math before")
+            raise Problem(
+                keyword, f"{stripped!r} is neither a number nor set by a byte_extract or byte_math before"
+            )
         return stripped
     return whole(keyword, stripped, low, high)
 
@@ -42,7 +46,9 @@ Test = Callable[[int], bool]
 
 
 def compare(keyword: str, text: str | None, high: int = 0xFFFFFFFF, units: bool = False) -> Test:
-    """A test from ``5``, ``<5``, ``>5``, ``<=5``, ``>=5``, ``!5``, ``!=5``, ``1<>5`` or ``1-5`` (both without ends), ``&4``."""
+    """A test from ``5``, ``<5``, ``>5``, ``<=5``, ``>=5``, ``!5``, ``!=5``, ``1<>5`` or ``1-5`` (both without
+    ends), ``&4``.
+    """
     stripped = (text or "").strip()
     if match := re.fullmatch(r"(!?)\s*(\w+)\s*(<>|-)\s*(\w+)", stripped):
         low = whole(keyword, match[2], 0, high, units)
@@ -78,7 +84,9 @@ def compare(keyword: str, text: str | None, high: int = 0xFFFFFFFF, units: bool 
 
 
 def bounds(keyword: str, text: str | None, high: int = 1 << 62) -> tuple[int, int, bool]:
-    """Lowest and highest of the sizes that ``5``, ``<5``, ``>5``, ``3<>9`` allow, and whether they are negated."""
+    """Lowest and highest of the sizes that ``5``, ``<5``, ``>5``, ``3<>9`` allow, and whether they are
+    negated.
+    """
     stripped = (text or "").strip()
     if match := re.fullmatch(r"(\d+)\s*<>\s*(\d+)", stripped):
         low, top = int(match[1]), int(match[2])

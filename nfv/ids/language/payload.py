@@ -1,4 +1,6 @@
-"""Keywords about bytes: content with its modifiers, pcre, isdataat, byte_*, bsize, base64 (user guide "Payload Keywords")."""
+"""Keywords about bytes: content with its modifiers, pcre, isdataat, byte_*, bsize, base64 (user guide
+"Payload Keywords").
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from nfv.ids.language.build import Builder
 
 MATCH_LIMIT = 20000
-"""Steps of PCRE2 for one search (Suricata's default ``pcre.match-limit`` is 3,500); beyond it there is no match."""
+"""Steps of PCRE2 for one search (Suricata's default ``pcre.match-limit`` is 3,500); beyond it there is no
+match.
+"""
 
 
 def content(b: Builder, value: str | None) -> None:
@@ -219,7 +223,9 @@ def isdataat(b: Builder, value: str | None) -> None:
 _BASES = {"hex": 16, "dec": 10, "oct": 8}
 
 
-def _flags(keyword: str, op: ByteTest | ByteJump | ByteExtract | ByteMath, words: list[str], string: list[bool]) -> list[str]:
+def _flags(
+    keyword: str, op: ByteTest | ByteJump | ByteExtract | ByteMath, words: list[str], string: list[bool]
+) -> list[str]:
     """Take what all byte keywords share out of their words; the rest is returned."""
     rest = []
     for word in words:
@@ -237,7 +243,9 @@ def _flags(keyword: str, op: ByteTest | ByteJump | ByteExtract | ByteMath, words
         elif word == "dce":
             raise Problem(keyword, "dce is not supported")
         elif word.startswith("bitmask") and not isinstance(op, ByteExtract):
-            op.bitmask = int(word[7:].strip(), 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", word[7:].strip()) else 0
+            op.bitmask = (
+                int(word[7:].strip(), 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", word[7:].strip()) else 0
+            )
             if not op.bitmask:
                 raise Problem(keyword, "bitmask needs a hexadecimal number that is not 0")
         else:

@@ -74,7 +74,8 @@ def parse(text: str) -> Form:
         raise Problem("", f"the direction {words[4]!r} is unknown; there are -> and <>")
     if words[4] == "=>":
         raise Problem("", "transactional rules (=>) are not supported; use -> with flow")
-    return Form(*words, options=list(_options(text[begin + 1 : -1])))
+    options = list(_options(text[begin + 1 : -1]))
+    return Form(words[0], words[1], words[2], words[3], words[4], words[5], words[6], options)
 
 
 def _fields(header: str) -> list[str]:
@@ -157,7 +158,7 @@ def content(keyword: str, value: str) -> bytes:
             result += value[at + 1].encode()
             at += 2
         else:
-            if character in '";' or (character == ":" and False):
+            if character in '";':
                 raise Problem(keyword, f"{character!r} must be escaped or written in hexadecimal")
             result += character.encode("latin-1", "replace") if ord(character) < 256 else character.encode()
             at += 1

@@ -1,8 +1,9 @@
 """Carrying out a rule's conditions on one buffer, exactly.
 
-Semantics as in Suricata's content inspection (user guide "Payload Keywords"): conditions are taken in order; where one
-fails that is relative to a content or expression before it, that one looks for its next occurrence.  The work is bounded:
-``BUDGET`` steps for one buffer and rule (Suricata's ``inspection-recursion-limit`` is 3,000), after which it has not matched.
+Semantics as in Suricata's content inspection (user guide "Payload Keywords"): conditions are taken in order;
+where one fails that is relative to a content or expression before it, that one looks for its next occurrence.
+The work is bounded: ``BUDGET`` steps for one buffer and rule (Suricata's ``inspection-recursion-limit`` is
+3,000), after which it has not matched.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from pcre2 import LibraryError
 
@@ -32,7 +34,7 @@ BUDGET = 3000
 
 
 class Buffer:
-    """Bytes to search, with what searching them repeatedly needs; ``last`` is where the furthest match ended."""
+    """Bytes to search, and what searching them again needs; ``last`` is where the furthest match ended."""
 
     __slots__ = ("_lower", "data", "last", "size", "steps")
 
@@ -69,24 +71,24 @@ def _run(ops: Sequence[Op], at: int, buffer: Buffer, position: int, names: dict[
             return False
         op = ops[at]
         at += 1
-        if op.__class__ is Content:
-            if op.chained and not op.negated:  # type: ignore[attr-defined]
-                return _each_content(op, ops, at, buffer, position, names)  # type: ignore[arg-type]
-            found = _find(op, buffer, position, 0, names)  # type: ignore[arg-type]
-            if op.negated:  # type: ignore[attr-defined]
+        if isinstance(op, Content):
+            if op.chained and not op.negated:
+                return _each_content(op, ops, at, buffer, position, names)
+            found = _find(op, buffer, position, 0, names)
+            if op.negated:
                 if found >= 0:
                     return False
                 continue
             if found < 0:
                 return False
-            position = found + len(op.pattern)  # type: ignore[attr-defined]
+            position = found + len(op.pattern)
             if position > buffer.last:
                 buffer.last = position
-        elif op.__class__ is Pcre:
-            if op.chained and not op.negated:  # type: ignore[attr-defined]
-                return _each_pcre(op, ops, at, buffer, position, names)  # type: ignore[arg-type]
-            span = _search(op, buffer, position, 0)  # type: ignore[arg-type]
-            if op.negated:  # type: ignore[attr-defined]
+        elif isinstance(op, Pcre):
+            if op.chained and not op.negated:
+                return _each_pcre(op, ops, at, buffer, position, names)
+            span = _search(op, buffer, position, 0)
+            if op.negated:
                 if span is not None:
                     return False
                 continue
@@ -196,7 +198,7 @@ _BLANKS = re.compile(rb"[ \t\n\v\f\r]*[+]?")
 
 
 def number(data: bytes, at: int, size: int, base: int, little: bool) -> tuple[int, int] | None:
-    """(value, bytes used) of the number at a place: binary (base 0) or in digits; None where there is none."""
+    """(value, bytes used) of the number at a place, binary (base 0) or in digits; None without one."""
     if at < 0 or size < 0 or at + size > len(data):
         return None
     body = data[at : at + size]
@@ -349,7 +351,7 @@ def _base64(op: Base64, buffer: Buffer, position: int, names: dict[str, int]) ->
     return position
 
 
-_SIMPLE = {
+_SIMPLE: dict[type[Op], Any] = {
     IsDataAt: _isdataat,
     ByteTest: _byte_test,
     ByteJump: _byte_jump,

@@ -1,8 +1,8 @@
 """Which rules may match a buffer: one hyperscan database over the fast patterns of all rules that search it.
 
-A rule's fast pattern is the content that is rarest by the look of it, or the one it names (user guide "Prefiltering
-Keywords").  A database only ever proposes: ``conditions`` decides.  Without hyperscan the patterns are searched one by
-one, which is right but slow.
+A rule's fast pattern is the content that is rarest by the look of it, or the one it names (user guide
+"Prefiltering Keywords").  A database only ever proposes: ``conditions`` decides.  Without hyperscan the
+patterns are searched one by one, which is right but slow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from nfv.ids.language.ops import Content, Op
 
+_hyperscan: Any
 try:
     import hyperscan as _hyperscan
 except ImportError:  # pragma: no cover - wheels exist for the machines that labs run on
@@ -50,8 +51,7 @@ class Database:
         for content, number in patterns:
             key = (content.pattern.lower() if content.nocase else content.pattern, content.nocase)
             groups.setdefault(key, []).append(number)
-            edge = content.offset + content.depth if _placed(content) else 1 << 30  # type: ignore[operator]
-            self.reach = max(self.reach, edge)  # type: ignore[type-var]
+            self.reach = max(self.reach, _edge(content))
         self._groups = list(groups.values())
         self.size = len(self._groups)
         self._plain: list[tuple[bytes, bool]] = []
@@ -63,7 +63,9 @@ class Database:
             return
         expressions = [b"".join(b"\\x%02x" % byte for byte in pattern) for pattern, _ in groups]
         flags = [
-            _hyperscan.HS_FLAG_SINGLEMATCH | _hyperscan.HS_FLAG_DOTALL | (_hyperscan.HS_FLAG_CASELESS if nocase else 0)
+            _hyperscan.HS_FLAG_SINGLEMATCH
+            | _hyperscan.HS_FLAG_DOTALL
+            | (_hyperscan.HS_FLAG_CASELESS if nocase else 0)
             for _, nocase in groups
         ]
         self._db = _hyperscan.Database(mode=_hyperscan.HS_MODE_BLOCK)
@@ -75,7 +77,9 @@ class Database:
             if not self._plain:
                 return []
             lower = data.lower()  # pragma: no cover
-            hits = [i for i, (p, nocase) in enumerate(self._plain) if p in (lower if nocase else data)]  # pragma: no cover
+            hits = [
+                i for i, (p, nocase) in enumerate(self._plain) if p in (lower if nocase else data)
+            ]  # pragma: no cover
         else:
             hits = []
             if data:
@@ -88,8 +92,11 @@ class Database:
         return [number for hit in hits for number in groups[hit]]
 
 
-def _placed(content: Content) -> bool:
-    return isinstance(content.depth, int) and isinstance(content.offset, int)
+def _edge(content: Content) -> int:
+    """Bytes of a buffer after which the pattern can't be any more."""
+    if isinstance(content.depth, int) and isinstance(content.offset, int):
+        return content.offset + content.depth
+    return 1 << 30
 
 
 def _collect(number: int, _from: int, _to: int, _flags: int, hits: list[int]) -> None:
