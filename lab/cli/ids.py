@@ -143,11 +143,10 @@ def _tested(loaded: Loaded, as_json: bool) -> None:
     else:
         for one in loaded.refused:
             out(str(one))
-        for keyword, number in Counter(one.keyword or "header" for one in loaded.refused).most_common(10):
-            out(f"  {number:>6}  because of {keyword}")
-        out(
-            f"{paint()('loaded', 'green')}: {count(len(loaded.rules), 'rule')}; refused: {len(loaded.refused)}"
-        )
+        for keyword, times in Counter(one.keyword or "header" for one in loaded.refused).most_common(10):
+            out(f"  {times:>6}  because of {keyword}")
+        number = count(len(loaded.rules), "rule")
+        out(f"{paint()('loaded', 'green')}: {number}; refused: {len(loaded.refused)}")
     if loaded.refused:
         raise typer.Exit(Exit.FAILED)
 

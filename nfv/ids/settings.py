@@ -111,7 +111,7 @@ def put(settings: Settings, name: str, value: object) -> None:
     if setter is None:
         known = ", ".join(sorted(KNOWN))
         raise BadSetting(
-            f"no setting is named {name!r}; there are {known}, vars.address-groups.NAME, vars.port-groups.NAME"
+            f"no setting is named {name!r}; there are {known}, vars.address-groups.X, vars.port-groups.X"
         )
     try:
         setter(settings, value)
