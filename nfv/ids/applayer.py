@@ -92,6 +92,10 @@ def _parse(flow: Flow, app: Parser, data: bytes, toserver: bool, ts: float, coun
         if app.failed_tc:
             return
         flow.app_tc = app.proto
+    if toserver:
+        app.fed_ts = True
+    else:
+        app.fed_tc = True
     before = app.count
     app.feed(toserver, data, ts)
     if app.count != before:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nfv.ids import applayer, eve
+from nfv.ids import applayer, eve, fastpath
 from nfv.ids.app.base import Parser
 from nfv.ids.checksum import tcp_is_right
 from nfv.ids.counters import fresh
@@ -41,7 +41,13 @@ class Engine:
         self.generation = 0
         self.last = 0.0
         self._first = 0.0
+        self._swept = 0.0
         self._inline = settings.inline
+        self.known: dict[bytes, fastpath.Entry] = {}
+        self.fast_packets = self.fast_bytes = 0
+        self.checksums = settings.stream.checksums
+        self.depth = settings.stream.depth
+        self.chunk = settings.stream.chunk
         self._types = settings.types
         self.detector = Detector(rules)
         self.use(rules)
@@ -57,14 +63,18 @@ class Engine:
 
     # ------------------------------------------------------------ packets
 
-    def frame(self, data: bytes, ts: float, num: int = 0, linktype: int = 1) -> Packet:
+    def frame(self, data: bytes, ts: float, num: int = 0, linktype: int = 1) -> Packet | None:
         """A captured frame; what is to become of it stands in the packet (``dropped``, ``reject``)."""
-        packet = self.decoder.frame(data, ts, num, linktype)
-        if not self._first:
-            self._first = ts
         if ts > self.last:
             self.last = ts
-            self.flows.sweep(ts)
+            if ts - self._swept >= 5:
+                self._swept = ts
+                self.flows.sweep(ts)
+                self._first = self._first or ts
+        if self.known and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00":
+            if fastpath.segment(self, data, ts, num):
+                return None
+        packet = self.decoder.frame(data, ts, num, linktype)
         if packet.inner:
             for inner in packet.inner:
                 self._packet(inner)
@@ -165,6 +175,8 @@ class Engine:
             flow.state = FLOW_ESTABLISHED
             if session.midstream or session.one_sided:
                 packet.established = True
+            if session.state == ESTABLISHED and not self._inline:
+                fastpath.remember(self.known, flow)
 
     def _stream_events(self, session: Session, packet: Packet) -> None:
         for name in session.events:
@@ -219,8 +231,10 @@ class Engine:
                 and not flow.app_tc
             ):
                 # taken up in the middle with the server's side first
+                fastpath.forget(self.known, flow)
                 self.flows.swap(flow)
                 session.swap()
+                fastpath.remember(self.known, flow)
                 toserver = False
         if applayer.feed(flow, data, toserver, ts, self._inline, self.counters):
             session.client.raw_flush = session.server.raw_flush = True
@@ -234,6 +248,48 @@ class Engine:
             app.end(True, ts)
         if server.fin >= 0 and server.acked > server.fin and server.taken >= server.fin:
             app.end(False, ts)
+
+    # ------------------------------------------------------------ for the fast path
+
+    def deliver(self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float) -> None:
+        """Hand on what was acknowledged, there being no hole."""
+        if flow.app is None and flow.app_proto:
+            data = stream.take(False)
+            if self._raw:
+                stream.raw.append(data)
+                stream.raw_done += len(data)
+            return
+        self._deliver(flow, session, stream, toserver, ts, False)
+
+    def inspect_segment(self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool) -> None:
+        """Ask the rules about a segment that went the short way."""
+        self.fast_packets -= 1
+        self.fast_bytes -= len(data)
+        packet = self.decoder.frame(data, ts, num, 1)
+        packet.flow, packet.toserver = flow, toserver
+        if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (packet.sp if toserver else packet.dp):
+            packet.toserver = not toserver
+        packet.established = packet.stream_est = True
+        packet.stream_add = added
+        self._inspect(packet, flow)
+
+    def inspect_raw(
+        self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool, stream: Stream
+    ) -> None:
+        """Search a chunk of a stream for candidates; only when there are some the rules are asked."""
+        app = flow.app
+        if stream.raw_done < self.chunk and (app is not None or not flow.app_proto) and not self.settings.prompt:
+            return
+        chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
+        tail = stream.raw_tail
+        if self.detector.rules.stream_db.scan(tail + chunk if tail else chunk):
+            self.inspect_segment(data, ts, num, flow, toserver, added)
+            return
+        stream.raw.clear()
+        stream.raw_done = 0
+        stream.raw_flush = False
+        size = OVERLAP if not self._recent else 4096
+        stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
 
     # ------------------------------------------------------------ rules
 
@@ -332,9 +388,9 @@ class Engine:
             else:
                 tx.touched_tc = False
         if toserver:
-            app.trigger_ts = False
+            app.trigger_ts = app.fed_ts = False
         else:
-            app.trigger_tc = False
+            app.trigger_tc = app.fed_tc = False
 
     def _dropped(self, packet: Packet, alerts: list[Alert], reason: str) -> None:
         packet.dropped = True
@@ -407,6 +463,8 @@ class Engine:
     def _flow_ended(self, flow: Flow, reason: str) -> None:
         """Inspect what nothing followed on, tell of what is unfinished, then of the flow."""
         session: Session | None = flow.session
+        if session is not None and self.known:
+            fastpath.forget(self.known, flow)
         app: Parser | None = flow.app
         unfinished = app is not None and any(
             tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs
@@ -461,6 +519,10 @@ class Engine:
         """Tell the counters."""
         if "stats" not in self._types:
             return
+        for name in ("pkts", "ethernet", "ipv4", "tcp"):
+            self.counters[f"decoder.{name}"] += self.fast_packets
+        self.counters["decoder.bytes"] += self.fast_bytes
+        self.fast_packets = self.fast_bytes = 0
         pkts = self.counters["decoder.pkts"]
         self.counters["decoder.avg_pkt_size"] = self.counters["decoder.bytes"] // pkts if pkts else 0
         self.counters["flow.active"] = len(self.flows)

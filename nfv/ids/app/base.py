@@ -58,6 +58,8 @@ class Parser:
         self.count = 0
         self.events: list[tuple[str, int]] = []
         self.failed_ts = self.failed_tc = False
+        self.fed_ts = self.fed_tc = False
+        """Bytes of a direction were parsed since rules were last asked."""
         self.trigger_ts = self.trigger_tc = False
         """A message was completed: what came before it in the stream is to be inspected now."""
 
