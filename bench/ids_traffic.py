@@ -1,4 +1,6 @@
-"""Rules and packets for measuring intrusion detection: made from a seed, so that every run sees the same. Pure."""
+"""Rules and packets for measuring intrusion detection: made from a seed, so that every run sees the same.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -15,46 +17,65 @@ def _word(rng: random.Random, low: int = 6, high: int = 12) -> str:
 
 def _http(rng: random.Random, sid: int) -> str:
     path = f"/{_word(rng)}/{_word(rng)}.{rng.choice(('php', 'aspx', 'exe', 'js', 'bin'))}"
-    body = f'flow:established,to_server; http.method; content:"{rng.choice(("GET", "POST"))}"; http.uri; content:"{path}"; '
+    method = rng.choice(("GET", "POST"))
+    body = f'flow:established,to_server; http.method; content:"{method}"; http.uri; content:"{path}"; '
     if rng.random() < 0.5:
         body += f'http.host; content:"{_word(rng)}.{rng.choice(("com", "net", "ru", "info"))}"; '
     if rng.random() < 0.3:
         body += f'http.user_agent; content:"{_word(rng).title()}/{rng.randint(1, 9)}.{rng.randint(0, 9)}"; '
     if rng.random() < 0.2:
-        body += f'http.header_names; content:!"Referer|0d 0a|"; '
+        body += 'http.header_names; content:!"Referer|0d 0a|"; '
     if rng.random() < 0.2:
         body += f'pcre:"/{_word(rng, 4, 6)}[0-9]{{1,4}}$/"; '
     return f'alert http $HOME_NET any -> $EXTERNAL_NET any (msg:"http {sid}"; {body}sid:{sid};)'
 
 
+def _rule(head: str, sid: int, *options: str) -> str:
+    return f'alert {head} (msg:"made {sid}"; {"; ".join(options)}; sid:{sid};)'
+
+
+_OUT, _IN = "$HOME_NET any -> $EXTERNAL_NET any", "$EXTERNAL_NET any -> $HOME_NET any"
+
+
+def _hex(rng: random.Random, low: int, high: int) -> str:
+    return " ".join(f"{byte:02x}" for byte in rng.randbytes(rng.randint(low, high)))
+
+
 def _response(rng: random.Random, sid: int) -> str:
-    body = f'flow:established,to_client; http.stat_code; content:"200"; file.data; content:"{_word(rng)} {_word(rng)}"; '
-    return f'alert http $EXTERNAL_NET any -> $HOME_NET any (msg:"body {sid}"; {body}content:"{_word(rng)}"; within:200; sid:{sid};)'
+    status = 'flow:established,to_client; http.stat_code; content:"200"'
+    body = f'file.data; content:"{_word(rng)} {_word(rng)}"; content:"{_word(rng)}"; within:200'
+    return _rule(f"http {_IN}", sid, status, body)
 
 
 def _stream(rng: random.Random, sid: int) -> str:
-    code = " ".join(f"{byte:02x}" for byte in rng.randbytes(rng.randint(4, 8)))
-    body = f'flow:established,to_server; content:"{_word(rng)}|{code}|"; content:"{_word(rng, 4, 8)}"; distance:0; within:100; '
-    return f'alert tcp $HOME_NET any -> $EXTERNAL_NET any (msg:"stream {sid}"; {body}sid:{sid};)'
+    first = f'content:"{_word(rng)}|{_hex(rng, 4, 8)}|"'
+    second = f'content:"{_word(rng, 4, 8)}"; distance:0; within:100'
+    return _rule(f"tcp {_OUT}", sid, "flow:established,to_server", first, second)
 
 
 def _packet(rng: random.Random, sid: int) -> str:
-    code = " ".join(f"{byte:02x}" for byte in rng.randbytes(rng.randint(4, 6)))
-    body = f'flow:established; content:"|{code}|"; depth:{rng.choice((8, 16, 32))}; content:"{_word(rng)}"; distance:0; '
-    return f'alert tcp any any -> any {rng.randint(1024, 65000)} (msg:"start {sid}"; {body}sid:{sid};)'
+    first = f'content:"|{_hex(rng, 4, 6)}|"; depth:{rng.choice((8, 16, 32))}'
+    second = f'content:"{_word(rng)}"; distance:0'
+    return _rule(f"tcp any any -> any {rng.randint(1024, 65000)}", sid, "flow:established", first, second)
 
 
 def _dns(rng: random.Random, sid: int) -> str:
-    return f'alert dns $HOME_NET any -> any any (msg:"dns {sid}"; dns.query; dotprefix; content:".{_word(rng)}.com"; nocase; endswith; sid:{sid};)'  # fmt: skip
+    return _rule(
+        "dns $HOME_NET any -> any any",
+        sid,
+        f'dns.query; dotprefix; content:".{_word(rng)}.com"; nocase; endswith',
+    )
 
 
 def _tls(rng: random.Random, sid: int) -> str:
-    return f'alert tls $HOME_NET any -> $EXTERNAL_NET any (msg:"tls {sid}"; flow:established,to_server; tls.sni; content:"{_word(rng)}.net"; endswith; nocase; sid:{sid};)'  # fmt: skip
+    name = f'tls.sni; content:"{_word(rng)}.net"; endswith; nocase'
+    return _rule(f"tls {_OUT}", sid, "flow:established,to_server", name)
 
 
 def _udp(rng: random.Random, sid: int) -> str:
-    code = " ".join(f"{byte:02x}" for byte in rng.randbytes(6))
-    return f'alert udp any any -> any any (msg:"udp {sid}"; content:"|{code}|"; content:"{_word(rng)}"; distance:0; sid:{sid};)'
+    return _rule(
+        "udp any any -> any any", sid, f'content:"|{_hex(rng, 6, 6)}|"; content:"{_word(rng)}"; distance:0'
+    )
 
 
 _SHAPES = ((_http, 45), (_response, 10), (_stream, 20), (_packet, 4), (_dns, 10), (_tls, 7), (_udp, 4))
@@ -77,11 +98,15 @@ def _checksum(data: bytes) -> int:
 
 
 def _ip(src: bytes, dst: bytes, proto: int, body: bytes, ident: int) -> bytes:
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), ident & 0xFFFF, 0x4000, 64, proto, 0, src, dst)
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), ident & 0xFFFF, 0x4000, 64, proto, 0, src, dst
+    )
     return _ETHERNET + head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + body
 
 
-def _tcp(src: bytes, dst: bytes, sp: int, dp: int, seq: int, ack: int, flags: int, payload: bytes = b"") -> bytes:
+def _tcp(
+    src: bytes, dst: bytes, sp: int, dp: int, seq: int, ack: int, flags: int, payload: bytes = b""
+) -> bytes:
     head = struct.pack("!HHIIBBHHH", sp, dp, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, 0x50, flags, 65535, 0, 0)
     pseudo = src + dst + struct.pack("!HH", 6, len(head) + len(payload))
     value = _checksum(pseudo + head + payload)
@@ -148,18 +173,18 @@ def bulk(packets: int, size: int = 1400, per_flow: int = 300, port: int = 9999) 
 
 
 def requests(count: int, size: int = 230, per_flow: int = 10) -> list[bytes]:
-    """HTTP requests of ``size`` bytes (with their headers), ten a connection, each answered in a few bytes."""
+    """HTTP requests of ``size`` bytes, headers included, ten a connection, each answered shortly."""
     frames: list[bytes] = []
-    number = 0
-    for first in range(0, count, per_flow):
+    start = "Host: www.example.org\r\nUser-Agent: Mozilla/5.0 (X11)\r\nAccept: */*\r\nX-Fill: "
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello"
+    for number, first in enumerate(range(0, count, per_flow)):
         talk = Talk(number)
-        number += 1
         frames += talk.open()
         for at in range(first, min(first + per_flow, count)):
-            head = f"GET /site/page{at}.html HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: Mozilla/5.0 (X11)\r\nAccept: */*\r\nX-Fill: "
+            head = f"GET /site/page{at}.html HTTP/1.1\r\n{start}"
             body = head.encode() + b"y" * (size - len(head) - 4) + b"\r\n\r\n"
             frames.append(talk.client(24, body))
-            frames.append(talk.server(24, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello"))
+            frames.append(talk.server(24, answer))
         frames += talk.close()
     return frames
 
@@ -190,5 +215,8 @@ def pcap(frames: list[bytes]) -> bytes:
     """The frames as a capture file, a microsecond apart."""
     out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)]
     for at, frame in enumerate(frames):
-        out.append(struct.pack("<IIII", 1_700_000_000 + at // 1_000_000, at % 1_000_000, len(frame), len(frame)) + frame)
+        out.append(
+            struct.pack("<IIII", 1_700_000_000 + at // 1_000_000, at % 1_000_000, len(frame), len(frame))
+            + frame
+        )
     return b"".join(out)

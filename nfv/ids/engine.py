@@ -71,9 +71,9 @@ class Engine:
                 self._swept = ts
                 self.flows.sweep(ts)
                 self._first = self._first or ts
-        if self.known and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00":
-            if fastpath.segment(self, data, ts, num):
-                return None
+        plain = self.known and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
+        if plain and fastpath.segment(self, data, ts, num):
+            return None
         packet = self.decoder.frame(data, ts, num, linktype)
         if packet.inner:
             for inner in packet.inner:
@@ -261,13 +261,17 @@ class Engine:
             return
         self._deliver(flow, session, stream, toserver, ts, False)
 
-    def inspect_segment(self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool) -> None:
+    def inspect_segment(
+        self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool
+    ) -> None:
         """Ask the rules about a segment that went the short way."""
         self.fast_packets -= 1
         self.fast_bytes -= len(data)
         packet = self.decoder.frame(data, ts, num, 1)
         packet.flow, packet.toserver = flow, toserver
-        if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (packet.sp if toserver else packet.dp):
+        if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (
+            packet.sp if toserver else packet.dp
+        ):
             packet.toserver = not toserver
         packet.established = packet.stream_est = True
         packet.stream_add = added
@@ -278,7 +282,11 @@ class Engine:
     ) -> None:
         """Search a chunk of a stream for candidates; only when there are some the rules are asked."""
         app = flow.app
-        if stream.raw_done < self.chunk and (app is not None or not flow.app_proto) and not self.settings.prompt:
+        if (
+            stream.raw_done < self.chunk
+            and (app is not None or not flow.app_proto)
+            and not self.settings.prompt
+        ):
             return
         chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
         tail = stream.raw_tail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from nfv.ids.flow import Flow
@@ -15,11 +16,17 @@ Event = dict[str, Any]
 
 def stamp(seconds: float) -> str:
     """A time as EVE writes it, in UTC."""
+    micro = round(seconds * 1e6)
+    return f"{_second(micro // 1_000_000)}.{micro % 1_000_000:06d}+0000"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
     try:
         moment = datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):
         moment = datetime.fromtimestamp(0, timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f+0000")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def flow_id(flow: Flow) -> int:

@@ -1,8 +1,9 @@
-"""The commonest packet, without an object for it: the next segment of an established TCP connection over plain IPv4.
+"""The commonest packet, without an object for it: the next segment of an established TCP connection over
+plain IPv4.
 
-Everything that is in any way special (options in the IP header, out of order, a flag, a hole, a rule that may match) is left
-to the stages, which give the same result, only slower; tests compare the two.  Nothing is changed before it is certain that the
-segment is one of these.
+Everything that is in any way special (options in the IP header, out of order, a flag, a hole, a rule that may
+match) is left to the stages, which give the same result, only slower; tests compare the two.  Nothing is
+changed before it is certain that the segment is one of these.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from nfv.ids.flow import Flow
 
 _FIELDS = Struct("!BxHxxHxBxx12sIIBBH").unpack_from
-"""From byte 14 of an Ethernet frame: version and header length, length, fragment, protocol, both addresses and ports,
-sequence number, acknowledgement, offset, flags, window."""
+"""From byte 14 of an Ethernet frame: version and header length, length, fragment, protocol, both addresses
+and ports, sequence number, acknowledgement, offset, flags, window.
+"""
 
 Entry = tuple[Any, ...]
 """(flow, does it go to the server, session, sender's stream, receiver's stream)"""
@@ -32,7 +34,13 @@ def remember(known: dict[bytes, Entry], flow: Flow) -> None:
         return
     ports = flow.sp.to_bytes(2, "big") + flow.dp.to_bytes(2, "big")
     known[flow.src + flow.dst + ports] = (flow, True, session, session.client, session.server)
-    known[flow.dst + flow.src + ports[2:] + ports[:2]] = (flow, False, session, session.server, session.client)
+    known[flow.dst + flow.src + ports[2:] + ports[:2]] = (
+        flow,
+        False,
+        session,
+        session.server,
+        session.client,
+    )
 
 
 def forget(known: dict[bytes, Entry], flow: Flow) -> None:
@@ -65,9 +73,8 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
     acked = other.acked + fresh
     if fresh and (fresh > 0x7FFFFFFF or acked > other.right):
         return False
-    if size:
-        if right + size > own.next_win or (engine.depth and right + size > engine.depth):
-            return False
+    if size and (right + size > own.next_win or (engine.depth and right + size > engine.depth)):
+        return False
     if engine.checksums and not segment_is_right(data, end):
         return False
     # from here on it is one of these
@@ -105,7 +112,12 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
         if acked > other.taken:
             engine.deliver(flow, session, other, not toserver, ts)
     app = flow.app
-    if look or rules.tcp_always or (app is not None and (app.fed_ts if toserver else app.fed_tc)) or app_known(engine, flow, toserver):
+    if (
+        look
+        or rules.tcp_always
+        or (app is not None and (app.fed_ts if toserver else app.fed_tc))
+        or app_known(engine, flow, toserver)
+    ):
         engine.inspect_segment(data, ts, num, flow, toserver, size > 0)
     elif own.raw and (own.raw_done >= engine.chunk or own.raw_flush):
         engine.inspect_raw(data, ts, num, flow, toserver, size > 0, own)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from nfv.ids.app.base import Parser
-from nfv.ids.app.http_tx import BODY, DONE, HEAD, LINE, MINIMUM, Headers, HttpTx, joined
+from nfv.ids.app.http_tx import BODY, DONE, HEAD, LINE, MINIMUM, Headers, HttpTx
 
 MAX_HEAD = 65536
 MAX_HEADERS = 1024
@@ -190,9 +190,7 @@ class HttpParser(Parser):
     def _headers_done(self, side: _Side, toserver: bool, tx: HttpTx, headers: Headers) -> None:
         if not toserver and tx.status[:1] == b"1" and len(tx.status) == 3 and tx.status != b"101":
             # an interim response (RFC 9110, section 15.2): the real one follows
-            tx.response_headers, tx.response_raw, tx.response_line = [], b"", b""
-            tx.status = tx.status_text = b""
-            tx.progress_tc = 0
+            tx.forget_response()
             self._waiting.insert(0, tx)
             side.tx, side.mode = None, _IDLE
             return
@@ -201,7 +199,7 @@ class HttpParser(Parser):
             tx.progress_ts, tx.touched_ts = HEAD, True
         else:
             tx.progress_tc, tx.touched_tc = HEAD, True
-        if not body.encoding(joined(headers, b"content-encoding")):
+        if not body.encoding(tx.header(toserver, b"content-encoding")):
             self.event("ABNORMAL_CE_HEADER", tx.number)
         if not toserver and (tx.method == b"HEAD" or tx.status in (b"204", b"304") or tx.status[:1] == b"1"):
             self._complete(side, toserver)
@@ -214,10 +212,10 @@ class HttpParser(Parser):
             self._stop(side, False)
             self._stop(self._sides[True], True)
             return
-        if b"chunked" in (joined(headers, b"transfer-encoding") or b"").lower():
+        if b"chunked" in (tx.header(toserver, b"transfer-encoding") or b"").lower():
             side.mode = _CHUNK
             return
-        length = joined(headers, b"content-length")
+        length = tx.header(toserver, b"content-length")
         if length is not None:
             digits = re.match(rb"\s*(\d{1,18})", length)
             if digits is None:

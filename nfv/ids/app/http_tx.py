@@ -40,10 +40,13 @@ _VALUES = {
 }
 
 
-def joined(headers: Headers, name: bytes) -> bytes | None:
-    """The value of a header, those of several with a comma between (RFC 9110, section 5.3)."""
-    found = [value for key, value in headers if key.lower() == name]
-    return b", ".join(found) if found else None
+def by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Values by name in small letters, those of several with a comma between (RFC 9110, section 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for key, value in headers:
+        key = key.lower()
+        found[key] = found[key] + b", " + value if key in found else value
+    return found
 
 
 class HttpTx(Tx):
@@ -52,6 +55,8 @@ class HttpTx(Tx):
     proto = "http"
     __slots__ = (
         "_cache",
+        "_request",
+        "_response",
         "eager",
         "files_logged",
         "method",
@@ -85,6 +90,24 @@ class HttpTx(Tx):
         self.response_body = Body(LIMIT)
         self.files_logged = 0
         self._cache: dict[str, Value] = {}
+        self._request: dict[bytes, bytes] = {}
+        self._response: dict[bytes, bytes] = {}
+
+    def header(self, toserver: bool, name: bytes) -> bytes | None:
+        """The value of a header by its name in small letters."""
+        if toserver:
+            if not self._request and self.request_headers:
+                self._request = by_name(self.request_headers)
+            return self._request.get(name)
+        if not self._response and self.response_headers:
+            self._response = by_name(self.response_headers)
+        return self._response.get(name)
+
+    def forget_response(self) -> None:
+        """The response was an interim one."""
+        self.response_headers, self._response = [], {}
+        self.response_raw = self.response_line = self.status = self.status_text = b""
+        self.progress_tc = NOT
 
     def get(self, name: str, toserver: bool) -> Value:
         """See ``Tx.get``."""
@@ -119,7 +142,7 @@ class HttpTx(Tx):
     def _make(self, name: str, toserver: bool) -> Value:
         headers = self.request_headers if toserver else self.response_headers
         if name in _VALUES:
-            value = joined(headers, _VALUES[name])
+            value = self.header(toserver, _VALUES[name])
             return [] if value is None else [value]
         if name == "http.uri":
             return [normalized(self.uri)] if self.uri else []
@@ -142,10 +165,10 @@ class HttpTx(Tx):
             host = self.host()
             return [] if host is None else [host]
         if name == "http.host.raw":
-            raw = joined(headers, b"host")
+            raw = self.header(True, b"host")
             return [] if raw is None else [raw]
         if name == "http.cookie":
-            value = joined(headers, b"cookie" if toserver else b"set-cookie")
+            value = self.header(toserver, b"cookie" if toserver else b"set-cookie")
             return [] if value is None else [value]
         if name == "http.header":
             lines = [
@@ -168,7 +191,7 @@ class HttpTx(Tx):
 
     def host(self) -> bytes | None:
         """The host that is asked, in small letters and without port."""
-        value = joined(self.request_headers, b"host")
+        value = self.header(True, b"host")
         if value is None:
             scheme, mark, rest = self.uri.partition(b"://")
             if not mark or b"/" in scheme:
@@ -190,23 +213,19 @@ class HttpTx(Tx):
         host = self.host()
         if host:
             out["hostname"] = words(host)
-            port = (joined(self.request_headers, b"host") or b"").rpartition(b":")[2]
-            if (
-                port.isdigit()
-                and b":" in (joined(self.request_headers, b"host") or b"")
-                and int(port) < 65536
-            ):
+            port = (self.header(True, b"host") or b"").rpartition(b":")[2]
+            if port.isdigit() and b":" in (self.header(True, b"host") or b"") and int(port) < 65536:
                 out["http_port"] = int(port)
         if self.uri:
             out["url"] = words(self.uri)
         for key, name in (("http_user_agent", b"user-agent"), ("xff", b"x-forwarded-for")):
-            value = joined(self.request_headers, name)
+            value = self.header(True, name)
             if value is not None and (value or key != "xff"):
                 out[key] = words(value)
-        kind = joined(self.response_headers, b"content-type")
+        kind = self.header(False, b"content-type")
         if kind is not None:
             out["http_content_type"] = words(kind.partition(b";")[0])
-        referer = joined(self.request_headers, b"referer")
+        referer = self.header(True, b"referer")
         if referer is not None:
             out["http_refer"] = words(referer)
         if self.method:
@@ -218,10 +237,10 @@ class HttpTx(Tx):
                 out["status"] = int(self.status)
             else:
                 out["status_string"] = words(self.status)
-            location = joined(self.response_headers, b"location")
+            location = self.header(False, b"location")
             if location is not None and 300 < out.get("status", 0) < 400:
                 out["redirect"] = words(location)
-        span = joined(self.response_headers, b"content-range")
+        span = self.header(False, b"content-range")
         if span is not None:
             out["content_range"] = {"raw": words(span)}
         out["length"] = self.response_body.wire
