@@ -44,6 +44,7 @@ class Engine:
         self._swept = 0.0
         self._inline = settings.inline
         self.known: dict[bytes, fastpath.Entry] = {}
+        self.short_way = True
         self.fast_packets = self.fast_bytes = 0
         self.checksums = settings.stream.checksums
         self.depth = settings.stream.depth
@@ -71,7 +72,7 @@ class Engine:
                 self._swept = ts
                 self.flows.sweep(ts)
                 self._first = self._first or ts
-        plain = self.known and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
+        plain = self.known and self.short_way and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
         if plain and fastpath.segment(self, data, ts, num):
             return None
         packet = self.decoder.frame(data, ts, num, linktype)
