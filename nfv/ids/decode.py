@@ -228,6 +228,7 @@ class Decoder:
             self.counters["defrag.ipv4.fragments"] += 1
             packet.fragment = True
             whole = self.defrag.ipv4(packet, ident)
+            packet.end = packet.pay  # a piece has no payload that rules could be asked about
             if whole is not None:
                 self.counters["defrag.ipv4.reassembled"] += 1
                 self._child(packet, whole, 12, layers)
@@ -307,6 +308,7 @@ class Decoder:
                 packet.frag = (offset >> 3) | (0x2000 if offset & 1 else 0)
                 packet.proto, packet.l4, packet.pay = following, at + 8, at + 8
                 whole = self.defrag.ipv6(packet, at, following)
+                packet.end = packet.pay
                 if whole is not None:
                     self.counters["defrag.ipv6.reassembled"] += 1
                     self._child(packet, whole, 12, layers)

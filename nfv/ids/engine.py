@@ -72,7 +72,9 @@ class Engine:
                 self._swept = ts
                 self.flows.sweep(ts)
                 self._first = self._first or ts
-        plain = self.known and self.short_way and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
+        plain = (
+            self.known and self.short_way and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
+        )
         if plain and fastpath.segment(self, data, ts, num):
             return None
         packet = self.decoder.frame(data, ts, num, linktype)

@@ -87,11 +87,8 @@ def ssl_state(b: Builder, value: str | None) -> None:
                 "ssl_state", f"{name!r} is unknown or not supported; there are {', '.join(_STATES[:4])}"
             )
         (not_ if negated else plain).add(name)
-    b.tx_test(
-        "tls",
-        TO_SERVER | TO_CLIENT,
-        lambda tx: bool(plain & tx.states) or bool(not_ and not not_ & tx.states),
-    )
+    sides = {TO_CLIENT if name.startswith("server") else TO_SERVER for name in plain | not_}
+    b.tx_test("tls", sum(sides), lambda tx: bool(plain & tx.states) or bool(not_ and not not_ & tx.states))
 
 
 def tls_chain(b: Builder, value: str | None) -> None:

@@ -55,8 +55,10 @@ class Talk:
 
     def exchange(self, request: bytes, response: bytes = b"", size: int = 1400) -> list[bytes]:
         """A whole connection."""
-        answer = self.say(1, response, size) if response else []
-        return [*self.open(), *self.say(0, request, size), *answer, *self.close()]
+        frames = [*self.open(), *self.say(0, request, size)]
+        if response:
+            frames += self.say(1, response, size)
+        return [*frames, *self.close()]
 
 
 def run(

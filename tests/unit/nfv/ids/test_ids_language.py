@@ -12,6 +12,8 @@ from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS, addresses, port
 from nfv.ids.language.load import ordered
 from nfv.ids.language.text import Problem
 
+PLAIN = "alert ip any any -> any any (sid:2;)\n"
+
 REFUSED = [
     ("frobnicate:1", "frobnicate"),
     ('content:"|zz|"', "content"),
@@ -60,7 +62,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "keyword"), REFUSED)
 def test_what_cant_be_honoured_is_refused_with_its_keyword(options: str, keyword: str) -> None:
-    text = f"# a comment\nalert tcp any any -> any any ({options}; sid:1;)\nalert ip any any -> any any (sid:2;)\n"
+    text = f"# a comment\nalert tcp any any -> any any ({options}; sid:1;)\n{PLAIN}"
     loaded = load_text(text, "my.rules")
     assert [rule.sid for rule in loaded.rules] == [2]
     (refused,) = loaded.refused
@@ -96,8 +98,9 @@ def test_headers_that_make_no_sense_are_refused(line: str) -> None:
 
 
 def test_rules_may_go_over_lines_and_repeat_with_a_newer_revision() -> None:
-    text = 'alert tcp any any -> any any ( \\\n msg:"a\\;b"; \\\n sid:1; rev:1;)\nalert ip any any -> any any (sid:1; rev:2;)\n'
-    loaded = load_text(text + "alert ip any any -> any any (sid:1; rev:2;)")
+    newer = "alert ip any any -> any any (sid:1; rev:2;)\n"
+    text = 'alert tcp any any -> any any ( \\\n msg:"a\\;b"; \\\n sid:1; rev:1;)\n' + newer
+    loaded = load_text(text + newer)
     assert [(rule.sid, rule.rev, rule.protocol) for rule in loaded.rules] == [(1, 2, "ip")]
     assert [refused.keyword for refused in loaded.refused] == ["sid"]
 
