@@ -38,6 +38,18 @@ def found(flow: Flow, name: str, toserver: bool, eager: bool, counters: Counters
     counters[f"app_layer.flow.{label}"] += 1
 
 
+def from_server(data: bytes) -> bool:
+    """Do these first bytes of a connection that was taken up midstream come from its server?"""
+    return data.startswith((b"HTTP/1.", b"HTTP/0.9")) or (data[:2] == b"\x16\x03" and data[5:6] == b"\x02")
+
+
+def is_answer(flow: Flow, data: bytes) -> bool:
+    """Is this first datagram of a flow the answer to a DNS query that was not seen?"""
+    return (
+        flow.app is None and flow.pkts_ts == 1 and flow.dp != 53 and probe.dns(data) and data[2] & 0x80 != 0
+    )
+
+
 def feed(flow: Flow, data: bytes, toserver: bool, ts: float, eager: bool, counters: Counters) -> bool:
     """The next bytes of a TCP flow; True when it was just found that there is no known protocol."""
     app = flow.app

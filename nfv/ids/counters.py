@@ -46,6 +46,17 @@ app_layer.flow.failed_tcp app_layer.flow.failed_udp
 """
 OTHERS = _OTHER_TABLE.split()
 
+DROP_REASONS = (
+    "decode_error",
+    "defrag_error",
+    "flow_drop",
+    "applayer_error",
+    "rules",
+    "stream_error",
+    "tunnel_packet_drop",
+)
+"""Counters of reasons for drops."""
+
 IPS = ["ips.accepted", "ips.blocked", "ips.rejected", "ips.replaced"]
 
 
@@ -56,4 +67,6 @@ def fresh(ips: bool = False) -> Counters:
         counters[f"decoder.{name}"] = 0
     for name in OTHERS + (IPS if ips else []):
         counters[name] = 0
+    for name in DROP_REASONS if ips else ():
+        counters[f"ips.drop_reason.{name}"] = 0
     return counters

@@ -84,6 +84,10 @@ class Engine:
                 if inner.dropped:
                     packet.dropped, packet.drop_reason = True, "tunnel packet drop"
         self._packet(packet)
+        if self.settings.ips:
+            self.counters["ips.blocked" if packet.dropped else "ips.accepted"] += 1
+            if packet.reject:
+                self.counters["ips.rejected"] += 1
         return packet
 
     def _packet(self, packet: Packet) -> None:
@@ -99,6 +103,9 @@ class Engine:
             if proto == TCP:
                 self._tcp(packet, flow)
             elif proto == UDP and packet.end > packet.pay:
+                if packet.sp == 53 and packet.toserver and applayer.is_answer(flow, packet.payload):
+                    self.flows.swap(flow)  # the question was not seen
+                    packet.toserver = False
                 applayer.datagram(flow, packet.payload, packet.toserver, packet.ts, self.counters)
         self._inspect(packet, flow)
 
@@ -226,13 +233,8 @@ class Engine:
         if app is None:
             if flow.app_proto:
                 return toserver
-            if (
-                session.midstream
-                and toserver
-                and data.startswith(b"HTTP/1.")
-                and not flow.probe_ts
-                and not flow.app_tc
-            ):
+            unknown = not (flow.probe_ts or flow.app_tc)
+            if session.midstream and toserver and unknown and applayer.from_server(data):
                 # taken up in the middle with the server's side first
                 fastpath.forget(self.known, flow)
                 self.flows.swap(flow)
@@ -340,7 +342,7 @@ class Engine:
                 self._dropped(packet, [], "flow drop")
                 return
             session: Session | None = flow.session
-            if session is not None:
+            if session is not None and packet.proto == TCP:
                 stream = session.client if packet.toserver else session.server
                 if stream.raw:
                     if not flow.passed:
@@ -361,7 +363,8 @@ class Engine:
             size = OVERLAP if not self._recent else 4096
             stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
         if found:
-            alerts = decide(found, packet, self.thresholds, self.counters, self.settings.ips)
+            settings = self.settings
+            alerts = decide(found, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts)
             if alerts and "alert" in self._types:
                 for told in alerts:
                     self.emit(eve.alert(packet, told, self.settings.interface))

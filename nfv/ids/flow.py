@@ -142,6 +142,10 @@ class FlowTable:
         if proto not in _WITH_FLOW or packet.version == 0 or packet.fragment:
             return None
         key: Key
+        if packet.kind == 3 and proto == ICMP:
+            about = self._about(packet)
+            if about is not None:
+                return about
         if packet.kind >= 0 and (proto in (ICMP, ICMPV6)):
             kind = _REPLIES.get((proto, packet.kind))
             key = (
@@ -188,6 +192,31 @@ class FlowTable:
         elif proto != TCP and flow.seen_ts and flow.seen_tc:
             flow.state = ESTABLISHED
             packet.established = True
+        return flow
+
+    def _about(self, packet: Packet) -> Flow | None:
+        """The flow that an ICMP "unreachable" (RFC 792) is about, to which it then belongs."""
+        data, at = packet.data, packet.pay
+        if packet.end < at + 28 or data[at] >> 4 != 4:
+            return None
+        proto, ports = data[at + 9], at + (data[at] & 15) * 4
+        if proto not in (TCP, UDP) or packet.end < ports + 4:
+            return None
+        sp, dp = data[ports] << 8 | data[ports + 1], data[ports + 2] << 8 | data[ports + 3]
+        key: Key = (data[at + 12 : at + 16], data[at + 16 : at + 20], sp, dp, proto, packet.vlan)
+        flow, toserver = self._flows.get(key), False
+        if flow is None:
+            flow, toserver = self._reverse.get(key), True
+        if flow is None:
+            return None
+        packet.flow, packet.toserver = flow, toserver
+        packet.sp = packet.dp = 0
+        packet.established = flow.state == ESTABLISHED
+        flow.last = max(flow.last, packet.ts)
+        if toserver:
+            flow.pkts_ts, flow.bytes_ts, flow.seen_ts = flow.pkts_ts + 1, flow.bytes_ts + packet.size, True
+        else:
+            flow.pkts_tc, flow.bytes_tc, flow.seen_tc = flow.pkts_tc + 1, flow.bytes_tc + packet.size, True
         return flow
 
     def _make(self, packet: Packet, key: Key) -> Flow:

@@ -157,13 +157,9 @@ class Worker:
     def _decide(self, frame: bytes, _first: bool) -> tuple[bool, list[bytes], list[bytes]]:
         packet = self.engine.frame(frame, time.time())
         assert packet is not None  # inline all packets take the long way
-        counters = self.engine.counters
         if not packet.dropped:
-            counters["ips.accepted"] += 1
             return True, [], []
-        counters["ips.blocked"] += 1
         if packet.reject:
-            counters["ips.rejected"] += 1
             back, on = reject.answers(packet)
             return False, back, on
         return False, [], []

@@ -37,12 +37,33 @@ class Settings:
     flow_limit: int = 100_000
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
+    max_alerts: int = 15
     interface: str = ""
 
     @property
     def inline(self) -> bool:
         """Are bytes handed on before they are acknowledged?"""
         return self.stream.inline or self.ips
+
+
+IDLE = (
+    "app-layer.protocols.tls.ja3-fingerprints",
+    "classification-file",
+    "default-log-dir",
+    "default-rule-path",
+    "detect.profile",
+    "logging.",
+    "max-pending-packets",
+    "mpm-algo",
+    "pcap-file.",
+    "profiling.",
+    "reference-config-file",
+    "runmode",
+    "spm-algo",
+    "threading.",
+    "unix-command.",
+)
+"""Settings of Suricata's that change nothing of what is found: of threads, searches, folders, logs."""
 
 
 def truth(value: object) -> bool:
@@ -94,6 +115,7 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "flow.limit": _own("flow_limit", lambda value: int(str(value))),
     "defrag.memcap": _own("defrag_memory", size),
     "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),
+    "packet-alert-max": _own("max_alerts", lambda value: int(str(value))),
     "prompt": _own("prompt", truth),
 }
 """Settings by name; ``vars.address-groups.NAME`` and ``vars.port-groups.NAME`` are there as well."""
@@ -108,6 +130,8 @@ def put(settings: Settings, name: str, value: object) -> None:
         settings.ports[name.rpartition(".")[2]] = str(value)
         return
     setter = KNOWN.get(name)
+    if setter is None and name.startswith(IDLE):
+        return
     if setter is None:
         known = ", ".join(sorted(KNOWN))
         raise BadSetting(

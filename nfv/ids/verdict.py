@@ -13,9 +13,6 @@ from nfv.ids.language.rule import Rule
 from nfv.ids.packet import Packet
 from nfv.ids.thresholds import SILENT, TELL, Thresholds
 
-MAX_ALERTS = 15
-"""Alerts of one packet; more are counted as overflow (Suricata's ``packet-alert-max``)."""
-
 
 @dataclass(slots=True)
 class Alert:
@@ -28,9 +25,12 @@ class Alert:
 
 
 def decide(
-    found: list[Match], packet: Packet, thresholds: Thresholds, counters: Counters, ips: bool
+    found: list[Match], packet: Packet, thresholds: Thresholds, counters: Counters, ips: bool, most: int = 15
 ) -> list[Alert]:
-    """Alerts in the rules' order; marks the packet and its flow as passed, dropped or rejected."""
+    """Alerts in the rules' order; marks the packet and its flow as passed, dropped or rejected.
+
+    ``most`` is how many alerts a packet has; more are counted as overflow (Suricata's ``packet-alert-max``).
+    """
     found.sort(key=lambda match: (match[0].order, match[1].number if match[1] is not None else -1))
     alerts: list[Alert] = []
     flow = packet.flow
@@ -62,7 +62,7 @@ def decide(
             continue
         if rule.noalert:
             continue
-        if len(alerts) >= MAX_ALERTS:
+        if len(alerts) >= most:
             counters["detect.alert_queue_overflow"] += 1
             continue
         alerts.append(Alert(rule, tx, in_flow, "blocked" if blocked else "allowed"))
