@@ -22,6 +22,7 @@ MEASUREMENTS = {
     "outage": "pings lost when the active path dies",
     "overlay": "TCP, packets and round trip across VXLAN, against Linux's own bridge and vxlan device",
     "domains": "what more domains cost; 50 domains with 100 networks",
+    "ids": "intrusion detection with 10,000 rules, against scapy, dpkt and hyperscan alone",
     "moving": "pings lost when a host moves, and when the underlay is cut",
     "steering": "what chains cost, against the same functions joined by plain wires",
     "firewalls": "firewalls with 10, 1,000 and 10,000 rules, against plain nftables",

@@ -46,6 +46,7 @@ _PANELS = {
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Change a lab": ("lab.cli.service", ("apply",)),
+    "Without a lab": ("lab.cli.ids", ("ids",)),
     "Topology files": ("lab.cli.files", ("validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -1,0 +1,58 @@
+"""URIs as rules see them in ``http.uri``: decoded once, without detours (RFC 3986, section 5.2.4).
+
+As Suricata's IDS personality: ``%XX`` and ``%uXXXX`` are decoded, backslashes in the path become slashes,
+runs of slashes one, ``.`` and ``..`` go; the query is decoded, but otherwise left alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HEX = re.compile(rb"%(?:[uU]([0-9a-fA-F]{4})|([0-9a-fA-F]{2}))")
+_PLAIN = re.compile(rb"%([0-9a-fA-F]{2})")
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        wide = int(match[1], 16)
+        if 0xFF01 <= wide <= 0xFF5E:  # full-width forms fit their ASCII letters best
+            wide -= 0xFEE0
+        return bytes((wide,)) if wide < 256 else b"?"
+    return bytes((int(match[2], 16),))
+
+
+def normalized(raw: bytes) -> bytes:
+    """The URI for ``http.uri``."""
+    if b"%" not in raw and b"\\" not in raw and b"//" not in raw and b"/." not in raw and raw[:1] == b"/":
+        return raw
+    if raw[:1] != b"/":
+        match = re.match(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", raw, re.DOTALL)
+        if match:
+            return match[1] + normalized(match[2] or b"")
+    path, mark, query = raw.partition(b"?")
+    path = _HEX.sub(_decoded, path).replace(b"\\", b"/")
+    path = re.sub(rb"/{2,}", b"/", path)
+    path = without_dots(path)
+    return path + mark + _PLAIN.sub(lambda m: bytes((int(m[1], 16),)), query)
+
+
+def without_dots(path: bytes) -> bytes:
+    """RFC 3986's remove_dot_segments."""
+    if b"." not in path:
+        return path
+    out: list[bytes] = []
+    rooted = path.startswith(b"/")
+    segments = path.split(b"/")
+    last = len(segments) - 1
+    for at, segment in enumerate(segments[1:] if rooted else segments, 1 if rooted else 0):
+        if segment == b".":
+            if at == last:
+                out.append(b"")
+        elif segment == b"..":
+            if out:
+                out.pop()
+            if at == last:
+                out.append(b"")
+        else:
+            out.append(segment)
+    return (b"/" if rooted else b"") + b"/".join(out)

@@ -1,0 +1,140 @@
+"""Handing bytes of flows to application parsers: which protocol it is, and what each parser made of them."""
+
+from __future__ import annotations
+
+from nfv.ids.app import probe
+from nfv.ids.app.base import Parser
+from nfv.ids.app.dns import DnsParser
+from nfv.ids.app.http import HttpParser
+from nfv.ids.app.ssh import SshParser
+from nfv.ids.app.tls import TlsParser
+from nfv.ids.counters import Counters
+from nfv.ids.flow import Flow
+from nfv.ids.packet import TCP
+
+FAILED = "failed"
+
+
+def parser(name: str, stream: bool, eager: bool) -> Parser:
+    """A parser for a protocol."""
+    if name == "http":
+        return HttpParser(eager)
+    if name == "tls":
+        return TlsParser()
+    if name == "ssh":
+        return SshParser()
+    return DnsParser(stream)
+
+
+def found(flow: Flow, name: str, toserver: bool, eager: bool, counters: Counters) -> None:
+    """A flow's protocol is known now."""
+    flow.app_proto = name
+    if toserver:
+        flow.app_ts = name
+    else:
+        flow.app_tc = name
+    flow.app = parser(name, flow.proto == TCP, eager)
+    label = ("dns_tcp" if flow.proto == TCP else "dns_udp") if name == "dns" else name
+    counters[f"app_layer.flow.{label}"] += 1
+
+
+def from_server(data: bytes) -> bool:
+    """Do these first bytes of a connection that was taken up midstream come from its server?"""
+    return data.startswith((b"HTTP/1.", b"HTTP/0.9")) or (data[:2] == b"\x16\x03" and data[5:6] == b"\x02")
+
+
+def is_answer(flow: Flow, data: bytes) -> bool:
+    """Is this first datagram of a flow the answer to a DNS query that was not seen?"""
+    return (
+        flow.app is None and flow.pkts_ts == 1 and flow.dp != 53 and probe.dns(data) and data[2] & 0x80 != 0
+    )
+
+
+def feed(flow: Flow, data: bytes, toserver: bool, ts: float, eager: bool, counters: Counters) -> bool:
+    """The next bytes of a TCP flow; True when it was just found that there is no known protocol."""
+    app = flow.app
+    if app is None:
+        if flow.app_proto == FAILED:
+            return False
+        held = flow.probe_ts if toserver else flow.probe_tc
+        if held is None:
+            return False
+        data = held + data if held else data
+        name = probe.tcp(data, toserver, flow.dp)
+        if name is None and len(data) < probe.ENOUGH:
+            if toserver:
+                flow.probe_ts = data
+            else:
+                flow.probe_tc = data
+            return False
+        if not name:
+            return _failed(flow, toserver, counters)
+        found(flow, name, toserver, eager, counters)
+        app = flow.app
+        assert app is not None
+        other = flow.probe_tc if toserver else flow.probe_ts
+        flow.probe_ts = flow.probe_tc = None
+        if other:
+            _parse(flow, app, other, not toserver, ts, counters)
+    _parse(flow, app, data, toserver, ts, counters)
+    return False
+
+
+def _failed(flow: Flow, toserver: bool, counters: Counters) -> bool:
+    """Nothing known in this direction; when neither has anything, the flow has no protocol."""
+    if toserver:
+        flow.probe_ts, flow.app_ts, flow.done_ts = None, FAILED, True
+    else:
+        flow.probe_tc, flow.app_tc, flow.done_tc = None, FAILED, True
+    if flow.done_ts and (flow.done_tc or not flow.seen_tc or flow.probe_tc == b""):
+        pass
+    if flow.done_ts and flow.done_tc:
+        flow.app_proto = FAILED
+        counters["app_layer.flow.failed_tcp"] += 1
+        return True
+    return False
+
+
+def _parse(flow: Flow, app: Parser, data: bytes, toserver: bool, ts: float, counters: Counters) -> None:
+    if toserver:
+        if app.failed_ts:
+            return
+        flow.app_ts = app.proto
+    else:
+        if app.failed_tc:
+            return
+        flow.app_tc = app.proto
+    if toserver:
+        app.fed_ts = True
+    else:
+        app.fed_tc = True
+    before = app.count
+    app.feed(toserver, data, ts)
+    if app.count != before:
+        counters[f"app_layer.tx.{app.tx_name}"] += app.count - before
+
+
+def datagram(flow: Flow, data: bytes, toserver: bool, ts: float, counters: Counters) -> None:
+    """A UDP payload."""
+    app = flow.app
+    if app is None:
+        if flow.app_proto or not data:
+            return
+        name = probe.udp(data, flow.sp, flow.dp)
+        if not name:
+            if not toserver or flow.pkts_ts > 3:
+                pass
+            if flow.done_ts if toserver else flow.done_tc:
+                return
+            if toserver:
+                flow.done_ts = True
+            else:
+                flow.done_tc = True
+            if flow.done_ts and flow.done_tc:
+                flow.app_proto = FAILED
+                counters["app_layer.flow.failed_udp"] += 1
+            return
+        found(flow, name, toserver, False, counters)
+        app = flow.app
+        assert app is not None
+    _parse(flow, app, data, toserver, ts, counters)

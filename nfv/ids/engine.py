@@ -1,0 +1,546 @@
+"""One packet after the other through all stages: decode, flow, stream, application, rules, events.
+
+The engine reads no clock and opens nothing: packets bring their times, and events go to a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nfv.ids import applayer, eve, fastpath
+from nfv.ids.app.base import Parser
+from nfv.ids.checksum import tcp_is_right
+from nfv.ids.counters import fresh
+from nfv.ids.decode import Decoder
+from nfv.ids.defrag import Defragmenter
+from nfv.ids.detect import OVERLAP, Detector, Match
+from nfv.ids.flow import CLOSED as FLOW_CLOSED
+from nfv.ids.flow import ESTABLISHED as FLOW_ESTABLISHED
+from nfv.ids.flow import Flow, FlowTable
+from nfv.ids.packet import TCP, UDP, Packet
+from nfv.ids.ruleset import RuleSet
+from nfv.ids.settings import Settings
+from nfv.ids.stream import Stream
+from nfv.ids.tcp import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session, handle
+from nfv.ids.thresholds import Thresholds
+from nfv.ids.verdict import Alert, decide
+
+
+class Engine:
+    """All state of one detection process."""
+
+    def __init__(self, settings: Settings, rules: RuleSet, emit: Callable[[dict[str, Any]], None]) -> None:
+        self.settings = settings
+        self.emit = emit
+        self.counters = fresh(settings.ips)
+        defrag = Defragmenter(settings.defrag_trackers, settings.defrag_memory)
+        self.decoder = Decoder(self.counters, defrag, settings.vxlan_port)
+        self.flows = FlowTable(self._flow_ended, settings.flow_limit)
+        self.thresholds = Thresholds()
+        self.generation = 0
+        self.last = 0.0
+        self._first = 0.0
+        self._swept = 0.0
+        self._inline = settings.inline
+        self.known: dict[bytes, fastpath.Entry] = {}
+        self.short_way = True
+        self.fast_packets = self.fast_bytes = 0
+        self.checksums = settings.stream.checksums
+        self.depth = settings.stream.depth
+        self.chunk = settings.stream.chunk
+        self._types = settings.types
+        self.detector = Detector(rules)
+        self.use(rules)
+
+    def use(self, rules: RuleSet) -> None:
+        """Go on with other rules; flows, streams and thresholds stay as they are."""
+        bits = self.detector.bits
+        self.detector = Detector(rules)
+        self.detector.bits = bits
+        self.generation += 1
+        self._raw = bool(rules.stream_db.size) or any(rule.payload for rule in rules.rules)
+        self._recent = any(rule.stateful and rule.payload for rule in rules.rules)
+
+    # ------------------------------------------------------------ packets
+
+    def frame(self, data: bytes, ts: float, num: int = 0, linktype: int = 1) -> Packet | None:
+        """A captured frame; what is to become of it stands in the packet (``dropped``, ``reject``)."""
+        if ts > self.last:
+            self.last = ts
+            if ts - self._swept >= 5:
+                self._swept = ts
+                self.flows.sweep(ts)
+                self._first = self._first or ts
+        plain = (
+            self.known and self.short_way and linktype == 1 and len(data) >= 54 and data[12:14] == b"\x08\x00"
+        )
+        if plain and fastpath.segment(self, data, ts, num):
+            return None
+        packet = self.decoder.frame(data, ts, num, linktype)
+        if packet.inner:
+            for inner in packet.inner:
+                self._packet(inner)
+                if inner.dropped:
+                    packet.dropped, packet.drop_reason = True, "tunnel packet drop"
+        self._packet(packet)
+        if self.settings.ips:
+            self.counters["ips.blocked" if packet.dropped else "ips.accepted"] += 1
+            if packet.reject:
+                self.counters["ips.rejected"] += 1
+        return packet
+
+    def _packet(self, packet: Packet) -> None:
+        if packet.events:
+            self._decode_events(packet)
+        if packet.version == 0:
+            return
+        flow = self.flows.find(packet)
+        if flow is not None:
+            if flow.generation != self.generation:
+                self._other_rules(flow)
+            proto = packet.proto
+            if proto == TCP:
+                self._tcp(packet, flow)
+            elif proto == UDP and packet.end > packet.pay:
+                if packet.sp == 53 and packet.toserver and applayer.is_answer(flow, packet.payload):
+                    self.flows.swap(flow)  # the question was not seen
+                    packet.toserver = False
+                applayer.datagram(flow, packet.payload, packet.toserver, packet.ts, self.counters)
+        self._inspect(packet, flow)
+
+    def _other_rules(self, flow: Flow) -> None:
+        """Rules were exchanged: what was decided about open transactions is decided anew."""
+        flow.generation = self.generation
+        if flow.app is not None:
+            for tx in flow.app.txs:
+                tx.state_ts = tx.state_tc = None
+
+    def _decode_events(self, packet: Packet) -> None:
+        for name in packet.events or ():
+            self.counters[name.replace("decoder.", "decoder.event.", 1)] += 1
+            if self.settings.anomaly_decode and "anomaly" in self._types:
+                self.emit(eve.anomaly(packet, "decode", name))
+
+    # ------------------------------------------------------------ TCP
+
+    def _tcp(self, packet: Packet, flow: Flow) -> None:
+        options = self.settings.stream
+        if options.checksums and not tcp_is_right(packet):
+            self.counters["tcp.invalid_checksum"] += 1
+            return
+        session: Session | None = flow.session
+        flags = packet.flags
+        if session is None:
+            session = self._session(packet, flow)
+            if session is None:
+                return
+        if flags & 6:
+            self._count(flags)
+        state = session.state
+        handle(session, packet, options)
+        if session.state != state:
+            self._state(flow, session, packet)
+        if session.events:
+            self._stream_events(session, packet)
+        if packet.toserver:
+            own, other = session.client, session.server
+        else:
+            own, other = session.server, session.client
+        if other.acked > other.taken and not self._inline:
+            self._deliver(flow, session, other, not packet.toserver, packet.ts, False)
+        if self._inline or session.one_sided:
+            if own.right > own.taken or own.acked > own.right:
+                self._deliver(flow, session, own, packet.toserver, packet.ts, True)
+            if other.acked > other.right:
+                self._deliver(flow, session, other, not packet.toserver, packet.ts, True)
+        if flow.app is not None and session.state > ESTABLISHED:
+            self._sides_end(flow, session, packet.ts)
+        if packet.toserver != (flow.sp == packet.sp and flow.src == packet.src):
+            packet.toserver = flow.sp == packet.sp and flow.src == packet.src
+
+    def _session(self, packet: Packet, flow: Flow) -> Session | None:
+        options, flags = self.settings.stream, packet.flags
+        if flags & 4 or not (flags & 2 and not flags & 16):
+            if flags & 4 or not (options.midstream or options.async_oneside):
+                return None
+            if flags & 2 and packet.toserver:  # SYN/ACK first: its sender is the server
+                self.flows.swap(flow)
+                packet.toserver = False
+            self.counters["tcp.midstream_pickups"] += 1
+        flow.session = session = Session()
+        self.counters["tcp.sessions"] += 1
+        return session
+
+    def _count(self, flags: int) -> None:
+        if flags & 2:
+            self.counters["tcp.synack" if flags & 16 else "tcp.syn"] += 1
+        if flags & 4:
+            self.counters["tcp.rst"] += 1
+
+    def _state(self, flow: Flow, session: Session, packet: Packet) -> None:
+        if session.state in (LAST_ACK, TIME_WAIT, CLOSED):
+            flow.state = FLOW_CLOSED
+        elif session.state >= ESTABLISHED:
+            flow.state = FLOW_ESTABLISHED
+            if session.midstream or session.one_sided:
+                packet.established = True
+            if session.state == ESTABLISHED and not self._inline:
+                fastpath.remember(self.known, flow)
+
+    def _stream_events(self, session: Session, packet: Packet) -> None:
+        for name in session.events:
+            self.counters[name] += 1
+            if self.settings.anomaly_stream and "anomaly" in self._types:
+                self.emit(eve.anomaly(packet, "stream", name))
+        session.events.clear()
+
+    def _deliver(
+        self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float, everything: bool
+    ) -> None:
+        """Hand on what may be handed on, and tell of what was lost."""
+        data = stream.take(everything)
+        while True:
+            if data:
+                toserver = self._feed(flow, session, stream, toserver, data, ts)
+            if stream.acked <= stream.right:
+                return
+            missing = stream.lost()
+            if not missing:
+                return
+            self.counters["tcp.reassembly_gap"] += 1
+            if flow.app is not None:
+                flow.app.gap(toserver, missing)
+            elif toserver:
+                flow.probe_ts = None
+            else:
+                flow.probe_tc = None
+            self._flush_raw(stream)
+            data = stream.take(everything)
+
+    @staticmethod
+    def _flush_raw(stream: Stream) -> None:
+        """What is on both sides of a hole is not one text."""
+        stream.raw_tail = b""
+
+    def _feed(
+        self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float
+    ) -> bool:
+        if self._raw:
+            stream.raw.append(data)
+            stream.raw_done += len(data)
+        app = flow.app
+        if app is None:
+            if flow.app_proto:
+                return toserver
+            unknown = not (flow.probe_ts or flow.app_tc)
+            if session.midstream and toserver and unknown and applayer.from_server(data):
+                # taken up in the middle with the server's side first
+                fastpath.forget(self.known, flow)
+                self.flows.swap(flow)
+                session.swap()
+                fastpath.remember(self.known, flow)
+                toserver = False
+        if applayer.feed(flow, data, toserver, ts, self._inline, self.counters):
+            session.client.raw_flush = session.server.raw_flush = True
+        return toserver
+
+    @staticmethod
+    def _sides_end(flow: Flow, session: Session, ts: float) -> None:
+        app: Parser = flow.app
+        client, server = session.client, session.server
+        if client.fin >= 0 and client.acked > client.fin and client.taken >= client.fin:
+            app.end(True, ts)
+        if server.fin >= 0 and server.acked > server.fin and server.taken >= server.fin:
+            app.end(False, ts)
+
+    # ------------------------------------------------------------ for the fast path
+
+    def deliver(self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float) -> None:
+        """Hand on what was acknowledged, there being no hole."""
+        if flow.app is None and flow.app_proto:
+            data = stream.take(False)
+            if self._raw:
+                stream.raw.append(data)
+                stream.raw_done += len(data)
+            return
+        self._deliver(flow, session, stream, toserver, ts, False)
+
+    def inspect_segment(
+        self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool
+    ) -> None:
+        """Ask the rules about a segment that went the short way."""
+        self.fast_packets -= 1
+        self.fast_bytes -= len(data)
+        packet = self.decoder.frame(data, ts, num, 1)
+        packet.flow, packet.toserver = flow, toserver
+        if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (
+            packet.sp if toserver else packet.dp
+        ):
+            packet.toserver = not toserver
+        packet.established = packet.stream_est = True
+        packet.stream_add = added
+        self._inspect(packet, flow)
+
+    def inspect_raw(
+        self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool, stream: Stream
+    ) -> None:
+        """Search a chunk of a stream for candidates; only when there are some the rules are asked."""
+        app = flow.app
+        if (
+            stream.raw_done < self.chunk
+            and (app is not None or not flow.app_proto)
+            and not self.settings.prompt
+        ):
+            return
+        chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
+        tail = stream.raw_tail
+        if self.detector.rules.stream_db.scan(tail + chunk if tail else chunk):
+            self.inspect_segment(data, ts, num, flow, toserver, added)
+            return
+        stream.raw.clear()
+        stream.raw_done = 0
+        stream.raw_flush = False
+        size = OVERLAP if not self._recent else 4096
+        stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
+
+    # ------------------------------------------------------------ rules
+
+    def _chunk(self, stream: Stream, packet: Packet, app: Parser | None, closed: bool) -> bytes:
+        """The bytes of the packet's side of the stream that are to be inspected now."""
+        if not stream.raw:
+            return b""
+        ready = stream.raw_done >= self.settings.stream.chunk or packet.stream_eof or closed or self._inline
+        if not ready and (stream.depth_reached or (self.settings.prompt and stream.raw_flush)):
+            ready = True
+        if not ready and app is not None and (app.trigger_ts if packet.toserver else app.trigger_tc):
+            ready = True
+        if (
+            not ready
+            and stream.raw_flush
+            and app is None
+            and packet.flow is not None
+            and packet.flow.app_proto
+        ):
+            ready = True
+        if not ready:
+            return b""
+        chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
+        stream.raw.clear()
+        stream.raw_done = 0
+        stream.raw_flush = False
+        return chunk
+
+    def _inspect(self, packet: Packet, flow: Flow | None) -> None:
+        """Rules, then what is told."""
+        chunk = tail = b""
+        app: Parser | None = None
+        stream: Stream | None = None
+        if flow is not None:
+            app = flow.app
+            if flow.drop and self.settings.ips:
+                self._dropped(packet, [], "flow drop")
+                return
+            session: Session | None = flow.session
+            if session is not None and packet.proto == TCP:
+                stream = session.client if packet.toserver else session.server
+                if stream.raw:
+                    if not flow.passed:
+                        chunk = self._chunk(stream, packet, app, session.state >= LAST_ACK)
+                        tail = stream.raw_tail
+                    else:
+                        stream.raw.clear()
+                        stream.raw_done = 0
+            if flow.passed:
+                if app is not None:
+                    self._transactions_told(packet, flow, app)
+                return
+        found: list[Match] = []
+        self.detector.packet(packet, chunk, tail, found)
+        if app is not None and app.txs and (packet.proto != TCP or packet.stream_est):
+            self._transactions(packet, app, stream, chunk, tail, found)
+        if chunk and stream is not None:
+            size = OVERLAP if not self._recent else 4096
+            stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
+        if found:
+            settings = self.settings
+            alerts = decide(found, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts)
+            if alerts and "alert" in self._types:
+                for told in alerts:
+                    self.emit(eve.alert(packet, told, self.settings.interface))
+            if packet.dropped:
+                self._dropped(packet, alerts, "")
+        if app is not None:
+            self._transactions_told(packet, flow, app)  # type: ignore[arg-type]
+
+    def _transactions(
+        self,
+        packet: Packet,
+        app: Parser,
+        stream: Stream | None,
+        chunk: bytes,
+        tail: bytes,
+        found: list[Match],
+    ) -> None:
+        recent: bytes | None = None
+        toserver = packet.toserver
+        for tx in app.txs:
+            if not (tx.touched_ts if toserver else tx.touched_tc):
+                continue
+            if recent is None:
+                if stream is None:
+                    recent = packet.payload
+                elif self._recent:
+                    recent = tail + chunk + b"".join(stream.raw)
+                else:
+                    recent = b""
+            self.detector.transaction(tx, packet, recent, found)
+            if tx.proto == "http":
+                tx.inspected(toserver)
+            if toserver:
+                tx.touched_ts = False
+            else:
+                tx.touched_tc = False
+        if toserver:
+            app.trigger_ts = app.fed_ts = False
+        else:
+            app.trigger_tc = app.fed_tc = False
+
+    def _dropped(self, packet: Packet, alerts: list[Alert], reason: str) -> None:
+        packet.dropped = True
+        if reason:
+            packet.drop_reason = reason
+        self.counters[f"ips.drop_reason.{(packet.drop_reason or 'rules').replace(' ', '_')}"] += 1
+        if "drop" in self._types and not packet.pseudo:
+            self.emit(eve.drop(packet, alerts, self.settings.interface))
+
+    # ------------------------------------------------------------ transactions and flows that are over
+
+    def _transactions_told(self, packet: Packet, flow: Flow, app: Parser, ended: bool = False) -> None:
+        if app.events:
+            self._app_events(packet, app)
+        if not app.txs:
+            return
+        kept = []
+        for tx in app.txs:
+            complete = tx.done_ts and tx.done_tc
+            if tx.proto == "tls" and not complete and tx.over_tc and tx.states:
+                complete = True
+            if tx.proto == "http":
+                self._files(packet, tx, ended)
+            if (complete or ended) and not tx.logged:
+                tx.logged = True
+                self._told(packet, tx)
+            if not (tx.logged and not tx.touched_ts and not tx.touched_tc and tx.done_ts and tx.done_tc):
+                kept.append(tx)
+        if len(kept) != len(app.txs):
+            app.txs[:] = kept
+
+    def _told(self, packet: Packet, tx: Any) -> None:
+        if tx.proto not in self._types:
+            return
+        interface = self.settings.interface
+        if tx.proto == "dns":
+            records = [tx.eve()] if self.settings.dns_version >= 3 else tx.eve_v2()
+            for record in records:
+                out = eve.event(packet, "dns", interface, by_flow=True)
+                out["dns"] = record
+                self.emit(out)
+            return
+        if tx.proto == "tls" and not tx.states:
+            return
+        if tx.proto == "ssh" and not (tx.client and tx.server):
+            return
+        self.emit(eve.transaction(packet, tx, interface))
+
+    def _files(self, packet: Packet, tx: Any, ended: bool) -> None:
+        if tx.files_logged == 3:
+            return
+        for bit, toserver, body, done in (
+            (1, True, tx.request_body, tx.done_ts),
+            (2, False, tx.response_body, tx.done_tc),
+        ):
+            if tx.files_logged & bit or not (done or ended):
+                continue
+            tx.files_logged |= bit
+            if body.length and "fileinfo" in self._types:
+                state = "CLOSED" if done else "TRUNCATED"
+                self.emit(eve.fileinfo(packet, tx, toserver, state, self.settings.interface))
+
+    def _app_events(self, packet: Packet, app: Parser) -> None:
+        for name, tx in app.events:
+            self.counters[f"app_layer.event.{app.proto}.{name.lower()}"] += 1
+            if self.settings.anomaly_applayer and "anomaly" in self._types:
+                self.emit(eve.anomaly(packet, "applayer", name, "proto_parser", app.proto, tx))
+        app.events.clear()
+
+    def _flow_ended(self, flow: Flow, reason: str) -> None:
+        """Inspect what nothing followed on, tell of what is unfinished, then of the flow."""
+        session: Session | None = flow.session
+        if session is not None and self.known:
+            fastpath.forget(self.known, flow)
+        app: Parser | None = flow.app
+        unfinished = app is not None and any(
+            tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs
+        )
+        if session is not None and session.state != NONE and not flow.drop:
+            client, server = session.client, session.server
+            if unfinished or client.raw or server.raw or client.waiting or server.waiting:
+                self._last_words(flow, session)
+        app = flow.app
+        if app is not None and (app.txs or app.events):
+            self._transactions_told(self._pseudo(flow, True), flow, app, ended=True)
+        name = {6: "tcp", 17: "udp", 1: "icmpv4", 58: "icmpv6"}.get(flow.proto)
+        if name:
+            self.counters[f"flow.{name}"] += 1
+        self.counters["flow.total"] += 1
+        if "flow" in self._types:
+            self.emit(eve.flow(flow, reason, self.settings.interface))
+
+    def _last_words(self, flow: Flow, session: Session) -> None:
+        for toserver in (True, False):
+            stream = session.client if toserver else session.server
+            if not stream.started:
+                continue
+            stream.acked = max(stream.acked, stream.right)
+            self._deliver(flow, session, stream, toserver, flow.last, True)
+        for toserver in (True, False):
+            if flow.app is not None:
+                flow.app.end(toserver, flow.last)
+            self._inspect(self._pseudo(flow, toserver), flow)
+
+    @staticmethod
+    def _pseudo(flow: Flow, toserver: bool) -> Packet:
+        """A packet that stands for the end of a flow's direction."""
+        packet = Packet(b"", flow.last, 0)
+        packet.flow, packet.toserver = flow, toserver
+        packet.proto = flow.proto
+        packet.version = 4 if len(flow.src) == 4 else 6
+        packet.src, packet.dst = (flow.src, flow.dst) if toserver else (flow.dst, flow.src)
+        packet.sp, packet.dp = (flow.sp, flow.dp) if toserver else (flow.dp, flow.sp)
+        packet.vlan = flow.vlan
+        packet.pseudo = packet.stream_eof = packet.stream_add = True
+        session = flow.session
+        packet.stream_est = packet.established = session is not None and session.state >= ESTABLISHED
+        return packet
+
+    def finish(self, reason: str = "shutdown") -> None:
+        """End all flows and tell the counters."""
+        self.flows.end_all(reason)
+        self.stats()
+
+    def stats(self, at: float | None = None) -> None:
+        """Tell the counters."""
+        if "stats" not in self._types:
+            return
+        for name in ("pkts", "ethernet", "ipv4", "tcp"):
+            self.counters[f"decoder.{name}"] += self.fast_packets
+        self.counters["decoder.bytes"] += self.fast_bytes
+        self.fast_packets = self.fast_bytes = 0
+        pkts = self.counters["decoder.pkts"]
+        self.counters["decoder.avg_pkt_size"] = self.counters["decoder.bytes"] // pkts if pkts else 0
+        self.counters["flow.active"] = len(self.flows)
+        moment = at if at is not None else self.last
+        body = self.counters.nested()
+        body["uptime"] = int(moment - self._first) if self._first else 0
+        self.emit({"timestamp": eve.stamp(moment), "event_type": "stats", "stats": body})

@@ -1,0 +1,287 @@
+"""EVE JSON: what Suricata 8 writes for each kind of event (user guide "EVE JSON Format")."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any
+
+from nfv.ids.flow import Flow
+from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, protocol_name, text
+from nfv.ids.tcp import STATES
+from nfv.ids.verdict import Alert
+
+Event = dict[str, Any]
+
+
+def stamp(seconds: float) -> str:
+    """A time as EVE writes it, in UTC."""
+    micro = round(seconds * 1e6)
+    return f"{_second(micro // 1_000_000)}.{micro % 1_000_000:06d}+0000"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        moment = datetime.fromtimestamp(0, timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def flow_id(flow: Flow) -> int:
+    """A number that tells flows apart, also those of another process or run."""
+    return (int(flow.start * 1000) << 20 ^ flow.id * 2654435761) & ((1 << 53) - 1)
+
+
+def event(packet: Packet, kind: str, interface: str = "", by_flow: bool = False) -> Event:
+    """What every event begins with; ``by_flow``: from client to server, whichever way the packet goes."""
+    out: Event = {"timestamp": stamp(packet.ts)}
+    flow = packet.flow
+    if flow is not None:
+        out["flow_id"] = flow_id(flow)
+    if interface:
+        out["in_iface"] = interface
+    if packet.num:
+        out["pcap_cnt"] = packet.num
+    out["event_type"] = kind
+    if packet.vlan:
+        out["vlan"] = list(packet.vlan)
+    if packet.version:
+        ports = packet.proto in (TCP, UDP, SCTP)
+        src, dst, sp, dp = packet.src, packet.dst, packet.sp, packet.dp
+        if by_flow and not packet.toserver:
+            src, dst, sp, dp = dst, src, dp, sp
+        out["src_ip"] = text(src)
+        if ports:
+            out["src_port"] = sp
+        out["dest_ip"] = text(dst)
+        if ports:
+            out["dest_port"] = dp
+        out["proto"] = protocol_name(packet.proto)
+        if packet.kind >= 0 and packet.proto in (ICMP, ICMPV6):
+            out["icmp_type"], out["icmp_code"] = packet.kind, packet.code
+        out["ip_v"] = packet.version
+    out["pkt_src"] = _origin(packet)
+    return out
+
+
+def _origin(packet: Packet) -> str:
+    if packet.pseudo:
+        return "stream (flow timeout)"
+    outer = packet.outer
+    if outer is None:
+        return "wire/pcap"
+    if outer.fragment:
+        return "defrag"
+    if outer.proto == UDP:
+        return {4789: "vxlan encapsulation", 6081: "geneve encapsulation"}.get(outer.dp, "teredo tunnel")
+    if outer.proto == 47:
+        return "gre tunnel"
+    return "ipv6 tunnel" if packet.version == 6 else "ipv4 tunnel"
+
+
+def alert(packet: Packet, told: Alert, interface: str = "") -> Event:
+    """An alert with what is known of its transaction and flow."""
+    rule = told.rule
+    out = event(packet, "alert", interface)
+    if told.tx is not None:
+        out["tx_id"] = told.tx.number
+    elif told.stream and packet.flow is not None and packet.flow.app is not None and packet.flow.app.txs:
+        out["tx_id"] = packet.flow.app.txs[-1].number
+    body: Event = {
+        "action": told.action,
+        "gid": rule.gid,
+        "signature_id": rule.sid,
+        "rev": rule.rev,
+        "signature": rule.msg,
+        "category": rule.category,
+        "severity": rule.priority,
+    }
+    if rule.target:
+        ends = {"src_ip": (packet.src, packet.sp), "dest_ip": (packet.dst, packet.dp)}
+        other = "dest_ip" if rule.target == "src_ip" else "src_ip"
+        for word, side in (("source", other), ("target", rule.target)):
+            address, port = ends[side]
+            body[word] = {"ip": text(address), "port": port}
+    if rule.metadata:
+        body["metadata"] = rule.metadata
+    if rule.references:
+        body["references"] = rule.references
+    out["alert"] = body
+    flow = packet.flow
+    if flow is None:
+        return out
+    tx = told.tx
+    if tx is None and flow.app is not None and flow.app.txs and rule.app_protos:
+        tx = flow.app.txs[-1]
+    if tx is not None:
+        out[tx.proto] = tx.eve()
+    if flow.app_proto:
+        out["app_proto"] = flow.app_proto
+    out["direction"] = "to_server" if packet.toserver else "to_client"
+    out["flow"] = {
+        "pkts_toserver": flow.pkts_ts,
+        "pkts_toclient": flow.pkts_tc,
+        "bytes_toserver": flow.bytes_ts,
+        "bytes_toclient": flow.bytes_tc,
+        "start": stamp(flow.start),
+        "src_ip": text(flow.src),
+        "dest_ip": text(flow.dst),
+    }
+    if flow.proto in (TCP, UDP, SCTP):
+        out["flow"]["src_port"], out["flow"]["dest_port"] = flow.sp, flow.dp
+    if flow.bits:
+        out["metadata"] = {"flowbits": sorted(flow.bits)}
+    if told.stream and not packet.pseudo:
+        out["stream"] = 1
+    return out
+
+
+def drop(packet: Packet, alerts: list[Alert], interface: str = "") -> Event:
+    """A packet that was not let through."""
+    out = event(packet, "drop", interface)
+    body: Event = {"len": packet.end - packet.l3, "tos": packet.tos, "ttl": packet.ttl}
+    if packet.version == 4:
+        body["ipid"] = int.from_bytes(packet.data[packet.l3 + 4 : packet.l3 + 6], "big")
+    if packet.proto == TCP:
+        body.update(
+            tcpseq=packet.seq,
+            tcpack=packet.ack,
+            tcpwin=packet.win,
+            syn=bool(packet.flags & 2),
+            ack=bool(packet.flags & 16),
+            psh=bool(packet.flags & 8),
+            rst=bool(packet.flags & 4),
+            urg=bool(packet.flags & 32),
+            fin=bool(packet.flags & 1),
+        )
+    elif packet.proto == UDP:
+        body["udplen"] = packet.end - packet.l4
+    body["reason"] = packet.drop_reason or "rules"
+    if packet.flow is not None:
+        out["direction"] = "to_server" if packet.toserver else "to_client"
+    out["drop"] = body
+    blocked = [told for told in alerts if told.action == "blocked"]
+    if blocked:
+        out["alert"] = alert(packet, blocked[0])["alert"]
+    return out
+
+
+def anomaly(packet: Packet, kind: str, name: str, layer: str = "", app: str = "", tx: int = -1) -> Event:
+    """Something that is not as it should be: ``decode``, ``stream`` or ``applayer``."""
+    out = event(packet, "anomaly")
+    if tx >= 0:
+        out["tx_id"] = tx
+    body: Event = {}
+    if app:
+        body["app_proto"] = app
+    body["type"] = kind
+    body["event"] = name
+    if layer:
+        body["layer"] = layer
+    out["anomaly"] = body
+    return out
+
+
+def flow(ended: Flow, reason: str, interface: str = "") -> Event:
+    """A flow that is over; its addresses are the client's first."""
+    out: Event = {"timestamp": stamp(ended.last), "flow_id": flow_id(ended)}
+    if interface:
+        out["in_iface"] = interface
+    out["event_type"] = "flow"
+    if ended.vlan:
+        out["vlan"] = list(ended.vlan)
+    ports = ended.proto in (TCP, UDP, SCTP)
+    out["src_ip"] = text(ended.src)
+    if ports:
+        out["src_port"] = ended.sp
+    out["dest_ip"] = text(ended.dst)
+    if ports:
+        out["dest_port"] = ended.dp
+    out["ip_v"] = 4 if len(ended.src) == 4 else 6
+    out["proto"] = protocol_name(ended.proto)
+    if ended.proto in (ICMP, ICMPV6):
+        out["icmp_type"], out["icmp_code"] = ended.kind, ended.code
+        if ended.icmp_reply[0] >= 0:
+            out["response_icmp_type"], out["response_icmp_code"] = ended.icmp_reply
+    if ended.app_proto:
+        out["app_proto"] = ended.app_proto
+        if ended.app_ts and ended.app_tc and ended.app_ts != ended.app_tc:
+            out["app_proto_ts"], out["app_proto_tc"] = ended.app_ts, ended.app_tc
+    body: Event = {
+        "pkts_toserver": ended.pkts_ts,
+        "pkts_toclient": ended.pkts_tc,
+        "bytes_toserver": ended.bytes_ts,
+        "bytes_toclient": ended.bytes_tc,
+        "start": stamp(ended.start),
+        "end": stamp(ended.last),
+        "age": int(ended.last) - int(ended.start),
+        "state": ended.state,
+        "reason": reason,
+        "alerted": ended.alerted,
+    }
+    if ended.action:
+        body["action"] = ended.action
+    if ended.app is not None:
+        body["tx_cnt"] = ended.app.count
+    out["flow"] = body
+    if ended.bits:
+        out["metadata"] = {"flowbits": sorted(ended.bits)}
+    if ended.proto == TCP:
+        out["tcp"] = _tcp(ended)
+    return out
+
+
+_FLAGS = (("syn", 2), ("fin", 1), ("rst", 4), ("psh", 8), ("ack", 16), ("urg", 32), ("ecn", 64), ("cwr", 128))
+
+
+def _tcp(ended: Flow) -> Event:
+    session = ended.session
+    if session is None:
+        return {"tcp_flags": "00", "tcp_flags_ts": "00", "tcp_flags_tc": "00"}
+    both = session.flags_ts | session.flags_tc
+    out: Event = {
+        "tcp_flags": f"{both:02x}",
+        "tcp_flags_ts": f"{session.flags_ts:02x}",
+        "tcp_flags_tc": f"{session.flags_tc:02x}",
+    }
+    out.update({word: True for word, bit in _FLAGS if both & bit})
+    out["state"] = STATES[session.state]
+    if session.client.gapped:
+        out["ts_gap"] = True
+    if session.server.gapped:
+        out["tc_gap"] = True
+    return out
+
+
+def transaction(packet: Packet, tx: Any, interface: str = "") -> Event:
+    """The record of a transaction: ``http``, ``dns``, ``tls``, ``ssh``."""
+    out = event(packet, tx.proto, interface, by_flow=True)
+    if tx.proto == "http":
+        out["tx_id"] = tx.number
+    out[tx.proto] = tx.eve()
+    return out
+
+
+def fileinfo(packet: Packet, tx: Any, toserver: bool, state: str, interface: str = "") -> Event:
+    """A body that was transferred."""
+    out = event(packet, "fileinfo", interface, by_flow=toserver)
+    if not toserver and packet.version and packet.toserver:
+        out["src_ip"], out["dest_ip"] = out["dest_ip"], out["src_ip"]
+        if "src_port" in out:
+            out["src_port"], out["dest_port"] = out["dest_port"], out["src_port"]
+    from nfv.ids.app.http_tx import words
+
+    body = tx.request_body if toserver else tx.response_body
+    out["http"] = tx.eve()
+    out["app_proto"] = "http"
+    out["fileinfo"] = {
+        "filename": words(tx.filename()),
+        "gaps": False,
+        "state": state,
+        "stored": False,
+        "size": body.length,
+        "tx_id": tx.number,
+    }
+    return out

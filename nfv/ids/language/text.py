@@ -1,0 +1,169 @@
+"""The outer form of rules: lines, header, options; what is escaped, quoted and continued.
+
+User guide "Rules Format".  A ``;`` ends an option unless a backslash stands before it, within quotes too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_RULE = 65536
+"""Characters; a longer rule is refused."""
+
+
+class Problem(Exception):
+    """Why a rule is refused; ``keyword`` is what can't be honoured ('' for the header)."""
+
+    def __init__(self, keyword: str, message: str) -> None:
+        super().__init__(f"{keyword}: {message}" if keyword else message)
+        self.keyword = keyword
+        self.message = message
+
+
+@dataclass(slots=True)
+class Form:
+    """A rule's parts as text."""
+
+    action: str
+    protocol: str
+    source: str
+    source_port: str
+    direction: str
+    destination: str
+    destination_port: str
+    options: list[tuple[str, str | None]]
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
+    """Rules with the number of the line where each begins; comments and empty lines are left out."""
+    begun, number = "", 0
+    for at, line in enumerate(text.splitlines(), 1):
+        if not begun:
+            stripped = line.strip()
+            if not stripped or stripped.startswith("#"):
+                continue
+            number = at
+        if line.rstrip().endswith("\\"):
+            begun += line.rstrip()[:-1]
+            continue
+        whole, begun = (begun + line).strip(), ""
+        if whole:
+            yield number, whole
+    if begun.strip():
+        yield number, begun.strip()
+
+
+_HEADER = re.compile(r"(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
+
+
+def parse(text: str) -> Form:
+    """Take a rule apart; Problem where it isn't one."""
+    if len(text) > MAX_RULE:
+        raise Problem("", f"the rule has {len(text)} characters, at most {MAX_RULE} are allowed")
+    begin = text.find("(")
+    if begin < 0 or not text.endswith(")"):
+        raise Problem("", "options must stand in parentheses: action protocol from port -> to port (options)")
+    words = _fields(text[:begin])
+    if len(words) != 7:
+        raise Problem(
+            "", f"the header has {len(words)} fields instead of 7: action protocol from port -> to port"
+        )
+    if words[4] not in ("->", "<>", "=>"):
+        raise Problem("", f"the direction {words[4]!r} is unknown; there are -> and <>")
+    if words[4] == "=>":
+        raise Problem("", "transactional rules (=>) are not supported; use -> with flow")
+    options = list(_options(text[begin + 1 : -1]))
+    return Form(words[0], words[1], words[2], words[3], words[4], words[5], words[6], options)
+
+
+def _fields(header: str) -> list[str]:
+    """Words, where blanks within brackets don't part."""
+    words, word, depth = [], "", 0
+    for character in header:
+        if character == "[":
+            depth += 1
+        elif character == "]":
+            depth -= 1
+        if character.isspace() and depth <= 0:
+            if word:
+                words.append(word)
+            word = ""
+        elif not character.isspace():
+            word += character
+    return [*words, word] if word else words
+
+
+def _options(text: str) -> Iterator[tuple[str, str | None]]:
+    at, size = 0, len(text)
+    while at < size:
+        end = at
+        while end < size and text[end] != ";":
+            end += 2 if text[end] == "\\" else 1
+        option = text[at:end].strip()
+        if end >= size:
+            if option:
+                raise Problem(option.split(":")[0].strip(), "the option doesn't end with a semicolon")
+            return
+        at = end + 1
+        if not option:
+            continue
+        name, colon, value = option.partition(":")
+        yield name.strip(), value.strip() if colon else None
+
+
+def unquote(keyword: str, value: str | None) -> str:
+    """The text within quotes, which may be missing."""
+    if value is None:
+        raise Problem(keyword, "needs a value")
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return value[1:-1]
+    if value[:1] == '"' or (value[-1:] == '"' and value[-2:] != '\\"'):
+        raise Problem(keyword, "a quote is missing")
+    return value
+
+
+def negation(value: str | None) -> tuple[bool, str | None]:
+    """Take a leading ``!`` off."""
+    if value is not None and value.startswith("!"):
+        return True, value[1:].strip()
+    return False, value
+
+
+def plain(text: str) -> str:
+    """Text without the backslashes that escape."""
+    return re.sub(r"\\([;:\"\\])", r"\1", text)
+
+
+def content(keyword: str, value: str) -> bytes:
+    """A pattern's bytes: text with ``|hex|`` parts and escapes (user guide "Payload Keywords", content)."""
+    result = bytearray()
+    at, size = 0, len(value)
+    while at < size:
+        character = value[at]
+        if character == "|":
+            end = value.find("|", at + 1)
+            if end < 0:
+                raise Problem(keyword, "a | is missing: hexadecimal bytes stand between two")
+            digits = value[at + 1 : end].replace(" ", "")
+            try:
+                result += bytes.fromhex(digits)
+            except ValueError:
+                raise Problem(keyword, f"{digits[:40]!r} is not hexadecimal in pairs") from None
+            at = end + 1
+        elif character == "\\":
+            if at + 1 >= size or value[at + 1] not in '\\";:':
+                raise Problem(keyword, 'a backslash stands only before \\ " ; :')
+            result += value[at + 1].encode()
+            at += 2
+        else:
+            if character in '";':
+                raise Problem(keyword, f"{character!r} must be escaped or written in hexadecimal")
+            result += character.encode("latin-1", "replace") if ord(character) < 256 else character.encode()
+            at += 1
+    if not result:
+        raise Problem(keyword, "the pattern is empty")
+    if len(result) > 255:
+        raise Problem(keyword, f"the pattern has {len(result)} bytes, at most 255 are allowed")
+    return bytes(result)

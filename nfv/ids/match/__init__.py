@@ -1,0 +1,1 @@
+"""Searching: which rules may match (``prefilter``), and whether they do (``conditions``)."""

@@ -1,0 +1,113 @@
+"""Reading pcap and pcapng files.
+
+Sources: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng.  Both byte orders, micro- and nanoseconds; a
+file that ends in the middle of a packet gives the packets before it.  No length in a file is trusted: what
+can't be is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+
+MAX_PACKET = 262144 * 4
+"""Bytes; a record that claims more is an error (libpcap's own limit is 256 KiB, with slack)."""
+
+
+class BadCapture(Exception):
+    """The file is no capture, or one that ends to make sense at some record."""
+
+
+Record = tuple[float, bytes, int]
+"""Seconds since 1970, the packet's bytes, its link type."""
+
+
+def records(data: bytes) -> Iterator[Record]:
+    """All packets of a file's content; BadCapture where it makes no sense (after what made sense)."""
+    magic = data[:4]
+    if magic == b"\x0a\x0d\x0d\x0a":
+        yield from _pcapng(data)
+    elif magic in _PCAP:
+        yield from _pcap(data, *_PCAP[magic])
+    elif len(data) == 0:
+        raise BadCapture("the file is empty")
+    else:
+        raise BadCapture(f"it begins with {magic.hex()}, which neither pcap nor pcapng does")
+
+
+_PCAP = {
+    b"\xd4\xc3\xb2\xa1": ("<", 1e-6),
+    b"\xa1\xb2\xc3\xd4": (">", 1e-6),
+    b"\x4d\x3c\xb2\xa1": ("<", 1e-9),
+    b"\xa1\xb2\x3c\x4d": (">", 1e-9),
+    b"\x34\xcd\xb2\xa1": ("<", 1e-6),  # Kuznetzov's variant has 8 more bytes in each record
+}
+
+
+def _pcap(data: bytes, order: str, unit: float) -> Iterator[Record]:
+    if len(data) < 24:
+        raise BadCapture("the file header is cut short")
+    linktype = Struct(order + "I").unpack_from(data, 20)[0] & 0xFFFF
+    extra = 8 if data[:4] == b"\x34\xcd\xb2\xa1" else 0
+    head = Struct(order + "IIII")
+    unpack, at, size = head.unpack_from, 24, len(data)
+    while at + 16 <= size:
+        seconds, fraction, length, _ = unpack(data, at)
+        at += 16 + extra
+        if length > MAX_PACKET:
+            raise BadCapture(f"a record at byte {at} claims {length} bytes")
+        if at + length > size:
+            raise BadCapture(f"the last packet is cut short at byte {size}")
+        yield seconds + fraction * unit, data[at : at + length], linktype
+        at += length
+
+
+def _pcapng(data: bytes) -> Iterator[Record]:
+    order, at, size = "<", 0, len(data)
+    interfaces: list[tuple[int, float, float]] = []  # link type, seconds per unit, offset in seconds
+    while at + 12 <= size:
+        if data[at : at + 4] == b"\x0a\x0d\x0d\x0a":
+            bom = data[at + 8 : at + 12]
+            if bom not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
+                raise BadCapture(f"a section at byte {at} has no byte-order magic")
+            order = ">" if bom == b"\x1a\x2b\x3c\x4d" else "<"
+            interfaces = []
+        kind, length = Struct(order + "II").unpack_from(data, at)
+        if length < 12 or length % 4 or at + length > size:
+            raise BadCapture(f"a block at byte {at} claims {length} bytes")
+        body = data[at + 8 : at + length - 4]
+        at += length
+        if kind == 1 and len(body) >= 8:
+            interfaces.append(_interface(body, order))
+        elif kind == 6 and len(body) >= 20:
+            number, high, low, captured, _ = Struct(order + "IIIII").unpack_from(body)
+            if number >= len(interfaces) or captured > len(body) - 20:
+                raise BadCapture(f"a packet block before byte {at} makes no sense")
+            linktype, unit, offset = interfaces[number]
+            yield (high << 32 | low) * unit + offset, body[20 : 20 + captured], linktype
+        elif kind == 2 and len(body) >= 20:  # the obsolete packet block
+            number, _, high, low, captured, _ = Struct(order + "HHIIII").unpack_from(body)
+            if number >= len(interfaces) or captured > len(body) - 20:
+                raise BadCapture(f"a packet block before byte {at} makes no sense")
+            linktype, unit, offset = interfaces[number]
+            yield (high << 32 | low) * unit + offset, body[20 : 20 + captured], linktype
+        elif kind == 3 and len(body) >= 4 and interfaces:
+            (original,) = Struct(order + "I").unpack_from(body)
+            yield 0.0, body[4 : 4 + min(original, len(body) - 4)], interfaces[0][0]
+
+
+def _interface(body: bytes, order: str) -> tuple[int, float, float]:
+    linktype = Struct(order + "H").unpack_from(body)[0]
+    unit, offset, at = 1e-6, 0.0, 8
+    while at + 4 <= len(body):
+        code, length = Struct(order + "HH").unpack_from(body, at)
+        value = body[at + 4 : at + 4 + length]
+        at += 4 + length + (-length % 4)
+        if code == 0:
+            break
+        if code == 9 and length == 1 and len(value) == 1:  # if_tsresol
+            exponent = value[0] & 0x7F
+            unit = 2.0**-exponent if value[0] & 0x80 else 10.0**-exponent
+        elif code == 14 and len(value) == 8:  # if_tsoffset
+            offset = float(Struct(order + "q").unpack(value)[0])
+    return linktype, unit, offset

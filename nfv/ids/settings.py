@@ -1,0 +1,172 @@
+"""What can be set, under the names that Suricata's configuration has for it (user guide "Suricata.yaml")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nfv.ids.language.classes import CLASSES
+from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
+from nfv.ids.tcp import Options
+
+
+class BadSetting(Exception):
+    """A name or value that is not understood, with what is allowed."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """All settings of an engine."""
+
+    stream: Options = field(default_factory=Options)
+    ips: bool = False
+    prompt: bool = False
+    """Inspect what a sender pushed at once, instead of collecting chunks (for live use)."""
+    addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESS_GROUPS))
+    ports: dict[str, str] = field(default_factory=lambda: dict(PORT_GROUPS))
+    classes: dict[str, tuple[str, int]] = field(default_factory=lambda: dict(CLASSES))
+    types: frozenset[str] = frozenset(
+        ("alert", "flow", "http", "dns", "tls", "ssh", "fileinfo", "stats", "anomaly", "drop")
+    )
+    anomaly_decode: bool = True
+    anomaly_stream: bool = False
+    anomaly_applayer: bool = True
+    dns_version: int = 3
+    vxlan_port: int = 4789
+    flow_limit: int = 100_000
+    defrag_memory: int = 16 << 20
+    defrag_trackers: int = 4096
+    max_alerts: int = 15
+    interface: str = ""
+
+    @property
+    def inline(self) -> bool:
+        """Are bytes handed on before they are acknowledged?"""
+        return self.stream.inline or self.ips
+
+
+IDLE = (
+    "app-layer.protocols.tls.ja3-fingerprints",
+    "classification-file",
+    "default-log-dir",
+    "default-rule-path",
+    "detect.profile",
+    "logging.",
+    "max-pending-packets",
+    "mpm-algo",
+    "pcap-file.",
+    "profiling.",
+    "reference-config-file",
+    "runmode",
+    "spm-algo",
+    "threading.",
+    "unix-command.",
+)
+"""Settings of Suricata's that change nothing of what is found: of threads, searches, folders, logs."""
+
+
+def truth(value: object) -> bool:
+    """YAML's and the command line's words for yes and no."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("yes", "true", "on", "1", "enabled"):
+        return True
+    if word in ("no", "false", "off", "0", "disabled", "auto", ""):
+        return False
+    raise BadSetting(f"{value!r} is neither true nor false")
+
+
+_SIZES = {"b": 1, "kb": 1 << 10, "kib": 1 << 10, "mb": 1 << 20, "mib": 1 << 20, "gb": 1 << 30, "gib": 1 << 30}
+
+
+def size(value: object) -> int:
+    """A number of bytes: ``1mb``, ``64 KiB``, 0."""
+    text = str(value).strip().lower().replace(" ", "")
+    digits = text.rstrip("bkmgi")
+    unit = text[len(digits) :] or "b"
+    if not digits.isdigit() or unit not in _SIZES:
+        raise BadSetting(f"{value!r} is no size; allowed are 4096, 64kb, 1mb")
+    return int(digits) * _SIZES[unit]
+
+
+def _stream(name: str, convert: Callable[[object], Any]) -> Callable[[Settings, object], None]:
+    return lambda settings, value: setattr(settings.stream, name, convert(value))
+
+
+def _own(name: str, convert: Callable[[object], Any]) -> Callable[[Settings, object], None]:
+    return lambda settings, value: setattr(settings, name, convert(value))
+
+
+KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
+    "stream.midstream": _stream("midstream", truth),
+    "stream.async-oneside": _stream("async_oneside", truth),
+    "stream.inline": _stream("inline", truth),
+    "stream.checksum-validation": _stream("checksums", truth),
+    "stream.reassembly.depth": _stream("depth", size),
+    "stream.reassembly.toserver-chunk-size": _stream("chunk", size),
+    "stream.reassembly.toclient-chunk-size": _stream("chunk", size),
+    "outputs.anomaly.decode": _own("anomaly_decode", truth),
+    "outputs.anomaly.stream": _own("anomaly_stream", truth),
+    "outputs.anomaly.applayer": _own("anomaly_applayer", truth),
+    "outputs.dns.version": _own("dns_version", lambda value: int(str(value))),
+    "decoder.vxlan.ports": _own("vxlan_port", lambda value: int(str(value).strip("[]$ "))),
+    "flow.limit": _own("flow_limit", lambda value: int(str(value))),
+    "defrag.memcap": _own("defrag_memory", size),
+    "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),
+    "packet-alert-max": _own("max_alerts", lambda value: int(str(value))),
+    "prompt": _own("prompt", truth),
+}
+"""Settings by name; ``vars.address-groups.NAME`` and ``vars.port-groups.NAME`` are there as well."""
+
+
+def put(settings: Settings, name: str, value: object) -> None:
+    """Set one; BadSetting says what is allowed."""
+    if name.startswith("vars.address-groups."):
+        settings.addresses[name.rpartition(".")[2]] = str(value)
+        return
+    if name.startswith("vars.port-groups."):
+        settings.ports[name.rpartition(".")[2]] = str(value)
+        return
+    setter = KNOWN.get(name)
+    if setter is None and name.startswith(IDLE):
+        return
+    if setter is None:
+        known = ", ".join(sorted(KNOWN))
+        raise BadSetting(
+            f"no setting is named {name!r}; there are {known}, vars.address-groups.X, vars.port-groups.X"
+        )
+    try:
+        setter(settings, value)
+    except ValueError:
+        raise BadSetting(f"{name}: {value!r} is no number") from None
+    except BadSetting as error:
+        raise BadSetting(f"{name}: {error}") from None
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration's leaves by dotted name; lists of one-key objects are taken as objects."""
+    found: dict[str, Any] = {}
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            found.update(flat(value, f"{prefix}{key}."))
+    elif isinstance(tree, list) and tree and all(isinstance(item, dict) and len(item) == 1 for item in tree):
+        for item in tree:
+            found.update(flat(item, prefix))
+    else:
+        found[prefix[:-1]] = tree
+    return found
+
+
+def from_config(settings: Settings, tree: Any) -> list[str]:
+    """Take from a suricata.yaml what is known; the names of what isn't are returned."""
+    unknown = []
+    for name, value in flat(tree).items():
+        if value is None:
+            continue
+        try:
+            put(settings, name, value)
+        except BadSetting:
+            unknown.append(name)
+    return unknown

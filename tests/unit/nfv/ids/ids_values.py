@@ -1,0 +1,91 @@
+"""Packets, rules and runs for tests of the intrusion detection engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from nfv.ids.engine import Engine
+from nfv.ids.language import load_text
+from nfv.ids.ruleset import RuleSet
+from nfv.ids.settings import Settings
+
+CLIENT, SERVER = "10.0.0.1", "192.0.2.9"
+MACS = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+class Talk:
+    """A TCP connection as frames, with scapy."""
+
+    def __init__(self, sp: int = 4000, dp: int = 80, client: str = CLIENT, server: str = SERVER) -> None:
+        self.ends = (client, sp), (server, dp)
+        self.seq = [1000, 5000]
+
+    def frame(self, side: int, flags: str, payload: bytes = b"", seq: int | None = None) -> bytes:
+        (src, sp), (dst, dp) = self.ends[side], self.ends[1 - side]
+        at = self.seq[side] if seq is None else seq
+        header = TCP(sport=sp, dport=dp, flags=flags, seq=at, ack=self.seq[1 - side] if "A" in flags else 0)
+        built = (
+            Ether(src=MACS[0], dst=MACS[1])
+            / IP(src=src, dst=dst)
+            / header
+            / (Raw(payload) if payload else b"")
+        )
+        if seq is None:
+            self.seq[side] += len(payload) + ("S" in flags) + ("F" in flags)
+        return bytes(built)
+
+    def open(self) -> list[bytes]:
+        return [self.frame(0, "S"), self.frame(1, "SA"), self.frame(0, "A")]
+
+    def say(self, side: int, payload: bytes, size: int = 1400) -> list[bytes]:
+        """Segments, each acknowledged."""
+        frames = []
+        for at in range(0, len(payload), size):
+            frames.append(self.frame(side, "PA", payload[at : at + size]))
+            frames.append(self.frame(1 - side, "A"))
+        return frames
+
+    def close(self) -> list[bytes]:
+        return [self.frame(0, "FA"), self.frame(1, "FA"), self.frame(0, "A")]
+
+    def exchange(self, request: bytes, response: bytes = b"", size: int = 1400) -> list[bytes]:
+        """A whole connection."""
+        frames = [*self.open(), *self.say(0, request, size)]
+        if response:
+            frames += self.say(1, response, size)
+        return [*frames, *self.close()]
+
+
+def run(
+    rules: str, frames: Iterable[bytes], settings: Settings | None = None, *, short: bool = True
+) -> list[dict[str, Any]]:
+    """The events that frames give, a millisecond apart, under rules that must all load."""
+    loaded = load_text(rules)
+    assert not loaded.refused, [str(refused) for refused in loaded.refused]
+    events: list[dict[str, Any]] = []
+    engine = Engine(settings or Settings(), RuleSet(loaded.rules), events.append)
+    engine.short_way = short
+    for number, data in enumerate(frames, 1):
+        engine.frame(data, 1_700_000_000 + number / 1000, number)
+    engine.finish()
+    return events
+
+
+def of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Those of a type."""
+    return [event for event in events if event["event_type"] == kind]
+
+
+def sids(events: Sequence[dict[str, Any]]) -> list[int]:
+    """Rules that alerted, in order."""
+    return [event["alert"]["signature_id"] for event in of(events, "alert")]
+
+
+def fired(options: str, frames: Iterable[bytes], head: str = "tcp any any -> any any", **more: Any) -> bool:
+    """Does one rule with these options alert?"""
+    return bool(sids(run(f"alert {head} ({options}; sid:1;)", frames, **more)))
