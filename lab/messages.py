@@ -143,7 +143,10 @@ class Status(TypedDict):
 
 
 class Pair(TypedDict):
-    """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds."""
+    """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds.
+
+    ``policy``: the function of the file that is there to keep it from being reached; empty: it should be.
+    """
 
     src: str
     dst: str
@@ -151,6 +154,7 @@ class Pair(TypedDict):
     reached: bool
     rtt: float | None
     reason: str
+    policy: str
 
 
 class PingRequest(TypedDict):
@@ -176,8 +180,10 @@ class PingResult(TypedDict):
     """What a probe of pairs found.
 
     ``links_down`` are the links and wires that were cut at the time: the likeliest reasons.
-    ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair, or, above
-    2,000 and unless ``detail`` was ``all``, the pairs that were not reached.
+    ``held``: pairs that were not reached because a firewall of the file holds them off; ``leaked``: pairs
+    that were reached though one should.  All is well (``good``) when ``reached`` and ``held`` are ``total``,
+    and none leaked.  ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair,
+    or, above 2,000 and unless ``detail`` was ``all``, the pairs that were not reached, or leaked.
     """
 
     hosts: list[str]
@@ -186,6 +192,9 @@ class PingResult(TypedDict):
     note: str
     total: int
     reached: int
+    held: int
+    leaked: int
+    good: bool
     seconds: float
     frames_sent: int
     links_down: list[str]

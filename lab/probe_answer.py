@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 
 from lab.messages import PingResult
 from lab.prober import ProbeResult
-from topologies.model import Topology
+from topologies.model import Host, Topology
+from topologies.policy import Policy
 
 PAIRS_SHOWN = 2000
 """A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
 
 
 def ping_result(
-    topology: Topology, result: ProbeResult, links_down: list[str], detail: str = "auto"
+    topology: Topology,
+    result: ProbeResult,
+    links_down: list[str],
+    detail: str = "auto",
+    policy: Policy | None = None,
 ) -> PingResult:
-    """The prober's result in the API's words."""
+    """The prober's result in the API's words, held to what the file's firewalls let through (``policy``)."""
     whole = detail == "all" or result.total <= PAIRS_SHOWN
+    against = _against(topology, result, policy)
+    held = sum((f.src, f.dst, f.family) in against for f in result.failures)
+    leaked = len(against) - held
     good = Counter(family for _, _, family in result.rtt)
     bad = Counter(failure.family for failure in result.failures)
     reached = [
-        {"src": src, "dst": dst, "family": family, "reached": True, "rtt": rtt, "reason": ""}
-        for (src, dst, family), rtt in (result.rtt.items() if whole else ())
+        {
+            "src": src,
+            "dst": dst,
+            "family": family,
+            "reached": True,
+            "rtt": rtt,
+            "reason": "",
+            "policy": against.get((src, dst, family), ""),
+        }
+        for (src, dst, family), rtt in result.rtt.items()
+        if whole or (src, dst, family) in against
     ]
     failed = [
-        {"src": f.src, "dst": f.dst, "family": f.family, "reached": False, "rtt": None, "reason": f.reason}
+        {
+            "src": f.src,
+            "dst": f.dst,
+            "family": f.family,
+            "reached": False,
+            "rtt": None,
+            "reason": f.reason,
+            "policy": against.get((f.src, f.dst, f.family), ""),
+        }
         for f in result.failures
     ]
     return {
@@ -35,6 +61,9 @@ def ping_result(
         "note": result.note,
         "total": result.total,
         "reached": result.reached,
+        "held": held,
+        "leaked": leaked,
+        "good": result.reached + held == result.total and not leaked,
         "seconds": result.seconds,
         "frames_sent": result.frames_sent,
         "links_down": links_down,
@@ -45,3 +74,40 @@ def ping_result(
         "median": statistics.median(result.rtt.values()) if result.rtt else None,
         "pairs": [*reached, *failed],  # type: ignore[list-item]
     }
+
+
+def _against(
+    topology: Topology, result: ProbeResult, policy: Policy | None
+) -> dict[tuple[str, str, int], str]:
+    """Of the probed pairs those that a firewall should hold off, and which one."""
+    if not policy:
+        return {}
+    hosts = {host.name: host for host in topology.hosts}
+    probed = [*result.rtt, *((f.src, f.dst, f.family) for f in result.failures)]
+    found = {}
+    for src, dst, family in probed:
+        expected = policy.ping(hosts[src], hosts[dst], family)
+        if expected.allowed is False:
+            found[src, dst, family] = expected.why
+    return found
+
+
+def tellable(
+    hosts: Sequence[Host], pairs: Sequence[tuple[str, str]], policy: Policy
+) -> tuple[list[tuple[str, str]], str]:
+    """The pairs whose pings can be told from outside, and a note about the others (empty: none)."""
+    by_name = {host.name: host for host in hosts}
+    kept: list[tuple[str, str]] = []
+    whys: Counter[str] = Counter()
+    for src, dst in pairs:
+        unknown = [
+            expected.why
+            for family in (4, 6)
+            if (expected := policy.ping(by_name[src], by_name[dst], family)).allowed is None
+        ]
+        if unknown:
+            whys[unknown[0]] += 1
+        else:
+            kept.append((src, dst))
+    parts = [f"{number} {'pairs' if number > 1 else 'pair'} left out: {why}" for why, number in whys.items()]
+    return kept, "; ".join(parts)

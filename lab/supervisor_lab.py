@@ -31,14 +31,15 @@ from lab.messages import (
 )
 from lab.naming import RUN
 from lab.northbound import ask
-from lab.probe_answer import ping_result
-from lab.probe_pairs import gateways
+from lab.probe_answer import ping_result, tellable
+from lab.probe_pairs import default_pairs, gateways
 from lab.prober import open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import Functions, processes
 from lab.supervisor_watch import DaemonWatch, death
 from topologies.model import Host, Link, Switch, Topology
+from topologies.policy import Policy
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
@@ -179,6 +180,10 @@ class Lab:
         for src, dst in pairs or ():
             if src == dst:
                 raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
+        policy, note = Policy(self.topology), ""
+        if pairs is None and policy:
+            everyone = default_pairs(self.topology.hosts, gateways(self.topology))
+            pairs, note = tellable(self.topology.hosts, everyone, policy)
         with self.lock:
             try:
                 result = probe(
@@ -189,7 +194,8 @@ class Lab:
                     f"can't probe: {error.strerror or error}", "is a host's interface gone?"
                 ) from None
         down = [name for name, up in self.net.link_states().items() if not up]
-        answer = ping_result(self.topology, result, down, detail)
+        answer = ping_result(self.topology, result, down, detail, policy)
+        answer["note"] = "; ".join(filter(None, (answer["note"], note)))
         text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer

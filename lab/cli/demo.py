@@ -69,9 +69,7 @@ def _show(lab: str) -> bool:
     mended = _ping_until_whole(api)
     out(_indent(f"mended: {render.ping_summary(mended, p)}"))
     return bool(
-        first["reached"] == first["total"]
-        and 0 < broken["reached"] < broken["total"]
-        and mended["reached"] == mended["total"]
+        first["good"] and 0 < broken["reached"] < broken["total"] and mended["reached"] == mended["total"]
     )
 
 

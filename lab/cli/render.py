@@ -126,7 +126,7 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
         parts.append(_matrix(names, result["pairs"], paint))
     elif result["total"] <= 4:
         parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
-    failed = [pair for pair in result["pairs"] if not pair["reached"]]
+    failed = [pair for pair in result["pairs"] if not pair["reached"] or pair["policy"]]
     if failed and result["total"] > 4:
         lines = _failures(failed, paint)
         if len(lines) > _FAILURES_SHOWN:
@@ -139,11 +139,13 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
 
 def ping_summary(result: PingResult, paint: Paint) -> str:
     """One line: how many of how many, per family, the median, the time it took."""
-    good = result["reached"] == result["total"]
+    good, held = result["good"], result["held"]
     if not result["total"]:
         return paint("there is nothing to probe: no two hosts share a network", "yellow")
     head = paint(
-        f"{'all ' if good else ''}{result['reached']} of {result['total']} reached",
+        f"{'all ' if good and not held else ''}{result['reached']} of {result['total']} reached"
+        + (f", {held} held off by a firewall, as the file wants" if held else "")
+        + (f", {result['leaked']} that a firewall should hold off" if result["leaked"] else ""),
         "green" if good else "red",
     )
     families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
@@ -158,19 +160,27 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
 def _single(pair: Pair, paint: Paint) -> str:
     arrow = f"{pair['src']} -> {pair['dst']} IPv{pair['family']}: "
     if pair["reached"] and pair["rtt"] is not None:
-        return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green")
+        leak = paint(f", in spite of {pair['policy']}", "red") if pair["policy"] else ""
+        return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green") + leak
+    if pair["policy"]:
+        return arrow + paint("held off", "yellow") + f" by {pair['policy']}"
     return arrow + paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
 
 
 def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:
     """One line for each pair and reason, both families together."""
-    families: dict[tuple[str, str, str], list[str]] = {}
+    families: dict[tuple[str, str, str], list[str]] = {}  # in the words about it
     for pair in failed:
-        families.setdefault((pair["src"], pair["dst"], pair["reason"]), []).append(f"IPv{pair['family']}")
+        if pair["policy"] and pair["reached"]:
+            text = f"{paint('reached', 'red')}, in spite of {pair['policy']}"
+        elif pair["policy"]:
+            text = f"{paint('held off', 'yellow')} by {pair['policy']}"
+        else:
+            text = paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+        families.setdefault((pair["src"], pair["dst"], text), []).append(f"IPv{pair['family']}")
     lines = []
-    for (src, dst, reason), which in families.items():
-        why = f": {reason}" if reason else ""
-        lines.append(f"{src} -> {dst} {', '.join(which)}: {paint('not reached', 'red')}{why}")
+    for (src, dst, text), which in families.items():
+        lines.append(f"{src} -> {dst} {', '.join(which)}: {text}")
     return lines
 
 
@@ -186,6 +196,8 @@ def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
         reached = [pair for pair in found if pair["reached"]]
         if not found:
             return ""
+        if not reached and all(pair["policy"] for pair in found):
+            return paint("-", "yellow")
         if not reached:
             return paint("x", "red", "bold")
         if len(reached) < len(found):

@@ -114,7 +114,7 @@ def up(
     said = launched.said
     lab = said["name"]
     probe: PingResult | None = said["probe"]
-    reached = probe is None or probe["reached"] == probe["total"]
+    reached = probe is None or probe["good"]
     for note in launched.notes:
         err(f"note: {note}")
     if detach:
@@ -147,9 +147,10 @@ def say_up(said: dict[str, Any], seconds: float) -> None:
         out(f"{p('!', 'red', 'bold')} {problem}")
     if probe is not None:
         out(render.ping_summary(probe, p))
-        failed = [pair for pair in probe["pairs"] if not pair["reached"]]
+        failed = [pair for pair in probe["pairs"] if pair["reached"] == bool(pair["policy"])]
         for pair in failed[:5]:
-            out(f"  {pair['src']} -> {pair['dst']} IPv{pair['family']}: {pair['reason']}")
+            why = f"reached, in spite of {pair['policy']}" if pair["reached"] else pair["reason"]
+            out(f"  {pair['src']} -> {pair['dst']} IPv{pair['family']}: {why}")
         if len(failed) > 5:
             out(f"  … and {len(failed) - 5} more: sdnlab ping")
 

@@ -102,7 +102,8 @@ def ping(
     """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
 
     In a network of more than 45 hosts all pairs are probed over IPv4, and over IPv6 each host to the next.
-    Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached.
+    Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached
+    that should be, or reached that a firewall of the file should hold off.
     """
     from lab.cli import render
 
@@ -118,7 +119,7 @@ def ping(
         out_json(result)
     else:
         out(render.ping(result, paint()))
-    if result["reached"] != result["total"]:
+    if not result["good"] or (src is not None and result["reached"] != result["total"]):
         raise typer.Exit(Exit.FAILED)
 
 

@@ -15,7 +15,9 @@ from lab.messages import Pair, PingResult, Status
 PLAIN = Paint(False)
 
 
-def pair(src: str, dst: str, family: int = 4, rtt: float | None = 0.001, reason: str = "") -> Pair:
+def pair(
+    src: str, dst: str, family: int = 4, rtt: float | None = 0.001, reason: str = "", policy: str = ""
+) -> Pair:
     return {
         "src": src,
         "dst": dst,
@@ -23,6 +25,7 @@ def pair(src: str, dst: str, family: int = 4, rtt: float | None = 0.001, reason:
         "reached": rtt is not None,
         "rtt": rtt,
         "reason": reason,
+        "policy": policy,
     }
 
 
@@ -35,6 +38,9 @@ def ping_result(pairs: list[Pair], hosts: list[str], **more: Any) -> PingResult:
         "note": "",
         "total": len(pairs),
         "reached": reached,
+        "held": sum(bool(p["policy"]) and not p["reached"] for p in pairs),
+        "leaked": sum(bool(p["policy"]) and p["reached"] for p in pairs),
+        "good": all(p["reached"] != bool(p["policy"]) for p in pairs),
         "seconds": 0.5,
         "frames_sent": len(pairs),
         "links_down": [],
@@ -183,3 +189,16 @@ def test_a_list_of_failures_alone_makes_no_matrix() -> None:
     page = render.ping(result, Paint(False))
     assert "ms  to" not in page and "h1 -> h2 IPv4: not reached: lost" in page
     assert "39799 of 39800 reached" in page
+
+
+def test_what_a_firewall_holds_off_is_well_and_what_it_lets_slip_is_not() -> None:
+    held = pair("h2", "h1", rtt=None, reason="lost", policy="firewall fw: default drop")
+    good = ping_result([pair("h1", "h2"), held], ["h1", "h2"])
+    assert render.ping_summary(good, PLAIN).startswith(
+        "1 of 2 reached, 1 held off by a firewall, as the file wants (IPv4 1/2)"
+    )
+    assert "h2 -> h1 IPv4: held off by firewall fw: default drop" in render.ping(good, PLAIN)
+    leak = pair("h2", "h1", policy="firewall fw: default drop")
+    bad = ping_result([pair("h1", "h2"), leak], ["h1", "h2"])
+    assert "1 that a firewall should hold off" in render.ping_summary(bad, PLAIN)
+    assert "in spite of firewall fw: default drop" in render.ping(bad, PLAIN)
