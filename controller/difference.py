@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.openflow import messages
 from controller.openflow.meters import ADD, MODIFY, delete_meter, meter_mod
+from controller.stages import stages as stages
 from controller.tables import Flow, Group, Meter, SwitchTables
 
 

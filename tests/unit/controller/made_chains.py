@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal, NamedTuple
 
+import pytest
 from hypothesis import strategies as st
 from made_frames import ipv4, ipv6
 from made_labs import lab
 from made_overlays import overlay_lab
 
+from controller.flows import HOP, flow
 from controller.stations import mac_number
+from controller.steering import onward
+from controller.tables import Field, Flow, Group, Meter, Table
 from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
 from topologies.model import Host, Port, Topology
+from topologies.service import Hop
 
 Frame = dict[str, int]
 GATEWAY = 0x00005E000101
@@ -53,8 +58,6 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
                 mode=each.mode,
-                # one that a switch does itself passes everything
-                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 switch=switch,
                 instances=tuple(
                     Instance(
@@ -65,6 +68,7 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                     for index in range(count)
                 ),
                 mirrors=each.mirrors,
+                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 path=200 + number if each.mirrors else 0,
                 on_failure=each.policy,
             )
@@ -251,7 +255,7 @@ def chain_labs(
         both = [[0, 1]] if present >= 2 and draw(st.booleans()) else []
         tunnels: Literal["kernel", "ovs"] = draw(st.sampled_from(("kernel", "ovs")))
         base = overlay_lab(domains, edges, hosts, both, tunnels)
-    pairs = [(a, b) for a in base.hosts for b in base.hosts if a is not b and _joined(base, a, b)]
+    pairs = [(a, b) for a in base.hosts for b in base.hosts if a is not b and joined(base, a, b)]
     watch = [*(host.name for host in base.hosts), *(network.name for network in base.networks)]
     asked = []
     for _ in range(draw(st.integers(1, 4))):
@@ -286,7 +290,23 @@ def chain_labs(
     return topology
 
 
-def _joined(topology: Topology, a: Host, b: Host) -> bool:
+def joined(topology: Topology, a: Host, b: Host) -> bool:
     if a.network == b.network:
         return True
     return any({a.network, b.network} <= set(router.networks) for router in topology.routers)
+
+
+def passing_hop(
+    topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int], failed: frozenset[str]
+) -> tuple[list[Flow], list[Group], list[Meter]]:
+    """In place of ``controller.flow_hops``, for tests of the way to a hop and on: it lets everything pass."""
+    actions, goto = onward(hop, numbers)
+    return [flow(Table.STEER, 300, (Field(HOP, hop.number),), actions, goto, why="passes")], [], []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def flow_hops_that_pass_everything() -> Iterator[None]:
+    """For modules that import it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.steering.flow_hop", passing_hop)
+        yield

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from made_chains import (
     Expected,
     Frame,
-    _joined,
     chain_labs,
     expected,
     expected_chain,
+    flow_hops_that_pass_everything,
+    joined,
     packet,
     routed,
 )
@@ -32,6 +33,8 @@ PACKETS = st.tuples(
     st.sampled_from((40000, 80, 53, 1024, 65535)),
     st.booleans(),
 )
+
+__all__ = ["flow_hops_that_pass_everything"]
 
 
 def check(topology: Topology, outcome: Outcome, target: Host, frame: Frame, wanted: Expected) -> None:
@@ -59,7 +62,7 @@ def check(topology: Topology, outcome: Outcome, target: Host, frame: Frame, want
 
 
 def pairs(topology: Topology) -> list[tuple[Host, Host]]:
-    return [(a, b) for a, b in permutations(topology.hosts, 2) if _joined(topology, a, b)]
+    return [(a, b) for a, b in permutations(topology.hosts, 2) if joined(topology, a, b)]
 
 
 def some_packet(data: st.DataObject, a: Host, b: Host) -> Frame:
