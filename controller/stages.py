@@ -64,7 +64,7 @@ def stages(old: Tables, new: Tables) -> list[dict[str, SwitchTables]]:
     }
     made = [
         {name: stage(switch) for name, switch in each.items()}
-        for stage in (_Switch.added, _Switch.switched, _Switch.drained, _Switch.unmarked)
+        for stage in (_Switch.added, _Switch.switched, _Switch.drained, _Switch.returned, _Switch.unmarked)
     ]
     made.append(dict(new))
     found: list[dict[str, SwitchTables]] = []
@@ -101,9 +101,12 @@ def _hops(some: Iterable[SwitchTables]) -> frozenset[int]:
 
 def _chains_change(old: Tables, new: Tables) -> bool:
     """Whether a packet could meet one switch that does as before and one that does not, and be lost by that:
-    when hops come or go, are tagged otherwise, or when both classifiers and what functions' ports look
-    for change."""
+    when hops come or go, when functions' ports go, when hops are tagged otherwise, or when both classifiers
+    and what functions' ports look for change."""
     if _hops(old.values()) != _hops(new.values()):
+        return True
+    # what is on its way through an instance that goes has to come back
+    if any(_function_ports(old[name]) - _function_ports(new[name]) for name in old.keys() & new.keys()):
         return True
     classified = come_back = False
     for name in old.keys() & new.keys():
@@ -264,6 +267,23 @@ class _Switch:
             or _comes_back(each, self.torn)
             or (each.table is Table.FORWARD and _gated(each) and _without_network(each) in narrow)
         )
+
+    def returned(self) -> SwitchTables:
+        """What comes back from functions unmarked goes on as new, though nothing does so yet.
+
+        A stage before nothing is marked any more: Open vSwitch takes up a change in its cache flow by
+        flow, and what comes back must not meet what was cached for it before.
+        """
+        if not self.back:
+            return self.drained()
+        held = [
+            each
+            for each in self.drained().flows
+            if not _comes_back(each, self.torn) or each.cookie in self.have or each in self.back
+        ]
+        known = {each.cookie for each in held}
+        more = [each for each in self.new.flows if _comes_back(each, self.torn) and each.cookie not in known]
+        return self._tables((*held, *more))
 
     def unmarked(self) -> SwitchTables:
         """As new: nothing is marked any more, but what still is is known."""
