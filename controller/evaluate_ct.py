@@ -8,7 +8,7 @@ OpenFlow: ``icmp_id`` (an echo's identifier) and, of an ICMP error, what it is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -32,7 +32,7 @@ from controller.tracking import (
 
 SNAT, DNAT = 0x40, 0x80
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
-_ECHO, _ECHO_REPLY = {ICMP: 8, ICMPV6: 128}, {ICMP: 0, ICMPV6: 129}
+_ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _SYN, _RST, _ACK = 2, 4, 16
 
@@ -64,9 +64,14 @@ class Connection:
 
 @dataclass
 class Connections:
-    """All connections of one switch (in truth: of all switches of a domain); changed by evaluating."""
+    """All connections of one switch (in truth: of all switches of a domain); changed by evaluating.
+
+    ``pick``: which port a masqueraded connection gets. Open vSwitch's choice is by a hash; by default it is
+    its own port, where that is in the range, or the next that is free.
+    """
 
     known: dict[tuple[int, Tuple], tuple[Connection, bool]] = field(default_factory=dict)
+    pick: Callable[[Tuple], int] | None = None
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:
         """The connection, and whether the packet is a reply."""
@@ -114,6 +119,8 @@ class Connections:
         """With a source port of its range that makes the replies another connection's none."""
         if action.port is None or after.protocol in _ERRORS:
             return after
+        if self.pick is not None:
+            return after._replace(tp_src=self.pick(after))
         first, last = action.port
         port = after.tp_src if first <= after.tp_src <= last else first
         while (action.zone, after._replace(tp_src=port).reversed()) in self.known:
@@ -171,7 +178,8 @@ def _may_begin(frame: Mapping[str, int], which: Tuple) -> bool:
         flags = frame.get("tcp_flags", _SYN)
         return not (flags & _SYN and flags & _ACK) and bool(flags & (_SYN | _RST | _ACK))
     if which.protocol in _ERRORS:
-        return _kind(frame, which.protocol) == _ECHO[which.protocol]
+        # an ICMP message of no type that is told is taken for an echo
+        return _kind(frame, which.protocol) in (-1, _ECHO[which.protocol])
     return which.protocol != SCTP
 
 

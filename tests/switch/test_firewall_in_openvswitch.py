@@ -16,7 +16,7 @@ from made_service import chain_lab, surrounded
 from ovs import Vswitch
 from traffic import MARKER, Bridge
 
-from controller.firewall import notices
+from controller.firewall_verdicts import notices
 from controller.runtime.refusals import refusal
 from topologies.functions import Firewall
 
