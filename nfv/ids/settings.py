@@ -36,6 +36,7 @@ class Settings:
     dns_version: int = 3
     vxlan_port: int = 4789
     flow_limit: int = 100_000
+    http_memcap: int = 256 << 20
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = 15
@@ -123,6 +124,8 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "outputs.anomaly.applayer": _own("anomaly_applayer", truth),
     "outputs.dns.version": _own("dns_version", lambda value: int(str(value))),
     "decoder.vxlan.ports": _own("vxlan_port", lambda value: int(str(value).strip("[]$ "))),
+    "stream.reassembly.memcap": _stream("memcap", size),
+    "app-layer.protocols.http.memcap": _own("http_memcap", size),
     "flow.limit": _own("flow_limit", lambda value: int(str(value))),
     "defrag.memcap": _own("defrag_memory", size),
     "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),
