@@ -6,6 +6,7 @@ from nfv.ids.app import probe
 from nfv.ids.app.base import Parser
 from nfv.ids.app.dns import DnsParser
 from nfv.ids.app.http import HttpParser
+from nfv.ids.app.http_body import Budget
 from nfv.ids.app.ssh import SshParser
 from nfv.ids.app.tls import TlsParser
 from nfv.ids.counters import Counters
@@ -15,10 +16,10 @@ from nfv.ids.packet import TCP
 FAILED = "failed"
 
 
-def parser(name: str, stream: bool, eager: bool) -> Parser:
+def parser(name: str, stream: bool, eager: bool, budget: Budget | None = None) -> Parser:
     """A parser for a protocol."""
     if name == "http":
-        return HttpParser(eager)
+        return HttpParser(eager, budget)
     if name == "tls":
         return TlsParser()
     if name == "ssh":
@@ -26,14 +27,16 @@ def parser(name: str, stream: bool, eager: bool) -> Parser:
     return DnsParser(stream)
 
 
-def found(flow: Flow, name: str, toserver: bool, eager: bool, counters: Counters) -> None:
+def found(
+    flow: Flow, name: str, toserver: bool, eager: bool, counters: Counters, budget: Budget | None = None
+) -> None:
     """A flow's protocol is known now."""
     flow.app_proto = name
     if toserver:
         flow.app_ts = name
     else:
         flow.app_tc = name
-    flow.app = parser(name, flow.proto == TCP, eager)
+    flow.app = parser(name, flow.proto == TCP, eager, budget)
     label = ("dns_tcp" if flow.proto == TCP else "dns_udp") if name == "dns" else name
     counters[f"app_layer.flow.{label}"] += 1
 
@@ -50,7 +53,15 @@ def is_answer(flow: Flow, data: bytes) -> bool:
     )
 
 
-def feed(flow: Flow, data: bytes, toserver: bool, ts: float, eager: bool, counters: Counters) -> bool:
+def feed(
+    flow: Flow,
+    data: bytes,
+    toserver: bool,
+    ts: float,
+    eager: bool,
+    counters: Counters,
+    budget: Budget | None = None,
+) -> bool:
     """The next bytes of a TCP flow; True when it was just found that there is no known protocol."""
     app = flow.app
     if app is None:
@@ -69,7 +80,7 @@ def feed(flow: Flow, data: bytes, toserver: bool, ts: float, eager: bool, counte
             return False
         if not name:
             return _failed(flow, toserver, counters)
-        found(flow, name, toserver, eager, counters)
+        found(flow, name, toserver, eager, counters, budget)
         app = flow.app
         assert app is not None
         other = flow.probe_tc if toserver else flow.probe_ts

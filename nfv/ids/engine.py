@@ -10,6 +10,7 @@ from typing import Any
 
 from nfv.ids import applayer, eve, fastpath
 from nfv.ids.app.base import Parser
+from nfv.ids.app.http_body import Budget
 from nfv.ids.checksum import tcp_is_right
 from nfv.ids.counters import fresh
 from nfv.ids.decode import Decoder
@@ -46,6 +47,8 @@ class Engine:
         self.known: dict[bytes, fastpath.Entry] = {}
         self.short_way = True
         self.fast_packets = self.fast_bytes = 0
+        self.budget = Budget(settings.http_memcap)
+        self.stream_options = settings.stream
         self.checksums = settings.stream.checksums
         self.depth = settings.stream.depth
         self.chunk = settings.stream.chunk
@@ -201,6 +204,7 @@ class Engine:
         """Hand on what may be handed on, and tell of what was lost."""
         data = stream.take(everything)
         while True:
+            self.stream_options.buffered -= len(data)
             if data:
                 toserver = self._feed(flow, session, stream, toserver, data, ts)
             if stream.acked <= stream.right:
@@ -241,7 +245,7 @@ class Engine:
                 session.swap()
                 fastpath.remember(self.known, flow)
                 toserver = False
-        if applayer.feed(flow, data, toserver, ts, self._inline, self.counters):
+        if applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget):
             session.client.raw_flush = session.server.raw_flush = True
         return toserver
 
@@ -260,6 +264,7 @@ class Engine:
         """Hand on what was acknowledged, there being no hole."""
         if flow.app is None and flow.app_proto:
             data = stream.take(False)
+            self.stream_options.buffered -= len(data)
             if self._raw:
                 stream.raw.append(data)
                 stream.raw_done += len(data)
@@ -397,6 +402,8 @@ class Engine:
             self.detector.transaction(tx, packet, recent, found)
             if tx.proto == "http":
                 tx.inspected(toserver)
+                if tx.done_ts if toserver else tx.done_tc:
+                    tx.release(toserver)
             if toserver:
                 tx.touched_ts = False
             else:
@@ -487,9 +494,13 @@ class Engine:
             client, server = session.client, session.server
             if unfinished or client.raw or server.raw or client.waiting or server.waiting:
                 self._last_words(flow, session)
+        if session is not None:
+            self.stream_options.buffered -= session.client.stored + session.server.stored
         app = flow.app
         if app is not None and (app.txs or app.events):
             self._transactions_told(self._pseudo(flow, True), flow, app, ended=True)
+        if app is not None:
+            app.close()
         name = {6: "tcp", 17: "udp", 1: "icmpv4", 58: "icmpv6"}.get(flow.proto)
         if name:
             self.counters[f"flow.{name}"] += 1
@@ -537,6 +548,9 @@ class Engine:
             self.counters[f"decoder.{name}"] += self.fast_packets
         self.counters["decoder.bytes"] += self.fast_bytes
         self.fast_packets = self.fast_bytes = 0
+        self.counters["tcp.segment_memcap_drop"] = self.stream_options.refused
+        self.counters["tcp.reassembly_memuse"] = self.stream_options.buffered
+        self.counters["http.memuse"] = self.budget.used
         pkts = self.counters["decoder.pkts"]
         self.counters["decoder.avg_pkt_size"] = self.counters["decoder.bytes"] // pkts if pkts else 0
         self.counters["flow.active"] = len(self.flows)

@@ -75,6 +75,9 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
         return False
     if size and (right + size > own.next_win or (engine.depth and right + size > engine.depth)):
         return False
+    options = engine.stream_options
+    if options.buffered > options.memcap:
+        return False
     if engine.checksums and not segment_is_right(data, end):
         return False
     # from here on it is one of these
@@ -99,6 +102,7 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
     if size:
         own.chunks.append(data[pay:end])
         own.right = right = right + size
+        options.buffered += size
         if right > own.next_pos:
             own.next_pos = right
         if flags & 8:

@@ -39,7 +39,7 @@ def run(
         summary.events[kind] = summary.events.get(kind, 0) + 1
         emit(event)
 
-    engine = Engine(settings, RuleSet(loaded.rules), count)
+    engine = Engine(settings, RuleSet(loaded.rules, settings.actions), count)
     try:
         for path in captures:
             begun = summary.packets

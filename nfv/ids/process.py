@@ -86,7 +86,7 @@ class Worker:
         plan.settings.prompt = True
         plan.settings.interface = plan.interfaces[0]
         self.writer = Writer(plan.eve)
-        self.engine = Engine(plan.settings, RuleSet(loaded.rules), self.writer)
+        self.engine = Engine(plan.settings, RuleSet(loaded.rules, plan.settings.actions), self.writer)
         self._loaded = loaded
         self._stop = False
         self._reload = False
@@ -201,7 +201,7 @@ class Worker:
     def _read_again(self) -> None:
         try:
             loaded = read_rules(self.plan)
-            self._fresh = (RuleSet(loaded.rules), loaded)
+            self._fresh = (RuleSet(loaded.rules, self.plan.settings.actions), loaded)
         except OSError as error:
             self._fresh = None
             self._thread = None

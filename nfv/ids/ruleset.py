@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nfv.ids.language.buffers import BUFFERS
-from nfv.ids.language.load import ordered
+from nfv.ids.language.load import ACTION_ORDER, ordered
 from nfv.ids.language.ops import (
     Base64,
     ByteExtract,
@@ -58,8 +59,8 @@ class BufferGroup:
 class RuleSet:
     """All that detection asks of the rules; made once, never changed."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self.rules = ordered(list(rules))
+    def __init__(self, rules: list[Rule], actions: Sequence[str] = ACTION_ORDER) -> None:
+        self.rules = ordered(list(rules), actions)
         stream: list[tuple[Content, int]] = []
         placed: list[tuple[Content, int]] = []
         free: list[tuple[Content, int]] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
+from nfv.ids.language.load import ACTION_ORDER
 from nfv.ids.tcp import Options
 
 
@@ -35,9 +36,11 @@ class Settings:
     dns_version: int = 3
     vxlan_port: int = 4789
     flow_limit: int = 100_000
+    http_memcap: int = 256 << 20
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = 15
+    actions: tuple[str, ...] = ACTION_ORDER
     interface: str = ""
 
     @property
@@ -78,6 +81,15 @@ def truth(value: object) -> bool:
     raise BadSetting(f"{value!r} is neither true nor false")
 
 
+def action_order(value: object) -> tuple[str, ...]:
+    """The four actions in the order in which their rules come."""
+    words = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    order = tuple(str(word).strip() for word in words)
+    if sorted(order) != sorted(ACTION_ORDER):
+        raise BadSetting(f"{value!r} is no order of {', '.join(ACTION_ORDER)}")
+    return order
+
+
 _SIZES = {"b": 1, "kb": 1 << 10, "kib": 1 << 10, "mb": 1 << 20, "mib": 1 << 20, "gb": 1 << 30, "gib": 1 << 30}
 
 
@@ -112,9 +124,12 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "outputs.anomaly.applayer": _own("anomaly_applayer", truth),
     "outputs.dns.version": _own("dns_version", lambda value: int(str(value))),
     "decoder.vxlan.ports": _own("vxlan_port", lambda value: int(str(value).strip("[]$ "))),
+    "stream.reassembly.memcap": _stream("memcap", size),
+    "app-layer.protocols.http.memcap": _own("http_memcap", size),
     "flow.limit": _own("flow_limit", lambda value: int(str(value))),
     "defrag.memcap": _own("defrag_memory", size),
     "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),
+    "action-order": _own("actions", action_order),
     "packet-alert-max": _own("max_alerts", lambda value: int(str(value))),
     "prompt": _own("prompt", truth),
 }

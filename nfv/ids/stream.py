@@ -28,6 +28,7 @@ class Stream:
         "fin",
         "gapped",
         "held",
+        "held_size",
         "isn",
         "next_pos",
         "next_win",
@@ -54,6 +55,7 @@ class Stream:
         self.wscale = 0
         self.chunks: list[bytes] = []  # bytes taken … right
         self.held: dict[int, bytes] = {}  # segments behind a hole
+        self.held_size = 0  # their bytes
         self.fin = -1  # position of the FIN
         self.gapped = False
         self.depth_reached = False
@@ -124,8 +126,9 @@ class Stream:
             self.overlaps += 1
             if at < begin:  # the new one begins before: it wins
                 del self.held[begin]
+                self.held_size -= len(body)
                 if stop > end:
-                    self.held[end] = body[end - begin :]
+                    self._put(end, body[end - begin :])
                 continue
             cut: list[tuple[int, bytes]] = []
             for left, piece in pieces:  # the old one wins where it is
@@ -137,17 +140,22 @@ class Stream:
             pieces = cut
         for left, piece in pieces:
             if piece:
-                self.held[left] = piece
+                self._put(left, piece)
         return True
+
+    def _put(self, at: int, data: bytes) -> None:
+        self.held_size += len(data) - len(self.held.get(at, b""))
+        self.held[at] = data
 
     def _replace(self, at: int, data: bytes) -> None:
         """A segment at the edge begins before those that wait, so its bytes win over theirs."""
         end = at + len(data)
         for begin in [begin for begin in self.held if begin < end]:
             body = self.held.pop(begin)
+            self.held_size -= len(body)
             self.overlaps += 1
             if begin + len(body) > end:
-                self.held[end] = body[end - begin :]
+                self._put(end, body[end - begin :])
 
     def _close_holes(self) -> None:
         held = self.held
@@ -155,6 +163,7 @@ class Stream:
             body = held.pop(self.right, None)
             if body is None:
                 return
+            self.held_size -= len(body)
             self.chunks.append(body)
             self.right += len(body)
 
@@ -189,6 +198,11 @@ class Stream:
             self.chunks = []
         self.taken = edge
         return data
+
+    @property
+    def stored(self) -> int:
+        """Bytes that are kept."""
+        return self.right - self.taken + self.held_size
 
     @property
     def waiting(self) -> int:

@@ -53,6 +53,10 @@ class Options:
     checksums: bool = True
     depth: int = 1 << 20
     chunk: int = 2560
+    memcap: int = 256 << 20
+    buffered: int = 0
+    """Bytes that all streams keep now; beyond ``memcap`` no segment is taken in."""
+    refused: int = 0
 
 
 class Session:
@@ -281,7 +285,13 @@ def _add(own: Stream, packet: Packet, at: int, options: Options) -> None:
     end = at + len(data)
     if end > own.next_pos:
         own.next_pos = end
-    if own.add(at, data, options.depth):
+    if options.buffered > options.memcap:
+        options.refused += 1
+        return
+    before = own.stored
+    added = own.add(at, data, options.depth)
+    options.buffered += own.stored - before
+    if added:
         packet.stream_add = True
         if packet.flags & (PSH | FIN):
             own.raw_flush = True

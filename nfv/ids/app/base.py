@@ -41,6 +41,9 @@ class Tx:
         """The buffers of a name in a direction."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Give back what is kept."""
+
     def eve(self) -> dict[str, Any]:
         """What EVE says of it."""
         raise NotImplementedError
@@ -77,6 +80,10 @@ class Parser:
     def end(self, toserver: bool, ts: float) -> None:
         """A direction is over."""
 
+    def close(self) -> None:
+        """The flow is over: give back what is kept."""
+        self.txs.clear()
+
     def event(self, name: str, tx: int = -1) -> None:
         """Something is wrong, under Suricata's name for it."""
         if len(self.events) < 256:
@@ -85,4 +92,4 @@ class Parser:
     def overflow(self) -> None:
         """Give up the oldest transactions when there are too many."""
         while len(self.txs) > MAX_TRANSACTIONS:
-            self.txs.pop(0)
+            self.txs.pop(0).forget()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from nfv.ids.app.base import Parser
+from nfv.ids.app.http_body import Budget
 from nfv.ids.app.http_tx import BODY, DONE, HEAD, LINE, MINIMUM, Headers, HttpTx
 
 MAX_HEAD = 65536
@@ -34,8 +35,9 @@ class HttpParser(Parser):
     proto = "http"
     tx_name = "http"
 
-    def __init__(self, eager: bool = False) -> None:
+    def __init__(self, eager: bool = False, budget: Budget | None = None) -> None:
         super().__init__()
+        self._budget = budget
         self._eager = eager
         self._sides = {True: _Side(), False: _Side()}
         self._waiting: list[HttpTx] = []  # requests whose response has not begun
@@ -94,7 +96,7 @@ class HttpParser(Parser):
             self._status_line(side, text, ts)
 
     def _new(self, ts: float) -> HttpTx:
-        tx = HttpTx(self.count, ts, self._eager)
+        tx = HttpTx(self.count, ts, self._eager, self._budget)
         tx.request_body.inspect_at, tx.response_body.inspect_at = MINIMUM[True], MINIMUM[False]
         self.count += 1
         self.txs.append(tx)
@@ -317,6 +319,12 @@ class HttpParser(Parser):
             self._wire(side, toserver, size)
         else:
             self._stop(side, toserver)
+
+    def close(self) -> None:
+        """See ``Parser.close``."""
+        for tx in self.txs:
+            tx.forget()
+        self.txs.clear()
 
     def end(self, toserver: bool, ts: float) -> None:
         """A response without length ends with its connection."""

@@ -9,6 +9,16 @@ BOMB = 1 << 20
 """Bytes that a body may decompress to beyond 2,048 times its size (Suricata's ``compression-bomb-limit``)."""
 
 
+class Budget:
+    """Bytes of all bodies of an engine that are kept, and how many may be."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int = 256 << 20) -> None:
+        self.limit = limit
+        self.used = 0
+
+
 class Body:
     """Bytes of a body.  ``wire`` counts those seen, with framing; ``length`` those decoded; ``kept`` has the
     first of them.
@@ -20,22 +30,26 @@ class Body:
         "_snapshot",
         "_state",
         "bad",
+        "budget",
         "encoded",
         "inspect_at",
         "kept",
         "length",
         "limit",
+        "released",
         "wire",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: Budget | None = None) -> None:
         self.limit = limit
+        self.budget = budget or Budget()
         self.kept = bytearray()
         self.length = 0
         self.wire = 0
         self.encoded = 0
         self.inspect_at = 32768
         self.bad = ""
+        self.released = False
         self._decoder: Any = None
         self._kind = ""
         self._state = 0
@@ -75,9 +89,16 @@ class Body:
         if self._decoder is not None:
             data = self._decompress(data)
         self.length += len(data)
-        room = self.limit - len(self.kept)
-        if room > 0:
-            self.kept += data[:room]
+        room = min(self.limit - len(self.kept), self.budget.limit - self.budget.used)
+        if room > 0 and not self.released:
+            part = data[:room]
+            self.kept += part
+            self.budget.used += len(part)
+
+    def release(self) -> None:
+        """Keep nothing any more; lengths stay."""
+        self.budget.used -= len(self.kept)
+        self.kept, self._snapshot, self.released = bytearray(), b"", True
 
     def _decompress(self, data: bytes) -> bytes:
         out = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from nfv.ids.app.base import Tx, Value
-from nfv.ids.app.http_body import Body
+from nfv.ids.app.http_body import Body, Budget
 from nfv.ids.app.uri import normalized
 
 Headers = list[tuple[bytes, bytes]]
@@ -77,7 +77,7 @@ class HttpTx(Tx):
         "uri",
     )
 
-    def __init__(self, number: int, ts: float, eager: bool) -> None:
+    def __init__(self, number: int, ts: float, eager: bool, budget: Budget | None = None) -> None:
         super().__init__(number, ts)
         self.eager = eager
         self.progress_ts = self.progress_tc = NOT
@@ -86,8 +86,8 @@ class HttpTx(Tx):
         self.request_headers: Headers = []
         self.response_headers: Headers = []
         self.request_raw = self.response_raw = b""
-        self.request_body = Body(LIMIT)
-        self.response_body = Body(LIMIT)
+        self.request_body = Body(LIMIT, budget)
+        self.response_body = Body(LIMIT, budget)
         self.files_logged = 0
         self._cache: dict[str, Value] = {}
         self._request: dict[bytes, bytes] = {}
@@ -132,6 +132,15 @@ class HttpTx(Tx):
         if body.length and (self.eager or len(body.kept) >= body.inspect_at):
             return [body.data]
         return None
+
+    def release(self, toserver: bool) -> None:
+        """The body of a direction was inspected to its end."""
+        (self.request_body if toserver else self.response_body).release()
+
+    def forget(self) -> None:
+        """See ``Tx.forget``."""
+        self.request_body.release()
+        self.response_body.release()
 
     def inspected(self, toserver: bool) -> None:
         """The body was inspected as far as it is there: say when next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nfv.ids.language.build import build
@@ -10,7 +10,8 @@ from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.rule import Rule
 from nfv.ids.language.text import Problem, lines
 
-_ORDER = {"pass": 0, "drop": 1, "reject": 2, "rejectsrc": 2, "rejectdst": 2, "rejectboth": 2, "alert": 3}
+ACTION_ORDER = ("pass", "drop", "reject", "alert")
+"""Which action comes first (Suricata's ``action-order``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def load_text(
     return loaded
 
 
-def ordered(rules: list[Rule]) -> list[Rule]:
+def ordered(rules: list[Rule], actions: Sequence[str] = ACTION_ORDER) -> list[Rule]:
     """Suricata's order (user guide "Action-order"): by action, then writers of bits before readers, then
     priority.
     """
@@ -90,7 +91,7 @@ def ordered(rules: list[Rule]) -> list[Rule]:
     def key(item: tuple[int, Rule]) -> tuple[int, ...]:
         at, rule = item
         return (
-            _ORDER[rule.action],
+            actions.index("reject" if rule.action.startswith("reject") else rule.action),
             bits(rule, "bits"),
             bits(rule, "ints"),
             bits(rule, "xbits"),
