@@ -168,3 +168,24 @@ def common(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> tuple[
 
 def sorted_names(some: Iterable[str]) -> list[str]:
     return sorted(some, key=names.natural)
+
+
+def known_names(
+    given: Sequence[str | None] | None, path: Path, known: Mapping[str, object], kind: str, report: Report
+) -> tuple[str, ...]:
+    """The names of a list that stand for a ``kind`` of thing, in natural order; others are reported."""
+    made: dict[str, None] = {}
+    if given is not None and not given:
+        report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")
+    for index, each in enumerate(given or ()):
+        if each is None:
+            continue  # reported where it was read
+        if each not in known:
+            listed = ", ".join(sorted_names(known)[:8])
+            remedy = report.suggest(each, known, f"add it to {kind}s, or change the name")
+            report.add((*path, index), f"there is no {kind} {shown(each)}", listed, remedy)
+        elif each in made:
+            report.add((*path, index), f"{shown(each)} is given twice", remedy="remove one")
+        else:
+            made[each] = None
+    return tuple(sorted_names(made))

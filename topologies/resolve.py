@@ -21,8 +21,9 @@ from topologies.model import (
     UnderlayLink,
 )
 from topologies.problem import Path, Report, shown
-from topologies.resolve_functions import INSTANCE_PORT, Stations
+from topologies.resolve_functions import INSTANCE_PORT
 from topologies.resolve_service import Service
+from topologies.service_addresses import Stations
 from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
 Entry = TypeVar("Entry")

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, cast
 
-from topologies import allocate
 from topologies.functions import Chain, Function, Policy, Prefixes, Protocol
 from topologies.meaning import Book, Item, Leaf, common, prefixes, ranges, sorted_names
-from topologies.model import Network, Router, Topology
+from topologies.model import Network, Router
 from topologies.problem import Path, Report, shown
 from topologies.resolve_firewall import WITH_PORTS, can_match
-from topologies.service import MOST_FUNCTIONS, MOST_PATHS, steps
+from topologies.service import MOST_FUNCTIONS
 from topologies.service_spec import ChainSpec
 
 CHANGES_HEADERS = ("nat", "load-balancer")
@@ -333,96 +332,3 @@ class Resolver:
 
 def _same(source: Prefixes, destination: Prefixes) -> bool:
     return all(ranges(source, version) == ranges(destination, version) for version in (4, 6))
-
-
-def implicit(
-    functions: Mapping[str, Function], networks: Mapping[str, Network], routers: Mapping[str, Router]
-) -> list[Chain]:
-    """For each load balancer done by flows: the chains, of it alone, that all others' traffic takes to it.
-
-    One in its own network and one from each network that a router joins to that; they say which replies are
-    whose by the clients' subnets.
-    """
-    made = []
-    for function in functions.values():
-        balancer = function.balancer
-        if balancer is None or function.mode != "flows":
-            continue
-        addresses = [each for each in (balancer.ipv4, balancer.ipv6) if each is not None]
-        target = tuple(_host(int(each.ip), each.version) for each in addresses)
-        router = next((each for each in routers.values() if balancer.network in each.networks), None)
-        for name in router.networks if router is not None else (balancer.network,):
-            there = networks[name]
-            subnets = [each for each in (there.subnet4, there.subnet6) if each is not None]
-            versions = {each.version for each in addresses}
-            source = tuple(each for each in subnets if each.version in versions)
-            if router is not None and not source:
-                continue  # nobody there can reach the address
-            made.append(
-                Chain(
-                    name=f"{function.name}@{name}",
-                    path=0,
-                    network=name,
-                    far_network=balancer.network,
-                    source=source if router is not None else (),
-                    destination=target,
-                    functions=(function.name,),
-                    implicit=True,
-                )
-            )
-    return made
-
-
-def _host(address: int, version: int) -> IPv4Network | IPv6Network:
-    return IPv4Network(address) if version == 4 else IPv6Network(address)
-
-
-def number_paths(
-    chains: list[Chain],
-    functions: Mapping[str, Function],
-    running: Topology | None,
-    report: Report,
-) -> tuple[list[Chain], dict[str, int]]:
-    """Chains with their path numbers, and those of mirroring taps.
-
-    What leads elsewhere than in the running lab gets a number that is not in use there, so that the old path
-    can be there until nothing is on it any more.
-    """
-    explicit = [f"chain {each.name}" for each in chains if not each.implicit]
-    made = [f"chain {each.name}" for each in chains if each.implicit]
-    taps = [f"tap {each.name}" for each in functions.values() if each.mode == "tap" and each.mirrors]
-    order = [*sorted_names(explicit), *sorted_names(made), *sorted_names(taps)]
-    old, in_use = _signatures(running)
-    new = {f"chain {each.name}": _way(each, functions) for each in chains}
-    new |= {f"tap {each.name}": (each.switch,) for each in functions.values()}
-    kept = {name: old[name][0] for name in order if name in old and old[name][1] == new[name]}
-    settled = allocate.settle(order, {}, kept, in_use - set(kept.values()), MOST_PATHS)
-    if len(order) > MOST_PATHS or None in settled.values():
-        section = "chains" if chains else "functions"
-        what = f"there are {len(order)} chains, load balancers and mirroring taps"
-        if len(order) <= MOST_PATHS:
-            what += f", and {len(in_use)} paths in use in the running lab"
-        report.add((section,), what, f"{MOST_PATHS} in all", "remove some, or join them")
-        return [], {}
-    numbered = [each.model_copy(update={"path": settled[f"chain {each.name}"]}) for each in chains]
-    return numbered, {name[4:]: settled[name] or 0 for name in taps}
-
-
-def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
-    """Where a chain's frames go: what makes it another path when it changes."""
-    way = tuple((each.name, each.mode, each.kind, each.switch) for each in steps(chain, functions))
-    back = chain.symmetric or chain.direction == "both"
-    return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
-
-
-def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:
-    if running is None:
-        return {}, set()
-    functions = {each.name: each for each in running.functions}
-    found: dict[str, tuple[int, tuple[object, ...]]] = {}
-    for chain in running.chains:
-        found[f"chain {chain.name}"] = chain.path, _way(chain, functions)
-    for each in running.functions:
-        if each.mode == "tap" and each.mirrors:
-            found[f"tap {each.name}"] = each.path, (each.switch,)
-    return found, {path for path, _ in found.values()}

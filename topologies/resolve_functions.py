@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
+from collections.abc import Callable
 from typing import Literal, cast
 
-from topologies import names
-from topologies.functions import (
-    Backend,
-    Balancer,
-    Forward,
-    Function,
-    HealthCheck,
-    HttpRule,
-    Ids,
-    Instance,
-    Nat,
-    Policy,
-    RateLimit,
-    Script,
-)
-from topologies.meaning import Book
+from topologies.functions import Function, Ids, Instance, Policy, RateLimit, Script
+from topologies.meaning import Book, known_names
 from topologies.model import Topology
 from topologies.problem import Path, Report, shown
+from topologies.resolve_addressed import Addressed
 from topologies.resolve_firewall import firewall
-from topologies.service_addresses import Family, Lab
-from topologies.service_spec import KINDS, CheckSpec, FunctionSpec, kind_keys
+from topologies.service_addresses import Filled, Lab, Stations
+from topologies.service_spec import KINDS, FunctionSpec, kind_keys
 from topologies.values import Port
 
 INSTANCE_PORT = 40_001
 """The first port number on a switch for functions' instances."""
 Mode = Literal["inline", "tap", "flows", "ports", "host"]
-
-
-@dataclass(frozen=True)
-class Filled:
-    """What was chosen for functions: networks and addresses of those that have one, and files' contents."""
-
-    homes: Mapping[str, str]
-    addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
-    macs: Mapping[str, str]
-    files: Mapping[str, bytes]
-
-
-@dataclass(frozen=True)
-class Stations:
-    """Hosts' addresses."""
-
-    macs: Mapping[str, str]
-    ipv4: Mapping[str, IPv4Interface]
-    ipv6: Mapping[str, IPv6Interface]
 
 
 def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
@@ -126,9 +92,9 @@ class Resolver:
         port: Callable[[str, str], Port],
         report: Report,
     ) -> None:
-        self.lab, self.stations, self.filled, self.book = lab, stations, filled, book
-        self.switches = switches
+        self.lab, self.filled, self.book, self.switches = lab, filled, book, switches
         self.port, self.report = port, report
+        self.addressed = Addressed(lab, stations, filled, port, report)
 
     def function(self, name: str, spec: FunctionSpec, switch: str | None) -> Function | None:
         """The function; None when what is wrong with it (which is reported) leaves none.
@@ -142,7 +108,7 @@ class Resolver:
         check_keys(name, spec, engine, report)
         mode = mode_of(spec, engine)
         self._place(name, spec, mode)
-        networks = self._known(spec.networks, (*base, "networks"), self.lab.networks, "network")
+        networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
         mirrors = self._mirrors(base, spec, mode)
         part = self._part(name, spec, switch)
         if mode != "ports" and switch is None:
@@ -189,25 +155,6 @@ class Resolver:
             what = "the ports of functions are numbered by the lab"
             self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
 
-    def _known(
-        self, given: list[str | None] | None, path: Path, known: Mapping[str, object], kind: str
-    ) -> tuple[str, ...]:
-        made: dict[str, None] = {}
-        if given is not None and not given:
-            self.report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")
-        for index, each in enumerate(given or ()):
-            if each is None:
-                continue
-            if each not in known:
-                listed = ", ".join(names_of(known)[:8])
-                remedy = self.report.suggest(each, known, f"add it to {kind}s, or change the name")
-                self.report.add((*path, index), f"there is no {kind} {shown(each)}", listed, remedy)
-            elif each in made:
-                self.report.add((*path, index), f"{shown(each)} is given twice", remedy="remove one")
-            else:
-                made[each] = None
-        return tuple(names_of(made))
-
     def _mirrors(self, base: Path, spec: FunctionSpec, mode: Mode) -> tuple[str, ...]:
         path = (*base, "mirrors")
         if spec.mirrors is not None and mode != "tap" and spec.kind == "ids":
@@ -218,7 +165,7 @@ class Resolver:
             if each in self.lab.networks and each in self.lab.hosts:
                 what = f"{shown(each)} is a host and a network"
                 self.report.add((*path, index), what, remedy="rename one of them")
-        found = self._known(spec.mirrors, path, both, "network or host")
+        found = known_names(spec.mirrors, path, both, "network or host", self.report)
         for host in found:
             if host in self.lab.hosts and self.lab.member.get(host) in found:
                 what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
@@ -244,10 +191,10 @@ class Resolver:
         if spec.kind == "ids":
             return {"ids": self._ids(base, spec)}
         if spec.kind == "load-balancer":
-            balancer = self._balancer(name, spec, switch)
+            balancer = self.addressed.balancer(name, spec, switch)
             return None if balancer is None else {"balancer": balancer}
         if spec.kind == "nat":
-            nat = self._nat(name, spec)
+            nat = self.addressed.nat(name, spec)
             return None if nat is None else {"nat": nat}
         return {}
 
@@ -285,171 +232,6 @@ class Resolver:
             line = raw.count(b"\n", 0, error.start) + 1
             self.report.add(path, f"{file} is not UTF-8 (line {line})", remedy="save it as UTF-8")
             return None
-
-    def _balancer(self, name: str, spec: FunctionSpec, switch: str | None) -> Balancer | None:
-        base: Path = ("functions", name)
-        report = self.report
-        if spec.port is None:
-            report.add((*base, "port"), "the load balancer has no port", "1 to 65535", "write port: 80")
-        if not spec.backends:
-            listed = ", ".join(list(self.lab.hosts)[:8])
-            what = "the load balancer has no backends"
-            report.add((*base, "backends"), what, f"hosts: {listed}", "write backends: [...]")
-        network = self.filled.homes.get(name)
-        backends = self._backends(base, spec, network)
-        check = self._check(base, spec)
-        http = self._http(base, spec, {each.host for each in backends})
-        if spec.protocol == "udp" and spec.engine == "haproxy":
-            report.add((*base, "protocol"), "HAProxy balances TCP", "tcp", "write engine: openflow for UDP")
-        if network is None or spec.port is None or switch is None or name not in self.filled.macs:
-            return None
-        ipv4, ipv6 = (self.filled.addresses.get((name, family)) for family in (4, 6))
-        for index, backend in enumerate(backends):
-            usable = (ipv4 and backend.ipv4) or (ipv6 and backend.ipv6)
-            if (ipv4 or ipv6) and not usable:
-                what = f"host {backend.host} has no address of the balancer's family"
-                report.add((*base, "backends", index), what, remedy="give the balancer one of its family")
-        return Balancer(
-            network=network,
-            at=self.port(name, "at"),
-            mac=self.filled.macs[name],
-            ipv4=cast("IPv4Interface | None", ipv4),
-            ipv6=cast("IPv6Interface | None", ipv6),
-            protocol=cast(Literal["tcp", "udp"], spec.protocol or "tcp"),
-            port=spec.port,
-            backends=tuple(sorted(backends, key=lambda each: (names.natural(each.host), each.port))),
-            hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
-            check=check,
-            http=http,
-        )
-
-    def _backends(self, base: Path, spec: FunctionSpec, network: str | None) -> list[Backend]:
-        made: list[Backend] = []
-        seen: set[str] = set()
-        for index, each in enumerate(spec.backends or ()):
-            path = (*base, "backends", index)
-            if each.host is None:
-                self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host: web1")
-                continue
-            if each.host not in self.lab.hosts:
-                listed = ", ".join(list(self.lab.hosts)[:8])
-                remedy = self.report.suggest(each.host, self.lab.hosts, "add it to hosts, or change the name")
-                self.report.add(path, f"there is no host {shown(each.host)}", listed, remedy)
-                continue
-            home = self.lab.member.get(each.host)
-            if home is None:
-                continue  # reported where it is
-            if each.host in seen:
-                what = f"host {each.host} is a backend twice"
-                self.report.add(path, what, remedy="give it a weight instead, and remove one")
-                continue
-            seen.add(each.host)
-            if home != network:
-                what = f"host {each.host} is in network {home}, the load balancer in {network}"
-                self.report.add(path, what, f"hosts of {network}", "take another backend")
-                continue
-            made.append(
-                Backend(
-                    host=each.host,
-                    mac=self.stations.macs[each.host],
-                    ipv4=self.stations.ipv4.get(each.host),
-                    ipv6=self.stations.ipv6.get(each.host),
-                    port=each.port or spec.port or 1,
-                    weight=each.weight or 1,
-                )
-            )
-        return made
-
-    def _check(self, base: Path, spec: FunctionSpec) -> HealthCheck:
-        given = spec.check or CheckSpec.model_construct()
-        kind = given.kind or ("icmp" if spec.protocol == "udp" else "tcp")
-        path = (*base, "check")
-        if given.path is not None and kind != "http":
-            self.report.add((*path, "path"), f"a {kind} check asks for no path", remedy="write kind: http")
-        if spec.engine == "haproxy" and kind == "icmp":
-            what = "HAProxy checks by connections"
-            self.report.add((*path, "kind"), what, "tcp, http", "write kind: tcp, or engine: openflow")
-        interval = given.interval or 500_000
-        timeout = given.timeout or interval
-        if timeout > interval:
-            what = "a check would not have failed when the next begins"
-            allowed = f"up to the interval, {interval // 1000}ms"
-            self.report.add((*path, "timeout"), what, allowed, "shorten it, or lengthen the interval")
-        return HealthCheck(
-            kind=cast(Literal["tcp", "icmp", "http"], kind),
-            interval=interval,
-            timeout=timeout,
-            rise=given.rise or 2,
-            fall=given.fall or 2,
-            path=given.path or "/",
-        )
-
-    def _http(self, base: Path, spec: FunctionSpec, backends: set[str]) -> tuple[HttpRule, ...]:
-        made = []
-        for index, each in enumerate(spec.http or ()):
-            path = (*base, "http", index)
-            chosen = self._known(each.backends, (*path, "backends"), dict.fromkeys(backends), "backend")
-            if each.backends is None:
-                what = "the rule names no backends"
-                some = ", ".join(names_of(backends))
-                self.report.add((*path, "backends"), what, some, "write backends: [...]")
-            if index + 1 < len(spec.http or ()) and each.path is None and each.host is None:
-                what = "this rule takes all requests, those after it get none"
-                self.report.add(path, what, "path, host", "move it to the end, or give it a path")
-            if chosen:
-                made.append(HttpRule(path=each.path, host=each.host, backends=chosen))
-        return tuple(made)
-
-    def _nat(self, name: str, spec: FunctionSpec) -> Nat | None:
-        base: Path = ("functions", name)
-        forwards: list[Forward] = []
-        seen: dict[tuple[str, int], int] = {}
-        for index, each in enumerate(spec.forwards or ()):
-            path = (*base, "forwards", index)
-            if each.port is None or each.to is None:
-                key, form = ("port", "8080") if each.port is None else ("to", "web1:80")
-                what = "the forward has no port" if each.port is None else "the forward leads to no host"
-                self.report.add((*path, key), what, remedy=f"write {key}: {form}")
-                continue
-            protocol = each.protocol or "tcp"
-            if (protocol, each.port) in seen:
-                line = self.report.locate((*base, "forwards", seen[protocol, each.port]))
-                what = f"{protocol} port {each.port} is forwarded already (line {line})"
-                self.report.add(path, what, remedy="change or remove one")
-                continue
-            seen[protocol, each.port] = index
-            if each.to.host not in self.lab.hosts:
-                listed = ", ".join(list(self.lab.hosts)[:8])
-                other = "add it to hosts, or change the name"
-                remedy = self.report.suggest(each.to.host, self.lab.hosts, other)
-                self.report.add((*path, "to"), f"there is no host {shown(each.to.host)}", listed, remedy)
-                continue
-            address = self.stations.ipv4.get(each.to.host)
-            if address is None:
-                if self.lab.member.get(each.to.host) is not None:
-                    what = f"host {each.to.host} has no IPv4 address"
-                    self.report.add((*path, "to"), what, remedy="give its network a subnet4")
-                continue
-            forwards.append(
-                Forward(
-                    protocol=cast(Literal["tcp", "udp"], protocol),
-                    port=each.port,
-                    host=each.to.host,
-                    ipv4=address,
-                    to_port=each.to.port or each.port,
-                )
-            )
-        address = cast("IPv4Interface | None", self.filled.addresses.get((name, 4)))
-        network = self.filled.homes.get(name)
-        if address is None or network is None:
-            return None
-        ordered = tuple(sorted(forwards, key=lambda each: (each.protocol, each.port)))
-        return Nat(network=network, mac=self.filled.macs[name], ipv4=address, forwards=ordered)
-
-
-def names_of(some: Mapping[str, object] | set[str]) -> list[str]:
-    """In natural order."""
-    return sorted(some, key=names.natural)
 
 
 def script_problem(source: str) -> str:

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
-from topologies import claims, names, resolve_chains, resolve_functions, service_addresses, units, wires
+from topologies import (
+    claims,
+    names,
+    path_numbers,
+    resolve_chains,
+    resolve_functions,
+    service_addresses,
+    units,
+    wires,
+)
 from topologies.functions import Chain, Function
 from topologies.keeping import Kept
 from topologies.meaning import Book, Leaf
 from topologies.model import Network, Router
 from topologies.problem import Path, Report, shown
-from topologies.resolve_functions import Filled, Stations, instance_count, instance_names, mode_of
+from topologies.resolve_functions import instance_count, instance_names, mode_of
+from topologies.service_addresses import Filled, Stations
 from topologies.service_spec import KINDS
 from topologies.spec import File, HostSpec
 from topologies.values import Port
@@ -205,13 +215,13 @@ class Service:
             if chain is not None and name not in broken:
                 made.append(chain)
         claims.check_chains(made, functions, self.report)
-        return made + resolve_chains.implicit(functions, self.networks, self.routers)
+        return made + path_numbers.implicit(functions, self.networks, self.routers)
 
     def numbered(
         self, functions: Mapping[str, Function], chains: list[Chain]
     ) -> tuple[tuple[Function, ...], tuple[Chain, ...]]:
         """Both with path numbers, in the order of names."""
-        paths, taps = resolve_chains.number_paths(chains, functions, self.kept.topology, self.report)
+        paths, taps = path_numbers.number_paths(chains, functions, self.kept.topology, self.report)
         made = [
             each.model_copy(update={"path": taps[name]}) if name in taps else each
             for name, each in functions.items()

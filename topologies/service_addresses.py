@@ -32,6 +32,25 @@ class Lab:
     running: Topology | None = None
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What was chosen for functions: networks and addresses of those that have one, and files' contents."""
+
+    homes: Mapping[str, str]
+    addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
+    macs: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Stations:
+    """Hosts' addresses."""
+
+    macs: Mapping[str, str]
+    ipv4: Mapping[str, IPv4Interface]
+    ipv6: Mapping[str, IPv6Interface]
+
+
 def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[str, str]:
     """Load balancers and NATs -> the network that their address is in, as far as there is one."""
     found = {}

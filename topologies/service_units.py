@@ -10,6 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
+from topologies import names
 from topologies.problem import shown
 from topologies.units import BadValue
 
@@ -134,7 +135,7 @@ def whole(kind: str, low: int, high: int) -> Callable[[str], int]:
 def target(text: str) -> Target:
     """A host, or a host and a port."""
     host, colon, number = text.partition(":")
-    if not host or (colon and not number):
+    if not names.is_name(host) or (colon and not number):
         raise BadValue(f"{shown(text)} is no host", "a host or host:port, like web1 or web1:8080")
     return Target(host, _port(number) if colon else None)
 

@@ -35,7 +35,19 @@ def test_the_problems_are_real() -> None:
 def test_every_key_is_documented() -> None:
     documented = set(re.findall(r"`([\w-]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
     known = set(spec.keys_at(()))
-    for section in ("networks", "switches", "hosts", "links", "routers"):
+    for section in ("networks", "switches", "hosts", "links", "routers", "functions", "chains"):
         known |= set(spec.keys_at((section, "x")))
     known |= set(spec.keys_at(("underlay",)))
+    known |= set(spec.keys_at(("functions", "x", "rules", 0)))
     assert documented == known
+
+
+def test_the_forms_of_functions_and_chains_load() -> None:
+    functions, chains = (
+        text for kind, text in BLOCKS if kind == "yaml" and text.startswith(("functions:", "chains:"))
+    )
+    lab = "switches: [s1, s2]\nhosts: {client: s1, web1: s2, web2: s2, web3: s2}\ngroups: {servers: web1}\n"
+    limit = "  limit: {kind: rate-limiter, switch: s2, bandwidth: 10mbit}\n"
+    topology = topologies.loads(f"{lab}{functions}\n{limit}{chains}\n")
+    assert [each.name for each in topology.functions] == ["fw", "lb", "limit"]
+    assert topology.chains[1].functions == ("fw", "limit", "lb")

@@ -172,3 +172,67 @@ def test_importing_topologies_is_cheap() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"yaml", "networkx", "difflib", "xml.parsers.expat"} & set(out)
+
+
+PYTHON = "switches: [s1]\nfunctions: {{f: {{kind: python, switch: s1, file: {file}}}}}\n"
+IDS = "switches: [s1]\nfunctions: {{f: {{kind: ids, switch: s1, files: [{file}]}}}}\n"
+
+
+def told(directory: Path, text: str, file: str) -> str:
+    """The one problem with a topology file in ``directory`` that names ``file``."""
+    (directory / "lab.yaml").write_text(text.format(file=file))
+    (problem,) = problems(directory / "lab.yaml")
+    assert problem.line == 2 and problem.path.startswith("functions.f.file")
+    return problem.message
+
+
+def test_files_that_functions_name_are_seen_from_the_topology_file(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "f.py").write_bytes(b"\xef\xbb\xbfdef process(packet):\r\n    return packet\r\n")
+    (tmp_path / "lab.yaml").write_text(PYTHON.format(file="own/f.py"))
+    script = topologies.load(tmp_path / "lab.yaml").functions[0].script
+    assert script is not None and script.file == "own/f.py" and script.source.startswith("def process")
+    (tmp_path / "a.rules").write_text("alert a\n")
+    (tmp_path / "lab.yaml").write_text(IDS.format(file=f"a.rules, {tmp_path}/a.rules"))
+    ids = topologies.load(tmp_path / "lab.yaml").functions[0].ids
+    assert ids is not None and ids.rules == "alert a\nalert a" and len(ids.files) == 2
+
+
+@pytest.mark.parametrize("text", [PYTHON, IDS])
+def test_files_of_functions_are_regular_and_small(tmp_path: Path, text: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "big").write_bytes(b"#" * (512 * 1024 + 1))
+    (tmp_path / "latin").write_bytes(b"# a\n# \xe4\n")
+    for file, what in {
+        "none": "'none': there is no such file", "pipe": "'pipe' is a pipe",
+        "/dev/zero": "'/dev/zero' is a device",
+        ".": "'.' is a directory", "loop": "'loop': symbolic links go round in a circle",
+        "big": "'big' is too big", "latin": "latin is not UTF-8 (line 2)",
+    }.items():  # fmt: skip
+        assert told(tmp_path, text, file) == what
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("def process(packet):\n  return [", "f.py, line 2: '[' was never closed"),
+        ("def handle(packet): pass", "f.py has no function process(packet)"),
+        ("class A:\n  def process(self, packet): pass", "f.py has no function process(packet)"),
+        ("async def process(packet): pass", "f.py, line 1: process is async"),
+        ("x = '\\0'\n\0", "f.py is no Python that can be read"),
+        ("(" * 10000, "f.py, line 1: too many nested parentheses"),
+        ("-" * 100000 + "1", "f.py is no Python that can be read"),
+    ],
+)
+def test_scripts_that_are_no_function(tmp_path: Path, source: str, what: str) -> None:
+    (tmp_path / "f.py").write_text(source)
+    got = told(tmp_path, PYTHON, "f.py")
+    assert got == what or (what.startswith("f.py is no Python") and got.startswith("f.py"))
+
+
+def test_scripts_are_read_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("import os\nos.mkdir('owned')\nfrom math import sqrt as process\n")
+    (tmp_path / "lab.yaml").write_text(PYTHON.format(file="f.py"))
+    assert topologies.load(tmp_path / "lab.yaml").functions[0].script
+    assert not (tmp_path / "owned").exists() and not Path("owned").exists()

@@ -1,0 +1,214 @@
+"""A changed file for a running lab: what both have keeps its numbers; and scaling functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from service_files import files, load, sound
+from topology_invariants import assert_sound
+
+import topologies
+from topologies.change import Impossible, move, ports, scale
+from topologies.service import chain_hops, service
+
+Sound = tuple[dict[str, Any], topologies.Topology]
+
+
+@given(sound)
+def test_the_same_file_changes_nothing(made: Sound) -> None:
+    file, topology = made
+    assert load(file, topology) == topology
+
+
+@given(sound, st.sampled_from(["h0", "h2x", "h9"]), st.sampled_from(["s1", "s2", "s3"]), st.booleans())
+def test_a_host_more_or_less_moves_nobody(made: Sound, name: str, switch: str, red: bool) -> None:
+    file, topology = made
+    more = json.loads(json.dumps(file))
+    more["hosts"][name] = {"switch": switch, "network": "red" if red else "blue"}
+    larger = load(more, topology)
+    same(topology, larger, name)
+    # and back: as if it had never been there
+    assert load(file, larger) == topology or topology.underlay is None
+    same(topology, load(file, larger), name)
+
+
+def same(old: topologies.Topology, new: topologies.Topology, added: str) -> None:
+    """All parts of ``old`` are in ``new`` as they were; hosts' MTU aside, which follows from the underlay."""
+    assert_sound(new)
+    for part in ("switches", "links", "functions", "chains", "routers"):
+        known = {each.name: each for each in getattr(new, part)}
+        assert all(known[each.name] == each for each in getattr(old, part)), part
+    hosts = {host.name: host for host in new.hosts}
+    assert hosts.keys() - {added} == {host.name for host in old.hosts}
+    for host in old.hosts:
+        assert hosts[host.name].model_copy(update={"mtu": host.mtu}) == host
+    if old.underlay is not None:
+        assert new.underlay == old.underlay and new.networks == old.networks
+
+
+@given(sound, st.sampled_from(["s1 -- s2", "s2 -- s3", "s1 -- s3"]))
+def test_a_link_more_moves_nothing(made: Sound, link: str) -> None:
+    file, topology = made
+    more = {**file, "links": [*file["links"], link]}
+    larger = load(more, topology)
+    same(topology, larger, "")
+    assert {each.name for each in topology.links} < {each.name for each in larger.links}
+
+
+@given(sound, files())
+def test_any_change_is_sound_and_old_paths_stay_free(made: Sound, other: dict[str, Any]) -> None:
+    """A path that leads elsewhere than before has no number that was in use."""
+    _, old = made
+    try:
+        new = load(other, old)
+    except topologies.Invalid:
+        return
+    assert_sound(new)
+    taken = [str(port) for port in ports(new)]
+    assert len(set(taken)) == len(taken)
+    before, after = service(old).hops, service(new).hops
+    for number in before.keys() & after.keys():
+        a, b = before[number], after[number]
+        assert (a.function, a.switch, a.network, a.leaves, a.next) == (
+            b.function, b.switch, b.network, b.leaves, b.next,
+        )  # fmt: skip
+
+
+LAB = {
+    "switches": ["s1", "s2"],
+    "links": ["s1 -- s2"],
+    "hosts": {"h1": "s1", "h2": "s2", "h3": "s2"},
+    "functions": {
+        "f": {"kind": "bridge", "switch": "s1"},
+        "g": {"kind": "bridge", "switch": "s2", "instances": 2},
+        "lb": {"kind": "load-balancer", "switch": "s2", "port": 80, "backends": ["h2", "h3"]},
+    },
+    "chains": {"c": {"source": "h1", "destination": "h2", "functions": ["f"]}},
+}
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    return {**json.loads(json.dumps(LAB)), **parts}
+
+
+def path(topology: topologies.Topology, name: str) -> int:
+    return next(chain.path for chain in topology.chains if chain.name == name)
+
+
+def test_a_chain_with_other_functions_takes_another_path() -> None:
+    old = load(LAB)
+    chain = {"source": "h1", "destination": "h2", "functions": ["f", "g"]}
+    new = load(changed(chains={"c": chain}), old)
+    assert path(new, "c") not in {each.path for each in old.chains}
+    assert path(new, "lb@lan") == path(old, "lb@lan")
+    # only what it takes differs: the same path
+    chain = {"source": "h1", "destination": "h3", "functions": ["f"], "priority": 3}
+    assert path(load(changed(chains={"c": chain}), old), "c") == path(old, "c")
+    # and the first number again, once nothing is on it
+    assert path(load(LAB, new), "c") == 1
+
+
+def test_paths_in_use_and_new_ones_have_to_fit() -> None:
+    many = {f"c{n}": {"source": "h1", "destination": "h2", "protocol": "tcp", "ports": n, "functions": ["f"]}
+            for n in range(1, 200)}  # fmt: skip
+    old = load(changed(chains=many))
+    for chain in many.values():
+        chain["functions"] = ["g"]
+    with pytest.raises(topologies.Invalid, match="255 in all"):
+        load(changed(chains=many), old)
+
+
+def test_a_scaled_function_stays_scaled_unless_the_file_says_how_many() -> None:
+    old = scale(scale(load(LAB), "f", 3), "g", 4)
+    new = load(LAB, old)
+    assert [len(each.instances) for each in new.functions] == [3, 2, 0]
+    assert new.functions[0] == old.functions[0]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["f", "g"]), st.integers(1, 16)), max_size=5))
+def test_scaling_keeps_names_and_ports(steps: list[tuple[str, int]]) -> None:
+    topology = load(LAB)
+    for name, count in steps:
+        before = {each.name: each for each in topology.functions}
+        topology = scale(topology, name, count)
+        after = {each.name: each for each in topology.functions}
+        kept = before[name].instances[:count]
+        assert after[name].instances[: len(kept)] == kept
+        assert [each.name for each in after[name].instances] == [f"{name}.{n}" for n in range(1, count + 1)]
+        assert {key: each for key, each in after.items() if key != name} == {
+            key: each for key, each in before.items() if key != name
+        }
+        taken = [str(port) for port in ports(topology)]
+        assert len(set(taken)) == len(taken)
+    assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
+
+
+def test_scaling_makes_what_the_file_would() -> None:
+    three = changed()
+    three["functions"]["g"]["instances"] = 3
+    assert scale(load(LAB), "g", 3) == load(three)
+
+
+@pytest.mark.parametrize(
+    ("function", "count", "what"),
+    [
+        ("x", 2, "there is no function 'x'"),
+        ("lb", 2, "function lb has no instances: switch s2 does its work"),
+        ("f", 0, "0 is out of range"),
+        ("f", 17, "17 is out of range"),
+        ("f", 2, "f.2 is the name of something else"),
+    ],
+)
+def test_what_cannot_be_scaled(function: str, count: int, what: str) -> None:
+    lab = changed(hosts={**LAB["hosts"], "f.2": "s1"})  # type: ignore[dict-item]
+    with pytest.raises(Impossible) as caught:
+        scale(load(lab), function, count)
+    assert caught.value.what == what
+
+
+def test_a_moved_host_takes_no_port_of_a_function() -> None:
+    lab = changed()
+    lab["functions"]["lb"]["switch"] = "s1"
+    moved = move(load(lab), "h3", "s1")
+    taken = [str(port) for port in ports(moved)]
+    assert len(set(taken)) == len(taken)
+
+
+def test_what_the_file_gives_to_another_is_not_kept() -> None:
+    lab = changed()
+    lab["hosts"] = {**lab["hosts"], "h0": {"switch": "s1:1", "ipv4": "10.0.0.1", "mac": "02:00:00:00:00:01"}}
+    old, new = load(LAB), load(lab, load(LAB))
+    assert_sound(new)
+    hosts = {host.name: host for host in new.hosts}
+    assert str(hosts["h0"].port) == "s1:1" and hosts["h1"].port != old.hosts[0].port
+    assert hosts["h1"].ipv4 != old.hosts[0].ipv4 and hosts["h1"].mac != old.hosts[0].mac
+    assert [hosts[name] for name in ("h2", "h3")] == list(old.hosts[1:])
+
+
+def test_tunnels_that_were_settled_stay_so() -> None:
+    lab = {
+        "domains": ["d1", "d2"],
+        "switches": {"s1": {"domain": "d1"}, "s2": {"domain": "d2"}},
+        "hosts": {"h1": "s1", "h2": "s2"},
+    }
+    running = load(lab)
+    assert running.underlay is not None
+    settled = running.underlay.model_copy(update={"tunnels": "kernel"})
+    running = running.model_copy(update={"underlay": settled})
+    assert load(lab, running) == running
+    # an underlay that nothing needs any more stays
+    lab["hosts"] = {"h1": "s1"}
+    assert load(lab, running).underlay == settled
+
+
+def test_hops_are_those_of_the_functions_in_order() -> None:
+    topology = load(LAB)
+    known = {each.name: each for each in topology.functions}
+    hops = [hop for chain in topology.chains for hop in chain_hops(chain, known)]
+    assert [(hop.chain, hop.function, hop.number) for hop in hops] == [
+        ("c", "f", 1), ("c", "f", 9), ("lb@lan", "lb", 17), ("lb@lan", "lb", 25),
+    ]  # fmt: skip
