@@ -28,7 +28,7 @@ def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
     for port in ports:
         lines += [
             f"link set dev {port} master {bridge}",
-            f"link set dev {port} type bridge_slave learning off mcast_flood on group_fwd_mask {PASSED_GROUPS}",
+            f"link set dev {port} type bridge_slave learning off group_fwd_mask {PASSED_GROUPS}",
         ]
     return [*lines, f"link set dev {bridge} up"]
 

@@ -1,7 +1,7 @@
 """A rate limiter: a bridge whose both ends send through a token bucket (tc-tbf(8)).
 
-A segmented TCP super-packet that is larger than the burst is cut into its segments by the bucket itself, so only
-a burst smaller than one frame would stop traffic for good; ``limits`` keeps it larger.
+A TCP super-packet that is larger than the burst is cut into its segments by the bucket itself, so only a
+burst smaller than one frame would stop traffic for good; ``limits`` keeps it larger.
 
 ``rate.json``: ``bandwidth`` in bit/s in each direction, ``burst`` in bytes.
 """
@@ -35,10 +35,8 @@ def limits(bandwidth: int, burst: int, mtu: int) -> tuple[int, int, int]:
 def buckets(bandwidth: int, burst: int, mtu: int) -> list[str]:
     """Lines for ``tc -batch`` that set the rate of both directions, also while packets wait."""
     rate, at_once, waiting = limits(bandwidth, burst, mtu)
-    return [
-        f"qdisc replace dev {device} root handle 1: tbf rate {rate}bps burst {at_once} limit {at_once + waiting}"
-        for device in (INWARD, OUTWARD)
-    ]
+    bucket = f"tbf rate {rate}bps burst {at_once} limit {at_once + waiting}"
+    return [f"qdisc replace dev {device} root handle 1: {bucket}" for device in (INWARD, OUTWARD)]
 
 
 def dropped(shown: str) -> int:

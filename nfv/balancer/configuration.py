@@ -1,7 +1,7 @@
-"""HAProxy's configuration for a load balancer. Pure; the words are those of HAProxy's configuration manual, 2.4 on.
+"""HAProxy's configuration for a load balancer. Pure; the words are those of HAProxy's manual, 2.4 on.
 
-One frontend at the virtual addresses.  Without layer 7 rules, backends share one ``backend``; with them each set
-of backends that a rule names has a ``backend`` of its own, and what no rule takes goes to all.
+One frontend at the virtual addresses.  Without layer 7 rules, backends share one ``backend``; with them each
+set of backends that a rule names has a ``backend`` of its own, and what no rule takes goes to all.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _conditions(rule: HttpRule) -> Iterator[str]:
 
 
 def quoted(word: str) -> str:
-    """A word as HAProxy takes it literally (2.2 of its manual): strong quotes, which hold all but themselves."""
+    """A word as HAProxy takes it literally: in strong quotes (2.2 of its manual), all but themselves."""
     return "'" + word.replace("'", "'\\''") + "'"
 
 
@@ -110,7 +110,8 @@ def _backend(balancer: Balancer, layer7: bool, names: Sequence[str], tracked: bo
         if tracked:
             yield f"{where} track {ALL}/{name}"
         else:
-            yield f"{where} check inter {check.interval}us rise {check.rise} fall {check.fall} on-marked-down shutdown-sessions"
+            often = f"inter {check.interval}us rise {check.rise} fall {check.fall}"
+            yield f"{where} check {often} on-marked-down shutdown-sessions"
 
 
 def _host(balancer: Balancer) -> str:

@@ -1,13 +1,12 @@
 """The process around HAProxy: starts it, replaces it without losing connections, tells what it counts.
 
-A changed configuration is taken by a new HAProxy that gets the listening sockets of the old one (``-x``), which
-then finishes its connections and ends (``-sf``).
+A changed configuration is taken by a new HAProxy that gets the listening sockets of the old one (``-x``),
+which then finishes its connections and ends (``-sf``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import socket
 import subprocess
@@ -37,7 +36,7 @@ class HAProxy:
 
     def start(self) -> None:
         """Start, or take over from the one that runs; raises ``Failed`` and leaves that one alone."""
-        # the address of an interface that came up a moment ago may be tentative still; a bind must not fail then
+        # the address of an interface that has just come up may be tentative still; that is no reason to fail
         devices.set_sysctl("ipv6/ip_nonlocal_bind", 1)
         try:
             command(("haproxy", "-c", "-f", CONFIGURATION), "haproxy")
@@ -132,7 +131,7 @@ def ask(question: str) -> str:
 
 
 def table(shown: str) -> list[dict[str, str]]:
-    """The rows of ``show stat`` by column; values hold no commas but in quotes at the end, which we don't read."""
+    """The rows of ``show stat`` by column; only values at the end, which we don't read, hold commas."""
     lines = [line for line in shown.splitlines() if line]
     if not lines:
         return []
@@ -160,7 +159,7 @@ def reason(row: dict[str, str], status: str) -> str:
 
 
 def totals(shown: str) -> dict[str, Any]:
-    """Connections (of requests, where it looks at them) in all and now, refused ones, and those of each backend."""
+    """Connections in all and now, requests, refused ones, and the connections of each backend."""
     rows = table(shown)
     found: dict[str, Any] = {"connections": 0, "current": 0, "dropped": 0, "backends": {}}
     for row in rows:
@@ -190,8 +189,8 @@ def main() -> None:
     """Run until the standard input ends."""
     limit_descriptors()
     haproxy = HAProxy()
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(STATES)  # noqa: PTH108
+    with open(STATES, "w") as file:  # noqa: PTH123
+        file.write("1\n")  # the format's version, and nothing known yet
     try:
         haproxy.start()
     except Failed as reason:

@@ -119,7 +119,7 @@ def _part(rule: Rule, family: int | None, protocol: str | None) -> Part:
 
 
 def merged(intervals: Iterator[Interval] | Sequence[Interval]) -> tuple[Interval, ...]:
-    """The same numbers in disjoint intervals, sorted; neighbours stay apart (they may be others' intervals)."""
+    """The same numbers in disjoint intervals, sorted; neighbours stay apart (as others' may)."""
     found: list[Interval] = []
     for first, last in sorted(intervals):
         if found and first <= found[-1][1]:

@@ -25,7 +25,7 @@ REQUEST_ACK = 0x1 | 0x4
 class Logged:
     """A packet. ``prefix``: the rule's. ``device``: index of the one it came in by (0: unknown).
 
-    ``header``: its link layer's, ``data``: the packet from the network layer's header on, both as far as copied.
+    ``header``: its link layer's, ``data``: the packet from its network layer on, both as far as copied.
     """
 
     __slots__ = ("data", "device", "header", "prefix")

@@ -75,7 +75,7 @@ def text(address: bytes) -> str:
 
 
 def fields(packet: Packet) -> dict[str, Any]:
-    """What EVE says of a packet: ``src_ip``, ``dest_ip``, ``proto``, and of some ``src_port``, ``dest_port``."""
+    """What EVE says of a packet: ``src_ip``, ``dest_ip``, ``proto``; if it has them, the ports."""
     found: dict[str, Any] = {
         "src_ip": text(packet.source),
         "dest_ip": text(packet.destination),

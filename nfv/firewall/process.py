@@ -1,8 +1,8 @@
 """The process of a firewall with nftables: joins ``in`` and ``out`` by a filtered bridge, loads the rules,
 answers what they refuse, and tells what they count and log.
 
-Files (see ``nfv.describe``): ``ruleset.nft`` as ``nfv.firewall.ruleset.template`` makes it, and ``rules.json``
-with the rules' names and actions, and the default.
+Files (see ``nfv.describe``): ``ruleset.nft`` as ``nfv.firewall.ruleset.template`` makes it, and
+``rules.json`` with the rules' names and actions, and the default.
 """
 
 from __future__ import annotations

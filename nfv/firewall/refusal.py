@@ -1,7 +1,8 @@
 """What the sender of a refused packet is told: a TCP reset, or that it is prohibited. Pure.
 
-The kernel's own ``reject`` asks its routing tables and ARP for the way back, which a transparent function does not
-have; so the answer is made here, as if the destination had given it, and goes out where the packet came in.
+The kernel's own ``reject`` asks its routing tables and ARP for the way back, which a transparent function
+does not have; so the answer is made here, as if the destination had given it, and goes out where the packet
+came in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A firewall's rules as text for ``nft -f``. Pure.
 
-All rules ask for the connection's first packet (``ct original``), so they judge a live connection as they would
-have judged it when it was opened.  The verdict is kept in the connection's mark (0: none yet) together with the number
-(generation) of the rule set: packets of a connection that this rule set has judged take one look-up, those of
-one that an earlier rule set judged are judged anew.  So a new rule set applies to what is open, and loses no state.
+All rules ask for the connection's first packet (``ct original``), so they judge a live connection as they
+would have judged it when it was opened.  The verdict is kept in the connection's mark (0: none yet) together
+with the number (generation) of the rule set: packets of a connection that this rule set has judged take one
+look-up, those of one that an earlier rule set judged are judged anew.  So a new rule set applies to what is
+open, and loses no state.
 
 The text has place holders that the process fills in, which alone knows the generation, and which family of
 tables can track bridged connections on this machine (``nfv.firewall.process.completed``).
@@ -125,7 +126,8 @@ def _target(number: int, rule: Rule) -> str:
 def _single(step: Single) -> Iterator[str]:
     for part in parts(step.rule):
         words = [*_head(part.shape), *_tests(part)]
-        yield f'{" ".join(words)} counter goto {_target(step.number, step.rule)} comment "{step.number}"'.lstrip()
+        words += ["counter goto", _target(step.number, step.rule), f'comment "{step.number}"']
+        yield " ".join(words)
 
 
 def _head(shape: Shape) -> list[str]:

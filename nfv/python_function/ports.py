@@ -1,8 +1,8 @@
 """The two ports of a user's function, as sockets that give frames as they would be on a wire.
 
-The lab's wires carry TCP super-packets of up to 64 KiB with checksums left to be filled in (TSO), which no user's
-code should have to know.  Whoever sends them is in another namespace; so each device is joined by a bridge
-to a veth pair of our own that can do neither, and the kernel cuts and sums on its way through it.
+The lab's wires carry TCP super-packets of up to 64 KiB with checksums left to be filled in (TSO), which no
+user's code should have to know.  Whoever sends them is in another namespace; so each device is joined by a
+bridge to a veth pair of our own that can do neither, and the kernel cuts and sums on its way through it.
 """
 
 from __future__ import annotations

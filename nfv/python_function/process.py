@@ -1,8 +1,8 @@
 """The instance's process of a user's function: owns the ports, starts the worker behind its walls, and tells.
 
 Files: ``script.py``, and ``script.json`` with the file's name, ``packets`` (bytes or scapy), ``on_failure``.
-A changed script is loaded by a second worker beside the first, which then lets go of the ports: packets wait in
-the sockets meanwhile, and a script that does not load changes nothing.
+A changed script is loaded by a second worker beside the first, which then lets go of the ports: packets wait
+in the sockets meanwhile, and a script that does not load changes nothing.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def _be_worker(
             code = os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1])
             os._exit(code if code >= 0 else SIGNALLED - code)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
+        os.setsid()  # a process group reaches across namespaces: kill(0) must mean this process alone
         if not prison.lock(root, keep):
             news.tell("unfiltered")
     except BaseException as error:

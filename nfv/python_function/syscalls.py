@@ -31,9 +31,11 @@ NUMBERS = {
     "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424), "ptrace": (101, 117), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "process_madvise": (440, 440), "kcmp": (312, 272),
-    "setpriority": (141, 140), "prlimit64": (302, 261), "setrlimit": (160, 164), "sched_setscheduler": (144, 119),
+    "setpriority": (141, 140), "prlimit64": (302, 261), "setrlimit": (160, 164),
+    "sched_setscheduler": (144, 119),
     # sockets beyond the two
-    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201),
+    "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
+    "listen": (50, 201),
     "accept": (43, 202), "accept4": (288, 242), "setsockopt": (54, 208), "sendmsg": (46, 211),
     "recvmsg": (47, 212),
     # files

@@ -55,7 +55,8 @@ def _frame(value: object) -> bytes:
     }:
         return bytes(value)  # type: ignore[call-overload, no-any-return]
     raise Wrong(
-        f"process() returned {type(value).__name__}; allowed are bytes, a scapy packet, a list of these, and None"
+        f"process() returned {type(value).__name__};"
+        " allowed are bytes, a scapy packet, a list of these, and None"
     )
 
 
@@ -215,7 +216,7 @@ def serve(
 ) -> None:
     """Load the script, say so, wait for the word, and work. All walls stand already."""
     file = described["file"]
-    sys.stdout = sys.stderr = news  # type: ignore[assignment]
+    sys.stdout = sys.stderr = news
     try:
         process = load(source, file)
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Servers for backends: each tells its name, over bare TCP or HTTP. Run in a namespace: ``servers.py ADDRESS PORT NAME``."""
+"""Servers for backends: each tells its name, over bare TCP or HTTP: ``servers.py ADDRESS PORT NAME``."""
 
 from __future__ import annotations
 

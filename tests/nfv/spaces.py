@@ -195,7 +195,8 @@ class Row:
             "-",
             given=f"address add {own4}/24 dev eth0\naddress add {own6}/64 dev eth0 nodad\n"
             "link set eth0 up\n"
-            f"neighbour replace {other4} lladdr {mac} dev eth0\nneighbour replace {other6} lladdr {mac} dev eth0\n",
+            f"neighbour replace {other4} lladdr {mac} dev eth0\n"
+            f"neighbour replace {other6} lladdr {mac} dev eth0\n",
         )
 
     def start(self, program: Program, running: bool = True) -> Running:

@@ -1,4 +1,4 @@
-"""What the firewall with nftables does beyond verdicts: logs, rates, counters, ten thousand rules, live changes."""
+"""What the firewall with nftables does beyond verdicts: logs, rates, counters, many rules, live changes."""
 
 from __future__ import annotations
 

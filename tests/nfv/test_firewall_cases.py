@@ -1,4 +1,4 @@
-"""The shared table of cases, in the nftables engine: frames go in at one side, and what comes out is looked at."""
+"""The shared table of cases, in the nftables engine: frames go in at one side, others come out."""
 
 from __future__ import annotations
 

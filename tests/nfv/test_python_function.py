@@ -1,4 +1,4 @@
-"""A user's function: what it gets, what it gives, what becomes of its mistakes, and that it can reach nothing."""
+"""A user's function: what it gets and gives, what becomes of its mistakes, and that it reaches nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def test_none_drops_and_a_list_sends_each(quiet: Row) -> None:
 
 @pytest.mark.parametrize("policy", ["open", "closed"])
 def test_an_exception_is_told_and_the_policy_decides(policy: str, quiet: Row) -> None:
-    source = "def process(packet):\n    if b'number 1' in packet:\n        raise ValueError('no ' + 'ones')\n    return packet\n"
+    source = (
+        "def process(packet):\n"
+        "    if b'number 1' in packet:\n"
+        "        raise ValueError('no ' + 'ones')\n"
+        "    return packet\n"
+    )
     running = quiet.start(python(source, on_failure=policy))
     left, right = quiet.wires()
     left.send(data(1))
@@ -196,9 +201,9 @@ ATTEMPTS = {
     "look at processes": "os.listdir('/proc')",
     "look at the instance's files": "os.listdir({directory!r})",
     "leave by the root": "os.stat('../../../../../../etc/passwd')",
-    "write a file": "open('/x', 'w').write('x')",
-    "write to Python's library": "open(os.__file__, 'a').write('x')",
-    "change a mode": "os.chmod(os.__file__, 0o777)",
+    "write a file": "open('/tmp/sdnlab-test-wrote-this', 'x')",
+    "write to Python's library": "open(os.__file__, 'r+').close()",
+    "change a mode": "os.chmod(os.__file__, os.stat(os.__file__).st_mode)",
     "make a device": "os.mknod('/sda', 0o660 | 0o060000, os.makedev(8, 0))",
     "connect": "socket.create_connection(('127.0.0.1', 80))",
     "make a socket": "socket.socket()",
@@ -209,6 +214,7 @@ ATTEMPTS = {
     "start a program beside": "subprocess.run(['/bin/true'])",
     "start a thread": "threading.Thread(target=print).start()",
     "kill its parent": "os.kill(os.getppid(), 9)",
+    "kill its process group": "os.killpg(os.getpgrp(), 9)",
     "kill all": "os.kill(-1, 9)",
     "get more memory": "bytearray(1 << 30)",
     "get its limits back": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",

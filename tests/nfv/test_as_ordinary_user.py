@@ -1,0 +1,63 @@
+"""The same processes where labs run without root: in a user namespace of an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from cases.firewall_cases import WEB
+from programs import bridge, firewall, python, rate_limiter
+
+from nfv.contract import Program
+from nfv.describe import START
+
+NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+PREPARE = """
+ip link add name in type veth peer name left && ip link add name out type veth peer name right || exit 9
+for device in in out left right; do ip link set dev $device up; done
+exec "$@"
+"""
+PROGRAMS = {
+    "bridge": bridge(),
+    "firewall": firewall(WEB),
+    "rate-limiter": rate_limiter(1_000_000),
+    "python": python("def process(packet):\n    return packet\n"),
+}
+PYTHON = "/usr/bin/python3"  # ours may be in a home that others can't read
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that anybody may use; pytest's own are private."""
+    made = Path(mkdtemp())
+    made.chmod(0o777)
+    shutil.copytree(Path(START).parent, made / "code" / "nfv")
+    yield made
+    shutil.rmtree(made)
+
+
+def sandboxed(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [*NOBODY, "unshare", "-Urnm", "sh", "-c", PREPARE, "sh", *words]
+    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+    return subprocess.run(
+        argv, cwd=directory, capture_output=True, text=True, input="", timeout=60, env=environment
+    )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_runs_without_root(name: str, open_to_all: Path) -> None:
+    if sandboxed(open_to_all, "true").returncode != 0 or not Path(PYTHON).exists():
+        pytest.skip("needs unprivileged user namespaces")
+    program: Program = PROGRAMS[name]
+    for file, content in program.files.items():
+        (open_to_all / file).write_bytes(content)
+    words = [word.replace(START, str(open_to_all / "code/nfv/__main__.py")) for word in program.argv[1:]]
+    done = sandboxed(open_to_all, PYTHON, *words)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert [json.loads(line)["state"] for line in done.stdout.splitlines()] == ["running"]

@@ -1,0 +1,80 @@
+"""What is started for each kind, and that it starts fast: no process imports more than it needs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from nfv.__main__ import PROGRAMS
+from nfv.contract import timestamp
+from nfv.describe import START, describe, needs_process
+from topologies.functions import Balancer, Firewall, Function, RateLimit, Rule, Script
+from topologies.model import Topology
+from topologies.values import Port
+
+NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
+BALANCER = Balancer(
+    network="n",
+    at=Port(switch="s1", number=1),
+    mac="02:00:00:00:00:01",
+    ipv4="10.0.0.9/24",
+    port=80,
+    backends=(),
+)
+FUNCTIONS: dict[str, dict[str, Any]] = {
+    "bridge": {"kind": "bridge", "engine": "kernel"},
+    "firewall": {
+        "kind": "firewall",
+        "engine": "nftables",
+        "firewall": Firewall(rules=(Rule(name="näme", action="drop"),)),
+    },
+    "rate-limiter": {"kind": "rate-limiter", "engine": "kernel", "rate": RateLimit(bandwidth=1000, burst=9)},
+    "python": {"kind": "python", "engine": "python", "script": Script(file="a.py", source="pass")},
+    "haproxy": {"kind": "load-balancer", "engine": "haproxy", "mode": "host", "balancer": BALANCER},
+    "health-checks": {"kind": "load-balancer", "engine": "openflow", "mode": "flows", "balancer": BALANCER},
+}
+
+
+def function(some: dict[str, Any]) -> Function:
+    return Function(**{"name": "f", "mode": "inline", "switch": "s1"} | some)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_kind_has_a_program(name: str) -> None:
+    described = describe(function(FUNCTIONS[name]), "f.1", NOTHING)
+    assert described.argv[0] == sys.executable
+    assert described.argv[-2:] == (START, name)
+    assert name in PROGRAMS
+    assert described == describe(function(FUNCTIONS[name]), "f.2", NOTHING)
+    for file, content in described.files.items():
+        if file.endswith(".json"):
+            json.loads(content)
+
+
+@pytest.mark.parametrize("kind", ["firewall", "nat"])
+def test_what_switches_do_needs_none(kind: str) -> None:
+    some = function({"kind": kind, "engine": "openflow", "mode": "flows"})
+    assert not needs_process(some)
+    with pytest.raises(ValueError, match="has no process"):
+        describe(some, "f.1", NOTHING)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_process_imports_little(name: str) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {START.rpartition('/nfv/')[0]!r}); import {PROGRAMS[name]};"
+        " print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
+    slow = {"pydantic", "typer", "scapy", "asyncio", "pathlib", "typing", "dataclasses", "inspect", "urllib"}
+    assert not slow & set(done.stdout.split())
+
+
+def test_timestamps_are_those_of_eve() -> None:
+    assert timestamp(1_780_000_000.25) == "2026-05-28T20:26:40.250000+0000"
