@@ -35,12 +35,16 @@ _POLL = 1.0
 
 
 class Health(BaseModel):
-    """``converged``: every switch there is holds what is wanted."""
+    """``converged``: every switch there is holds what is wanted. ``stage`` ``of`` how many: how far a
+    change that is made in stages has come. ``failed``: instances and backends that get no traffic."""
 
     status: str = "ok"
     topology: str
     converged: bool
     generation: int
+    stage: int
+    of: int
+    failed: list[str]
 
 
 class SwitchState(BaseModel):
@@ -108,7 +112,15 @@ def make(app: SwitchKeeper) -> FastAPI:
     @web.get("/health")
     async def health() -> Health:
         core = app.core
-        return Health(topology=core.topology.name, converged=core.converged, generation=core.generation)
+        rollout = core.programming.rollout
+        return Health(
+            topology=core.topology.name,
+            converged=core.converged,
+            generation=core.generation,
+            stage=rollout.stage,
+            of=rollout.of,
+            failed=sorted(core.health.failed),
+        )
 
     @web.get("/topology")
     async def topology() -> Topology:

@@ -103,6 +103,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 
     @web.get("/functions")
     async def functions(name: Annotated[str | None, Query()] = None) -> list[FunctionState]:
+        """All functions (or the one named), with what the switches count of them."""
         known = await present(app, patience)
         some = [each for each in known.topology.functions if name in (None, each.name)]
         if name is not None and not some:
@@ -114,6 +115,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 
     @web.get("/chains")
     async def chains(name: Annotated[str | None, Query()] = None) -> list[ChainState]:
+        """All chains (or the one named), hop by hop, with what the switches count of them."""
         known = await present(app, patience)
         some = [each for each in known.topology.chains if name in (None, each.name)]
         if name is not None and not some:
@@ -122,6 +124,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
         return chain_states(known, some, counted, app.core.health.failed)
 
     async def reported(body: Reported) -> Taken:
+        """Everything that the lab knows to have failed; what is not named here works, as far as it knows."""
         failed = {name: body.reasons.get(name, "") for name in body.failed}
         since = app.journal.last
         await waited(app.reported(failed), patience)
@@ -132,10 +135,12 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 
     @web.post("/functions/backend")
     async def backend(body: BackendReport) -> Taken:
+        """One backend's health has changed."""
         return await report(backend_name(body.function, body.backend), body.up, body.reason)
 
     @web.post("/functions/instance")
     async def instance(body: InstanceReport) -> Taken:
+        """One instance's process has failed or works again; its probes have their own say."""
         return await report(body.instance, body.up, body.reason)
 
     async def report(name: str, up: bool, reason: str) -> Taken:
@@ -188,7 +193,7 @@ def _instance(
 ) -> InstanceState:
     name = instance.name
     facts, reported = health.liveness.facts(name), health.report_of(name)
-    since, reason = (facts.since, facts.reason) if facts is not None else (None, "")
+    since, reason = (facts.since, facts.reason) if facts is not None and facts.reason else (None, "")
     state: State = facts.state if facts is not None else "live"
     if reported is not None:
         state, (reason, since) = "failed", reported

@@ -71,10 +71,14 @@ def prefix_field(name: str, prefix: Prefixes, index: int) -> tuple[Field, ...]:
     return (Field(name, int(network.network_address), None if whole else int(network.netmask)),)
 
 
+EVERY: Sequence[tuple[Field, ...]] = ((),)
+"""The one match of all addresses."""
+
+
 def _addresses(name: str, version: int, some: Prefixes) -> Sequence[tuple[Field, ...]]:
     """Matches for those of this family; one that matches all when no prefix is asked for."""
     if not some:
-        return ((),)
+        return EVERY
     return [prefix_field(name, some, index) for index, each in enumerate(some) if each.version == version]
 
 
@@ -97,7 +101,7 @@ def exact_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
     sources = [(Field(f"{entry.protocol}_src", *each),) for each in covering(entry.source_ports)]
     destinations = [(Field(f"{entry.protocol}_dst", *each),) for each in covering(entry.destination_ports)]
     for _, addresses in pairs(entry):
-        for source, destination in product(sources or [()], destinations or [()]):
+        for source, destination in product(sources or EVERY, destinations or EVERY):
             yield (*addresses, *protocol, *source, *destination)
 
 

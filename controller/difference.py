@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.openflow import messages
 from controller.openflow.meters import ADD, MODIFY, delete_meter, meter_mod
+from controller.stages import stages as stages
 from controller.tables import Flow, Group, Meter, SwitchTables
 
 
@@ -88,11 +89,6 @@ def after_bundle(change: Difference) -> bytes:
 def transmission(change: Difference) -> bytes:
     """All that a switch has to be sent, in order; its errors bear the bundle's transaction."""
     return before_bundle(change) + bundle(change) + after_bundle(change)
-
-
-def stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> list[dict[str, SwitchTables]]:
-    """The tables that lead from ``old`` to ``new``, each to be held by all switches before the next."""
-    return [dict(new)]
 
 
 def bundle(change: Difference, number: int = 1) -> bytes:

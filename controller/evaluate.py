@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from itertools import product
 from typing import NamedTuple
 
+from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Chooser, Frame, Lookup, Sent, at_switch, symmetric, wire
 from controller.tables import CONTROLLER, Flow, SwitchTables
 from topologies.model import Port, Topology
@@ -67,6 +68,7 @@ class Fabric:
     """A whole lab's tables joined by its links, of which some may be dead.
 
     An inline function's instance is a wire between its two ports; one of ``failed`` lets nothing through.
+    ``connections``: those that all switches know (their zones differ); frames change them.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class Fabric:
         dead_links: frozenset[str] = frozenset(),
         failed: frozenset[str] = frozenset(),
         chooser: Chooser | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        self._chooser = chooser
+        self._chooser, self._connections = chooser, connections
         self._lookup = {name: Lookup(each) for name, each in tables.items()}
         self._far: dict[Port, Port] = {}
         dead: dict[str, set[int]] = {}
@@ -126,7 +129,8 @@ class Fabric:
         found: set[Outcome] = set()
         dead = self._dead.get(at.switch, frozenset[int]())
         lookup = self._lookup[at.switch]
-        for sent, flows in _distinct(at_switch(lookup, dict(fields), at.number, dead, self._chooser)):
+        ways = at_switch(lookup, dict(fields), at.number, dead, self._chooser, self._connections)
+        for sent, flows in _distinct(ways):
             step = Step(at.switch, at.number, tuple(flows), tuple(each.port for each in sent))
             parts = [self._beyond(each, at.switch, (*path, state), memo) for each in sent]
             found.update(_joined(step, way) for way in product(*parts))

@@ -8,7 +8,7 @@ OpenFlow: ``icmp_id`` (an echo's identifier) and, of an ICMP error, what it is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -64,9 +64,14 @@ class Connection:
 
 @dataclass
 class Connections:
-    """All connections of one switch (in truth: of all switches of a domain); changed by evaluating."""
+    """All connections of one switch (in truth: of all switches of a domain); changed by evaluating.
+
+    ``pick``: which port a masqueraded connection gets. Open vSwitch's choice is by a hash; by default it is
+    its own port, where that is in the range, or the next that is free.
+    """
 
     known: dict[tuple[int, Tuple], tuple[Connection, bool]] = field(default_factory=dict)
+    pick: Callable[[Tuple], int] | None = None
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:
         """The connection, and whether the packet is a reply."""
@@ -114,6 +119,8 @@ class Connections:
         """With a source port of its range that makes the replies another connection's none."""
         if action.port is None or after.protocol in _ERRORS:
             return after
+        if self.pick is not None:
+            return after._replace(tp_src=self.pick(after))
         first, last = action.port
         port = after.tp_src if first <= after.tp_src <= last else first
         while (action.zone, after._replace(tp_src=port).reversed()) in self.known:

@@ -18,15 +18,14 @@ switch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from controller.firewall_rules import generation, matches
-from controller.flows import HOP, NETWORK, OUT_PORT, RULES, VERDICT, Priority, flow, miss
+from controller.firewall_rules import generation
+from controller.firewall_verdicts import IP_KINDS, accepted, meter_numbers, rule_flows, used_meters
+from controller.flows import HOP, NETWORK, OUT_PORT, RULES, Priority, flow, miss
 from controller.tables import (
-    CONTROLLER,
     Action,
-    Clone,
     Ct,
     CtClear,
     Field,
@@ -36,50 +35,21 @@ from controller.tables import (
     Resubmit,
     SetField,
     Table,
-    ToMeter,
 )
 from controller.tracking import (
     ICMPV6,
-    INVALID_STATE,
-    IPV4,
     IPV6,
-    LATER_FRAGMENT,
-    TCP,
     UNTRACKED,
-    VALID,
     function_zones,
     onward,
     port_zones,
-    state,
 )
-from topologies.functions import Firewall, Function, Rule
+from topologies.functions import Function
 from topologies.model import Topology
 from topologies.service import Hop
 
-ACCEPTED, INVALID, KNOWN, LATER, NO_BEGINNING = 65000, 64500, 64000, 63500, 63000
-FIRST_RULE, DEFAULT = 60000, 1000
-"""Priorities, above those that the rest of the compiler uses in the same tables."""
-MOST_RULES = FIRST_RULE - DEFAULT - 1
-
-NOTICES = Meter(1, 1000, 1000)
-"""Packets of which the controller hears (logged and rejected ones): what is above is not told."""
-_FIRST_METER = 2
-
-_IP = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
-_YES = SetField(VERDICT, 1)
 _ND = range(133, 138)
 """Neighbour discovery's ICMPv6 types (RFC 4861): hosts could not even ask for each other without it."""
-
-
-class Notice(NamedTuple):
-    """What a frame that a firewall's flow sent to the controller is about. ``rule``: None for the default.
-
-    ``action`` ``reject``: its sender is to be told; ``logged``: it is an event."""
-
-    function: str
-    rule: str | None
-    action: Literal["accept", "drop", "reject"]
-    logged: bool
 
 
 class Guarded(NamedTuple):
@@ -111,7 +81,7 @@ def firewall_hop(
             Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER),),
             why=f"{what}: {name} is looked up in its connections",
         )
-        for kind, name in _IP
+        for kind, name in IP_KINDS
     ]  # fmt: skip
     found.append(
         flow(
@@ -123,9 +93,9 @@ def firewall_hop(
             why=f"{what}: neither IPv4 nor IPv6",
         )
     )
-    found += _accepted(Table.STEER, (here,), mark, zone, actions, goto, what)
+    found += accepted(Table.STEER, (here,), mark, zone, actions, goto, what)
     meters = meter_numbers(topology)
-    found += [each for each, _ in _rules(function, Table.STEER, Field("ct_zone", zone), meters)]
+    found += rule_flows(function, Table.STEER, Field("ct_zone", zone), meters)
     return found, used_meters(function, Table.STEER, meters)
 
 
@@ -164,7 +134,7 @@ def sending(
         found += _discovery(Table.FIREWALL, (), goto)
     for each in ports.values():
         here, what = Field("in_port", each.port), f"from {each.host}, firewall {each.function.name}"
-        for kind, name in _IP:
+        for kind, name in IP_KINDS:
             look_up = (SetField(RULES, each.rules), Ct(each.zone, Table.FIREWALL))
             found.append(
                 flow(
@@ -173,7 +143,7 @@ def sending(
                 )
             )  # fmt: skip
         mark = _generation(each.function)
-        found += _accepted(Table.FIREWALL, (here,), mark, each.zone, (CtClear(),), goto, what)
+        found += accepted(Table.FIREWALL, (here,), mark, each.zone, (CtClear(),), goto, what)
     rules, meters = _shared(topology, ports, Table.FIREWALL)
     return [*found, *rules], meters
 
@@ -190,7 +160,7 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
         here, what = Field(OUT_PORT, each.port), f"to {each.host}, firewall {each.function.name}"
         out = (Output(each.port),)
         found += _discovery(Table.ADMIT, (here,), None, out)
-        for kind, name in _IP:
+        for kind, name in IP_KINDS:
             # an answer to a refused frame comes from the receiver's network
             look_up = (
                 SetField(NETWORK, each.network),
@@ -206,7 +176,7 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
         found.append(
             flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=f"{what}: neither IPv4 nor IPv6")
         )
-        found += _accepted(Table.ADMIT, (here,), _generation(each.function), each.zone, out, None, what)
+        found += accepted(Table.ADMIT, (here,), _generation(each.function), each.zone, out, None, what)
     rules, meters = _shared(topology, ports, Table.ADMIT)
     return [*found, *rules], meters
 
@@ -221,7 +191,7 @@ def _shared(topology: Topology, ports: Mapping[int, Guarded], table: Table) -> t
     flows, meters = list[Flow](), dict[int, Meter]()
     known = meter_numbers(topology)
     for rules, function in sorted({each.rules: each.function for each in ports.values()}.items()):
-        flows += [each for each, _ in _rules(function, table, Field(RULES, rules), known)]
+        flows += rule_flows(function, table, Field(RULES, rules), known)
         meters |= {each.id: each for each in used_meters(function, table, known)}
     return flows, list(meters.values())
 
@@ -248,158 +218,6 @@ def _discovery(
     ]
 
 
-# -- common to all ---------------------------------------------------------------------
-
-
-def _accepted(
-    table: Table,
-    here: tuple[Field, ...],
-    mark: int,
-    zone: int,
-    actions: tuple[Action, ...],
-    goto: Table | None,
-    what: str,
-) -> list[Flow]:
-    """How what is accepted goes on from one hop or port."""
-    found = [
-        flow(table, KNOWN, (*here, VALID, Field("ct_mark", mark)), actions, goto,
-             why=f"{what}: of a connection that these rules have accepted"),
-    ]  # fmt: skip
-    for kind, name in _IP:
-        yes = (*here, Field(VERDICT, 1), kind)
-        commit = (SetField(VERDICT, 0), Ct(zone, commit=True, mark=mark))
-        found += [
-            flow(table, ACCEPTED, (*yes, state("+trk-rel")), commit + actions, goto,
-                 why=f"{what}: accepted, the {name} connection is remembered"),
-            # an error about a connection is not a packet of it
-            flow(table, ACCEPTED, (*yes, state("+trk+rel")), (SetField(VERDICT, 0), *actions), goto,
-                 why=f"{what}: an error about an {name} connection that is accepted"),
-        ]  # fmt: skip
-    return found
-
-
-def _rules(
-    function: Function, table: Table, guard: Field, meters: Mapping[tuple[str, str, Table], int]
-) -> Iterator[tuple[Flow, Notice | None]]:
-    """The flows that decide, and what those are about that tell the controller. ``guard`` says whose rules
-    they are."""
-    assert function.firewall is not None
-    what = f"firewall {function.name}"
-    yield flow(table, INVALID, (guard, INVALID_STATE), why=f"{what}: invalid, dropped"), None
-    for kind, name in _IP:
-        yield (
-            flow(table, LATER, (guard, kind, LATER_FRAGMENT, VALID), (_YES, Resubmit(table)),
-                 why=f"{what}: a later {name} fragment waits for the first, about which the rules are asked"),
-            None,
-        )  # fmt: skip
-        for flags, name in ((0x001, "FIN"), (0x004, "RST")):
-            match = (guard, kind, Field("ip_proto", TCP), state("+trk+new"), Field("tcp_flags", flags, flags))
-            yield flow(table, NO_BEGINNING, match, why=f"{what}: {name} begins no connection, dropped"), None
-    if len(function.firewall.rules) > MOST_RULES:
-        raise ValueError(
-            f"{what} has {len(function.firewall.rules)} rules; {MOST_RULES} are possible: use fewer"
-        )
-    for number, rule in enumerate(function.firewall.rules):
-        yield from _rule(function.name, rule, table, guard, FIRST_RULE - number, meters)
-    default = Rule(name="default", action=function.firewall.default)
-    for made, notice in _rule(function.name, default, table, guard, DEFAULT, {}):
-        yield made, None if notice is None else notice._replace(rule=None)
-
-
-def _rule(
-    function: str, rule: Rule, table: Table, guard: Field, priority: int,
-    meters: Mapping[tuple[str, str, Table], int],
-) -> Iterator[tuple[Flow, Notice | None]]:  # fmt: skip
-    notice = Notice(function, rule.name, rule.action, rule.log)
-    first, later = _does(rule, table, meters.get((function, rule.name, table)))
-    why = f"firewall {function}, {'default' if priority == DEFAULT else f'rule {rule.name}'}: {rule.action}"
-    # what concerns new connections alone, and old ones that are asked about anew
-    ways = (
-        [(VALID, first)]
-        if first == later
-        else [(state("+trk-inv+new"), first), (state("+trk-inv-new"), later)]
-    )
-    for kind, tuple_ in matches(rule):
-        for states, actions in ways:
-            tells = any(_tells(each) for each in actions)
-            made = flow(table, priority, (guard, kind, states, *tuple_), actions, why=why)
-            yield made, notice._replace(logged=rule.log and actions is first) if tells else None
-
-
-def _tells(action: Action) -> bool:
-    return isinstance(action, Clone) or action == Output(CONTROLLER)
-
-
-def _does(rule: Rule, table: Table, meter: int | None) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
-    """What is done with a packet of a new connection, and with one of an old connection."""
-    tell = (ToMeter(NOTICES.id), Output(CONTROLLER))
-    if rule.action == "reject":
-        return tell, tell
-    log: tuple[Action, ...] = (Clone(tell),) if rule.log else ()
-    if rule.action == "drop":
-        return log, ()
-    yes: tuple[Action, ...] = (_YES, Resubmit(table))
-    limit: tuple[Action, ...] = () if meter is None else (ToMeter(meter),)
-    return (*limit, *log, *yes), yes
-
-
-def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
-    """The meter of every rule with a rate, in every table that asks it."""
-    found: dict[tuple[str, str, Table], int] = {}
-    for function in topology.functions:
-        if function.firewall is None or function.mode not in ("flows", "ports"):
-            continue
-        tables = (Table.STEER,) if function.mode == "flows" else (Table.FIREWALL, Table.ADMIT)
-        for rule in function.firewall.rules:
-            for table in tables if rule.rate is not None and rule.action == "accept" else ():
-                found[function.name, rule.name, table] = _FIRST_METER + len(found)
-    return found
-
-
-def used_meters(
-    function: Function, table: Table, numbers: Mapping[tuple[str, str, Table], int]
-) -> list[Meter]:
-    """The meters that a firewall's flows in one table lead to."""
-    assert function.firewall is not None
-    firewall = function.firewall
-    tells = firewall.default == "reject" or any(
-        rule.log or rule.action == "reject" for rule in firewall.rules
-    )
-    found = [NOTICES] if tells else []
-    for rule in firewall.rules:
-        number = numbers.get((function.name, rule.name, table))
-        if number is not None and rule.rate is not None:
-            found.append(Meter(number, rule.rate, max(1, rule.rate // 10)))
-    return found
-
-
-def notices(topology: Topology) -> dict[int, Notice]:
-    """What a packet-in is about, by its flow's cookie: for all that the lab's firewalls tell the controller.
-
-    Only the flows that tell are made; the frame's sender is told by ``controller.refusal``.
-    """
-    zones, meters = function_zones(topology), meter_numbers(topology)
-    in_ports = [each for each in topology.functions if each.mode == "ports"]
-    found: dict[int, Notice] = {}
-    for function in topology.functions:
-        if function.firewall is None or function.mode not in ("flows", "ports"):
-            continue
-        if function.mode == "flows":
-            asked = [(Table.STEER, Field("ct_zone", zones[function.name]))]
-        else:
-            guard = Field(RULES, in_ports.index(function) + 1)
-            asked = [(Table.FIREWALL, guard), (Table.ADMIT, guard)]
-        for table, guard in asked:
-            for number, rule in enumerate(_telling(function.firewall)):
-                if rule is None:
-                    continue
-                priority = DEFAULT if number == len(function.firewall.rules) else FIRST_RULE - number
-                for made, notice in _rule(function.name, rule, table, guard, priority, meters):
-                    if notice is not None:
-                        found[made.cookie] = notice._replace(rule=None) if priority == DEFAULT else notice
-    return found
-
-
 def answering(table: int, fields: Mapping[str, int]) -> tuple[Action, ...]:
     """The actions of the packet-out (``in_port`` CONTROLLER) that takes an answer to the sender of a refused
     packet, from the table and the fields of its packet-in.
@@ -410,10 +228,3 @@ def answering(table: int, fields: Mapping[str, int]) -> tuple[Action, ...]:
     if table == Table.FIREWALL:
         return (Output(fields["in_port"]),)
     return SetField(NETWORK, fields.get(NETWORK, 0)), Resubmit(Table.RESOLVE)
-
-
-def _telling(firewall: Firewall) -> Iterator[Rule | None]:
-    """The rules in order, then the default; None in the place of those that tell nothing."""
-    for rule in firewall.rules:
-        yield rule if rule.log or rule.action == "reject" else None
-    yield Rule(name="default", action="reject") if firewall.default == "reject" else None

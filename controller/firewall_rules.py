@@ -8,6 +8,7 @@ own.  So the same flows decide on new connections, and anew on old ones when the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from itertools import product
@@ -20,6 +21,7 @@ from topologies.functions import Firewall, PortRanges, Prefixes, Rule
 Part = tuple[Field, ...]
 
 
+@lru_cache(maxsize=64)
 def generation(firewall: Firewall) -> int:
     """A 32-bit number, never 0, of what the rules say: connections marked with it were accepted by them."""
     said = [rule.model_dump(mode="json", exclude={"name", "log", "rate"}) for rule in firewall.rules]

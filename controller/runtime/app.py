@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PROBE = b"\x88\xb5"
+_PROBE = b"\x88\xb5"  # liveness.PROBE_TYPE, of which this module knows before it is imported
 _SWITCH_INTERVAL = 0.0005
 """Seconds a busy thread keeps the interpreter: compiling must not starve greeting."""
 
@@ -128,11 +128,13 @@ class SwitchKeeper(QueuedApp):
     @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _packet(self, ev: Any) -> None:
         msg = ev.msg
+        from controller.runtime.verdicts import registers
+
         fields = dict(msg.match.items())
         port = fields.get("in_port")
         if port is not None:
-            data, now = bytes(msg.data), time.monotonic()
-            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, data, now, msg.cookie, fields))
+            data, now, found = bytes(msg.data), time.monotonic(), registers(fields)
+            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, data, now, msg.cookie, found))
 
     def urgent(self, ev: Any) -> bool:
         """Probes that come back wait behind nothing: no flood of packets makes an instance look dead."""

@@ -24,6 +24,7 @@ class Patience:
     retry: float = 0.2  # after a refusal, doubled each time
     retry_most: float = 30.0
     drain: float = 0.2  # what is on its way by old flows gets there before they go
+    pause: float = 0.03  # between two other stages: switches bring their caches up to date
     refusals: int = 3  # a switch that refuses so often in a row is no longer waited for by the others
 
 

@@ -15,7 +15,7 @@ class Programming:
     """``converged``: every switch that is there holds the aim; ``ever``: it was so once."""
 
     def __init__(self, roster: Roster, patience: Patience, stages: Stages) -> None:
-        self.rollout = Rollout(patience.drain, stages)
+        self.rollout = Rollout(patience.drain, patience.pause, stages)
         self.converged = self.ever = False
         self._roster, self._patience = roster, patience
         self._begun = 0.0

@@ -21,14 +21,15 @@ class Rollout:
     """What switches should hold now (``wanted``), and after that (``later``), the aim last.
 
     ``drain``: seconds between the moment when all have confirmed a stage and the next one, if that
-    only removes.
+    only removes. ``pause``: the same before any other: what a switch has confirmed it takes up within
+    that time in its cache, flow by flow (Open vSwitch's revalidators).
     """
 
-    def __init__(self, drain: float, stages: Stages) -> None:
+    def __init__(self, drain: float, pause: float, stages: Stages) -> None:
         self.wanted: dict[str, SwitchTables] = {}
         self.later: list[dict[str, SwitchTables]] = []
         self.stage, self.of = 1, 1
-        self._drain, self._stages = drain, stages
+        self._drain, self._pause, self._stages = drain, pause, stages
         self._drained: float | None = None
 
     def aim(self, tables: Tables, staged: bool) -> None:
@@ -47,7 +48,8 @@ class Rollout:
             self._drained = None
             return False
         if self._drained is None:
-            self._drained = now + (self._drain if _only_removes(self.wanted, self.later[0]) else 0.0)
+            removes = _only_removes(self.wanted, self.later[0])
+            self._drained = now + (self._drain if removes else self._pause)
         if now < self._drained:
             return False
         self.wanted = self.later.pop(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.firewall import Notice, notices
+from controller.firewall_verdicts import Notice, notices
 from controller.flows import NETWORK, OUT_PORT
 from controller.runtime.commands import Command, Emit, Inject
 from controller.runtime.endpoints import endpoints
@@ -28,6 +28,19 @@ class Punt(NamedTuple):
     cookie: int
     frame: bytes
     registers: Mapping[str, int]
+
+
+def registers(fields: Mapping[str, int | tuple[int, int]]) -> dict[str, int]:
+    """The registers among a packet-in's fields, which come as pairs of 64 bit (OpenFlow 1.5.1, 7.2.3.10,
+    packet registers): ``xreg0`` is reg0, its upper half, and reg1.  A value may come with a mask.
+    """
+    found: dict[str, int] = {}
+    for name, value in fields.items():
+        if name.startswith("xreg"):
+            first = 2 * int(name[4:])
+            both = value[0] if isinstance(value, tuple) else value
+            found |= {f"reg{first}": both >> 32, f"reg{first + 1}": both & 0xFFFFFFFF}
+    return found
 
 
 class Verdicts:

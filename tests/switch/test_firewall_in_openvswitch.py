@@ -10,13 +10,13 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from cases.firewall_cases import CASES, Case, Change
-from cases.frames import datagrams, refuses, turned
+from cases.firewall_cases import CASES, Case, Change, rule, rules
+from cases.frames import datagrams, refuses, tcp, turned, udp
 from made_service import chain_lab, surrounded
 from ovs import Vswitch
 from traffic import MARKER, Bridge
 
-from controller.firewall import notices
+from controller.firewall_verdicts import notices
 from controller.runtime.refusals import refusal
 from topologies.functions import Firewall
 
@@ -60,9 +60,6 @@ def test_a_case_has_its_verdicts(bridge: Bridge, case: Case) -> None:
 
 
 def test_the_rule_is_named_that_tells(bridge: Bridge) -> None:
-    from cases.firewall_cases import rule, rules
-    from cases.frames import tcp, udp
-
     firewall: Firewall = rules(
         rule("accept", name="web", protocol="tcp", destination_ports=[80], log=True),
         rule("drop", name="dns", protocol="udp", log=True),
@@ -81,3 +78,15 @@ def test_the_rule_is_named_that_tells(bridge: Bridge) -> None:
         ("f", "dns", "drop", True),
         ("f", None, "reject", False),
     ]
+
+
+def test_no_more_new_connections_than_the_rate(bridge: Bridge) -> None:
+    limited = rules(rule("accept", name="web", protocol="tcp", destination_ports=[80], rate=10))
+    bridge.program(surrounded(chain_lab("firewall", firewall=limited), MARKER))
+    came = bridge.send(1, [tcp("there", "S", client=1000 + n) for n in range(80)], 2)[2]
+    assert 1 <= len(came) < 40, "a burst, and what a moment lets pass"
+    (known,) = came[:1]
+    # what belongs to an accepted connection is not counted
+    client = int.from_bytes(known[34:36], "big")
+    more = [tcp("there", "A", seq=1, client=client) for n in range(80)]
+    assert len(bridge.send(1, more, 2)[2]) == 80

@@ -18,7 +18,8 @@ from ovs import Vswitch
 from traffic import MARKER, Bridge
 
 from controller.compiler import compile_topology
-from controller.firewall import answering, notices
+from controller.firewall import answering
+from controller.firewall_verdicts import notices
 from controller.flows import NETWORK, OUT_PORT, flow
 from controller.openflow import messages
 from controller.runtime.refusals import refusal

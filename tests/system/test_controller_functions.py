@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from topologies.model import Port, Topology
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
 
 Lab = tuple[Switches, Controller]
+_RECEIVE_BUFFER_BEYOND_LIMIT = 33
+"""SO_RCVBUFFORCE (socket(7))"""
 
 
 def function(name: str, switch: str, instances: int, first: int = 40001, policy: Any = "closed") -> Function:
@@ -191,42 +194,100 @@ def test_the_lab_reports_what_it_knows(lab: Lab) -> None:
         assert web.put("/functions/reported", json={"failed": ["x" * 300]}).status_code == 422
 
 
-def test_a_chain_changes_in_stages_and_loses_nothing(lab: Lab) -> None:
-    switches, controller = lab
-    with switches.socket_at(H1.port) as near, switches.socket_at(H4.port) as far, api(controller) as web:
-        near.send(udp(0))
-        received(far, {0})
-        changed = chained(order=("limit", "fw"), path=2)
-        since = web.put("/topology", json=changed.model_dump(mode="json")).json()["since"]
-        sent = 0
+class Stream:
+    """Datagrams of 50 connections from h1 to h4, while it is open; ``got``: their numbers as they came."""
+
+    def __init__(self, switches: Switches) -> None:
+        self.sent = 0
+        self.got: list[int] = []
+        self._near, self._far = switches.socket_at(H1.port), switches.socket_at(H4.port)
+        self._far.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_BEYOND_LIMIT, 1 << 25)
+        self._far.settimeout(0.2)
+        self._done = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._hear, self._say)]
+
+    def __enter__(self) -> Stream:
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for each in self._threads:
+            each.join()
+        self._near.close()
+        self._far.close()
+
+    def _say(self) -> None:
+        while not self._done.wait(0.0005):
+            self.sent += 1
+            self._near.send(udp(self.sent, 4000 + self.sent % 50))
+
+    def _hear(self) -> None:
         while True:
-            for _ in range(20):
-                sent += 1
-                near.send(udp(sent))
-            done = [e for e in controller.read() if e["event"] == "all-programmed" and e["number"] > since]
-            received(far, set(range(sent - 19, sent + 1)))
-            if done:
-                break
-        assert controller.wait("compiled", since)["stages"] > 1
-        near.send(udp(sent + 1))
-        received(far, {sent + 1})
-        order = [hop["function"] for hop in web.get("/chains").json()[0]["hops"]]
-        assert order == ["limit", "fw", "fw", "limit"]
+            try:
+                frame = self._far.recv(2048)
+            except TimeoutError:
+                if self._done.is_set():
+                    return
+                continue
+            if frame[12:14] == b"\x08\x00" and frame[23] == 17:
+                self.got.append(int.from_bytes(frame[42:46], "big"))
 
 
-def test_a_refused_connection_is_told_so_and_an_event(tmp_path: Path) -> None:
-    guard = Function(
+CHANGES = (
+    chained(order=("limit", "fw"), path=2),
+    chained(1, order=("limit", "fw"), path=2),
+    chained(2, order=("limit", "fw"), path=2),
+    chained(order=("fw",), path=3),
+    chained(order=("fw", "limit"), path=4),
+    chained(),
+)
+
+
+def test_changes_of_a_chain_under_load_lose_nothing_and_double_nothing(lab: Lab) -> None:
+    switches, controller = lab
+    stages = []
+    with api(controller) as web, Stream(switches) as stream:
+        for changed in CHANGES:
+            until(lambda: len(stream.got) > 100 * len(stages), "datagrams")
+            answer = web.put("/topology", json=changed.model_dump(mode="json"))
+            since = answer.json()["since"]
+            controller.wait("all-programmed", since)
+            stages.append(controller.wait("compiled", since).get("stages", 1))
+            order = [hop["function"] for hop in web.get("/chains").json()[0]["hops"] if hop["packets"]]
+            assert set(order) <= set(changed.chains[0].functions)
+    assert sorted(stream.got) == list(range(1, stream.sent + 1))
+    assert stages[0] > 2, "another order"
+    assert stages[1] == 2, "an instance that goes: what is on its way through it comes back"
+
+
+def refusing(mode: Any, switch: str | None) -> Function:
+    rule = Rule(name="no-udp", action="reject", protocol="udp", log=True)
+    return Function(
         name="guard",
         kind="firewall",
         engine="openflow",
-        mode="ports",
-        switch=None,
-        networks=("lan",),
-        firewall=Firewall(
-            rules=(Rule(name="no-udp", action="reject", protocol="udp", log=True),), default="accept"
-        ),
+        mode=mode,
+        switch=switch,
+        networks=("lan",) if mode == "ports" else (),
+        firewall=Firewall(rules=(rule,), default="accept"),
     )
-    topology = leaf_spine().model_copy(update={"functions": (guard,)})
+
+
+AT_PORTS = leaf_spine().model_copy(update={"functions": (refusing("ports", None),)})
+IN_A_CHAIN = leaf_spine().model_copy(
+    update={
+        "functions": (refusing("flows", "spine1"),),
+        "chains": (Chain(name="c", path=1, network="lan", far_network="lan", functions=("guard",)),),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "topology", [AT_PORTS, IN_A_CHAIN], ids=["at its port", "in a chain, on another switch"]
+)
+def test_who_is_refused_is_told_and_it_is_an_event(tmp_path: Path, topology: Topology) -> None:
     with running(tmp_path, topology) as (switches, controller):
         controller.wait("all-programmed")
         with switches.socket_at(H1.port) as near:

@@ -13,8 +13,8 @@ from made_service import chain_lab, host, surrounded
 from controller.compiler import compile_topology
 from controller.evaluate_ct import Connections, Tuple, tuple_of
 from controller.evaluate_switch import Lookup, Sent, at_switch
-from controller.firewall import FIRST_RULE, NOTICES, Notice, notices
 from controller.firewall_rules import generation
+from controller.firewall_verdicts import FIRST_RULE, NOTICES, Notice, notices
 from controller.port_ranges import covering
 from controller.stations import mac_number
 from controller.tables import CONTROLLER, Flow, Table

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from made_labs import leaf_spine
 
 from controller.compiler import compile_topology
-from controller.difference import Difference, bundle, difference
+from controller.difference import Difference, after_bundle, before_bundle, bundle, difference
+from controller.tables import Meter
 
 WANTED = compile_topology(leaf_spine(3, 2))["s1"]
 COOKIES = tuple(each.cookie for each in WANTED.flows)
@@ -46,3 +47,15 @@ def test_applying_a_difference_gives_what_was_wanted(have: set[int], foreign: se
     after = (installed - set(change.delete)) | {each.cookie for each in change.add}
     assert after == set(COOKIES)
     assert not have & {each.cookie for each in change.add}
+
+
+def test_meters_are_compared_by_content() -> None:
+    wanted = replace(WANTED, meters=(Meter(1, 10, 5), Meter(2, 20, 5)))
+    assert not difference(COOKIES, WANTED.groups, wanted, wanted.meters)
+    change = difference(COOKIES, WANTED.groups, wanted, (Meter(2, 21, 5), Meter(3, 1, 1)))
+    assert change == Difference(
+        meters_add=(Meter(1, 10, 5),), meters_modify=(Meter(2, 20, 5),), meters_delete=(3,)
+    )
+    assert change and (change.added, change.deleted) == (2, 1)
+    assert before_bundle(change) and after_bundle(change)
+    assert not before_bundle(Difference()) and not after_bundle(Difference())

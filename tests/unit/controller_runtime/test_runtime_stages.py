@@ -246,12 +246,13 @@ def tables(*cookies: int) -> dict[str, SwitchTables]:
 
 
 class TestRollout:
-    def test_only_before_what_just_removes_there_is_a_drain(self) -> None:
+    def test_before_what_just_removes_there_is_a_drain(self) -> None:
         old, add, turn, new = tables(1), tables(1, 2), tables(2, 3), tables(3)
-        rollout = Rollout(0.2, lambda _, __: [add, turn, new])
+        rollout = Rollout(0.2, 0.03, lambda _, __: [add, turn, new])
         rollout.aim(old, False)
         rollout.aim(new, True)
         assert rollout.wanted == add
+        assert not rollout.advance(True, 9.95), "caches are brought up to date"
         assert rollout.advance(True, 10.0)
         assert rollout.wanted == turn
         assert not rollout.advance(True, 10.0)
@@ -270,7 +271,7 @@ class TestRollout:
             seen.append((old, new))
             return [{"s1": SwitchTables("s1", 1, old["s1"].flows + new["s1"].flows, ())}, new]
 
-        rollout = Rollout(0.2, stages)
+        rollout = Rollout(0.2, 0.03, stages)
         rollout.aim(tables(1), False)
         rollout.aim(tables(2), True)
         half = rollout.wanted

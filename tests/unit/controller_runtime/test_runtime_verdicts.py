@@ -11,12 +11,12 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6
 from scapy.layers.l2 import ARP, Ether
 from small_lab import Pretend, ring
 
-from controller.firewall import notices
+from controller.firewall_verdicts import notices
 from controller.flows import NETWORK, OUT_PORT
 from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Send
-from controller.runtime.verdicts import EVENTS, Punt, Verdicts
+from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Port, Topology
 
@@ -81,10 +81,21 @@ def test_a_rejected_packet_is_told_and_answered_where_it_came_from() -> None:
     )
 
 
+def test_registers_come_in_pairs() -> None:
+    fields = {
+        "in_port": 3,
+        "xreg0": (7 << 32, 0xFFFFFFFF << 32),
+        "xreg2": 5 << 32 | 9,
+        "xxreg0": 1,
+        "ct_state": 33,
+    }
+    assert registers(fields) == {"reg0": 7, "reg1": 0, "reg4": 5, "reg5": 9}
+
+
 def test_what_came_from_another_switch_is_answered_through_the_tables() -> None:
     known = verdicts()
-    for registers in ({NETWORK: 1}, {OUT_PORT: 3}):
-        out = known.packet(Punt(TRUNK, cookie("telnet"), SYN, registers), 1.0)
+    for some in ({NETWORK: 1}, {OUT_PORT: 3}):
+        out = known.packet(Punt(TRUNK, cookie("telnet"), SYN, some), 1.0)
         (answer,) = [each for each in out or () if isinstance(each, Inject)]
         assert (answer.switch, answer.network) == ("s1", 1)
     out = known.packet(Punt(TRUNK, cookie("telnet"), SYN, {}), 1.0)

@@ -1,0 +1,312 @@
+"""Labs with functions and chains, built by hand; and what they should do, said a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Literal, NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+from made_frames import ipv4, ipv6
+from made_labs import lab
+from made_overlays import overlay_lab
+
+from controller.flows import HOP, flow
+from controller.stations import mac_number
+from controller.steering import onward
+from controller.tables import Field, Flow, Group, Meter, Table
+from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
+from topologies.model import Host, Port, Topology
+from topologies.service import Hop
+
+Frame = dict[str, int]
+GATEWAY = 0x00005E000101
+NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
+Mode = Literal["inline", "tap", "flows"]
+
+
+class Asked(NamedTuple):
+    """A function as a test asks for it; ``switch`` from 0."""
+
+    mode: Mode
+    switch: int
+    instances: int = 1
+    policy: Literal["open", "closed"] = "closed"
+    mirrors: tuple[str, ...] = ()
+
+
+def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
+    """``f1``, ``f2``, ... on switches of ``topology``, with ports from 40001 up on each."""
+    names = [switch.name for switch in topology.switches if switch.role == "switch"]
+    used: dict[str, int] = {}
+
+    def port(switch: str) -> Port:
+        used[switch] = used.get(switch, 40_000) + 1
+        return Port(switch=switch, number=used[switch])
+
+    made = []
+    for number, each in enumerate(asked, 1):
+        switch = names[each.switch % len(names)]
+        count = 0 if each.mode == "flows" else each.instances
+        kind: Literal["bridge", "ids", "firewall"] = (
+            "bridge" if each.mode == "inline" else "ids" if each.mode == "tap" else "firewall"
+        )
+        made.append(
+            Function(
+                name=f"f{number}",
+                kind=kind,
+                engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
+                mode=each.mode,
+                switch=switch,
+                instances=tuple(
+                    Instance(
+                        name=f"f{number}.{index + 1}",
+                        inward=port(switch),
+                        outward=port(switch) if each.mode == "inline" else None,
+                    )
+                    for index in range(count)
+                ),
+                mirrors=each.mirrors,
+                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
+                path=200 + number if each.mirrors else 0,
+                on_failure=each.policy,
+            )
+        )
+    return topology.model_copy(update={"functions": tuple(made)})
+
+
+def of(host: Host) -> Prefixes:
+    """A host's addresses as prefixes."""
+    assert host.ipv4 and host.ipv6
+    return IPv4Network(host.ipv4.ip), IPv6Network(host.ipv6.ip)
+
+
+def chain(
+    topology: Topology,
+    source: Host,
+    target: Host,
+    functions: Iterable[str],
+    *,
+    path: int = 1,
+    protocol: Protocol | None = None,
+    ports: PortRanges = (),
+    symmetric: bool = True,
+    encapsulation: Literal["auto", "vlan", "nsh"] = "auto",
+    priority: int = 0,
+    direction: Literal["forward", "both"] = "forward",
+    anybody: bool = False,
+    policy: Literal["open", "closed"] | None = None,
+) -> Topology:
+    """``topology`` with one more chain, from one host (or, ``anybody``, all of its network) to another."""
+    made = Chain(
+        name=f"c{path}",
+        path=path,
+        network=source.network,
+        far_network=target.network,
+        source=() if anybody else of(source),
+        destination=of(target),
+        protocol=protocol,
+        destination_ports=ports,
+        direction=direction,
+        functions=tuple(functions),
+        symmetric=symmetric,
+        encapsulation=encapsulation,
+        priority=priority,
+        on_failure=policy,
+    )
+    return topology.model_copy(update={"chains": (*topology.chains, made)})
+
+
+def packet(
+    source: Host, target: Host, protocol: str = "udp", ports: tuple[int, int] = (40000, 80), six: bool = False
+) -> Frame:
+    """What ``source`` sends to ``target``: through its gateway when that is in another network."""
+    frame = (ipv6 if six else ipv4)(source, target) | {"ip_proto": NUMBERS[protocol]}
+    if protocol in ("tcp", "udp", "sctp"):
+        frame |= {f"{protocol}_src": ports[0], f"{protocol}_dst": ports[1]}
+    if source.network != target.network:
+        frame |= {"eth_dst": GATEWAY, "nw_ttl": 9}
+    return frame
+
+
+def routed(frame: Frame, target: Host) -> Frame:
+    """As it arrives."""
+    if frame["eth_dst"] != GATEWAY:
+        return frame
+    return frame | {"eth_src": GATEWAY, "eth_dst": mac_number(target.mac), "nw_ttl": frame["nw_ttl"] - 1}
+
+
+def _within(address: int, six: bool, some: Prefixes) -> bool:
+    number = ip_address(address.to_bytes(16 if six else 4, "big"))
+    return not some or any(number.version == each.version and number in each for each in some)
+
+
+def _port(value: int | None, ranges: PortRanges) -> bool:
+    return not ranges or (value is not None and any(first <= value <= last for first, last in ranges))
+
+
+def _claims(
+    each: Chain, network: str, frame: Frame, there: bool, ports: tuple[PortRanges, PortRanges]
+) -> bool:
+    six = frame["eth_type"] == 0x86DD
+    prefix = "ipv6" if six else "ip"
+    source, target = (each.source, each.destination) if there else (each.destination, each.source)
+    name = {6: "tcp", 17: "udp", 132: "sctp"}.get(frame["ip_proto"], "none")
+    return (
+        network == (each.network if there else each.far_network)
+        and _within(frame[f"{prefix}_src"], six, source)
+        and _within(frame[f"{prefix}_dst"], six, target)
+        and (each.protocol is None or NUMBERS[each.protocol] == frame["ip_proto"])
+        and _port(frame.get(f"{name}_src"), ports[0])
+        and _port(frame.get(f"{name}_dst"), ports[1])
+    )
+
+
+def expected_chain(topology: Topology, network: str, frame: Frame) -> tuple[Chain, bool] | None:
+    """Which chain takes a packet that a host of ``network`` sends, and whether in its direction."""
+    for each in sorted(topology.chains, key=lambda one: -one.priority):
+        asked = (each.source_ports, each.destination_ports)
+        opened = each.direction == "both"
+        if _claims(each, network, frame, True, asked):
+            return each, True
+        if opened and each.symmetric and _claims(each, network, frame, True, asked[::-1]):
+            return each, True
+        if each.symmetric and _claims(each, network, frame, False, asked[::-1]):
+            return each, False
+        if opened and _claims(each, network, frame, False, asked):
+            return each, False
+    return None
+
+
+class Expected(NamedTuple):
+    """``ways``: for each inline function on the way, the ports of which one is entered. ``taps``: ports of
+    taps that get a copy, one of each tuple. ``arrives``: whether it comes through."""
+
+    ways: tuple[frozenset[Port], ...]
+    taps: tuple[frozenset[Port], ...]
+    arrives: bool
+
+
+def expected(
+    topology: Topology, source: Host, target: Host, frame: Frame, failed: frozenset[str] = frozenset()
+) -> Expected:
+    """What should become of a packet: through which functions, and which taps see it."""
+    functions = {function.name: function for function in topology.functions}
+    ways: list[frozenset[Port]] = []
+    taps = [
+        ports
+        for function in topology.functions
+        if {source.network, source.name, target.name} & set(function.mirrors)
+        if (ports := _inward(function, failed))
+    ]
+    taken = expected_chain(topology, source.network, frame)
+    if taken is None:
+        return Expected((), tuple(taps), True)
+    each, there = taken
+    names = each.functions if there or not each.symmetric else each.functions[::-1]
+    for name in names:
+        function = functions[name]
+        if function.mode == "flows":
+            continue
+        live = [instance for instance in function.instances if instance.name not in failed]
+        if function.mode == "tap":
+            if live:
+                taps.append(_inward(function, failed))
+            continue
+        if not live:
+            if (each.on_failure or function.on_failure) == "closed":
+                return Expected(tuple(ways), tuple(taps), False)
+            continue
+        ports = [instance.inward if there else instance.outward for instance in live]
+        ways.append(frozenset(port for port in ports if port is not None))
+    return Expected(tuple(ways), tuple(taps), True)
+
+
+def _inward(function: Function, failed: frozenset[str]) -> frozenset[Port]:
+    return frozenset(each.inward for each in function.instances if each.name not in failed)
+
+
+PORTS: tuple[PortRanges, ...] = ((), ((80, 80),), ((1000, 1999), (3000, 3500)), ((53, 53), (65535, 65535)))
+
+
+@st.composite
+def chain_labs(
+    draw: st.DrawFn,
+    *,
+    one_island: bool = False,
+    modes: Sequence[Mode] = ("inline", "inline", "tap", "flows"),
+    most_chains: int = 3,
+    instances: int = 3,
+) -> Topology:
+    """Any small lab with functions anywhere and chains between any hosts that can reach each other."""
+    domains = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    count = sum(domains)
+    switch = st.integers(0, count - 1)
+    pair = st.tuples(switch, switch).filter(lambda edge: edge[0] != edge[1])
+    edges = draw(st.lists(pair, max_size=4)) if count > 1 else []
+    if one_island:
+        spanning = [(draw(st.integers(0, number - 1)), number) for number in range(1, count)]
+        base = lab(count, [*spanning, *edges], draw(st.lists(switch, min_size=2, max_size=4)))
+    else:
+        networks = draw(st.integers(1, 3))
+        hosts = draw(st.lists(st.tuples(switch, st.integers(0, networks - 1)), min_size=2, max_size=6))
+        present = max(n for _, n in hosts) + 1
+        both = [[0, 1]] if present >= 2 and draw(st.booleans()) else []
+        tunnels: Literal["kernel", "ovs"] = draw(st.sampled_from(("kernel", "ovs")))
+        base = overlay_lab(domains, edges, hosts, both, tunnels)
+    pairs = [(a, b) for a in base.hosts for b in base.hosts if a is not b and joined(base, a, b)]
+    watch = [*(host.name for host in base.hosts), *(network.name for network in base.networks)]
+    asked = []
+    for _ in range(draw(st.integers(1, 4))):
+        mode: Mode = draw(st.sampled_from(modes))
+        mirrors = draw(st.sets(st.sampled_from(watch), max_size=2)) if mode == "tap" else set()
+        policy: Literal["open", "closed"] = draw(st.sampled_from(("open", "closed")))
+        asked.append(
+            Asked(mode, draw(switch), draw(st.integers(1, instances)), policy, tuple(sorted(mirrors)))
+        )
+    topology = with_functions(base, asked)
+    names = [each.name for each in topology.functions if not each.mirrors]
+    if not pairs or not names:
+        return topology
+    for path in range(1, draw(st.integers(1, most_chains)) + 1):
+        source, target = draw(st.sampled_from(pairs))
+        protocol: Protocol | None = draw(st.sampled_from((None, "tcp", "udp")))
+        topology = chain(
+            topology,
+            source,
+            target,
+            draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)),
+            path=path,
+            protocol=protocol,
+            ports=draw(st.sampled_from(PORTS)) if protocol else (),
+            symmetric=draw(st.booleans()),
+            encapsulation=draw(st.sampled_from(("auto", "vlan", "nsh"))),
+            priority=path,
+            anybody=draw(st.integers(0, 3)) == 0 and source.network != target.network,
+            direction=draw(st.sampled_from(("forward", "both"))),
+            policy=draw(st.sampled_from((None, "open", "closed"))),
+        )
+    return topology
+
+
+def joined(topology: Topology, a: Host, b: Host) -> bool:
+    if a.network == b.network:
+        return True
+    return any({a.network, b.network} <= set(router.networks) for router in topology.routers)
+
+
+def passing_hop(
+    topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int], failed: frozenset[str]
+) -> tuple[list[Flow], list[Group], list[Meter]]:
+    """In place of ``controller.flow_hops``, for tests of the way to a hop and on: it lets everything pass."""
+    actions, goto = onward(hop, numbers)
+    return [flow(Table.STEER, 300, (Field(HOP, hop.number),), actions, goto, why="passes")], [], []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def flow_hops_that_pass_everything() -> Iterator[None]:
+    """For modules that import it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.steering.flow_hop", passing_hop)
+        yield

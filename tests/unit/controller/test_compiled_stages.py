@@ -1,0 +1,178 @@
+"""Changing chains: whichever switch is how far, packets are treated in the old way or in the new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_chains import (
+    Asked,
+    Frame,
+    chain,
+    chain_labs,
+    expected,
+    flow_hops_that_pass_everything,
+    joined,
+    packet,
+    routed,
+    with_functions,
+)
+from made_labs import lab
+
+from controller.compiler import compile_topology
+from controller.difference import stages
+from controller.evaluate import Fabric, Outcome, wire
+from controller.tables import SwitchTables, Table
+from topologies.functions import Chain
+from topologies.model import Host, Topology
+
+__all__ = ["flow_hops_that_pass_everything"]
+
+
+LISTS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation")
+CLASSIFIERS = ("keep", "remove", "classifier")
+"""Where chains share a function, one's list and another's classifier are changed one after the other."""
+
+
+def changed(
+    draw: st.DrawFn, topology: Topology, each: Chain, path: int, kinds: tuple[str, ...]
+) -> Chain | None:
+    """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
+    names = [function.name for function in topology.functions if not function.mirrors]
+    edit = draw(st.sampled_from(kinds))
+    if edit == "remove":
+        return None
+    if edit == "reorder":
+        return each.model_copy(update={"functions": tuple(reversed(each.functions)), "path": path})
+    if edit == "functions":
+        some = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
+        return each.model_copy(update={"functions": tuple(some), "path": path})
+    if edit == "encapsulation":
+        return each.model_copy(update={"encapsulation": draw(st.sampled_from(("nsh", "vlan")))})
+    if edit == "classifier":
+        protocol = draw(st.sampled_from((None, "tcp", "udp")))
+        return each.model_copy(update={"protocol": protocol, "destination_ports": ()})
+    return each
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[Topology, Topology]:
+    """A lab before and after its chains were edited; and the other way round."""
+    topology = draw(chain_labs(instances=2, modes=("inline", "inline", "inline", "tap", "flows")))
+    kinds = draw(st.sampled_from((LISTS, LISTS, CLASSIFIERS)))
+    after = [
+        new
+        for number, each in enumerate(topology.chains)
+        if (new := changed(draw, topology, each, 50 + number, kinds)) is not None
+    ]
+    edited = topology.model_copy(update={"chains": tuple(after)})
+    return (topology, edited) if draw(st.booleans()) else (edited, topology)
+
+
+def union(old: Topology, new: Topology) -> Topology:
+    """A lab with the ports of both: they are made before and taken away after."""
+    chains = {(each.path, each.name): each for each in (*old.chains, *new.chains)}
+    return new.model_copy(update={"chains": tuple(chains.values())})
+
+
+def is_one_of(outcome: Outcome, ways: list[tuple[Topology, Host, Host, Frame]]) -> bool:
+    return any(_is(outcome, *way) for way in ways)
+
+
+def _is(outcome: Outcome, topology: Topology, a: Host, b: Host, frame: Frame) -> bool:
+    wanted = expected(topology, a, b, frame)
+    if len(outcome.visited) != len(wanted.ways):
+        return False
+    if not all(port in ways for port, ways in zip(outcome.visited, wanted.ways, strict=True)):
+        return False
+    taps = {i.inward for f in topology.functions if f.mode == "tap" for i in f.instances}
+    arrived = [(each.at, each.fields) for each in outcome.delivered if each.at not in taps]
+    copies = [each for each in outcome.delivered if each.at in taps]
+    whole = all(each.fields == wire(frame) for each in copies) and len(copies) == len(wanted.taps)
+    return whole and arrived == ([(b.port, wire(routed(frame, b)))] if wanted.arrives else [])
+
+
+def check_moment(
+    old: Topology, new: Topology, tables: Mapping[str, SwitchTables], frames: list[tuple[Host, Host, Frame]]
+) -> None:
+    fabric = Fabric(union(old, new), tables)
+    for a, b, frame in frames:
+        for outcome in fabric.outcomes(frame, a.port):
+            assert not outcome.loop and not outcome.punted
+            why = (
+                [flow.why for step in outcome.steps for flow in step.flows],
+                outcome.visited,
+                old.chains,
+                new.chains,
+            )
+            assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), why
+
+
+@settings(max_examples=60)
+@given(edits(), st.data())
+def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new(
+    edit: tuple[Topology, Topology], data: st.DataObject
+) -> None:
+    old, new = edit
+    before, after = compile_topology(old), compile_topology(new)
+    steps = [before, *stages(before, after)]
+    assert steps[-1] == after
+    pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]
+    frames = []
+    for a, b in pairs[:6]:
+        protocol = data.draw(st.sampled_from(("udp", "tcp")))
+        ports = data.draw(st.sampled_from(((40000, 80), (80, 40000), (1, 1500))))
+        frames.append((a, b, packet(a, b, protocol, ports, data.draw(st.booleans()))))
+    names = list(after)
+    for one, two in pairwise(steps):
+        for _ in range(2):
+            first = data.draw(st.sets(st.sampled_from(names)))
+            check_moment(old, new, {name: (two if name in first else one)[name] for name in names}, frames)
+        check_moment(old, new, two, frames)
+
+
+def one_switch(*names: str) -> Topology:
+    base = with_functions(lab(2, [(0, 1)], [0, 1]), [Asked("inline", 0), Asked("inline", 1)])
+    h1, h2 = base.hosts
+    return chain(base, h1, h2, names, path=1 if names == ("f1", "f2") else 2) if names else base
+
+
+def test_a_reordered_chain_marks_its_packets_until_the_old_hops_are_gone() -> None:
+    before, after = compile_topology(one_switch("f1", "f2")), compile_topology(one_switch("f2", "f1"))
+    steps = stages(before, after)
+    assert len(steps) == 6 and steps[-1] == after
+    sizes = [[len(step[name].flows) for name in ("s1", "s2")] for step in steps]
+    # added, switched over, only removed, what comes back, unmarked, only removed
+    held = [{name: {each.cookie for each in step[name].flows} for name in step} for step in steps]
+    for fewer, more in ((held[2], held[1]), (held[5], held[4])):
+        assert all(fewer[name] < more[name] for name in ("s1", "s2")), sizes
+    marked = [any("marked" in each.why for each in step["s1"].flows) for step in steps]
+    assert marked == [True, True, True, True, True, False]
+
+
+def test_a_chain_that_comes_or_goes_needs_no_marks() -> None:
+    none, some = compile_topology(one_switch()), compile_topology(one_switch("f1", "f2"))
+    for before, after in ((none, some), (some, none)):
+        steps = stages(before, after)
+        assert not any("marked" in each.why for each in steps[-1]["s1"].flows)
+        assert steps[-1] == after
+
+    # classifiers are the last to come and the first to go
+    def classified(step: Mapping[str, SwitchTables]) -> bool:
+        return any(each.table is Table.CHAIN and each.match for each in step["s1"].flows)
+
+    assert not classified(stages(none, some)[0])
+
+
+def test_what_changes_no_chain_is_one_stage() -> None:
+    topology = one_switch("f1", "f2")
+    before = compile_topology(topology)
+    for after in (
+        compile_topology(topology, failed=frozenset({"f1.1"})),
+        compile_topology(topology, down_links=frozenset({"s1-s2"})),
+        before,
+    ):
+        assert stages(before, after) == [after]
+    assert stages({}, before) == [before]
