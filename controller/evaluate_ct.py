@@ -32,7 +32,7 @@ from controller.tracking import (
 
 SNAT, DNAT = 0x40, 0x80
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
-_ECHO, _ECHO_REPLY = {ICMP: 8, ICMPV6: 128}, {ICMP: 0, ICMPV6: 129}
+_ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _SYN, _RST, _ACK = 2, 4, 16
 
@@ -178,7 +178,8 @@ def _may_begin(frame: Mapping[str, int], which: Tuple) -> bool:
         flags = frame.get("tcp_flags", _SYN)
         return not (flags & _SYN and flags & _ACK) and bool(flags & (_SYN | _RST | _ACK))
     if which.protocol in _ERRORS:
-        return _kind(frame, which.protocol) == _ECHO[which.protocol]
+        # an ICMP message of no type that is told is taken for an echo
+        return _kind(frame, which.protocol) in (-1, _ECHO[which.protocol])
     return which.protocol != SCTP
 
 

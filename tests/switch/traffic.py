@@ -91,6 +91,8 @@ class Bridge:
         change = difference(cookies, groups, tables, metered)
         self.tell(before_bundle(change))
         self.tell(bundle(change))
+        # what the datapath has cached of the old tables goes a moment later
+        self.vswitch.appctl("revalidator/wait")
 
     def send(self, port: int, frames: Iterable[bytes], marker_to: int) -> dict[int, list[bytes]]:
         """Frames into ``port``; what came out, by port, once a marker has come out of ``marker_to``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_service import chain_lab, host, surrounded
 
+import topologies
 from controller.compiler import compile_topology
+from controller.evaluate import Fabric
 from controller.evaluate_ct import Connections, Tuple, tuple_of
 from controller.evaluate_switch import Lookup, Sent, at_switch
 from controller.firewall_rules import generation
@@ -290,3 +293,22 @@ def test_a_network_without_firewall_asks_none() -> None:
     frame = {**between(h3, h3, TCP, 80), "eth_dst": 0x02AAAAAAAAAA}
     _, flows = one(at_switch(Lookup(compile_topology(topology)["s"]), frame, 3, connections=Connections()))
     assert Table.FORWARD in {each.table for each in flows}
+
+
+def test_the_shipped_firewall_lets_through_what_its_file_says() -> None:
+    topology = topologies.load(Path(topologies.__file__).parent / "firewall.yaml")
+    hosts = {each.name: each for each in topology.hosts}
+    app, db = hosts["app"], hosts["db"]
+    assert app.ipv4 and db.ipv4
+    forth = Tuple(4, int(app.ipv4.ip), int(db.ipv4.ip), TCP, 40000, 5432)
+    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    for which, source, target, passes in (
+        (forth.reversed(), db, app, False),
+        (forth._replace(tp_dst=80), app, db, False),
+        (forth, app, db, True),
+        (forth.reversed(), db, app, True),
+    ):
+        frame = {**packet(which), "eth_src": mac_number(source.mac), "eth_dst": mac_number(target.mac)}
+        (outcome,) = fabric.outcomes(frame, source.port)
+        assert [each.at for each in outcome.delivered] == ([target.port] if passes else [])
+        assert bool(outcome.punted) is not passes, "rejected: its sender is told"
