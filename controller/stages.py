@@ -230,7 +230,8 @@ class _Switch:
         tagging = {_key(each): each for each in tagged_as.flows if _tags(each)}
         asked = {each.cookie for each in classifiers}
         flows: dict[Key, Flow] = {}
-        first = [each for each in self.old.flows if _comes_back(each, self.torn)]
+        # what the old hops lead on stays so; what they drop may be of a hop that takes more now
+        first = [each for each in self.old.flows if _comes_back(each, self.torn) and each.goto is not None]
         for each in (*classifiers, *first, *self.new.flows, *self.back, *self.old.flows):
             if each.table in _CLASSIFIERS and each.cookie not in asked:
                 continue

@@ -68,7 +68,6 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                     for index in range(count)
                 ),
                 mirrors=each.mirrors,
-                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 path=200 + number if each.mirrors else 0,
                 on_failure=each.policy,
             )

@@ -101,16 +101,10 @@ def check_moment(
     for a, b, frame in frames:
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.loop and not outcome.punted
-            why = (
-                [flow.why for step in outcome.steps for flow in step.flows],
-                outcome.visited,
-                old.chains,
-                new.chains,
-            )
-            assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), why
+            assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), outcome.visited
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(edits(), st.data())
 def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new(
     edit: tuple[Topology, Topology], data: st.DataObject
