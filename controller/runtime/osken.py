@@ -41,8 +41,9 @@ from os_ken.controller.handler import (
 )
 from os_ken.exception import OSKenException
 from os_ken.lib import hub
-from os_ken.ofproto import ofproto_parser, ofproto_protocol, ofproto_v1_5
+from os_ken.ofproto import ofproto_parser, ofproto_protocol, ofproto_v1_5, ofproto_v1_5_parser
 
+from controller.runtime.osken_nsh import add_nsh_actions
 from controller.runtime.threads import Event, TaskExit, Thread, joinall, sleep
 
 __all__ = [
@@ -95,7 +96,7 @@ class EventTask(event.EventBase):  # type: ignore[misc]
 
 
 def repair() -> None:
-    """Mend os-ken's native hub in place. Idempotent; call before any app is loaded."""
+    """Mend os-ken in place: its native hub, and NSH's actions. Idempotent; call before any app is loaded."""
     hub.TaskExit = TaskExit
     hub.Event = Event
     hub.HubThread = Thread
@@ -103,6 +104,7 @@ def repair() -> None:
     hub.joinall = joinall
     hub.kill = lambda thread: thread.kill() if isinstance(thread, Thread) else None
     hub.getcurrent = threading.current_thread
+    add_nsh_actions(ofproto_v1_5_parser)
 
 
 class Datapath(oskencontroller.Datapath):  # type: ignore[misc]

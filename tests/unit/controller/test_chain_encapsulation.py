@@ -1,0 +1,66 @@
+"""Which way a chain's frames travel, and who must not offload; NSH's actions for os-ken's users."""
+
+from __future__ import annotations
+
+import pytest
+from made_chains import Asked, chain, with_functions
+from made_labs import lab
+from os_ken.ofproto import ofproto_v1_5_parser as their
+
+from controller.encapsulation import Way, encapsulation, without_offloads
+from controller.openflow import actions
+from controller.runtime.osken_nsh import NSH, add_nsh_actions
+from controller.tables import DecapNsh, EncapNsh
+from topologies.model import Topology
+from topologies.overlay import membership, reach
+from topologies.transit import senders
+
+
+def chained(where: int, kind: str) -> Topology:
+    base = with_functions(lab(2, [(0, 1)], [0, 0, 1]), [Asked("inline", where)])
+    h1, h2, _ = base.hosts
+    return chain(base, h1, h2, ("f1",), encapsulation=kind)  # type: ignore[arg-type]
+
+
+def way(topology: Topology) -> tuple[Way, str]:
+    starts = senders(topology, membership(topology), reach(topology))
+    return encapsulation(topology, topology.chains[0], starts)
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("auto", "vlan"), ("vlan", "vlan"), ("nsh", "nsh")])
+def test_auto_is_vlan_and_what_is_asked_for_is_done(kind: str, wanted: str) -> None:
+    got, why = way(chained(1, kind))
+    assert got == wanted and why
+
+
+def test_what_never_leaves_its_switch_carries_nothing() -> None:
+    topology = chained(0, "nsh")
+    # h3 of the same network is on the other switch, so its switch is one that frames may start from
+    alone = topology.model_copy(update={"hosts": topology.hosts[:2]})
+    assert way(alone)[0] == "none" and way(topology)[0] == "nsh"
+
+
+def test_who_sends_into_nsh_must_not_offload() -> None:
+    assert without_offloads(chained(1, "nsh")) == {"h1", "h2", "h3"}
+    assert not without_offloads(chained(1, "auto"))
+
+
+def test_os_ken_gets_the_nsh_actions_that_it_lacks() -> None:
+    with pytest.raises(NameError):
+        their.NXActionEncapNsh()
+    add_nsh_actions(their)
+    packed = bytearray()
+    for each in (
+        their.NXActionEncap(NSH, 2),
+        their.NXActionEncap(0),
+        their.NXActionDecap(),
+        their.NXActionDecap(),
+    ):
+        each.serialize(packed, len(packed))
+    whole = actions.encode(EncapNsh(1, 255, 2, 3))
+    assert bytes(packed[:24]) == whole[:24]
+    assert bytes(packed[24:40]) in whole
+    assert bytes(packed[40:]) == actions.encode(DecapNsh())
+    parsed = [their.OFPAction.parser(bytes(packed), at) for at in (0, 24, 40)]
+    assert [type(each).__name__ for each in parsed] == ["NXActionEncap", "NXActionEncap", "NXActionDecap"]
+    assert (parsed[0].new_pkt_type, parsed[0].md_type, parsed[1].md_type) == (NSH, 2, None)
