@@ -1,7 +1,7 @@
 """A longer fuzz run than the tests have: ``.venv/bin/python tests/fuzz_ids.py FOLDER [SECONDS]``.
 
-Captures below FOLDER are mutated and inspected with all rules below it, until the time is over; what raises is printed with
-its seed, and the exit code is 1.
+Captures below FOLDER are mutated and inspected with all rules below it, until the time is over; what raises
+is printed with its seed, and the exit code is 1.
 """
 
 from __future__ import annotations
