@@ -342,6 +342,10 @@ class Detector:
             if done:
                 self._dead(state, rule)
             return
+        if packet.pseudo and (rule.tests or rule.header_parts):
+            return  # these are asked of real packets
+        if not all(self._header_part(part, packet) for part in rule.header_parts):
+            return
         if rule.payload and not matches(rule.payload, Buffer(recent), names):
             if done and packet.pseudo:
                 self._dead(state, rule)
