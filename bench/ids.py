@@ -4,6 +4,7 @@ hyperscan alone.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import tempfile
@@ -23,6 +24,9 @@ from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 
 RULES = 10_000
+PASSES = 4
+"""Times that a process goes through its capture when processes are compared."""
+
 FEW = 150
 """Packets that the peers get which search pattern by pattern: they take milliseconds each."""
 
@@ -125,8 +129,9 @@ def _flow_share(frames: list[bytes], share: int, of: int) -> list[bytes]:
     return [frame for frame in frames if sum(frame[26:38]) % of == share]
 
 
-def workers_once(rules: RuleSet, captures: list[bytes]) -> float:
-    """Seconds on the wall until as many processes as there are captures are through with them."""
+def workers_once(rules: RuleSet, captures: list[bytes]) -> tuple[float, float]:
+    """(seconds on the wall, processor time of the busiest) for a process for each capture, side by side."""
+    gc.freeze()  # as the process does: or the collector copies all rules into every child
     go_read, go_write = os.pipe()
     children = []
     for capture in captures:
@@ -134,15 +139,18 @@ def workers_once(rules: RuleSet, captures: list[bytes]) -> float:
         if pid == 0:
             os.close(go_write)
             os.read(go_read, 1)
-            engine_once(rules, capture)
+            for _ in range(PASSES):
+                engine_once(rules, capture)
             os._exit(0)
         children.append(pid)
     os.close(go_read)
     begin = time.monotonic()
     os.close(go_write)
+    busiest = 0.0
     for pid in children:
-        os.waitpid(pid, 0)
-    return time.monotonic() - begin
+        _, _, used = os.wait4(pid, 0)
+        busiest = max(busiest, used.ru_utime + used.ru_stime)
+    return time.monotonic() - begin, busiest
 
 
 def _figure(
@@ -226,9 +234,15 @@ def _scaling(rules: RuleSet, frames: list[bytes], runs: int) -> Figure:
     for _ in range(runs):
         one.append(workers_once(rules, [whole]))
         two.append(workers_once(rules, halves))
-    single = figure.row("one process, on the wall", one)
-    double = figure.row("two processes, on the wall", two)
-    figure.ratios.append(Ratio("two processes to one", single.median / double.median, 1.7))
+    single = figure.row("one process, on the wall", [wall for wall, _ in one])
+    double = figure.row("two processes, on the wall", [wall for wall, _ in two])
+    alone = figure.row("one process, processor time", [used for _, used in one])
+    busier = figure.row("two processes, processor time of the busier", [used for _, used in two])
+    figure.ratios.append(Ratio("two processes to one, on the wall", single.median / double.median, 1.7))
+    figure.ratios.append(Ratio("two processes to one, by processor time", alone.median / busier.median, 1.7))
+    figure.notes.append(
+        "the wall tells only on a machine with two idle cores; processor time says what they would give"
+    )
     figure.notes.append(
         f"halves of {len(halves[0]) / len(whole):.0%} and {len(halves[1]) / len(whole):.0%} of the bytes"
     )

@@ -16,6 +16,8 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab up quickstart           start a lab that comes with sdnlab
     sdnlab up my/lab.yaml -d       start your own, in the background
 
+    sdnlab ids --pcap FILE         rules in Suricata's language over a capture
+
 [bold]From any terminal, while a lab runs[/bold]
 
     sdnlab status                  switches, hosts, links

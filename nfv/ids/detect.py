@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from nfv.ids.app.base import Tx
+from nfv.ids.bits import Bits
 from nfv.ids.flow import Flow
 from nfv.ids.language.buffers import BUFFERS, transformed
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
-from nfv.ids.thresholds import AddressBits
 
 Match = tuple[Rule, Tx | None, bool]
 """A rule, its transaction if any, and whether it is about the stream or flow, not the packet."""
@@ -40,11 +40,11 @@ class TxState:
 
 
 class Detector:
-    """Asks the rules; holds the bits that rules set on addresses."""
+    """Asks the rules; holds the bits that rules set."""
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
-        self.bits = AddressBits()
+        self.bits = Bits()
 
     # ------------------------------------------------------------ headers
 
@@ -119,47 +119,6 @@ class Detector:
             if held == negated:
                 return False
         return True
-
-    # ------------------------------------------------------------ bits and variables
-
-    def bits_allow(self, rule: Rule, packet: Packet) -> bool:
-        """The conditions on bits and counters."""
-        flow = packet.flow
-        for bit in rule.bits:
-            command = bit.command
-            if command == "isset":
-                if flow is None or flow.bits is None or not any(name in flow.bits for name in bit.names):
-                    return False
-            elif command == "isnotset" and (
-                flow is None or (flow.bits is not None and all(name in flow.bits for name in bit.names))
-            ):
-                return False
-        for bit in rule.xbits:
-            if bit.command == "isset" and not self.bits.isset(bit, packet):
-                return False
-            if bit.command == "isnotset" and self.bits.isset(bit, packet):
-                return False
-        return not rule.ints or _ints_allow(rule, flow)
-
-    def bits_set(self, rule: Rule, packet: Packet) -> None:
-        """What a match sets."""
-        flow = packet.flow
-        for bit in rule.bits:
-            if flow is None or bit.command in ("isset", "isnotset"):
-                continue
-            have = flow.bits
-            if have is None:
-                have = flow.bits = set()
-            name = bit.names[0]
-            if bit.command == "set" or (bit.command == "toggle" and name not in have):
-                have.add(name)
-            else:
-                have.discard(name)
-        for bit in rule.xbits:
-            if bit.command in ("set", "unset", "toggle"):
-                self.bits.apply(bit, packet)
-        if rule.ints and flow is not None:
-            _ints_set(rule, flow)
 
     # ------------------------------------------------------------ packets and streams
 
@@ -257,9 +216,9 @@ class Detector:
                     continue
             if rule.header_parts and not all(self._header_part(part, packet) for part in rule.header_parts):
                 continue
-            if not self.bits_allow(rule, packet):
+            if not self.bits.allow(rule, packet):
                 continue
-            self.bits_set(rule, packet)
+            self.bits.set(rule, packet)
             found.append((rule, None, in_stream or rule.flow_scope))
 
     def _payload(
@@ -383,13 +342,17 @@ class Detector:
             if done:
                 self._dead(state, rule)
             return
+        if packet.pseudo and (rule.tests or rule.header_parts):
+            return  # these are asked of real packets
+        if not all(self._header_part(part, packet) for part in rule.header_parts):
+            return
         if rule.payload and not matches(rule.payload, Buffer(recent), names):
             if done and packet.pseudo:
                 self._dead(state, rule)
             return
-        if not self.bits_allow(rule, packet):
+        if not self.bits.allow(rule, packet):
             return
-        self.bits_set(rule, packet)
+        self.bits.set(rule, packet)
         del state.pending[rule.order]
         state.done.add(rule.order)
         found.append((rule, tx, True))
@@ -414,51 +377,6 @@ def _buffers(
     if have is None:
         have = cache[key] = [Buffer(transformed(v, transforms) if transforms else v) for v in values]
     return have
-
-
-def _ints_allow(rule: Rule, flow: Flow | None) -> bool:
-    if flow is None:
-        return False
-    have = flow.ints or {}
-    for name, operator, operand in rule.ints:
-        if operator in ("+", "-", "="):
-            continue
-        if operator == "isset":
-            if name not in have:
-                return False
-            continue
-        if operator == "isnotset":
-            if name in have:
-                return False
-            continue
-        if name not in have:
-            return False
-        value, other = have[name], have.get(operand, 0) if isinstance(operand, str) else operand
-        held = {
-            ">": value > other, "<": value < other, ">=": value >= other, "<=": value <= other,
-            "==": value == other, "!=": value != other,
-        }[operator]  # fmt: skip
-        if not held:
-            return False
-    return True
-
-
-def _ints_set(rule: Rule, flow: Flow) -> None:
-    if flow.ints is None:
-        flow.ints = {}
-    for name, operator, operand in rule.ints:
-        if operator not in ("+", "-", "="):
-            continue
-        other = flow.ints.get(operand, 0) if isinstance(operand, str) else operand
-        value = flow.ints.get(name, 0)
-        if operator == "+":
-            value += other
-        elif operator == "-":
-            value = max(value - other, 0)
-        else:
-            value = other
-        if len(flow.ints) < 256 or name in flow.ints:
-            flow.ints[name] = value & 0xFFFFFFFF
 
 
 __all__ = ["BUFFERS", "OVERLAP", "Detector", "Match"]

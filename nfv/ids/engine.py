@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nfv.ids import applayer, eve, fastpath
+from nfv.ids import applayer, fastpath
 from nfv.ids.app.base import Parser
 from nfv.ids.app.http_body import Budget
 from nfv.ids.checksum import tcp_is_right
@@ -24,8 +24,9 @@ from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.ids.stream import Stream
 from nfv.ids.tcp import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session, handle
+from nfv.ids.telling import Teller
 from nfv.ids.thresholds import Thresholds
-from nfv.ids.verdict import Alert, decide
+from nfv.ids.verdict import decide
 
 
 class Engine:
@@ -52,7 +53,7 @@ class Engine:
         self.checksums = settings.stream.checksums
         self.depth = settings.stream.depth
         self.chunk = settings.stream.chunk
-        self._types = settings.types
+        self.tell = Teller(settings, self.counters, emit)
         self.detector = Detector(rules)
         self.use(rules)
 
@@ -95,7 +96,7 @@ class Engine:
 
     def _packet(self, packet: Packet) -> None:
         if packet.events:
-            self._decode_events(packet)
+            self.tell.decode_events(packet)
         if packet.version == 0:
             return
         flow = self.flows.find(packet)
@@ -119,12 +120,6 @@ class Engine:
             for tx in flow.app.txs:
                 tx.state_ts = tx.state_tc = None
 
-    def _decode_events(self, packet: Packet) -> None:
-        for name in packet.events or ():
-            self.counters[name.replace("decoder.", "decoder.event.", 1)] += 1
-            if self.settings.anomaly_decode and "anomaly" in self._types:
-                self.emit(eve.anomaly(packet, "decode", name))
-
     # ------------------------------------------------------------ TCP
 
     def _tcp(self, packet: Packet, flow: Flow) -> None:
@@ -145,7 +140,7 @@ class Engine:
         if session.state != state:
             self._state(flow, session, packet)
         if session.events:
-            self._stream_events(session, packet)
+            self.tell.stream_events(session, packet)
         if packet.toserver:
             own, other = session.client, session.server
         else:
@@ -190,13 +185,6 @@ class Engine:
                 packet.established = True
             if session.state == ESTABLISHED and not self._inline:
                 fastpath.remember(self.known, flow)
-
-    def _stream_events(self, session: Session, packet: Packet) -> None:
-        for name in session.events:
-            self.counters[name] += 1
-            if self.settings.anomaly_stream and "anomaly" in self._types:
-                self.emit(eve.anomaly(packet, "stream", name))
-        session.events.clear()
 
     def _deliver(
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float, everything: bool
@@ -344,7 +332,7 @@ class Engine:
         if flow is not None:
             app = flow.app
             if flow.drop and self.settings.ips:
-                self._dropped(packet, [], "flow drop")
+                self.tell.dropped(packet, [], "flow drop")
                 return
             session: Session | None = flow.session
             if session is not None and packet.proto == TCP:
@@ -358,7 +346,7 @@ class Engine:
                         stream.raw_done = 0
             if flow.passed:
                 if app is not None:
-                    self._transactions_told(packet, flow, app)
+                    self.tell.transactions(packet, flow, app)
                 return
         found: list[Match] = []
         self.detector.packet(packet, chunk, tail, found)
@@ -370,13 +358,11 @@ class Engine:
         if found:
             settings = self.settings
             alerts = decide(found, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts)
-            if alerts and "alert" in self._types:
-                for told in alerts:
-                    self.emit(eve.alert(packet, told, self.settings.interface))
+            self.tell.alerts(packet, alerts)
             if packet.dropped:
-                self._dropped(packet, alerts, "")
+                self.tell.dropped(packet, alerts, "")
         if app is not None:
-            self._transactions_told(packet, flow, app)  # type: ignore[arg-type]
+            self.tell.transactions(packet, flow, app)  # type: ignore[arg-type]
 
     def _transactions(
         self,
@@ -413,73 +399,7 @@ class Engine:
         else:
             app.trigger_tc = app.fed_tc = False
 
-    def _dropped(self, packet: Packet, alerts: list[Alert], reason: str) -> None:
-        packet.dropped = True
-        if reason:
-            packet.drop_reason = reason
-        self.counters[f"ips.drop_reason.{(packet.drop_reason or 'rules').replace(' ', '_')}"] += 1
-        if "drop" in self._types and not packet.pseudo:
-            self.emit(eve.drop(packet, alerts, self.settings.interface))
-
     # ------------------------------------------------------------ transactions and flows that are over
-
-    def _transactions_told(self, packet: Packet, flow: Flow, app: Parser, ended: bool = False) -> None:
-        if app.events:
-            self._app_events(packet, app)
-        if not app.txs:
-            return
-        kept = []
-        for tx in app.txs:
-            complete = tx.done_ts and tx.done_tc
-            if tx.proto == "tls" and not complete and tx.over_tc and tx.states:
-                complete = True
-            if tx.proto == "http":
-                self._files(packet, tx, ended)
-            if (complete or ended) and not tx.logged:
-                tx.logged = True
-                self._told(packet, tx)
-            if not (tx.logged and not tx.touched_ts and not tx.touched_tc and tx.done_ts and tx.done_tc):
-                kept.append(tx)
-        if len(kept) != len(app.txs):
-            app.txs[:] = kept
-
-    def _told(self, packet: Packet, tx: Any) -> None:
-        if tx.proto not in self._types:
-            return
-        interface = self.settings.interface
-        if tx.proto == "dns":
-            records = [tx.eve()] if self.settings.dns_version >= 3 else tx.eve_v2()
-            for record in records:
-                out = eve.event(packet, "dns", interface, by_flow=True)
-                out["dns"] = record
-                self.emit(out)
-            return
-        if tx.proto == "tls" and not tx.states:
-            return
-        if tx.proto == "ssh" and not (tx.client and tx.server):
-            return
-        self.emit(eve.transaction(packet, tx, interface))
-
-    def _files(self, packet: Packet, tx: Any, ended: bool) -> None:
-        if tx.files_logged == 3:
-            return
-        for bit, toserver, body, done in (
-            (1, True, tx.request_body, tx.done_ts),
-            (2, False, tx.response_body, tx.done_tc),
-        ):
-            if tx.files_logged & bit or not (done or ended):
-                continue
-            tx.files_logged |= bit
-            if body.length and "fileinfo" in self._types:
-                state = "CLOSED" if done else "TRUNCATED"
-                self.emit(eve.fileinfo(packet, tx, toserver, state, self.settings.interface))
-
-    def _app_events(self, packet: Packet, app: Parser) -> None:
-        for name, tx in app.events:
-            self.counters[f"app_layer.event.{app.proto}.{name.lower()}"] += 1
-            if self.settings.anomaly_applayer and "anomaly" in self._types:
-                self.emit(eve.anomaly(packet, "applayer", name, "proto_parser", app.proto, tx))
-        app.events.clear()
 
     def _flow_ended(self, flow: Flow, reason: str) -> None:
         """Inspect what nothing followed on, tell of what is unfinished, then of the flow."""
@@ -498,15 +418,10 @@ class Engine:
             self.stream_options.buffered -= session.client.stored + session.server.stored
         app = flow.app
         if app is not None and (app.txs or app.events):
-            self._transactions_told(self._pseudo(flow, True), flow, app, ended=True)
+            self.tell.transactions(self._pseudo(flow, True), flow, app, ended=True)
         if app is not None:
             app.close()
-        name = {6: "tcp", 17: "udp", 1: "icmpv4", 58: "icmpv6"}.get(flow.proto)
-        if name:
-            self.counters[f"flow.{name}"] += 1
-        self.counters["flow.total"] += 1
-        if "flow" in self._types:
-            self.emit(eve.flow(flow, reason, self.settings.interface))
+        self.tell.flow(flow, reason)
 
     def _last_words(self, flow: Flow, session: Session) -> None:
         for toserver in (True, False):
@@ -542,8 +457,6 @@ class Engine:
 
     def stats(self, at: float | None = None) -> None:
         """Tell the counters."""
-        if "stats" not in self._types:
-            return
         for name in ("pkts", "ethernet", "ipv4", "tcp"):
             self.counters[f"decoder.{name}"] += self.fast_packets
         self.counters["decoder.bytes"] += self.fast_bytes
@@ -551,10 +464,5 @@ class Engine:
         self.counters["tcp.segment_memcap_drop"] = self.stream_options.refused
         self.counters["tcp.reassembly_memuse"] = self.stream_options.buffered
         self.counters["http.memuse"] = self.budget.used
-        pkts = self.counters["decoder.pkts"]
-        self.counters["decoder.avg_pkt_size"] = self.counters["decoder.bytes"] // pkts if pkts else 0
         self.counters["flow.active"] = len(self.flows)
-        moment = at if at is not None else self.last
-        body = self.counters.nested()
-        body["uptime"] = int(moment - self._first) if self._first else 0
-        self.emit({"timestamp": eve.stamp(moment), "event_type": "stats", "stats": body})
+        self.tell.stats(at if at is not None else self.last, self._first)

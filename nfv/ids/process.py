@@ -7,6 +7,7 @@ were told.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -240,6 +241,7 @@ def run(plan: Plan) -> int:
 def _parent(plan: Plan, loaded: Loaded, devices: list[list[Any]]) -> int:
     """Fork the workers, hand them the signals, wait for them; when one dies the others are ended."""
     children: list[int] = []
+    gc.freeze()  # or the collector copies all rules into every child
     for mine in devices:
         pid = os.fork()
         if pid == 0:

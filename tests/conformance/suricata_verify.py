@@ -7,8 +7,12 @@ The format is that suite's (its ``README.md`` and ``doc/``): ``args``, ``require
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,7 +150,7 @@ def run(directory: Path) -> Outcome:
     repeat = 1
     for _ in range(repeat):
         offline.run(settings, loaded, captures, outcome.events.append)
-    _checks(config, outcome)
+    _checks(config, outcome, directory)
     return outcome
 
 
@@ -242,13 +246,47 @@ def _own_config(settings: Settings, path: Path, outcome: Outcome) -> None:
     del names
 
 
-def _checks(config: dict[str, Any], outcome: Outcome) -> None:
+def _checks(config: dict[str, Any], outcome: Outcome, directory: Path) -> None:
     for check in config.get("checks") or []:
         for kind, body in check.items():
             try:
-                _check(kind, body or {}, outcome)
+                if kind == "shell":
+                    _shell(body or {}, outcome, directory)
+                else:
+                    _check(kind, body or {}, outcome)
             except Skipped:
                 continue
+
+
+def _fast_line(event: dict[str, Any]) -> str:
+    """A line of Suricata's fast.log."""
+    alert, at = event["alert"], event["timestamp"]
+    moment = f"{at[5:7]}/{at[8:10]}/{at[:4]}-{at[11:26]}"
+    number = f"[{alert['gid']}:{alert['signature_id']}:{alert['rev']}]"
+    ends = [f"{event[side + '_ip']}:{event.get(side + '_port', 0)}" for side in ("src", "dest")]
+    kind = f"[Classification: {alert['category'] or '(null)'}] [Priority: {alert['severity']}]"
+    what = f"{number} {alert['signature']} [**] {kind}"
+    return f"{moment}  [**] {what} {{{event['proto']}}} {ends[0]} -> {ends[1]}\n"
+
+
+def _shell(body: dict[str, Any], outcome: Outcome, directory: Path) -> None:
+    """A check by a command over what Suricata would have written."""
+    keys = ("version", "min-version", "lt-version")
+    check_requires({**(body.get("requires") or {}), **{key: body[key] for key in keys if key in body}})
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [json.dumps(event, separators=(",", ":")) + "\n" for event in outcome.events]
+        (Path(folder) / "eve.json").write_text("".join(lines))
+        alerts = [event for event in outcome.events if event["event_type"] == "alert" and "src_ip" in event]
+        (Path(folder) / "fast.log").write_text("".join(map(_fast_line, alerts)))
+        environment = {**os.environ, "TEST_DIR": str(directory), "OUTPUT_DIR": folder, "TZ": "UTC"}
+        done = subprocess.run(
+            body["args"], shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=30
+        )
+    said = done.stdout.strip()
+    if done.returncode or ("expect" in body and str(body["expect"]) != said):
+        outcome.failures.append(
+            f"{body['args']}: expected {body.get('expect', 'success')}, got {said[:80]!r}"
+        )
 
 
 def _check(kind: str, body: dict[str, Any], outcome: Outcome) -> None:

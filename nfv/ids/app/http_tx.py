@@ -4,6 +4,7 @@ JSON Format").
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from nfv.ids.app.base import Tx, Value
@@ -213,8 +214,8 @@ class HttpTx(Tx):
 
     def filename(self) -> bytes:
         """The path of the URI, which names a file."""
-        path = normalized(self.uri).partition(b"?")[0]
-        return path
+        given = re.search(rb'filename\s*=\s*"?([^";]+)', self.header(False, b"content-disposition") or b"")
+        return given[1].strip() if given else normalized(self.uri).partition(b"?")[0]
 
     def eve(self) -> dict[str, Any]:
         """The ``http`` object, with Suricata's extended fields."""

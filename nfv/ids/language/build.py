@@ -270,6 +270,7 @@ def _finish(b: Builder) -> None:
         else:
             rule.tx_parts.append(part)
     rule.buffers = b.parts
+    _variables(rule)
     _directions(rule)
     _stream(b)
     _type(rule)
@@ -315,6 +316,20 @@ def _check(part: BufferPart, b: Builder) -> None:
                 and isinstance(size.high, int)
             ) and op.offset + len(op.pattern) > size.high:
                 raise Problem("bsize", "a content's place lies outside of the buffer")
+
+
+def _variables(rule: Rule) -> None:
+    """Payload is asked last, so what it sets can't be used in buffers of transactions."""
+    made = {op.name for op in rule.payload if isinstance(op, (ByteExtract, ByteMath))}
+    for part in rule.tx_parts:
+        used = {getattr(op, name, None) for op in part.ops for name in _NUMBERS}
+        for name in made & used:
+            raise Problem(
+                "byte_extract", f"{name} is set in the payload and used in {part.name}: not supported"
+            )
+
+
+_NUMBERS = ("offset", "depth", "distance", "within", "at", "size", "value", "low", "high")
 
 
 def _directions(rule: Rule) -> None:

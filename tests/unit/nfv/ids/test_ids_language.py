@@ -43,6 +43,7 @@ REFUSED = [
     ('content:"a"; distance:n', "distance"),
     ("byte_math:bytes 1,offset 0,oper /,rvalue 0,result r", "byte_math"),
     ("base64_data", "base64_data"),
+    ('byte_extract:1,0,n; http.uri; content:"a"; offset:n', "byte_extract"),
     ("threshold:type limit,count 1,seconds 1", "threshold"),
     ("threshold:type sometimes,track by_src,count 1,seconds 1", "threshold"),
     ("flowbits:paint,blue", "flowbits"),

@@ -83,6 +83,20 @@ def test_a_hole_that_was_acknowledged_is_skipped() -> None:
     assert stream.take(False) == b"xyz"
 
 
+def test_all_streams_together_are_bounded() -> None:
+    talks = [Talk(sp=5000 + at, dp=9) for at in range(20)]
+    frames = [frame for talk in talks for frame in talk.open()]
+    for talk in talks:
+        talk.seq[0] += 1000  # a hole that is never closed
+        frames += [talk.frame(0, "PA", b"x" * 1000) for _ in range(20)]
+    settings = Settings()
+    settings.stream.memcap = 50_000
+    events = run("", frames, settings)
+    stats = of(events, "stats")[0]["stats"]["tcp"]
+    assert stats["segment_memcap_drop"] == 20 * 7 - 51, "seven of each fit the window, 51 the memory"
+    assert stats["reassembly_memuse"] == 0, "what ended is still counted"
+
+
 def test_a_pattern_over_segments_is_found_once() -> None:
     talk = Talk(dp=9)
     frames = [*talk.open(), *talk.say(0, b"xxEV"), *talk.say(0, b"ILxx"), *talk.close()]
