@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from topologies.functions import Chain, Function
 from topologies.model import Host, Network, Topology
+from topologies.overlay import overlay
 
 What = Literal["added", "changed", "removed"]
 
@@ -34,7 +35,10 @@ Describe = Callable[[Any, Any], tuple[str, str]]
 def changes(old: Topology, new: Topology) -> list[Change]:
     """Every difference that a running lab can follow, in the order of a topology file."""
     found: list[Change] = []
-    found += _compare("network", old.networks, new.networks, _network)
+    for change in _compare("network", old.networks, new.networks, _network):
+        moved = _moved_tunnels(old, new) if change.what != "changed" else []
+        others = f"a moment of the traffic of {_some(moved)} between domains: their tunnels are renumbered"
+        found.append(change._replace(disrupts=others) if moved else change)
     found += _compare("router", old.routers, new.routers, _router)
     found += _compare("link", old.links, new.links, _link)
     found += _compare("host", old.hosts, new.hosts, _host)
@@ -86,6 +90,13 @@ def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
         "its tunnels are made anew: a moment of its traffic between domains" if old.vni != new.vni else ""
     )
     return ", ".join(_fields(old, new, names)), disrupts
+
+
+def _moved_tunnels(old: Topology, new: Topology) -> list[str]:
+    """Networks that stay and whose uplinks get other port numbers."""
+    was = {(uplink.network, uplink.near.switch): uplink for uplink in overlay(old).uplinks}
+    now = {(uplink.network, uplink.near.switch): uplink for uplink in overlay(new).uplinks}
+    return sorted({key[0] for key in was.keys() & now.keys() if was[key] != now[key]})
 
 
 def _router(old: Any, new: Any) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,24 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "dataplane"))
 
 from changing_labs import lab
-from dataplane_lab import RUN, forward_normally, inside, reaches, run, wait_for, why_no_lab
+from dataplane_lab import (
+    ORDINARY,
+    RUN,
+    TUN,
+    as_user,
+    forward_normally,
+    inside,
+    reaches,
+    run,
+    wait_for,
+    why_no_lab,
+)
 
 from dataplane import functions
 from dataplane.fabric import Fabric, Unchangeable
 from dataplane.operations import AddWire
 from dataplane.plan import instance_netns
+from dataplane.sandbox import SandboxError
 from topologies.model import Topology
 
 _WHY = why_no_lab(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))
@@ -179,6 +192,40 @@ for line in sys.stdin: say(heard=line.strip(), text=open("hello").read())
         "text": "a",
     }
     assert told and second == {"heard": "replace", "text": "b"} and code == 0 and pid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
+def test_an_ordinary_users_lab_changes_and_runs_functions_too() -> None:
+    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    words = "ip link add br0 type bridge && ls /sys/class/net /run/sdnlab | tr '\\n' ' '; echo; read line"
+
+    def body(fabric: Fabric) -> Any:
+        fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, made, LINK, {"blue": 10}))
+        directory = Path(RUN) / "functions" / "fw.1"
+        netns = fabric.instance_fd("fw.1")
+        found = functions.start(netns, directory, ["sh", "-c", words], {}, Path(RUN))
+        said = found.output.readline().decode().split()
+        code = found.end()
+        fabric.replace(start())
+        return reaches("h1", address("h2", fabric), 2), said, code, Path("/run/netns/h3").exists()
+
+    def job() -> Any:
+        try:
+            return inside(start(), body)
+        except SandboxError as error:
+            return str(error)
+
+    mode = TUN.stat().st_mode & 0o777
+    TUN.chmod(mode | 0o666)
+    try:
+        answer = as_user(ORDINARY, job)
+    finally:
+        TUN.chmod(mode)
+    if isinstance(answer, str):
+        pytest.skip(answer)
+    reached, said, _, left = answer
+    assert reached and not left
+    assert {"br0", "in", "out"} <= set(said) and "map.json" not in said
 
 
 def test_a_killed_process_takes_its_children_along_and_its_successor_finds_a_clean_namespace() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pretended_functions import balancer, inline, lan
 
+import topologies
 from lab.changes import Change, changes
 from topologies.functions import Chain, Firewall, Function, RateLimit, Rule, Script
 from topologies.model import Port, Router, Shaping, Topology
@@ -110,3 +112,14 @@ def test_networks_and_routers() -> None:
     routed = with_(old, routers=(Router(name="r", networks=("lan",)),))
     assert changes(old, routed) == [Change("router", "r", "added", "joins lan")]
     assert changes(routed, old)[0].disrupts == "what passes between lan"
+
+
+def test_a_network_that_renumbers_the_tunnels_of_others_says_so() -> None:
+    raw = (Path(topologies.__file__).parent / "two-domains.yaml").read_text()
+    old = topologies.loads(raw.encode(), "lab.yaml")
+    more = raw.replace("networks:", "networks:\n  aaa: {vni: 300, subnet4: 10.9.0.0/24}", 1)
+    (added,) = changes(old, topologies.loads(more.encode(), "lab.yaml", running=old))
+    assert added[:3] == ("network", "aaa", "added")
+    assert added.disrupts == (
+        "a moment of the traffic of blue, red between domains: their tunnels are renumbered"
+    )
