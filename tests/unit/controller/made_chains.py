@@ -58,8 +58,6 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
                 mode=each.mode,
-                # one that a switch does itself passes everything
-                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 switch=switch,
                 instances=tuple(
                     Instance(
