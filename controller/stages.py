@@ -9,6 +9,10 @@ Inside a function a packet carries no number, and one function may be a hop of b
 [b, a], a packet that comes out of b may have been through a or not.  Until the old hops are gone, the new
 ones mark their packets where they go into such functions, by one bit of the source's MAC address that
 all stations have alike, and what comes out with that mark is one of theirs; the mark is taken off there.
+
+What this rests on: a chain has another path number when its list of functions changes, when a function
+moves to another switch, and, if it shares a function with a chain whose classifier or priority
+changes or which is gone, then as well (packets of the one may be the other's from now on).
 """
 
 from __future__ import annotations

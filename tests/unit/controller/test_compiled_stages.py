@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -31,17 +31,13 @@ from topologies.model import Host, Topology
 __all__ = ["flow_hops_that_pass_everything"]
 
 
-LISTS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation")
-CLASSIFIERS = ("keep", "remove", "classifier")
-"""Where chains share a function, one's list and another's classifier are changed one after the other."""
+EDITS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation", "classifier")
 
 
-def changed(
-    draw: st.DrawFn, topology: Topology, each: Chain, path: int, kinds: tuple[str, ...]
-) -> Chain | None:
+def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chain | None:
     """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
     names = [function.name for function in topology.functions if not function.mirrors]
-    edit = draw(st.sampled_from(kinds))
+    edit = draw(st.sampled_from(EDITS))
     if edit == "remove":
         return None
     if edit == "reorder":
@@ -57,17 +53,27 @@ def changed(
     return each
 
 
+def renumbered(before: Sequence[Chain], after: Sequence[Chain]) -> Iterator[Chain]:
+    """The chains after an edit, as ``controller.stages`` asks for: where chains share functions and one
+    takes other traffic than before, or is gone, they all get new paths."""
+    left = {each.name: (each.protocol, each.destination_ports) for each in after}
+    moved = any(left.get(each.name) != (each.protocol, each.destination_ports) for each in before)
+    for number, each in enumerate(after):
+        others = {name for one in (*before, *after) if one.name != each.name for name in one.functions}
+        shares = moved and others & set(each.functions)
+        yield each.model_copy(update={"path": 70 + number}) if shares else each
+
+
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[Topology, Topology]:
     """A lab before and after its chains were edited; and the other way round."""
     topology = draw(chain_labs(instances=2, modes=("inline", "inline", "inline", "tap", "flows")))
-    kinds = draw(st.sampled_from((LISTS, LISTS, CLASSIFIERS)))
     after = [
         new
         for number, each in enumerate(topology.chains)
-        if (new := changed(draw, topology, each, 50 + number, kinds)) is not None
+        if (new := changed(draw, topology, each, 50 + number)) is not None
     ]
-    edited = topology.model_copy(update={"chains": tuple(after)})
+    edited = topology.model_copy(update={"chains": tuple(renumbered(topology.chains, after))})
     return (topology, edited) if draw(st.booleans()) else (edited, topology)
 
 
