@@ -16,6 +16,7 @@ from topologies.problem import Path, Report, shown
 
 MAX_DEPTH = 20
 MAX_NODES = 250_000  # after aliases are expanded
+_TOO_DEEP = ("nested too deeply", f"{MAX_DEPTH} levels", "check the brackets and the indentation")
 
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))
@@ -106,6 +107,9 @@ def read(text: str, report: Report) -> Node:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
         what = error.problem or error.context or "unreadable"
+        if "nesting depth" in what:  # libyaml's own limit, where it has one, is met before ours
+            report.add((), *_TOO_DEEP, line=line)
+            raise Fatal from None
         tab = "\t" in text.split("\n")[line - 1 : line][0].partition("#")[0]
         remedy = "indent with spaces, not tabs" if tab else _syntax_remedy(what)
         report.add((), f"YAML syntax: {what}", remedy=remedy, line=line)
@@ -221,7 +225,8 @@ class _Builder:
         self.put(copy, key_text=target.value if isinstance(target.value, str) else None)
 
     def too_deep(self, line: int) -> None:
-        self.fatal("nested too deeply", f"{MAX_DEPTH} levels", "check the brackets and the indentation", line)
+        self.report.add((), *_TOO_DEEP, line=line)
+        raise Fatal
 
     def open(self, event: Any, value: Value, line: int) -> None:
         self.tag(event.tag, line)
