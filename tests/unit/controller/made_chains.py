@@ -67,6 +67,7 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                     )
                     for index in range(count)
                 ),
+                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
                 mirrors=each.mirrors,
                 path=200 + number if each.mirrors else 0,
                 on_failure=each.policy,
