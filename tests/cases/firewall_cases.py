@@ -411,7 +411,12 @@ CHANGE_CASES = (
     Case(
         "a connection that is still allowed goes on, both ways",
         WEB,
-        (*handshake(), Change(REJECTING), back(PAGE), there(GET)),
+        (
+            *handshake(),
+            Change(REJECTING),
+            back(tcp("back", "PA", seq=5001, ack=1001, data=b"page")),
+            there(tcp("there", "PA", seq=1001, ack=5005, data=b"GET /")),
+        ),
     ),
     Case(
         "a connection is judged by who began it",

@@ -8,7 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from made_chains import Asked, Frame, chain, flow_hops_that_pass_everything, packet, with_functions
+from made_chains import (
+    Asked,
+    Frame,
+    chain,
+    flow_hops_that_pass_everything,
+    packet,
+    passing_hop,
+    with_functions,
+)
 from made_frames import arp_request, multicast, solicitation
 from made_labs import lab
 from ovs import Vswitch
@@ -52,7 +60,9 @@ def made(encapsulation: str) -> Topology:
 
 
 LABS = {kind: made(kind) for kind in ("vlan", "nsh")}
-TABLES = {kind: compile_topology(topology) for kind, topology in LABS.items()}
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("controller.steering.flow_hop", passing_hop)
+    TABLES = {kind: compile_topology(topology) for kind, topology in LABS.items()}
 H1, H2, H3 = LABS["vlan"].hosts
 
 
