@@ -39,12 +39,15 @@ class FunctionError(Exception):
 class FunctionProcess:
     """A function's running process. ``directory`` is its own, which outlives it.
 
-    ``output`` is for the caller to read, to its end.
+    ``output`` is for the caller to read, to its end. ``netns`` (a descriptor, which stays the caller's) is
+    where it runs: with the process ends what it has made the kernel do there.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path, netns: int) -> None:
         self.process = process
         self.directory = directory
+        # Its own, since the namespace may be given up before the process has ended.
+        self._netns = os.dup(netns)
 
     @property
     def pid(self) -> int:
@@ -83,9 +86,18 @@ class FunctionProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def reap(self) -> int:
-        """Wait for its end; its exit code, negative for a signal. What it had started ends, too."""
+        """Wait for its end; its exit code, negative for a signal. What it had started ends, too.
+
+        So does what the kernel does for it: else a bridge would forward on, and who asks would be told that
+        the function does not run.
+        """
         code = self.process.wait()
         self.kill()
+        netns, self._netns = self._netns, -1
+        if netns >= 0:
+            with contextlib.suppress(OSError, NetlinkError):  # the lab may be going, too
+                run_in(netns, _clean)
+            os.close(netns)
         return code
 
     def end(self, patience: float = 1.0) -> int:
@@ -128,7 +140,7 @@ def start(
         write_files(directory, files)
         with (directory / "function.log").open("ab") as log:
             return FunctionProcess(
-                run_in(netns, lambda: _start(directory, argv, log.fileno(), visible)), directory
+                run_in(netns, lambda: _start(directory, argv, log.fileno(), visible)), directory, netns
             )
     except OSError as error:
         raise FunctionError(f"can't start {argv[0]}: {error.strerror or error}") from None

@@ -1,5 +1,10 @@
 """A rate limiter: a bridge whose both ends send through a token bucket (tc-tbf(8)).
 
+The controller's liveness probes must not wait with what is limited: a busy limiter would look dead. So the
+bucket hangs below a class of tc-htb(8), which limits nothing, and probes have a class beside it that goes
+first; its own rate is far above what probes need, so that their ethertype is no way round the limit. (The
+kernel's log says once that the bucket is "non-work-conserving", which is its purpose.)
+
 A TCP super-packet that is larger than the burst is cut into its segments by the bucket itself, so only a
 burst smaller than one frame would stop traffic for good; ``limits`` keeps it larger.
 
@@ -11,17 +16,22 @@ from __future__ import annotations
 import json
 
 from nfv import devices
-from nfv.lines import INWARD, OUTWARD, say
+from nfv.lines import INWARD, OUTWARD, PROBE_TYPE, say
 from nfv.process import Failed, Loop, command, content, fail, running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 QUEUE_SECONDS = 0.1
 FEWEST_FRAMES = 20
 ETHERNET = 18
 """Octets of a frame beside what the MTU counts: header and a VLAN tag."""
+
+PROBES = "rate 1mbit burst 15kb cburst 15kb prio 0 quantum 1514"
+"""A thousand probes a second; one limiter gets some tens."""
+REST = "rate 100gbit burst 1mb cburst 1mb prio 1 quantum 60000"
 
 
 def limits(bandwidth: int, burst: int, mtu: int) -> tuple[int, int, int]:
@@ -32,11 +42,26 @@ def limits(bandwidth: int, burst: int, mtu: int) -> tuple[int, int, int]:
     return rate, max(burst, frame), waiting
 
 
+def classes() -> list[str]:
+    """Lines for ``tc -batch``, once before ``buckets``: probes apart from the rest, in both directions."""
+    return [
+        line
+        for device in (INWARD, OUTWARD)
+        for line in (
+            f"qdisc replace dev {device} root handle 1: htb default 2",
+            f"class replace dev {device} parent 1: classid 1:1 htb {PROBES}",
+            f"class replace dev {device} parent 1: classid 1:2 htb {REST}",
+            f"filter add dev {device} parent 1: protocol {PROBE_TYPE:#06x} prio 1"
+            " u32 match u32 0 0 flowid 1:1",
+        )
+    ]
+
+
 def buckets(bandwidth: int, burst: int, mtu: int) -> list[str]:
     """Lines for ``tc -batch`` that set the rate of both directions, also while packets wait."""
     rate, at_once, waiting = limits(bandwidth, burst, mtu)
     bucket = f"tbf rate {rate}bps burst {at_once} limit {at_once + waiting}"
-    return [f"qdisc replace dev {device} root handle 1: {bucket}" for device in (INWARD, OUTWARD)]
+    return [f"qdisc replace dev {device} parent 1:2 handle 2: {bucket}" for device in (INWARD, OUTWARD)]
 
 
 def dropped(shown: str) -> int:
@@ -44,9 +69,9 @@ def dropped(shown: str) -> int:
     return sum(each.get("drops", 0) for each in json.loads(shown) if each.get("kind") == "tbf")
 
 
-def _set() -> None:
+def _set(before: Sequence[str] = ()) -> None:
     wanted = json.loads(content("rate.json"))
-    lines = buckets(wanted["bandwidth"], wanted["burst"], devices.mtu(INWARD))
+    lines = [*before, *buckets(wanted["bandwidth"], wanted["burst"], devices.mtu(INWARD))]
     command(("tc", "-batch", "-"), "iproute2", "\n".join(lines) + "\n")
 
 
@@ -68,8 +93,12 @@ def _count() -> None:
 def main() -> None:
     """Limit, and count each second, until the standard input ends."""
     try:
-        _set()
+        _set(classes())
         devices.join(filtered=False)
+        # What waits would else be charged to the socket of who sent it. Open vSwitch in user space sends
+        # through one for all ports (netdev-linux's AF_PACKET), and loses other frames, probes too, when its
+        # buffer is full. A bridge that listens itself sends on a copy, which no socket is charged for.
+        devices.ip([f"link set dev {devices.BRIDGE} promisc on"])
     except Failed as reason:
         fail(reason)
     running()

@@ -128,18 +128,23 @@ class Firewall:
 
 
 def counts_by_comment(listed: list[dict[str, Any]]) -> dict[str, int]:
-    """Packets by the comments of rules and of maps' elements, from what ``nft -j list table`` wrote."""
+    """Packets by the comments of rules and of maps' elements, from what ``nft -j list table`` wrote.
+
+    Of a comment ``3: web`` only the number counts.
+    """
     counts: dict[str, int] = {}
     for each in listed:
         rule = each.get("rule")
         if rule is not None and "comment" in rule:
             packets = sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
-            counts[rule["comment"]] = counts.get(rule["comment"], 0) + packets
-        for key, _ in each.get("map", {}).get("elem", ()):
-            element = key.get("elem", {}) if isinstance(key, dict) else {}
+            key = rule["comment"].partition(":")[0]
+            counts[key] = counts.get(key, 0) + packets
+        for matched, _ in each.get("map", {}).get("elem", ()):
+            element = matched.get("elem", {}) if isinstance(matched, dict) else {}
             if "comment" in element:
                 packets = element["counter"]["packets"]
-                counts[element["comment"]] = counts.get(element["comment"], 0) + packets
+                key = element["comment"].partition(":")[0]
+                counts[key] = counts.get(key, 0) + packets
     return counts
 
 

@@ -33,7 +33,9 @@ LOG_GROUP, REFUSE_GROUP = 1, 2
 LOGS_PER_SECOND = 500
 TARGETS = {"accept": "accepted", "drop": "denied", "reject": "refused"}
 DEFAULT = "default"
-"""The comment of the counter of what no rule matched; others' is their number."""
+"""The comment of the counter of what no rule matched; others' is their number and name."""
+LONGEST_NAME = 100
+"""Characters of a name in a comment, of which nft takes 128 bytes."""
 
 
 def template(firewall: Firewall) -> str:
@@ -92,6 +94,17 @@ _FORWARD = (
 )
 
 
+def comment(number: int, rule: Rule) -> str:
+    """What ``nft list ruleset`` calls a rule: ``3: web``. The number is what counts are found by.
+
+    A name may be any text; nothing of it that could end a string of nft's gets into the rule set.
+    """
+    plain = "".join(
+        each if each.isascii() and (each.isalnum() or each in " _.,:;/+=()-") else "?" for each in rule.name
+    )
+    return f"{number}: {plain[:LONGEST_NAME]}"
+
+
 def special(rule: Rule) -> bool:
     """Whether a rule does more than give its verdict."""
     return rule.log or rule.rate is not None
@@ -126,7 +139,11 @@ def _target(number: int, rule: Rule) -> str:
 def _single(step: Single) -> Iterator[str]:
     for part in parts(step.rule):
         words = [*_head(part.shape), *_tests(part)]
-        words += ["counter goto", _target(step.number, step.rule), f'comment "{step.number}"']
+        words += [
+            "counter goto",
+            _target(step.number, step.rule),
+            f'comment "{comment(step.number, step.rule)}"',
+        ]
         yield " ".join(words)
 
 
@@ -183,7 +200,8 @@ def _together(step: Together, firewall: Firewall, maps: list[str]) -> Iterator[s
                 _interval(dimension, shape.family, each)
                 for dimension, each in zip(shape.dimensions, box, strict=True)
             )
-            + f' comment "{number}" : goto {_target(number, firewall.rules[number])}'
+            + f' comment "{comment(number, firewall.rules[number])}"'
+            + f" : goto {_target(number, firewall.rules[number])}"
             for box, number in boxes.items()
         )
         lines.append("elements = { " + ",\n".join(elements) + " }")

@@ -113,6 +113,11 @@ def takes_part(line: CommandLine, *names: str) -> None:
     until(lambda: all(instances(line)[name]["health"] == "live" for name in names), f"{names} take part")
 
 
+def forwards(line: CommandLine, instance: str) -> bool:
+    """Whether the kernel joins an instance's devices, whatever its process does."""
+    return "br0" in line("exec", instance, "--", "ip", "-br", "link").stdout
+
+
 def steered(line: CommandLine) -> dict[tuple[str, bool], int]:
     """(function, forward) -> packets that came to that hop."""
     return {(h["function"], h["forward"]): h["packets"] for c in line.json("chains") for h in c["hops"]}
@@ -166,7 +171,9 @@ def test_a_stopped_function_stops_traffic_or_lets_it_by_as_its_policy_says(
 ) -> None:
     line, file = one
     takes_part(line, "wire.1")
+    assert forwards(line, "wire.1")
     line("function", "stop", "wire")
+    assert not forwards(line, "wire.1")
     until(lambda: not reaches(line, "h1", "h2"), "closed: traffic stops")
     file.write_text(ONE.replace("closed", "open"))
     applied = line("apply", str(file)).stdout
