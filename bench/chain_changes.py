@@ -31,7 +31,7 @@ def _healthy(lab: ours.Up, wanted: int) -> None:
     deadline = time.monotonic() + 20
     while True:
         found = lab.api("/functions")
-        live = sum(i["state"] == "live" for function in found for i in function["instances"])
+        live = sum(i["health"] == "live" for function in found for i in function["instances"])
         if live >= wanted:
             return
         if time.monotonic() > deadline:
@@ -71,7 +71,8 @@ def measure(runs: int) -> list[Figure]:
             file.write_text(service_labs.replaceable(1, "open"))
             with ours.up(file) as lab:
                 note("chain re-ordered (f1, f2, f3 to f3, f2, f1)", lab, lambda: apply("open", "f3, f2, f1"))
-                note("chain extended (f3, f2 to f3, f2, f1)", lab, lambda: apply("open", "f3, f2"))
+                note("chain shortened (f3, f2, f1 to f3, f2)", lab, lambda: apply("open", "f3, f2"))
+                note("chain extended (f3, f2 to f1, f3, f2)", lab, lambda: apply("open", "f1, f3, f2"))
                 note("a function scaled 1 to 4 to 2", lab, lambda: _scaled(4, 2))
                 _scaled(1)
                 _healthy(lab, 3)
