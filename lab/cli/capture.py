@@ -23,6 +23,15 @@ Ctrl-C.  Its buffer then has a place of full size for each, however small, so it
 of a stream at full speed, the usual 2 MB lost a third, and these nothing."""
 
 
+PROBE = "ether proto 0x88b5"
+"""The frames by which the controller finds out whether functions work: twenty a second each way."""
+
+
+def without_probes(expression: str) -> str:
+    """The filter that matches the same, but for probe frames."""
+    return f"not {PROBE} and ({expression})" if expression else f"not {PROBE}"
+
+
 def arguments(
     tcpdump: str, device: str, expression: str, count: int | None, to_file: bool, verbose: bool
 ) -> list[str]:
@@ -67,6 +76,9 @@ def capture(
         int | None, typer.Option("--count", "-c", min=1, help="End after so many packets.")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show more of each packet.")] = False,
+    probes: Annotated[
+        bool, typer.Option("--probes", help="Also the controller's probes of functions' health.")
+    ] = False,
     lab: Lab = None,
 ) -> None:
     """Show packets as they pass, both headers of those in a tunnel, or write them to a file; Ctrl-C ends it.
@@ -93,7 +105,8 @@ def capture(
             raise Failure(f"lab {chosen} ended while it was asked", "", Exit.LOST)
         if write is not None and str(write) != "-":
             _onto_output(write)
-        words = arguments(tcpdump, where["device"], expression, count, write is not None, verbose)
+        wanted = expression if probes else without_probes(expression)
+        words = arguments(tcpdump, where["device"], wanted, count, write is not None, verbose)
         sys.stderr.write(f"{where['what']}; Ctrl-C ends it\n")
         code = enter.run_at(chosen, pid, where["netns"], words)
     finally:

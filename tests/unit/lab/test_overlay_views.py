@@ -11,7 +11,7 @@ import topologies
 from dataplane.plan import plan
 from lab import supervisor_overlay
 from lab.cli import render, render_overlay
-from lab.cli.capture import arguments, check_filter
+from lab.cli.capture import arguments, check_filter, without_probes
 from lab.cli.say import Paint
 from lab.cli.touch import link_between
 from lab.failure import Failure
@@ -120,6 +120,11 @@ def test_tcpdumps_arguments() -> None:
     assert words[1:3] == ["-i", "s1-eth1"] and words[-2:] == ["--", "icmp"]
     assert {"-w", "-U", "-c"} <= set(words) and "-v" not in words
     assert "-l" in arguments("tcpdump", "s1-eth1", "", None, False, False)
+
+
+def test_probes_are_left_out_of_any_filter() -> None:
+    assert without_probes("") == "not ether proto 0x88b5"
+    assert without_probes("icmp or arp") == "not ether proto 0x88b5 and (icmp or arp)"
 
 
 def test_a_filter_is_checked_before_anything_is_set_up(tmp_path: Path) -> None:
