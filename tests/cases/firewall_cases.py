@@ -411,11 +411,12 @@ CHANGE_CASES = (
     Case(
         "a connection that is still allowed goes on, both ways",
         WEB,
+        # what the server sends first acknowledges nothing that was not sent: that would be invalid
         (
             *handshake(),
             Change(REJECTING),
             back(tcp("back", "PA", seq=5001, ack=1001, data=b"page")),
-            there(tcp("there", "PA", seq=1001, ack=5005, data=b"GET /")),
+            there(GET),
         ),
     ),
     Case(

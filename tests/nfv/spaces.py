@@ -174,6 +174,9 @@ class Row:
         self.directory = directory
         self.left, self.middle, self.right = spaces = [Space() for _ in range(3)]
         self._closing: list[Callable[[], object]] = [each.close for each in spaces]
+        if quiet:  # from the beginning, as in labs: else its kernel may still be speaking
+            for which in ("all", "default"):
+                self.middle.run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{which}/disable_ipv6")
         for device, end, mac in (("in", self.left, LEFT_MAC), ("out", self.right, RIGHT_MAC)):
             self.middle.run(
                 *f"ip link add {device} mtu {mtu} type veth peer name eth0 address {mac}".split(),
