@@ -3,7 +3,7 @@
 ``auto`` is VLAN: four octets that the kernel and Open vSwitch handle in large segments like anything else.
 NSH is correct, too, but Open vSwitch's userspace datapath (3.1) can't send segments that are to be cut or
 checksummed by a device once they are inside NSH: it drops them.  Who sends into such a chain must not
-offload (see ``without_offloads``).
+offload (see ``topologies.transit.without_offloads``).
 """
 
 from __future__ import annotations
@@ -79,19 +79,3 @@ def encapsulation(topology: Topology, chain: Chain, senders: Mapping[int, set[st
     if chain.encapsulation == "vlan":
         return "vlan", "as the file says"
     return "vlan", "auto: the fastest that is correct, since large segments pass whole"
-
-
-def without_offloads(topology: Topology) -> frozenset[str]:
-    """Hosts and functions with addresses whose interfaces must send whole packets, cut and checksummed,
-    since chains with NSH take them: in the networks at both ends of such a chain."""
-    ends = {
-        network
-        for chain in topology.chains
-        if chain.encapsulation == "nsh"
-        for network in (chain.network, chain.far_network)
-    }
-    found = {host.name for host in topology.hosts if host.network in ends}
-    for function in topology.functions:
-        if function.balancer is not None and function.balancer.network in ends:
-            found.add(function.name)
-    return frozenset(found)

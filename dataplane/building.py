@@ -17,7 +17,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
-from dataplane.namespaces import Namespace, start_thread
+from dataplane.namespaces import Namespace, run_in, start_thread
+from dataplane.offloads import set_offloads
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovsdb import (
     Operation,
@@ -203,7 +204,8 @@ class Building:
             self._spaces[netns].netlink.run(requests)
 
     def address_wires(self, wires: Sequence[WirePlan]) -> None:
-        """Give the near ends their addresses, default routes and MTU, and their namespaces a loopback."""
+        """Give the near ends their addresses, default routes, MTU and whether they may offload, and their
+        namespaces a loopback."""
         for wire in wires:
             space = self._spaces[wire.near.netns]
             # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
@@ -215,6 +217,12 @@ class Building:
                 set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways
             ]
             space.netlink.run(requests)
+            if wire.whole:
+                self.set_offloads(wire.near, False)
+
+    def set_offloads(self, end: EndPlan, on: bool) -> None:
+        """Whether a device may send what others have to cut and checksum. Raises OSError."""
+        run_in(self._spaces[end.netns].fd, lambda: set_offloads(end.device, on))
 
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""

@@ -117,7 +117,10 @@ class Operating(Building):
         requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
         # The kernel forgets a default route with the address that it needed: set them all again.
         requests += [set_route(EVERYWHERE[g.version], [Hop(device, g)]) for g in new.gateways]
-        netlink.run(requests, UNSET)
+        if replace(old, whole=new.whole) != new:
+            netlink.run(requests, UNSET)
+        if old.whole != new.whole:
+            self.set_offloads(new.near, not new.whole)
 
     def _set_ends(self, operation: SetEnds) -> None:
         for ends, up in ((operation.down, False), (operation.up, True)):

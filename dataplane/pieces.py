@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
+from topologies.across import NSH_BYTES
 from topologies.model import Port, Shaping
+from topologies.underlay import HOST_MTU
 
 UNSHAPED = Shaping()
+LINK_MTU = HOST_MTU + NSH_BYTES
+"""Bytes that a link between switches takes beside the Ethernet header: any host's packet, and a chain's NSH.
+The kernel takes a VLAN tag (IEEE 802.1Q) in addition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class WirePlan:
     """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
 
     ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
-    in bytes; a ``thick`` wire has it at both.
+    in bytes; a ``thick`` wire has it at both.  ``whole``: the near end sends whole packets, which nobody has
+    to cut (TSO, GSO) or checksum.
     """
 
     near: EndPlan
@@ -75,6 +81,7 @@ class WirePlan:
     mtu: int = 1500
     shaping: Shaping = UNSHAPED
     thick: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,14 @@ class HostPlan:
     shaping: Shaping
     names_file: str = ""
     """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
+    whole: bool = False
 
     @property
     def wire(self) -> WirePlan:
         """Its wire to the switch."""
-        return WirePlan(self.near, self.far, self.addresses, self.gateways, self.mtu, self.shaping)
+        return WirePlan(
+            self.near, self.far, self.addresses, self.gateways, self.mtu, self.shaping, whole=self.whole
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +141,4 @@ class LinkPlan:
     @property
     def wire(self) -> WirePlan:
         """Its pair of devices, when it is one."""
-        return WirePlan(self.end_a, self.end_b, shaping=self.shaping)
+        return WirePlan(self.end_a, self.end_b, mtu=LINK_MTU, shaping=self.shaping, thick=True)

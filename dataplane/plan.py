@@ -24,6 +24,7 @@ from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vnis, vxl
 from topologies.functions import Function
 from topologies.model import Host, Port, Topology
 from topologies.overlay import Overlay, overlay
+from topologies.transit import without_offloads
 
 DEVICE_NAME_LIMIT = 15
 """The kernel's IFNAMSIZ is 16 with the closing NUL."""
@@ -110,11 +111,14 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
     }
     several = len(topology.networks) > 1
     names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}
+    whole = without_offloads(topology)
     hosts = tuple(
-        _host(host, netns, devices, domain_of, gateways[host.network], names[host.network])
+        _host(
+            host, netns, devices, domain_of, gateways[host.network], names[host.network], host.name in whole
+        )
         for host in topology.hosts
     )
-    instances = tuple(_instances(topology, netns, devices, domain_of, gateways, names))
+    instances = tuple(_instances(topology, netns, devices, domain_of, gateways, names, whole))
 
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
     shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
@@ -230,22 +234,27 @@ def _instances(
     domain_of: dict[str, str],
     gateways: dict[str, tuple[IPv4Address | IPv6Address, ...]],
     names: dict[str, str],
+    unaided: frozenset[str],
 ) -> Iterator[InstancePlan]:
-    """What functions need. Their wires take what any host sends (``thick``)."""
+    """What functions need. Their wires take what any host sends (``thick``). ``unaided``: those of them that
+    must send whole packets."""
     mtu = max((host.mtu for host in topology.hosts), default=1500)
     for name, function, plugs in _plugs(topology):
         space = netns["instance", name]
         own = function.balancer
+        whole = function.name in unaided
         wires = []
         for device, port in plugs:
             far = EndPlan(netns["domain", domain_of[port.switch]], devices[port.switch, port.number])
             if own is None:
-                wires.append(WirePlan(EndPlan(space, device), far, mtu=max(mtu, 1500), thick=True))
+                near_end = EndPlan(space, device)
+                wires.append(WirePlan(near_end, far, mtu=max(mtu, 1500), thick=True, whole=whole))
                 continue
             addresses = tuple(each for each in (own.ipv4, own.ipv6) if each is not None)
             end = EndPlan(space, device, own.mac)
             near = [host.mtu for host in topology.hosts if host.network == own.network]
-            wires.append(WirePlan(end, far, addresses, gateways[own.network], max(near, default=mtu)))
+            own_mtu = max(near, default=mtu)
+            wires.append(WirePlan(end, far, addresses, gateways[own.network], own_mtu, whole=whole))
         names_file = names[own.network] if own is not None else ""
         switch = plugs[0][1].switch
         yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)
@@ -258,11 +267,22 @@ def _host(
     domain_of: dict[str, str],
     gateways: tuple[IPv4Address | IPv6Address, ...],
     names_file: str,
+    whole: bool,
 ) -> HostPlan:
     name = netns["host", host.name]
     near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
     return HostPlan(
-        host.name, host.port.switch, name, near, far, addresses, gateways, host.mtu, host.shaping, names_file
+        host.name,
+        host.port.switch,
+        name,
+        near,
+        far,
+        addresses,
+        gateways,
+        host.mtu,
+        host.shaping,
+        names_file,
+        whole,
     )

@@ -8,7 +8,7 @@ what nothing needs any more.  What is equal in both plans occurs in none of them
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataplane.operations import (
     AddSpace,
@@ -86,6 +86,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     ports = _Ports(old, before, after, wires)
     extend: list[Operation] = [AddSpace(n, q) for n, q in spaces[1].items() if n not in spaces[0]]
     extend += [AddTunnel(device) for end, device in tunnels[1].items() if end not in tunnels[0]]
+    extend += [ConfigureWire(was, replace(was, whole=True)) for was in wires.no_longer_aided]
     extend += [AddWire(wire) for wire in wires.early]
     extend += ports.set({}, ports.extending)
     shift: list[Operation] = ports.set(ports.cleared, {})
@@ -102,6 +103,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     shift += [AddWire(wire) for wire in wires.late]
     shift += _ends(before, after, wires)
     shift += ports.set(ports.swapped, ports.shifting)
+    finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
     finish += ports.set(ports.finishing, {})
     finish += [RemoveWire(wire) for wire in wires.last]
     finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
@@ -124,12 +126,18 @@ def _of(wire: WirePlan) -> tuple[End, End]:
 
 class _Wires:
     """``early``: new ones whose ends nothing holds; ``late``: others. ``cleared``: old ones that must go
-    before the late ones come; ``last``: other old ones."""
+    before the late ones come; ``last``: other old ones.
+
+    Whose packets must be whole in one of both plans sends them so while anything is on the way in both:
+    ``no_longer_aided`` (as they are) from the first part on, ``aided_again`` (as they shall be) at the end.
+    """
 
     def __init__(self, old: Mapping[Key, WirePlan], new: Mapping[Key, WirePlan]) -> None:
         held = {end for wire in old.values() for end in _of(wire)}
         self.moved: list[tuple[WirePlan, WirePlan]] = []
         self.configured: list[tuple[WirePlan, WirePlan]] = []
+        self.no_longer_aided: list[WirePlan] = []
+        self.aided_again: list[WirePlan] = []
         gone = [wire for key, wire in old.items() if key not in new]
         come = [wire for key, wire in new.items() if key not in old]
         self.kept: set[End] = set()
@@ -139,16 +147,21 @@ class _Wires:
                 continue
             alike = (was.near, was.shaping, was.thick) == (wire.near, wire.shaping, wire.thick)
             alike = alike and (not wire.thick or was.mtu == wire.mtu)
-            if alike and was.far == wire.far:
+            stays = alike and was.far == wire.far
+            if not stays and (not alike or key[0] == "link" or _of(wire)[1] in held):
+                gone.append(was)
+                come.append(wire)
+                continue
+            if was.whole != wire.whole:
+                (self.no_longer_aided if wire.whole else self.aided_again).append(was if wire.whole else wire)
+                was, wire = replace(was, whole=True), replace(wire, whole=True)
+            if stays:
                 self.kept |= set(_of(wire))
                 self.configured += [(was, wire)] if was != wire else []
-            elif alike and key[0] != "link" and _of(wire)[1] not in held:
+            else:
                 there = _configured(was, wire)
                 self.moved.append((was, there))
                 self.configured += [(there, wire)] if there != wire else []
-            else:
-                gone.append(was)
-                come.append(wire)
         self.early = [wire for wire in come if not held & set(_of(wire))]
         self.late = [wire for wire in come if held & set(_of(wire))]
         taken = {end for wire in self.late for end in _of(wire)}
@@ -161,7 +174,7 @@ class _Wires:
 
 def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
     """``wire`` as it is when it has moved and is not configured yet."""
-    return WirePlan(wire.near, wire.far, was.addresses, was.gateways, was.mtu, wire.shaping, wire.thick)
+    return replace(wire, addresses=was.addresses, gateways=was.gateways, mtu=was.mtu, whole=was.whole)
 
 
 class _Ports:

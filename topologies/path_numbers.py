@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
 
 from topologies import allocate
+from topologies.claims import Claim, overlap
 from topologies.functions import Chain, Function
 from topologies.meaning import sorted_names
 from topologies.model import Network, Router, Topology
 from topologies.problem import Report
-from topologies.service import MOST_PATHS, steps
+from topologies.service import MOST_PATHS, Entry, chain_entries, steps
 
 
 def implicit(
@@ -64,7 +66,8 @@ def number_paths(
     """Chains with their path numbers, and those of mirroring taps.
 
     What leads elsewhere than in the running lab gets a number that is not in use there, so that the old path
-    can be there until nothing is on it any more.
+    can be there until nothing is on it any more; and so does what packets may change over to or from while
+    they are in a function (see ``_exchanging``).
     """
     explicit = [f"chain {each.name}" for each in chains if not each.implicit]
     made = [f"chain {each.name}" for each in chains if each.implicit]
@@ -74,6 +77,8 @@ def number_paths(
     new = {f"chain {each.name}": _way(each, functions) for each in chains}
     new |= {f"tap {each.name}": (each.switch,) for each in functions.values()}
     kept = {name: old[name][0] for name in order if name in old and old[name][1] == new[name]}
+    for name in _exchanging(chains, functions, running):
+        kept.pop(f"chain {name}", None)
     settled = allocate.settle(order, {}, kept, in_use - set(kept.values()), MOST_PATHS)
     if len(order) > MOST_PATHS or None in settled.values():
         section = "chains" if chains else "functions"
@@ -91,6 +96,58 @@ def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
     way = tuple((each.name, each.mode, each.kind, each.switch) for each in steps(chain, functions))
     back = chain.symmetric or chain.direction == "both"
     return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
+
+
+class _Crossing(NamedTuple):
+    """A chain of the running or the changed lab: what it takes in each, and the functions that its packets
+    pass without a number in either."""
+
+    before: frozenset[Entry]
+    after: frozenset[Entry]
+    functions: frozenset[str]
+    claims: tuple[Claim, ...]
+
+
+def _exchanging(
+    chains: Sequence[Chain], functions: Mapping[str, Function], running: Topology | None
+) -> set[str]:
+    """Chains that a packet may belong to after a change and not before, or the other way round, while it is
+    in a function that is in its other chain, too.
+
+    In an inline function packets carry no number: what comes out is told by what it looks like, so it could
+    go on in a chain that it did not come in by.  That happens to two chains which share such a function
+    when one of them is gone or takes something else than before, and the other takes some of that.
+    """
+    if running is None:
+        return set()
+    sides = ((running.chains, {each.name: each for each in running.functions}), (chains, functions))
+    taken: list[dict[str, frozenset[Entry]]] = []
+    passed: dict[str, set[str]] = {}
+    for some, known in sides:
+        taken.append({each.name: _takes(each, known) for each in some})
+        for each in some:
+            inline = {step.name for step in steps(each, known) if step.mode == "inline"}
+            passed.setdefault(each.name, set()).update(inline)
+    none: frozenset[Entry] = frozenset()
+    every: dict[str, _Crossing] = {}
+    for name, inline in passed.items():
+        before, after = (side.get(name, none) for side in taken)
+        every[name] = _Crossing(before, after, frozenset(inline), tuple(map(Claim, before | after)))
+    found: set[str] = set()
+    for name, one in every.items():
+        if name not in taken[0] or one.before == one.after:
+            continue
+        for other, two in every.items():
+            if other == name or not one.functions & two.functions:
+                continue
+            if any(overlap(a, b) for a in one.claims for b in two.claims):
+                found |= {name, other}
+    return found
+
+
+def _takes(chain: Chain, functions: Mapping[str, Function]) -> frozenset[Entry]:
+    """Its classifiers, whatever number they lead to."""
+    return frozenset(entry._replace(hop=0) for entry in chain_entries(chain, functions))
 
 
 def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:

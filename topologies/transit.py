@@ -42,6 +42,25 @@ def exits(topology: Topology) -> dict[str, set[str]]:
     return found
 
 
+def without_offloads(topology: Topology) -> frozenset[str]:
+    """Hosts and functions whose interfaces must send whole packets, cut and checksummed, since chains with
+    NSH take them: Open vSwitch's userspace datapath (3.1) drops others once they are inside NSH.
+
+    These are all in the networks at both ends of such a chain, and its functions, which may send packets of
+    their own (a firewall's resets).
+    """
+    chains = [chain for chain in topology.chains if chain.encapsulation == "nsh"]
+    ends = {network for chain in chains for network in (chain.network, chain.far_network)}
+    passed = {name for chain in chains for name in chain.functions}
+    found = {host.name for host in topology.hosts if host.network in ends}
+    for function in topology.functions:
+        if function.name in passed and function.mode == "inline":
+            found.add(function.name)
+        if function.balancer is not None and function.balancer.network in ends:
+            found.add(function.name)
+    return frozenset(found)
+
+
 def senders(
     topology: Topology, members: Mapping[str, set[str]], reach: Mapping[str, set[str]]
 ) -> dict[int, set[str]]:

@@ -27,6 +27,8 @@ LEFT4, RIGHT4, LEFT6, RIGHT6 = "10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"
 SETPRIV = "setpriv"
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SILENT = "for which in all default; do echo 1 > /proc/sys/net/ipv6/conf/$which/disable_ipv6; done"
+"""The kernel sends nothing by itself from devices that come after this."""
 
 
 class Space:
@@ -174,9 +176,10 @@ class Row:
         self.directory = directory
         self.left, self.middle, self.right = spaces = [Space() for _ in range(3)]
         self._closing: list[Callable[[], object]] = [each.close for each in spaces]
-        if quiet:  # from the beginning, as in labs: else its kernel may still be speaking
-            for which in ("all", "default"):
-                self.middle.run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+        # The function's namespace as a lab makes it: else its devices, which are up before the function is
+        # there to say anything about it, send MLD reports and neighbour solicitations (RFC 4862, RFC 9777).
+        for each in (self.middle, *((self.left, self.right) if quiet else ())):
+            each.run("sh", "-c", SILENT)
         for device, end, mac in (("in", self.left, LEFT_MAC), ("out", self.right, RIGHT_MAC)):
             self.middle.run(
                 *f"ip link add {device} mtu {mtu} type veth peer name eth0 address {mac}".split(),
@@ -185,7 +188,7 @@ class Row:
             self.middle.run("ip", "link", "set", "dev", device, "up")
         if quiet:
             for end in (self.left, self.right):
-                end.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set eth0 up")
+                end.run("ip", "link", "set", "eth0", "up")
             return
         self._address(self.left, LEFT4, LEFT6, RIGHT4, RIGHT6, RIGHT_MAC)
         self._address(self.right, RIGHT4, RIGHT6, LEFT4, LEFT6, LEFT_MAC)

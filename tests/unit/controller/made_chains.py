@@ -16,7 +16,7 @@ from controller.flows import HOP, flow
 from controller.stations import mac_number
 from controller.steering import onward
 from controller.tables import Field, Flow, Group, Meter, Table
-from topologies.functions import Chain, Function, Instance, PortRanges, Prefixes, Protocol
+from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
 from topologies.model import Host, Port, Topology
 from topologies.service import Hop
 

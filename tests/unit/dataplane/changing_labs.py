@@ -7,7 +7,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from topologies.functions import Backend, Balancer, Function, Instance
+from topologies.functions import Backend, Balancer, Chain, Function, Instance
 from topologies.model import (
     Domain,
     Host,
@@ -34,9 +34,11 @@ def lab(
     links: dict[str, tuple[int, int | None]],
     vnis: dict[str, int],
     mtu: int = 1450,
+    nsh: frozenset[str] = frozenset(),
 ) -> Topology:
     """``hosts``: name -> (switch, port, network, bandwidth). ``functions``: name -> (switch, mode, ports).
-    ``links``, parallel ones between s1 and s2: name -> (port, bandwidth). ``vnis``: network -> VNI."""
+    ``links``, parallel ones between s1 and s2: name -> (port, bandwidth). ``vnis``: network -> VNI.
+    ``nsh``: networks with a chain that carries NSH."""
     made = []
     for index, (name, (switch, port, network, bandwidth)) in enumerate(sorted(hosts.items())):
         made.append(
@@ -110,6 +112,10 @@ def lab(
         ),
         hosts=tuple(made),
         functions=tuple(some),
+        chains=tuple(
+            Chain(name=n, path=path, network=n, far_network=n, functions=("fw",), encapsulation="nsh")
+            for path, n in enumerate(sorted(nsh), 1)
+        ),
         underlay=Underlay(
             subnet=IPv4Network("198.19.0.0/16"),
             mtu=1550,
@@ -149,4 +155,5 @@ def labs(draw: st.DrawFn) -> Topology:
         ports = [free[switch].pop() for _ in range(size * count) if free[switch]]
         if len(ports) >= size:
             functions[name] = (switch, mode, ports)
-    return lab(hosts, functions, links, vnis, draw(st.sampled_from([1400, 1450])))
+    nsh = frozenset(draw(st.sets(st.sampled_from(sorted(vnis)))) if "fw" in functions else ())
+    return lab(hosts, functions, links, vnis, draw(st.sampled_from([1400, 1450])), nsh)

@@ -163,7 +163,9 @@ def test_what_is_made_first_leaves_all_that_was_as_it_was(old: Topology, new: To
     spaces, wires, ports, _, tunnels = World(plan(old), wiring(plan(old), NOBODY, NOBODY)).state()  # type: ignore[misc]
     for operation in made.extend:
         world.do(operation)
-    assert world.spaces >= spaces and world.wires >= wires
+    assert world.spaces >= spaces
+    # but that packets may have to be whole from now on, which nobody on their way notices
+    assert {replace(wire, whole=False) for wire in world.wires} >= {replace(w, whole=False) for w in wires}
     assert all(world.ports[switch] >= some for switch, some in ports.items())
     for end, (_, unicast, flood) in tunnels.items():
         assert world.tunnels[end][1] >= unicast and world.tunnels[end][2] >= flood
@@ -206,6 +208,28 @@ def _wires(operation: Operation) -> Iterable[WirePlan]:
     if isinstance(operation, (AddWire, RemoveWire)):
         return [operation.wire]
     return [operation.old, operation.new] if isinstance(operation, (MoveWire, ConfigureWire)) else []
+
+
+@MANY
+@given(labs(), labs())
+def test_who_must_send_whole_packets_before_or_after_does_so_meanwhile(old: Topology, new: Topology) -> None:
+    """From before the switches are told (the second part) until the last packet of before has arrived."""
+    world, made, _ = change(old, new)
+    keys = plan(old).wires.keys() & plan(new).wires.keys()
+    unaided = {
+        wire.near
+        for some in (plan(old).wires, plan(new).wires)
+        for key, wire in some.items()
+        if key in keys and wire.whole
+    }
+    for operation in made.extend:
+        world.do(operation)
+    # a wire that has to be another one is cut meanwhile
+    remade = {op.wire.near for op in made.all if isinstance(op, (AddWire, RemoveWire))}
+    assert all(wire.whole for wire in world.wires if wire.near in unaided - remade)
+    for operation in made.shift:
+        world.do(operation)
+        assert all(wire.whole for wire in world.wires if wire.near in unaided - remade)
 
 
 @MANY

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from service_files import files, load, sound
 from topology_invariants import assert_sound
 
 import topologies
 from topologies.change import Impossible, move, ports, scale
+from topologies.functions import Chain
+from topologies.model import Host
 from topologies.service import chain_hops, service
 
 Sound = tuple[dict[str, Any], topologies.Topology]
@@ -76,6 +79,101 @@ def test_any_change_is_sound_and_old_paths_stay_free(made: Sound, other: dict[st
         assert (a.function, a.switch, a.network, a.leaves, a.next) == (
             b.function, b.switch, b.network, b.leaves, b.next,
         )  # fmt: skip
+
+
+@st.composite
+def sharing(draw: st.DrawFn) -> dict[str, Any]:
+    """A file whose chains share functions and take each other's packets."""
+    far = draw(st.sampled_from(["s1", "s2"]))
+    some = {
+        "f": {"kind": "bridge", "switch": "s1"},
+        "g": {"kind": "bridge", "switch": far},
+        "h": {"kind": "bridge", "switch": "s2"},
+    }
+    chain = st.fixed_dictionaries(
+        {"functions": st.lists(st.sampled_from(sorted(some)), min_size=1, max_size=2, unique=True)},
+        optional={
+            "source": st.sampled_from(["h1", "h2"]),
+            "destination": st.sampled_from(["h2", "h3"]),
+            "priority": st.integers(0, 3),
+            "symmetric": st.just(False),
+        },
+    ).filter(lambda made: made.get("source", "") != made.get("destination", "-"))
+    chains = draw(st.dictionaries(st.sampled_from(["a", "b", "c"]), chain, max_size=3))
+    return {**json.loads(json.dumps(LAB)), "functions": some, "chains": chains}
+
+
+def loaded(file: dict[str, Any], running: topologies.Topology | None = None) -> topologies.Topology:
+    try:
+        return load(file, running)
+    except topologies.Invalid:
+        reject()
+
+
+def taker(topology: topologies.Topology, source: Host, target: Host) -> Chain | None:
+    """The chain that a packet between two hosts takes."""
+    assert source.ipv4 is not None and target.ipv4 is not None
+    for entry in service(topology).entries:
+        if all(
+            not prefixes or any(address in prefix for prefix in prefixes)
+            for address, prefixes in ((source.ipv4.ip, entry.source), (target.ipv4.ip, entry.destination))
+        ):
+            return next(chain for chain in topology.chains if chain.name == entry.chain)
+    return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(sharing(), sharing())
+def test_who_changes_chains_within_a_function_finds_a_new_path(a: dict[str, Any], b: dict[str, Any]) -> None:
+    """Of packets that another chain takes than before, those in a function of both are told apart."""
+    old = loaded(a)
+    new = loaded(b, old)
+    in_use = {chain.path for chain in old.chains}
+    for source, target in itertools.permutations(old.hosts, 2):
+        was, now = taker(old, source, target), taker(new, source, target)
+        if was is not None and now is not None and was.name != now.name:
+            assert not set(was.functions) & set(now.functions) or now.path not in in_use
+
+
+@given(sharing(), st.sampled_from(["f", "g", "h"]))
+def test_a_chain_whose_function_moves_finds_a_new_path(file: dict[str, Any], moved: str) -> None:
+    old = loaded(file)
+    where = {"s1": "s2", "s2": "s1"}[file["functions"][moved]["switch"]]
+    other = {**file, "functions": {**file["functions"], moved: {"kind": "bridge", "switch": where}}}
+    new = loaded(other, old)
+    in_use = {chain.path for chain in old.chains}
+    for chain in new.chains:
+        assert (moved in chain.functions) == (chain.path not in in_use)
+
+
+def test_a_chain_that_shares_a_function_stays_when_none_takes_the_others_packets() -> None:
+    chains = {
+        "web": {
+            "source": "h1",
+            "destination": "h2",
+            "protocol": "tcp",
+            "ports": 80,
+            "functions": ["f"],
+            "priority": 1,
+        },
+        "dns": {
+            "source": "h1",
+            "destination": "h2",
+            "protocol": "udp",
+            "ports": 53,
+            "functions": ["f"],
+            "priority": 1,
+        },
+        "all": {"source": "h1", "destination": "h2", "functions": ["f", "g"]},
+    }
+    old = load(changed(chains=chains))
+    wider = load(changed(chains={**chains, "web": {**chains["web"], "ports": "80,443"}}), old)
+    assert path(wider, "dns") == path(old, "dns")
+    in_use = {each.path for each in old.chains}
+    assert not {path(wider, "web"), path(wider, "all")} & in_use
+    del chains["web"]
+    less = load(changed(chains=chains), old)
+    assert path(less, "dns") == path(old, "dns") and path(less, "all") not in in_use
 
 
 LAB = {
