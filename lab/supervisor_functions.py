@@ -165,7 +165,7 @@ class Functions:
             return [f"{name} did not take its changed configuration within {REPLACE_PATIENCE:.0f} s"]
         if keeper.record.state == "failed":
             return [f"{name} could not take its changed configuration: {keeper.record.message}"]
-        return []
+        return [f"{name}: {keeper.record.message}"] if keeper.record.message else []
 
     def _not_at_work(self, names: Iterable[str], patience: float) -> list[str]:
         waiting = list(names)
