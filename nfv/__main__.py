@@ -13,6 +13,7 @@ PROGRAMS = {
     "bridge": "nfv.bridge",
     "firewall": "nfv.firewall.process",
     "rate-limiter": "nfv.rate_limiter",
+    "ids": "nfv.ids.function",
     "python": "nfv.python_function.process",
     "haproxy": "nfv.balancer.process",
     "health-checks": "nfv.health_checks",
