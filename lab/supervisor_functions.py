@@ -75,6 +75,12 @@ class Functions:
                 found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
             return found
 
+    def remarks(self, functions: Iterable[Function]) -> list[str]:
+        """What instances of these functions have said beside that they run."""
+        wanted = {function.name for function in functions}
+        found = [record for record in self.records().values() if record.function in wanted]
+        return [f"{each.name}: {each.message}" for each in found if each.state == "running" and each.message]
+
     # What changes them
 
     def prepare(self, topology: Topology, patience: float) -> list[str]:
@@ -165,7 +171,7 @@ class Functions:
             return [f"{name} did not take its changed configuration within {REPLACE_PATIENCE:.0f} s"]
         if keeper.record.state == "failed":
             return [f"{name} could not take its changed configuration: {keeper.record.message}"]
-        return [f"{name}: {keeper.record.message}"] if keeper.record.message else []
+        return []
 
     def _not_at_work(self, names: Iterable[str], patience: float) -> list[str]:
         waiting = list(names)

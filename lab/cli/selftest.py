@@ -22,7 +22,7 @@ LINTERS: dict[str, tuple[str, ...]] = {
     "mypy": ("mypy",),
     "import contracts": ("lint-imports",),
 }
-TIERS = ("unit", "golden", "switch", "system")
+TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
 _NO_TESTS = 5  # pytest's exit code when it collected nothing
