@@ -218,7 +218,8 @@ class Functions:
         with self._condition:
             record.pid = 0
             record.restarts += 1
-            record.become("dead", how, self._clock())
+            if record.state != "failed":  # it has said why itself, which tells more than how it ended
+                record.become("dead", how, self._clock())
             self._condition.notify_all()
         text = f"{record.name} {how}; it is started again"
         data = {"function": record.function, "instance": record.name, "state": "dead"}
