@@ -303,3 +303,43 @@ def test_a_killed_function_comes_back_and_its_policy_holds_meanwhile(tmp_path: P
         lab.line("function", "stop", "guard")
         until(lambda: not answered(lab, ""), "closed: traffic stops")
         assert "guard.1 died (signal 9); it is started again" in lab.line("events").stdout
+
+
+IN_A_CHAIN = """
+name: inachain
+domains: [d1, d2]
+networks: {lan: {subnet4: 10.0.0.0/24}, other: {subnet4: 10.1.0.0/24}}
+switches: {s1: {domain: d1}, s2: {domain: d2}}
+hosts:
+  insider: {switch: s1, network: lan, ipv4: 10.0.0.2}
+  victim: {switch: s1, network: lan, ipv4: 10.0.0.9}
+  x: {switch: s2, network: other, ipv4: 10.1.0.1}
+  y: {switch: s2, network: other, ipv4: 10.1.0.2}
+functions:
+  tap: {kind: ids, switch: s2, signatures: 'alert icmp any any -> any any (msg:"seen"; itype:8; sid:7;)'}
+  guard:
+    {kind: ids, switch: s1, mode: inline, signatures: 'drop icmp any any -> any any (dsize:>1000; sid:1;)'}
+  net:
+    {kind: ids, switch: s1, mirrors: [other], signatures: 'alert icmp any any -> any any (itype:8; sid:9;)'}
+chains:
+  all: {source: insider, destination: victim, functions: [tap, guard]}
+"""
+
+
+def test_a_tap_in_a_chain_and_one_of_a_network_in_another_domain(tmp_path: Path) -> None:
+    file = tmp_path / "inachain.yaml"
+    file.write_text(IN_A_CHAIN)
+    with running(file) as lab:
+        since = lab.last()
+
+        def seen(function: str, sid: int, *ping: str) -> bool:
+            lab.run(*ping)
+            return sid in lab.alerts(function, since)
+
+        own = ("insider", "ping", "-c1", "-W1", VICTIM)
+        until(lambda: seen("tap", 7, *own), "the tap of the chain gets copies")
+        until(lambda: seen("net", 9, "x", "ping", "-c1", "-W1", "10.1.0.2"), "the network's tap gets copies")
+        assert lab.run(*own).returncode == 0, "a tap takes nothing away"
+        assert lab.run("insider", "ping", "-c1", "-W1", "-s1200", VICTIM).returncode == 1
+        assert "alert seen: ICMP insider -> victim" in lab.line("events").stdout
+        assert not {7, 1} & set(lab.alerts("net", since)) and 9 not in lab.alerts("tap", since)
