@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from lab.function_state import MAX_LINE, QUIET, Gate, InstanceRecord, read
+from lab.function_state import ACCOUNTS, MAX_LINE, QUIET, Gate, InstanceRecord, read
 from lab.supervisor_controller import restart_delay
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Keeper:
         self.replaced = 0
         """How many ``state`` lines it has written: a ``replace`` is answered by one more."""
         self._listener, self._starter = listener, starter
-        self._gate = Gate()
+        self._gate, self._accounts = Gate(), Gate(rate=10.0, most=100.0)
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -130,7 +130,9 @@ class Keeper:
             if message is not None:
                 if message["event_type"] == "state":
                     self.replaced += 1
-                quiet = message["event_type"] in QUIET
-                self._listener.said(self.record, message, quiet or not self._gate.passes(time.monotonic()))
-                if quiet and (held := self._gate.told()):
+                kind = message["event_type"]
+                quiet = kind in QUIET
+                gate = self._accounts if kind in ACCOUNTS else self._gate
+                self._listener.said(self.record, message, quiet or not gate.passes(time.monotonic()))
+                if quiet and (held := self._gate.told() + self._accounts.told()):
                     self._listener.held_back(self.record, held)

@@ -16,6 +16,8 @@ _TEXT = 8192
 """Characters of a message or traceback that are kept."""
 QUIET = ("counters", "stats")
 """Types that come all the time: followed, but no events."""
+ACCOUNTS = ("flow", "http", "dns", "tls", "ssh", "fileinfo", "anomaly")
+"""Types that tell what traffic there is: so many that they may not crowd out what was found in it."""
 
 
 @dataclass

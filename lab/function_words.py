@@ -27,7 +27,8 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         return f"{instance}: exception: {last}"
     if kind == "alert" and isinstance(message.get("alert"), Mapping):
         alert = message["alert"]
-        return f"{instance}: alert {alert.get('signature', alert.get('signature_id', '?'))}: {flow}"
+        what = "blocked" if alert.get("action") == "blocked" else "alert"
+        return f"{instance}: {what} {alert.get('signature', alert.get('signature_id', '?'))}: {flow}"
     if kind == "log":
         verdict = message.get("verdict") or message.get("action") or ""
         return f"{instance}: rule {message.get('rule', '?')} {verdict} {flow}".replace("  ", " ").rstrip()
@@ -36,7 +37,31 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         for key, value in message.items()
         if key not in _PLAIN and not isinstance(value, (dict, list))
     )
-    return f"{instance}: {kind}" + (f" {flow}" if flow else f": {rest}" if rest else "")
+    if flow:
+        return f"{instance}: {kind} {flow}" + (f": {said}" if (said := _said(kind, message)) else "")
+    return f"{instance}: {kind}" + (f": {rest}" if rest else "")
+
+
+def _said(kind: str, message: Mapping[str, Any]) -> str:
+    """What was said in a flow, of EVE's records of application layers."""
+    own = message.get(kind)
+    if not isinstance(own, Mapping):
+        return ""
+    if kind == "http":
+        parts = [own.get("http_method"), own.get("hostname"), own.get("url"), own.get("status")]
+    elif kind == "dns":
+        asked = own.get("queries") or [own]
+        parts = [own.get("type"), *(each.get(key) for each in asked[:3] for key in ("rrtype", "rrname"))]
+    elif kind == "tls":
+        parts = [own.get("version"), own.get("sni")]
+    elif kind == "flow":
+        counts = [own.get("pkts_toserver"), own.get("pkts_toclient")]
+        parts = [f"{counts[0]} packets there, {counts[1]} back"] if None not in counts else []
+    elif kind == "anomaly":
+        parts = [own.get("type"), own.get("event")]
+    else:
+        parts = []
+    return " ".join(str(part) for part in parts if part not in (None, ""))
 
 
 def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:

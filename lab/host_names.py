@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Interface, ip_address
 from typing import Any
 
 from topologies.model import Topology
@@ -16,7 +17,7 @@ class Names:
     def __init__(self, topology: Topology) -> None:
         self._known: dict[str, dict[str, str]] = {}  # address -> network -> name
         for host in topology.hosts:
-            self._add(host.network, host.name, host.ipv4, host.ipv6)
+            self._add(host.network, host.name, host.ipv4, host.ipv6, link_local(host.mac))
         for network in topology.networks:
             router = next((r.name for r in topology.routers if network.name in r.networks), None)
             if router is not None:
@@ -36,7 +37,7 @@ class Names:
 
     def of(self, address: str, function: str | None = None) -> str:
         """The name of who has ``address``, or the address itself."""
-        found = self._known.get(address, {})
+        found = self._known.get(_short(address), {})
         near = self._near.get(function or "", set())
         names = {name for network, name in found.items() if network in near} or set(found.values())
         return names.pop() if len(names) == 1 else address
@@ -47,16 +48,34 @@ class Names:
         if not source or not target:
             return ""
         ends = [
-            self.of(str(address), function) + (f":{port}" if port not in (None, "") else "")
+            self.of(_short(str(address)), function) + (f":{port}" if port not in (None, "") else "")
             for address, port in ((source, message.get("src_port")), (target, message.get("dest_port")))
         ]
         return f"{message.get('proto', '')} {ends[0]} -> {ends[1]}".strip()
 
 
+def link_local(mac: str) -> IPv6Interface:
+    """The address that a host gives itself on its link (RFC 4291, appendix A)."""
+    a, b, c, d, e, f = (int(part, 16) for part in mac.split(":"))
+    return IPv6Interface(f"fe80::{a ^ 2:x}{b:02x}:{c:02x}ff:fe{d:02x}:{e:02x}{f:02x}/64")
+
+
+def _short(address: str) -> str:
+    """As RFC 5952 writes it; EVE writes IPv6 addresses in full."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
+
+
 def _networks(topology: Topology) -> dict[str, set[str]]:
     """Function -> networks whose frames pass it."""
     functions = {function.name: function for function in topology.functions}
-    near = {name: set(function.networks) for name, function in functions.items()}
+    network_of = {host.name: host.network for host in topology.hosts}
+    near = {
+        name: {*function.networks, *(network_of.get(mirrored, mirrored) for mirrored in function.mirrors)}
+        for name, function in functions.items()
+    }
     for chain in topology.chains:
         for step in steps(chain, functions):
             near[step.name] |= {chain.network, chain.far_network}

@@ -65,7 +65,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
     except Exception as error:
         left = _back(lab, old, told, change.undo)
         raise _failed(error, left) from error
-    notes: list[str] = []
+    notes = lab.functions.remarks(each for each in new.functions if each not in old.functions)
     lab.topology = new
     last: list[tuple[str, Callable[[], None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),

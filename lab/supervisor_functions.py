@@ -75,6 +75,12 @@ class Functions:
                 found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
             return found
 
+    def remarks(self, functions: Iterable[Function]) -> list[str]:
+        """What instances of these functions have said beside that they run."""
+        wanted = {function.name for function in functions}
+        found = [record for record in self.records().values() if record.function in wanted]
+        return [f"{each.name}: {each.message}" for each in found if each.state == "running" and each.message]
+
     # What changes them
 
     def prepare(self, topology: Topology, patience: float) -> list[str]:
@@ -212,7 +218,8 @@ class Functions:
         with self._condition:
             record.pid = 0
             record.restarts += 1
-            record.become("dead", how, self._clock())
+            if record.state != "failed":  # it has said why itself, which tells more than how it ended
+                record.become("dead", how, self._clock())
             self._condition.notify_all()
         text = f"{record.name} {how}; it is started again"
         data = {"function": record.function, "instance": record.name, "state": "dead"}

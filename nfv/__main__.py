@@ -13,6 +13,8 @@ PROGRAMS = {
     "bridge": "nfv.bridge",
     "firewall": "nfv.firewall.process",
     "rate-limiter": "nfv.rate_limiter",
+    "ids": "nfv.ids.function",
+    "suricata": "nfv.ids.suricata",
     "python": "nfv.python_function.process",
     "haproxy": "nfv.balancer.process",
     "health-checks": "nfv.health_checks",

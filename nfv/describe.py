@@ -84,16 +84,44 @@ def _health_checks(function: Function) -> Program:
     return Program((*LEAN, "health-checks"), {"checks.json": _json(described)})
 
 
+DEFAULT_RULES = Path(__file__).with_name("ids") / "rules" / "sdnlab.rules"
+
+
+def _ids(function: Function) -> Program:
+    # not lean: hyperscan is installed beside us
+    return Program((sys.executable, "-I", START, "ids"), _ids_files(function))
+
+
+def _suricata(function: Function) -> Program:
+    return Program((*LEAN, "suricata"), _ids_files(function))
+
+
+def _ids_files(function: Function) -> dict[str, bytes]:
+    """The rules, and which lines of them are whose; those that come with us when the topology has none."""
+    assert function.ids is not None
+    own = function.ids
+    if own.lines:
+        rules = own.rules + "\n"
+        named = [*(["signatures"] if len(own.lines) > len(own.files) else []), *own.files]
+        parts = list(zip(named, own.lines, strict=False))
+    else:
+        rules = DEFAULT_RULES.read_text("utf-8")
+        parts = [(DEFAULT_RULES.name, rules.count("\n"))]
+    described = {"mode": function.mode, "lines": parts}
+    return {"ids.rules": rules.encode(), "ids.json": _json(described)}
+
+
 ONE_ENGINE: dict[str, Callable[[Function], Program]] = {
     "bridge": _bridge,
     "rate-limiter": _rate_limiter,
     "python": _python,
-    # "ids": nfv.ids.describe, when it is there
 }
 BY_ENGINE: dict[tuple[str, str], Callable[[Function], Program]] = {
     ("firewall", "nftables"): _firewall,
     ("load-balancer", "haproxy"): _haproxy,
     ("load-balancer", "openflow"): _health_checks,
+    ("ids", "builtin"): _ids,
+    ("ids", "suricata"): _suricata,
 }
 
 

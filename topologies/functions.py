@@ -132,10 +132,14 @@ class Script(Frozen):
 
 
 class Ids(Frozen):
-    """Rules of an intrusion detection function, as text in Suricata's language; ``files`` say where from."""
+    """Rules of an intrusion detection function, as text in Suricata's language; ``files`` say where from.
+
+    ``lines``: how many lines of ``rules`` are whose, in order; what the topology itself has comes first.
+    """
 
     rules: str
     files: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
 
 
 class Instance(Frozen):

@@ -220,7 +220,9 @@ class Resolver:
             found = self._text((*base, "files", index), file) if file is not None else None
             texts += [] if found is None else [found]
         files = tuple(file for file in spec.files or () if file is not None)
-        return Ids(rules="\n".join(text.rstrip("\n") for text in texts), files=files)
+        parts = [text.rstrip("\n") for text in texts]
+        counts = tuple(part.count("\n") + 1 for part in parts)
+        return Ids(rules="\n".join(parts), files=files, lines=counts)
 
     def _text(self, path: Path, file: str) -> str | None:
         raw = self.filled.files.get(file)

@@ -18,21 +18,31 @@ def functions(found: Sequence[FunctionState], paint: Paint) -> str:
     if not found:
         return "this lab has no functions; see: topologies/README.md, functions"
     rows = []
+    alerts = any(function["kind"] == "ids" for function in found)
     for function in found:
         head = [function["name"], function["kind"], function["engine"], _at(function)]
         if not function["instances"]:
-            rows.append([*head, "-", _state(function["state"], paint), "-", *_counted(function)])
+            rows.append(
+                [
+                    *head,
+                    "-",
+                    _state(function["state"], paint),
+                    "-",
+                    *_counted(function),
+                    *(["-"] if alerts else []),
+                ]
+            )
         for instance in function["instances"]:
             cells = [instance["name"], _process(instance, paint), _health(function, instance, paint)]
             counted = function if function["mode"] == "flows" else instance
-            rows.append([*head, *cells, *_counted(counted)])
+            rows.append([*head, *cells, *_counted(counted), *_alerts(instance, alerts)])
             head = [""] * len(head)
     heads = ["FUNCTION", "KIND", "ENGINE", "AT", "INSTANCE", "STATE", "HEALTH", "PACKETS", "DROPPED"]
-    parts = [table(heads, rows, paint, right=(7, 8))]
+    heads += ["ALERTS"] if alerts else []
+    parts = [table(heads, rows, paint, right=(7, 8, 9))]
     for function in found:
         for instance in function["instances"]:
-            wrong = instance["message"] if instance["state"] != "running" else ""
-            wrong = wrong or (instance["reason"] if instance["health"] == "failed" else "")
+            wrong = instance["message"] or (instance["reason"] if instance["health"] == "failed" else "")
             if wrong:
                 parts.append(f"{paint('!', 'red', 'bold')} {instance['name']}: {wrong}")
         if function["backends"]:
@@ -89,6 +99,12 @@ def _health(function: FunctionState, instance: InstanceState, paint: Paint) -> s
 
 def _counted(found: FunctionState | InstanceState) -> list[str]:
     return ["-" if value is None else str(value) for value in (found["packets"], found["dropped"])]
+
+
+def _alerts(instance: InstanceState, shown: bool) -> list[str]:
+    """The cell of a column that is there where there is intrusion detection."""
+    counted = instance["counters"].get("alerts")
+    return ["-" if counted is None else str(int(counted))] if shown else []
 
 
 def _backends(function: FunctionState, paint: Paint) -> str:

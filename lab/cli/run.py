@@ -234,7 +234,7 @@ def demo() -> None:
 def test(
     tiers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TIER]...", help="lint, unit, golden, conformance, switch, system."),
+        typer.Argument(metavar="[TIER]...", help="lint, unit, golden, conformance, switch, nfv, system."),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option(help="Write the results as JUnit XML into this folder.")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_AUXDATA, PACKET_VERSION = 5, 6, 8, 10
 PACKET_VNET_HDR, PACKET_FANOUT, PACKET_IGNORE_OUTGOING = 15, 18, 23
+SO_RCVBUFFORCE = 33
 _TPACKET_V3 = 2
 _HASH, _FLAG_DEFRAG = 0, 0x8000
 ETH_P_ALL = 0x0003
@@ -56,6 +57,14 @@ def open_socket(interface: str) -> socket.socket:
         raise why(interface, error) from None
     handle.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     return handle
+
+
+def long_queue(handle: socket.socket, size: int) -> None:
+    """Let a socket keep so many bytes, beyond the system's limit where that is allowed (socket(7))."""
+    try:
+        handle.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except OSError:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def promiscuous(handle: socket.socket, interface: str) -> None:

@@ -6,7 +6,6 @@ hardware (checksums, segmentation) stays left to it, and frames larger than the 
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Callable
 
@@ -16,6 +15,9 @@ _AUX = struct.Struct("=IIIHHHH")
 _VNET = 10
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _MAX_FRAME = 65536 + 256
+QUEUE = 32 << 20
+"""Bytes that wait in a device's socket while rules are exchanged; a frame counts with what the kernel keeps
+beside it."""
 
 
 class Port:
@@ -28,7 +30,7 @@ class Port:
         try:
             handle.setsockopt(capture.SOL_PACKET, capture.PACKET_VNET_HDR, 1)
             handle.setsockopt(capture.SOL_PACKET, capture.PACKET_AUXDATA, 1)
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+            capture.long_queue(handle, QUEUE)
             handle.bind((interface, capture.ETH_P_ALL))
             capture.promiscuous(handle, interface)
             if group:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from nfv.ids import capture, eve, reject
 from nfv.ids.engine import Engine
@@ -26,6 +26,9 @@ from nfv.ids.inline import Port, pass_on
 from nfv.ids.language import Loaded, load_text
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+
+ROUNDS = 8
+"""Batches of frames that are passed on in a row before anything else (commands, counters) has its turn."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,13 @@ class Plan:
     stats: float = 8.0
     group: int = 0
     events: list[str] = field(default_factory=list)
+
+
+class Sink(Protocol):
+    """Takes events, and writes them when told."""
+
+    def __call__(self, event: dict[str, Any]) -> None: ...
+    def flush(self) -> None: ...
 
 
 class Writer:
@@ -80,13 +90,13 @@ def read_rules(plan: Plan) -> Loaded:
 class Worker:
     """One process: its devices, its engine."""
 
-    def __init__(self, plan: Plan, loaded: Loaded) -> None:
+    def __init__(self, plan: Plan, loaded: Loaded, writer: Sink | None = None) -> None:
         self.plan = plan
         self.inline = len(plan.interfaces) == 2
         plan.settings.ips = self.inline
         plan.settings.prompt = True
         plan.settings.interface = plan.interfaces[0]
-        self.writer = Writer(plan.eve)
+        self.writer: Sink = writer if writer is not None else Writer(plan.eve)
         self.engine = Engine(plan.settings, RuleSet(loaded.rules, plan.settings.actions), self.writer)
         self._loaded = loaded
         self._stop = False
@@ -149,8 +159,10 @@ class Worker:
         waiter.register(second, select.POLLIN)
         while not self._stop:
             waiter.poll(200)
-            while pass_on(first, second, True, self._decide) + pass_on(second, first, False, self._decide):
-                if self._stop or self._reload or self._fresh:
+            for _ in range(ROUNDS):
+                if not (
+                    pass_on(first, second, True, self._decide) + pass_on(second, first, False, self._decide)
+                ):
                     break
                 self.writer.flush()
             self._between([first, second])
@@ -193,8 +205,8 @@ class Worker:
                 self.engine.counters["capture.kernel_drops"] += drops
 
     def _start_reload(self) -> None:
-        if self._thread is not None:
-            self._reload = self._thread.is_alive()
+        if self._thread is not None and (self._thread.is_alive() or self._fresh is not None):
+            self._reload = True  # after that one: files may have changed since it read them
             return
         self._thread = threading.Thread(target=self._read_again, name="rules", daemon=True)
         self._thread.start()

@@ -27,6 +27,19 @@ QUEUE = 8 << 20
 
 def open_ports() -> tuple[socket.socket, socket.socket, int]:
     """Sockets at ``in`` and ``out``, and the longest frame in bytes; raises ``Failed`` or OSError."""
+    mtu = make_users()
+    ends = _open(user(INWARD)), _open(user(OUTWARD))
+    join_users(mtu)
+    return (*ends, mtu + 18)
+
+
+def user(device: str) -> str:
+    """The device at which a device's frames are whole."""
+    return f"{device}-user"
+
+
+def make_users() -> int:
+    """Make the veth pairs, joined to nothing yet; their MTU in bytes."""
     devices.be_quiet()
     for name in ("iptables", "ip6tables", "arptables"):
         devices.set_sysctl(f"bridge/bridge-nf-call-{name}", 0)
@@ -34,20 +47,23 @@ def open_ports() -> tuple[socket.socket, socket.socket, int]:
     lines = []
     for device in (INWARD, OUTWARD):
         lines += [
-            f"link add {device}-kernel mtu {mtu} type veth peer name {device}-user mtu {mtu}",
-            f"link set dev {device}-user up",
+            f"link add {device}-kernel mtu {mtu} type veth peer name {user(device)} mtu {mtu}",
+            f"link set dev {user(device)} up",
             f"link set dev {device}-kernel up",
         ]
     devices.ip(lines)
     for device in (INWARD, OUTWARD):
         without_offloads(f"{device}-kernel")
-    ends = _open(f"{INWARD}-user"), _open(f"{OUTWARD}-user")
+    return mtu
+
+
+def join_users(mtu: int) -> None:
+    """Join the pairs to ``in`` and ``out``, from which on frames come."""
     devices.ip(
         line
         for device in (INWARD, OUTWARD)
         for line in devices.joined(f"br-{device}", (device, f"{device}-kernel"), mtu)
     )
-    return (*ends, mtu + 18)
 
 
 def without_offloads(device: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nfv.contract import Program
 from nfv.describe import describe
-from topologies.functions import Firewall, Function, RateLimit, Script
+from topologies.functions import Firewall, Function, Ids, RateLimit, Script
 from topologies.model import Topology
 
 NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
@@ -33,3 +33,8 @@ def rate_limiter(bandwidth: int, burst: int = 65536) -> Program:
 def python(source: str, packets: str = "bytes", on_failure: str = "closed") -> Program:
     script = Script(file="lesson.py", source=source, packets=packets)
     return program("python", "python", script=script, on_failure=on_failure)
+
+
+def ids(rules: str, mode: str = "inline", engine: str = "builtin") -> Program:
+    given = Ids(rules=rules, lines=(rules.count("\n") + 1,)) if rules else Ids(rules="")
+    return program("ids", engine, mode=mode, ids=given)

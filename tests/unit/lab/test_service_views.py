@@ -10,6 +10,8 @@ from lab import supervisor_service
 from lab.cli import render_service
 from lab.cli.say import Paint
 from lab.function_state import InstanceRecord
+from lab.function_words import words
+from lab.host_names import Names
 from lab.messages import Applied
 from lab.supervisor_capture import names, point
 from lab.supervisor_functions import processes
@@ -171,3 +173,55 @@ def test_functions_can_be_looked_at_by_instance_and_side() -> None:
         except KeyError:
             continue
         raise AssertionError(wrong)
+
+
+WATCHED = """
+name: watched
+networks: {red: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}, blue: {subnet4: 10.0.0.0/24}}
+switches: [s1]
+hosts:
+  h1: {switch: s1, network: red, ipv4: 10.0.0.1, ipv6: "fd00::1", mac: "02:00:00:00:00:01"}
+  b1: {switch: s1, network: blue, ipv4: 10.0.0.1}
+functions:
+  watch: {kind: ids, switch: s1, mirrors: [h1]}
+"""
+
+
+def test_alerts_are_shown_where_there_is_intrusion_detection() -> None:
+    topology = topologies.loads(WATCHED.encode(), "watched.yaml")
+    record = InstanceRecord("watch.1", "watch", "running", counters={"packets": 9, "alerts": 3})
+    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, []), PLAIN)
+    heads, row = text.splitlines()[:2]
+    assert heads.split()[-1] == "ALERTS" and row.split()[-3:] == ["9", "-", "3"]
+    record.message = "1 of 4 rules are not honoured: signatures, line 2: frobnicate: unknown"
+    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, []), PLAIN)
+    assert "watch.1: 1 of 4 rules are not honoured" in text
+
+
+def test_a_taps_events_have_names_of_what_it_is_a_mirror_of() -> None:
+    known = Names(topologies.loads(WATCHED.encode(), "watched.yaml"))
+    assert known.of("10.0.0.1") == "10.0.0.1" and known.of("10.0.0.1", "watch") == "h1"
+    # addresses as EVE writes them; the last is what the host's kernel made of its MAC
+    full = "fd00:0000:0000:0000:0000:0000:0000:0001"
+    assert known.of(full, "watch") == "h1"
+    assert known.of("fe80:0000:0000:0000:0000:00ff:fe00:0001", "watch") == "h1"
+    flow = {"src_ip": full, "dest_ip": "ff02:0000:0000:0000:0000:0000:0000:0002", "proto": "IPv6-ICMP"}
+    assert known.flow(flow, "watch") == "IPv6-ICMP h1 -> ff02::2"
+
+
+def test_what_was_found_and_said_in_words() -> None:
+    known = Names(topologies.loads(WATCHED.encode(), "watched.yaml"))
+    ends = {"src_ip": "10.0.0.1", "src_port": 4000, "dest_ip": "10.9.9.9", "dest_port": 80, "proto": "TCP"}
+
+    def told(kind: str, **own: object) -> str:
+        return words("watch.1", "watch", {"event_type": kind, **ends, kind: own}, known)
+
+    way = "TCP h1:4000 -> 10.9.9.9:80"
+    assert told("alert", signature="evil", action="allowed") == f"watch.1: alert evil: {way}"
+    assert told("alert", signature="evil", action="blocked") == f"watch.1: blocked evil: {way}"
+    asked = told("http", http_method="GET", hostname="web", url="/x", status=200)
+    assert asked == f"watch.1: http {way}: GET web /x 200"
+    asked = told("dns", type="request", queries=[{"rrname": "a.example", "rrtype": "TXT"}])
+    assert asked == f"watch.1: dns {way}: request TXT a.example"
+    asked = told("flow", pkts_toserver=3, pkts_toclient=2)
+    assert asked == f"watch.1: flow {way}: 3 packets there, 2 back"

@@ -60,10 +60,15 @@ class Pretended:
 
     # functions, controller, lab
 
+    remark = ""
+
     def prepare(self, topology: Topology, patience: float) -> list[str]:
         self.step(f"prepare {len(topology.functions)}")
         problems, self.problems = self.problems, []
         return problems
+
+    def remarks(self, functions: Any) -> list[str]:
+        return [f"{function.name}: {self.remark}" for function in functions if self.remark]
 
     def retain(self, topology: Topology) -> None:
         self.step(f"retain {len(topology.functions)}")
@@ -136,6 +141,13 @@ def test_a_function_that_does_not_come_to_work_stops_the_change() -> None:
     with pytest.raises(Failure, match=r"not every function came to work: b\.1 is failed: no nft"):
         supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
     assert "PUT /topology 2" not in lab.asked
+
+
+def test_what_a_changed_function_remarks_is_noted() -> None:
+    lab = Pretended(OLD)
+    lab.remark = "1 of 4 rules are not honoured"
+    assert supervisor_change.take(lab, NEW) == ["b: 1 of 4 rules are not honoured"]  # type: ignore[arg-type]
+    assert lab.topology == NEW
 
 
 @pytest.mark.parametrize("breaks", ["retain 2", "finish", "remember"])

@@ -243,3 +243,22 @@ def test_networks_with_the_same_addresses_are_told_apart_by_the_function() -> No
     )
     names = Names(both)
     assert names.of("10.0.0.1") == "10.0.0.1" and names.of("10.0.0.1", "fw") == "r1"
+
+
+def test_accounts_of_traffic_do_not_crowd_out_what_was_found_in_it(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = made.starter.of("fw.1")
+    for _ in range(1000):
+        process.say("flow", src_ip="10.0.0.1", dest_ip="10.0.0.2")
+    process.say("alert", alert={"signature": "found"})
+    made.until(lambda: any("found" in text for text in made.texts()))
+
+
+def test_the_reason_that_a_process_gave_outlives_it(made: Fixture) -> None:
+    record = InstanceRecord("ids.1", "ids")
+    made.functions.said(record, {"event_type": "state", "state": "failed", "message": "no suricata"}, False)
+    made.functions.dead(record, "died (exit code 1)")
+    assert (record.state, record.message, record.restarts) == ("failed", "no suricata", 1)
+    record.become("running", "", 0.0)
+    made.functions.dead(record, "died (signal 9)")
+    assert (record.state, record.message, record.restarts) == ("dead", "died (signal 9)", 2)

@@ -16,7 +16,7 @@ SHIPPED = sorted(HERE.glob("*.yaml"))
 def test_the_promised_ones_are_there() -> None:
     assert {path.stem for path in SHIPPED} >= {
         "quickstart", "campus", "leaf-spine", "two-domains", "multi-domain", "service-chain", "firewall",
-        "nat", "rate-limiter", "load-balancer", "python-function",
+        "nat", "rate-limiter", "load-balancer", "python-function", "ids",
     }  # fmt: skip
 
 
