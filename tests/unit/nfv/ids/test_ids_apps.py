@@ -112,7 +112,7 @@ def chunked(body: bytes, size: int = 5) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-ZIPPED = gzip.compress(b"the hidden needle")
+ZIPPED = gzip.compress(b"the hidden needle", mtime=0)
 RAW_DEFLATE = zlib.compress(b"the hidden needle")[2:-4]
 
 
