@@ -33,7 +33,7 @@ from controller.tracking import (
 )
 from topologies.functions import Backend, Balancer, Function
 from topologies.model import Topology
-from topologies.service import Hop
+from topologies.service import OUT, Hop
 
 TRANSLATED, CONNECTION, PASS = 61000, 60000, 50000
 GROUPS = 0xC0000000
@@ -68,13 +68,20 @@ def balancer_hop(
     zone = function_zones(topology)[function.name]
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, load balancer {function.name}"
     actions, goto = onward(hop, numbers)
-    why = f"{what}: not of a balanced connection, untouched"
+    # A backend's answer to somebody who asked it, and not the service, never came by this chain: what
+    # follows in it has not seen the question, and a stateful function would drop the answer.
+    beside, whither = (actions, goto) if hop.forward else onward(hop._replace(next=OUT), numbers)
+    why = f"{what}: not of a balanced connection, " + ("untouched" if hop.forward else "out of the chain")
     flows = [
-        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), actions, goto, why=why),
-        flow(Table.STEER, PASS, (here, _ANY), actions, goto, why=why),
+        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), beside, whither, why=why),
+        flow(Table.STEER, PASS, (here, _ANY), beside, whither, why=why),
     ]
     groups = []
     for family in families(balancer):
+        if not hop.forward:
+            own = (here, family.kind, _ANY, Field(family.source, family.address))
+            said = f"{what}: from the virtual address itself"
+            flows.append(flow(Table.STEER, CONNECTION, own, actions, goto, why=said))
         look_up: tuple[Field, ...] = (here, family.kind, UNTRACKED)
         if hop.forward:
             look_up += (Field(family.destination, family.address),)

@@ -140,6 +140,35 @@ def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int
 
 
 @pytest.mark.parametrize("switch", ["s1", "s2"])
+def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: str) -> None:
+    """The chain's firewall has not seen the question, and would drop the answer."""
+    rules = (Rule(name="web", action="accept", protocol="tcp", destination_ports=((80, 80),)),)
+    wall = Function(
+        name="fw", kind="firewall", engine="openflow", mode="flows", switch="s1",
+        firewall=Firewall(rules=rules)
+    )  # fmt: skip
+    service = Balancer(
+        network="n1", at=Port(switch="s1", number=9), mac=VMAC, ipv4=IPv4Interface(f"{VIP}/24"), port=80,
+        backends=(Backend(host="web1", mac=WEB1.mac, ipv4=WEB1.ipv4, port=80),),
+    )  # fmt: skip
+    lb = Function(
+        name="lb", kind="load-balancer", engine="openflow", mode="flows", switch=switch, balancer=service
+    )
+    chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw", "lb"),
+                  source=(IPv4Network("10.1.0.1"),), destination=(IPv4Network(VIP),))  # fmt: skip
+    topology = whole((wall, lb), chain)
+    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    asked = frame(CLIENT, "10.1.0.11", 80, WEB1.mac)
+    assert fields(arrives(fabric, asked, CLIENT)) == asked
+    answer = frame(WEB1, "10.1.0.1", 40000, CLIENT.mac, port=80)
+    assert fields(arrives(fabric, answer, WEB1)) == answer
+    # ... while the service's own answers go back through the firewall
+    assert arrives(fabric, frame(CLIENT, VIP, 80, VMAC, port=50000), CLIENT) is not None
+    home = fields(arrives(fabric, frame(WEB1, "10.1.0.1", 50000, CLIENT.mac, port=80), WEB1))
+    assert home["eth_src"] == mac_number(VMAC)
+
+
+@pytest.mark.parametrize("switch", ["s1", "s2"])
 def test_a_translator_before_a_router(switch: str) -> None:
     nat = Nat(network="n2", mac=NMAC, ipv4=IPv4Interface("10.2.0.200/24"))
     function = Function(name="nat", kind="nat", engine="openflow", mode="flows", switch=switch, nat=nat)
