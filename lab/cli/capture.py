@@ -23,13 +23,18 @@ Ctrl-C.  Its buffer then has a place of full size for each, however small, so it
 of a stream at full speed, the usual 2 MB lost a third, and these nothing."""
 
 
-PROBE = "ether proto 0x88b5"
+PROBE, PROBER = "ether proto 0x88b5", "ether src 02:53:44:4e:00:00"
 """The frames by which the controller finds out whether functions work: twenty a second each way."""
 
 
-def without_probes(expression: str) -> str:
-    """The filter that matches the same, but for probe frames."""
-    return f"not {PROBE} and ({expression})" if expression else f"not {PROBE}"
+def without_probes(expression: str, cooked: bool) -> str:
+    """The filter that matches the same, but for probe frames.
+
+    ``cooked``: all devices at once, where a capture has no MAC addresses to filter by (pcap-linktype(7),
+    LINKTYPE_LINUX_SLL2); elsewhere hosts' own frames of that type are seen.
+    """
+    probe = PROBE if cooked else f"({PROBE} and {PROBER})"
+    return f"not {probe} and ({expression})" if expression else f"not {probe}"
 
 
 def arguments(
@@ -105,7 +110,7 @@ def capture(
             raise Failure(f"lab {chosen} ended while it was asked", "", Exit.LOST)
         if write is not None and str(write) != "-":
             _onto_output(write)
-        wanted = expression if probes else without_probes(expression)
+        wanted = expression if probes else without_probes(expression, where["device"] == "any")
         words = arguments(tcpdump, where["device"], wanted, count, write is not None, verbose)
         sys.stderr.write(f"{where['what']}; Ctrl-C ends it\n")
         code = enter.run_at(chosen, pid, where["netns"], words)

@@ -238,7 +238,7 @@ def test_a_function_is_looked_into_by_its_name(two: tuple[CommandLine, Path]) ->
     line, _ = two
     assert "table inet sdnlab" in line("exec", "edge.1", "--", "nft", "list", "ruleset").stdout
     assert "br0" in line("exec", "edge", "--", "ip", "-br", "link").stdout  # it has one instance
-    seen = line("capture", "there.2:in", "-c", "1").stderr
+    seen = line("capture", "there.2:in", "-c", "1", "--probes").stderr
     assert "function there.2, its in" in seen
     wrong = line("exec", "there", "--", "true", code=1)
     assert "there" in wrong.stderr

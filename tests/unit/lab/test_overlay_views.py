@@ -123,8 +123,10 @@ def test_tcpdumps_arguments() -> None:
 
 
 def test_probes_are_left_out_of_any_filter() -> None:
-    assert without_probes("") == "not ether proto 0x88b5"
-    assert without_probes("icmp or arp") == "not ether proto 0x88b5 and (icmp or arp)"
+    assert without_probes("", True) == "not ether proto 0x88b5"
+    assert without_probes("icmp or arp", True) == "not ether proto 0x88b5 and (icmp or arp)"
+    frames = without_probes("icmp or arp", False)
+    assert frames == "not (ether proto 0x88b5 and ether src 02:53:44:4e:00:00) and (icmp or arp)"
 
 
 def test_a_filter_is_checked_before_anything_is_set_up(tmp_path: Path) -> None:
