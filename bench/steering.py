@@ -65,15 +65,22 @@ def measure(runs: int) -> list[Figure]:
         for count in COUNTS if kind == "bridge" else COUNTS[1:]:
             mine: list[dict[str, float]] = []
             peers: list[dict[str, float]] = []
+            alone: list[dict[str, float]] = []
             for _ in range(runs):
                 mine.append(once(count, kind))
                 peers.append(joined(count, kind))
+                if kind == "bridge":
+                    alone.append(joined(count, "ovs"))
             for figure, (quantity, (_, unit, per)) in zip(figures, QUANTITIES.items(), strict=True):
                 name = f"{count} × {kind}"
                 one = figure.row(f"{name}: sdnlab", [each[quantity] / per for each in mine], unit)
                 other = figure.row(
                     f"{name}: {joint}, plain wires", [each[quantity] / per for each in peers], unit
                 )
+                if alone:
+                    limit = [each[quantity] / per for each in alone]
+                    row = figure.row(f"{name}: limit: Open vSwitch alone, a flow for each port", limit, unit)
+                    figure.notes.append(f"{name}: ours / Open vSwitch alone: {one.median / row.median:.2f}")
                 if quantity == "rtt":
                     figure.within(f"{name}: ours / peer", one, other, 1.1)
                 else:
