@@ -208,7 +208,7 @@ class Member(Worker):
         try:
             _, parts = described()
             loaded = read(self.plan, parts)
-            fresh = RuleSet(loaded.rules)
+            fresh = RuleSet(loaded.rules, self.plan.settings.actions)
         except Exception as error:
             self._refusal = f"the changed rules were not taken: {error}"
         else:
