@@ -136,6 +136,7 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "mac": "MAC address",
         "mtu": "MTU",
         "allow_spoofing": "allow-spoofing",
+        "serves": "serves",
     }
     words = _fields(old, new, names) + _shaping(old, new)
     if (old.mac, old.shaping) != (new.mac, new.shaping):
@@ -144,6 +145,8 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         disrupts = "connections with its old addresses"
     elif old.port != new.port:
         disrupts = "it moves: a few of its packets"
+    elif set(old.serves) - set(new.serves):
+        disrupts = "connections to its servers that end"
     else:
         disrupts = ""
     return ", ".join(words), disrupts

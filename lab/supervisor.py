@@ -27,7 +27,7 @@ from lab.function_report import describe_function, inform
 from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
-from lab.supervisor_files import daemon_pids, name_hosts, write_map
+from lab.supervisor_files import daemon_pids, name_hosts, order_addresses, write_map
 from lab.supervisor_watch import DaemonWatch
 
 if TYPE_CHECKING:
@@ -175,8 +175,9 @@ def build(
     leash.say(name=name, sizes=sizes)
 
     from dataplane.fabric import Fabric
-    from dataplane.namespaces import start_thread
+    from dataplane.namespaces import start_in, start_thread
     from dataplane.plan import MANAGEMENT
+    from lab.host_servers import HostServers, wanted
     from lab.supervisor_change import PROCESS_PATIENCE
     from lab.supervisor_functions import Functions, NetStarter
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
@@ -187,11 +188,15 @@ def build(
     net = Fabric(topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), datapath, stages.report)
     write_map(net.plan)
     name_hosts(topology)
+    order_addresses()
     net.build_lab()
     functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
     coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
+    servers = HostServers(lambda host, command: start_in(net.namespace_fd(host), command), events)
+    serving = start_thread(lambda: servers.become(topology))
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
     problems = stages.run("functions", coming.result) if topology.functions else []
+    problems += stages.run("servers", serving.result) if wanted(topology) else []
     daemons = DaemonWatch(daemon_pids(net.plan), events)
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
@@ -206,6 +211,7 @@ def build(
         log_fd,
         interfaces,
         functions,
+        servers,
         stages.done,
     )
     inform(lab)

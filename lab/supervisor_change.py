@@ -69,6 +69,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
     lab.topology = new
     last: list[tuple[str, Callable[[], None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),
+        ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
     ]

@@ -83,6 +83,33 @@ def name_hosts(topology: Topology) -> None:
         print(f"no names for hosts: {error}", flush=True)  # into the log; addresses work
 
 
+PRECEDENCE = """\
+# RFC 6724, 2.1: a name's IPv4 address comes before its unique local IPv6 address (fc00::/7), and after a
+# global one. The C library alone still has the order of RFC 3484: any IPv6 address first.
+precedence ::1/128 50
+precedence ::/0 40
+precedence ::ffff:0:0/96 35
+precedence 2002::/16 30
+precedence 2001::/32 5
+precedence fc00::/7 3
+precedence ::/96 1
+precedence fec0::/10 1
+precedence 3ffe::/16 1
+"""
+
+
+def order_addresses() -> None:
+    """Let programs of the sandbox try a name's addresses in the order of RFC 6724 (see gai.conf(5))."""
+    from dataplane import syscalls
+
+    own = RUN / "gai.conf"
+    own.write_text(PRECEDENCE, encoding="utf-8")
+    try:
+        syscalls.mount(str(own), "/etc/gai.conf", None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"names may resolve to IPv6 first: {error}", flush=True)  # into the log; addresses work
+
+
 def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:
     """(domain, program) -> process id of every Open vSwitch daemon, from its pid file."""
     pids = {}

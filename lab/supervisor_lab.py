@@ -16,6 +16,7 @@ from lab import supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure
 from lab.failure import NotThere as NotThere
 from lab.host_names import Names
+from lab.host_servers import HostServers
 from lab.messages import (
     CapturePoint,
     ChainState,
@@ -60,6 +61,7 @@ class Lab:
     log_fd: int
     interfaces: dict[str, str]
     functions: Functions
+    servers: HostServers
     stages: list[Stage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)

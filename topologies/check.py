@@ -19,6 +19,7 @@ _FORMS = {
     "networks": "a mapping like lan: {subnet4: 10.0.0.0/16, subnet6: fd00::/64}",
     "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
     "links": "a list like [s1 -- s2, s2 -- s3]",
+    "serves": "a list like [http, echo:7007]",
     "ends": "a list of two switches, like [s1, s2:3]",
     "routers": "a mapping like r: [web, db]",
     **service_shorthand.FORMS,
@@ -44,6 +45,8 @@ _SYNONYMS = {
     "allow_spoofing": ("allow-spoofing",),
     "spoofing": ("allow-spoofing",),
     "gateway": ("gateway4",),
+    "serve": ("serves",),
+    "services": ("serves",),
     "vxlan": ("vni",),
     "vnid": ("vni",),
     **service_shorthand.SYNONYMS,
@@ -92,6 +95,10 @@ def desugar(root: Node, report: Report) -> None:
                 host.value = {}
             elif isinstance(host.value, str):
                 host.value = {"switch": Node(host.line, host.value)}
+            if isinstance(host.value, dict):
+                serves = host.value.get("serves")
+                if serves is not None and isinstance(serves.value, str):
+                    serves.value = [Node(serves.line, serves.value)]
     routers = root.value.get("routers")
     if routers is not None and isinstance(routers.value, dict):
         for router in routers.value.values():

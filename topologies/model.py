@@ -124,13 +124,25 @@ class Underlay(Frozen):
     vteps: tuple[Vtep, ...]
 
 
+class Server(Frozen):
+    """A server that the lab runs in a host: ``http`` (each answer is the host's name), ``echo`` (RFC 862) or
+    ``discard`` (RFC 863), the last two over TCP and UDP."""
+
+    protocol: Literal["http", "echo", "discard"]
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.port}"
+
+
 class Host(Frozen):
     """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
 
     ``mac`` is lower case with colons.  At least one of ``ipv4`` and ``ipv6`` is set when
     its network has a subnet of that family.  ``shaping`` is that of the host's wire, ``mtu`` that of
     its interface in bytes.  ``allow_spoofing``: its port takes frames from any source address, and what
-    the file does not know is learned; otherwise from its own addresses only.
+    the file does not know is learned; otherwise from its own addresses only.  ``serves``: sorted, no two
+    of one port.
     """
 
     name: str
@@ -143,6 +155,7 @@ class Host(Frozen):
     mtu: int = 1500
     allow_spoofing: bool = False
     shaping: Shaping = Shaping()
+    serves: tuple[Server, ...] = ()
 
     @property
     def interface(self) -> str:

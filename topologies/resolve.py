@@ -15,6 +15,7 @@ from topologies.model import (
     Link,
     Network,
     Port,
+    Server,
     Switch,
     Topology,
     Underlay,
@@ -85,6 +86,7 @@ def resolve(
     made_functions = service.functions(Stations(macs, ipv4, ipv6), plugs.service_port)
     functions, chains = service.numbered(made_functions, service.chains(made_functions))
 
+    served = {name: _served(name, host, report) for name, host in hosts.items()}
     made_domains = tuple(Domain(name=name) for name in domains)
     specs = dict(links)
     made_links = tuple(
@@ -114,6 +116,7 @@ def resolve(
                     mtu=mtu,
                     allow_spoofing=bool(host.allow_spoofing),
                     shaping=wires.shaping(host),
+                    serves=served[name],
                 )
                 for name, host in hosts.items()
                 if name in host_ports and membership[name] is not None
@@ -314,6 +317,25 @@ def _switches(
         dpid = spec.dpid or settled[name] or 0
         made.append(Switch(name=name, domain=domain or domains[0], dpid=dpid))
     return tuple(made)
+
+
+def _served(name: str, spec: HostSpec, report: Report) -> tuple[Server, ...]:
+    """The servers of a host; two of one port are a problem."""
+    at: dict[int, Server] = {}
+    for index, serving in enumerate(spec.serves or []):
+        if serving is None:
+            continue
+        port = serving.port if serving.port is not None else units.SERVED[serving.protocol]
+        if port in at:
+            report.add(
+                ("hosts", name, "serves", index),
+                f"{name} serves {at[port].protocol} at port {port} already",
+                "one server for each port",
+                "give one of them another port, like http:8080",
+            )
+            continue
+        at[port] = Server.model_validate({"protocol": serving.protocol, "port": port})
+    return tuple(at[port] for port in sorted(at))
 
 
 def _network_of(name: str, spec: HostSpec, networks: dict[str, Network], report: Report) -> str | None:

@@ -30,6 +30,7 @@ from topologies.spec_parts import (
     Mtu,
     Name,
     Or,
+    Serving,
     Spec,
     Subnet4,
     Subnet6,
@@ -108,6 +109,11 @@ class HostSpec(Shaped):
         None,
         alias="allow-spoofing",
         description="Take frames with any source address from it; otherwise its own addresses only.",
+    )
+    serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
+        None,
+        description="Servers that run in it and answer with its name; http, echo, discard.",
+        examples=["http", ["http:8080", "echo"]],
     )
 
 

@@ -94,6 +94,14 @@ End = Annotated[
         TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"},
     ),
 ]
+Serving = Annotated[
+    units.Serving,
+    Parsed(
+        units.serving,
+        "what a host serves, like http",
+        TEXT | {"pattern": rf"^({'|'.join(units.SERVED)})(:[0-9]{{1,5}})?$"},
+    ),
+]
 Mac = Annotated[
     str, Parsed(units.mac, "a MAC address", TEXT | {"pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"})
 ]

@@ -32,6 +32,16 @@ class End(NamedTuple):
     port: int | None = None
 
 
+class Serving(NamedTuple):
+    """``http`` or ``http:8080``: what a host answers, and the port when the file names one."""
+
+    protocol: str
+    port: int | None = None
+
+
+SERVED = {"http": 80, "echo": 7, "discard": 9}
+"""What a host can answer by itself, and the port that IANA gives it (RFC 9110, RFC 862, RFC 863)."""
+
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-zµμ/%]*)")
 _SI = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BANDWIDTH_UNIT = re.compile(r"([kmgt]?)(?:bit|bits|bit/s|bits/s|bps|b/s|b)|([kmgt])", re.IGNORECASE)
@@ -105,6 +115,19 @@ def end(text: str) -> End:
     if not re.fullmatch(r"[0-9]{1,6}", number) or not 1 <= int(number) <= MAX_PORT:
         raise BadValue(f"{shown(number)} is not a port number", f"1 to {MAX_PORT}, like {switch[:40]}:4")
     return End(switch, int(number))
+
+
+def serving(text: str) -> Serving:
+    """What a host answers: ``http``, ``echo:7007``."""
+    allowed = f"{', '.join(SERVED)}; with a port, like http:8080"
+    protocol, colon, number = text.partition(":")
+    if protocol not in SERVED:
+        raise BadValue(f"{shown(protocol)} is nothing that a host serves", allowed)
+    if not colon:
+        return Serving(protocol)
+    if not re.fullmatch(r"[0-9]{1,5}", number) or not 1 <= int(number) <= 65535:
+        raise BadValue(f"{shown(number)} is not a port", "1 to 65535, like http:8080")
+    return Serving(protocol, int(number))
 
 
 def dpid(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ class Pretended:
         self.file, self.datapath = "old.yaml", "netdev"
         self.events = EventLog()
         self.net = self.functions = self.controller = self
+        self.servers = SimpleNamespace(become=lambda topology: [])
         self.problems: list[str] = []
         self.left: list[str] = []
 
