@@ -21,7 +21,12 @@ LAB = [
 ]
 APT = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $*" >>"${0%/*}/asked"
-case "$*" in *" install "*tshark*) cp "${0%/*}/ip" "${0%/*}/tshark" ;; esac
+for word; do
+    case $word in
+    tshark | curl | iperf3 | tcpdump) cp "${0%/*}/ip" "${0%/*}/$word" ;;
+    netcat-openbsd) cp "${0%/*}/ip" "${0%/*}/nc" ;;
+    esac
+done
 """
 
 
@@ -30,15 +35,16 @@ def stand_in(program: Path, text: str) -> None:
     program.chmod(0o755)
 
 
-def set_up(folder: Path, *words: str) -> tuple[str, str]:
-    """Run the script as root on a machine that has all that a lab needs: what it said, what apt was asked."""
+def set_up(folder: Path, *words: str, lacks: str = "") -> tuple[str, str]:
+    """Run the script as root on a machine that has all that a lab needs but ``lacks``, and nothing that only
+    lessons use: what it said, what apt was asked."""
     programs = folder / "bin"
     programs.mkdir(parents=True)
     for name in (*TOOLS, "cp"):
         real = shutil.which(name)
         if real is not None:
             (programs / name).symlink_to(real)
-    for name in LAB:
+    for name in [each for each in LAB if each != lacks]:
         stand_in(programs / name, "#!/bin/sh\n")
     stand_in(programs / "id", "#!/bin/sh\necho 0\n")
     stand_in(programs / "apt-get", APT)
@@ -65,4 +71,15 @@ def test_only_the_tests_are_given_what_only_they_need(tmp_path: Path) -> None:
     assert "tshark" in said
     if asked:  # else a system whose packages the script doesn't know
         assert all(line.startswith("noninteractive ") for line in asked.splitlines())
-        assert "--no-install-recommends tshark" in asked and said.endswith("sdnlab: set up.\n")
+        for package in ("tshark", "curl", "netcat-openbsd", "iperf3"):
+            assert f" {package}" in asked.partition("--no-install-recommends")[2]
+        assert said.endswith("sdnlab: set up.\n")
+
+
+def test_what_lessons_use_comes_with_what_labs_need_and_is_not_waited_for(tmp_path: Path) -> None:
+    _, asked = set_up(tmp_path / "up", "up", "lab.yaml")
+    assert asked == ""
+    said, asked = set_up(tmp_path / "lacking", "up", "lab.yaml", lacks="tcpdump")
+    assert "tcpdump" in said and "curl" in said
+    if asked:
+        assert " tcpdump " in asked and " iperf3" in asked
