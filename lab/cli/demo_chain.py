@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from lab.cli import render_service
@@ -16,24 +14,10 @@ from lab.cli.say import out, paint
 from lab.client import Client
 from lab.messages import FunctionState
 
-_SERVE = """
-import http.server, socket
-class Me(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = socket.gethostname().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-class Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-Server(("::", 80), Me).serve_forever()
-"""
 _FETCH = """
 import sys, urllib.request
 for _ in range(int(sys.argv[2])):
-    try: print(urllib.request.urlopen(sys.argv[1], timeout=3).read().decode())
+    try: print(urllib.request.urlopen(sys.argv[1], timeout=3).read().decode().strip())
     except OSError as error: print("no answer:", getattr(error, "reason", error))
 """
 PATIENCE = 20.0
@@ -42,18 +26,8 @@ PATIENCE = 20.0
 class Hosts:
     """Commands in hosts of a running lab, as ``sdnlab exec`` runs them."""
 
-    def __init__(self, lab: str, stack: ExitStack) -> None:
+    def __init__(self, lab: str) -> None:
         self._command = [sys.executable, "-c", "from lab.cli import main; main()", "exec", "--lab", lab]
-        self._stack = stack
-
-    def start(self, host: str, *words: str) -> None:
-        """Let a command run in ``host`` until the stack is closed."""
-        null = subprocess.DEVNULL
-        process = subprocess.Popen(
-            [*self._command, host, "--", *words], stdin=null, stdout=null, stderr=null, env=os.environ
-        )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.terminate)
 
     def run(self, host: str, *words: str) -> str:
         """The output of a command in ``host``."""
@@ -72,37 +46,34 @@ def show(lab: str, begin: int, indent: Callable[[str], str]) -> bool:
     """Show what the running lab of service-chain.yaml does; whether all came true. ``begin``: the first
     step's number."""
     p, api = paint(), Client(lab)
-    with ExitStack() as stack:
-        hosts = Hosts(lab, stack)
-        out(f"{p(str(begin), 'bold')}  a client's requests to a virtual address  (sdnlab chains)")
-        for web in ("web1", "web2", "web3"):
-            hosts.start(web, "python3", "-c", _SERVE)
-        ready = _until(lambda: all(b["up"] for b in _function(api, "lb")["backends"]))
-        answers = hosts.fetch("client", "http://lb/", 12)
-        shares = ", ".join(f"{name} {count}" for name, count in sorted(answers.items()))
-        out(indent(f"12 requests to http://lb/, answered by: {shares}"))
-        _until(lambda: all((hop["packets"] or 0) >= 36 for hop in api.get("/chains")[0]["hops"]))  # they lag
-        out(indent(render_service.chains(api.get("/chains"), p)))
-        served = ready and set(answers) <= {"web1", "web2", "web3"} and sum(answers.values()) == 12
+    hosts = Hosts(lab)
+    out(f"{p(str(begin), 'bold')}  a client's requests to a virtual address  (sdnlab chains)")
+    ready = _until(lambda: all(b["up"] for b in _function(api, "lb")["backends"]))
+    answers = hosts.fetch("client", "http://lb/", 12)
+    shares = ", ".join(f"{name} {count}" for name, count in sorted(answers.items()))
+    out(indent(f"12 requests to http://lb/, answered by: {shares}"))
+    _until(lambda: all((hop["packets"] or 0) >= 36 for hop in api.get("/chains")[0]["hops"]))  # they lag
+    out(indent(render_service.chains(api.get("/chains"), p)))
+    served = ready and set(answers) <= {"web1", "web2", "web3"} and sum(answers.values()) == 12
 
-        out(f"{p(str(begin + 1), 'bold')}  what the firewall does not allow  (sdnlab events)")
-        since = _last(api)
-        refused = hosts.fetch("client", "http://lb:8080/", 1)
-        out(indent(f"http://lb:8080/: {next(iter(refused), 'nothing')}"))
-        logged = _until(lambda: bool(_said(api, since, "rule others")))
-        out(indent("\n".join(_said(api, since, "rule others")[:1]) or "no event of the firewall"))
+    out(f"{p(str(begin + 1), 'bold')}  what the firewall does not allow  (sdnlab events)")
+    since = _last(api)
+    refused = hosts.fetch("client", "http://lb:8080/", 1)
+    out(indent(f"http://lb:8080/: {next(iter(refused), 'nothing')}"))
+    logged = _until(lambda: bool(_said(api, since, "rule others")))
+    out(indent("\n".join(_said(api, since, "rule others")[:1]) or "no event of the firewall"))
 
-        out(f"{p(str(begin + 2), 'bold')}  one of two firewalls is killed  (sdnlab functions)")
-        since = _last(api)
-        victim = _function(api, "fw")["instances"][0]
-        hosts.run("s1", "kill", "-9", str(victim["pid"]))
-        still = hosts.fetch("client", "http://lb/", 12)
-        noticed = _until(lambda: bool(_said(api, since, f"{victim['name']} died")))
-        back = _until(lambda: _function(api, "fw")["state"] == "running")
-        out(indent("\n".join(_said(api, since, f"{victim['name']} "))))
-        good = sum(count for name, count in still.items() if name.startswith("web"))
-        out(indent(f"meanwhile {good} of 12 new requests were answered"))
-        return served and logged and noticed and back and good > 0
+    out(f"{p(str(begin + 2), 'bold')}  one of two firewalls is killed  (sdnlab functions)")
+    since = _last(api)
+    victim = _function(api, "fw")["instances"][0]
+    hosts.run("s1", "kill", "-9", str(victim["pid"]))
+    still = hosts.fetch("client", "http://lb/", 12)
+    noticed = _until(lambda: bool(_said(api, since, f"{victim['name']} died")))
+    back = _until(lambda: _function(api, "fw")["state"] == "running")
+    out(indent("\n".join(_said(api, since, f"{victim['name']} "))))
+    good = sum(count for name, count in still.items() if name.startswith("web"))
+    out(indent(f"meanwhile {good} of 12 new requests were answered"))
+    return served and logged and noticed and back and good > 0
 
 
 def _function(api: Client, name: str) -> FunctionState:
