@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from topologies.functions import Chain, Function
 from topologies.model import Topology
-from topologies.service import Copy, Entry, Hop, chain_hops, service
+from topologies.service import Copy, Entry, Hop, chain_hops, service, steps
 
 
 def paths(topology: Topology) -> Iterator[tuple[Chain, bool, tuple[Hop, ...]]]:
@@ -43,13 +43,18 @@ def exits(topology: Topology) -> dict[str, set[str]]:
 
 
 def without_offloads(topology: Topology) -> frozenset[str]:
-    """Hosts and functions whose interfaces must send whole packets, cut and checksummed, since chains with
-    NSH take them: Open vSwitch's userspace datapath (3.1) drops others once they are inside NSH.
+    """Hosts and functions whose interfaces must send whole packets, cut and checksummed.
 
-    These are all in the networks at both ends of such a chain, and its functions, which may send packets of
-    their own (a firewall's resets).
+    These are all in the networks at both ends of a chain that needs it, and its functions, which may send
+    packets of their own (a firewall's resets).  Two kinds of chains do:
+
+    - with NSH: Open vSwitch's userspace datapath (3.1) drops other packets once they are inside NSH.
+    - with an address translator and a function that has the kernel finish checksums.  A checksum that is
+      left to others begins as the sum of the addresses (virtio 1.2, 5.1.6.2); Open vSwitch (3.1) translates
+      it as if it were a finished one, and what is made of it then is wrong.
     """
-    chains = [chain for chain in topology.chains if chain.encapsulation == "nsh"]
+    functions = {function.name: function for function in topology.functions}
+    chains = [each for each in topology.chains if _needs_whole_packets(each, functions)]
     ends = {network for chain in chains for network in (chain.network, chain.far_network)}
     passed = {name for chain in chains for name in chain.functions}
     found = {host.name for host in topology.hosts if host.network in ends}
@@ -59,6 +64,20 @@ def without_offloads(topology: Topology) -> frozenset[str]:
         if function.balancer is not None and function.balancer.network in ends:
             found.add(function.name)
     return frozenset(found)
+
+
+def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function]) -> bool:
+    if chain.encapsulation == "nsh":
+        return True
+    way = steps(chain, functions)
+    translates = any(each.mode == "flows" and each.kind in ("load-balancer", "nat") for each in way)
+    return translates and any(_finishes_checksums(each) for each in way)
+
+
+def _finishes_checksums(function: Function) -> bool:
+    """Whether an inline function gets its packets cut and checksummed by the kernel: code of users, and
+    Suricata, which cannot pass on what was left to others."""
+    return function.mode == "inline" and (function.kind == "python" or function.engine == "suricata")
 
 
 def senders(

@@ -45,6 +45,37 @@ def test_who_sends_into_nsh_must_not_offload() -> None:
     assert not without_offloads(chained(1, "auto"))
 
 
+@pytest.mark.parametrize("kind", ["load-balancer", "nat"])
+@pytest.mark.parametrize(("other", "engine"), [("python", "python"), ("ids", "suricata")])
+def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_not_offload(
+    kind: str, other: str, engine: str
+) -> None:
+    whole = chained(1, "auto")
+
+    def made(kinds: list[tuple[str, str, str]]) -> Topology:
+        functions = tuple(
+            whole.functions[0].model_copy(
+                update={"name": f"f{number}", "kind": kind, "engine": engine, "mode": mode}
+            )
+            for number, (kind, engine, mode) in enumerate(kinds, 1)
+        )
+        chain = whole.chains[0].model_copy(update={"functions": tuple(each.name for each in functions)})
+        return whole.model_copy(update={"functions": functions, "chains": (chain,)})
+
+    translator = (kind, "openflow", "flows")
+    for order in ([(other, engine, "inline"), translator], [translator, (other, engine, "inline")]):
+        name = f"f{1 + order.index((other, engine, 'inline'))}"
+        assert without_offloads(made(order)) == {"h1", "h2", "h3", name}
+    # neither alone does, nor one that gets copies or passes frames on as they are
+    assert not without_offloads(made([(other, engine, "inline")]))
+    assert not without_offloads(made([translator]))
+    assert not without_offloads(
+        made([("ids", "builtin", "inline"), ("bridge", "kernel", "inline"), translator])
+    )
+    if other == "ids":
+        assert not without_offloads(made([(other, engine, "tap"), translator]))
+
+
 def test_os_ken_gets_the_nsh_actions_that_it_lacks() -> None:
     with pytest.raises(NameError):
         their.NXActionEncapNsh()
