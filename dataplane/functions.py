@@ -28,6 +28,12 @@ HIDDEN = ("/run/netns", "/run/openvswitch")
 """Ways to the rest of the lab."""
 OWN = ("in", "out", "tap", "eth0")
 """Devices that belong to an instance, whatever runs in it."""
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+}
+"""All that a process sees of an environment: whoever started the lab has secrets in theirs."""
 NOTHING_THERE = frozenset({errno.ENOENT, errno.EINVAL})
 """What the kernel says of a queueing discipline that is not there."""
 
@@ -158,7 +164,13 @@ def _start(directory: Path, argv: Sequence[str], log: int, visible: Path) -> sub
     pipe = subprocess.PIPE
     # A session of its own: its process group is all that it starts, and ends with it.
     return subprocess.Popen(
-        list(argv), cwd=directory, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True
+        list(argv),
+        cwd=directory,
+        env=ENVIRONMENT,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=log,
+        start_new_session=True,
     )
 
 

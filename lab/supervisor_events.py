@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.messages import Event
+from lab.terminal import one_line
 
 KEPT = 20_000
 """How many events are remembered; older ones are dropped, numbers go on."""
@@ -24,7 +25,7 @@ class EventLog:
         self._changed = threading.Condition()
 
     def add(self, event: str, text: str, data: Mapping[str, Any] | None = None) -> None:
-        """Record that ``event`` happened; ``text`` says it to a person."""
+        """Record that ``event`` happened; ``text`` says it to a person, in one line."""
         with self._changed:
             self._number += 1
             self._events.append(
@@ -32,7 +33,7 @@ class EventLog:
                     "number": self._number,
                     "time": time.time(),
                     "event": event,
-                    "text": text,
+                    "text": one_line(text),
                     "data": dict(data or {}),
                 }
             )

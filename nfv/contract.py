@@ -16,8 +16,9 @@ each second: ``packets``, ``bytes``, ``dropped``, and what else the kind counts)
 ``alert`` and the other types of EVE, ``exception`` (with ``traceback``), ``backend`` (``backend``, ``up``,
 ``reason``).
 
-An inline function passes frames of Ethernet type ``PROBE_TYPE`` unchanged, in order with all others:
-with them the controller finds out whether its data path works (IEEE 802's local experimental type 1).
+An inline function passes frames of Ethernet type ``PROBE_TYPE`` unchanged (IEEE 802's local experimental
+type 1): with them the controller finds out whether its data path works.  They may overtake others, and should
+where packets can take long: a probe asks for life, not for load.
 
 A process that can't do its work says ``state`` ``failed`` with what to do about it, and ends with status 1.
 One that could not take changed files goes on as before and says ``running`` with a ``message``.

@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 
-from nfv.python_function import syscalls
+from nfv.python_function import seccomp, syscalls
 
 MEMORY = 768 << 20
 """Bytes of address space."""
@@ -51,10 +51,10 @@ def leave(user: int, group: int) -> None:
             file.write(content)
 
 
-def lock(root: str, keep: set[int]) -> bool:
+def lock(root: str, keep: set[int]) -> None:
     """Close all doors. ``root``: an empty directory to build the view in; ``keep``: descriptors that stay.
 
-    Whether all walls stand: false if this machine's system calls can't be filtered.  Raises OSError.
+    Raises OSError when a wall can't be built; nothing of a user may run then.
     """
     _see_only(root, visible())
     _keep_only(keep)
@@ -68,7 +68,7 @@ def lock(root: str, keep: set[int]) -> bool:
         resource.setrlimit(kind, (most, most))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.drop_capabilities()
-    return syscalls.forbid_calls()
+    seccomp.forbid_calls()
 
 
 def _see_only(root: str, directories: list[str]) -> None:

@@ -3,6 +3,9 @@
 Files: ``script.py``, and ``script.json`` with the file's name, ``packets`` (bytes or scapy), ``on_failure``.
 A changed script is loaded by a second worker beside the first, which then lets go of the ports: packets wait
 in the sockets meanwhile, and a script that does not load changes nothing.
+
+Health probes are passed here, beside the worker's queue.  A worker that does not come back from one packet is
+ended, and this process with it: who keeps it starts it again, less and less often.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
+import signal
 import time
 
 from nfv import devices
 from nfv.lines import say
 from nfv.process import Failed, Loop, content, fail, running
 from nfv.python_function import ports, prison, syscalls
+from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
 from nfv.python_function.worker import LONGEST_TEXT, News, serve
 
 TYPE_CHECKING = False
@@ -32,27 +36,32 @@ LONGEST_LINE = 1 << 16
 SIGNALLED = 128
 """What shells add to a signal's number, and so do we, to make an exit status of it."""
 PATIENCE = 0.5
-"""Seconds that a worker gets to finish its packet."""
+"""Seconds that a worker gets to finish its packet, or to say where it hangs."""
+LOADING = 15.0
+"""Seconds that a script gets to be loaded."""
 
 
 class Child:
     """A worker's process, from outside."""
 
-    def __init__(
-        self, source: str, described: dict[str, Any], opened: tuple[socket.socket, socket.socket, int]
-    ) -> None:
+    def __init__(self, source: str, described: dict[str, Any], opened: ports.Ends) -> None:
         self.file = str(described["file"])
+        self.begun = time.monotonic()
+        self.progress, self.watch = Progress(), Watch()
         own_end, control = os.pipe()
         news, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.pid = os.fork()
         if self.pid == 0:
             os.close(control)
             os.close(news)
-            _be_worker(source, described, opened, told, own_end)
+            _be_worker(source, described, opened, told, own_end, self.progress)
         os.close(own_end)
         os.close(told)
         self._control, self.news = control, news
         self._rest = b""
+        self._status: int | None = None
+        self.dump = ""
+        """What it wrote that is no message: a stack, when it was asked for one."""
         self.counts: dict[str, int] = {}
 
     def go(self) -> None:
@@ -73,14 +82,30 @@ class Child:
         for line in lines:
             try:
                 value = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
+                self.dump = (self.dump + line.decode(errors="replace") + "\n")[-LONGEST_LINE:]
                 continue
             if isinstance(value, dict):
                 found.append(value)
         return found
 
+    def hangs_at(self) -> str | None:
+        """The script's line that a worker is at which does not come back; None: it does not say."""
+        self.dump = ""
+        os.kill(self.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + PATIENCE
+        poll = select.poll()
+        poll.register(self.news, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+            if self.read() is None or place(self.dump, self.file) is not None:
+                break
+        return place(self.dump, self.file)
+
     def end(self) -> int:
         """End it, by force if it does not hear; its status as wait gives it."""
+        if self._status is not None:
+            return self._status
         os.close(self._control)
         poll = select.poll()
         poll.register(self.news, select.POLLHUP)
@@ -92,15 +117,17 @@ class Child:
         else:
             os.kill(self.pid, syscalls.SIGKILL)
         os.close(self.news)
-        return os.waitpid(self.pid, 0)[1]
+        self._status = os.waitpid(self.pid, 0)[1]
+        return self._status
 
 
 def _be_worker(
     source: str,
     described: dict[str, Any],
-    opened: tuple[socket.socket, socket.socket, int],
+    opened: ports.Ends,
     told: int,
     control: int,
+    progress: Progress,
 ) -> None:
     """In the child: lock in, then serve. Never returns."""
     news = News(told)
@@ -118,82 +145,95 @@ def _be_worker(
             # only the first process of the new PID namespace is inside it; this one is its shell
             for fd in keep:
                 os.close(fd)
+            signal.signal(signal.SIGUSR1, lambda *_: os.kill(inmate, signal.SIGUSR1))
             code = os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1])
             os._exit(code if code >= 0 else SIGNALLED - code)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
         os.setsid()  # a process group reaches across namespaces: kill(0) must mean this process alone
-        if not prison.lock(root, keep):
-            news.tell("unfiltered")
+        prison.lock(root, keep)
     except BaseException as error:
         news.tell("failed", text=f"it can't be locked in: {type(error).__name__}: {error}; {REMEDY}")
         os._exit(1)
-    serve(source, described, opened, news, control)
+    serve(source, described, opened, news, control, progress)
     os._exit(0)
 
 
 class Function:
-    """A running user's function."""
+    """A running user's function: the worker that has the ports, and one that is to take them."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         os.makedirs(ROOT, exist_ok=True)  # noqa: PTH103
-        self._ports = ports.open_ports()
-        self._note: str | None = None
+        self._ends, probes = ports.open_ports()
+        for descriptor in probes.descriptors:
+            loop.watch(descriptor, probes.pass_on)
         self._former = {"processed": 0, "dropped": 0, "exceptions": 0}
-        self._child = self._started()
-        self._take()
+        self._child: Child | None = None
+        self._coming: Child | None = None
+        self.load()
 
-    def _started(self) -> Child:
-        """A worker that has loaded the script; raises ``Failed`` if it can't."""
+    def load(self) -> None:
+        """Begin to load the script as it is now; it takes the ports when it is loaded."""
+        if self._coming is not None:
+            self._drop(self._coming)
         described = json.loads(content("script.json"))
-        child = Child(content("script.py"), described, self._ports)
-        poll = select.poll()
-        poll.register(child.news, select.POLLIN)
-        while True:
-            poll.poll()
-            lines = child.read()
-            for line in lines or ():
-                if line.get("kind") == "loaded":
-                    return child
-                if line.get("kind") == "failed":
-                    child.end()
-                    if "traceback" in line:
-                        say("exception", traceback=_text(line.get("traceback")))
-                    raise Failed(f"{child.file}: {_text(line.get('text'))}")
-                self._told(child, line)
-            if lines is None:
-                status = child.end()
-                raise Failed(f"{child.file}: it ended while it was loaded ({_how(status)})")
+        child = self._coming = Child(content("script.py"), described, self._ends)
+        self._loop.watch(child.news, lambda: self._news(child))
 
-    def _take(self) -> None:
-        self._loop.watch(self._child.news, self._news)
-        self._child.go()
+    def look(self) -> None:
+        """End what does not come to its end."""
+        now = time.monotonic()
+        coming, child = self._coming, self._child
+        if coming is not None and now - coming.begun > LOADING:
+            where = coming.hangs_at() or "it is not known where"
+            self._drop(coming)
+            self._refused(f"{coming.file}: it was not loaded within {LOADING:g} s ({where})")
+        if child is not None and child.watch.stuck(child.progress.read(), now):
+            where = child.hangs_at() or "it is not known where"
+            self._drop(child)
+            fail(f"{child.file}: process() did not return within {STUCK:g} s ({where})")
 
-    def replace(self) -> None:
-        """Take a changed script."""
-        try:
-            child = self._started()
-        except Failed as reason:
-            running(f"the changed script was not taken: {reason}")
-            return
-        self._loop.unwatch(self._child.news)
-        self._child.end()
-        for name in self._former:
-            self._former[name] += self._child.counts.get(name, 0)
-        self._child = child
-        self._take()
-        self.say_running()
+    def _take(self, child: Child) -> None:
+        if self._child is not None:
+            self._drop(self._child)
+            for name in self._former:
+                self._former[name] += self._child.counts.get(name, 0)
+        self._child, self._coming = child, None
+        child.go()
+        running()
 
-    def say_running(self) -> None:
-        running(self._note)
+    def _refused(self, reason: str) -> None:
+        """A script can't be loaded, and its worker has ended: what worked before goes on."""
+        self._coming = None
+        if self._child is None:
+            fail(reason)
+        running(f"the changed script was not taken: {reason}")
 
-    def _news(self) -> None:
-        lines = self._child.read()
+    def _drop(self, child: Child) -> str:
+        """End a worker; how it ended."""
+        self._loop.unwatch(child.news)
+        return _how(child.end())
+
+    def _news(self, child: Child) -> None:
+        lines = child.read()
         if lines is None:
-            self._loop.unwatch(self._child.news)
-            fail(f"{self._child.file}: its process ended ({_how(self._child.end())})")
+            how = self._drop(child)
+            if child is not self._coming:
+                fail(f"{child.file}: its process ended ({how})")
+            self._refused(f"{child.file}: it ended while it was loaded ({how})")
+            return
         for line in lines:
-            self._told(self._child, line)
+            kind = line.get("kind")
+            if kind == "loaded" and child is self._coming:
+                self._take(child)
+            elif kind == "failed" and child is self._coming:
+                if "traceback" in line:
+                    say("exception", traceback=_text(line.get("traceback")))
+                self._drop(child)
+                self._refused(f"{child.file}: {_text(line.get('text'))}")
+                return
+            else:
+                self._told(child, line)
 
     def _told(self, child: Child, line: dict[str, Any]) -> None:
         """Say what a worker told, as far as it is of the form that it should have."""
@@ -202,20 +242,22 @@ class Function:
             say("exception", traceback=_text(line.get("traceback")))
         elif kind == "print":
             say("log", message=_text(line.get("text")))
-        elif kind == "unfiltered":
-            self._note = "system calls can't be filtered on this kind of machine; the other walls stand"
         elif kind == "counters":
             child.counts = {name: value for name in self._former if isinstance(value := line.get(name), int)}
 
     def count(self) -> None:
         """Say the counters."""
         found = devices.counters()
+        now = self._child.counts if self._child is not None else {}
         for name, value in self._former.items():
-            found[name] = found.get(name, 0) + value + self._child.counts.get(name, 0)
+            found[name] = found.get(name, 0) + value + now.get(name, 0)
         say("counters", **found)
 
     def end(self) -> None:
-        self._child.end()
+        """End the workers."""
+        for child in (self._coming, self._child):
+            if child is not None:
+                child.end()
 
 
 def _text(value: object) -> str:
@@ -238,9 +280,9 @@ def main() -> None:
         fail(reason)
     except OSError as error:
         fail(f"its ports can't be opened: {error}")
-    function.say_running()
+    loop.every(LOOK, function.look)
     loop.every(1.0, function.count)
     try:
-        loop.run(function.replace)
+        loop.run(function.load)
     finally:
         function.end()

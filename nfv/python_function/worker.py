@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import sys
 import time
 import traceback
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PROBE = b"\x88\xb5"
-BATCH = 64
-"""Packets of one port before the other is looked at."""
+    from nfv.python_function.life import Progress
+
+BATCH, BATCH_SECONDS = 64, 0.05
+"""Packets of one port, or time for them, before the other and commands are looked at."""
 TRACEBACKS, PRINTS = 5, 50
 """As many a second are told; others are counted."""
 LONGEST_TEXT = 4000
@@ -95,7 +97,7 @@ class News:
     """Lines to the parent; what comes too fast is counted instead."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.descriptor = fd
         self._second = 0
         self._line = ""
         self._told: dict[str, int] = {}
@@ -104,7 +106,7 @@ class News:
         """Write one line. A parent that does not read is not waited for."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         try:
-            os.write(self._fd, line)
+            os.write(self.descriptor, line)
         except BlockingIOError:
             pass
         except OSError:
@@ -142,7 +144,9 @@ class Worker:
         longest: int,
         passes_on_failure: bool,
         decode: Callable[[bytes], object] | None,
+        progress: Progress,
     ) -> None:
+        self._step = progress.step
         self._process, self._news, self._file, self._longest = process, news, file, longest
         self._open, self._decode = passes_on_failure, decode
         self._directed = takes_direction(process)
@@ -156,43 +160,45 @@ class Worker:
             poll.register(fd, select.POLLIN)
         told = time.monotonic()
         while True:
-            for fd, _ in poll.poll(1000):
+            for fd, _ in poll.poll(500):
                 if fd == control:
                     return
                 self._batch(*ports[fd])
+            self._step()
             if time.monotonic() - told >= 1.0:
                 told = time.monotonic()
                 self._news.tell("counters", **self.counts)
 
     def _batch(self, source: socket.socket, target: socket.socket, direction: str) -> None:
         receive, send, longest = source.recv, target.send, self._longest
-        counts, process, decode = self.counts, self._process, self._decode
+        counts, process, decode, step = self.counts, self._process, self._decode, self._step
         plain = decode is None and not self._directed
+        until = time.monotonic() + BATCH_SECONDS
         for _ in range(BATCH):
+            if time.monotonic() > until:
+                return
             try:
                 data = receive(longest)
             except BlockingIOError:
                 return
             except OSError:
                 return  # the device is down; it says so once
-            if data[12:14] == PROBE:
-                out = [data]
-            else:
-                counts["processed"] += 1
-                try:
-                    if plain:
-                        result = process(data)
-                    else:
-                        given = data if decode is None else decode(data)
-                        result = process(given, direction) if self._directed else process(given)
-                    out = (
-                        [result]
-                        if type(result) is bytes and 14 <= len(result) <= longest
-                        else frames(result, longest)
-                    )
-                except Exception as error:
-                    out = [data] if self._open else []
-                    self._failed(error)
+            counts["processed"] += 1
+            step()
+            try:
+                if plain:
+                    result = process(data)
+                else:
+                    given = data if decode is None else decode(data)
+                    result = process(given, direction) if self._directed else process(given)
+                out = (
+                    [result]
+                    if type(result) is bytes and 14 <= len(result) <= longest
+                    else frames(result, longest)
+                )
+            except BaseException as error:  # also sys.exit(): a script does not end its function
+                out = [data] if self._open else []
+                self._failed(error)
             if not out:
                 counts["dropped"] += 1
             for each in out:
@@ -213,10 +219,15 @@ def serve(
     ports: tuple[socket.socket, socket.socket, int],
     news: News,
     control: int,
+    progress: Progress,
 ) -> None:
     """Load the script, say so, wait for the word, and work. All walls stand already."""
+    import faulthandler
+
     file = described["file"]
     sys.stdout = sys.stderr = news
+    # where it hangs, if it does: written by the interpreter itself, without the script's doing
+    faulthandler.register(signal.SIGUSR1, news.descriptor, all_threads=False)
     try:
         process = load(source, file)
     except BaseException as error:
@@ -230,7 +241,7 @@ def serve(
 
         decode = Ether
     inward, outward, longest = ports
-    worker = Worker(process, news, file, longest, described["on_failure"] == "open", decode)
+    worker = Worker(process, news, file, longest, described["on_failure"] == "open", decode, progress)
     news.tell("loaded")
     if os.read(control, 1):
         worker.run(inward, outward, control)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 from programs import python
 from spaces import Row, bulk, frame
@@ -139,12 +142,53 @@ def test_a_script_that_never_returns_can_be_replaced(quiet: Row) -> None:
     running = quiet.start(python("def process(packet):\n    while True: pass\n"))
     left, right = quiet.wires()
     left.send(data(1))
-    probe = frame(b"probe".ljust(50))
-    left.send(probe)
-    assert right.receive(0.2) is None  # its data path is dead, as probes find out
     running.replace(python(PASS))
     left.send(data(2))
     right.until(lambda each: each == data(2))
+
+
+@pytest.mark.parametrize("loop", ["while True: pass", "time.sleep(1000)", "re.match('(a*)*b', 'a' * 60)"])
+def test_a_script_that_never_returns_is_ended_and_its_line_told(loop: str, quiet: Row) -> None:
+    source = (
+        "import re, time\n"
+        "def process(packet):\n"
+        f"    if b'number 3' in packet:\n        {loop}\n"
+        "    return packet\n"
+    )
+    running = quiet.start(python(source))
+    left, right = quiet.wires()
+    for number in range(1, 4):
+        left.send(data(number))
+    assert [right.receive() for _ in range(2)] == [data(1), data(2)]
+    state = running.event("state", state="failed")
+    assert state["message"] == "lesson.py: process() did not return within 2 s (line 4)"
+    assert running.process.wait(10) == 1
+    assert _innermost(running.process.pid) is None  # nothing is left that burns a core
+
+
+def test_probes_do_not_wait_behind_packets(quiet: Row) -> None:
+    """A function that takes long for each packet is slow, not dead."""
+    running = quiet.start(
+        python("import time\ndef process(packet):\n    time.sleep(0.05)\n    return packet\n")
+    )
+    left, right = quiet.wires()
+    for number in range(100):
+        left.send(data(number))
+    probe = frame(b"probe".ljust(50))
+    left.send(probe)
+    before = right.until(lambda each: each == probe)
+    assert len(before) < 50  # of 5 s of packets that came first
+    assert before[0] in (data(0), probe)
+    running.event("counters", processed=100)
+    assert not [each for each in running.seen if each["event_type"] == "state"][1:]
+
+
+def test_a_script_that_ends_the_interpreter_has_made_a_mistake_and_no_more(quiet: Row) -> None:
+    running = quiet.start(python("import sys\ndef process(packet):\n    sys.exit(3)\n", on_failure="open"))
+    left, right = quiet.wires()
+    left.send(data(1))
+    assert right.receive() == data(1)
+    assert "SystemExit: 3" in running.event("exception")["traceback"]
 
 
 def test_a_worker_that_dies_is_failed(quiet: Row) -> None:
@@ -226,6 +270,25 @@ ATTEMPTS = {
     "set a device down": ("check(libc.ioctl(port(), 0x8914, struct.pack('16sH22x', b'in', 0)))"),
     "watch another device": "check(libc.setsockopt(port(), 263, 23, bytes(4), 4))",
     "listen at another device": "check(libc.bind(port(), bytes(20), 20))",
+    "send at another device": (
+        "check(libc.sendto(port(), bytes(60), 60, 0, struct.pack('=HHiHBB8s', 17, 0, 2, 0, 0, 6, b''), 20))"
+    ),
+    "make the ports wait": "check(libc.fcntl(port(), 4, 0))",
+    "make a file of memory": "os.memfd_create('x')",
+    "make a pair of sockets": "socket.socketpair()",
+    "make an event": "check(libc.eventfd(0, 0))",
+    "make a timer": "check(libc.timerfd_create(1, 0))",
+    "watch files": "check(libc.inotify_init())",
+    "splice": "check(libc.splice(3, 0, 4, 0, 1, 0))",
+    "send a message": "check(libc.sendmsg(port(), bytes(56), 0))",
+    "shut the ports": "check(libc.shutdown(port(), 2))",
+    "call what no kernel has yet": "check(libc.syscall(600))",
+    "call by x86-64's other numbers": "check(libc.syscall(0x40000000 + 39))",
+    "lock memory": "check(libc.mlockall(1))",
+    "make a directory": "os.mkdir('/x')",
+    "name a host": "socket.sethostname('x')",
+    "change its priority": "os.nice(-1)",
+    "make System V memory": "check(libc.shmget(0, 4096, 0o1600))",
 }
 PREAMBLE = """
 import ctypes, os, resource, socket, struct, subprocess, sys, threading
@@ -265,6 +328,7 @@ def test_each_wall_stands(wall: str, quiet: Row) -> None:
     """What the kernel itself says of the worker, from outside."""
     running = quiet.start(python(PASS))
     worker = _innermost(running.process.pid)
+    assert worker is not None
     status = dict(
         line.split(":\t", 1) for line in (worker / "status").read_text().splitlines() if ":\t" in line
     )
@@ -288,9 +352,10 @@ def test_each_wall_stands(wall: str, quiet: Row) -> None:
         assert (worker / "uid_map").read_text().split() == ["65534", "0", "1"]
 
 
-def _innermost(pid: int):  # type: ignore[no-untyped-def]
-    from pathlib import Path
-
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        pid = int(children[0])
-    return Path(f"/proc/{pid}")
+def _innermost(pid: int) -> Path | None:
+    """The directory in /proc of a process' child that has no more children; None: it has no child."""
+    inner = pid
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        while children := Path(f"/proc/{inner}/task/{inner}/children").read_text().split():
+            inner = int(children[0])
+    return Path(f"/proc/{inner}") if inner != pid else None

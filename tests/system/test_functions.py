@@ -323,9 +323,13 @@ def test_a_function_whose_program_fails_leaves_the_lab_as_it_was(one: tuple[Comm
     assert [each["name"] for each in line.json("functions")] == ["wire"]
     takes_part(line, "wire.1")
     assert reaches(line, "h1", "h2", 3)
-    script.write_text("def process(packet):\n    return packet\n")
+    script.write_text(
+        "import os\nprint(sorted(os.environ), 'a\\x1b[2Jb')\ndef process(packet):\n    return packet\n"
+    )
     line("apply", str(file))
     takes_part(line, "mine.1")
+    # what it prints is told, steers no terminal, and it knows nothing of who started the lab
+    assert r"mine.1: ['HOME', 'LANG', 'PATH'] a\x1b[2Jb" in [each["text"] for each in line.json("events")]
     assert reaches(line, "h1", "h2", 3)
 
 

@@ -224,6 +224,8 @@ def test_words_name_hosts() -> None:
     wrong = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: no\n"}
     assert words("py.1", "py", wrong, names) == "py.1: exception: ValueError: no"
     assert words("x.1", "x", {"event_type": "odd", "a": 1}, names) == "x.1: odd: a 1"
+    printed = {"event_type": "log", "message": "got 64"}
+    assert words("py.1", "py", printed, names) == "py.1: got 64"
     said = {"event": "firewall", "function": "edge", "rule": "web", "verdict": "accept", **flow}
     assert controllers_words(said, names) == "edge: rule web accept TCP h1:40000 -> lb:80"
     lost = {"event": "instance", "instance": "fw.1", "state": "failed", "reason": "4 probes lost"}

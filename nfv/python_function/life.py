@@ -1,0 +1,69 @@
+"""Whether a worker still gets anywhere: what it is at, in memory that it shares with its parent.
+
+A long queue says nothing of life: a function may take long for each packet and still take each.  So health
+probes do not wait behind packets (the parent passes them), and what shows death is one packet that never
+comes to its end, or a worker that has ended.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+STUCK = 2.0
+"""Seconds that one call of ``process`` may take."""
+LOOK = 0.25
+"""Seconds from one look at a worker to the next."""
+_NUMBER = struct.Struct("=Q")
+
+
+class Progress:
+    """A number that the worker changes with each packet, and at least twice a second without any.
+
+    A script could change it as well; it would keep its own packets waiting, and no one else's.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._number = 0
+
+    def step(self) -> None:
+        """In the worker: it gets on."""
+        self._number += 1
+        _NUMBER.pack_into(self._memory, 0, self._number)
+
+    def read(self) -> int:
+        """In the parent: where the worker is."""
+        return int(_NUMBER.unpack_from(self._memory)[0])
+
+
+class Watch:
+    """Judges by looks at ``Progress``, each with its time in seconds. Pure.
+
+    A look that comes late counts as one in time: then it is the machine that stood still, or this lab.
+    """
+
+    def __init__(self, longest: float = STUCK) -> None:
+        self._longest = longest
+        self._seen: int | None = None
+        self._last = 0.0
+        self._still = 0.0
+
+    def stuck(self, number: int, now: float) -> bool:
+        """Whether the worker has been at the same place for longer than it may."""
+        if number != self._seen:
+            self._seen, self._still = number, 0.0
+        else:
+            self._still += min(now - self._last, 2 * LOOK)
+        self._last = now
+        return self._still > self._longest
+
+
+def place(dump: str, file: str) -> str | None:
+    """Of a stack as ``faulthandler`` dumps it (innermost call first), the script's own line in words."""
+    for line in dump.splitlines():
+        head, found, rest = line.strip().partition(f'File "{file}", line ')
+        number = rest.split(" ", 1)[0]
+        if found and not head and number.isdigit():
+            return f"line {number}"
+    return None
