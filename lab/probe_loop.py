@@ -53,9 +53,16 @@ class Pace:
     window: int = 256
     latency: float = 0.005
 
-    def answered(self, seconds: float) -> None:
-        """One answer took ``seconds``: additive increase, multiplicative decrease (as RFC 5681)."""
-        self.latency += (seconds - self.latency) / 32
+    def answered(self, probe: Probe, now: float) -> None:
+        """``probe`` was answered at ``now``: additive increase, multiplicative decrease (as RFC 5681).
+
+        An address that a host's own kernel asked for may be answered before the probe was sent: that tells
+        nothing of how long an answer takes.  Of a frame that was sent twice the last copy counts: a time too
+        short, when the first was answered, makes the next ones be sent again sooner, and spoils nothing.
+        """
+        if not probe.tries:
+            return
+        self.latency += (now - probe.sent - self.latency) / 32
         if self.latency < _QUEUE_AIM:
             self.window = min(1024, self.window + 1)
         else:
@@ -188,8 +195,9 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
         item.seen = True
     elif not item.answered:
         item.answered = True
-        item.seconds = run.clock() - item.sent
-        run.pace.answered(item.seconds)
+        now = run.clock()
+        item.seconds = now - item.sent
+        run.pace.answered(item, now)
         return 0 if item.given_up else 1
     return 0
 
@@ -203,6 +211,6 @@ def _on_resolved(run: Run, at: int, answer: Resolved, waiting: deque[Probe]) -> 
         return 0
     item.answered = True
     item.wrong = ""
-    run.pace.answered(run.clock() - item.sent)
+    run.pace.answered(item, run.clock())
     waiting.extend(item.then)
     return 0 if item.given_up else 1

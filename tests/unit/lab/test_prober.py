@@ -13,6 +13,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 import pytest
 
 from lab import frames
+from lab.probe_loop import Pace, Probe
 from lab.probe_pairs import Gateway, default_pairs
 from lab.prober import ProbeResult, probe
 from topologies.model import Host, Port
@@ -263,6 +264,43 @@ def test_a_host_delivered_to_the_wrong_port_is_a_failure() -> None:
 
     result = run(make_hosts(3), spoil, families=(4,), pairs=[("h1", "h2"), ("h1", "h3")], timeout=3.0)
     assert "delivered to h3" in {f.dst: f.reason for f in result.failures}["h2"]
+
+
+def test_an_address_answered_before_it_was_asked_for_spoils_no_other_pair() -> None:
+    """A host's own kernel may have asked; with half of the pairs lost, the others are still all found."""
+    hosts = make_hosts(30, switches=30)
+    side = {host.name: number < 15 for number, host in enumerate(hosts)}
+
+    def spoil(wire: Wire) -> None:
+        opened = wire.open
+
+        def open_with_answers(name: str) -> socket.socket:
+            near = opened(name)
+            asker = next(host for host in hosts if host.name == name)
+            for host in hosts:
+                assert host.ipv4 and asker.ipv4
+                macs = [bytes.fromhex(each.mac.replace(":", "")) for each in (asker, host)]
+                head = b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02"
+                ends = macs[1] + host.ipv4.ip.packed + macs[0] + asker.ipv4.ip.packed
+                wire.give(name, macs[0] + macs[1] + head + ends)
+            return near
+
+        wire.open = open_with_answers  # type: ignore[method-assign]
+        wire.drop = lambda src, dst, frame: dst != "arp" and side[src] != side[dst]
+
+    result = run(hosts, spoil, families=(4,), method="frames")
+    assert {(f.src, f.dst) for f in result.failures} == {
+        (a, b) for a in side for b in side if side[a] != side[b]
+    }
+    assert not [f for f in result.failures if "time ran out" in f.reason]
+
+
+def test_only_what_was_sent_says_how_long_an_answer_takes() -> None:
+    pace = Pace()
+    pace.answered(Probe(0, 1, 4, True, b""), now=1_000_000.0)
+    assert pace == Pace()
+    pace.answered(Probe(0, 1, 4, True, b"", tries=1, sent=999_999.9), now=1_000_000.0)
+    assert pace.latency > Pace().latency
 
 
 def test_the_timeout_bounds_the_run() -> None:
