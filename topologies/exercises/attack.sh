@@ -68,3 +68,4 @@ id) say 'uid=0(root) gid=0(root) groups=0(root)\n' ;;
     exit 2
     ;;
 esac
+exit 0 # it was sent; whether it was answered is the lesson

@@ -1,0 +1,256 @@
+"""What documents and lessons tell their readers to type is typed, and what they say happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import of_an_owner_of_its_own
+from lessons import Command, missing, of_blocks, of_comments, without_dollar
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = sorted((ROOT / "topologies").glob("*.yaml"))
+PATIENCE = 60
+ANY = ""
+MOST_LOOKS = 50
+
+OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
+    "quickstart": {
+        "sdnlab ping #1": (0, "all 24 of 24 reached"),
+        "sdnlab ping #2": (1, "8 of 24 reached"),
+        "sdnlab flows s1": (0, "link s1-s2"),
+    },
+    "leaf-spine": {
+        "sdnlab ping #1": (0, "all 112 of 112 reached"),
+        "sdnlab ping #2": (0, "all 112 of 112 reached"),
+        "sdnlab flows leaf1": (0, "=>  group:"),
+        "sdnlab exec h1 -- ping -i 0.01 h7": (-1, r"64 bytes from h7 \(10.0.0.7\)"),
+    },
+    "campus": {
+        "sdnlab status": (0, r"(?s)north.*south.*acc14.*student20"),
+        "sdnlab ping #1": (0, "all 1536 of 1536 reached"),
+        "sdnlab ping staff1 student1": (1, "not reached: they are in different networks"),
+        "sdnlab ping staff1 staff2": (0, "all 2 of 2"),
+        "sdnlab ping #2": (1, "1248 of 1536 reached"),
+    },
+    "firewall": {
+        "sdnlab exec h1 -- ping -c 1 h2": (0, "1 received"),
+        "sdnlab exec h1 -- curl -s http://h2/": (0, r"\Ah2\n\Z"),
+        "sdnlab exec h2 -- ping -c 1 -W 1 h1": (1, "0 received"),
+        "sdnlab events": (0, "edge.1: rule ping accept ICMP h1 -> h2"),
+        "sdnlab exec edge.1 -- nft list ruleset": (0, "ip protocol icmp|icmp"),
+        "sdnlab flows s1": (0, "firewall guard"),
+        "sdnlab exec app -- ping -c 1 db": (0, "1 received"),
+        "sdnlab exec db -- ping -c 1 -W 1 app": (1, "Packet filtered"),
+    },
+    "nat": {
+        "sdnlab exec server -- curl -s 203.0.113.1:8080": (0, r"\Anas\n\Z"),
+        "sdnlab capture server &": (-1, r"203\.0\.113\.1 > 203\.0\.113\.80: ICMP echo request"),
+        "sdnlab exec pc -- ping -c 2 server": (0, "2 received"),
+        "sdnlab exec server -- ping -c 1 -W 1 203.0.113.1": (1, "0 received"),
+    },
+    "rate-limiter": {
+        "sdnlab exec source -- iperf3 -c sink -t 2 #1": (0, r"\b(?:[89]|1[0-2])\.\d+ Mbits/sec.*receiver"),
+        "sdnlab exec source -- ping -c 3 sink": (0, "3 received"),
+        "sdnlab exec source -- iperf3 -c sink -t 2 #2": (0, r"(?:\d{3} Mbits|Gbits)/sec.*receiver"),
+    },
+    "load-balancer": {
+        "sdnlab functions shop #1": (0, r"(?s)app1 +up.*app2 +up.*images +up"),
+        "sdnlab exec client -- curl -s http://shop/ #1": (0, r"\Aapp[12]\n\Z"),
+        "sdnlab exec client -- curl -s http://shop/images/": (0, r"\Aimages\n\Z"),
+        "sdnlab functions shop #2": (0, r"app1 +down"),
+        "sdnlab exec client -- curl -s http://shop/ #2": (0, r"\Aapp2\n\Z"),
+        "sdnlab exec shop -- cat /run/sdnlab/functions/shop/haproxy.cfg": (0, "server app1"),
+    },
+    "ids": {
+        "sdnlab events -f &": (-1, r"(?s)watch.1: alert SDNLAB port scan.*guard.1: blocked GUARD SQL"),
+        "sdnlab exec insider -- curl -s -g 'http://10.0.0.9/?q=union'": (0, r"\Avictim\n\Z"),
+        "sdnlab functions": (0, r"(?s)guard .*\nwatch "),
+        "sdnlab exec outsider -- bash topologies/exercises/attack.sh list": (0, "many-names"),
+        "sdnlab exec insider -- ping -c 1 -W 1 victim": (1, "0 received"),
+        "sdnlab exec outsider -- python3 topologies/exercises/listen.py 4444 &": (-1, "has come"),
+    },
+    "python-function": {
+        "echo hello | sdnlab exec h1 -- nc -u -w 1 h2 5000": (0, r"\AHELLO\n\Z"),
+        "sdnlab exec h1 -- ping -c 10 -i 0.1 -W 1 h2": (0, "8 received"),
+        "sdnlab exec h1 -- curl -s http://h2/": (0, r"\Ah2\n\Z"),
+        "sdnlab events": (0, r"count.1: .*'host': 1"),
+    },
+    "two-domains": {
+        "sdnlab capture d1-r1 &": (-1, r"(?s)vni 100.*10\.0\.0\.1 > 10\.0\.0\.3: ICMP echo request.*vni 200"),
+        "sdnlab exec blue1 -- ping -c 2 10.0.0.3 #1": (0, "2 received"),
+        "sdnlab exec red1 -- ping -c 2 10.0.0.3": (0, "2 received"),
+        "sdnlab exec blue1 -- ping -c 2 10.0.0.3 #2": (0, "2 received"),
+        "sdnlab overlay": (0, r"(?s)blue +100.*red +200"),
+    },
+    "multi-domain": {
+        "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
+        "sdnlab exec web1 -- traceroute -n db2": (0, r"2  10\.1\.2\.\d+ "),
+        "sdnlab ping web1 db2 #2": (0, "all 2 of 2"),
+        "sdnlab ping web1 db2 #3": (1, "0 of 2"),
+        "sdnlab ping web1 db2 #4": (0, "all 2 of 2"),
+    },
+    "service-chain": {
+        "sdnlab exec client -- curl -s http://lb/ #1": (0, r"\Aweb[123]\n\Z"),
+        "sdnlab chains": (0, r"there +1 +fw"),
+        "sdnlab exec client -- curl -s -m 3 http://lb:8080/": (7, ANY),
+        "sdnlab events": (0, "rule others reject TCP client:"),
+        "sdnlab exec client -- ping -c 2 10.0.0.100": (0, "2 received"),
+        "sdnlab exec client -- ping -c 2 web1": (0, "2 received"),
+        "sdnlab scale fw 3": (0, "instances 2 -> 3"),
+        "sdnlab capture d1-r1 &": (-1, r"(?s)VXLAN.*vlan"),
+    },
+}
+"""Lesson -> command (with its number among equal ones) -> exit code (-1: it is ended) and what it prints; of the
+others, that they succeed."""
+
+
+class Terminal:
+    """A shell in the checkout, as an owner of labs of its own."""
+
+    def __init__(self) -> None:
+        line = of_an_owner_of_its_own()
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.owner = line.environment["SDNLAB_OWNER"]
+        self.environment = {**line.environment, "PATH": path, "SDNLAB_PLAIN": "1"}
+        self.running: list[tuple[Command, str, subprocess.Popen[str]]] = []
+
+    def type(self, text: str) -> tuple[int, str]:
+        """The exit code and output of a command."""
+        done = subprocess.run(
+            ["bash", "-c", text],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        return done.returncode, done.stdout
+
+    def leave_running(self, command: Command, key: str) -> None:
+        """Start a command that goes on, and wait until it says something or has ended."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command.text.rstrip('& ')}"],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        begun = "listening on" if " capture " in command.text else ""
+        said = process.stdout.readline()
+        while begun not in said and process.poll() is None:
+            said += process.stdout.readline()
+        self.running.append((command._replace(wanted=(said,)), key, process))
+
+    def end(self) -> Iterator[tuple[Command, str, str]]:
+        """End what runs, as Ctrl-C does; all that each has said."""
+        while self.running:
+            command, key, process = self.running.pop(0)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            rest, _ = process.communicate(timeout=PATIENCE)
+            yield command, key, (command.wanted or ("",))[0] + rest
+
+    def close(self) -> None:
+        for _, _, process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        self.type("sdnlab down --all")
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def numbered(commands: list[Command]) -> list[tuple[Command, str]]:
+    """Each command with its key in ``OUTCOMES``: numbered where it is typed more than once."""
+    texts = [command.text for command in commands]
+    keys = []
+    for index, text in enumerate(texts):
+        keys.append(f"{text} #{texts[: index + 1].count(text)}" if texts.count(text) > 1 else text)
+    return list(zip(commands, keys, strict=True))
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson(terminal: Terminal, path: Path) -> None:
+    commands = numbered(of_comments(path.read_text(encoding="utf-8")))
+    assert commands[0][0].text == f"sdnlab up topologies/{path.name} -d"
+    assert commands[-1][0].text == "sdnlab down"
+    outcomes = OUTCOMES[path.stem]
+    assert outcomes.keys() <= {key for _, key in commands}
+    for command, key in commands:
+        where = f"{path.name}:{command.line}: {command.text}"
+        if command.in_background:
+            terminal.leave_running(command, key)
+            continue
+        if command.text == "sdnlab down":
+            for other, name, said in terminal.end():
+                assert re.search(outcomes.get(name, (0, ANY))[1], said), f"{path.name}: {other.text}: {said}"
+        wanted_code, wanted = outcomes.get(key, (0, ANY))
+        code, said = terminal.type(command.text)
+        for _ in range(MOST_LOOKS if command.looks else 0):  # a reader takes longer than a health check
+            if re.search(wanted, said):
+                break
+            code, said = terminal.type(command.text)
+        assert code == wanted_code, f"{where}: {code}: {said}"
+        assert re.search(wanted, said), f"{where}: {said}"
+
+
+def test_readme(terminal: Terminal, tmp_path: Path) -> None:
+    """In one go, from top to bottom, each with the output that it shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in of_blocks(text):
+        typed = command.text.replace("$(id -u)", terminal.owner)
+        assert command.wanted is not None
+        if command.in_background:
+            terminal.leave_running(command, command.text)
+            continue
+        if typed.startswith("./sdnlab down"):
+            for other, name, said in terminal.end():
+                lacks = missing(wanted_of(text, name), said, other.text)
+                assert lacks is None, f"README.md:{other.line}: {other.text}: no {lacks!r} in:\n{said}"
+        _, said = terminal.type(typed)
+        lacks = missing(command.wanted, said, command.text)
+        assert lacks is None, f"README.md:{command.line}: {command.text}: no {lacks!r} in:\n{said}"
+
+
+def wanted_of(text: str, name: str) -> tuple[str, ...]:
+    return next(c.wanted or () for c in of_blocks(text) if c.text == name)
+
+
+TRIED_ELSEWHERE = {
+    "README.md": ["./sdnlab demo", "./sdnlab test"],
+    "topologies/README.md": ["sdnlab schema > sdnlab.schema.json"],
+}
+"""Commands without a dollar sign: the demo is run by test_cli, the tests are running, the schema has tests."""
+
+
+def test_no_other_command_stands_in_a_code_block() -> None:
+    for name in ("README.md", "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md"):
+        for line in without_dollar((ROOT / name).read_text(encoding="utf-8")):
+            known = TRIED_ELSEWHERE.get(name, [])
+            assert any(line.startswith(each) for each in known), f"{name}: {line}"
+
+
+def test_ids_readme(terminal: Terminal, tmp_path: Path) -> None:
+    """Its commands load, and its examples of refused rules are refused in these words."""
+    text = (ROOT / "nfv" / "ids" / "README.md").read_text(encoding="utf-8")
+    assert of_blocks(text)
+    assert shutil.which("bash")
