@@ -1,9 +1,10 @@
-"""The commands that documents and topology files tell their readers to type, and what they say comes of it."""
+"""The commands that documents and topology files tell their readers to type, and what is to come of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 _TRY = re.compile(r"^#   (\S.*?)(?:\s{2,}(.*))?$")
@@ -14,7 +15,7 @@ _CLOCK = re.compile(r"\d\d:\d\d:\d\d\.\d+")
 _MEASURED = re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])")
 _DURATION = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?= ?m?s\b)")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
-_COUNT = re.compile(r"(?<![\w.:/])\d+(?![\w.:/])")
+_COUNT = re.compile(r"(?<![\w./])\d+(?![\w./])|(?<=^web)\d$|(?<=\bfw\.)\d+(?= )|(?<=\.)\d{5}(?= >)")
 _COUNTING = ("flows", "chains", "functions", "overlay", "events", "capture", "exec", "apply", "ids", "curl")
 """Commands whose whole numbers differ from run to run: packets, ports, process ids."""
 
@@ -34,7 +35,9 @@ class Command(NamedTuple):
     @property
     def looks(self) -> bool:
         """Whether it only shows what is, so that a reader looks again until it is there."""
-        return self.text.startswith(("sdnlab functions", "sdnlab events", "sdnlab chains", "sdnlab overlay"))
+        return self.text.removeprefix("./").startswith(
+            ("sdnlab functions", "sdnlab events", "sdnlab chains", "sdnlab overlay")
+        )
 
 
 def of_comments(text: str) -> list[Command]:
@@ -54,7 +57,7 @@ def of_blocks(text: str) -> list[Command]:
         first = text.count("\n", 0, fence.start(2)) + 1
         lines = fence.group(2).split("\n")
         starts = [index for index, line in enumerate(lines) if line.startswith("$ ")]
-        for index, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        for index, end in pairwise([*starts, len(lines)]):
             wanted = tuple(line for line in lines[index + 1 : end] if line.strip())
             found.append(Command(lines[index][2:], first + index, wanted))
     return found
@@ -75,6 +78,8 @@ def pattern(line: str, command: str) -> re.Pattern[str]:
     verb = next((word for word in command.split() if word in _COUNTING), "")
     parts = []
     at = 0
+    rest = line.endswith(_ELISION)
+    line = line.removesuffix(_ELISION)
     varying = [_CLOCK, _MAC, _DURATION, _MEASURED, *([_COUNT] if verb else [])]
     spans = sorted(
         ((*match.span(), number) for number, kind in enumerate(varying) for match in kind.finditer(line)),
@@ -87,7 +92,8 @@ def pattern(line: str, command: str) -> re.Pattern[str]:
         parts.append((r"\d\d:\d\d:\d\d\.\d+", r"[0-9a-f:]{17}", r"[\d.]+", r"[\d.]+", r"\d+")[number])
         at = end
     parts.append(_literal(line[at:]))
-    return re.compile(r"\s*" + "".join(parts) + r"\s*")
+    whole = r"\s*" + "".join(parts) + (".*" if rest else r"\s*")
+    return re.compile(whole)
 
 
 def _literal(text: str) -> str:

@@ -108,8 +108,10 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab capture d1-r1 &": (-1, r"(?s)VXLAN.*vlan"),
     },
 }
-"""Lesson -> command (with its number among equal ones) -> exit code (-1: it is ended) and what it prints; of the
-others, that they succeed."""
+"""Lesson -> command (with its number among equal ones) -> exit code (-1: it is ended) and what it prints.
+
+Of the others, that they succeed.
+"""
 
 
 class Terminal:
@@ -216,6 +218,7 @@ def test_lesson(terminal: Terminal, path: Path) -> None:
 def test_readme(terminal: Terminal, tmp_path: Path) -> None:
     """In one go, from top to bottom, each with the output that it shows."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    wrong = []
     for command in of_blocks(text):
         typed = command.text.replace("$(id -u)", terminal.owner)
         assert command.wanted is not None
@@ -225,10 +228,18 @@ def test_readme(terminal: Terminal, tmp_path: Path) -> None:
         if typed.startswith("./sdnlab down"):
             for other, name, said in terminal.end():
                 lacks = missing(wanted_of(text, name), said, other.text)
-                assert lacks is None, f"README.md:{other.line}: {other.text}: no {lacks!r} in:\n{said}"
+                if lacks is not None:
+                    wrong.append(f"README.md:{other.line}: {other.text}: no {lacks!r} in:\n{said}")
         _, said = terminal.type(typed)
         lacks = missing(command.wanted, said, command.text)
-        assert lacks is None, f"README.md:{command.line}: {command.text}: no {lacks!r} in:\n{said}"
+        for _ in range(MOST_LOOKS if command.looks and lacks is not None else 0):
+            _, said = terminal.type(typed)
+            lacks = missing(command.wanted, said, command.text)
+            if lacks is None:
+                break
+        if lacks is not None:
+            wrong.append(f"README.md:{command.line}: {command.text}: no {lacks!r} in:\n{said}")
+    assert not wrong, "\n".join(wrong)
 
 
 def wanted_of(text: str, name: str) -> tuple[str, ...]:
@@ -239,11 +250,12 @@ TRIED_ELSEWHERE = {
     "README.md": ["./sdnlab demo", "./sdnlab test"],
     "topologies/README.md": ["sdnlab schema > sdnlab.schema.json"],
 }
-"""Commands without a dollar sign: the demo is run by test_cli, the tests are running, the schema has tests."""
+"""Commands without a dollar sign: test_cli runs the demo, the tests are running, the schema has its own."""
+DOCUMENTS = ("README.md", "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md")
 
 
 def test_no_other_command_stands_in_a_code_block() -> None:
-    for name in ("README.md", "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md"):
+    for name in DOCUMENTS:
         for line in without_dollar((ROOT / name).read_text(encoding="utf-8")):
             known = TRIED_ELSEWHERE.get(name, [])
             assert any(line.startswith(each) for each in known), f"{name}: {line}"
