@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from command_line import of_an_owner_of_its_own
 from lessons import Command, missing, of_blocks, of_comments, without_dollar
+from scapy.packet import Packet
+from scapy.utils import wrpcap
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "topologies").glob("*.yaml"))
@@ -124,11 +126,11 @@ class Terminal:
         self.environment = {**line.environment, "PATH": path, "SDNLAB_PLAIN": "1"}
         self.running: list[tuple[Command, str, subprocess.Popen[str]]] = []
 
-    def type(self, text: str) -> tuple[int, str]:
-        """The exit code and output of a command."""
+    def type(self, text: str, folder: Path = ROOT) -> tuple[int, str]:
+        """The exit code and output of a command typed in ``folder``."""
         done = subprocess.run(
             ["bash", "-c", text],
-            cwd=ROOT,
+            cwd=folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -261,8 +263,38 @@ def test_no_other_command_stands_in_a_code_block() -> None:
             assert any(line.startswith(each) for each in known), f"{name}: {line}"
 
 
+def attacks(address: str, file: Path) -> None:
+    """A capture of attacks of the exercise, as its program sends them."""
+    program = ROOT / "topologies" / "exercises" / "attack.py"
+    spec = importlib.util.spec_from_file_location("attack", program)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sent: list[Packet] = []
+    module.packets = lambda made, pause=0.0: sent.extend([made] if isinstance(made, Packet) else made)
+    for name in ("scan", "xmas", "long-name", "many-names", "large-echoes", "ip-in-echo"):
+        module.ATTACKS[name](address)
+    for number, packet in enumerate(sent):
+        packet.src = "10.0.0.1"
+        packet.time = 1_700_000_000 + number / 100
+    wrpcap(str(file), sent)
+
+
+RULES = """\
+alert tcp any any -> any 23 (msg:"telnet"; sid:1;)
+alert smb any any -> any any (msg:"a protocol that is not there"; sid:2;)
+alert tcp any any -> any any (msg:"a script"; luajit:script.lua; sid:3;)
+alert tcp any any -> any any (msg:"too shallow"; content:"abc"; depth:2; sid:4;)
+"""
+
+
 def test_ids_readme(terminal: Terminal, tmp_path: Path) -> None:
-    """Its commands load, and its examples of refused rules are refused in these words."""
-    text = (ROOT / "nfv" / "ids" / "README.md").read_text(encoding="utf-8")
-    assert of_blocks(text)
-    assert shutil.which("bash")
+    """The answers that it shows are those to a capture of the exercise's attacks, and to these rules."""
+    attacks("10.0.0.9", tmp_path / "attacks.pcap")
+    (tmp_path / "my.rules").write_text(RULES)
+    commands = of_blocks((ROOT / "nfv" / "ids" / "README.md").read_text(encoding="utf-8"))
+    assert len(commands) == 2
+    for command in commands:
+        _, said = terminal.type(command.text, tmp_path)
+        lacks = missing(command.wanted or (), said, "")
+        assert lacks is None, f"{command.text}: no {lacks!r} in:\n{said}"
