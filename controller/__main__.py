@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
     parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
                         help="forget a learned station that was silent for so long (300)")  # fmt: skip
+    parser.add_argument("--intent", type=int, default=0, metavar="N",
+                        help="the intent's number, which all-programmed says (0)")  # fmt: skip
     parser.add_argument("--state", type=Path, metavar="FILE",
                         help="remember learned stations here across restarts")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -81,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
             SwitchKeeper,
             options.app,
             load=load,
+            number=options.intent,
             journal=journal,
             idle=options.learned_idle,
             state=options.state,

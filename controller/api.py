@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ from topologies.model import Topology
 
 _ANSWER = 10.0
 _POLL = 1.0
+_SETTLING = 0.005
 
 
 class Health(BaseModel):
@@ -94,6 +96,12 @@ class Applied(BaseModel):
     since: int
 
 
+class Settled(BaseModel):
+    """``settled``: every switch that there is holds what it should, by all that is known."""
+
+    settled: bool
+
+
 def make(app: SwitchKeeper) -> FastAPI:
     """The API of a running controller."""
     web = FastAPI(title="sdnlab controller", version="1")
@@ -111,6 +119,10 @@ def make(app: SwitchKeeper) -> FastAPI:
 
     @web.get("/health")
     async def health() -> Health:
+        got: Health = await ask(present_health)
+        return got
+
+    def present_health() -> Health:
         core = app.core
         rollout = core.programming.rollout
         return Health(
@@ -127,15 +139,38 @@ def make(app: SwitchKeeper) -> FastAPI:
         return app.core.topology
 
     @web.put("/topology", status_code=202)
-    async def put_topology(body: Annotated[dict[str, Any], Body()]) -> Applied:
+    async def put_topology(
+        body: Annotated[dict[str, Any], Body()], number: Annotated[int, Query(ge=0)] = 0
+    ) -> Applied:
+        """Another intent; ``number`` is said with ``all-programmed`` when every switch holds its tables."""
         try:
             wanted = Topology.model_validate_json(json.dumps(body))
         except ValidationError as problem:
             raise HTTPException(422, _reasons(problem.errors())) from None
         if reasons := contradictions(wanted):
             raise HTTPException(422, reasons)
-        since = await asyncio.wait_for(asyncio.wrap_future(app.replace(wanted)), _ANSWER)
+        since = await asyncio.wait_for(asyncio.wrap_future(app.replace(wanted, number)), _ANSWER)
         return Applied(since=since)
+
+    @web.post("/settled")
+    async def settled(within: Annotated[float, Query(ge=0, le=60)] = _ANSWER) -> Settled:
+        """Wait until all that switches have said was followed: all of them hold what is wanted."""
+        deadline = time.monotonic() + within
+        heard = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hear() -> None:
+            loop.call_soon_threadsafe(heard.set)
+
+        app.hear_out(hear)
+        with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(heard.wait(), within)
+        done = False
+        while heard.is_set() and not (done := await ask(lambda: app.core.settled)):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_SETTLING)
+        return Settled(settled=done)
 
     @web.get("/switches")
     async def switches() -> list[SwitchState]:
@@ -200,8 +235,6 @@ def _reasons(errors: Any) -> list[str]:
 
 
 def _switches(app: SwitchKeeper) -> list[SwitchState]:
-    import time
-
     core = app.core
     avoid = core.avoid(time.monotonic())
     found = []

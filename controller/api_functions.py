@@ -17,6 +17,7 @@ from controller.tally import arrived, concerned, through
 from topologies.functions import Function, Instance
 from topologies.service import Service, service
 
+Within = Annotated[float | None, Query(gt=0, description="seconds until a silent switch is left out")]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Reason = Annotated[str, Field(max_length=1000)]
 
@@ -102,25 +103,27 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
     web = APIRouter()
 
     @web.get("/functions")
-    async def functions(name: Annotated[str | None, Query()] = None) -> list[FunctionState]:
+    async def functions(
+        name: Annotated[str | None, Query()] = None, within: Within = None
+    ) -> list[FunctionState]:
         """All functions (or the one named), with what the switches count of them."""
         known = await present(app, patience)
         some = [each for each in known.topology.functions if name in (None, each.name)]
         if name is not None and not some:
             raise HTTPException(404, f"no function named {name}")
         switches = {each.switch for each in some if each.switch is not None} & set(concerned(known.tables))
-        counted = await counters(app, switches, patience)
+        counted = await counters(app, switches, within or patience)
         made = service(known.topology)
         return [_function(app.core.health, each, made, known, counted) for each in some]
 
     @web.get("/chains")
-    async def chains(name: Annotated[str | None, Query()] = None) -> list[ChainState]:
+    async def chains(name: Annotated[str | None, Query()] = None, within: Within = None) -> list[ChainState]:
         """All chains (or the one named), hop by hop, with what the switches count of them."""
         known = await present(app, patience)
         some = [each for each in known.topology.chains if name in (None, each.name)]
         if name is not None and not some:
             raise HTTPException(404, f"no chain named {name}")
-        counted = await counters(app, concerned(known.tables) if some else (), patience)
+        counted = await counters(app, concerned(known.tables) if some else (), within or patience)
         return chain_states(known, some, counted, app.core.health.failed)
 
     async def reported(body: Reported) -> Taken:

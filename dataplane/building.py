@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
+from dataplane.daemon import News
 from dataplane.namespaces import Namespace, run_in, start_thread
 from dataplane.offloads import set_offloads
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -46,14 +47,16 @@ BRIDGE = "mgmt0"
 EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
+TellDaemon = Callable[[str, News], None]
 
 
 class Building:
     """A lab as it runs.
 
     ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controller_address`` is where switches
-    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built, it
-    is what was taken.  ``report`` is told each finished stage and its seconds.
+    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built, it is
+    what was taken.  ``report`` is told each finished stage and its seconds, ``tell_daemon`` what becomes of a
+    domain's daemons.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Building:
         controller_address: tuple[str, int] | None = (str(MANAGEMENT.ip), 6653),
         datapath: str = "auto",
         report: Report | None = None,
+        tell_daemon: TellDaemon = lambda domain, news: None,
     ) -> None:
         self.topology = topology
         self.run_dir = Path(run_dir)
@@ -70,6 +74,7 @@ class Building:
         self._controller = controller_address
         self.datapath = datapath
         self._report = report or (lambda stage, seconds: None)
+        self._tell_daemon = tell_daemon
         self._spaces: dict[str, Namespace] = {}
         self._switches: dict[str, OpenVSwitch] = {}
         self._netlink: Socket | None = None
@@ -144,7 +149,7 @@ class Building:
         for domain in self.plan.domains:
             fd = self._spaces[domain.netns].fd
             self._switches[domain.name] = OpenVSwitch(
-                domain.name, self.run_dir / domain.netns, fd, len(self.plan.hosts)
+                domain.name, self.run_dir / domain.netns, fd, len(self.plan.hosts), self._tell_daemon
             )
         return [start_thread(partial(self._start_switch, domain)) for domain in self.plan.domains]
 
@@ -156,7 +161,7 @@ class Building:
         switch = self._switches[domain.name]
         switch.start()
         bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
-        switch.client.transact(bridge_operations(bare, self.datapath, None))
+        switch.order(bridge_operations(bare, self.datapath, None))
 
     def _wire_management(self) -> None:
         self._netlink = Socket()
@@ -227,7 +232,7 @@ class Building:
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
         for domain in self.plan.domains:
-            rows = self._switches[domain.name].client.select("Interface", ["name", "ofport", "error"])
+            rows = self._switches[domain.name].select("Interface", ["name", "ofport", "error"])
             got = {row["name"]: row for row in rows}
             for bridge in domain.bridges:
                 for port in bridge.ports:

@@ -6,14 +6,22 @@ Mininet is not imported here: that alone takes longer than building a small lab.
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
 from dataplane.building import Report as Report
 from dataplane.mirror import add_mirror, remove_mirror, tap_name
+from dataplane.namespaces import in_threads, run_in
 from dataplane.operating import Operating
 from dataplane.operations import Operation, undone
 from dataplane.plan import DomainPlan, Plan, instance_netns, plan
+from dataplane.routing import await_carrier
 from dataplane.rtnetlink import set_link
 from dataplane.steps import Steps, renamed, steps, unchangeable
-from dataplane.wiring import link_states, wiring
+from dataplane.unixctl import control_socket
+from dataplane.wiring import Wiring, link_states, wiring
 from topologies.model import Topology
 
 
@@ -169,7 +177,7 @@ class Fabric(Operating):
     def remove_mirror(self, switch: str, tap: str) -> None:
         """Take a tap away; without effect when the switch has failed meanwhile, and the tap with it."""
         open_vswitch = self._switches[self._domain_of(switch).name]
-        rows = open_vswitch.client.select("Mirror", ["_uuid"], [["name", "==", tap]])
+        rows = open_vswitch.select("Mirror", ["_uuid"], [["name", "==", tap]])
         port = open_vswitch.port_rows().get(tap)
         if rows and port is not None:
             mirrors = [row["_uuid"][1] for row in rows]
@@ -179,16 +187,48 @@ class Fabric(Operating):
         return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
 
     def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
-        """Carry out the difference between the wiring that is and the one that shall be."""
+        """Carry out the difference between the wiring that is and the one that shall be; what fails is taken
+        back, as far as that can be."""
         old = wiring(self.plan, self._links_down, self._switches_down)
         new = wiring(self.plan, links_down, switches_down)
+        try:
+            self._rewire(old, new)
+        except Exception:
+            with contextlib.suppress(Exception):  # what went wrong first is what matters
+                self._rewire(new, old)
+            raise
+        self._links_down, self._switches_down = links_down, switches_down
+
+    def _rewire(self, old: Wiring, new: Wiring) -> None:
         for netns, device in new.down - old.down:
             self._spaces[netns].netlink.run([set_link(device, False)])
         # Up before a returning switch gets its ports, so that it finds them up.
-        for netns, device in old.down - new.down:
+        risen = sorted(old.down - new.down)
+        for netns, device in risen:
             self._spaces[netns].netlink.run([set_link(device, True)])
+        for netns, some in groupby(risen, lambda end: end[0]):
+            run_in(self._spaces[netns].fd, partial(await_carrier, [device for _, device in some]))
         self.set_ports(old.ports, new.ports)
-        self._links_down, self._switches_down = links_down, switches_down
+
+    def notice_devices(self) -> None:
+        """Wait until all switches, and the underlay's routing, know of what devices have become: they are
+        told by the kernel, which is what they are asked after."""
+        in_threads([switch.notice_devices for switch in self._switches.values()])
+        if self._underlay is not None:
+            self._underlay.settle(self._links_down)
+
+    def forget_worked_out(self) -> None:
+        """Have all switches treat every packet from now on as their tables say now."""
+        in_threads([switch.forget_worked_out for switch in self._switches.values()])
+
+    def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
+        """(domain, program) -> process id and control socket of every daemon that runs."""
+        return {
+            (domain, program): (pid, control_socket(switch.run_dir, program, pid))
+            for domain, switch in list(self._switches.items())
+            for program, pid in switch.pids().items()
+            if pid
+        }
 
     def stop(self) -> None:
         """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""

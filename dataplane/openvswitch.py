@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from dataplane import syscalls
-from dataplane.namespaces import in_threads
-from dataplane.ovsdb import Client, Operation, OvsdbError, database_file
+from dataplane import syscalls, unixctl
+from dataplane.daemon import Daemon, News, is_stopped
+from dataplane.database import Database
+from dataplane.database import OpenVSwitchError as OpenVSwitchError
+from dataplane.namespaces import in_threads, run_in
+from dataplane.ovsdb import Operation, database_file
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
@@ -37,21 +42,32 @@ def settings(hosts: int) -> dict[str, str]:
     return {**SETTINGS, **warm}
 
 
-class OpenVSwitchError(Exception):
-    """Open vSwitch did not start or stopped; the message says where its log is."""
+ANSWER_PATIENCE = 20.0
+"""Seconds until ovs-vswitchd must have answered: it may be started again meanwhile, or have much to do."""
 
 
 class OpenVSwitch:
     """The daemons of one domain. ``run_dir`` holds their sockets, database and logs (its OVS_RUNDIR).
 
-    ``hosts``: how many the whole lab has, from which ``settings`` are chosen.
+    ``hosts``: how many the whole lab has, from which ``settings`` are chosen.  A daemon that ends is started
+    again: ovs-vswitchd then finds its configuration in the database, which outlives ovsdb-server, and its
+    flow tables are its controller's to bring.  ``tell`` hears of it.
     """
 
-    def __init__(self, name: str, run_dir: Path, netns: int | None = None, hosts: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        run_dir: Path,
+        netns: int | None = None,
+        hosts: int = 0,
+        tell: Callable[[str, News], None] = lambda name, news: None,
+    ) -> None:
         self.name, self.run_dir, self._netns = name, run_dir, netns
         self._settings = settings(hosts)
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._client: Client | None = None
+        self._daemons: dict[str, Daemon] = {}
+        self._tell = partial(tell, name)
+        self._stopped: set[str] = set()
+        self._database = self._open_database()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,59 +75,86 @@ class OpenVSwitch:
         run_dir = str(self.run_dir)
         return {"OVS_RUNDIR": run_dir, "OVS_DBDIR": run_dir, "OVS_LOGDIR": run_dir}
 
-    @property
-    def client(self) -> Client:
-        """The connection to this instance's database, made when first asked for."""
-        if self._client is None:
-            self._client = Client(str(self.run_dir / "db.sock"))
-        return self._client
-
     def start(self) -> None:
-        """Start both daemons; returns when the database answers (ovs-vswitchd then is starting).
-
-        Must run in a thread of its own: it enters the domain's network namespace.
-        """
-        if self._netns is not None:
-            syscalls.setns(self._netns, syscalls.CLONE_NEWNET)
+        """Start both daemons; returns when the database answers (ovs-vswitchd then is starting)."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         database = self.run_dir / "conf.db"
         database.write_bytes(database_file(SCHEMA.read_text(), self._settings, str(uuid.uuid4())))
-        server = self._launch("ovsdb-server", str(database), f"--remote=punix:{self.run_dir}/db.sock")
-        self._client = self._connect(server)
-        self._launch("ovs-vswitchd", f"unix:{self.run_dir}/db.sock")
+        socket_path = f"{self.run_dir}/db.sock"
+        self._keep("ovsdb-server", str(database), f"--remote=punix:{socket_path}")
+        self._database.ask(lambda client: None)
+        self._keep("ovs-vswitchd", f"unix:{socket_path}")
+
+    def _keep(self, program: str, *arguments: str) -> None:
+        def start() -> subprocess.Popen[bytes]:
+            if self._netns is None:
+                return self._launch(program, *arguments)
+            return run_in(self._netns, lambda: self._launch(program, *arguments))
+
+        self._daemons[program] = Daemon(program, start, self._heal, self._tell)
 
     def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
         if path is None:
             raise OpenVSwitchError(f"{program} is not installed; install the package openvswitch-switch")
         log = self.run_dir / f"{program}.log"
-        process = subprocess.Popen(
-            [
-                path,
-                *arguments,
-                "--no-chdir",
-                f"--pidfile={self.run_dir}/{program}.pid",
-                f"--log-file={log}",
-                "-vconsole:off",
-                "-vsyslog:off",
-            ],
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.run_dir / f"{program}.err").open("ab"),
-        )
-        self._processes.append(process)
-        return process
+        with (self.run_dir / f"{program}.err").open("ab") as errors:
+            return subprocess.Popen(
+                [
+                    path,
+                    *arguments,
+                    "--no-chdir",
+                    f"--pidfile={self.run_dir}/{program}.pid",
+                    f"--log-file={log}",
+                    "-vconsole:off",
+                    "-vsyslog:off",
+                ],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
 
-    def _connect(self, server: subprocess.Popen[bytes]) -> Client:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                return Client(str(self.run_dir / "db.sock"))
-            except (FileNotFoundError, ConnectionRefusedError):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise OpenVSwitchError(self._died("ovsdb-server")) from None
-                time.sleep(0.001)
+    def _heal(self) -> None:
+        """Wait until both daemons work with each other again: an order that changes nothing is carried
+        out."""
+        # A connection of its own: changes use the other at the same time.
+        own = self._open_database()
+        try:
+            own.apply([])
+        finally:
+            own.close()
+
+    def _open_database(self) -> Database:
+        return Database(self.run_dir / "db.sock", f"Open vSwitch of domain {self.name}", self.check)
+
+    def pids(self) -> dict[str, int]:
+        """Each daemon's process id, 0 while there is none."""
+        return {program: daemon.pid for program, daemon in self._daemons.items()}
+
+    # The database
+
+    def order(self, operations: Sequence[Operation]) -> None:
+        """Carry out OVSDB operations, which ovs-vswitchd will follow."""
+        self._database.order(operations)
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out OVSDB operations and wait for ovs-vswitchd; errors say which domain's."""
+        self._database.apply(operations)
+
+    def select(self, table: str, columns: Sequence[str], where: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a table."""
+        return self._database.ask(lambda client: client.select(table, columns, where))
+
+    def port_rows(self) -> dict[str, str]:
+        """Port name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.select("Port", ["name", "_uuid"])}
+
+    def bridge_rows(self) -> dict[str, str]:
+        """Bridge name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.select("Bridge", ["name", "_uuid"])}
+
+    # The daemons
 
     def _died(self, program: str) -> str:
         """What is known of its end; the files themselves may be gone with the sandbox soon."""
@@ -121,42 +164,63 @@ class OpenVSwitch:
                 lines = (self.run_dir / f"{program}.{kind}").read_text(errors="replace").splitlines()
                 telling = [line for line in lines if kind == "err" or "|ERR|" in line or "|EMER|" in line]
                 words = words or " ".join(telling[-3:])[-300:]
-        return f"{program} of domain {self.name} ended" + (f": {words}" if words else "")
+        return f"{program} of domain {self.name} keeps ending" + (f": {words}" if words else "")
 
     def check(self) -> None:
-        """Raise ``OpenVSwitchError`` when a daemon has ended."""
-        for process in self._processes:
-            if process.poll() is not None:
-                raise OpenVSwitchError(self._died(Path(str(process.args[0])).name))  # type: ignore[index]
+        """Raise ``OpenVSwitchError`` when a daemon ends again and again, or was stopped at two looks in a
+        row."""
+        stopped = {program for program, daemon in self._daemons.items() if is_stopped(daemon.pid)}
+        stopped, self._stopped = stopped & self._stopped, stopped
+        for program, daemon in self._daemons.items():
+            if daemon.hopeless:
+                raise OpenVSwitchError(self._died(program))
+            if program in stopped:
+                raise OpenVSwitchError(f"{program} of domain {self.name} is stopped (process {daemon.pid})")
 
-    def apply(self, operations: list[Operation]) -> None:
-        """Carry out OVSDB operations and wait for ovs-vswitchd; errors say which domain's."""
-        try:
-            self.client.apply(operations, self.check)
-        except (OvsdbError, OSError) as error:
-            self.check()
-            raise OpenVSwitchError(f"Open vSwitch of domain {self.name}: {error}") from error
+    def forget_worked_out(self) -> None:
+        """Have ovs-vswitchd drop what it worked out for packets that came before (its megaflows).
 
-    def port_rows(self) -> dict[str, str]:
-        """Port name -> UUID of its row."""
-        return {row["name"]: row["_uuid"][1] for row in self.client.select("Port", ["name", "_uuid"])}
+        What the tables say from now on holds for every packet.  By itself it looks through what it has kept
+        a while after each change (its revalidators), and packets go the old way until then.  Its wait command
+        (revalidator/wait) answers after the next look, which may have begun before the change, or half a
+        second later when there is none to be done.  Raises ``OpenVSwitchError``.
+        """
+        self._ask("revalidator/purge")
 
-    def bridge_rows(self) -> dict[str, str]:
-        """Bridge name -> UUID of its row."""
-        return {row["name"]: row["_uuid"][1] for row in self.client.select("Bridge", ["name", "_uuid"])}
+    def notice_devices(self) -> None:
+        """Return when ovs-vswitchd has told its controllers of all that became of its devices before.
+
+        It hears of that at the end of a round of its main loop, and acts on it in the next; it answers once
+        in a round.  Raises ``OpenVSwitchError``.
+        """
+        self._ask("version")
+        self._ask("version")
+
+    def _ask(self, command: str) -> None:
+        """Have ovs-vswitchd, or its successor, do a command of ovs-appctl(8)."""
+        deadline = time.monotonic() + ANSWER_PATIENCE
+        while True:
+            try:
+                pid = self._daemons["ovs-vswitchd"].pid
+                unixctl.ask(unixctl.control_socket(self.run_dir, "ovs-vswitchd", pid), command, timeout=1.0)
+                return
+            except unixctl.UnixctlError as error:
+                self.check()
+                if time.monotonic() > deadline:
+                    raise OpenVSwitchError(f"Open vSwitch of domain {self.name}: {error}") from None
+                time.sleep(0.01)
 
     def stop(self) -> None:
         """End both daemons now; their taps, which they make persistent, go with the namespace."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._database.close()
         kept: list[int] = []
-        for process in reversed(self._processes):
+        processes = [daemon.stop() for daemon in reversed(self._daemons.values())]
+        for process in processes:
             kept += _duplicate_descriptors(process.pid)
             process.kill()
-        for process in self._processes:
+        for process in processes:
             process.wait()
-        self._processes.clear()
+        self._daemons.clear()
         _close_side_by_side(kept)
 
 

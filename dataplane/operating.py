@@ -12,6 +12,7 @@ from typing import Any
 from dataplane import namespaces, ovsdb
 from dataplane.building import EVERYWHERE, Building
 from dataplane.namespaces import in_threads
+from dataplane.openvswitch import OpenVSwitch
 from dataplane.operations import (
     AddSpace,
     AddTunnel,
@@ -51,11 +52,12 @@ class Operating(Building):
         """
         for kind, group in groupby(operations, type):
             some = list(group)
-            additive = kind in (AddSpace, AddWire, AddTunnel)  # may end half done, and be undone all the same
-            if done is not None and additive:
+            # What may end half done, or done though it failed, and can be undone all the same.
+            uncertain = kind in (AddSpace, AddWire, AddTunnel, SetPorts)
+            if done is not None and uncertain:
                 done += some
             self._carry_out(kind, some)
-            if done is not None and not additive:
+            if done is not None and not uncertain:
                 done += some
 
     def _carry_out(self, kind: type[Operation], some: list[Any]) -> None:
@@ -132,27 +134,21 @@ class Operating(Building):
         wanted = {operation.switch: operation for operation in some}
         jobs = []
         for domain in self.plan.domains:
-            lost: list[ovsdb.Operation] = []
-            gained: list[ovsdb.Operation] = []
-            rows: dict[str, str] | None = None
-            for bridge in domain.bridges:
-                operation = wanted.get(bridge.switch)
-                if operation is None:
-                    continue
-                if operation.lost and rows is None:
-                    rows = self._switches[domain.name].port_rows()
-                lost += self._without(bridge, operation.lost, rows or {})
-                gained += ovsdb.add_ports(bridge.device, sorted(operation.gained, key=lambda p: p.number))
-            if lost or gained:
-                jobs.append(partial(self._switches[domain.name].apply, [*lost, *gained]))
+            here = [(each, wanted[each.switch]) for each in domain.bridges if each.switch in wanted]
+            if here:
+                jobs.append(partial(self._set_ports_in, self._switches[domain.name], here))
         in_threads(jobs)
 
     @staticmethod
-    def _without(
-        bridge: BridgePlan, lost: frozenset[PortPlan], rows: Mapping[str, str]
-    ) -> list[ovsdb.Operation]:
-        found = [rows[port.device] for port in sorted(lost, key=lambda port: port.number)]
-        return ovsdb.remove_ports(bridge.device, found) if found else []
+    def _set_ports_in(switch: OpenVSwitch, some: Iterable[tuple[BridgePlan, SetPorts]]) -> None:
+        rows = switch.port_rows()
+        operations = [
+            each
+            for bridge, operation in some
+            for each in _exchange(bridge, operation.lost, operation.gained, rows)
+        ]
+        if operations:
+            switch.apply(operations)
 
     def set_ports(self, old: Ports, new: Ports) -> None:
         """Change the ports of all switches from ``old`` to ``new``; a switch without entry is not there."""
@@ -163,20 +159,33 @@ class Operating(Building):
 
     def _port_changes(self, domain: DomainPlan, old: Ports, new: Ports) -> list[ovsdb.Operation]:
         operations: list[ovsdb.Operation] = []
+        changed = [each for each in domain.bridges if old.get(each.switch) != new.get(each.switch)]
+        if not changed:
+            return []
         switch = self._switches[domain.name]
-        for bridge in domain.bridges:
+        rows, bridges = switch.port_rows(), switch.bridge_rows()
+        for bridge in changed:
             before, after = old.get(bridge.switch), new.get(bridge.switch)
-            if before == after:
-                continue
+            there = bridges.get(bridge.device)
             if after is None:
-                operations += ovsdb.remove_bridge(switch.bridge_rows()[bridge.device])
-            elif before is None:
+                operations += ovsdb.remove_bridge(there) if there is not None else []
+            elif there is None:
                 ports = tuple(port for port in bridge.ports if port in after)
                 whole = replace(bridge, ports=ports)
                 operations += ovsdb.bridge_operations([whole], self.datapath, self._target)
             else:
-                rows = switch.port_rows()
-                operations += self._without(bridge, before - after, rows)
-                gained = sorted(after - before, key=lambda port: port.number)
-                operations += ovsdb.add_ports(bridge.device, gained)
+                operations += _exchange(bridge, (before or frozenset()) - after, after, rows)
         return operations
+
+
+def _exchange(
+    bridge: BridgePlan, lost: frozenset[PortPlan], gained: frozenset[PortPlan], rows: Mapping[str, str]
+) -> list[ovsdb.Operation]:
+    """Take ports from a bridge and give it others, as far as that is not so already: what was asked for may
+    have been done though nobody was there any more to say so. ``rows``: the ports that there are."""
+    going = {port.device for port in lost if port.device in rows}
+    coming = [port for port in gained if port.device not in rows or port.device in going]
+    operations = (
+        ovsdb.remove_ports(bridge.device, [rows[device] for device in sorted(going)]) if going else []
+    )
+    return operations + ovsdb.add_ports(bridge.device, sorted(coming, key=lambda port: port.number))

@@ -12,6 +12,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from dataplane.plan import BridgePlan, PortPlan
@@ -21,8 +22,20 @@ PROTOCOLS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
 Operation = dict[str, Any]
 
 
+MARK = "sdnlab-order"
+"""The key of Open_vSwitch:external_ids that tells which order was the last."""
+PATIENCE = 60.0
+"""Seconds until ovsdb-server must have answered, and ovs-vswitchd have carried out a change."""
+_LOOK = 0.5
+"""Seconds between two looks at who is waited for."""
+
+
 class OvsdbError(Exception):
-    """ovsdb-server refused a transaction or went away."""
+    """ovsdb-server refused a transaction, or ovs-vswitchd does not carry it out."""
+
+
+class Disconnected(OvsdbError):
+    """ovsdb-server went away."""
 
 
 def ovs_set(items: Iterable[Any]) -> list[Any]:
@@ -163,11 +176,18 @@ def remove_bridge(bridge: str) -> list[Operation]:
 
 
 class Client:
-    """A blocking connection to ovsdb-server; the socket may be made ready by the caller."""
+    """A blocking connection to ovsdb-server; the socket may be made ready by the caller.
 
-    def __init__(self, path: str, timeout: float = 60.0) -> None:
+    ``check`` is called twice a second while an answer is awaited, and may raise, so that nobody waits for the
+    dead.  No answer within ``timeout`` seconds is a TimeoutError.
+    """
+
+    def __init__(
+        self, path: str, timeout: float = PATIENCE, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(_LOOK)
+        self._timeout, self._check = timeout, check
         self._decoder = json.JSONDecoder()
         self._buffer = ""
         self._text = codecs.getincrementaldecoder("utf-8")()
@@ -182,8 +202,23 @@ class Client:
         """Give the socket back."""
         self._socket.close()
 
+    def _patiently(self, action: Callable[[], int | bytes], what: str) -> int | bytes:
+        """Do what may have to wait for ovsdb-server."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return action()
+            except TimeoutError:
+                self._check()
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"ovsdb-server did not {what} within {self._timeout:.0f} s") from None
+            except OSError as error:
+                raise Disconnected(f"ovsdb-server closed the connection: {error.strerror}") from None
+
     def _send(self, message: dict[str, Any]) -> None:
-        self._socket.sendall(json.dumps(message, separators=(",", ":")).encode())
+        rest = memoryview(json.dumps(message, separators=(",", ":")).encode())
+        while rest:
+            rest = rest[int(self._patiently(partial(self._socket.send, rest), "take a request")) :]
 
     def _receive(self) -> dict[str, Any]:
         while True:
@@ -195,9 +230,9 @@ class Client:
                 else:
                     self._buffer = self._buffer[end:].lstrip()
                     return dict(message)
-            data = self._socket.recv(1 << 20)
-            if not data:
-                raise OvsdbError("ovsdb-server closed the connection")
+            data = self._patiently(lambda: self._socket.recv(1 << 20), "answer")
+            if not isinstance(data, bytes) or not data:
+                raise Disconnected("ovsdb-server closed the connection")
             self._buffer += self._text.decode(data)
 
     def _message(self) -> dict[str, Any]:
@@ -227,38 +262,33 @@ class Client:
                 raise OvsdbError(f"{result['error']}: {result.get('details', '')}")
         return list(results)
 
-    def apply(
-        self,
-        operations: Iterable[Operation],
-        check: Callable[[], None] = lambda: None,
-        timeout: float = 60.0,
-    ) -> None:
-        """Transact, and wait until ovs-vswitchd has carried it out (cur_cfg reaches next_cfg).
-
-        ``check`` is called twice a second meanwhile and may raise, so that nobody waits for the dead.
-        Raises OvsdbError after ``timeout`` seconds.
-        """
-        bump = _mutate(DATABASE, [], [["next_cfg", "+=", 1]])
+    def order(self, operations: Iterable[Operation], mark: str) -> int:
+        """Transact, and leave ``mark`` in the database; the number that cur_cfg reaches when it is carried
+        out."""
+        notes = [
+            ["external_ids", "delete", ovs_set([MARK])],
+            ["external_ids", "insert", ovs_map({MARK: mark})],
+        ]
+        bump = _mutate(DATABASE, [], [["next_cfg", "+=", 1], *notes])
         ask = {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]}
-        wanted = self.transact([*operations, bump, ask])[-1]["rows"][0]["next_cfg"]
+        return int(self.transact([*operations, bump, ask])[-1]["rows"][0]["next_cfg"])
+
+    def ordered(self, mark: str) -> int | None:
+        """The number that ``order`` gave, or would have given; None when the last order had another mark."""
+        (row,) = self.select(DATABASE, ["next_cfg", "external_ids"])
+        return int(row["next_cfg"]) if dict(row["external_ids"][1]).get(MARK) == mark else None
+
+    def wait(self, wanted: int) -> None:
+        """Wait until ovs-vswitchd has carried out what ``order`` gave the number ``wanted``.
+
+        Raises TimeoutError, and what ``check`` raises.
+        """
         self._id += 1
         watch = f"cfg{self._id}"
-        deadline = time.monotonic() + timeout
         current = self.call("monitor", DATABASE, watch, {DATABASE: {"columns": ["cur_cfg"]}})
-        whole = self._socket.gettimeout()
-        self._socket.settimeout(0.5)
-        try:
-            while not _reached(current, wanted):
-                try:
-                    message = self._message()
-                except TimeoutError:
-                    check()
-                    if time.monotonic() > deadline:
-                        raise OvsdbError("ovs-vswitchd did not carry out its configuration in time") from None
-                    continue
-                current = message["params"][1] if message.get("method") == "update" else {}
-        finally:
-            self._socket.settimeout(whole)
+        while not _reached(current, wanted):
+            message = self._message()
+            current = message["params"][1] if message.get("method") == "update" else {}
         self.call("monitor_cancel", watch)
 
     def select(self, table: str, columns: Iterable[str], where: Iterable[Any] = ()) -> list[dict[str, Any]]:

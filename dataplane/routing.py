@@ -21,7 +21,8 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dataplane.namespaces import Namespace, run_in
@@ -33,6 +34,8 @@ from dataplane.underlay_plan import UnderlayPlan
 RTMGRP_LINK = 1
 SIOCGIFFLAGS = 0x8913
 IFF_UP_RUNNING = 0x1 | 0x40
+CARRIER_PATIENCE = 0.3
+"""Seconds: who has set the other end down by hand is not waited for any longer."""
 GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 """What the kernel answers about a route whose device went down: it has taken the route away itself."""
 FORWARD = {
@@ -65,6 +68,7 @@ class Routing:
         self._events = {node: run_in(spaces[netns].fd, _events) for node, netns in plan.nodes.items()}
         self._stop, self._stopped = os.pipe()
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Set the first routes, then follow the links."""
@@ -75,6 +79,24 @@ class Routing:
     def refresh(self, stirred: frozenset[str] = frozenset()) -> None:
         """Look at all links, and set the routes that differ, and all of the nodes in ``stirred``: the
         kernel drops the routes of a device that was down, be it for a moment."""
+        with self._lock:
+            self._refresh(stirred)
+
+    def settle(self, links_down: frozenset[str], patience: float = CARRIER_PATIENCE) -> None:
+        """Set the routes when the kernel has every link up that is not in ``links_down``: a link whose both
+        ends were just set up carries traffic a moment later."""
+        ends = [
+            (end.node, end.device)
+            for link in self.plan.links
+            if link.name not in links_down
+            for end in (link.a, link.b)
+        ]
+        deadline = time.monotonic() + patience
+        while not all(self._is_up(*end) for end in ends) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self.refresh()
+
+    def _refresh(self, stirred: frozenset[str]) -> None:
         down = frozenset(link.name for link in self.plan.links if not self._is_up(link.a.node, link.a.device))
         down |= {link.name for link in self.plan.links if not self._is_up(link.b.node, link.b.device)}
         wanted = routes(self.plan, down)
@@ -93,12 +115,7 @@ class Routing:
         self.held = wanted
 
     def _is_up(self, node: str, device: str) -> bool:
-        request = struct.pack("16sH14x", device.encode(), 0)
-        try:
-            answer = fcntl.ioctl(self._events[node], SIOCGIFFLAGS, request)
-        except OSError:
-            return False
-        return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP_RUNNING == IFF_UP_RUNNING)
+        return is_up(self._events[node], device)
 
     def _follow(self) -> None:
         poll = select.poll()
@@ -134,3 +151,23 @@ def _events() -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     made.bind((0, RTMGRP_LINK))
     return made
+
+
+def is_up(stream: socket.socket, device: str) -> bool:
+    """Whether a device of the network namespace that ``stream`` was made in is up and has a carrier
+    (netdevice(7), SIOCGIFFLAGS)."""
+    request = struct.pack("16sH14x", device.encode(), 0)
+    try:
+        answer = fcntl.ioctl(stream, SIOCGIFFLAGS, request)
+    except OSError:
+        return False
+    return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP_RUNNING == IFF_UP_RUNNING)
+
+
+def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> None:
+    """Wait up to so many seconds until all of these have a carrier: a wire that was set up gets it a moment
+    later. Runs in their network namespace."""
+    deadline = time.monotonic() + patience
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
+        while not all(is_up(stream, device) for device in devices) and time.monotonic() < deadline:
+            time.sleep(0.002)

@@ -93,6 +93,11 @@ class UnderlayFabric:
         netlink = self._spaces[end[0]].netlink
         netlink.run([set_mtu(netlink.index_of(end[1]), mtu)])
 
+    def settle(self, links_down: frozenset[str]) -> None:
+        """Wait until the routes are those of the links that are not cut (``links_down``)."""
+        if self._routing is not None:
+            self._routing.settle(links_down)
+
     def stop(self) -> None:
         """End the routing."""
         if self._routing is not None:

@@ -31,6 +31,8 @@ class Reporter:
         self._failed, self._tell = failed, tell
         self._due = threading.Event()
         self._forced = threading.Event()
+        self._told: Mapping[str, str] = {}
+        self._took = threading.Condition()
         threading.Thread(target=self._run, name="functions' report", daemon=True).start()
 
     def changed(self) -> None:
@@ -42,19 +44,25 @@ class Reporter:
         self._forced.set()
         self._due.set()
 
+    def reported(self, patience: float) -> bool:
+        """Wait up to so many seconds until the controller was told what holds now; whether it was."""
+        with self._took:
+            return self._took.wait_for(lambda: self._told == self._failed(), patience)
+
     def _run(self) -> None:
-        told: Mapping[str, str] = {}
         while True:
             self._due.wait()
             self._due.clear()
             forced = self._forced.is_set()
             self._forced.clear()
             failed = self._failed()
-            if failed == told and not forced:
+            if failed == self._told and not forced:
                 continue
             try:
                 self._tell(failed)
-                told = failed
+                with self._took:
+                    self._told = failed
+                    self._took.notify_all()
             except Failure:  # the controller is away: its successor asks for all
                 if not self._due.wait(AGAIN):
                     self.again()
@@ -76,7 +84,7 @@ def inform(lab: Lab) -> None:
         )
 
     reporter = Reporter(lab.functions.failed, tell)
-    lab.functions.changed = reporter.changed
+    lab.functions.changed, lab.functions.reported = reporter.changed, reporter.reported
     lab.controller.compiled = reporter.again
     lab.controller.words = lambda message: controllers_words(message, lab.names)
     reporter.changed()

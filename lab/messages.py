@@ -208,11 +208,13 @@ class UpDown(TypedDict):
 
 
 class LinkChange(TypedDict):
-    """What ``link up|down`` did; ``changed`` False when the link was so already."""
+    """What ``link up|down`` did; ``changed`` False when the link was so already.  It holds for every packet
+    from now on; ``note`` says what does not yet, if anything."""
 
     name: str
     up: bool
     changed: bool
+    note: str
 
 
 class MoveRequest(TypedDict):

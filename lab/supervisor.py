@@ -27,7 +27,8 @@ from lab.function_report import describe_function, inform
 from lab.naming import RUN
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
-from lab.supervisor_files import daemon_pids, name_hosts, order_addresses, write_map
+from lab.supervisor_files import name_hosts, order_addresses, write_map
+from lab.supervisor_health import Health, Lasting
 from lab.supervisor_watch import DaemonWatch
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 OPENFLOW_PORT = 6653
 PROGRAM_TIMEOUT = 60.0
 """Seconds until every switch must have connected and confirmed its tables."""
+HUNG_PATIENCE = 3.0
+"""Seconds that a process may hang before the lab that is being built is given up."""
 
 
 @dataclass(frozen=True)
@@ -185,19 +188,23 @@ def build(
     stages.current = "data plane"
     datapath = DATAPATHS["userspace"]  # settle refuses the other
     machine_must_do(topology, datapath)
-    net = Fabric(topology, RUN, (str(MANAGEMENT.ip), OPENFLOW_PORT), datapath, stages.report)
+    daemons = DaemonWatch(events)
+    address = (str(MANAGEMENT.ip), OPENFLOW_PORT)
+    net = Fabric(topology, RUN, address, datapath, stages.report, daemons.hear)
+    functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
+    health = Health(daemons, net.daemon_sockets, controller, functions.records, events)
+    health.start()
     write_map(net.plan)
     name_hosts(topology)
     order_addresses()
     net.build_lab()
-    functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
     coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
     servers = HostServers(lambda host, command: start_in(net.namespace_fd(host), command), events)
     serving = start_thread(lambda: servers.become(topology))
-    stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT))
+    doubt = Lasting(lambda: health.why_no_answer(None), HUNG_PATIENCE)
+    stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT, doubt=doubt))
     problems = stages.run("functions", coming.result) if topology.functions else []
     problems += stages.run("servers", serving.result) if wanted(topology) else []
-    daemons = DaemonWatch(daemon_pids(net.plan), events)
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
         name,
@@ -206,7 +213,7 @@ def build(
         net,
         controller,
         events,
-        daemons,
+        health,
         started,
         log_fd,
         interfaces,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import topologies
 from lab.changes import changes
-from lab.failure import Exit, Failure, invalid_file
+from lab.failure import Failure, invalid_file
 from lab.messages import Applied, ChangeState, Moved
+from lab.supervisor_settle import intend, settle, wait_settled
 from topologies.change import Impossible, move, switch_in
 from topologies.model import Topology
 
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
 
 PROCESS_PATIENCE = 15.0
 """Seconds until new functions' processes must be at work."""
-SETTLE_PATIENCE = 30.0
-"""Seconds until every switch must have confirmed a change."""
-
-
-def intend(lab: Lab, topology: Topology) -> int:
-    """Tell the controller what the lab is to be, now and when it is started again; the number of its last
-    event before."""
-    answer = lab.ask_controller("/topology", method="PUT", body=topology.model_dump(mode="json"))
-    if "since" not in answer:
-        raise Failure("the controller did not take the change", "see: sdnlab logs controller", Exit.LOST)
-    lab.controller.replace(topology)
-    return int(answer["since"])
 
 
 def take(lab: Lab, new: Topology) -> list[str]:
@@ -59,23 +48,26 @@ def take(lab: Lab, new: Topology) -> list[str]:
         if problems:
             raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
         told = True
-        since = intend(lab, new)
+        number = intend(lab, new)
         change.shift()
-        lab.controller.wait_settled(since, SETTLE_PATIENCE)
+        lab.net.notice_devices()
+        wait_settled(lab, number)
     except Exception as error:
         left = _back(lab, old, told, change.undo)
         raise _failed(error, left) from error
     notes = lab.functions.remarks(each for each in new.functions if each not in old.functions)
     lab.topology = new
-    last: list[tuple[str, Callable[[], None]]] = [
+    last: list[tuple[str, Callable[[], str | None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
+        ("bringing switches up to date", partial(settle, lab)),
     ]
     for what, action in last:
         try:
-            action()
+            if note := action():
+                notes.append(note)
         except Exception as error:
             notes.append(f"{what}: {error}")
     return notes

@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the n-th restart in a row; a controller that ran for 10 s starts from the first."""
 _STEADY = 10.0
+_LOOK = 0.1
+"""Seconds between two looks at who is waited for."""
 
 
 def restart_delay(in_a_row: int) -> float:
-    """Seconds to wait before restart number ``in_a_row`` (0 for the first)."""
-    return BACKOFF[min(in_a_row, len(BACKOFF) - 1)]
+    """Seconds to wait before restart number ``in_a_row`` (0, or less, for the first)."""
+    return BACKOFF[max(0, min(in_a_row, len(BACKOFF) - 1))]
 
 
 class Programming:
-    """What the controller's events add up to: which switches are connected and hold their tables."""
+    """What the controller's events add up to: which switches are connected and hold their tables.
+
+    ``settled``: the number of the intent that they were last all programmed for.
+    """
 
     def __init__(self) -> None:
         self.switches: frozenset[str] = frozenset()
@@ -66,7 +71,7 @@ class Programming:
             self.converged = False
         elif kind == "all-programmed":
             self.converged = True
-            self.settled = int(message.get("number", 0))
+            self.settled = int(message.get("intent", 0))
             self.programmed |= self.connected
         elif kind == "error":
             self.last_error = str(message.get("message", ""))
@@ -76,6 +81,7 @@ class Programming:
         self.connected.clear()
         self.programmed.clear()
         self.converged = False
+        self.settled = 0
 
     @property
     def missing(self) -> list[str]:
@@ -102,6 +108,7 @@ class Controller:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
         self._intent = self._reader = -1
+        self._number = self._read = 1
         self.compiled: Callable[[], None] = lambda: None
         """Called when a controller that was just started is about to program the switches."""
         self.words: Callable[[Mapping[str, Any]], str | None] = lambda message: None
@@ -130,22 +137,41 @@ class Controller:
         threading.Thread(target=tell, name="intent", daemon=True).start()
         threading.Thread(target=self._keep, args=(self._reader,), name="controller", daemon=True).start()
 
-    def replace(self, topology: Topology) -> None:
-        """What a controller that is started from now on finds as its task."""
+    def replace(self, topology: Topology) -> int:
+        """What a controller that is started from now on finds as its task; the intent's number."""
         new = self._topology.with_name(self._topology.name + ".new")
         new.write_bytes(topology.model_dump_json().encode())
-        new.replace(self._topology)
         with self._changed:
+            new.replace(self._topology)
+            self._number += 1
             self.state.switches = frozenset(switch.name for switch in topology.switches)
+            return self._number
 
-    def wait_settled(self, since: int, timeout: float) -> None:
-        """Wait until, after the controller's event number ``since``, every switch that is connected holds its
-        tables; raises Failure when it takes longer than ``timeout`` seconds."""
+    def has_read(self, number: int) -> bool:
+        """Whether the present controller was started with this intent, or a later one."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.state.settled > since, timeout):
-                raise Failure(
-                    f"the switches were not programmed within {timeout:.0f} s", "see: sdnlab events"
-                )
+            return self._read >= number
+
+    def wait_until(
+        self, holds: Callable[[Programming], bool], timeout: float, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until ``holds`` of what the controller said. ``doubt``: why there is no sense in waiting.
+
+        Raises Failure that says what is missing, after ``timeout`` seconds at the latest.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not holds(self.state):
+                why, left = doubt(), deadline - time.monotonic()
+                if why:
+                    raise Failure(why, "see: sdnlab status")
+                if left <= 0:
+                    absent = sorted(self.state.switches - self.state.connected)
+                    rest = f"; not connected: {', '.join(absent[:8])}" if absent else ""
+                    raise Failure(
+                        f"the switches were not programmed within {timeout:.0f} s{rest}", "see: sdnlab events"
+                    )
+                self._changed.wait(min(_LOOK, left))
 
     @property
     def pid(self) -> int:
@@ -160,11 +186,21 @@ class Controller:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
 
-    def wait_programmed(self, timeout: float, most_restarts: int = 3) -> None:
-        """Wait until every switch holds its tables; raises Failure that says what is missing."""
+    def wait_programmed(
+        self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until every switch holds its tables; raises Failure that says what is missing.
+
+        ``doubt``: why there is no sense in waiting.
+        """
         began = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self.state.converged or self.restarts >= most_restarts, timeout)
+            while not (self.state.converged or self.restarts >= most_restarts):
+                if why := doubt():
+                    raise Failure(why)
+                if time.monotonic() - began > timeout:
+                    break
+                self._changed.wait(_LOOK)
             absent = sorted(self.state.switches - self.state.connected)
             if self.state.converged and not absent:  # the controller goes on without the absent
                 return
@@ -180,12 +216,22 @@ class Controller:
         waited = time.monotonic() - began
         raise Failure(f"{problem} within {waited:.0f} s" + (f" ({error})" if error else ""))
 
+    def _spawn_again(self) -> int:
+        """Start one that finds the newest intent; where to read what it says."""
+        with self._changed:
+            self._read = self._number
+            task = os.open(self._topology, os.O_RDONLY)
+        try:
+            return self._spawn(f"/dev/fd/{task}", task)
+        finally:
+            os.close(task)
+
     def _spawn(self, topology: str, *inherited: int) -> int:
         reader, writer = os.pipe()
         command = [
             sys.executable, "-m", "lab.supervisor_child", "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
-            "--state", str(self.api.with_suffix(".state")),
+            "--state", str(self.api.with_suffix(".state")), "--intent", str(self._read),
         ]  # fmt: skip
         try:
             with self.log.open("ab") as log:
@@ -224,7 +270,7 @@ class Controller:
             time.sleep(delay)
             while True:
                 try:
-                    reader = self._spawn(str(self._topology))
+                    reader = self._spawn_again()
                     break
                 except OSError as error:
                     self._events.add("controller", f"can't start the controller: {error.strerror}")

@@ -63,7 +63,7 @@ def describe(message: Mapping[str, Any]) -> str:
     if kind == "connected":
         return f"switch {switch} connected"
     if kind == "disconnected":
-        return f"switch {switch} disconnected; it keeps forwarding"
+        return f"switch {switch} disconnected"
     if kind == "programmed":
         added, deleted = message.get("added", 0), message.get("deleted", 0)
         if not added and not deleted:

@@ -108,12 +108,3 @@ def order_addresses() -> None:
         syscalls.mount(str(own), "/etc/gai.conf", None, syscalls.MS_BIND)
     except OSError as error:
         print(f"names may resolve to IPv6 first: {error}", flush=True)  # into the log; addresses work
-
-
-def daemon_pids(plan: Plan) -> dict[tuple[str, str], int]:
-    """(domain, program) -> process id of every Open vSwitch daemon, from its pid file."""
-    pids = {}
-    for domain in plan.domains:
-        for program in ("ovsdb-server", "ovs-vswitchd"):
-            pids[domain.name, program] = int((RUN / domain.netns / f"{program}.pid").read_text())
-    return pids

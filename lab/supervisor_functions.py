@@ -39,7 +39,8 @@ def processes(topology: Topology) -> dict[str, Function]:
 
 
 class Functions:
-    """All functions' processes of a lab. ``changed`` is called when what does not work has changed."""
+    """All functions' processes of a lab. ``changed`` is called when what does not work has changed;
+    ``reported`` waits until who is to know knows it."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Functions:
     ) -> None:
         self.starter = starter
         self.changed: Callable[[], None] = lambda: None
+        self.reported: Callable[[float], bool] = lambda patience: True
         self._describe, self._events, self._clock = describe, events, clock
         self._keepers: dict[str, Keeper] = {}
         self._functions: dict[str, Function] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,14 +31,15 @@ from lab.messages import (
     SwitchState,
 )
 from lab.naming import RUN
-from lab.northbound import ask
+from lab.northbound import TIMEOUT, ask
 from lab.probe_answer import ping_result, tellable
 from lab.probe_pairs import default_pairs, gateways
 from lab.prober import open_in, probe
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import Functions, processes
-from lab.supervisor_watch import DaemonWatch, death
+from lab.supervisor_health import Health, Lasting
+from lab.supervisor_settle import FOLLOW_PATIENCE, HUNG_PATIENCE, settle
 from topologies.model import Host, Link, Switch, Topology
 from topologies.policy import Policy
 
@@ -56,7 +57,7 @@ class Lab:
     net: Fabric
     controller: Controller
     events: EventLog
-    daemons: DaemonWatch
+    health: Health
     started: float
     log_fd: int
     interfaces: dict[str, str]
@@ -106,17 +107,24 @@ class Lab:
 
     def troubles(self) -> list[str]:
         """What is wrong now, in words."""
-        found = [death(domain, program) for domain, program in self.daemons.dead()]
-        found += supervisor_service.troubles(self.functions.records())
+        ailing = self.health.ailing()
+        found = list(ailing.values())
+        known = {key[1] for key in ailing if not key[0]}
+        found += supervisor_service.troubles(self.functions.records(), known)
         if not self.controller.pid:
             found.append(
                 "the controller is not running (it is being restarted); the switches keep forwarding"
             )
         else:
             state = self.controller.state
-            absent = sorted(state.switches - state.connected - self.switches_down)
+            sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
+            here = {each.name for each in self.topology.switches if each.domain not in sick}
+            absent = (state.switches & here) - state.connected - self.switches_down
+            bare = (state.connected & here) - state.programmed - self.switches_down
             if absent:
-                found.append(f"not connected to the controller: {', '.join(absent)}")
+                found.append(f"not connected to the controller: {', '.join(sorted(absent))}")
+            if bare:
+                found.append(f"without their flow tables yet: {', '.join(sorted(bare))}")
         return found
 
     def set_link(self, name: str, up: bool) -> LinkChange:
@@ -125,15 +133,16 @@ class Lab:
             states = self.net.link_states()
             if name not in states:
                 raise NotThere(f"no link named {name!r}", f"there are: {_some(sorted(states))}")
-            changed = states[name] != up
+            changed, note = states[name] != up, ""
             if changed:
                 with self._switches_at_work():
                     self.net.set_link(name, up)
+                    note = settle(self)
         if changed:
             self.events.add(
                 "link", f"link {name} was {'plugged in' if up else 'cut'}", {"link": name, "up": up}
             )
-        return {"name": name, "up": up, "changed": changed}
+        return {"name": name, "up": up, "changed": changed, "note": note}
 
     def set_switch(self, name: str, up: bool) -> LinkChange:
         """Take a switch away or bring it back. Raises NotThere for an unknown one."""
@@ -141,15 +150,32 @@ class Lab:
         if name not in names:
             raise NotThere(f"no switch named {name!r}", f"there are: {_some(names)}")
         with self.lock:
-            changed = (name in self.switches_down) == up
+            changed, note = (name in self.switches_down) == up, ""
             if changed:
                 with self._switches_at_work():
                     self.net.set_switch(name, up)
-                (self.switches_down.discard if up else self.switches_down.add)(name)
+                    (self.switches_down.discard if up else self.switches_down.add)(name)
+                    note = self._follow_switch(name, up)
         if changed:
             what = "was brought back" if up else "was taken away"
             self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
-        return {"name": name, "up": up, "changed": changed}
+        return {"name": name, "up": up, "changed": changed, "note": note}
+
+    def _follow_switch(self, name: str, up: bool) -> str:
+        """Wait until a switch that is gone forwards nothing, or one that is back has its tables; what could
+        not be waited for, in words."""
+        if not up:  # the others go round it when it has been away for the controller's grace
+            self.net.forget_worked_out()
+            return ""
+        try:
+            self.controller.wait_until(
+                lambda state: name in state.programmed and state.converged,
+                FOLLOW_PATIENCE,
+                Lasting(lambda: self.health.why_no_answer(None), HUNG_PATIENCE),
+            )
+        except Failure as failure:
+            return f"the controller has not followed yet: {failure.what}"
+        return settle(self)
 
     @contextmanager
     def _switches_at_work(self) -> Iterator[None]:
@@ -157,8 +183,8 @@ class Lab:
         from dataplane.openvswitch import OpenVSwitchError
         from dataplane.ovsdb import OvsdbError
 
-        for domain, program in self.daemons.dead():
-            raise Failure(death(domain, program), "stop the lab and start it again")
+        if (why := self.health.why_no_answer(None)) and self.health.controller_works():
+            raise Failure(why, "see: sdnlab status")
         try:
             yield
         except (OpenVSwitchError, OvsdbError, OSError) as error:
@@ -173,30 +199,34 @@ class Lab:
         self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None, detail: str = "auto"
     ) -> PingResult:
         """Probe ``pairs``, all of them within each network when None; ``detail`` as in ``PingRequest``."""
-        known = {host.name for host in self.topology.hosts}
+        with self.lock:  # which hosts there are and where, till the last probe is judged
+            return self._ping(self.topology, pairs, timeout, detail)
+
+    def _ping(
+        self,
+        topology: Topology,
+        pairs: Sequence[tuple[str, str]] | None,
+        timeout: float | None,
+        detail: str,
+    ) -> PingResult:
+        hosts = topology.hosts
+        known = {host.name for host in hosts}
         for name in {name for pair in pairs or () for name in pair}:
             if name not in known:
-                raise NotThere(
-                    f"no host named {name!r}", f"there are: {_some([h.name for h in self.topology.hosts])}"
-                )
+                raise NotThere(f"no host named {name!r}", f"there are: {_some([h.name for h in hosts])}")
         for src, dst in pairs or ():
             if src == dst:
                 raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
-        policy, note = Policy(self.topology), ""
+        policy, note = Policy(topology), ""
+        routed = gateways(topology)
         if pairs is None and policy:
-            everyone = default_pairs(self.topology.hosts, gateways(self.topology))
-            pairs, note = tellable(self.topology.hosts, everyone, policy)
-        with self.lock:
-            try:
-                result = probe(
-                    self.topology.hosts, self._open, pairs, timeout, routed=gateways(self.topology)
-                )
-            except OSError as error:
-                raise Failure(
-                    f"can't probe: {error.strerror or error}", "is a host's interface gone?"
-                ) from None
+            pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
+        try:
+            result = probe(hosts, self._open, pairs, timeout, routed=routed)
+        except OSError as error:
+            raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
         down = [name for name, up in self.net.link_states().items() if not up]
-        answer = ping_result(self.topology, result, down, detail, policy)
+        answer = ping_result(topology, result, down, detail, policy)
         answer["note"] = "; ".join(filter(None, (answer["note"], note)))
         text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
@@ -227,6 +257,8 @@ class Lab:
             raise NotThere(f"{name} has no instance {instance!r}", f"it has: {_some(own)}")
         with self.lock:
             self.functions.control(action, [instance] if instance is not None else own)
+            with self._switches_at_work():
+                settle(self, self.functions.reported)
         word = {"stop": "stopped", "start": "started", "restart": "restarted"}[action]
         self.events.add("function", f"{instance or name} was {word}", {"function": name, "action": action})
         return [state for state in self.function_states() if state["name"] == name]
@@ -249,7 +281,13 @@ class Lab:
 
     def _controllers(self, path: str) -> Any:
         try:
-            return self.ask_controller(path, patience=1.0) if self.controller.pid else None
+            return self.ask_controller(
+                path,
+                patience=_GLANCE,
+                timeout=_GLANCE,
+                within=f"{_GLANCE / 2}",
+                doubt=self.health.why_no_answer,
+            )
         except Failure:
             return None
 
@@ -268,10 +306,35 @@ class Lab:
             raise NotThere(f"there is nothing named {name!r} to capture", f"there are: {known}") from None
 
     def ask_controller(
-        self, path: str, *, method: str = "GET", body: Any = None, patience: float = 10.0, **query: str | None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: Any = None,
+        patience: float = 10.0,
+        timeout: float = TIMEOUT,
+        doubt: Callable[[], str] | None = None,
+        **query: str | None,
     ) -> Any:
-        """The controller's own answer to a request for ``path`` of its northbound API."""
-        return ask(str(self.controller.api), path, method, body, patience, query)
+        """The controller's own answer to a request for ``path`` of its northbound API.
+
+        ``doubt``: why there is no sense in waiting for it (else: it hangs). See ``lab.northbound.ask``.
+        """
+        return ask(
+            str(self.controller.api),
+            path,
+            method,
+            body,
+            query,
+            patience=patience,
+            timeout=timeout,
+            doubt=doubt or self.health.why_no_answer,
+        )
+
+    def ask_switches(self, path: str, switch: str | None = None) -> Any:
+        """What the controller learns from switches (or from the one named) for an answer to ``path``."""
+        domains = None if switch is None else {s.domain for s in self.topology.switches if s.name == switch}
+        return self.ask_controller(path, switch=switch, doubt=lambda: self.health.why_no_answer(domains))
 
     def check_switch(self, name: str | None) -> None:
         """Raises NotThere when ``name`` is no switch of this lab."""
@@ -297,10 +360,10 @@ class Lab:
         return open_in(self.net.namespace_fd(host), self.interfaces[host])
 
     def _domain(self, name: str) -> DomainState:
-        daemons = self.daemons.state(name)
+        daemons = self.health.pids(name)
         return {
             "name": name,
-            "alive": all(daemons.values()),
+            "alive": not any(domain == name for domain, _ in self.health.ailing()),
             "datapath": datapath_word(self.net.datapath),
             "daemons": daemons,
         }
@@ -318,6 +381,8 @@ class Lab:
         }
 
 
+_GLANCE = 0.6
+"""Seconds for what a look at the lab asks the controller: it says what it knows without."""
 DATAPATHS = {"kernel": "system", "userspace": "netdev"}
 """Our words for Open vSwitch's datapath types."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lab.function_state import InstanceRecord
@@ -17,11 +17,11 @@ Records = Mapping[str, InstanceRecord]
 _COUNTED = ("packets", "dropped")
 
 
-def troubles(records: Records) -> list[str]:
-    """What is wrong with functions now, in words."""
+def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
+    """What is wrong with functions now, in words; of the instances ``told`` the reason was given already."""
     found = []
     for record in records.values():
-        if record.state in ("dead", "failed"):
+        if record.state in ("dead", "failed") and record.name not in told:
             found.append(
                 f"{record.name} is {record.state}" + (f": {record.message}" if record.message else "")
             )

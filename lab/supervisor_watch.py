@@ -1,56 +1,83 @@
-"""Noticing that an Open vSwitch daemon died, by waiting on it instead of asking it."""
+"""What becomes of a lab's Open vSwitch daemons, in words that are true at each moment."""
 
 from __future__ import annotations
 
-import os
-import select
 import threading
-from collections.abc import Mapping
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lab.supervisor_events import EventLog
 
+if TYPE_CHECKING:
+    from dataplane.daemon import News
+
+Key = tuple[str, str]
+"""A daemon: its domain's name and its program's."""
+
+
+@dataclass
+class _Known:
+    state: str = "working"
+    since: float = 0.0
+    words: str = ""
+
 
 class DaemonWatch:
-    """Watches processes through pidfds. ``pids`` maps (domain, program) to process id."""
+    """Follows what the data plane tells of its daemons (``hear``)."""
 
-    def __init__(self, pids: Mapping[tuple[str, str], int], events: EventLog) -> None:
+    def __init__(self, events: EventLog) -> None:
         self._events = events
-        self._alive: dict[tuple[str, str], int] = dict(pids)
-        self._by_fd: dict[int, tuple[str, str]] = {}
-        self._poll = select.poll()
-        for key, pid in pids.items():
-            try:
-                fd = os.pidfd_open(pid)
-            except OSError:
-                self._died(key)
-                continue
-            self._by_fd[fd] = key
-            self._poll.register(fd, select.POLLIN)
-        threading.Thread(target=self._watch, name="daemons", daemon=True).start()
+        self._lock = threading.Lock()
+        self._known: dict[Key, _Known] = {}
 
-    def state(self, domain: str) -> dict[str, int]:
-        """Program -> process id of one domain's daemons, 0 for a dead one."""
-        return {program: pid for (of, program), pid in self._alive.items() if of == domain}
+    def hear(self, domain: str, news: News) -> None:
+        """A daemon of a domain has ended, was started again, or does its work again."""
+        key, now = (domain, news.program), time.monotonic()
+        with self._lock:
+            before = self._known.get(key) or _Known(since=now)
+            began = now if before.state == "working" else before.since
+            self._known[key] = _Known(news.state, began, news.words)
+        text = told(key, news.state, news.words, now - began)
+        if text:
+            data = {"domain": domain, "program": news.program, "state": news.state, "pid": news.pid}
+            self._events.add("daemon", text, data)
 
-    def dead(self) -> list[tuple[str, str]]:
-        """(domain, program) of what died."""
-        return [key for key, pid in self._alive.items() if pid == 0]
-
-    def _watch(self) -> None:
-        while self._by_fd:
-            for fd, _event in self._poll.poll():
-                self._poll.unregister(fd)
-                self._died(self._by_fd.pop(fd))
-                os.close(fd)
-
-    def _died(self, key: tuple[str, str]) -> None:
-        self._alive[key] = 0
-        domain, program = key
-        self._events.add("daemon", death(domain, program), {"domain": domain, "program": program})
+    def ailing(self) -> dict[Key, str]:
+        """What is wrong now, in words, by daemon."""
+        with self._lock:
+            known = dict(self._known)
+        return {
+            key: now(key, each.state, each.words) for key, each in known.items() if each.state != "working"
+        }
 
 
-def death(domain: str, program: str) -> str:
-    """What it means that ``program`` of ``domain`` died."""
-    if program == "ovs-vswitchd":
-        return f"ovs-vswitchd of domain {domain} died: its switches forward nothing any more"
-    return f"{program} of domain {domain} died: its switches can't be changed any more"
+def told(key: Key, state: str, words: str, seconds: float) -> str:
+    """An event of a daemon in words; empty: it is none for people. ``seconds`` since it ended."""
+    domain, program = key
+    if state == "dead":
+        how = words if words.startswith("can't") else f"died ({words}) and is started again"
+        return f"{program} of domain {domain} {how}; until then {_loss(program)}"
+    if state == "working":
+        again = (
+            "runs again; its switches get their tables from the controller"
+            if program == "ovs-vswitchd"
+            else "runs again, and ovs-vswitchd works with it: its switches forward"
+        )
+        return f"{program} of domain {domain} {again} ({seconds:.2f} s)"
+    return ""
+
+
+def now(key: Key, state: str, words: str) -> str:
+    """What is wrong with a daemon that is ``dead`` or ``returned``, in words."""
+    domain, program = key
+    if state == "dead":
+        what = f"died ({words}) and is started again"
+    else:
+        what = "was started again and is taking up its work"
+    return f"{program} of domain {domain} {what}; until then {_loss(program)}"
+
+
+def _loss(program: str) -> str:
+    """ovs-vswitchd forwards nothing without ovsdb-server: it stands by for another that may hold its lock."""
+    return "its switches forward nothing"

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PROBE = b"\x88\xb5"  # liveness.PROBE_TYPE, of which this module knows before it is imported
+_NO_COOKIE = (1 << 64) - 2
+"""A cookie that no flow has."""
 _SWITCH_INTERVAL = 0.0005
 """Seconds a busy thread keeps the interpreter: compiling must not starve greeting."""
 
@@ -47,16 +49,17 @@ _SWITCH_INTERVAL = 0.0005
 class SwitchKeeper(QueuedApp):
     """Keeps every switch holding what the intent asks for.
 
-    ``load`` returns the first intent; it runs on the app's thread, when switches can already
-    connect.  Learned stations silent for ``idle`` seconds are forgotten; what is known is
-    remembered across restarts in the file ``state``.  ``shared``: users' apps run beside it.  ``ready``
-    is set when the lab first converged.
+    ``load`` returns the first intent; it runs on the app's thread, when switches can already connect;
+    ``number`` is the intent's, which ``all-programmed`` says.  Learned stations silent for ``idle`` seconds
+    are forgotten; what is known is remembered across restarts in the file ``state``.  ``shared``: users' apps
+    run beside it.  ``ready`` is set when the lab first converged.
     """
 
     def __init__(
         self,
         *,
         load: Callable[[], Topology],
+        number: int = 0,
         journal: Journal,
         idle: float = 300.0,
         state: Path | None = None,
@@ -68,6 +71,7 @@ class SwitchKeeper(QueuedApp):
         self.compiled = threading.Event()
         self.active_at = time.monotonic()
         self.core: Core
+        self._intent = number
         self._load, self._idle, self._state_file, self._shared = load, idle, state, shared
         self._datapaths: dict[int, Datapath] = {}
         self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
@@ -174,8 +178,11 @@ class SwitchKeeper(QueuedApp):
 
         for command in commands:
             if isinstance(command, todo.Emit):
-                self.journal.emit(command.event, **command.fields)
-                if command.event == "all-programmed":
+                whole = command.event == "all-programmed"
+                self.journal.emit(
+                    command.event, **command.fields, **({"intent": self._intent} if whole else {})
+                )
+                if whole:
                     self.ready.set()
                     self._remember()
             elif isinstance(command, todo.Program):
@@ -337,11 +344,12 @@ class SwitchKeeper(QueuedApp):
         self.post(run)
         return future
 
-    def replace(self, topology: Topology) -> Future[int]:
-        """Make ``topology`` the intent; the number of the last event before it was."""
+    def replace(self, topology: Topology, number: int = 0) -> Future[int]:
+        """Make ``topology`` the intent, of this ``number``; the number of the last event before it was."""
 
         def begin() -> int:
             since = self.journal.last
+            self._intent = number
             self._do(self.core.intent(topology, time.monotonic()))
             self._watch_probes()
             return since
@@ -361,6 +369,29 @@ class SwitchKeeper(QueuedApp):
             self._do(self.core.report(name, up, reason, time.monotonic()))
 
         return self.ask(tell)
+
+    def hear_out(self, done: Callable[[], None]) -> None:
+        """Call ``done``, on the app's thread, when all that connected switches have said before was heard:
+        each is asked something short, and answers after what it has said.  A connection that ends answers,
+        too."""
+        from controller.tables import Table
+
+        waiting: set[int] = set()
+
+        def heard(conn: int) -> None:
+            waiting.discard(conn)
+            if not waiting:
+                done()
+
+        def ask() -> None:
+            waiting.update(self._datapaths)
+            for conn, datapath in list(self._datapaths.items()):
+                answered = lambda _, conn=conn: heard(conn)  # noqa: E731
+                self._questions.counters(datapath, answered, answered, Table.CLASSIFY, _NO_COOKIE)
+            if not waiting:
+                done()
+
+        self.post(ask)
 
     def counters(self, switch: str, table: int | None = None) -> Future[list[bytes]]:
         """The switch's flows (of one table, or all) as it reports them: bodies of OFPMP_FLOW_DESC replies.

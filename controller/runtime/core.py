@@ -75,6 +75,12 @@ class Core:
         """Whether every switch that is there holds what the newest intent asks for."""
         return self.programming.converged
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is also of the present that the tables are: nothing has happened that may change
+        them."""
+        return self.converged and self._agenda.idle
+
     # -- what happens ------------------------------------------------------------------
 
     def start(self, now: float) -> list[Command]:

@@ -145,14 +145,14 @@ def create(lab: Lab) -> FastAPI:
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
         """The tunnel mesh with what it carried, as the tunnel switches count it."""
-        found: OverlayState = lab.ask_controller("/overlay")
+        found: OverlayState = lab.ask_switches("/overlay")
         return found
 
     @app.get("/flows", tags=["look"], responses=_ERRORS)
     def flows(switch: str | None = None) -> Any:
         """Flow entries with live counters and provenance, as the controller gives them."""
         lab.check_switch(switch)
-        return lab.ask_controller("/flows", switch=switch)
+        return lab.ask_switches("/flows", switch)
 
     @app.get("/groups", tags=["look"], responses=_ERRORS)
     def groups(switch: str | None = None) -> Any:

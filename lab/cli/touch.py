@@ -22,7 +22,7 @@ from lab.cli.common import (
     complete_switch,
     usage,
 )
-from lab.cli.say import out, out_json, paint
+from lab.cli.say import err, out, out_json, paint
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ def _change(answer: dict[str, Any], kind: str, json: bool) -> None:
         return
     state = paint()("up", "green") if answer["up"] else paint()("down", "red")
     out(f"{kind} {answer['name']} is {state}" + ("" if answer["changed"] else " already"))
+    if answer.get("note"):
+        err(f"note: {answer['note']}")
 
 
 def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:

@@ -38,7 +38,7 @@ class FakeLab:
         if name == "bug":
             raise ZeroDivisionError("deep inside")
         self.did.append((name, up))
-        return {"name": name, "up": up, "changed": True}
+        return {"name": name, "up": up, "changed": True, "note": ""}
 
     def function_states(self) -> Any:
         chain = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")

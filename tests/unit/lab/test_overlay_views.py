@@ -137,7 +137,9 @@ def test_a_filter_is_checked_before_anything_is_set_up(tmp_path: Path) -> None:
         check_filter(str(fake), "nonsense")
 
 
-def test_programming_knows_when_it_last_settled() -> None:
+def test_programming_knows_for_which_intent_it_last_settled() -> None:
     state = Programming()
-    state.take({"event": "all-programmed", "number": 9})
+    state.take({"event": "all-programmed", "number": 40, "intent": 9})
     assert state.settled == 9 and state.converged
+    state.reset()  # its successor has yet to say so
+    assert state.settled == 0

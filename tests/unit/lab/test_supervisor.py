@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from lab.failure import Failure
 from lab.shell import state_first
 from lab.supervisor_controller import BACKOFF, Controller, Programming, restart_delay, tail
 from lab.supervisor_events import KEPT, EventLog, describe
-from lab.supervisor_watch import DaemonWatch
 
 
 def test_events_are_numbered_and_bounded() -> None:
@@ -77,6 +75,7 @@ def test_programming_follows_the_controller() -> None:
 def test_restarts_back_off_to_a_bound() -> None:
     delays = [restart_delay(n) for n in range(100)]
     assert delays[0] == 0.0 and delays == sorted(delays) and delays[-1] == BACKOFF[-1]
+    assert restart_delay(-1) == 0.0  # the first after a long life
 
 
 def test_a_controller_that_keeps_dying_is_reported_with_its_last_words(
@@ -104,20 +103,6 @@ def test_last_line_of_a_log(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"a\n" * 100_000 + b"b\xff\n\n")
     assert tail(tmp_path / "log", 2).splitlines()[0] == "a"
-
-
-def test_a_dead_daemon_is_noticed() -> None:
-    events = EventLog()
-    process = subprocess.Popen(["sleep", "600"])
-    try:
-        watch = DaemonWatch({("d1", "ovs-vswitchd"): process.pid, ("d1", "gone"): 2**22 - 1}, events)
-        assert watch.dead() == [("d1", "gone")]
-        process.kill()
-        assert events.wait(1, 30.0)[0]["data"] == {"domain": "d1", "program": "ovs-vswitchd"}
-        assert watch.state("d1") == {"ovs-vswitchd": 0, "gone": 0}
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_stand_in_answers_until_it_is_stopped() -> None:

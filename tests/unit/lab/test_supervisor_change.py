@@ -13,6 +13,7 @@ from pretended_functions import inline, lan
 from dataplane.fabric import Unchangeable
 from lab import supervisor_change
 from lab.failure import Failure
+from lab.supervisor_controller import Programming
 from lab.supervisor_events import EventLog
 from topologies.model import Topology
 
@@ -24,7 +25,7 @@ class Pretended:
         self.topology, self.breaks, self.asked = topology, breaks, list[str]()
         self.file, self.datapath = "old.yaml", "netdev"
         self.events = EventLog()
-        self.net = self.functions = self.controller = self
+        self.net = self.functions = self.controller = self.health = self
         self.servers = SimpleNamespace(become=lambda topology: [])
         self.problems: list[str] = []
         self.left: list[str] = []
@@ -75,16 +76,34 @@ class Pretended:
     def retain(self, topology: Topology) -> None:
         self.step(f"retain {len(topology.functions)}")
 
-    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None) -> Any:
+    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **_query: Any) -> Any:
+        if path == "/settled":
+            return {"settled": True}
         self.step(f"{method} {path} {len(body['functions'])}")
         return {"since": 7}
 
-    def replace(self, topology: Topology) -> None:
-        self.asked.append(f"next start {len(topology.functions)}")
+    pid = 1
 
-    def wait_settled(self, since: int, patience: float) -> None:
-        assert since == 7
+    def replace(self, topology: Topology) -> int:
+        self.asked.append(f"intent {len(topology.functions)}")
+        return 7
+
+    def has_read(self, number: int) -> bool:
+        return False
+
+    def wait_until(self, holds: Any, timeout: float, doubt: Any = None) -> None:
+        state = Programming()
+        state.take({"event": "all-programmed", "intent": 7})
+        assert holds(state)
         self.step("settled")
+
+    def why_no_answer(self, domains: Any = ()) -> str:
+        return ""
+
+    def notice_devices(self) -> None: ...
+
+    def forget_worked_out(self) -> None:
+        self.asked.append("forget")
 
     def remember(self) -> None:
         self.step("remember")
@@ -96,13 +115,15 @@ OLD, NEW = lan(inline("a", 1)), lan(inline("a", 1), inline("b", 1))
 WHOLE = [
     "extend",
     "prepare 2",
+    "intent 2",
     "PUT /topology 2",
-    "next start 2",
     "shift",
     "settled",
+    "forget",
     "retain 2",
     "finish",
     "remember",
+    "forget",
 ]
 
 
@@ -117,9 +138,9 @@ def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
     [
         ("extend", ["prepare 1", "retain 1", "undo"]),
         ("prepare 2", ["prepare 1", "retain 1", "undo"]),
-        ("PUT /topology 2", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
-        ("shift", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
-        ("settled", ["PUT /topology 1", "next start 1", "prepare 1", "retain 1", "undo"]),
+        ("PUT /topology 2", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
+        ("shift", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
+        ("settled", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
     ],
 )
 def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) -> None:

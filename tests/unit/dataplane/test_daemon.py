@@ -1,0 +1,70 @@
+"""Daemons that end are started again, and what is said of them is what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from dataplane import daemon
+from dataplane.daemon import Daemon, News, is_stopped
+
+PATIENCE = 30.0
+
+
+@contextmanager
+def kept(*argv: str) -> Iterator[tuple[Daemon, queue.Queue[News]]]:
+    news: queue.Queue[News] = queue.Queue()
+    made = Daemon("x", lambda: subprocess.Popen(argv), lambda: None, news.put)
+    try:
+        yield made, news
+    finally:
+        process = made.stop()
+        process.kill()
+        process.wait()
+
+
+def test_who_is_killed_is_started_again_and_takes_up_its_work() -> None:
+    with kept("sleep", "600") as (made, news):
+        first = made.pid
+        os.kill(first, signal.SIGKILL)
+        dead, returned, working = (news.get(timeout=PATIENCE) for _ in range(3))
+        assert (dead.state, dead.pid, dead.words) == ("dead", 0, "signal 9")
+        assert returned.state == "returned" and working == News("x", "working", returned.pid)
+        assert returned.pid == made.pid != first
+
+
+def test_who_is_stopped_on_purpose_stays_so() -> None:
+    with kept("sleep", "600") as (made, news):
+        process = made.stop()
+        process.kill()
+        process.wait()
+        assert made.pid == 0
+        with pytest.raises(queue.Empty):
+            news.get(timeout=0.2)
+
+
+def test_nobody_waits_for_one_that_ends_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "BACKOFF", (0.0,))
+    with kept("false") as (made, news):
+        states = [news.get(timeout=PATIENCE) for _ in range(12)]
+        assert made.hopeless
+        assert {each.words for each in states if each.state == "dead"} == {"exit code 1"}
+
+
+def test_a_stopped_process_is_told_from_one_that_waits() -> None:
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        assert not is_stopped(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        assert is_stopped(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert not is_stopped(process.pid)

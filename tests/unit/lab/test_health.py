@@ -1,0 +1,190 @@
+"""Processes that die or hang: noticed, said, and waited for no longer than makes sense."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataplane.daemon import News
+from lab import pulse
+from lab.failure import Failure
+from lab.northbound import NoAnswer, ask
+from lab.pulse import Pulse, Target, silent
+from lab.supervisor_events import EventLog
+from lab.supervisor_health import Lasting
+from lab.supervisor_watch import DaemonWatch
+
+
+def test_a_daemon_is_ailing_from_its_death_until_it_works() -> None:
+    events = EventLog()
+    watch, key = DaemonWatch(events), ("d1", "ovsdb-server")
+    assert watch.ailing() == {}
+    watch.hear("d1", News("ovsdb-server", "dead", 0, "signal 9"))
+    assert (
+        "died (signal 9) and is started again; until then its switches forward nothing"
+        in (watch.ailing()[key])
+    )
+    watch.hear("d1", News("ovsdb-server", "returned", 7))
+    assert "is taking up its work; until then its switches forward nothing" in watch.ailing()[key]
+    watch.hear("d1", News("ovsdb-server", "working", 7))
+    assert watch.ailing() == {}
+    texts = [event["text"] for event in events.since(0)]
+    assert [text.split(" of ")[0] for text in texts] == ["ovsdb-server"] * 2
+    assert "its switches forward" in texts[1]
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as made:
+        yield made
+        made.kill()
+
+
+def test_a_stopped_process_is_said_once_and_so_is_that_it_goes_on(process: subprocess.Popen[bytes]) -> None:
+    said: list[tuple[str, int, str]] = []
+    watched = Pulse(lambda: {"x": Target(process.pid)}, lambda *what: said.append(what))
+    watched.look()
+    assert said == [] and watched.hung() == {}
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    watched.look()
+    watched.look()
+    assert len(said) == 1 and f"kill -CONT {process.pid}" in watched.hung()["x"] == said[0][2]
+    process.send_signal(signal.SIGCONT)
+    os.waitpid(process.pid, os.WCONTINUED)
+    watched.look()
+    assert said[1:] == [("x", process.pid, "")] and watched.hung() == {}
+
+
+def test_who_was_stopped_and_killed_does_not_go_on(process: subprocess.Popen[bytes]) -> None:
+    said: list[str] = []
+    watched = Pulse(lambda: {"x": Target(process.pid)}, lambda _key, _pid, why: said.append(why))
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    watched.look()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    watched.look()
+    assert len(said) == 1 and said[0]
+
+
+@pytest.fixture
+def deaf(tmp_path: Path) -> Iterator[Path]:
+    """The socket of somebody who listens and never answers."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "deaf"))
+        listener.listen(8)
+        yield tmp_path / "deaf"
+
+
+def test_who_does_not_answer_for_long_hangs(deaf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = os.getpid()
+    targets = {"deaf": Target(here, deaf, b"?"), "gone": Target(here, deaf.with_name("no"), b"?")}
+    assert silent(targets, 0.01) == {"deaf"}
+    watched = Pulse(lambda: targets, lambda *_: None)
+    watched.look(0.01)
+    assert watched.hung() == {}  # it may be busy
+    monkeypatch.setattr(pulse, "SILENT", 0.0)
+    assert "has not answered for" in watched.hung()["deaf"]
+
+
+def test_the_controllers_answer_is_not_waited_for_when_it_hangs(deaf: Path) -> None:
+    with pytest.raises(NoAnswer, match="the controller is stopped"):
+        ask(str(deaf), "/flows", doubt=iter(["", "", "the controller is stopped"]).__next__)
+    with pytest.raises(NoAnswer, match=r"said nothing for 0\.2 s"):
+        ask(str(deaf), "/flows", timeout=0.2)
+    with pytest.raises(NoAnswer, match=r"refused|No such file"):
+        ask(str(deaf.with_name("no")), "/flows", patience=0.0)
+
+
+def test_a_doubt_counts_when_it_lasts() -> None:
+    reasons = iter(["busy", "", "busy", "busy"])
+    doubt = Lasting(lambda: next(reasons), 0.0)
+    assert [doubt() for _ in range(4)] == ["busy", "", "busy", "busy"]
+    assert Lasting(lambda: "busy", 60.0)() == ""
+
+
+class FakeController:
+    """A controller that dies, or hangs, while it is told an intent."""
+
+    def __init__(self, hangs: bool) -> None:
+        self.pid, self.number, self.read, self.restarts, self.hangs = 10, 1, 1, 0, hangs
+        self.told = 0
+
+    def replace(self, _topology: Any) -> int:
+        self.number += 1
+        return self.number
+
+    def has_read(self, number: int) -> bool:
+        return self.read >= number
+
+    def restart(self) -> None:
+        self.restarts += 1
+        self.pid, self.read = self.pid + 1, self.number
+
+    def wait_until(self, holds: Any, _timeout: float) -> None:
+        if not holds(None):
+            raise Failure("never")
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
+    from lab.supervisor_settle import intend
+
+    controller = FakeController(hangs)
+
+    class Lab:
+        health = type("Health", (), {"why_no_answer": staticmethod(lambda: "")})
+        events = EventLog()
+
+        def ask_controller(self, *_: Any, **__: Any) -> Any:
+            controller.told += 1
+            if not hangs:  # it dies, and its keeper starts another
+                controller.pid, controller.read = 11, controller.number
+            raise NoAnswer("nobody knows why")
+
+    lab: Any = Lab()
+    lab.controller = controller
+    topology: Any = type("Topology", (), {"model_dump": lambda self, mode: {}})()
+    assert intend(lab, topology) == 2
+    assert (controller.told, controller.restarts) == (1, 1 if hangs else 0)
+    assert bool(lab.events.since(0)) is hangs
+
+
+def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``apply`` waits for the lock while a ping runs, and the ping for it: what it probes and what it judges
+    by are of one moment."""
+    import topologies
+    from lab import supervisor_lab
+    from lab.supervisor_lab import Lab
+
+    old = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1}\n")
+    new = topologies.loads("switches: [s1]\nhosts: {h3: s1, h4: s1}\n")
+    lab: Any = object.__new__(Lab)
+    lab.lock, lab.topology, lab.events = threading.Lock(), old, EventLog()
+    lab.net = type("Net", (), {"link_states": lambda self: {}})()
+    seen: list[Any] = []
+
+    def probed(hosts: Any, *_: Any, **__: Any) -> Any:
+        seen.append([host.name for host in hosts])
+
+    def judged(topology: Any, *_: Any) -> Any:
+        seen.append([host.name for host in topology.hosts])
+        return {"note": "", "reached": 0, "total": 0, "seconds": 0.0}
+
+    monkeypatch.setattr(supervisor_lab, "probe", probed)
+    monkeypatch.setattr(supervisor_lab, "ping_result", judged)
+    with lab.lock:  # an apply
+        pinging = threading.Thread(target=lab.ping, args=(None,))
+        pinging.start()
+        lab.topology = new
+    pinging.join(30.0)
+    assert seen == [["h3", "h4"], ["h3", "h4"]]
