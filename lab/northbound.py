@@ -71,8 +71,8 @@ def ask(
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (OSError, ValueError, HTTPException) as error:
-        why = getattr(error, "strerror", None) or error
-        raise NoAnswer(f"the controller doesn't answer: {why}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise NoAnswer(f"the controller doesn't answer: {reason}") from None
     finally:
         connection.close()
     if response.status >= 400:

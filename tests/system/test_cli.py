@@ -228,17 +228,45 @@ def test_nothing_is_left(sdnlab: CommandLine, end: str) -> None:
     assert "no lab is running" in sdnlab("status", code=1).stderr
 
 
-def test_a_dead_switch_daemon_is_told(sdnlab: CommandLine) -> None:
-    sdnlab("up", QUICKSTART, "-d", "--no-check")
-    sdnlab("exec", "s1", "--", "sh", "-c", "kill -9 $(cat $OVS_RUNDIR/ovs-vswitchd.pid)")
-    events = sdnlab.start("events", "--follow")
+def _until(sdnlab: CommandLine, since: int, words: str) -> int:
+    """Wait for an event that says ``words``; its number."""
+    events = sdnlab.start("events", "--follow", "--json", "--since", str(since))
     with events:
         assert events.stdout is not None
-        assert any("ovs-vswitchd of domain d1 died" in line for line in events.stdout)
+        found = next(event for event in map(json.loads, events.stdout) if words in event["text"])
         events.terminate()
-    assert any("died" in trouble for trouble in sdnlab.json("status")["troubles"])
-    refused = sdnlab("link", "down", "s1", "s2", code=1)  # told at once, not waited for
-    assert "ovs-vswitchd of domain d1 died" in refused.stderr
+    return int(found["number"])
+
+
+def test_daemons_that_die_are_healed_and_one_that_hangs_is_told(sdnlab: CommandLine) -> None:
+    sdnlab("up", QUICKSTART, "-d", "--no-check")
+    sdnlab("link", "down", "h4", "s2")
+    for program in ("ovs-vswitchd", "ovsdb-server"):
+        since = sdnlab.json("events")[-1]["number"]
+        sdnlab("exec", "s1", "--", "sh", "-c", f"kill -9 $(cat $OVS_RUNDIR/{program}.pid)")
+        dead = _until(sdnlab, since, f"{program} of domain d1 died (signal 9)")
+        _until(sdnlab, dead, f"{program} of domain d1 runs again")
+        if program == "ovs-vswitchd":
+            _until(sdnlab, dead, "every switch is programmed")
+        found = json.loads(sdnlab("ping", "--timeout", "1", "--json", code=1).stdout)
+        assert (found["reached"], found["total"]) == (12, 24)  # h4's wire is cut, as before
+    sdnlab("link", "up", "h4", "s2")
+    assert sdnlab.json("ping")["reached"] == 24
+    assert sdnlab.json("status")["troubles"] == []
+
+    since = sdnlab.json("events")[-1]["number"]
+    pid = sdnlab.json("status")["domains"][0]["daemons"]["ovs-vswitchd"]
+    sdnlab("exec", "s1", "--", "kill", "-STOP", str(pid))
+    told = f"ovs-vswitchd of domain d1 is stopped: go on with kill -CONT {pid}"
+    assert any(told in trouble for trouble in sdnlab.json("status")["troubles"])
+    for words in (("link", "down", "s1", "s2"), ("flows", "s1")):
+        assert told in sdnlab(*words, code=None).stderr  # at once: nobody waits for it
+    _until(sdnlab, since, told)
+    sdnlab("exec", "s1", "--", "kill", "-CONT", str(pid))
+    _until(sdnlab, since, "ovs-vswitchd of domain d1 goes on")
+    sdnlab("link", "down", "s1", "s2")
+    cut = json.loads(sdnlab("ping", "h1", "h3", "--timeout", "0.5", "--json", code=1).stdout)
+    assert cut["reached"] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
