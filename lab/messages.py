@@ -145,7 +145,8 @@ class Status(TypedDict):
 class Pair(TypedDict):
     """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds.
 
-    ``policy``: the function of the file that is there to keep it from being reached; empty: it should be.
+    ``policy``: what in the file keeps it from being reached, a function or (``apart``) that nothing joins the
+    two; empty: it should be reached.
     """
 
     src: str
@@ -155,6 +156,7 @@ class Pair(TypedDict):
     rtt: float | None
     reason: str
     policy: str
+    apart: bool
 
 
 class PingRequest(TypedDict):
@@ -180,10 +182,11 @@ class PingResult(TypedDict):
     """What a probe of pairs found.
 
     ``links_down`` are the links and wires that were cut at the time: the likeliest reasons.
-    ``held``: pairs that were not reached because a firewall of the file holds them off; ``leaked``: pairs
-    that were reached though one should.  All is well (``good``) when ``reached`` and ``held`` are ``total``,
-    and none leaked.  ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair,
-    or, above 2,000 and unless ``detail`` was ``all``, the pairs that were not reached, or leaked.
+    ``held``: pairs that were not reached because a firewall of the file holds them off; ``apart``: those of
+    parts that the file joins by nothing; ``leaked``: pairs that were reached though they should be either.
+    All is well (``good``) when ``reached``, ``held`` and ``apart`` are ``total``, and none leaked.
+    ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair, or, above 2,000 and
+    unless ``detail`` was ``all``, those that were not reached (but for those apart), or leaked.
     """
 
     hosts: list[str]
@@ -193,6 +196,7 @@ class PingResult(TypedDict):
     total: int
     reached: int
     held: int
+    apart: int
     leaked: int
     good: bool
     seconds: float

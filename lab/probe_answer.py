@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from lab.messages import PingResult
 from lab.prober import ProbeResult
 from topologies.model import Host, Topology
-from topologies.policy import Policy
+from topologies.policy import ALLOWED, Expectation, Policy
 
 PAIRS_SHOWN = 2000
 """A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
@@ -22,11 +22,13 @@ def ping_result(
     detail: str = "auto",
     policy: Policy | None = None,
 ) -> PingResult:
-    """The prober's result in the API's words, held to what the file's firewalls let through (``policy``)."""
+    """The prober's result in the API's words, held to what the file wants (``policy``)."""
     whole = detail == "all" or result.total <= PAIRS_SHOWN
     against = _against(topology, result, policy)
-    held = sum((f.src, f.dst, f.family) in against for f in result.failures)
-    leaked = len(against) - held
+    missed = [against[key] for f in result.failures if (key := (f.src, f.dst, f.family)) in against]
+    apart = sum(expected.apart for expected in missed)
+    held = len(missed) - apart
+    leaked = len(against) - len(missed)
     good = Counter(family for _, _, family in result.rtt)
     bad = Counter(failure.family for failure in result.failures)
     reached = [
@@ -37,7 +39,7 @@ def ping_result(
             "reached": True,
             "rtt": rtt,
             "reason": "",
-            "policy": against.get((src, dst, family), ""),
+            **_expected(against.get((src, dst, family), ALLOWED)),
         }
         for (src, dst, family), rtt in result.rtt.items()
         if whole or (src, dst, family) in against
@@ -50,9 +52,10 @@ def ping_result(
             "reached": False,
             "rtt": None,
             "reason": f.reason,
-            "policy": against.get((f.src, f.dst, f.family), ""),
+            **_expected(expected),
         }
         for f in result.failures
+        if not (expected := against.get((f.src, f.dst, f.family), ALLOWED)).apart or whole
     ]
     return {
         "hosts": [host.name for host in topology.hosts],
@@ -62,8 +65,9 @@ def ping_result(
         "total": result.total,
         "reached": result.reached,
         "held": held,
+        "apart": apart,
         "leaked": leaked,
-        "good": result.reached + held == result.total and not leaked,
+        "good": result.reached + held + apart == result.total and not leaked,
         "seconds": result.seconds,
         "frames_sent": result.frames_sent,
         "links_down": links_down,
@@ -76,10 +80,14 @@ def ping_result(
     }
 
 
+def _expected(expected: Expectation) -> dict[str, str | bool]:
+    return {"policy": expected.why, "apart": expected.apart}
+
+
 def _against(
     topology: Topology, result: ProbeResult, policy: Policy | None
-) -> dict[tuple[str, str, int], str]:
-    """Of the probed pairs those that a firewall should hold off, and which one."""
+) -> dict[tuple[str, str, int], Expectation]:
+    """Of the probed pairs those that should not be reached, and why."""
     if not policy:
         return {}
     hosts = {host.name: host for host in topology.hosts}
@@ -88,7 +96,7 @@ def _against(
     for src, dst, family in probed:
         expected = policy.ping(hosts[src], hosts[dst], family)
         if expected.allowed is False:
-            found[src, dst, family] = expected.why
+            found[src, dst, family] = expected
     return found
 
 

@@ -118,6 +118,7 @@ def probe(
     families: tuple[int, ...] | None = None,
     method: str = "auto",
     routed: Mapping[str, Gateway] | None = None,
+    parts: Mapping[str, int] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
@@ -126,6 +127,7 @@ def probe(
     ``timeout`` bounds the whole run, in seconds (default: by the number of pairs).  A pair without
     a common address family is a failure that says so.  Raises OSError when a host's interface is
     gone and KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.
+    ``parts``: switch -> number of the part that links join it to; the ring stays within one.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
@@ -147,7 +149,7 @@ def probe(
         for host in involved:
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
-        impossible = _plan(run, involved, wanted, families, ring_families)
+        impossible = _plan(run, involved, wanted, families, ring_families, parts or {})
         drive(run, start + (patience(len(wanted) * len(families)) if timeout is None else timeout))
     finally:
         _close(run.sockets)
@@ -200,6 +202,7 @@ def _plan(
     pairs: Sequence[tuple[str, str]],
     families: tuple[int, ...],
     ring_families: tuple[int, ...],
+    parts: Mapping[str, int],
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions they wait for; what can't be tried comes back."""
     index = {station.name: i for i, station in enumerate(run.stations)}
@@ -214,7 +217,7 @@ def _plan(
             _add_echo(run, src, dst, family, reply=run.frames_mode)
     run.ring = len(run.echoes)
     if run.frames_mode:
-        _add_ring(run, hosts, ring_families)
+        _add_ring(run, hosts, ring_families, parts)
         _add_edge_resolutions(run, hosts, families)
     else:
         for echo in run.echoes:
@@ -248,11 +251,11 @@ def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
     return run.resolving[key]
 
 
-def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...]) -> None:
-    by_network: dict[str, list[int]] = {}
+def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...], parts: Mapping[str, int]) -> None:
+    rings: dict[tuple[str, int], list[int]] = {}
     for i, host in enumerate(hosts):
-        by_network.setdefault(host.network, []).append(i)
-    for members in by_network.values():
+        rings.setdefault((host.network, parts.get(host.port.switch, 0)), []).append(i)
+    for members in rings.values():
         for i, src in enumerate(members):
             dst = members[(i + 1) % len(members)]
             for family in families:

@@ -175,7 +175,9 @@ def build(
     stand_in = StandIn(listener, lambda: stages.current)
     events.add("building", f"building lab {name} from {order.file}")
     sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
-    leash.say(name=name, sizes=sizes)
+    import topologies
+
+    leash.say(name=name, sizes=sizes, remarks=topologies.remarks(topology))
 
     from dataplane.fabric import Fabric
     from dataplane.namespaces import start_in, start_thread

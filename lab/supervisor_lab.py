@@ -41,6 +41,8 @@ from lab.supervisor_functions import Functions, processes
 from lab.supervisor_health import Health, Lasting
 from lab.supervisor_settle import FOLLOW_PATIENCE, HUNG_PATIENCE, settle
 from topologies.model import Host, Link, Switch, Topology
+from topologies.parts import part_of
+from topologies.parts import remark as parts_remark
 from topologies.policy import Policy
 
 if TYPE_CHECKING:
@@ -222,12 +224,13 @@ class Lab:
         if pairs is None and policy:
             pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
         try:
-            result = probe(hosts, self._open, pairs, timeout, routed=routed)
+            result = probe(hosts, self._open, pairs, timeout, routed=routed, parts=part_of(topology))
         except OSError as error:
             raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
         down = [name for name, up in self.net.link_states().items() if not up]
         answer = ping_result(topology, result, down, detail, policy)
-        answer["note"] = "; ".join(filter(None, (answer["note"], note)))
+        parts = parts_remark(topology) if answer["apart"] else ""
+        answer["note"] = "; ".join(filter(None, (answer["note"], note, parts)))
         text = f"{answer['reached']} of {answer['total']} probes arrived in {answer['seconds']:.3f} s"
         self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
         return answer

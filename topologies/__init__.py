@@ -21,6 +21,7 @@ __all__ = [
     "Topology",
     "load",
     "loads",
+    "remarks",
     "schema",
 ]
 
@@ -43,6 +44,13 @@ def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = Non
 
     content = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
     return loading.loads(content, file, running)
+
+
+def remarks(topology: Topology) -> list[str]:
+    """What is right, and yet may not be what was meant: each in a sentence."""
+    from topologies import parts
+
+    return [text for text in (parts.remark(topology),) if text]
 
 
 def schema() -> dict[str, Any]:

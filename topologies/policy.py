@@ -1,4 +1,4 @@
-"""Who may reach whom, by what the file's firewalls and chains say: what probes are held to. Pure.
+"""Who may reach whom, by what the file's firewalls, chains and links say: what probes are held to. Pure.
 
 It reads rules and classifiers directly, knowing nothing of how they are carried out, so it is also an
 independent reading to compare the data plane with.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from topologies.functions import Firewall, Function, PortRanges, Prefixes, Protocol, Rule
 from topologies.model import Host, Topology
+from topologies.parts import part_of
 from topologies.service import Entry, service
 
 Address = IPv4Address | IPv6Address
@@ -29,10 +30,12 @@ class Connection(NamedTuple):
 
 class Expectation(NamedTuple):
     """Whether a ping from one host reaches another and its answer returns: None where that can't be told
-    from outside. ``why`` names what forbids it, or hides it; empty where it is allowed."""
+    from outside. ``why`` names what forbids it, or hides it; empty where it is allowed. ``apart``: nothing
+    forbids it, there is just no way."""
 
     allowed: bool | None
     why: str = ""
+    apart: bool = False
 
 
 ALLOWED = Expectation(True)
@@ -75,6 +78,7 @@ class Policy:
         self._functions = {function.name: function for function in topology.functions}
         self._chains = {chain.name: chain for chain in topology.chains}
         self._entries = service(topology).entries
+        self._part = part_of(topology)
         self._at_ports: dict[str, list[Function]] = {}
         for function in topology.functions:
             for network in function.networks if function.mode == "ports" else ():
@@ -82,13 +86,16 @@ class Policy:
 
     def __bool__(self) -> bool:
         """False: everybody may reach everybody."""
-        return bool(self._entries or self._at_ports)
+        return bool(self._entries or self._at_ports) or len(set(self._part.values())) > 1
 
     def ping(self, src: Host, dst: Host, family: int) -> Expectation:
         """What becomes of an echo request from ``src`` to ``dst`` and of its reply."""
         source, destination = (each.ipv4 if family == 4 else each.ipv6 for each in (src, dst))
         if source is None or destination is None:
             return ALLOWED
+        a, b = src.port.switch, dst.port.switch
+        if self._part[a] != self._part[b]:
+            return Expectation(False, f"no link joins {a} and {b}", apart=True)
         seen = Connection(source.ip, destination.ip, "icmp" if family == 4 else "icmpv6")
         there = self._taken(seen, src.network)
         back = self._taken(Connection(seen.destination, seen.source, seen.protocol), dst.network)

@@ -109,10 +109,21 @@ def validate(file: File, json: Json = False) -> None:
     )
     numbers = {plural: len(getattr(topology, plural)) for _, plural in kinds}
     if json:
-        out_json({"valid": True, "file": file, "name": topology.name, **numbers, "problems": []})
+        out_json(
+            {
+                "valid": True,
+                "file": file,
+                "name": topology.name,
+                **numbers,
+                "problems": [],
+                "remarks": topologies.remarks(topology),
+            }
+        )
         return
     listing = ", ".join(count(numbers[plural], noun) for noun, plural in kinds)
     out(f"{paint()('valid', 'green')}: {topology.name} with {listing}")
+    for remark in topologies.remarks(topology):
+        out(f"note: {remark}")
 
 
 def _plain(problem: object) -> dict[str, object]:

@@ -126,7 +126,9 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
         parts.append(_matrix(names, result["pairs"], paint))
     elif result["total"] <= 4:
         parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
-    failed = [pair for pair in result["pairs"] if not pair["reached"] or pair["policy"]]
+    failed = [
+        p for p in result["pairs"] if (not p["reached"] or p["policy"]) and (p["reached"] or not p["apart"])
+    ]
     if failed and result["total"] > 4:
         lines = _failures(failed, paint)
         if len(lines) > _FAILURES_SHOWN:
@@ -139,13 +141,14 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
 
 def ping_summary(result: PingResult, paint: Paint) -> str:
     """One line: how many of how many, per family, the median, the time it took."""
-    good, held = result["good"], result["held"]
+    good, held, apart = result["good"], result["held"], result["apart"]
     if not result["total"]:
         return paint("there is nothing to probe: no two hosts share a network", "yellow")
     head = paint(
-        f"{'all ' if good and not held else ''}{result['reached']} of {result['total']} reached"
+        f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} reached"
         + (f", {held} held off by a firewall, as the file wants" if held else "")
-        + (f", {result['leaked']} that a firewall should hold off" if result["leaked"] else ""),
+        + (f", {apart} in parts that no link joins, as the file has it" if apart else "")
+        + (f", {result['leaked']} that should be held off" if result["leaked"] else ""),
         "green" if good else "red",
     )
     families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
@@ -163,8 +166,14 @@ def _single(pair: Pair, paint: Paint) -> str:
         leak = paint(f", in spite of {pair['policy']}", "red") if pair["policy"] else ""
         return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green") + leak
     if pair["policy"]:
-        return arrow + paint("held off", "yellow") + f" by {pair['policy']}"
+        return arrow + _as_wanted(pair, paint)
     return arrow + paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+
+
+def _as_wanted(pair: Pair, paint: Paint) -> str:
+    if pair["apart"]:
+        return paint("apart", "yellow") + f", as the file has it: {pair['policy']}"
+    return paint("held off", "yellow") + f" by {pair['policy']}"
 
 
 def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:
@@ -174,7 +183,7 @@ def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:
         if pair["policy"] and pair["reached"]:
             text = f"{paint('reached', 'red')}, in spite of {pair['policy']}"
         elif pair["policy"]:
-            text = f"{paint('held off', 'yellow')} by {pair['policy']}"
+            text = _as_wanted(pair, paint)
         else:
             text = paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
         families.setdefault((pair["src"], pair["dst"], text), []).append(f"IPv{pair['family']}")

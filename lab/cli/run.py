@@ -145,6 +145,8 @@ def say_up(said: dict[str, Any], seconds: float) -> None:
     probe = said["probe"]
     for problem in said.get("problems", ()):
         out(f"{p('!', 'red', 'bold')} {problem}")
+    for remark in said.get("remarks", ()) if probe is None else ():
+        out(f"note: {remark}")
     if probe is not None:
         out(render.ping_summary(probe, p))
         failed = [pair for pair in probe["pairs"] if pair["reached"] == bool(pair["policy"])]

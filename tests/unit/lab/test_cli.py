@@ -82,10 +82,12 @@ def test_links_that_are_not_there(a: str, b: str, what: str) -> None:
 def test_ping_exits_by_what_was_reached(fake: type[FakeLab], reached: int, code: int) -> None:
     fake.answers["/ping"] = {
         "hosts": ["h1", "h2"], "families": [4], "method": "stack", "note": "", "total": 1, "reached": reached,
-        "held": 0, "leaked": 0, "good": bool(reached), "seconds": 0.1, "frames_sent": 1, "links_down": [],
+        "held": 0, "apart": 0, "leaked": 0, "good": bool(reached), "seconds": 0.1, "frames_sent": 1,
+        "links_down": [],
         "counts": [{"family": 4, "reached": reached, "total": 1}], "median": 0.001 if reached else None,
         "pairs": [{"src": "h1", "dst": "h2", "family": 4, "reached": bool(reached),
-                   "rtt": 0.001 if reached else None, "reason": "" if reached else "lost", "policy": ""}],
+                   "rtt": 0.001 if reached else None, "reason": "" if reached else "lost", "policy": "",
+                   "apart": False}],
     }  # fmt: skip
     result = run("ping", "h1", "h2")
     assert result.exit_code == code

@@ -127,11 +127,16 @@ class Wire:
                 self.give(src, reply)
 
 
-def run(hosts: list[Host], spoil: Callable[[Wire], None] = lambda w: None, **options: object) -> ProbeResult:
+def run(
+    hosts: list[Host],
+    spoil: Callable[[Wire], None] = lambda w: None,
+    pairs: list[tuple[str, str]] | None = None,
+    **options: object,
+) -> ProbeResult:
     wire = Wire(hosts)
     spoil(wire)
     with wire.running():
-        return probe(hosts, wire.open, **options)  # type: ignore[arg-type]
+        return probe(hosts, wire.open, pairs, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["stack", "frames"])
@@ -239,6 +244,18 @@ def test_a_host_whose_stack_is_dead_fails_the_ring() -> None:
     result = run(make_hosts(5), lambda w: w.silent.add("h2"), families=(4,), method="frames", timeout=3.0)
     assert {(f.src, f.dst) for f in result.failures} == {("h1", "h2")}
     assert "no reply" in result.failures[0].reason
+
+
+def test_the_ring_of_real_pings_stays_within_a_part() -> None:
+    def spoil(wire: Wire) -> None:
+        side = {host.name: host.port.switch for host in wire.hosts}
+        wire.drop = lambda src, dst, frame: dst != "arp" and side[src] != side[dst]
+
+    hosts = make_hosts(5)  # h1, h3, h5 on one switch, h2 and h4 on the other
+    parts = {"s0": 0, "s1": 1}
+    near = [(a.name, b.name) for a in hosts for b in hosts if a != b and a.port.switch == b.port.switch]
+    result = run(hosts, spoil, near, families=(4,), method="frames", parts=parts)
+    assert result.ok and result.total == len(near), result.failures
 
 
 def test_a_false_mac_is_reported() -> None:

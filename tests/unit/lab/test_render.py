@@ -16,7 +16,13 @@ PLAIN = Paint(False)
 
 
 def pair(
-    src: str, dst: str, family: int = 4, rtt: float | None = 0.001, reason: str = "", policy: str = ""
+    src: str,
+    dst: str,
+    family: int = 4,
+    rtt: float | None = 0.001,
+    reason: str = "",
+    policy: str = "",
+    apart: bool = False,
 ) -> Pair:
     return {
         "src": src,
@@ -26,6 +32,7 @@ def pair(
         "rtt": rtt,
         "reason": reason,
         "policy": policy,
+        "apart": apart,
     }
 
 
@@ -38,7 +45,8 @@ def ping_result(pairs: list[Pair], hosts: list[str], **more: Any) -> PingResult:
         "note": "",
         "total": len(pairs),
         "reached": reached,
-        "held": sum(bool(p["policy"]) and not p["reached"] for p in pairs),
+        "held": sum(bool(p["policy"]) and not p["reached"] and not p["apart"] for p in pairs),
+        "apart": sum(p["apart"] and not p["reached"] for p in pairs),
         "leaked": sum(bool(p["policy"]) and p["reached"] for p in pairs),
         "good": all(p["reached"] != bool(p["policy"]) for p in pairs),
         "seconds": 0.5,
@@ -198,7 +206,11 @@ def test_what_a_firewall_holds_off_is_well_and_what_it_lets_slip_is_not() -> Non
         "1 of 2 reached, 1 held off by a firewall, as the file wants (IPv4 1/2)"
     )
     assert "h2 -> h1 IPv4: held off by firewall fw: default drop" in render.ping(good, PLAIN)
+    apart = pair("h1", "h3", rtt=None, reason="lost", policy="no link joins s1 and s3", apart=True)
+    parted = ping_result([pair("h1", "h2"), held, apart], ["h1", "h2", "h3"])
+    assert "1 in parts that no link joins, as the file has it" in render.ping_summary(parted, PLAIN)
+    assert "h1 -> h3 IPv4: apart, as the file has it: no link joins s1 and s3" in render.ping(parted, PLAIN)
     leak = pair("h2", "h1", policy="firewall fw: default drop")
     bad = ping_result([pair("h1", "h2"), leak], ["h1", "h2"])
-    assert "1 that a firewall should hold off" in render.ping_summary(bad, PLAIN)
+    assert "1 that should be held off" in render.ping_summary(bad, PLAIN)
     assert "in spite of firewall fw: default drop" in render.ping(bad, PLAIN)

@@ -9,7 +9,7 @@ import pytest
 
 import topologies
 from topologies.functions import Firewall, Rule
-from topologies.policy import Connection, Policy, deciding
+from topologies.policy import ALLOWED, Connection, Expectation, Policy, deciding
 
 FILE = """
 switches: [s1]
@@ -32,13 +32,11 @@ chains:
 """
 
 
-def expectations(
-    rules: str = "", more: str = "priority: 1"
-) -> dict[tuple[str, str, int], tuple[bool | None, str]]:
+def expectations(rules: str = "", more: str = "priority: 1") -> dict[tuple[str, str, int], Expectation]:
     topology = topologies.loads((FILE % (rules, more)).encode(), "policy.yaml")
     policy = Policy(topology)
     return {
-        (x.name, y.name, family): tuple(policy.ping(x, y, family))
+        (x.name, y.name, family): policy.ping(x, y, family)
         for x, y in permutations(topology.hosts, 2)
         if x.network == y.network
         for family in (4, 6)
@@ -47,15 +45,15 @@ def expectations(
 
 def test_a_chains_firewall_decides_by_who_begins() -> None:
     found = expectations("{name: in, action: accept, source: a, destination: b, protocol: icmp}")
-    assert found["a", "b", 4] == (True, "")
-    assert found["a", "b", 6] == (False, "firewall edge: default drop")
-    assert found["b", "a", 4] == (False, "firewall edge: default drop")
+    assert found["a", "b", 4] == ALLOWED
+    assert found["a", "b", 6] == Expectation(False, "firewall edge: default drop")
+    assert found["b", "a", 4] == Expectation(False, "firewall edge: default drop")
 
 
 def test_a_firewall_at_ports_needs_no_chain() -> None:
     found = expectations()
-    assert found["c", "d", 4] == (False, "firewall guard: rule no-pings (reject)")
-    assert found["d", "c", 4] == found["c", "d", 6] == (True, "")
+    assert found["c", "d", 4] == Expectation(False, "firewall guard: rule no-pings (reject)")
+    assert found["d", "c", 4] == found["c", "d", 6] == ALLOWED
 
 
 def test_a_firewall_that_sees_only_replies_drops_them() -> None:

@@ -1,0 +1,52 @@
+"""Parts that nothing joins: told, and what they mean for who reaches whom."""
+
+from __future__ import annotations
+
+import topologies
+from topologies.parts import parts
+from topologies.policy import Policy
+
+APART = b"""
+switches: [s1, s2, s3, s4, s5]
+hosts: {h1: s1, h2: s2, h3: s3, h4: s3, h5: s4}
+links: [s1 -- s2, s3 -- s4]
+"""
+
+
+def test_parts_are_told_the_largest_first() -> None:
+    topology = topologies.loads(APART, "apart.yaml")
+    assert [(part.switches, part.hosts) for part in parts(topology)] == [
+        (("s3", "s4"), ("h3", "h4", "h5")),
+        (("s1", "s2"), ("h1", "h2")),
+        (("s5",), ()),
+    ]
+    (remark,) = topologies.remarks(topology)
+    assert "3 parts that no link joins" in remark and "s1, s2 (h1, h2); s5 (no host)" in remark
+
+
+def test_a_joined_lab_has_no_remark() -> None:
+    assert not topologies.remarks(
+        topologies.loads(APART.replace(b"s3 -- s4", b"s3 -- s4, s2 -- s3, s5 -- s1"), "joined.yaml")
+    )
+
+
+def test_an_underlay_joins_what_no_link_does() -> None:
+    text = b"domains: [a, b]\nswitches: {s1: {domain: a}, s2: {domain: b}}\nhosts: {h1: s1, h2: s2}\n"
+    topology = topologies.loads(text, "sites.yaml")
+    assert len(parts(topology)) == 1 and not topologies.remarks(topology)
+
+
+def test_many_and_long_names_are_cut_short() -> None:
+    text = f"switches: [{', '.join(f's{number}' for number in range(1000))}]\nhosts: {{h1: s0}}\n"
+    (remark,) = topologies.remarks(topologies.loads(text.encode(), "many.yaml"))
+    assert "1000 parts" in remark and len(remark) < 400
+
+
+def test_hosts_of_different_parts_are_expected_not_to_reach_each_other() -> None:
+    topology = topologies.loads(APART, "apart.yaml")
+    hosts = {host.name: host for host in topology.hosts}
+    policy = Policy(topology)
+    assert policy
+    away = policy.ping(hosts["h1"], hosts["h3"], 4)
+    assert (away.allowed, away.apart, away.why) == (False, True, "no link joins s1 and s3")
+    assert policy.ping(hosts["h3"], hosts["h5"], 6).allowed is True
