@@ -101,14 +101,14 @@ def _ids_files(function: Function) -> dict[str, bytes]:
     assert function.ids is not None
     own = function.ids
     if own.lines:
-        rules = own.rules + "\n"
+        rules = (own.rules + "\n").encode(own.encoding)
         named = [*(["signatures"] if len(own.lines) > len(own.files) else []), *own.files]
         parts = list(zip(named, own.lines, strict=False))
     else:
-        rules = DEFAULT_RULES.read_text("utf-8")
-        parts = [(DEFAULT_RULES.name, rules.count("\n"))]
+        rules = DEFAULT_RULES.read_bytes()
+        parts = [(DEFAULT_RULES.name, rules.count(b"\n"))]
     described = {"mode": function.mode, "lines": parts}
-    return {"ids.rules": rules.encode(), "ids.json": _json(described)}
+    return {"ids.rules": rules, "ids.json": _json(described)}
 
 
 ONE_ENGINE: dict[str, Callable[[Function], Program]] = {

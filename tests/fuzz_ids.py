@@ -24,7 +24,7 @@ def main() -> int:
     folder, seconds = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     loaded = Loaded()
     for path in sorted(folder.rglob("*.rules")):
-        for rule in load_text(path.read_text(errors="replace"), str(path)).rules:
+        for rule in load_text(path.read_bytes(), str(path)).rules:
             rule.action = "alert" if rule.action == "pass" else rule.action
             loaded.rules.append(rule)
     rules, captures = RuleSet(loaded.rules), sorted(folder.rglob("*.pcap*"))

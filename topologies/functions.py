@@ -135,9 +135,12 @@ class Ids(Frozen):
     """Rules of an intrusion detection function, as text in Suricata's language; ``files`` say where from.
 
     ``lines``: how many lines of ``rules`` are whose, in order; what the topology itself has comes first.
+    ``encoding``: the bytes that the text stands for; each character is one byte in latin-1, which is said of
+    all of it when a file is not UTF-8, for rules are bytes.
     """
 
     rules: str
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
     files: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
 

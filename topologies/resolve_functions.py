@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import Literal, cast
 
@@ -189,7 +190,7 @@ class Resolver:
             script = self._script(base, spec)
             return None if script is None else {"script": script}
         if spec.kind == "ids":
-            return {"ids": self._ids(base, spec)}
+            return {"ids": self._ids(spec)}
         if spec.kind == "load-balancer":
             balancer = self.addressed.balancer(name, spec, switch)
             return None if balancer is None else {"balancer": balancer}
@@ -214,15 +215,18 @@ class Resolver:
         packets = cast(Literal["bytes", "scapy"], spec.packets or "bytes")
         return Script(file=spec.file, source=source, packets=packets)
 
-    def _ids(self, base: Path, spec: FunctionSpec) -> Ids:
-        texts = [spec.signatures] if spec.signatures else []
-        for index, file in enumerate(spec.files or ()):
-            found = self._text((*base, "files", index), file) if file is not None else None
-            texts += [] if found is None else [found]
+    def _ids(self, spec: FunctionSpec) -> Ids:
         files = tuple(file for file in spec.files or () if file is not None)
-        parts = [text.rstrip("\n") for text in texts]
-        counts = tuple(part.count("\n") + 1 for part in parts)
-        return Ids(rules="\n".join(parts), files=files, lines=counts)
+        texts = [spec.signatures.encode()] if spec.signatures else []
+        # what is not there was reported where it was read
+        texts += [self.filled.files[file] for file in files if file in self.filled.files]
+        parts = [text.removeprefix(BOM_UTF8).rstrip(b"\n") for text in texts]
+        counts = tuple(part.count(b"\n") + 1 for part in parts)
+        rules = b"\n".join(parts)
+        try:
+            return Ids(rules=rules.decode("utf-8"), files=files, lines=counts)
+        except UnicodeDecodeError:  # rules are bytes: no encoding is wrong
+            return Ids(rules=rules.decode("latin-1"), encoding="latin-1", files=files, lines=counts)
 
     def _text(self, path: Path, file: str) -> str | None:
         raw = self.filled.files.get(file)

@@ -112,8 +112,12 @@ def _settings(given: list[str], config: Path | None, checksums: str, simulate_ip
 
 
 def _text(path: Path) -> str:
+    return _content(path).decode("utf-8", "replace")
+
+
+def _content(path: Path) -> bytes:
     try:
-        return path.read_text("utf-8", "surrogateescape")
+        return path.read_bytes()
     except OSError as error:
         raise Failure(
             f"can't read {path}: {error.strerror}", "name a file that is there and readable"
@@ -126,7 +130,7 @@ def _load(files: list[Path], settings: Settings) -> Loaded:
     loaded = Loaded()
     for path in files or [DEFAULT_RULES]:
         load_text(
-            _text(path),
+            _content(path),
             str(path),
             variables=(settings.addresses, settings.ports),
             classes=settings.classes,

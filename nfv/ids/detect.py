@@ -23,7 +23,7 @@ Match = tuple[Rule, Tx | None, bool]
 
 OVERLAP = 512
 """Bytes of the previous chunk of a stream that are searched again with the next, so that nothing hides in
-between.
+between; more where a rule's pattern is longer.
 """
 
 
@@ -210,11 +210,12 @@ class Detector:
             if not self.header(rule, packet):
                 continue
             in_stream = False
+            names: dict[str, int] = {}
             if rule.payload:
-                matched, in_stream = self._payload(rule, packet, payload, chunk, tail, buffers)
+                matched, in_stream = self._payload(rule, packet, payload, chunk, tail, buffers, names)
                 if not matched:
                     continue
-            if rule.header_parts and not all(self._header_part(part, packet) for part in rule.header_parts):
+            if rule.header_parts and not self._header_parts(rule, packet, names):
                 continue
             if not self.bits.allow(rule, packet):
                 continue
@@ -229,6 +230,7 @@ class Detector:
         chunk: bytes,
         tail: bytes,
         buffers: dict[str, Buffer],
+        names: dict[str, int],
     ) -> tuple[bool, bool]:
         """(matched, in the stream) for the payload conditions of a rule."""
         if packet.proto == TCP and rule.needs_stream:
@@ -238,7 +240,7 @@ class Detector:
                 buffer = buffers.get(key)
                 if buffer is None:
                     buffer = buffers[key] = Buffer(tail + chunk if whole else chunk)
-                if matches(rule.payload, buffer) and (not whole or buffer.last > len(tail)):
+                if matches(rule.payload, buffer, names) and (not whole or buffer.last > len(tail)):
                     return True, True
             if packet.stream_add and not rule.needs_packet:
                 return False, False
@@ -249,10 +251,13 @@ class Detector:
         buffer = buffers.get("packet")
         if buffer is None:
             buffer = buffers["packet"] = Buffer(payload)
-        return matches(rule.payload, buffer), False
+        return matches(rule.payload, buffer, names), False
+
+    def _header_parts(self, rule: Rule, packet: Packet, names: dict[str, int]) -> bool:
+        return all(self._header_part(part, packet, names) for part in rule.header_parts)
 
     @staticmethod
-    def _header_part(part: BufferPart, packet: Packet) -> bool:
+    def _header_part(part: BufferPart, packet: Packet, names: dict[str, int]) -> bool:
         proto = {"tcp.hdr": TCP, "udp.hdr": UDP, "icmpv4.hdr": ICMP, "icmpv6.hdr": ICMPV6}.get(part.name)
         if part.name in ("ipv4.hdr", "ipv6.hdr"):
             if packet.version != (4 if part.name == "ipv4.hdr" else 6):
@@ -262,7 +267,7 @@ class Detector:
             return False
         else:
             data = packet.data[packet.l4 : packet.pay]
-        return matches(part.ops, Buffer(transformed(data, part.transforms)))
+        return matches(part.ops, Buffer(transformed(data, part.transforms)), names)
 
     # ------------------------------------------------------------ transactions
 
@@ -344,7 +349,7 @@ class Detector:
             return
         if packet.pseudo and (rule.tests or rule.header_parts):
             return  # these are asked of real packets
-        if not all(self._header_part(part, packet) for part in rule.header_parts):
+        if rule.header_parts and not self._header_parts(rule, packet, names):
             return
         if rule.payload and not matches(rule.payload, Buffer(recent), names):
             if done and packet.pseudo:

@@ -65,6 +65,7 @@ class Engine:
         self.generation += 1
         self._raw = bool(rules.stream_db.size) or any(rule.payload for rule in rules.rules)
         self._recent = any(rule.stateful and rule.payload for rule in rules.rules)
+        self._overlap = max(4096 if self._recent else OVERLAP, rules.longest)
 
     # ------------------------------------------------------------ packets
 
@@ -294,7 +295,7 @@ class Engine:
         stream.raw.clear()
         stream.raw_done = 0
         stream.raw_flush = False
-        size = OVERLAP if not self._recent else 4096
+        size = self._overlap
         stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
 
     # ------------------------------------------------------------ rules
@@ -353,7 +354,7 @@ class Engine:
         if app is not None and app.txs and (packet.proto != TCP or packet.stream_est):
             self._transactions(packet, app, stream, chunk, tail, found)
         if chunk and stream is not None:
-            size = OVERLAP if not self._recent else 4096
+            size = self._overlap
             stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
         if found:
             settings = self.settings

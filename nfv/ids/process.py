@@ -78,7 +78,7 @@ def read_rules(plan: Plan) -> Loaded:
     loaded = Loaded()
     for path in plan.rules:
         load_text(
-            path.read_text("utf-8", "surrogateescape"),
+            path.read_bytes(),
             str(path),
             variables=(plan.settings.addresses, plan.settings.ports),
             classes=plan.settings.classes,

@@ -46,6 +46,10 @@ def positional(ops: list[Op]) -> bool:
     return False
 
 
+def _longest(ops: list[Op]) -> int:
+    return max((len(op.pattern) for op in ops if isinstance(op, Content)), default=0)
+
+
 @dataclass(slots=True)
 class BufferGroup:
     """Rules whose fast pattern is searched in one buffer."""
@@ -61,6 +65,7 @@ class RuleSet:
 
     def __init__(self, rules: list[Rule], actions: Sequence[str] = ACTION_ORDER) -> None:
         self.rules = ordered(list(rules), actions)
+        self.longest = max((_longest(rule.payload) for rule in self.rules), default=0)
         stream: list[tuple[Content, int]] = []
         placed: list[tuple[Content, int]] = []
         free: list[tuple[Content, int]] = []

@@ -140,7 +140,7 @@ def run(directory: Path) -> Outcome:
     loaded = Loaded()
     for path in rule_files:
         load_text(
-            path.read_text(errors="replace"),
+            path.read_bytes(),
             path.name,
             variables=(settings.addresses, settings.ports),
             classes=settings.classes,

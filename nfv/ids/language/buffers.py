@@ -206,7 +206,7 @@ def check_transform(name: str, value: str | None) -> str:
         import pcre2
 
         try:
-            pattern = pcre2.compile(text.encode("latin-1", "replace"))
+            pattern = pcre2.compile(text.encode("latin-1"))
         except Exception as error:
             raise Problem(name, f"the expression can't be compiled: {error}") from None
         if pattern.groups < 1:
@@ -233,9 +233,7 @@ def _pcrexform(data: bytes, option: str) -> bytes:
 
     pattern = _compiled.get(option)
     if pattern is None:
-        pattern = _compiled[option] = pcre2.compile(
-            b"(*LIMIT_MATCH=20000)" + option.encode("latin-1", "replace")
-        )
+        pattern = _compiled[option] = pcre2.compile(b"(*LIMIT_MATCH=20000)" + option.encode("latin-1"))
     try:
         found = pattern.search(data)
     except pcre2.LibraryError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nfv.ids.language import app, flows, headers, meta, payload
@@ -26,6 +26,13 @@ from nfv.ids.language.text import Form, Problem, parse
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
 
 Handler = Callable[["Builder", "str | None"], None]
+
+_FOLLOWERS = (IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
+"""Conditions that, being relative, are about the buffer of the content or expression before them, also when a
+modifier has moved that one to another buffer (user guide "Payload Keywords", isdataat, byte_test, …).
+"""
+
+_RELATIVE = (Pcre, *_FOLLOWERS)
 
 KEYWORDS: dict[str, Handler] = {
     **meta.KEYWORDS,
@@ -78,6 +85,7 @@ class Builder:
         self.parts: list[BufferPart] = []
         self.last_content: Content | None = None
         self.last_list: list[Op] | None = None
+        self.last_match: list[Op] | None = None
         self.names: set[str] = set()
         self.base64: Base64 | None = None
         self.in_base64 = False
@@ -109,11 +117,15 @@ class Builder:
             ops = self._list(buffer).ops
         elif self.part is not None:
             ops = self.part.ops
+        elif isinstance(op, _FOLLOWERS) and op.relative and self.last_match is not None:
+            ops = self.last_match
         else:
             ops = self._list("").ops
         ops.append(op)
         if isinstance(op, Content):
             self.last_content, self.last_list = op, ops
+        if isinstance(op, (Content, Pcre)):
+            self.last_match = ops
 
     def move(self, keyword: str, buffer: str) -> None:
         """Let the last content be about another buffer."""
@@ -128,7 +140,7 @@ class Builder:
                 break
         target = self._list(buffer).ops
         target.append(op)
-        self.last_list = target
+        self.last_list = self.last_match = target
 
     def set_sticky(self, name: str) -> None:
         """What follows is about this buffer."""
@@ -162,7 +174,11 @@ class Builder:
         """Back to the payload."""
         self.sticky = self.part = None
         self.in_base64 = False
-        self.last_content = None
+        self.last_content = self.last_match = None
+
+    def has_anchor(self) -> bool:
+        """Is there something in the payload that a condition can be relative to?"""
+        return any(isinstance(op, (Content, *_RELATIVE)) for op in self._list("").ops)
 
     def new_name(self, keyword: str, name: str) -> str:
         """A variable that a byte keyword sets."""
@@ -246,6 +262,8 @@ def _option(b: Builder, name: str, value: str | None) -> None:
     elif name in TRANSFORMS:
         b.transform(name, value)
     elif name == "pkt_data":
+        if value:
+            raise Problem(name, "takes no value")
         b.packet_data()
     elif name == "absent":
         if b.part is None or b.part.ops:
@@ -278,9 +296,6 @@ def _finish(b: Builder) -> None:
         raise Problem("dsize", "is about packets and can't be in a tcp-stream rule")
     if rule.app_layer and (rule.tx_parts or rule.app_protos):
         raise Problem("app-layer-protocol", "can't be together with a protocol or buffers of one")
-
-
-_RELATIVE = (Pcre, IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
 
 
 def _check(part: BufferPart, b: Builder) -> None:
@@ -319,14 +334,33 @@ def _check(part: BufferPart, b: Builder) -> None:
 
 
 def _variables(rule: Rule) -> None:
-    """Payload is asked last, so what it sets can't be used in buffers of transactions."""
-    made = {op.name for op in rule.payload if isinstance(op, (ByteExtract, ByteMath))}
-    for part in rule.tx_parts:
-        used = {getattr(op, name, None) for op in part.ops for name in _NUMBERS}
-        for name in made & used:
-            raise Problem(
-                "byte_extract", f"{name} is set in the payload and used in {part.name}: not supported"
-            )
+    """A variable must be set before it is used in the order in which buffers are asked (``detect``), which is
+    not always that of the text.
+    """
+    header = [(part.name, part.ops) for part in rule.header_parts]
+    payload = [("the payload", rule.payload)]
+    if rule.stateful:
+        order = [*((part.name, part.ops) for part in rule.tx_parts), *header, *payload]
+    else:
+        order = [*payload, *header]
+    made: set[object] = set()
+    for where, ops in order:
+        for op in _flat(ops):
+            for name in _NUMBERS:
+                used = getattr(op, name, None)
+                if isinstance(used, str) and used not in made:
+                    raise Problem(
+                        "byte_extract", f"{used} is used in {where}, which is asked before it is set"
+                    )
+            if isinstance(op, (ByteExtract, ByteMath)):
+                made.add(op.name)
+
+
+def _flat(ops: list[Op]) -> Iterator[Op]:
+    for op in ops:
+        yield op
+        if isinstance(op, Base64):
+            yield from op.ops or ()
 
 
 _NUMBERS = ("offset", "depth", "distance", "within", "at", "size", "value", "low", "high")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nfv.ids.language.numbers import compare, whole
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, Bit, Threshold
-from nfv.ids.language.text import Problem
+from nfv.ids.language.text import BLANKS, Problem, readable
 from nfv.ids.packet import TCP
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def flowbits(b: Builder, value: str | None) -> None:
         raise Problem(
             "flowbits", f"{command!r} is unknown; there are set, unset, toggle, isset, isnotset, noalert"
         )
-    bits = tuple(name.strip() for name in names.split("|"))
+    bits = tuple(readable(name.strip(BLANKS)) for name in names.split("|"))
     if not all(re.fullmatch(r"[^\s,;|]+", name) for name in bits):
         raise Problem("flowbits", "needs a name without blanks")
     if len(bits) > 1 and command not in ("isset", "isnotset"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nfv.ids.language.build import build
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.rule import Rule
-from nfv.ids.language.text import Problem, lines
+from nfv.ids.language.text import Problem, as_bytes, lines, readable
 
 ACTION_ORDER = ("pass", "drop", "reject", "alert")
 """Which action comes first (Suricata's ``action-order``)."""
@@ -38,19 +38,19 @@ class Loaded:
 
 
 def load_text(
-    text: str,
+    text: str | bytes,
     file: str = "rules",
     *,
     variables: tuple[Mapping[str, str], Mapping[str, str]] | None = None,
     classes: Mapping[str, tuple[str, int]] | None = None,
     into: Loaded | None = None,
 ) -> Loaded:
-    """Rules of a file's text, in the order of the file; later ones replace none: a sid that is there twice is
+    """Rules of a file (its bytes, or text) in their order; later ones replace none: a sid there twice is
     refused, unless its revision is newer.
     """
     loaded = into if into is not None else Loaded()
     seen = {(rule.gid, rule.sid): at for at, rule in enumerate(loaded.rules)}
-    for number, line in lines(text):
+    for number, line in lines(as_bytes(text)):
         try:
             rule = build(line, variables, classes if classes is not None else CLASSES)
             rule.file, rule.line = file, number
@@ -67,7 +67,7 @@ def load_text(
             seen[(rule.gid, rule.sid)] = len(loaded.rules)
             loaded.rules.append(rule)
         except Problem as problem:
-            loaded.refused.append(Refused(file, number, problem.keyword, problem.message))
+            loaded.refused.append(Refused(file, number, readable(problem.keyword), readable(problem.message)))
         except RecursionError:
             loaded.refused.append(Refused(file, number, "", "nested too deeply"))
     return loaded

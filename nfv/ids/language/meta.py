@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nfv.ids.language.numbers import whole
-from nfv.ids.language.text import Problem, plain, unquote
+from nfv.ids.language.text import BLANKS, Problem, plain, readable, unquote
 
 if TYPE_CHECKING:
     from nfv.ids.language.build import Builder
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def msg(b: Builder, value: str | None) -> None:
     """What an alert says."""
-    b.rule.msg = plain(unquote("msg", value))
+    b.rule.msg = readable(plain(unquote("msg", value)))
 
 
 def sid(b: Builder, value: str | None) -> None:
@@ -38,7 +38,7 @@ def classtype(b: Builder, value: str | None) -> None:
     name = (value or "").strip('"').strip()
     if not name:
         raise Problem("classtype", "needs a name")
-    b.rule.classtype = name
+    b.rule.classtype = readable(name)
     found = b.classes.get(name.lower())
     if found is None:
         b.notes.append(f"classtype: {name!r} is not in the classification; priority 3 is used")
@@ -57,17 +57,18 @@ def priority(b: Builder, value: str | None) -> None:
 def reference(b: Builder, value: str | None) -> None:
     """Where to read more: ``type,address``."""
     kind, comma, address = (value or "").partition(",")
-    if not comma or not address.strip():
+    address = address.strip(BLANKS)
+    if not comma or not address:
         raise Problem("reference", "must be of the form type,address")
-    b.rule.references.append(f"{kind.strip()},{plain(address.strip())}")
+    b.rule.references.append(readable(f"{kind.strip(BLANKS)},{plain(address)}"))
 
 
 def metadata(b: Builder, value: str | None) -> None:
     """Keys and values for programs."""
     for part in (value or "").split(","):
-        key, _, rest = part.strip().partition(" ")
+        key, _, rest = part.strip(BLANKS).partition(" ")
         if key:
-            b.rule.metadata.setdefault(key.strip(), []).append(rest.strip())
+            b.rule.metadata.setdefault(readable(key), []).append(readable(rest.strip(BLANKS)))
 
 
 def target(b: Builder, value: str | None) -> None:

@@ -113,6 +113,8 @@ def within(b: Builder, value: str | None) -> None:
 def startswith(b: Builder, value: str | None) -> None:
     """The buffer begins with the pattern."""
     op = _last(b, "startswith")
+    if value:
+        raise Problem("startswith", "takes no value")
     if op.relative or op.offset or op.depth is not None:
         raise Problem("startswith", "can't be together with offset, depth, distance, within")
     op.startswith = True
@@ -121,8 +123,8 @@ def startswith(b: Builder, value: str | None) -> None:
 def endswith(b: Builder, value: str | None) -> None:
     """The buffer ends with the pattern."""
     op = _last(b, "endswith")
-    if op.offset:
-        raise Problem("endswith", "can't be together with offset")
+    if value:
+        raise Problem("endswith", "takes no value")
     op.endswith = True
 
 
@@ -149,6 +151,8 @@ def fast_pattern(b: Builder, value: str | None) -> None:
 def rawbytes(b: Builder, value: str | None) -> None:
     """Has no effect, as in Suricata: the payload always is raw."""
     _last(b, "rawbytes")
+    if value:
+        raise Problem("rawbytes", "takes no value")
 
 
 def modifier(b: Builder, keyword: str, value: str | None) -> None:
@@ -197,15 +201,18 @@ def pcre(b: Builder, value: str | None) -> None:
             buffer = PCRE_LETTERS[letter]
         else:
             raise Problem("pcre", f"the flag {letter} is unknown")
-    if buffer and b.sticky is not None:
+    own = buffer == b.sticky or (letters.find("Q") >= 0 and b.sticky == "file.data")
+    if buffer and b.sticky is not None and not own:
         raise Problem("pcre", f"a flag for {buffer} can't be after the buffer {b.sticky}")
-    op.source = pattern.encode("latin-1", "replace")
+    op.source = pattern.encode("latin-1")
     text = f"(*LIMIT_MATCH={MATCH_LIMIT})".encode() + (f"(?{inline})".encode() if inline else b"") + op.source
     try:
         op.regex = pcre2.compile(text, pcre2.RegexFlag(options))
     except Exception as error:
         raise Problem("pcre", f"the expression can't be compiled: {error}") from None
-    b.add(op, buffer)
+    if op.relative and not b.sticky and not buffer and not b.in_base64 and not b.has_anchor():
+        raise Problem("pcre", "the flag R needs a match before it in the same buffer")
+    b.add(op, "" if own else buffer)
 
 
 def isdataat(b: Builder, value: str | None) -> None:
@@ -276,7 +283,7 @@ def byte_test(b: Builder, value: str | None) -> None:
     if rest:
         raise Problem("byte_test", f"{rest[0]!r} is unknown")
     op.base = op.base or (_AUTO if string[0] else 0)
-    op.size = _size("byte_test", words[0], string[0], b.names)
+    op.size = _size("byte_test", words[0], string[0], b.names, 0 if string[0] else 1)
     operator = words[1]
     if operator.startswith("!"):
         op.negated = True
@@ -328,7 +335,7 @@ def byte_extract(b: Builder, value: str | None) -> None:
         else:
             raise Problem("byte_extract", f"{word!r} is unknown")
     op.base = op.base or (_AUTO if string[0] else 0)
-    op.size = whole("byte_extract", words[0], 1, 23 if string[0] else 8)
+    op.size = whole("byte_extract", words[0], 0 if string[0] else 1, 23 if string[0] else 8)
     op.offset = whole("byte_extract", words[1], -65535, 65535)
     op.name = b.new_name("byte_extract", words[2])
     b.add(op)
@@ -392,6 +399,8 @@ def base64_data(b: Builder, value: str | None) -> None:
     """What follows is about the decoded bytes."""
     if b.base64 is None:
         raise Problem("base64_data", "needs a base64_decode before it")
+    if value:
+        raise Problem("base64_data", "takes no value")
     if b.base64.ops is not None:
         raise Problem("base64_data", "is given twice")
     b.base64.ops = []

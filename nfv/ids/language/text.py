@@ -1,6 +1,9 @@
 """The outer form of rules: lines, header, options; what is escaped, quoted and continued.
 
 User guide "Rules Format".  A ``;`` ends an option unless a backslash stands before it, within quotes too.
+
+Rules are bytes: patterns are compared with traffic.  All reading is done on text in which each character is
+one byte (``as_bytes``), whatever the file's encoding; ``readable`` gives people their text back.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_RULE = 65536
-"""Characters; a longer rule is refused."""
+"""Bytes; a longer rule is refused."""
 
 
 class Problem(Exception):
@@ -36,23 +39,48 @@ class Form:
     options: list[tuple[str, str | None]]
 
 
+BLANKS = " \t\r\n\v\f"
+"""What parts words.  Not all that Unicode calls a blank: bytes 85 and A0 are parts of letters in UTF-8."""
+
+_MARK = b"\xef\xbb\xbf"
+
+
+def as_bytes(text: str | bytes) -> str:
+    """A file's bytes, or text, which is taken as UTF-8, as one character for each byte.
+
+    Lone surrogates stand for bytes that are not UTF-8 (Python's ``surrogateescape``).  A byte order mark at
+    the beginning is left out.
+    """
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    return raw.removeprefix(_MARK).decode("latin-1")
+
+
+def readable(text: str) -> str:
+    """What people wrote: the bytes as UTF-8, or as Latin-1 where they are not."""
+    raw = text.encode("latin-1", "replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def lines(text: str) -> Iterator[tuple[int, str]]:
     """Rules with the number of the line where each begins; comments and empty lines are left out."""
     begun, number = "", 0
-    for at, line in enumerate(text.splitlines(), 1):
+    for at, line in enumerate(text.split("\n"), 1):
         if not begun:
-            stripped = line.strip()
+            stripped = line.strip(BLANKS)
             if not stripped or stripped.startswith("#"):
                 continue
             number = at
-        if line.rstrip().endswith("\\"):
-            begun += line.rstrip()[:-1]
+        if line.rstrip(BLANKS).endswith("\\"):
+            begun += line.rstrip(BLANKS)[:-1]
             continue
-        whole, begun = (begun + line).strip(), ""
+        whole, begun = (begun + line).strip(BLANKS), ""
         if whole:
             yield number, whole
-    if begun.strip():
-        yield number, begun.strip()
+    if begun.strip(BLANKS):
+        yield number, begun.strip(BLANKS)
 
 
 _HEADER = re.compile(r"(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
@@ -61,7 +89,7 @@ _HEADER = re.compile(r"(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
 def parse(text: str) -> Form:
     """Take a rule apart; Problem where it isn't one."""
     if len(text) > MAX_RULE:
-        raise Problem("", f"the rule has {len(text)} characters, at most {MAX_RULE} are allowed")
+        raise Problem("", f"the rule has {len(text)} bytes, at most {MAX_RULE} are allowed")
     begin = text.find("(")
     if begin < 0 or not text.endswith(")"):
         raise Problem("", "options must stand in parentheses: action protocol from port -> to port (options)")
@@ -86,11 +114,11 @@ def _fields(header: str) -> list[str]:
             depth += 1
         elif character == "]":
             depth -= 1
-        if character.isspace() and depth <= 0:
+        if character in BLANKS and depth <= 0:
             if word:
                 words.append(word)
             word = ""
-        elif not character.isspace():
+        elif character not in BLANKS:
             word += character
     return [*words, word] if word else words
 
@@ -101,16 +129,16 @@ def _options(text: str) -> Iterator[tuple[str, str | None]]:
         end = at
         while end < size and text[end] != ";":
             end += 2 if text[end] == "\\" else 1
-        option = text[at:end].strip()
+        option = text[at:end].strip(BLANKS)
         if end >= size:
             if option:
-                raise Problem(option.split(":")[0].strip(), "the option doesn't end with a semicolon")
+                raise Problem(option.split(":")[0].strip(BLANKS), "the option doesn't end with a semicolon")
             return
         at = end + 1
         if not option:
             continue
         name, colon, value = option.partition(":")
-        yield name.strip(), value.strip() if colon else None
+        yield name.strip(BLANKS), value.strip(BLANKS) if colon else None
 
 
 def unquote(keyword: str, value: str | None) -> str:
@@ -127,7 +155,7 @@ def unquote(keyword: str, value: str | None) -> str:
 def negation(value: str | None) -> tuple[bool, str | None]:
     """Take a leading ``!`` off."""
     if value is not None and value.startswith("!"):
-        return True, value[1:].strip()
+        return True, value[1:].strip(BLANKS)
     return False, value
 
 
@@ -155,15 +183,13 @@ def content(keyword: str, value: str) -> bytes:
         elif character == "\\":
             if at + 1 >= size or value[at + 1] not in '\\";:':
                 raise Problem(keyword, 'a backslash stands only before \\ " ; :')
-            result += value[at + 1].encode()
+            result += value[at + 1].encode("latin-1")
             at += 2
         else:
             if character in '";':
                 raise Problem(keyword, f"{character!r} must be escaped or written in hexadecimal")
-            result += character.encode("latin-1", "replace") if ord(character) < 256 else character.encode()
+            result += character.encode("latin-1")
             at += 1
     if not result:
         raise Problem(keyword, "the pattern is empty")
-    if len(result) > 255:
-        raise Problem(keyword, f"the pattern has {len(result)} bytes, at most 255 are allowed")
     return bytes(result)

@@ -194,14 +194,19 @@ def _isdataat(op: IsDataAt, buffer: Buffer, position: int, names: dict[str, int]
 
 _DIGITS = {10: re.compile(rb"[0-9]+"), 16: re.compile(rb"(?:0[xX])?[0-9a-fA-F]+"), 8: re.compile(rb"[0-7]+")}
 _AUTO = re.compile(rb"0[xX][0-9a-fA-F]+|[0-9]+")
+_LONGEST = 1024
+"""Bytes in which digits end, when a rule doesn't say how many there are."""
 _BLANKS = re.compile(rb"[ \t\n\v\f\r]*[+]?")
 
 
 def number(data: bytes, at: int, size: int, base: int, little: bool) -> tuple[int, int] | None:
-    """(value, bytes used) of the number at a place, binary (base 0) or in digits; None without one."""
+    """(value, bytes used) of the number at a place, binary (base 0) or in digits; None without one.
+
+    ``size`` 0, for digits only: as many as there are.
+    """
     if at < 0 or size < 0 or at + size > len(data):
         return None
-    body = data[at : at + size]
+    body = data[at : at + (size or _LONGEST)]
     if base == 0:
         return int.from_bytes(body, "little" if little else "big"), size
     blanks = _BLANKS.match(body)
@@ -210,16 +215,21 @@ def number(data: bytes, at: int, size: int, base: int, little: bool) -> tuple[in
         found = _AUTO.match(body, skip)
         if not found:
             return None
-        digits = found[0]
+        digits, used = found[0], len(found[0])
         radix = 16 if digits[:2] in (b"0x", b"0X") else 8 if digits[:1] == b"0" and len(digits) > 1 else 10
         if radix == 8:
             octal = _DIGITS[8].match(digits)
             digits = octal[0] if octal else b"0"
-        return int(digits, radix) & 0xFFFFFFFFFFFFFFFF, skip + len(digits)
+        return _fits(int(digits, radix), skip + used)
     found = _DIGITS[base].match(body, skip)
     if not found:
         return None
-    return int(found[0], base) & 0xFFFFFFFFFFFFFFFF, found.end()
+    return _fits(int(found[0], base), found.end())
+
+
+def _fits(value: int, used: int) -> tuple[int, int] | None:
+    """Digits that say more than 64 bits can hold are no number."""
+    return (value, used) if value >> 64 == 0 else None
 
 
 def _masked(value: int, mask: int) -> int:

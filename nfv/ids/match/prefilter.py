@@ -18,6 +18,9 @@ try:
 except ImportError:  # pragma: no cover - wheels exist for the machines that labs run on
     _hyperscan = None
 
+LONGEST = 256
+"""Bytes of a pattern that are searched for; the rest can't tell many more rules apart."""
+
 _COMMON = frozenset(b"\x00\xff\x20\r\n/.=e")
 
 
@@ -49,7 +52,8 @@ class Database:
         groups: dict[tuple[bytes, bool], list[int]] = {}
         self.reach = 0
         for content, number in patterns:
-            key = (content.pattern.lower() if content.nocase else content.pattern, content.nocase)
+            pattern = content.pattern[:LONGEST]
+            key = (pattern.lower() if content.nocase else pattern, content.nocase)
             groups.setdefault(key, []).append(number)
             self.reach = max(self.reach, _edge(content))
         self._groups = list(groups.values())

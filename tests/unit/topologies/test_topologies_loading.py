@@ -203,14 +203,29 @@ def test_files_of_functions_are_regular_and_small(tmp_path: Path, text: str) -> 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "big").write_bytes(b"#" * (512 * 1024 + 1))
-    (tmp_path / "latin").write_bytes(b"# a\n# \xe4\n")
     for file, what in {
         "none": "'none': there is no such file", "pipe": "'pipe' is a pipe",
         "/dev/zero": "'/dev/zero' is a device",
         ".": "'.' is a directory", "loop": "'loop': symbolic links go round in a circle",
-        "big": "'big' is too big", "latin": "latin is not UTF-8 (line 2)",
+        "big": "'big' is too big",
     }.items():  # fmt: skip
         assert told(tmp_path, text, file) == what
+
+
+def test_scripts_are_utf8_and_rules_are_bytes(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"# a\n# \xe4\n")
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf# \xc3\xa4\n")
+    assert told(tmp_path, PYTHON, "latin") == "latin is not UTF-8 (line 2)"
+    for files, wanted in (
+        ("latin, marked", b"# a\n# \xe4\n# \xc3\xa4\n"),
+        ("marked", b"# \xc3\xa4\n"),
+    ):
+        (tmp_path / "lab.yaml").write_text(IDS.format(file=files))
+        found = topologies.load(tmp_path / "lab.yaml")
+        again = topologies.Topology.model_validate_json(found.model_dump_json())
+        for each in (found, again):
+            ids = each.functions[0].ids
+            assert ids is not None and (ids.rules + "\n").encode(ids.encoding) == wanted
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Talk:
 
 
 def run(
-    rules: str, frames: Iterable[bytes], settings: Settings | None = None, *, short: bool = True
+    rules: str | bytes, frames: Iterable[bytes], settings: Settings | None = None, *, short: bool = True
 ) -> list[dict[str, Any]]:
     """The events that frames give, a millisecond apart, under rules that must all load."""
     loaded = load_text(rules)
