@@ -70,8 +70,9 @@ def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
     if balancer.ipv6 is not None:
         yield f"bind [{balancer.ipv6.ip}]:{balancer.port} v6only"
     if not layer7:
-        # nobody there: a reset, as a host gives where nothing listens
-        yield f"tcp-request connection reject if {{ nbsrv({ALL}) lt 1 }}"
+        # Nobody there: a reset, as a host gives where nothing listens.  A process that has been replaced
+        # counts no servers from then on, but may have taken a connection just before: it can serve it.
+        yield f"tcp-request connection reject if {{ nbsrv({ALL}) lt 1 }} !{{ stopping }}"
     for number, rule in enumerate(balancer.http):
         yield f"use_backend rule{number} if {' '.join(_conditions(rule))}"
     yield f"default_backend {ALL}"

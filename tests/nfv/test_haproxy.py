@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,14 +98,25 @@ def test_a_change_breaks_no_connection_and_refuses_none(site: Site) -> None:
         sock.sendall(b"before")
         assert sock.recv(100).endswith(b" before")
     site.serve("web3")
-    for names in ("web1 web2 web3", "web2 web3", "web3"):
-        running.write(described("haproxy", balancer(names)))
-        assert running.process.stdin is not None
-        running.process.stdin.write('{"do":"replace"}\n')
-        running.process.stdin.flush()
-        for _ in range(50):  # while it is being replaced
+    replaced = threading.Event()
+
+    def keep_asking() -> int:
+        """Until all is replaced: among many connections some are taken just when the old one stops."""
+        number = 0
+        while not replaced.is_set():
             assert site.ask().endswith(b" hello")
-        assert "message" not in running.event("state", state="running")
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(8) as clients:
+        asked = [clients.submit(keep_asking) for _ in range(8)]
+        try:
+            for names in ("web1 web2 web3", "web2 web3", "web3"):
+                state = running.replace(described("haproxy", balancer(names)))
+                assert state["state"] == "running" and "message" not in state
+        finally:
+            replaced.set()
+        assert all(each.result() > 3 for each in asked)
     assert {site.ask().split()[0] for _ in range(6)} == {b"web3"}
     for sock in kept:
         sock.sendall(b"after")
