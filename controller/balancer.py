@@ -19,7 +19,19 @@ from typing import NamedTuple
 
 from controller.flows import HOP, Priority, flow
 from controller.stations import mac_number
-from controller.tables import Bucket, Ct, Field, Flow, Group, SetField, Table, ToGroup
+from controller.tables import (
+    NO_PORT,
+    Action,
+    Bucket,
+    Ct,
+    CtClear,
+    Field,
+    Flow,
+    Group,
+    SetField,
+    Table,
+    ToGroup,
+)
 from controller.tracking import (
     IPV4,
     IPV6,
@@ -32,10 +44,12 @@ from controller.tracking import (
     state,
 )
 from topologies.functions import Backend, Balancer, Function
-from topologies.model import Topology
+from topologies.model import Host, Topology
 from topologies.service import OUT, Hop
 
-TRANSLATED, CONNECTION, PASS = 61000, 60000, 50000
+HAIRPIN, TRANSLATED, CONNECTION, PASS = 62000, 61000, 60000, 50000
+PORTS = (1024, 65535)
+"""Ports of the virtual address that a backend sees which asked the service and was chosen itself."""
 GROUPS = 0xC0000000
 """Numbers of these groups begin here; those of the paths between switches are far below."""
 MOST_BUCKETS = 1024
@@ -89,6 +103,7 @@ def balancer_hop(
             flow(Table.STEER, Priority.KNOWN, look_up, (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?"),
         )  # fmt: skip
+        flows += _hairpins(topology, balancer, hop, family, zone, (actions, goto), what)
         if not hop.forward:
             match = (here, family.kind, _KNOWN, Field(family.source, family.address))
             back = (SetField("eth_src", mac_number(balancer.mac)), *actions)
@@ -102,6 +117,63 @@ def balancer_hop(
             flows += _connections(balancer, here, family, groups[-1].id, what)
         # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
     return flows, groups
+
+
+def _hairpins(
+    topology: Topology,
+    balancer: Balancer,
+    hop: Hop,
+    family: Family,
+    zone: int,
+    onwards: tuple[tuple[Action, ...], Table | None],
+    what: str,
+) -> list[Flow]:
+    """A backend that asks the service and is chosen itself: it must not see a packet from its own address.
+
+    Such a connection is translated twice in the same zone, its destination and then its source, to the
+    virtual address (as RFC 4787, REQ-9, has it of NATs); its answers twice the other way round.
+    """
+    here, virtual, found = Field(HOP, hop.number), SetField("eth_src", mac_number(balancer.mac)), []
+    actions, goto = onwards
+    masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, PORTS)
+    for host in _servers(topology, balancer, family.version):
+        address = _interface(host, family.version)
+        mine = (Field(family.source, address), Field(family.destination, address))
+        to_it = (Field(family.source, family.address), Field(family.destination, address))
+        # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
+        out = (virtual, SetField("eth_dst", _mac(topology, host, hop)), SetField("in_port", NO_PORT))
+        found += [
+            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv-rpl"), *mine),
+                 (CtClear(), masquerade), why=f"{what}: {host.name} asks itself, as the virtual address"),
+            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv+rpl"), *mine),
+                 (CtClear(), Ct(zone, Table.STEER, nat="")), why=f"{what}: {host.name} answers itself"),
+            flow(Table.STEER, HAIRPIN, (here, family.kind, _KNOWN, *to_it), (*out, *actions), goto,
+                 why=f"{what}: from {host.name} by the virtual address to itself"),
+        ]  # fmt: skip
+    return found
+
+
+def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[Host]:
+    """Every host that is, was or could be a backend."""
+    backends = {each.host for each in balancer.backends}
+    for host in topology.hosts:
+        interface = host.ipv4 if version == 4 else host.ipv6
+        if interface is not None and (host.network == balancer.network or host.name in backends):
+            yield host
+
+
+def _interface(host: Host, version: int) -> int:
+    interface = host.ipv4 if version == 4 else host.ipv6
+    assert interface is not None
+    return int(interface.ip)
+
+
+def _mac(topology: Topology, host: Host, hop: Hop) -> int:
+    """What a frame to a host is sent to from a hop: the host, or the router of the hop's network."""
+    if host.network == hop.network:
+        return mac_number(host.mac)
+    gateways = {name: router.mac for router in topology.routers for name in router.networks}
+    return mac_number(gateways.get(hop.network, host.mac))
 
 
 def families(balancer: Balancer) -> Iterator[Family]:
@@ -160,26 +232,20 @@ def _translated(
     there, so that connections last of a backend that is no longer one."""
     actions, goto = onward(hop, numbers)
     virtual, found = mac_number(balancer.mac), []
-    backends = {each.host for each in balancer.backends}
-    gateways = {name: router.mac for router in topology.routers for name in router.networks}
-    for host in topology.hosts:
-        interface = host.ipv4 if family.version == 4 else host.ipv6
-        if interface is None or not (host.network == balancer.network or host.name in backends):
-            continue
-        mac = host.mac if host.network == hop.network else gateways.get(hop.network, host.mac)
+    for host in _servers(topology, balancer, family.version):
         match = (
             Field("eth_dst", virtual),
             Field(HOP, hop.number),
             family.kind,
             _KNOWN,
-            Field(family.destination, int(interface.ip)),
+            Field(family.destination, _interface(host, family.version)),
         )
         found.append(
             flow(
                 Table.STEER,
                 TRANSLATED,
                 match,
-                (SetField("eth_dst", mac_number(mac)), *actions),
+                (SetField("eth_dst", _mac(topology, host, hop)), *actions),
                 goto,
                 why=f"{what}: to {host.name}",
             )

@@ -17,6 +17,7 @@ from controller.returns import return_flows
 from controller.shares import SHARES, shared_out
 from controller.stations import Station
 from controller.tables import (
+    NO_PORT,
     Action,
     Field,
     Flow,
@@ -38,9 +39,7 @@ ARRIVED = 600
 """Priority in CLASSIFY of frames that are here for a hop: above those that only pass."""
 SPREAD = 1 << 16
 """This bit of SHARE says that the frame's share is known: 0 is a share, too."""
-NO_PORT = 0xFFFF
-"""OpenFlow's OFPP_NONE, in its 16 bits: a frame may have to go back by the port that it came in by
-(see ``_arrivals``)."""
+
 
 _MISS = miss(Table.STEER, None, "no such hop: dropped")
 GUARDS = tuple(

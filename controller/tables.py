@@ -35,6 +35,9 @@ class Output(NamedTuple):
 
 
 IN_PORT = 0xFFFFFFF8
+NO_PORT = 0xFFFF
+"""OpenFlow's OFPP_NONE, in its 16 bits: what a frame's in_port is set to that may have to go back by the port
+that it came in by, which OpenFlow lets no frame do by itself (1.5.1, 4.5)."""
 CONTROLLER = 0xFFFFFFFD
 
 

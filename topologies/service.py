@@ -149,6 +149,16 @@ def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]
         yield from _path_hops(chain, way[::-1] if chain.symmetric else way, False)
 
 
+def opposite(topology: Topology, hop: Hop) -> Hop | None:
+    """The hop of the same chain at the same function in the other direction; None where there is none."""
+    functions = {function.name: function for function in topology.functions}
+    chain = next(chain for chain in topology.chains if chain.name == hop.chain)
+    for each in chain_hops(chain, functions):
+        if each.function == hop.function and each.forward is not hop.forward:
+            return each
+    return None
+
+
 def _goes_back(chain: Chain) -> bool:
     return chain.symmetric or chain.direction == "both"
 

@@ -14,6 +14,7 @@ from controller.balancer import GROUPS, MOST_BUCKETS, shares
 from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Lookup, Sent, at_switch, wire
 from controller.stations import mac_number
+from controller.tables import NO_PORT
 from topologies.functions import Backend, Balancer, Forward, Nat
 from topologies.model import Port, Topology
 
@@ -63,7 +64,7 @@ def sent(tables: Lookup, frame: dict[str, int], port: int, connections: Connecti
     """What comes out, as it is on the wire."""
     ((some, _),) = at_switch(tables, frame, port, connections=connections)
     (only,) = some or [Sent(0, {})]
-    assert not only.port or only.port == 3 - port
+    assert not only.port or only.port == 3 - port or only.frame["in_port"] == NO_PORT
     return dict(wire(only.frame)) if only.port else None
 
 
@@ -119,6 +120,36 @@ def test_other_packets_are_never_touched(number: int, protocol: int) -> None:
     # a backend's own connections
     own = {**turned(frame), "eth_src": 0x02000000090A, "ip_src": 0x0A09000A}
     assert sent(tables, own, 2, connections) == own
+
+
+@given(st.integers(1, 3), st.sampled_from([4, 6]), st.lists(st.integers(0, 30), min_size=1, max_size=8))
+def test_a_backend_reaches_the_service_also_when_it_is_chosen_itself(
+    count: int, version: int, numbers: list[int]
+) -> None:
+    """RFC 4787, REQ-9, said of NATs: it sees the virtual address, at a port that is no other's."""
+    topology = balanced(count, range(count))
+    tables, connections = Lookup(surrounded(topology)), Connections()
+    head = "ip" if version == 4 else "ipv6"
+    own = topology.hosts[1]
+    address = own.ipv4 if version == 4 else own.ipv6
+    virtual = VIP4 if version == 4 else VIP6
+    assert address is not None
+    seen: dict[int, int] = {}
+    for number in numbers:
+        frame = segment(number, version) | {"eth_src": mac_number(own.mac), f"{head}_src": int(address.ip)}
+        got = sent(tables, frame, 1, connections)
+        assert got is not None and got["tcp_dst"] == 8080
+        if got["eth_dst"] != mac_number(own.mac):
+            assert got[f"{head}_src"] == int(address.ip), "another's connection keeps its source"
+            continue
+        assert (got["eth_src"], got[f"{head}_src"]) == (mac_number(VMAC), int(virtual.ip))
+        assert got[f"{head}_dst"] == int(address.ip)
+        assert seen.setdefault(got["tcp_src"], number) == number
+        back = sent(tables, turned(got), 1, connections)
+        assert back == turned(frame)
+        # the answer may also be taken by another chain's way back
+        assert sent(tables, turned(got), 2, connections) == turned(frame)
+    assert count > 1 or seen
 
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=40))
@@ -185,6 +216,22 @@ def test_masquerading_is_undone_exactly(some: list[tuple[int, int, int]]) -> Non
         assert told is not None and (told["ip_src"], told["ip_dst"]) == (0x08080808, frame["ip_src"])
         assert (told["inner_src"], told["inner_tp_src"]) == (frame["ip_src"], port)
         assert told["eth_dst"] == frame["eth_src"]
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 3, 4]), st.sampled_from([22, 1024, 8022, 65535])), max_size=8))
+def test_inside_hosts_reach_a_port_forward_by_the_outside_address(some: list[tuple[int, int]]) -> None:
+    """RFC 4787, REQ-9: with the outside address as their source, also the host itself that it leads to."""
+    connections, seen = Connections(), dict[int, tuple[int, int]]()
+    for source, port in some:
+        frame = flying(source, port, 8022, TCP) | {"ip_dst": int(OUTSIDE.ip), "eth_dst": mac_number(NMAC)}
+        got = sent(NAT, frame, 1, connections)
+        assert got is not None and (got["ip_dst"], got["tcp_dst"]) == (0x0A090003, 22)
+        assert (got["ip_src"], got["eth_dst"]) == (int(OUTSIDE.ip), mac_number(host(3).mac))
+        assert seen.setdefault(got["tcp_src"], (source, port)) == (source, port)
+        back = sent(NAT, {**turned(got), "eth_dst": mac_number(NMAC)}, 1, connections)
+        assert back == turned(frame)
+    missing = flying(1, 5000, 8023, TCP) | {"ip_dst": int(OUTSIDE.ip), "eth_dst": mac_number(NMAC)}
+    assert sent(NAT, missing, 1, connections) is None, "a port that is not forwarded leads nowhere"
 
 
 @given(st.sampled_from([TCP, UDP]), st.sampled_from([22, 8022, 8023, 5000]))
