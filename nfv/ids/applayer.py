@@ -41,6 +41,14 @@ def found(
     counters[f"app_layer.flow.{label}"] += 1
 
 
+def forget(flow: Flow) -> None:
+    """The flow goes on with another protocol: find out which."""
+    flow.app_orig = flow.app_proto
+    flow.app, flow.app_proto, flow.app_ts, flow.app_tc = None, "", "", ""
+    flow.probe_ts = flow.probe_tc = b""
+    flow.done_ts = flow.done_tc = False
+
+
 def from_server(data: bytes) -> bool:
     """Do these first bytes of a connection that was taken up midstream come from its server?"""
     return data.startswith((b"HTTP/1.", b"HTTP/0.9")) or (data[:2] == b"\x16\x03" and data[5:6] == b"\x02")

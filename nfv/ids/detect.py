@@ -12,7 +12,7 @@ from typing import Any
 from nfv.ids.app.base import Tx
 from nfv.ids.bits import Bits
 from nfv.ids.flow import Flow
-from nfv.ids.language.buffers import BUFFERS, transformed
+from nfv.ids.language.buffers import BUFFERS, GROWING, transformed
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.packet import ICMP, ICMPV6, TCP, UDP, Packet
@@ -30,13 +30,21 @@ between; more where a rule's pattern is longer.
 class TxState:
     """What detection knows of a transaction in one direction."""
 
-    __slots__ = ("dead", "done", "pending", "scanned")
+    __slots__ = ("begun", "dead", "done", "pending", "scanned")
 
     def __init__(self) -> None:
+        self.begun = False
         self.scanned: set[int] = set()
         self.pending: dict[int, int] = {}  # rule to the mask of parts that matched
         self.done: set[int] = set()
         self.dead: set[int] = set()
+
+    def restart(self) -> None:
+        """What was inspected was not the message yet: the next one is inspected from its beginning."""
+        self.begun = False
+        self.scanned.clear()
+        self.pending.clear()
+        self.dead.clear()
 
 
 class Detector:
@@ -286,8 +294,11 @@ class Detector:
                 tx.state_ts = state
             else:
                 tx.state_tc = state
+        if not state.begun:
+            state.begun = True
             for rule in always:
-                state.pending[rule.order] = 0
+                if rule.order not in state.done:
+                    state.pending[rule.order] = 0
         done = tx.done_ts if toserver else tx.done_tc
         cache: dict[Any, list[Buffer]] = {}
         for at, group in enumerate(groups):
@@ -330,7 +341,7 @@ class Detector:
             buffers = _buffers(cache, part.name, part.transforms, values)
             if any(matches(part.ops, buffer, names) for buffer in buffers):
                 mask |= 1 << at
-            elif part.name in ("file.data", "http.request_body", "http.response_body") and not done:
+            elif part.name in GROWING and not done:
                 waiting = True
             else:
                 self._dead(state, rule)

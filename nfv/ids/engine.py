@@ -48,7 +48,7 @@ class Engine:
         self.known: dict[bytes, fastpath.Entry] = {}
         self.short_way = True
         self.fast_packets = self.fast_bytes = 0
-        self.budget = Budget(settings.http_memcap)
+        self.budget = Budget(settings.http_memcap, settings.http_layers, settings.hashes)
         self.stream_options = settings.stream
         self.checksums = settings.stream.checksums
         self.depth = settings.stream.depth
@@ -153,6 +153,8 @@ class Engine:
                 self._deliver(flow, session, own, packet.toserver, packet.ts, True)
             if other.acked > other.right:
                 self._deliver(flow, session, other, not packet.toserver, packet.ts, True)
+        if session.reset and session.state != state:
+            self._reset(flow, session, packet)
         if flow.app is not None and session.state > ESTABLISHED:
             self._sides_end(flow, session, packet.ts)
         if packet.toserver != (flow.sp == packet.sp and flow.src == packet.src):
@@ -236,7 +238,39 @@ class Engine:
                 toserver = False
         if applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget):
             session.client.raw_flush = session.server.raw_flush = True
+        app = flow.app
+        while app is not None and app.backlog:
+            # more transactions at once than are kept: none goes before it was inspected
+            data, app.backlog = app.backlog, b""
+            self._inspect(self._pseudo(flow, toserver), flow)
+            app.overflow()
+            applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget)
         return toserver
+
+    def _other_protocol(self, flow: Flow, session: Session, app: Parser) -> None:
+        """What follows is another protocol's (after CONNECT, or 101): end this one's transactions, and look
+        at the next bytes as at those of a new connection.
+        """
+        for toserver in (True, False):
+            self._inspect(self._pseudo(flow, toserver), flow)
+        self.tell.transactions(self._pseudo(flow, True), flow, app, ended=True)
+        app.close()
+        applayer.forget(flow)
+        for toserver in (True, False):
+            if app.rest[toserver]:
+                stream = session.client if toserver else session.server
+                self._feed(flow, session, stream, toserver, app.rest[toserver], flow.last)
+
+    def _reset(self, flow: Flow, session: Session, packet: Packet) -> None:
+        """A reset: what has come may be all that comes, so it is inspected now.  The ends may not have taken
+        it, so nothing is closed.
+        """
+        for toserver, stream in ((True, session.client), (False, session.server)):
+            if stream.started:
+                self._deliver(flow, session, stream, toserver, packet.ts, True)
+        if flow.app is not None:
+            flow.app.hurry()
+            self._inspect(self._pseudo(flow, not packet.toserver), flow)
 
     @staticmethod
     def _sides_end(flow: Flow, session: Session, ts: float) -> None:
@@ -362,8 +396,11 @@ class Engine:
             self.tell.alerts(packet, alerts)
             if packet.dropped:
                 self.tell.dropped(packet, alerts, "")
-        if app is not None:
-            self.tell.transactions(packet, flow, app)  # type: ignore[arg-type]
+        if app is not None and flow is not None:
+            self.tell.transactions(packet, flow, app)
+            if app.changed:
+                app.changed = False
+                self._other_protocol(flow, flow.session, app)
 
     def _transactions(
         self,
@@ -408,8 +445,8 @@ class Engine:
         if session is not None and self.known:
             fastpath.forget(self.known, flow)
         app: Parser | None = flow.app
-        unfinished = app is not None and any(
-            tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs
+        unfinished = app is not None and (
+            any(tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs) or app.incomplete()
         )
         if session is not None and session.state != NONE and not flow.drop:
             client, server = session.client, session.server

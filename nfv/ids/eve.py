@@ -119,6 +119,8 @@ def alert(packet: Packet, told: Alert, interface: str = "") -> Event:
         out[tx.proto] = tx.eve()
     if flow.app_proto:
         out["app_proto"] = flow.app_proto
+        if flow.app_orig:
+            out["app_proto_orig"] = flow.app_orig
     out["direction"] = "to_server" if packet.toserver else "to_client"
     out["flow"] = {
         "pkts_toserver": flow.pkts_ts,
@@ -207,6 +209,8 @@ def flow(ended: Flow, reason: str, interface: str = "") -> Event:
             out["response_icmp_type"], out["response_icmp_code"] = ended.icmp_reply
     if ended.app_proto:
         out["app_proto"] = ended.app_proto
+        if ended.app_orig:
+            out["app_proto_orig"] = ended.app_orig
         if ended.app_ts and ended.app_tc and ended.app_ts != ended.app_tc:
             out["app_proto_ts"], out["app_proto_tc"] = ended.app_ts, ended.app_tc
     body: Event = {
@@ -264,8 +268,8 @@ def transaction(packet: Packet, tx: Any, interface: str = "") -> Event:
     return out
 
 
-def fileinfo(packet: Packet, tx: Any, toserver: bool, state: str, interface: str = "") -> Event:
-    """A body that was transferred."""
+def fileinfo(packet: Packet, tx: Any, toserver: bool, file: Any, interface: str = "") -> Event:
+    """A file that was transferred, in a body or a part of one."""
     out = event(packet, "fileinfo", interface, by_flow=toserver)
     if not toserver and packet.version and packet.toserver:
         out["src_ip"], out["dest_ip"] = out["dest_ip"], out["src_ip"]
@@ -273,15 +277,15 @@ def fileinfo(packet: Packet, tx: Any, toserver: bool, state: str, interface: str
             out["src_port"], out["dest_port"] = out["dest_port"], out["src_port"]
     from nfv.ids.app.http_tx import words
 
-    body = tx.request_body if toserver else tx.response_body
     out["http"] = tx.eve()
     out["app_proto"] = "http"
     out["fileinfo"] = {
-        "filename": words(tx.filename()),
+        "filename": words(file.name),
         "gaps": False,
-        "state": state,
+        "state": "CLOSED" if file.done else "TRUNCATED",
+        **file.body.digests(),
         "stored": False,
-        "size": body.length,
+        "size": file.body.length,
         "tx_id": tx.number,
     }
     return out

@@ -40,6 +40,7 @@ class Flow:
         "action",
         "alerted",
         "app",
+        "app_orig",
         "app_proto",
         "app_tc",
         "app_ts",
@@ -94,6 +95,7 @@ class Flow:
         self.session: Any = None
         self.app: Any = None
         self.app_proto = self.app_ts = self.app_tc = ""
+        self.app_orig = ""  # the protocol that it began with, if it went on with another
         self.probe_ts: bytes | None = b""
         self.probe_tc: bytes | None = b""
         self.done_ts = self.done_tc = False

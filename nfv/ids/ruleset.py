@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nfv.ids.language.buffers import BUFFERS
+from nfv.ids.language.buffers import BUFFERS, GROWING
 from nfv.ids.language.load import ACTION_ORDER, ordered
 from nfv.ids.language.ops import (
     Base64,
@@ -110,8 +110,7 @@ class RuleSet:
         self.datagram_db = Database(datagram)
         self.tx_groups: dict[tuple[str, bool], list[BufferGroup]] = {}
         for (proto, toserver, (name, transforms)), patterns in tx.items():
-            body = name in ("file.data", "http.request_body", "http.response_body")
-            group = BufferGroup(name, transforms, body, Database(patterns))
+            group = BufferGroup(name, transforms, name in GROWING, Database(patterns))
             self.tx_groups.setdefault((proto, toserver), []).append(group)
         self.tcp_always = bool(self.always.get(TCP) or self.always_any or self.by_app)
 

@@ -37,6 +37,10 @@ class Settings:
     vxlan_port: int = 4789
     flow_limit: int = 100_000
     http_memcap: int = 256 << 20
+    http_layers: int = 2
+    """Content codings that are taken off a body; 0: all."""
+    hashes: tuple[str, ...] = ()
+    """Hashes of files that are told (``md5``, ``sha1``, ``sha256``)."""
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = 15
@@ -90,6 +94,26 @@ def action_order(value: object) -> tuple[str, ...]:
     return order
 
 
+HASHES = ("md5", "sha1", "sha256")
+
+
+def hash_names(value: object) -> tuple[str, ...]:
+    """Names of hashes: a list, or text parted by commas."""
+    words = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    names = tuple(str(word).strip().lower() for word in words if str(word).strip())
+    if not set(names) <= set(HASHES):
+        raise BadSetting(f"{value!r} has other hashes than {', '.join(HASHES)}")
+    return names
+
+
+def natural(value: object) -> int:
+    """A whole number from 0."""
+    number = int(str(value))
+    if number < 0:
+        raise BadSetting(f"{value!r} is less than 0")
+    return number
+
+
 _SIZES = {"b": 1, "kb": 1 << 10, "kib": 1 << 10, "mb": 1 << 20, "mib": 1 << 20, "gb": 1 << 30, "gib": 1 << 30}
 
 
@@ -126,6 +150,10 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "decoder.vxlan.ports": _own("vxlan_port", lambda value: int(str(value).strip("[]$ "))),
     "stream.reassembly.memcap": _stream("memcap", size),
     "app-layer.protocols.http.memcap": _own("http_memcap", size),
+    "app-layer.protocols.http.libhtp.default-config.response-body-decompress-layer-limit": _own(
+        "http_layers", natural
+    ),
+    "outputs.files.force-hash": _own("hashes", hash_names),
     "flow.limit": _own("flow_limit", lambda value: int(str(value))),
     "defrag.memcap": _own("defrag_memory", size),
     "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),

@@ -117,16 +117,13 @@ class Teller:
     def _files(self, packet: Packet, tx: Any, ended: bool) -> None:
         if tx.files_logged == 3:
             return
-        for bit, toserver, body, done in (
-            (1, True, tx.request_body, tx.done_ts),
-            (2, False, tx.response_body, tx.done_tc),
-        ):
+        for bit, toserver, done in ((1, True, tx.done_ts), (2, False, tx.done_tc)):
             if tx.files_logged & bit or not (done or ended):
                 continue
             tx.files_logged |= bit
-            if body.length and "fileinfo" in self.types:
-                state = "CLOSED" if done else "TRUNCATED"
-                self.emit(eve.fileinfo(packet, tx, toserver, state, self.settings.interface))
+            if "fileinfo" in self.types:
+                for file in tx.files(toserver):
+                    self.emit(eve.fileinfo(packet, tx, toserver, file, self.settings.interface))
 
     def _app_events(self, packet: Packet, app: Parser) -> None:
         for name, tx in app.events:

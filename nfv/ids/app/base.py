@@ -65,6 +65,13 @@ class Parser:
         """Bytes of a direction were parsed since rules were last asked."""
         self.trigger_ts = self.trigger_tc = False
         """A message was completed: what came before it in the stream is to be inspected now."""
+        self.changed = False
+        """What follows is another protocol's; ``rest`` has what has come of it."""
+        self.rest: dict[bool, bytes] = {True: b"", False: b""}
+        self.backlog = b""
+        """Bytes of the direction that was fed last that are not parsed yet: too many transactions wait to be
+        inspected.
+        """
 
     def feed(self, toserver: bool, data: bytes, ts: float) -> None:
         """The next bytes of a direction."""
@@ -78,7 +85,14 @@ class Parser:
             self.failed_tc = True
 
     def end(self, toserver: bool, ts: float) -> None:
-        """A direction is over."""
+        """A direction is over: what is incomplete counts as far as it came."""
+
+    def incomplete(self) -> bool:
+        """Are there bytes that ``end`` would make something of?"""
+        return False
+
+    def hurry(self) -> None:
+        """The connection may be over: let what is incomplete be inspected as far as it has come."""
 
     def close(self) -> None:
         """The flow is over: give back what is kept."""
@@ -91,5 +105,5 @@ class Parser:
 
     def overflow(self) -> None:
         """Give up the oldest transactions when there are too many."""
-        while len(self.txs) > MAX_TRANSACTIONS:
+        while len(self.txs) >= MAX_TRANSACTIONS:
             self.txs.pop(0).forget()

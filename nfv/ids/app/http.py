@@ -1,32 +1,55 @@
 """HTTP/1 (RFC 9112): requests and responses from the bytes of both directions, in any pieces.
 
-Tolerant in the way of servers: bare LF ends lines, headers may be folded, requests may come before responses
-are through (pipelining), responses may come without requests when the connection was taken up midstream.
-Limits: a line or header block of 64 KiB, 1,024 headers; beyond them the direction is given up.
+As lenient as servers are with requests and clients with responses (``http_lines``, ``http_coding``): what is
+no line where one must stand becomes a body; what is cut by the connection's end counts as far as it came.
+Requests may come before responses are through (pipelining), responses without requests when the connection
+was taken up midstream.  After CONNECT and a switch of protocols the bytes are another protocol's (``rest``).
+
+Limits: a line or header block of 64 KiB, 1,024 headers; beyond them the direction is given up.  The work is
+linear in the bytes, however they are cut.
 """
 
 from __future__ import annotations
 
-import re
-
-from nfv.ids.app.base import Parser
+from nfv.ids.app import http_lines as lines
+from nfv.ids.app.base import MAX_TRANSACTIONS, Parser
 from nfv.ids.app.http_body import Budget
-from nfv.ids.app.http_tx import BODY, DONE, HEAD, LINE, MINIMUM, Headers, HttpTx
+from nfv.ids.app.http_tx import DONE, HEAD, LINE, HttpTx
 
 MAX_HEAD = 65536
 MAX_HEADERS = 1024
+UNSEEN = b"/libhtp::request_uri_not_seen"
+"""What Suricata shows for the URI of a request that was not seen."""
 
-_IDLE, _HEAD, _LENGTH, _CHUNK, _CHUNK_DATA, _CHUNK_END, _TRAILER, _CLOSE, _STOP = range(9)
+(
+    _IDLE,
+    _MAYBE_HEAD,
+    _HEAD,
+    _LENGTH,
+    _CHUNK,
+    _CHUNK_DATA,
+    _CHUNK_END,
+    _TRAILER,
+    _CLOSE,
+    _EXCESS,
+    _WAIT,
+    _TUNNEL,
+    _STOP,
+) = range(13)
 
 
 class _Side:
-    __slots__ = ("buffer", "mode", "remaining", "tx")
+    __slots__ = ("after_lf", "buffer", "closed", "field", "mode", "remaining", "scanned", "tx")
 
     def __init__(self) -> None:
         self.mode = _IDLE
-        self.buffer = bytearray()
+        self.buffer = b""  # of an incomplete line
+        self.scanned = 0  # bytes of it in which no line ends
         self.remaining = 0
         self.tx: HttpTx | None = None
+        self.field = b""  # a header that may be continued
+        self.after_lf = False
+        self.closed = False
 
 
 class HttpParser(Parser):
@@ -45,264 +68,405 @@ class HttpParser(Parser):
     def feed(self, toserver: bool, data: bytes, ts: float) -> None:
         """See ``Parser.feed``."""
         side = self._sides[toserver]
-        while data or side.mode == _CLOSE:
+        if side.buffer:
+            data = side.buffer + data
+            side.buffer = b""
+        at, size = 0, len(data)
+        while at < size:
             mode = side.mode
-            if mode == _STOP:
-                return
             if mode in (_LENGTH, _CHUNK_DATA, _CLOSE):
-                data = self._body(side, toserver, data)
-                if not data:
-                    return
-                continue
-            line, data = self._line(side, data)
-            if line is None:
-                if len(side.buffer) > MAX_HEAD:
-                    self.event("REQUEST_FIELD_TOO_LONG" if toserver else "RESPONSE_FIELD_TOO_LONG")
-                    self._stop(side, toserver)
+                at = self._body(side, toserver, data, at)
+            elif mode == _IDLE and len(self.txs) >= MAX_TRANSACTIONS:
+                self.backlog = data[at:]
                 return
-            if mode == _IDLE:
-                self._first_line(side, toserver, line, ts)
-            elif mode == _HEAD:
-                self._header(side, toserver, line)
-            elif mode == _CHUNK:
-                self._chunk(side, toserver, line)
-            elif mode == _CHUNK_END:
-                self._wire(side, toserver, len(line))
+            elif mode == _STOP:
+                return
+            elif mode in (_WAIT, _TUNNEL):
+                self._hold(side, toserver, data[at:])
+                return
+            else:
+                after = self._step(side, toserver, data, at, ts)
+                if after < 0:
+                    side.buffer = data[at:] if at else data
+                    return
+                at = after
+                side.scanned = 0
+        if side.mode == _EXCESS:
+            self._finish(side, toserver)
+
+    def _step(self, side: _Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
+        """Take a line; where it ends, -1 when more is needed."""
+        mode = side.mode
+        if mode == _CHUNK:
+            return self._chunk(side, toserver, data, at)
+        if mode == _EXCESS:
+            return self._excess(side, toserver, data, at)
+        if mode == _CHUNK_END:
+            end = data.find(b"\n", at) + 1 or len(data)
+            self._wire(side, toserver, end - at)
+            if data[end - 1] == lines.LF:
                 side.mode = _CHUNK
-            elif mode == _TRAILER:
-                self._wire(side, toserver, len(line))
-                if not line.strip():
-                    self._complete(side, toserver)
+            return end
+        if side.after_lf and not toserver and data[at] == lines.CR and mode in (_HEAD, _TRAILER):
+            side.after_lf = False  # LF CR ends a line, too
+            return at + 1
+        find = lines.request_line_end if toserver else lines.response_line_end
+        end = find(data, at + side.scanned, side.closed)
+        if end < 0:
+            return self._incomplete(side, toserver, data, at, ts)
+        line = data[at:end]
+        if not side.closed and self._needs_following(mode, toserver, line, data, end):
+            after = self._incomplete(side, toserver, data, at, ts)
+            side.scanned = end - at - 1
+            return after
+        if mode == _IDLE:
+            self._first_line(side, toserver, line, data, end, ts)
+        elif mode == _MAYBE_HEAD:
+            self._maybe_header(side, line, ts)
+        elif mode == _HEAD:
+            self._header(side, toserver, line, data[end] if end < len(data) else -1)
+        else:
+            self._wire(side, toserver, end - at)
+            if not line.strip():
+                self._complete(side, toserver, data, end)
+        side.after_lf = line[-1:] == b"\n" and line[-2:] != b"\r\n"
+        return end
 
     @staticmethod
-    def _line(side: _Side, data: bytes) -> tuple[bytes | None, bytes]:
-        end = data.find(b"\n")
-        if end < 0:
-            side.buffer += data
-            return None, b""
-        line = bytes(side.buffer) + data[: end + 1] if side.buffer else data[: end + 1]
-        side.buffer.clear()
-        return line, data[end + 1 :]
+    def _needs_following(mode: int, toserver: bool, line: bytes, data: bytes, end: int) -> bool:
+        """Does what a line is depend on bytes behind it that are not there yet?"""
+        if mode == _HEAD:
+            return end == len(data) and line in (b" \n", b"\t\n")
+        if mode == _IDLE and not toserver and line.strip() and not lines.looks_like_status(line):
+            return lines.may_become_status(data, end)
+        return False
 
-    # ------------------------------------------------------------ first lines and headers
+    def _incomplete(self, side: _Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
+        size = len(data) - at
+        side.scanned = max(size - 2, 0)  # what is at the end may yet end a line
+        if not toserver and side.mode == _IDLE and size > 8192 and not lines.looks_like_status(data, at):
+            self._old_response(side, self._response(ts), data[at:])
+            return len(data)
+        if size > MAX_HEAD:
+            self.event("REQUEST_FIELD_TOO_LONG" if toserver else "RESPONSE_FIELD_TOO_LONG")
+            self._stop(side, toserver)
+            return len(data)
+        return -1
 
-    def _first_line(self, side: _Side, toserver: bool, line: bytes, ts: float) -> None:
+    # ------------------------------------------------------------ first lines
+
+    def _first_line(self, side: _Side, toserver: bool, line: bytes, data: bytes, end: int, ts: float) -> None:
         text = line.rstrip(b"\r\n")
         if not text.strip():
             return  # empty lines between messages (RFC 9112, section 2.2)
         if toserver:
             self._request_line(side, text, ts)
-        else:
-            self._status_line(side, text, ts)
+            return
+        if not lines.looks_like_status(text):
+            if lines.looks_like_status(data, end):
+                return  # browsers skip such a line
+            if not self._waiting and not self.count:
+                self._stop(side, False)
+                return
+            self._old_response(side, self._response(ts), line)
+            return
+        self._status_line(side, text, self._response(ts))
 
     def _new(self, ts: float) -> HttpTx:
         tx = HttpTx(self.count, ts, self._eager, self._budget)
-        tx.request_body.inspect_at, tx.response_body.inspect_at = MINIMUM[True], MINIMUM[False]
         self.count += 1
         self.txs.append(tx)
-        self.overflow()
         return tx
 
     def _request_line(self, side: _Side, text: bytes, ts: float) -> None:
         tx = self._new(ts)
         self._waiting.append(tx)
         tx.request_line = text
-        method, _, rest = text.lstrip().partition(b" ") if b" " in text else (*text.partition(b"\t"),)
-        rest = rest.strip()
-        head, _, last = rest.rpartition(b" ")
-        if last[:5].upper() == b"HTTP/" and head:
-            tx.uri, tx.protocol = head.strip(), last
-        elif last[:5].upper() == b"HTTP/" and not head:
-            tx.uri, tx.protocol = b"", last
-        else:
-            tx.uri = rest
-            self.event("REQUEST_LINE_INCOMPLETE", tx.number)
-        tx.method = method
+        tx.method, tx.uri, tx.protocol = lines.request_line(text)
         tx.progress_ts = LINE
         tx.touched_ts = True
-        side.tx = tx
-        if not tx.protocol and re.match(rb"\S*$", rest):  # HTTP/0.9: no headers
-            tx.progress_ts = HEAD
-            self._complete(side, True)
-            return
-        side.mode = _HEAD
+        side.tx, side.mode, side.field = tx, _HEAD, b""
+        if not tx.protocol:
+            self.event("REQUEST_LINE_INCOMPLETE", tx.number)
+            side.mode = _MAYBE_HEAD
 
-    def _status_line(self, side: _Side, text: bytes, ts: float) -> None:
+    def _maybe_header(self, side: _Side, line: bytes, ts: float) -> None:
+        """What follows on a request line without protocol: headers, if the protocol was forgotten."""
+        tx = side.tx
+        assert tx is not None
+        if lines.begins_field(line, 0):
+            side.mode = _HEAD
+            self._header(side, True, line, -1)
+            return
+        tx.progress_ts = HEAD
+        self._finish(side, True)
+        if line.strip():
+            self._request_line(side, line.rstrip(b"\r\n"), ts)
+
+    def _response(self, ts: float) -> HttpTx:
+        """The transaction that a response belongs to."""
+        asked = self._sides[True]
         if self._waiting:
             tx = self._waiting.pop(0)
-        else:
-            tx = self._new(ts)
-            if not text.startswith(b"HTTP"):
-                self.txs.pop()
-                self.count -= 1
-                self._stop(side, False)
-                return
-            self.event("UNABLE_TO_MATCH_RESPONSE_TO_REQUEST", tx.number)
-            tx.uri = b"/libhtp::request_uri_not_seen"  # what Suricata shows for it
-            tx.progress_ts, tx.done_ts = DONE, True
+            if asked.tx is tx and asked.mode == _MAYBE_HEAD:  # HTTP/0.9: it has no headers
+                tx.progress_ts = HEAD
+                self._finish(asked, True)
+            return tx
+        tx = self._new(ts)
+        self.event("UNABLE_TO_MATCH_RESPONSE_TO_REQUEST", tx.number)
+        tx.uri = UNSEEN
+        tx.progress_ts, tx.done_ts = DONE, True
+        return tx
+
+    def _old_response(self, side: _Side, tx: HttpTx, data: bytes) -> None:
+        """A response without status line (HTTP/0.9): all of it is the body."""
+        side.tx, side.mode = tx, _CLOSE
+        tx.response_line = data.rstrip(b"\r\n")[:MAX_HEAD]
+        tx.progress_tc = HEAD
+        self._add(tx, False, data)
+
+    def _status_line(self, side: _Side, text: bytes, tx: HttpTx) -> None:
         tx.response_line = text
-        if not text.startswith(b"HTTP"):
-            # a response without a status line: HTTP/0.9
-            side.tx, side.mode = tx, _CLOSE
-            tx.progress_tc = HEAD
-            tx.touched_tc = True
-            tx.response_body.wire += len(text)
-            tx.response_body.add(text + b"\n")
-            return
-        parts = text.split(None, 2)
-        tx.response_protocol = parts[0]
-        tx.status = parts[1] if len(parts) > 1 else b""
-        tx.status_text = parts[2] if len(parts) > 2 else b""
+        tx.response_protocol, tx.status, tx.status_text = lines.status_line(text)
         if not tx.status.isdigit():
             self.event("INVALID_RESPONSE_LINE", tx.number)
         tx.progress_tc = LINE
         tx.touched_tc = True
-        side.tx = tx
-        side.mode = _HEAD
+        side.tx, side.mode, side.field = tx, _HEAD, b""
 
-    def _header(self, side: _Side, toserver: bool, line: bytes) -> None:
+    # ------------------------------------------------------------ headers
+
+    def _header(self, side: _Side, toserver: bool, line: bytes, following: int) -> None:
         tx = side.tx
         assert tx is not None
-        if toserver:
-            tx.request_raw += line
-            size = len(tx.request_raw)
-        else:
-            tx.response_raw += line
-            size = len(tx.response_raw)
-        headers = tx.request_headers if toserver else tx.response_headers
-        text = line.rstrip(b"\r\n")
-        if not text:
-            self._headers_done(side, toserver, tx, headers)
-        elif size > MAX_HEAD or len(headers) > MAX_HEADERS:
+        raw, fields = (
+            (tx.request_raw, tx.request_headers) if toserver else (tx.response_raw, tx.response_headers)
+        )
+        raw += line
+        if lines.is_end_of_headers(line, following):
+            self._field(side, toserver, tx)
+            self._headers_done(side, toserver, tx)
+            return
+        if len(raw) > MAX_HEAD or len(fields) > MAX_HEADERS:
             self.event("TOO_MANY_HEADERS", tx.number)
             self._stop(side, toserver)
-        elif text[:1] in b" \t" and headers:
-            name, value = headers[-1]
-            headers[-1] = (name, value + b" " + text.strip())
-        else:
-            name, colon, value = text.partition(b":")
-            if not colon:
-                self.event(
-                    "REQUEST_FIELD_MISSING_COLON" if toserver else "RESPONSE_FIELD_MISSING_COLON", tx.number
-                )
-                headers.append((b"", text.strip()))
-            else:
-                headers.append((name.strip(), value.strip()))
-
-    def _headers_done(self, side: _Side, toserver: bool, tx: HttpTx, headers: Headers) -> None:
-        if not toserver and tx.status[:1] == b"1" and len(tx.status) == 3 and tx.status != b"101":
-            # an interim response (RFC 9110, section 15.2): the real one follows
-            tx.forget_response()
-            self._waiting.insert(0, tx)
-            side.tx, side.mode = None, _IDLE
             return
-        body = tx.request_body if toserver else tx.response_body
+        text = line.rstrip(b"\r\n")
+        if side.field and lines.is_folded(text):
+            newer = b":" in text and b":" in side.field and not toserver
+            if not newer or tx.response_protocol.upper() != b"HTTP/1.1":
+                side.field += b" " + text.strip(b" \t\0")
+                return
+            text = text[1:]  # clients take it for a header of its own
+        self._field(side, toserver, tx)
+        side.field = text
+
+    def _field(self, side: _Side, toserver: bool, tx: HttpTx) -> None:
+        """The header before is whole now."""
+        text, side.field = side.field, b""
+        if not text:
+            return
+        headers = tx.request_headers if toserver else tx.response_headers
+        found = lines.field(text)
+        if found is None:
+            self.event(
+                "REQUEST_FIELD_MISSING_COLON" if toserver else "RESPONSE_FIELD_MISSING_COLON", tx.number
+            )
+            found = b"", text.strip()
+        headers.add(*found)
+
+    def _headers_done(self, side: _Side, toserver: bool, tx: HttpTx) -> None:
+        coding = (tx.header(toserver, b"transfer-encoding") or b"").replace(b"\0", b"").lower()
+        given = tx.header(toserver, b"content-length")
+        length = lines.content_length(given) if given is not None else None
+        chunked = b"chunked" in coding
+        if not toserver and self._interim(side, tx, chunked or bool(length)):
+            return
         if toserver:
             tx.progress_ts, tx.touched_ts = HEAD, True
         else:
             tx.progress_tc, tx.touched_tc = HEAD, True
-        if not body.encoding(tx.header(toserver, b"content-encoding")):
+        if not tx.begin_body(toserver):
             self.event("ABNORMAL_CE_HEADER", tx.number)
-        if not toserver and (tx.method == b"HEAD" or tx.status in (b"204", b"304") or tx.status[:1] == b"1"):
-            self._complete(side, toserver)
-            if tx.status == b"101":
-                self._stop(side, False)
-                self._stop(self._sides[True], True)
-            return
-        if tx.method == b"CONNECT" and not toserver and tx.status[:1] == b"2":
-            self._complete(side, toserver)
-            self._stop(side, False)
-            self._stop(self._sides[True], True)
-            return
-        if b"chunked" in (tx.header(toserver, b"transfer-encoding") or b"").lower():
+        if given is not None and length is None:
+            self.event(
+                "INVALID_CONTENT_LENGTH_FIELD_IN_" + ("REQUEST" if toserver else "RESPONSE"), tx.number
+            )
+        side.remaining = length or 0
+        if tx.method == b"CONNECT" and (toserver or tx.status[:1] == b"2"):
+            self._tunnel(side, toserver)
+        elif not toserver and tx.method == b"HEAD":
+            self._excess_after(side)
+        elif chunked:
             side.mode = _CHUNK
-            return
-        length = tx.header(toserver, b"content-length")
-        if length is not None:
-            digits = re.match(rb"\s*(\d{1,18})", length)
-            if digits is None:
-                self.event(
-                    "INVALID_CONTENT_LENGTH_FIELD_IN_" + ("REQUEST" if toserver else "RESPONSE"), tx.number
-                )
-            side.remaining = int(digits[1]) if digits else 0
+        elif side.remaining:
             side.mode = _LENGTH
-            if side.remaining == 0:
-                self._complete(side, toserver)
-        elif toserver:
-            self._complete(side, toserver)
+        elif toserver or length == 0 or self._without_body(tx):
+            self._excess_after(side)
         else:
             side.mode = _CLOSE
+
+    @staticmethod
+    def _without_body(tx: HttpTx) -> bool:
+        """Has the response none when it doesn't say how long it is (RFC 9112, section 6.3)?"""
+        return tx.status in (b"204", b"304") or tx.status[:1] == b"1"
+
+    def _interim(self, side: _Side, tx: HttpTx, body: bool) -> bool:
+        """A response before the real one (RFC 9110, section 15.2), unless it has a body: then browsers take
+        it for the real one.  101 is the end of HTTP here.
+        """
+        if tx.status[:1] != b"1" or len(tx.status) != 3 or body:
+            return False
+        if tx.status == b"101":
+            tx.progress_tc = HEAD
+            self._tunnel(side, False)
+            return True
+        tx.forget_response()
+        self._waiting.insert(0, tx)
+        side.tx, side.mode = None, _IDLE
+        return True
+
+    # ------------------------------------------------------------ other protocols
+
+    def _tunnel(self, side: _Side, toserver: bool) -> None:
+        """After CONNECT the client waits for the answer; a good one makes all that follows another's."""
+        self._finish(side, toserver)
+        if toserver:
+            side.mode = _WAIT
+            return
+        self.changed = True
+        asked = self._sides[True]
+        if asked.tx is not None:
+            self._finish(asked, True)
+        for each, direction in ((side, False), (asked, True)):
+            held, each.buffer, each.mode = each.buffer, b"", _TUNNEL
+            if held:
+                self._hold(each, direction, held)
+
+    def _hold(self, side: _Side, toserver: bool, data: bytes) -> None:
+        if side.mode == _WAIT:
+            if self._sides[False].mode == _IDLE and not self._waiting and self._sides[False].tx is None:
+                side.mode = _IDLE  # it was refused: HTTP goes on
+                self.feed(toserver, data, self.txs[-1].ts if self.txs else 0.0)
+                return
+            side.buffer = data
+            if len(data) > MAX_HEAD:
+                self._stop(side, toserver)
+            return
+        self.rest[toserver] += data[: MAX_HEAD - len(self.rest[toserver])]
 
     # ------------------------------------------------------------ bodies
 
     @staticmethod
     def _wire(side: _Side, toserver: bool, size: int) -> None:
         if side.tx is not None:
-            (side.tx.request_body if toserver else side.tx.response_body).wire += size
+            side.tx.body(toserver).wire += size
 
-    def _body(self, side: _Side, toserver: bool, data: bytes) -> bytes:
+    def _add(self, tx: HttpTx, toserver: bool, data: bytes) -> None:
+        tx.add(toserver, data)
+        body = tx.body(toserver)
+        if body.bad:
+            self.event("GZIP_DECOMPRESSION_FAILED" if "failed" in body.bad else "COMPRESSION_BOMB", tx.number)
+            body.bad = ""
+
+    def _body(self, side: _Side, toserver: bool, data: bytes, at: int) -> int:
         tx = side.tx
         assert tx is not None
-        body = tx.request_body if toserver else tx.response_body
         if side.mode == _CLOSE:
-            part, rest = data, b""
+            end = len(data)
         else:
-            part, rest = data[: side.remaining], data[side.remaining :]
-            side.remaining -= len(part)
-        if part:
-            body.wire += len(part)
-            body.add(part)
-            if toserver:
-                tx.progress_ts, tx.touched_ts = BODY, True
-            else:
-                tx.progress_tc, tx.touched_tc = BODY, True
-            if body.bad:
-                self.event(
-                    "GZIP_DECOMPRESSION_FAILED" if "failed" in body.bad else "COMPRESSION_BOMB", tx.number
-                )
-                body.bad = ""
-        if side.mode == _LENGTH and side.remaining == 0:
-            self._complete(side, toserver)
-        elif side.mode == _CHUNK_DATA and side.remaining == 0:
+            end = min(len(data), at + side.remaining)
+            side.remaining -= end - at
+        self._add(tx, toserver, data[at:end] if at or end < len(data) else data)
+        if side.remaining == 0 and side.mode == _LENGTH:
+            self._complete(side, toserver, data, end)
+        elif side.remaining == 0 and side.mode == _CHUNK_DATA:
             side.mode = _CHUNK_END
-        return rest
+        return end
 
-    def _chunk(self, side: _Side, toserver: bool, line: bytes) -> None:
-        self._wire(side, toserver, len(line))
-        match = re.match(rb"[ \t\r\n]*([0-9a-fA-F]{1,15})", line)
-        if match is None:
-            if not line.strip():
-                return
+    def _chunk(self, side: _Side, toserver: bool, data: bytes, at: int) -> int:
+        """A chunk's first line; what can't be one is the body itself, as browsers take it."""
+        assert side.tx is not None
+        begin = at
+        parts: list[bytes] = []
+        while (found := lines.SMALL_CHUNK.match(data, at)) is not None:
+            stop = found.end() + int(found[1], 16)
+            if stop == found.end() or data[stop : stop + 2] != b"\r\n":
+                break
+            parts.append(data[found.end() : stop])
+            at = stop + 2
+        if parts:
+            whole = b"".join(parts)
+            self._wire(side, toserver, at - begin - len(whole))
+            self._add(side.tx, toserver, whole)
+            return at
+        end = data.find(b"\n", at + side.scanned) + 1
+        if not end and not side.closed and lines.may_be_chunk(data, at) and len(data) - at <= MAX_HEAD:
+            side.scanned = len(data) - at
+            return -1
+        end = end or len(data)
+        length = lines.chunk_length(data[at:end])
+        if length == lines.BLANK:
+            self._wire(side, toserver, end - at)
+        elif length == lines.NO_CHUNK:
             self.event(
                 f"INVALID_{'REQUEST' if toserver else 'RESPONSE'}_CHUNK_LEN",
-                side.tx.number if side.tx else -1,
+                side.tx.number,
             )
-            side.mode = _CLOSE  # whatever comes belongs to the body
-            if toserver:
-                self._stop(side, toserver)
-            return
-        side.remaining = int(match[1], 16)
-        side.mode = _CHUNK_DATA if side.remaining else _TRAILER
+            side.mode = _CLOSE
+            return at
+        else:
+            self._wire(side, toserver, end - at)
+            side.remaining = length
+            side.mode = _CHUNK_DATA if length else _TRAILER
+        return end
 
-    def _complete(self, side: _Side, toserver: bool) -> None:
+    def _complete(self, side: _Side, toserver: bool, data: bytes, at: int) -> None:
+        """A message is through, unless bytes follow at once that can't be the next one."""
+        if at < len(data):
+            self._excess_after(side)
+        else:
+            self._finish(side, toserver)
+
+    def _excess_after(self, side: _Side) -> None:
+        side.mode = _EXCESS
+        side.scanned = 0
+
+    def _excess(self, side: _Side, toserver: bool, data: bytes, at: int) -> int:
+        """Bytes behind a message: they belong to it, line by line, until something looks like the next."""
+        end = data.find(b"\n", at) + 1 or len(data)
+        known = lines.looks_like_request if toserver else lines.looks_like_status
+        cut = data[end - 1] != lines.LF and not side.closed
+        if known(data, at) or (
+            cut and (lines.may_become_request if toserver else lines.may_become_status)(data, at)
+        ):
+            self._finish(side, toserver)
+            return at
+        assert side.tx is not None
+        if data[at:end].strip(b"\r\n"):
+            self._add(side.tx, toserver, data[at:end])
+        return end
+
+    def _finish(self, side: _Side, toserver: bool) -> None:
         tx = side.tx
         if tx is None:
             return
+        tx.complete(toserver)
         if toserver:
-            tx.progress_ts, tx.done_ts, tx.touched_ts = DONE, True, True
             self.trigger_ts = True
         else:
-            tx.progress_tc, tx.done_tc, tx.touched_tc = DONE, True, True
             self.trigger_tc = True
         side.tx, side.mode = None, _IDLE
 
     def _stop(self, side: _Side, toserver: bool) -> None:
         side.mode = _STOP
-        side.buffer.clear()
+        side.buffer = b""
         if toserver:
             self.failed_ts = True
         else:
             self.failed_tc = True
+
+    # ------------------------------------------------------------ holes and ends
 
     def gap(self, toserver: bool, size: int) -> None:
         """Within a body of known length bytes may be missing; elsewhere nothing is understood after a gap."""
@@ -312,7 +476,7 @@ class HttpParser(Parser):
             self._wire(side, toserver, size)
             if side.remaining == 0:
                 if side.mode == _LENGTH:
-                    self._complete(side, toserver)
+                    self._finish(side, toserver)
                 else:
                     side.mode = _CHUNK_END
         elif side.tx is not None and side.mode == _CLOSE:
@@ -326,8 +490,32 @@ class HttpParser(Parser):
             tx.forget()
         self.txs.clear()
 
+    def incomplete(self) -> bool:
+        """See ``Parser.incomplete``."""
+        return any(side.buffer or side.tx is not None for side in self._sides.values())
+
+    def hurry(self) -> None:
+        """See ``Parser.hurry``."""
+        for tx in self.txs:
+            tx.hurry()
+
     def end(self, toserver: bool, ts: float) -> None:
-        """A response without length ends with its connection."""
+        """A direction ends: what is incomplete counts as far as it came."""
         side = self._sides[toserver]
-        if side.tx is not None and side.mode == _CLOSE:
-            self._complete(side, toserver)
+        if side.closed or side.mode in (_STOP, _TUNNEL):
+            return
+        side.closed = True
+        data, side.buffer = side.buffer, b""
+        if data:
+            side.scanned = 0
+            self.feed(toserver, data, ts)
+        tx = side.tx
+        if tx is None:
+            return
+        if side.mode in (_HEAD, _MAYBE_HEAD):
+            self._field(side, toserver, tx)
+            if toserver:
+                tx.progress_ts = HEAD
+            else:
+                tx.progress_tc = HEAD
+        self._finish(side, toserver)

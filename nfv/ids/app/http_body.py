@@ -1,22 +1,28 @@
-"""Message bodies: kept up to a limit, decompressed with limits (RFC 9110, section 8.4; RFC 1950 to 1952)."""
+"""Message bodies: decoded, kept up to a limit, with a budget for all of them."""
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from typing import Any
+
+from nfv.ids.app.http_coding import MOST_AT_ONCE, Layer
 
 BOMB = 1 << 20
 """Bytes that a body may decompress to beyond 2,048 times its size (Suricata's ``compression-bomb-limit``)."""
 
 
 class Budget:
-    """Bytes of all bodies of an engine that are kept, and how many may be."""
+    """What all bodies of an engine share: ``used`` bytes of them are kept, ``limit`` may be; ``layers`` of
+    codings are taken off one (``response-body-decompress-layer-limit``); ``hashes`` are made of each.
+    """
 
-    __slots__ = ("limit", "used")
+    __slots__ = ("hashes", "layers", "limit", "used")
 
-    def __init__(self, limit: int = 256 << 20) -> None:
+    def __init__(self, limit: int = 256 << 20, layers: int = 2, hashes: tuple[str, ...] = ()) -> None:
         self.limit = limit
         self.used = 0
+        self.layers = layers
+        self.hashes = hashes
 
 
 class Body:
@@ -25,12 +31,12 @@ class Body:
     """
 
     __slots__ = (
-        "_decoder",
-        "_kind",
+        "_hashes",
+        "_layers",
         "_snapshot",
-        "_state",
         "bad",
         "budget",
+        "closed",
         "encoded",
         "inspect_at",
         "kept",
@@ -49,32 +55,20 @@ class Body:
         self.encoded = 0
         self.inspect_at = 32768
         self.bad = ""
-        self.released = False
-        self._decoder: Any = None
-        self._kind = ""
-        self._state = 0
+        self.released = self.closed = False
+        self._layers: list[Layer] = []
         self._snapshot = b""
+        self._hashes: list[Any] = []
+        if self.budget.hashes:
+            self._hashes = [hashlib.new(name, usedforsecurity=False) for name in self.budget.hashes]
 
-    def encoding(self, value: bytes | None) -> bool:
-        """Set up for a Content-Encoding; False when it is none that is known (the body is then taken as it
-        is).
+    def encoded_by(self, names: list[str]) -> bool:
+        """Set up for content codings, in the order in which they were applied; False when there are more of
+        them than may be taken off.
         """
-        if not value:
-            return True
-        names = [name.strip().lower() for name in value.split(b",") if name.strip()]
-        names = [name for name in names if name not in (b"identity", b"inflate")]
-        if not names:
-            return True
-        if len(names) > 2:
-            return False
-        name = names[-1]
-        if name in (b"gzip", b"x-gzip"):
-            self._kind, self._decoder = "gzip", zlib.decompressobj(31)
-        elif name in (b"deflate", b"x-deflate"):
-            self._kind, self._decoder = "deflate", zlib.decompressobj(15)
-        else:
-            return False
-        return True
+        layers = self.budget.layers or len(names)
+        self._layers = [Layer() for _ in names[-layers:]]
+        return len(names) <= layers
 
     @property
     def data(self) -> bytes:
@@ -83,53 +77,62 @@ class Body:
             self._snapshot = bytes(self.kept)
         return self._snapshot
 
-    def add(self, data: bytes) -> None:
-        """More bytes, without the framing of chunks."""
+    def add(self, data: bytes) -> bytes:
+        """More bytes, without the framing of chunks; what they are decoded."""
         self.encoded += len(data)
-        if self._decoder is not None:
-            data = self._decompress(data)
+        for layer in self._layers:
+            if not data:
+                break
+            data = layer.feed(data)
+            if layer.failed and not self.bad:
+                self.bad, layer.failed = "decompression failed", False
+            if layer.bomb or (layer.given > BOMB and layer.given > 2048 * self.encoded):
+                self.bad, self._layers = "compression bomb", [_Sink()]
+        if data:
+            self._keep(data)
+        return data
+
+    def end(self) -> bytes:
+        """It is over; what waited for more bytes."""
+        rest = b""
+        if not self.closed:
+            self.closed = True
+            for layer in self._layers:
+                rest = (layer.feed(rest) if rest else b"") + layer.end()
+            if rest:
+                self._keep(rest)
+        return rest
+
+    def _keep(self, data: bytes) -> None:
         self.length += len(data)
+        for each in self._hashes:
+            each.update(data)
         room = min(self.limit - len(self.kept), self.budget.limit - self.budget.used)
         if room > 0 and not self.released:
             part = data[:room]
             self.kept += part
             self.budget.used += len(part)
 
+    def digests(self) -> dict[str, str]:
+        """Hashes of all of it by name, those that are wanted."""
+        return {each.name: each.hexdigest() for each in self._hashes}
+
     def release(self) -> None:
         """Keep nothing any more; lengths stay."""
         self.budget.used -= len(self.kept)
         self.kept, self._snapshot, self.released = bytearray(), b"", True
 
-    def _decompress(self, data: bytes) -> bytes:
-        out = []
-        first = self._state == 0
-        self._state = 1
-        budget = BOMB + 2048 * len(data) if self.length < BOMB else BOMB
-        budget = min(budget, 4 * BOMB)
-        while data:
-            try:
-                got = self._decoder.decompress(data, budget)
-            except zlib.error:
-                if first and self._kind == "deflate":  # some servers send it without the header of RFC 1950
-                    self._decoder, first = zlib.decompressobj(-15), False
-                    continue
-                if first:
-                    self._decoder = None
-                    return data  # it isn't compressed at all
-                self.bad = "decompression failed"
-                self._decoder = zlib.decompressobj(31)
-                break
-            out.append(got)
-            budget -= len(got)
-            if budget <= 0:
-                self.bad = "compression bomb"
-                break
-            if self._decoder.eof and self._decoder.unused_data:
-                data = self._decoder.unused_data
-                if data[:2] != b"\x1f\x8b":
-                    break
-                self._decoder = zlib.decompressobj(31)
-                continue
-            data = self._decoder.unconsumed_tail
-            first = False
-        return b"".join(out)
+
+class _Sink(Layer):
+    """Takes what nothing is to be made of any more."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        return b""
+
+    def end(self) -> bytes:
+        return b""
+
+
+__all__ = ["BOMB", "MOST_AT_ONCE", "Body", "Budget"]

@@ -4,14 +4,13 @@ JSON Format").
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from nfv.ids.app.base import Tx, Value
 from nfv.ids.app.http_body import Body, Budget
-from nfv.ids.app.uri import normalized
-
-Headers = list[tuple[bytes, bytes]]
+from nfv.ids.app.http_files import File, Multipart, boundary, disposition_name
+from nfv.ids.app.http_lines import Fields, codings
+from nfv.ids.app.uri import authority, host_name, normalized
 
 NOT, LINE, HEAD, BODY, DONE = range(5)
 """How far a message has come: nothing, its first line, its headers, parts of its body, all."""
@@ -41,26 +40,16 @@ _VALUES = {
 }
 
 
-def by_name(headers: Headers) -> dict[bytes, bytes]:
-    """Values by name in small letters, those of several with a comma between (RFC 9110, section 5.3)."""
-    found: dict[bytes, bytes] = {}
-    for key, value in headers:
-        key = key.lower()
-        found[key] = found[key] + b", " + value if key in found else value
-    return found
-
-
 class HttpTx(Tx):
     """A request and its response."""
 
     proto = "http"
     __slots__ = (
         "_cache",
-        "_request",
-        "_response",
         "eager",
         "files_logged",
         "method",
+        "multipart",
         "progress_tc",
         "progress_ts",
         "protocol",
@@ -84,38 +73,77 @@ class HttpTx(Tx):
         self.progress_ts = self.progress_tc = NOT
         self.method = self.uri = self.protocol = self.request_line = b""
         self.response_line = self.response_protocol = self.status = self.status_text = b""
-        self.request_headers: Headers = []
-        self.response_headers: Headers = []
-        self.request_raw = self.response_raw = b""
+        self.request_headers, self.response_headers = Fields(), Fields()
+        self.request_raw, self.response_raw = bytearray(), bytearray()
         self.request_body = Body(LIMIT, budget)
         self.response_body = Body(LIMIT, budget)
+        self.request_body.inspect_at, self.response_body.inspect_at = MINIMUM[True], MINIMUM[False]
+        self.multipart: Multipart | None = None
         self.files_logged = 0
         self._cache: dict[str, Value] = {}
-        self._request: dict[bytes, bytes] = {}
-        self._response: dict[bytes, bytes] = {}
 
     def header(self, toserver: bool, name: bytes) -> bytes | None:
-        """The value of a header by its name in small letters."""
+        """The value of a header by its name in small letters, as far as headers have come."""
+        return (self.request_headers if toserver else self.response_headers).get(name)
+
+    def body(self, toserver: bool) -> Body:
+        """A direction's body."""
+        return self.request_body if toserver else self.response_body
+
+    def begin_body(self, toserver: bool) -> bool:
+        """All headers are there: set up for the body; False when its codings are not all understood."""
+        body = self.body(toserver)
+        border = boundary(self.header(True, b"content-type") or b"") if toserver else b""
+        if border:
+            self.multipart = Multipart(border, lambda: Body(LIMIT, body.budget))
+        names, understood = codings(self.header(toserver, b"content-encoding") or b"")
+        return body.encoded_by(names) and understood
+
+    def add(self, toserver: bool, data: bytes) -> None:
+        """More bytes of a body."""
+        body = self.body(toserver)
+        body.wire += len(data)
+        decoded = body.add(data)
         if toserver:
-            if not self._request and self.request_headers:
-                self._request = by_name(self.request_headers)
-            return self._request.get(name)
-        if not self._response and self.response_headers:
-            self._response = by_name(self.response_headers)
-        return self._response.get(name)
+            self.progress_ts, self.touched_ts = BODY, True
+            if self.multipart is not None:
+                self.multipart.feed(decoded)
+        else:
+            self.progress_tc, self.touched_tc = BODY, True
+
+    def complete(self, toserver: bool) -> None:
+        """A message is through."""
+        rest = self.body(toserver).end()
+        if not toserver:
+            self.progress_tc, self.done_tc, self.touched_tc = DONE, True, True
+            return
+        if self.multipart is not None:
+            self.multipart.feed(rest)
+            self.multipart.end()
+        self.progress_ts, self.done_ts, self.touched_ts = DONE, True, True
+
+    def hurry(self) -> None:
+        """The connection may be over: inspect bodies as far as they have come, from now on at once."""
+        self.eager = self.touched_ts = self.touched_tc = True
 
     def forget_response(self) -> None:
         """The response was an interim one."""
-        self.response_headers, self._response = [], {}
-        self.response_raw = self.response_line = self.status = self.status_text = b""
+        self.response_headers = Fields()
+        self.response_raw = bytearray()
+        self.response_line = self.response_protocol = self.status = self.status_text = b""
         self.progress_tc = NOT
+        if self.state_tc is not None:
+            self.state_tc.restart()
+        self._cache = {key: value for key, value in self._cache.items() if key[0] != "<"}
 
     def get(self, name: str, toserver: bool) -> Value:
         """See ``Tx.get``."""
-        if name in ("http.request_body", "http.response_body", "file.data"):
-            if (name == "http.request_body" and not toserver) or (name == "http.response_body" and toserver):
-                return []
-            return self._body(toserver)
+        if name == "file.data":
+            return self._files(toserver)
+        if name in ("http.request_body", "http.response_body"):
+            return self._body(toserver) if toserver == (name == "http.request_body") else []
+        if name == "file.name":
+            return self._names(toserver)
         progress = self.progress_ts if toserver else self.progress_tc
         needs = LINE if name in _AT_LINE else HEAD
         if progress < needs:
@@ -126,31 +154,64 @@ class HttpTx(Tx):
         return self._cache[key]
 
     def _body(self, toserver: bool) -> Value:
-        body = self.request_body if toserver else self.response_body
-        complete = self.done_ts if toserver else self.done_tc
-        if complete:
+        body = self.body(toserver)
+        if self.done_ts if toserver else self.done_tc:
             return [body.data] if body.length else []
         if body.length and (self.eager or len(body.kept) >= body.inspect_at):
             return [body.data]
         return None
 
+    def files(self, toserver: bool) -> list[File]:
+        """What a direction carries, as far as it is known."""
+        if toserver and self.multipart is not None:
+            return self.multipart.files
+        body = self.body(toserver)
+        if not body.length:
+            return []
+        file = File(self.filename(toserver), body)
+        file.done = self.done_ts if toserver else self.done_tc
+        return [file]
+
+    def _files(self, toserver: bool) -> Value:
+        if not toserver or self.multipart is None:
+            return self._body(toserver)
+        ready = [file.body.data for file in self.multipart.files if self._ready(file)]
+        return ready if ready or self.done_ts else None
+
+    def _ready(self, file: File) -> bool:
+        body = file.body
+        return bool(body.length) and (
+            file.done or self.done_ts or self.eager or len(body.kept) >= MINIMUM[True]
+        )
+
+    def _names(self, toserver: bool) -> Value:
+        if toserver and self.multipart is not None:
+            names = [file.name for file in self.multipart.files]
+            return names if names or self.done_ts else None
+        if (self.progress_ts if toserver else self.progress_tc) < HEAD:
+            return [] if (self.done_ts if toserver else self.done_tc) else None
+        return [self.filename(toserver)] if self.uri else []
+
     def release(self, toserver: bool) -> None:
         """The body of a direction was inspected to its end."""
-        (self.request_body if toserver else self.response_body).release()
+        self.body(toserver).release()
+        if toserver and self.multipart is not None:
+            for file in self.multipart.files:
+                file.body.release()
 
     def forget(self) -> None:
         """See ``Tx.forget``."""
-        self.request_body.release()
-        self.response_body.release()
+        self.release(True)
+        self.release(False)
 
     def inspected(self, toserver: bool) -> None:
         """The body was inspected as far as it is there: say when next."""
-        body = self.request_body if toserver else self.response_body
+        body = self.body(toserver)
         if len(body.kept) >= body.inspect_at:
             body.inspect_at = len(body.kept) + STEP
 
     def _make(self, name: str, toserver: bool) -> Value:
-        headers = self.request_headers if toserver else self.response_headers
+        headers = (self.request_headers if toserver else self.response_headers).lines
         if name in _VALUES:
             value = self.header(toserver, _VALUES[name])
             return [] if value is None else [value]
@@ -175,7 +236,7 @@ class HttpTx(Tx):
             host = self.host()
             return [] if host is None else [host]
         if name == "http.host.raw":
-            raw = self.header(True, b"host")
+            raw = self.raw_host()
             return [] if raw is None else [raw]
         if name == "http.cookie":
             value = self.header(toserver, b"cookie" if toserver else b"set-cookie")
@@ -186,36 +247,35 @@ class HttpTx(Tx):
             ]
             return [b"".join(lines)] if lines else []
         if name == "http.header.raw":
-            raw = self.request_raw if toserver else self.response_raw
-            return [raw] if headers else []
+            return [bytes(self.request_raw if toserver else self.response_raw)] if headers else []
         if name == "http.header_names":
             return [b"\r\n" + b"".join(k + b"\r\n" for k, _ in headers) + b"\r\n"] if headers else []
         if name == "http.start":
             line = self.request_line if toserver else self.response_line
-            return [line + b"\r\n" + (self.request_raw if toserver else self.response_raw)] if line else []
+            head = self.request_raw if toserver else self.response_raw
+            return [line + b"\r\n" + bytes(head)] if line else []
         if name in ("http.request_header", "http.response_header"):
             return [k + b": " + v for k, v in headers]
-        if name == "file.name":
-            return [self.filename()] if self.uri else []
         return []
+
+    def raw_host(self) -> bytes | None:
+        """Whom the request is for: the URI's authority, and only without one the field Host (RFC 9112,
+        section 3.2.2).
+        """
+        if self.method == b"CONNECT":
+            return self.uri or None
+        given = authority(self.uri)
+        return self.header(True, b"host") if given is None else given
 
     def host(self) -> bytes | None:
         """The host that is asked, in small letters and without port."""
-        value = self.header(True, b"host")
-        if value is None:
-            scheme, mark, rest = self.uri.partition(b"://")
-            if not mark or b"/" in scheme:
-                return None
-            value = rest.split(b"/")[0]
-        value = value.strip().lower()
-        if value.startswith(b"["):
-            return value.partition(b"]")[0] + b"]"
-        return value.partition(b":")[0]
+        value = self.raw_host()
+        return None if value is None else host_name(value)
 
-    def filename(self) -> bytes:
-        """The path of the URI, which names a file."""
-        given = re.search(rb'filename\s*=\s*"?([^";]+)', self.header(False, b"content-disposition") or b"")
-        return given[1].strip() if given else normalized(self.uri).partition(b"?")[0]
+    def filename(self, toserver: bool) -> bytes:
+        """What a body's file is called: as Content-Disposition says, else by the path of the URI."""
+        name = disposition_name(self.header(toserver, b"content-disposition") or b"")
+        return normalized(self.uri).partition(b"?")[0] if name is None else name.strip()
 
     def eve(self) -> dict[str, Any]:
         """The ``http`` object, with Suricata's extended fields."""
@@ -223,8 +283,8 @@ class HttpTx(Tx):
         host = self.host()
         if host:
             out["hostname"] = words(host)
-            port = (self.header(True, b"host") or b"").rpartition(b":")[2]
-            if port.isdigit() and b":" in (self.header(True, b"host") or b"") and int(port) < 65536:
+            _, colon, port = (self.raw_host() or b"").rpartition(b":")
+            if colon and port.isdigit() and len(port) < 6 and int(port) < 65536:
                 out["http_port"] = int(port)
         if self.uri:
             out["url"] = words(self.uri)
@@ -279,5 +339,4 @@ _AT_LINE = {
     "http.stat_code",
     "http.stat_msg",
     "http.protocol",
-    "file.name",
 }

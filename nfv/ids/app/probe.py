@@ -34,7 +34,7 @@ def tcp(data: bytes, toserver: bool, dp: int) -> str | None:
         return ""
     if data[:4] == b"SSH-":
         return "ssh"
-    if dp == 53 and len(data) >= 2:
+    if dp == 53:
         if len(data) < 14:
             return None
         return "dns" if dns(data[2:], int.from_bytes(data[:2], "big")) else ""

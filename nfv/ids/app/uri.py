@@ -21,14 +21,31 @@ def _decoded(match: re.Match[bytes]) -> bytes:
     return bytes((int(match[2], 16),))
 
 
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*:)//([^/?#\\]*)(.*)", re.DOTALL)
+
+
+def authority(raw: bytes) -> bytes | None:
+    """The authority of an absolute URI (RFC 3986, section 3.2) without user information, None of others."""
+    match = _ABSOLUTE.match(raw)
+    return match[2].rpartition(b"@")[2] if match else None
+
+
+def host_name(value: bytes) -> bytes:
+    """The host of an authority or field Host, in small letters and without port."""
+    value = value.strip().lower()
+    if value.startswith(b"["):
+        return value.partition(b"]")[0] + b"]"
+    return value.partition(b":")[0]
+
+
 def normalized(raw: bytes) -> bytes:
-    """The URI for ``http.uri``."""
+    """The URI for ``http.uri``: of an absolute one what follows its authority (``uri-include-all: no``)."""
     if b"%" not in raw and b"\\" not in raw and b"//" not in raw and b"/." not in raw and raw[:1] == b"/":
         return raw
     if raw[:1] != b"/":
-        match = re.match(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", raw, re.DOTALL)
+        match = _ABSOLUTE.match(raw)
         if match:
-            return match[1] + normalized(match[2] or b"")
+            return normalized(match[3]) if match[3][:1] in (b"/", b"\\") else match[3] or b"/"
     path, mark, query = raw.partition(b"?")
     path = _HEX.sub(_decoded, path).replace(b"\\", b"/")
     path = re.sub(rb"/{2,}", b"/", path)

@@ -51,7 +51,7 @@ def _table() -> dict[str, Buffer]:
     add("http", SERVER | CLIENT, "http.content_len http.connection http.protocol http.start")
     add("http", CLIENT, "http.stat_code http.stat_msg http.response_line http.server http.location")
     add("http", CLIENT, "http.response_body")
-    add("http", SERVER | CLIENT, "file.data file.name")
+    add("http", SERVER | CLIENT, "file.data file.name", many=True)
     add("http", SERVER, "http.request_header", many=True)
     add("http", CLIENT, "http.response_header", many=True)
     add("dns", SERVER | CLIENT, "dns.queries.rrname dns.answers.rrname dns.authorities.rrname", many=True)
@@ -73,6 +73,9 @@ def _table() -> dict[str, Buffer]:
 
 
 BUFFERS = _table()
+
+GROWING = frozenset({"file.data", "file.name", "http.request_body", "http.response_body"})
+"""Buffers that get longer, or more, while a message comes."""
 
 STICKY = {
     **{name: name for name in BUFFERS},

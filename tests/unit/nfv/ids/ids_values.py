@@ -24,11 +24,13 @@ class Talk:
     def __init__(self, sp: int = 4000, dp: int = 80, client: str = CLIENT, server: str = SERVER) -> None:
         self.ends = (client, sp), (server, dp)
         self.seq = [1000, 5000]
+        self.window = 8192
 
     def frame(self, side: int, flags: str, payload: bytes = b"", seq: int | None = None) -> bytes:
         (src, sp), (dst, dp) = self.ends[side], self.ends[1 - side]
         at = self.seq[side] if seq is None else seq
-        header = TCP(sport=sp, dport=dp, flags=flags, seq=at, ack=self.seq[1 - side] if "A" in flags else 0)
+        ack = self.seq[1 - side] if "A" in flags else 0
+        header = TCP(sport=sp, dport=dp, flags=flags, seq=at, ack=ack, window=self.window)
         built = (
             Ether(src=MACS[0], dst=MACS[1])
             / IP(src=src, dst=dst)

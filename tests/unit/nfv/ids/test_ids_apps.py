@@ -143,7 +143,7 @@ def test_pipelined_requests_are_transactions_of_their_own() -> None:
 
 def test_a_decompression_bomb_is_cut() -> None:
     body = Body(1000)
-    body.encoding(b"gzip")
+    body.encoded_by(["gzip"])
     body.add(gzip.compress(b"\0" * (64 << 20)))
     assert body.length <= 5 * BOMB and len(body.kept) == 1000
 
