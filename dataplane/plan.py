@@ -20,6 +20,7 @@ from dataplane.pieces import InstancePlan as InstancePlan
 from dataplane.pieces import LinkPlan as LinkPlan
 from dataplane.pieces import PortPlan as PortPlan
 from dataplane.pieces import WirePlan as WirePlan
+from dataplane.stretches import breaks
 from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.functions import Function
 from topologies.model import Host, Port, Topology
@@ -92,6 +93,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
     made = overlay(topology)
     crossing = _crossing_ports(topology, made)
 
+    as_devices |= breaks(topology)
     links = []
     peers: dict[tuple[str, int], str] = {}
     for link in topology.links:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -310,3 +311,19 @@ def test_a_bad_file_starts_nothing(sdnlab: CommandLine, tmp_path: Path) -> None:
 def test_demo(sdnlab: CommandLine) -> None:
     assert "the demo passed" in sdnlab("demo").stdout
     assert sdnlab.json("list") == []
+
+
+def test_a_row_longer_than_one_translation_is_carried(tmp_path: Path) -> None:
+    """Open vSwitch follows a packet through 64 switches at most (its MAX_DEPTH); a row of 66 has more."""
+    switches = [f"s{number}" for number in range(1, 67)]
+    links = ", ".join(f"{a} -- {b}" for a, b in pairwise(switches))
+    file = tmp_path / "row.yaml"
+    file.write_text(f"switches: [{', '.join(switches)}]\nhosts: {{a: s1, b: s66}}\nlinks: [{links}]\n")
+    line = of_an_owner_of_its_own()
+    started = line("up", str(file), "-d", code=None)
+    try:
+        if started.returncode == 3:
+            pytest.skip(started.stderr.strip())
+        assert "all 4 of 4 reached" in started.stdout, started.stdout + started.stderr
+    finally:
+        line("down", "--all", code=None)
