@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dataplane import kernel_datapath, namespaces
 from dataplane.daemon import News
+from dataplane.deafness import deafen
 from dataplane.namespaces import Namespace, run_in, start_thread
 from dataplane.offloads import set_offloads
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -95,13 +96,14 @@ class Building:
             self.datapath = "system" if kernel_datapath.usable() else "netdev"
         # Domains first: their daemons start, and make the bridges, while the rest is being built.
         domains = [domain.netns for domain in self.plan.domains]
-        self._spaces = namespaces.create(domains, frozenset(domains))
+        self._spaces = namespaces.create(domains, namespaces.DEAF)
         starting = self._start_switches()
-        routers = [self.plan.underlay.nodes[router] for router in self.plan.underlay.routers]
-        self._spaces |= namespaces.create(routers, frozenset(routers))
-        quiet = frozenset(each.netns for each in self.plan.instances if each.quiet)
-        ends = [host.netns for host in self.plan.hosts] + [each.netns for each in self.plan.instances]
-        self._spaces |= namespaces.create(ends, quiet)
+        self._spaces |= namespaces.create(list(self.plan.underlay.nodes.values()), namespaces.QUIET)
+        quiet = [each.netns for each in self.plan.instances if each.quiet]
+        self._spaces |= namespaces.create(quiet, namespaces.DEAF)
+        ends = [host.netns for host in self.plan.hosts]
+        ends += [each.netns for each in self.plan.instances if not each.quiet]
+        self._spaces |= namespaces.create(ends)
         started = self._tell("namespaces", started)
         self._wire_management()
         wires = self.plan.wires
@@ -179,6 +181,9 @@ class Building:
             device = netlink.index_of("mgmt")
             requests = [add_address(device, domain.address), set_index(device, True)]
             netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
+            # The one device in there that may say which address it has.
+            answers = {"ipv4/conf/mgmt/arp_ignore": "1"}
+            run_in(self._spaces[domain.netns].fd, partial(namespaces.write_settings, answers))
 
     def _end(self, end: EndPlan, mtu: int | None, up: bool = False) -> End:
         return End(end.device, self._spaces[end.netns].fd, end.mac, mtu, up=up)
@@ -193,12 +198,23 @@ class Building:
             )
             for wire in wires
         )
+        self.deafen_ports([end for wire in wires for end in (wire.near, wire.far)])
         self._set_up(wire.far for wire in wires)
         for wire in wires:
             # Each direction of a shaped wire is shaped where it leaves a switch or a host.
             for end in (wire.near, wire.far) if wire.shaping else ():
                 netlink = self._spaces[end.netns].netlink
                 netlink.run(qdiscs(netlink.index_of(end.device), wire.shaping))
+
+    def deafen_ports(self, ends: Iterable[EndPlan]) -> None:
+        """Let a domain's own stack hear nothing from those of the ends that are its switches'."""
+        domains = {domain.netns for domain in self.plan.domains}
+        by_netns: dict[str, list[str]] = {}
+        for end in ends:
+            if end.netns in domains:
+                by_netns.setdefault(end.netns, []).append(end.device)
+        for netns, devices in by_netns.items():
+            deafen(self._spaces[netns], devices)
 
     def _set_up(self, ends: Iterable[EndPlan]) -> None:
         """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dataplane.building import Report as Report
+from dataplane.deafness import deafen
 from dataplane.mirror import add_mirror, remove_mirror, tap_name
 from dataplane.namespaces import in_threads, run_in
 from dataplane.operating import Operating
@@ -171,6 +172,7 @@ class Fabric(Operating):
         tap = tap_name(self._taps)
         domain = self._domain_of(switch)
         self._switches[domain.name].apply(add_mirror(self._bridges[switch].device, tap))
+        deafen(self._spaces[domain.netns], [tap])
         self._spaces[domain.netns].netlink.run([set_link(tap, True)])
         return domain.netns, tap
 

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,25 @@ from dataplane.rtnetlink import Socket
 
 RUN_NETNS = Path("/run/netns")
 LOOPBACK = 1
+QUIET = {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
+"""Devices of a switch are wires: they must not send router solicitations or MLD of their own."""
+DEAF = {
+    **QUIET,
+    "ipv4/ip_forward": "0",  # a new namespace takes the machine's value
+    "ipv4/conf/all/rp_filter": "1",
+    "ipv4/conf/default/rp_filter": "1",
+    "ipv4/conf/all/arp_ignore": "0",
+    "ipv4/conf/default/arp_ignore": "8",
+    "ipv4/conf/all/proxy_arp": "0",
+    "ipv4/conf/default/proxy_arp": "0",
+    "ipv4/conf/all/accept_local": "0",
+    "ipv4/conf/default/accept_local": "0",
+    "ipv4/conf/all/route_localnet": "0",
+    "ipv4/conf/default/route_localnet": "0",
+}
+"""Where frames of tenants come by that are for others: no device answers for any address (arp_ignore), takes
+packets whose source is not reached through it (rp_filter, RFC 3704), which is none while it has no address,
+or forwards.  Kernel's Documentation/networking/ip-sysctl.rst."""
 T = TypeVar("T")
 
 
@@ -40,9 +59,9 @@ class Namespace:
 
 
 def create(
-    names: Sequence[str], quiet: frozenset[str] = frozenset(), workers: int = 2
+    names: Sequence[str], settings: Mapping[str, str] | None = None, workers: int = 2
 ) -> dict[str, Namespace]:
-    """Make and name network namespaces; those in ``quiet`` never speak IPv6 by themselves.
+    """Make and name network namespaces, with kernel parameters (below /proc/sys/net) set in all of them.
 
     Their lo is down: to set it up costs as much as all the rest, and can be done while others work.
 
@@ -53,25 +72,28 @@ def create(
 
     def work(share: Sequence[str]) -> None:
         for name in share:
-            made[name] = _create(name, name in quiet)
+            made[name] = _create(name, settings or {})
 
     in_threads([lambda share=names[i::workers]: work(share) for i in range(workers)])  # type: ignore[misc]
     return {name: made[name] for name in names}
 
 
-def _create(name: str, quiet: bool) -> Namespace:
+def _create(name: str, settings: Mapping[str, str]) -> Namespace:
     syscalls.unshare(syscalls.CLONE_NEWNET)
     fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     netlink = Socket()
-    if quiet:
-        # Devices of a switch are wires: they must not send router solicitations or MLD of their own.
-        for which in ("all", "default"):
-            with contextlib.suppress(OSError):
-                Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
+    write_settings(settings)
     target = RUN_NETNS / name
     os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)
     return Namespace(name, fd, netlink)
+
+
+def write_settings(settings: Mapping[str, str]) -> None:
+    """Set kernel parameters of the calling thread's network namespace; what this kernel lacks is left."""
+    for name, value in settings.items():
+        with contextlib.suppress(OSError):
+            Path(f"/proc/sys/net/{name}").write_text(value)
 
 
 def remove(space: Namespace) -> None:

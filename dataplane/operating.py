@@ -73,8 +73,9 @@ class Operating(Building):
             SetMtu: lambda operation: self._tunnels.set_mtu(operation.end, operation.new),
         }
         if kind is AddSpace:
-            quiet = frozenset(operation.netns for operation in some if operation.quiet)
-            self._spaces.update(namespaces.create([operation.netns for operation in some], quiet))
+            for quiet in (True, False):
+                names = [operation.netns for operation in some if operation.quiet == quiet]
+                self._spaces.update(namespaces.create(names, namespaces.DEAF if quiet else None))
         elif kind is AddWire:
             wires = [operation.wire for operation in some]
             self.make_wires(wires)
@@ -103,6 +104,7 @@ class Operating(Building):
     def _move_wire(self, old: WirePlan, new: WirePlan) -> None:
         here, there = self._spaces[old.far.netns].netlink, self._spaces[new.far.netns]
         here.run([move_device(here.index_of(old.far.device), there.fd, new.far.device)])
+        self.deafen_ports([new.far])
         index = there.netlink.index_of(new.far.device)
         shaping = qdiscs(index, new.shaping) if new.shaping else []
         there.netlink.run([*shaping, set_index(index, True)])

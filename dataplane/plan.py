@@ -57,7 +57,7 @@ class Plan:
     def namespaces(self) -> Iterator[str]:
         """Every network namespace to make, domains first (their switches take longest to start)."""
         yield from (domain.netns for domain in self.domains)
-        yield from (self.underlay.nodes[router] for router in self.underlay.routers)
+        yield from self.underlay.nodes.values()
         yield from (host.netns for host in self.hosts)
         yield from (instance.netns for instance in self.instances)
 
@@ -143,8 +143,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         )
         for index, domain in enumerate(topology.domains)
     )
-    taken = {*bridges.values(), *devices.values()}
-    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns, taken), instances)
+    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns), instances)
 
 
 def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
@@ -196,6 +195,7 @@ def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
         out["instance", name] = instance_netns(name)
     for i, domain in enumerate(topology.domains, 1):
         out["domain", domain.name] = f"domain-{_file_name(domain.name, str(i))}"
+        out["underlay", domain.name] = f"underlay-{_file_name(domain.name, str(i))}"
     for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
         out["router", router] = f"router-{_file_name(router, str(i))}"
     return out

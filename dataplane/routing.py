@@ -23,9 +23,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from dataplane.namespaces import Namespace, run_in
+from dataplane.namespaces import Namespace, run_in, write_settings
 from dataplane.routes import Change, Routes, changes, routes
 from dataplane.rtnetlink import NetlinkError, Request, Socket
 from dataplane.rtnetlink_overlay import Hop, delete_route, set_route
@@ -50,12 +49,8 @@ FORWARD = {
 def prepare(space: Namespace, forwards: bool) -> None:
     """Set a node's kernel parameters, before it has any device."""
 
-    def write() -> None:
-        for name, value in {**FORWARD, "ipv4/ip_forward": "1" if forwards else "0"}.items():
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"/proc/sys/net/{name}").write_text(value)
-
-    run_in(space.fd, write)
+    settings = {**FORWARD, "ipv4/ip_forward": "1" if forwards else "0"}
+    run_in(space.fd, lambda: write_settings(settings))
 
 
 class Routing:

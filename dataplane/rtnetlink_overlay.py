@@ -55,14 +55,20 @@ class Hop(NamedTuple):
     gateway: IPv4Address | IPv6Address
 
 
-def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int) -> Request:
-    """A vxlan device, up, that learns nothing: who is where is told to it (RFC 7348; UDP checksum 0)."""
+def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int, netns: int | None = None) -> Request:
+    """A vxlan device, up, that learns nothing: who is where is told to it (RFC 7348; UDP checksum 0).
+
+    It appears in ``netns`` (an open nsfs descriptor; None: the socket's own); its tunnels begin and end in
+    the namespace of the socket that the request is sent on.
+    """
     data = u32(IFLA_VXLAN_ID, vni) + attribute(IFLA_VXLAN_LOCAL, local.packed)
     data += attribute(IFLA_VXLAN_LEARNING, b"\0") + attribute(IFLA_VXLAN_UDP_CSUM, b"\0")
     data += attribute(IFLA_VXLAN_PORT, struct.pack("!H", VXLAN_PORT))
     info = string(IFLA_INFO_KIND, "vxlan") + attribute(IFLA_INFO_DATA, data)
     payload = ifinfo(0, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu)
     payload += attribute(IFLA_LINKINFO, info)
+    if netns is not None:
+        payload += u32(IFLA_NET_NS_FD, netns)
     return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"create vxlan device {name}, VNI {vni}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface
 
 from dataplane import namespaces
+from dataplane.deafness import deafen
 from dataplane.namespaces import Namespace
 from dataplane.operations import End as Device
 from dataplane.operations import Forward
@@ -60,8 +61,11 @@ class UnderlayFabric:
 
     def add_device(self, device: VxlanPlan) -> None:
         """Make a vxlan device with its forwarding database."""
-        netlink = self._spaces[device.netns].netlink
-        netlink.run([add_vxlan(device.device, device.vni, device.local, device.mtu)])
+        ports = self._spaces[device.netns]
+        made = add_vxlan(device.device, device.vni, device.local, device.mtu, ports.fd)
+        self._spaces[device.underlay].netlink.run([made])
+        deafen(ports, [device.device])
+        netlink = ports.netlink
         index = netlink.index_of(device.device)
         netlink.run(
             [

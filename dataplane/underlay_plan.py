@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -34,10 +34,13 @@ class UnderlayLinkPlan:
 class VxlanPlan:
     """A kernel vxlan device: one network's tunnels in one domain.
 
+    It is a port in the switches' namespace ``netns``, and sends and receives in ``underlay``, where the
+    VTEP's address is: a vxlan device keeps its socket in the namespace that it was made from.
     ``unicast``: (MAC, VTEP) of its forwarding database, sorted. ``flood``: default destinations.
     """
 
     netns: str
+    underlay: str
     device: str
     vni: int
     local: IPv4Address
@@ -48,7 +51,11 @@ class VxlanPlan:
 
 @dataclass(frozen=True, slots=True)
 class UnderlayPlan:
-    """``nodes``: node -> namespace; ``routers``: those of them that forward; ``vteps``: domain -> address."""
+    """``nodes``: node -> namespace; ``routers``: those of them that forward; ``vteps``: domain -> address.
+
+    A domain's node has a namespace of its own, apart from its switches': nothing that a tenant sends is
+    heard there but through a vxlan device.
+    """
 
     mtu: int
     nodes: Mapping[str, str]
@@ -72,20 +79,16 @@ def vnis(topology: Topology, made: Overlay) -> dict[str, int]:
     return found | {transport.name: transport.vni for transport in made.transports}
 
 
-def underlay_plan(
-    topology: Topology, made: Overlay, netns: Mapping[tuple[str, str], str], taken: Iterable[str]
-) -> UnderlayPlan:
-    """``netns``: file names of namespaces by (kind, name); ``taken``: names of other devices."""
+def underlay_plan(topology: Topology, made: Overlay, netns: Mapping[tuple[str, str], str]) -> UnderlayPlan:
+    """``netns``: file names of namespaces by (kind, name)."""
     underlay = topology.underlay
     if underlay is None:
         return NONE
-    used = set(taken)
-    nodes = {domain.name: netns["domain", domain.name] for domain in topology.domains}
+    nodes = {domain.name: netns["underlay", domain.name] for domain in topology.domains}
     nodes |= {router: netns["router", router] for router in underlay.routers}
     links = []
     for index, link in enumerate(underlay.links, 1):
         device = link.name if len(link.name) <= 15 and "#" not in link.name else f"_l{index}"
-        device = f"_l{index}" if device in used else device
         a, b = (NodeEnd(end.node, nodes[end.node], device, end.address) for end in (link.a, link.b))
         links.append(UnderlayLinkPlan(link.name, a, b, link.shaping))
     vteps = {vtep.domain: vtep.address for vtep in underlay.vteps}
@@ -101,6 +104,7 @@ def underlay_plan(
             number = vni[tunnel.network]
             devices.append(
                 VxlanPlan(
+                    netns["domain", tunnel.domain],
                     nodes[tunnel.domain],
                     vxlan_device(number),
                     number,

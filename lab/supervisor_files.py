@@ -21,7 +21,8 @@ def write_map(plan: Plan) -> None:
     }
     for domain in plan.domains:
         run_dir = str(RUN / domain.netns)
-        entries[domain.name] = {"netns": domain.netns, "node": "domain", "ovs": run_dir}
+        own = plan.underlay.nodes.get(domain.name, domain.netns)
+        entries[domain.name] = {"netns": own, "node": "domain", "ovs": run_dir}
     for domain in plan.domains:  # a switch or host of a domain's name is what that name means
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)

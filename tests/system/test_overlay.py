@@ -83,13 +83,13 @@ def test_a_broadcast_reaches_all_of_its_network_and_no_other(two: CommandLine, t
     assert not [p for f in ("red1", "red3") for p in packets(files[f]) if b"to all of blue" in bytes(p)]
 
 
-def entries(line: CommandLine, domain: str) -> str:
-    return line("exec", domain, "--", "bridge", "fdb", "show", "dev", "_vx100", code=None).stdout
+def entries(line: CommandLine, switch: str) -> str:
+    return line("exec", switch, "--", "bridge", "fdb", "show", "dev", "_vx100", code=None).stdout
 
 
 def test_a_moved_host_keeps_its_addresses_and_is_found_at_once(two: CommandLine) -> None:
     before = two("exec", "blue1", "--", "ip", "-o", "address").stdout
-    assert "02:00:00:00:00:01 dst 198.19.0.1" in entries(two, "d2")
+    assert "02:00:00:00:00:01 dst 198.19.0.1" in entries(two, "s2")
     moved = json.loads(two("move", "blue1", "d2", "--json").stdout)
     try:
         assert (moved["source"], moved["target"], moved["changed"]) == ("s1", "s2", True)
@@ -98,12 +98,12 @@ def test_a_moved_host_keeps_its_addresses_and_is_found_at_once(two: CommandLine)
         two("ping", "blue1", "red1", code=1)
         assert two("exec", "blue1", "--", "ip", "-o", "address").stdout == before
         # the stale path is gone: blue has nobody left in d1, so it has no tunnel any more
-        assert "02:00:00:00:00:01" not in entries(two, "d2")
-        assert "_vx100" not in two("exec", "d1", "--", "ip", "-br", "link").stdout
+        assert "02:00:00:00:00:01" not in entries(two, "s2")
+        assert "_vx100" not in two("exec", "s1", "--", "ip", "-br", "link").stdout
         assert "is on s2 already" in two("move", "blue1", "d2").stdout
     finally:
         two("move", "blue1", "d1")
-    assert "02:00:00:00:00:01 dst 198.19.0.1" in entries(two, "d2")
+    assert "02:00:00:00:00:01 dst 198.19.0.1" in entries(two, "s2")
     assert two.json("ping")["reached"] == 8
 
 

@@ -53,7 +53,7 @@ def test_an_ordinary_user_has_tunnels_and_a_routed_underlay(loose_tun: None) -> 
     def body(fabric: Fabric) -> Any:
         before = pings(fabric)
         fabric.set_link("d1-r1", False)
-        return before, run("ip netns exec domain-d1 ip route show 198.19.0.2")
+        return before, run("ip netns exec underlay-d1 ip route show 198.19.0.2")
 
     reached, route = as_user(ORDINARY, lambda: inside(CROSSING, body))
     assert reached == [True, True]
@@ -70,7 +70,7 @@ def test_the_kernel_forwards_what_the_plan_says() -> None:
     found = inside(CROSSING, body)
     assert set(found) == {"domain-d1", "domain-d2"}
     lines = sorted(found["domain-d1"].split("\n"))
-    assert [line.split(" self")[0] for line in lines if line] == [
+    assert [line.split(" self")[0].split(" link-netnsid")[0] for line in lines if line] == [
         "00:00:00:00:00:00 dst 198.19.0.2",
         "02:00:00:00:00:02 dst 198.19.0.2",
     ]

@@ -103,14 +103,20 @@ def test_devices_have_names_that_no_switch_or_host_can_have() -> None:
         for domain in made.domains:
             names = [bridge.device for bridge in domain.bridges]
             names += [port.device for bridge in domain.bridges for port in bridge.ports]
-            names += [
-                end.device
-                for link in made.underlay.links
-                for end in (link.a, link.b)
-                if end.netns == domain.netns
-            ]
             assert len(set(names)) == len(names)
             assert all(len(name) <= 15 for name in names)
+
+
+def test_nothing_of_the_underlay_is_where_tenants_ports_are() -> None:
+    for file in ("two-domains", "multi-domain", "service-chain", "ids"):
+        made = plan(shipped(file))
+        ports = {end.netns for wire in made.wires.values() for end in (wire.near, wire.far)}
+        ports |= {domain.netns for domain in made.domains}
+        assert not ports & set(made.underlay.nodes.values())
+        assert not ports & {end.netns for link in made.underlay.links for end in (link.a, link.b)}
+        homes = {domain.netns: made.underlay.nodes[domain.name] for domain in made.domains}
+        assert all(device.underlay == homes[device.netns] for device in made.underlay.devices)
+        assert len(set(made.namespaces)) == len(list(made.namespaces))
 
 
 def test_a_lab_without_an_underlay_is_planned_as_before() -> None:
@@ -140,7 +146,7 @@ def test_a_cut_underlay_link_is_down_at_both_ends() -> None:
     cut = frozenset({"d1-r1"})
     none: frozenset[str] = frozenset()
     down = wiring(made, cut, none).down - wiring(made, none, none).down
-    assert down == {("domain-d1", "d1-r1"), ("router-r1", "d1-r1")}
+    assert down == {("underlay-d1", "d1-r1"), ("router-r1", "d1-r1")}
     assert link_states(made, cut, none)["d1-r1"] is False
 
 

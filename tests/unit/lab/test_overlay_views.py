@@ -105,7 +105,7 @@ def test_where_a_capture_listens() -> None:
     wire = point(made, "blue1-s1")
     assert wire is not None and (wire["netns"], wire["device"]) == ("domain-d1", "s1-eth1")
     link = point(made, "d1-r1")
-    assert link is not None and (link["netns"], link["device"]) == ("domain-d1", "d1-r1")
+    assert link is not None and (link["netns"], link["device"]) == ("underlay-d1", "d1-r1")
     node = point(made, "r1")
     assert node is not None and (node["netns"], node["device"]) == ("router-r1", ANY)
     assert point(made, "s1") is None, "a switch needs a mirror"

@@ -1,0 +1,91 @@
+"""Devices that the kernel's own protocol stack does not hear: a drop at the netdev ingress hook (nft(8)).
+
+A switch port belongs to Open vSwitch, which reads it through a packet socket (or, in the kernel, its receive
+handler).  The stack of the namespace that the port is in gets every frame as well, and would answer for the
+addresses there.  The hook comes after packet sockets and before the stack, so Open vSwitch and ``capture``
+miss nothing.  It is the second wall: the first is that such a namespace has nothing to be reached (see
+``namespaces.DEAF``), which holds where a kernel lacks the hook (NETFILTER_INGRESS, nf_tables), too.
+
+Formats: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Sequence
+
+from dataplane.namespaces import Namespace, run_in
+from dataplane.rtnetlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_REQUEST,
+    NetlinkError,
+    attribute,
+    decode_errors,
+    string,
+)
+
+NETLINK_NETFILTER = 12
+SOL_NETLINK, NETLINK_CAP_ACK = 270, 10
+BATCH_BEGIN, BATCH_END, SUBSYSTEM = 0x10, 0x11, 10
+NEW_TABLE, NEW_CHAIN = SUBSYSTEM << 8 | 0, SUBSYSTEM << 8 | 3
+NFPROTO_NETDEV = 5
+TABLE_NAME = 1
+CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_POLICY, CHAIN_TYPE = 1, 3, 4, 5, 7
+HOOK_NUMBER, HOOK_PRIORITY, HOOK_DEVICE = 1, 2, 3
+INGRESS, FIRST, DROP = 0, -500, 0
+TABLE = "sdnlab"
+_MOST = 100
+"""Devices of one batch: the kernel takes a batch whole, and it must fit a socket's buffer."""
+
+
+def _be32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("!i", value))
+
+
+def _message(kind: int, flags: int, sequence: int, family: int, resource: int, payload: bytes) -> bytes:
+    head = struct.pack("=BBH", family, 0, socket.htons(resource))
+    return struct.pack("=IHHII", 20 + len(payload), kind, NLM_F_REQUEST | flags, sequence, 0) + head + payload
+
+
+def dropping(devices: Sequence[str]) -> bytes:
+    """A batch that gives each device a chain of its own name, which drops all that comes in there.
+
+    One already there stays as it is. Sequence numbers count from 0; the last chain asks for an answer.
+    """
+    out = _message(BATCH_BEGIN, 0, 0, 0, SUBSYSTEM, b"")
+    out += _message(NEW_TABLE, NLM_F_CREATE, 1, NFPROTO_NETDEV, 0, string(TABLE_NAME, TABLE))
+    for number, device in enumerate(devices, 1):
+        hook = _be32(HOOK_NUMBER, INGRESS) + _be32(HOOK_PRIORITY, FIRST) + string(HOOK_DEVICE, device)
+        chain = string(CHAIN_TABLE, TABLE) + string(CHAIN_NAME, device) + string(CHAIN_TYPE, "filter")
+        chain += attribute(CHAIN_HOOK, hook) + _be32(CHAIN_POLICY, DROP)
+        flags = NLM_F_CREATE | (NLM_F_ACK if number == len(devices) else 0)
+        out += _message(NEW_CHAIN, flags, number + 1, NFPROTO_NETDEV, 0, chain)
+    return out + _message(BATCH_END, 0, len(devices) + 2, 0, SUBSYSTEM, b"")
+
+
+def deafen(space: Namespace, devices: Sequence[str]) -> bool:
+    """Let the namespace's stack hear nothing from these devices of it; whether the kernel can do that."""
+    try:
+        run_in(space.fd, lambda: _send(devices))
+    except OSError:
+        return False
+    return True
+
+
+def _send(devices: Sequence[str]) -> None:
+    with contextlib.closing(
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    ) as netfilter:
+        netfilter.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        for start in range(0, len(devices), _MOST):
+            some = devices[start : start + _MOST]
+            netfilter.send(dropping(some))
+            answered = False
+            while not answered:
+                for sequence, errno, words in decode_errors(netfilter.recv(1 << 16)):
+                    if errno:
+                        raise NetlinkError(errno, "drop what comes in", words)
+                    answered = answered or sequence == len(some) + 1
