@@ -3,9 +3,11 @@
 Only IP is ever taken: never ARP, neighbour discovery or any other multicast, and nothing that the
 tenant's router answers itself.
 
-A fragment has no ports to look at: the switch takes them for 0 in all of them, the first one as well
-(ovs-fields(7), nw_frag), so that a datagram's fragments stay together.  A chain that matches ports
-takes all fragments between its addresses, whatever their ports: rather too much in a firewall than past it.
+Later fragments have no ports, and over IPv6 no protocol: where a chain matches by these, all fragments
+between its addresses are gathered first (``controller.fragments``), and go where the first one's ports say.
+
+An ICMP error has no ports either: those of the packet that it is about are inside it, where no flow can
+look.  The controller can (``controller.errors``), and sends it where an answer to that packet would go.
 """
 
 from __future__ import annotations
@@ -14,9 +16,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from controller.flows import GROUP_BIT, HOP, NETWORK, flow, miss
+from controller.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
 from controller.port_ranges import covering
 from controller.route import Gateway
-from controller.tables import Field, Flow, SetField, Table
+from controller.tables import (
+    CONTROLLER,
+    Action,
+    Field,
+    Flow,
+    Meter,
+    Output,
+    SetField,
+    Table,
+    ToMeter,
+)
 from topologies.functions import Prefixes
 from topologies.service import Entry
 
@@ -27,11 +40,16 @@ NEIGHBOUR_DISCOVERY = range(133, 138)
 ERRORS = {IPV4: (3, 11, 12), IPV6: (1, 2, 3, 4)}
 """ICMP types that say what became of another packet (RFC 792; RFC 4443, 2.1)."""
 
-FRAGMENT = Field("ip_frag", 1, 1)
 NEVER = 60_000
 """Priority of what no chain takes."""
+GATHER = 50_000
+"""Priority of what gathers fragments, above what chains take: a first fragment's ports count after that."""
 TAKEN = 1_000
 """Lowest priority of what chains take; see ``level_of``."""
+
+ERRORS_METER = Meter(2, 200, 200)
+"""ICMP errors that the controller looks into; a host's kernel sends fewer (RFC 1812, 4.3.2.8)."""
+TO_CONTROLLER = (ToMeter(ERRORS_METER.id), Output(CONTROLLER))
 
 MISS = miss(Table.CHAIN, Table.RESOLVE, "in no chain")
 _MULTICAST = flow(
@@ -58,7 +76,7 @@ def levels(entries: Iterable[Entry]) -> dict[int, int]:
 
 
 def level_of(level: int, forward: bool, exact: bool) -> int:
-    """A flow's priority: first by the chain's, then there before back, then ports before fragments."""
+    """A flow's priority: first by the chain's, then there before back, then packets before errors."""
     return TAKEN + 4 * level + 2 * forward + exact
 
 
@@ -106,12 +124,31 @@ def exact_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
 
 
 def fragment_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
-    """Fragments that may belong to the entry; none for an entry without ports, which takes them anyway."""
-    if not covering(entry.source_ports) and not covering(entry.destination_ports):
+    """Fragments that may belong to the entry, and don't all say so; none for an entry of all protocols."""
+    if entry.protocol is None:
         return
-    assert entry.protocol is not None
-    for _, addresses in pairs(entry):
-        yield (*addresses[:1], FRAGMENT, *addresses[1:], Field("ip_proto", PROTOCOLS[entry.protocol]))
+    by_ports = covering(entry.source_ports) or covering(entry.destination_ports)
+    for kind, addresses in pairs(entry):
+        if kind == IPV6:
+            yield (*addresses[:1], FRAGMENT, *addresses[1:], ALONE)
+        elif by_ports:
+            protocol = Field("ip_proto", PROTOCOLS[entry.protocol])
+            yield (*addresses[:1], FRAGMENT, *addresses[1:], protocol, ALONE)
+
+
+def unreadable_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
+    """What can't be told to be the entry's or not: a packet whose IPv6 headers don't end in it (its protocol
+    is 0 to Open vSwitch), and a first fragment that ends before its ports, which RFC 7112 forbids."""
+    if entry.protocol is None:
+        return
+    protocol = PROTOCOLS[entry.protocol]
+    for kind, addresses in pairs(entry):
+        if kind == IPV6:
+            yield (*addresses, Field("ip_proto", 0))
+        if covering(entry.source_ports) or covering(entry.destination_ports):
+            ports = (Field(f"{entry.protocol}_src", 0), Field(f"{entry.protocol}_dst", 0))
+            first = (*addresses[:1], FRAGMENT, *addresses[1:], Field("ip_proto", protocol))
+            yield (*first, *ports, LEADING)
 
 
 def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
@@ -124,17 +161,28 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
             yield (*addresses, Field("ip_proto", number), Field(name, error))
 
 
+def overlap(one: Entry, other: Entry) -> bool:
+    """Whether there are addresses that both entries are about."""
+
+    def common(some: Prefixes, more: Prefixes) -> bool:
+        pairs = product(some, more)
+        return not some or not more or any(a.version == b.version and a.overlaps(b) for a, b in pairs)
+
+    return common(one.source, other.source) and common(one.destination, other.destination)
+
+
 def chain_table(
     here: Iterable[int],
     entries: Sequence[Entry],
     numbers: Mapping[str, int],
     gateways: Mapping[int, Gateway],
-    translated: frozenset[str],
+    translators: frozenset[int],
+    zones: Mapping[str, int],
 ) -> list[Flow]:
     """CHAIN of a switch with hosts of the networks ``here``; none when no chain takes anything of theirs.
 
-    ``entries``: all of the lab's. ``translated``: chains that translate addresses, which ICMP errors about
-    what they translated have to pass, too.
+    ``entries``: all of the lab's. ``translators``: hops at functions that translate addresses, which know
+    ICMP errors about what they translated from others. ``zones``: see ``controller.fragments.place_zones``.
     """
     at = frozenset(here)
     some = [each for each in entries if numbers[each.network] in at]
@@ -145,23 +193,36 @@ def chain_table(
         found += _routers_own(gateways[number], gateways)
     place = levels(entries)
     seen: set[tuple[int, tuple[Field, ...]]] = set()
+
+    def put(
+        priority: int, match: tuple[Field, ...], actions: tuple[Action, ...], goto: Table | None, why: str
+    ) -> None:
+        # who comes first, in the order of entries, has it
+        if (priority, match) not in seen:
+            seen.add((priority, match))
+            found.append(flow(Table.CHAIN, priority, match, actions, goto, why=why))
+
     for entry in some:
         network = (Field(NETWORK, numbers[entry.network]),)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
-        errors = error_matches(entry) if entry.chain in translated else ()
-        wanted = (
-            (level_of(level, entry.forward, True), exact_matches(entry), ""),
-            (level_of(level, entry.forward, False), fragment_matches(entry), ": a fragment"),
-            (level_of(level, entry.forward, False), errors, ": an ICMP error"),
-        )
-        for priority, matches, note in wanted:
-            for match in matches:
-                key = (priority, (*network, *match))
-                if key not in seen:  # who comes first, in the order of entries, has it
-                    seen.add(key)
-                    done = (SetField(HOP, entry.hop),)
-                    found.append(flow(Table.CHAIN, *key, done, Table.STEER, why=why + note))
+        take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
+        for match in fragment_matches(entry):
+            said = "fragments that a chain may take, gathered first"
+            put(GATHER, (*network, *match), together, None, said)
+        for match in unreadable_matches(entry):
+            put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
+        for match in exact_matches(entry):
+            put(level_of(level, entry.forward, True), (*network, *match), take, Table.STEER, why)
+        rivals = (each for each in some if each.network == entry.network and each.chain != entry.chain)
+        known = entry.hop in translators and not any(overlap(entry, each) for each in rivals)
+        for match in error_matches(entry):
+            low = level_of(level, entry.forward, False)
+            if known:
+                put(low, (*network, *match), take, Table.STEER, f"{why}: an ICMP error")
+            else:
+                said = "an ICMP error: the controller looks what it is about"
+                put(low, (*network, *match), TO_CONTROLLER, None, said)
     return [*found, MISS]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from controller.classifier import chain_table
+from controller.classifier import ERRORS_METER, TO_CONTROLLER, chain_table
 from controller.classify import classify
 from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
+from controller.fragments import fragment_table
 from controller.mirror import mirror_table
 from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
 from controller.paths import Graph
@@ -84,11 +85,11 @@ def compile_topology(
             shared[number] = (*shared.get(number, ()), answer)
     routed = routes(known_gateways, by_network)
     beyond = _TunnelSwitches(topology, over, by_network, numbers, transports)
-    translated = frozenset(
-        chain.name
-        for chain in topology.chains
-        for name in chain.functions
-        if chains.functions[name].mode == "flows" and chains.functions[name].kind in ("nat", "load-balancer")
+    translators = frozenset(
+        number
+        for number, hop in chains.service.hops.items()
+        if (function := chains.functions[hop.function]).mode == "flows"
+        and function.kind in ("nat", "load-balancer")
     )
 
     tables = {}
@@ -102,7 +103,7 @@ def compile_topology(
         any_source = free.get(switch.name, frozenset())
         members = {number: [p for p, (_, n) in ports.items() if n == number] for number in at}
         before, flooding, groups = edge(over.uplinks.get(switch.name, {}), members)
-        chain = chain_table(at, chains.service.entries, numbers, known_gateways, translated)
+        chain = chain_table(at, chains.service.entries, numbers, known_gateways, translators, chains.zones)
         entry = Table.CHAIN if chain else Table.RESOLVE
         mirror = mirror_table(at, chains.service.copies, numbers, known, switch.name, known_gateways, entry)
         inside = Table.MIRROR if mirror else entry
@@ -125,10 +126,12 @@ def compile_topology(
             flows += route(passing, routed)
         flows += flooding
         flows += [*made.flows(index), *received]
+        flows += fragment_table(flows)
         if passing:
             flows += EGRESS
         groups += [*made.groups[index], *hop_groups]
-        metered = {each.id: each for each in (*meters, *sent_meters, *received_meters)}
+        errors = [ERRORS_METER] if any(each.actions == TO_CONTROLLER for each in flows) else []
+        metered = {each.id: each for each in (*meters, *sent_meters, *received_meters, *errors)}
         tables[switch.name] = SwitchTables(
             switch.name, switch.dpid, tuple(flows), sorted_groups(groups), tuple(metered.values())
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from controller.evaluate_fragments import PIPELINE, Reassembly, travels
 from controller.tables import Bucket, Ct, Group
 from controller.tracking import (
     ESTABLISHED,
@@ -35,6 +36,8 @@ _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
 _ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _SYN, _RST, _ACK = 2, 4, 16
+_HEADS = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
+_HEADS_PORTS = tuple(f"{name}_" for name in _NAMES.values())
 
 
 class Tuple(NamedTuple):
@@ -72,6 +75,24 @@ class Connections:
 
     known: dict[tuple[int, Tuple], tuple[Connection, bool]] = field(default_factory=dict)
     pick: Callable[[Tuple], int] | None = None
+    reassembly: Reassembly = field(default_factory=Reassembly)
+
+    def through(self, action: Ct, frame: Mapping[str, int]) -> list[dict[str, int]]:
+        """What comes out of connection tracking when a frame goes in: itself, or nothing while the rest of
+        its datagram is awaited, or all the datagram's fragments, this one first."""
+        now = cleared(frame)
+        parts = self.reassembly.take(action.zone, now)
+        if parts is None:
+            if "part:of" in now and now.get("ip_frag"):
+                return [{**now, "ct_zone": action.zone, "ct_state": TRACKED | INVALID}]
+            return [self.track(action, now)]
+        if not parts:
+            return []
+        # tracking sees the whole packet, of which the first fragment has all that matters
+        whole = self.track(action, {**parts[0], "ip_frag": 0})
+        pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
+        found = [_of_fragment({**travels(one), **pipeline}, whole) for one in parts]
+        return sorted(found, key=lambda one: one["part:number"] != now["part:number"])
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:
         """The connection, and whether the packet is a reply."""
@@ -133,9 +154,21 @@ def cleared(frame: Mapping[str, int]) -> dict[str, int]:
     return {name: value for name, value in frame.items() if not name.startswith("ct_")}
 
 
+def _of_fragment(frame: dict[str, int], whole: Mapping[str, int]) -> dict[str, int]:
+    """A fragment as it comes out, from its whole packet: a later one has no ports, neither of its own nor of
+    the original tuple."""
+    later = frame["ip_frag"] & 2
+    names = {*_HEADS, *(() if later else (name for name in frame if name.startswith(_HEADS_PORTS)))}
+    own = {name: whole[name] for name in names if name in frame}
+    found = {name: value for name, value in whole.items() if name.startswith("ct_")}
+    if later:
+        found = {name: value for name, value in found.items() if not name.startswith("ct_tp_")}
+    return {**frame, **own, **found}
+
+
 def choose(group: Group, live: list[Bucket], frame: Mapping[str, int]) -> list[Bucket]:
     """The one bucket that the hash of the group's fields and of its identifier says (not Open vSwitch's
-    hash)."""
+    hash); the first one of a group without fields."""
     values = [frame.get(name) for name in group.fields]
 
     def score(bucket: Bucket) -> bytes:

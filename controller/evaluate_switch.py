@@ -13,6 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 from controller.evaluate_ct import Connections, choose, cleared
+from controller.evaluate_fragments import PIPELINE, RECIRCULATION, apart, each_of, together, travels
 from controller.tables import (
     IN_PORT,
     Action,
@@ -39,7 +40,6 @@ from controller.tables import (
 Frame = Mapping[str, int]
 Chooser = Callable[[Frame, int], int]
 """Which of so many ways the switch's symmetric hash of a frame says."""
-_PIPELINE = ("in_port", "metadata", "reg", "tun_", "ct_")
 _ZERO = ("reg", "ct_", "ip_frag")
 """Fields that are 0 where a frame does not mention them."""
 _INSIDE = "inside:"
@@ -58,7 +58,7 @@ def symmetric(frame: Frame, ways: int) -> int:
 
 def wire(frame: Frame) -> tuple[tuple[str, int], ...]:
     """The fields that travel with a frame: no pipeline fields, sorted."""
-    return tuple(sorted(each for each in frame.items() if not each[0].startswith(_PIPELINE)))
+    return tuple(sorted(travels(frame).items()))
 
 
 class Sent(NamedTuple):
@@ -69,12 +69,14 @@ class Sent(NamedTuple):
 
 
 class Lookup:
-    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary."""
+    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary. ``only``: one."""
 
-    def __init__(self, tables: SwitchTables) -> None:
+    def __init__(self, tables: SwitchTables, only: Table | None = None) -> None:
         self.groups = {group.id: group for group in tables.groups}
         self._shapes: dict[Table, dict[tuple[tuple[str, int | None], ...], dict[tuple[int, ...], Flow]]] = {}
         for flow in tables.flows:
+            if only is not None and flow.table is not only:
+                continue
             shape = tuple((each.name, each.mask) for each in flow.match)
             values = tuple(each.value for each in flow.match)
             known = self._shapes.setdefault(flow.table, {}).setdefault(shape, {})
@@ -99,7 +101,8 @@ class Lookup:
 
 
 class _Way(NamedTuple):
-    """One way that a frame can take through a switch: what was sent, what it has become, flows hit."""
+    """One way that a frame can take through a switch: what was sent, what it has become, flows hit. The frame
+    is empty when it was kept: nothing more is done to it."""
 
     sent: tuple[Sent, ...]
     frame: dict[str, int]
@@ -127,7 +130,7 @@ def at_switch(
     """What one switch does with a frame from ``in_port``: one (frames sent, flows hit) per way
     to choose. ``dead`` are ports whose link is down. ``chooser`` says how connections are spread over
     shares; without it each share is a way (several with the same result are one). ``connections``: those that
-    the switch knows, which change; groups that choose by fields then have one way."""
+    the switch knows, which change; select groups then have one way."""
     start = dict(frame)
     start["in_port"] = in_port
     for way in _tables(_Switch(tables, dead, chooser, connections), start, Table.CLASSIFY):
@@ -140,7 +143,7 @@ def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_W
         yield _Way((), frame, ())
         return
     for way in _apply(switch, flow.actions, frame):
-        if flow.goto is None:
+        if flow.goto is None or not way.frame:
             yield _Way(way.sent, way.frame, (flow, *way.flows))
             continue
         for more in _tables(switch, way.frame, flow.goto):
@@ -154,7 +157,7 @@ def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) 
         ways = [
             _Way(way.sent + more.sent, more.frame, way.flows + more.flows)
             for way in ways
-            for more in _one(switch, action, way.frame)
+            for more in (_one(switch, action, way.frame) if way.frame else (_Way((), {}, ()),))
         ]
     return ways
 
@@ -173,17 +176,27 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
         return _spread(switch, action, frame)
     if isinstance(action, Ct):
         return _tracked(switch, action, frame)
-    return (_Way((), _changed(action, frame), ()),)
+    return (_Way((), each_of(frame, lambda one: _changed(action, one)), ()),)
 
 
 def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
-    """With a table the tracked frame is looked up there, and this one goes on as it was."""
+    """With a table the tracked frames are looked up there, and this one goes on as it was."""
     connections = Connections() if switch.connections is None else switch.connections
-    after = connections.track(action, frame)
+    after = [out for each in apart(frame) for out in connections.through(action, each)]
     if action.table is None:
         known = {name: value for name, value in frame.items() if name.startswith("ct_")}
-        return (_Way((), cleared(after) | known, ()),)
-    return [way._replace(frame=frame) for way in _tables(switch, after, action.table)]
+        return (_Way((), together([cleared(each) | known for each in after]), ()),)
+    registers = tuple(sorted(each for each in frame.items() if each[0].startswith(("reg", "in_port"))))
+    number = connections.reassembly.recirculation(switch.tables, action.table, registers)
+    ways = [_Way((), frame if after else {}, ())]
+    for each in after:
+        looked_up = [*_tables(switch, {**each, RECIRCULATION: number}, action.table)]
+        ways = [
+            way._replace(sent=way.sent + more.sent, flows=way.flows + more.flows)
+            for way in ways
+            for more in looked_up
+        ]
+    return ways
 
 
 def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[_Way]:
@@ -221,12 +234,12 @@ def _changed(action: Action, frame: Frame) -> dict[str, int]:
     elif isinstance(action, PopVlan):
         del now["vlan_vid"]
     elif isinstance(action, EncapNsh):
-        pipeline = {name: value for name, value in now.items() if name.startswith(_PIPELINE)}
+        pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
         inside = {_INSIDE + name: value for name, value in now.items() if name not in pipeline}
         outside = zip(_NSH, (action.eth_src, action.eth_dst, 0x894F, action.spi, action.si), strict=True)
         now = {**pipeline, **inside, **dict(outside)}
     elif isinstance(action, DecapNsh):
-        pipeline = {name: value for name, value in now.items() if name.startswith(_PIPELINE)}
+        pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
         now = pipeline | {
             name.removeprefix(_INSIDE): value for name, value in now.items() if name.startswith(_INSIDE)
         }
@@ -240,7 +253,7 @@ def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sen
     if port == frame["in_port"]:
         return ()
     port = frame["in_port"] if port == IN_PORT else port
-    return () if port in dead else (Sent(port, dict(frame)),)
+    return () if port in dead else tuple(Sent(port, one) for one in apart(frame))
 
 
 def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:
@@ -256,7 +269,7 @@ def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[
             yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
         return
     chosen = live if group.kind == "select" else live[:1]
-    if group.fields and switch.connections is not None:
+    if group.kind == "select" and switch.connections is not None:
         chosen = choose(group, live, frame)
     if not chosen:
         yield _Way((), frame, ())

@@ -42,7 +42,7 @@ MOST_RULES = FIRST_RULE - DEFAULT - 1
 
 NOTICES = Meter(1, 1000, 1000)
 """Packets of which the controller hears (logged and rejected ones): what is above is not told."""
-_FIRST_METER = 2
+_FIRST_METER = 3  # 2: controller.classifier.ERRORS_METER
 
 IP_KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
 _YES = SetField(VERDICT, 1)

@@ -35,6 +35,10 @@ VERDICT = "reg6"
 RULES = "reg7"
 """Number of the rule set that tables FIREWALL and ADMIT ask about this frame."""
 
+DATAGRAM = "reg8"
+"""Bit 0: this fragment leads all others of its datagram (see ``controller.fragments``). The bits above: the
+number of the network that it is in, where NETWORK does not say so."""
+
 GROUP_BIT = 1 << 40
 """The I/G bit of a MAC address (IEEE 802, 8.2.2). No valid frame has it set in its source."""
 

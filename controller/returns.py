@@ -7,17 +7,21 @@ looks at this place, since before and behind an address translator it looks diff
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
+from itertools import product
 
 from controller.classifier import (
+    TO_CONTROLLER,
     error_matches,
     exact_matches,
     fragment_matches,
     level_of,
     levels,
+    unreadable_matches,
 )
 from controller.flows import GROUP_BIT, HOP, NETWORK, Priority, flow
+from controller.fragments import at_return, gather
 from controller.stations import Station, mac_number
 from controller.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
 from topologies.functions import Chain, Function
@@ -47,8 +51,10 @@ def return_flows(
     switch: str,
     numbers: Mapping[str, int],
     stations: Sequence[Station],
+    zones: Mapping[str, int],
 ) -> list[Flow]:
-    """CLASSIFY's flows for all ports of inline functions on one switch."""
+    """CLASSIFY's flows for all ports of inline functions on one switch. ``zones``: see
+    ``controller.fragments.place_zones``."""
     found: list[Flow] = []
     for function in topology.functions:
         if function.mode != "inline" or function.switch != switch:
@@ -57,7 +63,7 @@ def return_flows(
         for forward in (True, False):
             back = [hop for hop in hops if hop.forward is forward]
             others = [hop for hop in hops if hop.forward is not forward]
-            flows = list(_of_side(topology, service, function, back, others, numbers, stations))
+            flows = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
             for instance in function.instances:
                 port = instance.outward if forward else instance.inward
                 if port is not None:
@@ -98,6 +104,7 @@ def _of_side(
     others: Sequence[Hop],
     numbers: Mapping[str, int],
     stations: Sequence[Station],
+    zones: Mapping[str, int],
 ) -> Iterator[Flow]:
     """Flows of one side of a function, without their port.
 
@@ -120,24 +127,26 @@ def _of_side(
     order = {entry.chain: (-entry.priority, entry.chain) for entry in service.entries}
     for hop in sorted(back, key=lambda hop: (order[hop.chain], hop.number)):
         actions, goto = returned(hop, numbers)
-        chain = chains[hop.chain]
-        senders = _senders(functions, chain, numbers[hop.network], stations) if mixed else [()]
-        for entry in looks(chain, functions, hop, service):
+        number = numbers[hop.network]
+        senders = _senders(functions, chains[hop.chain], number, stations) if mixed else [()]
+        together = gather(zones[at_return(function.name, hop.network)], number)
+        why = f"goes on in chain {hop.chain}"
+        for entry in looks(chains[hop.chain], functions, hop, service):
             level = place[entry.priority]
-            wanted = (
-                (level_of(level, entry.forward, True), exact_matches(entry), ""),
-                (level_of(level, entry.forward, False), fragment_matches(entry), ", a fragment"),
-                (level_of(level, entry.forward, False), error_matches(entry), ", an ICMP error"),
+            exact, low = (level_of(level, entry.forward, each) for each in (True, False))
+            wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
+                # no stage of a rollout may treat a datagram's fragments apart: see ``controller.stages``
+                (GUARD, fragment_matches(entry), together, None, "fragments are gathered first"),
+                (GUARD, unreadable_matches(entry), (), None, "no telling which chain's: dropped"),
+                (exact, exact_matches(entry), actions, goto, why),
+                (low, error_matches(entry), TO_CONTROLLER, None, "an ICMP error: the controller looks"),
             )
-            for priority, matches, note in wanted:
-                for match in matches:
-                    for sender in senders:
-                        key = (priority, (*sender, *match))
-                        if key in seen:
-                            continue
+            for priority, matches, done, then, said in wanted:
+                for match, sender in product(matches, senders):
+                    key = (priority, (*sender, *match))
+                    if key not in seen:
                         seen.add(key)
-                        why = f"goes on in chain {hop.chain}{note}"
-                        yield flow(Table.CLASSIFY, *key, actions, goto, why=why)
+                        yield flow(Table.CLASSIFY, *key, done, then, why=said)
     yield flow(
         Table.CLASSIFY, Priority.UNKNOWN, (), why="of none of the chains that this function is in: dropped"
     )

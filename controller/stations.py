@@ -66,6 +66,12 @@ def access_ports(topology: Topology) -> dict[str, dict[int, str]]:
     return found
 
 
+def function_ports(topology: Topology) -> frozenset[Port]:
+    """All ports of functions' instances."""
+    ends = (end for each in topology.functions for one in each.instances for end in (one.inward, one.outward))
+    return frozenset(end for end in ends if end is not None)
+
+
 def _balancer(name: str, balancer: Balancer, numbers: dict[str, int]) -> Station:
     return Station(
         name,

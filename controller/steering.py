@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from controller.encapsulation import NSH_TYPE, VLAN_PRESENT, Tag, tags
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
+from controller.fragments import ALONE, FRAGMENT, at_hop, gather, place_zones
 from controller.returns import return_flows
 from controller.shares import SHARES, shared_out
 from controller.stations import Station
@@ -29,6 +30,7 @@ from controller.tables import (
     Spread,
     Table,
 )
+from controller.tracking import IPV4, IPV6
 from topologies.functions import Function, Instance
 from topologies.model import Topology
 from topologies.overlay import Overlay, membership, reach
@@ -37,6 +39,8 @@ from topologies.transit import senders
 
 ARRIVED = 600
 """Priority in CLASSIFY of frames that are here for a hop: above those that only pass."""
+GATHERING = Priority.KNOWN + 1
+"""Priority in STEER of what gathers fragments before an instance is chosen; below that of chosen ones."""
 SPREAD = 1 << 16
 """This bit of SHARE says that the frame's share is known: 0 is a share, too."""
 
@@ -55,7 +59,8 @@ GUARDS = tuple(
 @dataclass(frozen=True)
 class Steering:
     """A lab's chains as the compiler looks at them. ``numbers``: of networks. ``failed``: of instances and
-    backends, by name. ``senders``: hop number -> switches that its frames start from."""
+    backends, by name. ``senders``: hop number -> switches that its frames start from. ``zones``: of the
+    places that gather fragments."""
 
     topology: Topology
     service: Service
@@ -64,6 +69,7 @@ class Steering:
     functions: Mapping[str, Function]
     tags: Mapping[int, Tag]
     senders: Mapping[int, set[str]]
+    zones: Mapping[str, int]
 
     def leaving(self, switch: str) -> frozenset[int]:
         """Numbers of the networks in which frames that are out of a chain go on from this switch."""
@@ -94,6 +100,7 @@ def steering(topology: Topology, numbers: Mapping[str, int], failed: frozenset[s
         {function.name: function for function in topology.functions},
         tags(topology, made),
         senders(topology, membership(topology), reach(topology)) if made.hops else {},
+        place_zones(topology, made),
     )
 
 
@@ -122,7 +129,7 @@ def steer(
         return [], [], [], []
     classify = [
         *_arrivals(made, switch, sorted(entrances)),
-        *return_flows(made.topology, made.service, switch, made.numbers, stations),
+        *return_flows(made.topology, made.service, switch, made.numbers, stations, made.zones),
     ]
     flows: list[Flow] = []
     groups: dict[int, Group] = {}
@@ -140,7 +147,7 @@ def steer(
             groups |= {each.id: each for each in more}
             meters |= {each.id: each for each in some_meters}
         else:
-            flows += _instances(hop, function, live(function, made.failed), made.numbers)
+            flows += _instances(hop, function, live(function, made.failed), made)
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 
@@ -180,10 +187,8 @@ def _arrivals(made: Steering, switch: str, entrances: Sequence[int]) -> list[Flo
     return found
 
 
-def _instances(
-    hop: Hop, function: Function, some: Sequence[Instance], numbers: Mapping[str, int]
-) -> list[Flow]:
-    name = _name(hop)
+def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Steering) -> list[Flow]:
+    name, numbers = _name(hop), made.numbers
     if not some:
         if hop.ends or not hop.open:
             why = f"{name}: no instance works: dropped"
@@ -202,6 +207,16 @@ def _instances(
             why=f"{name}: which of its instances",
         )
     ]
+    for kind in (IPV4, IPV6):
+        match = _at(hop, Field("eth_type", kind), FRAGMENT)
+        if hop.ends:
+            # copies of several networks, which no zone could keep apart: together at one instance
+            done: tuple[Action, ...] = (SetField(SHARE, SPREAD), Resubmit(Table.STEER))
+            why = f"{name}: fragments, all to one instance"
+        else:
+            match, done = (*match, ALONE), gather(made.zones[at_hop(hop.number)])
+            why = f"{name}: fragments are gathered, to go to one instance"
+        found.append(flow(Table.STEER, GATHERING, match, done, why=why))
     by_name = {instance.name: instance for instance in some}
     for share, winner in enumerate(shared_out(by_name)):
         found.append(_into(hop, function, by_name[winner], numbers, share))

@@ -26,6 +26,7 @@ class Table(IntEnum):
     FORWARD = 8
     ADMIT = 9
     EGRESS = 10
+    FRAGMENT = 11
 
 
 class Output(NamedTuple):

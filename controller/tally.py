@@ -2,6 +2,7 @@
 
 Counters belong to flows: one that is replaced (another rule, another share of instances) starts at 0, so
 these are numbers since the last change of what they count, and Open vSwitch may be half a second behind.
+Fragments that were gathered (``controller.fragments``) count as one frame, that of the first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from controller.flows import HOP, SHARE, Priority
+from controller.fragments import gathers
 from controller.mesh import Counted
 from controller.returns import PROBE_TYPE
 from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
@@ -42,7 +44,7 @@ def through(
             isinstance(action, Output) and action.port in ports for action in flow.actions
         ):
             entered = entered.plus(met)
-        elif flow.table is Table.CLASSIFY and _comes_from(flow, ports):
+        elif flow.table is Table.CLASSIFY and _comes_from(flow, ports) and not gathers(flow):
             left = left.plus(met)
     return Passage(entered, left if function.mode == "inline" else None)
 
@@ -65,7 +67,7 @@ def arrived(hop: Hop, tables: SwitchTables, counted: Mapping[int, Counted]) -> C
 def _looks_first(flow: Flow, hop: int) -> bool:
     """Whether a flow of STEER is one of those of which a frame meets exactly one when it gets to the hop:
     later it is looked up again, with its share known, or its connection."""
-    if Field(HOP, hop) not in flow.match:
+    if Field(HOP, hop) not in flow.match or gathers(flow):
         return False
     for field in flow.match:
         if field.name == SHARE or (field.name == "ct_state" and field.value & TRACKED):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
-from controller.flows import HOP, NETWORK
+from controller.flows import DATAGRAM, HOP, NETWORK
 from controller.tables import Action, CtClear, Field, Resubmit, SetField, Table
 from topologies.model import Port, Topology
 from topologies.service import OUT, Hop
@@ -24,7 +24,9 @@ NEW, ESTABLISHED, RELATED, REPLY, INVALID, TRACKED = 1, 2, 4, 8, 16, 32
 _LETTERS = {"new": NEW, "est": ESTABLISHED, "rel": RELATED, "rpl": REPLY, "inv": INVALID, "trk": TRACKED}
 
 FUNCTION_ZONES = range(1, 4096)
-PORT_ZONES = range(4096, 65536)
+PLACE_ZONES = range(4096, 16384)
+"""Of places that gather fragments (``controller.fragments``, which also has the two above all others)."""
+PORT_ZONES = range(16384, 65534)
 
 
 def state(text: str) -> Field:
@@ -77,4 +79,5 @@ def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Ta
         leave += (SetField(NETWORK, numbers[hop.leaves]),)
     if hop.next == OUT:
         return leave, Table.RESOLVE
-    return (*leave, Resubmit(Table.STEER)), None
+    # each fragment came out of tracking by itself: it leads no others any more
+    return (*leave, SetField(DATAGRAM, 0), Resubmit(Table.STEER)), None

@@ -15,6 +15,8 @@ from controller.tables import Action, Bucket, Field, Flow, Group
 VERSION = 6
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3
 FEATURES_REQUEST, FEATURES_REPLY = 5, 6
+SET_CONFIG = 9
+_FRAG_NX_MATCH = 3
 PACKET_IN, FLOW_REMOVED, PORT_STATUS, PACKET_OUT, FLOW_MOD, GROUP_MOD = 10, 11, 12, 13, 14, 15
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 18, 19, 20, 21
 BUNDLE_CONTROL, BUNDLE_ADD = 33, 34
@@ -163,6 +165,12 @@ def bundled_flow(flow: Flow, bundle: int = 1) -> bytes:
         packed = bundle_add(1, flow_mod(flow, ADD, BUNDLE_XID), BUNDLE_XID)
         _keep(_bundled, flow.cookie, packed)
     return packed
+
+
+def set_config(xid: int = 0) -> bytes:
+    """OFPT_SET_CONFIG (OpenFlow 1.5.1, 7.3.2): the first of a datagram's fragments is matched with its ports
+    (Open vSwitch's OFPC_FRAG_NX_MATCH; else they count as 0); whole packets are sent to the controller."""
+    return header(SET_CONFIG, xid, Struct("!HH").pack(_FRAG_NX_MATCH, 0xFFFF))
 
 
 def barrier_request(xid: int = 0) -> bytes:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from controller.runtime.admission import Admission
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
-    from controller.tables import SwitchTables
+    from controller.tables import Action, SwitchTables
     from topologies.model import Topology
 
 T = TypeVar("T")
@@ -115,6 +115,7 @@ class SwitchKeeper(QueuedApp):
         if ev.state == MAIN_DISPATCHER:
             self.active_at = now
             self._datapaths[datapath.number] = datapath
+            self._configure(datapath)
             ports = {n: _up(port) for n, port in dict(datapath.ports).items() if n < ofproto_v1_5.OFPP_MAX}
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
@@ -195,6 +196,8 @@ class SwitchKeeper(QueuedApp):
                 self._send(command)
             elif isinstance(command, todo.Inject):
                 self._inject(command)
+            elif isinstance(command, todo.Resume):
+                self._out(*command)
             elif isinstance(command, todo.Usage):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
@@ -242,27 +245,30 @@ class SwitchKeeper(QueuedApp):
         self._questions.counters(self._datapaths[command.conn], counted, failed, Table.CLASSIFY, cookie)
 
     def _send(self, command: Any) -> None:
-        from controller.openflow import messages
         from controller.tables import Output
 
-        conn = self.core.conn(command.port.switch)
-        datapath = self._datapaths.get(conn) if conn is not None else None
-        if datapath is not None:
-            controller = ofproto_v1_5.OFPP_CONTROLLER
-            output = Output(command.port.number)
-            datapath.send(messages.packet_out(controller, (output,), command.frame, datapath.own_xid()))
+        output = (Output(command.port.number),)
+        self._out(command.port.switch, ofproto_v1_5.OFPP_CONTROLLER, output, command.frame)
 
     def _inject(self, command: Any) -> None:
         from controller.flows import NETWORK
-        from controller.openflow import messages
         from controller.tables import Resubmit, SetField, Table
 
-        conn = self.core.conn(command.switch)
+        way = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
+        self._out(command.switch, ofproto_v1_5.OFPP_CONTROLLER, way, command.frame)
+
+    def _out(self, switch: str, in_port: int, actions: tuple[Action, ...], frame: bytes) -> None:
+        from controller.openflow import messages
+
+        conn = self.core.conn(switch)
         datapath = self._datapaths.get(conn) if conn is not None else None
         if datapath is not None:
-            way = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
-            controller = ofproto_v1_5.OFPP_CONTROLLER
-            datapath.send(messages.packet_out(controller, way, command.frame, datapath.own_xid()))
+            datapath.send(messages.packet_out(in_port, actions, frame, datapath.own_xid()))
+
+    def _configure(self, datapath: Datapath) -> None:
+        from controller.openflow import messages
+
+        datapath.send(messages.set_config(datapath.own_xid()))
 
     def _remember(self) -> None:
         """Keep what was found out for the next controller: called when it has reached the switches."""

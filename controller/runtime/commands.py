@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from controller.difference import Difference
 from controller.runtime.learning import Send, Station
 from controller.stations import Learned
-from controller.tables import Group, Meter, SwitchTables
+from controller.tables import Action, Group, Meter, SwitchTables
 from topologies.model import Topology
 
 
@@ -83,7 +83,16 @@ class Inject(NamedTuple):
     frame: bytes
 
 
-Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject
+class Resume(NamedTuple):
+    """Have a switch do ``actions`` with a frame that had come in by ``in_port``."""
+
+    switch: str
+    in_port: int
+    actions: tuple[Action, ...]
+    frame: bytes
+
+
+Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject | Resume
 
 
 class Held(NamedTuple):

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.difference import stages
+from controller.errors import onward
 from controller.runtime.agenda import Agenda
-from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Usage
+from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
 from controller.runtime.health import Health
 from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
 from controller.runtime.liveness import Liveness, Rhythm, is_probe
@@ -24,6 +25,7 @@ from controller.runtime.members import Member, Roster
 from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
 from controller.runtime.verdicts import Punt, Verdicts
+from controller.stations import function_ports
 from controller.tables import SwitchTables, Table
 from topologies.model import Port, Topology
 
@@ -49,12 +51,14 @@ class Core:
     roster: Roster = field(init=False)
     programming: Programming = field(init=False)
     generation: int = field(init=False, default=0)
+    _functions: frozenset[Port] = field(init=False)
     _agenda: Agenda = field(init=False, default_factory=Agenda)
     _learned_at: float = field(init=False, default=0.0)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.learning = Learning(self.topology, self.limits)
+        self._functions = function_ports(self.topology)
         self.health = Health(self.topology, Liveness(self.token, self.rhythm))
         self.verdicts = Verdicts(self.topology)
         self.roster = Roster(self.topology, self.patience)
@@ -91,6 +95,7 @@ class Core:
         """The lab is to be another one."""
         self.topology = topology
         self.learning.replace(topology)
+        self._functions = function_ports(topology)
         self.health.replace(topology, now)
         self.verdicts.replace(topology)
         self.roster.enrol(topology)
@@ -152,10 +157,18 @@ class Core:
         if table == Table.CLASSIFY and is_probe(frame) and self.health.liveness.watches(port):
             self.health.liveness.seen(port, frame, now)
             return []
+        if table == Table.CHAIN or (table == Table.CLASSIFY and port in self._functions):
+            return self._error(port, Table(table), frame, registers or {})
         told = self.verdicts.packet(Punt(port, cookie, frame, registers or {}), now)
         if told is not None:
             return told
         return self._outcomes(self.learning.packet(port, table, frame, now), now)
+
+    def _error(self, port: Port, table: Table, frame: bytes, registers: Mapping[str, int]) -> list[Command]:
+        """An ICMP error, of which the tables can't tell which chain it belongs to."""
+        tables = self.wanted.get(port.switch)
+        actions = onward(tables, table, port.number, registers, frame) if tables is not None else ()
+        return [Resume(port.switch, port.number, actions, frame)] if actions else []
 
     def reported(self, failed: Mapping[str, str], now: float) -> list[Command]:
         """The lab says which instances and backends have failed (name -> why): all of them."""

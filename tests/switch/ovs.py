@@ -111,6 +111,7 @@ class Channel:
         self.rest = b""
         sock.sendall(messages.header(messages.HELLO, 0))
         assert self.next()[1] == messages.HELLO
+        sock.sendall(messages.set_config())
 
     def next(self) -> bytes:
         """The next whole message."""

@@ -29,10 +29,10 @@ from scapy.utils import PcapReader
 from tracing import assert_agreed, trace
 
 from controller.compiler import compile_topology
-from controller.difference import bundle, difference
+from controller.difference import difference, transmission
 from controller.evaluate import Lookup, at_switch
 from controller.flows import HOP, flow
-from controller.openflow import messages, replies
+from controller.openflow import messages, meters, replies
 from controller.tables import Field, SetField, Table
 from topologies.model import Topology
 from topologies.service import service
@@ -86,7 +86,7 @@ def programmed(vswitch: Vswitch, request: pytest.FixtureRequest) -> tuple[Vswitc
         bridge = f"{kind}-{name}"
         vswitch.bridge(bridge, ports(LABS[kind], name))
         with vswitch.channel(bridge) as channel:
-            channel.send(bundle(difference((), (), TABLES[kind][name])))
+            channel.send(transmission(difference((), (), TABLES[kind][name])))
     return vswitch, kind
 
 
@@ -233,7 +233,7 @@ def transit(
     link = LABS[kind].links[0].a.number
     vswitch.vsctl("set", "interface", f"{name}-eth{link}", f"options:tx_pcap={pcap}", wait=True)
     with vswitch.channel(name) as channel:
-        channel.send(bundle(difference((), (), TABLES[kind]["s1"])))
+        channel.send(transmission(difference((), (), TABLES[kind]["s1"])))
     out = LABS[kind].functions[0].instances[0].outward
     assert out is not None
     vswitch.appctl("netdev-dummy/receive", f"{name}-eth{out.number}", bytes(SENT).hex())
@@ -291,7 +291,7 @@ def test_a_frame_passes_the_second_switch_as_real_bytes(
     seen = tmp_path / "into.pcap"
     vswitch.vsctl("set", "interface", f"{name}-eth{into}", f"options:tx_pcap={seen}", wait=True)
     with vswitch.channel(name) as channel:
-        channel.send(bundle(difference((), (), TABLES[kind]["s2"])))
+        channel.send(transmission(difference((), (), TABLES[kind]["s2"])))
     link = LABS[kind].links[0].b.number
     vswitch.appctl("netdev-dummy/receive", f"{name}-eth{link}", frame.hex())
     assert bytes(captured(seen, 1)[0]) == bytes(SENT)
@@ -303,4 +303,5 @@ def test_what_is_read_back_is_what_was_wanted(programmed: tuple[Vswitch, str], n
     with vswitch.channel(f"{kind}-{name}") as channel:
         cookies = replies.parse_cookies(channel.ask(messages.flow_stats_request()))
         groups = list(replies.parse_group_desc(channel.ask(messages.group_desc_request())))
-    assert not difference(cookies, groups, TABLES[kind][name])
+        metered = list(meters.parse_meter_desc(channel.ask(meters.meter_desc_request())))
+    assert not difference(cookies, groups, TABLES[kind][name], metered)

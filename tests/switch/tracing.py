@@ -26,9 +26,10 @@ class Traced:
 
 
 def flow_text(frame: Frame, in_port: int) -> str:
-    return ",".join(
-        f"{name}={value_text(name, value)}" for name, value in {"in_port": in_port, **frame}.items()
-    )
+    def said(name: str, value: int) -> str:
+        return {1: "first", 3: "later"}[value] if name == "ip_frag" else value_text(name, value)
+
+    return ",".join(f"{name}={said(name, value)}" for name, value in {"in_port": in_port, **frame}.items())
 
 
 def trace(vswitch: Vswitch, bridge: str, frame: Frame, in_port: int) -> Traced:

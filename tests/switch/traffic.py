@@ -64,8 +64,6 @@ class Bridge:
         self.channel = Channel(self._socket)
         self.heard: list[PacketIn] = []
         self._count = 0
-        # a service connection gets packet-ins only when it asks for them: OFPT_SET_CONFIG, miss_send_len
-        self.tell(messages.header(9, 0, struct.pack("!HH", 0, 0xFFFF)))
 
     def forget(self) -> None:
         """Have Open vSwitch forget every connection."""

@@ -73,3 +73,18 @@ def router_solicitation(source: Host) -> dict[str, int]:
 def multicast(source: Host) -> dict[str, int]:
     """An mDNS query."""
     return {**ipv4(source, source), "eth_dst": 0x01005E0000FB, "ip_dst": 0xE00000FB}
+
+
+def pieces(frame: dict[str, int], of: int, count: int = 3) -> list[dict[str, int]]:
+    """A packet as ``count`` fragments of datagram ``of``, as a switch sees them: the later ones have no
+    ports, and over IPv6 the fragment header's protocol."""
+    bare = {
+        name: value for name, value in frame.items() if not name.startswith(("tcp_", "udp_", "sctp_", "icmp"))
+    }
+    if frame["eth_type"] == 0x86DD:
+        bare["ip_proto"] = 44
+    found = []
+    for number in range(count):
+        place = {"part:of": of, "part:number": number, "part:count": count}
+        found.append((bare if number else frame) | place | {"ip_frag": 3 if number else 1})
+    return found

@@ -119,7 +119,8 @@ def in_three_stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTab
         flows = (*one.flows, *(flow for flow in other.flows if _key(flow) not in keys))
         ids = {group.id for group in one.groups}
         groups = (*one.groups, *(group for group in other.groups if group.id not in ids))
-        return replace(new[name], flows=flows, groups=groups)
+        meters = tuple({each.id: each for each in (*one.meters, *other.meters)}.values())
+        return replace(new[name], flows=flows, groups=groups, meters=meters)
 
     add = {name: both(name, old, new) for name in new}
     turn = {name: both(name, new, old) for name in new}

@@ -378,7 +378,7 @@ class TestInTheCore:
         lab.dead.add("fw.2")
         lab.take(lab.core.reported({"lb/h3": "no answer"}, lab.now))
         lab.run(1)
-        again = Pretend(serviced(2), cookies=lab.cookies, groups=lab.groups, dead=lab.dead)
+        again = Pretend(serviced(2), cookies=lab.cookies, groups=lab.groups, meters=lab.meters, dead=lab.dead)
         again.core.health.restore(lab.core.health.failed, again.now)
         for number in range(1, 5):
             again.connect(f"s{number}")

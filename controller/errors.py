@@ -1,0 +1,90 @@
+"""Where an ICMP error goes: where an answer to the packet that it is about would go.
+
+The tables can't look into an error (RFC 792; RFC 4443, 2.4 c), so those that a chain by protocol or ports may
+be meant by come to the controller.  It asks the same flows about the answer instead, and has the error do
+what they say.  An error that says nothing of use, or is about another's packet than its receiver's, is
+dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.classifier import ERRORS, PROTOCOLS
+from controller.evaluate_switch import Frame, Lookup
+from controller.tables import Action, Resubmit, SetField, SwitchTables, Table
+
+_IPV4, _IPV6, _ICMP, _ICMP6 = 0x0800, 0x86DD, 1, 58
+_EXTENSIONS = frozenset((0, 43, 60))
+"""IPv6 headers that name their length and what follows: hop-by-hop, routing and destination options."""
+_NAMES = {PROTOCOLS[name]: name for name in ("tcp", "udp", "sctp")}
+
+
+def answer_to(frame: bytes) -> dict[str, int] | None:
+    """What the answer to the packet that the ICMP error ``frame`` is about would look like, between the same
+    stations, as fields of ``controller.tables``. None: it is no whole error about its receiver's packet."""
+    outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (_IPV4, _IPV6) else None
+    if outer is None:
+        return None
+    kind = _IPV4 if outer["version"] == 4 else _IPV6
+    body = frame[14 + outer["size"] :]
+    if (
+        outer["ip_proto"] != (_ICMP if kind == _IPV4 else _ICMP6)
+        or len(body) < 8
+        or body[0] not in ERRORS[kind]
+    ):
+        return None
+    inner = _packet(body[8:])
+    if inner is None or inner["version"] != outer["version"] or inner["source"] != outer["target"]:
+        return None
+    head = "ip" if kind == _IPV4 else "ipv6"
+    found = {
+        "eth_dst": int.from_bytes(frame[0:6], "big"),
+        "eth_src": int.from_bytes(frame[6:12], "big"),
+        "eth_type": kind,
+        f"{head}_src": inner["target"],
+        f"{head}_dst": inner["source"],
+        "ip_proto": inner["ip_proto"],
+    }
+    name = _NAMES.get(inner["ip_proto"])
+    if name is not None:
+        ports = body[8 + inner["size"] :][:4]
+        if len(ports) < 4:
+            return None
+        found[f"{name}_src"] = int.from_bytes(ports[2:], "big")
+        found[f"{name}_dst"] = int.from_bytes(ports[:2], "big")
+    return found
+
+
+def onward(tables: SwitchTables, table: Table, in_port: int, registers: Mapping[str, int], frame: bytes
+           ) -> tuple[Action, ...]:  # fmt: skip
+    """What a switch that holds ``tables`` has to do with an error that a flow of ``table`` sent here; nothing
+    to have it dropped. ``registers``: those that it had there."""
+    answer: Frame | None = answer_to(frame)
+    if answer is None:
+        return ()
+    found = Lookup(tables, table).find(table, {**answer, **registers, "in_port": in_port})
+    if found is None or (found.goto is None and not found.actions):
+        return ()
+    as_it_was = tuple(SetField(name, value) for name, value in sorted(registers.items()) if value)
+    on = () if found.goto is None else (Resubmit(found.goto),)
+    return (*as_it_was, *found.actions, *on)
+
+
+def _packet(data: bytes) -> dict[str, int] | None:
+    """Version, addresses, protocol and the size of all headers; None: unreadable, or a fragment."""
+    if len(data) >= 20 and data[0] >> 4 == 4:
+        size = (data[0] & 15) * 4
+        if size < 20 or int.from_bytes(data[6:8], "big") & 0x3FFF:
+            return None
+        source, target = int.from_bytes(data[12:16], "big"), int.from_bytes(data[16:20], "big")
+        return {"version": 4, "source": source, "target": target, "ip_proto": data[9], "size": size}
+    if len(data) < 40 or data[0] >> 4 != 6:
+        return None
+    following, size = data[6], 40
+    while following in _EXTENSIONS and len(data) >= size + 2:
+        following, size = data[size], size + 8 + 8 * data[size + 1]
+    if following in _EXTENSIONS or following == 44:
+        return None
+    source, target = int.from_bytes(data[8:24], "big"), int.from_bytes(data[24:40], "big")
+    return {"version": 6, "source": source, "target": target, "ip_proto": following, "size": size}

@@ -1,0 +1,343 @@
+"""Fragments in a real Open vSwitch, with real packets: each goes with its datagram, or nowhere."""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from cases.frames import datagrams, fragments
+from made_chains import packet
+from made_frames import pieces
+from ovs import Vswitch
+from scapy.layers.inet import ICMP, IP, UDP, IPerror, UDPerror
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    IPerror6,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    PadN,
+)
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
+from tracing import flow_text, trace
+from traffic import MARKER, Bridge
+
+from controller.compiler import compile_topology
+from controller.errors import onward
+from controller.evaluate import Lookup, at_switch
+from controller.evaluate_ct import Connections
+from controller.flows import flow
+from controller.openflow import messages
+from controller.tables import Field, Output, SwitchTables, Table
+from topologies import loads
+from topologies.model import Topology
+
+CHAINS = loads("""
+networks: {lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}}
+switches: [s1]
+hosts: {h1: s1, h2: s1}
+functions:
+  one: {kind: bridge, switch: s1}
+  two: {kind: bridge, switch: s1, instances: 3}
+chains:
+  dns: {source: h1, destination: h2, protocol: udp, ports: [53], functions: [one]}
+  log: {source: h1, destination: h2, protocol: udp, ports: [514], functions: [one, two]}
+  tcp: {source: h1, destination: h2, protocol: tcp, functions: [two]}
+""")
+BALANCERS = loads("""
+networks: {lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}}
+switches: [s1]
+hosts: {client: s1, web1: s1, web2: s1}
+functions:
+  aa: {kind: load-balancer, switch: s1, ipv4: 10.0.0.101, ipv6: "fd00::101", port: 53, protocol: udp,
+       backends: ["web1:5353", "web2:5353"]}
+  zz: {kind: load-balancer, switch: s1, ipv4: 10.0.0.102, ipv6: "fd00::102", port: 514, protocol: udp,
+       backends: ["web1:5514", "web2:5514"]}
+""")
+
+
+def numbered(topology: Topology) -> list[int]:
+    found = {host.port.number for host in topology.hosts}
+    for each in topology.functions:
+        found |= {
+            end.number for one in each.instances for end in (one.inward, one.outward) if end is not None
+        }
+        if each.balancer is not None:
+            found.add(each.balancer.at.number)
+    return sorted(found)
+
+
+def with_markers(tables: SwitchTables, ports: list[int]) -> SwitchTables:
+    """And what is of type MARKER goes out of port 1, where all tests look for it."""
+    to = ports[0]
+    marked = [
+        flow(Table.CLASSIFY, 65000, (Field("in_port", port), Field("eth_type", MARKER)),
+             (Output(0xFFFFFFF8 if port == to else to),))
+        for port in ports
+    ]  # fmt: skip
+    return SwitchTables(tables.switch, tables.dpid, (*tables.flows, *marked), tables.groups, tables.meters)
+
+
+class Lab:
+    """One switch; what comes out at a function's side is put in at its other side."""
+
+    def __init__(self, vswitch: Vswitch, topology: Topology, name: str, directory: Path) -> None:
+        self.topology = topology
+        self.ports = numbered(topology)
+        self.bridge = Bridge(vswitch, name, self.ports, directory)
+        self.tables = with_markers(compile_topology(topology)["s1"], self.ports)
+        self.bridge.program(self.tables)
+        self.hosts = {host.name: host for host in topology.hosts}
+        self.far = {}
+        self.through: dict[int, str] = {}
+        for each in topology.functions:
+            for one in each.instances:
+                if one.outward is not None:
+                    self.far[one.inward.number] = one.outward.number
+                    self.far[one.outward.number] = one.inward.number
+                    self.through |= {one.inward.number: one.name, one.outward.number: one.name}
+
+    def send(self, frames: list[bytes], source: str = "h1") -> tuple[list[bytes], dict[str, int]]:
+        """What arrives at hosts, and how many frames each instance passed."""
+        arrived: list[bytes] = []
+        seen: dict[str, int] = {}
+        waiting = [(self.hosts[source].port.number, frames)]
+        for _ in range(20):
+            if not waiting:
+                return arrived, seen
+            port, some = waiting.pop(0)
+            for number, out in self.bridge.send(port, some, self.ports[0]).items():
+                if not out:
+                    continue
+                if number in self.far:
+                    seen[self.through[number]] = seen.get(self.through[number], 0) + len(out)
+                    waiting.append((self.far[number], out))
+                else:
+                    arrived += out
+        raise AssertionError("frames go round")
+
+
+@pytest.fixture(scope="module")
+def chains(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(vswitch, CHAINS, "frag", tmp_path_factory.mktemp("frag"))
+    yield made
+    made.bridge.close()
+
+
+@pytest.fixture(scope="module")
+def balancers(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(vswitch, BALANCERS, "bal", tmp_path_factory.mktemp("bal"))
+    yield made
+    made.bridge.close()
+
+
+def head(topology: Topology, source: str, target: str, six: bool) -> Packet:
+    hosts = {host.name: host for host in topology.hosts}
+    a, b = hosts[source], hosts[target]
+    assert a.ipv4 and b.ipv4 and a.ipv6 and b.ipv6
+    ether = Ether(src=a.mac, dst=b.mac)
+    return ether / (
+        IPv6(src=str(a.ipv6.ip), dst=str(b.ipv6.ip)) if six else IPv4(str(a.ipv4.ip), str(b.ipv4.ip))
+    )
+
+
+def IPv4(source: str, target: str) -> Packet:
+    return IP(src=source, dst=target)
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_a_datagram_in_any_order_goes_through_its_own_chain(chains: Lab, six: bool) -> None:
+    dice = random.Random(6 if six else 4)
+    ways = {53: {"one.1": 3}, 514: {"one.1": 3, "two": 3}, 99: {}}
+    for ident, port in enumerate([53, 514, 99] * 4, 1000):
+        whole = bytes(head(CHAINS, "h1", "h2", six) / UDP(sport=4000 + ident, dport=port) / Raw(bytes(3500)))
+        some = [*fragments(whole, ident=ident)]
+        dice.shuffle(some)
+        arrived, seen = chains.send(some)
+        assert datagrams(arrived) == datagrams([whole]) if not six else len(datagrams(arrived)) == 1
+        assert sorted(arrived) == sorted(some), "as they were"
+        instances = {name for name in seen if name.startswith("two")}
+        assert len(instances) == ("two" in ways[port]), "all at one instance"
+        assert {("two" if name in instances else name): n for name, n in seen.items()} == ways[port]
+
+
+def test_datagrams_that_come_mixed_are_told_apart(chains: Lab) -> None:
+    dice = random.Random(1)
+    wholes, some = [], []
+    for ident, port in enumerate([53, 514, 99, 53, 514, 99], 2000):
+        wholes.append(bytes(head(CHAINS, "h1", "h2", False) / UDP(sport=5000, dport=port) / Raw(bytes(3500))))
+        some += fragments(wholes[-1], ident=ident)
+    dice.shuffle(some)
+    arrived, seen = chains.send(some)
+    assert datagrams(arrived) == datagrams(wholes)
+    assert seen["one.1"] == 12
+    assert sum(n for name, n in seen.items() if name != "one.1") == 6
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_all_of_a_datagram_and_of_its_answer_meet_one_instance(chains: Lab, six: bool) -> None:
+    for ident in range(3000, 3006):
+        there = head(CHAINS, "h1", "h2", six) / UDP(sport=ident, dport=514) / Raw(bytes(3500))
+        _, seen = chains.send([*fragments(bytes(there), ident=ident)])
+        back = head(CHAINS, "h2", "h1", six) / UDP(sport=514, dport=ident) / Raw(bytes(3500))
+        _, answer = chains.send([*fragments(bytes(back), ident=ident)], "h2")
+        assert answer == seen
+        assert len(seen) == 2
+
+
+def extended(ident: int, before: bool) -> list[bytes]:
+    """An IPv6 datagram in fragments, with hop-by-hop options before the fragment header, or with destination
+    options behind it."""
+    options = [PadN(optdata=bytes(4))]
+    first = head(CHAINS, "h1", "h2", True)
+    body = bytes((first / UDP(sport=4000, dport=53) / Raw(bytes(3000)))[UDP])
+    following = 17
+    if before:
+        first = first / IPv6ExtHdrHopByHop(options=options)
+    else:
+        body = bytes(IPv6ExtHdrDestOpt(nh=17, options=options)) + body
+        following = 60
+    found = []
+    for at in range(0, len(body), 1400):
+        more = int(at + 1400 < len(body))
+        fragment = IPv6ExtHdrFragment(nh=following, offset=at // 8, m=more, id=ident)
+        found.append(bytes(first / fragment / Raw(body[at : at + 1400])))
+    return found
+
+
+def test_extension_headers_before_the_fragment_header_hide_nothing(chains: Lab) -> None:
+    some = extended(4000, True)
+    arrived, seen = chains.send(some[::-1])
+    assert seen == {"one.1": 3}
+    assert sorted(arrived) == sorted(some)
+
+
+def hidden(ident: int, size: int) -> list[bytes]:
+    """A datagram whose first fragment is filled by destination options: its ports are in the second."""
+    options = IPv6ExtHdrDestOpt(nh=17, options=[PadN(optdata=bytes(250)) for _ in range(6)])
+    body = bytes(options)
+    body = body[:size] if size < len(body) else body + bytes(-len(body) % 8)
+    rest = bytes(options)[size:] + bytes(UDP(sport=4000, dport=53, len=1008) / Raw(bytes(1000)))
+    found = []
+    for at, part, more in ((0, body, 1), (len(body), rest, 0)):
+        fragment = IPv6ExtHdrFragment(nh=60, offset=at // 8, m=more, id=ident)
+        found.append(bytes(head(CHAINS, "h1", "h2", True) / fragment / Raw(part)))
+    return found
+
+
+def refused() -> dict[str, list[bytes]]:
+    whole = bytes(head(CHAINS, "h1", "h2", False) / UDP(sport=4000, dport=53) / Raw(bytes(3500)))
+    six = bytes(head(CHAINS, "h1", "h2", True) / UDP(sport=4000, dport=53) / Raw(bytes(3500)))
+    one, two, three = fragments(whole, ident=5000)
+    begins_early = Ether(two)
+    begins_early[IP].frag -= 8
+    del begins_early[IP].chksum
+    return {
+        "no first": [*fragments(whole, ident=5001)[1:]],
+        "no last": [*fragments(whole, ident=5002)[:2]],
+        "no middle, IPv6": [*fragments(six, ident=5003)[::2]],
+        "tiny": [*fragments(whole, 400, ident=5004)],
+        "tiny, IPv6": [*fragments(six, 400, ident=5005)],
+        "overlapping": [one, bytes(begins_early), three],
+        "ports in the second, options cut": hidden(5006, 1400),
+        "ports in the second, options whole": hidden(5007, 4000),
+        # the first one's options are no data to Open vSwitch, which then sees a gap
+        "options behind the fragment header": extended(5008, False),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_what_can_not_be_told_goes_nowhere(chains: Lab, name: str) -> None:
+    arrived, _ = chains.send(refused()[name])
+    assert not arrived
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_each_fragment_by_itself_is_treated_as_evaluated(chains: Lab, six: bool, protocol: str) -> None:
+    h1, h2 = CHAINS.hosts
+    tables = Lookup(chains.tables)
+    for frame in pieces(packet(h1, h2, protocol, (40000, 53), six), 1):
+        # a trace looks at one fragment, as if all others were there
+        alone = {name: value for name, value in frame.items() if not name.startswith("part:")}
+        got = trace(chains.bridge.vswitch, "frag", alone, h1.port.number)
+        ways = [
+            (tuple(each.cookie for each in flows), frozenset(one.port for one in sent))
+            for sent, flows in at_switch(tables, alone, h1.port.number, connections=Connections())
+        ]
+        assert (got.cookies, got.ports) in ways
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("service", ["aa", "zz"])
+def test_large_answers_of_backends_that_two_balancers_share(balancers: Lab, service: str, six: bool) -> None:
+    function = next(each for each in BALANCERS.functions if each.name == service)
+    made = function.balancer
+    assert made is not None and made.ipv4 and made.ipv6
+    address = str(made.ipv6.ip if six else made.ipv4.ip)
+    client = balancers.hosts["client"]
+    for number in range(4):
+        question = head(BALANCERS, "client", "web1", six)
+        question.dst = made.mac
+        question[IPv6 if six else IP].dst = address
+        question /= UDP(sport=7000 + number, dport=made.port) / Raw(b"?")
+        (asked,), _ = balancers.send([bytes(question)], "client")
+        got = Ether(asked)
+        server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
+        answer = head(BALANCERS, server, "client", six)
+        answer /= UDP(sport=got[UDP].dport, dport=7000 + number) / Raw(bytes(3500))
+        some, _ = balancers.send([*fragments(bytes(answer), ident=900 + number)][::-1], server)
+        assert len(some) == 3
+        assert {Ether(each)[IPv6 if six else IP].src for each in some} == {address}
+        assert {Ether(each).dst for each in some} == {client.mac}
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("service", ["aa", "zz"])
+def test_an_error_about_either_balancers_connection_reaches_its_client(
+    balancers: Lab, service: str, six: bool
+) -> None:
+    function = next(each for each in BALANCERS.functions if each.name == service)
+    made = function.balancer
+    assert made is not None and made.ipv4 and made.ipv6
+    address = str(made.ipv6.ip if six else made.ipv4.ip)
+    kind = IPv6 if six else IP
+    question = head(BALANCERS, "client", "web1", six)
+    question.dst, question[kind].dst = made.mac, address
+    question /= UDP(sport=8000, dport=made.port) / Raw(b"?")
+    (asked,), _ = balancers.send([bytes(question)], "client")
+    got = Ether(asked)
+    server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
+    message = ICMPv6DestUnreach(code=4) if six else ICMP(type=3, code=3)
+    error = head(BALANCERS, server, "client", six) / message / got[kind]
+    balancers.bridge.packet_ins(0)
+    assert balancers.send([bytes(error)], server) == ([], {})
+    (punt,) = balancers.bridge.packet_ins(1)
+    port = punt.fields["in_port"]
+    actions = onward(balancers.tables, Table(punt.table), port, {"reg0": 1}, punt.data)
+    balancers.bridge.tell(messages.packet_out(port, actions, punt.data))
+    (told,), _ = balancers.send([], "client")
+    answer = Ether(told)
+    assert answer.dst == balancers.hosts["client"].mac
+    assert answer[kind].src == address
+    about = answer[IPerror6 if six else IPerror]
+    assert (about.dst, about[UDPerror].dport) == (address, made.port)
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_a_whole_packet_is_neither_tracked_nor_looked_up_twice(chains: Lab, six: bool) -> None:
+    h1, h2 = CHAINS.hosts
+    for port in (53, 514, 99):
+        text = flow_text(packet(h1, h2, "udp", (40000, port), six), h1.port.number)
+        said = chains.bridge.vswitch.appctl("ofproto/trace", "frag", text)
+        (does,) = re.findall(r"^Datapath actions: (.*)$", said, re.M)
+        assert does.isdigit(), "one output, and nothing else"

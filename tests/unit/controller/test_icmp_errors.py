@@ -1,0 +1,132 @@
+"""Where the controller sends ICMP errors: the way of an answer to the packet that they are about."""
+
+from __future__ import annotations
+
+import pytest
+from made_chains import Asked, chain, with_functions
+from made_labs import lab
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+)
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
+
+from controller.compiler import compile_topology
+from controller.errors import answer_to, onward
+from controller.flows import HOP, NETWORK
+from controller.tables import CONTROLLER, Output, Resubmit, SetField, Table
+from topologies.model import Topology
+from topologies.service import service
+
+
+def made() -> Topology:
+    """UDP to port 53 of h2 from h1 passes f1, UDP to 514 passes f2; both on s2, as h2 is."""
+    topology = with_functions(lab(2, [(0, 1)], [0, 1]), [Asked("inline", 1), Asked("inline", 1)])
+    h1, h2 = topology.hosts
+    topology = chain(topology, h1, h2, ("f1",), path=1, protocol="udp", ports=((53, 53),))
+    return chain(topology, h1, h2, ("f2",), path=2, protocol="udp", ports=((514, 514),))
+
+
+LAB = made()
+TABLES = compile_topology(LAB)
+H1, H2 = LAB.hosts
+
+
+def addresses(six: bool) -> tuple[str, str]:
+    assert H1.ipv4 and H2.ipv4 and H1.ipv6 and H2.ipv6
+    return (str(H1.ipv6.ip), str(H2.ipv6.ip)) if six else (str(H1.ipv4.ip), str(H2.ipv4.ip))
+
+
+def error(about: Packet, six: bool = False, to: str | None = None) -> bytes:
+    """h2 tells h1 (or ``to``) that what it sent can't be delivered."""
+    h1, h2 = addresses(six)
+    head = IPv6(src=h2, dst=to or h1) if six else IP(src=h2, dst=to or h1)
+    message = ICMPv6DestUnreach(code=4) if six else ICMP(type=3, code=3)
+    return bytes(Ether(src=H2.mac, dst=H1.mac) / head / message / about)
+
+
+def sent(port: int, six: bool = False, source: str | None = None) -> Packet:
+    h1, h2 = addresses(six)
+    head = IPv6(src=source or h1, dst=h2) if six else IP(src=source or h1, dst=h2)
+    return head / UDP(sport=40000, dport=port) / Raw(b"data")
+
+
+def goes(frame: bytes) -> tuple[object, ...]:
+    return onward(TABLES["s2"], Table.CHAIN, H2.port.number, {NETWORK: 1, HOP: 0}, frame)
+
+
+def back_hop(function: str) -> int:
+    return next(each.number for each in service(LAB).hops.values()
+                if each.function == function and not each.forward)  # fmt: skip
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize(("port", "function"), [(53, "f1"), (514, "f2")])
+def test_an_error_takes_the_way_back_of_its_packets_chain(port: int, function: str, six: bool) -> None:
+    found = goes(error(sent(port, six), six))
+    hop = SetField(HOP, back_hop(function))
+    assert found == (SetField(NETWORK, 1), hop, Resubmit(Table.STEER))
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_an_error_about_a_packet_of_no_chain_is_in_none(six: bool) -> None:
+    found = goes(error(sent(99, six), six))
+    assert found == (SetField(NETWORK, 1), Resubmit(Table.RESOLVE))
+    h1, h2 = addresses(six)
+    ping = IPv6(src=h1, dst=h2) / ICMPv6EchoRequest() if six else IP(src=h1, dst=h2) / ICMP()
+    assert goes(error(ping, six)) == found
+
+
+UNTELLING = {
+    "about another's packet": error(sent(99, source="10.0.0.77")),
+    "about another's packet, IPv6": error(sent(99, True, source="fd00::77"), True),
+    "about a later fragment": error(IP(src=addresses(False)[0], dst=addresses(False)[1], frag=9, proto=17)),
+    "about a fragment, IPv6": error(
+        IPv6(src=addresses(True)[0], dst=addresses(True)[1]) / IPv6ExtHdrFragment(nh=17, offset=9), True
+    ),
+    "that ends in the header": error(sent(53))[: 14 + 20 + 8 + 12],
+    "that ends before the ports": error(sent(53))[: 14 + 20 + 8 + 20 + 3],
+    "that is a first fragment": bytes(
+        Ether(src=H2.mac, dst=H1.mac)
+        / IP(src=addresses(False)[1], dst=addresses(False)[0], flags="MF")
+        / ICMP(type=3) / sent(99)
+    ),
+    "that is no error": bytes(
+        Ether(src=H2.mac, dst=H1.mac) / IP(src=addresses(False)[1], dst=addresses(False)[0]) / ICMP()
+    ),
+    "no IP": bytes(Ether(src=H2.mac, dst=H1.mac, type=0x0800)),
+    "too short for anything": b"\0" * 13,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNTELLING)
+def test_an_error_that_says_nothing_of_use_is_dropped(name: str) -> None:
+    assert goes(UNTELLING[name]) == ()
+
+
+def test_what_it_is_about_is_found_past_extension_headers() -> None:
+    h1, h2 = addresses(True)
+    about = IPv6(src=h1, dst=h2) / IPv6ExtHdrHopByHop() / TCP(sport=40000, dport=80)
+    head = Ether(src=H2.mac, dst=H1.mac) / IPv6(src=h2, dst=h1)
+    found = answer_to(bytes(head / ICMPv6PacketTooBig(mtu=1280) / about))
+    assert found is not None
+    assert (found["ip_proto"], found["tcp_src"], found["tcp_dst"]) == (6, 80, 40000)
+
+
+def test_only_errors_between_a_chains_addresses_come_to_the_controller() -> None:
+    asked = [
+        each
+        for each in TABLES["s2"].flows
+        if each.table is Table.CHAIN and Output(CONTROLLER) in each.actions
+    ]
+    assert asked
+    for each in asked:
+        names = {field.name for field in each.match}
+        assert names & {"ip_src", "ipv6_src"} and names & {"icmp_type", "icmpv6_type"}
+    assert TABLES["s2"].meters, "and they are limited"
