@@ -11,6 +11,9 @@ from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
 from nfv.ids.language.load import ACTION_ORDER
 from nfv.ids.tcp import Options
 
+MAX_ALERTS = 15
+"""Alerts of one packet (Suricata's ``packet-alert-max``)."""
+
 
 class BadSetting(Exception):
     """A name or value that is not understood, with what is allowed."""
@@ -43,7 +46,7 @@ class Settings:
     """Hashes of files that are told (``md5``, ``sha1``, ``sha256``)."""
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
-    max_alerts: int = 15
+    max_alerts: int = MAX_ALERTS
     actions: tuple[str, ...] = ACTION_ORDER
     interface: str = ""
 
@@ -114,6 +117,12 @@ def natural(value: object) -> int:
     return number
 
 
+def alerts_of_a_packet(value: object) -> int:
+    """How many alerts a packet may have; 15, as in Suricata, for what is out of its range."""
+    most = int(str(value))
+    return most if 1 <= most <= 65535 else MAX_ALERTS
+
+
 _SIZES = {"b": 1, "kb": 1 << 10, "kib": 1 << 10, "mb": 1 << 20, "mib": 1 << 20, "gb": 1 << 30, "gib": 1 << 30}
 
 
@@ -158,7 +167,7 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "defrag.memcap": _own("defrag_memory", size),
     "defrag.trackers": _own("defrag_trackers", lambda value: int(str(value))),
     "action-order": _own("actions", action_order),
-    "packet-alert-max": _own("max_alerts", lambda value: int(str(value))),
+    "packet-alert-max": _own("max_alerts", alerts_of_a_packet),
     "prompt": _own("prompt", truth),
 }
 """Settings by name; ``vars.address-groups.NAME`` and ``vars.port-groups.NAME`` are there as well."""

@@ -8,6 +8,7 @@ they are acknowledged.  TCP Fast Open (RFC 7413) and split handshakes (four pack
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nfv.ids.packet import Packet
 from nfv.ids.stream import Stream
@@ -59,8 +60,26 @@ class Options:
     refused: int = 0
 
 
+MOST_HELLOS = 5
+"""SYNs, and SYN/ACKs, of one connection that are kept until it is known which of them count (Suricata's
+``stream.max-synack-queued``)."""
+
+
+class Hello(NamedTuple):
+    """What a SYN or SYN/ACK says."""
+
+    isn: int
+    ack: int
+    wscale: int
+    win: int
+
+
 class Session:
-    """One connection; ``client`` is who sent the first SYN."""
+    """One connection; ``client`` is who sent the first SYN.
+
+    Anybody may send further SYNs and SYN/ACKs with other numbers: which ones count is known from what
+    acknowledges them, so all are kept in ``syns`` and ``synacks`` until the connection is established.
+    """
 
     __slots__ = (
         "client",
@@ -74,6 +93,8 @@ class Session:
         "reset",
         "server",
         "state",
+        "synacks",
+        "syns",
         "tfo",
     )
 
@@ -84,6 +105,8 @@ class Session:
         self.midstream = self.one_sided = self.four_way = self.tfo = False
         self.over = self.reset = False
         self.events: list[str] = []
+        self.syns: list[Hello] = []
+        self.synacks: list[Hello] = []
 
     def swap(self) -> None:
         """Turn round who is the client."""
@@ -128,6 +151,50 @@ def _start(stream: Stream, packet: Packet) -> None:
     stream.wscale = max(packet.wscale, 0)
 
 
+def _keep(hellos: list[Hello], packet: Packet) -> None:
+    hello = Hello(packet.seq, packet.ack, packet.wscale, packet.win)
+    if hello not in hellos:
+        if len(hellos) >= MOST_HELLOS:  # the first and the newest are the likeliest
+            del hellos[1]
+        hellos.append(hello)
+
+
+def _take_syn(session: Session, client: Stream, ack: int) -> None:
+    """The SYN that is acknowledged is the one that counts."""
+    if session.tfo or ack == client.isn + 1 & 0xFFFFFFFF:
+        return
+    for hello in session.syns:
+        if ack == hello.isn + 1 & 0xFFFFFFFF:
+            client.begin(hello.isn)
+            client.wscale = max(hello.wscale, 0)
+            return
+
+
+def _take_synack(session: Session, client: Stream, server: Stream, packet: Packet) -> None:
+    """The SYN/ACK that the client acknowledges is the one that counts."""
+    if packet.ack == server.isn + 1 & 0xFFFFFFFF and packet.seq == client.isn + 1 & 0xFFFFFFFF:
+        return
+    fitting = [
+        hello
+        for hello in session.synacks
+        if packet.ack == hello.isn + 1 & 0xFFFFFFFF and packet.seq == hello.ack
+    ]
+    if fitting and not session.tfo and not session.midstream:
+        _take_syn(session, client, fitting[0].ack)
+        _answer(client, server, fitting[0])
+
+
+def _answer(client: Stream, server: Stream, hello: Hello) -> None:
+    """Begin the server's side as a SYN/ACK says: windows are scaled when both ask for it (RFC 7323)."""
+    server.begin(hello.isn)
+    server.wscale = max(hello.wscale, 0)
+    if hello.wscale < 0:
+        client.wscale = 0
+    acked = client.position(hello.ack)
+    client.acked = max(client.acked, acked)
+    client.next_win = acked + hello.win
+
+
 def _window(own: Stream, other: Stream, packet: Packet) -> None:
     """What ``packet``'s sender allows the other side to send."""
     limit = other.position(packet.ack) + (packet.win << own.wscale)
@@ -139,6 +206,7 @@ def _first(session: Session, packet: Packet, own: Stream, other: Stream, options
     flags = packet.flags
     if flags & SYN and not flags & ACK:
         _start(own, packet)
+        _keep(session.syns, packet)
         session.state = SYN_SENT
         if packet.end > packet.pay and packet.tfo:
             session.tfo = packet.stream_est = True
@@ -179,17 +247,13 @@ def _syn_sent(session: Session, packet: Packet, own: Stream, other: Stream, opti
         if not packet.toserver:
             if not other.started:
                 return False
+            _take_syn(session, other, packet.ack)
             acked = other.position(packet.ack)
             if acked != 0 and not (session.tfo and 0 < acked <= other.right):
                 session.events.append("stream.3whs_synack_with_wrong_ack")
                 return False
-            _start(own, packet)
-            if packet.wscale < 0 or other.wscale == 0:
-                own.wscale = max(packet.wscale, 0)
-            if packet.wscale < 0:
-                other.wscale = 0
-            other.acked = max(other.acked, acked)
-            other.next_win = acked + packet.win
+            _keep(session.synacks, packet)
+            _answer(other, own, session.synacks[-1])
             session.state = SYN_RECV
             if packet.end > packet.pay and session.tfo:
                 _add(own, packet, 0, options)
@@ -203,6 +267,7 @@ def _syn_sent(session: Session, packet: Packet, own: Stream, other: Stream, opti
         return False
     if flags & SYN:
         if packet.toserver:
+            _keep(session.syns, packet)
             if packet.seq != own.isn and not own.right:
                 _start(own, packet)
             return True
@@ -225,16 +290,21 @@ def _syn_recv(session: Session, packet: Packet, own: Stream, other: Stream, opti
     flags = packet.flags
     if flags & SYN:
         if flags & ACK:
-            if packet.seq == own.isn:
+            if packet.seq == own.isn and (not session.synacks or packet.ack == session.synacks[0].ack):
                 return True
-            if not packet.toserver and not session.four_way:  # another SYN/ACK: the last one is what counts
-                _start(own, packet)
+            asked = any(packet.ack == hello.isn + 1 & 0xFFFFFFFF for hello in session.syns)
+            if not packet.toserver and not session.four_way and asked:
+                _keep(session.synacks, packet)
                 return True
             session.events.append("stream.3whs_synack_resend_with_diff_seq")
             return False
+        if packet.toserver and packet.seq != own.isn:
+            _keep(session.syns, packet)
         return packet.seq == own.isn
     if not flags & ACK or not own.started or not other.started:
         return False
+    if packet.toserver:
+        _take_synack(session, own, other, packet)
     acked = other.position(packet.ack)
     fits = acked == 0 or (0 < acked <= other.next_pos + 1)
     if session.four_way and not packet.toserver:
@@ -260,9 +330,21 @@ def _syn_recv(session: Session, packet: Packet, own: Stream, other: Stream, opti
     return _data(session, packet, own, other, options)
 
 
+def _refusal(session: Session, packet: Packet) -> bool:
+    """May a reset end what is not established yet?  (RFC 9293, sections 3.10.7.3 and 3.10.7.4)"""
+    if packet.toserver:
+        return any((packet.seq - hello.isn) & 0xFFFFFFFF <= 1 for hello in session.syns)
+    if packet.flags & ACK and any(packet.ack == hello.isn + 1 & 0xFFFFFFFF for hello in session.syns):
+        return True
+    return any(packet.seq == hello.isn + 1 & 0xFFFFFFFF for hello in session.synacks)
+
+
 def _reset(session: Session, packet: Packet, own: Stream, other: Stream) -> bool:
     """A reset counts when its sequence number may be right (RFC 5961 is stricter than most targets)."""
     if session.state == NONE:
+        return False
+    if session.state < ESTABLISHED and not session.midstream and not _refusal(session, packet):
+        session.events.append("stream.rst_invalid_ack")
         return False
     if own.started and session.state >= ESTABLISHED and not session.one_sided:
         at = own.position(packet.seq)
@@ -312,7 +394,10 @@ def _data(session: Session, packet: Packet, own: Stream, other: Stream, options:
             if acked > limit and not session.one_sided and not session.midstream:
                 session.events.append("stream.est_invalid_ack")
                 return False
-            other.acked = acked
+            # RFC 9293, section 3.10.7.4: an acknowledgement of what was not sent yet is no acknowledgement,
+            # or what is sent then would be taken for what was lost
+            if acked <= other.next_pos or session.one_sided or session.midstream:
+                other.acked = acked
         win = acked + (packet.win << own.wscale)
         if win > other.next_win:
             other.next_win = win

@@ -37,6 +37,8 @@ def decide(
     for rule, tx, in_flow in found:
         action = rule.action
         if action == "pass":
+            if packet.dropped:  # by a rule that comes before, as the order of actions may say
+                break
             packet.passed = True
             if in_flow and flow is not None:
                 flow.passed = True

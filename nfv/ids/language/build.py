@@ -420,12 +420,12 @@ def _type(rule: Rule) -> None:
         or rule.xbits or rule.ints or rule.flow or rule.events
     )  # fmt: skip
     only_reads = all(bit.command not in ("isset", "isnotset") for bit in (*rule.bits, *rule.xbits))
-    no_ports = rule.protocols is None or not (rule.source_ports or rule.destination_ports)
+    one_port = not (rule.source_ports and rule.destination_ports)
     setters = not (
         rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.ints
         or rule.flow
     )  # fmt: skip
-    rule.ip_only = not rule.app_protos and no_ports and (plain or (setters and only_reads))
+    rule.ip_only = not rule.app_protos and one_port and (plain or (setters and only_reads))
     if rule.protocol in ("tcp-pkt", "tcp-stream"):
         rule.ip_only = False
     rule.proto_only = bool(rule.app_layer) and not (
@@ -434,6 +434,7 @@ def _type(rule: Rule) -> None:
     rule.flow_scope = (
         rule.ip_only
         or rule.proto_only
+        or plain  # addresses and ports: all of the flow has them
         or rule.stateful
         or bool(rule.app_protos and not rule.payload and not rule.tests)
     )

@@ -70,7 +70,8 @@ def run(
     loaded = load_text(rules)
     assert not loaded.refused, [str(refused) for refused in loaded.refused]
     events: list[dict[str, Any]] = []
-    engine = Engine(settings or Settings(), RuleSet(loaded.rules), events.append)
+    settings = settings or Settings()
+    engine = Engine(settings, RuleSet(loaded.rules, settings.actions), events.append)
     engine.short_way = short
     for number, data in enumerate(frames, 1):
         engine.frame(data, 1_700_000_000 + number / 1000, number)

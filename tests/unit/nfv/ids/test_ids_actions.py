@@ -206,3 +206,42 @@ def test_settings_say_what_they_dont_know() -> None:
         put(settings, "stream.midstream", "perhaps")
     assert from_config(settings, {"stream": {"midstream": True}, "nix": {"a": 1}}) == ["nix.a"]
     assert settings.stream.midstream
+
+
+@pytest.mark.parametrize("ports", ["any -> any 80", "4000 -> any any", "4000 -> any 80", "any -> any any"])
+def test_what_addresses_and_ports_say_is_said_of_the_flow(ports: str) -> None:
+    """Also of its answers, whose ports are the other way round."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    frames = Talk().exchange(b"GET /EVIL HTTP/1.1\r\nHost: a\r\n\r\n", answer)
+    alerts = 'alert http any any -> any any (http.uri; content:"EVIL"; sid:2;)\n'
+    alerts += 'alert http any any -> any any (file.data; content:"ok"; sid:3;)'
+    events = run(f"pass tcp 10.0.0.0/8 {ports} (sid:1;)\n{alerts}", frames)
+    assert sids(events) == [] and of(events, "flow")[0]["flow"]["action"] == "pass"
+    events = run(f"drop tcp 10.0.0.0/8 {ports} (sid:1;)\n{alerts}", frames, Settings(ips=True))
+    assert sids(events) == [1] and len(of(events, "drop")) == len(frames)
+    assert of(events, "flow")[0]["flow"]["action"] == "drop"
+
+
+def test_rules_about_addresses_and_a_port_are_asked_once_for_each_direction() -> None:
+    frames = Talk().exchange(b"x" * 3000)
+    assert sids(run("alert tcp any any -> any 80 (sid:1;)", frames)) == [1]
+    assert sids(run("alert tcp any 80 -> any any (sid:1;)", frames)) == [1]
+    assert sids(run("alert tcp any any -> any 81 (sid:1;)", frames)) == []
+
+
+def test_a_pass_after_a_drop_that_matched_passes_nothing() -> None:
+    rules = 'pass tcp any any -> any any (sid:1;)\ndrop tcp any any -> any any (content:"EVIL"; sid:2;)'
+    settings = Settings(ips=True, actions=("drop", "pass", "reject", "alert"))
+    talk = Talk()
+    frames = [talk.frame(0, "S", b"EVIL"), talk.frame(1, "SA", b"EVIL"), talk.frame(0, "PA", b"EVIL")]
+    assert sids(run(rules, frames, settings)) == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("most", "told"), [(0, 15), (-1, 15), (70_000, 15), (1, 1), (20, 16)])
+def test_the_most_alerts_of_a_packet(most: int, told: int) -> None:
+    settings = Settings()
+    put(settings, "packet-alert-max", most)
+    rules = "\n".join(f'alert tcp any any -> any any (content:"EVIL"; sid:{n};)' for n in range(1, 17))
+    talk = Talk()
+    frames = [*talk.open(), talk.frame(0, "PA", b"EVIL")]
+    assert len(sids(run(rules, frames, settings))) == told
