@@ -6,8 +6,9 @@ checks, documents and publishes the same definitions as OpenAPI.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Le
 from typing_extensions import NotRequired, TypedDict
 
 from lab.messages_service import Applied as Applied
@@ -166,7 +167,7 @@ class PingRequest(TypedDict):
     """
 
     pairs: NotRequired[list[tuple[str, str]] | None]
-    timeout: NotRequired[float]
+    timeout: NotRequired[Annotated[float, Gt(0), Le(600)]]
     detail: NotRequired[Literal["all", "auto"]]
 
 

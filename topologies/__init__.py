@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
 from topologies.problem import Invalid, Problem
+
+if TYPE_CHECKING:
+    from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
 
 __all__ = [
     "Domain",
@@ -24,6 +26,15 @@ __all__ = [
     "remarks",
     "schema",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The model's names, when they are asked for (PEP 562): it takes longer to import than all else here."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from topologies import model
+
+    return getattr(model, name)
 
 
 def load(path: str | PathLike[str], running: Topology | None = None) -> Topology:

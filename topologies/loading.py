@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from topologies import outside
 from topologies.model import Topology
 from topologies.problem import Path, Report, shown
 
@@ -18,22 +17,6 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_SCRIPT_BYTES = 512 * 1024
 MOST_FILES = 200
 _XML_SUFFIXES = (".graphml", ".xml")
-
-_REMEDIES = {
-    errno.ENOENT: ("there is no such file", "check the name"),
-    errno.ENOTDIR: ("a part of the path is not a directory", "check the name"),
-    errno.EACCES: ("may not be read", "check the permissions (chmod +r)"),
-    errno.EPERM: ("may not be read", "check the permissions (chmod +r)"),
-    errno.ELOOP: ("symbolic links go round in a circle", "check the links"),
-    errno.ENAMETOOLONG: ("the name is too long", "check the name"),
-}
-_KINDS = (
-    (stat.S_ISDIR, "is a directory"),
-    (stat.S_ISFIFO, "is a pipe"),
-    (stat.S_ISSOCK, "is a socket"),
-    (stat.S_ISCHR, "is a device"),
-    (stat.S_ISBLK, "is a device"),
-)
 
 
 def load(path: str | PathLike[str], running: Topology | None = None) -> Topology:
@@ -91,9 +74,8 @@ def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
     return found
 
 
-def _too_big(report: Report, path: Path = (), of: str = "", limit: int = MAX_BYTES) -> None:
-    size = f"{limit // 1024 // 1024} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
-    report.add(path, f"{of}is too big", f"up to {size}")
+def _too_big(report: Report) -> None:
+    report.add((), "is too big", f"up to {outside.size_text(MAX_BYTES)}")
 
 
 def _read(
@@ -104,28 +86,12 @@ def _read(
     limit: int = MAX_BYTES,
     allowed: str = "a YAML or GraphML file",
 ) -> bytes:
-    """The bytes of a regular file; nothing that could block or have effects is opened.
+    """The bytes of a regular file (see ``topologies.outside``); what is wrong with it is reported.
 
     ``path``: where the file is named, ``called``: how; nothing for the topology file itself.
     """
-    of = f"{shown(called)} " if called else ""
     try:
-        mode = os.stat(file).st_mode  # noqa: PTH116
-        if not stat.S_ISREG(mode):
-            what = next((text for test, text in _KINDS if test(mode)), "is not a regular file")
-            report.add(path, of + what, allowed)
-            return b""
-        # It may have been replaced since: not blocking costs nothing
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as stream:
-            raw = stream.read(limit + 1)
-    except OSError as error:
-        what, remedy = _REMEDIES.get(error.errno or 0, (error.strerror or str(error), ""))
-        report.add(path, f"{of[:-1]}: {what}" if of else what, remedy=remedy)
+        return outside.read(file, limit, allowed)
+    except outside.Unreadable as error:
+        report.add(path, error.words(shown(called)) if called else error.what, error.allowed, error.remedy)
         return b""
-    except ValueError:  # a NUL in the name
-        report.add(path, f"{shown(called or file)} cannot be a file's name", remedy="check the name")
-        return b""
-    if len(raw) > limit:
-        _too_big(report, path, of, limit)
-    return raw

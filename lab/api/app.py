@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import anyio
 import anyio.to_thread
 from fastapi import Body, FastAPI, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from lab import supervisor_change
+from lab.api.gate import Gate, PlainJson
 from lab.failure import Failure
 from lab.messages import (
     Applied,
@@ -51,26 +52,28 @@ def create(lab: Lab) -> FastAPI:
         description="One running lab: its state, its links and switches, probes, flows and events.",
         docs_url=None,
         redoc_url=None,
+        default_response_class=PlainJson,
     )
+    app.add_middleware(Gate)
 
     @app.exception_handler(Failure)
-    def failed(_request: Request, failure: Failure) -> JSONResponse:
+    def failed(_request: Request, failure: Failure) -> PlainJson:
         status = 404 if isinstance(failure, NotThere) else 409
-        return JSONResponse({"what": failure.what, "remedy": failure.remedy}, status)
+        return PlainJson({"what": failure.what, "remedy": failure.remedy}, status)
 
     from fastapi.exceptions import RequestValidationError
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(_request: Request, error: RequestValidationError) -> PlainJson:
         text = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        return JSONResponse(
+        return PlainJson(
             {"what": f"the request is not understood: {text}", "remedy": "see /openapi.json"}, 422
         )
 
     @app.exception_handler(Exception)
-    def broken(_request: Request, error: Exception) -> JSONResponse:
+    def broken(_request: Request, error: Exception) -> PlainJson:
         lab.events.add("error", f"the supervisor failed: {error!r}")
-        return JSONResponse({"what": f"the supervisor failed: {error!r}", "remedy": "see: sdnlab logs"}, 500)
+        return PlainJson({"what": f"the supervisor failed: {error!r}", "remedy": "see: sdnlab logs"}, 500)
 
     @app.get("/status", tags=["look"])
     def status() -> Status:
@@ -209,4 +212,4 @@ async def _follow(lab: Lab, since: int) -> AsyncIterator[str]:
         batch = await anyio.to_thread.run_sync(lab.events.wait, number, 1.0, limiter=limiter)
         for event in batch:
             number = event["number"]
-            yield json.dumps(event, ensure_ascii=False) + "\n"
+            yield json.dumps(event) + "\n"  # ASCII: whatever it holds can be written

@@ -9,14 +9,15 @@ import typer
 
 from lab.cli.common import Json
 from lab.cli.say import count, err, out, out_json, paint, paint_err
-from lab.failure import Exit, invalid_file
+from lab.failure import Exit, Failure
+from topologies import outside
 
 SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
 """Where the topologies that come with sdnlab are."""
 
 
-_PLAIN = 4 << 20
-"""Bytes; what is bigger, or no plain file, is the loader's to judge."""
+MOST_BYTES = 4 << 20
+"""Of a topology file, as the loader has it."""
 
 
 def shipped() -> list[str]:
@@ -64,21 +65,25 @@ File = Annotated[
 def read(path: Path) -> bytes:
     """The content of a topology file, for the supervisor to load; Failure with words when it can't be read.
 
-    The supervisor could not read it everywhere: its /run is its own.  And the loader, which would say best
-    what is wrong, takes long to import: it is asked only when something is.
+    The supervisor could not read it everywhere: its /run is its own.
+    """
+    return outside_file(path, "a YAML or GraphML file", MOST_BYTES)
+
+
+def outside_file(path: Path, allowed: str, limit: int) -> bytes:
+    """The content of a file that the command line names; Failure with words when it can't be read.
+
+    ``allowed``: what may be named, in words; ``limit`` in bytes.
     """
     try:
-        if path.is_file() and path.stat().st_size <= _PLAIN:
-            return path.read_bytes()
-    except (OSError, ValueError):
-        pass
-    import topologies
+        return outside.read(path, limit, allowed)
+    except outside.Unreadable as error:
+        raise unreadable(path, error) from None
 
-    try:
-        topologies.load(path)
-    except topologies.Invalid as invalid:
-        raise invalid_file(str(path), invalid.problems) from None
-    return path.read_bytes()
+
+def unreadable(path: Path, error: outside.Unreadable) -> Failure:
+    """The failure to read a file that the command line names."""
+    return Failure(error.words(path), error.advice)
 
 
 def validate(file: File, json: Json = False) -> None:

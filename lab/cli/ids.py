@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.cli.common import Json, usage
+from lab.cli.files import outside_file, unreadable
 from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
 
@@ -116,12 +117,9 @@ def _text(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Failure(
-            f"can't read {path}: {error.strerror}", "name a file that is there and readable"
-        ) from None
+    from nfv.ids.settings import MOST_RULE_BYTES
+
+    return outside_file(path, "a text file", MOST_RULE_BYTES)
 
 
 def _load(files: list[Path], settings: Settings) -> Loaded:
@@ -184,10 +182,8 @@ def _inspect(
 
     try:
         summary = offline.run(settings, loaded, captures, emit)
-    except OSError as error:
-        raise Failure(
-            f"can't read {error.filename}: {error.strerror}", "name a capture that is there and readable"
-        ) from None
+    except offline.UnreadableCapture as error:
+        raise unreadable(error.path, error.why) from None
     except BadCapture as error:
         names = ", ".join(map(str, captures))
         raise Failure(
@@ -206,11 +202,28 @@ def _sink(eve: str | None) -> tuple[Callable[[dict[str, Any]], None], Callable[[
         return (lambda event: None), (lambda: None)
     if eve == "-":
         return (lambda event: out(json.dumps(event))), sys.stdout.flush
+
+    def wrong(error: OSError) -> Failure:
+        return Failure(f"can't write {eve}: {error.strerror}", "name another file")
+
     try:
         handle = Path(eve).open("w", encoding="utf-8")  # noqa: SIM115 - closed by the second function
     except OSError as error:
-        raise Failure(f"can't write {eve}: {error.strerror}", "name another file") from None
-    return (lambda event: print(json.dumps(event), file=handle)), handle.close
+        raise wrong(error) from None
+
+    def write(event: dict[str, Any]) -> None:
+        try:
+            handle.write(json.dumps(event) + "\n")
+        except OSError as error:
+            raise wrong(error) from None
+
+    def close() -> None:
+        try:
+            handle.close()
+        except OSError as error:
+            raise wrong(error) from None
+
+    return write, close
 
 
 def _report(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from nfv.ids.language import Loaded
 from nfv.ids.pcap import BadCapture, records
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+from topologies import outside
 
 
 @dataclass(slots=True)
@@ -26,11 +29,34 @@ class Summary:
     """Why a capture was not read to its end."""
 
 
+class UnreadableCapture(Exception):
+    """The file at ``path`` can't be read; ``why``: for which reason."""
+
+    def __init__(self, path: Path, why: outside.Unreadable) -> None:
+        super().__init__(why.words(path))
+        self.path, self.why = path, why
+
+
+def _content(path: Path) -> bytes | mmap.mmap:
+    """A capture's content, as the kernel reads it when it is looked at: it may be larger than memory."""
+    try:
+        descriptor = outside.open_file(path, "a capture (pcap, pcapng)")
+        try:
+            empty = os.fstat(descriptor).st_size == 0
+            return b"" if empty else mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
+    except outside.Unreadable as error:
+        raise UnreadableCapture(path, error) from None
+    except OSError as error:
+        raise UnreadableCapture(path, outside.Unreadable(error.strerror or str(error))) from None
+
+
 def run(
     settings: Settings, loaded: Loaded, captures: list[Path], emit: Callable[[dict[str, Any]], None]
 ) -> Summary:
-    """Inspect the packets of files, one after the other; OSError when one can't be read, BadCapture when it
-    is none.
+    """Inspect the packets of files, one after the other; UnreadableCapture when one can't be read, BadCapture
+    when it is none.
     """
     summary = Summary()
 
@@ -44,7 +70,7 @@ def run(
         for path in captures:
             begun = summary.packets
             try:
-                for ts, data, linktype in records(path.read_bytes()):
+                for ts, data, linktype in records(_content(path)):
                     summary.packets += 1
                     summary.size += len(data)
                     engine.frame(data, ts, summary.packets, linktype)

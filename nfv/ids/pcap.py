@@ -8,6 +8,7 @@ can't be is an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from struct import Struct
 
 MAX_PACKET = 262144 * 4
@@ -18,11 +19,12 @@ class BadCapture(Exception):
     """The file is no capture, or one that ends to make sense at some record."""
 
 
+Content = bytes | mmap
 Record = tuple[float, bytes, int]
 """Seconds since 1970, the packet's bytes, its link type."""
 
 
-def records(data: bytes) -> Iterator[Record]:
+def records(data: Content) -> Iterator[Record]:
     """All packets of a file's content; BadCapture where it makes no sense (after what made sense)."""
     magic = data[:4]
     if magic == b"\x0a\x0d\x0d\x0a":
@@ -44,7 +46,7 @@ _PCAP = {
 }
 
 
-def _pcap(data: bytes, order: str, unit: float) -> Iterator[Record]:
+def _pcap(data: Content, order: str, unit: float) -> Iterator[Record]:
     if len(data) < 24:
         raise BadCapture("the file header is cut short")
     linktype = Struct(order + "I").unpack_from(data, 20)[0] & 0xFFFF
@@ -62,7 +64,7 @@ def _pcap(data: bytes, order: str, unit: float) -> Iterator[Record]:
         at += length
 
 
-def _pcapng(data: bytes) -> Iterator[Record]:
+def _pcapng(data: Content) -> Iterator[Record]:
     order, at, size = "<", 0, len(data)
     interfaces: list[tuple[int, float, float]] = []  # link type, seconds per unit, offset in seconds
     while at + 12 <= size:

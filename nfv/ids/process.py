@@ -7,6 +7,7 @@ were told.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -25,7 +26,8 @@ from nfv.ids.engine import Engine
 from nfv.ids.inline import Port, pass_on
 from nfv.ids.language import Loaded, load_text
 from nfv.ids.ruleset import RuleSet
-from nfv.ids.settings import Settings
+from nfv.ids.settings import MOST_RULE_BYTES, Settings
+from topologies import outside
 
 ROUNDS = 8
 """Batches of frames that are passed on in a row before anything else (commands, counters) has its turn."""
@@ -77,8 +79,12 @@ def read_rules(plan: Plan) -> Loaded:
     """All rule files; OSError when one can't be read."""
     loaded = Loaded()
     for path in plan.rules:
+        try:
+            text = outside.read(path, MOST_RULE_BYTES, "a text file")
+        except outside.Unreadable as error:
+            raise OSError(errno.EINVAL, error.what, str(path)) from None
         load_text(
-            path.read_bytes(),
+            text,
             str(path),
             variables=(plan.settings.addresses, plan.settings.ports),
             classes=plan.settings.classes,

@@ -74,6 +74,8 @@ IDLE = (
     "unix-command.",
 )
 """Settings of Suricata's that change nothing of what is found: of threads, searches, folders, logs."""
+MOST_RULE_BYTES = 128 << 20
+"""Of one file of rules: three times those of all public sets together."""
 
 
 def truth(value: object) -> bool:

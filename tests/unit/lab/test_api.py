@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 from lab_values import STATUS
@@ -13,6 +14,7 @@ from lab_values import STATUS
 import topologies
 from lab import supervisor_service
 from lab.api.app import create
+from lab.api.gate import Gate
 from lab.failure import Failure
 from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog
@@ -148,3 +150,73 @@ def test_openapi_describes_every_path(api: TestClient) -> None:
         description["paths"]
     )
     assert "Status" in description["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/ping", b'{"timeout": NaN}', "NaN is no number"),
+        ("/ping", b'{"timeout": -Infinity}', "-Infinity is no number"),
+        ("/ping", b'{"timeout": 1e999}', "1e999 is no number"),
+        ("/ping", b'{"timeout": 1e9}', "timeout"),
+        ("/ping", b'{"timeout": 0}', "timeout"),
+        ("/ping", b'{"pairs": [["\\ud800", "h1"]]}', "half a surrogate pair"),
+        ("/apply", b'{"file": "\\udfff", "content": "x"}', "half a surrogate pair"),
+        ("/ping", b'{"pairs": "\xff"}', "not in UTF-8"),
+        ("/ping", b"{", "no JSON"),
+        ("/ping", b"[" * 100_000, "nested too deeply"),
+        ("/ping", b'{"timeout": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_what_is_no_request_is_refused_at_the_gate(
+    path: str, body: bytes, said: str, lab: FakeLab, api: TestClient
+) -> None:
+    answer = api.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert said in answer.json()["what"]
+    assert not lab.did
+
+
+def passed(receive: Any, headers: Any = (), **limits: Any) -> int:
+    """The status that the gate answers a request with, which it must not let through."""
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def application(*_: Any) -> None:
+        raise AssertionError
+
+    anyio.run(Gate(application, **limits), {"type": "http", "headers": list(headers)}, receive, send)
+    return int(said[0]["status"])
+
+
+def test_a_body_without_end_is_not_taken(api: TestClient) -> None:
+    pieces = 0
+
+    async def endless() -> Any:
+        nonlocal pieces
+        pieces += 1
+        return {"type": "http.request", "body": bytes(100), "more_body": True}
+
+    assert passed(endless, most=1000) == 413
+    assert pieces == 11
+    assert passed(endless, [(b"content-length", b"1001")], most=1000) == 413
+    assert pieces == 11  # what says that it is too big is not even begun
+    answer = api.post("/apply", content=bytes((32 << 20) + 1))
+    assert answer.json()["what"] == "the request is too big; allowed: up to 32 MB"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async def never() -> Any:
+        await anyio.sleep_forever()
+
+    assert passed(never, seconds=0.01) == 408
+
+
+def test_an_answer_may_hold_what_is_no_character(lab: FakeLab, api: TestClient) -> None:
+    """Bytes of a file's name that are not in UTF-8 come and go as Python carries them (PEP 383)."""
+    lab.events.add("up", "x", {"file": "caf\udce9"})
+    answer = api.get("/events")
+    assert answer.status_code == 200
+    assert answer.json()[-1]["data"]["file"] == "caf\udce9"

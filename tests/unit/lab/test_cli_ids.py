@@ -71,10 +71,14 @@ def test_rules_are_checked(files: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--rules", "nix.rules", "--test"], "can't read nix.rules"),
+        (["--rules", "nix.rules", "--test"], "nix.rules: there is no such file"),
         (["--rules", "my.rules"], "nothing to inspect"),
-        (["--rules", "my.rules", "--pcap", "nix.pcap"], "can't read nix.pcap"),
+        (["--rules", "my.rules", "--pcap", "nix.pcap"], "nix.pcap: there is no such file"),
         (["--rules", "my.rules", "--pcap", "my.rules"], "no capture"),
+        (["--rules", "my.rules", "--pcap", "/dev/zero"], "/dev/zero is a device"),
+        (["--rules", "/dev/zero", "--test"], "/dev/zero is a device"),
+        (["--config", "/dev/zero", "--test"], "/dev/zero is a device"),
+        (["--pcap", "my.pcap", "--eve", "/dev/full"], "can't write /dev/full"),
         (["--pcap", "my.pcap", "--set", "stream.nix=1"], "no setting is named 'stream.nix'"),
         (["--pcap", "my.pcap", "--set", "stream.midstream"], "NAME=VALUE"),
         (["--pcap", "my.pcap", "-k", "some"], "-k some"),

@@ -1,0 +1,101 @@
+"""What of a request reaches the application: bodies by size, by time, and by what is in them.
+
+An ASGI middleware, so that no endpoint has to think of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+from starlette.responses import JSONResponse
+
+from topologies.outside import NotJson, parse_json, size_text
+
+MOST = 32 << 20
+"""Bytes of a body: a topology file of its largest size, however JSON escapes it, and little more."""
+SECONDS = 10.0
+"""That a body may take to come."""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class PlainJson(JSONResponse):
+    """JSON in ASCII: whatever an answer holds can be written, also bytes of names that are not in UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+class Refusal(Exception):
+    """A request that goes no further; ``status`` is HTTP's."""
+
+    def __init__(self, status: int, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.status, self.what, self.remedy = status, what, remedy
+
+
+class Gate:
+    """Lets requests through whose body is whole, small enough and JSON; answers the others itself."""
+
+    def __init__(self, app: App, most: int = MOST, seconds: float = SECONDS) -> None:
+        self._app, self._most, self._seconds = app, most, seconds
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI's entry."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await self._body(scope, receive)
+        except Refusal as no:
+            answer = PlainJson({"what": no.what, "remedy": no.remedy}, no.status, {"Connection": "close"})
+            await answer(scope, receive, send)
+            return
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()  # that the asker has gone
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, again, send)
+
+    async def _body(self, scope: Message, receive: Receive) -> bytes:
+        said = dict(scope["headers"]).get(b"content-length", b"0")
+        if said.isdigit() and int(said) > self._most:
+            raise self._too_big()
+        pieces, size, more = [], 0, True
+        try:
+            with anyio.fail_after(self._seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise Refusal(400, "the request broke off", "ask again")
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    if size > self._most:
+                        raise self._too_big()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refusal(
+                408, f"the request's body did not come within {self._seconds:g} s", "ask again"
+            ) from None
+        body = b"".join(pieces)
+        if body.strip():
+            try:
+                await anyio.to_thread.run_sync(parse_json, body)
+            except NotJson as error:
+                raise Refusal(422, f"the request is not understood: {error}", "see /openapi.json") from None
+        return body
+
+    def _too_big(self) -> Refusal:
+        return Refusal(413, f"the request is too big; allowed: up to {size_text(self._most)}", "ask for less")
