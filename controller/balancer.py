@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
-from typing import NamedTuple
 
+from controller.families import Family, families
 from controller.flows import HOP, Priority, flow
+from controller.meters import NOTICES
 from controller.stations import mac_number
+from controller.stray import stray_flows
 from controller.tables import (
     NO_PORT,
     Action,
@@ -28,13 +30,12 @@ from controller.tables import (
     Field,
     Flow,
     Group,
+    Meter,
     SetField,
     Table,
     ToGroup,
 )
 from controller.tracking import (
-    IPV4,
-    IPV6,
     LATER_FRAGMENT,
     NUMBERS,
     UNTRACKED,
@@ -58,23 +59,13 @@ _SLOTS = range(1, 1 << 22)
 _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
 
 
-class Family(NamedTuple):
-    """One family of a virtual service: its Ethernet type, and its virtual address."""
-
-    version: int
-    kind: Field
-    source: str
-    destination: str
-    address: int
-
-
 def balancer_hop(
     topology: Topology,
     function: Function,
     hop: Hop,
     numbers: Mapping[str, int],
     failed: frozenset[str] = frozenset(),
-) -> tuple[list[Flow], list[Group]]:
+) -> tuple[list[Flow], list[Group], list[Meter]]:
     """All of a load balancer's hop in STEER. ``failed``: backends (``lb/web1``) that get no new
     connections."""
     balancer = function.balancer
@@ -116,7 +107,8 @@ def balancer_hop(
             groups.append(_group(function, family, live, zone))
             flows += _connections(balancer, here, family, groups[-1].id, what)
         # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
-    return flows, groups
+    stray = stray_flows(topology, function, hop, failed)
+    return flows + stray, groups, [NOTICES] if stray else []
 
 
 def _hairpins(
@@ -174,14 +166,6 @@ def _mac(topology: Topology, host: Host, hop: Hop) -> int:
         return mac_number(host.mac)
     gateways = {name: router.mac for router in topology.routers for name in router.networks}
     return mac_number(gateways.get(hop.network, host.mac))
-
-
-def families(balancer: Balancer) -> Iterator[Family]:
-    """The families in which the service has a virtual address."""
-    if balancer.ipv4 is not None:
-        yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(balancer.ipv4.ip))
-    if balancer.ipv6 is not None:
-        yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(balancer.ipv6.ip))
 
 
 def _live(function: Function, version: int, failed: frozenset[str]) -> list[Backend]:

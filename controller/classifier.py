@@ -17,6 +17,7 @@ from itertools import product
 
 from controller.flows import GROUP_BIT, HOP, NETWORK, flow, miss
 from controller.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
+from controller.meters import TOLD_ERRORS
 from controller.port_ranges import covering
 from controller.route import Gateway
 from controller.tables import (
@@ -24,7 +25,6 @@ from controller.tables import (
     Action,
     Field,
     Flow,
-    Meter,
     Output,
     SetField,
     Table,
@@ -47,9 +47,7 @@ GATHER = 50_000
 TAKEN = 1_000
 """Lowest priority of what chains take; see ``level_of``."""
 
-ERRORS_METER = Meter(2, 200, 200)
-"""ICMP errors that the controller looks into; a host's kernel sends fewer (RFC 1812, 4.3.2.8)."""
-TO_CONTROLLER = (ToMeter(ERRORS_METER.id), Output(CONTROLLER))
+TO_CONTROLLER = (ToMeter(TOLD_ERRORS.id), Output(CONTROLLER))
 
 MISS = miss(Table.CHAIN, Table.RESOLVE, "in no chain")
 _MULTICAST = flow(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from controller.classifier import ERRORS_METER, TO_CONTROLLER, chain_table
+from controller.classifier import TO_CONTROLLER, chain_table
 from controller.classify import classify
 from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
 from controller.fragments import fragment_table
+from controller.meters import TOLD_ERRORS
 from controller.mirror import mirror_table
 from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
 from controller.paths import Graph
@@ -130,7 +131,7 @@ def compile_topology(
         if passing:
             flows += EGRESS
         groups += [*made.groups[index], *hop_groups]
-        errors = [ERRORS_METER] if any(each.actions == TO_CONTROLLER for each in flows) else []
+        errors = [TOLD_ERRORS] if any(each.actions == TO_CONTROLLER for each in flows) else []
         metered = {each.id: each for each in (*meters, *sent_meters, *received_meters, *errors)}
         tables[switch.name] = SwitchTables(
             switch.name, switch.dpid, tuple(flows), sorted_groups(groups), tuple(metered.values())

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from controller.firewall_rules import matches
 from controller.flows import RULES, VERDICT, flow
+from controller.meters import FIRST_FREE, NOTICES
 from controller.tables import (
     CONTROLLER,
     Action,
@@ -40,9 +41,6 @@ FIRST_RULE, DEFAULT = 60000, 1000
 """Priorities, above those that the rest of the compiler uses in the same tables."""
 MOST_RULES = FIRST_RULE - DEFAULT - 1
 
-NOTICES = Meter(1, 1000, 1000)
-"""Packets of which the controller hears (logged and rejected ones): what is above is not told."""
-_FIRST_METER = 3  # 2: controller.classifier.ERRORS_METER
 
 IP_KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
 _YES = SetField(VERDICT, 1)
@@ -169,7 +167,7 @@ def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
         tables = (Table.STEER,) if function.mode == "flows" else (Table.FIREWALL, Table.ADMIT)
         for rule in function.firewall.rules:
             for table in tables if rule.rate is not None and rule.action == "accept" else ():
-                found[function.name, rule.name, table] = _FIRST_METER + len(found)
+                found[function.name, rule.name, table] = FIRST_FREE + len(found)
     return found
 
 

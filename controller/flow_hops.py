@@ -34,8 +34,7 @@ def flow_hop(
         flows, meters = firewall_hop(topology, function, hop, numbers)
         return flows, [], meters
     if function.kind == "load-balancer":
-        flows, groups = balancer_hop(topology, function, hop, numbers, failed)
-        return flows, groups, []
+        return balancer_hop(topology, function, hop, numbers, failed)
     if function.kind == "nat":
         return nat_hop(topology, function, hop, numbers), [], []
     raise ValueError(f"function {function.name}: no switch does a {function.kind} by its flows")

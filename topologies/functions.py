@@ -81,7 +81,8 @@ class Balancer(Frozen):
     """A virtual service: ``port`` at the virtual addresses. Its own namespace (``at``, with ``mac`` and the
     addresses) answers for it: HAProxy runs there, or, with flows, the health checks and what is refused.
 
-    ``hash``: which fields choose the backend of a new connection.
+    ``hash``: which fields choose the backend of a new connection.  ``former``: what were backends earlier in
+    the running lab and are none now: their connections, by host and port, are reset.
     """
 
     network: str
@@ -95,6 +96,7 @@ class Balancer(Frozen):
     hash: Literal["5-tuple", "source"] = "5-tuple"
     check: HealthCheck = HealthCheck()
     http: tuple[HttpRule, ...] = ()
+    former: tuple[Backend, ...] = ()
 
 
 class Forward(Frozen):

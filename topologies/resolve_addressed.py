@@ -14,6 +14,13 @@ from topologies.service_addresses import Filled, Lab, Stations
 from topologies.service_spec import CheckSpec, FunctionSpec
 from topologies.values import Port
 
+MOST_FORMER = 64
+"""Former backends that a balancer remembers."""
+
+
+def _place(backend: Backend) -> tuple[object, ...]:
+    return backend.ipv4, backend.ipv6, backend.port
+
 
 class Addressed:
     """Makes them. ``port``: gives a balancer its port."""
@@ -59,7 +66,19 @@ class Addressed:
             hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
             check=check,
             http=http,
+            former=self._former(name, network, backends) if spec.engine != "haproxy" else (),
         )
+
+    def _former(self, name: str, network: str, backends: list[Backend]) -> tuple[Backend, ...]:
+        """What the running lab's balancer of this name has, or had, for backends, and the file has not; the
+        latest ``MOST_FORMER``. A backend at another address or port is another one."""
+        running = self.lab.running
+        balancers = [each.balancer for each in running.functions if each.name == name] if running else []
+        if not balancers or balancers[0] is None or balancers[0].network != network:
+            return ()
+        now = {_place(each) for each in backends}
+        found = {_place(each): each for each in (*balancers[0].former, *balancers[0].backends)}
+        return tuple(each for place, each in found.items() if place not in now)[-MOST_FORMER:]
 
     def _backends(self, base: Path, spec: FunctionSpec, network: str | None) -> list[Backend]:
         made: list[Backend] = []

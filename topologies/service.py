@@ -12,7 +12,7 @@ carry it between switches, and the value of the compiler's HOP register inside t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import NamedTuple
 
 from topologies.functions import Chain, Function, PortRanges, Prefixes, Protocol
@@ -63,7 +63,7 @@ class Hop(NamedTuple):
 class Entry(NamedTuple):
     """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
 
-    ``priority``: the greater takes a packet that two match; implicit chains' is -1.
+    ``priority``: the greater takes a packet that two match; implicit chains' is -1, former backends' -2.
     """
 
     chain: str
@@ -119,6 +119,7 @@ def service(topology: Topology) -> Service:
         for hop in chain_hops(chain, functions):
             hops[hop.number] = hop
         entries += chain_entries(chain, functions)
+        entries += _former_entries(chain, functions)
     for function in topology.functions:
         if function.mode == "tap" and function.mirrors:
             hop = _copy_hop(function)
@@ -257,6 +258,27 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
             protocol=balancer.balancer.protocol,
             source_ports=((backend.port, backend.port),),
         )
+
+
+def _former_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """What former backends still send of their connections, where nothing else takes it."""
+    found = translator(chain, functions, "load-balancer")
+    if found is None or found.balancer is None or not chain.symmetric:
+        return
+    backs = [entry for entry in chain_entries(chain, functions) if not entry.forward]
+    for backend in found.balancer.former:
+        addresses = [each for each in (backend.ipv4, backend.ipv6) if each is not None]
+        for back in backs[:1]:
+            yield back._replace(
+                source=tuple(_alone(each) for each in addresses),
+                protocol=found.balancer.protocol,
+                source_ports=((backend.port, backend.port),),
+                priority=-2,
+            )
+
+
+def _alone(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
+    return IPv4Network(interface.ip) if interface.version == 4 else IPv6Network(interface.ip)
 
 
 def _copy_hop(function: Function) -> Hop:

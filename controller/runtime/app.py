@@ -198,6 +198,8 @@ class SwitchKeeper(QueuedApp):
                 self._inject(command)
             elif isinstance(command, todo.Resume):
                 self._out(*command)
+            elif isinstance(command, todo.Flush):
+                self._flush(command)
             elif isinstance(command, todo.Usage):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
@@ -251,10 +253,12 @@ class SwitchKeeper(QueuedApp):
         self._out(command.port.switch, ofproto_v1_5.OFPP_CONTROLLER, output, command.frame)
 
     def _inject(self, command: Any) -> None:
-        from controller.flows import NETWORK
+        from controller.flows import HOP, NETWORK
         from controller.tables import Resubmit, SetField, Table
 
-        way = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
+        way: tuple[Action, ...] = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
+        if command.hop:
+            way = (way[0], SetField(HOP, command.hop), Resubmit(Table.STEER))
         self._out(command.switch, ofproto_v1_5.OFPP_CONTROLLER, way, command.frame)
 
     def _out(self, switch: str, in_port: int, actions: tuple[Action, ...], frame: bytes) -> None:
@@ -269,6 +273,16 @@ class SwitchKeeper(QueuedApp):
         from controller.openflow import messages
 
         datapath.send(messages.set_config(datapath.own_xid()))
+
+    def _flush(self, command: Any) -> None:
+        from controller.openflow.ct_flush import ct_flush
+
+        conn = self.core.conn(command.switch)
+        datapath = self._datapaths.get(conn) if conn is not None else None
+        if datapath is not None:
+            what = command
+            known = (what.zone, what.version, what.protocol, what.original, what.reply)
+            datapath.send(ct_flush(*known, datapath.own_xid()))
 
     def _remember(self) -> None:
         """Keep what was found out for the next controller: called when it has reached the switches."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from controller.difference import Difference
@@ -76,11 +78,13 @@ class Disconnect(NamedTuple):
 
 
 class Inject(NamedTuple):
-    """Have ``frame`` go on at a switch as if a host of the network (its number) had sent it there."""
+    """Have ``frame`` go on at a switch as if a host of the network (its number) had sent it there; with a
+    ``hop`` (its number), as if the classifier had sent it to that."""
 
     switch: str
     network: int
     frame: bytes
+    hop: int = 0
 
 
 class Resume(NamedTuple):
@@ -92,7 +96,19 @@ class Resume(NamedTuple):
     frame: bytes
 
 
-Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject | Resume
+class Flush(NamedTuple):
+    """Have a switch's connection tracking forget the connections of one zone that agree with all that is
+    given of their original and of their reply tuple: ``source``, ``destination``, ``tp_src``, ``tp_dst``."""
+
+    switch: str
+    zone: int
+    version: int
+    protocol: int
+    original: Mapping[str, int] = MappingProxyType({})
+    reply: Mapping[str, int] = MappingProxyType({})
+
+
+Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject | Resume | Flush
 
 
 class Held(NamedTuple):

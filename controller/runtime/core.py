@@ -24,6 +24,7 @@ from controller.runtime.liveness import Liveness, Rhythm, is_probe
 from controller.runtime.members import Member, Roster
 from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
+from controller.runtime.stranded import Stranded
 from controller.runtime.verdicts import Punt, Verdicts
 from controller.stations import function_ports
 from controller.tables import SwitchTables, Table
@@ -48,6 +49,7 @@ class Core:
     learning: Learning = field(init=False)
     health: Health = field(init=False)
     verdicts: Verdicts = field(init=False)
+    stranded: Stranded = field(init=False)
     roster: Roster = field(init=False)
     programming: Programming = field(init=False)
     generation: int = field(init=False, default=0)
@@ -61,6 +63,7 @@ class Core:
         self._functions = function_ports(self.topology)
         self.health = Health(self.topology, Liveness(self.token, self.rhythm))
         self.verdicts = Verdicts(self.topology)
+        self.stranded = Stranded(self.topology)
         self.roster = Roster(self.topology, self.patience)
         self.programming = Programming(self.roster, self.patience, self.stages)
 
@@ -98,6 +101,7 @@ class Core:
         self._functions = function_ports(topology)
         self.health.replace(topology, now)
         self.verdicts.replace(topology)
+        self.stranded.replace(topology)
         self.roster.enrol(topology)
         out = self._intend("intent", now)
         for dpid, conn, ports in self.roster.admitted():
@@ -159,9 +163,11 @@ class Core:
             return []
         if table == Table.CHAIN or (table == Table.CLASSIFY and port in self._functions):
             return self._error(port, Table(table), frame, registers or {})
-        told = self.verdicts.packet(Punt(port, cookie, frame, registers or {}), now)
-        if told is not None:
-            return told
+        punt = Punt(port, cookie, frame, registers or {})
+        for known in (self.verdicts, self.stranded):
+            told = known.packet(punt, now)
+            if told is not None:
+                return told
         return self._outcomes(self.learning.packet(port, table, frame, now), now)
 
     def _error(self, port: Port, table: Table, frame: bytes, registers: Mapping[str, int]) -> list[Command]:

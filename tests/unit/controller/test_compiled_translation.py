@@ -14,7 +14,8 @@ from controller.balancer import GROUPS, MOST_BUCKETS, shares
 from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Lookup, Sent, at_switch, wire
 from controller.stations import mac_number
-from controller.tables import NO_PORT
+from controller.stray import strays
+from controller.tables import CONTROLLER, NO_PORT
 from topologies.functions import Backend, Balancer, Forward, Nat
 from topologies.model import Port, Topology
 
@@ -159,6 +160,53 @@ def test_shares_are_in_proportion_and_few(weights: list[int]) -> None:
     assert sum(found) <= MOST_BUCKETS + len(weights)
     if sum(weights) <= MOST_BUCKETS:
         assert all(a * weights[0] == b * found[0] for a, b in zip(found, weights, strict=True))
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([4, 6]), st.sampled_from(["udp", "tcp"]), st.booleans(), st.sampled_from([2, 16, 17, 4])
+)
+def test_what_is_for_a_backend_that_has_gone_is_heard_by_the_controller(
+    version: int, protocol: str, former: bool, flags: int
+) -> None:
+    """Datagrams and first segments are balanced again; of a former backend's connections all is reset."""
+    whole, connections = balanced(2, (0, 1), protocol=protocol), Connections()
+    frame = segment(1, version)
+    if protocol == "udp":
+        frame = {**frame, "ip_proto": UDP, "udp_src": frame.pop("tcp_src"), "udp_dst": frame.pop("tcp_dst")}
+        del frame["tcp_flags"]
+    got = sent(Lookup(surrounded(whole)), frame, 1, connections)
+    assert got is not None
+    number = int(got["eth_dst"] == mac_number(whole.hosts[2].mac))
+    left = whole.functions[0].balancer
+    assert left is not None
+    gone = left.backends[number]
+    if former:
+        some = {"backends": (left.backends[1 - number],), "former": (gone,)}
+        function = whole.functions[0].model_copy(update={"balancer": left.model_copy(update=some)})
+        topology, failed = whole.model_copy(update={"functions": (function,)}), frozenset[str]()
+    else:
+        topology, failed = whole, frozenset((f"f/{gone.host}",))
+    tables, known = Lookup(surrounded(topology, failed=failed)), strays(topology)
+
+    def told(frame: dict[str, int], port: int) -> str | None:
+        ((some, flows),) = at_switch(tables, frame, port, connections=connections)
+        heard = [known[flow.cookie].action for flow in flows if flow.cookie in known]
+        assert [each.port for each in some] == ([CONTROLLER] if heard else [3 - port])
+        return heard[0] if heard else None
+
+    if protocol == "tcp":
+        frame["tcp_flags"] = flags
+    begins = protocol == "udp" or flags == 2
+    assert told(frame, 1) == ("again" if begins else "reset" if former else None)
+    back = turned(got)
+    if protocol == "tcp":
+        back["tcp_flags"] = flags
+    reset = former and protocol == "tcp" and flags != 4
+    assert told(back, 2) == ("reset-both" if reset else None)
+    # connections of the other one, and its own, are nobody's business
+    other = segment(2, version) | {"tcp_dst": 81}
+    assert told(other, 1) is None and told(turned(other), 2) is None
 
 
 def test_hops_of_one_function_share_its_group() -> None:

@@ -1,0 +1,69 @@
+"""Packets of connections whose backend has gone (``controller.stray``): balanced again, or reset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.runtime.commands import Command, Flush, Inject
+from controller.runtime.packet_parts import TCP, UDP, parts, reset_onward, sent_to
+from controller.runtime.refusals import refusal
+from controller.runtime.verdicts import Punt
+from controller.stations import mac_number
+from controller.stray import Stray, strays
+from topologies.model import Topology
+
+EVERY = 1.0
+"""Seconds between two times that all datagram connections of one backend are forgotten together."""
+
+
+class Stranded:
+    """Knows what a cookie is about, and when a backend's connections were last forgotten together."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._known: Mapping[int, Stray] = {}
+        self._newest: Mapping[int, Stray] = {}
+        self._swept: dict[tuple[str, int], float] = {}
+        self.replace(topology)
+
+    def replace(self, topology: Topology) -> None:
+        """Another intent. What the flows of the one before sent may still be on its way."""
+        new = strays(topology)
+        self._known, self._newest = {**self._newest, **new}, new
+        self._swept.clear()
+
+    def packet(self, punt: Punt, now: float) -> list[Command] | None:
+        """What follows from a packet-in; None when it is not from one of these flows."""
+        stray = self._known.get(punt.cookie)
+        if stray is None:
+            return None
+        switch, what = punt.port.switch, parts(punt.frame)
+        if stray.action == "again":
+            out: list[Command] = [*self._forgotten(switch, stray, punt, now)]
+            if what is not None:
+                mac = mac_number(stray.mac).to_bytes(6, "big")
+                frame = sent_to(punt.frame, what, mac, stray.virtual, stray.port)
+                out.append(Inject(switch, stray.network, frame, stray.hop))
+            return out
+        answer = refusal(punt.frame)
+        if what is None or what.protocol != TCP or answer is None:
+            return []
+        if stray.action == "reset":
+            return [Inject(switch, stray.network, answer, stray.hop)]
+        onward = reset_onward(punt.frame, what)
+        return [Inject(switch, stray.network, onward, stray.hop), Inject(switch, stray.network, answer)]
+
+    def _forgotten(self, switch: str, stray: Stray, punt: Punt, now: float) -> list[Command]:
+        what = parts(punt.frame)
+        version = 4 if punt.frame[12:14] == b"\x08\x00" else 6
+        key = (stray.function, stray.backend)
+        if stray.protocol == UDP and now - self._swept.get(key, -EVERY) >= EVERY:
+            # whoever sent datagrams to it: their senders may be many
+            self._swept[key] = now
+            reply = {"source": stray.backend, "tp_src": stray.backend_port}
+            return [Flush(switch, stray.zone, version, stray.protocol, reply=reply)]
+        if what is None:
+            return []
+        original = {
+            "source": what.source, "destination": stray.virtual, "tp_src": what.tp_src, "tp_dst": stray.port,
+        }  # fmt: skip
+        return [Flush(switch, stray.zone, version, stray.protocol, original=original)]

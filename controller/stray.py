@@ -1,0 +1,161 @@
+"""Connections of a layer-4 load balancer whose backend has gone: what of them the controller hears.
+
+A backend that has failed gets no new connections, but connection tracking remembers those that it has.  A
+datagram, or a SYN, that would still go to it is sent to the controller, which has the connection forgotten
+and the packet balanced again.  What follows of an established TCP connection passes: the check may have
+failed for a moment alone.
+
+A backend that the file names no longer (``Balancer.former``) has lost its connections for good: both of
+their ends are told, with a TCP reset, when they next send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from controller.families import Family, families
+from controller.flows import HOP, Priority, flow
+from controller.meters import NOTICES
+from controller.stations import network_numbers
+from controller.tables import CONTROLLER, Ct, Field, Flow, Output, Table, ToMeter
+from controller.tracking import NUMBERS, TCP, UNTRACKED, function_zones, state
+from topologies.functions import Backend, Function
+from topologies.model import Topology
+from topologies.service import Hop, opposite, service
+
+SYN, STRAY = 64200, 64100
+"""Above all that leads known connections on."""
+_TELL = (ToMeter(NOTICES.id), Output(CONTROLLER))
+_OF_CLIENT, _OF_SERVER = state("+trk-inv-rpl"), state("+trk-inv+rpl")
+_FLAG_SYN, _FLAG_ACK, _FLAG_RST = 2, 16, 4
+
+
+class Stray(NamedTuple):
+    """What a packet is about that one of these flows sent to the controller.
+
+    ``action``: ``again`` (forget the connection, balance the packet anew: at ``hop`` and in ``network``, to
+    the virtual address), ``reset`` (answer the client, by ``hop``, the way back) or ``reset-both``
+    (the packet is the server's; the client is told by ``hop``, the server as in ``network``).
+    ``virtual``: the address; ``backend``: of the connection.
+    """
+
+    action: Literal["again", "reset", "reset-both"]
+    function: str
+    zone: int
+    hop: int
+    network: int
+    protocol: int
+    mac: str
+    virtual: int
+    port: int
+    backend: int
+    backend_port: int
+
+
+def stray_flows(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+    """What of a balancer's hop in STEER is about backends that have failed or are former ones."""
+    balancer = function.balancer
+    assert balancer is not None
+    gone = [each for each in balancer.backends if f"{function.name}/{each.host}" in failed]
+    flows = [made for each in gone for made, _ in _again(topology, function, hop, each)]
+    for each in balancer.former:
+        flows += [made for made, _ in _again(topology, function, hop, each)]
+        flows += [made for made, _ in _reset(topology, function, hop, each)]
+    return flows
+
+
+def strays(topology: Topology) -> dict[int, Stray]:
+    """What a packet-in is about, by its flow's cookie: for whatever backend may fail."""
+    found: dict[int, Stray] = {}
+    hops = service(topology).hops.values()
+    for function in topology.functions:
+        if function.balancer is None or function.mode != "flows":
+            continue
+        for hop in hops:
+            if hop.function != function.name:
+                continue
+            for each in (*function.balancer.backends, *function.balancer.former):
+                for made in (_again, _reset):
+                    found |= {one.cookie: what for one, what in made(topology, function, hop, each) if what}
+    return found
+
+
+def _again(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[Flow, Stray | None]]:
+    """Datagrams, and the first segments of connections, on their way to a backend."""
+    if not hop.forward:
+        return
+    balancer = function.balancer
+    assert balancer is not None
+    begins: tuple[Field, ...] = ()
+    if balancer.protocol == "tcp":
+        begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
+    why = f"chain {hop.chain}, load balancer {function.name}: {backend.host} has gone: balanced again"
+    for match, stray in _to(topology, function, hop, backend):
+        yield flow(Table.STEER, SYN, (*match, *begins), _TELL, why=why), stray
+
+
+def _to(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[tuple[Field, ...], Stray]]:
+    balancer = function.balancer
+    assert balancer is not None
+    zone, network = function_zones(topology)[function.name], network_numbers(topology)[hop.network]
+    protocol = NUMBERS[balancer.protocol]
+    for family in families(balancer):
+        address = _address(backend, family)
+        if address is None:
+            continue
+        match = (
+            Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
+            Field(family.destination, address), Field("ct_nw_proto", protocol),
+            Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address),
+            Field("ct_tp_dst", balancer.port), Field(f"{balancer.protocol}_dst", backend.port),
+        )  # fmt: skip
+        yield match, Stray(
+            "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
+            balancer.port, address, backend.port,
+        )  # fmt: skip
+
+
+def _reset(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[Flow, Stray | None]]:
+    """Segments of a former backend's connections, from both sides."""
+    balancer, back = function.balancer, hop if not hop.forward else opposite(topology, hop)
+    assert balancer is not None
+    if balancer.protocol != "tcp" or back is None:
+        return
+    what = (
+        f"chain {hop.chain}, load balancer {function.name}: of a connection of {backend.host}, no backend now"
+    )
+    numbers, zone = network_numbers(topology), function_zones(topology)[function.name]
+    if hop.forward:
+        for match, stray in _to(topology, function, hop, backend):
+            told = stray._replace(action="reset", hop=back.number, network=numbers[back.network])
+            yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: the client is told"), told
+        return
+    for family in families(balancer):
+        address = _address(backend, family)
+        if address is None:
+            continue
+        segment = (
+            Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
+            Field(family.source, address), Field("tcp_src", backend.port),
+            Field("tcp_flags", 0, _FLAG_RST),
+        )  # fmt: skip
+        # not translated: whether it is of such a connection is asked, and what the controller hears is whose
+        yield flow(Table.STEER, Priority.KNOWN + 1, segment, (Ct(zone, Table.STEER),), why=f"{what}?"), None
+        match = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
+        told = Stray(
+            "reset-both", function.name, zone, hop.number, numbers[hop.network], TCP, balancer.mac,
+            family.address, balancer.port, address, backend.port,
+        )  # fmt: skip
+        yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
+
+
+def _address(backend: Backend, family: Family) -> int | None:
+    interface = backend.ipv4 if family.version == 4 else backend.ipv6
+    return None if interface is None else int(interface.ip)
