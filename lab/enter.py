@@ -18,7 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from dataplane import syscalls
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
 
 NETNS = Path("/run/netns")
@@ -81,7 +81,7 @@ def join_place(name: str) -> dict[str, str]:
     place = known.get(name)
     if place is None:
         hosts = [other for other, entry in known.items() if "ovs" not in entry and "node" not in entry]
-        raise Failure(f"no host or switch named {name!r} in this lab", f"hosts: {_some(hosts)}")
+        raise unknown("host or switch", name, hosts, "hosts", " in this lab", among=list(known))
     try:
         handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -213,8 +213,3 @@ def _has_cwd() -> bool:
         return bool(Path.cwd())
     except FileNotFoundError:
         return False
-
-
-def _some(names: list[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most]) or "none"
-    return shown + (f", … ({len(names)} in all)" if len(names) > most else "")

@@ -35,6 +35,33 @@ class NotThere(Failure):
     """No such switch, host, link or function; the API answers 404."""
 
 
+def unknown(
+    kind: str,
+    name: str,
+    known: Sequence[str],
+    there: str = "there are",
+    where: str = "",
+    among: Sequence[str] = (),
+) -> NotThere:
+    """Nothing of this ``kind`` has this ``name``: what is near, ``known`` or ``among``, and what is known."""
+    from topologies.problem import nearest
+
+    shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
+    close = nearest(name, [*known, *among])
+    return NotThere(
+        f"no {kind} named {shown!r}{where}",
+        (f"did you mean {close!r}? " if close else "") + f"{there}: {some(known) or 'none'}",
+    )
+
+
+_SHOWN = 80
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """The first of many names, and how many there are."""
+    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
+
+
 def invalid_file(file: str, problems: Sequence[object]) -> Failure:
     """A topology file that has problems: each on a line of its own."""
     number = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {file}"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 
 RUN = Path("/run/sdnlab")
 """Inside a lab: the supervisor's files, on the sandbox's own tmpfs."""
@@ -90,8 +90,9 @@ def choose(named: str | None, names: list[str], default: str | None = None) -> s
     if named is not None:
         if named in names:
             return named
-        there = f"running now: {', '.join(names)}" if names else "no lab is running"
-        raise Failure(f"no lab named {named!r} is running", there)
+        if not names:
+            raise Failure(f"no lab named {named!r} is running", "no lab is running")
+        raise unknown("lab", named, names, "running now", " is running")
     if len(names) == 1:
         return names[0]
     if not names:

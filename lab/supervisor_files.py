@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,21 @@ def names_of(topology: Topology, networks: set[str]) -> list[str]:
     ]
 
 
+def without_names(text: str, names: Iterable[str]) -> list[str]:
+    """The lines of a machine's /etc/hosts (hosts(5)) but for these names, compared without case (RFC 4343): a
+    lab's host may be called like the machine, or like one that it knows."""
+    ours = {name.lower() for name in names}
+    kept = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        others = [word for word in words[1:] if word.lower() not in ours]
+        if len(others) == len(words[1:]):
+            kept.append(line)
+        elif others:
+            kept.append("\t".join([words[0], *others]))
+    return kept
+
+
 def name_hosts(topology: Topology) -> None:
     """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
 
@@ -68,13 +84,14 @@ def name_hosts(topology: Topology) -> None:
     again = machines.exists()
     if not again:
         machines.write_bytes(hosts.read_bytes() if hosts.exists() else b"")
-    first = [machines.read_text(encoding="utf-8", errors="replace").rstrip("\n")]
+    everybody = names_of(topology, {network.name for network in topology.networks})
+    ours = {line.split("\t")[1] for line in everybody}
+    first = without_names(machines.read_text(encoding="utf-8", errors="replace"), ours)
     for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
         near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
         some = "\n".join([*first, *names_of(topology, near)]) + "\n"
         (RUN / f"hosts-{index}").write_text(some, encoding="utf-8")
     own = RUN / "hosts"
-    everybody = names_of(topology, {network.name for network in topology.networks})
     own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
     if again:
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataplane.wiring import wire_name
 from lab import supervisor_overlay, supervisor_service
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 from lab.failure import NotThere as NotThere
 from lab.host_names import Names
 from lab.host_servers import HostServers
@@ -134,7 +134,7 @@ class Lab:
         with self.lock:
             states = self.net.link_states()
             if name not in states:
-                raise NotThere(f"no link named {name!r}", f"there are: {_some(sorted(states))}")
+                raise unknown("link", name, sorted(states))
             changed, note = states[name] != up, ""
             if changed:
                 with self._switches_at_work():
@@ -150,7 +150,7 @@ class Lab:
         """Take a switch away or bring it back. Raises NotThere for an unknown one."""
         names = [switch.name for switch in self.topology.switches]
         if name not in names:
-            raise NotThere(f"no switch named {name!r}", f"there are: {_some(names)}")
+            raise unknown("switch", name, names)
         with self.lock:
             changed, note = (name in self.switches_down) == up, ""
             if changed:
@@ -215,7 +215,7 @@ class Lab:
         known = {host.name for host in hosts}
         for name in {name for pair in pairs or () for name in pair}:
             if name not in known:
-                raise NotThere(f"no host named {name!r}", f"there are: {_some([h.name for h in hosts])}")
+                raise unknown("host", name, [host.name for host in hosts])
         for src, dst in pairs or ():
             if src == dst:
                 raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
@@ -257,7 +257,7 @@ class Lab:
         if not own:
             raise Failure(f"{name} has no process: the switches' flow tables do its work")
         if instance is not None and instance not in own:
-            raise NotThere(f"{name} has no instance {instance!r}", f"it has: {_some(own)}")
+            raise unknown("instance", instance, own, where=f" of {name}")
         with self.lock:
             self.functions.control(action, [instance] if instance is not None else own)
             with self._switches_at_work():
@@ -270,7 +270,7 @@ class Lab:
         """Raises NotThere when ``name`` is no function of this lab."""
         names = [function.name for function in self.topology.functions]
         if name not in names:
-            raise NotThere(f"no function named {name!r}", f"there are: {_some(names) or 'none'}")
+            raise unknown("function", name, names)
 
     def function_states(self, counted: bool = True) -> list[FunctionState]:
         """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
@@ -305,8 +305,8 @@ class Lab:
                 self.events.add("capture", f"somebody looks at {found['what']}", {"name": name})
                 yield found
         except (KeyError, LinkError):
-            known = _some(supervisor_capture.names(self.net.plan))
-            raise NotThere(f"there is nothing named {name!r} to capture", f"there are: {known}") from None
+            known = supervisor_capture.names(self.net.plan)
+            raise unknown("link, host, switch or function", name, known, where=" to capture") from None
 
     def ask_controller(
         self,
@@ -343,7 +343,7 @@ class Lab:
         """Raises NotThere when ``name`` is no switch of this lab."""
         names = [switch.name for switch in self.topology.switches]
         if name is not None and name not in names:
-            raise NotThere(f"no switch named {name!r}", f"there are: {_some(names)}")
+            raise unknown("switch", name, names)
 
     def logs(self) -> dict[str, str]:
         """Name -> end of every log in the sandbox, at most 64 KiB of each."""
@@ -422,7 +422,3 @@ def _end(fd: int, most: int = 65536) -> str:
     finally:
         os.close(fd)
     return text.decode(errors="replace")
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")

@@ -29,6 +29,15 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, or nothing when none is near."""
+    import difflib
+
+    candidates = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower()[:_SHOWN], candidates, n=1, cutoff=0.55)
+    return candidates[close[0]] if close else ""
+
+
 def path_text(path: Path) -> str:
     """``("links", 3, "delay")`` as ``links[3].delay``; odd keys are quoted."""
     text = ""
@@ -116,11 +125,7 @@ class Report:
         if self._suggestions <= 0 or not 0 < len(word) <= 64:
             return ""
         self._suggestions -= 1
-        import difflib
-
-        candidates = {name.lower(): name for name in known}
-        close = difflib.get_close_matches(word.lower(), candidates, n=1, cutoff=0.55)
-        return candidates[close[0]] if close else ""
+        return nearest(word, known)
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
         """A remedy: ``did you mean 'x'?`` with the nearest of the known words, or ``otherwise``."""

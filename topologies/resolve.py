@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from itertools import count
 from pathlib import PurePath
 from typing import TypeVar
 
-from topologies import addressing, allocate, keeping, names, tenants, underlay, units, wires
+from topologies import addressing, allocate, keeping, names, names_apart, tenants, underlay, units, wires
 from topologies.across import crosses, transit_overhead
 from topologies.model import (
     Domain,
@@ -29,7 +30,6 @@ from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, U
 
 Entry = TypeVar("Entry")
 
-DEFAULT_DOMAIN = "d1"
 DEFAULT_NETWORK = "lan"
 _AUTO_MAC = 0x02_00_00_00_00_00  # locally administered (IEEE 802-2014, 8.4)
 _AUTO_MACS = 0xFF_FF_FF
@@ -47,7 +47,7 @@ def resolve(
     are kept where the file leaves them out.
     """
     kept = keeping.kept(running)
-    domains = sorted(spec.domains or [DEFAULT_DOMAIN], key=names.natural)
+    domains = sorted(spec.domains or [_default_domain(spec, running)], key=names.natural)
     switches = _sorted(spec.switches)
     hosts = _sorted(spec.hosts)
     links = list(enumerate(spec.links or []))
@@ -205,6 +205,14 @@ def _check_link_names(
             report.add(("underlay", "links"), what, remedy="rename a domain or an underlay router")
 
 
+def _default_domain(spec: File, running: Topology | None) -> str:
+    """The only domain of a file that names none: the running lab's, or one whose name nothing else has."""
+    if running is not None and len(running.domains) == 1:
+        return running.domains[0].name
+    taken = {*(spec.hosts or ()), *(spec.switches or ()), *(spec.functions or ())}
+    return next(name for number in count(1) if (name := f"d{number}") not in taken)
+
+
 def _sorted(entries: dict[str, Entry] | None) -> dict[str, Entry]:
     return {name: (entries or {})[name] for name in sorted(entries or {}, key=names.natural)}
 
@@ -224,11 +232,7 @@ def _check_names(spec: File, report: Report) -> None:
     ):  # fmt: skip
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)
-    for name in (spec.hosts or {}).keys() & (spec.switches or {}).keys():
-        line = report.locate(("switches", name))
-        report.add(
-            ("hosts", name), f"{shown(name)} is also the name of a switch (line {line})", remedy="rename one"
-        )
+    names_apart.check(spec, report)
 
 
 def _showable(text: str | None) -> bool:

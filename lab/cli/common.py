@@ -103,6 +103,13 @@ def choose(named: str | None) -> str:
     return naming.choose(named, naming.running(), os.environ.get("SDNLAB"))
 
 
+def one_of(argument: str | None, option: str | None) -> str | None:
+    """The lab that a command was told of, as an argument or by --lab."""
+    if argument is not None and option is not None and argument != option:
+        raise usage(f"two labs are named: {argument} and {option}", "name one of them")
+    return argument if argument is not None else option
+
+
 def client(named: str | None, **options: Any) -> Client:
     """A client of the lab that is meant."""
     from lab.client import Client

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import typer
 
 from lab.cli import render, render_overlay
-from lab.cli.common import Json, Lab, LabArgument, client, complete_switch
+from lab.cli.common import Json, Lab, LabArgument, client, complete_switch, one_of
 from lab.cli.say import out, out_json, paint
-from lab.failure import Failure
+from lab.failure import unknown
 
 Switch = Annotated[
     str | None,
@@ -22,16 +22,16 @@ Switch = Annotated[
 ]
 
 
-def status(name: LabArgument = None, json: Json = False) -> None:
+def status(name: LabArgument = None, lab: Lab = None, json: Json = False) -> None:
     """Show domains, switches, hosts, links, functions and chains, and what is wrong with them."""
-    api = client(name)
-    lab = api.get("/status")
+    api = client(one_of(name, lab))
+    found = api.get("/status")
     if json:
         from lab.client import supervisor_pid
 
-        out_json({**lab, "pid": supervisor_pid(api.name)})
+        out_json({**found, "pid": supervisor_pid(api.name)})
     else:
-        out(render.status(lab, paint(), time.time()))
+        out(render.status(found, paint(), time.time()))
 
 
 def flows(
@@ -111,7 +111,7 @@ def logs(
     found: dict[str, str] = client(lab).get("/logs")
     if log is not None:
         if log not in found:
-            raise Failure(f"no log named {log!r}", f"there are: {', '.join(found)}")
+            raise unknown("log", log, list(found))
         out("\n".join(found[log].splitlines()[-lines:]))
         return
     p = paint()

@@ -12,7 +12,7 @@ import typer
 
 from lab import naming
 from lab.cli import files
-from lab.cli.common import Json, LabArgument, choose, usage
+from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
 from lab.cli.say import count, err, out, out_json, paint, paint_err
 from lab.failure import Exit, Failure
 
@@ -170,23 +170,25 @@ def _in_the_foreground(launched: Launched, lab: str) -> None:
 
 def down(
     name: LabArgument = None,
+    lab: Lab = None,
     all_: Annotated[bool, typer.Option("--all", help="Stop every lab of yours.")] = False,
 ) -> None:
     """Stop a lab. All it consists of goes with it, also when it hangs or is still being built."""
     from lab.launch import stop
 
-    if all_ and name is not None:
+    named = one_of(name, lab)
+    if all_ and named is not None:
         raise usage("either a name or --all")
-    names = _reserved() if all_ else [choose(name)]
+    names = _reserved() if all_ else [choose(named)]
     if not names:
         out("no lab is running")
-    for lab in names:
+    for each in names:
         try:
-            stop(lab)
+            stop(each)
         except Failure as failure:
             if failure.code != Exit.FAILED:  # it did run when we looked: somebody else was quicker
                 raise
-        out(f"{lab} is stopped")
+        out(f"{each} is stopped")
 
 
 def _reserved() -> list[str]:

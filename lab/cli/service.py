@@ -12,7 +12,7 @@ import typer
 from lab.cli import files, render_service
 from lab.cli.common import Json, Lab, client, complete_function, complete_instance, usage
 from lab.cli.say import out, out_json, paint
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
     from lab.client import Client
@@ -48,7 +48,7 @@ def functions(
         known = [each["name"] for each in found]
         found = [each for each in found if each["name"] == name]
         if not found:
-            raise Failure(f"no function named {name!r}", f"there are: {', '.join(known) or 'none'}")
+            raise unknown("function", name, known)
     if json:
         out_json(found)
     elif name is not None:
@@ -103,7 +103,7 @@ def _find(api: Client, name: str) -> tuple[str, str | None]:
         if any(instance["name"] == name for instance in each["instances"]):
             return each["name"], name
     known = [instance["name"] for each in found for instance in each["instances"]]
-    raise Failure(f"no function or instance named {name!r}", f"there are: {', '.join(known) or 'none'}")
+    raise unknown("function or instance", name, known, among=[each["name"] for each in found])
 
 
 def scale(

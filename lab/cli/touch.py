@@ -20,10 +20,11 @@ from lab.cli.common import (
     complete_host,
     complete_place,
     complete_switch,
+    one_of,
     usage,
 )
 from lab.cli.say import err, out, out_json, paint
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
     from lab.messages import Status
@@ -68,9 +69,9 @@ def exec_(
     raise typer.Exit(enter.run_in(name, pid, host, words))
 
 
-def shell(name: LabArgument = None) -> None:
+def shell(name: LabArgument = None, lab: Lab = None) -> None:
     """Open Mininet's shell in a running lab ('h1 ping h2', 'pingall', 'help'); leaving it stops nothing."""
-    raise typer.Exit(open_shell(choose(name)))
+    raise typer.Exit(open_shell(choose(one_of(name, lab))))
 
 
 def open_shell(lab: str) -> int:
@@ -229,7 +230,7 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
         known |= {*under["routers"], *(vtep["domain"] for vtep in under["vteps"])}
     for name in (a, b):
         if name not in known:
-            raise Failure(f"no switch or host named {name!r} in this lab", "see: sdnlab status")
+            raise unknown("switch or host", name, sorted(known), where=" in this lab")
     near = [
         link["name"]
         for link in status["links"]

@@ -242,7 +242,10 @@ def test_a_function_is_looked_into_by_its_name(two: tuple[CommandLine, Path]) ->
     assert "function there.2, its in" in seen
     wrong = line("exec", "there", "--", "true", code=1)
     assert "there" in wrong.stderr
-    assert "there is nothing named 'there'" in line("capture", "there", code=1).stderr
+    assert (
+        "no link, host, switch or function named 'there' to capture"
+        in line("capture", "there", code=1).stderr
+    )
     assert "there are: here, there, edge" not in line("functions", "nope", code=1).stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from lab import client as client_module
 from lab import naming
 from lab.cli import app as app_module
 from lab.cli import touch
-from lab.failure import Exit, Failure
+from lab.failure import Exit, Failure, unknown
 
 
 class FakeLab:
@@ -52,6 +53,48 @@ def test_status_for_programs(fake: type[FakeLab]) -> None:
     result = run("status", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == {**STATUS, "pid": 4711}
+
+
+WITHOUT_A_LAB = {
+    "up", "list", "demo", "test", "ids", "validate", "schema",
+}  # fmt: skip
+
+
+def test_every_command_about_a_lab_takes_the_option_that_help_promises() -> None:
+    commands = {command.name: command.callback for command in app_module.build().registered_commands}
+    lacking = {
+        name
+        for name, function in commands.items()
+        if function is not None and "lab" not in inspect.signature(function).parameters
+    }
+    assert lacking == WITHOUT_A_LAB
+
+
+def test_a_lab_may_be_an_argument_or_an_option(fake: type[FakeLab]) -> None:
+    for words in (("status", "only"), ("status", "--lab", "only"), ("status", "only", "-l", "only")):
+        assert run(*words).exit_code == 0, words
+    twice = run("status", "only", "--lab", "other")
+    assert isinstance(twice.exception, Failure) and twice.exception.code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "known", "words"),
+    [
+        ("host", "hosst1", ["host1", "web"], "did you mean 'host1'? there are: host1, web"),
+        ("host", "H1", ["h1"], "did you mean 'h1'?"),
+        ("host", "nobody", ["h1"], "there are: h1"),
+        ("function", "fw", [], "there are: none"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest(kind: str, name: str, known: list[str], words: str) -> None:
+    failure = unknown(kind, name, known)
+    assert failure.what == f"no {kind} named {name!r}" and words in failure.remedy
+    assert ("did you mean" in words) == ("did you mean" in failure.remedy)
+
+
+def test_what_else_there_is_can_be_near_as_well() -> None:
+    failure = unknown("host or switch", "swich1", ["h1"], "hosts", among=["switch1"])
+    assert failure.remedy == "did you mean 'switch1'? hosts: h1"
 
 
 def test_link_by_its_ends_and_by_name(fake: type[FakeLab]) -> None:

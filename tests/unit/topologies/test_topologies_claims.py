@@ -104,7 +104,7 @@ def test_ranges_are_the_addresses(one: Prefixes, other: Prefixes) -> None:
 def prefixes_of(source: str, more: str = "") -> Prefixes:
     lab = (
         "switches: [s1]\nnetworks: {lan: {subnet4: 10.0.0.0/24, subnet6: 'fd00::/64'}}\n"
-        "hosts: {h1: s1, h2: s1, 10.0.0.9: s1}\n"
+        "hosts: {h0: s1, h1: s1, h2: s1}\n"
         f"groups: {{g: [h1, h2], both: [g, 10.0.0.0/30], v6: 'fd00::/64'}}\n{more}\n"
         "functions:\n  lb: {kind: load-balancer, switch: s1, port: 80, backends: h1, ipv4: 10.0.0.100}\n"
         f"  fw: {{kind: firewall, switch: s1, rules: [{{action: drop, source: {source}}}]}}\n"
@@ -119,7 +119,7 @@ def prefixes_of(source: str, more: str = "") -> Prefixes:
     ("source", "prefixes"),
     [
         ("h2", ["10.0.0.3/32", "fd00::3/128"]),
-        ("10.0.0.9", ["10.0.0.1/32", "fd00::1/128"]),  # a host may be called so
+        ("10.0.0.9", ["10.0.0.9/32"]),  # no host may be called so
         ("lan", ["10.0.0.0/24", "fd00::/64"]),
         ("lb", ["10.0.0.100/32"]),
         ("[g, h1]", ["10.0.0.2/31", "fd00::2/127"]),
