@@ -16,7 +16,7 @@ from dataplane.deafness import deafen
 from dataplane.mirror import add_mirror, remove_mirror, tap_name
 from dataplane.namespaces import in_threads, run_in
 from dataplane.operating import Operating
-from dataplane.operations import Operation, undone
+from dataplane.operations import AddWire, Operation, undone
 from dataplane.plan import DomainPlan, Plan, instance_netns, plan
 from dataplane.routing import await_carrier
 from dataplane.rtnetlink import set_link
@@ -51,6 +51,12 @@ class Change:
         self.steps = some
         self._fabric, self._topology, self._new, self._links_down = fabric, topology, new, links_down
         self._done: list[Operation] = []
+
+    def renews(self, instance: str) -> bool:
+        """Whether a function's instance gets its devices only by ``shift``, since something holds their ends:
+        a process that is there loses its own by then."""
+        netns = instance_netns(instance)
+        return any(isinstance(each, AddWire) and each.wire.near.netns == netns for each in self.steps.shift)
 
     def extend(self) -> None:
         """Make what is new, beside what is there."""

@@ -24,6 +24,8 @@ from dataplane.namespaces import run_in
 from dataplane.rtnetlink import NetlinkError, Socket, delete_link
 from dataplane.shaping import remove as unshape
 
+LOG = "function.log"
+"""Where a process's standard error goes, in its directory."""
 HIDDEN = ("/run/netns", "/run/openvswitch")
 """Ways to the rest of the lab."""
 OWN = ("in", "out", "tap", "eth0")
@@ -49,9 +51,12 @@ class FunctionProcess:
     where it runs: with the process ends what it has made the kernel do there.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], directory: Path, netns: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], directory: Path, netns: int, log_begin: int = 0
+    ) -> None:
         self.process = process
         self.directory = directory
+        self._log_begin = log_begin
         # Its own, since the namespace may be given up before the process has ended.
         self._netns = os.dup(netns)
 
@@ -65,6 +70,19 @@ class FunctionProcess:
         """Its standard output."""
         assert self.process.stdout is not None
         return self.process.stdout
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it wrote to its standard error, of at most 300 characters; empty: none."""
+        with contextlib.suppress(OSError), (self.directory / LOG).open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_begin, size - 4096))
+            lines = log.read().decode(errors="replace").splitlines()
+            words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)[
+                -300:
+            ]
+        return ""
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into its directory."""
@@ -144,10 +162,10 @@ def start(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_files(directory, files)
-        with (directory / "function.log").open("ab") as log:
-            return FunctionProcess(
-                run_in(netns, lambda: _start(directory, argv, log.fileno(), visible)), directory, netns
-            )
+        with (directory / LOG).open("ab") as log:
+            begin = log.seek(0, os.SEEK_END)
+            process = run_in(netns, lambda: _start(directory, argv, log.fileno(), visible))
+            return FunctionProcess(process, directory, netns, begin)
     except OSError as error:
         raise FunctionError(f"can't start {argv[0]}: {error.strerror or error}") from None
 

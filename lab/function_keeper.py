@@ -26,6 +26,8 @@ class Running(Protocol):
     def pid(self) -> int: ...
     @property
     def output(self) -> IO[bytes]: ...
+    @property
+    def last_words(self) -> str: ...
     def tell(self, line: bytes) -> bool: ...
     def ask_to_end(self) -> None: ...
     def kill(self) -> None: ...
@@ -111,12 +113,12 @@ class Keeper:
                     self.process.ask_to_end()
                 self._listener.started(self.record, self.process.pid)
                 self._listen(self.process)
-                code = self.process.reap()
+                code, words = self.process.reap(), self.process.last_words
                 self.process = None
                 if not self.wanted:
                     break
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                self._listener.dead(self.record, f"died ({how})")
+                self._listener.dead(self.record, f"died ({how})" + (f": {words}" if words else ""))
             in_a_row = 0 if time.monotonic() - began > STEADY else in_a_row + 1
             self._wake.wait(restart_delay(in_a_row - 1 if in_a_row else 0))
         self._listener.stopped(self.record)

@@ -7,7 +7,7 @@ move, and only when every switch is confirmed does what is old end.  What fails 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import topologies
 from lab.changes import changes
 from lab.failure import Failure, invalid_file
 from lab.messages import Applied, ChangeState, Moved
+from lab.supervisor_functions import processes
 from lab.supervisor_settle import intend, settle, wait_settled
 from topologies.change import Impossible, move, switch_in
 from topologies.model import Topology
@@ -41,19 +42,21 @@ def take(lab: Lab, new: Topology) -> list[str]:
             "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
             "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
         ) from None
+    # What can't have its devices beside what it replaces begins when they are there.
+    late = [name for name in {**processes(old), **processes(new)} if change.renews(name)]
     told = False
     try:
         change.extend()
-        problems = lab.functions.prepare(new, PROCESS_PATIENCE)
-        if problems:
-            raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
+        _at_work(lab.functions.prepare(new, PROCESS_PATIENCE, late))
         told = True
         number = intend(lab, new)
+        lab.functions.halt(late)
         change.shift()
         lab.net.notice_devices()
+        _at_work(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
         wait_settled(lab, number)
     except Exception as error:
-        left = _back(lab, old, told, change.undo)
+        left = _back(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
     notes = lab.functions.remarks(each for each in new.functions if each not in old.functions)
     lab.topology = new
@@ -73,7 +76,14 @@ def take(lab: Lab, new: Topology) -> list[str]:
     return notes
 
 
-def _back(lab: Lab, old: Topology, told: bool, undo: Callable[[], list[str]]) -> list[str]:
+def _at_work(problems: list[str]) -> None:
+    if problems:
+        raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
+
+
+def _back(
+    lab: Lab, old: Topology, told: bool, late: Collection[str], undo: Callable[[], list[str]]
+) -> list[str]:
     """Take back what was done, in reverse order; what could not be, in words."""
     left: list[str] = []
     if told:
@@ -81,9 +91,12 @@ def _back(lab: Lab, old: Topology, told: bool, undo: Callable[[], list[str]]) ->
             intend(lab, old)
         except Failure as failure:
             left.append(f"the controller still works for the changed lab: {failure.what}")
-    left += lab.functions.prepare(old, PROCESS_PATIENCE)
+    left += lab.functions.prepare(old, PROCESS_PATIENCE, late)
     lab.functions.retain(old)
-    return left + undo()
+    left += undo()
+    if told and late:
+        left += lab.functions.renew(old, late, PROCESS_PATIENCE)
+    return left
 
 
 def _failed(error: Exception, left: list[str]) -> Failure:

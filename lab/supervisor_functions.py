@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +85,14 @@ class Functions:
 
     # What changes them
 
-    def prepare(self, topology: Topology, patience: float) -> list[str]:
-        """Start what ``topology`` has and did not run, and hand changed files to what runs.
+    def prepare(self, topology: Topology, patience: float, but: Collection[str] = ()) -> list[str]:
+        """Start what ``topology`` has and did not run, and hand changed files to what runs; leave instances
+        ``but`` out.
 
         Nothing is stopped. Waits up to ``patience`` seconds for all of it to be at work; what is not then,
         in words.
         """
-        wanted = processes(topology)
+        wanted = {name: each for name, each in processes(topology).items() if name not in but}
         programs = {name: self._describe(function, name, topology) for name, function in wanted.items()}
         awaited: list[str] = []
         with self._condition:
@@ -111,6 +112,30 @@ class Functions:
             if keeper.program != program:
                 late += self._replace(keeper, program)
         return [*self._not_at_work(awaited, patience), *late]
+
+    def halt(self, names: Iterable[str]) -> None:
+        """End those of these instances that run, until ``renew``: their devices are about to be replaced."""
+        with self._condition:
+            keepers = [self._keepers[name] for name in names if name in self._keepers]
+        for keeper in keepers:
+            keeper.stop()
+        for keeper in keepers:
+            keeper.join()
+
+    def renew(self, topology: Topology, names: Collection[str], patience: float) -> list[str]:
+        """Start those of these instances that ``topology`` has, whether they were there before or not.
+
+        Waits like ``prepare``.
+        """
+        wanted = {name: each for name, each in processes(topology).items() if name in names}
+        self.halt(wanted)
+        with self._condition:
+            there = {name: keeper for name, keeper in self._keepers.items() if name in wanted}
+        for name, keeper in there.items():
+            keeper.program = self._describe(wanted[name], name, topology)
+            keeper.start()
+        fresh = self.prepare(topology, patience, [name for name in processes(topology) if name not in names])
+        return [*self._not_at_work(there, patience), *fresh]
 
     def retain(self, topology: Topology) -> None:
         """End and forget what ``topology`` does not have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from topologies.model import Network, Topology, Underlay
 from topologies.values import Port
@@ -24,6 +25,14 @@ class Kept:
     ipv4: Mapping[str, int] = field(default_factory=dict)
     ipv6: Mapping[str, int] = field(default_factory=dict)
     ports: Mapping[tuple[str, str], tuple[Port, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def in_use(self) -> Mapping[str, frozenset[int]]:
+        """The numbers of each switch's ports."""
+        found: dict[str, set[int]] = {}
+        for port in (port for some in self.ports.values() for port in some):
+            found.setdefault(port.switch, set()).add(port.number)
+        return {switch: frozenset(numbers) for switch, numbers in found.items()}
 
     @property
     def underlay(self) -> Underlay | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from pathlib import PurePath
@@ -163,14 +163,27 @@ class _Plugs:
             if end.port is None and end.switch == port.switch and self.ports.keep(port, " ".join(key)):
                 self.found.setdefault(key, {})[side] = port
 
-    def number(self, key: tuple[str, str], ends: Sequence[units.End], least: int = 1) -> tuple[Port, ...]:
-        """The ports at these ends."""
+    def number(
+        self,
+        key: tuple[str, str],
+        ends: Sequence[units.End],
+        least: int = 1,
+        shunned: Collection[int] = (),
+    ) -> tuple[Port, ...]:
+        """The ports at these ends; new ones are none of the ``shunned``."""
         kept = self.found.get(key, {})
-        return tuple(kept.get(side) or self.ports.number(end, least) for side, end in enumerate(ends))
+        return tuple(
+            kept.get(side) or self.ports.number(end, least, shunned) for side, end in enumerate(ends)
+        )
 
     def service_port(self, side: str, name: str, end: units.End) -> Port:
-        """A port of a load balancer (``at``), or of an instance's side."""
-        return self.number((side, name), (end,), 1 if side == "at" else INSTANCE_PORT)[0]
+        """A port of a load balancer (``at``), or of an instance's side.
+
+        A new one gets a number that is not in use in the running lab: it is made, and its process at work,
+        before the port that goes is taken away.
+        """
+        shunned = self.kept.in_use.get(end.switch, frozenset())
+        return self.number((side, name), (end,), 1 if side == "at" else INSTANCE_PORT, shunned)[0]
 
 
 def _underlay_wanted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from topologies import names, units
 from topologies.model import Port, Shaping
@@ -52,15 +52,17 @@ class Ports:
         taken[port.number] = owner
         return True
 
-    def number(self, end: units.End, least: int = 1) -> Port:
-        """The port of a claimed end; where it has none, the first free one from ``least`` on."""
+    def number(self, end: units.End, least: int = 1, shunned: Collection[int] = ()) -> Port:
+        """The port of a claimed end; where it has none, the first free one from ``least`` on that is not
+        ``shunned``."""
         if end.port is not None:
             return Port(switch=end.switch, number=end.port)
         taken = self.owners.setdefault(end.switch, {})
         number = self.next.get((end.switch, least), least)
-        while number in taken:
+        while number in taken or number in shunned:
             number += 1
-        self.next[end.switch, least] = number + 1
+        if not shunned:
+            self.next[end.switch, least] = number + 1
         taken[number] = "something"
         if number > units.MAX_PORT:
             path = ("switches", end.switch)

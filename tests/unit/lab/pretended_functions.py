@@ -24,6 +24,7 @@ class PretendedProcess:
         self.heard: list[Any] = []
         self.files: dict[str, bytes] = {}
         self.code = 0
+        self.last_words = ""
         self._lock = threading.Lock()
         self._open = True
 

@@ -178,7 +178,7 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
 
     def judged(topology: Any, *_: Any) -> Any:
         seen.append([host.name for host in topology.hosts])
-        return {"note": "", "reached": 0, "total": 0, "seconds": 0.0}
+        return {"note": "", "apart": 0, "reached": 0, "total": 0, "seconds": 0.0}
 
     monkeypatch.setattr(supervisor_lab, "probe", probed)
     monkeypatch.setattr(supervisor_lab, "ping_result", judged)

@@ -65,7 +65,25 @@ class Pretended:
 
     remark = ""
 
-    def prepare(self, topology: Topology, patience: float) -> list[str]:
+    late: tuple[str, ...] = ()
+
+    def renews(self, instance: str) -> bool:
+        return instance in self.late
+
+    def halt(self, names: Any) -> None:
+        if names:
+            self.asked.append(f"halt {' '.join(names)}")
+
+    def renew(self, topology: Topology, names: Any, patience: float) -> list[str]:
+        breaks = self.breaks
+        if "undo" in self.asked:
+            self.breaks = ""  # then it works
+        self.step(f"renew {' '.join(names)}")
+        self.breaks = breaks
+        return []
+
+    def prepare(self, topology: Topology, patience: float, but: Any) -> list[str]:
+        assert tuple(but) == self.late
         self.step(f"prepare {len(topology.functions)}")
         problems, self.problems = self.problems, []
         return problems
@@ -149,6 +167,19 @@ def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) ->
         supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
     assert lab.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
     assert lab.topology == OLD
+
+
+def test_who_can_not_stand_beside_what_it_replaces_begins_when_its_wires_are_there() -> None:
+    lab = Pretended(OLD)
+    lab.late = ("b.1",)
+    assert supervisor_change.take(lab, NEW) == []  # type: ignore[arg-type]
+    at = WHOLE.index("shift")
+    assert lab.asked == [*WHOLE[:at], "halt b.1", "shift", "renew b.1", *WHOLE[at + 1 :]]
+    lab = Pretended(OLD, "renew b.1")
+    lab.late = ("b.1",)
+    with pytest.raises(Failure, match=r"renew b\.1 broke"):
+        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+    assert lab.asked[-1] == "renew b.1" and lab.asked.index("undo") < len(lab.asked) - 1
 
 
 def test_what_can_not_be_taken_back_is_said() -> None:

@@ -151,6 +151,32 @@ def test_backends_that_are_down_are_told_by_name(made: Fixture) -> None:
     assert made.functions.failed() == {}
 
 
+def test_why_one_died_is_told_with_its_last_words(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = made.starter.of("fw.1")
+    process.last_words = "there is no device in"
+    process.die(1)
+    made.until(lambda: "fw.1 died (exit code 1): there is no device in; it is started again" in made.texts())
+
+
+def test_who_loses_its_devices_is_halted_and_renewed_with_others_left_alone(made: Fixture) -> None:
+    made.functions.prepare(lan(inline("fw", 1), inline("a", 1)), PATIENCE)
+    old, other = made.starter.of("fw.1"), made.starter.of("a.1")
+    new = lan(inline("fw", 1), inline("a", 1), inline("b", 1))
+    late = ["fw.1", "b.1"]
+    assert made.functions.prepare(new, PATIENCE, late) == []
+    assert "b.1" not in made.functions.records()
+    made.functions.halt(late)
+    assert made.functions.records()["fw.1"].state == "stopped"
+    assert made.functions.renew(new, late, PATIENCE) == []
+    assert {name: record.state for name, record in made.functions.records().items()} == {
+        "fw.1": "running",
+        "a.1": "running",
+        "b.1": "running",
+    }
+    assert made.starter.of("fw.1") is not old and made.starter.of("a.1") is other
+
+
 def test_a_dead_health_checker_is_no_failed_instance(made: Fixture) -> None:
     made.functions.prepare(lan(balancer("h1")), PATIENCE)
     made.functions.control("stop", ["lb"])

@@ -14,8 +14,8 @@ from topology_invariants import assert_sound
 
 import topologies
 from topologies.change import Impossible, move, ports, scale
-from topologies.functions import Chain
-from topologies.model import Host
+from topologies.functions import Chain, Function
+from topologies.model import Host, Port
 from topologies.service import chain_hops, service
 
 Sound = tuple[dict[str, Any], topologies.Topology]
@@ -37,6 +37,26 @@ def test_a_host_more_or_less_moves_nobody(made: Sound, name: str, switch: str, r
     # and back: as if it had never been there
     assert load(file, larger) == topology or topology.underlay is None
     same(topology, load(file, larger), name)
+
+
+@given(sound)
+def test_what_replaces_a_function_can_stand_beside_it(made: Sound) -> None:
+    """Functions of other names get ports that are free in the running lab: they start before the old ones
+    end."""
+    file, topology = made
+    names = {name: f"{name}-new" for name in file.get("functions", {})}
+    renamed = json.loads(json.dumps(file))
+    renamed["functions"] = {names[name]: each for name, each in file.get("functions", {}).items()}
+    for chain in renamed.get("chains", {}).values():
+        chain["functions"] = [names.get(each, each) for each in chain["functions"]]
+    old = {port for each in topology.functions for port in _ports_of(each)}
+    new = {port for each in load(renamed, topology).functions for port in _ports_of(each)}
+    assert not old & new
+
+
+def _ports_of(function: Function) -> set[Port]:
+    found = {port for each in function.instances for port in (each.inward, each.outward) if port is not None}
+    return found | ({function.balancer.at} if function.balancer is not None else set())
 
 
 def same(old: topologies.Topology, new: topologies.Topology, added: str) -> None:
