@@ -272,6 +272,11 @@ def test_a_chain_that_changes_under_load_loses_nothing(two: tuple[CommandLine, P
             line("apply", str(file))
         assert ping.lost == 0 and ping.sent > 50 and not ping.out_of_order, functions
     assert line("apply", str(file)).stdout.startswith("nothing to do")
+    # another function in the place of one: it is at work before the other ends
+    file.write_text(re.sub(r"\bhere\b", "other", TWO))
+    with pinging(line, "h1", "h2") as ping:
+        assert "- function here" in line("apply", str(file)).stdout
+    assert ping.lost == 0 and ping.sent > 50 and "other.1" in instances(line)
 
 
 def test_a_logged_rule_is_an_event_with_hosts_names(two: tuple[CommandLine, Path]) -> None:

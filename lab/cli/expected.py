@@ -1,0 +1,34 @@
+"""How many pairs a lab's links leave joined: what a probe of all pairs must find, no more and no less.
+Pure."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from lab.messages import HostState, Status
+
+
+def joined_pairs(status: Status) -> int:
+    """Ordered pairs of hosts of one network, once for each address family that both have, between whose
+    switches there is a way over links that are up."""
+    island = {switch["name"]: switch["name"] for switch in status["switches"]}
+
+    def root(switch: str) -> str:
+        while island[switch] != switch:
+            switch = island[switch]
+        return switch
+
+    for link in status["links"]:
+        if link["up"]:
+            a, b = (link[end].rpartition(":")[0] for end in ("a", "b"))
+            island[root(a)] = root(b)
+    hosts = [host for host in status["hosts"] if host["up"]]
+    return sum(
+        _families(a, b)
+        for a, b in permutations(hosts, 2)
+        if a["network"] == b["network"] and root(a["switch"]) == root(b["switch"])
+    )
+
+
+def _families(a: HostState, b: HostState) -> int:
+    return bool(a["ipv4"] and b["ipv4"]) + bool(a["ipv6"] and b["ipv6"])
