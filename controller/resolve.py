@@ -52,7 +52,7 @@ def _link_local(universal: bool) -> Flow:
     bit = _EUI64_LOCAL if universal else 0
     return flow(
         Table.RESOLVE,
-        Priority.KNOWN,
+        Priority.KNOWN - 1,  # who has such an address without having that MAC is answered for by its own
         (*_SOLICITATION, Field("nd_target", _EUI64 | bit, _EUI64_MASK | _EUI64_LOCAL)),
         (
             Move("eth_src", "eth_dst", 48),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
-from topologies.functions import Balancer
 from topologies.model import Port, Topology
 
 
@@ -72,45 +72,70 @@ def function_ports(topology: Topology) -> frozenset[Port]:
     return frozenset(end for end in ends if end is not None)
 
 
-def _balancer(name: str, balancer: Balancer, numbers: dict[str, int]) -> Station:
-    return Station(
-        name,
-        numbers[balancer.network],
-        mac_number(balancer.mac),
-        balancer.at.switch,
-        balancer.at.number,
-        None if balancer.ipv4 is None else int(balancer.ipv4.ip),
-        None if balancer.ipv6 is None else int(balancer.ipv6.ip),
-    )
+class Owner(NamedTuple):
+    """Who answers for addresses in a network, by the file. ``port``: the host port that it is behind, or None
+    where the switches answer for it themselves."""
+
+    name: str
+    network: str
+    mac: int
+    port: Port | None
+    ipv4: int | None
+    ipv6: int | None
+
+    def addresses(self) -> list[tuple[int, int]]:
+        """Family and address of all that nobody else may have, also the link-local one of its MAC address."""
+        found = [(4, self.ipv4), (6, self.ipv6), (6, link_local(self.mac))]
+        return [(family, address) for family, address in found if address is not None]
+
+
+def owners(topology: Topology) -> Iterator[Owner]:
+    """All that have addresses of their own by the file: hosts, virtual services, translators, routers."""
+    for host in topology.hosts:
+        ipv4, ipv6 = _number(host.ipv4), _number(host.ipv6)
+        yield Owner(host.name, host.network, mac_number(host.mac), host.port, ipv4, ipv6)
+    for function in topology.functions:
+        if function.balancer is not None:
+            service = function.balancer
+            ipv4, ipv6 = _number(service.ipv4), _number(service.ipv6)
+            yield Owner(function.name, service.network, mac_number(service.mac), service.at, ipv4, ipv6)
+        if function.nat is not None:
+            nat = function.nat
+            yield Owner(function.name, nat.network, mac_number(nat.mac), None, _number(nat.ipv4), None)
+    networks = {network.name: network for network in topology.networks}
+    for router in topology.routers:
+        for name in router.networks:
+            ipv4, ipv6 = _number(networks[name].gateway4), _number(networks[name].gateway6)
+            yield Owner(router.name, name, mac_number(router.mac), None, ipv4, ipv6)
+
+
+def _number(interface: IPv4Interface | IPv6Interface | None) -> int | None:
+    return None if interface is None else int(interface.ip)
 
 
 def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Station, ...]:
     """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC.
 
-    What the file says wins: a learned station is left out when its MAC is a host's, when its
-    port is no host port of its network, or (the address alone) when a host has that address.
+    What the file says wins: a learned station is left out when its MAC is somebody's in the file, when its
+    port is no host port of its network, or (the address alone) when somebody has that address.
     """
     numbers = network_numbers(topology)
-    found = []
-    for host in topology.hosts:
-        found.append(
-            Station(
-                host.name,
-                numbers[host.network],
-                mac_number(host.mac),
-                host.port.switch,
-                host.port.number,
-                None if host.ipv4 is None else int(host.ipv4.ip),
-                None if host.ipv6 is None else int(host.ipv6.ip),
-            )
+    known = list(owners(topology))
+    found = [
+        Station(
+            each.name,
+            numbers[each.network],
+            each.mac,
+            each.port.switch,
+            each.port.number,
+            each.ipv4,
+            each.ipv6,
         )
-    for function in topology.functions:
-        # a load balancer's namespace is reached as a host is
-        if function.balancer is not None:
-            found.append(_balancer(function.name, function.balancer, numbers))
-    taken = {station.mac for station in found}
-    addresses = {(station.network, station.ipv4) for station in found}
-    addresses |= {(station.network, station.ipv6) for station in found}
+        for each in known
+        if each.port is not None  # a load balancer's namespace is reached as a host is
+    ]
+    taken = {each.mac for each in known}
+    addresses = {(numbers[each.network], *one) for each in known for one in each.addresses()}
     ports = {(host.port.switch, host.port.number): host.network for host in topology.hosts}
     for extra in sorted(learned, key=lambda each: (each.mac, str(each.port))):
         if extra.mac in taken or ports.get((extra.port.switch, extra.port.number)) != extra.network:
@@ -118,10 +143,10 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Sta
         number = numbers[extra.network]
         ipv4 = None if extra.ipv4 is None else int(extra.ipv4)
         ipv6 = None if extra.ipv6 is None else int(extra.ipv6)
-        ipv4 = None if (number, ipv4) in addresses else ipv4
-        ipv6 = None if (number, ipv6) in addresses else ipv6
+        ipv4 = None if (number, 4, ipv4) in addresses else ipv4
+        ipv6 = None if (number, 6, ipv6) in addresses else ipv6
         taken.add(extra.mac)
-        addresses |= {(number, ipv4), (number, ipv6)}
+        addresses |= {(number, 4, ipv4 or 0), (number, 6, ipv6 or 0)}
         name = mac_text(extra.mac)
         found.append(Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6))
     return tuple(found)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from controller.runtime import packets
 from controller.runtime.packets import Packet
-from controller.stations import Learned
+from controller.stations import Learned, owners
 from controller.tables import Table
 from topologies.model import Host, Network, Port, Topology
 
@@ -88,7 +88,7 @@ class _Known:
     """What the file says, indexed for packets."""
 
     ports: dict[Port, Host] = field(default_factory=dict)
-    macs: dict[tuple[str, int], Port | None] = field(default_factory=dict)  # None: a router's
+    macs: dict[tuple[str, int], Port | None] = field(default_factory=dict)  # None: no host port's
     addresses: dict[tuple[str, int, int], tuple[int, Port | None]] = field(default_factory=dict)
     gateways: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
     members: dict[str, list[Port]] = field(default_factory=dict)
@@ -97,25 +97,18 @@ class _Known:
 
 def _index(topology: Topology) -> _Known:
     known = _Known(networks={network.name: network for network in topology.networks})
+    for owner in owners(topology):
+        known.macs[owner.network, owner.mac] = owner.port
+        for family, address in owner.addresses():
+            known.addresses[owner.network, family, address] = owner.mac, owner.port
+    for host in topology.hosts:
+        known.ports[host.port] = host
+        known.members.setdefault(host.network, []).append(host.port)
     for router in topology.routers:
-        mac = packets.mac_number(router.mac)
         for name in router.networks:
             four, six = known.networks[name].gateway4, known.networks[name].gateway6
-            known.macs[name, mac] = None
+            mac = packets.mac_number(router.mac)
             known.gateways[name] = mac, int(four.ip) if four else None, int(six.ip) if six else None
-            for family, address in zip((4, 6), known.gateways[name][1:], strict=True):
-                if address is not None:
-                    known.addresses[name, family, address] = mac, None
-    for host in topology.hosts:
-        mac = packets.mac_number(host.mac)
-        known.ports[host.port] = host
-        known.macs[host.network, mac] = host.port
-        known.members.setdefault(host.network, []).append(host.port)
-        known.addresses[host.network, 6, packets.link_local(mac)] = (mac, host.port)
-        if host.ipv4:
-            known.addresses[host.network, 4, int(host.ipv4.ip)] = (mac, host.port)
-        if host.ipv6:
-            known.addresses[host.network, 6, int(host.ipv6.ip)] = (mac, host.port)
     return known
 
 

@@ -1,0 +1,138 @@
+"""No table ever holds two flows of one key: whoever claims whatever, and whatever changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_chains import chain_labs
+
+from controller.compiler import Learned, compile_topology
+from controller.runtime import packets
+from controller.runtime.learning import Learning
+from controller.stages import stages
+from controller.stations import link_local, mac_number, owners
+from controller.tables import SwitchTables, Table
+from topologies import loads
+from topologies.model import Topology
+
+LAB = loads("""
+networks:
+  lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}
+  wan: {subnet4: 192.0.2.0/24, subnet6: "fd01::/64"}
+switches: [s1, s2]
+links: [s1 -- s2]
+routers: {r: [lan, wan]}
+hosts:
+  a: {switch: s1, network: lan, allow-spoofing: true}
+  b: {switch: s2, network: lan, allow-spoofing: true}
+  c: {switch: s1, network: lan}
+  w: {switch: s2, network: wan, allow-spoofing: true}
+functions:
+  nat: {kind: nat, switch: s2, network: wan, ipv4: 192.0.2.200}
+  four: {kind: load-balancer, switch: s1, ipv4: 10.0.0.100, ipv6: "fd00::100", port: 53,
+         protocol: udp, backends: [c]}
+  seven: {kind: load-balancer, engine: haproxy, switch: s2, ipv4: 10.0.0.101, port: 80,
+          backends: [c]}
+chains:
+  out: {network: lan, functions: [nat]}
+""")
+MACS = sorted({each.mac for each in owners(LAB)} | {0x02AA00000001, 0x02AA00000002})
+FOUR = sorted({each.ipv4 for each in owners(LAB) if each.ipv4} | {0x0A0000C8, 0xC0000263})
+SIX = sorted(
+    {address for each in owners(LAB) for family, address in each.addresses() if family == 6}
+    | {link_local(0x02AA00000001), 0xFD << 120 | 0xC8}
+)
+
+
+def keys_are_unique(tables: Iterable[SwitchTables]) -> None:
+    for each in tables:
+        known: dict[object, str] = {}
+        for flow in each.flows:
+            key = (flow.table, flow.priority, frozenset(flow.match))
+            assert key not in known, f"{each.switch}, {flow.table.name}: {known[key]} and {flow.why}"
+            known[key] = flow.why
+
+
+CLAIMS = st.tuples(
+    st.sampled_from(["a", "b", "c", "w"]),
+    st.sampled_from(MACS),
+    st.one_of(
+        st.tuples(st.just(4), st.sampled_from(FOUR), st.sampled_from(FOUR)),
+        st.tuples(st.just(6), st.sampled_from(SIX), st.sampled_from(SIX)),
+    ),
+    st.booleans(),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(CLAIMS, max_size=12))
+def test_whatever_hosts_claim_on_the_wire(claims: list[tuple[str, int, tuple[int, int, int], bool]]) -> None:
+    learning = Learning(LAB)
+    ports = {host.name: host.port for host in LAB.hosts}
+    for now, (host, mac, (family, sender, target), asks) in enumerate(claims):
+        if family == 4:
+            frame = (
+                packets.arp_request(mac, sender, target)
+                if asks
+                else packets.arp_reply(mac, sender, 1, target)
+            )
+        else:
+            make = packets.solicitation if asks else lambda m, s, t: packets.advertisement(m, s, 1, t)
+            frame = make(mac, sender, target)
+        learning.packet(ports[host], Table.CLASSIFY, frame, float(now))
+    keys_are_unique(compile_topology(LAB, learned=learning.learned()).values())
+    mine = {(each.network, one) for each in owners(LAB) for one in each.addresses()}
+    for station in learning.stations:
+        assert not mine & {(station.network, (4, one)) for one in station.ipv4}
+        assert not mine & {(station.network, (6, one)) for one in station.ipv6}
+        assert (station.network, station.mac) not in {(each.network, each.mac) for each in owners(LAB)}
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.builds(
+            Learned,
+            st.sampled_from(["lan", "wan"]),
+            st.sampled_from(MACS),
+            st.sampled_from([host.port for host in LAB.hosts]),
+            st.none() | st.sampled_from(FOUR).map(IPv4Address),
+            st.none() | st.sampled_from(SIX).map(IPv6Address),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_the_compiler_is_told_was_learned(learned: list[Learned]) -> None:
+    """As from an earlier controller's memory, which knew another intent."""
+    keys_are_unique(compile_topology(LAB, learned=tuple(learned)).values())
+
+
+def staged(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> None:
+    for stage in stages(old, new):
+        keys_are_unique(stage.values())
+
+
+@settings(max_examples=40)
+@given(chain_labs(), st.data())
+def test_any_chains_and_all_stages_between_them(topology: Topology, data: st.DataObject) -> None:
+    old = compile_topology(topology)
+    keys_are_unique(old.values())
+    kept = [each for each in topology.chains if data.draw(st.booleans())]
+    other = [
+        each.model_copy(update={"path": each.path + 10, "functions": each.functions[::-1]}) for each in kept
+    ]
+    new = compile_topology(topology.model_copy(update={"chains": tuple(other)}))
+    staged(old, new)
+    staged(new, old)
+
+
+def test_a_link_local_address_of_another_mac_address_is_answered_for_by_who_has_it() -> None:
+    strange = Learned("lan", 0x02AA00000001, LAB.hosts[0].port, None, IPv6Address(link_local(0x02AA00000002)))
+    tables = compile_topology(LAB, learned=(strange,))["s1"]
+    own = next(each for each in tables.flows if "02:aa:00:00:00:01 answered" in each.why)
+    pattern = [each for each in tables.flows if "link-local address that contains its MAC" in each.why]
+    assert pattern and all(each.priority < own.priority for each in pattern)
+    assert mac_number("02:aa:00:00:00:01") == strange.mac
