@@ -81,6 +81,7 @@ def ids(
 
 
 def _settings(given: list[str], config: Path | None, checksums: str, simulate_ips: bool) -> Settings:
+    from nfv.ids import outputs
     from nfv.ids.settings import BadSetting, Settings, from_config, put
 
     chosen = Settings(ips=simulate_ips)
@@ -93,7 +94,10 @@ def _settings(given: list[str], config: Path | None, checksums: str, simulate_ip
             raise Failure(
                 f"{config} is no YAML: {str(error).splitlines()[0]}", "mend it, or leave --config out"
             ) from None
-        unknown = from_config(chosen, tree)
+        own = (
+            {key: value for key, value in tree.items() if key != "outputs"} if isinstance(tree, dict) else {}
+        )
+        unknown = [*from_config(chosen, own), *outputs.take(chosen, dict(tree or {}).get("outputs"))]
         if unknown:
             err(f"{config}: {count(len(unknown), 'setting')} unknown here, such as {unknown[0]}")
     if checksums not in ("all", "none"):

@@ -1,12 +1,17 @@
-"""TCP's checksum (RFC 9293, section 3.1; RFC 1071), fast enough for every packet."""
+"""The checksums of IPv4 and TCP (RFC 1071; RFC 9293, section 3.1), fast enough for every packet."""
 
 from __future__ import annotations
 
 from nfv.ids.packet import Packet
 
 
+def checksum(data: bytes) -> int:
+    """The internet checksum (RFC 1071) of an even number of bytes, such as an IPv4 header with 0 for it."""
+    return (0xFFFF - int.from_bytes(data, "big") % 65535) % 65535
+
+
 def segment_is_right(data: bytes, end: int) -> bool:
-    """The same for an Ethernet frame with a plain IPv4 header, of which the packet ends at ``end``."""
+    """Is TCP's right in an Ethernet frame with a plain IPv4 header, of which the packet ends at ``end``?"""
     body = data[26:end] if end % 2 == 0 else data[26:end] + b"\0"
     return (int.from_bytes(body, "big") + 6 + end - 34) % 65535 == 0
 

@@ -120,7 +120,7 @@ def nsh(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
 def child(decoder: Decoder, packet: Packet, at: int, layers: int, how: int) -> None:
     """Decode what begins at ``at`` as a packet of its own: ``how`` is an Ethernet type, 0 for a frame."""
     inner = Packet(packet.data[: packet.end], packet.ts, packet.num)
-    inner.outer = packet
+    inner.outer, inner.begin, inner.linktype = packet, at, 1 if how == 0 else 12
     if layers > 16:
         packet.event("decoder.too_many_layers")
         return

@@ -8,6 +8,7 @@ later fragment begins before the earlier one and ends after it.  Limits: ``max_t
 
 from __future__ import annotations
 
+from nfv.ids.checksum import checksum
 from nfv.ids.packet import Packet
 
 
@@ -50,7 +51,16 @@ class Defragmenter:
             return None
         header, body = done
         size = len(header) + len(body)
-        return header[:2] + size.to_bytes(2, "big") + header[4:6] + b"\0\0" + header[8:] + body
+        header = (
+            header[:2]
+            + size.to_bytes(2, "big")
+            + header[4:6]
+            + b"\0\0"
+            + header[8:10]
+            + b"\0\0"
+            + header[12:]
+        )
+        return header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + body
 
     def ipv6(self, packet: Packet, at: int, following: int) -> bytes | None:
         """As ``ipv4``; ``at`` is where the fragment header is, ``following`` the protocol behind it."""

@@ -165,11 +165,19 @@ class Detector:
             once = self._ip_only(packet, flow)
         if rules.proto_only and flow is not None:
             once = once + self._proto_only(packet, flow)
+        if found and candidates:  # in a text of the same stream
+            candidates = {*candidates} - {rule.order for rule, _, _ in found}
         if not candidates and not once:
             return
         if has_payload:
             payload = packet.payload
         self._ask(sorted({*candidates, *(rule.order for rule in once)}), packet, payload, chunk, tail, found)  # type: ignore[arg-type]
+
+    def text(self, packet: Packet, chunk: bytes, tail: bytes, found: list[Match]) -> None:
+        """Rules about a text of the stream that ended at a hole; ``packet`` stands for it."""
+        hits = {*self.rules.stream_db.scan(tail + chunk)} - {rule.order for rule, _, _ in found}
+        if hits:
+            self._ask(sorted(hits), packet, b"", chunk, tail, found)
 
     def _always(self, packet: Packet, flow: Flow | None) -> list[Rule]:
         rules = self.rules

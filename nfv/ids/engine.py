@@ -22,6 +22,7 @@ from nfv.ids.flow import Flow, FlowTable
 from nfv.ids.packet import TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+from nfv.ids.shown import Shown
 from nfv.ids.stream import Stream
 from nfv.ids.tcp import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session, handle
 from nfv.ids.telling import Teller
@@ -45,6 +46,7 @@ class Engine:
         self._first = 0.0
         self._swept = 0.0
         self._inline = settings.inline
+        self._shown = settings.alert.payload_size if settings.alert.of_payload else 0
         self.known: dict[bytes, fastpath.Entry] = {}
         self.short_way = True
         self.fast_packets = self.fast_bytes = 0
@@ -210,13 +212,23 @@ class Engine:
                 flow.probe_ts = None
             else:
                 flow.probe_tc = None
-            self._flush_raw(stream)
+            self._end_text(stream, missing)
             data = stream.take(everything)
 
-    @staticmethod
-    def _flush_raw(stream: Stream) -> None:
+    def _end_text(self, stream: Stream, missing: int) -> None:
         """What is on both sides of a hole is not one text."""
+        if stream.raw:
+            stream.parts.append((stream.raw_tail, b"".join(stream.raw)))
+            stream.raw.clear()
+            stream.raw_done = 0
         stream.raw_tail = b""
+        if self._shown:
+            self._show(stream, b"[%d bytes missing]" % missing)
+
+    def _show(self, stream: Stream, data: bytes) -> None:
+        if stream.shown is None:
+            stream.shown = Shown(self._shown)
+        stream.shown.add(data)
 
     def _feed(
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float
@@ -224,6 +236,8 @@ class Engine:
         if self._raw:
             stream.raw.append(data)
             stream.raw_done += len(data)
+        if self._shown:
+            self._show(stream, data)
         app = flow.app
         if app is None:
             if flow.app_proto:
@@ -291,6 +305,8 @@ class Engine:
             if self._raw:
                 stream.raw.append(data)
                 stream.raw_done += len(data)
+            if self._shown:
+                self._show(stream, data)
             return
         self._deliver(flow, session, stream, toserver, ts, False)
 
@@ -323,7 +339,7 @@ class Engine:
             return
         chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
         tail = stream.raw_tail
-        if self.detector.rules.stream_db.scan(tail + chunk if tail else chunk):
+        if stream.parts or self.detector.rules.stream_db.scan(tail + chunk if tail else chunk):
             self.inspect_segment(data, ts, num, flow, toserver, added)
             return
         stream.raw.clear()
@@ -367,7 +383,7 @@ class Engine:
         if flow is not None:
             app = flow.app
             if flow.drop and self.settings.ips:
-                self.tell.dropped(packet, [], "flow drop")
+                self.tell.dropped(packet, "flow drop")
                 return
             session: Session | None = flow.session
             if session is not None and packet.proto == TCP:
@@ -379,11 +395,16 @@ class Engine:
                     else:
                         stream.raw.clear()
                         stream.raw_done = 0
+                        stream.parts.clear()
             if flow.passed:
                 if app is not None:
                     self.tell.transactions(packet, flow, app)
                 return
         found: list[Match] = []
+        if stream is not None and stream.parts:
+            for before, text in stream.parts:
+                self.detector.text(packet, text, before, found)
+            stream.parts.clear()
         self.detector.packet(packet, chunk, tail, found)
         if app is not None and app.txs and (packet.proto != TCP or packet.stream_est):
             self._transactions(packet, app, stream, chunk, tail, found)
@@ -393,9 +414,12 @@ class Engine:
         if found:
             settings = self.settings
             alerts = decide(found, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts)
-            self.tell.alerts(packet, alerts)
+            shown = stream.shown if stream is not None else None
+            self.tell.alerts(packet, alerts, shown.text() if shown is not None else b"")
             if packet.dropped:
-                self.tell.dropped(packet, alerts, "")
+                self.tell.dropped(packet, "")
+        if stream is not None and stream.shown is not None and (chunk or found):
+            stream.shown.inspected()
         if app is not None and flow is not None:
             self.tell.transactions(packet, flow, app)
             if app.changed:
@@ -449,8 +473,8 @@ class Engine:
             any(tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs) or app.incomplete()
         )
         if session is not None and session.state != NONE and not flow.drop:
-            client, server = session.client, session.server
-            if unfinished or client.raw or server.raw or client.waiting or server.waiting:
+            sides = session.client, session.server
+            if unfinished or any(each.raw or each.parts or each.waiting or each.held for each in sides):
                 self._last_words(flow, session)
         if session is not None:
             self.stream_options.buffered -= session.client.stored + session.server.stored
@@ -466,7 +490,9 @@ class Engine:
             stream = session.client if toserver else session.server
             if not stream.started:
                 continue
-            stream.acked = max(stream.acked, stream.right)
+            # what waits behind a hole is not waited for any more
+            ends = (at + len(data) for at, data in stream.held.items())
+            stream.acked = max(stream.acked, stream.right, *ends)
             self._deliver(flow, session, stream, toserver, flow.last, True)
         for toserver in (True, False):
             if flow.app is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from nfv.ids.flow import Flow
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, protocol_name, text
 from nfv.ids.tcp import STATES
-from nfv.ids.verdict import Alert
 
 Event = dict[str, Any]
 
@@ -62,11 +61,12 @@ def event(packet: Packet, kind: str, interface: str = "", by_flow: bool = False)
         if packet.kind >= 0 and packet.proto in (ICMP, ICMPV6):
             out["icmp_type"], out["icmp_code"] = packet.kind, packet.code
         out["ip_v"] = packet.version
-    out["pkt_src"] = _origin(packet)
+    out["pkt_src"] = origin(packet)
     return out
 
 
-def _origin(packet: Packet) -> str:
+def origin(packet: Packet) -> str:
+    """Where a packet came from: the wire, a tunnel, fragments, or the end of a flow."""
     if packet.pseudo:
         return "stream (flow timeout)"
     outer = packet.outer
@@ -78,96 +78,7 @@ def _origin(packet: Packet) -> str:
         return {4789: "vxlan encapsulation", 6081: "geneve encapsulation"}.get(outer.dp, "teredo tunnel")
     if outer.proto == 47:
         return "gre tunnel"
-    return "ipv6 tunnel" if packet.version == 6 else "ipv4 tunnel"
-
-
-def alert(packet: Packet, told: Alert, interface: str = "") -> Event:
-    """An alert with what is known of its transaction and flow."""
-    rule = told.rule
-    out = event(packet, "alert", interface)
-    if told.tx is not None:
-        out["tx_id"] = told.tx.number
-    elif told.stream and packet.flow is not None and packet.flow.app is not None and packet.flow.app.txs:
-        out["tx_id"] = packet.flow.app.txs[-1].number
-    body: Event = {
-        "action": told.action,
-        "gid": rule.gid,
-        "signature_id": rule.sid,
-        "rev": rule.rev,
-        "signature": rule.msg,
-        "category": rule.category,
-        "severity": rule.priority,
-    }
-    if rule.target:
-        ends = {"src_ip": (packet.src, packet.sp), "dest_ip": (packet.dst, packet.dp)}
-        other = "dest_ip" if rule.target == "src_ip" else "src_ip"
-        for word, side in (("source", other), ("target", rule.target)):
-            address, port = ends[side]
-            body[word] = {"ip": text(address), "port": port}
-    if rule.metadata:
-        body["metadata"] = rule.metadata
-    if rule.references:
-        body["references"] = rule.references
-    out["alert"] = body
-    flow = packet.flow
-    if flow is None:
-        return out
-    tx = told.tx
-    if tx is None and flow.app is not None and flow.app.txs and rule.app_protos:
-        tx = flow.app.txs[-1]
-    if tx is not None:
-        out[tx.proto] = tx.eve()
-    if flow.app_proto:
-        out["app_proto"] = flow.app_proto
-        if flow.app_orig:
-            out["app_proto_orig"] = flow.app_orig
-    out["direction"] = "to_server" if packet.toserver else "to_client"
-    out["flow"] = {
-        "pkts_toserver": flow.pkts_ts,
-        "pkts_toclient": flow.pkts_tc,
-        "bytes_toserver": flow.bytes_ts,
-        "bytes_toclient": flow.bytes_tc,
-        "start": stamp(flow.start),
-        "src_ip": text(flow.src),
-        "dest_ip": text(flow.dst),
-    }
-    if flow.proto in (TCP, UDP, SCTP):
-        out["flow"]["src_port"], out["flow"]["dest_port"] = flow.sp, flow.dp
-    if flow.bits:
-        out["metadata"] = {"flowbits": sorted(flow.bits)}
-    if told.stream and not packet.pseudo:
-        out["stream"] = 1
-    return out
-
-
-def drop(packet: Packet, alerts: list[Alert], interface: str = "") -> Event:
-    """A packet that was not let through."""
-    out = event(packet, "drop", interface)
-    body: Event = {"len": packet.end - packet.l3, "tos": packet.tos, "ttl": packet.ttl}
-    if packet.version == 4:
-        body["ipid"] = int.from_bytes(packet.data[packet.l3 + 4 : packet.l3 + 6], "big")
-    if packet.proto == TCP:
-        body.update(
-            tcpseq=packet.seq,
-            tcpack=packet.ack,
-            tcpwin=packet.win,
-            syn=bool(packet.flags & 2),
-            ack=bool(packet.flags & 16),
-            psh=bool(packet.flags & 8),
-            rst=bool(packet.flags & 4),
-            urg=bool(packet.flags & 32),
-            fin=bool(packet.flags & 1),
-        )
-    elif packet.proto == UDP:
-        body["udplen"] = packet.end - packet.l4
-    body["reason"] = packet.drop_reason or "rules"
-    if packet.flow is not None:
-        out["direction"] = "to_server" if packet.toserver else "to_client"
-    out["drop"] = body
-    blocked = [told for told in alerts if told.action == "blocked"]
-    if blocked:
-        out["alert"] = alert(packet, blocked[0])["alert"]
-    return out
+    return "ipv6 tunnel" if outer.version == 6 else "ipv4 tunnel"
 
 
 def anomaly(packet: Packet, kind: str, name: str, layer: str = "", app: str = "", tx: int = -1) -> Event:
@@ -256,6 +167,7 @@ def _tcp(ended: Flow) -> Event:
         out["ts_gap"] = True
     if session.server.gapped:
         out["tc_gap"] = True
+    out["ts_max_regions"], out["tc_max_regions"] = session.client.regions, session.server.regions
     return out
 
 

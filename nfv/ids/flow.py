@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nfv.ids.packet import ICMP, ICMPV6, TCP, UDP, Packet
+from nfv.ids.packet import ESP, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP, Packet
 
 NEW, ESTABLISHED, CLOSED = "new", "established", "closed"
 
@@ -28,7 +28,7 @@ _REPLIES = {
     **{(ICMP, reply): request for request, reply in _PAIRS.items()},
     **{(ICMPV6, reply): request for request, reply in _PAIRS_V6.items()},
 }
-_WITH_FLOW = frozenset((TCP, UDP, ICMP, ICMPV6, 132, 50))
+_WITH_FLOW = frozenset((TCP, UDP, ICMP, ICMPV6, SCTP, ESP, IPIP, IPV6))
 
 Key = tuple[bytes, bytes, int, int, int, tuple[int, ...]]
 

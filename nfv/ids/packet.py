@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nfv.ids.flow import Flow
@@ -20,7 +20,7 @@ PROTOCOL_NAMES = {
     ESP: "ESP",
     AH: "AH",
     2: "IGMP",
-    IPIP: "IPv4",
+    IPIP: "IP-in-IP",
     IPV6: "IPv6",
     0: "IP",
     89: "OSPF",
@@ -39,6 +39,8 @@ class Packet:
     __slots__ = (
         "ack",
         "applied",
+        "begin",
+        "blocked_by",
         "code",
         "data",
         "dp",
@@ -92,6 +94,7 @@ class Packet:
     )
     data: bytes
     flow: Flow | None
+    blocked_by: Any
 
     def __init__(self, data: bytes, ts: float, num: int) -> None:
         self.data = data
@@ -102,6 +105,7 @@ class Packet:
         self.proto = 0
         self.src = self.dst = b""
         self.sp = self.dp = 0
+        self.begin = 0  # where its own frame begins: that of an inner one lies within the outer's
         self.l3 = self.l4 = self.pay = self.end = 0
         self.ttl = self.tos = self.frag = 0
         self.kind = self.code = -1
@@ -124,6 +128,7 @@ class Packet:
         self.dropped = False
         self.drop_reason = ""
         self.reject = False
+        self.blocked_by = None  # the verdict.Alert that dropped it
         self.pseudo = False
         self.fragment = False
         self.applied = False

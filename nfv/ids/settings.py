@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nfv.ids.eve_alert import Fields
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
 from nfv.ids.language.load import ACTION_ORDER
@@ -47,6 +48,7 @@ class Settings:
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = MAX_ALERTS
+    alert: Fields = field(default_factory=Fields)
     actions: tuple[str, ...] = ACTION_ORDER
     interface: str = ""
 
@@ -146,6 +148,10 @@ def _own(name: str, convert: Callable[[object], Any]) -> Callable[[Settings, obj
     return lambda settings, value: setattr(settings, name, convert(value))
 
 
+def _alert(name: str, convert: Callable[[object], Any] = truth) -> Callable[[Settings, object], None]:
+    return lambda settings, value: setattr(settings.alert, name, convert(value))
+
+
 KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "stream.midstream": _stream("midstream", truth),
     "stream.async-oneside": _stream("async_oneside", truth),
@@ -157,6 +163,18 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "outputs.anomaly.decode": _own("anomaly_decode", truth),
     "outputs.anomaly.stream": _own("anomaly_stream", truth),
     "outputs.anomaly.applayer": _own("anomaly_applayer", truth),
+    "outputs.alert.payload": _alert("payload"),
+    "outputs.alert.payload-printable": _alert("payload_printable"),
+    "outputs.alert.payload-length": _alert("payload_length"),
+    "outputs.alert.payload-buffer-size": _alert("payload_size", size),
+    "outputs.alert.packet": _alert("packet"),
+    "outputs.alert.verdict": _alert("verdict"),
+    "outputs.alert.app-layer": _alert("app_layer"),
+    "outputs.alert.flow": _alert("flow"),
+    "outputs.alert.rule-metadata": _alert("rule_metadata"),
+    "outputs.alert.rule-reference": _alert("rule_reference"),
+    "outputs.alert.rule-raw": _alert("rule_raw"),
+    "outputs.drop.verdict": _alert("drop_verdict"),
     "outputs.dns.version": _own("dns_version", lambda value: int(str(value))),
     "decoder.vxlan.ports": _own("vxlan_port", lambda value: int(str(value).strip("[]$ "))),
     "stream.reassembly.memcap": _stream("memcap", size),

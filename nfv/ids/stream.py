@@ -10,8 +10,13 @@ exceeds is not taken in and is inspected as a packet.
 
 from __future__ import annotations
 
+from nfv.ids.shown import Shown
+
 WINDOW = 4 << 20
 """Bytes beyond the hole that a segment may lie, whatever the window says."""
+
+REGION = 256 << 10
+"""Bytes behind a hole from which on what waits is a region of its own in EVE's ``ts_max_regions``."""
 
 MAX_HELD = 2048
 """Segments that may wait behind a hole."""
@@ -33,11 +38,14 @@ class Stream:
         "next_pos",
         "next_win",
         "overlaps",
+        "parts",
         "raw",
         "raw_done",
         "raw_flush",
         "raw_tail",
+        "regions",
         "right",
+        "shown",
         "started",
         "taken",
         "wscale",
@@ -58,12 +66,15 @@ class Stream:
         self.held_size = 0  # their bytes
         self.fin = -1  # position of the FIN
         self.gapped = False
+        self.regions = 1
         self.depth_reached = False
         self.overlaps = 0
         self.raw: list[bytes] = []  # handed on, but not inspected as stream yet
         self.raw_done = 0
         self.raw_tail = b""
         self.raw_flush = False
+        self.parts: list[tuple[bytes, bytes]] = []  # texts that end at a hole, each behind its tail
+        self.shown: Shown | None = None
 
     def begin(self, isn: int) -> None:
         """Start at an initial sequence number: the first byte is the one after it."""
@@ -105,6 +116,8 @@ class Stream:
         if at > right:
             if len(self.held) >= MAX_HELD:
                 return False
+            if at > right + REGION:
+                self.regions = 2
             return self._hold(at, data)
         if self.held:
             self._replace(at, data)

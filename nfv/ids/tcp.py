@@ -430,7 +430,7 @@ def _fin(session: Session, packet: Packet, own: Stream, position: int) -> None:
         own.fin = position
         if position + 1 > own.next_pos:
             own.next_pos = position + 1
-    if session.state == ESTABLISHED:
+    if session.state == ESTABLISHED and not session.one_sided:  # which never sees what answers it
         session.state = FIN_WAIT1 if packet.toserver else CLOSE_WAIT
 
 

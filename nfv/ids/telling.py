@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nfv.ids import eve
+from nfv.ids import eve, eve_alert
 from nfv.ids.app.base import Parser
 from nfv.ids.counters import Counters
 from nfv.ids.flow import Flow
@@ -26,11 +26,12 @@ class Teller:
         self.emit = emit
         self.types = settings.types
 
-    def alerts(self, packet: Packet, alerts: list[Alert]) -> None:
-        """Alerts in their order."""
+    def alerts(self, packet: Packet, alerts: list[Alert], stream: bytes = b"") -> None:
+        """Alerts in their order; ``stream``: what the sender's stream has, if it is to be told."""
         if "alert" in self.types:
+            fields, interface = self.settings.alert, self.settings.interface
             for told in alerts:
-                self.emit(eve.alert(packet, told, self.settings.interface))
+                self.emit(eve_alert.alert(packet, told, fields, stream, interface))
 
     def flow(self, flow: Flow, reason: str) -> None:
         """A flow that is over."""
@@ -66,14 +67,14 @@ class Teller:
                 self.emit(eve.anomaly(packet, "stream", name))
         session.events.clear()
 
-    def dropped(self, packet: Packet, alerts: list[Alert], reason: str) -> None:
+    def dropped(self, packet: Packet, reason: str) -> None:
         """A packet that is not let through."""
         packet.dropped = True
         if reason:
             packet.drop_reason = reason
         self.counters[f"ips.drop_reason.{(packet.drop_reason or 'rules').replace(' ', '_')}"] += 1
         if "drop" in self.types and not packet.pseudo:
-            self.emit(eve.drop(packet, alerts, self.settings.interface))
+            self.emit(eve_alert.drop(packet, self.settings.alert, self.settings.interface))
 
     def transactions(self, packet: Packet, flow: Flow, app: Parser, ended: bool = False) -> None:
         """Transactions that are complete, or all at the flow's end; those that are through are taken out."""

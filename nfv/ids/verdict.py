@@ -56,6 +56,7 @@ def decide(
                 packet.dropped = True
                 packet.drop_reason = packet.drop_reason or "rules"
                 packet.reject = packet.reject or rejects
+                packet.blocked_by = packet.blocked_by or Alert(rule, tx, in_flow, "blocked")
                 if in_flow and flow is not None:
                     flow.drop = True
                     flow.action = "drop"

@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
-from nfv.ids import offline
+from nfv.ids import offline, outputs
 from nfv.ids.language import Loaded, load_text
 from nfv.ids.language.classes import parse as parse_classes
-from nfv.ids.settings import BadSetting, Settings, flat, from_config, put
+from nfv.ids.settings import BadSetting, Settings, from_config, put
 
 VERSION = (9, 0, 0)
 """Which Suricata's behaviour is asked for: the development version, as some of the tests require."""
@@ -219,31 +219,10 @@ def _own_config(settings: Settings, path: Path, outcome: Outcome) -> None:
     text = path.read_text(errors="replace")
     tree = yaml.safe_load(text.replace("%YAML 1.1", "").replace("---", "", 1)) or {}
     outcome.ignored += from_config(settings, {key: value for key, value in tree.items() if key != "outputs"})
-    names = flat(tree.get("outputs") or [])
-    kinds: set[str] = set()
-    for output in tree.get("outputs") or []:
-        if "eve-log" in output:
-            body = output["eve-log"] or {}
-            for kind in body.get("types") or []:
-                kinds |= {kind} if isinstance(kind, str) else set(kind)
-                if isinstance(kind, dict) and isinstance(kind.get("anomaly"), dict):
-                    types = kind["anomaly"].get("types") or {}
-                    settings.anomaly_decode = bool(types.get("decode", False))
-                    settings.anomaly_stream = bool(types.get("stream", False))
-                    settings.anomaly_applayer = bool(types.get("applayer", True))
-                if (
-                    isinstance(kind, dict)
-                    and isinstance(kind.get("dns"), dict)
-                    and kind["dns"].get("version")
-                ):
-                    settings.dns_version = int(kind["dns"]["version"])
-    if kinds:
-        kinds |= {"fileinfo"} if "files" in kinds else set()
-        settings.types = frozenset(kinds)
+    outcome.ignored += outputs.take(settings, tree.get("outputs"))
     own = path.parent / "classification.config"
     if own.exists():
         settings.classes = parse_classes(own.read_text(errors="replace"))
-    del names
 
 
 def _checks(config: dict[str, Any], outcome: Outcome, directory: Path) -> None:

@@ -22,7 +22,7 @@ from nfv.ids.language.ops import (
     Size,
 )
 from nfv.ids.language.rule import BufferPart, Rule
-from nfv.ids.language.text import Form, Problem, parse
+from nfv.ids.language.text import Form, Problem, parse, readable
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
 
 Handler = Callable[["Builder", "str | None"], None]
@@ -212,7 +212,7 @@ def build(
     """A rule from its text; Problem with the keyword that can't be honoured."""
     form = parse(text)
     rule = _header(form, *(variables or (ADDRESS_GROUPS, PORT_GROUPS)))
-    rule.text = text
+    rule.text = readable(text)
     b = Builder(rule, classes)
     for name, value in form.options:
         _option(b, name, value)
