@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from lab.cli.say import ReaderGone, err, paint_err
+from lab.cli import streams
+from lab.cli.say import err, out_json_line, paint_err
+from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure
 from lab.launch import Interrupted
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 def main() -> NoReturn:
     """Run the command line and exit; whatever is foreseeable ends in a message and a documented code."""
     signal.signal(signal.SIGINT, _interrupt)
-    code = 0
+    streams.guard()
+    as_json = False
     try:
-        from lab.cli.app import build, separated, wanted
+        from lab.cli.app import build, for_programs, separated, wanted
 
         arguments = separated(sys.argv[1:])
-        build(wanted(arguments, os.environ))(arguments, prog_name="sdnlab")
+        as_json = for_programs(arguments)
+        code = _run(build(wanted(arguments, os.environ)), arguments, as_json)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except Failure as failure:
-        report(failure)
-        code = failure.code
+        code = _failed(failure, as_json)
     except Interrupted:
-        err("sdnlab: interrupted")
-        code = Exit.INTERRUPTED
+        code = _failed(Failure("interrupted", "", Exit.INTERRUPTED), as_json)
     except ReaderGone:
         code = 128 + signal.SIGPIPE
     _leave(code)
+
+
+def _run(application: Typer, arguments: Sequence[str], as_json: bool) -> int:
+    """The exit code of a command line; raises Failure also for a wrong one, if a program asked."""
+    if not as_json:
+        application(arguments, prog_name="sdnlab")
+    try:
+        return int(application(arguments, prog_name="sdnlab", standalone_mode=False) or 0)
+    except Exception as error:
+        # click's own exceptions, which typer keeps to itself
+        words, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+        if words is None or not isinstance(code, int):
+            raise
+        raise Failure(str(words()), "see: sdnlab --help", Exit(code)) from None
+
+
+def _failed(failure: Failure, as_json: bool) -> int:
+    """Say why a command line came to nothing, to a program on its standard output; the exit code."""
+    if as_json:
+        try:
+            out_json_line({"failed": failure.what, "remedy": failure.remedy, "code": int(failure.code)})
+        except (Failure, ReaderGone):
+            report(failure)
+    else:
+        report(failure)
+    return int(failure.code)
 
 
 def report(failure: Failure) -> None:
@@ -49,7 +80,5 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            stream.flush()
-    os._exit(code)  # a pipe that was closed would make the interpreter complain on its way out
+    lost = streams.flush()
+    os._exit(code or lost)  # a pipe that was closed would make the interpreter complain on its way out

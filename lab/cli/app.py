@@ -91,6 +91,13 @@ def build(only: str | None = None) -> typer.Typer:
     return app
 
 
+def for_programs(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON, also one that turns out to be wrong."""
+    words = list(arguments)
+    own = words[: words.index("--")] if "--" in words else words
+    return "--json" in own
+
+
 def separated(arguments: Sequence[str]) -> list[str]:
     """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: the command begins at its first word.
 

@@ -11,7 +11,7 @@ from lab import naming
 from lab.cli import demo_chain, render
 from lab.cli.expected import joined_pairs
 from lab.cli.run import Progress, sizes, start
-from lab.cli.say import milliseconds, out, paint
+from lab.cli.say import milliseconds, moving, out, paint
 from lab.cli.touch import link_between
 from lab.client import Client, supervisor_pid
 from lab.failure import Exit
@@ -37,7 +37,7 @@ def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
     name = _free_name("demo")
     begin = time.monotonic()
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
-    launched = start(file, name, "auto", True, Progress(sys.stderr.isatty()))
+    launched = start(file, name, "auto", True, Progress(moving(sys.stderr)))
     said = launched.said
     try:
         seconds = time.monotonic() - begin

@@ -13,7 +13,7 @@ import typer
 
 from lab.cli.common import Json, usage
 from lab.cli.files import outside_file, unreadable
-from lab.cli.say import count, err, out, out_json, paint, paint_err, table
+from lab.cli.say import count, err, out, out_json, out_json_line, paint, paint_err, table
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _sink(eve: str | None) -> tuple[Callable[[dict[str, Any]], None], Callable[[
     if eve is None:
         return (lambda event: None), (lambda: None)
     if eve == "-":
-        return (lambda event: out(json.dumps(event))), sys.stdout.flush
+        return out_json_line, sys.stdout.flush
 
     def wrong(error: OSError) -> Failure:
         return Failure(f"can't write {eve}: {error.strerror}", "name another file")

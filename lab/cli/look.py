@@ -11,7 +11,7 @@ import typer
 
 from lab.cli import render, render_overlay
 from lab.cli.common import Json, Lab, LabArgument, client, complete_switch, one_of
-from lab.cli.say import out, out_json, paint
+from lab.cli.say import out, out_json, out_json_line, paint
 from lab.failure import unknown
 
 Switch = Annotated[
@@ -90,8 +90,6 @@ def events(
 ) -> None:
     """Show what happened in a lab: switches, links, daemons, the controller's work, and what functions say
     (a firewall's logged connections, alerts, backends up and down), with hosts by name."""
-    from json import dumps
-
     api = client(lab)
     if not follow:
         found = api.get(f"/events?since={since}")
@@ -99,7 +97,7 @@ def events(
         return
     p = paint()
     for event in api.stream(f"/events/stream?since={since}"):
-        out(dumps(event, ensure_ascii=False) if json else render.event_line(event, p))  # type: ignore[arg-type]
+        out_json_line(event) if json else out(render.event_line(event, p))  # type: ignore[arg-type]
 
 
 def logs(

@@ -13,7 +13,7 @@ import typer
 from lab import naming
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
-from lab.cli.say import count, err, out, out_json, paint, paint_err
+from lab.cli.say import count, err, moving, out, out_json, over, paint, paint_err
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -50,14 +50,12 @@ class Progress:
     def clear(self) -> None:
         """Take the line away."""
         if self._live:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            over("")
 
     def _write(self, text: str) -> None:
         if self._live:
             elapsed = f"{time.monotonic() - self._begin:5.2f} s"
-            sys.stderr.write(f"\r\x1b[K{self._paint(elapsed, 'dim')}  {text} …")
-            sys.stderr.flush()
+            over(f"{self._paint(elapsed, 'dim')}  {text} …")
 
 
 def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
@@ -108,7 +106,7 @@ def up(
     if json and not detach:
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
     begin = time.monotonic()
-    progress = Progress(sys.stderr.isatty())
+    progress = Progress(moving(sys.stderr))
     launched = start(file, name, datapath.value, not no_check, progress)
     seconds = time.monotonic() - begin
     said = launched.said

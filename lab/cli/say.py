@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -9,16 +10,22 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from lab.cli.streams import ReaderGone as ReaderGone
+from lab.terminal import json_shown, shown
+
+_STYLE = f"\x1b[{os.urandom(8).hex()};"
+"""How our own colours begin until they are written: nothing from outside can say it."""
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
-class ReaderGone(BaseException):
-    """Whoever read our output closed it (``| head``)."""
+def moving(stream: TextIO) -> bool:
+    """Whether a line can be written over: only on a terminal that is more than a printer."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def coloured(stream: TextIO) -> bool:
     """Colours only on a terminal that has them, and never with NO_COLOR (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return moving(stream) and not os.environ.get("NO_COLOR")
 
 
 class Paint:
@@ -30,7 +37,17 @@ class Paint:
     def __call__(self, text: str, *styles: str) -> str:
         if not self._on or not text:
             return text
-        return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+        return f"{_STYLE}{';'.join(_CODES[style] for style in styles)}m{text}{_STYLE}0m"
+
+
+def _apart(text: str) -> str:
+    """What steers a terminal escaped, but for our own colours."""
+    return _STYLE.join(shown(part) for part in text.split(_STYLE))
+
+
+def written(text: str) -> str:
+    """As it goes to the terminal or file: our own colours, and of all other text what can be seen."""
+    return _apart(text).replace(_STYLE, "\x1b[")
 
 
 def width(text: str) -> int:
@@ -52,7 +69,8 @@ def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, right: Iterable[int] = ()
 ) -> str:
     """Columns aligned by two blanks; those whose index is in ``right`` to the right. Nothing is cut off."""
-    cells = [list(row) for row in rows]  # a last cell may have more lines, which keep to its column
+    # a last cell may have more lines, which keep to its column
+    cells = [[_apart(cell) for cell in row] for row in rows]
     aligned = set(right)
     widths = [
         max([width(head), *(width(row[i].partition("\n")[0]) for row in cells)])
@@ -74,29 +92,41 @@ def table(
 
 
 def out(text: str) -> None:
-    """Print a result. Raises ReaderGone when nobody reads any more."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    """Print a result. Raises ReaderGone when nobody reads any more, Unwritable when it can't be written."""
+    sys.stdout.write(written(text) + "\n")
+    sys.stdout.flush()
+
+
+def out_as_is(line: str) -> None:
+    """Pass a line of our own tests on, with the colours that it has."""
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 def out_json(value: Any) -> None:
     """Print a result for a program."""
-    out(json.dumps(value, indent=2, ensure_ascii=False))
+    sys.stdout.write(json_shown(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    sys.stdout.flush()
+
+
+def out_json_line(value: Any) -> None:
+    """Print one of many results for a program, on a line of its own."""
+    sys.stdout.write(json_shown(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.flush()
 
 
 def err(text: str) -> None:
-    """Print a message that is no result."""
-    try:
-        sys.stderr.write(text + "\n")
+    """Print a message that is no result; where it can't be written there is nobody to tell."""
+    with contextlib.suppress(OSError, UnicodeError, AttributeError, ValueError):
+        sys.stderr.write(written(text) + "\n")
         sys.stderr.flush()
-    except (BrokenPipeError, UnicodeEncodeError):
-        pass
+
+
+def over(text: str) -> None:
+    """Write over the last line of a terminal (see ``moving``); without text take it away."""
+    with contextlib.suppress(OSError, UnicodeError, AttributeError, ValueError):
+        sys.stderr.write("\r\x1b[K" + written(text))
+        sys.stderr.flush()
 
 
 def paint() -> Paint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.cli.common import usage
-from lab.cli.say import Paint, out, paint, table
+from lab.cli.say import Paint, coloured, out, out_as_is, paint, table
 
 ROOT = Path(__file__).resolve().parents[2]
 LINTERS: dict[str, tuple[str, ...]] = {
@@ -76,7 +75,7 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
     out(f"== tests/{tier}")
     begin = time.monotonic()
     command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
-    command.append("--color=yes" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else "--color=no")
+    command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -85,7 +84,7 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
     try:
         for line in process.stdout:
             lines.append(line)
-            out(line.rstrip("\n"))
+            out_as_is(line)
         code = process.wait()
     finally:
         if process.poll() is None:
