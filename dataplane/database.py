@@ -16,7 +16,11 @@ START_PATIENCE = 20.0
 
 
 class OpenVSwitchError(Exception):
-    """Open vSwitch does not start or does not work; the message says what is known of it."""
+    """Open vSwitch does not start or does not work: ``what`` is known of it, and the ``remedy``."""
+
+    def __init__(self, what: str, remedy: str = "see: sdnlab status, sdnlab logs") -> None:
+        super().__init__(what)
+        self.what, self.remedy = what, remedy
 
 
 class Database:

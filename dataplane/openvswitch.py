@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,17 +86,22 @@ class OpenVSwitch:
         self._keep("ovs-vswitchd", f"unix:{socket_path}")
 
     def _keep(self, program: str, *arguments: str) -> None:
+        def launch() -> subprocess.Popen[bytes]:
+            with contextlib.suppress(OSError):  # not in a sandbox: then the machine's has to do
+                _own_temporaries(self.run_dir / "tmp")
+            return self._launch(program, *arguments)
+
         def start() -> subprocess.Popen[bytes]:
             if self._netns is None:
                 return self._launch(program, *arguments)
-            return run_in(self._netns, lambda: self._launch(program, *arguments))
+            return run_in(self._netns, launch)
 
         self._daemons[program] = Daemon(program, start, self._heal, self._tell)
 
     def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
         if path is None:
-            raise OpenVSwitchError(f"{program} is not installed; install the package openvswitch-switch")
+            raise OpenVSwitchError(f"{program} is not installed", "install the package openvswitch-switch")
         log = self.run_dir / f"{program}.log"
         with (self.run_dir / f"{program}.err").open("ab") as errors:
             return subprocess.Popen(
@@ -156,15 +161,18 @@ class OpenVSwitch:
 
     # The daemons
 
-    def _died(self, program: str) -> str:
+    def _died(self, program: str) -> OpenVSwitchError:
         """What is known of its end; the files themselves may be gone with the sandbox soon."""
-        words = ""
+        texts = []
         for kind in ("err", "log"):
             with contextlib.suppress(OSError):
-                lines = (self.run_dir / f"{program}.{kind}").read_text(errors="replace").splitlines()
-                telling = [line for line in lines if kind == "err" or "|ERR|" in line or "|EMER|" in line]
-                words = words or " ".join(telling[-3:])[-300:]
-        return f"{program} of domain {self.name} keeps ending" + (f": {words}" if words else "")
+                texts.append((self.run_dir / f"{program}.{kind}").read_text(errors="replace"))
+        words = last_words(texts)
+        full = "No space left" in words
+        remedy = "make room: df -h /run" if full else f"does it start by itself? {program} --version"
+        return OpenVSwitchError(
+            f"{program} of domain {self.name} keeps ending" + (f": {words}" if words else ""), remedy
+        )
 
     def check(self) -> None:
         """Raise ``OpenVSwitchError`` when a daemon ends again and again, or was stopped at two looks in a
@@ -173,7 +181,7 @@ class OpenVSwitch:
         stopped, self._stopped = stopped & self._stopped, stopped
         for program, daemon in self._daemons.items():
             if daemon.hopeless:
-                raise OpenVSwitchError(self._died(program))
+                raise self._died(program)
             if program in stopped:
                 raise OpenVSwitchError(f"{program} of domain {self.name} is stopped (process {daemon.pid})")
 
@@ -222,6 +230,27 @@ class OpenVSwitch:
             process.wait()
         self._daemons.clear()
         _close_side_by_side(kept)
+
+
+def last_words(texts: Iterable[str]) -> str:
+    """The last line that says why a daemon ended, of the first text (standard error, log) that has any:
+    without the time, the module and what is no complaint (ovs-appctl(8), vlog). At most 300 characters."""
+    for text in texts:
+        lines = [line.split("|", 4) for line in text.splitlines() if line.strip()]
+        telling = [parts[-1] for parts in lines if len(parts) < 5 or parts[3] in ("ERR", "EMER")]
+        if telling:
+            return telling[-1].strip()[-300:]
+    return ""
+
+
+def _own_temporaries(directory: Path) -> None:
+    """Have /tmp be ``directory`` for what the calling thread starts: ovsdb-server's temporary files
+    (tmpfile(3) knows no other place) are the lab's, and a full /tmp of the machine is none of its
+    business."""
+    directory.mkdir(exist_ok=True)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount(str(directory), "/tmp", None, syscalls.MS_BIND)
 
 
 def _duplicate_descriptors(pid: int) -> list[int]:

@@ -270,6 +270,18 @@ def test_daemons_that_die_are_healed_and_one_that_hangs_is_told(sdnlab: CommandL
     assert cut["reached"] == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a full /tmp")
+def test_a_full_tmp_is_none_of_a_labs_business(sdnlab: CommandLine) -> None:
+    fill = "mount -t tmpfs -o size=16k full /tmp && ! dd if=/dev/zero of=/tmp/full bs=1k 2>/dev/null"
+    up = [*SDNLAB, "up", QUICKSTART, "-d"]
+    words = ["unshare", "--mount", "sh", "-c", f'{fill} && exec "$@"', "sh", *up]
+    done = subprocess.run(
+        words, env=sdnlab.environment, capture_output=True, text=True, timeout=PATIENCE, cwd="/"
+    )
+    assert "all 24 of 24 reached" in done.stdout, done.stderr
+    sdnlab("down")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_ending_up_while_it_builds_leaves_nothing(sdnlab: CommandLine, number: int) -> None:
     process = sdnlab.start("up", QUICKSTART, "-d", "--no-check")

@@ -13,6 +13,7 @@ import pytest
 
 from dataplane import daemon
 from dataplane.daemon import Daemon, News, is_stopped
+from dataplane.openvswitch import last_words
 
 PATIENCE = 30.0
 
@@ -68,3 +69,14 @@ def test_a_stopped_process_is_told_from_one_that_waits() -> None:
         process.kill()
         process.wait()
     assert not is_stopped(process.pid)
+
+
+def test_why_a_daemon_ended_is_said_once_and_without_the_rest() -> None:
+    why = "failed to write temporary file (No space left on device)"
+    opened, wrong = (
+        "2026-11-28T09:15:24Z|00001|vlog|INFO|opened\n",
+        "2026-11-28T09:15:24Z|00002|x|ERR|no|way\n",
+    )
+    assert last_words([f"{opened}{why}\n" * 2, wrong]) == why
+    assert last_words([opened, opened + wrong]) == "no|way"
+    assert last_words(["", ""]) == ""
