@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[3] / "sdnlab"
 TOOLS = ["sh", "env", "ls", "cksum", "uname", "sudo", "flock", "tail", "sed", "grep", "sort", "cat", "rm"]
 LAB = [
@@ -35,9 +37,15 @@ def stand_in(program: Path, text: str) -> None:
     program.chmod(0o755)
 
 
-def set_up(folder: Path, *words: str, lacks: str = "") -> tuple[str, str]:
+def set_up(
+    folder: Path, *words: str, lacks: str = "", python: str = "", stamped: bool = True
+) -> tuple[str, str]:
     """Run the script as root on a machine that has all that a lab needs but ``lacks``, and nothing that only
-    lessons use: what it said, what apt was asked."""
+    lessons use: what it said, what apt was asked.
+
+    ``python``: what the environment's Python does, as a shell script; it writes to ``called`` when it is
+    called. ``stamped``: whether the environment is set up already.
+    """
     programs = folder / "bin"
     programs.mkdir(parents=True)
     for name in (*TOOLS, "cp"):
@@ -48,13 +56,13 @@ def set_up(folder: Path, *words: str, lacks: str = "") -> tuple[str, str]:
         stand_in(programs / name, "#!/bin/sh\n")
     stand_in(programs / "id", "#!/bin/sh\necho 0\n")
     stand_in(programs / "apt-get", APT)
-    # an environment that is set up already
     shutil.copy(SCRIPT, folder / "sdnlab")
     (folder / "pyproject.toml").write_text("")
     (folder / ".venv" / "bin").mkdir(parents=True)
-    stand_in(folder / ".venv" / "bin" / "python", "#!/bin/sh\n")
+    stand_in(folder / ".venv" / "bin" / "python", f'#!/bin/sh\necho "$*" >>"{folder}/called"\n{python}\n')
+    (folder / ".venv" / "bin" / "sdnlab").write_text("")
     total = subprocess.run(["cksum"], stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-    for stamp in (".sdnlab", ".sdnlab-tests"):
+    for stamp in (".sdnlab", ".sdnlab-tests") if stamped else ():
         (folder / ".venv" / stamp).write_text(f"1 {total.strip()} {folder.resolve()}\n")
     done = subprocess.run(
         ["/bin/sh", str(folder / "sdnlab"), *words],
@@ -83,3 +91,26 @@ def test_what_lessons_use_comes_with_what_labs_need_and_is_not_waited_for(tmp_pa
     assert "tcpdump" in said and "curl" in said
     if asked:
         assert " tcpdump " in asked and " iperf3" in asked
+
+
+@pytest.mark.parametrize("signal", ["SEGV", "KILL"])
+@pytest.mark.parametrize("words", ["up lab.yaml", "status", "test"])
+def test_nothing_is_installed_because_python_crashes(words: str, signal: str, tmp_path: Path) -> None:
+    said, asked = set_up(tmp_path, *words.split(), python=f"kill -{signal} $$", stamped=False)
+    assert "crash when they are started" in said and "nothing is installed" in said
+    assert "python3" not in asked
+    called = (tmp_path / "called").read_text().splitlines()
+    assert not [line for line in called if "pip install" in line or "venv --clear" in line]
+
+
+@pytest.mark.parametrize("words", ["test --help", "test -h unit", "up -h", "--help", "status --help", ""])
+def test_who_asks_for_help_gets_nothing_installed(words: str, tmp_path: Path) -> None:
+    said, asked = set_up(tmp_path, *words.split(), lacks="tcpdump", stamped=False)
+    assert (said, asked) == ("", "")
+    assert (tmp_path / "called").read_text().rstrip() == f"-E {tmp_path}/.venv/bin/sdnlab {words}".rstrip()
+    assert not (tmp_path / ".sdnlab-setup.log").exists()
+
+
+def test_a_program_in_a_host_may_be_asked_for_help(tmp_path: Path) -> None:
+    set_up(tmp_path, "exec", "h1", "ls", "--help")
+    assert (tmp_path / "called").read_text().endswith("exec h1 ls --help\n")
