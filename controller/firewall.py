@@ -21,8 +21,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from controller.classifier import prefix_field
 from controller.firewall_rules import generation
-from controller.firewall_verdicts import IP_KINDS, accepted, meter_numbers, rule_flows, used_meters
+from controller.firewall_verdicts import (
+    IP_KINDS,
+    TOLD,
+    accepted,
+    admission,
+    meter_numbers,
+    rule_flows,
+    used_meters,
+)
 from controller.flows import HOP, NETWORK, OUT_PORT, RULES, Priority, flow, miss
 from controller.tables import (
     Action,
@@ -38,6 +47,7 @@ from controller.tables import (
 )
 from controller.tracking import (
     ICMPV6,
+    IPV4,
     IPV6,
     UNTRACKED,
     function_zones,
@@ -156,29 +166,46 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     if not ports:
         return [], []
     found = [miss(Table.ADMIT, None, "not to a port that has a firewall: dropped")]
+    told = {each.rules: _told(topology, each.function) for each in ports.values()}
     for each in ports.values():
         here, what = Field(OUT_PORT, each.port), f"to {each.host}, firewall {each.function.name}"
         out = (Output(each.port),)
         found += _discovery(Table.ADMIT, (here,), None, out)
         for kind, name in IP_KINDS:
             # an answer to a refused frame comes from the receiver's network
-            look_up = (
-                SetField(NETWORK, each.network),
-                SetField(RULES, each.rules),
-                Ct(each.zone, Table.ADMIT),
-            )
+            network, look_up = SetField(NETWORK, each.network), Ct(each.zone, Table.ADMIT)
+            why = f"{what}: {name} is looked up in the port's connections"
             found.append(
-                flow(
-                    Table.ADMIT, Priority.KNOWN, (here, kind, UNTRACKED), look_up,
-                    why=f"{what}: {name} is looked up in the port's connections",
-                )
+                flow(Table.ADMIT, Priority.KNOWN, (here, kind, UNTRACKED),
+                     (network, SetField(RULES, each.rules), look_up), why=why)
             )  # fmt: skip
+            found += [
+                flow(Table.ADMIT, Priority.KNOWN + 1, (here, kind, UNTRACKED, source),
+                     (network, SetField(RULES, each.rules | TOLD), look_up), why=f"{why}: a second time")
+                for source in told[each.rules].get(kind.value, ())
+            ]  # fmt: skip
         found.append(
             flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=f"{what}: neither IPv4 nor IPv6")
         )
         found += accepted(Table.ADMIT, (here,), _generation(each.function), each.zone, out, None, what)
     rules, meters = _shared(topology, ports, Table.ADMIT)
     return [*found, *rules], meters
+
+
+def _told(topology: Topology, function: Function) -> dict[int, list[Field]]:
+    """Ethernet type -> sources that the same rules have been asked about at their ports, where what is logged
+    was told. None where nothing is logged."""
+    assert function.firewall is not None
+    if not any(rule.log for rule in function.firewall.rules):
+        return {}
+    found: dict[int, list[Field]] = {IPV4: [], IPV6: [Field("ipv6_src", 0xFE80 << 112, 0xFFC0 << 112)]}
+    for network in topology.networks:
+        if network.name in function.networks:
+            if network.subnet4 is not None:
+                found[IPV4] += prefix_field("ip_src", (network.subnet4,), 0)
+            if network.subnet6 is not None:
+                found[IPV6] += prefix_field("ipv6_src", (network.subnet6,), 0)
+    return found
 
 
 def _generation(function: Function) -> int:
@@ -191,7 +218,8 @@ def _shared(topology: Topology, ports: Mapping[int, Guarded], table: Table) -> t
     flows, meters = list[Flow](), dict[int, Meter]()
     known = meter_numbers(topology)
     for rules, function in sorted({each.rules: each.function for each in ports.values()}.items()):
-        flows += rule_flows(function, table, Field(RULES, rules), known)
+        guard = admission(rules) if table is Table.ADMIT else Field(RULES, rules)
+        flows += rule_flows(function, table, guard, known)
         meters |= {each.id: each for each in used_meters(function, table, known)}
     return flows, list(meters.values())
 

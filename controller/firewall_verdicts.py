@@ -46,6 +46,16 @@ IP_KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6")
 _YES = SetField(VERDICT, 1)
 
 
+TOLD = 1 << 31
+"""This bit of RULES says that the rules have been asked about the frame at its sender's port, too, where what
+they log was told: a connection is one event."""
+
+
+def admission(rules: int) -> Field:
+    """The guard of a rule set's flows in ADMIT, whether TOLD or not."""
+    return Field(RULES, rules, TOLD - 1)
+
+
 class Notice(NamedTuple):
     """What a frame that a firewall's flow sent to the controller is about. ``rule``: None for the default.
 
@@ -125,6 +135,18 @@ def _rule(
     function: str, rule: Rule, table: Table, guard: Field, priority: int, meter: int | None = None
 ) -> Iterator[tuple[Flow, Notice | None]]:
     """A rule's flows, and what those are about that tell the controller."""
+    if table is Table.ADMIT and rule.log:
+        # its sender's port has told of it already
+        quiet = rule.model_copy(update={"log": False})
+        told = Field(RULES, guard.value | TOLD)
+        yield from _decides(function, quiet, table, told, priority, meter)
+        guard = Field(RULES, guard.value)
+    yield from _decides(function, rule, table, guard, priority, meter)
+
+
+def _decides(
+    function: str, rule: Rule, table: Table, guard: Field, priority: int, meter: int | None
+) -> Iterator[tuple[Flow, Notice | None]]:
     notice = Notice(function, None if priority == DEFAULT else rule.name, rule.action, rule.log)
     first, later = _does(rule, table, meter)
     why = f"firewall {function}, {'default' if priority == DEFAULT else f'rule {rule.name}'}: {rule.action}"
@@ -202,8 +224,8 @@ def notices(topology: Topology) -> dict[int, Notice]:
         if function.mode == "flows":
             asked = [(Table.STEER, Field("ct_zone", zones[function.name]))]
         else:
-            guard = Field(RULES, in_ports.index(function) + 1)
-            asked = [(Table.FIREWALL, guard), (Table.ADMIT, guard)]
+            own = in_ports.index(function) + 1
+            asked = [(Table.FIREWALL, Field(RULES, own)), (Table.ADMIT, admission(own))]
         for table, guard in asked:
             for number, rule in enumerate(_telling(function.firewall)):
                 if rule is None:

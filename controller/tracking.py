@@ -1,19 +1,17 @@
-"""What all functions that track connections in the tables share: states, zones, and the way on.
-
-A zone is a connection table of its own (ovs-actions(7), ct).  All switches of a domain are one Open vSwitch
-and share them, so a zone's number is unique in the lab: it is chosen by a hash of what the zone is for, so
-that it stays the same, with its connections, when other functions and hosts come and go.
-"""
+"""What all functions that track connections in the tables share: states, zones (``topologies.zones``), and
+the way on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
 
 from controller.flows import DATAGRAM, HOP, NETWORK
 from controller.tables import Action, CtClear, Field, Resubmit, SetField, Table
-from topologies.model import Port, Topology
 from topologies.service import OUT, Hop
+from topologies.zones import PLACE_ZONES as PLACE_ZONES
+from topologies.zones import function_zones as function_zones
+from topologies.zones import numbered as numbered
+from topologies.zones import port_zones as port_zones
 
 IPV4, IPV6 = 0x0800, 0x86DD
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
@@ -22,11 +20,6 @@ NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPV6}
 NEW, ESTABLISHED, RELATED, REPLY, INVALID, TRACKED = 1, 2, 4, 8, 16, 32
 """Bits of ct_state (ovs-fields(7))."""
 _LETTERS = {"new": NEW, "est": ESTABLISHED, "rel": RELATED, "rpl": REPLY, "inv": INVALID, "trk": TRACKED}
-
-FUNCTION_ZONES = range(1, 4096)
-PLACE_ZONES = range(4096, 16384)
-"""Of places that gather fragments (``controller.fragments``, which also has the two above all others)."""
-PORT_ZONES = range(16384, 65534)
 
 
 def state(text: str) -> Field:
@@ -44,32 +37,6 @@ INVALID_STATE = state("+trk+inv")
 VALID = state("+trk-inv")
 LATER_FRAGMENT = Field("ip_frag", 3, 3)
 """A fragment other than the first (ovs-fields(7), ip_frag)."""
-
-
-def function_zones(topology: Topology) -> dict[str, int]:
-    """The zone of every function that the switches themselves do."""
-    return numbered([each.name for each in topology.functions if each.mode == "flows"], FUNCTION_ZONES)
-
-
-def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
-    """The zone of each of these host ports."""
-    some = {str(port): port for port in ports}
-    return {some[text]: number for text, number in numbered(some, PORT_ZONES).items()}
-
-
-def numbered(names: Iterable[str], among: range) -> dict[str, int]:
-    """A number for each name, all different: that of its hash, or the next that is free."""
-    taken: set[int] = set()
-    found = {}
-    for name in sorted(names):
-        if len(taken) == len(among):
-            raise ValueError(f"more than {len(among)} functions or ports track connections: use fewer")
-        number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") % len(among)
-        while number in taken:
-            number = (number + 1) % len(among)
-        taken.add(number)
-        found[name] = among[number]
-    return found
 
 
 def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Table | None]:

@@ -27,6 +27,7 @@ from dataplane.ovsdb import (
     add_ports,
     bridge_operations,
     controller_operations,
+    timeout_operations,
 )
 from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan
 from dataplane.rtnetlink import (
@@ -163,7 +164,8 @@ class Building:
         switch = self._switches[domain.name]
         switch.start()
         bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
-        switch.order(bridge_operations(bare, self.datapath, None))
+        timeouts = timeout_operations(self.datapath, domain.udp_timeouts) if domain.udp_timeouts else []
+        switch.order(bridge_operations(bare, self.datapath, None) + timeouts)
 
     def _wire_management(self) -> None:
         self._netlink = Socket()

@@ -27,6 +27,7 @@ from dataplane.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetTimeouts,
 )
 from dataplane.plan import BridgePlan, DomainPlan, PortPlan, WirePlan
 from dataplane.rtnetlink import Request, add_address, delete_address, delete_link, set_index, set_link
@@ -67,6 +68,7 @@ class Operating(Building):
             MoveWire: lambda operation: self._move_wire(operation.old, operation.new),
             ConfigureWire: lambda operation: self._configure_wire(operation.old, operation.new),
             SetEnds: self._set_ends,
+            SetTimeouts: self._set_timeouts,
             AddTunnel: lambda operation: self._tunnels.add_device(operation.device),
             RemoveTunnel: lambda operation: self._tunnels.remove_device(operation.device),
             Forward: lambda operation: self._tunnels.forward(operation),
@@ -125,6 +127,9 @@ class Operating(Building):
             netlink.run(requests, UNSET)
         if old.whole != new.whole:
             self.set_offloads(new.near, not new.whole)
+
+    def _set_timeouts(self, operation: SetTimeouts) -> None:
+        self._switches[operation.domain].apply(ovsdb.timeout_operations(self.datapath, operation.new))
 
     def _set_ends(self, operation: SetEnds) -> None:
         for ends, up in ((operation.down, False), (operation.up, True)):

@@ -90,6 +90,18 @@ class SetPorts:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTimeouts:
+    """Change how long the zones of a domain's connection tracking remember silent UDP connections."""
+
+    domain: str
+    old: tuple[tuple[int, int], ...]
+    new: tuple[tuple[int, int], ...]
+
+    def undone(self) -> SetTimeouts:
+        return SetTimeouts(self.domain, self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
 class SetEnds:
     """Set devices up or down."""
 
@@ -154,7 +166,7 @@ class SetMtu:
 
 Wires = AddWire | RemoveWire | MoveWire | ConfigureWire | SetEnds
 Tunnels = AddTunnel | RemoveTunnel | Forward | SetMtu
-Operation = AddSpace | RemoveSpace | Wires | SetPorts | Tunnels
+Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetTimeouts | Tunnels
 
 
 def undone(operations: Iterable[Operation]) -> list[Operation]:

@@ -134,6 +134,31 @@ def bridge_operations(
     return operations
 
 
+def timeout_operations(datapath: str, timeouts: Iterable[tuple[int, int]]) -> list[Operation]:
+    """Have connection tracking remember silent UDP connections of these zones for so many seconds each, of
+    all others as long as Open vSwitch does by itself (ovs-vswitchd.conf.db(5), CT_Timeout_Policy)."""
+    operations: list[Operation] = []
+    policies, zones = set[int](), []
+    for zone, seconds in timeouts:
+        if seconds not in policies:
+            policies.add(seconds)
+            kinds = {f"udp_{kind}": seconds for kind in ("first", "single", "multiple")}
+            row = {"timeouts": ["map", [list(each) for each in kinds.items()]]}
+            operations.append(_insert("CT_Timeout_Policy", f"policy{seconds}", row))
+        operations.append(
+            _insert("CT_Zone", f"zone{zone}", {"timeout_policy": ["named-uuid", f"policy{seconds}"]})
+        )
+        zones.append([zone, ["named-uuid", f"zone{zone}"]])
+    operations.append(_insert("Datapath", "datapath", {"ct_zones": ["map", zones]}))
+    known = ["map", [[datapath, ["named-uuid", "datapath"]]]]
+    update = {"op": "update", "table": DATABASE, "where": [], "row": {"datapaths": known}}
+    return [*operations, update]
+
+
+def _insert(table: str, name: str, row: dict[str, Any]) -> Operation:
+    return {"op": "insert", "table": table, "uuid-name": name, "row": row}
+
+
 def controller_operations(bridge: str, target: str | None) -> list[Operation]:
     """Give a bridge its controller; none for target None."""
     if target is None:

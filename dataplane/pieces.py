@@ -48,12 +48,14 @@ class BridgePlan:
 
 @dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """One Open vSwitch instance: its namespace, its management address, its bridges."""
+    """One Open vSwitch instance: its namespace, its management address, its bridges. ``udp_timeouts``: zones
+    of connection tracking with the seconds for which they remember silent UDP connections."""
 
     name: str
     netns: str
     address: IPv4Interface
     bridges: tuple[BridgePlan, ...]
+    udp_timeouts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

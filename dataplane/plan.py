@@ -26,6 +26,7 @@ from topologies.functions import Function
 from topologies.model import Host, Port, Topology
 from topologies.overlay import Overlay, overlay
 from topologies.transit import without_offloads
+from topologies.zones import udp_timeouts
 
 DEVICE_NAME_LIMIT = 15
 """The kernel's IFNAMSIZ is 16 with the closing NUL."""
@@ -130,6 +131,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         ports[switch].append(PortPlan(device, number, peers.get((switch, number)), shaped))
     for name, more in crossing.items():
         ports[name] += more
+    timeouts = udp_timeouts(topology)
     domains = tuple(
         DomainPlan(
             domain.name,
@@ -140,6 +142,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
                 for switch in topology.switches
                 if switch.domain == domain.name
             ),
+            tuple(sorted(timeouts.get(domain.name, {}).items())),
         )
         for index, domain in enumerate(topology.domains)
     )

@@ -25,6 +25,7 @@ from dataplane.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetTimeouts,
 )
 from dataplane.pieces import PortPlan, WirePlan
 from dataplane.plan import Plan
@@ -85,6 +86,8 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     tunnels = _tunnels(old), _tunnels(new)
     ports = _Ports(old, before, after, wires)
     extend: list[Operation] = [AddSpace(n, q) for n, q in spaces[1].items() if n not in spaces[0]]
+    timeouts = _timeouts(old, new)
+    extend += timeouts[0]
     extend += [AddTunnel(device) for end, device in tunnels[1].items() if end not in tunnels[0]]
     extend += [ConfigureWire(was, replace(was, whole=True)) for was in wires.no_longer_aided]
     extend += [AddWire(wire) for wire in wires.early]
@@ -107,8 +110,22 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     finish += ports.set(ports.finishing, {})
     finish += [RemoveWire(wire) for wire in wires.last]
     finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
+    finish += timeouts[1]
     finish += [RemoveSpace(n, q) for n, q in spaces[0].items() if n not in spaces[1]]
     return Steps(tuple(extend), tuple(shift), tuple(finish))
+
+
+def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:
+    """New zones, and others' new times, at first; what nothing uses any more goes at the end."""
+    before = {each.name: each.udp_timeouts for each in old.domains}
+    first: list[Operation] = []
+    last: list[Operation] = []
+    for domain in new.domains:
+        was = before.get(domain.name, domain.udp_timeouts)
+        both = tuple(sorted({**dict(was), **dict(domain.udp_timeouts)}.items()))
+        first += [SetTimeouts(domain.name, was, both)] if both != was else []
+        last += [SetTimeouts(domain.name, both, domain.udp_timeouts)] if both != domain.udp_timeouts else []
+    return first, last
 
 
 def _spaces(plan: Plan) -> dict[str, bool]:

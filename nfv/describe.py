@@ -43,7 +43,11 @@ def _bridge(function: Function) -> Program:
 def _firewall(function: Function) -> Program:
     assert function.firewall is not None
     rules = [{"name": rule.name, "action": rule.action} for rule in function.firewall.rules]
-    described = {"rules": rules, "default": function.firewall.default}
+    described = {
+        "rules": rules,
+        "default": function.firewall.default,
+        "udp_timeout": function.firewall.udp_timeout,
+    }
     return Program(
         (*LEAN, "firewall"),
         {"ruleset.nft": template(function.firewall).encode(), "rules.json": _json(described)},

@@ -20,6 +20,11 @@ Kind = Literal["firewall", "load-balancer", "nat", "rate-limiter", "bridge", "py
 Policy = Literal["open", "closed"]
 
 
+UDP_TIMEOUT = 120
+"""Seconds for which a silent UDP connection is remembered, when the file says nothing: RFC 4787, REQ-5, asks
+for two minutes at least."""
+
+
 class Rule(Frozen):
     """One rule of a firewall; the first that matches a new connection decides.
 
@@ -40,10 +45,12 @@ class Rule(Frozen):
 
 
 class Firewall(Frozen):
-    """A stateful rule set. ``default`` decides on new connections that no rule matches."""
+    """A stateful rule set. ``default`` decides on new connections that no rule matches. ``udp_timeout``:
+    seconds for which a silent UDP connection is remembered."""
 
     rules: tuple[Rule, ...]
     default: Literal["accept", "drop", "reject"] = "drop"
+    udp_timeout: int = UDP_TIMEOUT
 
 
 class Backend(Frozen):
@@ -82,7 +89,8 @@ class Balancer(Frozen):
     addresses) answers for it: HAProxy runs there, or, with flows, the health checks and what is refused.
 
     ``hash``: which fields choose the backend of a new connection.  ``former``: what were backends earlier in
-    the running lab and are none now: their connections, by host and port, are reset.
+    the running lab and are none now: their connections, by host and port, are reset.  ``udp_timeout``: as
+    a firewall's.
     """
 
     network: str
@@ -97,6 +105,7 @@ class Balancer(Frozen):
     check: HealthCheck = HealthCheck()
     http: tuple[HttpRule, ...] = ()
     former: tuple[Backend, ...] = ()
+    udp_timeout: int = UDP_TIMEOUT
 
 
 class Forward(Frozen):
@@ -110,12 +119,14 @@ class Forward(Frozen):
 
 
 class Nat(Frozen):
-    """Masquerading behind ``ipv4`` (RFC 3022, NAPT) in ``network``, where ``mac`` answers for it."""
+    """Masquerading behind ``ipv4`` (RFC 3022, NAPT) in ``network``, where ``mac`` answers for it.
+    ``udp_timeout``: as a firewall's."""
 
     network: str
     mac: str
     ipv4: IPv4Interface
     forwards: tuple[Forward, ...] = ()
+    udp_timeout: int = UDP_TIMEOUT
 
 
 class RateLimit(Frozen):

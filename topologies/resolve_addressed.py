@@ -7,7 +7,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal, cast
 
 from topologies import names
-from topologies.functions import Backend, Balancer, Forward, HealthCheck, HttpRule, Nat
+from topologies.functions import UDP_TIMEOUT, Backend, Balancer, Forward, HealthCheck, HttpRule, Nat
 from topologies.meaning import known_names, sorted_names
 from topologies.problem import Path, Report, shown
 from topologies.service_addresses import Filled, Lab, Stations
@@ -66,6 +66,7 @@ class Addressed:
             hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
             check=check,
             http=http,
+            udp_timeout=spec.udp_timeout or UDP_TIMEOUT,
             former=self._former(name, network, backends) if spec.engine != "haproxy" else (),
         )
 
@@ -203,4 +204,7 @@ class Addressed:
         if address is None or network is None:
             return None
         ordered = tuple(sorted(forwards, key=lambda each: (each.protocol, each.port)))
-        return Nat(network=network, mac=self.filled.macs[name], ipv4=address, forwards=ordered)
+        return Nat(
+            network=network, mac=self.filled.macs[name], ipv4=address, forwards=ordered,
+            udp_timeout=spec.udp_timeout or UDP_TIMEOUT,
+        )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from topologies.functions import Firewall, PortRanges, Prefixes, Protocol, Rule
+from topologies.functions import UDP_TIMEOUT, Firewall, PortRanges, Prefixes, Protocol, Rule
 from topologies.meaning import Book, families, prefixes
 from topologies.problem import Path, Report, shown
 from topologies.service_spec import FunctionSpec, RuleSpec
@@ -44,7 +44,7 @@ def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firew
         if made is not None:
             rules.append(made)
     default = cast(Verdict, spec.default or "drop")
-    return Firewall(rules=tuple(rules), default=default)
+    return Firewall(rules=tuple(rules), default=default, udp_timeout=spec.udp_timeout or UDP_TIMEOUT)
 
 
 def _rule(path: Path, name: str, spec: RuleSpec, book: Book, report: Report) -> Rule | None:

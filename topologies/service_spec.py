@@ -36,15 +36,18 @@ class Engine(NamedTuple):
 
 
 _RUN = ("switch", "instances", "on-failure")
-_FIREWALL = ("default", "rules", "groups")
+_FIREWALL = ("default", "rules", "groups", "udp-timeout")
 _BALANCER = ("switch", "ipv4", "ipv6", "mac", "protocol", "port", "backends", "hash", "check")
 KINDS: dict[str, tuple[Engine, ...]] = {
     "firewall": (
         Engine("nftables", (*_RUN, *_FIREWALL)),
         Engine("openflow", ("switch", "networks", *_FIREWALL)),
     ),
-    "load-balancer": (Engine("openflow", _BALANCER), Engine("haproxy", (*_BALANCER, "http"))),
-    "nat": (Engine("openflow", ("switch", "network", "ipv4", "mac", "forwards")),),
+    "load-balancer": (
+        Engine("openflow", (*_BALANCER, "udp-timeout")),
+        Engine("haproxy", (*_BALANCER, "http")),
+    ),
+    "nat": (Engine("openflow", ("switch", "network", "ipv4", "mac", "forwards", "udp-timeout")),),
     "rate-limiter": (Engine("kernel", (*_RUN, "bandwidth", "burst")),),
     "bridge": (Engine("kernel", _RUN),),
     "python": (Engine("python", (*_RUN, "file", "packets")),),
@@ -96,6 +99,14 @@ Interval = Annotated[
         service_units.interval,
         "a time like 500ms",
         TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s)$"},
+    ),
+]
+Duration = Annotated[
+    int,
+    Parsed(
+        service_units.duration,
+        "a time like 120s",
+        TEXT | {"pattern": r"^[0-9]{1,6} ?(s|min|h)$"},
     ),
 ]
 Target = Annotated[
@@ -216,6 +227,13 @@ class FunctionSpec(Spec):
     rules: list[RuleSpec] | None = Field(None, description="firewall: the first that matches decides.")
     groups: Groups | None = Field(
         None, description="firewall: groups for its own rules.", json_schema_extra=NAMED
+    )
+    udp_timeout: Duration | None = Field(
+        None,
+        alias="udp-timeout",
+        description="firewall, load-balancer, nat: how long a silent UDP connection is remembered; 120s when "
+        "left out.",
+        examples=["5min"],
     )
     ipv4: Ipv4 | None = Field(None, description="load-balancer, nat: its address; chosen when left out.")
     ipv6: Ipv6 | None = Field(None, description="load-balancer: its IPv6 address; see ipv4.")

@@ -22,6 +22,8 @@ _PORTS = "1 to 65535, written like 80, 80-90 or 80,443"
 _RATES = "1/s to 1000000/s, written like 10/s (new connections a second)"
 _SIZES = "2kB to 100MB, written like 64kB (bytes)"
 _INTERVALS = "10ms to 60s, written like 500ms or 2s"
+_DURATIONS = "1s to 24h, written like 120s, 5min or 1h"
+_DURATION_UNITS = {"s": 1, "min": 60, "h": 3600}
 _SIZE_UNITS = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 1 << 20}
 _INTERVAL_UNITS = {"ms": 1000, "s": 1_000_000}
 
@@ -116,6 +118,11 @@ def size(text: str) -> int:
 def interval(text: str) -> int:
     """Microseconds between health checks, or until one has failed."""
     return _measure(text, "a time", _INTERVAL_UNITS, 10_000, 60_000_000, _INTERVALS)
+
+
+def duration(text: str) -> int:
+    """Seconds."""
+    return _measure(text, "a time", _DURATION_UNITS, 1, 86_400, _DURATIONS)
 
 
 def whole(kind: str, low: int, high: int) -> Callable[[str], int]:

@@ -63,6 +63,8 @@ class Firewall:
             command(("nft", "-f", "-"), "nftables", completed(text, self._family, self._generation))
             self._text = text
         described = json.loads(content("rules.json"))
+        for name in ("udp_timeout", "udp_timeout_stream"):  # before and after an answer
+            devices.set_sysctl(f"netfilter/nf_conntrack_{name}", described["udp_timeout"])
         self._rules, self._default = described["rules"], described["default"]
 
     def replace(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from controller.evaluate_ct import Connections, Tuple, tuple_of
 from controller.evaluate_switch import Lookup, Sent, at_switch
 from controller.firewall_rules import generation
 from controller.firewall_verdicts import FIRST_RULE, NOTICES, Notice, notices
+from controller.flows import OUT_PORT, flow
 from controller.port_ranges import covering
 from controller.stations import mac_number
-from controller.tables import CONTROLLER, Flow, Table
+from controller.tables import CONTROLLER, Flow, SwitchTables, Table
 from controller.tracking import NUMBERS, TCP, UDP, numbered, port_zones
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Host, Port, Topology
@@ -265,6 +266,32 @@ def test_both_hosts_ports_ask_the_rules(firewall: Firewall, protocol: int, port:
     if accepted:
         sent, _ = one(at_switch(tables, back, 2, connections=connections))
         assert [each.port for each in sent] == [1], "its answer comes back"
+
+
+@settings(max_examples=60)
+@given(rule_sets(), st.sampled_from([TCP, UDP]), st.sampled_from(PORTS), st.booleans())
+def test_a_logged_connection_is_told_once(firewall: Firewall, protocol: int, port: int, inside: bool) -> None:
+    """Where it is asked about first: at its sender's port, or at its receiver's when that has no firewall."""
+    topology = ports_lab(firewall)
+    known = notices(topology)
+    tables = Lookup(compile_topology(topology)["s"])
+    h1, h2, h3 = topology.hosts
+    gateway = "02:00:00:00:00:ee"
+    if not inside:
+        h3 = h3.model_copy(update={"network": "n", "ipv4": IPv4Interface("10.77.0.3/24")})
+    frame = between(h1 if inside else h3, h2, protocol, port)
+    rule = says(firewall, tuple_of(frame))  # type: ignore[arg-type]
+    if inside:
+        _, flows = one(at_switch(tables, frame, 1, connections=Connections()))
+    else:
+        # as a router brings it, on its way to h2
+        arrived = {**frame, "eth_src": mac_number(gateway), OUT_PORT: 2}
+        whole = [each for each in compile_topology(topology)["s"].flows if each.table is Table.ADMIT]
+        entry = flow(Table.CLASSIFY, 65535, (), (), Table.ADMIT)
+        alone = Lookup(SwitchTables("s", 1, (entry, *whole), (), compile_topology(topology)["s"].meters))
+        _, flows = one(at_switch(alone, arrived, 9, connections=Connections()))
+    told = [known[each.cookie] for each in flows if each.cookie in known and known[each.cookie].logged]
+    assert [each.rule for each in told] == ([rule.name] if rule.log else [])
 
 
 def test_arp_and_discovery_pass_the_firewall_at_a_port() -> None:

@@ -12,7 +12,7 @@ import pytest
 from labs import line
 
 from dataplane.openvswitch import SCHEMA, SETTINGS
-from dataplane.ovsdb import bridge_operations, database_file
+from dataplane.ovsdb import bridge_operations, database_file, timeout_operations
 from dataplane.plan import plan
 from topologies.model import Shaping
 
@@ -66,3 +66,14 @@ def test_a_shaped_port_is_kept_from_open_vswitchs_own_qos() -> None:
     operations = bridge_operations(shaped, "netdev", None)
     assert rows(operations, "QoS") == [{"type": "linux-noop"}] * 2
     assert {row["name"] for row in rows(operations, "Port") if "qos" in row} == {"s1-eth3", "s2-eth2"}
+
+
+def test_zones_with_one_timeout_share_its_policy() -> None:
+    operations = timeout_operations("netdev", ((7, 120), (9, 300), (11, 120)))
+    assert [dict(row["timeouts"][1]) for row in rows(operations, "CT_Timeout_Policy")] == [  # type: ignore[index]
+        {"udp_first": seconds, "udp_single": seconds, "udp_multiple": seconds} for seconds in (120, 300)
+    ]
+    (datapath,) = rows(operations, "Datapath")
+    assert [zone for zone, _ in datapath["ct_zones"][1]] == [7, 9, 11]  # type: ignore[index]
+    assert operations[-1]["row"] == {"datapaths": ["map", [["netdev", ["named-uuid", "datapath"]]]]}
+    assert rows(timeout_operations("netdev", ()), "Datapath") == [{"ct_zones": ["map", []]}]

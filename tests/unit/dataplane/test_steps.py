@@ -24,6 +24,7 @@ from dataplane.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetTimeouts,
     undone,
 )
 from dataplane.plan import Plan, WirePlan, plan
@@ -46,11 +47,12 @@ class World:
         self.wires = set(made.wires.values())
         self.ports = {switch: set(some) for switch, some in wired.ports.items()}
         self.down = set(wired.down)
+        self.timeouts = {d.name: d.udp_timeouts for d in made.domains}
         self.tunnels = {(d.netns, d.device): _told(d) for d in made.underlay.devices}
 
     def state(self) -> object:
         ports = {switch: frozenset(some) for switch, some in self.ports.items()}
-        return self.spaces, self.wires, ports, self.down, self.tunnels
+        return self.spaces, self.wires, ports, self.down, self.tunnels, self.timeouts
 
     def devices(self) -> list[tuple[str, str]]:
         return [(e.netns, e.device) for wire in self.wires for e in (wire.near, wire.far)] + list(
@@ -84,6 +86,9 @@ class World:
             assert not operation.gained & (self.ports[operation.switch] - operation.lost)
             self.ports[operation.switch] -= operation.lost
             self.ports[operation.switch] |= operation.gained
+        elif isinstance(operation, SetTimeouts):
+            assert self.timeouts[operation.domain] == operation.old
+            self.timeouts[operation.domain] = operation.new
         elif isinstance(operation, AddTunnel):
             self.tunnels[operation.device.netns, operation.device.device] = _told(operation.device)
         elif isinstance(operation, RemoveTunnel):
@@ -160,7 +165,7 @@ def test_the_steps_lead_from_any_lab_to_any_other_and_back(
 @given(labs(), labs())
 def test_what_is_made_first_leaves_all_that_was_as_it_was(old: Topology, new: Topology) -> None:
     world, made, _ = change(old, new)
-    spaces, wires, ports, _, tunnels = World(plan(old), wiring(plan(old), NOBODY, NOBODY)).state()  # type: ignore[misc]
+    spaces, wires, ports, _, tunnels, _ = World(plan(old), wiring(plan(old), NOBODY, NOBODY)).state()  # type: ignore[misc]
     for operation in made.extend:
         world.do(operation)
     assert world.spaces >= spaces
@@ -293,3 +298,18 @@ def test_the_model_world_notices_a_broken_law() -> None:
     (wire,) = made.wires.values()
     with pytest.raises(AssertionError, match="two devices"):
         world.do(AddWire(replace(wire, mtu=1)))
+
+
+def test_how_long_datagrams_are_remembered_changes_in_place_new_zones_first() -> None:
+    bare = plan(lab({}, {}, {}, {"lan": 1}))
+    first, second = bare.domains
+    old, new = (
+        replace(bare, domains=(replace(first, udp_timeouts=some), second))
+        for some in (((5, 120), (9, 60)), ((7, 120), (9, 300)))
+    )
+    made = steps(old, new, wiring(old, NOBODY, NOBODY), wiring(new, NOBODY, NOBODY))
+    both = ((5, 120), (7, 120), (9, 300))
+    assert made.extend == (SetTimeouts(first.name, ((5, 120), (9, 60)), both),)
+    assert made.finish == (SetTimeouts(first.name, both, ((7, 120), (9, 300))),) and not made.shift
+    assert undone(made.extend) == [SetTimeouts(first.name, both, ((5, 120), (9, 60)))]
+    assert not steps(old, old, wiring(old, NOBODY, NOBODY), wiring(old, NOBODY, NOBODY)).all
