@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
-import struct
 import time
 from collections.abc import Generator
 from typing import Any
 
 from lab.failure import Exit, Failure
-from lab.naming import address
-
-_PEER = struct.Struct("iII")
+from lab.holders import connect
+from lab.holders import supervisor_pid as supervisor_pid
 
 
 class Refused(Failure):
@@ -38,7 +35,7 @@ class StillBuilding(Failure):
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection over a Unix socket: a path, or an abstract name with its leading NUL."""
+    """An HTTP connection over the Unix socket at a path."""
 
     def __init__(self, where: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -50,34 +47,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._where)
 
 
-def peer(sock: socket.socket) -> tuple[int, int]:
-    """Process and user id at the other end of a Unix socket (unix(7), SO_PEERCRED)."""
-    pid, uid, _gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return pid, uid
+class LabConnection(http.client.HTTPConnection):
+    """An HTTP connection to the caller's lab of a name."""
 
+    def __init__(self, name: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._name = name
 
-def supervisor_pid(name: str) -> int:
-    """Process id of the supervisor of the running lab ``name``; needs no answer from it.
-
-    Raises Failure when no such lab runs or when another user holds its address.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(2.0)
-        try:
-            sock.connect(address(name))
-        except ConnectionRefusedError:
-            raise Failure(f"no lab named {name!r} is running", "see: sdnlab list") from None
-        except OSError as error:
-            raise Failure(f"lab {name} doesn't answer: {error.strerror or error}", "", Exit.LOST) from None
-        pid, uid = peer(sock)
-    if uid != os.getuid():
-        raise Failure(
-            f"the address of lab {name} is held by user {uid}, not by you",
-            "that is not your lab; use another name",
-        )
-    if pid <= 0:
-        raise Failure(f"lab {name} runs in another process namespace", "call sdnlab where it was started")
-    return pid
+    def connect(self) -> None:
+        self.sock = connect(self._name, self.timeout)
 
 
 class Client:
@@ -99,7 +77,7 @@ class Client:
 
     def stream(self, path: str) -> Generator[dict[str, Any], None, None]:
         """The JSON lines of GET ``path``, as they come, until the lab ends."""
-        connection = UnixConnection(address(self.name), None)
+        connection = LabConnection(self.name, None)
         try:
             response = self._send(connection, "GET", path, None)
             for line in response:
@@ -113,7 +91,7 @@ class Client:
     def _call(self, method: str, path: str, body: Any) -> Any:
         deadline = time.monotonic() + self.patience
         while True:
-            connection = UnixConnection(address(self.name), self.timeout)
+            connection = LabConnection(self.name, self.timeout)
             try:
                 return json.loads(self._send(connection, method, path, body).read())
             except StillBuilding:
@@ -127,16 +105,11 @@ class Client:
                 connection.close()
             time.sleep(0.05)
 
-    def _send(
-        self, connection: UnixConnection, method: str, path: str, body: Any
-    ) -> http.client.HTTPResponse:
+    def _send(self, connection: LabConnection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
         try:
             connection.connect()
         except ConnectionRefusedError:
             raise Failure(f"no lab named {self.name!r} is running", "see: sdnlab list") from None
-        _pid, uid = peer(connection.sock)
-        if uid != os.getuid():
-            raise Failure(f"the address of lab {self.name} is held by user {uid}, not by you")
         payload = None if body is None else json.dumps(body).encode()
         headers = {} if payload is None else {"Content-Type": "application/json"}
         connection.request(method, path, payload, headers)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from lab import holders
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]
                 follow(message)
                 continue
             said.update(message)
+            if "taken" in message and holders.before(message["name"], message["taken"]):
+                raise Failure(
+                    f"a lab named {message['name']!r} is running already",
+                    f"choose another name with --name, or stop it: sdnlab down {message['name']}",
+                )
             if "ready" in message:
                 return said
 

@@ -1,6 +1,7 @@
 """Names of labs and where a running lab is found: pure functions plus one read of /proc.
 
-A lab listens on the abstract Unix socket ``\\0sdnlab/<uid>/<name>``.  Binding it reserves the name
+A lab listens on the abstract Unix socket ``\\0sdnlab/<uid>/<name>`` (with ``#1``, ``#2`` ... after it where
+somebody else has taken that).  Binding it reserves the name
 atomically, the kernel drops it with the process, and /proc/net/unix lists all of them: there is no
 registry that could disagree with what really runs.
 """
@@ -21,6 +22,9 @@ _LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
 _NAME = re.compile(r"[^\W_][\w.-]*")
 OWNER = "SDNLAB_OWNER"
 """Environment: the user id whose labs are meant, set for processes inside a lab's user namespace."""
+_NUMBER = re.compile(r"#[1-9][0-9]?\Z")
+ADDRESSES = 16
+"""How many addresses a lab may have: others can take one, and are passed over."""
 MAX_NAME = 64
 """Longest name of a lab in bytes: an abstract address holds 107."""
 
@@ -49,14 +53,21 @@ def owner() -> int:
 
 
 def address(name: str) -> str:
-    """The abstract socket address (with its leading NUL) of the caller's lab ``name``."""
+    """The usual abstract socket address (with its leading NUL) of the caller's lab ``name``."""
     return f"\0{_PREFIX}/{owner()}/{name}"
 
 
-def listening(lines: Iterable[str], uid: int) -> list[str]:
-    """Names of the user's labs in the lines of a /proc/net/unix (proc(5)), sorted.
+def addresses(name: str) -> list[str]:
+    """Where the caller's lab ``name`` may be: its usual address, and those for when others have taken it."""
+    usual = address(name)
+    return [usual, *(f"{usual}#{number}" for number in range(1, ADDRESSES))]
 
-    Only listening sockets count: accepted connections carry the same address.
+
+def listening(lines: Iterable[str], uid: int) -> list[str]:
+    """Names that somebody claims for labs of the user's in the lines of a /proc/net/unix (proc(5)), sorted.
+
+    Only listening sockets count: accepted connections carry the same address.  What no lab can be called is
+    no lab; whose the others are, ``lab.holders`` asks.
     """
     start = f"@{_PREFIX}/{uid}/"
     names = set()
@@ -67,13 +78,14 @@ def listening(lines: Iterable[str], uid: int) -> list[str]:
                 flags = int(fields[3], 16)
             except ValueError:
                 continue
-            if flags & _LISTENING:
-                names.add(fields[7][len(start) :])
+            name = _NUMBER.sub("", fields[7][len(start) :])
+            if flags & _LISTENING and _NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME:
+                names.add(name)
     return sorted(names)
 
 
-def running() -> list[str]:
-    """Names of the caller's labs that run now (those in this network namespace)."""
+def claimed() -> list[str]:
+    """Names of what may be labs of the caller's (those in this network namespace)."""
     try:
         text = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
     except OSError as error:

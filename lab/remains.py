@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataplane.daemon import state_of
-from lab import naming
+from lab import holders
 
 KINDS = ("net", "mnt", "pid", "uts", "ipc", "user")
 PROC = Path("/proc")
@@ -37,7 +37,7 @@ def remains(name: str, held: frozenset[str]) -> list[str]:
             found.append(f"process {process.name}")
     mounts = (PROC / "self" / "mountinfo").read_text(errors="replace")
     found += [f"a mount of {space}" for space in sorted(held) if space in mounts]
-    if name in naming.running():
+    if name in holders.running():
         found.append(f"the address of {name}")
     return found
 

@@ -170,14 +170,14 @@ def build(
     stages = _Stages(leash)
     topology = stages.run("topology", lambda: settle(load(order), order.datapath))
     name = order.name or naming.name_from(topology.name)
-    take_name(listener, name)
+    taken = take_name(listener, name)
     controller.keep(topology)
     stand_in = StandIn(listener, lambda: stages.current)
     events.add("building", f"building lab {name} from {order.file}")
     sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
     import topologies
 
-    leash.say(name=name, sizes=sizes, remarks=topologies.remarks(topology))
+    leash.say(name=name, taken=taken, sizes=sizes, remarks=topologies.remarks(topology))
 
     from dataplane.fabric import Fabric
     from dataplane.namespaces import start_in, start_thread
@@ -269,23 +269,24 @@ def settle(topology: Topology, datapath: str) -> Topology:
     return topology.model_copy(update={"underlay": underlay.model_copy(update={"tunnels": "kernel"})})
 
 
-def take_name(listener: socket.socket, name: str) -> None:
-    """Bind and listen on the address of the lab ``name``; Failure when it is taken.
+def take_name(listener: socket.socket, name: str) -> int:
+    """Bind and listen on an address of the lab ``name``, the first that is free; its number.
 
-    ``listener`` belongs to the network namespace that it was made in, and its address with it.
+    ``listener`` belongs to the network namespace that it was made in, and its address with it.  Whose those
+    are that come before can be asked from there only: ``up`` does. Raises Failure when all are taken.
     """
-    try:
-        listener.bind(naming.address(name))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise Failure(
-                f"a lab named {name!r} is running already",
-                f"choose another name with --name, or stop it: sdnlab down {name}",
-            ) from None
-        raise Failure(f"can't take the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
-    listener.listen(128)  # from here on a client sees this process's credentials
-    with contextlib.suppress(OSError):
-        socket.sethostname(name[:64])
+    for number, address in enumerate(naming.addresses(name)):
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Failure(f"can't take the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
+            continue
+        listener.listen(128)  # from here on a client sees this process's credentials
+        with contextlib.suppress(OSError):
+            socket.sethostname(name[:64])
+        return number
+    raise Failure(f"others hold every address of a lab named {name!r}", "choose another name with --name")
 
 
 def machine_must_do(topology: Topology, datapath: str) -> None:

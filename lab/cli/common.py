@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab import naming
+from lab import holders, naming
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def complete_lab(incomplete: str) -> list[str]:
     """Names of running labs."""
-    return [name for name in naming.running() if name.startswith(incomplete)]
+    return [name for name in holders.running() if name.startswith(incomplete)]
 
 
 def complete_host(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -100,7 +100,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 def choose(named: str | None) -> str:
     """The lab that is meant."""
-    return naming.choose(named, naming.running(), os.environ.get("SDNLAB"))
+    return naming.choose(named, holders.running(), os.environ.get("SDNLAB"))
 
 
 def one_of(argument: str | None, option: str | None) -> str | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import naming
+from lab import holders
 from lab.cli import demo_chain, render
 from lab.cli.expected import joined_pairs
 from lab.cli.run import Progress, sizes, start
@@ -83,7 +83,7 @@ def _show(lab: str) -> bool:
 
 
 def _free_name(wanted: str) -> str:
-    names = naming.running()
+    names = holders.running()
     name, number = wanted, 1
     while name in names:
         number += 1

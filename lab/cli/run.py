@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab import naming
+from lab import holders, naming
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
 from lab.cli.say import count, err, moving, out, out_json, over, paint, paint_err
@@ -127,7 +127,7 @@ def up(
     if not detach:
         _in_the_foreground(launched, lab)
     elif not json:
-        option = "" if len(naming.running()) == 1 else f" --lab {lab}"
+        option = "" if len(holders.running()) == 1 else f" --lab {lab}"
         out(f"next: sdnlab status {lab} · sdnlab exec HOST{option} -- ip address · sdnlab down {lab}")
     if not reached:
         raise typer.Exit(Exit.FAILED)
@@ -190,7 +190,7 @@ def down(
 
 
 def _reserved() -> list[str]:
-    return naming.running()
+    return holders.running()
 
 
 def list_(json: Json = False) -> None:
@@ -199,7 +199,7 @@ def list_(json: Json = False) -> None:
     from lab.client import Client, StillBuilding, supervisor_pid
 
     rows: list[dict[str, Any]] = []
-    for name in naming.running():
+    for name in holders.running():
         try:
             lab = Client(name, patience=0.0, timeout=2.0).get("/status")
             rows.append(
@@ -217,7 +217,7 @@ def list_(json: Json = False) -> None:
         except StillBuilding as building:
             rows.append({"name": name, "state": "building", "detail": building.stage})
         except Failure as failure:
-            if name in naming.running():
+            if name in holders.running():
                 rows.append({"name": name, "state": "silent", "detail": failure.what})
     if json:
         out_json(rows)

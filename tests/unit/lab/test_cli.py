@@ -12,7 +12,7 @@ from lab_values import STATUS
 from typer.testing import CliRunner
 
 from lab import client as client_module
-from lab import naming
+from lab import holders
 from lab.cli import app as app_module
 from lab.cli import touch
 from lab.failure import Exit, Failure, unknown
@@ -41,7 +41,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeLab]:
     FakeLab.asked, FakeLab.answers = [], {"/status": STATUS, "/links": {"s1-s2": True, "h1-s1": True}}
     monkeypatch.setattr(client_module, "Client", FakeLab)
     monkeypatch.setattr(client_module, "supervisor_pid", lambda name: 4711)
-    monkeypatch.setattr(naming, "running", lambda: ["only"])
+    monkeypatch.setattr(holders, "running", lambda: ["only"])
     return FakeLab
 
 
@@ -144,9 +144,9 @@ def test_ping_takes_two_hosts_or_none(fake: type[FakeLab]) -> None:
 
 
 def test_no_lab_and_several_labs(fake: type[FakeLab], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(naming, "running", lambda: [])
+    monkeypatch.setattr(holders, "running", lambda: [])
     assert isinstance(run("status").exception, Failure)
-    monkeypatch.setattr(naming, "running", lambda: ["a", "b"])
+    monkeypatch.setattr(holders, "running", lambda: ["a", "b"])
     result = run("status")
     assert isinstance(result.exception, Failure) and result.exception.code == Exit.USAGE
     assert run("status", "b").exit_code == 0

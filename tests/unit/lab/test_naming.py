@@ -16,7 +16,10 @@ def test_only_listening_sockets_of_the_user_are_labs() -> None:
     lines = [
         HEAD,
         LISTENING + "campus\n",
-        LISTENING + "zwei drei\n",
+        LISTENING + "zwei#3\n",
+        LISTENING + "no lab\n",
+        LISTENING + "\x1b[2Jevil\n",
+        LISTENING + "campus#1\n",
         ACCEPTED + "campus\n",
         ACCEPTED + "bound-only\n",
         LISTENING.replace("/1000/", "/1001/") + "theirs\n",
@@ -24,7 +27,7 @@ def test_only_listening_sockets_of_the_user_are_labs() -> None:
         "0000000000000000: 00000002 00000000 00000000 0002 01 4712\n",
         "garbage\n",
     ]
-    assert naming.listening(lines, 1000) == ["campus", "zwei drei"]
+    assert naming.listening(lines, 1000) == ["campus", "zwei"]
     assert naming.listening(lines, 1001) == ["theirs"]
     assert naming.listening(lines, 100) == []
 

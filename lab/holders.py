@@ -1,0 +1,101 @@
+"""Who holds a lab's address: any user may bind any abstract name, so the kernel is asked whose it is.
+
+A lab's usual address may be taken by somebody else before the lab starts.  Then the lab takes the next of
+``naming.addresses``, and whoever looks for it passes over those that are not the caller's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from lab import naming
+from lab.failure import Exit, Failure
+
+_PEER = struct.Struct("iII")
+BUSY_PATIENCE = 2.0
+"""Seconds that a listener whose queue is full gets to take one more connection."""
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Process and user id at the other end of a Unix socket (unix(7), SO_PEERCRED)."""
+    pid, uid, _gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return pid, uid
+
+
+def connect(name: str, timeout: float | None = None, patience: float = BUSY_PATIENCE) -> socket.socket:
+    """A connection to the caller's lab ``name``; ConnectionRefusedError when it doesn't run.
+
+    ``timeout``: what the connection has from then on, in seconds. Raises TimeoutError when somebody listens
+    who takes nothing within ``patience`` seconds, so that it can't be known whose it is.
+    """
+    busy = False
+    for seconds in (0.0, patience):
+        for address in naming.addresses(name):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(seconds)
+                sock.connect(address)
+                if peer(sock)[1] == os.getuid():
+                    sock.settimeout(timeout)
+                    return sock
+            except (BlockingIOError, TimeoutError):
+                busy = True
+            except OSError:  # nobody there
+                pass
+            except BaseException:
+                sock.close()
+                raise
+            sock.close()
+        if not busy or not patience:
+            break
+    if busy:
+        raise TimeoutError
+    raise ConnectionRefusedError
+
+
+def running() -> list[str]:
+    """Names of the caller's labs that run now (those in this network namespace)."""
+    return [name for name in naming.claimed() if holds(name)]
+
+
+def holds(name: str) -> bool:
+    """Whether a lab ``name`` of the caller's runs."""
+    try:
+        connect(name, patience=0.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def before(name: str, taken: int) -> bool:
+    """Whether a lab of the caller's holds an address of ``name`` that comes before the one numbered
+    ``taken``."""
+    for address in naming.addresses(name)[:taken]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(0.0)
+            try:
+                sock.connect(address)
+            except OSError:
+                continue
+            if peer(sock)[1] == os.getuid():
+                return True
+    return False
+
+
+def supervisor_pid(name: str) -> int:
+    """Process id of the supervisor of the running lab ``name``; needs no answer from it.
+
+    Raises Failure when no such lab of the caller's runs.
+    """
+    try:
+        with connect(name) as sock:
+            pid, _uid = peer(sock)
+    except TimeoutError:
+        raise Failure(f"lab {name} doesn't answer", "", Exit.LOST) from None
+    except OSError:
+        raise Failure(f"no lab named {name!r} is running", "see: sdnlab list") from None
+    if pid <= 0:
+        raise Failure(f"lab {name} runs in another process namespace", "call sdnlab where it was started")
+    return pid
