@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf, Link
-from mininet.log import error
+from mininet.log import error, output
 from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch
 
 from dataplane import syscalls
 from dataplane.fabric import Fabric, LinkError, Report
 from dataplane.namespaces import RUN_NETNS, run_in
+from dataplane.net_iperf import CannotMeasure, measure
+from dataplane.node_shell import SafeShell
 from dataplane.plan import MANAGEMENT
 from dataplane.wiring import wire_name
 from topologies.model import Topology
@@ -29,11 +32,9 @@ from topologies.model import Topology
 SetLink = Callable[[str, bool], None]
 
 
-class _LazyShell:
+class _LazyShell(SafeShell):
     """A Mininet node in a namespace that exists, whose shell starts when a command first needs it."""
 
-    name: str
-    shell: Any
     inNamespace: bool
     netns: str
     environment: dict[str, str]
@@ -56,14 +57,16 @@ class _LazyShell:
             os.close(fd)
 
     def _start_here(self) -> None:
-        """In a thread inside the node's network namespace: a mount namespace too, so that /sys fits."""
+        """In a thread inside the node's network namespace: a mount namespace too, so that /sys fits, and a
+        host name of its own."""
         with contextlib.suppress(OSError):
-            syscalls.unshare(syscalls.CLONE_NEWNS)
+            syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+            socket.sethostname(self.name)
             syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
             syscalls.mount("sysfs", "/sys", "sysfs")
             if self.names_file:
                 syscalls.mount(self.names_file, "/etc/hosts", None, syscalls.MS_BIND)
-        super().startShell()  # type: ignore[misc]
+        super().startShell()
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
         params.setdefault("env", {**os.environ, **self.environment})
@@ -73,11 +76,6 @@ class _LazyShell:
         """Run a shell command and return its output."""
         self.wake()
         return str(super().cmd(*args, **kwargs))  # type: ignore[misc]
-
-    def sendCmd(self, *args: Any, **kwargs: Any) -> None:
-        """Start a shell command."""
-        self.wake()
-        super().sendCmd(*args, **kwargs)  # type: ignore[misc]
 
     def popen(self, *args: Any, **kwargs: Any) -> Any:
         """A process in this node's namespace, as ``subprocess.Popen``."""
@@ -121,6 +119,10 @@ class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]
         """Run ovs-ofctl on this switch."""
         return self.cmd("ovs-ofctl", "-O", "OpenFlow15", args[0], self.device, *args[1:])
 
+    def defaultIntf(self) -> LabIntf | None:
+        """None: no interface of a switch has an address that a host could send to."""
+        return None
+
     def connected(self) -> bool:
         """Is it connected to the controller?"""
         return "true" in self.cmd("ovs-vsctl get-controller", self.device, "&& ovs-vsctl list controller")
@@ -148,18 +150,22 @@ class LabIntf(Intf):  # type: ignore[misc]
         """Nothing to do."""
         return {}
 
+    def updateIP(self) -> str | None:
+        """The address that the file gives it. (Mininet asks ifconfig, and forgets it where there is none.)"""
+        return str(self.ip) if self.ip else None
+
 
 class LabLink(Link):  # type: ignore[misc]
     """A wire that exists; ``name`` is the lab's name for it."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, is_up: Callable[[str], bool]) -> None:
+        self.name, self._is_up = name, is_up
         self.intf1: LabIntf | None = None
         self.intf2: LabIntf | None = None
 
     def status(self) -> str:
-        """For ``links``: devices are there as long as the lab is."""
-        return "(OK OK)"
+        """For ``links``: whether it is cut, or at a switch that has failed."""
+        return "(OK OK)" if self._is_up(self.name) else "(down)"
 
     def stop(self) -> None:
         """The sandbox's end removes it."""
@@ -184,6 +190,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         self.fabric: Fabric | None = Fabric(topology, run_dir, controller_address, datapath, report)
         self.change_link: SetLink = self.fabric.set_link
         self.change_switch: SetLink = self.fabric.set_switch
+        self.ask_links: Callable[[], dict[str, bool]] | None = self.fabric.link_states
         self._populate(self.fabric)
 
     @classmethod
@@ -193,11 +200,12 @@ class LabNet(Mininet):  # type: ignore[misc]
         run_dir: str | Path,
         set_link: SetLink | None = None,
         set_switch: SetLink | None = None,
+        link_states: Callable[[], dict[str, bool]] | None = None,
     ) -> LabNet:
         """Mininet's view of a lab that runs, for a process inside its sandbox.
 
         ``set_link(name, up)`` and ``set_switch(name, up)`` are called for Mininet's ``link`` and
-        ``switch`` commands; they should ask the supervisor.
+        ``switch`` commands; they should ask the supervisor, as should ``link_states()``.
         """
 
         def cannot(name: str, up: bool) -> None:
@@ -206,6 +214,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         net = cls.__new__(cls)
         net.topology, net.run_dir, net.fabric = topology, Path(run_dir), None
         net.change_link, net.change_switch = set_link or cannot, set_switch or cannot
+        net.ask_links = link_states
         net._populate(Fabric(topology, run_dir))
         return net
 
@@ -221,6 +230,8 @@ class LabNet(Mininet):  # type: ignore[misc]
             self.nameToNode[host.name] = node
         for router in plan.underlay.routers:  # by name only: pingall and the like are about hosts
             self.nameToNode[router] = LabHost(router, plan.underlay.nodes[router])
+        for instance in plan.instances:
+            self.nameToNode[instance.name] = LabHost(instance.name, instance.netns)
         for domain in plan.domains:
             for bridge in domain.bridges:
                 run_dir = self.run_dir / domain.netns
@@ -233,7 +244,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         numbers = {(b.switch, p.device): p.number for d in plan.domains for b in d.bridges for p in b.ports}
         model = {host.name: host for host in self.topology.hosts}
         for host in plan.hosts:
-            link = LabLink(wire_name(host.name, host.switch))
+            link = LabLink(wire_name(host.name, host.switch), self.is_up)
             near = model[host.name]
             address = str(near.ipv4) if near.ipv4 is not None else None
             link.intf1 = LabIntf(host.near.device, self[host.name], 0, link, near.mac, address)
@@ -241,7 +252,7 @@ class LabNet(Mininet):  # type: ignore[misc]
             link.intf2 = LabIntf(host.far.device, self[host.switch], number, link, None, None)
             self.links.append(link)
         for wire in plan.links:
-            link = LabLink(wire.name)
+            link = LabLink(wire.name, self.is_up)
             a, b = self[wire.a.switch], self[wire.b.switch]
             link.intf1 = LabIntf(wire.end_a.device, a, wire.a.number, link, None, None)
             link.intf2 = LabIntf(wire.end_b.device, b, wire.b.number, link, None, None)
@@ -268,7 +279,11 @@ class LabNet(Mininet):  # type: ignore[misc]
 
     def link_states(self) -> dict[str, bool]:
         """Every link's name, and whether it is up."""
-        return self._own().link_states()
+        return self.ask_links() if self.ask_links is not None else self._own().link_states()
+
+    def is_up(self, link: str) -> bool:
+        """Whether a link or a host's wire is up."""
+        return self.link_states().get(link, True)
 
     def namespace_fd(self, host: str) -> int:
         """An open descriptor of a host's network namespace."""
@@ -280,10 +295,32 @@ class LabNet(Mininet):  # type: ignore[misc]
     def stop(self) -> None:
         """End the shells and, when this object built it, the lab."""
         self.stopXterms() if self.terms else None
-        for node in (*self.hosts, *self.switches):
+        for node in self.nameToNode.values():
             node.terminate()
         if self.fabric is not None:
             self.fabric.stop()
+
+    def iperf(
+        self,
+        hosts: Any = None,
+        l4Type: str = "TCP",
+        udpBw: str = "10M",
+        fmt: str | None = None,
+        seconds: int = 5,
+        port: int = 5201,
+    ) -> list[str]:
+        """What two hosts get through (the first and the last when none are named), by iperf3; the rates."""
+        if hosts is None and len(self.hosts) < 2:
+            raise CannotMeasure("there are no two hosts")
+        client, server = hosts or (self.hosts[0], self.hosts[-1])
+        for node in (client, server):
+            if node not in self.hosts:
+                raise CannotMeasure(f"{node.name} is no host")
+        output(f"*** iperf3: {l4Type} from {client.name} to {server.name} for {seconds} s\n")
+        udp = udpBw if l4Type == "UDP" else ""
+        found = [*([udpBw] if udp else []), *measure(client, server, udp, seconds, port)]
+        output(f"*** Results: {found}\n")
+        return found
 
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:
         """Mininet's ``link A B up|down``: all links between two nodes."""
@@ -300,3 +337,21 @@ class LabNet(Mininet):  # type: ignore[misc]
                 self.set_link(link.name, status == "up")
             except LinkError:
                 error(f"no link {link.name}\n")
+
+
+def _refused(name: str) -> Callable[..., None]:
+    def refuse(_self: LabNet, *_args: Any, **_params: Any) -> None:
+        raise NotImplementedError(
+            f"{name}: a lab is what its file says; change that, and take it over with: sdnlab apply FILE"
+        )
+
+    refuse.__doc__ = "Refused: it would change Mininet's picture of the lab, and not the lab."
+    return refuse
+
+
+for _name in (
+    "addHost", "addSwitch", "addController", "addNAT", "addLink", "addCluster", "build", "buildFromTopo",
+    "delHost", "delSwitch", "delController", "delNode", "delLink", "delLinkBetween", "removeHost",
+    "removeLink", "removeSwitch", "configHosts", "startTerms", "interact",
+):  # fmt: skip
+    setattr(LabNet, _name, _refused(_name))

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from lab import holders
+from lab import holders, suspended
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 GRACE = 2.0
 """Seconds that a supervisor gets to end by SIGTERM before its sandbox is killed."""
+
+
+_MOMENT = 0.3
+"""Seconds after which a lab that ends is looked at: what is it waiting for?"""
 
 
 class Interrupted(BaseException):
@@ -54,7 +58,9 @@ class Launched:
 
     def stop(self) -> None:
         """End the lab and wait until nothing of it is left."""
-        self.sandbox.kill(10.0)
+        if not self.sandbox.kill(_MOMENT):
+            suspended.go_on(self.sandbox.init)
+            self.sandbox.kill(10.0)
         self.sandbox.close()
 
 
@@ -183,14 +189,16 @@ def stop(name: str, timeout: float = 10.0) -> None:
     pid = supervisor_pid(name)
     try:
         supervisor = os.pidfd_open(pid)
-        init = os.pidfd_open(parent(pid))
+        first = parent(pid)
+        init = os.pidfd_open(first)
     except (OSError, ValueError, IndexError):
         return  # it ended between two looks
     deadline = time.monotonic() + timeout
     try:
         signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-        if not select.select([init], [], [], min(GRACE, timeout))[0]:
+        if not _ends(init, first, min(GRACE, timeout)):
             signal.pidfd_send_signal(init, signal.SIGKILL)
+            suspended.go_on(first)
             if not select.select([init], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise Failure(
                     f"lab {name} doesn't end",
@@ -202,6 +210,16 @@ def stop(name: str, timeout: float = 10.0) -> None:
     finally:
         os.close(supervisor)
         os.close(init)
+
+
+def _ends(init: int, pid: int, timeout: float) -> bool:
+    """Whether the process behind the descriptor ``init`` ends in time, suspended commands notwithstanding."""
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([init], [], [], min(_MOMENT, left))[0]:
+            return True
+        suspended.go_on(pid)
+    return False
 
 
 def parent(pid: int) -> int:

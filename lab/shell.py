@@ -28,10 +28,10 @@ def main(lab: str) -> NoReturn:
     api = Client(lab)
     topology = Topology.model_validate(api.get("/topology"))
 
-    from mininet.cli import CLI
     from mininet.log import setLogLevel
 
     from dataplane.net import LabNet, LabSwitch
+    from lab.mininet_shell import SafeCLI
 
     LabSwitch.isSetup = True  # Mininet would look for the whole machine's Open vSwitch
 
@@ -41,7 +41,7 @@ def main(lab: str) -> NoReturn:
     def set_switch(name: str, up: bool) -> None:
         command("switch", ["up" if up else "down", name])
 
-    class Shell(CLI):  # type: ignore[misc]
+    class Shell(SafeCLI):
         prompt = f"{lab}> "
 
         def do_ping(self, line: str) -> None:
@@ -51,6 +51,15 @@ def main(lab: str) -> NoReturn:
         def do_pingall(self, line: str) -> None:
             """pingall: who reaches whom, all pairs at once."""
             command("ping", [])
+
+        do_pingallfull = do_pingall
+
+        def do_pingpair(self, _line: str) -> None:
+            """pingpair: whether the first two hosts reach each other."""
+            names = [host.name for host in net.hosts[:2]]
+            command("ping", names if len(names) == 2 else [])
+
+        do_pingpairfull = do_pingpair
 
         def do_link(self, line: str) -> None:
             """link up|down A B, or as Mininet has it: link A B up|down."""
@@ -63,7 +72,10 @@ def main(lab: str) -> NoReturn:
     for name in OURS:
         setattr(Shell, f"do_{name}", _delegate(name))
     setLogLevel("output")
-    net: Any = LabNet.attach(topology, RUN, set_link, set_switch)
+    net: Any = LabNet.attach(topology, RUN, set_link, set_switch, lambda: dict(api.get("/links")))
+    if sys.stdin is None:  # closed by the caller
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         Shell(net)
     finally:

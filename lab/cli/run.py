@@ -160,10 +160,15 @@ def _in_the_foreground(launched: Launched, lab: str) -> None:
 
     try:
         out("Mininet's shell; 'help' lists its commands, leaving it stops the lab")
-        open_shell(lab)
+        code = open_shell(lab)
     finally:
         launched.stop()
         err(f"{lab} is stopped")
+    if code:
+        raise Failure(
+            f"Mininet's shell ended with code {code}, and the lab with it",
+            "start it with -d: it outlives its shells",
+        )
 
 
 def down(

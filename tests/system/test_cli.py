@@ -165,6 +165,67 @@ def test_mininets_shell(quick: CommandLine) -> None:
     assert quick.json("list")[0]["state"] == "running"
 
 
+ODD = """\
+py exit()
+px import sys; sys.exit(3)
+source /nonexistent
+source /dev/zero
+h1 ping -c1 -W1 s1
+h1 exit
+h1 hostname
+h1 echo 'not closed
+h1 cat
+h1 kill -9 $$
+h1 head -c 20000 /dev/urandom | tr -d '\\n' | tail -c 5000
+py net.addHost('h9')
+py h1.cmd('exit')
+link s1 s2 down
+links
+link s1 s2 up
+links
+iperf h1 s1
+pingpair
+dpctl dump-flows 'x
+xterm nobody
+switch s9 stop
+time py exit()
+px raise KeyError('k')
+hh1 true
+h1 echo a  '# b' # c
+h1 echo still here
+"""
+
+
+def test_nothing_that_is_typed_into_mininets_shell_ends_it(quick: CommandLine) -> None:
+    shell = quick("shell", stdin=ODD)
+    told = said = (shell.stdout + shell.stderr).replace("\r", "")  # Mininet's own words go to the second
+    assert "still here\n" in said and "a # b\n" in said
+    assert told.count("that doesn't leave the shell") == 3
+    assert "can't read /nonexistent" in told and "/dev/zero: that is no plain file" in told
+    assert "\nh1\n" in said  # its host name
+    assert told.count("h1's shell has ended; the next command starts a new one") == 2
+    assert "unexpected EOF while looking for matching" in said
+    assert "addHost: a lab is what its file says" in told
+    assert said.count("s1-eth3<->s2-eth3 (down)\n") == said.count("s1-eth3<->s2-eth3 (OK OK)\n") == 1
+    assert "s1 is no host" in told and "Did you mean h1?" in told
+    assert "all 2 of 2 reached" in said
+    assert "quickstart" in quick("list").stdout
+
+
+def test_a_suspended_command_does_not_keep_a_lab_from_ending(sdnlab: CommandLine) -> None:
+    sdnlab("up", QUICKSTART, "-d", "--no-check")
+    inside = sdnlab.start("exec", "h1", "--", "sh", "-c", "echo there; sleep 1000")
+    assert inside.stdout is not None and inside.stdout.readline() == "there\n"
+    os.kill(inside.pid, signal.SIGSTOP)
+    try:
+        assert "is stopped" in sdnlab("down").stdout
+        assert inside.wait(PATIENCE) == 128 + signal.SIGKILL
+    finally:
+        inside.kill()
+        inside.communicate()
+    assert sdnlab("list").stdout == "no lab is running\n"
+
+
 def test_a_name_is_taken_once_and_the_first_lab_stays(quick: CommandLine) -> None:
     refused = quick("up", QUICKSTART, "-d", code=1)
     assert "is running already" in refused.stderr and "--name" in refused.stderr

@@ -1,0 +1,59 @@
+"""What a node's shell gets to read: it comes to an end whatever was typed, and means what was typed."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from dataplane.net_iperf import rate
+from dataplane.node_shell import LONGEST, TooLong, evaluated
+
+
+def bash(text: str) -> tuple[int, str]:
+    done = subprocess.run(["bash", "--norc", "-s"], input=text, capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo one  two", "echo 'a  b' \"c  d\"", "echo it\\'s", "echo back\\\\slash", "echo a; echo b",
+        "printf 'x\\ty\\n'",
+        "echo $((1 + 2)) $HOME `echo sub`", "for i in 1 2; do echo $i; done", "echo '#' # no", "x=5; echo $x",
+        "cat <<E\nhere\nE", "echo a |\ntr a b", "false", "echo '!' \"$(echo \"in\")\"", "echo é",
+    ],
+)  # fmt: skip
+def test_a_command_means_what_it_says(command: str) -> None:
+    assert bash(evaluated(command) + "\n") == bash(command + "\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["echo 'open", 'echo "open', "echo $(open", "if true", "(", "echo `a", "cat <<X"]
+)
+def test_what_is_not_closed_takes_nothing_of_what_follows(command: str) -> None:
+    _code, said = bash(evaluated(command) + "\necho after\n")
+    assert said.endswith("after\n")
+
+
+def test_a_command_that_nobody_types_to_reads_nothing() -> None:
+    assert bash(evaluated("cat; echo $?", quiet_input=True) + "\necho after\n")[1] == "0\nafter\n"
+
+
+def test_a_background_command_says_its_process() -> None:
+    said = bash(evaluated("sleep 0 &") + "\n")[1]
+    assert said[0] == "\1" and said[1:].strip().isdigit()
+
+
+def test_what_the_terminal_would_cut_is_refused() -> None:
+    assert len(evaluated("echo " + "a" * (LONGEST - 20))) <= LONGEST
+    with pytest.raises(TooLong, match="write it into a file"):
+        evaluated("echo " + "é" * LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [(5, "5 bits/sec"), (9.41e9, "9.41 Gbits/sec"), (5e6, "5 Mbits/sec"), (1e12, "1e+03 Gbits/sec")],
+)
+def test_rates_are_written_as_iperf_does(bits: float, text: str) -> None:
+    assert rate(bits) == text
