@@ -15,6 +15,7 @@ from nfv.ids.flow import Flow
 from nfv.ids.language.buffers import BUFFERS, GROWING, transformed
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
+from nfv.ids.match.work import Work
 from nfv.ids.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
 
@@ -53,6 +54,7 @@ class Detector:
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
         self.bits = Bits()
+        self.work = Work()
 
     # ------------------------------------------------------------ headers
 
@@ -255,7 +257,9 @@ class Detector:
                 key = "whole" if whole else "chunk"
                 buffer = buffers.get(key)
                 if buffer is None:
-                    buffer = buffers[key] = Buffer(tail + chunk if whole else chunk)
+                    buffer = buffers[key] = Buffer(
+                        tail + chunk if whole else chunk, self.work, len(tail) if whole else 0
+                    )
                 if matches(rule.payload, buffer, names) and (not whole or buffer.last > len(tail)):
                     return True, True
             if packet.stream_add and not rule.needs_packet:
@@ -266,14 +270,13 @@ class Detector:
             return False, False
         buffer = buffers.get("packet")
         if buffer is None:
-            buffer = buffers["packet"] = Buffer(payload)
+            buffer = buffers["packet"] = Buffer(payload, self.work)
         return matches(rule.payload, buffer, names), False
 
     def _header_parts(self, rule: Rule, packet: Packet, names: dict[str, int]) -> bool:
         return all(self._header_part(part, packet, names) for part in rule.header_parts)
 
-    @staticmethod
-    def _header_part(part: BufferPart, packet: Packet, names: dict[str, int]) -> bool:
+    def _header_part(self, part: BufferPart, packet: Packet, names: dict[str, int]) -> bool:
         proto = {"tcp.hdr": TCP, "udp.hdr": UDP, "icmpv4.hdr": ICMP, "icmpv6.hdr": ICMPV6}.get(part.name)
         if part.name in ("ipv4.hdr", "ipv6.hdr"):
             if packet.version != (4 if part.name == "ipv4.hdr" else 6):
@@ -317,7 +320,7 @@ class Detector:
                 continue
             if not group.body or done:
                 state.scanned.add(at)
-            for buffer in _buffers(cache, group.name, group.transforms, values):
+            for buffer in self._buffers(cache, group.name, group.transforms, values):
                 for order in group.database.scan(buffer.data):
                     if order not in state.pending and order not in state.done and order not in state.dead:
                         state.pending[order] = 0
@@ -346,9 +349,11 @@ class Detector:
             if part.absent == "only":
                 self._dead(state, rule)
                 return
-            buffers = _buffers(cache, part.name, part.transforms, values)
+            buffers = self._buffers(cache, part.name, part.transforms, values)
             if any(matches(part.ops, buffer, names) for buffer in buffers):
                 mask |= 1 << at
+            elif self.work.left < 0:
+                waiting = True  # it was not asked; with the next packet it may be
             elif part.name in GROWING and not done:
                 waiting = True
             else:
@@ -370,7 +375,7 @@ class Detector:
             return  # these are asked of real packets
         if rule.header_parts and not self._header_parts(rule, packet, names):
             return
-        if rule.payload and not matches(rule.payload, Buffer(recent), names):
+        if rule.payload and not matches(rule.payload, Buffer(recent, self.work), names):
             if done and packet.pseudo:
                 self._dead(state, rule)
             return
@@ -380,6 +385,21 @@ class Detector:
         del state.pending[rule.order]
         state.done.add(rule.order)
         found.append((rule, tx, True))
+
+    def _buffers(
+        self,
+        cache: dict[Any, list[Buffer]],
+        name: str,
+        transforms: tuple[tuple[str, str], ...],
+        values: list[bytes],
+    ) -> list[Buffer]:
+        key = (name, transforms)
+        have = cache.get(key)
+        if have is None:
+            have = cache[key] = [
+                Buffer(transformed(v, transforms) if transforms else v, self.work) for v in values
+            ]
+        return have
 
     @staticmethod
     def _dead(state: TxState, rule: Rule) -> None:
@@ -391,16 +411,6 @@ def _uses_names(rule: Rule) -> bool:
     from nfv.ids.language.ops import ByteExtract, ByteMath
 
     return any(isinstance(op, (ByteExtract, ByteMath)) for part in rule.tx_parts for op in part.ops)
-
-
-def _buffers(
-    cache: dict[Any, list[Buffer]], name: str, transforms: tuple[tuple[str, str], ...], values: list[bytes]
-) -> list[Buffer]:
-    key = (name, transforms)
-    have = cache.get(key)
-    if have is None:
-        have = cache[key] = [Buffer(transformed(v, transforms) if transforms else v) for v in values]
-    return have
 
 
 __all__ = ["BUFFERS", "OVERLAP", "Detector", "Match"]

@@ -62,8 +62,10 @@ class Engine:
     def use(self, rules: RuleSet) -> None:
         """Go on with other rules; flows, streams and thresholds stay as they are."""
         bits = self.detector.bits
+        exceeded = self.detector.work.exceeded
         self.detector = Detector(rules)
         self.detector.bits = bits
+        self.detector.work.exceeded = exceeded
         self.generation += 1
         self._raw = bool(rules.stream_db.size) or any(rule.payload for rule in rules.rules)
         self._recent = any(rule.stateful and rule.payload for rule in rules.rules)
@@ -401,6 +403,7 @@ class Engine:
                     self.tell.transactions(packet, flow, app)
                 return
         found: list[Match] = []
+        self.detector.work.begin()
         if stream is not None and stream.parts:
             for before, text in stream.parts:
                 self.detector.text(packet, text, before, found)
@@ -528,5 +531,6 @@ class Engine:
         self.counters["tcp.segment_memcap_drop"] = self.stream_options.refused
         self.counters["tcp.reassembly_memuse"] = self.stream_options.buffered
         self.counters["http.memuse"] = self.budget.used
+        self.counters["detect.work_exceeded"] = self.detector.work.exceeded
         self.counters["flow.active"] = len(self.flows)
         self.tell.stats(at if at is not None else self.last, self._first)

@@ -107,6 +107,10 @@ class HttpParser(Parser):
             if data[end - 1] == lines.LF:
                 side.mode = _CHUNK
             return end
+        if mode == _HEAD and not side.scanned:
+            found = lines.PLAIN_HEADERS.match(data, at, at + MAX_HEAD)
+            if found is not None and not side.field:
+                return self._plain_headers(side, toserver, found[0], at)
         if side.after_lf and not toserver and data[at] == lines.CR and mode in (_HEAD, _TRAILER):
             side.after_lf = False  # LF CR ends a line, too
             return at + 1
@@ -261,6 +265,23 @@ class HttpParser(Parser):
         self._field(side, toserver, tx)
         side.field = text
 
+    def _plain_headers(self, side: _Side, toserver: bool, block: bytes, at: int) -> int:
+        """All headers at once, where nothing about them is special."""
+        tx = side.tx
+        assert tx is not None
+        raw, fields = (
+            (tx.request_raw, tx.request_headers) if toserver else (tx.response_raw, tx.response_headers)
+        )
+        raw += block
+        fields.add_block(block)
+        side.after_lf = False
+        if len(raw) > MAX_HEAD or len(fields) > MAX_HEADERS:
+            self.event("TOO_MANY_HEADERS", tx.number)
+            self._stop(side, toserver)
+        else:
+            self._headers_done(side, toserver, tx)
+        return at + len(block)
+
     def _field(self, side: _Side, toserver: bool, tx: HttpTx) -> None:
         """The header before is whole now."""
         text, side.field = side.field, b""
@@ -276,10 +297,10 @@ class HttpParser(Parser):
         headers.add(*found)
 
     def _headers_done(self, side: _Side, toserver: bool, tx: HttpTx) -> None:
-        coding = (tx.header(toserver, b"transfer-encoding") or b"").replace(b"\0", b"").lower()
+        coding = tx.header(toserver, b"transfer-encoding")
+        chunked = coding is not None and b"chunked" in coding.replace(b"\0", b"").lower()
         given = tx.header(toserver, b"content-length")
         length = lines.content_length(given) if given is not None else None
-        chunked = b"chunked" in coding
         if not toserver and self._interim(side, tx, chunked or bool(length)):
             return
         if toserver:

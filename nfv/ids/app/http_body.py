@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from nfv.ids.app.http_coding import MOST_AT_ONCE, Layer
@@ -56,9 +57,9 @@ class Body:
         self.inspect_at = 32768
         self.bad = ""
         self.released = self.closed = False
-        self._layers: list[Layer] = []
+        self._layers: Sequence[Layer] = ()
         self._snapshot = b""
-        self._hashes: list[Any] = []
+        self._hashes: Sequence[Any] = ()
         if self.budget.hashes:
             self._hashes = [hashlib.new(name, usedforsecurity=False) for name in self.budget.hashes]
 

@@ -23,6 +23,8 @@ _METHODS = (
 _REQUEST = re.compile(rb"[ \t]*(?:(?:" + _METHODS + rb")[ \t]|[\w\-]{1,32}[ \t]+\S[^\r\n]*[ \t]HTTP/\d)")
 _REQUEST_BEGIN = re.compile(rb"[ \t\r\n]*[\w\-]{0,32}(?:[ \t][^\r\n]*)?\r?$")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*:")
+PLAIN_HEADERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)+\r\n")
+"""A whole header block as nearly all are: read at once."""
 _DIGITS = re.compile(rb"[0-9]+")
 _CHUNK = re.compile(rb"[\r\n \t\v\f]*([0-9a-fA-F]*)")
 SMALL_CHUNK = re.compile(rb"([0-9a-fA-F]{1,5})\r\n")
@@ -159,13 +161,13 @@ def codings(value: bytes) -> tuple[list[str], bool]:
 
 
 class Fields:
-    """The headers of a message, as they came, and by name."""
+    """The headers of a message, as they came, and by name in small letters."""
 
-    __slots__ = ("_by_name", "lines")
+    __slots__ = ("by_name", "lines")
 
     def __init__(self) -> None:
         self.lines: list[tuple[bytes, bytes]] = []
-        self._by_name: dict[bytes, bytes] = {}
+        self.by_name: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -175,12 +177,17 @@ class Fields:
         Content-Lengths the first counts.
         """
         self.lines.append((name, value))
-        key = name.replace(b"\0", b"").strip().lower()
-        if key not in self._by_name:
-            self._by_name[key] = value
-        elif key != b"content-length" and len(self._by_name[key]) < 65536:
-            self._by_name[key] += b", " + value
+        key = name.lower()
+        if b"\0" in key:
+            key = key.replace(b"\0", b"").strip()
+        known = self.by_name
+        if key not in known:
+            known[key] = value
+        elif key != b"content-length" and len(known[key]) < 65536:
+            known[key] += b", " + value
 
-    def get(self, name: bytes) -> bytes | None:
-        """The value by its name in small letters."""
-        return self._by_name.get(name)
+    def add_block(self, block: bytes) -> None:
+        """All of a block that ``PLAIN_HEADERS`` matches."""
+        for line in block[:-4].split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            self.add(name, value.strip())

@@ -84,7 +84,7 @@ class HttpTx(Tx):
 
     def header(self, toserver: bool, name: bytes) -> bytes | None:
         """The value of a header by its name in small letters, as far as headers have come."""
-        return (self.request_headers if toserver else self.response_headers).get(name)
+        return (self.request_headers if toserver else self.response_headers).by_name.get(name)
 
     def body(self, toserver: bool) -> Body:
         """A direction's body."""
@@ -96,7 +96,10 @@ class HttpTx(Tx):
         border = boundary(self.header(True, b"content-type") or b"") if toserver else b""
         if border:
             self.multipart = Multipart(border, lambda: Body(LIMIT, body.budget))
-        names, understood = codings(self.header(toserver, b"content-encoding") or b"")
+        coding = self.header(toserver, b"content-encoding")
+        if not coding:
+            return True
+        names, understood = codings(coding)
         return body.encoded_by(names) and understood
 
     def add(self, toserver: bool, data: bytes) -> None:
@@ -280,10 +283,10 @@ class HttpTx(Tx):
     def eve(self) -> dict[str, Any]:
         """The ``http`` object, with Suricata's extended fields."""
         out: dict[str, Any] = {}
-        host = self.host()
-        if host:
-            out["hostname"] = words(host)
-            _, colon, port = (self.raw_host() or b"").rpartition(b":")
+        given = self.raw_host()
+        if given:
+            out["hostname"] = words(host_name(given))
+            _, colon, port = given.rpartition(b":")
             if colon and port.isdigit() and len(port) < 6 and int(port) < 65536:
                 out["http_port"] = int(port)
         if self.uri:

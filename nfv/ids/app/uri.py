@@ -26,7 +26,7 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*:)//([^/?#\\]*)(.*)", re.DOTA
 
 def authority(raw: bytes) -> bytes | None:
     """The authority of an absolute URI (RFC 3986, section 3.2) without user information, None of others."""
-    match = _ABSOLUTE.match(raw)
+    match = None if raw[:1] == b"/" else _ABSOLUTE.match(raw)
     return match[2].rpartition(b"@")[2] if match else None
 
 

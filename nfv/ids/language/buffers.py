@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nfv.ids.language.text import Problem
+from nfv.ids.match.regex import Regex
+from nfv.ids.match.work import Exhausted, Work
 
 SERVER, CLIENT = 1, 2
 
@@ -228,17 +230,15 @@ def transformed(data: bytes, transforms: tuple[tuple[str, str], ...]) -> bytes:
     return data
 
 
-_compiled: dict[str, Any] = {}
+_compiled: dict[str, Regex] = {}
 
 
 def _pcrexform(data: bytes, option: str) -> bytes:
-    import pcre2
-
     pattern = _compiled.get(option)
     if pattern is None:
-        pattern = _compiled[option] = pcre2.compile(b"(*LIMIT_MATCH=20000)" + option.encode("latin-1"))
+        pattern = _compiled[option] = Regex(option.encode("latin-1", "replace"))
     try:
-        found = pattern.search(data)
-    except pcre2.LibraryError:
+        group = pattern.group(data, Work())
+    except Exhausted:
         return data
-    return bytes(found.group(1)) if found and found.group(1) is not None else data
+    return data if group is None else group

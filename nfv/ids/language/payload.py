@@ -22,14 +22,10 @@ from nfv.ids.language.ops import (
     Size,
 )
 from nfv.ids.language.text import Problem, negation, unquote
+from nfv.ids.match.regex import PatternError, Regex
 
 if TYPE_CHECKING:
     from nfv.ids.language.build import Builder
-
-MATCH_LIMIT = 20000
-"""Steps of PCRE2 for one search (Suricata's default ``pcre.match-limit`` is 3,500); beyond it there is no
-match.
-"""
 
 
 def content(b: Builder, value: str | None) -> None:
@@ -164,9 +160,7 @@ def modifier(b: Builder, keyword: str, value: str | None) -> None:
 
 
 def pcre(b: Builder, value: str | None) -> None:
-    """A Perl-compatible regular expression, ``/…/`` with flags; PCRE2 with a limit of steps."""
-    import pcre2
-
+    """A Perl-compatible regular expression, ``/…/`` with flags."""
     negated, rest = negation(value)
     body = unquote("pcre", rest)
     match = re.fullmatch(r"/(.*)/([A-Za-z]*)(\s*,.*)?", body, re.DOTALL) or re.fullmatch(
@@ -205,10 +199,9 @@ def pcre(b: Builder, value: str | None) -> None:
     if buffer and b.sticky is not None and not own:
         raise Problem("pcre", f"a flag for {buffer} can't be after the buffer {b.sticky}")
     op.source = pattern.encode("latin-1")
-    text = f"(*LIMIT_MATCH={MATCH_LIMIT})".encode() + (f"(?{inline})".encode() if inline else b"") + op.source
     try:
-        op.regex = pcre2.compile(text, pcre2.RegexFlag(options))
-    except Exception as error:
+        op.regex = Regex(op.source, inline + ("A" if op.anchored else ""), options)
+    except PatternError as error:
         raise Problem("pcre", f"the expression can't be compiled: {error}") from None
     if op.relative and not b.sticky and not buffer and not b.in_base64 and not b.has_anchor():
         raise Problem("pcre", "the flag R needs a match before it in the same buffer")

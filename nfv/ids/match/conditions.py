@@ -14,8 +14,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pcre2 import LibraryError
-
 from nfv.ids.language.ops import (
     Base64,
     ByteExtract,
@@ -29,17 +27,22 @@ from nfv.ids.language.ops import (
     Pcre,
     Size,
 )
+from nfv.ids.match.work import Exhausted, Work
 
 BUDGET = 3000
 
 
 class Buffer:
-    """Bytes to search, and what searching them again needs; ``last`` is where the furthest match ended."""
+    """Bytes to search, and what searching them again needs; ``last`` is where the furthest match ended.
+    Matches that end at ``after`` or before it are old news; ``work`` bounds the cost.
+    """
 
-    __slots__ = ("_lower", "data", "last", "size", "steps")
+    __slots__ = ("_lower", "after", "data", "last", "size", "steps", "work")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, work: Work | None = None, after: int = 0) -> None:
         self.data = data
+        self.after = after
+        self.work = work or Work()
         self.size = len(data)
         self._lower: bytes | None = None
         self.steps = 0
@@ -57,7 +60,10 @@ def matches(ops: Sequence[Op], buffer: Buffer, names: dict[str, int] | None = No
     """Are all conditions met?  ``names`` carries variables from one buffer of a rule to the next."""
     buffer.steps = 0
     buffer.last = 0
-    return _run(ops, 0, buffer, 0, {} if names is None else names)
+    try:
+        return _run(ops, 0, buffer, 0, {} if names is None else names)
+    except Exhausted:
+        return False
 
 
 def _value(number: Number, names: dict[str, int]) -> int:
@@ -71,6 +77,7 @@ def _run(ops: Sequence[Op], at: int, buffer: Buffer, position: int, names: dict[
             return False
         op = ops[at]
         at += 1
+        buffer.work.take(1)
         if isinstance(op, Content):
             if op.chained and not op.negated:
                 return _each_content(op, ops, at, buffer, position, names)
@@ -165,25 +172,24 @@ def _find(op: Content, buffer: Buffer, position: int, start: int, names: dict[st
             return -1
         low = max(low, size - length)
     if op.nocase:
-        return buffer.lower.find(pattern.lower(), low, high)
-    return buffer.data.find(pattern, low, high)
+        found = buffer.lower.find(pattern.lower(), low, high)
+    else:
+        found = buffer.data.find(pattern, low, high)
+    searched = (high if found < 0 else found) - low
+    if searched > 4096:
+        buffer.work.take(searched // 4096)
+    return found
 
 
 def _search(op: Pcre, buffer: Buffer, position: int, start: int) -> tuple[int, int] | None:
     base = position if op.relative else 0
     if start:
         base = start
-    data = buffer.data[base:] if base else buffer.data
     if base > buffer.size:
         return None
-    try:
-        found = op.regex.match(data) if op.anchored else op.regex.search(data)
-    except LibraryError:  # a limit was reached
-        return None
-    if not found:
-        return None
-    first, last = found.span()
-    return first + base, last + base
+    data = buffer.data[base:] if base else buffer.data
+    span = op.regex.find(data, buffer.work, buffer.after - base, op.chained and not op.negated)
+    return (span[0] + base, span[1] + base) if span else None
 
 
 def _isdataat(op: IsDataAt, buffer: Buffer, position: int, names: dict[str, int]) -> int:
@@ -353,7 +359,7 @@ def _base64(op: Base64, buffer: Buffer, position: int, names: dict[str, int]) ->
     if not decoded:
         return -1
     if op.ops:
-        inner = Buffer(decoded)
+        inner = Buffer(decoded, buffer.work)
         inner.steps = buffer.steps
         if not _run(op.ops, 0, inner, 0, names):
             return -1
