@@ -92,7 +92,10 @@ def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]
 
 
 def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
-    """Build the lab; ``follow`` gets each stage's message. On any failure nothing is left behind."""
+    """Build the lab; ``follow`` gets each stage's message, and how far ``probing`` has come.
+
+    On any failure nothing is left behind.
+    """
     from dataplane.sandbox import spawn
     from dataplane.sandbox_errors import SandboxError
 
@@ -155,7 +158,7 @@ def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]
             if "failed" in message:
                 remedy = message["remedy"] or (_last_words(log) if message.get("unforeseen") else "")
                 raise Failure(message["failed"], remedy, Exit(message["code"]))
-            if "stage" in message:
+            if "stage" in message or "probing" in message:
                 follow(message)
                 continue
             said.update(message)

@@ -163,12 +163,21 @@ class Pair(TypedDict):
 class PingRequest(TypedDict):
     """``pairs`` absent: every ordered pair within each network.
 
-    ``timeout`` in seconds; absent: by the number of pairs.
+    ``timeout`` in seconds from the first frame on; absent: by the number of pairs.
     """
 
     pairs: NotRequired[list[tuple[str, str]] | None]
     timeout: NotRequired[Annotated[float, Gt(0), Le(600)]]
     detail: NotRequired[Literal["all", "auto"]]
+
+
+class Probing(TypedDict):
+    """How far a probe of pairs has come; ``total`` 0: it is being prepared. Frames and answers to them are
+    counted, addresses that are resolved included."""
+
+    running: bool
+    done: int
+    total: int
 
 
 class FamilyCount(TypedDict):

@@ -105,13 +105,23 @@ def share_a_family(a: Station, b: Station) -> bool:
     return bool((a.ip4 and b.ip4) or (a.ip6 and b.ip6))
 
 
-def drive(run: Run, deadline: float) -> None:
-    """Send what is due and match what arrives, until nothing is open or the time is up."""
+Told = Callable[[int, int], None]
+"""Is told now and then how many of how many probes have come to their end."""
+_TELL = 0.25
+
+
+def drive(run: Run, seconds: float, told: Told | None = None) -> None:
+    """Send what is due and match what arrives, until nothing is open or the time is up.
+
+    ``seconds`` count from now on: to prepare a million frames takes a while, which is none of the network's.
+    """
+    began = next_word = run.clock()
+    deadline = began + seconds
     waiting: deque[Probe] = deque()
     # side by side, so that a run cut short by its timeout has found out something of both
     for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
         waiting.extend(item for item in pair if item is not None)
-    open_probes = len(run.resolving) + len(run.echoes)
+    open_probes = total = len(run.resolving) + len(run.echoes)
     flying: deque[Probe] = deque()  # recently sent, oldest first: what congestion is judged by
     unanswered: deque[Probe] = deque()  # everything sent, oldest first
     in_flight = [0] * len(run.sockets)
@@ -122,6 +132,9 @@ def drive(run: Run, deadline: float) -> None:
             poller.register(raw.fileno(), select.EPOLLIN)
             by_fd[raw.fileno()] = i
         while open_probes > 0 and (now := run.clock()) < deadline:
+            if told is not None and now >= next_word:
+                told(total - open_probes, total)
+                next_word = now + _TELL
             while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
                 in_flight[flying.popleft().src] -= 1
             while unanswered and (unanswered[0].answered or now - unanswered[0].sent > run.pace.lost_after):

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from lab import frames
 from lab.frames import Station
-from lab.probe_loop import Probe, Run, address_of, drive, share_a_family
+from lab.probe_loop import Probe, Run, Told, address_of, drive, share_a_family
 from lab.probe_pairs import Gateway as Gateway
 from lab.probe_pairs import choose_families, default_pairs, patience
 from topologies.model import Host
@@ -119,12 +119,14 @@ def probe(
     method: str = "auto",
     routed: Mapping[str, Gateway] | None = None,
     parts: Mapping[str, int] | None = None,
+    told: Told | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
     ``open_socket`` gives a non-blocking raw socket of a host by name; the sockets are closed here.
-    ``timeout`` bounds the whole run, in seconds (default: by the number of pairs).  A pair without
+    ``timeout``: seconds from the first frame on after which what is missing is lost (default: by the number
+    of pairs).  ``told`` hears now and then how far it has come.  A pair without
     a common address family is a failure that says so.  Raises OSError when a host's interface is
     gone and KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.
     ``parts``: switch -> number of the part that links join it to; the ring stays within one.
@@ -150,7 +152,7 @@ def probe(
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
         impossible = _plan(run, involved, wanted, families, ring_families, parts or {})
-        drive(run, start + (patience(len(wanted) * len(families)) if timeout is None else timeout))
+        drive(run, patience(len(wanted) * len(families)) if timeout is None else timeout, told)
     finally:
         _close(run.sockets)
         if collecting:

@@ -224,7 +224,11 @@ def build(
         stages.done,
     )
     inform(lab)
-    probe = stages.run("probing all pairs", lambda: lab.ping(None)) if order.check else None
+
+    def told(done: int, total: int) -> None:
+        leash.say(probing=done, of=total)
+
+    probe = stages.run("probing all pairs", lambda: lab.ping(None, told=told)) if order.check else None
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     datapath = datapath_word(net.datapath)
     leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)

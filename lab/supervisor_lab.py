@@ -26,6 +26,7 @@ from lab.messages import (
     LinkChange,
     LinkState,
     PingResult,
+    Probing,
     Stage,
     Status,
     SwitchState,
@@ -33,6 +34,7 @@ from lab.messages import (
 from lab.naming import RUN
 from lab.northbound import TIMEOUT, ask
 from lab.probe_answer import ping_result, tellable
+from lab.probe_loop import Told
 from lab.probe_pairs import default_pairs, gateways
 from lab.prober import open_in, probe
 from lab.supervisor_controller import Controller
@@ -47,6 +49,9 @@ from topologies.policy import Policy
 
 if TYPE_CHECKING:
     from dataplane.fabric import Fabric
+
+
+IDLE: Probing = {"running": False, "done": 0, "total": 0}
 
 
 @dataclass
@@ -70,6 +75,7 @@ class Lab:
     switches_down: set[str] = field(default_factory=set)
     captured: dict[str, int] = field(default_factory=dict)
     """Links that are devices because somebody looks at them, and how many do."""
+    probing: Probing = field(default_factory=lambda: IDLE)
     names: Names = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,11 +204,28 @@ class Lab:
             ) from None
 
     def ping(
-        self, pairs: Sequence[tuple[str, str]] | None, timeout: float | None = None, detail: str = "auto"
+        self,
+        pairs: Sequence[tuple[str, str]] | None,
+        timeout: float | None = None,
+        detail: str = "auto",
+        told: Told | None = None,
     ) -> PingResult:
-        """Probe ``pairs``, all of them within each network when None; ``detail`` as in ``PingRequest``."""
+        """Probe ``pairs``, all of them within each network when None; ``detail`` as in ``PingRequest``.
+
+        ``told`` hears how far it has come, as does who asks for ``probing``.
+        """
+
+        def both(done: int, total: int) -> None:
+            self.probing = {"running": True, "done": done, "total": total}
+            if told is not None:
+                told(done, total)
+
         with self.lock:  # which hosts there are and where, till the last probe is judged
-            return self._ping(self.topology, pairs, timeout, detail)
+            self.probing = {"running": True, "done": 0, "total": 0}
+            try:
+                return self._ping(self.topology, pairs, timeout, detail, both)
+            finally:
+                self.probing = IDLE
 
     def _ping(
         self,
@@ -210,6 +233,7 @@ class Lab:
         pairs: Sequence[tuple[str, str]] | None,
         timeout: float | None,
         detail: str,
+        told: Told,
     ) -> PingResult:
         hosts = topology.hosts
         known = {host.name for host in hosts}
@@ -224,7 +248,9 @@ class Lab:
         if pairs is None and policy:
             pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
         try:
-            result = probe(hosts, self._open, pairs, timeout, routed=routed, parts=part_of(topology))
+            result = probe(
+                hosts, self._open, pairs, timeout, routed=routed, parts=part_of(topology), told=told
+            )
         except OSError as error:
             raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
         down = [name for name, up in self.net.link_states().items() if not up]

@@ -30,6 +30,7 @@ from lab.messages import (
     OverlayState,
     PingRequest,
     PingResult,
+    Probing,
     Problem,
     ScaleRequest,
     Status,
@@ -90,6 +91,11 @@ def create(lab: Lab) -> FastAPI:
         """Send real frames between pairs of hosts, all at once; all pairs when none are named."""
         wanted = request or {}
         return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
+
+    @app.get("/ping", tags=["look"])
+    def probing() -> Probing:
+        """How far the probe of pairs has come that is under way."""
+        return lab.probing
 
     @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
     def set_link(name: str, change: UpDown) -> LinkChange:

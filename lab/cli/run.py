@@ -13,7 +13,7 @@ import typer
 from lab import holders, naming
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
-from lab.cli.say import count, err, moving, out, out_json, over, paint, paint_err
+from lab.cli.say import count, err, far, moving, out, out_json, over, paint, paint_err
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ class Progress:
         self.stages: list[dict[str, Any]] = []
 
     def stage(self, message: dict[str, Any]) -> None:
-        """A stage has ended."""
+        """A stage has ended, or has come further."""
+        if "probing" in message:
+            self._write(far(message["probing"], message["of"]))
+            return
         self.stages.append(message)
         self._write(f"{message['stage']} done")
 

@@ -150,3 +150,8 @@ def count(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}{'es' if noun.endswith(('ch', 's')) else 's'}"
+
+
+def far(done: int, total: int) -> str:
+    """How far a probe of pairs has come."""
+    return f"probing: {done:,} of {total:,} done" if total else "probing: preparing the frames"

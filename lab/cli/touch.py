@@ -24,6 +24,7 @@ from lab.cli.common import (
     usage,
 )
 from lab.cli.say import err, out, out_json, paint
+from lab.cli.waiting import TIMEOUT, probed
 from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def ping(
         typer.Option(
             min=0.1,
             max=600.0,
-            help="Seconds until what is missing is lost; default: by the number of pairs.",
+            help="Seconds from the first frame on until what is missing is lost; default: by the number of "
+            "pairs.",
         ),
     ] = None,
     json: Json = False,
@@ -115,7 +117,8 @@ def ping(
         request["detail"] = "all"
     if src is not None:
         request["pairs"] = [(src, dst)]
-    result = client(lab, timeout=600.0 if timeout is None else timeout + 30.0).post("/ping", request)
+    api = client(lab, timeout=None)
+    result = probed(api, lambda: client(api.name, timeout=TIMEOUT), request)
     if json:
         out_json(result)
     else:

@@ -57,6 +57,8 @@ class FakeLab:
         self.did.append((name, action, instance))
         return self.function_states()
 
+    probing = {"running": True, "done": 3, "total": 12}  # noqa: RUF012
+
     def ping(self, pairs: Any, timeout: float | None, detail: str) -> Any:
         self.did.append((pairs, timeout, detail))
         raise Failure("can't probe", "why")
@@ -92,6 +94,10 @@ def test_functions_and_chains_pass_their_own_description(api: TestClient, lab: F
     assert names == ["fw", "lb", "limit"] == [each["name"] for each in lab.function_states()]
     assert api.get("/functions").json() == lab.function_states()
     assert api.get("/chains").json() == lab.chain_states()
+
+
+def test_how_far_a_probe_has_come(api: TestClient) -> None:
+    assert api.get("/ping").json() == {"running": True, "done": 3, "total": 12}
 
 
 def test_functions_are_controlled(api: TestClient, lab: FakeLab) -> None:

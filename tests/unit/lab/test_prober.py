@@ -6,6 +6,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
@@ -326,6 +327,19 @@ def test_the_timeout_bounds_the_run() -> None:
 
     result = run(make_hosts(3), spoil, timeout=0.2)
     assert result.reached == 0 and result.total == 12
+
+
+def test_preparing_takes_nothing_of_the_timeout_and_progress_is_told() -> None:
+    """By this clock an hour passes before the first frame."""
+    late, told = iter([0.0]), []
+    result = run(
+        make_hosts(3),
+        timeout=20.0,
+        clock=lambda: time.monotonic() + next(late, 3600.0),
+        told=lambda done, total: told.append((done, total)),
+    )
+    assert result.reached == result.total == 12
+    assert told[0] == (0, 24)  # for each pair and family an address and an echo
 
 
 def test_unknown_host_is_a_key_error() -> None:

@@ -1,0 +1,61 @@
+"""Waiting for an answer that takes long: somebody sees how far it is, and a lab that hangs is noticed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lab.cli.say import far, moving, over
+from lab.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from lab.client import Client
+    from lab.messages import Probing
+
+LOOK = 0.5
+"""Seconds from one look to the next."""
+SILENT = 3
+"""Looks in a row without an answer, of up to ``TIMEOUT`` seconds each, after which a lab hangs."""
+TIMEOUT = 10.0
+
+
+def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
+    """The answer to ``POST /ping``, however long it takes; ``watcher`` gives clients to look with.
+
+    Raises Failure as the lab does, or when it doesn't answer any more.
+    """
+    found: list[Any] = []
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            found.append(api.post("/ping", request))
+        except BaseException as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=ask, name="ping", daemon=True)
+    asking.start()
+    live, silent = moving(sys.stderr), 0
+    try:
+        while asking.is_alive():
+            asking.join(LOOK)
+            if not asking.is_alive():
+                break
+            try:
+                state: Probing = watcher().get("/ping")
+                silent = 0
+            except Failure:
+                silent += 1
+                if silent >= SILENT and asking.is_alive():
+                    raise Failure(f"lab {api.name} doesn't answer", "see: sdnlab logs", Exit.LOST) from None
+                continue
+            if live and state["running"]:
+                over(far(state["done"], state["total"]))
+    finally:
+        if live:
+            over("")
+    if failed:
+        raise failed[0]
+    return found[0]
