@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from controller.flows import DETOURED, GROUP_BIT, NETWORK, Priority, flow, miss
-from controller.stations import Station
+from controller.resolve import ADVERTISEMENT, ARP, ICMPV6, IPV6
+from controller.stations import Station, link_local
 from controller.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
 
 _MISS = miss(Table.CLASSIFY, None, "no such port in the topology: dropped")
@@ -76,4 +77,46 @@ def classify(
             )
         )
     found.append(_MISS)
+    return found
+
+
+def claims(
+    own: Iterable[Station], access: Mapping[int, tuple[str, int]], inside: Table = Table.RESOLVE
+) -> list[Flow]:
+    """Flows of one switch for what hosts say of their addresses at ports that take frames from any source.
+
+    ``own``: the file's hosts at such ports. Whatever they say in ARP and in neighbour advertisements of other
+    addresses than the file gives them, the controller gets a copy of: addresses move without a MAC address
+    being new (RFC 5944, 4.6; RFC 9568, 6.4.1).
+    """
+    found = []
+    for station in own:
+        port = Field("in_port", station.port)
+        arp = (port, Field("eth_type", ARP))
+        advertisement = (
+            port,
+            Field("eth_type", IPV6),
+            Field("ip_proto", ICMPV6),
+            Field("icmpv6_type", ADVERTISEMENT),
+        )
+        network, number = access[station.port]
+        known = (SetField(NETWORK, number),)
+        for match in (arp, advertisement):
+            said = f"an address claimed in network {network}: copy to the controller, which learns it"
+            copied = (*known, Output(CONTROLLER))
+            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 1, match, copied, inside, why=said))
+        source = Field("eth_src", station.mac)
+        mine: list[tuple[Field, ...]] = [
+            (port, source, arp[1], Field("arp_spa", address))
+            for address in (0, station.ipv4)
+            if address is not None
+        ]
+        mine += [
+            (port, source, *advertisement[1:], Field("nd_target", address))
+            for address in (station.ipv6, link_local(station.mac))
+            if address is not None
+        ]
+        for own_claim in mine:
+            said = f"from {station.name}, of its own address"
+            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 2, own_claim, known, inside, why=said))
     return found

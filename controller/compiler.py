@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.classifier import TO_CONTROLLER, chain_table
-from controller.classify import classify
+from controller.classify import claims, classify
 from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
 from controller.fragments import fragment_table
@@ -11,7 +11,7 @@ from controller.meters import TOLD_ERRORS
 from controller.mirror import mirror_table
 from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
 from controller.paths import Graph
-from controller.resolve import EGRESS, answer4, answers, resolve
+from controller.resolve import EGRESS, announcement, answer4, answers, resolve
 from controller.route import gateway_answers, gateways, route, routes
 from controller.security import secure
 from controller.stations import (
@@ -20,6 +20,7 @@ from controller.stations import (
     access_ports,
     mac_number,
     network_numbers,
+    owners,
     stations,
 )
 from controller.steering import GUARDS, arrival_ports, steer, steering, transport_ports
@@ -44,7 +45,7 @@ def compile_topology(
     not know. ``failed``: instances (``fw.1``) and backends (``lb/web1``) that don't work. The same arguments
     always give the same tables, and equal flows of several switches are the same object.
     """
-    known = stations(topology, learned)
+    known, further = stations(topology, learned)
     by_switch: dict[str, list[Station]] = {}
     by_network: dict[int, list[Station]] = {}
     for station in known:
@@ -75,7 +76,13 @@ def compile_topology(
         {name: transport_ports(laid, name) for name in names},
         firewalled,
     )
-    shared = answers(known)
+    shared = answers((*known, *further))
+    claimants = {host.name for host in topology.hosts if host.allow_spoofing}
+    by_file = {each.name for each in owners(topology)}
+    for station in (*known, *further):
+        if station.ipv4 is not None and station.name not in by_file:
+            said = announcement(station.network, station.ipv4, station.name)
+            shared[station.network] = (*shared[station.network], said)
     known_gateways = gateways(topology, numbers)
     for number, gateway in known_gateways.items():
         shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
@@ -84,7 +91,10 @@ def compile_topology(
             number, nat = numbers[function.nat.network], function.nat
             answer = answer4(number, int(nat.ipv4.ip), mac_number(nat.mac), function.name)
             shared[number] = (*shared.get(number, ()), answer)
-    routed = routes(known_gateways, by_network)
+    behind: dict[int, list[Station]] = {}
+    for station in (*known, *further):
+        behind.setdefault(station.network, []).append(station)
+    routed = routes(known_gateways, behind)
     beyond = _TunnelSwitches(topology, over, by_network, numbers, transports)
     translators = frozenset(
         number
@@ -118,6 +128,7 @@ def compile_topology(
         inside = Table.FIREWALL if walls else inside
         flows: list[Flow] = [*before, *arriving]
         flows += classify(links, ports, here, any_source, inside, guards)
+        flows += claims((each for each in here if each.name in claimants), ports, inside)
         if ports:
             flows += secure((station for station in here if station.port not in any_source), inside)
         flows += [*sent, *mirror, *chain, *steered]

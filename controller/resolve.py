@@ -128,6 +128,19 @@ def answer4(network: int, address: int, mac: int, name: str) -> Flow:
     )
 
 
+def announcement(network: int, address: int, name: str) -> Flow:
+    """Gratuitous ARP in a request (RFC 5227, 1.2 and 3): no question, so nobody answers."""
+    match = (
+        Field(NETWORK, network),
+        _REQUEST[0],
+        _REQUEST[1],
+        Field("arp_spa", address),
+        Field("arp_tpa", address),
+    )
+    why = f"announces an address of {name}: the controller tells all others"
+    return flow(Table.RESOLVE, Priority.KNOWN + 1, match, why=why)
+
+
 def answer6(network: int, address: int, mac: int, name: str) -> Flow:
     """The neighbour advertisement for ``address`` (RFC 4861, 7.2.4), solicited, override."""
     return flow(

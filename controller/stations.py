@@ -12,7 +12,8 @@ from topologies.model import Port, Topology
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A station that the file does not know, seen on a host port of ``network``."""
+    """A station that the file does not know, seen on a host port of ``network``; or further addresses of one
+    that it knows there, or of one that came before in the same list."""
 
     network: str
     mac: int
@@ -109,44 +110,53 @@ def owners(topology: Topology) -> Iterator[Owner]:
             yield Owner(router.name, name, mac_number(router.mac), None, ipv4, ipv6)
 
 
+def _at(port: Port) -> tuple[str, int]:
+    return port.switch, port.number
+
+
 def _number(interface: IPv4Interface | IPv6Interface | None) -> int | None:
     return None if interface is None else int(interface.ip)
 
 
-def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> tuple[Station, ...]:
-    """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC.
+class Found(NamedTuple):
+    """``stations``: all end systems, each once; ``further``: the same with addresses beside their first."""
 
-    What the file says wins: a learned station is left out when its MAC is somebody's in the file, when its
+    stations: tuple[Station, ...]
+    further: tuple[Station, ...]
+
+
+def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Found:
+    """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC; and further
+    addresses, of those whose ports may claim any (``allow_spoofing``).
+
+    What the file says wins: a learned station is left out when its MAC is somebody's elsewhere, when its
     port is no host port of its network, or (the address alone) when somebody has that address.
     """
     numbers = network_numbers(topology)
     known = list(owners(topology))
     found = [
-        Station(
-            each.name,
-            numbers[each.network],
-            each.mac,
-            each.port.switch,
-            each.port.number,
-            each.ipv4,
-            each.ipv6,
-        )
+        Station(each.name, numbers[each.network], each.mac, *_at(each.port), each.ipv4, each.ipv6)
         for each in known
         if each.port is not None  # a load balancer's namespace is reached as a host is
     ]
-    taken = {each.mac for each in known}
+    free = {host.port for host in topology.hosts if host.allow_spoofing}
+    taken = {each.mac: (each.network, each.port if each.port in free else None) for each in known}
     addresses = {(numbers[each.network], *one) for each in known for one in each.addresses()}
-    ports = {(host.port.switch, host.port.number): host.network for host in topology.hosts}
+    ports = {host.port: host.network for host in topology.hosts}
+    placed = {each.mac for each in known}
+    further: list[Station] = []
     for extra in sorted(learned, key=lambda each: (each.mac, str(each.port))):
-        if extra.mac in taken or ports.get((extra.port.switch, extra.port.number)) != extra.network:
+        here = (extra.network, extra.port)
+        if ports.get(extra.port) != extra.network or taken.setdefault(extra.mac, here) != here:
             continue
         number = numbers[extra.network]
         ipv4 = None if extra.ipv4 is None else int(extra.ipv4)
         ipv6 = None if extra.ipv6 is None else int(extra.ipv6)
         ipv4 = None if (number, 4, ipv4) in addresses else ipv4
         ipv6 = None if (number, 6, ipv6) in addresses else ipv6
-        taken.add(extra.mac)
         addresses |= {(number, 4, ipv4 or 0), (number, 6, ipv6 or 0)}
         name = mac_text(extra.mac)
-        found.append(Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6))
-    return tuple(found)
+        made = Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6)
+        (further if extra.mac in placed else found).append(made)
+        placed.add(extra.mac)
+    return Found(tuple(found), tuple(further))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import zip_longest
 from typing import NamedTuple
 
 from controller.runtime import packets
@@ -18,6 +19,7 @@ from controller.runtime.packets import Packet
 from controller.stations import Learned, owners
 from controller.tables import Table
 from topologies.model import Host, Network, Port, Topology
+from topologies.overlay import overlay
 
 CONTROLLER_MAC = 0x02_53_44_4E_00_00
 """The source of the controller's own ARP requests and solicitations (locally administered)."""
@@ -32,7 +34,7 @@ class Limits:
     search_interval: float = 1.0
     searches: int = 256
     stations_per_port: int = 32
-    addresses_per_station: int = 8
+    addresses_per_station: int = 32
     idle: float = 300.0
     complain_interval: float = 10.0
 
@@ -93,10 +95,12 @@ class _Known:
     gateways: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
     members: dict[str, list[Port]] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
+    flooded: frozenset[str] = frozenset()
 
 
 def _index(topology: Topology) -> _Known:
     known = _Known(networks={network.name: network for network in topology.networks})
+    known.flooded = frozenset(uplink.network for uplink in overlay(topology).uplinks)
     for owner in owners(topology):
         known.macs[owner.network, owner.mac] = owner.port
         for family, address in owner.addresses():
@@ -126,6 +130,7 @@ class Learning:
         self._asked: dict[tuple[str, int, int], dict[Port, tuple[int, int]]] = {}
         self._at: dict[Port, set[tuple[str, int]]] = {}
         self._owners: dict[tuple[str, int, int], int] = {}
+        self._announced: dict[tuple[str, int, int], tuple[int, float]] = {}
         self._look_at = 0.0
         self._known = _index(topology)
 
@@ -138,26 +143,30 @@ class Learning:
         """A new intent: stations stay where their port still belongs to their network."""
         self._known = _index(topology)
         for key, station in list(self._stations.items()):
+            port = self._known.macs.get(key)
+            if port is not None and port != station.port:  # a host of the file has moved
+                station = replace(station, port=port)
+                self._put(key, station)
             host = self._known.ports.get(station.port)
-            if not _may_be_learned(station, host) or key in self._known.macs:
+            if not _may_be_learned(station, host) or self._is_elsewhere(station):
                 self._forget(key)
         self._searched.clear()
+        self._announced.clear()
         self._asked.clear()
 
     def learned(self) -> tuple[Learned, ...]:
-        """The stations as the compiler takes them: the first address of each family, sorted.
-
-        Further addresses (a link-local beside a global one) are answered from here.
-        """
+        """The stations as the compiler takes them, sorted: one entry for the first address of each family,
+        and one more for each further pair."""
         return tuple(
             Learned(
                 station.network,
                 station.mac,
                 station.port,
-                IPv4Address(station.ipv4[0]) if station.ipv4 else None,
-                IPv6Address(station.ipv6[0]) if station.ipv6 else None,
+                None if four is None else IPv4Address(four),
+                None if six is None else IPv6Address(six),
             )
             for station in self.stations
+            for four, six in zip_longest(station.ipv4 or (None,), station.ipv6)
         )
 
     def restore(self, stations: Iterable[Station], now: float) -> None:
@@ -168,7 +177,7 @@ class Learning:
         for station in stations:
             host = self._known.ports.get(station.port)
             key = (station.network, station.mac)
-            if _may_be_learned(station, host) and key not in self._known.macs:
+            if _may_be_learned(station, host) and not self._is_elsewhere(station):
                 self._put(key, station)
                 self._seen[key] = now
         self._look_at = now + self.limits.idle
@@ -204,9 +213,30 @@ class Learning:
         out = self._learn(network, port, packet, now)
         if out is None:
             return self._refused(network, port, packet, now)
+        out += self._announce(network, port, packet, frame, now)
         if packet.kind == "ask" and table == Table.RESOLVE:
             out += self._ask(network, port, packet, now)
         return out
+
+    def _announce(self, network: str, port: Port, packet: Packet, frame: bytes, now: float) -> list[Outcome]:
+        """What a station says of its own address without being asked, all others in its network are to hear,
+        unless the switches flood it anyway; the same again only after a while."""
+        key = (network, packet.family, packet.sender)
+        unasked = packet.sender == packet.target if packet.kind == "ask" else packet.eth_dst >> 40 & 1
+        if packet.kind == "data" or not unasked or self._owners.get(key) != packet.eth_src:
+            return []
+        if packet.kind == "answer" and network in self._known.flooded:
+            return []
+        mac, said = self._announced.get(key, (0, 0.0))
+        if mac == packet.eth_src and now - said < self.limits.search_interval:
+            return []
+        self._announced[key] = packet.eth_src, now
+        return [Send(other, frame) for other in self._known.members[network] if other != port]
+
+    def _is_elsewhere(self, station: Station) -> bool:
+        """Whether the file says that somebody at another port has the station's MAC address."""
+        key = (station.network, station.mac)
+        return key in self._known.macs and self._known.macs[key] != station.port
 
     def due(self, now: float) -> list[Station]:
         """Stations not heard of for the idle time: ask their switch, then `heard` or `age`."""
@@ -256,9 +286,14 @@ class Learning:
         mac, key = packet.eth_src, (network, packet.eth_src)
         if mac == 0 or mac >> 40 & 1 or mac == CONTROLLER_MAC:
             return None
-        if key in self._known.macs:
-            return [] if self._known.macs[key] == port else None
         old = self._stations.get(key)
+        if key in self._known.macs:
+            if self._known.macs[key] != port:
+                return None
+            if packet.kind == "data" or not self._known.ports[port].allow_spoofing:
+                return []  # who only forwards for others claims nothing
+            if old is None and not self._believable(network, packet):
+                return []
         if (old is None or old.port != port) and len(self._at.get(port, ())) >= self.limits.stations_per_port:
             return None
         station = old or Station(network, port, mac)
@@ -280,19 +315,27 @@ class Learning:
     def _address(self, station: Station, packet: Packet) -> Station:
         """The station with the packet's source address, when that address may be its own."""
         family, address, network = packet.family, packet.sender, station.network
-        if not address or not self._inside(network, family, address):
+        if not self._believable(network, packet):
             return station
-        if (network, family, address) in self._known.addresses:
-            return station  # the file says whose that is
         have = station.ipv4 if family == 4 else station.ipv6
         if address in have or len(have) >= self.limits.addresses_per_station:
             return station
         owner = self._owners.get((network, family, address))
         if owner is not None:  # the address moved to this station
-            other = self._stations[network, owner]
-            self._put((network, owner), _without(other, family, address))
+            other = _without(self._stations[network, owner], family, address)
+            if (network, owner) in self._known.macs and not other.ipv4 + other.ipv6:
+                self._forget((network, owner))
+            else:
+                self._put((network, owner), other)
         more = tuple(sorted((*have, address)))
         return replace(station, ipv4=more) if family == 4 else replace(station, ipv6=more)
+
+    def _believable(self, network: str, packet: Packet) -> bool:
+        """Whether a packet's source address is one that somebody may turn up with."""
+        family, address = packet.family, packet.sender
+        if not address or not self._inside(network, family, address):
+            return False
+        return (network, family, address) not in self._known.addresses  # the file says whose that is
 
     def _inside(self, network: str, family: int, address: int) -> bool:
         net = self._known.networks[network]

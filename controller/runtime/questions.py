@@ -84,8 +84,7 @@ def cookie_of_station(station: Station, wanted: SwitchTables | None) -> int | No
             flow.cookie
             for flow in (wanted.flows if wanted else ())
             if flow.table is Table.CLASSIFY
-            and Field("eth_src", station.mac) in flow.match
-            and Field("in_port", station.port.number) in flow.match
+            and flow.match == (Field("in_port", station.port.number), Field("eth_src", station.mac))
         ),
         None,
     )

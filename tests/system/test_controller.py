@@ -151,6 +151,25 @@ def test_learns_a_stranger_and_delivers_to_it(lab: Lab) -> None:
         assert [e for e in controller.read() if e["number"] > number] == []
 
 
+def test_an_address_that_moves_is_told_to_all_and_answered_for_anew(lab: Lab) -> None:
+    """As VRRP does it: between hosts of the file, with gratuitous ARP."""
+    switches, controller = lab
+    h1, h2, h3 = TOPOLOGY.hosts[:3]
+    address = 0x0A0000C8
+    with switches.socket_at(h1.port) as asks, switches.socket_at(h2.port) as two, \
+            switches.socket_at(h3.port) as three:  # fmt: skip
+        for host, here, there in ((h2, two, three), (h3, three, two), (h2, two, three)):
+            number = controller.last
+            here.send(packets.arp_request(_mac(host.mac), address, address))
+            for each in (asks, there):
+                while (seen := packets.read(each.recv(2048))) is None or seen.sender != address:
+                    pass
+                assert seen.eth_src == _mac(host.mac)
+            controller.wait("all-programmed", controller.wait("learned", number)["number"])
+            asks.send(packets.arp_request(_mac(h1.mac), 0x0A000001, address))
+            assert _answer(asks, address).eth_src == _mac(host.mac)
+
+
 def test_forgets_a_stranger_that_fell_silent(lab: Lab) -> None:
     switches, controller = lab
     controller.kill()

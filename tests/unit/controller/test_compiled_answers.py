@@ -154,3 +154,43 @@ def test_what_the_file_says_beats_what_was_learned() -> None:
     fabric = Fabric(topology, compile_topology(topology, learned=(thief,)))
     one = only(fabric.outcomes(arp_request(h2, int(h1.ipv4.ip)), h2.port))
     assert dict(one.delivered[0].fields)["arp_sha"] == mac_number(h1.mac)
+
+
+def announcing(topology: Topology, learned: tuple[Learned, ...] = ()) -> Fabric:
+    """h1 and h2 may claim addresses, h3 may not."""
+    free = tuple(each.model_copy(update={"allow_spoofing": True}) for each in topology.hosts[:2])
+    made = topology.model_copy(update={"hosts": (*free, *topology.hosts[2:])})
+    return Fabric(made, compile_topology(made, learned=learned))
+
+
+def test_claims_of_further_addresses_are_told_to_the_controller_and_go_on() -> None:
+    topology = lab(2, [(0, 1)], [0, 1, 1])
+    h1, _, h3 = topology.hosts
+    fabric = announcing(topology)
+    other = int(IPv4Address("10.1.0.200"))
+    claim = {**arp_request(h1, 1), "arp_spa": other}
+    reply = {**claim, "arp_op": 2, "eth_dst": mac_number(h3.mac), "arp_tpa": int(h3.ipv4.ip)}  # type: ignore[union-attr]
+    one = only(fabric.outcomes(reply, h1.port))
+    assert [each.at.number for each in one.punted] == [CONTROLLER]
+    assert [each.at for each in one.delivered] == [h3.port]
+    own = {**reply, "arp_spa": int(h1.ipv4.ip)}  # type: ignore[union-attr]
+    one = only(fabric.outcomes(own, h1.port))
+    assert not one.punted and [each.at for each in one.delivered] == [h3.port]
+    one = only(fabric.outcomes({**reply, "eth_src": mac_number(h3.mac)}, h3.port))
+    assert not one.punted and not one.delivered, "not everybody may claim"
+
+
+def test_who_announces_an_address_that_somebody_had_is_not_told_that_it_is_taken() -> None:
+    topology = lab(2, [(0, 1)], [0, 1, 1])
+    h1, h2, h3 = topology.hosts
+    address = IPv4Address("10.1.0.200")
+    fabric = announcing(topology, (Learned("n1", mac_number(h1.mac), h1.port, address),))
+    one = only(fabric.outcomes(arp_request(h3, int(address)), h3.port))
+    assert dict(one.delivered[0].fields)["arp_sha"] == mac_number(h1.mac)
+    announced = {**arp_request(h2, int(address)), "arp_spa": int(address)}
+    one = only(fabric.outcomes(announced, h2.port))
+    assert [each.at.number for each in one.punted] == [CONTROLLER]
+    assert not one.delivered
+    # one that only asks whether it is free is told (RFC 5227, 2.1.1)
+    one = only(fabric.outcomes({**announced, "arp_spa": 0}, h2.port))
+    assert [each.at for each in one.delivered] == [h2.port]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 from small_lab import ring
 
+from controller.compiler import compile_topology
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
 from controller.runtime.packets import arp_reply, arp_request, link_local, read, solicitation
-from controller.tables import Table
+from controller.tables import Field, Table
 from topologies.model import Port, Router, Topology
 
 STRANGER = 0x02AA00000001
@@ -119,7 +121,8 @@ def test_duplicate_address_detection_of_ones_own_address_stays_unanswered() -> N
     assert learning.packet(at(1), Table.RESOLVE, own, 0) == []
     other = solicitation(H1, 0, link_local(H2))
     assert len(sends(learning.packet(at(1), Table.RESOLVE, other, 0))) == 1
-    assert learning.packet(at(1), Table.RESOLVE, arp_request(H1, NEW, NEW), 0) == []
+    announced = sends(learning.packet(at(1), Table.RESOLVE, arp_request(H1, NEW, NEW), 0))
+    assert at(1) not in {each.port for each in announced}
 
 
 def test_what_comes_from_a_link_is_nobodys() -> None:
@@ -258,3 +261,88 @@ def test_a_packet_without_hops_is_answered_by_the_gateway_and_teaches_nothing() 
     assert port == at(1) and Ether(answer)[IP].src == "10.0.0.254" and Ether(answer)[ICMP].type == 11
     assert not learning.stations
     assert not Learning(ring()).packet(at(1), Table.ROUTE, frame, 0)
+
+
+SHARED = 0x0A0000C8
+"""An address that h1 and h2 take over from each other, as VRRP's routers do (RFC 9568)."""
+
+
+def gratuitous(mac: int, address: int, kind: str = "request") -> bytes:
+    """What keepalived sends (RFC 5227, 3): its own address asked for, or told to all."""
+    if kind == "request":
+        return arp_request(mac, address, address)
+    return arp_reply(mac, address, packets.BROADCAST, address)
+
+
+@pytest.mark.parametrize("kind", ["request", "reply"])
+def test_an_address_moves_between_the_files_hosts_as_soon_as_one_says_so(kind: str) -> None:
+    learning = Learning(ring())
+    for now, (mac, port) in enumerate([(H1, at(1)), (H2, at(2)), (H1, at(1))]):
+        frame = gratuitous(mac, SHARED, kind)
+        out = learning.packet(port, Table.CLASSIFY, frame, now / 10)
+        assert learning.changed, "at once"
+        assert told(out) == ["learned"]
+        assert {(each.port, each.frame) for each in sends(out)} == {
+            (at(other), frame) for other in (1, 2, 3, 4) if at(other) != port
+        }
+        (learned,) = learning.learned()
+        assert (learned.mac, learned.port, int(learned.ipv4 or 0)) == (mac, port, SHARED)
+        # the switch hands the same request over once more, where it can't answer it
+        assert learning.packet(port, Table.RESOLVE, frame, now / 10) == []
+        learning.changed = False
+
+
+def test_an_advertisement_that_nobody_asked_for_moves_an_address() -> None:
+    learning = Learning(ring())
+    shared = 0x20010DB8 << 96 | 0xC8
+    for now, (mac, port) in enumerate([(H1, at(1)), (H2, at(2))]):
+        frame = packets.advertisement(mac, shared, 0, 0)
+        out = learning.packet(port, Table.CLASSIFY, frame, now)
+        assert len(sends(out)) == 3
+        assert [(each.mac, int(each.ipv6 or 0)) for each in learning.learned()] == [(mac, shared)]
+
+
+def test_repeats_are_told_once_a_second_and_changes_at_once() -> None:
+    learning = Learning(ring())
+    heard = [
+        len(sends(learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, SHARED), t / 10))) for t in range(12)
+    ]
+    assert heard == [3, *[0] * 9, 3, 0]
+
+
+def test_many_addresses_of_one_host_are_all_in_the_tables() -> None:
+    learning = Learning(ring())
+    for number in range(5):
+        learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, SHARED + number), number)
+    tables = compile_topology(ring(), learned=learning.learned())
+    for table in tables.values():
+        asked = [f for f in table.flows if f.table is Table.RESOLVE and Field("arp_op", 1) in f.match]
+        answered = {field.value for f in asked if f.actions for field in f.match if field.name == "arp_tpa"}
+        assert {SHARED + number for number in range(5)} <= answered
+        silent = [f for f in asked if not f.actions and Field("arp_spa", SHARED) in f.match]
+        assert len(silent) == 1, "who announces its address is not told that somebody has it"
+
+
+def test_what_the_file_says_is_moved_by_nobody() -> None:
+    learning = Learning(ring())
+    assert learning.packet(at(2), Table.CLASSIFY, gratuitous(H2, 0x0A000001), 0) == []
+    assert learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, 0x0A000001), 0) == []
+    assert not learning.stations and not learning.changed
+
+
+def test_who_forwards_for_others_claims_nothing() -> None:
+    learning = Learning(ring())
+    frame = bytes(
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.200", dst="10.0.0.2")
+    )
+    assert learning.packet(at(1), Table.CLASSIFY, frame, 0) == []
+    assert not learning.stations
+
+
+def test_a_host_that_moves_takes_its_addresses_along() -> None:
+    learning = Learning(ring())
+    learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, SHARED), 0)
+    hosts = ring().hosts
+    moved = hosts[0].model_copy(update={"port": at(3, 9)})
+    learning.replace(ring().model_copy(update={"hosts": (moved, *hosts[1:])}))
+    assert [(each.port, each.ipv4) for each in learning.stations] == [(at(3, 9), (SHARED,))]
