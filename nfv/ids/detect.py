@@ -286,7 +286,7 @@ class Detector:
             return False
         else:
             data = packet.data[packet.l4 : packet.pay]
-        return matches(part.ops, Buffer(transformed(data, part.transforms)), names)
+        return matches(part.ops, Buffer(transformed(data, part.transforms), self.work), names)
 
     # ------------------------------------------------------------ transactions
 

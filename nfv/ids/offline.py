@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from nfv.ids.engine import Engine
 from nfv.ids.language import Loaded
@@ -37,15 +36,10 @@ class UnreadableCapture(Exception):
         self.path, self.why = path, why
 
 
-def _content(path: Path) -> bytes | mmap.mmap:
-    """A capture's content, as the kernel reads it when it is looked at: it may be larger than memory."""
+def _open(path: Path) -> BinaryIO:
+    """A capture, to be read as a stream: it may be larger than memory."""
     try:
-        descriptor = outside.open_file(path, "a capture (pcap, pcapng)")
-        try:
-            empty = os.fstat(descriptor).st_size == 0
-            return b"" if empty else mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        finally:
-            os.close(descriptor)
+        return os.fdopen(outside.open_file(path, "a capture (pcap, pcapng)"), "rb", buffering=0)
     except outside.Unreadable as error:
         raise UnreadableCapture(path, error) from None
     except OSError as error:
@@ -70,10 +64,11 @@ def run(
         for path in captures:
             begun = summary.packets
             try:
-                for ts, data, linktype in records(_content(path)):
-                    summary.packets += 1
-                    summary.size += len(data)
-                    engine.frame(data, ts, summary.packets, linktype)
+                with _open(path) as file:
+                    for ts, data, linktype in records(file):
+                        summary.packets += 1
+                        summary.size += len(data)
+                        engine.frame(data, ts, summary.packets, linktype)
             except BadCapture as error:
                 if summary.packets == begun:
                     raise

@@ -2,36 +2,76 @@
 
 Sources: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng.  Both byte orders, micro- and nanoseconds; a
 file that ends in the middle of a packet gives the packets before it.  No length in a file is trusted: what
-can't be is an error.
+can't be is an error.  Files are read as streams: never more than ``BLOCK`` bytes and one packet are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from mmap import mmap
 from struct import Struct
+from typing import BinaryIO
 
 MAX_PACKET = 262144 * 4
 """Bytes; a record that claims more is an error (libpcap's own limit is 256 KiB, with slack)."""
+
+
+BLOCK = 1 << 20
+"""Bytes that are read at once."""
+MAX_BLOCK = 16 << 20
+"""Bytes; a pcapng block that claims more is an error (Wireshark's own limit)."""
 
 
 class BadCapture(Exception):
     """The file is no capture, or one that ends to make sense at some record."""
 
 
-Content = bytes | mmap
 Record = tuple[float, bytes, int]
 """Seconds since 1970, the packet's bytes, its link type."""
 
 
-def records(data: Content) -> Iterator[Record]:
-    """All packets of a file's content; BadCapture where it makes no sense (after what made sense)."""
-    magic = data[:4]
+class _Window:
+    """The part of a file that is looked at: ``data``, which begins at byte ``begin`` of the file."""
+
+    __slots__ = ("begin", "data", "file")
+
+    def __init__(self, source: bytes | BinaryIO) -> None:
+        self.file = None if isinstance(source, bytes) else source
+        self.data = source if isinstance(source, bytes) else b""
+        self.begin = 0
+        self.more(0, 4)
+
+    def more(self, at: int, least: int) -> int:
+        """Let the window begin at ``at`` of itself and have ``least`` bytes if the file has so many; how many
+        it has then.
+        """
+        if self.file is None:
+            if at:
+                self.data, self.begin = self.data[at:], self.begin + at
+            return len(self.data)
+        parts = [self.data[at:]]
+        have = len(parts[0])
+        self.begin += at
+        while have < least:
+            part = self.file.read(max(BLOCK, least - have))
+            if not part:
+                break
+            parts.append(part)
+            have += len(part)
+        self.data = b"".join(parts)
+        return have
+
+
+def records(source: bytes | BinaryIO) -> Iterator[Record]:
+    """All packets of a file or its content; BadCapture where it makes no sense (after what made sense),
+    OSError.
+    """
+    window = _Window(source)
+    magic = window.data[:4]
     if magic == b"\x0a\x0d\x0d\x0a":
-        yield from _pcapng(data)
+        yield from _pcapng(window)
     elif magic in _PCAP:
-        yield from _pcap(data, *_PCAP[magic])
-    elif len(data) == 0:
+        yield from _pcap(window, *_PCAP[magic])
+    elif len(magic) == 0:
         raise BadCapture("the file is empty")
     else:
         raise BadCapture(f"it begins with {magic.hex()}, which neither pcap nor pcapng does")
@@ -46,37 +86,54 @@ _PCAP = {
 }
 
 
-def _pcap(data: Content, order: str, unit: float) -> Iterator[Record]:
-    if len(data) < 24:
+def _pcap(window: _Window, order: str, unit: float) -> Iterator[Record]:
+    if window.more(0, 24) < 24:
         raise BadCapture("the file header is cut short")
+    data = window.data
     linktype = Struct(order + "I").unpack_from(data, 20)[0] & 0xFFFF
     extra = 8 if data[:4] == b"\x34\xcd\xb2\xa1" else 0
     head = Struct(order + "IIII")
     unpack, at, size = head.unpack_from, 24, len(data)
-    while at + 16 <= size:
+    while True:
+        if at + 16 > size and window.file is not None:
+            size, at = window.more(at, 16 + extra), 0
+            data = window.data
+        if at + 16 > size:
+            return
         seconds, fraction, length, _ = unpack(data, at)
         at += 16 + extra
         if length > MAX_PACKET:
-            raise BadCapture(f"a record at byte {at} claims {length} bytes")
+            raise BadCapture(f"a record at byte {window.begin + at} claims {length} bytes")
+        if at + length > size and window.file is not None:
+            size, at = window.more(at, length), 0
+            data = window.data
         if at + length > size:
-            raise BadCapture(f"the last packet is cut short at byte {size}")
+            raise BadCapture(f"the last packet is cut short at byte {window.begin + size}")
         yield seconds + fraction * unit, data[at : at + length], linktype
         at += length
 
 
-def _pcapng(data: Content) -> Iterator[Record]:
-    order, at, size = "<", 0, len(data)
+def _pcapng(window: _Window) -> Iterator[Record]:
+    data, order, at, size = window.data, "<", 0, len(window.data)
     interfaces: list[tuple[int, float, float]] = []  # link type, seconds per unit, offset in seconds
-    while at + 12 <= size:
+    while True:
+        if at + 12 > size and window.file is not None:
+            size, at = window.more(at, 12), 0
+            data = window.data
+        if at + 12 > size:
+            return
         if data[at : at + 4] == b"\x0a\x0d\x0d\x0a":
             bom = data[at + 8 : at + 12]
             if bom not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
-                raise BadCapture(f"a section at byte {at} has no byte-order magic")
+                raise BadCapture(f"a section at byte {window.begin + at} has no byte-order magic")
             order = ">" if bom == b"\x1a\x2b\x3c\x4d" else "<"
             interfaces = []
         kind, length = Struct(order + "II").unpack_from(data, at)
-        if length < 12 or length % 4 or at + length > size:
-            raise BadCapture(f"a block at byte {at} claims {length} bytes")
+        if 12 <= length <= MAX_BLOCK and at + length > size and window.file is not None:
+            size, at = window.more(at, length), 0
+            data = window.data
+        if length < 12 or length % 4 or length > MAX_BLOCK or at + length > size:
+            raise BadCapture(f"a block at byte {window.begin + at} claims {length} bytes")
         body = data[at + 8 : at + length - 4]
         at += length
         if kind == 1 and len(body) >= 8:
@@ -84,13 +141,13 @@ def _pcapng(data: Content) -> Iterator[Record]:
         elif kind == 6 and len(body) >= 20:
             number, high, low, captured, _ = Struct(order + "IIIII").unpack_from(body)
             if number >= len(interfaces) or captured > len(body) - 20:
-                raise BadCapture(f"a packet block before byte {at} makes no sense")
+                raise BadCapture(f"a packet block before byte {window.begin + at} makes no sense")
             linktype, unit, offset = interfaces[number]
             yield (high << 32 | low) * unit + offset, body[20 : 20 + captured], linktype
         elif kind == 2 and len(body) >= 20:  # the obsolete packet block
             number, _, high, low, captured, _ = Struct(order + "HHIIII").unpack_from(body)
             if number >= len(interfaces) or captured > len(body) - 20:
-                raise BadCapture(f"a packet block before byte {at} makes no sense")
+                raise BadCapture(f"a packet block before byte {window.begin + at} makes no sense")
             linktype, unit, offset = interfaces[number]
             yield (high << 32 | low) * unit + offset, body[20 : 20 + captured], linktype
         elif kind == 3 and len(body) >= 4 and interfaces:

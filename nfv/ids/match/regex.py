@@ -128,10 +128,8 @@ class Regex:
         source = self.source
         if _hyperscan is None or self._options or "x" in self._letters or _OTHERWISE.search(source):
             return
-        if (
-            math.prod(max(int(number or 0) for number in found) for found in _REPEATS.findall(source))
-            > MOST_REPEATS
-        ):
+        repeats = (max(1, *(int(number or 0) for number in found)) for found in _REPEATS.findall(source))
+        if math.prod(repeats) > MOST_REPEATS:
             return
         flags = _hyperscan.HS_FLAG_ALLOWEMPTY
         for letter in self._letters:

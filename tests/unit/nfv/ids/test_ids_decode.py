@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from nfv.ids.decode import Decoder
 from nfv.ids.defrag import Defragmenter
 from nfv.ids.language import load_text
 from nfv.ids.packet import text
-from nfv.ids.pcap import BadCapture, records
+from nfv.ids.pcap import BLOCK, BadCapture, records
 from nfv.ids.settings import Settings
 
 E = Ether(src=MACS[0], dst=MACS[1])
@@ -183,6 +184,38 @@ def capture(path: Path, writer: Callable[..., Any], **options: Any) -> bytes:
     return path.read_bytes()
 
 
+class Dripping(io.BytesIO):
+    """A file that gives a few bytes at a time, and no more than is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 7, 7))
+
+
+def test_a_capture_is_read_as_a_stream() -> None:
+    """Whatever its size, no more of it is in memory than a block and a packet."""
+    head = b"\xd4\xc3\xb2\xa1\2\0\4\0" + bytes(12) + b"\1\0\0\0"
+    packet = struct.pack("<IIII", 1, 0, 1400, 1400) + bytes(1400)
+
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1, /) -> bytes:
+            begin, self.given = self.given, self.given + size
+            whole = packet * (size // len(packet) + 2)
+            at = (begin - len(head)) % len(packet) if begin else 0
+            return head + whole[: size - len(head)] if not begin else whole[at : at + size]
+
+    source: Any = Endless()
+    for number, (_, data, _) in enumerate(records(source), 1):
+        assert data == packet[16:]
+        assert source.given <= number * len(packet) + 2 * BLOCK
+        if number == 5000:
+            break
+
+
 def test_captures_of_both_kinds_and_orders(tmp_path: Path) -> None:
     for number, (writer, options) in enumerate(
         [
@@ -194,6 +227,7 @@ def test_captures_of_both_kinds_and_orders(tmp_path: Path) -> None:
     ):
         data = capture(tmp_path / str(number), writer, **options)
         found = list(records(data))
+        assert found == list(records(Dripping(data)))
         assert [round(ts) for ts, _, _ in found] == [1000, 1001, 1002]
         assert {frame for _, frame, _ in found} == {bytes(E / INNER)}
 
