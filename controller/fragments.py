@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from controller.flows import DATAGRAM, HOP, NETWORK, Priority, flow, miss
 from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
 from controller.tracking import INVALID_STATE, IPV4, IPV6, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
+from topologies.functions import Function
 from topologies.model import Topology
 from topologies.service import Service
 
@@ -54,9 +55,15 @@ def place_zones(topology: Topology, service: Service) -> dict[str, int]:
     ``at_return``."""
     names = {at_classifier(entry.network) for entry in service.entries}
     several = {each.name for each in topology.functions if len(each.instances) > 1}
+    several |= {each.name for each in topology.functions if forwards_datagrams(each)}
     names |= {at_hop(number) for number, hop in service.hops.items() if hop.function in several}
     names |= {at_return(hop.function, hop.network) for hop in service.hops.values() if not hop.ends}
     return numbered(names, PLACE_ZONES)
+
+
+def forwards_datagrams(function: Function) -> bool:
+    """Whether it is an address translator that has to see a datagram's port to know where it goes."""
+    return function.nat is not None and any(each.protocol == "udp" for each in function.nat.forwards)
 
 
 def at_classifier(network: str) -> str:
@@ -65,7 +72,7 @@ def at_classifier(network: str) -> str:
 
 
 def at_hop(number: int) -> str:
-    """Table STEER, where one of several instances of a hop's function is chosen."""
+    """Table STEER, where one of several instances of a hop's function is chosen, or a port forward."""
     return f"hop {number}"
 
 

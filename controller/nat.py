@@ -11,19 +11,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from controller.flows import HOP, NETWORK, Priority, flow
+from controller.flows import DATAGRAM, HOP, NETWORK, VERDICT, Priority, flow
+from controller.fragments import FRAGMENT, LEADING, at_hop, forwards_datagrams, gather, place_zones
+from controller.meters import NOTICES
 from controller.stations import mac_number
-from controller.tables import NO_PORT, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
+from controller.tables import (
+    CONTROLLER,
+    NO_PORT,
+    Ct,
+    CtClear,
+    Field,
+    Flow,
+    Output,
+    Resubmit,
+    SetField,
+    Table,
+    ToMeter,
+)
 from controller.tracking import IPV4, NUMBERS, UNTRACKED, function_zones, onward, state
 from topologies.functions import Function, Nat
 from topologies.model import Topology
-from topologies.service import Hop, opposite
+from topologies.service import Hop, opposite, service
 
-HAIRPIN, TRANSLATED, TO_FORWARD, OWN, CONNECTION, REST = 62000, 61000, 60200, 60100, 60000, 50000
+HAIRPIN, TRANSLATED, EXHAUSTED, FRAGMENTS, TO_FORWARD, OWN = 62000, 61000, 60900, 60300, 60200, 60100
+CONNECTION, REST = 60000, 50000
 PORTS = (1024, 65535)
 """Ports that masqueraded connections get: the unprivileged ones (RFC 4787, 4.2.1: never a well-known one)."""
 _KIND = Field("eth_type", IPV4)
 _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
+_ASKED = SetField(VERDICT, 2)
+"""Marks what is sent to be masqueraded, until it has been."""
 
 
 def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int]) -> list[Flow]:
@@ -50,6 +67,7 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
         flow(Table.STEER, Priority.UNKNOWN, (here, _KIND, UNTRACKED),
              why=f"{what}: not to its address: dropped"),
     ]  # fmt: skip
+    flows += _gathering(topology, function, hop, zone, what)
     for each in nat.forwards:
         match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), to_us)
         commit = Ct(zone, Table.STEER, True, "dst", int(each.ipv4.ip), 4, (each.to_port, each.to_port))
@@ -57,6 +75,8 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
             flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", each.port)), (commit,),
                  why=f"{what}: port {each.port} is forwarded to {each.host}"),
         )  # fmt: skip
+        if each.protocol == "udp":
+            flows.append(_first_datagram(hop, nat, each.port, commit, f"{what}: to {each.host}"))
     return flows + _inside(topology, nat, hop, numbers, what)
 
 
@@ -70,23 +90,68 @@ def _masquerade(
         flow(Table.STEER, Priority.KNOWN, (here, _KIND, UNTRACKED), look_up,
              why=f"{what}: is it of a known connection?"),
         flow(Table.STEER, CONNECTION, (here, _KIND, _NEW),
-             (Ct(zone, Table.STEER, True, "src", address, 4, PORTS),),
+             (_ASKED, Ct(zone, Table.STEER, True, "src", address, 4, PORTS)),
              why=f"{what}: a new connection is masqueraded"),
         flow(Table.STEER, OWN, (here, _KIND, _NEW, Field("ip_dst", address)),
              why=f"{what}: to its own address, where no port forward is: dropped"),
         flow(Table.STEER, TRANSLATED, (here, _KIND, _KNOWN, Field("ip_src", address)),
-             (SetField("eth_src", mac_number(nat.mac)), *actions), goto,
+             (SetField(VERDICT, 0), SetField("eth_src", mac_number(nat.mac)), *actions), goto,
              why=f"{what}: masqueraded"),
+        _exhausted(hop, what),
     ]  # fmt: skip
     for each in nat.forwards:
         match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), Field("ip_dst", address))
         taken = [other.port for other in nat.forwards if other.protocol == each.protocol]
         commit = Ct(zone, Table.STEER, True, "src", address, 4, widest_gap(taken, PORTS))
         flows.append(
-            flow(Table.STEER, TO_FORWARD, (*match, Field("ct_tp_dst", each.port)), (commit,),
+            flow(Table.STEER, TO_FORWARD, (*match, Field("ct_tp_dst", each.port)), (_ASKED, commit),
                  why=f"{what}: from inside to port {each.port}, which is forwarded: masqueraded first"),
         )  # fmt: skip
     return flows
+
+
+def _exhausted(hop: Hop, what: str) -> Flow:
+    """What should have been masqueraded and was not: no port is free, or (Open vSwitch translates none) the
+    identifier of an echo is another one's."""
+    match = (Field(HOP, hop.number), _KIND, _NEW, Field(VERDICT, _ASKED.value))
+    done = (ToMeter(NOTICES.id), Output(CONTROLLER))
+    return flow(Table.STEER, EXHAUSTED, match, done, why=f"{what}: no port is free: the controller tells")
+
+
+def exhausted(topology: Topology) -> dict[int, str]:
+    """The translator whose ports have run out, by the cookie of the flow that a packet-in comes from."""
+    kinds = {each.name: each.kind for each in topology.functions}
+    return {
+        _exhausted(hop, "").cookie: hop.function
+        for hop in service(topology).hops.values()
+        if hop.forward and kinds[hop.function] == "nat"
+    }
+
+
+def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what: str) -> list[Flow]:
+    """Fragments that may be the first to a port forward, gathered, since only the first has the port; none
+    where nothing is forwarded by datagrams.
+
+    They are looked up before: Open vSwitch would not meet fragments that have just come from another switch
+    of the domain again, as their recirculation is another one then.
+    """
+    if function.nat is None or not forwards_datagrams(function):
+        return []
+    match = (*_fragment(hop, function.nat), _NEW, Field("ct_zone", zone))
+    together = gather(place_zones(topology, service(topology))[at_hop(hop.number)])
+    why = f"{what}: fragments of no known connection are gathered"
+    return [flow(Table.STEER, FRAGMENTS, match, (SetField(DATAGRAM, 0), *together), why=why)]
+
+
+def _first_datagram(hop: Hop, nat: Nat, port: int, commit: Ct, what: str) -> Flow:
+    """All of a datagram's fragments begin a connection together, or go the way of theirs."""
+    match = (*_fragment(hop, nat), UNTRACKED, Field("udp_dst", port), LEADING)
+    return flow(Table.STEER, Priority.KNOWN + 2, match, (commit,), why=f"{what}, in fragments")
+
+
+def _fragment(hop: Hop, nat: Nat) -> tuple[Field, ...]:
+    here, to_us = Field(HOP, hop.number), Field("ip_dst", int(nat.ipv4.ip))
+    return here, _KIND, FRAGMENT, to_us, Field("ip_proto", NUMBERS["udp"])
 
 
 def widest_gap(taken: Iterable[int], within: tuple[int, int]) -> tuple[int, int]:
@@ -111,6 +176,7 @@ def _hairpin(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int],
     address = int(nat.ipv4.ip)
     own = (Field("ip_src", address), Field("ip_dst", address))
     turned = (
+        SetField(VERDICT, 0),
         CtClear(),
         SetField(NETWORK, numbers[back.network]),
         SetField(HOP, back.number),

@@ -80,4 +80,6 @@ def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:
     if kind == "firewall":
         message = {"event_type": "log", **message}
         return words(function, function, message, names)
+    if kind in ("nat-exhausted", "firewall-omitted"):
+        return str(message.get("message", ""))
     return None

@@ -18,6 +18,7 @@ from controller.difference import stages
 from controller.errors import onward
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
+from controller.runtime.exhausted import Exhausted
 from controller.runtime.health import Health
 from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
 from controller.runtime.liveness import Liveness, Rhythm, is_probe
@@ -50,6 +51,7 @@ class Core:
     health: Health = field(init=False)
     verdicts: Verdicts = field(init=False)
     stranded: Stranded = field(init=False)
+    exhausted: Exhausted = field(init=False)
     roster: Roster = field(init=False)
     programming: Programming = field(init=False)
     generation: int = field(init=False, default=0)
@@ -64,6 +66,7 @@ class Core:
         self.health = Health(self.topology, Liveness(self.token, self.rhythm))
         self.verdicts = Verdicts(self.topology)
         self.stranded = Stranded(self.topology)
+        self.exhausted = Exhausted(self.topology)
         self.roster = Roster(self.topology, self.patience)
         self.programming = Programming(self.roster, self.patience, self.stages)
 
@@ -102,6 +105,7 @@ class Core:
         self.health.replace(topology, now)
         self.verdicts.replace(topology)
         self.stranded.replace(topology)
+        self.exhausted.replace(topology)
         self.roster.enrol(topology)
         out = self._intend("intent", now)
         for dpid, conn, ports in self.roster.admitted():
@@ -164,7 +168,7 @@ class Core:
         if table == Table.CHAIN or (table == Table.CLASSIFY and port in self._functions):
             return self._error(port, Table(table), frame, registers or {})
         punt = Punt(port, cookie, frame, registers or {})
-        for known in (self.verdicts, self.stranded):
+        for known in (self.verdicts, self.stranded, self.exhausted):
             told = known.packet(punt, now)
             if told is not None:
                 return told

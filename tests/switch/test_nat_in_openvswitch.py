@@ -19,17 +19,25 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 from traffic import Bridge
 
+from controller.runtime.commands import Emit
+from controller.runtime.exhausted import Exhausted
+from controller.runtime.verdicts import Punt
 from topologies.functions import Forward, Nat
-from topologies.model import Topology
+from topologies.model import Port, Topology
 
 OUTSIDE, NMAC = "10.9.0.200", "02:00:00:00:09:c8"
 SERVER = "10.9.0.2"
 INSIDE = (host(1), host(3))
+PORT = Port(switch="s", number=1)
 
 
 def translated() -> Topology:
-    forward = Forward(protocol="tcp", port=8022, host="h3", ipv4=IPv4Interface("10.9.0.3/24"), to_port=22)
-    nat = Nat(network="n", mac=NMAC, ipv4=IPv4Interface(f"{OUTSIDE}/24"), forwards=(forward,))
+    inside = IPv4Interface("10.9.0.3/24")
+    forwards = tuple(
+        Forward(protocol=protocol, port=port, host="h3", ipv4=inside, to_port=to)
+        for protocol, port, to in (("tcp", 8022, 22), ("udp", 53, 5353), ("udp", 54, 5454))
+    )
+    nat = Nat(network="n", mac=NMAC, ipv4=IPv4Interface(f"{OUTSIDE}/24"), forwards=forwards)
     return chain_lab("nat", hosts=(*INSIDE, host(2)), nat=nat)
 
 
@@ -130,3 +138,43 @@ def test_fragments_are_masqueraded(bridge: Bridge) -> None:
 def test_ipv6_and_what_is_no_ip_pass_untouched(bridge: Bridge) -> None:
     frames = [udp("there", version=6), ping("there", version=6)]
     assert bridge.send(1, frames, 2)[2] == frames
+
+
+def test_a_first_datagram_in_fragments_reaches_the_host_that_its_port_is_forwarded_to(bridge: Bridge) -> None:
+    for port, to in ((53, 5353), (54, 5454)):
+        parts = fragments(back(UDP(sport=7000 + port, dport=port) / Raw(bytes(3000))))
+        for order in (parts, parts[::-1]):
+            bridge.forget()
+            (whole,) = datagrams(bridge.send(2, order, 1)[1])
+            assert whole[1] == IP(src=SERVER, dst="10.9.0.3").build()[12:20]
+            assert int.from_bytes(whole[-1][2:4], "big") == to
+    # and what is not forwarded stays outside
+    assert bridge.send(2, fragments(back(UDP(sport=7, dport=55) / Raw(bytes(3000)))), 1)[1] == []
+
+
+def test_inside_hosts_reach_a_forward_by_the_outside_address(bridge: Bridge) -> None:
+    asked = Ether(src=host(1).mac, dst=NMAC) / IP(src="10.9.0.1", dst=OUTSIDE)
+    (there,) = bridge.send(1, [bytes(asked / TCP(sport=30000, dport=8022, flags="S", seq=9))], 2)[2]
+    got = Ether(there)
+    assert (got.dst, got[IP].dst, got[TCP].dport, got[IP].src) == (host(3).mac, "10.9.0.3", 22, OUTSIDE)
+    answer = Ether(src=host(3).mac, dst=NMAC) / IP(src="10.9.0.3", dst=OUTSIDE)
+    answer /= TCP(sport=22, dport=got[TCP].sport, flags="SA", seq=1, ack=10)
+    (home,) = bridge.send(1, [bytes(answer)], 2)[1]
+    got = Ether(home)
+    assert (got.dst, got[IP].src, got[TCP].sport, got[TCP].dport) == (host(1).mac, OUTSIDE, 8022, 30000)
+
+
+def test_the_controller_hears_when_no_port_is_free(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.nat.PORTS", (2000, 2001))
+    topology = translated()
+    bridge.program(surrounded(topology))
+    frames = [out(1, UDP(sport=5000 + number, dport=99) / Raw(b"x")) for number in range(4)]
+    there = bridge.send(1, frames, 2)[2]
+    assert {Ether(each)[UDP].sport for each in there} == {2000, 2001} and len(there) == 2
+    told = Exhausted(topology)
+    events = [told.packet(Punt(PORT, each.cookie, each.data, {}), 1.0) for each in bridge.packet_ins(2)]
+    (first,), second = events
+    assert isinstance(first, Emit) and first.fields["function"] == "f" and not second
+    assert first.fields["message"] == "f has no port free for a new connection, which is dropped"
+    # a connection that has its port keeps it
+    assert len(bridge.send(1, frames[:1], 2)[2]) == 1

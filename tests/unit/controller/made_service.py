@@ -11,8 +11,9 @@ from typing import Any
 
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, flow
+from controller.fragments import fragment_table
 from controller.stations import mac_number, network_numbers
-from controller.tables import NO_PORT, Field, Flow, Output, SetField, SwitchTables, Table
+from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
 from topologies.functions import Chain, Function
 from topologies.model import Domain, Host, Network, Port, Switch, Topology
 from topologies.service import service
@@ -63,15 +64,16 @@ def surrounded(
         all_flows.append(
             flow(Table.RESOLVE, 100, (port, Field(HOP, 0), Field("ct_state", 0)), (Output(far),))
         )
-    # what an end asks itself by the function's address goes back to it
-    turned = (Field("in_port", NO_PORT), Field(HOP, 0), Field("ct_state", 0))
+    # what an end asks itself by the function's address goes back to it: its in_port is none of these
+    turned = (Field(HOP, 0), Field("ct_state", 0))
     for here, one in enumerate(topology.hosts[:2], 1):
         to_it = (*turned, Field("eth_dst", mac_number(one.mac)))
-        all_flows.append(flow(Table.RESOLVE, 101, to_it, (Output(here),)))
-    all_flows.append(flow(Table.RESOLVE, 100, turned, (Output(2),)))
+        all_flows.append(flow(Table.RESOLVE, 51, to_it, (Output(here),)))
+    all_flows.append(flow(Table.RESOLVE, 50, turned, (Output(2),)))
     for hop in known.hops.values():
         made = flow_hop(topology, functions[hop.function], hop, numbers, failed)
         all_flows += made[0]
         groups |= {each.id: each for each in made[1]}
         meters |= {each.id: each for each in made[2]}
+    all_flows += fragment_table(all_flows)
     return SwitchTables("s", 1, tuple(once(all_flows)), tuple(groups.values()), tuple(meters.values()))

@@ -256,6 +256,8 @@ def test_words_name_hosts() -> None:
     assert controllers_words(said, names) == "edge: rule web accept TCP h1:40000 -> lb:80"
     lost = {"event": "instance", "instance": "fw.1", "state": "failed", "reason": "4 probes lost"}
     assert controllers_words(lost, names) == "fw.1 gets no more traffic: 4 probes lost"
+    full = {"event": "nat-exhausted", "function": "gate", "src_ip": "10.0.0.1", "message": "gate has no port"}
+    assert controllers_words(full, names) == "gate has no port"
     assert controllers_words({"event": "port"}, names) is None
 
 
