@@ -30,16 +30,25 @@ SETTINGS = {
 }
 WARM_PAIRS = 2000
 """Up to so many ordered pairs of hosts, what the switch has worked out for a pair is kept while idle."""
+WARM_SECONDS = 60
+FLOWS_OF_A_PAIR = 4
+"""Cached flows of two hosts that talk to each other: two families, there and back."""
+LEAST_FLOWS, MOST_FLOWS = 10_000, 200_000
+"""Bounds of the cache; the latter is Open vSwitch's own. A cached flow takes 3.3 KB of ovs-vswitchd."""
 
 
 def settings(hosts: int) -> dict[str, str]:
     """``other_config`` for a lab of so many hosts (ovs-vswitchd.conf.db(5), Open_vSwitch table).
 
     Open vSwitch forgets a cached flow that was idle for ten seconds, and the next packet pays an upcall
-    again.  In a small lab ten minutes cost nothing: looking through 4,000 flows takes some milliseconds.
+    again.  In a small lab a minute costs little: looking through 4,000 flows takes some milliseconds.
+    Where a connection's ports choose its way (an instance, a backend), each new one is a flow of its own, so
+    the cache is bounded: above ``flow-limit`` all flows go that were idle for a tenth of a second.
     """
-    warm = {"max-idle": "600000"} if hosts * (hosts - 1) <= WARM_PAIRS else {}
-    return {**SETTINGS, **warm}
+    pairs = hosts * (hosts - 1)
+    limit = min(max(FLOWS_OF_A_PAIR * pairs, LEAST_FLOWS), MOST_FLOWS)
+    warm = {"max-idle": str(WARM_SECONDS * 1000)} if pairs <= WARM_PAIRS else {}
+    return {**SETTINGS, "flow-limit": str(limit), **warm}
 
 
 ANSWER_PATIENCE = 20.0
