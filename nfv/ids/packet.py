@@ -38,7 +38,6 @@ class Packet:
 
     __slots__ = (
         "ack",
-        "applied",
         "begin",
         "blocked_by",
         "code",
@@ -58,7 +57,6 @@ class Packet:
         "icmp_id",
         "icmp_seq",
         "inner",
-        "inspect",
         "kind",
         "l3",
         "l4",
@@ -80,7 +78,6 @@ class Packet:
         "stream_add",
         "stream_eof",
         "stream_est",
-        "tcp_end",
         "tfo",
         "tos",
         "toserver",
@@ -123,7 +120,6 @@ class Packet:
         self.stream_est = False
         self.stream_add = False
         self.stream_eof = False
-        self.inspect = True
         self.passed = False
         self.dropped = False
         self.drop_reason = ""
@@ -131,9 +127,7 @@ class Packet:
         self.blocked_by = None  # the verdict.Alert that dropped it
         self.pseudo = False
         self.fragment = False
-        self.applied = False
         self.linktype = 1
-        self.tcp_end = 0
         self.mss = self.wscale = self.tsval = -1
         self.sack = False
         self.tfo = False

@@ -212,6 +212,8 @@ def app_layer_protocol(b: Builder, value: str | None) -> None:
         raise Problem(
             "app-layer-protocol", f"{name!r} is not supported; there are http, dns, tls, ssh, failed, unknown"
         )
+    if len(words) > 2:
+        raise Problem("app-layer-protocol", f"{words[2]!r} is one word too many")
     mode = words[1] if len(words) > 1 else ""
     if mode not in ("", "final", "either", "to_server", "to_client", "original"):
         raise Problem("app-layer-protocol", f"{mode!r} is unknown")

@@ -87,7 +87,7 @@ def depth(b: Builder, value: str | None) -> None:
 def distance(b: Builder, value: str | None) -> None:
     """Bytes between the end of the previous match and where the search begins."""
     op = _last(b, "distance")
-    if op.depth is not None or op.offset:
+    if op.depth is not None or op.offset or op.startswith:
         raise Problem("distance", "can't be together with offset, depth or startswith")
     if op.distance is not None:
         raise Problem("distance", "is given twice")
@@ -97,7 +97,7 @@ def distance(b: Builder, value: str | None) -> None:
 def within(b: Builder, value: str | None) -> None:
     """Bytes after the previous match (and distance) in which this one must lie whole."""
     op = _last(b, "within")
-    if op.depth is not None or op.offset:
+    if op.depth is not None or op.offset or op.startswith:
         raise Problem("within", "can't be together with offset, depth or startswith")
     if op.within is not None:
         raise Problem("within", "is given twice")
@@ -221,6 +221,10 @@ def isdataat(b: Builder, value: str | None) -> None:
 
 
 _BASES = {"hex": 16, "dec": 10, "oct": 8}
+_ALTERNATIVES = (
+    ("byte orders", ("big", "little", "endian big", "endian little")),
+    ("bases", ("hex", "dec", "oct", "string hex", "string dec", "string oct")),
+)
 
 
 def _flags(
@@ -228,6 +232,10 @@ def _flags(
 ) -> list[str]:
     """Take what all byte keywords share out of their words; the rest is returned."""
     rest = []
+    for kind, names in _ALTERNATIVES:
+        given = [word for word in words if word in names]
+        if len(given) > 1:
+            raise Problem(keyword, f"there are two {kind}: {given[0]} and {given[1]}")
     for word in words:
         if word == "relative":
             op.relative = True

@@ -112,6 +112,11 @@ def test_what_is_relative_is_about_the_buffer_of_what_it_follows(options: str, f
         'content:"a"; endswith:1',
         'content:"a"; startswith:1',
         "pkt_data:1",
+        'content:"a"; startswith; distance:1',
+        'content:"a"; startswith; within:5',
+        "byte_test:2,>,1,0,little,big",
+        "byte_test:2,>,1,0,string,dec,hex",
+        "app-layer-protocol:http,final,either",
     ],
 )
 def test_what_would_mean_something_else_is_refused(options: str) -> None:
