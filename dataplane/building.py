@@ -83,6 +83,7 @@ class Building:
         self._underlay: UnderlayFabric | None = None
         self._as_devices: frozenset[str] = frozenset()
         self._taps = 0
+        self._mirrors: dict[str, tuple[str, str]] = {}  # device -> the switch that it sees, its other end
         self._links_down: frozenset[str] = frozenset()
         self._switches_down: frozenset[str] = frozenset()
         self._bridges = {b.switch: b for d in self.plan.domains for b in d.bridges}

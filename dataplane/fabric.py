@@ -13,13 +13,13 @@ from pathlib import Path
 
 from dataplane.building import Report as Report
 from dataplane.deafness import deafen
-from dataplane.mirror import add_mirror, remove_mirror, tap_name
+from dataplane.mirror import add_mirror, remove_mirror, tap_names
 from dataplane.namespaces import in_threads, run_in
 from dataplane.operating import Operating
 from dataplane.operations import AddWire, Operation, undone
 from dataplane.plan import DomainPlan, Plan, instance_netns, plan
 from dataplane.routing import await_carrier
-from dataplane.rtnetlink import set_link
+from dataplane.rtnetlink import End, add_veth, delete_link, set_link
 from dataplane.steps import Steps, renamed, steps, unchangeable
 from dataplane.unixctl import control_socket
 from dataplane.wiring import Wiring, link_states, wiring
@@ -171,25 +171,42 @@ class Fabric(Operating):
         self._as_devices = devices
 
     def add_mirror(self, switch: str) -> tuple[str, str]:
-        """A tap that gets a copy of all that passes a switch: (namespace's name, device), which is up."""
-        if switch not in self._bridges or switch in self._switches_down:
+        """A device that gets a copy of all that passes a switch: (namespace's name, device), which is up.
+
+        It stays when the switch fails, and sees it again when that returns.
+        """
+        if switch not in self._bridges:
             raise LinkError(switch)
         self._taps += 1
-        tap = tap_name(self._taps)
-        domain = self._domain_of(switch)
-        self._switches[domain.name].apply(add_mirror(self._bridges[switch].device, tap))
-        deafen(self._spaces[domain.netns], [tap])
-        self._spaces[domain.netns].netlink.run([set_link(tap, True)])
-        return domain.netns, tap
+        tap, feed = tap_names(self._taps)
+        space = self._spaces[self._domain_of(switch).netns]
+        space.netlink.run([add_veth(End(tap, up=True), End(feed)), set_link(feed, True)])
+        deafen(space, [tap, feed])
+        self._mirrors[tap] = switch, feed
+        if switch not in self._switches_down:
+            self._mirror(switch)
+        return self._domain_of(switch).netns, tap
+
+    def _mirror(self, switch: str) -> None:
+        """Have a switch copy to all devices that are there to see it."""
+        for at, feed in self._mirrors.values():
+            open_vswitch = self._switches[self._domain_of(switch).name]
+            if at == switch and feed not in open_vswitch.port_rows():
+                open_vswitch.apply(add_mirror(self._bridges[switch].device, feed))
 
     def remove_mirror(self, switch: str, tap: str) -> None:
-        """Take a tap away; without effect when the switch has failed meanwhile, and the tap with it."""
-        open_vswitch = self._switches[self._domain_of(switch).name]
-        rows = open_vswitch.select("Mirror", ["_uuid"], [["name", "==", tap]])
-        port = open_vswitch.port_rows().get(tap)
-        if rows and port is not None:
-            mirrors = [row["_uuid"][1] for row in rows]
-            open_vswitch.apply(remove_mirror(self._bridges[switch].device, port, mirrors))
+        """Take it away again."""
+        _switch, feed = self._mirrors.pop(tap)
+        domain = self._domain_of(switch)
+        try:
+            open_vswitch = self._switches[domain.name]
+            rows = open_vswitch.select("Mirror", ["_uuid"], [["name", "==", feed]])
+            port = open_vswitch.port_rows().get(feed)
+            if rows and port is not None:
+                mirrors = [row["_uuid"][1] for row in rows]
+                open_vswitch.apply(remove_mirror(self._bridges[switch].device, port, mirrors))
+        finally:
+            self._spaces[domain.netns].netlink.run([delete_link(tap)])
 
     def _domain_of(self, switch: str) -> DomainPlan:
         return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
@@ -217,6 +234,8 @@ class Fabric(Operating):
         for netns, some in groupby(risen, lambda end: end[0]):
             run_in(self._spaces[netns].fd, partial(await_carrier, [device for _, device in some]))
         self.set_ports(old.ports, new.ports)
+        for switch in new.ports.keys() - old.ports.keys():
+            self._mirror(switch)
 
     def notice_devices(self) -> None:
         """Wait until all switches, and the underlay's routing, know of what devices have become: they are

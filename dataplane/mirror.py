@@ -1,4 +1,4 @@
-"""Seeing all that passes a switch: a mirror of the bridge to a tap of its own (ovs-vswitchd.conf.db(5)).
+"""Seeing all that passes a switch: a mirror of the bridge to a device of its own (ovs-vswitchd.conf.db(5)).
 
 Pure: OVSDB operations.  A mirror selects whole bridges here, and not ports: Open vSwitch does not mirror
 what passes a patch port, so a link of patch ports is turned into a device instead.
@@ -11,20 +11,21 @@ from collections.abc import Iterable
 from dataplane.ovsdb import Operation, ovs_set
 
 
-def tap_name(number: int) -> str:
-    """The device on which capture ``number`` sees its switch. No other port begins with ``_``."""
-    return f"_cap{number}"
+def tap_names(number: int) -> tuple[str, str]:
+    """The device on which capture ``number`` sees its switch, and its other end, which is the switch's port.
+    No other port begins with ``_``."""
+    return f"_cap{number}", f"_mir{number}"
 
 
 def add_mirror(bridge: str, tap: str) -> list[Operation]:
-    """Give ``bridge`` an internal port ``tap`` that gets a copy of every frame."""
+    """Give ``bridge`` a port, the device ``tap``, that gets a copy of every frame."""
     port = ["named-uuid", "port"]
     return [
         {
             "op": "insert",
             "table": "Interface",
             "uuid-name": "interface",
-            "row": {"name": tap, "type": "internal"},
+            "row": {"name": tap},
         },
         {
             "op": "insert",

@@ -152,15 +152,18 @@ def spawn(main: Callable[[], NoReturn]) -> int:
     return pid
 
 
-def run_at(lab: str, pid: int, netns: str, command: Sequence[str]) -> int:
-    """Run ``command`` in the network namespace called ``netns`` of the lab whose supervisor is ``pid``."""
+def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
+    """Do ``work`` in a process in the network namespace called ``netns`` of the lab whose supervisor is
+    ``pid``; the exit code that it gives."""
     join(pid, lab)
 
     def child() -> NoReturn:
         handle = os.open(NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
         syscalls.setns(handle, syscalls.CLONE_NEWNET)
         os.close(handle)
-        _execute(command, {"SDNLAB": lab})
+        code = work()
+        sys.stderr.flush()
+        os._exit(code)
 
     return wait(spawn(child))
 

@@ -80,6 +80,7 @@ def names(plan: Plan) -> list[str]:
 @contextmanager
 def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
     """The place to capture ``name`` at, for as long as the context lasts. Raises KeyError."""
+    mirrored = False
     with lab.lock:
         found = point(lab.net.plan, name)
         if found is not None:
@@ -91,7 +92,9 @@ def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
             assert found is not None
         else:
             netns, tap = lab.net.add_mirror(name)
-            found = _at(netns, tap, f"all that passes switch {name}")
+            mirrored = True
+            down = " (it is down now: nothing does)" if name in lab.switches_down else ""
+            found = _at(netns, tap, f"all that passes switch {name}{down}")
     try:
         yield found
     finally:
@@ -101,5 +104,5 @@ def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
                 if not lab.captured[name]:
                     del lab.captured[name]
                     lab.net.make_device(name, False)
-            elif found["what"].endswith(f"switch {name}"):
+            elif mirrored:
                 lab.net.remove_mirror(name, found["device"])

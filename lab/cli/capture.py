@@ -1,4 +1,4 @@
-"""``sdnlab capture``: packets of a running lab, decoded or as a file, by tcpdump from inside."""
+"""``sdnlab capture``: packets of a running lab, read inside and decoded outside by tcpdump, or as a file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from urllib.parse import quote
 
 import typer
 
+from lab.cli import say
 from lab.cli.common import Lab, choose, complete_capture
 from lab.failure import Exit, Failure
 
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
-IMMEDIATE = ["--immediate-mode", "-B", "65536"]
-"""Packets as they pass: else the kernel keeps them for up to a second, and those of the last one are lost at
-Ctrl-C.  Its buffer then has a place of full size for each, however small, so it must be large (in KiB):
-of a stream at full speed, the usual 2 MB lost a third, and these nothing."""
+BUFFER = 64 << 20
+"""Bytes that the kernel keeps for a capture. Packets are read as they come: else the kernel keeps them for up
+to a second, and those of the last one are lost at Ctrl-C. Its buffer then has a place of full size for each,
+however small, so it must be large: of a stream at full speed the usual 2 MB lose a third, this nothing."""
 
 
 PROBE, PROBER = "ether proto 0x88b5", "ether src 02:53:44:4e:00:00"
@@ -37,16 +38,11 @@ def without_probes(expression: str, cooked: bool) -> str:
     return f"not {probe} and ({expression})" if expression else f"not {probe}"
 
 
-def arguments(
-    tcpdump: str, device: str, expression: str, count: int | None, to_file: bool, verbose: bool
-) -> list[str]:
-    """tcpdump's argument list: lines as they come, or pcap to standard output, packet by packet."""
-    words = [tcpdump, "-i", device, "-n", "-Z", "root"]  # it drops privileges to a user who isn't in there
-    words += IMMEDIATE
-    words += ["-w", "-", "-U"] if to_file else ["-l", "-e"]
-    words += ["-v"] if verbose and not to_file else []
-    words += ["-c", str(count)] if count is not None else []
-    return [*words, "--", expression] if expression else words
+def arguments(tcpdump: str, verbose: bool) -> list[str]:
+    """tcpdump's argument list: what comes as pcap on standard input, as lines."""
+    words = [tcpdump, "-r", "-", "-n", "-l", "-e"]
+    words += ["-Z", "root"] if os.geteuid() == 0 else []  # it would drop privileges to a user of its own
+    return [*words, "-v"] if verbose else words
 
 
 def check_filter(tcpdump: str, expression: str) -> None:
@@ -108,15 +104,56 @@ def capture(
         where = next(stream, None)
         if where is None:
             raise Failure(f"lab {chosen} ended while it was asked", "", Exit.LOST)
-        if write is not None and str(write) != "-":
-            _onto_output(write)
         wanted = expression if probes else without_probes(expression, where["device"] == "any")
-        words = arguments(tcpdump, where["device"], wanted, count, write is not None, verbose)
-        sys.stderr.write(f"{where['what']}; Ctrl-C ends it\n")
-        code = enter.run_at(chosen, pid, where["netns"], words)
+        decoder = None
+        if write is None:
+            decoder = _decoded(arguments(tcpdump, verbose))
+        elif str(write) != "-":
+            _onto_output(write)
+        code = enter.run_at(
+            chosen, pid, where["netns"], lambda: _read(where["device"], wanted, count, where["what"])
+        )
+        if decoder is not None:
+            _end_output()
+            decoder.wait()
     finally:
         stream.close()
     raise typer.Exit(code)
+
+
+def _read(device: str, expression: str, count: int | None, what: str) -> int:
+    """Inside: write what passes the device to the standard output, as pcap."""
+    from dataplane import pcap
+
+    try:
+        seen = pcap.Capture(pcap.library(), device, expression, BUFFER)
+        sys.stderr.write(f"{what}; Ctrl-C ends it\nlistening on {device}, link-type {seen.link_type}\n")
+        sys.stderr.flush()
+        number = seen.write(1, count)
+    except pcap.CannotCapture as error:
+        raise Failure(f"can't capture: {error}", "is it gone? see: sdnlab status") from None
+    words = f"{say.count(number, 'packet')} captured"
+    dropped = seen.dropped()
+    sys.stderr.write(f"{words}, {dropped} more dropped: they came too fast\n" if dropped else f"{words}\n")
+    return 0
+
+
+def _decoded(words: list[str]) -> subprocess.Popen[bytes]:
+    """Start tcpdump on what is written to the standard output from now on. It is in a process group of its
+    own: Ctrl-C is for who reads packets, and what was read is still shown."""
+    source, target = os.pipe()
+    sys.stdout.flush()
+    decoder = subprocess.Popen(words, stdin=source, stderr=subprocess.DEVNULL, preexec_fn=os.setpgrp)
+    os.close(source)
+    os.dup2(target, 1)
+    os.close(target)
+    return decoder
+
+
+def _end_output() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
 
 
 def _onto_output(file: Path) -> None:

@@ -34,7 +34,7 @@ from dataplane_lab import (
 )
 from labs import line
 
-from dataplane import machine
+from dataplane import machine, pcap, syscalls
 from dataplane.fabric import Fabric, LinkError
 from dataplane.sandbox import SandboxError, spawn
 from topologies.model import Shaping
@@ -438,3 +438,23 @@ def test_a_supervisor_that_ends_at_once_is_no_error(monkeypatch: pytest.MonkeyPa
         assert box.kill(30)
     finally:
         box.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
+def test_an_ordinary_user_captures_in_a_namespace_of_his_own(tmp_path: Path) -> None:
+    """There root can't give up its rights (setgroups), which tcpdump does before it reads."""
+    libpcap = pcap.library()
+    target = os.open(tmp_path / "seen.pcap", os.O_CREAT | os.O_RDWR)
+
+    def job() -> int:
+        syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
+        Path("/proc/self/uid_map").write_text(f"0 {ORDINARY} 1")
+        subprocess.run("ip link set lo up", shell=True, check=True)
+        capture = pcap.Capture(libpcap, "lo", "udp port 9", 1 << 20)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for port in (9, 10, 9):
+                sender.sendto(b"seen", ("127.0.0.1", port))
+        return capture.write(os.dup(target), 2)
+
+    assert as_user(ORDINARY, job) == 2
+    assert os.fstat(target).st_size == 24 + 2 * (16 + 14 + 20 + 8 + 4)  # as pcap(5) has it

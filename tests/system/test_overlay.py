@@ -161,8 +161,21 @@ def test_what_passed_just_before_the_end_is_in_the_file(two: CommandLine, tmp_pa
     assert [packet[ICMP].type for packet in packets(file)] == [8, 0]
 
 
+def test_a_capture_of_a_switch_that_is_down_sees_it_come_back(two: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "s1.pcap"
+    two("switch", "down", "s1")
+    try:
+        with capturing(two, "s1", file, "--filter", "icmp"):
+            two("switch", "up", "s1")
+            two("exec", "blue1", "--", "ping", "-c1", "-W5", "10.0.0.3")
+    finally:
+        two("switch", "up", "s1")
+    assert [packet[ICMP].type for packet in packets(file)] == [8, 0]
+    until(lambda: not mirrors(two), "the mirror is gone")
+
+
 def test_a_capture_that_can_not_be_is_refused(two: CommandLine, tmp_path: Path) -> None:
-    assert "nothing named 'nobody' to capture" in two("capture", "nobody", code=1).stderr
+    assert "named 'nobody' to capture" in two("capture", "nobody", code=1).stderr
     assert "can't be used" in two("capture", "s1", "--filter", "no such thing", code=2).stderr
     assert "can't write" in two("capture", "s1", "-w", str(tmp_path / "a" / "b"), code=1).stderr
     until(lambda: not mirrors(two), "the mirror is gone")

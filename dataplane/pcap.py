@@ -1,0 +1,132 @@
+"""Packets of a device in pcap form, by libpcap itself: what tcpdump does before it decodes.
+
+tcpdump gives up root's rights before it reads, which the kernel refuses in an ordinary user's namespace
+(setgroups, user_namespaces(7)): there it captures nothing.  This reads with libpcap, which tcpdump brings,
+and needs no more than the rights over the network namespace; what it writes tcpdump decodes elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import select
+import signal
+
+SNAPSHOT = 262144
+"""Bytes of a packet, at most: tcpdump's own (MAXIMUM_SNAPLEN of libpcap)."""
+_LINUX_SLL2 = 276  # DLT_LINUX_SLL2
+_ERRBUF = 256  # PCAP_ERRBUF_SIZE
+_OPTIMISE, _NO_NETMASK = 1, 0xFFFFFFFF
+
+
+class CannotCapture(Exception):
+    """No capture, in libpcap's words."""
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint), ("instructions", ctypes.c_void_p)]
+
+
+class _Statistics(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint) for name in ("received", "dropped", "dropped_by_interface")]
+
+
+def library() -> ctypes.CDLL:
+    """libpcap; raises CannotCapture where there is none."""
+    for name in ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so"):
+        with contextlib.suppress(OSError):
+            found = ctypes.CDLL(name)
+            for function in ("pcap_create", "pcap_geterr", "pcap_dump_fopen", "pcap_datalink_val_to_name"):
+                getattr(found, function).restype = ctypes.c_void_p
+            found.pcap_datalink_val_to_description.restype = ctypes.c_char_p
+            return found
+    raise CannotCapture("libpcap is not there; it comes with tcpdump: sudo apt-get install tcpdump")
+
+
+class Capture:
+    """A device of the calling thread's network namespace (``any``: all of them), which is listened to from
+    when this is made.
+
+    ``expression``: pcap-filter(7); empty takes all.  ``buffer``: bytes that the kernel keeps for it.
+    Raises CannotCapture.
+    """
+
+    def __init__(self, pcap: ctypes.CDLL, device: str, expression: str, buffer: int) -> None:
+        self._pcap = pcap
+        said = ctypes.create_string_buffer(_ERRBUF)
+        handle = pcap.pcap_create(device.encode(), said)
+        if not handle:
+            raise CannotCapture(said.value.decode(errors="replace"))
+        self._handle = ctypes.c_void_p(handle)
+        wanted = {"snaplen": SNAPSHOT, "promisc": 1, "immediate_mode": 1, "buffer_size": buffer}
+        for setting, value in wanted.items():
+            getattr(pcap, f"pcap_set_{setting}")(self._handle, value)
+        if pcap.pcap_activate(self._handle) < 0:
+            raise CannotCapture(self._error())
+        if device == "any":
+            pcap.pcap_set_datalink(self._handle, _LINUX_SLL2)  # names the device that a packet passed
+        program = _Program()
+        filtering = (self._handle, ctypes.byref(program))
+        compiling = (*filtering, expression.encode(), _OPTIMISE, ctypes.c_uint(_NO_NETMASK))
+        if pcap.pcap_compile(*compiling) < 0 or pcap.pcap_setfilter(*filtering) < 0:
+            raise CannotCapture(self._error())
+        pcap.pcap_setnonblock(self._handle, 1, said)
+        kind = pcap.pcap_datalink_val_to_description(pcap.pcap_datalink(self._handle))
+        self.link_type = kind.decode() if kind else ""
+
+    def write(self, descriptor: int, count: int | None) -> int:
+        """Write packets to ``descriptor`` as they come, until there are ``count``, a signal (SIGINT, SIGTERM)
+        comes, or nobody reads them any more; how many were written."""
+        libc = ctypes.CDLL(None)
+        libc.fdopen.restype = ctypes.c_void_p
+        file = ctypes.c_void_p(libc.fdopen(descriptor, b"w"))
+        dumper = self._pcap.pcap_dump_fopen(self._handle, file)
+        if not dumper:
+            raise CannotCapture(self._error())
+        out = ctypes.c_void_p(dumper)
+        self._pcap.pcap_dump_flush(out)  # the header says that it has begun
+        wanted, done = _Ended(), 0
+        with wanted, contextlib.suppress(_Stop):
+            source = self._pcap.pcap_get_selectable_fd(self._handle)
+            while count is None or done < count:
+                select.select([source], [], [])
+                most = -1 if count is None else count - done
+                taken = self._pcap.pcap_dispatch(self._handle, most, self._pcap.pcap_dump, out)
+                if taken < 0:
+                    raise CannotCapture(self._error())
+                done += taken
+                if taken and self._pcap.pcap_dump_flush(out) < 0:
+                    break  # nobody reads any more
+        if count is None:  # those that came before the signal
+            done += max(0, self._pcap.pcap_dispatch(self._handle, -1, self._pcap.pcap_dump, out))
+        self._pcap.pcap_dump_flush(out)
+        return done
+
+    def dropped(self) -> int:
+        """Packets that came faster than they were written."""
+        found = _Statistics()
+        self._pcap.pcap_stats(self._handle, ctypes.byref(found))
+        return int(found.dropped)
+
+    def _error(self) -> str:
+        return ctypes.string_at(self._pcap.pcap_geterr(self._handle)).decode(errors="replace")
+
+
+class _Stop(Exception):
+    """A signal asked for the end."""
+
+
+class _Ended:
+    """While it lasts, SIGINT and SIGTERM raise _Stop."""
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise _Stop
