@@ -40,8 +40,8 @@ from dataplane.rtnetlink import (
     set_index,
     set_link,
 )
-from dataplane.rtnetlink_overlay import Hop, set_mtu, set_route
-from dataplane.shaping import qdiscs
+from dataplane.rtnetlink_overlay import Hop, set_largest, set_mtu, set_route
+from dataplane.shaping import LARGEST, qdiscs
 from dataplane.underlay_fabric import UnderlayFabric
 from topologies.model import Topology
 
@@ -236,6 +236,7 @@ class Building:
             device = space.netlink.index_of(wire.near.device)
             requests = [set_index(namespaces.LOOPBACK, True)]
             requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
+            requests += [set_largest(device, wire.largest)] if wire.largest != LARGEST else []
             requests += [add_address(device, address) for address in wire.addresses]
             requests += [
                 set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways

@@ -31,7 +31,7 @@ from dataplane.operations import (
 )
 from dataplane.plan import BridgePlan, DomainPlan, PortPlan, WirePlan
 from dataplane.rtnetlink import Request, add_address, delete_address, delete_link, set_index, set_link
-from dataplane.rtnetlink_overlay import Hop, delete_route, move_device, set_mtu, set_route
+from dataplane.rtnetlink_overlay import Hop, delete_route, move_device, set_largest, set_mtu, set_route
 from dataplane.shaping import qdiscs
 from dataplane.underlay_fabric import UnderlayFabric
 
@@ -116,6 +116,7 @@ class Operating(Building):
         device = netlink.index_of(new.near.device)
         requests: list[Request] = []
         requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
+        requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
         # The old ones first: with the first address of a subnet the kernel deletes all others of it.
         requests += [delete_address(device, each) for each in old.addresses if each not in new.addresses]
         requests += [add_address(device, each) for each in new.addresses if each not in old.addresses]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
+from dataplane.shaping import LARGEST
 from topologies.across import NSH_BYTES
 from topologies.model import Port, Shaping
 from topologies.underlay import HOST_MTU
@@ -73,7 +74,7 @@ class WirePlan:
 
     ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
     in bytes; a ``thick`` wire has it at both.  ``whole``: the near end sends whole packets, which nobody has
-    to cut (TSO, GSO) or checksum.
+    to cut (TSO, GSO) or checksum.  ``largest``: bytes of the largest packet that it sends uncut.
     """
 
     near: EndPlan
@@ -84,6 +85,7 @@ class WirePlan:
     shaping: Shaping = UNSHAPED
     thick: bool = False
     whole: bool = False
+    largest: int = LARGEST
 
 
 @dataclass(frozen=True, slots=True)

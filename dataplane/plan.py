@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Literal
 
@@ -20,6 +20,7 @@ from dataplane.pieces import InstancePlan as InstancePlan
 from dataplane.pieces import LinkPlan as LinkPlan
 from dataplane.pieces import PortPlan as PortPlan
 from dataplane.pieces import WirePlan as WirePlan
+from dataplane.shaping import LARGEST, largest_packet
 from dataplane.stretches import breaks
 from dataplane.underlay_plan import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.functions import Function
@@ -53,6 +54,8 @@ class Plan:
     links: tuple[LinkPlan, ...]
     underlay: UnderlayPlan = NONE
     instances: tuple[InstancePlan, ...] = ()
+    largest: int = LARGEST
+    """Bytes of the largest packet that any host or function sends uncut."""
 
     @property
     def namespaces(self) -> Iterator[str]:
@@ -68,6 +71,7 @@ class Plan:
         found: dict[tuple[str, ...], WirePlan] = {("host", each.name): each.wire for each in self.hosts}
         for instance in self.instances:
             found |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
+        found = {key: replace(wire, largest=self.largest) for key, wire in found.items()}
         return found | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
 
 
@@ -146,7 +150,11 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         )
         for index, domain in enumerate(topology.domains)
     )
-    return Plan(domains, hosts, tuple(links), underlay_plan(topology, made, netns), instances)
+    under = underlay_plan(topology, made, netns)
+    shapings = [*(each.shaping for each in links), *(each.shaping for each in hosts)]
+    shapings += [each.shaping for each in under.links if each.shaping is not None]
+    largest = largest_packet(shapings)
+    return Plan(domains, hosts, tuple(links), under, instances, largest)
 
 
 def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:

@@ -46,6 +46,7 @@ RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 VXLAN_PORT = 4789
 EVERYBODY = "00:00:00:00:00:00"
 """The address of a vxlan device's default destinations: what it knows no other entry for goes there."""
+IFLA_GSO_MAX_SIZE = 41
 
 
 class Hop(NamedTuple):
@@ -137,6 +138,12 @@ def delete_route(to: IPv4Network | IPv6Network) -> Request:
 def set_mtu(device: int, mtu: int) -> Request:
     """The largest packet that the device takes, in bytes."""
     return Request(RTM_NEWLINK, 0, ifinfo(device) + u32(IFLA_MTU, mtu), f"set the MTU of device {device}")
+
+
+def set_largest(device: int, size: int) -> Request:
+    """The largest packet that the device takes without its being cut (GSO), in bytes."""
+    payload = ifinfo(device) + u32(IFLA_GSO_MAX_SIZE, size)
+    return Request(RTM_NEWLINK, 0, payload, f"set the largest packet of device {device}")
 
 
 def move_device(device: int, netns: int, name: str) -> Request:

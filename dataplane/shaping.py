@@ -7,6 +7,7 @@ direction of a wire is shaped where it leaves.  Formats: linux/pkt_sched.h, tc-t
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from dataplane.rtnetlink import (
     NLM_F_CREATE,
@@ -30,6 +31,9 @@ TICK_NS = 64  # what the kernel counts scheduling time in (PSCHED_SHIFT 6)
 BURST_SECONDS = 0.005
 QUEUE_SECONDS = 0.05
 FRAME = 1514
+LARGEST = 65_536
+"""Bytes of the largest packet that Linux sends without cutting it (GSO_LEGACY_MAX_SIZE)."""
+LEAST_BURST = 16_384
 
 
 def qdiscs(index: int, shaping: Shaping) -> list[Request]:
@@ -44,10 +48,25 @@ def qdiscs(index: int, shaping: Shaping) -> list[Request]:
     return requests
 
 
+def burst_of(bandwidth: int) -> int:
+    """Bytes that a wire of ``bandwidth`` bit/s takes at once: those of 5 ms, and at least ``LEAST_BURST``."""
+    return max(LEAST_BURST, int(max(1, bandwidth // 8) * BURST_SECONDS))
+
+
+def largest_packet(wires: Iterable[Shaping]) -> int:
+    """Bytes of the largest packet that may be sent uncut over any of these wires.
+
+    The kernel's tbf cuts a packet that is larger than its bucket itself, which costs a sender that paces by
+    what it sees acknowledged (BBR) nine tenths of the bandwidth: so nobody sends such.
+    """
+    bursts = (burst_of(each.bandwidth) * 9 // 10 for each in wires if each.bandwidth is not None)
+    return min(LARGEST, *bursts, LARGEST)
+
+
 def token_bucket(bandwidth: int) -> bytes:
     """TCA_OPTIONS of a tbf for ``bandwidth`` bit/s, with a queue of 50 ms (at least 30 frames)."""
     rate = max(1, bandwidth // 8)
-    burst = max(2 * FRAME, int(rate * BURST_SECONDS))
+    burst = burst_of(bandwidth)
     limit = burst + max(30 * FRAME, int(rate * QUEUE_SECONDS))
     spec = struct.pack("=BBHhHI", 0, LINKLAYER_ETHERNET, 0, -1, 0, min(rate, 0xFFFFFFFF))
     no_peak = struct.pack("=BBHhHI", 0, 0, 0, 0, 0, 0)

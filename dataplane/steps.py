@@ -191,7 +191,14 @@ class _Wires:
 
 def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
     """``wire`` as it is when it has moved and is not configured yet."""
-    return replace(wire, addresses=was.addresses, gateways=was.gateways, mtu=was.mtu, whole=was.whole)
+    return replace(
+        wire,
+        addresses=was.addresses,
+        gateways=was.gateways,
+        mtu=was.mtu,
+        whole=was.whole,
+        largest=was.largest,
+    )
 
 
 class _Ports:

@@ -1,0 +1,41 @@
+"""What a shaped wire takes at once, and what may be sent over it."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labs import line
+
+from dataplane.plan import plan
+from dataplane.shaping import LARGEST, burst_of, largest_packet, token_bucket
+from topologies.model import Shaping
+
+rates = st.integers(1, 40_000_000_000)
+
+
+@given(st.lists(rates, max_size=4))
+def test_no_packet_is_larger_than_any_bucket_on_its_way(wires: list[int]) -> None:
+    largest = largest_packet(Shaping(bandwidth=each) for each in wires)
+    assert 10_000 < largest <= LARGEST
+    frames = -(-largest // 1448)
+    assert all(largest + frames * 136 <= burst_of(each) for each in wires)  # IPv6 and TCP in VXLAN
+
+
+@given(rates)
+def test_a_bucket_and_its_queue_hold_several_of_the_largest_packets(rate: int) -> None:
+    limit = struct.unpack_from("=I", token_bucket(rate), 4 + 24)[0]
+    assert limit >= 2 * largest_packet([Shaping(bandwidth=rate)])
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "limited"), [(10_000_000, True), (1_000_000_000, False), (None, False)]
+)
+def test_every_host_of_a_lab_with_a_slow_wire_sends_smaller_packets(
+    bandwidth: int | None, limited: bool
+) -> None:
+    made = plan(line(2, shaping=Shaping(bandwidth=bandwidth)))
+    for key, wire in made.wires.items():
+        assert (wire.largest < LARGEST) is (limited and key[0] != "link")
