@@ -185,23 +185,27 @@ def _address(backend: Backend, version: int) -> int | None:
 def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
     """New connections go to the group."""
     to_service = (Field("ct_nw_proto", NUMBERS[balancer.protocol]), Field(family.destination, family.address))
-    return [
+    found = [
         flow(
             Table.STEER,
             CONNECTION,
-            (here, family.kind, _NEW, *to_service, Field("ct_tp_dst", balancer.port)),
+            (here, family.kind, _NEW, *to_service, Field("ct_tp_dst", port)),
             (ToGroup(group),),
             why=f"{what}: a new connection",
-        ),
-        # it has no port, and waits where the group sends it for the first (see controller.firewall)
+        )
+        for port in balancer.ports
+    ]
+    # it has no port, and waits where the group sends it for the first (see controller.firewall)
+    found.append(
         flow(
             Table.STEER,
             CONNECTION,
             (here, family.kind, LATER_FRAGMENT, _NEW, *to_service),
             (ToGroup(group),),
             why=f"{what}: a later fragment waits for the first",
-        ),
-    ]
+        )
+    )
+    return found
 
 
 def _translated(
@@ -244,7 +248,7 @@ def _group(function: Function, family: Family, live: Sequence[Backend], zone: in
     buckets = []
     for backend, count in zip(live, shares([each.weight for each in live]), strict=True):
         address = _address(backend, family.version)
-        port = (backend.port, backend.port)
+        port = None if backend.same_port else (backend.port, backend.port)
         translate = Ct(zone, Table.STEER, True, "dst", address, family.version, port)
         first = slots[backend.host] * _SHARES
         buckets += [Bucket((translate,), id=first + number) for number in range(count)]

@@ -108,16 +108,18 @@ def _to(
         address = _address(backend, family)
         if address is None:
             continue
-        match = (
-            Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
-            Field(family.destination, address), Field("ct_nw_proto", protocol),
-            Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address),
-            Field("ct_tp_dst", balancer.port), Field(f"{balancer.protocol}_dst", backend.port),
-        )  # fmt: skip
-        yield match, Stray(
-            "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
-            balancer.port, address, backend.port,
-        )  # fmt: skip
+        for port in balancer.ports:
+            at = port if backend.same_port else backend.port
+            match = (
+                Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
+                Field(family.destination, address), Field("ct_nw_proto", protocol),
+                Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address),
+                Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
+            )  # fmt: skip
+            yield match, Stray(
+                "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
+                port, address, at,
+            )  # fmt: skip
 
 
 def _reset(
@@ -141,19 +143,20 @@ def _reset(
         address = _address(backend, family)
         if address is None:
             continue
-        segment = (
-            Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
-            Field(family.source, address), Field("tcp_src", backend.port),
-            Field("tcp_flags", 0, _FLAG_RST),
-        )  # fmt: skip
-        # not translated: whether it is of such a connection is asked, and what the controller hears is whose
-        yield flow(Table.STEER, Priority.KNOWN + 1, segment, (Ct(zone, Table.STEER),), why=f"{what}?"), None
-        match = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
-        told = Stray(
-            "reset-both", function.name, zone, hop.number, numbers[hop.network], TCP, balancer.mac,
-            family.address, balancer.port, address, backend.port,
-        )  # fmt: skip
-        yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
+        for port in balancer.reached_at(backend):
+            segment = (
+                Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
+                Field(family.source, address), Field("tcp_src", port), Field("tcp_flags", 0, _FLAG_RST),
+            )  # fmt: skip
+            # not translated: whether it is of such a connection is asked, and the controller hears whose
+            look_up = (Ct(zone, Table.STEER),)
+            yield flow(Table.STEER, Priority.KNOWN + 1, segment, look_up, why=f"{what}?"), None
+            match = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
+            told = Stray(
+                "reset-both", function.name, zone, hop.number, numbers[hop.network], TCP, balancer.mac,
+                family.address, balancer.port, address, port,
+            )  # fmt: skip
+            yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
 
 
 def _address(backend: Backend, family: Family) -> int | None:

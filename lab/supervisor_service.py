@@ -121,7 +121,7 @@ def _address(function: Function) -> str | None:
     if function.balancer is not None:
         own = function.balancer
         found = [str(each.ip) for each in (own.ipv4, own.ipv6) if each is not None]
-        return f"{' '.join(found)} port {own.port}"
+        return f"{' '.join(found)} port {', '.join(map(str, own.ports))}"
     return str(function.nat.ipv4.ip) if function.nat is not None else None
 
 

@@ -100,12 +100,13 @@ def check_functions(functions: Mapping[str, Function], report: Report) -> None:
         if balancer is None or function.mode != "flows":
             continue
         for backend in balancer.backends:
-            key = backend.host, backend.port, balancer.protocol
-            other = served.setdefault(key, function.name)
-            if other != function.name:
-                what = f"{backend.host}:{backend.port} is behind load balancer {other} already"
-                remedy = "take another port there: whose replies are whose can't be told otherwise"
-                report.add(("functions", function.name, "backends"), what, remedy=remedy)
+            for port in balancer.reached_at(backend):
+                other = served.setdefault((backend.host, port, balancer.protocol), function.name)
+                if other != function.name:
+                    what = f"{backend.host}:{port} is behind load balancer {other} already"
+                    remedy = "take another port there: whose replies are whose can't be told otherwise"
+                    report.add(("functions", function.name, "backends"), what, remedy=remedy)
+                    break
     guarded: dict[str, str] = {}
     for function in functions.values():
         for network in function.networks:

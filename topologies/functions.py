@@ -54,7 +54,8 @@ class Firewall(Frozen):
 
 
 class Backend(Frozen):
-    """A server behind a load balancer: a host of the lab. ``weight`` 1..256; ``port`` where it listens."""
+    """A server behind a load balancer: a host of the lab. ``weight`` 1..256; ``port`` where it listens and is
+    checked.  ``same_port``: it listens at every port of the balancer, of which ``port`` is the first."""
 
     host: str
     mac: str
@@ -62,6 +63,7 @@ class Backend(Frozen):
     ipv6: IPv6Interface | None = None
     port: int
     weight: int = 1
+    same_port: bool = False
 
 
 class HealthCheck(Frozen):
@@ -85,8 +87,9 @@ class HttpRule(Frozen):
 
 
 class Balancer(Frozen):
-    """A virtual service: ``port`` at the virtual addresses. Its own namespace (``at``, with ``mac`` and the
-    addresses) answers for it: HAProxy runs there, or, with flows, the health checks and what is refused.
+    """A virtual service: ``port``, and ``more_ports``, at the virtual addresses. Its own namespace (``at``,
+    with ``mac`` and the addresses) answers for it: HAProxy runs there, or, with flows, the health checks and
+    what is refused.
 
     ``hash``: which fields choose the backend of a new connection.  ``former``: what were backends earlier in
     the running lab and are none now: their connections, by host and port, are reset.  ``udp_timeout``: as
@@ -106,6 +109,16 @@ class Balancer(Frozen):
     http: tuple[HttpRule, ...] = ()
     former: tuple[Backend, ...] = ()
     udp_timeout: int = UDP_TIMEOUT
+    more_ports: tuple[int, ...] = ()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All of them, the first first."""
+        return (self.port, *self.more_ports)
+
+    def reached_at(self, backend: Backend) -> tuple[int, ...]:
+        """The ports of a backend that connections are translated to."""
+        return self.ports if backend.same_port else (backend.port,)
 
 
 class Forward(Frozen):

@@ -14,12 +14,14 @@ from topologies.service_addresses import Filled, Lab, Stations
 from topologies.service_spec import CheckSpec, FunctionSpec
 from topologies.values import Port
 
+MOST_PORTS = 64
+"""Ports of one load balancer."""
 MOST_FORMER = 64
 """Former backends that a balancer remembers."""
 
 
 def _place(backend: Backend) -> tuple[object, ...]:
-    return backend.ipv4, backend.ipv6, backend.port
+    return backend.ipv4, backend.ipv6, backend.port, backend.same_port
 
 
 class Addressed:
@@ -41,12 +43,13 @@ class Addressed:
             what = "the load balancer has no backends"
             report.add((*base, "backends"), what, f"hosts: {listed}", "write backends: [...]")
         network = self.filled.homes.get(name)
-        backends = self._backends(base, spec, network)
+        ports = self._ports(base, spec)
+        backends = self._backends(base, spec, network, ports)
         check = self._check(base, spec)
         http = self._http(base, spec, {each.host for each in backends})
         if spec.protocol == "udp" and spec.engine == "haproxy":
             report.add((*base, "protocol"), "HAProxy balances TCP", "tcp", "write engine: openflow for UDP")
-        if network is None or spec.port is None or switch is None or name not in self.filled.macs:
+        if network is None or not ports or switch is None or name not in self.filled.macs:
             return None
         ipv4, ipv6 = (self.filled.addresses.get((name, family)) for family in (4, 6))
         for index, backend in enumerate(backends):
@@ -61,7 +64,8 @@ class Addressed:
             ipv4=cast("IPv4Interface | None", ipv4),
             ipv6=cast("IPv6Interface | None", ipv6),
             protocol=cast(Literal["tcp", "udp"], spec.protocol or "tcp"),
-            port=spec.port,
+            port=ports[0],
+            more_ports=ports[1:],
             backends=tuple(sorted(backends, key=lambda each: (names.natural(each.host), each.port))),
             hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
             check=check,
@@ -81,7 +85,17 @@ class Addressed:
         found = {_place(each): each for each in (*balancers[0].former, *balancers[0].backends)}
         return tuple(each for place, each in found.items() if place not in now)[-MOST_FORMER:]
 
-    def _backends(self, base: Path, spec: FunctionSpec, network: str | None) -> list[Backend]:
+    def _ports(self, base: Path, spec: FunctionSpec) -> tuple[int, ...]:
+        count = sum(last - first + 1 for first, last in spec.port or ())
+        if count > MOST_PORTS:
+            what = f"the load balancer has {count} ports"
+            self.report.add((*base, "port"), what, f"up to {MOST_PORTS}", "make several of it")
+            return ()
+        return tuple(port for first, last in spec.port or () for port in range(first, last + 1))
+
+    def _backends(
+        self, base: Path, spec: FunctionSpec, network: str | None, ports: tuple[int, ...]
+    ) -> list[Backend]:
         made: list[Backend] = []
         seen: set[str] = set()
         for index, each in enumerate(spec.backends or ()):
@@ -112,7 +126,8 @@ class Addressed:
                     mac=self.stations.macs[each.host],
                     ipv4=self.stations.ipv4.get(each.host),
                     ipv6=self.stations.ipv6.get(each.host),
-                    port=each.port or spec.port or 1,
+                    port=each.port or (ports[0] if ports else 1),
+                    same_port=each.port is None and len(ports) > 1,
                     weight=each.weight or 1,
                 )
             )

@@ -316,10 +316,11 @@ class Resolver:
                     what = f"load balancer {function.name} is for {balancer.protocol}"
                     self.report.add((*base, "protocol"), what, balancer.protocol, "leave the key out")
                     return False
-                own_port = [(balancer.port, balancer.port)]
-                if spec.ports and not common(list(spec.ports), own_port):
-                    what = f"load balancer {function.name} is at port {balancer.port}"
-                    self.report.add((*base, "ports"), what, str(balancer.port), "leave the key out")
+                own_ports = [(port, port) for port in balancer.ports]
+                if spec.ports and not common(list(spec.ports), own_ports):
+                    listed = ", ".join(map(str, balancer.ports))
+                    what = f"load balancer {function.name} is at port {listed}"
+                    self.report.add((*base, "ports"), what, listed, "leave the key out")
                     return False
             if function.nat is not None and function.nat.network != far:
                 what = f"{function.name} translates to an address of {function.nat.network}"

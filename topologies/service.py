@@ -256,8 +256,12 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
         yield back._replace(
             source=tuple(addresses),
             protocol=balancer.balancer.protocol,
-            source_ports=((backend.port, backend.port),),
+            source_ports=_single(balancer.balancer.reached_at(backend)),
         )
+
+
+def _single(ports: tuple[int, ...]) -> PortRanges:
+    return tuple((port, port) for port in sorted(ports))
 
 
 def _former_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
@@ -272,7 +276,7 @@ def _former_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator
             yield back._replace(
                 source=tuple(_alone(each) for each in addresses),
                 protocol=found.balancer.protocol,
-                source_ports=((backend.port, backend.port),),
+                source_ports=_single(found.balancer.reached_at(backend)),
                 priority=-2,
             )
 

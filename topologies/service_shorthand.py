@@ -84,6 +84,7 @@ def _function(function: Node) -> None:
     if not isinstance(keys, dict):
         return
     _lists(keys, ("networks", "mirrors", "files"))
+    _joined(keys, ("port",))
     _groups(keys.get("groups"))
     for rule in _items(keys.get("rules")):
         if isinstance(rule.value, dict):

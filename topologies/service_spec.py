@@ -158,7 +158,10 @@ class BackendSpec(Spec):
     8080}``."""
 
     host: Name | None = Field(None, description="The host.")
-    port: L4Port | None = Field(None, description="Where it listens; the balancer's port when left out.")
+    port: L4Port | None = Field(
+        None,
+        description="Where it listens; the balancer's port, of several the one asked, when left out.",
+    )
     weight: Annotated[int, whole("weight", 1, service_units.MOST_WEIGHT)] | None = Field(
         None, description="Its share of new connections, in proportion to the others'; 1 when left out."
     )
@@ -239,7 +242,9 @@ class FunctionSpec(Spec):
     ipv6: Ipv6 | None = Field(None, description="load-balancer: its IPv6 address; see ipv4.")
     mac: Mac | None = Field(None, description="load-balancer, nat: chosen when left out.")
     protocol: Transport | None = Field(None, description="load-balancer: tcp when left out.")
-    port: L4Port | None = Field(None, description="load-balancer: the port of its address.", examples=[80])
+    port: Ports | None = Field(
+        None, description="load-balancer: the port of its address, or several.", examples=[80, "80,443"]
+    )
     backends: (
         list[Annotated[BackendSpec, Or(TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"})]]
         | None

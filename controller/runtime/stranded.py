@@ -22,7 +22,7 @@ class Stranded:
     def __init__(self, topology: Topology) -> None:
         self._known: Mapping[int, Stray] = {}
         self._newest: Mapping[int, Stray] = {}
-        self._swept: dict[tuple[str, int], float] = {}
+        self._swept: dict[tuple[str, int, int], float] = {}
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
@@ -55,7 +55,7 @@ class Stranded:
     def _forgotten(self, switch: str, stray: Stray, punt: Punt, now: float) -> list[Command]:
         what = parts(punt.frame)
         version = 4 if punt.frame[12:14] == b"\x08\x00" else 6
-        key = (stray.function, stray.backend)
+        key = (stray.function, stray.backend, stray.backend_port)
         if stray.protocol == UDP and now - self._swept.get(key, -EVERY) >= EVERY:
             # whoever sent datagrams to it: their senders may be many
             self._swept[key] = now

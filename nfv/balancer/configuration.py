@@ -65,10 +65,11 @@ def _defaults(layer7: bool) -> Iterator[str]:
 
 
 def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
-    if balancer.ipv4 is not None:
-        yield f"bind {balancer.ipv4.ip}:{balancer.port}"
-    if balancer.ipv6 is not None:
-        yield f"bind [{balancer.ipv6.ip}]:{balancer.port} v6only"
+    for port in balancer.ports:
+        if balancer.ipv4 is not None:
+            yield f"bind {balancer.ipv4.ip}:{port}"
+        if balancer.ipv6 is not None:
+            yield f"bind [{balancer.ipv6.ip}]:{port} v6only"
     if not layer7:
         # Nobody there: a reset, as a host gives where nothing listens.  A process that has been replaced
         # counts no servers from then on, but may have taken a connection just before: it can serve it.
@@ -107,11 +108,14 @@ def _backend(balancer: Balancer, layer7: bool, names: Sequence[str], tracked: bo
     by_name = {each.host: each for each in balancer.backends}
     for name in names:
         backend = by_name[name]
-        where = f"server {name} {address(balancer, backend)}:{backend.port} weight {backend.weight}"
+        # without a port: the one that the client has asked
+        at = "" if backend.same_port else f":{backend.port}"
+        where = f"server {name} {address(balancer, backend)}{at} weight {backend.weight}"
         if tracked:
             yield f"{where} track {ALL}/{name}"
         else:
-            often = f"inter {check.interval}us rise {check.rise} fall {check.fall}"
+            often = f"port {backend.port} " if backend.same_port else ""
+            often += f"inter {check.interval}us rise {check.rise} fall {check.fall}"
             yield f"{where} check {often} on-marked-down shutdown-sessions"
 
 

@@ -106,6 +106,27 @@ def test_connections_keep_their_backend_and_are_translated_back_exactly(
         assert sent(tables, turned(got), 2, connections) == turned(frame), "translated back exactly"
 
 
+@given(st.integers(0, 20), st.sampled_from([4, 6]), st.sampled_from([80, 443, 8443]), st.booleans())
+def test_a_service_has_several_ports(number: int, version: int, port: int, same: bool) -> None:
+    """A backend without a port of its own is asked at the port that the client has asked."""
+    topology = balanced(2, (0, 1), more_ports=(443,))
+    own = topology.functions[0].balancer
+    assert own is not None
+    backends = tuple(each.model_copy(update={"same_port": same}) for each in own.backends)
+    function = topology.functions[0].model_copy(
+        update={"balancer": own.model_copy(update={"backends": backends})}
+    )
+    tables = Lookup(surrounded(topology.model_copy(update={"functions": (function,)})))
+    frame, connections = segment(number, version) | {"tcp_dst": port}, Connections()
+    got = sent(tables, frame, 1, connections)
+    assert got is not None
+    if port == 8443:
+        assert got == frame, "at another port there is no service"
+        return
+    assert got["tcp_dst"] == (port if same else 8080) and got["eth_dst"] != frame["eth_dst"]
+    assert sent(tables, turned(got), 2, connections) == turned(frame)
+
+
 @given(st.integers(0, 40), st.sampled_from([TCP, UDP]))
 def test_other_packets_are_never_touched(number: int, protocol: int) -> None:
     tables = Lookup(surrounded(balanced(3, range(3))))
