@@ -65,6 +65,8 @@ class Detector:
             return False
         if rule.version and packet.version != rule.version:
             return False
+        if packet.version == 0 and rule.protocol != "pkthdr":  # not IP
+            return False
         flow = packet.flow
         directions = rule.directions
         side = TO_SERVER if packet.toserver else TO_CLIENT
@@ -163,8 +165,10 @@ class Detector:
             elif not hits:
                 candidates = ()
         once: list[Rule] = []
+        if packet.events and rules.by_event:
+            once = [rule for event in {*packet.events} for rule in rules.by_event.get(event, ())]
         if rules.ip_only and not packet.pseudo:
-            once = self._ip_only(packet, flow)
+            once = once + self._ip_only(packet, flow)
         if rules.proto_only and flow is not None:
             once = once + self._proto_only(packet, flow)
         if found and candidates:  # in a text of the same stream

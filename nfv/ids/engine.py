@@ -103,6 +103,8 @@ class Engine:
         if packet.events:
             self.tell.decode_events(packet)
         if packet.version == 0:
+            if packet.events and self.detector.rules.by_event:
+                self._inspect(packet, None)
             return
         flow = self.flows.find(packet)
         if flow is not None:

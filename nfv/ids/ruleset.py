@@ -75,6 +75,7 @@ class RuleSet:
         self.by_app: dict[str, list[Rule]] = {}
         self.ip_only: list[Rule] = []
         self.proto_only: list[Rule] = []
+        self.by_event: dict[str, list[Rule]] = {}
         self.tail_safe = [False] * len(self.rules)
         tx: dict[tuple[str, bool, tuple[str, tuple[tuple[str, str], ...]]], list[tuple[Content, int]]] = {}
         self.tx_always: dict[tuple[str, bool], list[Rule]] = {}
@@ -115,7 +116,9 @@ class RuleSet:
         self.tcp_always = bool(self.always.get(TCP) or self.always_any or self.by_app)
 
     def _always(self, rule: Rule) -> None:
-        if rule.app_protos and not rule.payload:
+        if rule.events:
+            self.by_event.setdefault(rule.events[0], []).append(rule)
+        elif rule.app_protos and not rule.payload:
             for proto in rule.app_protos:
                 self.by_app.setdefault(proto, []).append(rule)
         elif rule.protocols is None:

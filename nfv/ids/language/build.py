@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nfv.ids.language import app, flows, headers, meta, payload
+from nfv.ids.language import app, events, flows, headers, meta, payload
 from nfv.ids.language.buffers import BUFFERS, MODIFIERS, STICKY, TRANSFORMS, check_transform
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS, addresses, ports
 from nfv.ids.language.ops import (
@@ -40,6 +40,7 @@ KEYWORDS: dict[str, Handler] = {
     **headers.KEYWORDS,
     **flows.KEYWORDS,
     **app.KEYWORDS,
+    **events.KEYWORDS,
 }
 """Every keyword that is no buffer and no transform."""
 
@@ -53,6 +54,7 @@ PROTOCOLS: dict[str, tuple[frozenset[int] | None, int, tuple[str, ...]]] = {
     "ipv4": (None, 4, ()),
     "ip6": (None, 6, ()),
     "ipv6": (None, 6, ()),
+    "pkthdr": (None, 0, ()),
     "tcp": (frozenset({TCP}), 0, ()),
     "tcp-pkt": (frozenset({TCP}), 0, ()),
     "tcp-stream": (frozenset({TCP}), 0, ()),
@@ -288,6 +290,8 @@ def _finish(b: Builder) -> None:
         else:
             rule.tx_parts.append(part)
     rule.buffers = b.parts
+    if rule.protocol == "pkthdr" and not rule.events:
+        raise Problem("", "pkthdr is for rules with decode-event")
     _variables(rule)
     _directions(rule)
     _stream(b)
