@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from dataplane import kernel_datapath, namespaces
+from dataplane import host_users, kernel_datapath, namespaces
 from dataplane.daemon import News
 from dataplane.deafness import deafen
 from dataplane.namespaces import Namespace, run_in, start_thread
@@ -82,6 +82,7 @@ class Building:
         self._netlink: Socket | None = None
         self._underlay: UnderlayFabric | None = None
         self._as_devices: frozenset[str] = frozenset()
+        self._host_users: int | None = None
         self._taps = 0
         self._mirrors: dict[str, tuple[str, str]] = {}  # device -> the switch that it sees, its other end
         self._links_down: frozenset[str] = frozenset()
@@ -105,7 +106,7 @@ class Building:
         self._spaces |= namespaces.create(quiet, namespaces.DEAF)
         ends = [host.netns for host in self.plan.hosts]
         ends += [each.netns for each in self.plan.instances if not each.quiet]
-        self._spaces |= namespaces.create(ends)
+        self._spaces |= self.make_end_systems(ends)
         started = self._tell("namespaces", started)
         self._wire_management()
         wires = self.plan.wires
@@ -127,6 +128,14 @@ class Building:
         started = self._tell("bridges", started)
         self._verify()
         self._tell("verify", started)
+
+    def make_end_systems(self, names: Sequence[str]) -> dict[str, Namespace]:
+        """Network namespaces of hosts and the like: there, and nowhere else, root of a host has the say."""
+        if not names:
+            return {}
+        if self._host_users is None:
+            self._host_users = host_users.create()
+        return namespaces.create(names, owner=self._host_users)
 
     def _complete_bridges(self, domain: DomainPlan) -> None:
         """What needs the wires: the ports that are devices, and the way to the controller."""

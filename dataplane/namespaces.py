@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -59,11 +60,15 @@ class Namespace:
 
 
 def create(
-    names: Sequence[str], settings: Mapping[str, str] | None = None, workers: int = 2
+    names: Sequence[str],
+    settings: Mapping[str, str] | None = None,
+    workers: int = 2,
+    owner: int | None = None,
 ) -> dict[str, Namespace]:
     """Make and name network namespaces, with kernel parameters (below /proc/sys/net) set in all of them.
 
     Their lo is down: to set it up costs as much as all the rest, and can be done while others work.
+    ``owner``: a user namespace (an open descriptor) whose root shall have the say in them.
 
     Raises the first error of any worker; what exists by then ends with the sandbox.
     """
@@ -72,21 +77,63 @@ def create(
 
     def work(share: Sequence[str]) -> None:
         for name in share:
-            made[name] = _create(name, settings or {})
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+            fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            made[name] = _prepare(name, fd, settings or {})
 
-    in_threads([lambda share=names[i::workers]: work(share) for i in range(workers)])  # type: ignore[misc]
+    def take(share: Sequence[str]) -> None:
+        for name, fd in zip(share, _owned(owner or 0, len(share)), strict=True):
+            syscalls.setns(fd, syscalls.CLONE_NEWNET)
+            made[name] = _prepare(name, fd, settings or {})
+
+    job = work if owner is None else take
+    shares = [share for share in (names[i::workers] for i in range(workers)) if share]
+    in_threads([lambda share=share: job(share) for share in shares])  # type: ignore[misc]
     return {name: made[name] for name in names}
 
 
-def _create(name: str, settings: Mapping[str, str]) -> Namespace:
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+def _prepare(name: str, fd: int, settings: Mapping[str, str]) -> Namespace:
+    """Set up and name the network namespace that the calling thread is in."""
     netlink = Socket()
     write_settings(settings)
     target = RUN_NETNS / name
     os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)
     return Namespace(name, fd, netlink)
+
+
+def _owned(owner: int, count: int) -> list[int]:
+    """New network namespaces that belong to the user namespace ``owner``: only who is in it makes such.
+
+    A process with several threads can't enter a user namespace, so a child does, and hands them over.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        try:
+            syscalls.setns(owner, syscalls.CLONE_NEWUSER)
+            for _ in range(count):
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+                socket.send_fds(theirs, [b"!"], [fd])
+                os.close(fd)
+        except OSError as error:
+            theirs.send((error.errno or 0).to_bytes(4, "big"))
+        finally:
+            os._exit(0)
+    theirs.close()
+    found: list[int] = []
+    try:
+        while len(found) < count:
+            data, fds, _, _ = socket.recv_fds(ours, 16, 1)
+            found += fds
+            if not fds:
+                errno = int.from_bytes(data, "big")
+                raise OSError(errno, f"make a host's network namespace: {os.strerror(errno)}")
+        return found
+    finally:
+        ours.close()
+        os.waitpid(child, 0)
 
 
 def write_settings(settings: Mapping[str, str]) -> None:

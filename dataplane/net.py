@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from dataplane.plan import MANAGEMENT
 from dataplane.wiring import wire_name
 from topologies.model import Topology
 
+ROOT = Path(__file__).resolve().parents[1]
+ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.room import main; main()"
 SetLink = Callable[[str, bool], None]
 
 
@@ -38,7 +41,6 @@ class _LazyShell(SafeShell):
     inNamespace: bool
     netns: str
     environment: dict[str, str]
-    names_file: str = ""
 
     def startShell(self, mnopts: str | None = None) -> None:
         """Called by Mininet's constructor: not yet."""
@@ -64,8 +66,6 @@ class _LazyShell(SafeShell):
             socket.sethostname(self.name)
             syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
             syscalls.mount("sysfs", "/sys", "sysfs")
-            if self.names_file:
-                syscalls.mount(self.names_file, "/etc/hosts", None, syscalls.MS_BIND)
         super().startShell()
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
@@ -92,12 +92,33 @@ class _LazyShell(SafeShell):
         return f"<{type(self).__name__} {self.name}: {intfs} pid={pid}> "
 
 
-class LabHost(_LazyShell, Host):  # type: ignore[misc]
-    """A host of a lab."""
+class LabRouter(_LazyShell, Host):  # type: ignore[misc]
+    """A router of the underlay, or a function's instance: a place of the lab's own."""
 
     def __init__(self, name: str, netns: str, **params: Any) -> None:
         self.netns, self.environment = netns, {}
         Host.__init__(self, name, **params)
+
+
+class LabHost(LabRouter):
+    """A host of a lab: what it runs is in the host's room (``dataplane.room``)."""
+
+    names_file: str = ""
+
+    def wake(self) -> None:
+        """Start the shell if there is none; each of its processes enters the room by itself."""
+        if self.shell is None:
+            self.inNamespace = False  # mnexec has nothing to make
+            try:
+                super(_LazyShell, self).startShell()
+            finally:
+                self.inNamespace = True
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        if cmd[:2] == ["mnexec", "-da"]:  # it would join the namespaces of the process that entered
+            cmd = ["mnexec", "-d", *cmd[3:]]
+        enter = [sys.executable, "-c", ENTER, str(ROOT), self.name, self.netns, self.names_file]
+        return super()._popen([*enter, *cmd], **params)
 
 
 class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]
@@ -229,9 +250,9 @@ class LabNet(Mininet):  # type: ignore[misc]
             self.hosts.append(node)
             self.nameToNode[host.name] = node
         for router in plan.underlay.routers:  # by name only: pingall and the like are about hosts
-            self.nameToNode[router] = LabHost(router, plan.underlay.nodes[router])
+            self.nameToNode[router] = LabRouter(router, plan.underlay.nodes[router])
         for instance in plan.instances:
-            self.nameToNode[instance.name] = LabHost(instance.name, instance.netns)
+            self.nameToNode[instance.name] = LabRouter(instance.name, instance.netns)
         for domain in plan.domains:
             for bridge in domain.bridges:
                 run_dir = self.run_dir / domain.netns

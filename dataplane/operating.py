@@ -75,9 +75,7 @@ class Operating(Building):
             SetMtu: lambda operation: self._tunnels.set_mtu(operation.end, operation.new),
         }
         if kind is AddSpace:
-            for quiet in (True, False):
-                names = [operation.netns for operation in some if operation.quiet == quiet]
-                self._spaces.update(namespaces.create(names, namespaces.DEAF if quiet else None))
+            self._add_spaces(some)
         elif kind is AddWire:
             wires = [operation.wire for operation in some]
             self.make_wires(wires)
@@ -93,6 +91,12 @@ class Operating(Building):
     def _tunnels(self) -> UnderlayFabric:
         assert self._underlay is not None
         return self._underlay
+
+    def _add_spaces(self, some: Sequence[AddSpace]) -> None:
+        quiet = [operation.netns for operation in some if operation.quiet]
+        self._spaces.update(namespaces.create(quiet, namespaces.DEAF))
+        speaking = [operation.netns for operation in some if not operation.quiet]
+        self._spaces.update(self.make_end_systems(speaking))
 
     def _remove_space(self, operation: RemoveSpace) -> None:
         space = self._spaces.pop(operation.netns, None)

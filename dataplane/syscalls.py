@@ -8,7 +8,12 @@ two threads that create namespaces really run side by side.
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import os
+import re
+import struct
+from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -21,6 +26,7 @@ MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
@@ -91,3 +97,76 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     if result < 0:
         _check(-1, "pidfd_getfd")
     return int(result)
+
+
+_NS_GET_USERNS = 0xB701  # ioctl_ns(2)
+
+
+def owner_of(namespace: int) -> int:
+    """The user namespace that owns a namespace; both as descriptors (ioctl_ns(2))."""
+    owner = fcntl.ioctl(namespace, _NS_GET_USERNS)
+    os.set_inheritable(owner, False)
+    return owner
+
+
+PR_CAPBSET_DROP = 24
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def drop_from_bounding_set(capability: int) -> bool:
+    """Give up ever getting a capability (PR_CAPBSET_DROP); False: the kernel knows none of that number."""
+    if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) == 0:
+        return True
+    if ctypes.get_errno() != errno.EINVAL:
+        _check(-1, "prctl")
+    return False
+
+
+def set_capabilities(mask: int) -> None:
+    """Have these capabilities (one bit each), and inherit none (capset(2))."""
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
+
+
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+MS_RDONLY, MS_REMOUNT = 0x1, 0x20
+_MOUNT_FLAGS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+
+
+def copy_tree(path: str) -> int:
+    """A copy of what is mounted at a folder and below, for ``attach_tree``; a descriptor (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
+    result = _libc.syscall(ctypes.c_long(_SYS_OPEN_TREE), _AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags))
+    if result < 0:
+        _check(-1, "open_tree")
+    return int(result)
+
+
+def attach_tree(tree: int, path: str) -> None:
+    """Mount what ``copy_tree`` has copied, maybe in another mount namespace (move_mount(2))."""
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
+    call = _libc.syscall(ctypes.c_long(_SYS_MOVE_MOUNT), tree, b"", _AT_FDCWD, os.fsencode(path), flags)
+    _check(call, f"move_mount to {path}")
+
+
+def make_unchangeable(path: str) -> None:
+    """Make all mounts at ``path`` and below, in this mount namespace, read-only and without set-user-ID.
+
+    mount_setattr(2), or before Linux 5.12 one by one.
+    """
+    attributes = struct.pack("=4Q", MS_RDONLY | MS_NOSUID, 0, 0, 0)  # the values of MOUNT_ATTR_* are the same
+    arguments = (_AT_FDCWD, os.fsencode(path), ctypes.c_uint(_AT_RECURSIVE), attributes)
+    call = _libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *arguments, ctypes.c_size_t(len(attributes)))
+    if call == 0:
+        return
+    if ctypes.get_errno() != errno.ENOSYS:
+        _check(-1, "mount_setattr")
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    for row in (line.split(" ") for line in table.splitlines()):
+        target = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), row[4])
+        flags = sum(_MOUNT_FLAGS.get(word, 0) for word in row[5].split(","))
+        mount("none", target, None, flags | MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID)

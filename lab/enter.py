@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from dataplane import room as rooms
 from dataplane import syscalls
 from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
@@ -72,16 +73,26 @@ def places() -> dict[str, dict[str, str]]:
     return dict(found)
 
 
+def place_of(name: str) -> dict[str, str]:
+    """Once inside: what ``places`` has of a host or switch. Raises Failure naming what there is."""
+    known = places()
+    if name not in known:
+        hosts = [other for other, entry in known.items() if is_host(entry)]
+        raise unknown("host or switch", name, hosts, "hosts", " in this lab", among=list(known))
+    return known[name]
+
+
+def is_host(place: Mapping[str, str]) -> bool:
+    """Is it a host, and no switch, domain, router or function, which are the lab's own?"""
+    return "ovs" not in place and "node" not in place
+
+
 def join_place(name: str) -> dict[str, str]:
-    """From inside the lab, go on into the network namespace of a host or switch; its environment.
+    """From inside the lab, go on into the network namespace of a switch or the like; its environment.
 
     ``/sys`` and the host name follow.  Raises Failure naming what there is when there is no such one.
     """
-    known = places()
-    place = known.get(name)
-    if place is None:
-        hosts = [other for other, entry in known.items() if "ovs" not in entry and "node" not in entry]
-        raise unknown("host or switch", name, hosts, "hosts", " in this lab", among=list(known))
+    place = place_of(name)
     try:
         handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -109,12 +120,29 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     The code is 128 + N when signal N ended it.  Raises Failure when the lab can't be entered.
     """
     join(pid, lab)
+    where = place_of(place)
+    room = _room(place, where) if is_host(where) else None
 
     def child() -> NoReturn:
-        environment = join_place(place)
-        _execute(command, {**environment, "SDNLAB": lab, "SDNLAB_PLACE": place})
+        more = {"SDNLAB": lab, "SDNLAB_PLACE": place}
+        if room is None:
+            _execute(command, {**os.environ, **join_place(place), **more})
+        rooms.enter(room)
+        syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
+        _execute(command, {**rooms.surroundings(os.environ), **more})
 
     return wait(spawn(child))
+
+
+def _room(name: str, place: Mapping[str, str]) -> rooms.Room:
+    """The room of a host, in which the caller's next children will be born."""
+    names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
+    try:
+        room = rooms.find(name, place["netns"], names_file)
+        syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
+    except rooms.RoomError as error:
+        raise Failure(str(error), "is the lab just being built, or changed? Try again", Exit.LOST) from None
+    return room
 
 
 def run_shell(lab: str, pid: int) -> int:
@@ -168,11 +196,11 @@ def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
     return wait(spawn(child))
 
 
-def _execute(command: Sequence[str], extra_env: Mapping[str, str]) -> NoReturn:
+def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; a command must not inherit that
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvpe(command[0], list(command), {**os.environ, **extra_env})
+        os.execvpe(command[0], list(command), dict(environment))
     except FileNotFoundError:
         sys.stderr.write(f"sdnlab: {command[0]}: no such command\n")
         code = _NOT_FOUND

@@ -1,0 +1,26 @@
+"""The capabilities that root in a host has (capabilities(7)): over its own devices and processes."""
+
+from __future__ import annotations
+
+from dataplane import syscalls
+
+CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, SYS_NICE = 10, 12, 13, 18, 23
+
+OF_HOSTS = frozenset(
+    {
+        *(CHOWN, DAC_OVERRIDE, FOWNER, FSETID),  # for files of the ids that a host has
+        *(KILL, SETGID, SETUID, SETPCAP, SYS_CHROOT, SYS_NICE),  # daemons that give up rights
+        *(NET_BIND_SERVICE, NET_ADMIN, NET_RAW),  # servers; ip, tc, nft, sysctl; ping, tcpdump, scapy
+    }
+)
+"""Not among them, beside all that concerns a whole machine: SYS_ADMIN (mounts, other namespaces),
+SYS_PTRACE, SYS_MODULE, MKNOD, DAC_READ_SEARCH, BPF."""
+
+
+def confine(kept: frozenset[int] = OF_HOSTS) -> None:
+    """Give up all others, for good: a program that is executed can't get them back. Raises OSError."""
+    for number in range(64):
+        if number not in kept and not syscalls.drop_from_bounding_set(number):
+            break  # beyond the last that this kernel knows
+    syscalls.set_capabilities(sum(1 << number for number in kept))
