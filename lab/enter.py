@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from dataplane import room as rooms
 from dataplane import syscalls
+from dataplane.packages import how_to_install
 from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
 
@@ -202,7 +203,8 @@ def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn
     try:
         os.execvpe(command[0], list(command), dict(environment))
     except FileNotFoundError:
-        sys.stderr.write(f"sdnlab: {command[0]}: no such command\n")
+        remedy = how_to_install(command[0])
+        sys.stderr.write(f"sdnlab: {command[0]}: no such command{'; ' if remedy else ''}{remedy}\n")
         code = _NOT_FOUND
     except (OSError, ValueError) as error:
         sys.stderr.write(f"sdnlab: {command[0]}: {getattr(error, 'strerror', None) or error}\n")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from lab.cli.wording import action_first
 from lab.client import Client
 from lab.failure import Failure
 from lab.naming import RUN
@@ -63,11 +64,11 @@ def main(lab: str) -> NoReturn:
 
         def do_link(self, line: str) -> None:
             """link up|down A B, or as Mininet has it: link A B up|down."""
-            command("link", state_first(line.split()))
+            command("link", action_first("link", line.split()))
 
         def do_switch(self, line: str) -> None:
             """switch up|down S, or as Mininet has it: switch S start|stop."""
-            command("switch", state_first(line.split()))
+            command("switch", action_first("switch", line.split()))
 
     for name in OURS:
         setattr(Shell, f"do_{name}", _delegate(name))
@@ -90,16 +91,6 @@ def _delegate(name: str) -> Any:
 
     run.__doc__ = f"{name}: like 'sdnlab {name}'; '{name} --help' says more."
     return run
-
-
-def state_first(words: Sequence[str]) -> list[str]:
-    """Mininet's order of words (``s1 s2 down``, ``s1 stop``) in ours (``down s1 s2``)."""
-    meaning = {"up": "up", "down": "down", "start": "up", "stop": "down"}
-    if words and words[-1] in meaning and words[0] not in meaning:
-        return [meaning[words[-1]], *words[:-1]]
-    if words and words[0] in meaning:
-        return [meaning[words[0]], *words[1:]]
-    return list(words)
 
 
 def command(name: str, arguments: Sequence[str]) -> None:

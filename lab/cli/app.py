@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from lab.cli.wording import meant
+
 _HELP = """A software-defined network in a file: describe it, start it, break it, see why.
 
 [bold]First steps[/bold]
 
     sdnlab demo                    a whole lab in a second, and what it proves
-    sdnlab up quickstart           start a lab that comes with sdnlab
+    sdnlab topologies              the labs that come with sdnlab
+    sdnlab up quickstart           start one of them
     sdnlab up my/lab.yaml -d       start your own, in the background
 
     sdnlab ids --pcap FILE         rules in Suricata's language over a capture
@@ -33,7 +36,8 @@ _HELP = """A software-defined network in a file: describe it, start it, break it
     sdnlab apply my/lab.yaml       take over what you changed in the file
     sdnlab down                    stop; nothing is left behind
 
-With one lab running its name may be left out; otherwise say --lab NAME."""
+With one lab running its name may be left out; otherwise say --lab NAME, or set $SDNLAB.
+'sdnlab help COMMAND' says more of each."""
 
 _EPILOG = (
     "Exit codes: 0 all is well; 1 what you asked for did not come true (a host unreachable, a file invalid, "
@@ -49,7 +53,7 @@ _PANELS = {
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
-    "Topology files": ("lab.cli.files", ("validate", "schema")),
+    "Topology files": ("lab.cli.files", ("topologies", "validate", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }
 _SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}
@@ -99,11 +103,12 @@ def for_programs(arguments: Sequence[str]) -> bool:
 
 
 def separated(arguments: Sequence[str]) -> list[str]:
-    """Let ``exec h1 ls -l`` be ``exec h1 -- ls -l``: the command begins at its first word.
+    """The words that are meant (see ``lab.cli.wording``); ``exec h1 ls -l`` is ``exec h1 -- ls -l``: the
+    command begins at its first word.
 
     A "--" further on is the command's own (``exec h1 git log -- FILE``).
     """
-    words = list(arguments)
+    words = meant(arguments)
     if words[:1] != ["exec"]:
         return words
     host = _after_options(words, 1)

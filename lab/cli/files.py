@@ -1,4 +1,4 @@
-"""Commands about topology files: ``validate`` and ``schema``; and finding the file that is meant."""
+"""Commands about topology files: ``topologies``, ``validate``, ``schema``; finding the file that is meant."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from lab.cli.common import Json
-from lab.cli.say import count, err, out, out_json, paint, paint_err
+from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
 from topologies import outside
+from topologies.problem import nearest, printable
 
 SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
 """Where the topologies that come with sdnlab are."""
 
 
+_SUFFIXES = (".yaml", ".yml", ".graphml", ".xml")
 MOST_BYTES = 4 << 20
 """Of a topology file, as the loader has it."""
 
@@ -25,13 +27,69 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def find(text: str) -> Path:
-    """The file that is meant: a path, or the bare name of a topology that comes with sdnlab."""
+def find(text: str, strict: bool = False) -> Path:
+    """The file that is meant: a path, or the name of a topology that comes with sdnlab, or of its file.
+
+    ``strict``: only a path, or a bare name.  Failure, with what may be meant, when there is no such file.
+    """
     path = Path(text)
-    if path.suffix or "/" in text or path.exists():
+    if _is_something(path):
         return path
-    known = SHIPPED / f"{text}.yaml"
-    return known if known.exists() else path
+    name = text.removeprefix("topologies/").removesuffix(".yaml")
+    known = SHIPPED / f"{name}.yaml"
+    if "/" not in name and known.exists() and (name == text or not strict):
+        if name != text:
+            err(f"note: there is no {text} here; this is the one that comes with sdnlab")
+        return known
+    close = nearest(name, shipped()) or nearest(text, _beside(path))
+    raise Failure(
+        f"{printable(text)}: there is no such file"
+        + ("" if "/" in text else ", and no such topology comes with sdnlab"),
+        (f"did you mean {close}? " if close else "") + "see: sdnlab topologies",
+    )
+
+
+def _is_something(path: Path) -> bool:
+    """Whether anything has that name, if only a link to nothing: the loader says what is wrong with it."""
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:
+        return True
+
+
+def _beside(path: Path) -> list[str]:
+    """Topology files where ``path`` would be, as they would be typed."""
+    try:
+        return [str(path.parent / each.name) for each in path.parent.iterdir() if each.suffix in _SUFFIXES]
+    except (OSError, ValueError):
+        return []
+
+
+def topologies_(json: Json = False) -> None:
+    """List the topologies that come with sdnlab: 'sdnlab up NAME' starts one, its file says what to try."""
+    import topologies
+
+    found = {name: topologies.load(SHIPPED / f"{name}.yaml") for name in shipped()}
+    if json:
+        out_json(
+            [
+                {
+                    "name": name,
+                    "file": str(SHIPPED / f"{name}.yaml"),
+                    "description": each.description,
+                    "switches": len(each.switches),
+                    "hosts": len(each.hosts),
+                }
+                for name, each in found.items()
+            ]
+        )
+        return
+    rows = [
+        [name, str(len(each.switches)), str(len(each.hosts)), each.description]
+        for name, each in found.items()
+    ]
+    out(table(["NAME", "SWITCHES", "HOSTS", "WHAT IT SHOWS"], rows, paint(), right=(1, 2)))
+    out(f"\nstart one: sdnlab up quickstart; what to try is in its file, in {SHIPPED}")
 
 
 def complete_file(incomplete: str) -> list[str]:
@@ -47,7 +105,7 @@ def complete_file(incomplete: str) -> list[str]:
             continue
         if path.is_dir() and not path.name.startswith("."):
             found.append(f"{path}/")
-        elif path.suffix in (".yaml", ".yml", ".graphml"):
+        elif path.suffix in _SUFFIXES:
             found.append(str(path))
     return found
 
@@ -148,6 +206,7 @@ def schema() -> None:
 
 
 COMMANDS = {
+    "topologies": topologies_,
     "validate": validate,
     "schema": schema,
 }

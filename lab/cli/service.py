@@ -140,7 +140,7 @@ def apply(
     a chain that is made longer or re-ordered loses no packet. '+' is added, '~' changed, '-' removed.
     A file with mistakes changes nothing. Domains, switches and the underlay can't change in a running lab.
     """
-    path = files.find(file)
+    path = files.find(file, strict=True)
     content = _text(files.read(path), file)
     where = str(path.resolve())
     request = {"file": where, "content": content, "dry_run": dry_run}

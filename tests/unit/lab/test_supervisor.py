@@ -13,7 +13,6 @@ import pytest
 
 from lab.api.stand_in import StandIn
 from lab.failure import Failure
-from lab.shell import state_first
 from lab.supervisor_controller import BACKOFF, Controller, Programming, restart_delay, tail
 from lab.supervisor_events import KEPT, EventLog, describe
 
@@ -125,19 +124,3 @@ def test_the_stand_in_answers_until_it_is_stopped() -> None:
         late.connect(listener.getsockname())  # waits in the queue for who serves next
         assert listener.accept()
     listener.close()
-
-
-@pytest.mark.parametrize(
-    ("line", "ours"),
-    [
-        ("s1 s2 down", "down s1 s2"),
-        ("down s1 s2", "down s1 s2"),
-        ("s1 stop", "down s1"),
-        ("start s1", "up s1"),
-        ("up s1-s2", "up s1-s2"),
-        ("s1", "s1"),
-        ("", ""),
-    ],
-)
-def test_mininets_order_of_words(line: str, ours: str) -> None:
-    assert state_first(line.split()) == ours.split()
