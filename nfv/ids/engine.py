@@ -23,7 +23,7 @@ from nfv.ids.packet import TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.ids.shown import Shown
-from nfv.ids.stream import Stream
+from nfv.ids.stream import Stream, extend
 from nfv.ids.tcp import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session, handle
 from nfv.ids.telling import Teller
 from nfv.ids.thresholds import Thresholds
@@ -206,7 +206,9 @@ class Engine:
                 toserver = self._feed(flow, session, stream, toserver, data, ts)
             if stream.acked <= stream.right:
                 return
+            before = stream.stored
             missing = stream.lost()
+            self.stream_options.buffered += stream.stored - before
             if not missing:
                 return
             self.counters["tcp.reassembly_gap"] += 1
@@ -238,7 +240,7 @@ class Engine:
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float
     ) -> bool:
         if self._raw:
-            stream.raw.append(data)
+            extend(stream.raw, data)
             stream.raw_done += len(data)
         if self._shown:
             self._show(stream, data)
@@ -307,7 +309,7 @@ class Engine:
             data = stream.take(False)
             self.stream_options.buffered -= len(data)
             if self._raw:
-                stream.raw.append(data)
+                extend(stream.raw, data)
                 stream.raw_done += len(data)
             if self._shown:
                 self._show(stream, data)
@@ -533,6 +535,7 @@ class Engine:
         self.counters["tcp.segment_memcap_drop"] = self.stream_options.refused
         self.counters["tcp.reassembly_memuse"] = self.stream_options.buffered
         self.counters["http.memuse"] = self.budget.used
+        self.counters["http.memcap"] = self.budget.refused
         self.counters["detect.work_exceeded"] = self.detector.work.exceeded
         self.counters["flow.active"] = len(self.flows)
         self.tell.stats(at if at is not None else self.last, self._first)

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from nfv.ids.checksum import segment_is_right
+from nfv.ids.stream import SMALL, extend
 from nfv.ids.tcp import ESTABLISHED
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
     rules = detector.rules
     look = False
     if size:
-        own.chunks.append(data[pay:end])
+        if size < SMALL:
+            extend(own.chunks, data[pay:end])
+        else:
+            own.chunks.append(data[pay:end])
         own.right = right = right + size
         options.buffered += size
         if right > own.next_pos:

@@ -41,6 +41,8 @@ def take(settings: Settings, outputs: object) -> list[str]:
                 settings.anomaly_decode = truth(types.get("decode", False))
                 settings.anomaly_stream = truth(types.get("stream", False))
                 settings.anomaly_applayer = truth(types.get("applayer", True))
+            elif kind == "files" and body.get("force-hash"):
+                put(settings, "outputs.files.force-hash", body["force-hash"])
             elif kind == "dns" and body.get("version"):
                 put(settings, "outputs.dns.version", body["version"])
             elif kind == "drop" and "verdict" in body:

@@ -22,6 +22,21 @@ MAX_HELD = 2048
 """Segments that may wait behind a hole."""
 
 
+SMALL = 256
+"""Bytes of pieces that are put together, since each object takes some fifty bytes more than it holds."""
+
+HELD = 100
+"""Bytes that keeping a segment takes beyond its own."""
+
+
+def extend(pieces: list[bytes], data: bytes) -> None:
+    """One more piece; small ones are joined to the last."""
+    if len(data) < SMALL and pieces and len(pieces[-1]) < SMALL:
+        pieces[-1] += data
+    else:
+        pieces.append(data)
+
+
 class Stream:
     """What one side sent.  ``right`` is where the bytes without hole end, ``taken`` what was handed on."""
 
@@ -97,7 +112,7 @@ class Stream:
             if depth and right >= depth:
                 self.depth_reached = True
                 return False
-            self.chunks.append(data)
+            extend(self.chunks, data)
             self.right = right + len(data)
             return True
         end = at + len(data)
@@ -121,7 +136,7 @@ class Stream:
             return self._hold(at, data)
         if self.held:
             self._replace(at, data)
-        self.chunks.append(data)
+        extend(self.chunks, data)
         self.right = at + len(data)
         if self.held:
             self._close_holes()
@@ -177,7 +192,7 @@ class Stream:
             if body is None:
                 return
             self.held_size -= len(body)
-            self.chunks.append(body)
+            extend(self.chunks, body)
             self.right += len(body)
 
     def lost(self) -> int:
@@ -214,8 +229,8 @@ class Stream:
 
     @property
     def stored(self) -> int:
-        """Bytes that are kept."""
-        return self.right - self.taken + self.held_size
+        """Bytes that are kept, with what keeping them takes."""
+        return self.right - self.taken + self.held_size + HELD * len(self.held)
 
     @property
     def waiting(self) -> int:

@@ -92,7 +92,9 @@ class Teller:
             if (complete or ended) and not tx.logged:
                 tx.logged = True
                 self.record(packet, tx)
-            if not (tx.logged and not tx.touched_ts and not tx.touched_tc and tx.done_ts and tx.done_tc):
+            if tx.logged and not tx.touched_ts and not tx.touched_tc and tx.done_ts and tx.done_tc:
+                tx.forget()
+            else:
                 kept.append(tx)
         if len(kept) != len(app.txs):
             app.txs[:] = kept
@@ -111,7 +113,7 @@ class Teller:
             return
         if tx.proto == "tls" and not tx.states:
             return
-        if tx.proto == "ssh" and not (tx.client and tx.server):
+        if tx.proto == "ssh" and not (tx.client or tx.server):
             return
         self.emit(eve.transaction(packet, tx, interface))
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Any
 
-from nfv.ids.app.base import Parser, Tx, Value
+from nfv.ids.app.base import MAX_TRANSACTIONS, Parser, Tx, Value
 from nfv.ids.app.dns_names import RCODE_NAMES, TYPE_NAMES
 
 _HEADER = Struct("!HHHHHH").unpack_from
@@ -333,6 +333,10 @@ class DnsParser(Parser):
         buffer = self._buffers[toserver]
         buffer += data
         while len(buffer) >= 2:
+            if len(self.txs) >= MAX_TRANSACTIONS:
+                self.backlog = bytes(buffer)
+                buffer.clear()
+                return
             size = buffer[0] << 8 | buffer[1]
             if len(buffer) < 2 + size:
                 return
@@ -360,8 +364,9 @@ class DnsParser(Parser):
             tx.request = toserver
             tx.touched_ts, tx.touched_tc = toserver, not toserver
         self.count += 1
+        if not self._stream:  # where each message was inspected with its packet
+            self.overflow()
         self.txs.append(tx)
-        self.overflow()
         if toserver:
             self.trigger_ts = True
         else:

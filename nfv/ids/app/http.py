@@ -18,6 +18,10 @@ from nfv.ids.app.http_tx import DONE, HEAD, LINE, HttpTx
 
 MAX_HEAD = 65536
 MAX_HEADERS = 1024
+PER_MESSAGE, PER_HEADER = 600, 60
+"""Bytes that a transaction takes, and a header besides its own, a third of each."""
+MAX_HEADS = 1 << 20
+"""Bytes that the heads of a connection's messages may take together."""
 UNSEEN = b"/libhtp::request_uri_not_seen"
 """What Suricata shows for the URI of a request that was not seen."""
 
@@ -60,7 +64,8 @@ class HttpParser(Parser):
 
     def __init__(self, eager: bool = False, budget: Budget | None = None) -> None:
         super().__init__()
-        self._budget = budget
+        self._budget = budget or Budget()
+        self._heads = 0  # at most so many bytes of heads are kept
         self._eager = eager
         self._sides = {True: _Side(), False: _Side()}
         self._waiting: list[HttpTx] = []  # requests whose response has not begun
@@ -70,13 +75,16 @@ class HttpParser(Parser):
         side = self._sides[toserver]
         if side.buffer:
             data = side.buffer + data
-            side.buffer = b""
+            self._keep(side, b"")
         at, size = 0, len(data)
         while at < size:
             mode = side.mode
             if mode in (_LENGTH, _CHUNK_DATA, _CLOSE):
                 at = self._body(side, toserver, data, at)
-            elif mode == _IDLE and len(self.txs) >= MAX_TRANSACTIONS:
+            elif mode == _IDLE and self._budget.used > self._budget.limit:
+                self._budget.refused += 1
+                self._stop(side, toserver)
+            elif mode == _IDLE and self._full():
                 self.backlog = data[at:]
                 return
             elif mode == _STOP:
@@ -87,12 +95,34 @@ class HttpParser(Parser):
             else:
                 after = self._step(side, toserver, data, at, ts)
                 if after < 0:
-                    side.buffer = data[at:] if at else data
+                    self._keep(side, data[at:] if at else data)
                     return
                 at = after
                 side.scanned = 0
         if side.mode == _EXCESS:
             self._finish(side, toserver)
+
+    def _keep(self, side: _Side, data: bytes) -> None:
+        """Bytes of an incomplete line."""
+        self._budget.used += len(data) - len(side.buffer)
+        side.buffer = data
+
+    def _full(self) -> bool:
+        """Must transactions be inspected and given up before there can be more?"""
+        if self._heads > MAX_HEADS:
+            self._heads = sum(tx.heads for tx in self.txs)
+        return len(self.txs) >= MAX_TRANSACTIONS or (self._heads > MAX_HEADS and len(self.txs) > 1)
+
+    def overflow(self) -> None:
+        """See ``Parser.overflow``."""
+        super().overflow()
+        while self._heads > MAX_HEADS // 2 and len(self.txs) > 1:
+            self.txs.pop(0).forget()
+            self._heads = sum(tx.heads for tx in self.txs)
+
+    def _charge(self, tx: HttpTx, size: int) -> None:
+        tx.charge(size)
+        self._heads += 3 * size
 
     def _step(self, side: _Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
         """Take a line; where it ends, -1 when more is needed."""
@@ -180,12 +210,14 @@ class HttpParser(Parser):
         tx = HttpTx(self.count, ts, self._eager, self._budget)
         self.count += 1
         self.txs.append(tx)
+        self._charge(tx, PER_MESSAGE)
         return tx
 
     def _request_line(self, side: _Side, text: bytes, ts: float) -> None:
         tx = self._new(ts)
         self._waiting.append(tx)
         tx.request_line = text
+        self._charge(tx, len(text))
         tx.method, tx.uri, tx.protocol = lines.request_line(text)
         tx.progress_ts = LINE
         tx.touched_ts = True
@@ -231,6 +263,7 @@ class HttpParser(Parser):
 
     def _status_line(self, side: _Side, text: bytes, tx: HttpTx) -> None:
         tx.response_line = text
+        self._charge(tx, len(text))
         tx.response_protocol, tx.status, tx.status_text = lines.status_line(text)
         if not tx.status.isdigit():
             self.event("INVALID_RESPONSE_LINE", tx.number)
@@ -247,6 +280,7 @@ class HttpParser(Parser):
             (tx.request_raw, tx.request_headers) if toserver else (tx.response_raw, tx.response_headers)
         )
         raw += line
+        self._charge(tx, len(line) + PER_HEADER)
         if lines.is_end_of_headers(line, following):
             self._field(side, toserver, tx)
             self._headers_done(side, toserver, tx)
@@ -273,6 +307,7 @@ class HttpParser(Parser):
             (tx.request_raw, tx.request_headers) if toserver else (tx.response_raw, tx.response_headers)
         )
         raw += block
+        self._charge(tx, len(block) + PER_HEADER * len(fields))
         fields.add_block(block)
         side.after_lf = False
         if len(raw) > MAX_HEAD or len(fields) > MAX_HEADERS:
@@ -360,7 +395,9 @@ class HttpParser(Parser):
         if asked.tx is not None:
             self._finish(asked, True)
         for each, direction in ((side, False), (asked, True)):
-            held, each.buffer, each.mode = each.buffer, b"", _TUNNEL
+            held = each.buffer
+            self._keep(each, b"")
+            each.mode = _TUNNEL
             if held:
                 self._hold(each, direction, held)
 
@@ -370,7 +407,7 @@ class HttpParser(Parser):
                 side.mode = _IDLE  # it was refused: HTTP goes on
                 self.feed(toserver, data, self.txs[-1].ts if self.txs else 0.0)
                 return
-            side.buffer = data
+            self._keep(side, data)
             if len(data) > MAX_HEAD:
                 self._stop(side, toserver)
             return
@@ -481,7 +518,7 @@ class HttpParser(Parser):
 
     def _stop(self, side: _Side, toserver: bool) -> None:
         side.mode = _STOP
-        side.buffer = b""
+        self._keep(side, b"")
         if toserver:
             self.failed_ts = True
         else:
@@ -510,6 +547,8 @@ class HttpParser(Parser):
         for tx in self.txs:
             tx.forget()
         self.txs.clear()
+        for side in self._sides.values():
+            self._keep(side, b"")
 
     def incomplete(self) -> bool:
         """See ``Parser.incomplete``."""
@@ -526,7 +565,8 @@ class HttpParser(Parser):
         if side.closed or side.mode in (_STOP, _TUNNEL):
             return
         side.closed = True
-        data, side.buffer = side.buffer, b""
+        data = side.buffer
+        self._keep(side, b"")
         if data:
             side.scanned = 0
             self.feed(toserver, data, ts)

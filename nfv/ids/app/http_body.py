@@ -14,14 +14,15 @@ BOMB = 1 << 20
 
 class Budget:
     """What all bodies of an engine share: ``used`` bytes of them are kept, ``limit`` may be; ``layers`` of
-    codings are taken off one (``response-body-decompress-layer-limit``); ``hashes`` are made of each.
+    codings are taken off one (``response-body-decompress-layer-limit``); ``hashes`` are made of each.  Heads
+    of messages count, too; ``refused`` counts those that had no room.
     """
 
-    __slots__ = ("hashes", "layers", "limit", "used")
+    __slots__ = ("hashes", "layers", "limit", "refused", "used")
 
     def __init__(self, limit: int = 256 << 20, layers: int = 2, hashes: tuple[str, ...] = ()) -> None:
         self.limit = limit
-        self.used = 0
+        self.used = self.refused = 0
         self.layers = layers
         self.hashes = hashes
 

@@ -16,13 +16,13 @@ _NAME = re.compile(rb"filename\*?\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\s\"]+))"
 
 
 class File:
-    """A file with its bytes; ``done``: all of it was seen."""
+    """A file; ``done``: all of it was seen; ``inspected``: rules were asked about all of it."""
 
-    __slots__ = ("body", "done", "logged", "name")
+    __slots__ = ("body", "done", "inspected", "name")
 
     def __init__(self, name: bytes, body: Body) -> None:
         self.name, self.body = name, body
-        self.done = self.logged = False
+        self.done = self.inspected = False
 
 
 def boundary(content_type: bytes) -> bytes:

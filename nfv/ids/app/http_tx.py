@@ -19,6 +19,8 @@ LIMIT = 102400
 """Bytes of a body that are kept for inspection (Suricata's ``request-body-limit`` and
 ``response-body-limit``).
 """
+FILES_LIMIT = 1 << 20
+"""Bytes of all files of a form that are kept."""
 MINIMUM = {True: 32768, False: 40960}
 """Bytes of a body that must be there before it is inspected, unless it is complete
 (``…-body-minimal-inspect-size``).
@@ -48,6 +50,7 @@ class HttpTx(Tx):
         "_cache",
         "eager",
         "files_logged",
+        "heads",
         "method",
         "multipart",
         "progress_tc",
@@ -79,7 +82,7 @@ class HttpTx(Tx):
         self.response_body = Body(LIMIT, budget)
         self.request_body.inspect_at, self.response_body.inspect_at = MINIMUM[True], MINIMUM[False]
         self.multipart: Multipart | None = None
-        self.files_logged = 0
+        self.files_logged = self.heads = 0
         self._cache: dict[str, Value] = {}
 
     def header(self, toserver: bool, name: bytes) -> bytes | None:
@@ -95,12 +98,18 @@ class HttpTx(Tx):
         body = self.body(toserver)
         border = boundary(self.header(True, b"content-type") or b"") if toserver else b""
         if border:
-            self.multipart = Multipart(border, lambda: Body(LIMIT, body.budget))
+            self.multipart = Multipart(border, self._file_body)
         coding = self.header(toserver, b"content-encoding")
         if not coding:
             return True
         names, understood = codings(coding)
         return body.encoded_by(names) and understood
+
+    def _file_body(self) -> Body:
+        """Where a part's bytes go: all of them together have a limit, too."""
+        assert self.multipart is not None
+        used = sum(len(file.body.kept) for file in self.multipart.files)
+        return Body(min(LIMIT, max(FILES_LIMIT - used, 0)), self.request_body.budget)
 
     def add(self, toserver: bool, data: bytes) -> None:
         """More bytes of a body."""
@@ -178,13 +187,15 @@ class HttpTx(Tx):
     def _files(self, toserver: bool) -> Value:
         if not toserver or self.multipart is None:
             return self._body(toserver)
-        ready = [file.body.data for file in self.multipart.files if self._ready(file)]
-        return ready if ready or self.done_ts else None
+        files = self.multipart.files
+        if not self.done_ts and not any(self._ready(file) and not file.inspected for file in files):
+            return None
+        return [file.body.data for file in files if self._ready(file)]
 
     def _ready(self, file: File) -> bool:
         body = file.body
         return bool(body.length) and (
-            file.done or self.done_ts or self.eager or len(body.kept) >= MINIMUM[True]
+            file.done or self.done_ts or self.eager or len(body.kept) >= body.inspect_at
         )
 
     def _names(self, toserver: bool) -> Value:
@@ -206,12 +217,25 @@ class HttpTx(Tx):
         """See ``Tx.forget``."""
         self.release(True)
         self.release(False)
+        self.request_body.budget.used -= self.heads
+        self.heads = 0
+
+    def charge(self, size: int) -> None:
+        """Bytes of first lines and headers: kept as they are, and in parts, which takes thrice as much."""
+        self.heads += 3 * size
+        self.request_body.budget.used += 3 * size
 
     def inspected(self, toserver: bool) -> None:
         """The body was inspected as far as it is there: say when next."""
         body = self.body(toserver)
         if len(body.kept) >= body.inspect_at:
             body.inspect_at = len(body.kept) + STEP
+        if toserver and self.multipart is not None:
+            for file in self.multipart.files:
+                if file.done:
+                    file.inspected = True
+                elif len(file.body.kept) >= file.body.inspect_at:
+                    file.body.inspect_at = len(file.body.kept) + STEP
 
     def _make(self, name: str, toserver: bool) -> Value:
         headers = (self.request_headers if toserver else self.response_headers).lines

@@ -72,8 +72,23 @@ class SshParser(Parser):
                 break
             buffer = rest  # a server may say something before (RFC 4253)
         self._buffers[toserver] = None
+        self._identified(toserver, line)
+
+    def incomplete(self) -> bool:
+        """See ``Parser.incomplete``."""
+        return any(self._buffers.values())
+
+    def end(self, toserver: bool, ts: float) -> None:
+        """See ``Parser.end``."""
+        line = self._buffers[toserver]
+        if line and line.startswith(b"SSH-"):
+            self._buffers[toserver] = None
+            self._identified(toserver, line)
+
+    def _identified(self, toserver: bool, line: bytes) -> None:
         parts = line.rstrip(b"\r").split(b"-", 2)
         tx = self._tx
+        assert tx is not None
         if len(parts) == 3 and parts[0] == b"SSH":
             software = parts[2].split(b" ")[0]
             if toserver:

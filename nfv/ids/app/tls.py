@@ -328,6 +328,8 @@ def _client_hello(tx: TlsTx, reader: _Reader) -> None:
             names = _Reader(_Reader(body).vector(2))
             while names.more:
                 tx.alpn.append(names.vector(1))
+    if tx.ja3:
+        return  # a second hello, after the server asked for it (RFC 8446, section 4.1.2)
     tx.ja3 = ",".join(
         (
             str(version),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pcre2
@@ -171,3 +173,45 @@ def test_many_chunks_take_time_as_their_bytes_do(size: int) -> None:
 
     few, many = copied(1000), copied(10_000)
     assert many <= 11 * few
+
+
+def hostile_memory(kind: str) -> Iterator[bytes]:
+    """Connections that have much kept for few bytes."""
+    for port in range(6):
+        talk = Talk(sp=2000 + port)
+        talk.window = 65535
+        yield from talk.open()
+        seq = talk.seq[0]
+        if kind == "segments":
+            yield from (talk.frame(0, "A", b"%02d" % (at % 100)) for at in range(120))
+        elif kind == "holes":
+            yield from (talk.frame(0, "A", b"%02d" % (at % 100), seq=seq + 10 + 3 * at) for at in range(120))
+        elif kind == "headers":
+            lines = b"".join(b"A%d: b%d\r\n" % (at, at) for at in range(700))
+            yield from talk.say(0, b"GET / HTTP/1.1\r\n" + lines)
+        elif kind == "requests":
+            yield from talk.say(0, b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % port * 300)
+        else:
+            part = b'--b\r\nContent-Disposition: form-data; filename="a"\r\n\r\n' + b"q" * 1000 + b"\r\n"
+            head = b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99999"
+            yield from talk.say(0, b"POST / HTTP/1.1\r\n" + head + b"\r\n\r\n" + part * 20)
+
+
+@pytest.mark.parametrize("kind", ["segments", "holes", "headers", "requests", "files"])
+def test_what_is_counted_is_what_memory_it_takes(kind: str) -> None:
+    """Within a factor of two, and some kilobytes for each flow."""
+    chosen = Settings(http_memcap=1 << 19)
+    chosen.stream.memcap = 1 << 20
+    frames = list(hostile_memory(kind))
+    engine = Engine(chosen, RuleSet([]), lambda event: None)
+    tracemalloc.start()
+    for number, frame in enumerate(frames):
+        engine.frame(frame, number / 1e6, number)
+    real = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    counted = chosen.stream.buffered + engine.budget.used
+    assert real <= 2 * counted + len(engine.flows) * 12_000
+    assert chosen.stream.buffered <= 1.1 * chosen.stream.memcap
+    assert engine.budget.used <= 1.3 * chosen.http_memcap
+    engine.finish()
+    assert chosen.stream.buffered == engine.budget.used == 0
