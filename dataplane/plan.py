@@ -153,7 +153,8 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
     under = underlay_plan(topology, made, netns)
     shapings = [*(each.shaping for each in links), *(each.shaping for each in hosts)]
     shapings += [each.shaping for each in under.links if each.shaping is not None]
-    largest = largest_packet(shapings)
+    buckets = (each.rate.burst for each in topology.functions if each.rate is not None)
+    largest = largest_packet(shapings, buckets)
     return Plan(domains, hosts, tuple(links), under, instances, largest)
 
 

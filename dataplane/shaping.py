@@ -53,14 +53,15 @@ def burst_of(bandwidth: int) -> int:
     return max(LEAST_BURST, int(max(1, bandwidth // 8) * BURST_SECONDS))
 
 
-def largest_packet(wires: Iterable[Shaping]) -> int:
-    """Bytes of the largest packet that may be sent uncut over any of these wires.
+def largest_packet(wires: Iterable[Shaping], buckets: Iterable[int] = ()) -> int:
+    """Bytes of the largest packet that may be sent uncut over any of these wires, and through token buckets
+    of so many bytes.
 
     The kernel's tbf cuts a packet that is larger than its bucket itself, which costs a sender that paces by
     what it sees acknowledged (BBR) nine tenths of the bandwidth: so nobody sends such.
     """
-    bursts = (burst_of(each.bandwidth) * 9 // 10 for each in wires if each.bandwidth is not None)
-    return min(LARGEST, *bursts, LARGEST)
+    bursts = [*(burst_of(each.bandwidth) for each in wires if each.bandwidth is not None), *buckets]
+    return max(FRAME, min(LARGEST, *(burst * 9 // 10 for burst in bursts), LARGEST))
 
 
 def token_bucket(bandwidth: int) -> bytes:

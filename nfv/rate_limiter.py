@@ -5,8 +5,9 @@ bucket hangs below a class of tc-htb(8), which limits nothing, and probes have a
 first; its own rate is far above what probes need, so that their ethertype is no way round the limit. (The
 kernel's log says once that the bucket is "non-work-conserving", which is its purpose.)
 
-A TCP super-packet that is larger than the burst is cut into its segments by the bucket itself, so only a
-burst smaller than one frame would stop traffic for good; ``limits`` keeps it larger.
+A TCP super-packet that is larger than the burst is cut into its segments by the bucket itself (the lab's
+hosts send none: that slows BBR down), so only a burst smaller than one frame would stop traffic for good;
+``limits`` keeps it larger.
 
 ``rate.json``: ``bandwidth`` in bit/s in each direction, ``burst`` in bytes.
 """

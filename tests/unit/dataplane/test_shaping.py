@@ -39,3 +39,9 @@ def test_every_host_of_a_lab_with_a_slow_wire_sends_smaller_packets(
     made = plan(line(2, shaping=Shaping(bandwidth=bandwidth)))
     for key, wire in made.wires.items():
         assert (wire.largest < LARGEST) is (limited and key[0] != "link")
+
+
+def test_a_rate_limiters_bucket_counts_as_a_wires() -> None:
+    assert largest_packet([], [20_000, 65_536]) == 18_000
+    assert largest_packet([Shaping(bandwidth=10_000_000)], [200_000]) < 16_384
+    assert largest_packet([], [100]) == 1514  # which is no packet of several frames
