@@ -6,7 +6,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -106,20 +105,6 @@ class Daemon:
             return
         if process is self.process and process.poll() is None:
             self._tell(News(self.program, "working", process.pid))
-
-
-def state_of(pid: int) -> str:
-    """The letter of a process's state (proc(5)): ``T`` when a signal has stopped it (SIGSTOP), ``Z`` when it
-    has ended and nobody has asked how; empty when there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal, and does nothing."""
-    return state_of(pid) in ("T", "t")
 
 
 def _how(code: int) -> str:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dataplane import syscalls, unixctl
-from dataplane.daemon import Daemon, News, is_stopped
+from dataplane.daemon import Daemon, News
 from dataplane.database import Database
 from dataplane.database import OpenVSwitchError as OpenVSwitchError
 from dataplane.namespaces import in_threads, run_in
 from dataplane.ovsdb import Operation, database_file
+from dataplane.process_state import is_stopped
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
@@ -192,7 +193,11 @@ class OpenVSwitch:
             if daemon.hopeless:
                 raise self._died(program)
             if program in stopped:
-                raise OpenVSwitchError(f"{program} of domain {self.name} is stopped (process {daemon.pid})")
+                raise OpenVSwitchError(
+                    f"{program} of domain {self.name} is stopped (process {daemon.pid}); "
+                    "what was asked of it is done when it goes on",
+                    f"kill -CONT {daemon.pid}, or kill -9 {daemon.pid}: it is then started again",
+                )
 
     def forget_worked_out(self) -> None:
         """Have ovs-vswitchd drop what it worked out for packets that came before (its megaflows).

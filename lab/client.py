@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Generator
 from typing import Any
 
+from dataplane.process_state import is_stopped
 from lab.failure import Exit, Failure
-from lab.holders import connect
+from lab.holders import connect, peer
 from lab.holders import supervisor_pid as supervisor_pid
+
+_LOOK = 0.25
+"""Seconds between two looks at who is waited for."""
 
 
 class Refused(Failure):
@@ -113,10 +118,24 @@ class Client:
         payload = None if body is None else json.dumps(body).encode()
         headers = {} if payload is None else {"Content-Type": "application/json"}
         connection.request(method, path, payload, headers)
+        self._await(connection.sock)
         response = connection.getresponse()
         if response.status >= 400:
             self._refuse(response)
         return response
+
+    def _await(self, stream: socket.socket) -> None:
+        """Wait until there is an answer; one that a signal has stopped gives none (Failure)."""
+        pid, began = peer(stream)[0], time.monotonic()
+        while not select.select([stream], [], [], _LOOK)[0]:
+            if is_stopped(pid):
+                raise Failure(
+                    f"lab {self.name} is stopped by a signal (process {pid})",
+                    f"let it go on: kill -CONT {pid}; or end it: sdnlab down {self.name}",
+                    Exit.LOST,
+                )
+            if self.timeout is not None and time.monotonic() - began > self.timeout:
+                raise TimeoutError
 
     def _refuse(self, response: http.client.HTTPResponse) -> None:
         text = response.read()

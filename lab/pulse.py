@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from dataplane.daemon import is_stopped, state_of
+from dataplane.process_state import is_stopped, state_of
 
 K = TypeVar("K", bound=Hashable)
 PERIOD = 1.0

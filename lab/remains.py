@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataplane.daemon import state_of
+from dataplane.process_state import state_of
 from lab import holders
 
 KINDS = ("net", "mnt", "pid", "uts", "ipc", "user")

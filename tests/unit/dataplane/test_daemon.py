@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from dataplane import daemon
-from dataplane.daemon import Daemon, News, is_stopped
+from dataplane.daemon import Daemon, News
 from dataplane.openvswitch import last_words
+from dataplane.process_state import is_stopped
 
 PATIENCE = 30.0
 

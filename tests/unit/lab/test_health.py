@@ -188,3 +188,16 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
         lab.topology = new
     pinging.join(30.0)
     assert seen == [["h3", "h4"], ["h3", "h4"]]
+
+
+def test_a_lab_that_a_signal_has_stopped_is_not_waited_for(
+    process: subprocess.Popen[bytes], deaf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lab import client
+
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    monkeypatch.setattr(client, "peer", lambda _sock: (process.pid, os.getuid()))
+    with socket.socket(socket.AF_UNIX) as stream, pytest.raises(Failure, match="is stopped by a signal"):
+        stream.connect(str(deaf))
+        client.Client("x")._await(stream)
