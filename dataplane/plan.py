@@ -265,10 +265,13 @@ def _instances(
                 wires.append(WirePlan(near_end, far, mtu=max(mtu, 1500), thick=True, whole=whole))
                 continue
             addresses = tuple(each for each in (own.ipv4, own.ipv6) if each is not None)
+            # without an address of a family there is no way to a gateway of it
+            usable = {each.version for each in addresses}
+            ways = tuple(each for each in gateways[own.network] if each.version in usable)
             end = EndPlan(space, device, own.mac)
             near = [host.mtu for host in topology.hosts if host.network == own.network]
             own_mtu = max(near, default=mtu)
-            wires.append(WirePlan(end, far, addresses, gateways[own.network], own_mtu, whole=whole))
+            wires.append(WirePlan(end, far, addresses, ways, own_mtu, whole=whole))
         names_file = names[own.network] if own is not None else ""
         switch = plugs[0][1].switch
         yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)

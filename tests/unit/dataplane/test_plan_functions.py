@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from changing_labs import lab, labs
 from hypothesis import given, settings
 
+import topologies
 from dataplane.plan import DEVICE_NAME_LIMIT, plan
 from dataplane.wiring import wiring
 from topologies.functions import Chain
@@ -88,3 +89,16 @@ def test_transports_of_chains_are_patch_ports_and_vxlan_devices_of_their_own() -
         assert (near.peer, far.peer) == (far.device, near.device)
     for tunnel in transport.tunnels:
         assert ports[tunnel.port.switch][tunnel.port.number].device == f"_vx{transport.vni}"
+
+
+def test_a_balancer_has_no_way_to_a_gateway_of_a_family_that_it_has_no_address_of() -> None:
+    text = """
+networks: {lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}, out: {subnet4: 10.1.0.0/24}}
+switches: [s1]
+routers: {gw: [lan, out]}
+hosts: {web: {switch: s1, network: lan}, far: {switch: s1, network: out}}
+functions: {lb: {kind: load-balancer, switch: s1, ipv4: 10.0.0.100, port: 80, backends: [web]}}
+"""
+    (instance,) = plan(topologies.loads(text)).instances
+    (wire,) = instance.wires
+    assert [each.version for each in wire.gateways] == [each.version for each in wire.addresses] == [4]
