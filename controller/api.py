@@ -19,10 +19,11 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import Body, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 
 from controller.api_functions import routes
+from controller.api_gate import Gate, PlainJson
 from controller.api_overlay import OverlayState, overlay_state
 from controller.contradictions import contradictions
 from controller.openflow.replies import parse_flow_desc
@@ -31,6 +32,8 @@ from controller.tables import Table
 from controller.text import actions_text, bucket_text, match_text
 from topologies.model import Topology
 
+MOST_BODY = 128 << 20
+"""Bytes: a resolved topology is far longer than the file that says it."""
 _ANSWER = 10.0
 _POLL = 1.0
 _SETTLING = 0.005
@@ -104,18 +107,19 @@ class Settled(BaseModel):
 
 def make(app: SwitchKeeper) -> FastAPI:
     """The API of a running controller."""
-    web = FastAPI(title="sdnlab controller", version="1")
+    web = FastAPI(title="sdnlab controller", version="1", default_response_class=PlainJson)
+    web.add_middleware(Gate, most=MOST_BODY)
 
     async def ask(question: Any) -> Any:
         return await asyncio.wait_for(asyncio.wrap_future(app.ask(question)), _ANSWER)
 
     @web.exception_handler(RequestValidationError)
-    async def invalid(_: Request, problem: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": _reasons(problem.errors())}, 422)
+    async def invalid(_: Request, problem: RequestValidationError) -> PlainJson:
+        return PlainJson({"detail": _reasons(problem.errors())}, 422)
 
     @web.exception_handler(asyncio.TimeoutError)
-    async def slow(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse({"detail": "the controller did not answer in time"}, 504)
+    async def slow(_: Request, __: Exception) -> PlainJson:
+        return PlainJson({"detail": "the controller did not answer in time"}, 504)
 
     @web.get("/health")
     async def health() -> Health:

@@ -14,8 +14,8 @@ import anyio.to_thread
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 
+from controller.api_gate import Gate, PlainJson
 from lab import supervisor_change
-from lab.api.gate import Gate, PlainJson
 from lab.failure import Failure
 from lab.messages import (
     Applied,

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from lab_values import STATUS
 
 import topologies
+from controller.api_gate import Gate
 from lab import supervisor_service
 from lab.api.app import create
-from lab.api.gate import Gate
 from lab.failure import Failure
 from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog

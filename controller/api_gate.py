@@ -1,6 +1,6 @@
-"""What of a request reaches the application: bodies by size, by time, and by what is in them.
+"""What of a request reaches an API's application: bodies by size, by time, and by what is in them.
 
-An ASGI middleware, so that no endpoint has to think of it.
+An ASGI middleware, so that no endpoint has to think of it; the lab's API has it, too.
 """
 
 from __future__ import annotations
