@@ -27,6 +27,7 @@ from nfv.ids.process import Plan, Worker, read_rules
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.lines import INWARD, OUTWARD, PROBE_TYPE, TAP, timestamp
+from nfv.probes import Probes, filtered, only
 from nfv.process import content, fail
 
 RULES = "ids.rules"
@@ -38,6 +39,8 @@ TELL = 1.0
 SWITCH = 0.0005
 """Seconds (CPython's switch interval) that traffic waits for a turn while rules are made in a thread."""
 _PROBE = PROBE_TYPE.to_bytes(2, "big")
+_PROBES_EACH = 0.01
+"""Seconds of packets after which waiting probes are passed."""
 
 
 class Lines:
@@ -120,8 +123,17 @@ def read(plan: Plan, parts: list[tuple[str, int]]) -> Loaded:
 class Member(Worker):
     """The engine as a function of a lab."""
 
-    def __init__(self, plan: Plan, loaded: Loaded, parts: list[tuple[str, int]], lines: Lines) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        loaded: Loaded,
+        parts: list[tuple[str, int]],
+        lines: Lines,
+        probes: Probes | None = None,
+    ) -> None:
         super().__init__(plan, loaded, lines)
+        self._probes, self._probed = probes, 0.0
+        self.beside = probes.descriptors if probes is not None else ()
         self._lines = lines
         self._parts = parts
         self._refusal: str | None = None
@@ -142,8 +154,10 @@ class Member(Worker):
         self.writer.flush()
 
     def _decide(self, frame: bytes, first: bool) -> tuple[bool, list[bytes], list[bytes]]:
-        if frame[12:14] == _PROBE:
+        if frame[12:14] == _PROBE:  # from before they were left out here
             return True, [], []
+        if (now := time.monotonic()) - self._probed > _PROBES_EACH:
+            self._pass_probes(now)
         self._seen += 1
         self._seen_bytes += len(frame)
         verdict = super()._decide(frame, first)
@@ -151,7 +165,13 @@ class Member(Worker):
             self._dropped += 1
         return verdict
 
+    def _pass_probes(self, now: float) -> None:
+        self._probed = now
+        if self._probes is not None:
+            self._probes.pass_on()
+
     def _between(self, devices: list[Any]) -> None:
+        self._pass_probes(time.monotonic())
         while self._input.poll(0) and not self._stop:
             self._command()
         if self._refusal is not None:
@@ -235,11 +255,18 @@ def main() -> None:
         plan = Plan(interfaces, [Path(RULES)], Path(os.devnull), settings())
         loaded = read(plan, parts)
         devices.be_quiet()
-        opened = [Port(name) for name in interfaces] if mode == "inline" else [capture.Ring(TAP)]
+        probes = None
+        if mode == "inline":
+            probes = Probes(INWARD, OUTWARD)
+            opened = [Port(name) for name in interfaces]
+            for port in opened:
+                filtered(port.fileno(), only(probes=False))
+        else:
+            opened = [capture.Ring(TAP)]
     except (capture.CaptureFailed, ValueError, OSError) as error:
         fail(error)
     lines = Lines(1)
-    member = Member(plan, loaded, parts, lines)
+    member = Member(plan, loaded, parts, lines, probes)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     member.run(opened)
     lines.drain(0.5)

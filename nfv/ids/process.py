@@ -105,6 +105,8 @@ class Worker:
         self.writer: Sink = writer if writer is not None else Writer(plan.eve)
         self.engine = Engine(plan.settings, RuleSet(loaded.rules, plan.settings.actions), self.writer)
         self._loaded = loaded
+        self.beside: tuple[int, ...] = ()
+        """Descriptors that wake the bridge as well; what to do then is decided ``_between``."""
         self._stop = False
         self._reload = False
         self._fresh: tuple[RuleSet, Loaded] | None = None
@@ -161,6 +163,8 @@ class Worker:
 
     def _bridge(self, first: Port, second: Port) -> None:
         waiter = select.poll()
+        for descriptor in self.beside:
+            waiter.register(descriptor, select.POLLIN)
         waiter.register(first, select.POLLIN)
         waiter.register(second, select.POLLIN)
         while not self._stop:

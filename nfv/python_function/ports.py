@@ -14,17 +14,14 @@ import socket
 import struct
 
 from nfv import devices
-from nfv.lines import INWARD, OUTWARD, PROBE_TYPE
+from nfv.lines import INWARD, OUTWARD
+from nfv.probes import ETH_P_ALL, PACKET_IGNORE_OUTGOING, SOL_PACKET, Probes, filtered, only
 
-ETH_P_ALL = 3
-SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_RCVBUFFORCE = 33
 SIOCETHTOOL = 0x8946
 OFF = {"checksums": 0x17, "scatter-gather": 0x19, "TSO": 0x1F, "GSO": 0x24}
 """Commands of linux/ethtool.h that set one feature."""
-SO_ATTACH_FILTER = 26
 QUEUE = 8 << 20
-PROBE_LENGTH = 2048
 Ends = tuple[socket.socket, socket.socket, int]
 """Sockets at ``in`` and ``out``, and the longest frame in bytes."""
 
@@ -32,29 +29,10 @@ Ends = tuple[socket.socket, socket.socket, int]
 def open_ports() -> tuple[Ends, Probes]:
     """Where all frames but probes come, and where probes do; raises ``Failed`` or OSError."""
     mtu = make_users()
-    ends = _open(user(INWARD), probes=False), _open(user(OUTWARD), probes=False)
-    probes = Probes(_open(user(INWARD), probes=True), _open(user(OUTWARD), probes=True))
+    ends = _open(user(INWARD)), _open(user(OUTWARD))
+    probes = Probes(user(INWARD), user(OUTWARD))
     join_users(mtu)
     return (*ends, mtu + 18), probes
-
-
-class Probes:
-    """The health probes at both ends: each goes on at once, however many packets wait.
-
-    That they pass proves the path, and that a process lives here; whether the worker gets anywhere is
-    judged by itself (``life``), and when it does not this process ends.
-    """
-
-    def __init__(self, inward: socket.socket, outward: socket.socket) -> None:
-        self._ends = inward, outward
-        self.descriptors = inward.fileno(), outward.fileno()
-
-    def pass_on(self) -> None:
-        """Pass what has come."""
-        for source, target in (self._ends, self._ends[::-1]):
-            with contextlib.suppress(OSError):  # none there, or a device is down: then it is not passed
-                while True:
-                    target.send(source.recv(PROBE_LENGTH))
 
 
 def user(device: str) -> str:
@@ -98,23 +76,11 @@ def without_offloads(device: str) -> None:
             fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", device.encode(), value.buffer_info()[0]))
 
 
-def _open(device: str, *, probes: bool) -> socket.socket:
+def _open(device: str) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-    program = b"".join(struct.pack("=HBBI", *step) for step in only(probes))
-    code = array.array("B", program)
-    sock.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, code.buffer_info()[0])
-    )
-    if not probes:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE)
+    filtered(sock.fileno(), only(probes=False))
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, QUEUE)
     sock.bind((device, ETH_P_ALL))
     return sock
-
-
-def only(probes: bool) -> list[tuple[int, int, int, int]]:
-    """A socket filter (classic BPF, packet(7)) that takes health probes, or all but them."""
-    whole = 0xFFFFFFFF
-    taken, left = (whole, 0) if probes else (0, whole)
-    return [(0x28, 0, 0, 12), (0x15, 0, 1, PROBE_TYPE), (0x06, 0, 0, taken), (0x06, 0, 0, left)]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfv.lines import PROBE_TYPE
-from nfv.python_function import ports, seccomp
+from nfv.probes import only
+from nfv.python_function import seccomp
 from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
 
 MACHINES = list(seccomp.ARCHITECTURES)
@@ -97,7 +98,7 @@ def test_an_unknown_machine_gets_no_filter_and_so_no_function(machine: str, poin
 @given(st.integers(0, 0xFFFF))
 def test_probes_and_packets_part(ethertype: int) -> None:
     frame = bytes(12) + ethertype.to_bytes(2, "big") + bytes(46)
-    taken = [bool(run(ports.only(probes), frame, ">")) for probes in (True, False)]
+    taken = [bool(run(only(probes), frame, ">")) for probes in (True, False)]
     assert taken == [ethertype == PROBE_TYPE, ethertype != PROBE_TYPE]
 
 
