@@ -24,7 +24,8 @@ from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.ids.shown import Shown
 from nfv.ids.stream import Stream, extend
-from nfv.ids.tcp import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session, handle
+from nfv.ids.tcp import handle
+from nfv.ids.tcp_session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
 from nfv.ids.telling import Teller
 from nfv.ids.thresholds import Thresholds
 from nfv.ids.verdict import decide
@@ -360,21 +361,14 @@ class Engine:
         """The bytes of the packet's side of the stream that are to be inspected now."""
         if not stream.raw:
             return b""
-        ready = stream.raw_done >= self.settings.stream.chunk or packet.stream_eof or closed or self._inline
-        if not ready and (stream.depth_reached or (self.settings.prompt and stream.raw_flush)):
-            ready = True
-        if not ready and app is not None and (app.trigger_ts if packet.toserver else app.trigger_tc):
-            ready = True
-        if (
-            not ready
-            and stream.raw_flush
-            and app is None
-            and packet.flow is not None
-            and packet.flow.app_proto
-        ):
-            ready = True
+        ready = stream.raw_done >= self.chunk or closed or packet.stream_eof or self._inline
         if not ready:
-            return b""
+            if app is not None:
+                ready = app.trigger_ts if packet.toserver else app.trigger_tc
+            elif stream.raw_flush:
+                ready = packet.flow is not None and bool(packet.flow.app_proto)
+            if not (ready or stream.depth_reached or (self.settings.prompt and stream.raw_flush)):
+                return b""
         chunk = stream.raw[0] if len(stream.raw) == 1 else b"".join(stream.raw)
         stream.raw.clear()
         stream.raw_done = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from nfv.ids.flow import Flow
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, protocol_name, text
-from nfv.ids.tcp import STATES
+from nfv.ids.tcp_session import STATES
 
 Event = dict[str, Any]
 

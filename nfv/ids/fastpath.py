@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nfv.ids.checksum import segment_is_right
 from nfv.ids.stream import SMALL, extend
-from nfv.ids.tcp import ESTABLISHED
+from nfv.ids.tcp_session import ESTABLISHED
 
 if TYPE_CHECKING:
     from nfv.ids.engine import Engine

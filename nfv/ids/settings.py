@@ -10,7 +10,7 @@ from nfv.ids.eve_alert import Fields
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
 from nfv.ids.language.load import ACTION_ORDER
-from nfv.ids.tcp import Options
+from nfv.ids.tcp_session import Options
 
 MAX_ALERTS = 15
 """Alerts of one packet (Suricata's ``packet-alert-max``)."""

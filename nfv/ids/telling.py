@@ -11,7 +11,7 @@ from nfv.ids.counters import Counters
 from nfv.ids.flow import Flow
 from nfv.ids.packet import Packet
 from nfv.ids.settings import Settings
-from nfv.ids.tcp import Session
+from nfv.ids.tcp_session import Session
 from nfv.ids.verdict import Alert
 
 
