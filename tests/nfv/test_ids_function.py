@@ -171,7 +171,7 @@ def test_a_reader_that_does_not_read_holds_up_nothing(quiet: Row, tmp_path: Path
         assert os.read(silent, 1 << 16)
         for number in range(3000):
             left.send(udp(b"x %d" % number, 1000 + number))
-        last = frame(b"last" * 20)
+        last = udp(b"last")
         left.send(last)
         assert len(ours(right.until(lambda data: data == last, 30))) == 3001
     finally:
