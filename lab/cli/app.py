@@ -42,7 +42,8 @@ With one lab running its name may be left out; otherwise say --lab NAME, or set 
 _EPILOG = (
     "Exit codes: 0 all is well; 1 what you asked for did not come true (a host unreachable, a file invalid, "
     "no such lab); 2 the command line is wrong; 3 this machine lacks something; 4 the lab ended meanwhile; "
-    "130 Ctrl-C. 'exec' gives the command's own code, 127 when there is no such command."
+    "130 Ctrl-C. 'exec' gives the command's own code, 127 when there is no such command. "
+    "With --json a failure is an object, too: what failed, the remedy, the code."
 )
 
 _PANELS = {

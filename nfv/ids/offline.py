@@ -37,9 +37,16 @@ class UnreadableCapture(Exception):
 
 
 def _open(path: Path) -> BinaryIO:
-    """A capture, to be read as a stream: it may be larger than memory."""
+    """A capture, to be read as a stream: it may be larger than memory.
+
+    What says that it is empty is taken at its word: a file of /proc would wait for its next line.
+    """
     try:
-        return os.fdopen(outside.open_file(path, "a capture (pcap, pcapng)"), "rb", buffering=0)
+        descriptor = outside.open_file(path, "a capture (pcap, pcapng)")
+        if os.fstat(descriptor).st_size == 0:
+            os.close(descriptor)
+            raise BadCapture("the file is empty")
+        return os.fdopen(descriptor, "rb", buffering=0)
     except outside.Unreadable as error:
         raise UnreadableCapture(path, error) from None
     except OSError as error:

@@ -76,6 +76,7 @@ def test_rules_are_checked(files: Path) -> None:
         (["--rules", "my.rules", "--pcap", "nix.pcap"], "nix.pcap: there is no such file"),
         (["--rules", "my.rules", "--pcap", "my.rules"], "no capture"),
         (["--rules", "my.rules", "--pcap", "/dev/zero"], "/dev/zero is a device"),
+        (["--rules", "my.rules", "--pcap", "/proc/self/status"], "the file is empty"),
         (["--rules", "/dev/zero", "--test"], "/dev/zero is a device"),
         (["--config", "/dev/zero", "--test"], "/dev/zero is a device"),
         (["--pcap", "my.pcap", "--eve", "/dev/full"], "can't write /dev/full"),
