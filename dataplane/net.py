@@ -25,7 +25,7 @@ from dataplane import syscalls
 from dataplane.fabric import Fabric, LinkError, Report
 from dataplane.namespaces import RUN_NETNS, run_in
 from dataplane.net_iperf import CannotMeasure, measure
-from dataplane.node_shell import SafeShell
+from dataplane.node_shell import SafeShell, with_terminal
 from dataplane.plan import MANAGEMENT
 from dataplane.wiring import wire_name
 from topologies.model import Topology
@@ -70,7 +70,7 @@ class _LazyShell(SafeShell):
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
         params.setdefault("env", {**os.environ, **self.environment})
-        return super()._popen(cmd, **params)  # type: ignore[misc]
+        return super()._popen(cmd, **params)
 
     def cmd(self, *args: Any, **kwargs: Any) -> str:
         """Run a shell command and return its output."""
@@ -118,7 +118,7 @@ class LabHost(LabRouter):
         if cmd[:2] == ["mnexec", "-da"]:  # it would join the namespaces of the process that entered
             cmd = ["mnexec", "-d", *cmd[3:]]
         enter = [sys.executable, "-c", ENTER, str(ROOT), self.name, self.netns, self.names_file]
-        return super()._popen([*enter, *cmd], **params)
+        return super()._popen([*enter, *with_terminal(cmd)], **params)
 
 
 class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]

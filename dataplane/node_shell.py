@@ -37,6 +37,12 @@ def evaluated(command: str, quiet_input: bool = False) -> str:
     return line
 
 
+def with_terminal(command: list[str]) -> list[str]:
+    """The command that starts a node's bash, with its terminal as the controlling one: else an interrupt
+    (Ctrl-C) reaches nobody. mnexec -d makes a session and leaves the terminal out; setsid(1) does both."""
+    return ["setsid", "--ctty", "mnexec", "-c", *command[2:]] if command[:2] == ["mnexec", "-cd"] else command
+
+
 class SafeShell:
     """Mixed into a Mininet ``Node`` before it."""
 
@@ -68,6 +74,10 @@ class SafeShell:
             super().startShell(mnopts)  # type: ignore[misc]
         finally:
             self.quiet_input = quiet
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        """Start a process."""
+        return super()._popen(with_terminal(cmd), **params)  # type: ignore[misc]
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """Start a shell command."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import select
 import shutil
 import signal
@@ -192,6 +193,9 @@ time py exit()
 px raise KeyError('k')
 hh1 true
 h1 echo a  '# b' # c
+px h1.sendCmd('sleep 1000')
+px h1.sendInt()
+py 'interrupted' + h1.waitOutput()
 h1 echo still here
 """
 
@@ -199,7 +203,7 @@ h1 echo still here
 def test_nothing_that_is_typed_into_mininets_shell_ends_it(quick: CommandLine) -> None:
     shell = quick("shell", stdin=ODD)
     told = said = (shell.stdout + shell.stderr).replace("\r", "")  # Mininet's own words go to the second
-    assert "still here\n" in said and "a # b\n" in said
+    assert "still here\n" in said and "a # b\n" in said and "interrupted" in said
     assert told.count("that doesn't leave the shell") == 3
     assert "can't read /nonexistent" in told and "/dev/zero: that is no plain file" in told
     assert "\nh1\n" in said  # its host name
@@ -210,6 +214,42 @@ def test_nothing_that_is_typed_into_mininets_shell_ends_it(quick: CommandLine) -
     assert "s1 is no host" in told and "Did you mean h1?" in told
     assert "all 2 of 2 reached" in said
     assert "quickstart" in quick("list").stdout
+
+
+def test_keys_reach_a_nodes_command_and_ctrl_c_ends_it(quick: CommandLine) -> None:
+    """As at a person's terminal, which Ctrl-C is typed at."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(sys.executable, [*SDNLAB, "shell"], quick.environment)
+    said = b""
+
+    def until(words: bytes) -> None:
+        nonlocal said
+        while words not in said:
+            assert select.select([terminal], [], [], PATIENCE)[0], said
+            said += os.read(terminal, 4096)
+        said = said.partition(words)[2]
+
+    try:
+        until(b"quickstart> ")
+        os.write(terminal, b"h1 ping h2\n")
+        until(b"icmp_seq=2")
+        os.write(terminal, b"\x03")
+        until(b"packet loss")
+        until(b"quickstart> ")
+        os.write(terminal, b"h1 sh -c 'echo read; read word; echo $word$word'\n")
+        until(b"\nread")
+        os.write(terminal, b"typed\n")
+        until(b"typedtyped")
+        until(b"quickstart> ")
+        os.write(terminal, b"exit\n")
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.close(terminal)
+    assert code == 0
 
 
 def test_a_suspended_command_does_not_keep_a_lab_from_ending(sdnlab: CommandLine) -> None:
