@@ -18,6 +18,7 @@ from math import gcd
 
 from controller.families import Family, families
 from controller.flows import HOP, Priority, flow
+from controller.fragments import FRAGMENT
 from controller.meters import NOTICES
 from controller.stations import mac_number
 from controller.stray import stray_flows
@@ -36,6 +37,9 @@ from controller.tables import (
     ToGroup,
 )
 from controller.tracking import (
+    INVALID_STATE,
+    IPV4,
+    IPV6,
     LATER_FRAGMENT,
     NUMBERS,
     UNTRACKED,
@@ -80,6 +84,16 @@ def balancer_hop(
     flows = [
         flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), beside, whither, why=why),
         flow(Table.STEER, PASS, (here, _ANY), beside, whither, why=why),
+        # they may be anybody's: see ``controller.fragments``
+        *(
+            flow(
+                Table.STEER,
+                PASS + 1,
+                (here, kind, FRAGMENT, INVALID_STATE),
+                why=f"{what}: no fragment of a whole datagram, dropped",
+            )
+            for kind in (Field("eth_type", IPV4), Field("eth_type", IPV6))
+        ),
     ]
     groups = []
     for family in families(balancer):

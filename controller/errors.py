@@ -9,8 +9,9 @@ dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from controller.classifier import ERRORS, PROTOCOLS
+from controller.classifier import ERRORS, NEVER, PROTOCOLS, TAKEN, TO_CONTROLLER
 from controller.evaluate_switch import Frame, Lookup
 from controller.tables import Action, Resubmit, SetField, SwitchTables, Table
 
@@ -56,19 +57,42 @@ def answer_to(frame: bytes) -> dict[str, int] | None:
     return found
 
 
-def onward(tables: SwitchTables, table: Table, in_port: int, registers: Mapping[str, int], frame: bytes
-           ) -> tuple[Action, ...]:  # fmt: skip
-    """What a switch that holds ``tables`` has to do with an error that a flow of ``table`` sent here; nothing
-    to have it dropped. ``registers``: those that it had there."""
-    answer: Frame | None = answer_to(frame)
+def asked(tables: SwitchTables, table: Table) -> Lookup:
+    """What ``onward`` asks: one table of a switch, without the flows that send errors here."""
+    kept = tuple(each for each in tables.flows if each.table is table and each.actions != TO_CONTROLLER)
+    return Lookup(replace(tables, flows=kept))
+
+
+def onward(
+    lookup: Lookup, table: Table, in_port: int, registers: Mapping[str, int], frame: bytes
+) -> tuple[Action, ...]:
+    """What a switch has to do with an error that a flow of ``table`` sent here; nothing to have it dropped.
+
+    ``lookup``: of ``asked``. ``registers``: those that the error had there.  When no chain takes the answer,
+    one of ICMP may take the error.
+    """
+    answer = answer_to(frame)
     if answer is None:
         return ()
-    found = Lookup(tables, table).find(table, {**answer, **registers, "in_port": in_port})
+    place = {**registers, "in_port": in_port}
+    found = lookup.find(table, {**answer, **place})
+    if found is None or not TAKEN <= found.priority < NEVER:
+        found = lookup.find(table, {**_as_it_is(answer, frame), **place})
     if found is None or (found.goto is None and not found.actions):
         return ()
     as_it_was = tuple(SetField(name, value) for name, value in sorted(registers.items()) if value)
     on = () if found.goto is None else (Resubmit(found.goto),)
     return (*as_it_was, *found.actions, *on)
+
+
+def _as_it_is(answer: Frame, frame: bytes) -> Frame:
+    """The error's own fields; ``answer``: of ``answer_to``."""
+    outer = _packet(frame[14:])
+    assert outer is not None
+    head, name = ("ip", "icmp_type") if outer["version"] == 4 else ("ipv6", "icmpv6_type")
+    own = {name: value for name, value in answer.items() if name.startswith("eth_")}
+    addresses = {f"{head}_src": outer["source"], f"{head}_dst": outer["target"]}
+    return {**own, **addresses, "ip_proto": outer["ip_proto"], name: frame[14 + outer["size"]]}
 
 
 def _packet(data: bytes) -> dict[str, int] | None:

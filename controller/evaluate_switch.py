@@ -69,14 +69,12 @@ class Sent(NamedTuple):
 
 
 class Lookup:
-    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary. ``only``: one."""
+    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary."""
 
-    def __init__(self, tables: SwitchTables, only: Table | None = None) -> None:
+    def __init__(self, tables: SwitchTables) -> None:
         self.groups = {group.id: group for group in tables.groups}
         self._shapes: dict[Table, dict[tuple[tuple[str, int | None], ...], dict[tuple[int, ...], Flow]]] = {}
         for flow in tables.flows:
-            if only is not None and flow.table is not only:
-                continue
             shape = tuple((each.name, each.mask) for each in flow.match)
             values = tuple(each.value for each in flow.match)
             known = self._shapes.setdefault(flow.table, {}).setdefault(shape, {})

@@ -7,11 +7,14 @@ before it has seen all of a datagram; no connection is remembered, so nothing ha
 
 1. Each later fragment leaves a copy of itself waiting in zone WAITING, and all go through zone GATHERED,
    where they meet once more: when the first one comes out of that, all copies wait.
-2. The first one goes through zone WAITING and takes the copies with it: what waited is put into the packet
-   batch of whoever completes the datagram (``ipf_send_completed_frags`` in Open vSwitch's ``ipf.c``), and
-   all that the flows do from here on is done to the whole batch.
-3. It goes back to the place that asked, marked in DATAGRAM; its ports can be looked at (``nx-match``, see
-   ``controller.openflow.messages``), and the others follow.
+2. The first one goes back to the place that asked, marked in DATAGRAM: its ports can be looked at
+   (``nx-match``, see ``controller.openflow.messages``), and its instance is chosen.
+3. On its way on, in tables STEER and RESOLVE, it goes through zone WAITING, and all that waited comes out
+   with it, and with its registers: what waited is put into the packet batch of whoever completes the datagram
+   (``ipf_send_completed_frags`` in Open vSwitch's ``ipf.c``).
+
+What waits in vain comes out of tracking, too, as invalid, a quarter of a minute later and in the batch of any
+other packet: so nothing may come out of tracking here without being looked up once more.
 
 Open vSwitch tells datagrams apart by addresses, protocol, identification, zone and recirculation, and by no
 port or network: so each place has a zone of its own for each network (``place_zones``).  Both visits of this
@@ -22,10 +25,11 @@ becomes whole.  The kernel's datapath gives a whole packet back in step 1; that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from controller.flows import DATAGRAM, HOP, NETWORK, Priority, flow, miss
-from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
+from controller.flows import DATAGRAM, HOP, NETWORK, SHARE, Priority, flow, miss
+from controller.shares import SHARES, SPREAD
+from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Spread, Table
 from controller.tracking import INVALID_STATE, IPV4, IPV6, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
 from topologies.functions import Function
 from topologies.model import Topology
@@ -39,7 +43,14 @@ FIRST_FRAGMENT = Field("ip_frag", 1, 3)
 _WHOLE = Field("ip_frag", 0, 1)
 ALONE, LEADING = Field(DATAGRAM, 0, 1), Field(DATAGRAM, 1, 1)
 """A fragment that has not been here, and one that leads its datagram's others (or a packet that is whole)."""
-_LEAD = (SetField(DATAGRAM, 1, 1), Resubmit(Table.FRAGMENT))
+_LEAD = (
+    Spread(SHARE, SHARES),
+    SetField(SHARE, SPREAD, SPREAD),
+    SetField(DATAGRAM, 1, 1),
+    Resubmit(Table.FRAGMENT),
+)
+RELEASE = 65_500
+"""Priority in STEER and RESOLVE of what takes a datagram's other fragments along, before all else there."""
 _KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
 
 
@@ -82,7 +93,7 @@ def at_return(function: str, network: str) -> str:
 
 
 def fragment_table(others: Iterable[Flow]) -> list[Flow]:
-    """FRAGMENT of a switch with these other flows; none when none of them leads here."""
+    """FRAGMENT of a switch with these other flows, and what leads back there; none when none leads here."""
     return [*_FLOWS] if any(gathers(each) for each in others) else []
 
 
@@ -92,8 +103,21 @@ def gathers(each: Flow) -> bool:
 
 
 def _back(place: Table, *at: Field) -> Flow:
-    why = f"the first of a datagram's fragments, with all others: to {place.name}"
+    why = f"the first of a datagram's fragments, whose ports count: to {place.name}"
     return flow(Table.FRAGMENT, Priority.TRUNK + len(at), (LEADING, *at), (Resubmit(place),), why=why)
+
+
+def _release(place: Table) -> Iterator[Flow]:
+    done = (SetField(DATAGRAM, 0), Ct(WAITING, Table.FRAGMENT))
+    for kind, name in _KINDS:
+        why = f"the first of an {name} datagram's fragments takes all others along"
+        yield flow(place, RELEASE, (LEADING, kind), done, why=why)
+
+
+def _on(place: Table, *at: Field) -> Flow:
+    match = (*at, VALID, Field("ct_zone", WAITING))
+    why = f"a fragment that goes where its datagram's first one does: to {place.name}"
+    return flow(Table.FRAGMENT, Priority.SPECIAL + len(at), match, (CtClear(), Resubmit(place)), why=why)
 
 
 def _steps() -> Iterable[Flow]:
@@ -102,8 +126,8 @@ def _steps() -> Iterable[Flow]:
     for kind, name in _KINDS:
         yield flow(here, Priority.SPECIAL, (kind, LATER_FRAGMENT, VALID, met),
                    why=f"a later {name} fragment: its copy waits for the first")  # fmt: skip
-        yield flow(here, Priority.SPECIAL, (kind, FIRST_FRAGMENT, VALID, met), (Ct(WAITING), *_LEAD),
-                   why=f"the first {name} fragment takes the others with it")  # fmt: skip
+        yield flow(here, Priority.SPECIAL, (kind, FIRST_FRAGMENT, VALID, met), _LEAD,
+                   why=f"the first {name} fragment, and all others wait")  # fmt: skip
         yield flow(here, Priority.KNOWN, (kind, LATER_FRAGMENT, VALID),
                    (Clone((Ct(WAITING),)), Ct(GATHERED, here)),
                    why=f"a later {name} fragment: a copy waits for the first")  # fmt: skip
@@ -117,6 +141,9 @@ _FLOWS = (
     _back(Table.CLASSIFY, Field(HOP, 0), Field(NETWORK, 0)),
     _back(Table.CHAIN, Field(HOP, 0)),
     _back(Table.STEER),
+    *(_on(place, *at) for place, at in ((Table.RESOLVE, (Field(HOP, 0),)), (Table.STEER, ()))),
+    *_release(Table.STEER),
+    *_release(Table.RESOLVE),
     flow(Table.FRAGMENT, Priority.GUARD, (INVALID_STATE,), why="no fragment of a whole datagram: dropped"),
     *_steps(),
     miss(Table.FRAGMENT, None, "no fragment: dropped"),

@@ -14,6 +14,8 @@ from hashlib import blake2b
 
 SHARES = 128
 """More make the instances' parts more equal; fewer need fewer flows."""
+SPREAD = 1 << 16
+"""This bit of register SHARE says that the frame's share is known: 0 is a share, too."""
 
 
 @lru_cache(maxsize=65536)

@@ -15,7 +15,7 @@ from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
 from controller.fragments import ALONE, FRAGMENT, at_hop, gather, place_zones
 from controller.returns import return_flows
-from controller.shares import SHARES, shared_out
+from controller.shares import SHARES, SPREAD, shared_out
 from controller.stations import Station
 from controller.tables import (
     NO_PORT,
@@ -41,10 +41,6 @@ ARRIVED = 600
 """Priority in CLASSIFY of frames that are here for a hop: above those that only pass."""
 GATHERING = Priority.KNOWN + 1
 """Priority in STEER of what gathers fragments before an instance is chosen; below that of chosen ones."""
-SPREAD = 1 << 16
-"""This bit of SHARE says that the frame's share is known: 0 is a share, too."""
-
-
 _MISS = miss(Table.STEER, None, "no such hop: dropped")
 GUARDS = tuple(
     flow(Table.CLASSIFY, Priority.GUARD, match, why=f"{what} from a host would pass for a chain's: dropped")

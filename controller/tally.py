@@ -2,7 +2,8 @@
 
 Counters belong to flows: one that is replaced (another rule, another share of instances) starts at 0, so
 these are numbers since the last change of what they count, and Open vSwitch may be half a second behind.
-Fragments that were gathered (``controller.fragments``) count as one frame, that of the first.
+Fragments that were gathered (``controller.fragments``) count as one frame at a classifier, that of the first,
+and as none where one of several instances is chosen.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.difference import stages
-from controller.errors import onward
+from controller.errors import asked, onward
+from controller.evaluate_switch import Lookup
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
 from controller.runtime.exhausted import Exhausted
@@ -56,6 +57,7 @@ class Core:
     programming: Programming = field(init=False)
     generation: int = field(init=False, default=0)
     _functions: frozenset[Port] = field(init=False)
+    _lookups: dict[tuple[str, Table], tuple[SwitchTables, Lookup]] = field(init=False, default_factory=dict)
     _agenda: Agenda = field(init=False, default_factory=Agenda)
     _learned_at: float = field(init=False, default=0.0)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
@@ -177,7 +179,12 @@ class Core:
     def _error(self, port: Port, table: Table, frame: bytes, registers: Mapping[str, int]) -> list[Command]:
         """An ICMP error, of which the tables can't tell which chain it belongs to."""
         tables = self.wanted.get(port.switch)
-        actions = onward(tables, table, port.number, registers, frame) if tables is not None else ()
+        if tables is None:
+            return []
+        known = self._lookups.get((port.switch, table))
+        if known is None or known[0] is not tables:
+            known = self._lookups[port.switch, table] = tables, asked(tables, table)
+        actions = onward(known[1], table, port.number, registers, frame)
         return [Resume(port.switch, port.number, actions, frame)] if actions else []
 
     def reported(self, failed: Mapping[str, str], now: float) -> list[Command]:

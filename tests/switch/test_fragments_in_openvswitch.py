@@ -32,7 +32,7 @@ from tracing import flow_text, trace
 from traffic import MARKER, Bridge
 
 from controller.compiler import compile_topology
-from controller.errors import onward
+from controller.errors import asked, onward
 from controller.evaluate import Lookup, at_switch
 from controller.evaluate_ct import Connections
 from controller.flows import flow
@@ -290,8 +290,8 @@ def test_large_answers_of_backends_that_two_balancers_share(balancers: Lab, serv
         question.dst = made.mac
         question[IPv6 if six else IP].dst = address
         question /= UDP(sport=7000 + number, dport=made.port) / Raw(b"?")
-        (asked,), _ = balancers.send([bytes(question)], "client")
-        got = Ether(asked)
+        (question_sent,), _ = balancers.send([bytes(question)], "client")
+        got = Ether(question_sent)
         server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
         answer = head(BALANCERS, server, "client", six)
         answer /= UDP(sport=got[UDP].dport, dport=7000 + number) / Raw(bytes(3500))
@@ -314,8 +314,8 @@ def test_an_error_about_either_balancers_connection_reaches_its_client(
     question = head(BALANCERS, "client", "web1", six)
     question.dst, question[kind].dst = made.mac, address
     question /= UDP(sport=8000, dport=made.port) / Raw(b"?")
-    (asked,), _ = balancers.send([bytes(question)], "client")
-    got = Ether(asked)
+    (question_sent,), _ = balancers.send([bytes(question)], "client")
+    got = Ether(question_sent)
     server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
     message = ICMPv6DestUnreach(code=4) if six else ICMP(type=3, code=3)
     error = head(BALANCERS, server, "client", six) / message / got[kind]
@@ -323,7 +323,8 @@ def test_an_error_about_either_balancers_connection_reaches_its_client(
     assert balancers.send([bytes(error)], server) == ([], {})
     (punt,) = balancers.bridge.packet_ins(1)
     port = punt.fields["in_port"]
-    actions = onward(balancers.tables, Table(punt.table), port, {"reg0": 1}, punt.data)
+    lookup = asked(balancers.tables, Table(punt.table))
+    actions = onward(lookup, Table(punt.table), port, {"reg0": 1}, punt.data)
     balancers.bridge.tell(messages.packet_out(port, actions, punt.data))
     (told,), _ = balancers.send([], "client")
     answer = Ether(told)
@@ -341,3 +342,21 @@ def test_a_whole_packet_is_neither_tracked_nor_looked_up_twice(chains: Lab, six:
         said = chains.bridge.vswitch.appctl("ofproto/trace", "frag", text)
         (does,) = re.findall(r"^Datapath actions: (.*)$", said, re.M)
         assert does.isdigit(), "one output, and nothing else"
+
+
+def test_what_waited_in_vain_goes_along_with_nobody(chains: Lab) -> None:
+    """Open vSwitch lets it out again as invalid, with any packet that is tracked later."""
+    lost = []
+    for ident in range(6000, 6040):
+        whole = head(CHAINS, "h1", "h2", False) / UDP(sport=4000, dport=53) / Raw(b"lost" * 900)
+        lost += fragments(bytes(whole), ident=ident)[1:]
+    arrived, _ = chains.send(lost)
+    assert not arrived
+    chains.bridge.vswitch.appctl("time/warp", "20000")
+    for ident in range(6100, 6120):
+        whole = head(CHAINS, "h1", "h2", False) / UDP(sport=4000, dport=99) / Raw(bytes(3500))
+        some = fragments(bytes(whole), ident=ident)
+        arrived, _ = chains.send([*some])
+        assert sorted(arrived) == sorted(some)
+    said = chains.bridge.vswitch.appctl("dpctl/ipf-get-status")
+    assert int(re.findall(r"v4 frags expired: (\d+)", said)[0]) >= 80, "they are out"

@@ -18,7 +18,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from controller.compiler import compile_topology
-from controller.errors import answer_to, onward
+from controller.errors import answer_to, asked, onward
 from controller.flows import HOP, NETWORK
 from controller.tables import CONTROLLER, Output, Resubmit, SetField, Table
 from topologies.model import Topology
@@ -58,7 +58,7 @@ def sent(port: int, six: bool = False, source: str | None = None) -> Packet:
 
 
 def goes(frame: bytes) -> tuple[object, ...]:
-    return onward(TABLES["s2"], Table.CHAIN, H2.port.number, {NETWORK: 1, HOP: 0}, frame)
+    return onward(asked(TABLES["s2"], Table.CHAIN), Table.CHAIN, H2.port.number, {NETWORK: 1, HOP: 0}, frame)
 
 
 def back_hop(function: str) -> int:
@@ -130,3 +130,16 @@ def test_only_errors_between_a_chains_addresses_come_to_the_controller() -> None
         names = {field.name for field in each.match}
         assert names & {"ip_src", "ipv6_src"} and names & {"icmp_type", "icmpv6_type"}
     assert TABLES["s2"].meters, "and they are limited"
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_a_chain_of_icmp_takes_what_is_about_packets_of_no_other(six: bool) -> None:
+    kind = "icmpv6" if six else "icmp"
+    topology = with_functions(LAB, [Asked("inline", 1) for _ in range(3)])
+    h1, h2 = topology.hosts
+    topology = chain(topology, h2, h1, ("f3",), path=3, protocol=kind, priority=-1, symmetric=False)
+    lookup = asked(compile_topology(topology)["s2"], Table.CHAIN)
+    (own,) = (hop.number for hop in service(topology).hops.values() if hop.function == "f3")
+    for port, wanted in ((99, own), (53, back_hop("f1"))):
+        found = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(port, six), six))
+        assert SetField(HOP, wanted) in found
