@@ -12,6 +12,8 @@ BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the n-th start in a row of one that keeps ending."""
 STEADY = 2.0
 """Seconds; who ran for so long was at work, and is started again at once."""
+HEAL_AGAIN = 0.5
+"""Seconds until one that did not come to work is looked at again."""
 HOPELESS = 4
 """So many ends in a row, and nobody waits for it any more."""
 
@@ -98,13 +100,20 @@ class Daemon:
         return True
 
     def _healing(self, process: subprocess.Popen[bytes]) -> None:
-        try:
-            self._heal()
-        except Exception as error:
-            print(f"{self.program}: {error}", flush=True)  # into the log: its next end is told anyway
+        """Say when ``process`` works; what keeps it from that (another that is stopped, say) may pass."""
+        told = ""
+        while process is self.process and process.poll() is None and not self._ended.is_set():
+            try:
+                self._heal()
+            except Exception as error:
+                if str(error) != told:
+                    told = str(error)
+                    print(f"{self.program}: {told}", flush=True)  # into the log
+                self._ended.wait(HEAL_AGAIN)
+                continue
+            if process is self.process and process.poll() is None:
+                self._tell(News(self.program, "working", process.pid))
             return
-        if process is self.process and process.poll() is None:
-            self._tell(News(self.program, "working", process.pid))
 
 
 def _how(code: int) -> str:

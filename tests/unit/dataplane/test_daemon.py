@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -20,9 +20,9 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def kept(*argv: str) -> Iterator[tuple[Daemon, queue.Queue[News]]]:
+def kept(*argv: str, heal: Callable[[], None] = lambda: None) -> Iterator[tuple[Daemon, queue.Queue[News]]]:
     news: queue.Queue[News] = queue.Queue()
-    made = Daemon("x", lambda: subprocess.Popen(argv), lambda: None, news.put)
+    made = Daemon("x", lambda: subprocess.Popen(argv), heal, news.put)
     try:
         yield made, news
     finally:
@@ -39,6 +39,19 @@ def test_who_is_killed_is_started_again_and_takes_up_its_work() -> None:
         assert (dead.state, dead.pid, dead.words) == ("dead", 0, "signal 9")
         assert returned.state == "returned" and working == News("x", "working", returned.pid)
         assert returned.pid == made.pid != first
+
+
+def test_who_is_kept_from_its_work_takes_it_up_when_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "HEAL_AGAIN", 0.0)
+    obstacles = iter([OSError("the other is stopped"), OSError("still"), None])
+
+    def heal() -> None:
+        if (obstacle := next(obstacles)) is not None:
+            raise obstacle
+
+    with kept("sleep", "600", heal=heal) as (made, news):
+        os.kill(made.pid, signal.SIGKILL)
+        assert [news.get(timeout=PATIENCE).state for _ in range(3)] == ["dead", "returned", "working"]
 
 
 def test_who_is_stopped_on_purpose_stays_so() -> None:
