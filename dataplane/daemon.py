@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+BACKOFF = (0.0, 0.0, 0.2, 0.5, 1.0)
 """Seconds before the n-th start in a row of one that keeps ending."""
 STEADY = 2.0
 """Seconds; who ran for so long was at work, and is started again at once."""

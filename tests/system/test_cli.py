@@ -371,6 +371,20 @@ def test_daemons_that_die_are_healed_and_one_that_hangs_is_told(sdnlab: CommandL
     assert cut["reached"] == 0
 
 
+def test_a_change_survives_a_controller_that_hangs_or_dies(sdnlab: CommandLine, tmp_path: Path) -> None:
+    sdnlab("up", QUICKSTART, "-d", "--no-check")
+    text = Path(QUICKSTART).read_text(encoding="utf-8")
+    file = tmp_path / "more.yaml"
+    for number, how in ((8, "STOP"), (9, "KILL")):
+        pid = str(sdnlab.json("status")["controller"]["pid"])
+        text = text.replace("hosts:\n", f"hosts:\n  h{number}: s2\n", 1)
+        file.write_text(text, encoding="utf-8")
+        sdnlab("exec", "s1", "--", "kill", f"-{how}", pid)
+        assert f"+ host h{number}" in sdnlab("apply", str(file)).stdout
+        assert sdnlab.json("ping", "h1", f"h{number}")["good"]
+        assert str(sdnlab.json("status")["controller"]["pid"]) != pid
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a full /tmp")
 def test_a_full_tmp_is_none_of_a_labs_business(sdnlab: CommandLine) -> None:
     fill = "mount -t tmpfs -o size=16k full /tmp && ! dd if=/dev/zero of=/tmp/full bs=1k 2>/dev/null"
