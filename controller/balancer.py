@@ -144,12 +144,13 @@ def _hairpins(
     masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, PORTS)
     for host in _servers(topology, balancer, family.version):
         address = _interface(host, family.version)
+        asked = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)
         mine = (Field(family.source, address), Field(family.destination, address))
         to_it = (Field(family.source, family.address), Field(family.destination, address))
         # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
         out = (virtual, SetField("eth_dst", _mac(topology, host, hop)), SetField("in_port", NO_PORT))
         found += [
-            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv-rpl"), *mine),
+            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv-rpl"), *mine, asked),
                  (CtClear(), masquerade), why=f"{what}: {host.name} asks itself, as the virtual address"),
             flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv+rpl"), *mine),
                  (CtClear(), Ct(zone, Table.STEER, nat="")), why=f"{what}: {host.name} answers itself"),

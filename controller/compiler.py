@@ -130,7 +130,9 @@ def compile_topology(
         flows += classify(links, ports, here, any_source, inside, guards)
         flows += claims((each for each in here if each.name in claimants), ports, inside)
         if ports:
-            flows += secure((station for station in here if station.port not in any_source), inside)
+            more = (each for each in further if each.switch == switch.name and each.name in by_file)
+            mine = [*here, *more]
+            flows += secure((station for station in mine if station.port not in any_source), inside)
         flows += [*sent, *mirror, *chain, *steered]
         passing = at | chains.leaving(switch.name)
         if passing:

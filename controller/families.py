@@ -1,4 +1,4 @@
-"""The address families in which a load balancer has a virtual address."""
+"""A load balancer's virtual addresses, with what their families' fields are called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from topologies.functions import Balancer
 
 
 class Family(NamedTuple):
-    """One family of a virtual service: its Ethernet type, and its virtual address."""
+    """A virtual address, and its family's Ethernet type and fields."""
 
     version: int
     kind: Field
@@ -21,8 +21,9 @@ class Family(NamedTuple):
 
 
 def families(balancer: Balancer) -> Iterator[Family]:
-    """The families in which the service has a virtual address."""
-    if balancer.ipv4 is not None:
-        yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(balancer.ipv4.ip))
-    if balancer.ipv6 is not None:
-        yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(balancer.ipv6.ip))
+    """All virtual addresses of the service."""
+    for each in balancer.addresses:
+        if each.version == 4:
+            yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(each.ip))
+        else:
+            yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(each.ip))

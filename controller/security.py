@@ -98,4 +98,5 @@ def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow
                     f"{name} advertises its own address",
                 ),
             ]
-    return _led([*found, *_SHARED], inside) if found else []
+    # one of several addresses comes with the same link-local one
+    return _led([*dict.fromkeys(found), *_SHARED], inside) if found else []

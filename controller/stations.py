@@ -99,7 +99,11 @@ def owners(topology: Topology) -> Iterator[Owner]:
         if function.balancer is not None:
             service = function.balancer
             ipv4, ipv6 = _number(service.ipv4), _number(service.ipv6)
-            yield Owner(function.name, service.network, mac_number(service.mac), service.at, ipv4, ipv6)
+            mac = mac_number(service.mac)
+            yield Owner(function.name, service.network, mac, service.at, ipv4, ipv6)
+            for each in service.more_addresses:
+                four, six = (int(each.ip), None) if each.version == 4 else (None, int(each.ip))
+                yield Owner(function.name, service.network, mac, service.at, four, six)
         if function.nat is not None:
             nat = function.nat
             yield Owner(function.name, nat.network, mac_number(nat.mac), None, _number(nat.ipv4), None)
@@ -134,17 +138,19 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Found:
     """
     numbers = network_numbers(topology)
     known = list(owners(topology))
-    found = [
+    known_stations = [
         Station(each.name, numbers[each.network], each.mac, *_at(each.port), each.ipv4, each.ipv6)
         for each in known
         if each.port is not None  # a load balancer's namespace is reached as a host is
     ]
+    first = {each.mac: each for each in reversed(known_stations)}
+    found = [each for each in known_stations if first[each.mac] is each]
+    further = [each for each in known_stations if first[each.mac] is not each]
     free = {host.port for host in topology.hosts if host.allow_spoofing}
     taken = {each.mac: (each.network, each.port if each.port in free else None) for each in known}
     addresses = {(numbers[each.network], *one) for each in known for one in each.addresses()}
     ports = {host.port: host.network for host in topology.hosts}
     placed = {each.mac for each in known}
-    further: list[Station] = []
     for extra in sorted(learned, key=lambda each: (each.mac, str(each.port))):
         here = (extra.network, extra.port)
         if ports.get(extra.port) != extra.network or taken.setdefault(extra.mac, here) != here:

@@ -264,7 +264,7 @@ def _instances(
                 near_end = EndPlan(space, device)
                 wires.append(WirePlan(near_end, far, mtu=max(mtu, 1500), thick=True, whole=whole))
                 continue
-            addresses = tuple(each for each in (own.ipv4, own.ipv6) if each is not None)
+            addresses = own.addresses
             # without an address of a family there is no way to a gateway of it
             usable = {each.version for each in addresses}
             ways = tuple(each for each in gateways[own.network] if each.version in usable)

@@ -208,8 +208,10 @@ def _balancer(old: Any, new: Any) -> tuple[str, str]:
     words += [f"fewer backends: {_some(less)}"] if less else []
     words += ["health check"] if old.check != new.check else []
     words += ["rules for paths and hosts"] if old.http != new.http else []
+    words += ["further addresses"] if old.more_addresses != new.more_addresses else []
     words += ["more or fewer ports"] if old.more_ports != new.more_ports else []
-    if any(getattr(old, key) != getattr(new, key) for key in ("at", "mac", "ipv4", "ipv6", "ports")):
+    where = ("at", "mac", "ports", "addresses")
+    if any(getattr(old, key) != getattr(new, key) for key in where):
         return ", ".join(words), "connections with its old address"
     return ", ".join(words), f"connections with {_some(less)}" if less else ""
 

@@ -25,7 +25,7 @@ class Names:
         for function in topology.functions:
             if function.balancer is not None:
                 own = function.balancer
-                self._add(own.network, function.name, own.ipv4, own.ipv6)
+                self._add(own.network, function.name, *own.addresses)
             if function.nat is not None:
                 self._add(function.nat.network, function.name, function.nat.ipv4)
         self._near = _networks(topology)

@@ -120,7 +120,7 @@ def _backends(function: Function, records: Records) -> list[BackendState]:
 def _address(function: Function) -> str | None:
     if function.balancer is not None:
         own = function.balancer
-        found = [str(each.ip) for each in (own.ipv4, own.ipv6) if each is not None]
+        found = [str(each.ip) for each in own.addresses]
         return f"{' '.join(found)} port {', '.join(map(str, own.ports))}"
     return str(function.nat.ipv4.ip) if function.nat is not None else None
 

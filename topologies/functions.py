@@ -87,9 +87,9 @@ class HttpRule(Frozen):
 
 
 class Balancer(Frozen):
-    """A virtual service: ``port``, and ``more_ports``, at the virtual addresses. Its own namespace (``at``,
-    with ``mac`` and the addresses) answers for it: HAProxy runs there, or, with flows, the health checks and
-    what is refused.
+    """A virtual service: ``port``, and ``more_ports``, at the virtual addresses: ``ipv4``, ``ipv6`` and
+    ``more_addresses``. Its own namespace (``at``, with ``mac`` and all of them) answers for it: HAProxy runs
+    there, or, with flows, the health checks and what is refused.
 
     ``hash``: which fields choose the backend of a new connection.  ``former``: what were backends earlier in
     the running lab and are none now: their connections, by host and port, are reset.  ``udp_timeout``: as
@@ -110,6 +110,12 @@ class Balancer(Frozen):
     former: tuple[Backend, ...] = ()
     udp_timeout: int = UDP_TIMEOUT
     more_ports: tuple[int, ...] = ()
+    more_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """All of them, the first of each family first."""
+        return (*(each for each in (self.ipv4, self.ipv6) if each is not None), *self.more_addresses)
 
     @property
     def ports(self) -> tuple[int, ...]:

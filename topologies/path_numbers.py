@@ -28,7 +28,7 @@ def implicit(
         balancer = function.balancer
         if balancer is None or function.mode != "flows":
             continue
-        addresses = [each for each in (balancer.ipv4, balancer.ipv6) if each is not None]
+        addresses = balancer.addresses
         target = tuple(_host(int(each.ip), each.version) for each in addresses)
         router = next((each for each in routers.values() if balancer.network in each.networks), None)
         for name in router.networks if router is not None else (balancer.network,):

@@ -66,6 +66,7 @@ class Addressed:
             protocol=cast(Literal["tcp", "udp"], spec.protocol or "tcp"),
             port=ports[0],
             more_ports=ports[1:],
+            more_addresses=self.filled.further.get(name, ()),
             backends=tuple(sorted(backends, key=lambda each: (names.natural(each.host), each.port))),
             hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
             check=check,

@@ -306,7 +306,7 @@ class Resolver:
         for function in known:
             balancer = function.balancer
             if balancer is not None:
-                own = {each.ip for each in (balancer.ipv4, balancer.ipv6) if each is not None}
+                own = {each.ip for each in balancer.addresses}
                 there = prefixes(targets)
                 if any(each.num_addresses > 1 or each.network_address not in own for each in there):
                     what = f"load balancer {function.name} is the destination of what passes it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from topologies import (
     claims,
@@ -141,9 +141,10 @@ class Service:
         addresses = service_addresses.choose(self.specs, self.homes, used, self.lab, self.report)
         owners = {mac: host for host, mac in stations.macs.items()}
         macs = service_addresses.macs(self.specs, owners, self.lab, self.report)
-        self.book = self._book(stations, addresses)
+        further = service_addresses.further(self.specs, self.homes, used, addresses, self.lab, self.report)
+        self.book = self._book(stations, addresses, further)
         self.book.check_groups()
-        filled = Filled(self.homes, addresses, macs, self.files)
+        filled = Filled(self.homes, addresses, macs, self.files, further)
         made = {}
         for name, spec in self.specs.items():
             end = self.at.get(name)
@@ -161,7 +162,12 @@ class Service:
         claims.check_functions(made, self.report)
         return made
 
-    def _book(self, stations: Stations, addresses: Mapping[tuple[str, int], object]) -> Book:
+    def _book(
+        self,
+        stations: Stations,
+        addresses: Mapping[tuple[str, int], object],
+        further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]],
+    ) -> Book:
         hosts = {}
         for name, network in self.lab.member.items():
             own = [each[name] for each in (stations.ipv4, stations.ipv6) if name in each]
@@ -176,6 +182,9 @@ class Service:
             before = functions[name].prefixes if name in functions else ()
             alone = _alone(int(getattr(address, "ip", 0)), family)
             functions[name] = Leaf(name, (*before, alone), self.homes[name])
+        for name, leaf in functions.items():
+            more = tuple(_alone(int(each.ip), each.version) for each in further.get(name, ()))
+            functions[name] = leaf._replace(prefixes=(*leaf.prefixes, *more))
         groups: dict[str, tuple[Path, list[str | None]]] = {
             name: (("groups", name), texts or []) for name, texts in (self.spec.groups or {}).items()
         }

@@ -247,11 +247,12 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
         yield back
     if balancer is None or balancer.balancer is None:
         return
+    families = {each.version for each in balancer.balancer.addresses}
     for backend in balancer.balancer.backends:
         addresses: list[IPv4Network | IPv6Network] = []
-        if backend.ipv4 is not None and balancer.balancer.ipv4 is not None:
+        if backend.ipv4 is not None and 4 in families:
             addresses.append(IPv4Network(backend.ipv4.ip))
-        if backend.ipv6 is not None and balancer.balancer.ipv6 is not None:
+        if backend.ipv6 is not None and 6 in families:
             addresses.append(IPv6Network(backend.ipv6.ip))
         yield back._replace(
             source=tuple(addresses),

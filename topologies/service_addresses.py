@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+)
 
 from topologies import allocate, names
 from topologies.model import Network, Topology
-from topologies.problem import Report, shown
+from topologies.problem import Path, Report, shown
 from topologies.service_spec import FunctionSpec
 from topologies.spec import HostSpec
 
@@ -40,6 +49,7 @@ class Filled:
     addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
     macs: Mapping[str, str]
     files: Mapping[str, bytes]
+    further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,74 @@ def reserved(
             address = _static(specs[name], family) or _kept(name, network, family, lab)
             if address is not None:
                 made.setdefault((network, family), set()).add(address)
+        for each in _further(specs[name]):
+            made.setdefault((network, each.version), set()).add(int(each))
     return made
+
+
+def _further(spec: FunctionSpec) -> list[IPv4Address | IPv6Address]:
+    """The further addresses of a load balancer that can be read as such."""
+    found = []
+    for text in spec.addresses or ():
+        with suppress(ValueError):
+            found.append(ip_address(text or ""))
+    return found
+
+
+def further(
+    specs: Mapping[str, FunctionSpec],
+    homes: Mapping[str, str],
+    used: Mapping[tuple[str, Family], Mapping[int, str]],
+    chosen: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface],
+    lab: Lab,
+    report: Report,
+) -> dict[str, tuple[IPv4Interface | IPv6Interface, ...]]:
+    """Load balancers -> their further addresses. ``used``: hosts' addresses; ``chosen``: functions' first."""
+    taken: dict[tuple[str, Family, int], str] = {
+        (*key, address): f"host {host}" for key, some in used.items() for address, host in some.items()
+    }
+    for (name, family), first in chosen.items():
+        taken[homes[name], family, int(first.ip)] = f"function {name}"
+    made: dict[str, tuple[IPv4Interface | IPv6Interface, ...]] = {}
+    for name, spec in specs.items():
+        found: list[IPv4Interface | IPv6Interface] = []
+        for index, text in enumerate(spec.addresses or () if name in homes else ()):
+            path = ("functions", name, "addresses", index)
+            network = lab.networks[homes[name]]
+            interface = _inside(text or "", network, path, report)
+            if interface is None:
+                continue
+            gateway = network.gateway4 if interface.version == 4 else network.gateway6
+            key = network.name, interface.version, int(interface.ip)
+            owner = f"the gateway of {network.name}" if interface == gateway else taken.get(key)
+            if owner is not None:
+                what = f"address {interface.ip} is that of {owner} already"
+                report.add(path, what, remedy="change or remove one")
+                continue
+            taken[key] = f"function {name}"
+            found.append(interface)
+        made[name] = tuple(found)
+    return made
+
+
+def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Interface | IPv6Interface | None:
+    """The address as one of the network's, if it can be a host's there."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        what = f"{shown(text)} is no address"
+        report.add(path, what, "an address like 10.0.0.101 or fd00::101")
+        return None
+    subnet = _subnet(network, address.version)
+    if subnet is not None:
+        first, count = allocate.capacity(subnet)
+        both = (int(address), subnet.prefixlen)
+        if first <= int(address) - int(subnet.network_address) < first + count:
+            return IPv4Interface(both) if address.version == 4 else IPv6Interface(both)
+    what = f"address {address} is no host's address in network {network.name}"
+    allowed = f"no IPv{address.version} subnet" if subnet is None else str(subnet)
+    report.add(path, what, allowed, "change or remove it")
+    return None
 
 
 def choose(
@@ -187,7 +264,9 @@ def _of_network(
         else:
             owners[static] = name
     end = base + first + count  # one beyond: numbers count back from it
-    taken = [end - address for address in (*hosts, *([] if gateway is None else [int(gateway.ip)]))]
+    others = [int(each) for name in order for each in _further(specs[name]) if each.version == family]
+    others += [] if gateway is None else [int(gateway.ip)]
+    taken = [end - address for address in (*hosts, *others)]
     stated = {name: 0 for name in order if _static(specs[name], family) is not None}
     stated |= {name: end - address for address, name in owners.items()}
     kept = {name: _kept(name, network.name, family, lab) for name in order}

@@ -83,7 +83,7 @@ def _function(function: Node) -> None:
     keys = function.value
     if not isinstance(keys, dict):
         return
-    _lists(keys, ("networks", "mirrors", "files"))
+    _lists(keys, ("networks", "mirrors", "files", "addresses"))
     _joined(keys, ("port",))
     _groups(keys.get("groups"))
     for rule in _items(keys.get("rules")):

@@ -37,7 +37,7 @@ class Engine(NamedTuple):
 
 _RUN = ("switch", "instances", "on-failure")
 _FIREWALL = ("default", "rules", "groups", "udp-timeout")
-_BALANCER = ("switch", "ipv4", "ipv6", "mac", "protocol", "port", "backends", "hash", "check")
+_BALANCER = ("switch", "ipv4", "ipv6", "addresses", "mac", "protocol", "port", "backends", "hash", "check")
 KINDS: dict[str, tuple[Engine, ...]] = {
     "firewall": (
         Engine("nftables", (*_RUN, *_FIREWALL)),
@@ -240,6 +240,11 @@ class FunctionSpec(Spec):
     )
     ipv4: Ipv4 | None = Field(None, description="load-balancer, nat: its address; chosen when left out.")
     ipv6: Ipv6 | None = Field(None, description="load-balancer: its IPv6 address; see ipv4.")
+    addresses: Annotated[list[Text | None], Or(TEXT)] | None = Field(
+        None,
+        description="load-balancer: further virtual addresses of the same service.",
+        examples=[["10.0.0.101", "fd00::101"]],
+    )
     mac: Mac | None = Field(None, description="load-balancer, nat: chosen when left out.")
     protocol: Transport | None = Field(None, description="load-balancer: tcp when left out.")
     port: Ports | None = Field(

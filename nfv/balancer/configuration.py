@@ -66,10 +66,8 @@ def _defaults(layer7: bool) -> Iterator[str]:
 
 def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
     for port in balancer.ports:
-        if balancer.ipv4 is not None:
-            yield f"bind {balancer.ipv4.ip}:{port}"
-        if balancer.ipv6 is not None:
-            yield f"bind [{balancer.ipv6.ip}]:{port} v6only"
+        for each in balancer.addresses:
+            yield f"bind {each.ip}:{port}" if each.version == 4 else f"bind [{each.ip}]:{port} v6only"
     if not layer7:
         # Nobody there: a reset, as a host gives where nothing listens.  A process that has been replaced
         # counts no servers from then on, but may have taken a connection just before: it can serve it.

@@ -28,7 +28,9 @@ functions:
   lb:
     {kind: load-balancer, switch: s2, ipv4: 10.0.0.100, ipv6: "fd00::100", port: 80, backends: [BACKENDS],
      check: {interval: 200ms}}
-  two: {kind: load-balancer, switch: s1, ipv4: 10.0.0.102, port: "81,82", backends: [web1, web2]}
+  two:
+    {kind: load-balancer, switch: s1, ipv4: 10.0.0.102, addresses: 10.0.0.103, port: "81,82",
+     backends: [web1, web2]}
   dns:
     {kind: load-balancer, switch: s2, ipv4: 10.0.0.101, port: 53, protocol: udp,
      backends: ["web1:5353", "web2:5353"], check: {interval: 200ms}}
@@ -111,9 +113,13 @@ def test_a_backend_reaches_its_own_service_every_time(services: tuple[CommandLin
     assert got <= {"web1", "web2"}, "it is chosen itself in half of them"
 
 
-def test_a_service_of_several_ports_asks_the_port_that_was_asked(services: tuple[CommandLine, Path]) -> None:
+def test_a_service_of_several_ports_and_addresses_is_at_all_of_them(
+    services: tuple[CommandLine, Path],
+) -> None:
     line, _ = services
-    assert {fetched(line, "client", f"http://10.0.0.102:{port}/") for port in (81, 82)} <= {"web1", "web2"}
+    for url in ("http://10.0.0.102:81/", "http://10.0.0.102:82/", "http://10.0.0.103:81/"):
+        assert fetched(line, "client", url) in ("web1", "web2"), url
+    line("exec", "client", "--", "ping", "-c1", "-W2", "10.0.0.103")
 
 
 def test_inside_hosts_reach_a_forward_by_the_outside_address(services: tuple[CommandLine, Path]) -> None:

@@ -106,6 +106,25 @@ def test_connections_keep_their_backend_and_are_translated_back_exactly(
         assert sent(tables, turned(got), 2, connections) == turned(frame), "translated back exactly"
 
 
+@given(st.integers(0, 20), st.sampled_from([4, 6]), st.booleans())
+def test_a_service_has_several_addresses(number: int, version: int, itself: bool) -> None:
+    """Connections to both are translated back to the one that each asked."""
+    more = (IPv4Interface("10.9.0.101/24"), IPv6Interface("2001:db8:9::65/64"))
+    topology = balanced(1, (0,), more_addresses=more)
+    tables, connections = Lookup(surrounded(topology)), Connections()
+    head = "ip" if version == 4 else "ipv6"
+    own = topology.hosts[1] if itself else CLIENT
+    source = own.ipv4 if version == 4 else own.ipv6
+    assert source is not None
+    for place, address in enumerate((VIP4, more[0]) if version == 4 else (VIP6, more[1])):
+        frame = segment(number + place, version) | {"eth_src": mac_number(own.mac)}
+        frame |= {f"{head}_src": int(source.ip), f"{head}_dst": int(address.ip)}
+        got = sent(tables, frame, 1, connections)
+        assert got is not None and got["tcp_dst"] == 8080
+        assert got[f"{head}_src"] == int(address.ip if itself else source.ip)
+        assert sent(tables, turned(got), 1 if itself else 2, connections) == turned(frame)
+
+
 @given(st.integers(0, 20), st.sampled_from([4, 6]), st.sampled_from([80, 443, 8443]), st.booleans())
 def test_a_service_has_several_ports(number: int, version: int, port: int, same: bool) -> None:
     """A backend without a port of its own is asked at the port that the client has asked."""
