@@ -101,12 +101,14 @@ def find(name: str, netns: str, names_file: str = "") -> Room:
         raise RoomError(f"can't enter host {name}: {error.strerror or error}") from None
 
 
-def enter(room: Room) -> None:
+def enter(room: Room) -> str | None:
     """Put the calling process into the room and give up all other rights. To be called in a child of whom
     ``syscalls.setns(room.pid)`` has been called in: a process keeps the process ids that it was born with.
 
-    The current folder is shown, with the rights of whoever the host's root is outside. Raises OSError.
+    The current folder is shown, with the rights of whoever the host's root is outside; its name is given
+    back when they don't reach so far, and the host's own home is taken instead. Raises OSError.
     """
+    here = Path().stat()
     shown = _current_folder()
     syscalls.setns(room.net, syscalls.CLONE_NEWNET)
     syscalls.setns(room.uts, syscalls.CLONE_NEWUTS)
@@ -114,7 +116,12 @@ def enter(room: Room) -> None:
     syscalls.setns(room.mount, syscalls.CLONE_NEWNS)
     syscalls.unshare(syscalls.CLONE_NEWNS)  # what is shown is for this command alone
     os.chdir("/")
-    if shown is not None:
+    unseen = None
+    if shown is not None and not may_enter(here, _root_of_network()):
+        unseen = shown[0]
+        os.close(shown[1])
+        os.chdir("/root")
+    elif shown is not None:
         folder, tree = shown
         with contextlib.suppress(OSError):
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -124,6 +131,13 @@ def enter(room: Room) -> None:
             os.chdir(folder)
         os.close(tree)
     _become_root_of(room.user)
+    return unseen
+
+
+def may_enter(folder: os.stat_result, who: os.stat_result) -> bool:
+    """Whether the owner and group of ``who`` may read and enter the folder, by its mode (inode(7))."""
+    shift = 6 if folder.st_uid == who.st_uid else 3 if folder.st_gid == who.st_gid else 0
+    return folder.st_mode >> shift & 5 == 5
 
 
 def _current_folder() -> tuple[str, int] | None:
@@ -224,6 +238,9 @@ def _make(name: str, net: int, names_file: str) -> int:
 
 def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
     try:
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # nobody's pipe shall stay open by it
+                os.set_inheritable(int(entry.name), int(entry.name) <= 2)
         with contextlib.suppress(OSError):
             socket.sethostname(name[:64])
         _furnish(names_file)

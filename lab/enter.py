@@ -128,8 +128,11 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
         more = {"SDNLAB": lab, "SDNLAB_PLACE": place}
         if room is None:
             _execute(command, {**os.environ, **join_place(place), **more})
-        rooms.enter(room)
+        unseen = rooms.enter(room)
         syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
+        if unseen is not None:
+            sys.stderr.write(f"sdnlab: {unseen} is not for {place} to read; it starts in its own /root\n")
+            sys.stderr.flush()
         _execute(command, {**rooms.surroundings(os.environ), **more})
 
     return wait(spawn(child))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
+from command_line import SDNLAB, CommandLine
 from tenants_lab import running, until
 
 TOPOLOGY = """\
@@ -133,6 +135,19 @@ def test_the_current_folder_is_shown_with_the_rights_of_who_the_host_is(
     assert (tmp_path / "out").read_text() == "written\n"
 
 
+def test_a_folder_that_is_not_for_the_host_is_told(
+    lab: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("an ordinary user's hosts read what the user reads")
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    out = said(lab, "h1", f"pwd; cat {tmp_path}/secret")
+    assert f"sdnlab: {tmp_path} is not for h1 to read" in out and "/root\n" in out
+    assert "No such file" in out
+
+
 def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp_path: Path) -> None:
     process = lab.start("exec", "h1", "--", "sleep", "4321")
     until(lambda: "sleep 4321" in said(lab, "h1", "ps ax"), "it runs")
@@ -149,7 +164,14 @@ def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp
     assert said(lab, "s1", "ps ax -o args=").count("sdnlab-host -c") <= before
     (tmp_path / "two.yaml").write_text(TOPOLOGY, encoding="utf-8")
     lab("apply", str(tmp_path / "two.yaml"))
-    assert said(lab, "h2", "hostname") == "h2\n"
+    # its first process, which stays, holds nothing open that belongs to whoever came first
+    kept, given = os.pipe()
+    words = [*SDNLAB, "exec", "h2", "--", "hostname"]
+    done = subprocess.run(words, pass_fds=(given,), env=lab.environment, capture_output=True, timeout=60)
+    os.close(given)
+    assert done.stdout == b"h2\n"
+    assert select.select([kept], [], [], 30)[0], "the pipe has no writer any more"
+    os.close(kept)
     assert json.loads(lab("ping", "--json").stdout)["reached"] == 4
 
 
