@@ -22,9 +22,8 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         why = f": {message['reason']}" if message.get("reason") else ""
         return f"{instance}: backend {message.get('backend')} is {'up' if message.get('up') else 'down'}{why}"
     if kind == "exception":
-        lines = [line for line in str(message.get("traceback", "")).splitlines() if line.strip()]
-        last = lines[-1].strip() if lines else str(message.get("message", "no message"))
-        return f"{instance}: exception: {last}"
+        said = _raised(str(message.get("traceback", ""))) or str(message.get("message", "no message"))
+        return f"{instance}: exception: {said}"
     if kind == "alert" and isinstance(message.get("alert"), Mapping):
         alert = message["alert"]
         what = "blocked" if alert.get("action") == "blocked" else "alert"
@@ -42,6 +41,13 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
     if flow:
         return f"{instance}: {kind} {flow}" + (f": {said}" if (said := _said(kind, message)) else "")
     return f"{instance}: {kind}" + (f": {rest}" if rest else "")
+
+
+def _raised(traceback: str) -> str:
+    """Of a traceback, what was raised: all that stands behind the last line of the stack, in one line."""
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    stack = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    return " ".join(line.strip() for line in (lines[stack[-1] + 1 :] if stack else lines[-1:]))
 
 
 def _said(kind: str, message: Mapping[str, Any]) -> str:

@@ -143,7 +143,8 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
     """One line: how many of how many, per family, the median, the time it took."""
     good, held, apart = result["good"], result["held"], result["apart"]
     if not result["total"]:
-        return paint("there is nothing to probe: no two hosts share a network", "yellow")
+        why = result["note"] or "no two hosts share a network"
+        return paint(f"there is nothing to probe: {why}", "yellow")
     head = paint(
         f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} reached"
         + (f", {held} held off by a firewall, as the file wants" if held else "")

@@ -147,13 +147,10 @@ def test_a_script_that_never_returns_can_be_replaced(quiet: Row) -> None:
     right.until(lambda each: each == data(2))
 
 
-@pytest.mark.parametrize("loop", ["while True: pass", "time.sleep(1000)", "re.match('(a*)*b', 'a' * 60)"])
+@pytest.mark.parametrize("loop", ["while True: pass", "re.match('(a*)*b', 'a' * 60)"])
 def test_a_script_that_never_returns_is_ended_and_its_line_told(loop: str, quiet: Row) -> None:
     source = (
-        "import re, time\n"
-        "def process(packet):\n"
-        f"    if b'number 3' in packet:\n        {loop}\n"
-        "    return packet\n"
+        f"import re\ndef process(packet):\n    if b'number 3' in packet:\n        {loop}\n    return packet\n"
     )
     running = quiet.start(python(source))
     left, right = quiet.wires()

@@ -250,6 +250,8 @@ def test_words_name_hosts() -> None:
     wrong = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: no\n"}
     assert words("py.1", "py", wrong, names) == "py.1: exception: ValueError: no"
     assert words("x.1", "x", {"event_type": "odd", "a": 1}, names) == "x.1: odd: a 1"
+    long = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: a\nb\n"}
+    assert words("py.1", "py", long, names) == "py.1: exception: ValueError: a b"
     printed = {"event_type": "log", "message": "got 64"}
     assert words("py.1", "py", printed, names) == "py.1: got 64"
     said = {"event": "firewall", "function": "edge", "rule": "web", "verdict": "accept", **flow}
