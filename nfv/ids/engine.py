@@ -13,7 +13,7 @@ from nfv.ids.app.base import Parser
 from nfv.ids.app.http_body import Budget
 from nfv.ids.checksum import tcp_is_right
 from nfv.ids.counters import fresh
-from nfv.ids.decode import Decoder
+from nfv.ids.decode import Decoder, plain_segment
 from nfv.ids.defrag import Defragmenter
 from nfv.ids.detect import OVERLAP, Detector, Match
 from nfv.ids.flow import CLOSED as FLOW_CLOSED
@@ -321,9 +321,7 @@ class Engine:
         self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool
     ) -> None:
         """Ask the rules about a segment that went the short way."""
-        self.fast_packets -= 1
-        self.fast_bytes -= len(data)
-        packet = self.decoder.frame(data, ts, num, 1)
+        packet = plain_segment(data, ts, num)
         packet.flow, packet.toserver = flow, toserver
         if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (
             packet.sp if toserver else packet.dp

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ids_values import MACS, Talk, fired, of, run
 from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
-from scapy.layers.inet import IP, UDP, fragment
+from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, fragment6
 from scapy.layers.l2 import GRE, Dot1AD, Dot1Q, Ether
 from scapy.layers.ppp import PPP, PPPoE
@@ -26,10 +26,10 @@ from scapy.utils import PcapNgWriter, PcapWriter
 
 from nfv.ids import offline
 from nfv.ids.counters import fresh
-from nfv.ids.decode import Decoder
+from nfv.ids.decode import Decoder, plain_segment
 from nfv.ids.defrag import Defragmenter
 from nfv.ids.language import load_text
-from nfv.ids.packet import text
+from nfv.ids.packet import Packet, text
 from nfv.ids.pcap import BLOCK, BadCapture, records
 from nfv.ids.settings import Settings
 
@@ -258,3 +258,22 @@ def test_flows_are_bounded_and_end() -> None:
     events = run("", frames, options)
     reasons = [event["flow"]["reason"] for event in of(events, "flow")]
     assert reasons.count("forced") == 149 and reasons.count("shutdown") == 50
+
+
+def test_plain_segments_are_decoded_as_all_frames_are() -> None:
+    options = [("Timestamp", (1, 2)), ("NOP", None), ("NOP", None)]
+    for data, more in (
+        (b"", {}),
+        (b"abc", {}),
+        (b"abc", {"options": options}),
+        (b"x" * 1400, {"options": []}),
+    ):
+        header = TCP(sport=4000, dport=80, flags="PA", seq=5, ack=7, window=99, **more)
+        frame = bytes(
+            Ether() / IP(src="10.0.0.1", dst="10.0.0.2", ttl=9, tos=4, flags="DF") / header / Raw(data)
+        )
+        for padding in (b"", bytes(6)):
+            wanted = Decoder(fresh(False), Defragmenter(), 4789).frame(frame + padding, 1.5, 3)
+            packet = plain_segment(frame + padding, 1.5, 3)
+            names = [name for name in Packet.__slots__ if getattr(packet, name) != getattr(wanted, name)]
+            assert names == []
