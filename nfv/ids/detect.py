@@ -122,6 +122,8 @@ class Detector:
                 have = final
             if mode == "either":
                 held = name in (flow.app_ts, flow.app_tc)
+            elif mode == "original":  # before it changed, as after CONNECT
+                held = flow.app_orig == name
             else:
                 if not have:
                     if name == "unknown" and not negated:

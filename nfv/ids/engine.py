@@ -23,7 +23,7 @@ from nfv.ids.packet import TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.ids.shown import Shown
-from nfv.ids.stream import Stream, extend
+from nfv.ids.stream import SMALL, Stream, extend
 from nfv.ids.tcp import handle
 from nfv.ids.tcp_session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
 from nfv.ids.telling import Teller
@@ -241,8 +241,12 @@ class Engine:
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, data: bytes, ts: float
     ) -> bool:
         if self._raw:
-            extend(stream.raw, data)
-            stream.raw_done += len(data)
+            size = len(data)
+            if size < SMALL:
+                extend(stream.raw, data)
+            else:
+                stream.raw.append(data)
+            stream.raw_done += size
         if self._shown:
             self._show(stream, data)
         app = flow.app

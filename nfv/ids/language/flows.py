@@ -217,10 +217,6 @@ def app_layer_protocol(b: Builder, value: str | None) -> None:
     mode = words[1] if len(words) > 1 else ""
     if mode not in ("", "final", "either", "to_server", "to_client", "original"):
         raise Problem("app-layer-protocol", f"{mode!r} is unknown")
-    if mode == "original":
-        raise Problem(
-            "app-layer-protocol", "'original' is not supported: no protocol changes within a flow here"
-        )
     b.rule.app_layer.append(("http" if name == "http1" else name, negated, mode))
 
 

@@ -250,6 +250,8 @@ def test_what_is_in_a_tunnel_is_another_protocol() -> None:
     alert = of(events, "alert")[0]
     assert (alert["app_proto"], alert["app_proto_orig"]) == ("ssh", "http")
     assert len(of(events, "http")) == 1 and of(events, "flow")[0]["app_proto_orig"] == "http"
+    for mode, told in (("http,original", True), ("ssh,original", False), ("ssh,final", True)):
+        assert fired(f"app-layer-protocol:{mode}", frames) == told
 
 
 def form(*parts: tuple[bytes, bytes]) -> bytes:
