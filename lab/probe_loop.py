@@ -34,6 +34,7 @@ class Probe:
     given_up: bool = False
     seen: bool = False  # the request was seen at the destination
     wrong: str = ""
+    most: int = _TRIES  # copies that are sent before it counts as lost
     then: list[Probe] = field(default_factory=list)  # released when this one is answered
 
     def give_up(self) -> int:
@@ -110,13 +111,34 @@ Told = Callable[[int, int], None]
 _TELL = 0.25
 
 
-def drive(run: Run, seconds: float, told: Told | None = None) -> None:
+_PROGRESS = 5.0
+_LONGEST = 500.0
+
+
+@dataclass
+class Deadline:
+    """When what is missing counts as lost: at ``at``, or, if it is ``soft``, once nothing has come to its end
+    for a while.  A machine that is busy with other things is slow, and loses nothing."""
+
+    at: float
+    soft: bool
+    began: float
+
+    def moved(self, now: float) -> None:
+        """Something has been answered, or given up after all its tries."""
+        if self.soft:
+            self.at = max(self.at, min(now + _PROGRESS, self.began + _LONGEST))
+
+
+def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False) -> None:
     """Send what is due and match what arrives, until nothing is open or the time is up.
 
     ``seconds`` count from now on: to prepare a million frames takes a while, which is none of the network's.
+    ``soft``: they are an estimate (see ``Deadline``).
     """
     began = next_word = run.clock()
-    deadline = began + seconds
+    deadline = Deadline(began + seconds, soft, began)
+    before = -1
     waiting: deque[Probe] = deque()
     # side by side, so that a run cut short by its timeout has found out something of both
     for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
@@ -131,7 +153,10 @@ def drive(run: Run, seconds: float, told: Told | None = None) -> None:
         for i, raw in enumerate(run.sockets):
             poller.register(raw.fileno(), select.EPOLLIN)
             by_fd[raw.fileno()] = i
-        while open_probes > 0 and (now := run.clock()) < deadline:
+        while open_probes > 0 and (now := run.clock()) < deadline.at:
+            if open_probes != before:
+                deadline.moved(now)
+                before = open_probes
             if told is not None and now >= next_word:
                 told(total - open_probes, total)
                 next_word = now + _TELL
@@ -139,14 +164,14 @@ def drive(run: Run, seconds: float, told: Told | None = None) -> None:
                 in_flight[flying.popleft().src] -= 1
             while unanswered and (unanswered[0].answered or now - unanswered[0].sent > run.pace.lost_after):
                 late = unanswered.popleft()
-                if not late.answered and late.tries < _TRIES:
+                if not late.answered and late.tries < late.most:
                     waiting.append(late)
                 elif not late.answered:
                     open_probes -= late.give_up()
             _send_due(run, waiting, flying, unanswered, in_flight)
             # with room in the window look for answers only in passing; else wait for them
             pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
-            for fd, _event in poller.poll(min(pause, max(0.0, deadline - now)), 256):
+            for fd, _event in poller.poll(min(pause, max(0.0, deadline.at - now)), 256):
                 open_probes -= _receive(run, by_fd[fd], waiting)
     finally:
         poller.close()

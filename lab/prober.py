@@ -129,7 +129,8 @@ def probe(
     of pairs).  ``told`` hears now and then how far it has come.  A pair without
     a common address family is a failure that says so.  Raises OSError when a host's interface is
     gone and KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.
-    ``parts``: switch -> number of the part that links join it to; the ring stays within one.
+    ``parts``: switch -> number of the part that links join it to; the ring stays within one, and pairs of
+    different parts are tried once, after all others.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
@@ -152,7 +153,8 @@ def probe(
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
         impossible = _plan(run, involved, wanted, families, ring_families, parts or {})
-        drive(run, patience(len(wanted) * len(families)) if timeout is None else timeout, told)
+        seconds = patience(len(wanted) * len(families)) if timeout is None else timeout
+        drive(run, seconds, told, soft=timeout is None)
     finally:
         _close(run.sockets)
         if collecting:
@@ -208,6 +210,8 @@ def _plan(
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions they wait for; what can't be tried comes back."""
     index = {station.name: i for i, station in enumerate(run.stations)}
+    part = {host.name: parts.get(host.port.switch, 0) for host in hosts}
+    pairs = sorted(pairs, key=lambda pair: part[pair[0]] != part[pair[1]])
     impossible: list[Failure] = []
     for family in families:
         for src_name, dst_name in pairs:
@@ -224,6 +228,11 @@ def _plan(
     else:
         for echo in run.echoes:
             _resolve(run, echo.src, echo.dst, echo.family).then.append(echo)
+    if len(set(part.values())) > 1:
+        names = [station.name for station in run.stations]
+        for item in (*run.echoes, *run.resolving.values()):
+            if part.get(names[item.src]) != part.get(names[item.dst], part.get(names[item.src])):
+                item.most = 1
     return impossible
 
 

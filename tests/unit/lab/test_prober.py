@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 import pytest
 
 from lab import frames
-from lab.probe_loop import Pace, Probe
+from lab.probe_loop import Deadline, Pace, Probe
 from lab.probe_pairs import Gateway, default_pairs
 from lab.prober import ProbeResult, probe
 from topologies.model import Host, Port
@@ -257,6 +257,37 @@ def test_the_ring_of_real_pings_stays_within_a_part() -> None:
     near = [(a.name, b.name) for a in hosts for b in hosts if a != b and a.port.switch == b.port.switch]
     result = run(hosts, spoil, near, families=(4,), method="frames", parts=parts)
     assert result.ok and result.total == len(near), result.failures
+
+
+@pytest.mark.parametrize("method", ["stack", "frames"])
+def test_pairs_of_different_parts_are_tried_once(method: str) -> None:
+    sent: list[tuple[str, str]] = []
+
+    def spoil(wire: Wire) -> None:
+        side = {host.name: host.port.switch for host in wire.hosts}
+
+        def drop(src: str, dst: str, frame: bytes) -> bool:
+            sent.append((src, dst))
+            return dst != "arp" and side[src] != side[dst]
+
+        wire.drop = drop
+
+    result = run(make_hosts(4), spoil, families=(4,), method=method, parts={"s0": 0, "s1": 1})
+    far = {(a, b) for a in ("h1", "h3") for b in ("h2", "h4")}
+    far |= {(b, a) for a, b in far}
+    assert {(f.src, f.dst) for f in result.failures} == far
+    assert all(sent.count(pair) <= 1 for pair in far)
+
+
+def test_time_is_not_up_while_things_come_to_their_end() -> None:
+    soft, hard = Deadline(10.0, True, 0.0), Deadline(10.0, False, 0.0)
+    for each in (soft, hard):
+        each.moved(2.0)
+        assert each.at == 10.0
+        each.moved(9.5)
+    assert soft.at > 14.0 and hard.at == 10.0
+    soft.moved(10_000.0)
+    assert soft.at < 10_000.0  # a run has an end
 
 
 def test_a_false_mac_is_reported() -> None:
