@@ -121,8 +121,10 @@ class HttpParser(Parser):
             self._heads = sum(tx.heads for tx in self.txs)
 
     def _charge(self, tx: HttpTx, size: int) -> None:
-        tx.charge(size)
-        self._heads += 3 * size
+        size *= 3
+        tx.heads += size
+        self._heads += size
+        self._budget.used += size
 
     def _step(self, side: _Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
         """Take a line; where it ends, -1 when more is needed."""
@@ -149,7 +151,8 @@ class HttpParser(Parser):
         if end < 0:
             return self._incomplete(side, toserver, data, at, ts)
         line = data[at:end]
-        if not side.closed and self._needs_following(mode, toserver, line, data, end):
+        special = len(line) == 2 if mode == _HEAD else mode == _IDLE and not toserver
+        if special and not side.closed and self._needs_following(mode, line, data, end):
             after = self._incomplete(side, toserver, data, at, ts)
             side.scanned = end - at - 1
             return after
@@ -167,13 +170,11 @@ class HttpParser(Parser):
         return end
 
     @staticmethod
-    def _needs_following(mode: int, toserver: bool, line: bytes, data: bytes, end: int) -> bool:
+    def _needs_following(mode: int, line: bytes, data: bytes, end: int) -> bool:
         """Does what a line is depend on bytes behind it that are not there yet?"""
         if mode == _HEAD:
             return end == len(data) and line in (b" \n", b"\t\n")
-        if mode == _IDLE and not toserver and line.strip() and not lines.looks_like_status(line):
-            return lines.may_become_status(data, end)
-        return False
+        return not lines.looks_like_status(line) and bool(line.strip()) and lines.may_become_status(data, end)
 
     def _incomplete(self, side: _Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
         size = len(data) - at
@@ -206,18 +207,17 @@ class HttpParser(Parser):
             return
         self._status_line(side, text, self._response(ts))
 
-    def _new(self, ts: float) -> HttpTx:
+    def _new(self, ts: float, size: int) -> HttpTx:
         tx = HttpTx(self.count, ts, self._eager, self._budget)
         self.count += 1
         self.txs.append(tx)
-        self._charge(tx, PER_MESSAGE)
+        self._charge(tx, PER_MESSAGE + size)
         return tx
 
     def _request_line(self, side: _Side, text: bytes, ts: float) -> None:
-        tx = self._new(ts)
+        tx = self._new(ts, len(text))
         self._waiting.append(tx)
         tx.request_line = text
-        self._charge(tx, len(text))
         tx.method, tx.uri, tx.protocol = lines.request_line(text)
         tx.progress_ts = LINE
         tx.touched_ts = True
@@ -248,7 +248,7 @@ class HttpParser(Parser):
                 tx.progress_ts = HEAD
                 self._finish(asked, True)
             return tx
-        tx = self._new(ts)
+        tx = self._new(ts, 0)
         self.event("UNABLE_TO_MATCH_RESPONSE_TO_REQUEST", tx.number)
         tx.uri = UNSEEN
         tx.progress_ts, tx.done_ts = DONE, True
@@ -285,7 +285,7 @@ class HttpParser(Parser):
             self._field(side, toserver, tx)
             self._headers_done(side, toserver, tx)
             return
-        if len(raw) > MAX_HEAD or len(fields) > MAX_HEADERS:
+        if len(raw) > MAX_HEAD or len(fields.lines) > MAX_HEADERS:
             self.event("TOO_MANY_HEADERS", tx.number)
             self._stop(side, toserver)
             return
@@ -307,10 +307,10 @@ class HttpParser(Parser):
             (tx.request_raw, tx.request_headers) if toserver else (tx.response_raw, tx.response_headers)
         )
         raw += block
-        self._charge(tx, len(block) + PER_HEADER * len(fields))
+        self._charge(tx, len(block) + PER_HEADER * len(fields.lines))
         fields.add_block(block)
         side.after_lf = False
-        if len(raw) > MAX_HEAD or len(fields) > MAX_HEADERS:
+        if len(raw) > MAX_HEAD or len(fields.lines) > MAX_HEADERS:
             self.event("TOO_MANY_HEADERS", tx.number)
             self._stop(side, toserver)
         else:

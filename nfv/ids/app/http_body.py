@@ -99,6 +99,8 @@ class Body:
         rest = b""
         if not self.closed:
             self.closed = True
+            if not self._layers:
+                return rest
             for layer in self._layers:
                 rest = (layer.feed(rest) if rest else b"") + layer.end()
             if rest:
@@ -121,6 +123,9 @@ class Body:
 
     def release(self) -> None:
         """Keep nothing any more; lengths stay."""
+        if not self.kept:
+            self.released = True
+            return
         self.budget.used -= len(self.kept)
         self.kept, self._snapshot, self.released = bytearray(), b"", True
 

@@ -188,6 +188,12 @@ class Fields:
 
     def add_block(self, block: bytes) -> None:
         """All of a block that ``PLAIN_HEADERS`` matches."""
+        known, lines = self.by_name, self.lines
         for line in block[:-4].split(b"\r\n"):
             name, _, value = line.partition(b":")
-            self.add(name, value.strip())
+            key = name.lower()
+            if key in known:
+                self.add(name, value.strip())
+            else:
+                known[key] = value = value.strip()
+                lines.append((name, value))

@@ -95,7 +95,7 @@ class HttpTx(Tx):
 
     def begin_body(self, toserver: bool) -> bool:
         """All headers are there: set up for the body; False when its codings are not all understood."""
-        body = self.body(toserver)
+        body = self.request_body if toserver else self.response_body
         border = boundary(self.header(True, b"content-type") or b"") if toserver else b""
         if border:
             self.multipart = Multipart(border, self._file_body)
@@ -113,7 +113,7 @@ class HttpTx(Tx):
 
     def add(self, toserver: bool, data: bytes) -> None:
         """More bytes of a body."""
-        body = self.body(toserver)
+        body = self.request_body if toserver else self.response_body
         body.wire += len(data)
         decoded = body.add(data)
         if toserver:
@@ -125,7 +125,7 @@ class HttpTx(Tx):
 
     def complete(self, toserver: bool) -> None:
         """A message is through."""
-        rest = self.body(toserver).end()
+        rest = (self.request_body if toserver else self.response_body).end()
         if not toserver:
             self.progress_tc, self.done_tc, self.touched_tc = DONE, True, True
             return
@@ -166,7 +166,7 @@ class HttpTx(Tx):
         return self._cache[key]
 
     def _body(self, toserver: bool) -> Value:
-        body = self.body(toserver)
+        body = self.request_body if toserver else self.response_body
         if self.done_ts if toserver else self.done_tc:
             return [body.data] if body.length else []
         if body.length and (self.eager or len(body.kept) >= body.inspect_at):
@@ -177,7 +177,7 @@ class HttpTx(Tx):
         """What a direction carries, as far as it is known."""
         if toserver and self.multipart is not None:
             return self.multipart.files
-        body = self.body(toserver)
+        body = self.request_body if toserver else self.response_body
         if not body.length:
             return []
         file = File(self.filename(toserver), body)
@@ -208,7 +208,7 @@ class HttpTx(Tx):
 
     def release(self, toserver: bool) -> None:
         """The body of a direction was inspected to its end."""
-        self.body(toserver).release()
+        (self.request_body if toserver else self.response_body).release()
         if toserver and self.multipart is not None:
             for file in self.multipart.files:
                 file.body.release()
@@ -220,14 +220,9 @@ class HttpTx(Tx):
         self.request_body.budget.used -= self.heads
         self.heads = 0
 
-    def charge(self, size: int) -> None:
-        """Bytes of first lines and headers: kept as they are, and in parts, which takes thrice as much."""
-        self.heads += 3 * size
-        self.request_body.budget.used += 3 * size
-
     def inspected(self, toserver: bool) -> None:
         """The body was inspected as far as it is there: say when next."""
-        body = self.body(toserver)
+        body = self.request_body if toserver else self.response_body
         if len(body.kept) >= body.inspect_at:
             body.inspect_at = len(body.kept) + STEP
         if toserver and self.multipart is not None:
