@@ -142,7 +142,10 @@ def _hairpins(
     here, virtual, found = Field(HOP, hop.number), SetField("eth_src", mac_number(balancer.mac)), []
     actions, goto = onwards
     masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, PORTS)
+    backends = {each.host for each in balancer.backends}
     for host in _servers(topology, balancer, family.version):
+        if host.name not in backends:
+            continue
         address = _interface(host, family.version)
         asked = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)
         mine = (Field(family.source, address), Field(family.destination, address))
