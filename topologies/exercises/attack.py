@@ -48,7 +48,7 @@ def request(path: str) -> Callable[[str], None]:
     def attack(target: str) -> None:
         with socket.create_connection((target, 80), 3) as connection:
             stream = StreamSocket(connection, HTTP)
-            stream.send(HTTP() / HTTPRequest(Host=target.encode(), Path=path.encode()))
+            stream.send(HTTP() / HTTPRequest(Host=target.encode(), Path=path.encode(), Connection=b"close"))
             connection.settimeout(3)
             while connection.recv(65536):
                 pass
