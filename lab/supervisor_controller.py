@@ -107,6 +107,7 @@ class Controller:
         self._changed = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
+        self._over = threading.Event()
         self._intent = self._reader = -1
         self._number = self._read = 1
         self.compiled: Callable[[], None] = lambda: None
@@ -186,6 +187,11 @@ class Controller:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
 
+    def stop(self) -> None:
+        """End it, and let no other be started."""
+        self._over.set()
+        self.restart()
+
     def wait_programmed(
         self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
     ) -> None:
@@ -247,6 +253,8 @@ class Controller:
             os.close(writer)
         with self._changed:
             self._process = process
+            if self._over.is_set():  # told so while it was being started
+                process.kill()
         return reader
 
     def _keep(self, reader: int) -> None:
@@ -256,6 +264,8 @@ class Controller:
             self._follow(reader)
             assert self._process is not None
             code = self._process.wait()
+            if self._over.is_set():
+                return
             in_a_row = 0 if time.monotonic() - started > _STEADY else in_a_row + 1
             with self._changed:
                 self.state.reset()
@@ -267,14 +277,16 @@ class Controller:
             self._events.add(
                 "controller", f"the controller {how}; the switches keep forwarding", {"code": code}
             )
-            time.sleep(delay)
+            self._over.wait(delay)
             while True:
+                if self._over.is_set():
+                    return
                 try:
                     reader = self._spawn_again()
                     break
                 except OSError as error:
                     self._events.add("controller", f"can't start the controller: {error.strerror}")
-                    time.sleep(BACKOFF[-1])
+                    self._over.wait(BACKOFF[-1])
 
     def _follow(self, reader: int) -> None:
         with os.fdopen(reader, "rb") as lines:

@@ -94,6 +94,7 @@ def test_a_controller_that_keeps_dying_is_reported_with_its_last_words(
         controller.keep(topology)
         with pytest.raises(Failure, match="keeps dying: no module named os_ken"):
             controller.wait_programmed(30.0)
+        controller.stop()
     assert json.loads(paths[0].read_text())["switches"][0]["name"] == "s1"
     assert any("died (exit code 1)" in event["text"] for event in events.since(0))
 
