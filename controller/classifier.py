@@ -159,6 +159,24 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
             yield (*addresses, Field("ip_proto", number), Field(name, error))
 
 
+def all_one_way(entry: Entry, others: Sequence[Entry]) -> bool:
+    """Whether all packets between an entry's addresses go to its hop, whatever their ports."""
+
+    def within(some: Prefixes, more: Prefixes) -> bool:
+        return not more or (
+            bool(some) and all(any(a.version == b.version and a.subnet_of(b) for b in more) for a in some)  # type: ignore[arg-type]
+        )
+
+    near = [each for each in others if each.network == entry.network and overlap(entry, each)]
+    whole = any(
+        each.protocol is None
+        and within(entry.source, each.source)
+        and within(entry.destination, each.destination)
+        for each in near
+    )
+    return whole and all(each.hop == entry.hop for each in near)
+
+
 def overlap(one: Entry, other: Entry) -> bool:
     """Whether there are addresses that both entries are about."""
 
@@ -205,7 +223,8 @@ def chain_table(
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
-        for match in fragment_matches(entry):
+        sure = all_one_way(entry, some)
+        for match in () if sure else fragment_matches(entry):
             said = "fragments that a chain may take, gathered first"
             put(GATHER, (*network, *match), together, None, said)
         for match in unreadable_matches(entry):

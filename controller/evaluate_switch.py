@@ -42,6 +42,7 @@ Chooser = Callable[[Frame, int], int]
 """Which of so many ways the switch's symmetric hash of a frame says."""
 _ZERO = ("reg", "ct_", "ip_frag")
 """Fields that are 0 where a frame does not mention them."""
+_ADDRESSES = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 _INSIDE = "inside:"
 """Fields of the frame that is inside NSH: they travel with it, and nothing matches them."""
 _NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
@@ -199,7 +200,8 @@ def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Wa
 
 def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[_Way]:
     if switch.chooser is not None:
-        shares: Iterable[int] = (switch.chooser(frame, action.ways),)
+        seen = frame if action.ports else {name: frame[name] for name in _ADDRESSES if name in frame}
+        shares: Iterable[int] = (switch.chooser(seen, action.ways),)
     else:
         shares = range(action.ways)
     for share in shares:

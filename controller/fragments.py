@@ -1,14 +1,14 @@
 """Table FRAGMENT: all fragments of a datagram go where its first one goes, which alone has ports.
 
 Later fragments have no ports, and over IPv6 not even their protocol (in Open vSwitch it is 44, the fragment
-header's), so no flow can tell by itself which chain, or which instance of a function, they belong to.  A
+header's), so no flow can tell by itself which chain they belong to.  A
 place that has to tell sends fragments here (``gather``), by connection tracking, which lets none through
 before it has seen all of a datagram; no connection is remembered, so nothing has to be forgotten either.
 
 1. Each later fragment leaves a copy of itself waiting in zone WAITING, and all go through zone GATHERED,
    where they meet once more: when the first one comes out of that, all copies wait.
 2. The first one goes back to the place that asked, marked in DATAGRAM: its ports can be looked at
-   (``nx-match``, see ``controller.openflow.messages``), and its instance is chosen.
+   (``nx-match``, see ``controller.openflow.messages``).
 3. On its way on, in tables STEER and RESOLVE, it goes through zone WAITING, and all that waited comes out
    with it, and with its registers: what waited is put into the packet batch of whoever completes the datagram
    (``ipf_send_completed_frags`` in Open vSwitch's ``ipf.c``).
@@ -27,9 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.flows import DATAGRAM, HOP, NETWORK, SHARE, Priority, flow, miss
-from controller.shares import SHARES, SPREAD
-from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Spread, Table
+from controller.flows import DATAGRAM, HOP, NETWORK, Priority, flow, miss
+from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
 from controller.tracking import INVALID_STATE, IPV4, IPV6, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
 from topologies.functions import Function
 from topologies.model import Topology
@@ -43,12 +42,7 @@ FIRST_FRAGMENT = Field("ip_frag", 1, 3)
 _WHOLE = Field("ip_frag", 0, 1)
 ALONE, LEADING = Field(DATAGRAM, 0, 1), Field(DATAGRAM, 1, 1)
 """A fragment that has not been here, and one that leads its datagram's others (or a packet that is whole)."""
-_LEAD = (
-    Spread(SHARE, SHARES),
-    SetField(SHARE, SPREAD, SPREAD),
-    SetField(DATAGRAM, 1, 1),
-    Resubmit(Table.FRAGMENT),
-)
+_LEAD = (SetField(DATAGRAM, 1, 1), Resubmit(Table.FRAGMENT))
 RELEASE = 65_500
 """Priority in STEER and RESOLVE of what takes a datagram's other fragments along, before all else there."""
 _KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
@@ -62,11 +56,10 @@ def gather(zone: int, network: int = 0) -> tuple[Action, ...]:
 
 
 def place_zones(topology: Topology, service: Service) -> dict[str, int]:
-    """The zone of each place that may have to tell fragments apart: ``at_classifier``, ``at_hop``,
-    ``at_return``."""
+    """The zone of each place that may have to tell fragments apart: ``at_classifier``,
+    ``at_hop``, ``at_return``."""
     names = {at_classifier(entry.network) for entry in service.entries}
-    several = {each.name for each in topology.functions if len(each.instances) > 1}
-    several |= {each.name for each in topology.functions if forwards_datagrams(each)}
+    several = {each.name for each in topology.functions if forwards_datagrams(each)}
     names |= {at_hop(number) for number, hop in service.hops.items() if hop.function in several}
     names |= {at_return(hop.function, hop.network) for hop in service.hops.values() if not hop.ends}
     return numbered(names, PLACE_ZONES)
@@ -83,7 +76,7 @@ def at_classifier(network: str) -> str:
 
 
 def at_hop(number: int) -> str:
-    """Table STEER, where one of several instances of a hop's function is chosen, or a port forward."""
+    """Table STEER, where a port forward has to be told."""
     return f"hop {number}"
 
 

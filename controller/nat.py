@@ -12,7 +12,16 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from controller.flows import DATAGRAM, HOP, NETWORK, VERDICT, Priority, flow
-from controller.fragments import FRAGMENT, LEADING, at_hop, forwards_datagrams, gather, place_zones
+from controller.fragments import (
+    FRAGMENT,
+    LEADING,
+    RELEASE,
+    WAITING,
+    at_hop,
+    forwards_datagrams,
+    gather,
+    place_zones,
+)
 from controller.meters import NOTICES
 from controller.stations import mac_number
 from controller.tables import (
@@ -144,9 +153,16 @@ def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what
 
 
 def _first_datagram(hop: Hop, nat: Nat, port: int, commit: Ct, what: str) -> Flow:
-    """All of a datagram's fragments begin a connection together, or go the way of theirs."""
-    match = (*_fragment(hop, nat), UNTRACKED, Field("udp_dst", port), LEADING)
-    return flow(Table.STEER, Priority.KNOWN + 2, match, (commit,), why=f"{what}, in fragments")
+    """All of a datagram's fragments begin a connection together, or go the way of theirs. What comes out of
+    zone WAITING beside them is held once more in the translator's zone."""
+    match = (*_fragment(hop, nat), Field("udp_dst", port), LEADING)
+    return flow(
+        Table.STEER,
+        RELEASE + 1,
+        match,
+        (Ct(WAITING), SetField(DATAGRAM, 0), commit),
+        why=f"{what}, in fragments",
+    )
 
 
 def _fragment(hop: Hop, nat: Nat) -> tuple[Field, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from controller.encapsulation import NSH_TYPE, VLAN_PRESENT, Tag, tags
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
-from controller.fragments import ALONE, FRAGMENT, at_hop, gather, place_zones
+from controller.fragments import FRAGMENT, place_zones
 from controller.returns import return_flows
 from controller.shares import SHARES, SPREAD, shared_out
 from controller.stations import Station
@@ -39,8 +39,8 @@ from topologies.transit import senders
 
 ARRIVED = 600
 """Priority in CLASSIFY of frames that are here for a hop: above those that only pass."""
-GATHERING = Priority.KNOWN + 1
-"""Priority in STEER of what gathers fragments before an instance is chosen; below that of chosen ones."""
+FRAGMENTS = Priority.KNOWN + 1
+"""Priority in STEER of fragments for which an instance is to be chosen; below that of those that have one."""
 _MISS = miss(Table.STEER, None, "no such hop: dropped")
 GUARDS = tuple(
     flow(Table.CLASSIFY, Priority.GUARD, match, why=f"{what} from a host would pass for a chain's: dropped")
@@ -205,14 +205,9 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
     ]
     for kind in (IPV4, IPV6):
         match = _at(hop, Field("eth_type", kind), FRAGMENT)
-        if hop.ends:
-            # copies of several networks, which no zone could keep apart: together at one instance
-            done: tuple[Action, ...] = (SetField(SHARE, SPREAD), Resubmit(Table.STEER))
-            why = f"{name}: fragments, all to one instance"
-        else:
-            match, done = (*match, ALONE), gather(made.zones[at_hop(hop.number)])
-            why = f"{name}: fragments are gathered, to go to one instance"
-        found.append(flow(Table.STEER, GATHERING, match, done, why=why))
+        done = (Spread(SHARE, SHARES, ports=False), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER))
+        why = f"{name}: which of its instances, for fragments by their addresses alone"
+        found.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in some}
     for share, winner in enumerate(shared_out(by_name)):
         found.append(_into(hop, function, by_name[winner], numbers, share))

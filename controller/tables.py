@@ -90,10 +90,12 @@ class Clone(NamedTuple):
 
 class Spread(NamedTuple):
     """Write a hash of the connection, the same in both directions, into ``field``: 0 .. ``ways`` - 1
-    (Open vSwitch's multipath with symmetric_l3l4+udp and modulo_n)."""
+    (Open vSwitch's multipath with symmetric_l3l4+udp and modulo_n).  ``ports`` False: of its addresses alone
+    (symmetric_l3), which all fragments of a datagram have alike."""
 
     field: str
     ways: int
+    ports: bool = True
 
 
 class EncapNsh(NamedTuple):

@@ -2,8 +2,7 @@
 
 Counters belong to flows: one that is replaced (another rule, another share of instances) starts at 0, so
 these are numbers since the last change of what they count, and Open vSwitch may be half a second behind.
-Fragments that were gathered (``controller.fragments``) count as one frame at a classifier, that of the first,
-and as none where one of several instances is chosen.
+Fragments that were gathered (``controller.fragments``) count as one frame at a classifier, that of the first.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def through(
             isinstance(action, Output) and action.port in ports for action in flow.actions
         ):
             entered = entered.plus(met)
-        elif flow.table is Table.CLASSIFY and _comes_from(flow, ports) and not gathers(flow):
+        elif flow.table is Table.CLASSIFY and _comes_from(flow, ports):
             left = left.plus(met)
     return Passage(entered, left if function.mode == "inline" else None)
 

@@ -101,7 +101,8 @@ def _steering_text(action: Action) -> str | None:
     if isinstance(action, Clone):
         return f"clone({','.join(map(action_text, action.actions))})"
     if isinstance(action, Spread):
-        return f"multipath(symmetric_l3l4+udp,0,modulo_n,{action.ways},0,{action.field}[])"
+        hashed = "symmetric_l3l4+udp" if action.ports else "symmetric_l3"
+        return f"multipath({hashed},0,modulo_n,{action.ways},0,{action.field}[])"
     if isinstance(action, EncapNsh):
         inside = (SetField("nsh_spi", action.spi), SetField("nsh_si", action.si))
         outside = (SetField("eth_src", action.eth_src), SetField("eth_dst", action.eth_dst))

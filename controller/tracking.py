@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.flows import DATAGRAM, HOP, NETWORK
+from controller.flows import HOP, NETWORK
 from controller.tables import Action, CtClear, Field, Resubmit, SetField, Table
 from topologies.service import OUT, Hop
 from topologies.zones import PLACE_ZONES as PLACE_ZONES
@@ -46,5 +46,4 @@ def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Ta
         leave += (SetField(NETWORK, numbers[hop.leaves]),)
     if hop.next == OUT:
         return leave, Table.RESOLVE
-    # each fragment came out of tracking by itself: it leads no others any more
-    return (*leave, SetField(DATAGRAM, 0), Resubmit(Table.STEER)), None
+    return (*leave, Resubmit(Table.STEER)), None

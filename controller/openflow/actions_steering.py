@@ -22,7 +22,7 @@ TAG = 0x8100
 PRESENT = 0x1000
 """OFPVID_PRESENT (7.2.3.8): the bit of vlan_vid that says that there is a tag at all."""
 
-SYMMETRIC_L3L4_UDP, MODULO_N = 3, 0
+SYMMETRIC_L3L4_UDP, SYMMETRIC_L3, MODULO_N = 3, 6, 0
 _SAME_PORT = 0xFFF8
 """OFPP_IN_PORT of OpenFlow 1.0: resubmit with the ingress port as it is."""
 ETHERNET, NSH, WHATEVER = 0x00000000, 0x0001894F, 0x0000FFFE
@@ -64,7 +64,8 @@ def encode(action: Action, inner: Callable[[Action], bytes]) -> bytes | None:
     if isinstance(action, Spread):
         head, size, _ = fields.WRITTEN[action.field]
         return _MULTIPATH.pack(
-            EXPERIMENTER, _MULTIPATH.size, NICIRA, MULTIPATH, SYMMETRIC_L3L4_UDP, 0, MODULO_N,
+            EXPERIMENTER, _MULTIPATH.size, NICIRA, MULTIPATH,
+            SYMMETRIC_L3L4_UDP if action.ports else SYMMETRIC_L3, 0, MODULO_N,
             action.ways - 1, 0, 8 * size - 1, head | size,
         )  # fmt: skip
     if isinstance(action, EncapNsh):
@@ -112,8 +113,9 @@ def decode(
     if subtype == MULTIPATH and end - start == _MULTIPATH.size:
         *_, hashed, basis, algorithm, last, _, bits, head = _MULTIPATH.unpack_from(data, start)
         name = fields.NAMES.get(head & 0xFFFFFE00)
-        if (hashed, basis, algorithm) == (SYMMETRIC_L3L4_UDP, 0, MODULO_N) and name is not None:
-            return Spread(name, last + 1) if bits == 8 * (head & 0xFF) - 1 else None
+        by = {SYMMETRIC_L3L4_UDP: True, SYMMETRIC_L3: False}.get(hashed)
+        if by is not None and (basis, algorithm) == (0, MODULO_N) and name is not None:
+            return Spread(name, last + 1, by) if bits == 8 * (head & 0xFF) - 1 else None
     if data[start:end] == _ENCAP_NSH:
         return NSH_PUT_ON
     if data[start:end] == _ETHERNET:

@@ -35,6 +35,7 @@ CASES: dict[str, tuple[tuple[Field, ...], tuple[Action, ...]]] = {
     "clone": ((), (Clone((SetField("reg3", 7), Resubmit(Table.STEER))), Output(2))),
     "clone in a clone": ((), (Clone((Clone((Output(1),)), Output(2))), Output(3))),
     "spread": ((), (Spread("reg4", 64), SetField("reg4", 0x10000, 0x10000), Resubmit(Table.STEER))),
+    "spread by addresses": ((), (Spread("reg4", 64, ports=False), Resubmit(Table.STEER))),
     "encap": ((), (EncapNsh(0x1FF, 255, 0x020000000001, 0x020000000002), Output(1))),
     "decap": (NSH, (DecapNsh(), SetField("reg3", 5), Resubmit(Table.STEER))),
 }
