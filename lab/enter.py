@@ -20,6 +20,7 @@ from typing import NoReturn
 from dataplane import room as rooms
 from dataplane import syscalls
 from dataplane.packages import how_to_install
+from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
 
@@ -172,11 +173,12 @@ def spawn(main: Callable[[], NoReturn]) -> int:
             syscalls.die_with_parent(signal.SIGHUP)
             main()
         except Failure as failure:
-            sys.stderr.write(
-                f"sdnlab: {failure.what}" + (f" ({failure.remedy})\n" if failure.remedy else "\n")
-            )
-            sys.stderr.flush()
+            from lab.cli import report
+
+            report(failure)
             os._exit(failure.code)
+        except ReaderGone:
+            os._exit(128 + signal.SIGPIPE)
         except BaseException as error:
             sys.stderr.write(f"sdnlab: {error!r}\n")
             sys.stderr.flush()
