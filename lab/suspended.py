@@ -8,19 +8,23 @@ who is stopped waits for nobody.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 from pathlib import Path
 
+_NS_GET_PARENT = 0xB702  # ioctl_ns(2)
+
 
 def go_on(init: int) -> list[int]:
-    """Continue the stopped processes outside that have children in the process namespace of ``init``; which.
+    """Continue the stopped processes outside that have children in the process namespace of ``init``, or in
+    one below it (a host's); which.
 
     Their commands have been killed with the lab, so all they do is to say so and end.
     """
-    space = _space(init)
+    space = _spaces(init)[:1]
     woken = []
-    for parent in _parents_outside(space) if space else ():
+    for parent in _parents_outside(space[0]) if space else ():
         if _state(parent) == "T":
             with contextlib.suppress(OSError):
                 os.kill(parent, signal.SIGCONT)
@@ -28,22 +32,32 @@ def go_on(init: int) -> list[int]:
     return woken
 
 
-def _parents_outside(space: str) -> set[int]:
+def _parents_outside(space: int) -> set[int]:
     found = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _space(int(entry.name)) == space:
+        if entry.name.isdigit() and space in _spaces(int(entry.name)):
             parent = _parent(int(entry.name))
-            if parent > 1 and _space(parent) != space:
+            if parent > 1 and space not in _spaces(parent):
                 found.add(parent)
     return found
 
 
-def _space(pid: int) -> str:
-    """The name of a process's process namespace; empty when it can't be seen."""
+def _spaces(pid: int) -> list[int]:
+    """A process's process namespace and those above it, as far as they can be seen from here."""
+    found: list[int] = []
     try:
-        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+        at = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return found
+    while at >= 0:
+        found.append(os.fstat(at).st_ino)
+        try:
+            above = fcntl.ioctl(at, _NS_GET_PARENT)
+        except OSError:  # ours is the last
+            above = -1
+        os.close(at)
+        at = above
+    return found
 
 
 def _fields(pid: int) -> list[str]:
