@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Health:
     """Whether a backend is up: ``rise`` good results in a row bring it in, ``fall`` bad ones take it out.
 
-    The first result of all decides by itself, so that a lab does not begin with a guess.
+    The first result of all decides by itself, so that a lab does not begin with a guess; but a bad one does
+    not while all is only just beginning, when neither the network nor the backend may be there yet.
     """
 
     def __init__(self, rise: int, fall: int) -> None:
@@ -20,9 +21,11 @@ class Health:
         self._row = 0
         self.up: bool | None = None
 
-    def result(self, good: bool) -> bool:
-        """Take a result; whether the state has changed by it."""
+    def result(self, good: bool, beginning: bool = False) -> bool:
+        """Take a result, one that came while all was ``beginning``; whether the state has changed by it."""
         if self.up is None:
+            if beginning and not good:
+                return False
             self.up = good
             return True
         if good is self.up:

@@ -25,13 +25,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+BEGINNING = 3.0
+"""Seconds after the start in which a backend that does not answer is only asked again: its switches are
+being programmed, and its server is starting."""
+OTHERS = 0.3
+"""Seconds after the first answer of any backend, which ends the beginning for all: the network is there."""
+SOON = 0.05
+"""Seconds until then, and as many until an answer is given up."""
+
+
 class Try:
     """One attempt that is under way; ``done`` is called once with how it went and why."""
 
     def __init__(
-        self, check: dict[str, Any], host: str, port: int, done: Callable[[bool, str], None]
+        self,
+        check: dict[str, Any],
+        host: str,
+        port: int,
+        timeout: float,
+        done: Callable[[bool, str], None],
     ) -> None:
-        self.deadline = time.monotonic() + check["timeout"] / 1e6
+        self.deadline = time.monotonic() + timeout
         self._done = done
         self._request = request(host, check["path"]) if check["kind"] == "http" else None
         self._answer = b""
@@ -96,6 +110,7 @@ class Checks:
         self._health: dict[str, Health] = {}
         self._due: dict[str, float] = {}
         self._told: dict[str, Any] = {"checks": 0, "failed": 0}
+        self._beginning_ends = time.monotonic() + BEGINNING
         self._load()
 
     def _load(self) -> None:
@@ -139,28 +154,35 @@ class Checks:
                 done(False, "no echo reply")
         for name, due in self._due.items():
             if due <= now:
-                interval = self._check["interval"] / 1e6
+                interval = SOON if self._beginning(name, now) else self._check["interval"] / 1e6
                 self._due[name] = max(due + interval, now + interval / 2)
                 self._try(name)
+
+    def _beginning(self, name: str, now: float) -> bool:
+        """Whether it is too early for a bad result of this backend to mean anything."""
+        return self._health[name].up is None and now < self._beginning_ends
 
     def _try(self, name: str) -> None:
         backend = self._backends[name]
         host = address(self._balancer, backend)
+        timeout = self._check["timeout"] / 1e6
+        if self._beginning(name, time.monotonic()):
+            timeout = min(timeout, SOON)
 
         def done(good: bool, reason: str) -> None:
             self._result(name, good, reason)
 
         if self._check["kind"] == "icmp":
-            self._ping(host, done)
+            self._ping(host, timeout, done)
             return
-        begun = Try(self._check, host, backend["port"], done)
+        begun = Try(self._check, host, backend["port"], timeout, done)
         if begun.failed_at_once:
             begun.end(False, os.strerror(begun.failed_at_once))
             return
         self._tries[begun.sock.fileno()] = begun
         self._poll.register(begun.sock.fileno(), select.EPOLLOUT)
 
-    def _ping(self, host: str, done: Callable[[bool, str], None]) -> None:
+    def _ping(self, host: str, timeout: float, done: Callable[[bool, str], None]) -> None:
         six = ":" in host
         if six not in self._raw:
             family, protocol = (
@@ -169,7 +191,7 @@ class Checks:
             sock = self._raw[six] = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
             self._poll.register(sock.fileno(), select.EPOLLIN)
         self._sequence = (self._sequence + 1) & 0xFFFF
-        self._pings[self._sequence] = (time.monotonic() + self._check["timeout"] / 1e6, done)
+        self._pings[self._sequence] = (time.monotonic() + timeout, done)
         try:
             self._raw[six].sendto(echo(six, self._identifier, self._sequence), (host, 0))
         except OSError as problem:
@@ -204,8 +226,10 @@ class Checks:
     def _result(self, name: str, good: bool, reason: str) -> None:
         self._told["checks"] += 1
         self._told["failed"] += not good
-        health = self._health.get(name)
-        if health is not None and health.result(good):
+        health, now = self._health.get(name), time.monotonic()
+        if good:
+            self._beginning_ends = min(self._beginning_ends, now + OTHERS)
+        if health is not None and health.result(good, self._beginning(name, now)):
             say("backend", backend=name, up=health.up, reason=reason)
 
     def count(self) -> None:

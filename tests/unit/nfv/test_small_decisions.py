@@ -22,6 +22,16 @@ from topologies.functions import Backend, Balancer, HealthCheck, HttpRule
 from topologies.values import Port
 
 
+def test_nothing_bad_is_said_of_a_backend_while_all_is_beginning() -> None:
+    some = Health(2, 2)
+    assert not some.result(False, beginning=True) and some.up is None
+    assert some.result(True, beginning=True) and some.up is True
+    assert not some.result(False, beginning=True) and some.up is True  # from then on as ever
+    late = Health(2, 2)
+    late.result(False, beginning=True)
+    assert late.result(False) and late.up is False
+
+
 @given(st.integers(1, 4), st.integers(1, 4), st.lists(st.booleans(), min_size=1, max_size=40))
 def test_health_changes_after_so_many_results_in_a_row(rise: int, fall: int, results: list[bool]) -> None:
     some = Health(rise, fall)
