@@ -42,22 +42,33 @@ def open_to_all() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def sandboxed(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [*NOBODY, "unshare", "-Urnm", "sh", "-c", PREPARE, "sh", *words]
-    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
-    return subprocess.run(
-        argv, cwd=directory, capture_output=True, text=True, input="", timeout=60, env=environment
-    )
+def command(*words: str) -> tuple[str, ...]:
+    return (*NOBODY, "unshare", "-Urnm", "sh", "-c", PREPARE, "sh", *words)
+
+
+def surroundings() -> dict[str, str]:
+    return os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
+
+
+def possible(directory: Path) -> bool:
+    done = subprocess.run(command("true"), cwd=directory, capture_output=True, env=surroundings(), timeout=60)
+    return done.returncode == 0 and Path(PYTHON).exists()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_runs_without_root(name: str, open_to_all: Path) -> None:
-    if sandboxed(open_to_all, "true").returncode != 0 or not Path(PYTHON).exists():
+    if not possible(open_to_all):
         pytest.skip("needs unprivileged user namespaces")
     program: Program = PROGRAMS[name]
     for file, content in program.files.items():
         (open_to_all / file).write_bytes(content)
     words = [word.replace(START, str(open_to_all / "code/nfv/__main__.py")) for word in program.argv[1:]]
-    done = sandboxed(open_to_all, PYTHON, *words)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert [json.loads(line)["state"] for line in done.stdout.splitlines()] == ["running"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command(PYTHON, *words), cwd=open_to_all, stdin=pipe, stdout=pipe, stderr=pipe, env=surroundings()
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()  # it ends with its input, which is open until it has begun
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert [json.loads(line)["state"] for line in (first + rest).splitlines()] == ["running"]

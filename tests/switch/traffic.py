@@ -66,8 +66,13 @@ class Bridge:
         self._count = 0
 
     def forget(self) -> None:
-        """Have Open vSwitch forget every connection."""
+        """Have Open vSwitch forget every connection.
+
+        It walks a table that shrinks under it, and may pass one over: it is asked until none is left.
+        """
         self.vswitch.appctl("dpctl/flush-conntrack")
+        while self.vswitch.appctl("dpctl/dump-conntrack").strip():
+            self.vswitch.appctl("dpctl/flush-conntrack")
 
     def close(self) -> None:
         self._socket.close()
@@ -89,8 +94,9 @@ class Bridge:
         change = difference(cookies, groups, tables, metered)
         self.tell(before_bundle(change))
         self.tell(bundle(change))
-        # what the datapath has cached of the old tables goes a moment later
-        self.vswitch.appctl("revalidator/wait")
+        # the datapath has cached something of the old tables; to wait for its own look may be to wait for
+        # one that was begun before
+        self.vswitch.appctl("revalidator/purge")
 
     def send(self, port: int, frames: Iterable[bytes], marker_to: int) -> dict[int, list[bytes]]:
         """Frames into ``port``; what came out, by port, once a marker has come out of ``marker_to``.
