@@ -24,6 +24,9 @@ LINTERS: dict[str, tuple[str, ...]] = {
 TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
+SPREAD = ("unit",)
+"""Those whose tests wait for nothing but the processor: they are spread over the machine's cores."""
+
 _NO_TESTS = 5  # pytest's exit code when it collected nothing
 _SKIP = re.compile(r"^SKIPPED \[(\d+)\] (?:\S+?:\d+: )?(.*)$", re.MULTILINE)
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)\b")
@@ -76,6 +79,8 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
     begin = time.monotonic()
     command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
     command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
+    if tier in SPREAD:
+        command += ["-n", str(len(os.sched_getaffinity(0)))]
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
