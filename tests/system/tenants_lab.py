@@ -47,6 +47,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 @contextmanager
 def capturing(line: CommandLine, name: str, file: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """``capture`` running and listening; ended by Ctrl-C."""
+    file.unlink(missing_ok=True)  # an earlier capture's would look like one that has begun
     process = line.start("capture", name, "-w", str(file), *more)
     try:
         until(lambda: file.exists() and file.stat().st_size >= 24, f"capture of {name} began")

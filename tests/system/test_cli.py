@@ -387,7 +387,9 @@ def test_a_change_survives_a_controller_that_hangs_or_dies(sdnlab: CommandLine, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a full /tmp")
 def test_a_full_tmp_is_none_of_a_labs_business(sdnlab: CommandLine) -> None:
-    fill = "mount -t tmpfs -o size=16k full /tmp && ! dd if=/dev/zero of=/tmp/full bs=1k 2>/dev/null"
+    root = Path(__file__).resolve().parents[2]  # it may be below /tmp itself, and stays there
+    keep = f"mount --bind {root} /mnt && mount -t tmpfs -o size=16k full /tmp && mkdir -p {root}"
+    fill = f"{keep} && mount --bind /mnt {root} && ! dd if=/dev/zero of=/tmp/full bs=1k 2>/dev/null"
     up = [*SDNLAB, "up", QUICKSTART, "-d"]
     words = ["unshare", "--mount", "sh", "-c", f'{fill} && exec "$@"', "sh", *up]
     done = subprocess.run(
