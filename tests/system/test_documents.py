@@ -160,10 +160,10 @@ class Terminal:
         self.running.append((command._replace(wanted=(said,)), key, process))
 
     def end(self) -> Iterator[tuple[Command, str, str]]:
-        """End what runs, as Ctrl-C does; all that each has said."""
+        """End what runs, as Ctrl-C does, but let come to its end what counts; all that each has said."""
         while self.running:
             command, key, process = self.running.pop(0)
-            if process.poll() is None:
+            if process.poll() is None and " -c " not in command.text:
                 os.killpg(process.pid, signal.SIGINT)
             rest, _ = process.communicate(timeout=PATIENCE)
             yield command, key, (command.wanted or ("",))[0] + rest
