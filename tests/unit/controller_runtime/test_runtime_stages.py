@@ -189,7 +189,7 @@ KINDS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from([*KINDS, *["commit"] * 6]), st.integers(1, 4), st.integers(1, 3)),

@@ -33,7 +33,7 @@ from dataplane.wiring import Wiring, wiring
 from topologies.model import Topology
 
 NOBODY: frozenset[str] = frozenset()
-MANY = settings(max_examples=40, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 class World:

@@ -66,7 +66,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(files())
 def test_any_file_is_refused_with_reasons_or_makes_a_sound_overlay(file: dict[str, Any]) -> None:
     try:

@@ -142,7 +142,7 @@ def taker(topology: topologies.Topology, source: Host, target: Host) -> Chain | 
     return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(sharing(), sharing())
 def test_who_changes_chains_within_a_function_finds_a_new_path(a: dict[str, Any], b: dict[str, Any]) -> None:
     """Of packets that another chain takes than before, those in a function of both are told apart."""
