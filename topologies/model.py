@@ -8,11 +8,14 @@ the rules by which the file's omissions are filled in stand in ``topologies.reso
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from topologies.functions import Chain, Function
 from topologies.values import Frozen as Frozen
 from topologies.values import Port as Port
+
+if TYPE_CHECKING:
+    from networkx import MultiGraph
 
 
 class Domain(Frozen):
@@ -176,3 +179,9 @@ class Topology(Frozen):
     underlay: Underlay | None = None
     functions: tuple[Function, ...] = ()
     chains: tuple[Chain, ...] = ()
+
+    def graph(self) -> MultiGraph[str]:
+        """What is joined to what, as a graph of networkx (see ``topologies.graph``)."""
+        from topologies import graph
+
+        return graph.graph(self)

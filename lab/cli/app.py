@@ -54,7 +54,7 @@ _PANELS = {
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
-    "Topology files": ("lab.cli.files", ("topologies", "validate", "schema")),
+    "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }
 _SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}

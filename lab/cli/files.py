@@ -7,24 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.common import Json
+from lab.cli.common import Json, usage
 from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
-from topologies import outside
+from topologies import outside, shipped
 from topologies.problem import nearest, printable
-
-SHIPPED = Path(__file__).resolve().parents[2] / "topologies"
-"""Where the topologies that come with sdnlab are."""
-
 
 _SUFFIXES = (".yaml", ".yml", ".graphml", ".xml")
 MOST_BYTES = 4 << 20
 """Of a topology file, as the loader has it."""
-
-
-def shipped() -> list[str]:
-    """Names of the topologies that come with sdnlab."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def find(text: str, strict: bool = False) -> Path:
@@ -36,12 +27,12 @@ def find(text: str, strict: bool = False) -> Path:
     if _is_something(path):
         return path
     name = text.removeprefix("topologies/").removesuffix(".yaml")
-    known = SHIPPED / f"{name}.yaml"
+    known = shipped.path(name)
     if "/" not in name and known.exists() and (name == text or not strict):
         if name != text:
             err(f"note: there is no {text} here; this is the one that comes with sdnlab")
         return known
-    close = nearest(name, shipped()) or nearest(text, _beside(path))
+    close = nearest(name, shipped.names()) or nearest(text, _beside(path))
     raise Failure(
         f"{printable(text)}: there is no such file"
         + ("" if "/" in text else ", and no such topology comes with sdnlab"),
@@ -69,13 +60,13 @@ def topologies_(json: Json = False) -> None:
     """List the topologies that come with sdnlab: 'sdnlab up NAME' starts one, its file says what to try."""
     import topologies
 
-    found = {name: topologies.load(SHIPPED / f"{name}.yaml") for name in shipped()}
+    found = {name: topologies.load(shipped.path(name)) for name in shipped.names()}
     if json:
         out_json(
             [
                 {
                     "name": name,
-                    "file": str(SHIPPED / f"{name}.yaml"),
+                    "file": str(shipped.path(name)),
                     "description": each.description,
                     "switches": len(each.switches),
                     "hosts": len(each.hosts),
@@ -89,13 +80,13 @@ def topologies_(json: Json = False) -> None:
         for name, each in found.items()
     ]
     out(table(["NAME", "SWITCHES", "HOSTS", "WHAT IT SHOWS"], rows, paint(), right=(1, 2)))
-    out(f"\nstart one: sdnlab up quickstart; what to try is in its file, in {SHIPPED}")
+    out(f"\nstart one: sdnlab up quickstart; what to try is in its file, in {shipped.FOLDER}")
 
 
 def complete_file(incomplete: str) -> list[str]:
     """Topology files and folders that begin so, and the shipped ones by name."""
     folder = Path(incomplete).parent if "/" in incomplete else Path()
-    found = [name for name in shipped() if name.startswith(incomplete)]
+    found = [name for name in shipped.names() if name.startswith(incomplete)]
     try:
         entries = sorted(folder.iterdir())
     except OSError:
@@ -194,6 +185,47 @@ def _plain(problem: object) -> dict[str, object]:
     return {name: getattr(problem, name, None) for name in fields}
 
 
+def graph(
+    file: File,
+    json: Json = False,
+    graphml: Annotated[
+        bool, typer.Option("--graphml", help="Print GraphML, for programs that draw and analyse graphs.")
+    ] = False,
+) -> None:
+    """Say what a lab's wiring withstands: its diameter, and the links and switches that must not fail.
+
+    --json and --graphml print the graph itself, with hosts and functions: the first in the format of
+    Cytoscape. No lab is started.
+    """
+    import topologies
+
+    if json and graphml:
+        raise usage("--json and --graphml are two formats", "choose one of them")
+    try:
+        topology = topologies.load(find(file))
+    except topologies.Invalid as invalid:
+        some = count(len(invalid.problems), "problem")
+        raise Failure(f"{file} is invalid: {some}", f"they are told by: sdnlab validate {file}") from None
+    if json or graphml:
+        from networkx import cytoscape_data, generate_graphml
+
+        if json:
+            out_json(cytoscape_data(topology.graph()))
+        else:
+            out("\n".join(generate_graphml(topology.graph())))
+        return
+    from topologies.graph import analysis
+
+    facts = analysis(topology)
+    parts = f"in {facts.parts} parts, " if facts.parts > 1 else ""
+    out(f"{topology.name}: {parts}the longest shortest way has {count(facts.diameter, 'link')}")
+    for noun, plural, names in (("link", "links", facts.bridges), ("switch", "switches", facts.cut_switches)):
+        if names:
+            out(f"{plural} without which some switches don't reach each other: {', '.join(names)}")
+        else:
+            out(f"any {noun} may fail: the other switches still reach each other")
+
+
 def schema() -> None:
     """Print the JSON schema of topology files, for editors.
 
@@ -208,5 +240,6 @@ def schema() -> None:
 COMMANDS = {
     "topologies": topologies_,
     "validate": validate,
+    "graph": graph,
     "schema": schema,
 }

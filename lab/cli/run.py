@@ -237,8 +237,9 @@ def demo() -> None:
     """Show what sdnlab does: a small lab whose link is cut and mended, and a service chain whose firewall is
     killed. Takes seconds."""
     from lab.cli.demo import run
+    from topologies import shipped
 
-    raise typer.Exit(run(str(files.SHIPPED / "quickstart.yaml"), str(files.SHIPPED / "service-chain.yaml")))
+    raise typer.Exit(run(str(shipped.path("quickstart")), str(shipped.path("service-chain"))))
 
 
 def test(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
@@ -16,7 +17,8 @@ PATIENCE = 120
 class CommandLine:
     """Runs commands as an owner of labs of its own, so that labs of others are never touched."""
 
-    def __init__(self, owner: int) -> None:
+    def __init__(self, owner: int, program: Sequence[str] = SDNLAB) -> None:
+        self.program = program
         self.environment = {**os.environ, "SDNLAB_OWNER": str(owner)}
         self.environment.pop("SDNLAB", None)
 
@@ -24,7 +26,7 @@ class CommandLine:
         self, *words: str, code: int | None = 0, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [*SDNLAB, *words],
+            [*self.program, *words],
             env=self.environment,
             input=stdin,
             capture_output=True,
@@ -42,13 +44,13 @@ class CommandLine:
     def start(self, *words: str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [*SDNLAB, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            [*self.program, *words], env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
 
 _owners = itertools.count(1_000_000 + os.getpid() * 10)
 
 
-def of_an_owner_of_its_own() -> CommandLine:
+def of_an_owner_of_its_own(program: Sequence[str] = SDNLAB) -> CommandLine:
     """Labs of other tests, and of the person at the machine, are never touched."""
-    return CommandLine(next(_owners))
+    return CommandLine(next(_owners), program)

@@ -56,7 +56,7 @@ def test_status_for_programs(fake: type[FakeLab]) -> None:
 
 
 WITHOUT_A_LAB = {
-    "up", "list", "demo", "test", "ids", "topologies", "validate", "schema",
+    "up", "list", "demo", "test", "ids", "topologies", "validate", "graph", "schema",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from dataplane.packages import how_to_install
 from lab.cli import files
 from lab.cli.wording import action_first, meant
 from lab.failure import Failure
+from topologies import shipped
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_shipped_topology_is_found_by_its_name_or_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = files.SHIPPED / "quickstart.yaml"
+    own = shipped.path("quickstart")
     assert files.find("quickstart") == own and not capsys.readouterr().err
     for text in ("quickstart.yaml", "topologies/quickstart.yaml"):
         assert files.find(text) == own

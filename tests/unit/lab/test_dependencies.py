@@ -1,0 +1,111 @@
+"""What is imported is declared, what is declared is used, and CONTRIBUTING.md says what for."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PRODUCT = ("controller", "dataplane", "lab", "nfv", "topologies")
+
+USED_OTHERWISE = {
+    "rich": ("lab/cli/app.py", 'rich_markup_mode="rich"'),  # typer draws its help with it
+    "setuptools": ("dataplane/net.py", "from mininet"),  # which imports distutils
+    "import-linter": ("lab/cli/selftest.py", '"lint-imports"'),
+    "mypy": ("lab/cli/selftest.py", '"mypy"'),
+    "pytest-xdist": ("lab/cli/selftest.py", '"-n"'),
+    "ruff": ("lab/cli/selftest.py", '"ruff"'),
+    "types-networkx": ("topologies/graph.py", "networkx"),  # mypy reads them
+    "types-pyyaml": ("topologies/document.py", "yaml"),
+}
+"""Distributions that serve without an import of their own: where that is seen, and by which words."""
+
+
+def distribution(requirement: str) -> str:
+    """The normalised name of what a requirement asks for."""
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match is not None
+    return re.sub(r"[-_.]+", "-", match.group()).lower()
+
+
+def declared(extra: str | None = None) -> set[str]:
+    listed = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
+    return {distribution(each) for each in listed}
+
+
+def imported(*folders: str) -> dict[str, str]:
+    """Each third-party module that files below the folders import -> one of the places."""
+    own = {*PRODUCT, "tests", "bench"}
+    places: dict[str, str] = {}
+    for folder in folders:
+        files = [ROOT / folder, *(ROOT / folder).rglob("*.py")]
+        siblings = {file.stem for file in files} | {"cases"}
+        for file in files[1:]:
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    modules = [node.module]
+                else:
+                    continue
+                for module in modules:
+                    top = module.partition(".")[0]
+                    known = top in own or top in sys.stdlib_module_names or top == "_typeshed"
+                    if not known and not (folder == "tests" and top in siblings):
+                        places.setdefault(top, f"{file.relative_to(ROOT)}:{node.lineno}")
+    return places
+
+
+def distributions(modules: dict[str, str]) -> dict[str, str]:
+    """Distribution -> place, of modules that are installed; others keep the module's name."""
+    brings = packages_distributions()
+    return {
+        re.sub(r"[-_.]+", "-", name).lower(): place
+        for module, place in modules.items()
+        for name in brings.get(module, [module])[:1]
+    }
+
+
+@pytest.mark.parametrize(
+    ("folders", "extras"), [(PRODUCT, ()), (("tests",), ("test",)), (("bench",), ("bench",))]
+)
+def test_what_is_imported_is_declared(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
+    allowed = declared().union(*(declared(extra) for extra in extras))
+    missing = {
+        name: place for name, place in distributions(imported(*folders)).items() if name not in allowed
+    }
+    missing.pop("tomli", None)  # pytest brings it where Python has no tomllib
+    assert not missing, "declare these in pyproject.toml"
+
+
+@pytest.mark.parametrize(("extra", "folders"), [(None, PRODUCT), ("test", ("tests",)), ("bench", ("bench",))])
+def test_what_is_declared_is_used(extra: str | None, folders: tuple[str, ...]) -> None:
+    unused = declared(extra) - distributions(imported(*folders)).keys()
+    for name in unused & USED_OTHERWISE.keys():
+        where, words = USED_OTHERWISE[name]
+        place = ROOT / where
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        assert any(words in file.read_text(encoding="utf-8") for file in files), (
+            f"{name}: no {words} in {where}"
+        )
+    assert unused <= USED_OTHERWISE.keys(), "remove these from pyproject.toml, or say here how they serve"
+
+
+def test_contributing_says_what_each_is_for() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## Dependencies\n")[2].partition("\n## ")[0]
+    listed = {
+        name for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for name in row.split(", ")
+    }
+    assert {distribution(name) for name in listed if re.match(r"[a-z]", name)} - {"for"} == declared()
