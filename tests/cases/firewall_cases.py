@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal
 
-from cases.frames import (
+from tests.cases.frames import (
     CLIENT,
     SERVER,
     SERVER6,

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 import pytest
-import suricata_verify
 import yaml
+
+from tests.conformance import suricata_verify
 
 VARIABLE = "SDNLAB_SURICATA_VERIFY"
 SHARED = Path(__file__).resolve().parents[2] / "../shared"

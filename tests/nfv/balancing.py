@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from programs import program
-from spaces import Running, Space
-
 from nfv.contract import Program
+from tests.nfv.programs import program
+from tests.nfv.spaces import Running, Space
 from topologies.functions import Backend, Balancer, HealthCheck, HttpRule
 from topologies.values import Port
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from spaces import Row, row
+from tests.nfv.spaces import Row, row
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from cases.firewall_cases import WEB
-from programs import bridge, firewall, python, rate_limiter
 
 from nfv.contract import Program
 from nfv.describe import START
+from tests.cases.firewall_cases import WEB
+from tests.nfv.programs import bridge, firewall, python, rate_limiter
 
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 PREPARE = """

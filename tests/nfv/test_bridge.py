@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from programs import bridge
-from spaces import LEFT4, RIGHT4, Row, bulk, frame
+
+from tests.nfv.programs import bridge
+from tests.nfv.spaces import LEFT4, RIGHT4, Row, bulk, frame
 
 GROUPS = [f"01:80:c2:00:00:0{last}" for last in "023e"]
 """Spanning tree, LACP, 802.1X, LLDP."""

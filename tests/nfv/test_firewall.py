@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 from ipaddress import ip_network
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from cases.frames import CLIENT, SERVER, SERVER6, datagrams, raw, tcp, udp
-from programs import bridge, firewall
-from spaces import Row, Wire, bulk
-
+from tests.cases.frames import CLIENT, SERVER, SERVER6, datagrams, raw, tcp, udp
+from tests.nfv.programs import bridge, firewall
+from tests.nfv.spaces import Row, Wire, bulk
 from topologies.functions import Firewall, Rule
 
 MARKER = 0x88B6

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from balancing import FAST, VIP6, Site, balancer, described, http, site
+
+from tests.nfv.balancing import FAST, VIP6, Site, balancer, described, http, site
 
 pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs haproxy")
 
@@ -158,7 +159,7 @@ def test_without_haproxy_it_is_failed_and_says_what_to_install(
     program = described("haproxy", balancer())
     nsenter = "/usr/bin/nsenter"
     monkeypatch.setattr(site.own, "argv", lambda *words: [nsenter, f"--net={site.own.path}", *words])
-    monkeypatch.setattr("spaces.SETPRIV", "/usr/bin/setpriv")
+    monkeypatch.setattr("tests.nfv.spaces.SETPRIV", "/usr/bin/setpriv")
     state = site.start(program, running=False).event("state")
     assert state["state"] == "failed"
     assert "apt-get install haproxy" in state["message"]

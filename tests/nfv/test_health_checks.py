@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from balancing import FAST, Site, balancer, described, site
+
+from tests.nfv.balancing import FAST, Site, balancer, described, site
 
 
 @pytest.fixture(name="site")

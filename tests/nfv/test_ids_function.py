@@ -8,11 +8,12 @@ import subprocess
 import threading
 from pathlib import Path
 
-from programs import ids
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
-from spaces import LEFT4, LEFT_MAC, RIGHT4, RIGHT_MAC, Row, Running, bulk, frame
+
+from tests.nfv.programs import ids
+from tests.nfv.spaces import LEFT4, LEFT_MAC, RIGHT4, RIGHT_MAC, Row, Running, bulk, frame
 
 EVIL = 'alert udp any any -> any any (msg:"evil"; content:"EVIL"; sid:1;)'
 DROP = 'drop udp any any -> any any (msg:"evil"; content:"EVIL"; sid:1;)'

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import ids
-from spaces import LEFT_MAC, RIGHT_MAC, Row, bulk, frame
+
+from tests.nfv.programs import ids
+from tests.nfv.spaces import LEFT_MAC, RIGHT_MAC, Row, bulk, frame
 
 RULE = 'alert udp any any -> any any (msg:"evil"; content:"EVIL"; sid:1;)'
 STAND_IN = f"""#!{sys.executable}

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from cases.firewall_cases import CASES, Case, Change, Step
-from cases.frames import datagrams, raw, refuses
-from programs import firewall
-from spaces import Row, Wire
+from tests.cases.firewall_cases import CASES, Case, Change, Step
+from tests.cases.frames import datagrams, raw, refuses
+from tests.nfv.programs import firewall
+from tests.nfv.spaces import Row, Wire
 
 ENGINE = "nftables"
 MARKER = 0x88B6

@@ -6,8 +6,9 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from programs import python
-from spaces import Row, bulk, frame
+
+from tests.nfv.programs import python
+from tests.nfv.spaces import Row, bulk, frame
 
 PASS = "def process(packet):\n    return packet\n"
 DATA = 0x88B6

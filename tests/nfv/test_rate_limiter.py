@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import time
 
-from programs import rate_limiter
-from spaces import LEFT_MAC, RIGHT_MAC, Row, bulk, frame
+from tests.nfv.programs import rate_limiter
+from tests.nfv.spaces import LEFT_MAC, RIGHT_MAC, Row, bulk, frame
 
 DATA = 0x88B6
 """The other local experimental ethertype: what is no probe is limited."""

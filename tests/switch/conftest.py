@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "controller"))
-
-from ovs import Vswitch, lacking
+from tests.switch.ovs import Vswitch, lacking
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.frames import datagrams, error, fragments
-from made_service import chain_lab, host, surrounded
-from ovs import Vswitch
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
-from traffic import Bridge
 
+from tests.cases.frames import datagrams, error, fragments
+from tests.switch.ovs import Vswitch
+from tests.switch.traffic import Bridge
+from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Backend, Balancer
 from topologies.model import Host, Port, Topology
 

@@ -8,7 +8,22 @@ import time
 from pathlib import Path
 
 import pytest
-from made_chains import (
+from scapy.contrib.nsh import NSH
+from scapy.error import Scapy_Exception
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.packet import Packet
+from scapy.utils import PcapReader
+
+from controller.compiler import compile_topology
+from controller.difference import difference, transmission
+from controller.evaluate import Lookup, at_switch
+from controller.flows import HOP, flow
+from controller.openflow import messages, meters, replies
+from controller.tables import Field, SetField, Table
+from tests.switch.ovs import Vswitch
+from tests.switch.tracing import assert_agreed, trace
+from tests.unit.controller.made_chains import (
     Asked,
     Frame,
     chain,
@@ -17,23 +32,8 @@ from made_chains import (
     passing_hop,
     with_functions,
 )
-from made_frames import arp_request, multicast, solicitation
-from made_labs import lab
-from ovs import Vswitch
-from scapy.contrib.nsh import NSH
-from scapy.error import Scapy_Exception
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Dot1Q, Ether
-from scapy.packet import Packet
-from scapy.utils import PcapReader
-from tracing import assert_agreed, trace
-
-from controller.compiler import compile_topology
-from controller.difference import difference, transmission
-from controller.evaluate import Lookup, at_switch
-from controller.flows import HOP, flow
-from controller.openflow import messages, meters, replies
-from controller.tables import Field, SetField, Table
+from tests.unit.controller.made_frames import arp_request, multicast, solicitation
+from tests.unit.controller.made_labs import lab
 from topologies.model import Topology
 from topologies.service import service
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.firewall_cases import CASES, Case, Change, rule, rules
-from cases.frames import datagrams, refuses, tcp, turned, udp
-from made_service import chain_lab, surrounded
-from ovs import Vswitch
-from traffic import MARKER, Bridge
-
 from controller.firewall_verdicts import notices
 from controller.runtime.refusals import refusal
+from tests.cases.firewall_cases import CASES, Case, Change, rule, rules
+from tests.cases.frames import datagrams, refuses, tcp, turned, udp
+from tests.switch.ovs import Vswitch
+from tests.switch.traffic import MARKER, Bridge
+from tests.unit.controller.made_service import chain_lab, surrounded
 from topologies.functions import Firewall
 
 ENGINE = "openflow"

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.frames import datagrams, fragments
-from made_chains import packet
-from made_frames import pieces
-from ovs import Vswitch
 from scapy.layers.inet import ICMP, IP, UDP, IPerror, UDPerror
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -28,8 +20,6 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
-from tracing import flow_text, trace
-from traffic import MARKER, Bridge
 
 from controller.compiler import compile_topology
 from controller.errors import asked, onward
@@ -38,6 +28,12 @@ from controller.evaluate_ct import Connections
 from controller.flows import flow
 from controller.openflow import messages
 from controller.tables import Field, Output, SwitchTables, Table
+from tests.cases.frames import datagrams, fragments
+from tests.switch.ovs import Vswitch
+from tests.switch.tracing import flow_text, trace
+from tests.switch.traffic import MARKER, Bridge
+from tests.unit.controller.made_chains import packet
+from tests.unit.controller.made_frames import pieces
 from topologies import loads
 from topologies.model import Topology
 

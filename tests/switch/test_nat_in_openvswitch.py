@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.frames import datagrams, fragments, ping, udp
-from made_service import chain_lab, host, surrounded
-from ovs import Vswitch
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
-from traffic import Bridge
 
 from controller.runtime.commands import Emit
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.verdicts import Punt
+from tests.cases.frames import datagrams, fragments, ping, udp
+from tests.switch.ovs import Vswitch
+from tests.switch.traffic import Bridge
+from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Forward, Nat
 from topologies.model import Port, Topology
 

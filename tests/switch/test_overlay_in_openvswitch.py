@@ -8,20 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from made_frames import arp_request, ipv4, ipv6, multicast, solicitation
-from made_overlays import overlay_lab
-from ovs import Vswitch
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 from scapy.utils import PcapReader
-from tracing import assert_agreed, trace
 
 from controller.compiler import compile_topology
 from controller.difference import bundle, difference
 from controller.evaluate import Frame
 from controller.stations import mac_number
+from tests.switch.ovs import Vswitch
+from tests.switch.tracing import assert_agreed, trace
+from tests.unit.controller.made_frames import arp_request, ipv4, ipv6, multicast, solicitation
+from tests.unit.controller.made_overlays import overlay_lab
 from topologies.model import Topology
 from topologies.overlay import TUNNEL_PORT
 

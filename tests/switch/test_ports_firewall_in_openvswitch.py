@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.firewall_cases import CASES, Case, Change, rules
-from cases.frames import datagrams, refuses, tcp, turned, udp
-from made_service import chain_lab, host
-from ovs import Vswitch
-from traffic import MARKER, Bridge
 
 from controller.compiler import compile_topology
 from controller.firewall import answering
@@ -24,6 +15,11 @@ from controller.flows import NETWORK, OUT_PORT, flow
 from controller.openflow import messages
 from controller.runtime.refusals import refusal
 from controller.tables import CONTROLLER, Field, Output, SwitchTables, Table
+from tests.cases.firewall_cases import CASES, Case, Change, rules
+from tests.cases.frames import datagrams, refuses, tcp, turned, udp
+from tests.switch.ovs import Vswitch
+from tests.switch.traffic import MARKER, Bridge
+from tests.unit.controller.made_service import chain_lab, host
 from topologies.functions import Firewall, Function
 from topologies.model import Topology
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from ovs import Vswitch
 
 from controller.flows import flow
 from controller.openflow import actions, fields, messages, replies
@@ -26,6 +25,7 @@ from controller.tables import (
     Table,
 )
 from controller.text import action_text
+from tests.switch.ovs import Vswitch
 
 TAGGED = (Field("vlan_vid", 0x1000 | 5),)
 NSH = (Field("eth_type", 0x894F), Field("nsh_spi", 0x123456), Field("nsh_si", 254))

@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from made_frames import arp_request, ipv4, ipv6, multicast, router_solicitation, solicitation
-from made_labs import leaf_spine
-from ovs import Vswitch
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
-from tracing import assert_agreed, trace
 
 from controller.compiler import compile_topology
 from controller.difference import bundle, difference
@@ -22,6 +18,17 @@ from controller.openflow import messages, replies
 from controller.stations import mac_number
 from controller.tables import CONTROLLER
 from controller.text import value_text
+from tests.switch.ovs import Vswitch
+from tests.switch.tracing import assert_agreed, trace
+from tests.unit.controller.made_frames import (
+    arp_request,
+    ipv4,
+    ipv6,
+    multicast,
+    router_solicitation,
+    solicitation,
+)
+from tests.unit.controller.made_labs import leaf_spine
 from topologies.model import Host
 
 TOPOLOGY = leaf_spine(3, 2, each=2, networks=2)

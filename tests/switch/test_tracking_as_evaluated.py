@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from cases.fields import read
-from cases.firewall_cases import rule, rules
-from made_service import chain_lab, host, surrounded
-from ovs import Vswitch
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
-from traffic import Bridge
 
 from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Lookup, at_switch, wire
 from controller.tables import CONTROLLER
+from tests.cases.fields import read
+from tests.cases.firewall_cases import rule, rules
+from tests.switch.ovs import Vswitch
+from tests.switch.traffic import Bridge
+from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Backend, Balancer, Forward, Nat
 from topologies.model import Port, Topology
 

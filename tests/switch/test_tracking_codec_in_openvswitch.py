@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from ovs import Vswitch
 
 from controller.difference import after_bundle, before_bundle, bundle, difference
 from controller.flows import flow
@@ -25,6 +24,7 @@ from controller.tables import (
     ToMeter,
 )
 from controller.text import action_text, match_text
+from tests.switch.ovs import Vswitch
 
 NEW, ESTABLISHED, INVALID, TRACKED = 1, 2, 0x10, 0x20
 IPV4, IPV6 = Field("eth_type", 0x0800), Field("eth_type", 0x86DD)

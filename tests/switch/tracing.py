@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ovs import Vswitch
-
 from controller.evaluate import Frame, Lookup, at_switch
 from controller.tables import CONTROLLER, SwitchTables
 from controller.text import value_text
+from tests.switch.ovs import Vswitch
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ovs import Channel, Vswitch
-
 from controller.difference import before_bundle, bundle, difference
 from controller.openflow import messages, meters, replies
 from controller.openflow.replies import PacketIn, parse_packet_in
 from controller.tables import SwitchTables
+from tests.switch.ovs import Channel, Vswitch
 
 MARKER = 0x88B6
 """Ethernet type of markers (IEEE 802's local experimental type 2)."""

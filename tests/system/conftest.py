@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from command_line import CommandLine, of_an_owner_of_its_own
+
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, of_an_owner_of_its_own
 from scapy.packet import Packet
 from scapy.utils import rdpcap
+
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 PATIENCE = 60.0

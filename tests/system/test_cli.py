@@ -15,7 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from command_line import SDNLAB, CommandLine, of_an_owner_of_its_own
+
+from tests.system.command_line import SDNLAB, CommandLine, of_an_owner_of_its_own
 
 QUICKSTART = str(Path(__file__).resolve().parents[2] / "topologies" / "quickstart.yaml")
 PATIENCE = 120

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from controller_lab import Controller, Switches, inside, lacks, running, until
-from controller_topologies import leaf_spine
 
 from controller.runtime import packets
 from controller.tables import Table
+from tests.system.controller_lab import Controller, Switches, inside, lacks, running, until
+from tests.system.controller_topologies import leaf_spine
 from topologies.model import Topology
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))

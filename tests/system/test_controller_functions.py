@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from controller_lab import Controller, Switches, lacks, running, until
-from controller_topologies import leaf_spine
 
 from controller.runtime import packets
+from tests.system.controller_lab import Controller, Switches, lacks, running, until
+from tests.system.controller_topologies import leaf_spine
 from topologies.functions import Chain, Firewall, Function, Instance, Rule
 from topologies.model import Port, Topology
 

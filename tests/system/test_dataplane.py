@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "dataplane"))
-
-from dataplane_lab import (
+from dataplane import machine, pcap, syscalls
+from dataplane.fabric import Fabric, LinkError
+from dataplane.sandbox import SandboxError, spawn
+from tests.system.dataplane_lab import (
     MININET,
     ORDINARY,
     RUN,
@@ -32,11 +33,7 @@ from dataplane_lab import (
     wait_for,
     why_no_lab,
 )
-from labs import line
-
-from dataplane import machine, pcap, syscalls
-from dataplane.fabric import Fabric, LinkError
-from dataplane.sandbox import SandboxError, spawn
+from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
 
 _WHY = why_no_lab(line(2))

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "dataplane"))
-
-from changing_labs import lab
-from dataplane_lab import (
+from dataplane import functions
+from dataplane.fabric import Fabric, Unchangeable
+from dataplane.operations import AddWire
+from dataplane.plan import instance_netns
+from dataplane.sandbox import SandboxError
+from tests.system.dataplane_lab import (
     ORDINARY,
     RUN,
     TUN,
@@ -25,12 +27,7 @@ from dataplane_lab import (
     wait_for,
     why_no_lab,
 )
-
-from dataplane import functions
-from dataplane.fabric import Fabric, Unchangeable
-from dataplane.operations import AddWire
-from dataplane.plan import instance_netns
-from dataplane.sandbox import SandboxError
+from tests.unit.dataplane.changing_labs import lab
 from topologies.model import Topology
 
 _WHY = why_no_lab(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))

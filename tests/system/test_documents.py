@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import of_an_owner_of_its_own
-from lessons import Command, missing, of_blocks, of_comments, without_dollar
 from scapy.packet import Packet
 from scapy.utils import wrpcap
+
+from tests.system.command_line import of_an_owner_of_its_own
+from tests.system.lessons import Command, missing, of_blocks, of_comments, without_dollar
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "topologies").glob("*.yaml"))

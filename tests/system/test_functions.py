@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine, of_an_owner_of_its_own
 from scapy.layers.l2 import Dot1Q
 from scapy.layers.vxlan import VXLAN
 from scapy.utils import rdpcap
+
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 
 PATIENCE = 30.0
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import CommandLine, of_an_owner_of_its_own
+
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 
 PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, of_an_owner_of_its_own
 
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 from topologies import shipped
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,15 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
-from tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
 
 import topologies
+from tests.system.command_line import CommandLine
+from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
 
 GATEWAY = "00:00:5e:00:01:01"
 GATEWAY6 = "fd01:1::ffff:ffff:ffff:ffff"

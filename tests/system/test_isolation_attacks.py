@@ -14,13 +14,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
 from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
-from tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
+
+from tests.system.command_line import CommandLine
+from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
 
 MARK = b"sdnlab-attack"
 HONEST = b"sdnlab-honest"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine
-from test_functions import PATIENCE, Pinging, pinging, reaches, running, takes_part, until
+
+from tests.system.command_line import CommandLine
+from tests.system.test_functions import PATIENCE, Pinging, pinging, reaches, running, takes_part, until
 
 MEGABYTES = 8
 LAB = """

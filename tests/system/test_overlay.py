@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
-from tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send, until
+
+from tests.system.command_line import CommandLine
+from tests.system.tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send, until
 
 
 @pytest.fixture(scope="module")

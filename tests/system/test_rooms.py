@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import SDNLAB, CommandLine
-from tenants_lab import running, until
+
+from tests.system.command_line import SDNLAB, CommandLine
+from tests.system.tenants_lab import running, until
 
 TOPOLOGY = """\
 name: rooms

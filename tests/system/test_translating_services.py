@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
-from test_functions import running, until
+
+from tests.system.command_line import CommandLine
+from tests.system.test_functions import running, until
 
 LAB = """
 name: services

@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dataplane_lab import ORDINARY, TUN, as_user, forward_normally, inside, reaches, run, why_no_lab
 
 import topologies
 from dataplane.fabric import Fabric
+from tests.system.dataplane_lab import (
+    ORDINARY,
+    TUN,
+    as_user,
+    forward_normally,
+    inside,
+    reaches,
+    run,
+    why_no_lab,
+)
 from topologies.change import move
 
 # one network: ordinary switches know nothing of several

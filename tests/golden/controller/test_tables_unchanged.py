@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_files import topology_file
 
 import topologies
 from controller.compiler import Learned, compile_topology
 from controller.stages import stages
 from controller.tables import Flow, SwitchTables
 from controller.text import actions_text, group_text, match_text, meter_text
+from tests.golden.controller.made_files import topology_file
 from topologies.model import Topology
 
 HERE = Path(__file__).parent

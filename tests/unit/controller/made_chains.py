@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 
 import pytest
 from hypothesis import strategies as st
-from made_frames import ipv4, ipv6
-from made_labs import lab
-from made_overlays import overlay_lab
 
 from controller.flows import HOP, flow
 from controller.stations import mac_number
 from controller.steering import onward
 from controller.tables import Field, Flow, Group, Meter, Table
+from tests.unit.controller.made_frames import ipv4, ipv6
+from tests.unit.controller.made_labs import lab
+from tests.unit.controller.made_overlays import overlay_lab
 from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
 from topologies.model import Host, Port, Topology
 from topologies.service import Hop

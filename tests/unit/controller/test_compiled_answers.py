@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
-from made_labs import lab, leaf_spine
 
 from controller.compiler import Learned, compile_topology
 from controller.evaluate import Fabric, Outcome
 from controller.stations import mac_number
 from controller.tables import CONTROLLER, Table
+from tests.unit.controller.made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
+from tests.unit.controller.made_labs import lab, leaf_spine
 from topologies.model import Host, Port, Topology
 
 

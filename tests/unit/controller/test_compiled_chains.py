@@ -6,7 +6,12 @@ from itertools import permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_chains import (
+
+from controller.compiler import compile_topology
+from controller.evaluate import Fabric, Outcome, symmetric, wire
+from controller.stations import mac_number
+from controller.tables import ToGroup
+from tests.unit.controller.made_chains import (
     Expected,
     Frame,
     chain_labs,
@@ -17,12 +22,13 @@ from made_chains import (
     packet,
     routed,
 )
-from made_frames import BROADCAST, arp_request, multicast, router_solicitation, solicitation
-
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, Outcome, symmetric, wire
-from controller.stations import mac_number
-from controller.tables import ToGroup
+from tests.unit.controller.made_frames import (
+    BROADCAST,
+    arp_request,
+    multicast,
+    router_solicitation,
+    solicitation,
+)
 from topologies.model import Host, Port, Topology
 from topologies.overlay import islands
 from topologies.service import service

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_service import chain_lab, host, surrounded
 
 import topologies
 from controller.compiler import compile_topology
@@ -23,6 +22,7 @@ from controller.port_ranges import covering
 from controller.stations import mac_number
 from controller.tables import CONTROLLER, Flow, SwitchTables, Table
 from controller.tracking import NUMBERS, TCP, UDP, numbered, port_zones
+from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Host, Port, Topology
 

@@ -7,12 +7,12 @@ from ipaddress import IPv4Interface, IPv4Network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_compiled_firewall import packet
 
 from controller.compiler import compile_topology
 from controller.evaluate import Arrival, Fabric
 from controller.evaluate_ct import Connections, Tuple
 from controller.stations import mac_number
+from tests.unit.controller.test_compiled_firewall import packet
 from topologies.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
 from topologies.model import Domain, Host, Link, Network, Port, Router, Switch, Topology
 

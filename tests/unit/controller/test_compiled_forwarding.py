@@ -8,8 +8,6 @@ import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_frames import ipv4, ipv6
-from made_labs import lab, leaf_spine
 
 import topologies
 from controller.compiler import compile_topology
@@ -17,6 +15,8 @@ from controller.evaluate import Fabric, Outcome, wire
 from controller.forwarding import TURNED
 from controller.stations import mac_number
 from controller.tables import ToGroup
+from tests.unit.controller.made_frames import ipv4, ipv6
+from tests.unit.controller.made_labs import lab, leaf_spine
 from topologies.model import Host, Topology
 
 

@@ -6,7 +6,11 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_chains import (
+
+from controller.compiler import compile_topology
+from controller.evaluate import Fabric, symmetric, wire
+from controller.evaluate_ct import Connections
+from tests.unit.controller.made_chains import (
     Asked,
     Frame,
     chain,
@@ -16,13 +20,9 @@ from made_chains import (
     routed,
     with_functions,
 )
-from made_frames import pieces
-from made_labs import lab
-from test_compiled_chains import pairs, some_packet
-
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, symmetric, wire
-from controller.evaluate_ct import Connections
+from tests.unit.controller.made_frames import pieces
+from tests.unit.controller.made_labs import lab
+from tests.unit.controller.test_compiled_chains import pairs, some_packet
 from topologies.model import Host, Port, Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
@@ -103,7 +103,7 @@ def test_nothing_of_a_datagram_passes_before_all_of_it_is_there() -> None:
 
 def test_datagrams_of_two_tenants_are_not_taken_for_one() -> None:
     """Both use the same addresses and identification: tracking tells them apart by the zone alone."""
-    from made_overlays import overlay_lab
+    from tests.unit.controller.made_overlays import overlay_lab
 
     base = overlay_lab([1], [], [(0, 0), (0, 0), (0, 1), (0, 1)], [], "kernel")
     same = {host.name: {"ipv4": other.ipv4, "ipv6": other.ipv6}

@@ -7,7 +7,12 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_chains import (
+
+from controller.compiler import compile_topology
+from controller.difference import stages
+from controller.evaluate import Fabric, Outcome, wire
+from controller.tables import SwitchTables, Table
+from tests.unit.controller.made_chains import (
     Asked,
     Frame,
     chain,
@@ -19,12 +24,7 @@ from made_chains import (
     routed,
     with_functions,
 )
-from made_labs import lab
-
-from controller.compiler import compile_topology
-from controller.difference import stages
-from controller.evaluate import Fabric, Outcome, wire
-from controller.tables import SwitchTables, Table
+from tests.unit.controller.made_labs import lab
 from topologies.functions import Chain
 from topologies.model import Host, Topology
 

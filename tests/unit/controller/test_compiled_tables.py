@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from made_labs import lab, leaf_spine
-
 from controller.compiler import compile_topology
 from controller.flows import cookie_of, flow
 from controller.tables import Field, Flow, Move, Output, SetField, Table, ToGroup
+from tests.unit.controller.made_labs import lab, leaf_spine
 
 
 def test_cookies_are_stable_distinct_and_never_zero() -> None:

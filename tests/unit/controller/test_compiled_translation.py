@@ -8,7 +8,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_service import chain_lab, host, surrounded
 
 from controller.balancer import GROUPS, MOST_BUCKETS, shares
 from controller.evaluate_ct import Connections
@@ -16,6 +15,7 @@ from controller.evaluate_switch import Lookup, Sent, at_switch, wire
 from controller.stations import mac_number
 from controller.stray import strays
 from controller.tables import CONTROLLER, NO_PORT
+from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Backend, Balancer, Forward, Nat
 from topologies.model import Port, Topology
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2]))
-
-from cases.fields import read
-from cases.firewall_cases import CASES, FRAGMENT_CASES, Case, Change
-from cases.frames import turned
-from made_service import chain_lab, surrounded
 
 from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Lookup, at_switch, wire
 from controller.tables import CONTROLLER
+from tests.cases.fields import read
+from tests.cases.firewall_cases import CASES, FRAGMENT_CASES, Case, Change
+from tests.cases.frames import turned
+from tests.unit.controller.made_service import chain_lab, surrounded
 
 ENGINE = "openflow"
 PORTS = {"there": 1, "back": 2}

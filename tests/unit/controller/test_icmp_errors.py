@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from made_chains import Asked, chain, with_functions
-from made_labs import lab
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -21,6 +19,8 @@ from controller.compiler import compile_topology
 from controller.errors import answer_to, asked, onward
 from controller.flows import HOP, NETWORK
 from controller.tables import CONTROLLER, Output, Resubmit, SetField, Table
+from tests.unit.controller.made_chains import Asked, chain, with_functions
+from tests.unit.controller.made_labs import lab
 from topologies.model import Topology
 from topologies.service import service
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from made_overlays import overlay_lab
-
 from controller.compiler import compile_topology
 from controller.mesh import Counted, mesh
 from controller.tables import Table
+from tests.unit.controller.made_overlays import overlay_lab
 
 
 def test_counters_add_up_by_pair_of_domains() -> None:

@@ -6,8 +6,6 @@ from struct import pack
 from typing import Any
 
 import pytest
-from made_labs import lab, leaf_spine
-from made_overlays import overlay_lab
 from os_ken.ofproto import ofproto_parser, ofproto_v1_5
 from os_ken.ofproto import ofproto_v1_5_parser as their
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
@@ -42,6 +40,8 @@ from controller.tables import (
     ToMeter,
 )
 from controller.text import value_text
+from tests.unit.controller.made_labs import lab, leaf_spine
+from tests.unit.controller.made_overlays import overlay_lab
 
 DATAPATH = ProtocolDesc(version=6)
 # os-ken calls some fields otherwise, and does not know Ericsson's at all

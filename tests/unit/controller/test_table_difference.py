@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from made_labs import leaf_spine
 
 from controller.compiler import compile_topology
 from controller.difference import Difference, after_bundle, before_bundle, bundle, difference
 from controller.tables import Meter
+from tests.unit.controller.made_labs import leaf_spine
 
 WANTED = compile_topology(leaf_spine(3, 2))["s1"]
 COOKIES = tuple(each.cookie for each in WANTED.flows)

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_chains import chain_labs
 
 from controller.compiler import Learned, compile_topology
 from controller.runtime import packets
@@ -15,6 +14,7 @@ from controller.runtime.learning import Learning
 from controller.stages import stages
 from controller.stations import link_local, mac_number, owners
 from controller.tables import SwitchTables, Table
+from tests.unit.controller.made_chains import chain_labs
 from topologies import loads
 from topologies.model import Topology
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
-from small_lab import Pretend, ring
 
 from controller.runtime.commands import Disconnect, Dump, Program
+from tests.unit.controller_runtime.small_lab import Pretend, ring
 
 NAMES = [f"s{n}" for n in range(1, 5)]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from small_lab import ring, serviced
 
 from controller.contradictions import contradictions
 from controller.runtime import memory, osken
@@ -21,6 +20,7 @@ from controller.runtime.exchange import Exchange, cookies, error_text, is_commit
 from controller.runtime.journal import Journal
 from controller.runtime.learning import Learning, Station
 from controller.runtime.memory import Memory
+from tests.unit.controller_runtime.small_lab import ring, serviced
 from topologies.model import Port
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
-from small_lab import ring
 
 from controller.compiler import compile_topology
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
 from controller.runtime.packets import arp_reply, arp_request, link_local, read, solicitation
 from controller.tables import Field, Table
+from tests.unit.controller_runtime.small_lab import ring
 from topologies.model import Port, Router, Topology
 
 STRANGER = 0x02AA00000001

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
-from small_lab import Pretend, serviced
 
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness, is_probe
+from tests.unit.controller_runtime.small_lab import Pretend, serviced
 from topologies.model import Port
 
 INTERVAL = 0.05

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Ether
-from small_lab import Pretend, ring
 
 from controller.firewall_verdicts import notices
 from controller.flows import NETWORK, OUT_PORT
@@ -17,6 +16,7 @@ from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Send
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
+from tests.unit.controller_runtime.small_lab import Pretend, ring
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Port, Topology
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 
 import pytest
-from labs import line
 
 from dataplane.machine import Machine, missing, needs
 from dataplane.sandbox_errors import SystemFacts, explain
+from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
 
 GOOD = Machine(programs=frozenset({"ovsdb-server", "ovs-vswitchd"}), ovs=(3, 1))

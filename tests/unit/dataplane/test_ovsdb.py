@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from labs import line
 
 from dataplane.openvswitch import SCHEMA, SETTINGS
 from dataplane.ovsdb import bridge_operations, database_file, timeout_operations
 from dataplane.plan import plan
+from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
 
 UUID = "c7d9e6d2-0509-4f42-9cb2-ad9bdc4e3e28"

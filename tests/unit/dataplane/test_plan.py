@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from labs import line
 
 from dataplane.plan import DEVICE_NAME_LIMIT, MANAGEMENT, device_name, plan
+from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
 
 

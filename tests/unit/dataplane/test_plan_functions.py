@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from changing_labs import lab, labs
 from hypothesis import given, settings
 
 import topologies
 from dataplane.plan import DEVICE_NAME_LIMIT, plan
 from dataplane.wiring import wiring
+from tests.unit.dataplane.changing_labs import lab, labs
 from topologies.functions import Chain
 from topologies.model import Topology
 from topologies.overlay import overlay

@@ -7,10 +7,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs import line
 
 from dataplane.plan import plan
 from dataplane.shaping import LARGEST, burst_of, largest_packet, token_bucket
+from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
 
 rates = st.integers(1, 40_000_000_000)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-from changing_labs import lab, labs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from dataplane.operations import (
 from dataplane.plan import Plan, WirePlan, plan
 from dataplane.steps import Steps, renamed, steps, unchangeable
 from dataplane.wiring import Wiring, wiring
+from tests.unit.dataplane.changing_labs import lab, labs
 from topologies.model import Topology
 
 NOBODY: frozenset[str] = frozenset()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from labs import line
-
 from dataplane.plan import plan
 from dataplane.wiring import link_states, wiring
+from tests.unit.dataplane.labs import line
 
 NONE: frozenset[str] = frozenset()
 

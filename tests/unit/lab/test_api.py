@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import pytest
 from fastapi.testclient import TestClient
-from lab_values import STATUS
 
 import topologies
 from controller.api_gate import Gate
@@ -20,6 +19,7 @@ from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import processes
 from lab.supervisor_lab import NotThere
+from tests.unit.lab.lab_values import STATUS
 
 
 class FakeLab:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pretended_functions import balancer, inline, lan
 
 import topologies
 from lab.changes import Change, changes
+from tests.unit.lab.pretended_functions import balancer, inline, lan
 from topologies.functions import Chain, Firewall, Function, RateLimit, Rule, Script
 from topologies.model import Port, Router, Shaping, Topology
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from lab_values import STATUS
 from typer.testing import CliRunner
 
 from lab import client as client_module
@@ -16,6 +15,7 @@ from lab import holders
 from lab.cli import app as app_module
 from lab.cli import touch
 from lab.failure import Exit, Failure, unknown
+from tests.unit.lab.lab_values import STATUS
 
 
 class FakeLab:

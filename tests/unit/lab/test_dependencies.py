@@ -49,9 +49,7 @@ def imported(*folders: str) -> dict[str, str]:
     own = {*PRODUCT, "tests", "bench"}
     places: dict[str, str] = {}
     for folder in folders:
-        files = [ROOT / folder, *(ROOT / folder).rglob("*.py")]
-        siblings = {file.stem for file in files} | {"cases"}
-        for file in files[1:]:
+        for file in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):
                     modules = [alias.name for alias in node.names]
@@ -61,8 +59,7 @@ def imported(*folders: str) -> dict[str, str]:
                     continue
                 for module in modules:
                     top = module.partition(".")[0]
-                    known = top in own or top in sys.stdlib_module_names or top == "_typeshed"
-                    if not known and not (folder == "tests" and top in siblings):
+                    if top not in own and top not in sys.stdlib_module_names and top != "_typeshed":
                         places.setdefault(top, f"{file.relative_to(ROOT)}:{node.lineno}")
     return places
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab_values import STATUS
 
 import topologies
 from dataplane.plan import plan
@@ -19,6 +18,7 @@ from lab.messages import OverlayState, Status
 from lab.supervisor import settle
 from lab.supervisor_capture import ANY, names, point
 from lab.supervisor_controller import Programming
+from tests.unit.lab.lab_values import STATUS
 
 PLAIN = Paint(False)
 TWO = topologies.load(Path(topologies.__file__).parent / "two-domains.yaml")

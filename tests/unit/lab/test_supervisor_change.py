@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pretended_functions import inline, lan
 
 from dataplane.fabric import Unchangeable
 from lab import supervisor_change
 from lab.failure import Failure
 from lab.supervisor_controller import Programming
 from lab.supervisor_events import EventLog
+from tests.unit.lab.pretended_functions import inline, lan
 from topologies.model import Topology
 
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from pretended_functions import PretendedStarter, balancer, describe, inline, lan
 
 from lab import supervisor_functions
 from lab.function_state import MAX_LINE, Gate, InstanceRecord, read
@@ -14,6 +13,7 @@ from lab.function_words import controllers_words, words
 from lab.host_names import Names
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import Functions, processes
+from tests.unit.lab.pretended_functions import PretendedStarter, balancer, describe, inline, lan
 from topologies.model import Topology
 
 PATIENCE = 30.0

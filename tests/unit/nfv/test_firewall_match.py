@@ -7,7 +7,6 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packet_filter import Flow, first, flow, matches
 
 from nfv.firewall.match import (
     DESTINATION,
@@ -23,6 +22,7 @@ from nfv.firewall.match import (
     parts,
     plan,
 )
+from tests.unit.nfv.packet_filter import Flow, first, flow, matches
 from topologies.functions import Rule
 
 SMALL4 = [f"10.0.0.{last}/{length}" for length in (30, 31, 32) for last in range(0, 8, 1 << (32 - length))]

@@ -8,10 +8,10 @@ from ipaddress import ip_network
 
 import pytest
 from hypothesis import given, settings
-from test_firewall_match import rules
 
 from nfv.firewall.process import completed, counts_by_comment
 from nfv.firewall.ruleset import comment, template
+from tests.unit.nfv.test_firewall_match import rules
 from topologies.functions import Firewall, Rule
 
 NETWORK = ("unshare", "-rn")

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from topology_invariants import assert_sound
 
 import topologies
+from tests.unit.topologies.topology_invariants import assert_sound
 from topologies import allocate, generate, names
 
 SWITCHES = [f"s{n}" for n in range(1, 8)]

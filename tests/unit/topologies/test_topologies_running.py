@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from service_files import files, load, sound
-from topology_invariants import assert_sound
 
 import topologies
+from tests.unit.topologies.service_files import files, load, sound
+from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.change import Impossible, move, ports, scale
 from topologies.functions import Chain, Function
 from topologies.model import Host, Port

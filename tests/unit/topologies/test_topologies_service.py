@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from service_files import dropped, files, load, sound
-from topology_invariants import assert_sound
 
 import topologies
+from tests.unit.topologies.service_files import dropped, files, load, sound
+from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.change import ports
 from topologies.overlay import islands, membership, overlay, reach
 from topologies.service import OUT, chain_entries, chain_hops, hop_number, service, steps

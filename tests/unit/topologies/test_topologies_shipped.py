@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from topology_invariants import assert_sound
 
 import topologies
+from tests.unit.topologies.topology_invariants import assert_sound
 
 HERE = Path(topologies.__file__).parent
 SHIPPED = sorted(HERE.glob("*.yaml"))

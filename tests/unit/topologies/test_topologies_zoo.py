@@ -12,9 +12,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from topology_invariants import assert_sound
 
 import topologies
+from tests.unit.topologies.topology_invariants import assert_sound
 
 ZOO = Path(
     os.environ.get("SDNLAB_TOPOLOGY_ZOO") or Path(__file__).parents[3] / ".." / "shared" / "topology-zoo"

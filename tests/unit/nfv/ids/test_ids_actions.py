@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ids_values import MACS, Talk, fired, of, run, sids
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from nfv.ids import thresholds
 from nfv.ids.settings import BadSetting, Settings, from_config, put
+from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run, sids
 
 IPS = {"ips": True}
 

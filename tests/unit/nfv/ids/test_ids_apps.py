@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_values import MACS, Talk, fired, of, run, sids
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
@@ -22,6 +21,7 @@ from nfv.ids.app.http_body import BOMB, Body
 from nfv.ids.app.ssh import SshParser
 from nfv.ids.app.tls import TlsParser
 from nfv.ids.app.uri import normalized
+from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run, sids
 
 REQUEST = (
     b"POST /a/../b%41/x.php?id=%31&q=a//b HTTP/1.1\r\nHost: WWW.Example.org:8080\r\nUser-Agent: curl/8\r\n"

@@ -11,7 +11,6 @@ import pcre2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_values import Talk
 
 from nfv.ids.app.http import HttpParser
 from nfv.ids.engine import Engine
@@ -21,6 +20,7 @@ from nfv.ids.match.regex import Regex
 from nfv.ids.match.work import Exhausted, Work
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+from tests.unit.nfv.ids.ids_values import Talk
 
 ATOMS = [
     "a",

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_values import MACS, Talk, fired, of, run
 from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, TCP, UDP, fragment
@@ -32,6 +31,7 @@ from nfv.ids.language import load_text
 from nfv.ids.packet import Packet, text
 from nfv.ids.pcap import BLOCK, BadCapture, records
 from nfv.ids.settings import Settings
+from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run
 
 E = Ether(src=MACS[0], dst=MACS[1])
 INNER = IP(src="172.16.0.1", dst="172.16.0.2") / UDP(sport=7, dport=9) / Raw(b"inside EVIL")

@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 import pytest
-from ids_values import MACS, Talk, of, run
 from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Ether
@@ -17,6 +16,7 @@ from nfv.ids import outputs
 from nfv.ids.checksum import checksum
 from nfv.ids.settings import Settings, from_config, put
 from nfv.ids.shown import Shown
+from tests.unit.nfv.ids.ids_values import MACS, Talk, of, run
 
 ALL = ("payload", "payload-printable", "payload-length", "packet", "verdict")
 EVIL = 'alert tcp any any -> any any (content:"EVIL"; sid:1;)'

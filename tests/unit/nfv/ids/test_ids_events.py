@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from ids_values import MACS, Talk, of, run, sids
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
@@ -16,6 +15,7 @@ import nfv.ids
 from nfv.ids.language import load_text
 from nfv.ids.language.events import DECODE
 from nfv.ids.settings import Settings
+from tests.unit.nfv.ids.ids_values import MACS, Talk, of, run, sids
 
 ETHER = Ether(src=MACS[0], dst=MACS[1])
 ATOMIC = bytes(ETHER / IPv6(src="fd00::1", dst="fd00::2", hlim=9) / IPv6ExtHdrFragment() / UDP() / Raw(b"x"))

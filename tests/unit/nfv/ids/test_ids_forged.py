@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from ids_values import Talk, of, run, sids
+
+from tests.unit.nfv.ids.ids_values import Talk, of, run, sids
 
 RULES = """
 alert http any any -> any any (http.uri; content:"/EVILURI"; sid:1;)

@@ -10,11 +10,11 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_values import Talk, fired, of, run, sids
 
 from nfv.ids.app.http import HttpParser
 from nfv.ids.app.http_body import Body, Budget
 from nfv.ids.settings import Settings
+from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 
 NEEDLE = b"the hidden needle is in here"
 FOUND = 'file.data; content:"hidden needle"'

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from ids_values import MACS, fired
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
+
+from tests.unit.nfv.ids.ids_values import MACS, fired
 
 CASES = [
     (b"GET /index", 'content:"index"', True),

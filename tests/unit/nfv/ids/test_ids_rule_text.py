@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from ids_values import Talk, fired, of, run, sids
 
 from nfv.ids import process
 from nfv.ids.language import load_text
 from nfv.ids.settings import Settings
+from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 
 HTTP = "http any any -> any any"
 GET = Talk().exchange(b"GET /check.php?id=1234567890 HTTP/1.1\r\nHost: a.example\r\nX: id=99\r\n\r\n")

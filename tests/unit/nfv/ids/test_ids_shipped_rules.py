@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ids_values import MACS, Talk, run, sids
 from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import nfv.ids
+from tests.unit.nfv.ids.ids_values import MACS, Talk, run, sids
 
 RULES = (Path(nfv.ids.__file__).parent / "rules/sdnlab.rules").read_text()
 

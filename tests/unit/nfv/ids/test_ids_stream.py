@@ -8,10 +8,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_values import Talk, fired, of, run, sids
 
 from nfv.ids.settings import Settings
 from nfv.ids.stream import MAX_HELD, WINDOW, Stream
+from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 
 
 @settings(max_examples=200, deadline=None)
