@@ -2,24 +2,38 @@
 
 A name can stand for a device that never ends, a pipe that nobody writes to, a file of /proc that waits for
 news, a network file system that does not answer.  Nothing here waits for longer than it says, takes more than
-it says, or has effects on what is named.
+it says, or has effects on what is named.  What a shell hands over (``<(...)``, ``| ... -``) is read where the
+caller allows it, with more patience: a program has to make it first.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
+import re
+import select
 import stat
 import threading
+import time
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that a file gets to be read."""
+PIPE_PATIENCE = 60.0
+"""Seconds that whoever writes to a pipe gets, until its end; of a stream: until its next byte."""
+STREAM_TIME = 3600.0
+"""Seconds after which a stream that comes through a pipe has to be at its end."""
+NOTICE = 2.0
+"""Seconds of waiting after which the caller may tell of it."""
 _PIECE = 1 << 20
 _REMEDIES = {
     errno.ENOENT: ("there is no such file", "check the name"),
@@ -28,11 +42,15 @@ _REMEDIES = {
     errno.EPERM: ("may not be read", "check the permissions (chmod +r)"),
     errno.ELOOP: ("symbolic links go round in a circle", "check the links"),
     errno.ENAMETOOLONG: ("the name is too long", "check the name"),
+    errno.EBADF: (
+        "is not open here",
+        "sudo closes what the shell hands over: pipe it into standard input ('-'), or into a file",
+    ),
     errno.EAGAIN: ("has nothing to read now", "copy what is meant into a file"),
 }
 _KINDS: tuple[tuple[Callable[[int], bool], str, str], ...] = (
     (stat.S_ISDIR, "is a directory", ""),
-    (stat.S_ISFIFO, "is a pipe", "write what comes into a file first"),
+    (stat.S_ISFIFO, "is a pipe", "write what it brings into a file first"),
     (stat.S_ISSOCK, "is a socket", ""),
     (stat.S_ISCHR, "is a device", ""),
     (stat.S_ISBLK, "is a device", ""),
@@ -57,25 +75,96 @@ class Unreadable(Exception):
         return "; ".join(text for text in (self.allowed and f"allowed: {self.allowed}", self.remedy) if text)
 
 
-_VERBS = ("is", "may", "has", "was", "cannot")
+_VERBS = ("is", "may", "has", "was", "cannot", "did", "holds", "brought")
+_DESCRIPTOR = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/(0|[1-9][0-9]{0,5})")
+STANDARD_INPUT = "-"
+_NULL_DEVICE = os.makedev(1, 3)  # Linux, Documentation/admin-guide/devices.txt
 
 
-def open_file(file: Name, allowed: str = "a file", patience: float = PATIENCE) -> int:
-    """A descriptor to read a regular file; raises ``Unreadable``, also when opening it takes too long.
+def descriptor_of(name: Name) -> int | None:
+    """The number of an open file that ``name`` stands for (``-``, ``/dev/stdin``, ``/dev/fd/63``)."""
+    text = os.fspath(name)
+    if text == STANDARD_INPUT:
+        return 0
+    found = _DESCRIPTOR.fullmatch(text)
+    return int(found[1] or 0) if found else None
 
-    ``allowed``: what may be named here, in words.
+
+def open_stream(file: Name, allowed: str = "a file", patience: float = PATIENCE) -> io.RawIOBase:
+    """A regular file, or what a pipe brings, to be read piece by piece; raises ``Unreadable``, also when
+    opening it takes too long.
+
+    Reading raises OSError (ETIMEDOUT) when a pipe brings nothing for ``PIPE_PATIENCE`` seconds, or is not at
+    its end after ``STREAM_TIME``.  ``allowed``: what may be named here, in words.
     """
-    return _within(patience, lambda: _open(file, allowed))
+    descriptor = _within(patience, lambda: _open(file, allowed, pipes=True))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb", buffering=0)
+    return _Piped(descriptor)
 
 
-def read(file: Name, limit: int, allowed: str = "a file", patience: float = PATIENCE) -> bytes:
-    """A regular file's content, of up to ``limit`` bytes; raises ``Unreadable``."""
+class _Piped(io.RawIOBase):
+    """What comes through a pipe or socket."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._end = time.monotonic() + STREAM_TIME
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise OSError(errno.ETIMEDOUT, f"it has not ended within {STREAM_TIME:g} s")
+        if not self._poll.poll(min(left, PIPE_PATIENCE) * 1000):
+            raise OSError(errno.ETIMEDOUT, f"nothing came for {min(left, PIPE_PATIENCE):.0f} s")
+        return os.readv(self._descriptor, [buffer])
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def read(
+    file: Name,
+    limit: int,
+    allowed: str = "a file",
+    patience: float = PATIENCE,
+    pipes: bool = False,
+    pipe_patience: float = PIPE_PATIENCE,
+    waiting: Callable[[], None] = lambda: None,
+) -> bytes:
+    """A regular file's content, of up to ``limit`` bytes; raises ``Unreadable``.
+
+    ``pipes``: a pipe's, too, until its end, which gets ``pipe_patience`` seconds. ``waiting`` is called once
+    when it takes longer than ``NOTICE``.
+    """
+    descriptor = _within(patience, lambda: _open(file, allowed, pipes), waiting)
+    piped = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    until = time.monotonic() + (pipe_patience if piped else patience)
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
 
     def work() -> bytes:
-        descriptor = _open(file, allowed)
         try:
-            pieces, left = [], limit + 1
-            while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):
+            pieces: list[bytes] = []
+            left = limit + 1
+            while left > 0:
+                if piped and not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+                    what = "did not end" if pieces else "brought nothing"
+                    raise Unreadable(
+                        f"{what} within {pipe_patience:g} s", "", "copy what is meant into a file"
+                    )
+                if not (piece := os.read(descriptor, min(left, _PIECE))):
+                    break
                 pieces.append(piece)
                 left -= len(piece)
         except OSError as error:
@@ -86,7 +175,8 @@ def read(file: Name, limit: int, allowed: str = "a file", patience: float = PATI
             raise Unreadable("is too big", f"up to {size_text(limit)}")
         return b"".join(pieces)
 
-    return _within(patience, work)
+    # a pipe's own end of patience says more, and comes first
+    return _within(pipe_patience + 1 if piped else patience, work, waiting)
 
 
 def size_text(limit: int) -> str:
@@ -94,24 +184,36 @@ def size_text(limit: int) -> str:
     return f"{limit // 1024 // 1024} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
 
 
-def _open(file: Name, allowed: str) -> int:
+def _open(file: Name, allowed: str, pipes: bool = False) -> int:
+    number = descriptor_of(file) if pipes else None
     try:
-        _check(os.stat(file).st_mode, allowed)  # noqa: PTH116 - opening a device may have effects
-        # it may have been replaced since: not to block, and to look again, costs nothing
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        if number is not None:  # not opened anew: a socket can't be, nor another user's pipe
+            descriptor = os.dup(number)
+        else:
+            _check(os.stat(file), allowed, pipes)  # noqa: PTH116 - opening a device may have effects
+            # it may have been replaced since: not to block, and to look again, costs nothing
+            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         _refuse(error)
     except ValueError:  # a NUL, or what no name can hold
         raise Unreadable("cannot be a file's name", "", "check the name") from None
     try:
-        _check(os.fstat(descriptor).st_mode, allowed)
+        if number is not None and os.isatty(descriptor):
+            raise Unreadable("is a terminal", f"{allowed}, or a pipe that brings one", "name a file")
+        _check(os.fstat(descriptor), allowed, pipes, number is not None)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _check(mode: int, allowed: str) -> None:
+def _check(found: os.stat_result, allowed: str, pipes: bool, handed_over: bool = False) -> None:
+    """Raises Unreadable for what is never read; a socket can be, where it is handed over open."""
+    mode = found.st_mode
+    if pipes and (stat.S_ISFIFO(mode) or (handed_over and stat.S_ISSOCK(mode))):
+        return
+    if handed_over and stat.S_ISCHR(mode) and found.st_rdev == _NULL_DEVICE:
+        raise Unreadable("holds nothing", allowed)
     for test, what, remedy in _KINDS:
         if test(mode):
             raise Unreadable(what, allowed, remedy)
@@ -124,8 +226,11 @@ def _refuse(error: OSError) -> NoReturn:
     raise Unreadable(what, "", remedy) from None
 
 
-def _within(patience: float, work: Callable[[], T]) -> T:
-    """What ``work`` gives, in a thread that is left behind if it takes longer than ``patience`` seconds."""
+def _within(patience: float, work: Callable[[], T], waiting: Callable[[], None] = lambda: None) -> T:
+    """What ``work`` gives, in a thread that is left behind if it takes longer than ``patience`` seconds.
+
+    ``waiting`` is called when it has taken ``NOTICE`` seconds.
+    """
     found: list[T] = []
     failed: list[BaseException] = []
 
@@ -137,7 +242,10 @@ def _within(patience: float, work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name="reading", daemon=True)
     thread.start()
-    thread.join(patience)
+    thread.join(min(patience, NOTICE))
+    if thread.is_alive() and patience > NOTICE:
+        waiting()
+        thread.join(patience - NOTICE)
     if failed:
         raise failed[0]
     if not found:

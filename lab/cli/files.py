@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
 from topologies import outside, shipped
 from topologies.problem import nearest, printable
+
+if TYPE_CHECKING:
+    from topologies import Topology
 
 _SUFFIXES = (".yaml", ".yml", ".graphml", ".xml")
 MOST_BYTES = 4 << 20
@@ -105,34 +108,48 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A topology file (YAML or GraphML), or the name of a shipped one.",
+        help="A topology file (YAML or GraphML), the name of a shipped one, or '-': standard input.",
         autocompletion=complete_file,
     ),
 ]
 
 
-def read(path: Path) -> bytes:
-    """The content of a topology file, for the supervisor to load; Failure with words when it can't be read.
+def content(file: str, strict: bool = False) -> tuple[str, bytes]:
+    """What a topology file is called from here on, and its content, for the supervisor to load; Failure with
+    words when it can't be read.
 
-    The supervisor could not read it everywhere: its /run is its own.
+    The supervisor could not read it everywhere: its /run is its own, and pipes are ours.  What comes from a
+    pipe has no folder: files that it names are looked for in the current one.
     """
-    return outside_file(path, "a YAML or GraphML file", MOST_BYTES)
+    number = outside.descriptor_of(file)
+    path = find(file, strict) if number is None else Path(file)
+    called = str(path) if number is None else "pipe" if number else "stdin"
+    return called, outside_file(path, "a YAML or GraphML file", MOST_BYTES)
 
 
 def outside_file(path: Path, allowed: str, limit: int) -> bytes:
-    """The content of a file that the command line names; Failure with words when it can't be read.
+    """The content of a file or pipe that the command line names; Failure with words when it can't be read.
 
     ``allowed``: what may be named, in words; ``limit`` in bytes.
     """
     try:
-        return outside.read(path, limit, allowed)
+        return outside.read(path, limit, allowed, pipes=True, waiting=lambda: _waits_for(path))
     except outside.Unreadable as error:
         raise unreadable(path, error) from None
 
 
+def _waits_for(path: Path) -> None:
+    err(f"waiting for {printable(called(path))}; Ctrl-C ends it")
+
+
+def called(path: Path) -> str:
+    """A file in words."""
+    return "standard input" if outside.descriptor_of(path) == 0 else str(path)
+
+
 def unreadable(path: Path, error: outside.Unreadable) -> Failure:
     """The failure to read a file that the command line names."""
-    return Failure(error.words(path), error.advice)
+    return Failure(error.words(printable(called(path))), error.advice)
 
 
 def validate(file: File, json: Json = False) -> None:
@@ -143,7 +160,7 @@ def validate(file: File, json: Json = False) -> None:
     import topologies
 
     try:
-        topology = topologies.load(find(file))
+        topology = _loaded(file)
     except topologies.Invalid as invalid:
         if json:
             out_json(
@@ -180,6 +197,16 @@ def validate(file: File, json: Json = False) -> None:
         out(f"note: {remark}")
 
 
+def _loaded(file: str) -> Topology:
+    """Raises Invalid, also for a file that can't be read; Failure for a pipe that can't."""
+    import topologies
+
+    if outside.descriptor_of(file) is None and not (path := find(file)).is_fifo():
+        return topologies.load(path)
+    named, raw = content(file)
+    return topologies.loads(raw, named)
+
+
 def _plain(problem: object) -> dict[str, object]:
     fields = ("file", "line", "path", "message", "allowed", "remedy")
     return {name: getattr(problem, name, None) for name in fields}
@@ -202,7 +229,7 @@ def graph(
     if json and graphml:
         raise usage("--json and --graphml are two formats", "choose one of them")
     try:
-        topology = topologies.load(find(file))
+        topology = _loaded(file)
     except topologies.Invalid as invalid:
         some = count(len(invalid.problems), "problem")
         raise Failure(f"{file} is invalid: {some}", f"they are told by: sdnlab validate {file}") from None

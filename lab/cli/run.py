@@ -69,11 +69,9 @@ def start(file: str, name: str | None, datapath: str, check: bool, progress: Pro
     if name is not None:
         naming.check_name(name)
     progress.doing(f"building {file}")
-    path = files.find(file)
+    called, content = files.content(file)
     try:
-        return launch(
-            Order(str(path), files.read(path), name, naming.owner(), datapath, check), progress.stage
-        )
+        return launch(Order(called, content, name, naming.owner(), datapath, check), progress.stage)
     finally:
         progress.clear()
 

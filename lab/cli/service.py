@@ -140,19 +140,19 @@ def apply(
     a chain that is made longer or re-ordered loses no packet. '+' is added, '~' changed, '-' removed.
     A file with mistakes changes nothing. Domains, switches and the underlay can't change in a running lab.
     """
-    path = files.find(file, strict=True)
-    content = _text(files.read(path), file)
-    where = str(path.resolve())
+    path, raw = files.content(file, strict=True)
+    content = _text(raw, file)
+    where = str(Path(path).resolve())
     request = {"file": where, "content": content, "dry_run": dry_run}
     try:
         done: Applied = client(lab, timeout=180.0).post("/apply", request)
     except Failure as failure:
-        what, remedy = (text.replace(where, str(path)) for text in (failure.what, failure.remedy))
+        what, remedy = (text.replace(where, path) for text in (failure.what, failure.remedy))
         raise Failure(what, remedy, failure.code) from None
     if json:
         out_json(done)
     else:
-        out(render_service.applied(done, str(path), dry_run, paint()))
+        out(render_service.applied(done, path, dry_run, paint()))
     if done["notes"]:
         raise typer.Exit(Exit.FAILED)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from nfv.ids.engine import Engine
 from nfv.ids.language import Loaded
@@ -36,21 +38,22 @@ class UnreadableCapture(Exception):
         self.path, self.why = path, why
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> RawIOBase:
     """A capture, to be read as a stream: it may be larger than memory.
 
-    What says that it is empty is taken at its word: a file of /proc would wait for its next line.
+    A file that says that it is empty is taken at its word: one of /proc would wait for its next line.
     """
     try:
-        descriptor = outside.open_file(path, "a capture (pcap, pcapng)")
-        if os.fstat(descriptor).st_size == 0:
-            os.close(descriptor)
-            raise BadCapture("the file is empty")
-        return os.fdopen(descriptor, "rb", buffering=0)
+        stream = outside.open_stream(path, "a capture (pcap, pcapng)")
+        found = os.fstat(stream.fileno())
     except outside.Unreadable as error:
         raise UnreadableCapture(path, error) from None
     except OSError as error:
         raise UnreadableCapture(path, outside.Unreadable(error.strerror or str(error))) from None
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+        stream.close()
+        raise BadCapture("the file is empty")
+    return stream
 
 
 def run(

@@ -8,6 +8,7 @@ can't be is an error.  Files are read as streams: never more than ``BLOCK`` byte
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import RawIOBase
 from struct import Struct
 from typing import BinaryIO
 
@@ -34,7 +35,7 @@ class _Window:
 
     __slots__ = ("begin", "data", "file")
 
-    def __init__(self, source: bytes | BinaryIO) -> None:
+    def __init__(self, source: bytes | BinaryIO | RawIOBase) -> None:
         self.file = None if isinstance(source, bytes) else source
         self.data = source if isinstance(source, bytes) else b""
         self.begin = 0
@@ -52,7 +53,10 @@ class _Window:
         have = len(parts[0])
         self.begin += at
         while have < least:
-            part = self.file.read(max(BLOCK, least - have))
+            try:
+                part = self.file.read(max(BLOCK, least - have))
+            except OSError as error:  # a disk that fails, a pipe that brings nothing more
+                raise BadCapture(f"at byte {self.begin + have}: {error.strerror or error}") from None
             if not part:
                 break
             parts.append(part)
@@ -61,10 +65,8 @@ class _Window:
         return have
 
 
-def records(source: bytes | BinaryIO) -> Iterator[Record]:
-    """All packets of a file or its content; BadCapture where it makes no sense (after what made sense),
-    OSError.
-    """
+def records(source: bytes | BinaryIO | RawIOBase) -> Iterator[Record]:
+    """All packets of a file or its content; BadCapture where it makes no sense (after what made sense)."""
     window = _Window(source)
     magic = window.data[:4]
     if magic == b"\x0a\x0d\x0d\x0a":
