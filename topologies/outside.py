@@ -258,7 +258,8 @@ class NotJson(ValueError):
 
 
 def parse_json(raw: bytes) -> Any:
-    """The value of a JSON text (RFC 8259): UTF-8, numbers that are some, characters that are some.
+    """The value of a JSON text (RFC 8259): UTF-8, numbers that are some, characters that are some, each name
+    of an object once.
 
     Raises ``NotJson``. Lone surrogates stand for no character (RFC 8259, 8.2), but those by which Python
     carries the bytes of names that are not in UTF-8 (PEP 383) are taken.
@@ -271,8 +272,18 @@ def parse_json(raw: bytes) -> Any:
         number = float(word)
         return number if math.isfinite(number) else no_number(word)
 
+    def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in members:
+            if name in found:
+                raise NotJson(f"the name {name[:40]!r} is there twice")
+            found[name] = value
+        return found
+
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=no_number, parse_float=finite)
+        value = json.loads(
+            raw.decode("utf-8"), parse_constant=no_number, parse_float=finite, object_pairs_hook=once
+        )
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
     except UnicodeDecodeError:

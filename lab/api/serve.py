@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from lab.supervisor_lab import Lab
 
 
+HEAD_PATIENCE = 10.0
+"""Seconds that the head of a request may take to come; its body has the gate's."""
+
+
 def serve(lab: Lab, listener: socket.socket) -> None:
     """Serve the API on ``listener`` until the process ends."""
     import asyncio
@@ -24,15 +28,32 @@ def serve(lab: Lab, listener: socket.socket) -> None:
 
     class Guarded(H11Protocol):
         welcome = False
+        patience: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             self.welcome = may_ask(transport.get_extra_info("socket"))
             if self.welcome:
                 super().connection_made(transport)
+                self._wait_for_head()
             else:
                 transport.abort()
 
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait_for_head()
+
+        def _wait_for_head(self) -> None:
+            """Uvicorn has a time limit from an answer to the next request's first byte alone."""
+            waits = str(self.conn.their_state) == "IDLE"  # h11.IDLE: no request is under way
+            if self.patience is not None and not waits:
+                self.patience.cancel()
+                self.patience = None
+            elif self.patience is None and waits:
+                self.patience = self.loop.call_later(HEAD_PATIENCE, self.transport.abort)
+
         def connection_lost(self, exc: Exception | None) -> None:
+            if self.patience is not None:
+                self.patience.cancel()
             if self.welcome:
                 super().connection_lost(exc)
 

@@ -9,9 +9,12 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 
 _CREDENTIALS = struct.Struct("iII")
+_PATIENCE = 0.5
+"""Seconds that a request may take to come, and its answer to be taken."""
 
 
 class StandIn:
@@ -49,13 +52,16 @@ class StandIn:
     def _answer(self, connection: socket.socket) -> None:
         if not may_ask(connection):
             return
-        connection.settimeout(0.5)
+        until = time.monotonic() + _PATIENCE
         request = b""
         while b"\r\n\r\n" not in request and len(request) < 65536:
+            # of all that is sent: byte by byte it could take hours, and ``stop`` waits for it
+            connection.settimeout(max(0.001, until - time.monotonic()))
             data = connection.recv(4096)
             if not data:  # who only wanted to know our process id
                 return
             request += data
+        connection.settimeout(_PATIENCE)
         connection.sendall(building_answer(self._stage()))
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):  # a body that is still coming would turn the answer into a reset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import topologies
 from controller.api_gate import Gate
 from lab import supervisor_service
 from lab.api.app import create
+from lab.api.serve import serve
 from lab.failure import Failure
 from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog
@@ -172,6 +175,7 @@ def test_openapi_describes_every_path(api: TestClient) -> None:
         ("/ping", b"{", "no JSON"),
         ("/ping", b"[" * 100_000, "nested too deeply"),
         ("/ping", b'{"timeout": ' + b"9" * 5000 + b"}", "digits"),
+        ("/links/s1-s2", b'{"up": false, "up": true}', "'up' is there twice"),
     ],
 )
 def test_what_is_no_request_is_refused_at_the_gate(
@@ -218,6 +222,26 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         await anyio.sleep_forever()
 
     assert passed(never, seconds=0.01) == 408
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(
+    lab: FakeLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not the second one of a connection; who asks in time is answered."""
+    monkeypatch.setattr("lab.api.serve.HEAD_PATIENCE", 0.05)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "api"))
+    listener.listen()
+    threading.Thread(target=serve, args=(lab, listener), daemon=True).start()
+    for before in (0, 1):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(60)
+            client.connect(str(tmp_path / "api"))
+            client.sendall(
+                b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * before + b"GET /status HTTP/1.1\r\nX-"
+            )
+            came = b"".join(iter(lambda: client.recv(1 << 20), b""))
+            assert came.count(b"HTTP/1.1 200") == before
 
 
 def test_an_answer_may_hold_what_is_no_character(lab: FakeLab, api: TestClient) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def test_last_line_of_a_log(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_bytes(b"a\n" * 100_000 + b"b\xff\n\n")
     assert tail(tmp_path / "log", 2).splitlines()[0] == "a"
+
+
+def test_the_stand_in_does_not_wait_for_a_request_that_comes_byte_by_byte() -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0sdnlab-test-slow/{os.getpid()}")
+    listener.listen(8)
+    stand_in = StandIn(listener, lambda: "wires")
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(listener.getsockname())
+        with pytest.raises(OSError):
+            for _ in range(3000):  # 5 minutes
+                slow.sendall(b"x")
+                time.sleep(0.1)
+    stand_in.stop()
+    listener.close()
 
 
 def test_the_stand_in_answers_until_it_is_stopped() -> None:
