@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.cli.common import Json, usage
-from lab.cli.files import outside_file, unreadable
+from lab.cli.files import called, outside_file, unreadable
 from lab.cli.say import count, err, out, out_json, out_json_line, paint, paint_err, table
 from lab.failure import Exit, Failure
 
@@ -82,22 +82,16 @@ def ids(
 
 def _settings(given: list[str], config: Path | None, checksums: str, simulate_ips: bool) -> Settings:
     from nfv.ids import outputs
-    from nfv.ids.settings import BadSetting, Settings, from_config, put
+    from nfv.ids.settings import BadSetting, Settings, from_config, put, tree_of
 
     chosen = Settings(ips=simulate_ips)
     if config is not None:
-        import yaml
-
         try:
-            tree = yaml.safe_load(_text(config).replace("%YAML 1.1", ""))
-        except yaml.YAMLError as error:
-            raise Failure(
-                f"{config} is no YAML: {str(error).splitlines()[0]}", "mend it, or leave --config out"
-            ) from None
-        own = (
-            {key: value for key, value in tree.items() if key != "outputs"} if isinstance(tree, dict) else {}
-        )
-        unknown = [*from_config(chosen, own), *outputs.take(chosen, dict(tree or {}).get("outputs"))]
+            tree = tree_of(_text(config))
+        except BadSetting as error:
+            raise Failure(f"{called(config)}: {error}", "mend it, or leave --config out") from None
+        own = {key: value for key, value in tree.items() if key != "outputs"}
+        unknown = [*from_config(chosen, own), *outputs.take(chosen, tree.get("outputs"))]
         if unknown:
             err(f"{config}: {count(len(unknown), 'setting')} unknown here, such as {unknown[0]}")
     if checksums not in ("all", "none"):

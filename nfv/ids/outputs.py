@@ -31,34 +31,54 @@ def take(settings: Settings, outputs: object) -> list[str]:
     unknown: list[str] = []
     kinds: set[str] = set()
     for log in _eve_logs(outputs):
-        for item in log.get("types") or []:
-            kind, body = (item, {}) if isinstance(item, str) else next(iter(item.items()))
-            kinds.add(kind)
-            if not isinstance(body, dict):
-                continue
-            if kind == "anomaly" and isinstance(body.get("types"), dict):
-                types = body["types"]
-                settings.anomaly_decode = truth(types.get("decode", False))
-                settings.anomaly_stream = truth(types.get("stream", False))
-                settings.anomaly_applayer = truth(types.get("applayer", True))
-            elif kind == "files" and body.get("force-hash"):
-                put(settings, "outputs.files.force-hash", body["force-hash"])
-            elif kind == "dns" and body.get("version"):
-                put(settings, "outputs.dns.version", body["version"])
-            elif kind == "drop" and "verdict" in body:
-                put(settings, "outputs.drop.verdict", body["verdict"])
-            elif kind == "alert":
-                unknown += _alert(settings, body)
+        types = log.get("types")
+        for item in types if isinstance(types, list) else []:
+            if isinstance(item, str):
+                kinds.add(item)
+            elif isinstance(item, dict) and len(item) == 1:
+                [(kind, body)] = item.items()
+                kinds.add(str(kind))
+                try:
+                    unknown += _event(settings, str(kind), body) if isinstance(body, dict) else []
+                except (BadSetting, ValueError):
+                    unknown.append(f"outputs.eve-log.types.{kind}")
+            else:
+                unknown.append("outputs.eve-log.types")
     if kinds:
         settings.types = frozenset(kinds | ({"fileinfo"} if "files" in kinds else set()))
     return unknown
 
 
+def _event(settings: Settings, kind: str, body: dict[str, Any]) -> list[str]:
+    """Take over what is said of one kind of events; raises BadSetting."""
+    if kind == "anomaly" and isinstance(body.get("types"), dict):
+        types = body["types"]
+        settings.anomaly_decode = truth(types.get("decode", False))
+        settings.anomaly_stream = truth(types.get("stream", False))
+        settings.anomaly_applayer = truth(types.get("applayer", True))
+    elif kind == "files" and body.get("force-hash"):
+        put(settings, "outputs.files.force-hash", body["force-hash"])
+    elif kind == "dns" and body.get("version"):
+        put(settings, "outputs.dns.version", body["version"])
+    elif kind == "drop" and "verdict" in body:
+        put(settings, "outputs.drop.verdict", body["verdict"])
+    elif kind == "alert":
+        return _alert(settings, body)
+    return []
+
+
 def _eve_logs(outputs: object) -> Iterator[dict[str, Any]]:
     for output in outputs if isinstance(outputs, list) else []:
         log = output.get("eve-log") if isinstance(output, dict) else None
-        if isinstance(log, dict) and truth(log.get("enabled", True)):
+        if isinstance(log, dict) and _enabled(log.get("enabled", True)):
             yield log
+
+
+def _enabled(said: object) -> bool:
+    try:
+        return truth(said)
+    except BadSetting:
+        return True
 
 
 def _alert(settings: Settings, body: dict[str, Any]) -> list[str]:

@@ -101,6 +101,8 @@ def _pcap(window: _Window, order: str, unit: float) -> Iterator[Record]:
             size, at = window.more(at, 16 + extra), 0
             data = window.data
         if at + 16 > size:
+            if at < size:
+                raise BadCapture(f"the last packet's header is cut short at byte {window.begin + size}")
             return
         seconds, fraction, length, _ = unpack(data, at)
         at += 16 + extra
@@ -123,6 +125,8 @@ def _pcapng(window: _Window) -> Iterator[Record]:
             size, at = window.more(at, 12), 0
             data = window.data
         if at + 12 > size:
+            if at < size:
+                raise BadCapture(f"the last block is cut short at byte {window.begin + size}")
             return
         if data[at : at + 4] == b"\x0a\x0d\x0d\x0a":
             bom = data[at + 8 : at + 12]

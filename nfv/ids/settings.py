@@ -217,6 +217,45 @@ def put(settings: Settings, name: str, value: object) -> None:
         raise BadSetting(f"{name}: {error}") from None
 
 
+MOST_VALUES = 100_000
+"""Of a configuration, aliases counted as often as they are used: a suricata.yaml has some 600."""
+_DEEPEST = 40
+
+
+def tree_of(text: str) -> dict[Any, Any]:
+    """What a suricata.yaml says; BadSetting when it is no YAML, or would not end ("billion laughs")."""
+    import yaml
+
+    try:
+        tree = yaml.safe_load(text.replace("%YAML 1.1", ""))
+        _count(tree, 0, 0)
+    except yaml.YAMLError as error:
+        raise BadSetting(f"it is no YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise BadSetting(f"it is nested too deeply; allowed: {_DEEPEST} levels") from None
+    except ValueError as error:  # a date or number that is none
+        raise BadSetting(f"it is no YAML: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise BadSetting("it is no mapping of names to values")
+    return tree
+
+
+def _count(tree: object, before: int, depth: int) -> int:
+    """How many values there are with those ``before``; BadSetting or RecursionError at too many."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    if before > MOST_VALUES:
+        raise BadSetting(f"it holds too many values; allowed: {MOST_VALUES}, aliases counted each time")
+    number = before + 1
+    inner = [*tree.keys(), *tree.values()] if isinstance(tree, dict) else tree
+    if isinstance(inner, list | tuple | set):
+        for value in inner:
+            number = _count(value, number, depth + 1)
+    return number
+
+
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """A configuration's leaves by dotted name; lists of one-key objects are taken as objects."""
     found: dict[str, Any] = {}

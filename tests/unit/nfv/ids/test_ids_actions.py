@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from nfv.ids import thresholds
-from nfv.ids.settings import BadSetting, Settings, from_config, put
+from nfv.ids import outputs, thresholds
+from nfv.ids.settings import BadSetting, Settings, from_config, put, tree_of
 from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run, sids
 
 IPS = {"ips": True}
@@ -206,6 +208,52 @@ def test_settings_say_what_they_dont_know() -> None:
         put(settings, "stream.midstream", "perhaps")
     assert from_config(settings, {"stream": {"midstream": True}, "nix": {"a": 1}}) == ["nix.a"]
     assert settings.stream.midstream
+
+
+def laughs(inner: str, group: str) -> str:
+    """YAML whose aliases stand for 9 to the power of 13 values."""
+    lines, before = [f"a: &a {inner}"], "a"
+    for name in "bcdefghijklm":
+        lines.append(f"{name}: &{name} " + group.format(*[f"*{before}"] * 9))
+        before = name
+    return "\n".join([*lines, "vars: {address-groups: {HOME_NET: *m}}"])
+
+
+MAPPING = "{{" + ", ".join(f"k{i}: {{}}" for i in range(9)) + "}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (laughs("[x]", "[" + ", ".join(["{}"] * 9) + "]"), "too many values"),
+        (laughs("{x: 1}", MAPPING), "too many values"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("[1, 2]", "no mapping"),
+        ("[1, 2", "no YAML"),
+        ("a: 2026-99-99", "no YAML"),
+        ("a: !!python/name:os.system ''", "no YAML"),
+    ],
+)
+def test_a_configuration_that_would_not_end_is_refused(text: str, what: str) -> None:
+    with pytest.raises(BadSetting, match=what):
+        tree_of(text)
+
+
+NAMES = st.sampled_from(
+    ["types", "alert", "metadata", "rule", "anomaly", "files", "force-hash", "verdict", "depth"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+)
+
+
+@given(ANYTHING)
+def test_whatever_a_configuration_has_for_its_events_is_taken_or_told(anything: object) -> None:
+    outputs.take(Settings(), [{"eve-log": {"types": anything}}, {"eve-log": {"enabled": anything}}, anything])
+    outputs.take(Settings(), [{"eve-log": {"types": [{"alert": anything}, {"drop": {"verdict": anything}}]}}])
+    from_config(Settings(), {"stream": anything, "vars": {"port-groups": anything}})
 
 
 @pytest.mark.parametrize("ports", ["any -> any 80", "4000 -> any any", "4000 -> any 80", "any -> any any"])

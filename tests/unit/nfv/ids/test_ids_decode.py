@@ -242,6 +242,20 @@ def test_a_capture_that_is_cut_gives_what_was_before(tmp_path: Path) -> None:
         offline.run(Settings(), load_text(""), [path], lambda event: None)
 
 
+@pytest.mark.parametrize("writer", [PcapWriter, PcapNgWriter])
+def test_a_cut_is_told_wherever_it_is(writer: Any, tmp_path: Path) -> None:
+    """But between two packets, where there is nothing to see it by."""
+    data = capture(tmp_path / "whole", writer)
+    told = 0
+    for end in range(len(data)):
+        for source in (data[:end], Dripping(data[:end])):
+            try:
+                assert len(list(records(source))) < 3
+            except BadCapture:
+                told += 1
+    assert told >= 2 * (len(data) - 5)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"\xd4\xc3\xb2\xa1", b"\x0a\x0d\x0d\x0a", b""]), st.binary(max_size=120))
 def test_no_file_upsets_the_reader(magic: bytes, rest: bytes) -> None:
