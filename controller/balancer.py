@@ -20,7 +20,6 @@ from controller.families import Family, families
 from controller.flows import HOP, Priority, flow
 from controller.fragments import FRAGMENT
 from controller.meters import NOTICES
-from controller.stations import mac_number
 from controller.stray import stray_flows
 from controller.tables import (
     NO_PORT,
@@ -38,10 +37,7 @@ from controller.tables import (
 )
 from controller.tracking import (
     INVALID_STATE,
-    IPV4,
-    IPV6,
     LATER_FRAGMENT,
-    NUMBERS,
     UNTRACKED,
     function_zones,
     numbered,
@@ -51,6 +47,9 @@ from controller.tracking import (
 from topologies.functions import Backend, Balancer, Function
 from topologies.model import Host, Topology
 from topologies.service import OUT, Hop
+from wire.ethertype import IPV4, IPV6
+from wire.mac import mac_number
+from wire.protocol import NUMBERS
 
 HAIRPIN, TRANSLATED, CONNECTION, PASS = 62000, 61000, 60000, 50000
 PORTS = (1024, 65535)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
-from controller.flows import GROUP_BIT, HOP, NETWORK, flow, miss
+from controller.flows import HOP, NETWORK, flow, miss
 from controller.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
 from controller.meters import TOLD_ERRORS
 from controller.port_ranges import covering
@@ -32,9 +32,10 @@ from controller.tables import (
 )
 from topologies.functions import Prefixes
 from topologies.service import Entry
+from wire.ethertype import IPV4, IPV6
+from wire.mac import GROUP_BIT
+from wire.protocol import ICMP, ICMPV6, NUMBERS
 
-IPV4, IPV6 = 0x0800, 0x86DD
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
 NEIGHBOUR_DISCOVERY = range(133, 138)
 """ICMPv6 types of router and neighbour solicitation and advertisement, and redirect (RFC 4861, 4)."""
 ERRORS = {IPV4: (3, 11, 12), IPV6: (1, 2, 3, 4)}
@@ -60,7 +61,7 @@ _MULTICAST = flow(
 
 
 def _discovery(kind: int) -> Flow:
-    match = (Field("eth_type", IPV6), Field("ip_proto", PROTOCOLS["icmpv6"]), Field("icmpv6_type", kind))
+    match = (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", kind))
     why = "neighbour discovery: in no chain"
     return flow(Table.CHAIN, NEVER, match, goto=Table.RESOLVE, why=why)
 
@@ -113,7 +114,7 @@ def pairs(entry: Entry) -> Iterator[tuple[int, tuple[Field, ...]]]:
 
 def exact_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
     """What the entry says, ports included."""
-    protocol = () if entry.protocol is None else (Field("ip_proto", PROTOCOLS[entry.protocol]),)
+    protocol = () if entry.protocol is None else (Field("ip_proto", NUMBERS[entry.protocol]),)
     sources = [(Field(f"{entry.protocol}_src", *each),) for each in covering(entry.source_ports)]
     destinations = [(Field(f"{entry.protocol}_dst", *each),) for each in covering(entry.destination_ports)]
     for _, addresses in pairs(entry):
@@ -130,7 +131,7 @@ def fragment_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
         if kind == IPV6:
             yield (*addresses[:1], FRAGMENT, *addresses[1:], ALONE)
         elif by_ports:
-            protocol = Field("ip_proto", PROTOCOLS[entry.protocol])
+            protocol = Field("ip_proto", NUMBERS[entry.protocol])
             yield (*addresses[:1], FRAGMENT, *addresses[1:], protocol, ALONE)
 
 
@@ -139,7 +140,7 @@ def unreadable_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
     is 0 to Open vSwitch), and a first fragment that ends before its ports, which RFC 7112 forbids."""
     if entry.protocol is None:
         return
-    protocol = PROTOCOLS[entry.protocol]
+    protocol = NUMBERS[entry.protocol]
     for kind, addresses in pairs(entry):
         if kind == IPV6:
             yield (*addresses, Field("ip_proto", 0))
@@ -154,7 +155,7 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
     if entry.protocol not in ("tcp", "udp", "sctp"):
         return
     for kind, addresses in pairs(entry):
-        name, number = ("icmp_type", 1) if kind == IPV4 else ("icmpv6_type", 58)
+        name, number = ("icmp_type", ICMP) if kind == IPV4 else ("icmpv6_type", ICMPV6)
         for error in ERRORS[kind]:
             yield (*addresses, Field("ip_proto", number), Field(name, error))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from controller.flows import DETOURED, GROUP_BIT, NETWORK, Priority, flow, miss
-from controller.resolve import ADVERTISEMENT, ARP, ICMPV6, IPV6
-from controller.stations import Station, link_local
+from controller.flows import DETOURED, NETWORK, Priority, flow, miss
+from controller.stations import Station
 from controller.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
+from wire.ethertype import ARP, IPV6
+from wire.mac import GROUP_BIT, link_local
+from wire.nd import ADVERTISEMENT
+from wire.protocol import ICMPV6
 
 _MISS = miss(Table.CLASSIFY, None, "no such port in the topology: dropped")
 _FORGED = flow(

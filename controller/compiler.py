@@ -14,19 +14,12 @@ from controller.paths import Graph
 from controller.resolve import EGRESS, announcement, answer4, answers, resolve
 from controller.route import gateway_answers, gateways, route, routes
 from controller.security import secure
-from controller.stations import (
-    Learned,
-    Station,
-    access_ports,
-    mac_number,
-    network_numbers,
-    owners,
-    stations,
-)
+from controller.stations import Learned, Station, access_ports, network_numbers, owners, stations
 from controller.steering import GUARDS, arrival_ports, steer, steering, transport_ports
 from controller.tables import Flow, SwitchTables, Table
 from topologies.model import Topology
 from topologies.overlay import attached, islands, overlay, reach
+from wire.mac import mac_number
 
 __all__ = ["Learned", "compile_topology"]
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from controller.flows import GROUP_BIT
 from controller.tables import Action, DecapNsh, EncapNsh, Field, PopVlan, PushVlan, SetField
 from topologies.functions import Chain, Function
 from topologies.model import Topology
 from topologies.service import Hop, Service, chain_hops
+from wire.ethertype import NSH
+from wire.mac import GROUP_BIT
 
-NSH_TYPE = 0x894F
-"""Ethernet type of NSH (RFC 8300, 2.1)."""
 VLAN_PRESENT = 0x1000
 _OUTER_SOURCE = 0x024E53480001
 _OUTER_DESTINATION = 0x024E53480000
@@ -38,7 +37,7 @@ class Tag(NamedTuple):
     def match(self) -> tuple[Field, ...]:
         """What tells frames with this tag from all others."""
         if self.nsh:
-            return Field("eth_type", NSH_TYPE), Field("nsh_spi", self.spi), Field("nsh_si", self.si)
+            return Field("eth_type", NSH), Field("nsh_spi", self.spi), Field("nsh_si", self.si)
         return (Field("vlan_vid", VLAN_PRESENT | self.hop),)
 
     def put_on(self) -> tuple[Action, ...]:

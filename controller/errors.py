@@ -11,26 +11,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.classifier import ERRORS, NEVER, PROTOCOLS, TAKEN, TO_CONTROLLER
+from controller.classifier import ERRORS, NEVER, TAKEN, TO_CONTROLLER
 from controller.evaluate_switch import Frame, Lookup
 from controller.tables import Action, Resubmit, SetField, SwitchTables, Table
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6, NUMBERS
 
-_IPV4, _IPV6, _ICMP, _ICMP6 = 0x0800, 0x86DD, 1, 58
 _EXTENSIONS = frozenset((0, 43, 60))
 """IPv6 headers that name their length and what follows: hop-by-hop, routing and destination options."""
-_NAMES = {PROTOCOLS[name]: name for name in ("tcp", "udp", "sctp")}
+_WITH_PORTS = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
 
 
 def answer_to(frame: bytes) -> dict[str, int] | None:
     """What the answer to the packet that the ICMP error ``frame`` is about would look like, between the same
     stations, as fields of ``controller.tables``. None: it is no whole error about its receiver's packet."""
-    outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (_IPV4, _IPV6) else None
+    outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (IPV4, IPV6) else None
     if outer is None:
         return None
-    kind = _IPV4 if outer["version"] == 4 else _IPV6
+    kind = IPV4 if outer["version"] == 4 else IPV6
     body = frame[14 + outer["size"] :]
     if (
-        outer["ip_proto"] != (_ICMP if kind == _IPV4 else _ICMP6)
+        outer["ip_proto"] != (ICMP if kind == IPV4 else ICMPV6)
         or len(body) < 8
         or body[0] not in ERRORS[kind]
     ):
@@ -38,7 +39,7 @@ def answer_to(frame: bytes) -> dict[str, int] | None:
     inner = _packet(body[8:])
     if inner is None or inner["version"] != outer["version"] or inner["source"] != outer["target"]:
         return None
-    head = "ip" if kind == _IPV4 else "ipv6"
+    head = "ip" if kind == IPV4 else "ipv6"
     found = {
         "eth_dst": int.from_bytes(frame[0:6], "big"),
         "eth_src": int.from_bytes(frame[6:12], "big"),
@@ -47,7 +48,7 @@ def answer_to(frame: bytes) -> dict[str, int] | None:
         f"{head}_dst": inner["source"],
         "ip_proto": inner["ip_proto"],
     }
-    name = _NAMES.get(inner["ip_proto"])
+    name = _WITH_PORTS.get(inner["ip_proto"])
     if name is not None:
         ports = body[8 + inner["size"] :][:4]
         if len(ports) < 4:

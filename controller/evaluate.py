@@ -17,6 +17,7 @@ from controller.evaluate_switch import Chooser, Frame, Lookup, Sent, at_switch, 
 from controller.tables import CONTROLLER, Flow, SwitchTables
 from topologies.model import Port, Topology
 from topologies.overlay import Tunnel, overlay
+from wire.mac import mac_text
 
 __all__ = [
     "Arrival",
@@ -174,7 +175,7 @@ class Fabric:
             yield far, (("tun_id", sent.frame["tun_id"]),)
             return
         # a vxlan device: to the VTEP in its forwarding database, else to the default destinations
-        mac = sent.frame["eth_dst"].to_bytes(6, "big").hex(":")
+        mac = mac_text(sent.frame["eth_dst"])
         known = tunnels[0].unicast.get(mac)
         for vtep in (known,) if known is not None else tunnels[0].flood:
             yield Port(switch=self._vteps[vtep], number=port.number), ()

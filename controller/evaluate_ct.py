@@ -15,21 +15,9 @@ from typing import NamedTuple
 
 from controller.evaluate_fragments import PIPELINE, Reassembly, travels
 from controller.tables import Bucket, Ct, Group
-from controller.tracking import (
-    ESTABLISHED,
-    ICMP,
-    ICMPV6,
-    INVALID,
-    IPV4,
-    IPV6,
-    NEW,
-    RELATED,
-    REPLY,
-    SCTP,
-    TCP,
-    TRACKED,
-    UDP,
-)
+from controller.tracking import ESTABLISHED, INVALID, NEW, RELATED, REPLY, TRACKED
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
 
 SNAT, DNAT = 0x40, 0x80
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}

@@ -36,6 +36,7 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
+from wire.ethertype import NSH
 
 Frame = Mapping[str, int]
 Chooser = Callable[[Frame, int], int]
@@ -236,7 +237,7 @@ def _changed(action: Action, frame: Frame) -> dict[str, int]:
     elif isinstance(action, EncapNsh):
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
         inside = {_INSIDE + name: value for name, value in now.items() if name not in pipeline}
-        outside = zip(_NSH, (action.eth_src, action.eth_dst, 0x894F, action.spi, action.si), strict=True)
+        outside = zip(_NSH, (action.eth_src, action.eth_dst, NSH, action.spi, action.si), strict=True)
         now = {**pipeline, **inside, **dict(outside)}
     elif isinstance(action, DecapNsh):
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controller.tables import Field
-from controller.tracking import IPV4, IPV6
 from topologies.functions import Balancer
+from wire.ethertype import IPV4, IPV6
 
 
 class Family(NamedTuple):

@@ -45,18 +45,12 @@ from controller.tables import (
     SetField,
     Table,
 )
-from controller.tracking import (
-    ICMPV6,
-    IPV4,
-    IPV6,
-    UNTRACKED,
-    function_zones,
-    onward,
-    port_zones,
-)
+from controller.tracking import UNTRACKED, function_zones, onward, port_zones
 from topologies.functions import Function
 from topologies.model import Topology
 from topologies.service import Hop
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMPV6
 
 _ND = range(133, 138)
 """Neighbour discovery's ICMPv6 types (RFC 4861): hosts could not even ask for each other without it."""

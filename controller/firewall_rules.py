@@ -15,8 +15,9 @@ from itertools import product
 
 from controller.port_ranges import covering
 from controller.tables import Field
-from controller.tracking import ICMP, ICMPV6, IPV4, IPV6, NUMBERS, SCTP, TCP, UDP
 from topologies.functions import Firewall, PortRanges, Prefixes, Rule
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6, NUMBERS, SCTP, TCP, UDP
 
 Part = tuple[Field, ...]
 

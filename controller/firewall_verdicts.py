@@ -23,18 +23,11 @@ from controller.tables import (
     Table,
     ToMeter,
 )
-from controller.tracking import (
-    INVALID_STATE,
-    IPV4,
-    IPV6,
-    LATER_FRAGMENT,
-    TCP,
-    VALID,
-    function_zones,
-    state,
-)
+from controller.tracking import INVALID_STATE, LATER_FRAGMENT, VALID, function_zones, state
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Topology
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import TCP
 
 ACCEPTED, INVALID, KNOWN, LATER, NO_BEGINNING = 65000, 64500, 64000, 63500, 63000
 FIRST_RULE, DEFAULT = 60000, 1000

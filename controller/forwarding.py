@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from controller.encapsulation import VLAN_PRESENT, Tag
-from controller.flows import DETOURED, GROUP_BIT, NETWORK, OUT_PORT, Priority, flow, miss
+from controller.flows import DETOURED, NETWORK, OUT_PORT, Priority, flow, miss
 from controller.paths import Graph, Route
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
+from wire.mac import GROUP_BIT
 
 TRAVELLING_TURNED = 600
 TRAVELLING = 500

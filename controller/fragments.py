@@ -29,10 +29,11 @@ from collections.abc import Iterable, Iterator
 
 from controller.flows import DATAGRAM, HOP, NETWORK, Priority, flow, miss
 from controller.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
-from controller.tracking import INVALID_STATE, IPV4, IPV6, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
+from controller.tracking import INVALID_STATE, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
 from topologies.functions import Function
 from topologies.model import Topology
 from topologies.service import Service
+from wire.ethertype import IPV4, IPV6
 
 GATHERED, WAITING = 65534, 65535
 """Zones of steps 1 and 2. Shared by all: here the recirculation tells places and networks apart."""

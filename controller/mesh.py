@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from controller.flows import NETWORK, Priority
-from controller.stations import mac_number, network_numbers
+from controller.stations import network_numbers
 from controller.tables import Flow, SwitchTables, Table
 from topologies.model import Topology
 from topologies.overlay import overlay
+from wire.mac import mac_number
 
 
 class Counted(NamedTuple):

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.flows import HOP, NETWORK, flow, miss
-from controller.route import IPV4, IPV6, Gateway
+from controller.route import Gateway
 from controller.stations import Station
 from controller.tables import Action, Clone, Field, Flow, Resubmit, SetField, Table
 from topologies.service import Copy
+from wire.ethertype import IPV4, IPV6
 
 _BASE, _FROM, _TO = 200, 1, 2
 """A flow's priority grows with what it matches: sender, receiver, both."""

@@ -23,7 +23,6 @@ from controller.fragments import (
     place_zones,
 )
 from controller.meters import NOTICES
-from controller.stations import mac_number
 from controller.tables import (
     CONTROLLER,
     NO_PORT,
@@ -37,10 +36,13 @@ from controller.tables import (
     Table,
     ToMeter,
 )
-from controller.tracking import IPV4, NUMBERS, UNTRACKED, function_zones, onward, state
+from controller.tracking import UNTRACKED, function_zones, onward, state
 from topologies.functions import Function, Nat
 from topologies.model import Topology
 from topologies.service import Hop, opposite, service
+from wire.ethertype import IPV4
+from wire.mac import mac_number
+from wire.protocol import NUMBERS
 
 HAIRPIN, TRANSLATED, EXHAUSTED, FRAGMENTS, TO_FORWARD, OWN = 62000, 61000, 60900, 60300, 60200, 60100
 CONNECTION, REST = 60000, 50000

@@ -19,12 +19,13 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
 from controller.encapsulation import Tag
-from controller.flows import GROUP_BIT, NETWORK, Priority, flow, miss
+from controller.flows import NETWORK, Priority, flow, miss
 from controller.forwarding import TRAVELLING
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
 from topologies.model import Topology, Vtep
 from topologies.overlay import Overlay, Tunnel, Uplink
+from wire.mac import GROUP_BIT
 
 FLOOD = 0x40000000
 """Group number of a network's members, plus the network's number."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.flows import ANSWER, GROUP_BIT, NETWORK, Priority, flow, miss
+from controller.flows import ANSWER, NETWORK, Priority, flow, miss
 from controller.stations import Station
 from controller.tables import CONTROLLER, IN_PORT, Field, Flow, Move, Output, SetField, Table
+from wire.ethertype import ARP, IPV6
+from wire.mac import GROUP_BIT
+from wire.nd import ADVERTISEMENT, SOLICITATION
+from wire.protocol import ICMPV6
 
-ARP, IPV6, ICMPV6 = 0x0806, 0x86DD, 58
-SOLICITATION, ADVERTISEMENT = 135, 136
 TARGET_LINK_LAYER_ADDRESS = 2
 SOLICITED_OVERRIDE = 0x60000000
 

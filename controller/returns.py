@@ -20,17 +20,16 @@ from controller.classifier import (
     levels,
     unreadable_matches,
 )
-from controller.flows import GROUP_BIT, HOP, NETWORK, Priority, flow
+from controller.flows import HOP, NETWORK, Priority, flow
 from controller.fragments import at_return, gather
-from controller.stations import Station, mac_number
+from controller.stations import Station
 from controller.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
 from topologies.functions import Chain, Function
 from topologies.model import Topology
 from topologies.service import OUT, Entry, Hop, Service, translator
+from wire import ethertype
+from wire.mac import GROUP_BIT, mac_number
 
-PROBE_TYPE = 0x88B5
-"""Ethernet type of the frames that try an instance's data path (IEEE 802's local experimental type 1)."""
-_ARP = 0x0806
 GUARD = 60_000
 PROBE = GUARD - 1
 
@@ -86,11 +85,11 @@ def _guards(port: int, instance: str) -> Iterator[Flow]:
         ((came, Field("eth_src", GROUP_BIT, GROUP_BIT)), "a group address can not be a source"),
         ((came, Field("eth_dst", GROUP_BIT, GROUP_BIT)), "broadcast or multicast of a function's own"),
         ((came, Field("vlan_vid", 0x1000, 0x1000)), "a VLAN tag of a function's own"),
-        ((came, Field("eth_type", 0x894F)), "NSH of a function's own"),
-        ((came, Field("eth_type", _ARP)), "ARP of a function's own"),
+        ((came, Field("eth_type", ethertype.NSH)), "NSH of a function's own"),
+        ((came, Field("eth_type", ethertype.ARP)), "ARP of a function's own"),
     ):
         yield flow(Table.CLASSIFY, GUARD, match, why=f"from {instance}: {why}: dropped")
-    probe = (came, Field("eth_type", PROBE_TYPE))
+    probe = (came, Field("eth_type", ethertype.PROBE))
     yield flow(
         Table.CLASSIFY, PROBE, probe, (Output(CONTROLLER),), why=f"from {instance}: a probe of its data path"
     )

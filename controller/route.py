@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from controller.flows import NETWORK, Priority, flow, miss
 from controller.resolve import answer4, answer6
-from controller.stations import Station, mac_number
+from controller.stations import Station
 from controller.tables import CONTROLLER, IN_PORT, DecTtl, Field, Flow, Move, Output, SetField, Table
 from topologies.model import Topology
-
-IPV4, IPV6, ICMP, ICMPV6 = 0x0800, 0x86DD, 1, 58
-ECHO, ECHO_REPLY, ECHO6, ECHO_REPLY6 = 8, 0, 128, 129
+from wire.ethertype import IPV4, IPV6
+from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
+from wire.mac import mac_number
+from wire.protocol import ICMP, ICMPV6
 
 MISS = miss(Table.ROUTE, Table.FORWARD, "not for the router")
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.flows import GROUP_BIT, Priority, flow, miss
-from controller.stations import Station, link_local
+from controller.flows import Priority, flow, miss
+from controller.stations import Station
 from controller.tables import Field, Flow, Table
+from wire.ethertype import ARP, IPV4, IPV6, RARP
+from wire.mac import GROUP_BIT, link_local
+from wire.nd import ADVERTISEMENT
+from wire.protocol import ICMPV6
 
-IPV4, ARP, IPV6, ICMPV6, ADVERTISEMENT = 0x0800, 0x0806, 0x86DD, 58, 136
-_RARP = 0x8035
 _LIMITED_BROADCAST = 0xFFFFFFFF
 VLAN_PRESENT = 0x1000
 
@@ -58,7 +60,7 @@ _SHARED = (
     ),
     *(
         _drop(Priority.NOISE, (Field("eth_type", kind),), f"{name} from an address that is not its own")
-        for kind, name in ((ARP, "ARP"), (_RARP, "reverse ARP"), (IPV4, "IPv4"), (IPV6, "IPv6"))
+        for kind, name in ((ARP, "ARP"), (RARP, "reverse ARP"), (IPV4, "IPv4"), (IPV6, "IPv6"))
     ),
     miss(Table.SECURITY, Table.RESOLVE, "neither IP nor ARP"),
 )

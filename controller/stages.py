@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from controller.flows import GROUP_BIT, HOP, NETWORK, flow
-from controller.returns import PROBE, PROBE_TYPE
+from controller.flows import HOP, NETWORK, flow
+from controller.returns import PROBE
 from controller.tables import (
     Action,
     EncapNsh,
@@ -37,6 +37,8 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
+from wire import ethertype
+from wire.mac import GROUP_BIT
 
 Tables = Mapping[str, SwitchTables]
 Key = tuple[Table, int, tuple[Field, ...]]
@@ -139,7 +141,7 @@ def _function_ports(tables: SwitchTables) -> frozenset[int]:
         port
         for each in tables.flows
         if each.table is Table.CLASSIFY and each.priority == PROBE
-        if each.match[1:] == (Field("eth_type", PROBE_TYPE),) and (port := _in_port(each)) is not None
+        if each.match[1:] == (Field("eth_type", ethertype.PROBE),) and (port := _in_port(each)) is not None
     )
 
 

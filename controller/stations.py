@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from topologies.model import Port, Topology
+from wire.mac import link_local, mac_number, mac_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +33,6 @@ class Station(NamedTuple):
     port: int
     ipv4: int | None
     ipv6: int | None
-
-
-def mac_number(text: str) -> int:
-    """``02:00:00:00:00:01`` as an integer."""
-    return int(text.replace(":", ""), 16)
-
-
-def mac_text(number: int) -> str:
-    """An integer as ``02:00:00:00:00:01``."""
-    return number.to_bytes(6, "big").hex(":")
-
-
-def link_local(mac: int) -> int:
-    """The IPv6 link-local address that a MAC implies (modified EUI-64, RFC 4291 appendix A)."""
-    high, low = mac >> 24 ^ 0x020000, mac & 0xFFFFFF
-    return 0xFE80 << 112 | high << 40 | 0xFFFE << 24 | low
 
 
 def network_numbers(topology: Topology) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.encapsulation import NSH_TYPE, VLAN_PRESENT, Tag, tags
+from controller.encapsulation import VLAN_PRESENT, Tag, tags
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
 from controller.fragments import FRAGMENT, place_zones
@@ -30,12 +30,12 @@ from controller.tables import (
     Spread,
     Table,
 )
-from controller.tracking import IPV4, IPV6
 from topologies.functions import Function, Instance
 from topologies.model import Topology
 from topologies.overlay import Overlay, membership, reach
 from topologies.service import OUT, Hop, Service, service
 from topologies.transit import senders
+from wire.ethertype import IPV4, IPV6, NSH
 
 ARRIVED = 600
 """Priority in CLASSIFY of frames that are here for a hop: above those that only pass."""
@@ -46,7 +46,7 @@ GUARDS = tuple(
     flow(Table.CLASSIFY, Priority.GUARD, match, why=f"{what} from a host would pass for a chain's: dropped")
     for match, what in (
         ((Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),), "a VLAN tag"),
-        ((Field("eth_type", NSH_TYPE),), "NSH"),
+        ((Field("eth_type", NSH),), "NSH"),
     )
 )
 """In CLASSIFY of every switch of a lab with hops, below the flows of links."""

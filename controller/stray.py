@@ -19,10 +19,11 @@ from controller.flows import HOP, Priority, flow
 from controller.meters import NOTICES
 from controller.stations import network_numbers
 from controller.tables import CONTROLLER, Ct, Field, Flow, Output, Table, ToMeter
-from controller.tracking import NUMBERS, TCP, UNTRACKED, function_zones, state
+from controller.tracking import UNTRACKED, function_zones, state
 from topologies.functions import Backend, Function
 from topologies.model import Topology
 from topologies.service import Hop, opposite, service
+from wire.protocol import NUMBERS, TCP
 
 SYN, STRAY = 64200, 64100
 """Above all that leads known connections on."""

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from controller.flows import HOP, SHARE, Priority
 from controller.fragments import gathers
 from controller.mesh import Counted
-from controller.returns import PROBE_TYPE
 from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
 from controller.tracking import TRACKED
 from topologies.functions import Function, Instance
 from topologies.service import Hop, Service
+from wire import ethertype
 
 Counters = Mapping[str, Mapping[int, Counted]]
 """Switch -> cookie -> counters. A switch that is missing has not said."""
@@ -51,7 +51,7 @@ def through(
 
 def _comes_from(flow: Flow, ports: Iterable[int]) -> bool:
     return any(Field("in_port", port) in flow.match for port in ports) and (
-        Field("eth_type", PROBE_TYPE) not in flow.match
+        Field("eth_type", ethertype.PROBE) not in flow.match
     )
 
 

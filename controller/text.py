@@ -29,6 +29,8 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
+from wire.ethertype import VLAN
+from wire.mac import mac_text
 
 _MAC = frozenset(("eth_src", "eth_dst", "arp_sha", "arp_tha", "nd_sll", "nd_tll"))
 _IPV4 = frozenset(("ip_src", "ip_dst", "arp_spa", "arp_tpa", "tun_src", "tun_dst", "ct_nw_src", "ct_nw_dst"))
@@ -41,7 +43,7 @@ _HEXADECIMAL = frozenset(
 def value_text(name: str, value: int) -> str:
     """A field's value as people write it: addresses as addresses."""
     if name in _MAC:
-        return value.to_bytes(6, "big").hex(":")
+        return mac_text(value)
     if name in _IPV4:
         return str(IPv4Address(value))
     if name in _IPV6:
@@ -93,7 +95,7 @@ def action_text(action: Action) -> str:
 def _steering_text(action: Action) -> str | None:
     """Tables by name, where ``ovs-ofctl`` has their number; else what it prints."""
     if isinstance(action, PushVlan):
-        return f"push_vlan:0x8100,set_field:{0x1000 | action.vid}->vlan_vid"
+        return f"push_vlan:{VLAN:#06x},set_field:{0x1000 | action.vid}->vlan_vid"
     if isinstance(action, PopVlan):
         return "pop_vlan"
     if isinstance(action, Resubmit):

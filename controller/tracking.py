@@ -13,10 +13,6 @@ from topologies.zones import function_zones as function_zones
 from topologies.zones import numbered as numbered
 from topologies.zones import port_zones as port_zones
 
-IPV4, IPV6 = 0x0800, 0x86DD
-ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
-NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPV6}
-
 NEW, ESTABLISHED, RELATED, REPLY, INVALID, TRACKED = 1, 2, 4, 8, 16, 32
 """Bits of ct_state (ovs-fields(7))."""
 _LETTERS = {"new": NEW, "est": ESTABLISHED, "rel": RELATED, "rpl": REPLY, "inv": INVALID, "trk": TRACKED}

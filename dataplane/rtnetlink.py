@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import NamedTuple
 
+from wire.mac import mac_octets
+
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLMSG_ERROR = 2
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE = 16, 17, 20, 21, 24
@@ -69,11 +71,6 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=I", value))
 
 
-def mac_bytes(mac: str) -> bytes:
-    """``aa:bb:cc:dd:ee:ff`` as six bytes."""
-    return bytes.fromhex(mac.replace(":", ""))
-
-
 def ifinfo(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     """struct ifinfomsg: a device by index (0: by its name), and which of its flags to change."""
     return struct.pack("=BxHiII", 0, 0, index, flags, change)
@@ -94,7 +91,7 @@ class End(NamedTuple):
         """The IFLA attributes that this end needs."""
         out = string(IFLA_IFNAME, self.name)
         if self.mac is not None:
-            out += attribute(IFLA_ADDRESS, mac_bytes(self.mac))
+            out += attribute(IFLA_ADDRESS, mac_octets(self.mac))
         if self.mtu is not None:
             out += u32(IFLA_MTU, self.mtu)
         if self.master is not None:

@@ -28,10 +28,10 @@ from dataplane.rtnetlink import (
     Request,
     attribute,
     ifinfo,
-    mac_bytes,
     string,
     u32,
 )
+from wire.mac import mac_octets
 
 RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 25, 28, 29
 NLM_F_APPEND = 0x800
@@ -75,7 +75,7 @@ def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int, netns: int | No
 
 def _fdb(device: int, mac: str, vtep: IPv4Address) -> bytes:
     head = struct.pack("=BxxxiHBB", AF_BRIDGE, device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, 0)
-    return head + attribute(NDA_LLADDR, mac_bytes(mac)) + attribute(NDA_DST, vtep.packed)
+    return head + attribute(NDA_LLADDR, mac_octets(mac)) + attribute(NDA_DST, vtep.packed)
 
 
 def set_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:

@@ -11,12 +11,13 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from wire import ethertype
+from wire.checksum import fold, words
+from wire.icmp import ECHO, ECHO6, ECHO_REPLY6
+from wire.mac import mac_octets
+
 MAGIC = b"sdnl"
-ECHO_REPLY4, ECHO_REQUEST4 = 0, 8
-ECHO_REQUEST6, ECHO_REPLY6 = 128, 129
-_ARP = b"\x08\x06"
-_IP4 = b"\x08\x00"
-_IP6 = b"\x86\xdd"
+_ARP, _IP4, _IP6 = map(ethertype.octets, (ethertype.ARP, ethertype.IPV4, ethertype.IPV6))
 
 
 class Station(NamedTuple):
@@ -46,24 +47,13 @@ class Resolved(NamedTuple):
     mac: bytes
 
 
-def words(data: bytes) -> int:
-    """Sum of the big-endian 16-bit words of ``data`` (even length), not folded."""
-    return sum(struct.unpack(f"!{len(data) // 2}H", data))
-
-
-def fold(total: int) -> int:
-    """Internet checksum (RFC 1071) of a sum of 16-bit words."""
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
-
-
 def station(name: str, mac: str, ip4: IPv4Address | None, ip6: IPv6Address | None) -> Station:
     """The packed form of a host's addresses."""
     packed4 = ip4.packed if ip4 else None
     packed6 = ip6.packed if ip6 else None
     return Station(
         name,
-        bytes.fromhex(mac.replace(":", "")),
+        mac_octets(mac),
         packed4,
         packed6,
         words(packed4) if packed4 else 0,
@@ -91,7 +81,7 @@ def neighbour_solicitation(src: Station, target: bytes) -> bytes:
     )  # fmt: skip
 
 
-def echo4(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO_REQUEST4) -> bytes:
+def echo4(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO) -> bytes:
     """An ICMP echo request, or reply, from ``src`` to ``dst``."""
     assert src.ip4 is not None and dst.ip4 is not None
     payload = struct.pack("!4sIII", MAGIC, nonce, probe, 0)
@@ -107,7 +97,7 @@ def echo4(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO_R
     )  # fmt: skip
 
 
-def echo6(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO_REQUEST6) -> bytes:
+def echo6(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO6) -> bytes:
     """An ICMPv6 echo request, or reply, from ``src`` to ``dst``."""
     assert src.ip6 is not None and dst.ip6 is not None
     payload = struct.pack("!4sIII", MAGIC, nonce, probe, 0)
@@ -127,12 +117,12 @@ def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
     if kind == _IP4:
         if len(frame) < 58 or frame[14] != 0x45 or frame[23] != 1 or frame[34] not in (0, 8):
             return None
-        return _echo(4, frame[34] == ECHO_REQUEST4, frame[42:54], nonce)
+        return _echo(4, frame[34] == ECHO, frame[42:54], nonce)
     if kind == _IP6:
         if len(frame) < 78 or frame[20] != 58:
             return None
-        if frame[54] in (ECHO_REQUEST6, ECHO_REPLY6):
-            return _echo(6, frame[54] == ECHO_REQUEST6, frame[62:74], nonce)
+        if frame[54] in (ECHO6, ECHO_REPLY6):
+            return _echo(6, frame[54] == ECHO6, frame[62:74], nonce)
         if frame[54] == 136:
             # RFC 4861, 4.4: without the target link-layer address option the sender's own counts
             mac = frame[80:86] if len(frame) >= 86 and frame[78:80] == b"\x02\x01" else frame[6:12]

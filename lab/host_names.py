@@ -8,6 +8,7 @@ from typing import Any
 
 from topologies.model import Topology
 from topologies.service import steps
+from wire import mac as wire_mac
 
 
 class Names:
@@ -56,8 +57,7 @@ class Names:
 
 def link_local(mac: str) -> IPv6Interface:
     """The address that a host gives itself on its link (RFC 4291, appendix A)."""
-    a, b, c, d, e, f = (int(part, 16) for part in mac.split(":"))
-    return IPv6Interface(f"fe80::{a ^ 2:x}{b:02x}:{c:02x}ff:fe{d:02x}:{e:02x}{f:02x}/64")
+    return IPv6Interface((wire_mac.link_local(wire_mac.mac_number(mac)), 64))
 
 
 def _short(address: str) -> str:

@@ -31,6 +31,7 @@ from lab.probe_loop import Probe, Run, Told, address_of, drive, share_a_family
 from lab.probe_pairs import Gateway as Gateway
 from lab.probe_pairs import choose_families, default_pairs, patience
 from topologies.model import Host
+from wire import icmp
 
 STACK_LIMIT = 800
 """Most ordered pairs (times families) that the kernels' shared neighbour table bears at once."""
@@ -239,9 +240,9 @@ def _plan(
 def _add_echo(run: Run, src: int, dst: int, family: int, *, reply: bool) -> Probe:
     build = frames.echo4 if family == 4 else frames.echo6
     if reply:
-        kind = frames.ECHO_REPLY4 if family == 4 else frames.ECHO_REPLY6
+        kind = icmp.ECHO_REPLY if family == 4 else icmp.ECHO_REPLY6
     else:
-        kind = frames.ECHO_REQUEST4 if family == 4 else frames.ECHO_REQUEST6
+        kind = icmp.ECHO if family == 4 else icmp.ECHO6
     target = run.stations[dst]
     if (src, dst) in run.gateways:
         target = target._replace(mac=run.stations[run.gateways[src, dst]].mac)

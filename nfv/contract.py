@@ -16,9 +16,9 @@ each second: ``packets``, ``bytes``, ``dropped``, and what else the kind counts)
 ``alert`` and the other types of EVE, ``exception`` (with ``traceback``), ``backend`` (``backend``, ``up``,
 ``reason``).
 
-An inline function passes frames of Ethernet type ``PROBE_TYPE`` unchanged (IEEE 802's local experimental
-type 1): with them the controller finds out whether its data path works.  They may overtake others, and should
-where packets can take long: a probe asks for life, not for load.
+An inline function passes frames of Ethernet type ``wire.ethertype.PROBE`` unchanged: with them the controller
+finds out whether its data path works.  They may overtake others, and should where packets can take long: a
+probe asks for life, not for load.
 
 A process that can't do its work says ``state`` ``failed`` with what to do about it, and ends with status 1.
 One that could not take changed files goes on as before and says ``running`` with a ``message``.
@@ -29,9 +29,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nfv.lines import HOST, INWARD, OUTWARD, PROBE_TYPE, TAP, say, timestamp
+from nfv.lines import HOST, INWARD, OUTWARD, TAP, say, timestamp
 
-__all__ = ["HOST", "INWARD", "OUTWARD", "PROBE_TYPE", "TAP", "Program", "say", "timestamp"]
+__all__ = ["HOST", "INWARD", "OUTWARD", "TAP", "Program", "say", "timestamp"]
 
 
 @dataclass(frozen=True)

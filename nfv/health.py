@@ -64,7 +64,7 @@ ECHO4, ECHO6, REPLY4, REPLY6 = 8, 128, 0, 129
 
 def echo(six: bool, identifier: int, sequence: int) -> bytes:
     """An ICMP echo request; the kernel sets the checksum of ICMPv6's."""
-    from nfv.firewall.packets import checksum
+    from wire.checksum import checksum
 
     body = struct.pack("!BBHHH", ECHO6 if six else ECHO4, 0, 0, identifier, sequence) + b"sdnlab health"
     return body if six else body[:2] + struct.pack("!H", checksum(body)) + body[4:]

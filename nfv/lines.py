@@ -13,7 +13,6 @@ TYPE_CHECKING = False  # typing itself would cost every process milliseconds
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
-PROBE_TYPE = 0x88B5
 INWARD, OUTWARD, TAP, HOST = "in", "out", "tap", "eth0"
 
 

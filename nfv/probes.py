@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 
-from nfv.lines import PROBE_TYPE
+from wire import ethertype
 
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
@@ -26,7 +26,7 @@ def only(probes: bool) -> Steps:
     """A socket filter (classic BPF, packet(7)) that takes health probes, or all but them."""
     whole = 0xFFFFFFFF
     taken, left = (whole, 0) if probes else (0, whole)
-    return [(0x28, 0, 0, 12), (0x15, 0, 1, PROBE_TYPE), (0x06, 0, 0, taken), (0x06, 0, 0, left)]
+    return [(0x28, 0, 0, 12), (0x15, 0, 1, ethertype.PROBE), (0x06, 0, 0, taken), (0x06, 0, 0, left)]
 
 
 def filtered(descriptor: int, steps: Steps) -> None:

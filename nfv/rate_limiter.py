@@ -17,8 +17,9 @@ from __future__ import annotations
 import json
 
 from nfv import devices
-from nfv.lines import INWARD, OUTWARD, PROBE_TYPE, say
+from nfv.lines import INWARD, OUTWARD, say
 from nfv.process import Failed, Loop, command, content, fail, running
+from wire import ethertype
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def classes() -> list[str]:
             f"qdisc replace dev {device} root handle 1: htb default 2",
             f"class replace dev {device} parent 1: classid 1:1 htb {PROBES}",
             f"class replace dev {device} parent 1: classid 1:2 htb {REST}",
-            f"filter add dev {device} parent 1: protocol {PROBE_TYPE:#06x} prio 1"
+            f"filter add dev {device} parent 1: protocol {ethertype.PROBE:#06x} prio 1"
             " u32 match u32 0 0 flowid 1:1",
         )
     ]

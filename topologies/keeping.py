@@ -8,6 +8,7 @@ from functools import cached_property
 
 from topologies.model import Network, Topology, Underlay
 from topologies.values import Port
+from wire.mac import mac_number
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def kept(running: Topology | None) -> Kept:
         running,
         {network.name: network for network in running.networks},
         {switch.name: switch.dpid for switch in running.switches},
-        {host.name: int(host.mac.replace(":", ""), 16) for host in running.hosts},
+        {host.name: mac_number(host.mac) for host in running.hosts},
         {host.name: int(host.ipv4.ip) for host in running.hosts if host.ipv4 is not None},
         {host.name: int(host.ipv6.ip) for host in running.hosts if host.ipv6 is not None},
         ports,

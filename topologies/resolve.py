@@ -27,6 +27,7 @@ from topologies.resolve_functions import INSTANCE_PORT
 from topologies.resolve_service import Service
 from topologies.service_addresses import Stations
 from topologies.spec import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
+from wire.mac import mac_number
 
 Entry = TypeVar("Entry")
 
@@ -397,4 +398,4 @@ def _macs(
 
 
 def _number(mac: str) -> int:
-    return int(mac.replace(":", ""), 16) - _AUTO_MAC
+    return mac_number(mac) - _AUTO_MAC

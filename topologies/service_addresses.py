@@ -20,6 +20,7 @@ from topologies.model import Network, Topology
 from topologies.problem import Path, Report, shown
 from topologies.service_spec import FunctionSpec
 from topologies.spec import HostSpec
+from wire.mac import mac_number, mac_text
 
 AUTO_MAC = 0x02_00_01_00_00_00  # beyond what hosts get
 _MACS = 0xFF_FF_FF
@@ -307,21 +308,11 @@ def macs(
     for function in lab.running.functions if lab.running is not None else ():
         part = function.balancer or function.nat
         if part is not None:
-            kept[function.name] = number(part.mac) - AUTO_MAC
-    given = {name: number(mac) - AUTO_MAC for name in order if (mac := specs[name].mac) is not None}
-    taken = [number(mac) - AUTO_MAC for mac in hosts]
+            kept[function.name] = mac_number(part.mac) - AUTO_MAC
+    given = {name: mac_number(mac) - AUTO_MAC for name in order if (mac := specs[name].mac) is not None}
+    taken = [mac_number(mac) - AUTO_MAC for mac in hosts]
     settled = allocate.settle(order, given, kept, taken, _MACS)
-    return {name: specs[name].mac or text(AUTO_MAC + (settled[name] or 0)) for name in order}
-
-
-def number(mac: str) -> int:
-    """``02:00:00:00:00:01`` as an integer."""
-    return int(mac.replace(":", ""), 16)
-
-
-def text(mac: int) -> str:
-    """An integer as ``02:00:00:00:00:01``."""
-    return mac.to_bytes(6, "big").hex(":")
+    return {name: specs[name].mac or mac_text(AUTO_MAC + (settled[name] or 0)) for name in order}
 
 
 def used_by(

@@ -13,12 +13,11 @@ from typing import Any
 
 from controller.openflow import fields
 from controller.tables import Action, Clone, DecapNsh, EncapNsh, PopVlan, PushVlan, Resubmit, Spread, Table
+from wire.ethertype import VLAN
 
 PUSH_VLAN, POP_VLAN, SET_FIELD, EXPERIMENTER = 17, 18, 25, 0xFFFF
 NICIRA = 0x00002320
 MULTIPATH, RESUBMIT_TABLE, CLONE, ENCAP, DECAP = 10, 14, 42, 46, 47
-TAG = 0x8100
-"""Ethernet type of an 802.1Q tag."""
 PRESENT = 0x1000
 """OFPVID_PRESENT (7.2.3.8): the bit of vlan_vid that says that there is a tag at all."""
 
@@ -53,7 +52,7 @@ def _set(name: str, value: int) -> bytes:
 def encode(action: Action, inner: Callable[[Action], bytes]) -> bytes | None:
     """One action's wire form; ``inner`` encodes those within. None: not one of these actions."""
     if isinstance(action, PushVlan):
-        return _PUSH.pack(PUSH_VLAN, 8, TAG) + _set("vlan_vid", PRESENT | action.vid)
+        return _PUSH.pack(PUSH_VLAN, 8, VLAN) + _set("vlan_vid", PRESENT | action.vid)
     if isinstance(action, PopVlan):
         return _HEAD.pack(POP_VLAN, 8) + bytes(4)
     if isinstance(action, Resubmit):
@@ -88,7 +87,7 @@ class Part(tuple[str, int]):
     """A wire action that is a part of one of ours: its kind, and a number that goes with it."""
 
 
-PUSHED = Part(("push_vlan", TAG))
+PUSHED = Part(("push_vlan", VLAN))
 NSH_PUT_ON = Part(("encap", NSH))
 FRAMED = Part(("encap", ETHERNET))
 TAKEN_OFF = Part(("decap", WHATEVER))

@@ -7,14 +7,14 @@ included.  Reads raw OFPT_PACKET_IN messages (OpenFlow 1.5.1, 7.4.1).
 from __future__ import annotations
 
 from controller.runtime.learning import Bucket
-from controller.runtime.liveness import PROBE_TYPE
+from wire import ethertype
 
 RATE = 500.0
 """Packet-ins a second from one port, and at once."""
 _IN_PORT = b"\x80\x00\x00\x04"
 """The OXM header of in_port."""
 _MATCH = 24
-_PROBE = PROBE_TYPE.to_bytes(2, "big")
+_PROBE = ethertype.octets(ethertype.PROBE)
 _MOST_PORTS = 65536
 
 

@@ -27,6 +27,7 @@ from controller.runtime.osken import (
     ofproto_v1_5,
     set_ev_cls,
 )
+from wire import ethertype
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PROBE = b"\x88\xb5"  # liveness.PROBE_TYPE, of which this module knows before it is imported
+_PROBE = ethertype.octets(ethertype.PROBE)
 _NO_COOKIE = (1 << 64) - 2
 """A cookie that no flow has."""
 _SWITCH_INTERVAL = 0.0005

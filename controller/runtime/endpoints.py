@@ -9,10 +9,9 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-_IPV4, _IPV6 = 0x0800, 0x86DD
-_ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
-_NAMES = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmpv6", _SCTP: "sctp"}
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import DESTINATION, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, NAMES, ROUTING, SCTP, TCP, UDP
+
 _MOST_HEADERS = 8
 
 
@@ -33,20 +32,20 @@ def endpoints(frame: bytes) -> dict[str, object]:
         return {}
     address = IPv4Address if packet.family == 4 else IPv6Address
     found: dict[str, object] = {
-        "proto": _NAMES.get(packet.protocol, str(packet.protocol)),
+        "proto": NAMES.get(packet.protocol, str(packet.protocol)),
         "src_ip": str(address(packet.source)),
         "dest_ip": str(address(packet.target)),
     }
-    if packet.protocol in (_TCP, _UDP, _SCTP) and len(packet.payload) >= 4:
+    if packet.protocol in (TCP, UDP, SCTP) and len(packet.payload) >= 4:
         found["src_port"], found["dest_port"] = struct.unpack_from("!HH", packet.payload)
-    elif packet.protocol in (_ICMP, _ICMP6) and len(packet.payload) >= 2:
+    elif packet.protocol in (ICMP, ICMPV6) and len(packet.payload) >= 2:
         found["icmp_type"], found["icmp_code"] = packet.payload[0], packet.payload[1]
     return found
 
 
 def _read(frame: bytes) -> _Ip | None:
     kind = int.from_bytes(frame[12:14], "big")
-    if kind == _IPV4 and len(frame) >= 34:
+    if kind == IPV4 and len(frame) >= 34:
         size, length = (frame[14] & 15) * 4, int.from_bytes(frame[16:18], "big")
         if frame[14] >> 4 != 4 or size < 20 or length < size:
             return None
@@ -54,7 +53,7 @@ def _read(frame: bytes) -> _Ip | None:
         payload = b"" if later else frame[14 + size : 14 + length]
         source, target = int.from_bytes(frame[26:30], "big"), int.from_bytes(frame[30:34], "big")
         return _Ip(4, source, target, frame[23], payload)
-    if kind == _IPV6 and len(frame) >= 54 and frame[14] >> 4 == 6:
+    if kind == IPV6 and len(frame) >= 54 and frame[14] >> 4 == 6:
         end = 54 + int.from_bytes(frame[18:20], "big")
         protocol, payload = _past_extensions(frame[20], frame[54:end])
         source, target = int.from_bytes(frame[22:38], "big"), int.from_bytes(frame[38:54], "big")
@@ -65,10 +64,10 @@ def _read(frame: bytes) -> _Ip | None:
 def _past_extensions(protocol: int, payload: bytes) -> tuple[int, bytes]:
     """The upper-layer protocol and its packet (RFC 8200, 4)."""
     for _ in range(_MOST_HEADERS):
-        if protocol not in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS) or len(payload) < 8:
+        if protocol not in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION) or len(payload) < 8:
             break
-        size = 8 if protocol == _FRAGMENT else (payload[1] + 1) * 8
-        later = protocol == _FRAGMENT and int.from_bytes(payload[2:4], "big") >> 3
+        size = 8 if protocol == FRAGMENT else (payload[1] + 1) * 8
+        later = protocol == FRAGMENT and int.from_bytes(payload[2:4], "big") >> 3
         protocol, payload = payload[0], payload[size:]
         if later:
             return protocol, b""

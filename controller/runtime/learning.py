@@ -20,8 +20,8 @@ from controller.stations import Learned, owners
 from controller.tables import Table
 from topologies.model import Host, Network, Port, Topology
 from topologies.overlay import overlay
+from wire.mac import CONTROLLER, GROUP_BIT, mac_number, mac_text
 
-CONTROLLER_MAC = 0x02_53_44_4E_00_00
 """The source of the controller's own ARP requests and solicitations (locally administered)."""
 
 
@@ -111,7 +111,7 @@ def _index(topology: Topology) -> _Known:
     for router in topology.routers:
         for name in router.networks:
             four, six = known.networks[name].gateway4, known.networks[name].gateway6
-            mac = packets.mac_number(router.mac)
+            mac = mac_number(router.mac)
             known.gateways[name] = mac, int(four.ip) if four else None, int(six.ip) if six else None
     return known
 
@@ -222,7 +222,7 @@ class Learning:
         """What a station says of its own address without being asked, all others in its network are to hear,
         unless the switches flood it anyway; the same again only after a while."""
         key = (network, packet.family, packet.sender)
-        unasked = packet.sender == packet.target if packet.kind == "ask" else packet.eth_dst >> 40 & 1
+        unasked = packet.sender == packet.target if packet.kind == "ask" else packet.eth_dst & GROUP_BIT
         if packet.kind == "data" or not unasked or self._owners.get(key) != packet.eth_src:
             return []
         if packet.kind == "answer" and network in self._known.flooded:
@@ -284,7 +284,7 @@ class Learning:
     def _learn(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome] | None:
         """Take note of the sender; None when it may not be believed."""
         mac, key = packet.eth_src, (network, packet.eth_src)
-        if mac == 0 or mac >> 40 & 1 or mac == CONTROLLER_MAC:
+        if mac == 0 or mac & GROUP_BIT or mac == CONTROLLER:
             return None
         old = self._stations.get(key)
         if key in self._known.macs:
@@ -353,11 +353,11 @@ class Learning:
 
     def _refused(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
         if self._known.macs.get((network, packet.eth_src), port) != port:
-            mac = packets.mac_text(packet.eth_src)
+            mac = mac_text(packet.eth_src)
             return self._complain(
                 port, "forged", f"a frame from {mac}, which belongs elsewhere, was dropped", now
             )
-        if packet.eth_src == 0 or packet.eth_src >> 40 & 1 or packet.eth_src == CONTROLLER_MAC:
+        if packet.eth_src == 0 or packet.eth_src & GROUP_BIT or packet.eth_src == CONTROLLER:
             return []
         return self._complain(
             port, "learned", _exceeded("addresses learned", self.limits.stations_per_port), now
@@ -451,7 +451,7 @@ def _facts(station: Station) -> dict[str, object]:
         "network": station.network,
         "switch": station.port.switch,
         "port": station.port.number,
-        "mac": packets.mac_text(station.mac),
+        "mac": mac_text(station.mac),
         "addresses": [_text(4, a) for a in station.ipv4] + [_text(6, a) for a in station.ipv6],
     }
 

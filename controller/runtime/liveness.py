@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from controller.runtime.learning import CONTROLLER_MAC, Send
+from controller.runtime.learning import Send
 from topologies.functions import Function, Instance
 from topologies.model import Port, Topology
+from wire import ethertype
+from wire.mac import CONTROLLER
 
-PROBE_TYPE = 0x88B5
-"""As `nfv.contract` has it; the floors keep the two from importing each other."""
-PROBE_TARGET = CONTROLLER_MAC + 1
+PROBE_TARGET = CONTROLLER + 1
 """Never the source of a frame, so that a learning bridge passes it on whatever it has learned."""
 
 _HEAD = struct.Struct("!6s6sH4s8sBIB")
@@ -176,7 +176,7 @@ class Liveness:
         return self._due
 
     def seen(self, port: Port, frame: bytes, now: float) -> None:
-        """A frame of type `PROBE_TYPE` came from a port; any but our own probe of there says nothing."""
+        """A frame of type `ethertype.PROBE` came from a port; any but our own probe of there says nothing."""
         found = self._ways.get(port)
         if found is None:
             return
@@ -257,8 +257,8 @@ class Liveness:
 
     def _frame(self, watch: _Watch, way: _Way, number: int) -> bytes:
         name = watch.instance.name.encode()[:255]
-        target, source = PROBE_TARGET.to_bytes(6, "big"), CONTROLLER_MAC.to_bytes(6, "big")
-        head = _HEAD.pack(target, source, PROBE_TYPE, _MAGIC, self._token, way.number, number, len(name))
+        target, source = PROBE_TARGET.to_bytes(6, "big"), CONTROLLER.to_bytes(6, "big")
+        head = _HEAD.pack(target, source, ethertype.PROBE, _MAGIC, self._token, way.number, number, len(name))
         return (head + name).ljust(_LEAST_FRAME, b"\0")
 
     def _read(self, frame: bytes, watch: _Watch, way: _Way) -> int | None:
@@ -288,4 +288,4 @@ def _watch(function: Function, instance: Instance, now: float) -> _Watch:
 
 def is_probe(frame: bytes) -> bool:
     """Whether a frame has a probe's Ethernet type."""
-    return frame[12:14] == PROBE_TYPE.to_bytes(2, "big")
+    return frame[12:14] == ethertype.PROBE.to_bytes(2, "big")

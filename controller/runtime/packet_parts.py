@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from controller.runtime.packets import _int, _ones_complement
+from controller.runtime.packets import _int
+from wire.checksum import checksum
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import TCP, UDP
 
-TCP, UDP = 6, 17
-_IPV4, _IPV6 = 0x0800, 0x86DD
 _CHECKSUM = {TCP: 16, UDP: 6}
 """Where the checksum is in each protocol's header (RFC 9293, 3.1; RFC 768)."""
 
@@ -29,12 +30,12 @@ class Parts(NamedTuple):
 def parts(frame: bytes) -> Parts | None:
     """Of an Ethernet frame; None: no whole TCP or UDP packet, or behind IPv6 extension headers."""
     kind = _int(frame[12:14])
-    if kind == _IPV4 and len(frame) >= 34:
+    if kind == IPV4 and len(frame) >= 34:
         at, end, protocol = 14 + (frame[14] & 15) * 4, 14 + _int(frame[16:18]), frame[23]
         version, source, destination = 4, _int(frame[26:30]), _int(frame[30:34])
         if _int(frame[20:22]) & 0x3FFF or at < 34:
             return None
-    elif kind == _IPV6 and len(frame) >= 54:
+    elif kind == IPV6 and len(frame) >= 54:
         at, end, protocol = 54, 54 + _int(frame[18:20]), frame[20]
         version, source, destination = 6, _int(frame[22:38]), _int(frame[38:54])
     else:
@@ -61,11 +62,11 @@ def sent_to(frame: bytes, what: Parts, mac: bytes, address: int, port: int) -> b
     body[2:4] = port.to_bytes(2, "big")
     if what.version == 4:
         head[24:26] = bytes(2)
-        head[24:26] = _ones_complement(bytes(head[14:])).to_bytes(2, "big")
+        head[24:26] = checksum(bytes(head[14:])).to_bytes(2, "big")
     place = _CHECKSUM[what.protocol]
     body[place : place + 2] = bytes(2)
     pseudo = bytes(head[where - width : where + width]) + struct.pack("!II", len(body), what.protocol)
-    total = _ones_complement(pseudo + bytes(body))
+    total = checksum(pseudo + bytes(body))
     # RFC 768: 0 would say that there is none
     body[place : place + 2] = (total or 0xFFFF if what.protocol == UDP else total).to_bytes(2, "big")
     return bytes(head + body)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import struct
 from typing import Literal, NamedTuple
 
-from controller.stations import link_local as link_local
+from wire.checksum import checksum
+from wire.ethertype import ARP, IPV4, IPV6
+from wire.mac import BROADCAST
+from wire.nd import ADVERTISEMENT, SOLICITATION
+from wire.protocol import ICMPV6
 
-BROADCAST = 0xFFFFFFFFFFFF
-_ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
-_ICMP6 = 58
-_SOLICITATION, _ADVERTISEMENT = 135, 136
 _ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
 
 
@@ -41,19 +41,19 @@ def read(frame: bytes) -> Packet | None:
         return None
     dst, src = _int(frame[0:6]), _int(frame[6:12])
     kind = _int(frame[12:14])
-    if kind == _ARP and len(frame) >= 14 + _ARP_BODY.size:
+    if kind == ARP and len(frame) >= 14 + _ARP_BODY.size:
         hardware, protocol, hlen, plen, op, _sha, spa, _tha, tpa = _ARP_BODY.unpack_from(frame, 14)
-        if (hardware, protocol, hlen, plen) == (1, _IPV4, 6, 4) and op in (1, 2):
+        if (hardware, protocol, hlen, plen) == (1, IPV4, 6, 4) and op in (1, 2):
             return Packet(src, dst, "ask" if op == 1 else "answer", 4, _int(spa), _int(tpa))
-    elif kind == _IPV4 and len(frame) >= 34:
+    elif kind == IPV4 and len(frame) >= 34:
         return Packet(src, dst, "data", 4, _int(frame[26:30]), _int(frame[30:34]))
-    elif kind == _IPV6 and len(frame) >= 54:
+    elif kind == IPV6 and len(frame) >= 54:
         sender, target = _int(frame[22:38]), _int(frame[38:54])
         # RFC 4861, 7.1: neighbour discovery is valid only with hop limit 255 (same link).
-        if frame[20] == _ICMP6 and frame[21] == 255 and len(frame) >= 78:
-            if frame[54] == _SOLICITATION:
+        if frame[20] == ICMPV6 and frame[21] == 255 and len(frame) >= 78:
+            if frame[54] == SOLICITATION:
                 return Packet(src, dst, "ask", 6, sender, _int(frame[62:78]))
-            if frame[54] == _ADVERTISEMENT:
+            if frame[54] == ADVERTISEMENT:
                 # The address that an advertisement speaks for is its target, not its source.
                 return Packet(src, dst, "answer", 6, _int(frame[62:78]), target)
         return Packet(src, dst, "data", 6, sender, target)
@@ -71,8 +71,8 @@ def arp_reply(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
 
 
 def _arp(dst: int, src: int, op: int, spa: int, tha: int, tpa: int) -> bytes:
-    body = _ARP_BODY.pack(1, _IPV4, 6, 4, op, _mac(src), _ip4(spa), _mac(tha), _ip4(tpa))
-    return _mac(dst) + _mac(src) + _ARP.to_bytes(2, "big") + body
+    body = _ARP_BODY.pack(1, IPV4, 6, 4, op, _mac(src), _ip4(spa), _mac(tha), _ip4(tpa))
+    return _mac(dst) + _mac(src) + ARP.to_bytes(2, "big") + body
 
 
 def solicitation(sender_mac: int, sender: int, target: int) -> bytes:
@@ -80,7 +80,7 @@ def solicitation(sender_mac: int, sender: int, target: int) -> bytes:
     group = 0xFF0200000000000000000001FF000000 | target & 0xFFFFFF
     # RFC 4861, 4.3: a duplicate-address probe (unspecified source) carries no link-layer option.
     option = b"\x01\x01" + _mac(sender_mac) if sender else b""
-    message = bytes([_SOLICITATION, 0, 0, 0, 0, 0, 0, 0]) + _ip6(target) + option
+    message = bytes([SOLICITATION, 0, 0, 0, 0, 0, 0, 0]) + _ip6(target) + option
     return _icmp6(0x333300000000 | group & 0xFFFFFFFF, sender_mac, sender, group, message)
 
 
@@ -90,7 +90,7 @@ def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
     An asker without address (duplicate address detection) is told by multicast, unsolicited.
     """
     solicited = 0x40 if asker else 0
-    message = bytes([_ADVERTISEMENT, 0, 0, 0, solicited | 0x20, 0, 0, 0])
+    message = bytes([ADVERTISEMENT, 0, 0, 0, solicited | 0x20, 0, 0, 0])
     message += _ip6(address) + b"\x02\x01" + _mac(mac)
     everyone = 0xFF020000000000000000000000000001
     return _icmp6(asker_mac if asker else 0x333300000001, mac, address, asker or everyone, message)
@@ -106,7 +106,7 @@ def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) ->
     if len(frame) < 34 or frame[0] & 1:
         return None
     sender, kind = _int(frame[6:12]), _int(frame[12:14])
-    if kind == _IPV4 and ipv4 is not None:
+    if kind == IPV4 and ipv4 is not None:
         size = (frame[14] & 15) * 4
         source, protocol = _int(frame[26:30]), frame[23]
         later_fragment = _int(frame[20:22]) & 0x1FFF
@@ -117,11 +117,11 @@ def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) ->
         message = _checksummed(bytes((11, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 548], b"")
         header = struct.pack("!BBHHHBBH", 0x45, 0xC0, 20 + len(message), 0, 0, 64, 1, 0)
         header += _ip4(ipv4) + _ip4(source)
-        header = header[:10] + _ones_complement(header).to_bytes(2, "big") + header[12:]
-        return _mac(sender) + _mac(mac) + _IPV4.to_bytes(2, "big") + header + message
-    if kind == _IPV6 and ipv6 is not None and len(frame) >= 54:
+        header = header[:10] + checksum(header).to_bytes(2, "big") + header[12:]
+        return _mac(sender) + _mac(mac) + IPV4.to_bytes(2, "big") + header + message
+    if kind == IPV6 and ipv6 is not None and len(frame) >= 54:
         source = _int(frame[22:38])
-        error = frame[20] == _ICMP6 and len(frame) > 54 and frame[54] < 128
+        error = frame[20] == ICMPV6 and len(frame) > 54 and frame[54] < 128
         if error or source == 0 or source >> 120 == 0xFF:
             return None
         message = bytes((3, 0, 0, 0, 0, 0, 0, 0)) + frame[14 : 14 + 1232]
@@ -129,35 +129,16 @@ def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) ->
     return None
 
 
-def _ones_complement(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    data += bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def _checksummed(message: bytes, pseudo: bytes) -> bytes:
     """An ICMP message with its checksum, which covers the pseudo header, too, if there is one."""
-    return message[:2] + _ones_complement(pseudo + message).to_bytes(2, "big") + message[4:]
+    return message[:2] + checksum(pseudo + message).to_bytes(2, "big") + message[4:]
 
 
 def _icmp6(dst_mac: int, src_mac: int, src: int, dst: int, message: bytes, hops: int = 255) -> bytes:
-    pseudo = _ip6(src) + _ip6(dst) + struct.pack("!II", len(message), _ICMP6)
+    pseudo = _ip6(src) + _ip6(dst) + struct.pack("!II", len(message), ICMPV6)
     message = _checksummed(message, pseudo)
-    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMP6, hops) + _ip6(src) + _ip6(dst)
-    return _mac(dst_mac) + _mac(src_mac) + _IPV6.to_bytes(2, "big") + header + message
-
-
-def mac_text(mac: int) -> str:
-    """``02:00:00:00:00:01``"""
-    return _mac(mac).hex(":")
-
-
-def mac_number(text: str) -> int:
-    """The number of a MAC written with colons."""
-    return int(text.replace(":", ""), 16)
+    header = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, hops) + _ip6(src) + _ip6(dst)
+    return _mac(dst_mac) + _mac(src_mac) + IPV6.to_bytes(2, "big") + header + message
 
 
 def _int(data: bytes) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 
-from controller.runtime.packets import _checksummed, _icmp6, _int, _ones_complement
+from controller.runtime.packets import _checksummed, _icmp6, _int
+from wire.checksum import checksum
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6, TCP
 
-_IPV4, _IPV6, _TCP, _ICMP, _ICMP6 = 0x0800, 0x86DD, 6, 1, 58
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _PROHIBITED, _PROHIBITED6 = (3, 13), (1, 1)
 """Type and code of "communication administratively prohibited" (RFC 1812, 5.2.7.1; RFC 4443, 3.1)."""
@@ -27,9 +29,9 @@ def refusal(frame: bytes) -> bytes | None:
     if len(frame) < 34 or frame[0] & 1:
         return None
     kind = _int(frame[12:14])
-    if kind == _IPV4:
+    if kind == IPV4:
         return _refusal4(frame)
-    return _refusal6(frame) if kind == _IPV6 and len(frame) >= 54 else None
+    return _refusal6(frame) if kind == IPV6 and len(frame) >= 54 else None
 
 
 def _refusal4(frame: bytes) -> bytes | None:
@@ -40,19 +42,19 @@ def _refusal4(frame: bytes) -> bytes | None:
     if source[0] >> 4 == 0xE or target[0] >> 4 == 0xE or not any(source) or target == b"\xff" * 4:
         return None
     packet, body = frame[14 : 14 + length], frame[14 + size : 14 + length]
-    if protocol == _TCP:
+    if protocol == TCP:
         answer = _reset(body)
         if answer is None:
             return None
-        pseudo = target + source + struct.pack("!BBH", 0, _TCP, len(answer))
-        answer = answer[:16] + _ones_complement(pseudo + answer).to_bytes(2, "big") + answer[18:]
+        pseudo = target + source + struct.pack("!BBH", 0, TCP, len(answer))
+        answer = answer[:16] + checksum(pseudo + answer).to_bytes(2, "big") + answer[18:]
     else:
-        if protocol == _ICMP and (not body or body[0] not in (0, 8, 13, 14, 15, 16, 17, 18)):
+        if protocol == ICMP and (not body or body[0] not in (0, 8, 13, 14, 15, 16, 17, 18)):
             return None
         # RFC 1812, 4.3.2.3: as much of the packet as fits in 576 octets
-        answer, protocol = _checksummed(bytes((*_PROHIBITED, 0, 0, 0, 0, 0, 0)) + packet[:548], b""), _ICMP
+        answer, protocol = _checksummed(bytes((*_PROHIBITED, 0, 0, 0, 0, 0, 0)) + packet[:548], b""), ICMP
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(answer), 0, 0x4000, 64, protocol, 0) + target + source
-    head = head[:10] + _ones_complement(head).to_bytes(2, "big") + head[12:]
+    head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
     return frame[6:12] + frame[0:6] + frame[12:14] + head + answer
 
 
@@ -67,15 +69,15 @@ def _refusal6(frame: bytes) -> bytes | None:
         # of a fragment only the first says what it is part of; the refusal of that one suffices
         if at + 8 > end or _int(frame[at + 2 : at + 4]) & 0xFFF8:
             return None
-    elif after == _ICMP6 and (at >= end or frame[at] < 128):
+    elif after == ICMPV6 and (at >= end or frame[at] < 128):
         return None
-    if after == _TCP:
+    if after == TCP:
         answer = _reset(frame[at:end])
         if answer is None:
             return None
-        pseudo = target + source + struct.pack("!II", len(answer), _TCP)
-        answer = answer[:16] + _ones_complement(pseudo + answer).to_bytes(2, "big") + answer[18:]
-        head = struct.pack("!IHBB", 6 << 28, len(answer), _TCP, 64) + target + source
+        pseudo = target + source + struct.pack("!II", len(answer), TCP)
+        answer = answer[:16] + checksum(pseudo + answer).to_bytes(2, "big") + answer[18:]
+        head = struct.pack("!IHBB", 6 << 28, len(answer), TCP, 64) + target + source
         return frame[6:12] + frame[0:6] + frame[12:14] + head + answer
     # RFC 4443, 2.4 c: as much of the packet as fits in the smallest MTU, 1280 octets
     message = bytes((*_PROHIBITED6, 0, 0, 0, 0, 0, 0)) + frame[14:end][:1232]

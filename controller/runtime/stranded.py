@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.runtime.commands import Command, Flush, Inject
-from controller.runtime.packet_parts import TCP, UDP, parts, reset_onward, sent_to
+from controller.runtime.packet_parts import parts, reset_onward, sent_to
 from controller.runtime.refusals import refusal
 from controller.runtime.verdicts import Punt
-from controller.stations import mac_number
 from controller.stray import Stray, strays
 from topologies.model import Topology
+from wire.mac import mac_number
+from wire.protocol import TCP, UDP
 
 EVERY = 1.0
 """Seconds between two times that all datagram connections of one backend are forgotten together."""

@@ -15,6 +15,8 @@ import typer
 from lab.cli import say
 from lab.cli.common import Lab, choose, complete_capture
 from lab.failure import Exit, Failure
+from wire import ethertype
+from wire.mac import CONTROLLER, mac_text
 
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -24,7 +26,7 @@ to a second, and those of the last one are lost at Ctrl-C. Its buffer then has a
 however small, so it must be large: of a stream at full speed the usual 2 MB lose a third, this nothing."""
 
 
-PROBE, PROBER = "ether proto 0x88b5", "ether src 02:53:44:4e:00:00"
+PROBE, PROBER = f"ether proto {ethertype.PROBE:#06x}", f"ether src {mac_text(CONTROLLER)}"
 """The frames by which the controller finds out whether functions work: twenty a second each way."""
 
 

@@ -1,4 +1,4 @@
-"""Reading an IP packet as far as a log line and a refusal need it, and the Internet checksum. Pure.
+"""Reading an IP packet as far as a log line and a refusal need it. Pure.
 
 Standard library only, since it runs in the function's process.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 import socket
 import struct
 
+from wire.protocol import AUTHENTICATION, ESP, EXTENSIONS, FRAGMENT, GRE, ICMP, ICMPV6, SCTP, TCP, UDP
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NamedTuple
 else:
     from collections import namedtuple
 
-HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION = 0, 43, 44, 51, 60
-TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
-NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMP6: "IPv6-ICMP", 47: "GRE", 50: "ESP"}
+NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMPV6: "IPv6-ICMP", GRE: "GRE", ESP: "ESP"}
 
 if TYPE_CHECKING:
 
@@ -43,9 +43,7 @@ def parse(data: bytes) -> Packet | None:
         return _packet(4, data[12:16], data[16:20], data[9], data[(data[0] & 15) * 4 :], later)
     if len(data) >= 40 and data[0] >> 4 == 6:
         following, at, later = data[6], 40, False
-        while following in (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION) and at + 8 <= len(
-            data
-        ):
+        while following in EXTENSIONS and at + 8 <= len(data):
             if following == FRAGMENT:
                 later = later or struct.unpack_from("!H", data, at + 2)[0] & 0xFFF8 != 0
                 length = 8
@@ -84,16 +82,6 @@ def fields(packet: Packet) -> dict[str, Any]:
     if packet.ports is not None:
         found["src_port"], found["dest_port"] = packet.ports
     return found
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    if len(data) % 2:
-        data += b"\0"
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def pseudo(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:

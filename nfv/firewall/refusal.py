@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 
-from nfv.firewall.packets import ICMP, ICMP6, TCP, Packet, checksum, parse, pseudo
+from nfv.firewall.packets import Packet, parse, pseudo
+from wire import ethertype
+from wire.checksum import checksum
+from wire.protocol import ICMP, ICMPV6, TCP
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
-ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 TTL = 64
 MOST4, MOST6 = 576, 1280
 """The longest error message (RFC 1812, 4.3.2.3; RFC 4443, 2.4 (c))."""
@@ -41,13 +43,13 @@ def refusal(header: bytes, data: bytes) -> bytes | None:
         message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
         reply = _ip(packet, ICMP, message)
     else:
-        if packet.protocol == ICMP6 and (not packet.body or packet.body[0] < 128):
+        if packet.protocol == ICMPV6 and (not packet.body or packet.body[0] < 128):
             return None
         message = struct.pack("!BBHI", 1, 1, 0, 0) + data[: MOST6 - 48]  # RFC 4443, 3.1
-        whole = pseudo(packet.destination, packet.source, ICMP6, len(message)) + message
+        whole = pseudo(packet.destination, packet.source, ICMPV6, len(message)) + message
         message = message[:2] + struct.pack("!H", checksum(whole)) + message[4:]
-        reply = _ip(packet, ICMP6, message)
-    return header[6:12] + header[:6] + struct.pack("!H", ETHERTYPE[packet.version]) + reply
+        reply = _ip(packet, ICMPV6, message)
+    return header[6:12] + header[:6] + ethertype.octets(ethertype.OF_VERSION[packet.version]) + reply
 
 
 def _unicast(packet: Packet) -> bool:

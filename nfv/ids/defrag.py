@@ -8,8 +8,8 @@ later fragment begins before the earlier one and ends after it.  Limits: ``max_t
 
 from __future__ import annotations
 
-from nfv.ids.checksum import checksum
 from nfv.ids.packet import Packet
+from wire.checksum import checksum
 
 
 class _Waiting:

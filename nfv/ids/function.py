@@ -26,9 +26,10 @@ from nfv.ids.language import Loaded, Refused
 from nfv.ids.process import Plan, Worker, read_rules
 from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
-from nfv.lines import INWARD, OUTWARD, PROBE_TYPE, TAP, timestamp
+from nfv.lines import INWARD, OUTWARD, TAP, timestamp
 from nfv.probes import Probes, filtered, only
 from nfv.process import content, fail
+from wire import ethertype
 
 RULES = "ids.rules"
 DESCRIBED = "ids.json"
@@ -38,7 +39,7 @@ TELL = 1.0
 """Seconds between two ``counters``."""
 SWITCH = 0.0005
 """Seconds (CPython's switch interval) that traffic waits for a turn while rules are made in a thread."""
-_PROBE = PROBE_TYPE.to_bytes(2, "big")
+_PROBE = ethertype.octets(ethertype.PROBE)
 _PROBES_EACH = 0.01
 """Seconds of packets after which waiting probes are passed."""
 

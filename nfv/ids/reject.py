@@ -7,15 +7,7 @@ from __future__ import annotations
 import struct
 
 from nfv.ids.packet import TCP, Packet
-
-
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    if len(data) % 2:
-        data += b"\0"
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+from wire.checksum import checksum
 
 
 def answers(packet: Packet) -> tuple[list[bytes], list[bytes]]:

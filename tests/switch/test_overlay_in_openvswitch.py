@@ -17,13 +17,13 @@ from scapy.utils import PcapReader
 from controller.compiler import compile_topology
 from controller.difference import bundle, difference
 from controller.evaluate import Frame
-from controller.stations import mac_number
 from tests.switch.ovs import Vswitch
 from tests.switch.tracing import assert_agreed, trace
 from tests.unit.controller.made_frames import arp_request, ipv4, ipv6, multicast, solicitation
 from tests.unit.controller.made_overlays import overlay_lab
 from topologies.model import Topology
 from topologies.overlay import TUNNEL_PORT
+from wire.mac import mac_number
 
 GATEWAY = 0x00005E000101
 # d1: s1 with h1 (n1), h2 (n2, routed to n3), h6 (n1); d2: s2 with h3 (n1), h4 (n3); d3: s3 with h5 (n1)

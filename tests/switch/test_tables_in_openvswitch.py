@@ -15,7 +15,6 @@ from controller.compiler import compile_topology
 from controller.difference import bundle, difference
 from controller.evaluate import Lookup, at_switch, wire
 from controller.openflow import messages, replies
-from controller.stations import mac_number
 from controller.tables import CONTROLLER
 from controller.text import value_text
 from tests.switch.ovs import Vswitch
@@ -30,6 +29,7 @@ from tests.unit.controller.made_frames import (
 )
 from tests.unit.controller.made_labs import leaf_spine
 from topologies.model import Host
+from wire.mac import mac_number
 
 TOPOLOGY = leaf_spine(3, 2, each=2, networks=2)
 TABLES = compile_topology(TOPOLOGY)

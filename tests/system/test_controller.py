@@ -16,6 +16,7 @@ from controller.tables import Table
 from tests.system.controller_lab import Controller, Switches, inside, lacks, running, until
 from tests.system.controller_topologies import leaf_spine
 from topologies.model import Topology
+from wire.mac import mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
 
@@ -34,7 +35,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 def _mac(text: str) -> int:
-    return packets.mac_number(text)
+    return mac_number(text)
 
 
 def _answer(at: socket.socket, sender: int) -> packets.Packet:

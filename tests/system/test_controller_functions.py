@@ -21,6 +21,7 @@ from tests.system.controller_lab import Controller, Switches, lacks, running, un
 from tests.system.controller_topologies import leaf_spine
 from topologies.functions import Chain, Firewall, Function, Instance, Rule
 from topologies.model import Port, Topology
+from wire.mac import mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
 
@@ -149,7 +150,7 @@ def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab)
     number = controller.last
     with switches.socket_at(H1.port) as at:
         for each in range(100_000):  # the switch asks the controller about each
-            at.send(packets.arp_request(packets.mac_number(H1.mac), 0x0A000001, 0x0A000064 + each % 100))
+            at.send(packets.arp_request(mac_number(H1.mac), 0x0A000001, 0x0A000064 + each % 100))
     controller.wait("limited", number)
     switches.part(TOPOLOGY.functions[0].instances[1])
     controller.wait("instance", number, instance="fw.2", state="failed")

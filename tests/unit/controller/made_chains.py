@@ -10,7 +10,6 @@ import pytest
 from hypothesis import strategies as st
 
 from controller.flows import HOP, flow
-from controller.stations import mac_number
 from controller.steering import onward
 from controller.tables import Field, Flow, Group, Meter, Table
 from tests.unit.controller.made_frames import ipv4, ipv6
@@ -19,6 +18,7 @@ from tests.unit.controller.made_overlays import overlay_lab
 from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
 from topologies.model import Host, Port, Topology
 from topologies.service import Hop
+from wire.mac import mac_number
 
 Frame = dict[str, int]
 GATEWAY = 0x00005E000101

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from controller.stations import mac_number
 from topologies.model import Host
+from wire.mac import mac_number
 
 BROADCAST = 0xFFFFFFFFFFFF
 

@@ -12,11 +12,12 @@ from typing import Any
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, flow
 from controller.fragments import fragment_table
-from controller.stations import mac_number, network_numbers
+from controller.stations import network_numbers
 from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
 from topologies.functions import Chain, Function
 from topologies.model import Domain, Host, Network, Port, Switch, Topology
 from topologies.service import service
+from wire.mac import mac_number
 
 
 def host(number: int, network: str = "n", port: int | None = None, name: str = "") -> Host:

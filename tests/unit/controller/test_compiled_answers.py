@@ -8,11 +8,11 @@ import pytest
 
 from controller.compiler import Learned, compile_topology
 from controller.evaluate import Fabric, Outcome
-from controller.stations import mac_number
 from controller.tables import CONTROLLER, Table
 from tests.unit.controller.made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
 from tests.unit.controller.made_labs import lab, leaf_spine
 from topologies.model import Host, Port, Topology
+from wire.mac import mac_number
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from controller.compiler import compile_topology
 from controller.evaluate import Fabric, Outcome, symmetric, wire
-from controller.stations import mac_number
 from controller.tables import ToGroup
 from tests.unit.controller.made_chains import (
     Expected,
@@ -32,6 +31,7 @@ from tests.unit.controller.made_frames import (
 from topologies.model import Host, Port, Topology
 from topologies.overlay import islands
 from topologies.service import service
+from wire.mac import mac_number
 
 PACKETS = st.tuples(
     st.sampled_from(("udp", "tcp", "icmp")),

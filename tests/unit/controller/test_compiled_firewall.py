@@ -19,12 +19,13 @@ from controller.firewall_rules import generation
 from controller.firewall_verdicts import FIRST_RULE, NOTICES, Notice, notices
 from controller.flows import OUT_PORT, flow
 from controller.port_ranges import covering
-from controller.stations import mac_number
 from controller.tables import CONTROLLER, Flow, SwitchTables, Table
-from controller.tracking import NUMBERS, TCP, UDP, numbered, port_zones
+from controller.tracking import numbered, port_zones
 from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Firewall, Function, Rule
 from topologies.model import Host, Port, Topology
+from wire.mac import mac_number
+from wire.protocol import NUMBERS, TCP, UDP
 
 # few values, so that rules and packets often meet
 SOURCES4 = [IPv4Address(f"10.9.0.{n}") for n in (1, 2, 3)] + [IPv4Address("10.9.64.1")]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from controller.compiler import compile_topology
 from controller.evaluate import Arrival, Fabric
 from controller.evaluate_ct import Connections, Tuple
-from controller.stations import mac_number
 from tests.unit.controller.test_compiled_firewall import packet
 from topologies.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
 from topologies.model import Domain, Host, Link, Network, Port, Router, Switch, Topology
+from wire.mac import mac_number
 
 TCP, UDP = 6, 17
 VIP, VMAC, NMAC = "10.1.0.100", "02:00:00:00:01:64", "02:00:00:00:02:c8"

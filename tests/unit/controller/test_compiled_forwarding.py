@@ -13,11 +13,11 @@ import topologies
 from controller.compiler import compile_topology
 from controller.evaluate import Fabric, Outcome, wire
 from controller.forwarding import TURNED
-from controller.stations import mac_number
 from controller.tables import ToGroup
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab, leaf_spine
 from topologies.model import Host, Topology
+from wire.mac import mac_number
 
 
 @st.composite

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from controller.compiler import Learned, compile_topology
 from controller.evaluate import Fabric, Outcome, wire
-from controller.stations import link_local, mac_number
 from controller.tables import CONTROLLER
 from tests.unit.controller.made_frames import BROADCAST, arp_request, ipv4, ipv6, multicast, solicitation
 from tests.unit.controller.made_overlays import overlay_lab, overlay_labs
 from topologies.model import Host, Port, Topology
 from topologies.overlay import islands, overlay
+from wire.mac import link_local, mac_number
 
 GATEWAY = 0x00005E000101
 Frame = dict[str, int]

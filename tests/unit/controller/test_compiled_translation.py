@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from controller.balancer import GROUPS, MOST_BUCKETS, shares
 from controller.evaluate_ct import Connections
 from controller.evaluate_switch import Lookup, Sent, at_switch, wire
-from controller.stations import mac_number
 from controller.stray import strays
 from controller.tables import CONTROLLER, NO_PORT
 from tests.unit.controller.made_service import chain_lab, host, surrounded
 from topologies.functions import Backend, Balancer, Forward, Nat
 from topologies.model import Port, Topology
+from wire.mac import mac_number
 
 VMAC, VIP4, VIP6 = "02:00:00:00:09:64", IPv4Interface("10.9.0.100/24"), IPv6Interface("2001:db8:9::64/64")
 NMAC, OUTSIDE = "02:00:00:00:09:c8", IPv4Interface("10.9.0.200/24")

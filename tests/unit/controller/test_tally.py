@@ -9,12 +9,12 @@ import pytest
 from controller.api_chains import classifier_text
 from controller.compiler import compile_topology
 from controller.mesh import Counted
-from controller.returns import PROBE_TYPE
 from controller.tables import Field, Output, Table
 from controller.tally import arrived, concerned, taken, through
 from topologies.functions import Chain, Firewall, Function, Instance, Rule
 from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
 from topologies.service import service
+from wire import ethertype
 
 
 def lab(instances: int) -> Topology:
@@ -79,7 +79,7 @@ def test_every_flow_that_a_frame_meets_is_counted_once(instances: int) -> None:
         elif flow.table is Table.STEER and not ports and "ip_frag" not in {each.name for each in flow.match}:
             counted[flow.cookie] = Counted(7, 700)
         elif flow.table is Table.CLASSIFY and Field("in_port", 40003) in flow.match:
-            probe = Field("eth_type", PROBE_TYPE) in flow.match
+            probe = Field("eth_type", ethertype.PROBE) in flow.match
             counted[flow.cookie] = Counted(1000 if probe else 1, 1)
     first, way_back = (
         next(hop for hop in made.hops.values() if hop.function == "wire" and hop.forward is forward)

@@ -12,11 +12,12 @@ from controller.compiler import Learned, compile_topology
 from controller.runtime import packets
 from controller.runtime.learning import Learning
 from controller.stages import stages
-from controller.stations import link_local, mac_number, owners
+from controller.stations import owners
 from controller.tables import SwitchTables, Table
 from tests.unit.controller.made_chains import chain_labs
 from topologies import loads
 from topologies.model import Topology
+from wire.mac import link_local, mac_number
 
 LAB = loads("""
 networks:

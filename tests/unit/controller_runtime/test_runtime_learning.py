@@ -13,10 +13,11 @@ from scapy.layers.l2 import Ether
 from controller.compiler import compile_topology
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
-from controller.runtime.packets import arp_reply, arp_request, link_local, read, solicitation
+from controller.runtime.packets import arp_reply, arp_request, read, solicitation
 from controller.tables import Field, Table
 from tests.unit.controller_runtime.small_lab import ring
 from topologies.model import Port, Router, Topology
+from wire.mac import link_local
 
 STRANGER = 0x02AA00000001
 H1, H2 = 0x020000000001, 0x020000000002

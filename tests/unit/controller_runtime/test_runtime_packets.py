@@ -21,12 +21,11 @@ from controller.runtime.packets import (
     advertisement,
     arp_reply,
     arp_request,
-    link_local,
-    mac_number,
     read,
     solicitation,
     time_exceeded,
 )
+from wire.mac import link_local, mac_number
 
 A, B = 0x020000000001, 0x020000000002
 A4, B4 = 0x0A000001, 0x0A000002

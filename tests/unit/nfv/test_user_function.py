@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfv.lines import PROBE_TYPE
 from nfv.probes import only
 from nfv.python_function import seccomp
 from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
+from wire.ethertype import PROBE
 
 MACHINES = list(seccomp.ARCHITECTURES)
 AARCH64, X86 = "aarch64", "x86_64"
@@ -99,7 +99,7 @@ def test_an_unknown_machine_gets_no_filter_and_so_no_function(machine: str, poin
 def test_probes_and_packets_part(ethertype: int) -> None:
     frame = bytes(12) + ethertype.to_bytes(2, "big") + bytes(46)
     taken = [bool(run(only(probes), frame, ">")) for probes in (True, False)]
-    assert taken == [ethertype == PROBE_TYPE, ethertype != PROBE_TYPE]
+    assert taken == [ethertype == PROBE, ethertype != PROBE]
 
 
 def test_progress_is_seen() -> None:

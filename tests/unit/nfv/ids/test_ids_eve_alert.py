@@ -13,10 +13,10 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from nfv.ids import outputs
-from nfv.ids.checksum import checksum
 from nfv.ids.settings import Settings, from_config, put
 from nfv.ids.shown import Shown
 from tests.unit.nfv.ids.ids_values import MACS, Talk, of, run
+from wire.checksum import checksum
 
 ALL = ("payload", "payload-printable", "payload-length", "packet", "verdict")
 EVIL = 'alert tcp any any -> any any (content:"EVIL"; sid:1;)'

@@ -1,0 +1,23 @@
+"""Protocol numbers of IPv4 and of IPv6's next header (IANA's Assigned Internet Protocol Numbers)."""
+
+from __future__ import annotations
+
+ICMP = 1
+TCP = 6
+UDP = 17
+GRE = 47
+ESP = 50
+ICMPV6 = 58
+SCTP = 132
+
+HOP_BY_HOP = 0
+ROUTING = 43
+FRAGMENT = 44
+AUTHENTICATION = 51
+DESTINATION = 60
+EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION))
+"""IPv6's extension headers that say what follows them (RFC 8200, 4; RFC 4302)."""
+
+NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPV6}
+"""Those that a topology file names, by its names."""
+NAMES = {number: name for name, number in NUMBERS.items()}
