@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataplane import syscalls
+from linux import syscalls
 
 CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
 NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_CHROOT, SYS_NICE = 10, 12, 13, 18, 23

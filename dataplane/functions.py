@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from dataplane import syscalls
 from dataplane.namespaces import run_in
 from dataplane.rtnetlink import NetlinkError, Socket, delete_link
 from dataplane.shaping import remove as unshape
+from linux import syscalls
 
 LOG = "function.log"
 """Where a process's standard error goes, in its directory."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataplane import syscalls
+from linux import syscalls
 
 RANGE = 0x7D000000
 """The first of the user and group ids that hosts have where the lab is started by root. It is beyond what

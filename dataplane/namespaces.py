@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dataplane import syscalls
 from dataplane.rtnetlink import Socket
+from linux import syscalls
 
 RUN_NETNS = Path("/run/netns")
 LOOPBACK = 1

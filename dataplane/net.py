@@ -21,13 +21,13 @@ from mininet.log import error, output
 from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch
 
-from dataplane import syscalls
 from dataplane.fabric import Fabric, LinkError, Report
 from dataplane.namespaces import RUN_NETNS, run_in
 from dataplane.net_iperf import CannotMeasure, measure
 from dataplane.node_shell import SafeShell, with_terminal
 from dataplane.plan import MANAGEMENT
 from dataplane.wiring import wire_name
+from linux import syscalls
 from topologies.model import Topology
 
 ROOT = Path(__file__).resolve().parents[1]

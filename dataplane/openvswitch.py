@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dataplane import syscalls, unixctl
+from dataplane import unixctl
 from dataplane.daemon import Daemon, News
 from dataplane.database import Database
 from dataplane.database import OpenVSwitchError as OpenVSwitchError
 from dataplane.namespaces import in_threads, run_in
 from dataplane.ovsdb import Operation, database_file
 from dataplane.process_state import is_stopped
+from linux import syscalls
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {

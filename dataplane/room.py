@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from dataplane import syscalls
 from dataplane.capabilities import confine
 from dataplane.namespaces import RUN_NETNS
+from linux import syscalls
 
 ROOMS = Path("/run/rooms")
 """Below it, for each host that was entered: a lock, and the process id of its init."""

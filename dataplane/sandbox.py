@@ -22,8 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataplane import syscalls
 from dataplane.sandbox_errors import SandboxError, explain, system_facts
+from linux import syscalls
 
 NAMESPACES = (
     syscalls.CLONE_NEWNS

@@ -18,11 +18,11 @@ from types import FrameType
 from typing import NoReturn
 
 from dataplane import room as rooms
-from dataplane import syscalls
 from dataplane.packages import how_to_install
 from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
+from linux import syscalls
 
 NETNS = Path("/run/netns")
 """Where the sandbox keeps its hosts' and domains' network namespaces."""

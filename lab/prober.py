@@ -88,7 +88,7 @@ def open_in(namespace_fd: int, interface: str) -> socket.socket:
     The calling thread visits the namespace and comes back.  Raises OSError when the namespace or
     the interface is gone.
     """
-    from dataplane.syscalls import setns
+    from linux.syscalls import setns
 
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

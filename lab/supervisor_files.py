@@ -78,7 +78,7 @@ def name_hosts(topology: Topology) -> None:
     With several networks, of which two may use the same addresses, each has one more, which its hosts see
     and which knows its members and those that a router leads to.  To be called again when the lab changed.
     """
-    from dataplane import syscalls
+    from linux import syscalls
 
     hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
     again = machines.exists()
@@ -118,7 +118,7 @@ precedence 3ffe::/16 1
 
 def order_addresses() -> None:
     """Let programs of the sandbox try a name's addresses in the order of RFC 6724 (see gai.conf(5))."""
-    from dataplane import syscalls
+    from linux import syscalls
 
     own = RUN / "gai.conf"
     own.write_text(PRECEDENCE, encoding="utf-8")

@@ -16,8 +16,9 @@ from typing import Any
 
 # An ordinary user may be unable to read the interpreter's own directory, so all is imported before.
 import dataplane.net
-from dataplane import machine, sandbox, syscalls
+from dataplane import machine, sandbox
 from dataplane.fabric import Fabric
+from linux import syscalls
 from topologies.model import Topology
 
 RUN = "/run/sdnlab"

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dataplane import machine, pcap, syscalls
+from dataplane import machine, pcap
 from dataplane.fabric import Fabric, LinkError
 from dataplane.sandbox import SandboxError, spawn
+from linux import syscalls
 from tests.system.dataplane_lab import (
     MININET,
     ORDINARY,
