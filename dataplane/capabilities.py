@@ -20,7 +20,4 @@ SYS_PTRACE, SYS_MODULE, MKNOD, DAC_READ_SEARCH, BPF."""
 
 def confine(kept: frozenset[int] = OF_HOSTS) -> None:
     """Give up all others, for good: a program that is executed can't get them back. Raises OSError."""
-    for number in range(64):
-        if number not in kept and not syscalls.drop_from_bounding_set(number):
-            break  # beyond the last that this kernel knows
-    syscalls.set_capabilities(sum(1 << number for number in kept))
+    syscalls.keep_capabilities(kept)

@@ -1,4 +1,4 @@
-"""System calls that Python 3.10 lacks: unshare, setns, mount, umount2, prctl.
+"""System calls that Python 3.10 has no function for: namespaces, mounts, prctl, capabilities.
 
 ``os.unshare`` and ``os.setns`` came with Python 3.12; ``mount`` is in no version.  Each function
 raises ``OSError`` with the kernel's errno.  ctypes releases the interpreter lock during a call, so
@@ -13,7 +13,10 @@ import fcntl
 import os
 import re
 import struct
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -22,9 +25,11 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_MOVE = 0x2000
 MS_REC = 0x4000
@@ -34,6 +39,9 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,19 +81,43 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
+# x86-64 has its own number (asm/unistd.h), the others the common one (asm-generic/unistd.h)
+_SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
+
+
+def pivot_root(root: str) -> None:
+    """Make a mount the root and the current folder, and let go of the old root (pivot_root(2))."""
+    os.chdir(root)
+    _check(_libc.syscall(ctypes.c_long(_SYS_PIVOT_ROOT), b".", b"."), "pivot_root")
+    umount(".", MNT_DETACH)
+    os.chdir("/")
+
+
+def prctl(option: int, value: int | bytes, more: int | bytes = 0) -> None:
+    """prctl(2). Octets are given as the address where they are."""
+    words = [each if isinstance(each, bytes) else ctypes.c_ulong(each) for each in (value, more)]
+    _check(_libc.prctl(option, *words, 0, 0), f"prctl {option}")
+
+
 def die_with_parent(signal: int) -> None:
     """Ask for ``signal`` when the parent thread ends (PR_SET_PDEATHSIG); new credentials clear it."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
+    prctl(PR_SET_PDEATHSIG, signal)
 
 
 def name_process(name: str) -> None:
     """Set the name that ps and top show (at most 15 bytes)."""
-    _check(_libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0), "prctl")
+    prctl(PR_SET_NAME, name.encode()[:15])
 
 
-def make_dumpable() -> None:
-    """Own one's /proc/self again after a change of user id (prctl PR_SET_DUMPABLE), as id maps need it."""
-    _check(_libc.prctl(PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+def make_dumpable(dumpable: bool = True) -> None:
+    """Own one's /proc/self again after a change of user id, as id maps need it; with False, let root alone
+    own it (PR_SET_DUMPABLE)."""
+    prctl(PR_SET_DUMPABLE, int(dumpable))
+
+
+def forbid_new_privileges() -> None:
+    """No program that is run from now on has more rights than who runs it (PR_SET_NO_NEW_PRIVS)."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 _SYS_PIDFD_GETFD = 438  # the same on every architecture (asm-generic)
@@ -109,7 +141,6 @@ def owner_of(namespace: int) -> int:
     return owner
 
 
-PR_CAPBSET_DROP = 24
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -129,11 +160,18 @@ def set_capabilities(mask: int) -> None:
     _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
 
 
+def keep_capabilities(kept: frozenset[int]) -> None:
+    """Give up all other capabilities, for good: a program that is executed can't get them back."""
+    for number in range(64):
+        if number not in kept and not drop_from_bounding_set(number):
+            break  # beyond the last that this kernel knows
+    set_capabilities(sum(1 << number for number in kept))
+
+
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-MS_RDONLY, MS_REMOUNT = 0x1, 0x20
 _MOUNT_FLAGS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 
 
@@ -153,20 +191,30 @@ def attach_tree(tree: int, path: str) -> None:
     _check(call, f"move_mount to {path}")
 
 
-def make_unchangeable(path: str) -> None:
-    """Make all mounts at ``path`` and below, in this mount namespace, read-only and without set-user-ID.
+def make_unchangeable(path: str, flags: int = MS_RDONLY | MS_NOSUID) -> None:
+    """Make all mounts at ``path`` and below, in this mount namespace, read-only and without set-user-ID; with
+    other ``flags`` (MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC) what these say.
 
     mount_setattr(2), or before Linux 5.12 one by one.
     """
-    attributes = struct.pack("=4Q", MS_RDONLY | MS_NOSUID, 0, 0, 0)  # the values of MOUNT_ATTR_* are the same
+    attributes = struct.pack("=4Q", flags, 0, 0, 0)  # the values of MOUNT_ATTR_* are the same
     arguments = (_AT_FDCWD, os.fsencode(path), ctypes.c_uint(_AT_RECURSIVE), attributes)
     call = _libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *arguments, ctypes.c_size_t(len(attributes)))
     if call == 0:
         return
     if ctypes.get_errno() != errno.ENOSYS:
-        _check(-1, "mount_setattr")
-    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    for row in (line.split(" ") for line in table.splitlines()):
+        _check(-1, f"mount_setattr {path}")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123
+        rows = [line.split(" ") for line in table]
+    for target, has in below(rows, path):
+        mount("none", target, None, has | flags | MS_BIND | MS_REMOUNT)
+
+
+def below(rows: Iterable[Sequence[str]], path: str) -> list[tuple[str, int]]:
+    """Of the rows of mountinfo (proc(5)), split: what is mounted at ``path`` and below, and its MS_ flags."""
+    found = []
+    for row in rows:
         target = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), row[4])
-        flags = sum(_MOUNT_FLAGS.get(word, 0) for word in row[5].split(","))
-        mount("none", target, None, flags | MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID)
+        if target == path or target.startswith(path.rstrip("/") + "/"):
+            found.append((target, sum(_MOUNT_FLAGS.get(word, 0) for word in row[5].split(","))))
+    return found

@@ -10,7 +10,8 @@ import os
 import resource
 import sys
 
-from nfv.python_function import seccomp, syscalls
+from linux import syscalls
+from nfv.python_function import seccomp
 
 MEMORY = 768 << 20
 """Bytes of address space."""
@@ -66,8 +67,9 @@ def lock(root: str, keep: set[int]) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
-    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    syscalls.drop_capabilities()
+    syscalls.make_dumpable(False)
+    syscalls.keep_capabilities(frozenset())
+    syscalls.forbid_new_privileges()
     seccomp.forbid_calls()
 
 
@@ -83,7 +85,7 @@ def _see_only(root: str, directories: list[str]) -> None:
     for each in directories:
         os.makedirs(root + each, exist_ok=True)  # noqa: PTH103
         syscalls.mount(each, root + each, None, syscalls.MS_BIND | syscalls.MS_REC)
-    syscalls.read_only(root)
+    syscalls.make_unchangeable(root, syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV)
     syscalls.pivot_root(root)
 
 

@@ -16,10 +16,11 @@ import select
 import signal
 import time
 
+from linux import syscalls
 from nfv import devices
 from nfv.lines import say
 from nfv.process import Failed, Loop, content, fail, running
-from nfv.python_function import ports, prison, syscalls
+from nfv.python_function import ports, prison
 from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
 from nfv.python_function.worker import LONGEST_TEXT, News, serve
 
@@ -115,7 +116,7 @@ class Child:
             if self.read() is None:
                 break
         else:
-            os.kill(self.pid, syscalls.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
         os.close(self.news)
         self._status = os.waitpid(self.pid, 0)[1]
         return self._status
@@ -132,7 +133,7 @@ def _be_worker(
     """In the child: lock in, then serve. Never returns."""
     news = News(told)
     try:
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
+        syscalls.die_with_parent(signal.SIGKILL)
         if described["packets"] == "scapy":
             # its import asks the system for much, so it comes before the walls
             import scapy.all  # noqa: F401
@@ -148,7 +149,7 @@ def _be_worker(
             signal.signal(signal.SIGUSR1, lambda *_: os.kill(inmate, signal.SIGUSR1))
             code = os.waitstatus_to_exitcode(os.waitpid(inmate, 0)[1])
             os._exit(code if code >= 0 else SIGNALLED - code)
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
+        syscalls.die_with_parent(signal.SIGKILL)
         os.setsid()  # a process group reaches across namespaces: kill(0) must mean this process alone
         prison.lock(root, keep)
     except BaseException as error:

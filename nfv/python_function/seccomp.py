@@ -11,7 +11,7 @@ import ctypes
 import os
 import struct
 
-from nfv.python_function.syscalls import PR_SET_SECCOMP, prctl
+from linux.syscalls import PR_SET_SECCOMP, prctl
 
 # name: (x86-64, common); None: the machine has no such call
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
