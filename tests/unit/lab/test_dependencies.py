@@ -17,7 +17,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PRODUCT = ("controller", "dataplane", "lab", "nfv", "topologies")
+PRODUCT = ("controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire")
 
 USED_OTHERWISE = {
     "rich": ("lab/cli/app.py", 'rich_markup_mode="rich"'),  # typer draws its help with it
