@@ -163,11 +163,6 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
 def all_one_way(entry: Entry, others: Sequence[Entry]) -> bool:
     """Whether all packets between an entry's addresses go to its hop, whatever their ports."""
 
-    def within(some: Prefixes, more: Prefixes) -> bool:
-        return not more or (
-            bool(some) and all(any(a.version == b.version and a.subnet_of(b) for b in more) for a in some)  # type: ignore[arg-type]
-        )
-
     near = [each for each in others if each.network == entry.network and overlap(entry, each)]
     whole = any(
         each.protocol is None
@@ -176,6 +171,13 @@ def all_one_way(entry: Entry, others: Sequence[Entry]) -> bool:
         for each in near
     )
     return whole and all(each.hop == entry.hop for each in near)
+
+
+def within(some: Prefixes, more: Prefixes) -> bool:
+    """Whether all of these addresses are among the others; none at all are all addresses."""
+    return not more or (
+        bool(some) and all(any(a.version == b.version and a.subnet_of(b) for b in more) for a in some)  # type: ignore[arg-type]
+    )
 
 
 def overlap(one: Entry, other: Entry) -> bool:

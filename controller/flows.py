@@ -39,8 +39,8 @@ DATAGRAM = "reg8"
 """Bit 0: this fragment leads all others of its datagram (see ``controller.fragments``). The bits above: the
 number of the network that it is in, where NETWORK does not say so."""
 
-GROUP_BIT = 1 << 40
-"""The I/G bit of a MAC address (IEEE 802, 8.2.2). No valid frame has it set in its source."""
+COPIED = "reg9"
+"""1: joining functions have been given their copy of this frame here (see ``controller.teaching``)."""
 
 
 class Priority(IntEnum):

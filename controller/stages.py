@@ -10,6 +10,9 @@ Inside a function a packet carries no number, and one function may be a hop of b
 ones mark their packets where they go into such functions, by one bit of the source's MAC address that
 all stations have alike, and what comes out with that mark is one of theirs; the mark is taken off there.
 
+Before the classifiers are switched over, functions that join are taught (``controller.teaching``), in a stage
+of its own that has to last as long as what was on its way may take to come back.
+
 What this rests on: a chain has another path number when its list of functions changes, when a function
 moves to another switch, and, if it shares a function with a chain whose classifier or priority
 changes or which is gone, then as well (packets of the one may be the other's from now on).
@@ -18,12 +21,13 @@ changes or which is gone, then as well (packets of the one may be the other's fr
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from controller.flows import HOP, NETWORK, flow
+from controller.joining import NOBODY, Joining
 from controller.returns import PROBE
 from controller.tables import (
     Action,
+    Clone,
     EncapNsh,
     Field,
     Flow,
@@ -37,6 +41,7 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
+from controller.teaching import NOTHING, Mark, Taught, taking_over, teaching
 from wire import ethertype
 from wire.mac import GROUP_BIT
 
@@ -47,31 +52,30 @@ _ABOVE = 20_000
 """What comes back marked has the priority of what comes back unmarked, and this."""
 
 
-class Mark(NamedTuple):
-    """One bit of a source address: the value that it has in every station's, and that of a marked one."""
-
-    bit: int
-    plain: int
-    marked: int
-
-
-def stages(old: Tables, new: Tables) -> list[dict[str, SwitchTables]]:
+def stages(old: Tables, new: Tables, joining: Joining = NOBODY) -> list[dict[str, SwitchTables]]:
     """What switches hold one after the other, ``new`` last; all of them have a stage before the next begins.
 
     Before a stage that only removes, what is on its way has to arrive.  A list of one when no chain changes
-    in a way that packets could notice.
+    in a way that packets could notice.  ``joining``: what is to be taught before it is in the way.
     """
-    if not old or not _chains_change(old, new):
+    if not old:
+        return [dict(new)]
+    inside = frozenset().union(*map(_function_ports, (*old.values(), *new.values())))
+    both = old.keys() & new.keys()
+    moved = any(joining.knowing & taking_over(old[name], new[name], inside).keys() for name in both)
+    if not _chains_change(old, new) and not moved and not joining.hops:
         return [dict(new)]
     fresh = _hops(new.values()) - _hops(old.values())
-    mark = _mark((*old.values(), *new.values()))
-    each = {
-        name: _Switch(old.get(name, _nothing(tables)), tables, fresh, mark) for name, tables in new.items()
-    }
-    made = [
-        {name: stage(switch) for name, switch in each.items()}
-        for stage in (_Switch.added, _Switch.switched, _Switch.drained, _Switch.returned, _Switch.unmarked)
-    ]
+    mark, other = _marks((*old.values(), *new.values()))
+    each = {}
+    for name, tables in new.items():
+        before = old.get(name, _nothing(tables))
+        taught = NOTHING
+        if (moved or joining.hops) and other is not None:
+            here = _function_ports(before) | _function_ports(tables)
+            taught = teaching(before, tables, joining, other, here)
+        each[name] = _Switch(before, tables, fresh, mark, taught)
+    made = [{name: stage(switch) for name, switch in each.items()} for stage in _ORDER]
     made.append(dict(new))
     found: list[dict[str, SwitchTables]] = []
     for one in made:
@@ -79,6 +83,21 @@ def stages(old: Tables, new: Tables) -> list[dict[str, SwitchTables]]:
             found.pop()
         found.append(one)
     return found
+
+
+def teaches(tables: Tables) -> bool:
+    """Whether functions are given copies in this stage, which has to last for a while then."""
+    return any(
+        isinstance(one, Clone) and _marks_copy(one)
+        for some in tables.values()
+        for each in some.flows
+        for one in each.actions
+    )
+
+
+def _marks_copy(clone: Clone) -> bool:
+    first = clone.actions[0]
+    return isinstance(first, SetField) and first.field == "eth_src" and first.mask is not None
 
 
 def _differ(one: SwitchTables, other: SwitchTables) -> bool:
@@ -159,8 +178,8 @@ def _by_port(tables: SwitchTables) -> dict[int, frozenset[int]]:
     return {port: frozenset(cookies) for port, cookies in found.items() if port is not None}
 
 
-def _mark(some: Iterable[SwitchTables]) -> Mark | None:
-    """A bit that all known addresses have alike; None when there is none."""
+def _marks(some: Iterable[SwitchTables]) -> tuple[Mark | None, Mark | None]:
+    """Two bits that all known addresses have alike; None where there is none."""
     macs: set[int] = set()
     for tables in some:
         for each in tables.flows:
@@ -168,13 +187,15 @@ def _mark(some: Iterable[SwitchTables]) -> Mark | None:
                 macs |= {
                     one.value for one in each.match if one.name in ("eth_src", "eth_dst") and one.mask is None
                 }
+    found: list[Mark | None] = []
     for place in range(47, -1, -1):
         bit = 1 << place
         values = {mac & bit for mac in macs}
-        if bit != GROUP_BIT and len(values) <= 1:
+        if bit != GROUP_BIT and len(values) <= 1 and len(found) < 2:
             plain = values.pop() if values else 0
-            return Mark(bit, plain, plain ^ bit)
-    return None
+            found.append(Mark(bit, plain, plain ^ bit))
+    first, second, *_ = (*found, None, None)
+    return first, second
 
 
 def _key(each: Flow) -> Key:
@@ -193,9 +214,14 @@ class _Switch:
     """The stages of one switch. ``fresh``: numbers of hops that are new in the lab."""
 
     def __init__(
-        self, old: SwitchTables, new: SwitchTables, fresh: frozenset[int], mark: Mark | None
+        self,
+        old: SwitchTables,
+        new: SwitchTables,
+        fresh: frozenset[int],
+        mark: Mark | None,
+        taught: Taught = NOTHING,
     ) -> None:
-        self.old, self.new = old, new
+        self.old, self.new, self.lessons = old, new, taught
         self.had, self.have = ({each.cookie for each in tables.flows} for tables in (old, new))
         before, after = _by_port(old), _by_port(new)
         # function ports whose frames may be of old hops or of new ones, which go on otherwise
@@ -235,6 +261,9 @@ class _Switch:
         """Old and new together, with ``classifiers``, and hops of both tagged as in ``tagged_as``."""
         tagging = {_key(each): each for each in tagged_as.flows if _tags(each)}
         asked = {each.cookie for each in classifiers}
+        # who takes over does so with the classifiers
+        mine = [each for each in self.old.flows if each.cookie in self.lessons.instead]
+        kept = {_key(each): each for each in mine} if tagged_as is self.old else {}
         flows: dict[Key, Flow] = {}
         # what the old hops lead on stays so; what they drop may be of a hop that takes more now
         first = [each for each in self.old.flows if _comes_back(each, self.torn) and each.goto is not None]
@@ -246,6 +275,7 @@ class _Switch:
             made = self.marking.get(each.cookie, each)
             if _tags(each):
                 made = tagging.get(_key(each), each)
+            made = kept.get(_key(made), made)
             flows.setdefault(_key(made), made)
         return self._tables(flows.values())
 
@@ -259,9 +289,23 @@ class _Switch:
             found += mine
         return self._both(found, self.old)
 
+    def taught(self) -> SwitchTables:
+        """As before, and who joins gets copies."""
+        if not self.lessons:
+            return self.added()
+        flows = {_key(each): each for each in self.lessons.flows}
+        for each in self.added().flows:
+            made = self.lessons.instead.get(each.cookie, each)
+            flows.setdefault(_key(made), made)
+        return self._tables(flows.values())
+
     def switched(self) -> SwitchTables:
-        """The classifiers are the new ones."""
-        return self._both([each for each in self.new.flows if each.table in _CLASSIFIERS], self.new)
+        """The classifiers are the new ones; copies that are on their way still get no further."""
+        made = self._both([each for each in self.new.flows if each.table in _CLASSIFIERS], self.new)
+        if not self.lessons.after:
+            return made
+        flows = {_key(each): each for each in (*self.lessons.after, *made.flows)}
+        return self._tables(flows.values())
 
     def drained(self) -> SwitchTables:
         """All that only the old hops needed is gone, and nothing else has changed."""
@@ -309,6 +353,16 @@ class _Switch:
         meters = {number: each for number, each in meters.items() if number in metered | known}
         sorted_groups = tuple(groups[number] for number in sorted(groups))
         return SwitchTables(self.new.switch, self.new.dpid, some, sorted_groups, tuple(meters.values()))
+
+
+_ORDER = (
+    _Switch.added,
+    _Switch.taught,
+    _Switch.switched,
+    _Switch.drained,
+    _Switch.returned,
+    _Switch.unmarked,
+)
 
 
 def _hop(each: Flow) -> int:

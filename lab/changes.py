@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from controller.joining import joining, lesson
 from topologies.functions import Chain, Function
 from topologies.model import Host, Network, Topology
 from topologies.overlay import overlay
+from topologies.service import service
 
 What = Literal["added", "changed", "removed"]
 
@@ -44,8 +46,40 @@ def changes(old: Topology, new: Topology) -> list[Change]:
     found += _compare("host", old.hosts, new.hosts, _host)
     found += _compare("function", old.functions, new.functions, _function)
     told = [[chain for chain in each.chains if not chain.implicit] for each in (old, new)]
-    found += _compare("chain", told[0], told[1], _chain)
+    joins = _joins(old, new)
+
+    def chain(a: Chain | None, b: Chain | None) -> tuple[str, str]:
+        detail, disrupts = _chain(a, b)
+        return detail, disrupts or ("" if b is None else joins.get(b.name, ""))
+
+    found += _compare("chain", told[0], told[1], chain)
     return found
+
+
+def _joins(old: Topology, new: Topology) -> dict[str, str]:
+    """Chain -> what those functions cut off that its traffic has not passed before."""
+    joins, functions = joining(old, new), {each.name: each for each in new.functions}
+    found: dict[str, dict[str, None]] = {}
+    for number, hop in service(new).hops.items():
+        if number in joins.hops & joins.knowing:
+            found.setdefault(hop.chain, {})[hop.function] = None
+    seconds = f"{lesson(new):g} s"
+    words: dict[str, str] = {}
+    for chain, names in found.items():
+        some = [functions[name] for name in names]
+        parts = [
+            f"connections that {each.name} translates from now on"
+            for each in some
+            if each.kind in ("nat", "load-balancer")
+        ]
+        for each in some:
+            if each.firewall is not None:
+                parts.append(
+                    f"connections that {each.name} does not accept, and those that rest now and that the side"
+                    f" goes on with which may not open them; answers that take longer than {seconds}"
+                )
+        words[chain] = "; ".join(parts)
+    return words
 
 
 def _compare(kind: str, old: Sequence[_Named], new: Sequence[_Named], describe: Describe) -> Iterator[Change]:
@@ -156,7 +190,7 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     if new is None:
         return "", "what it knew of connections; what runs in it ends"
     if old is None:
-        return _kind(new), ""
+        return _kind(new), _guards(new, new.networks)
     names = {"kind": "kind", "engine": "engine", "switch": "switch", "on_failure": "on-failure"}
     words = _fields(old, new, names)
     if _kind(old) != _kind(new) and not words:
@@ -165,6 +199,7 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     disrupts = ""
     if (old.kind, old.engine, old.mode, old.switch) != (new.kind, new.engine, new.mode, new.switch):
         disrupts = "it is made anew: what it knew of connections"
+    disrupts = disrupts or _guards(new, [name for name in new.networks if name not in old.networks])
     before, after = [each.name for each in old.instances], [each.name for each in new.instances]
     if len(before) != len(after):
         words.append(f"instances {len(before)} -> {len(after)}")
@@ -181,6 +216,16 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
             words += [more] if more else []
             disrupts = disrupts or harm
     return ", ".join(words) or "configuration", disrupts
+
+
+def _guards(function: Function, networks: Sequence[str]) -> str:
+    """What a firewall at hosts' ports cuts off where it comes: it has seen nothing of what went before."""
+    if function.firewall is None or function.mode != "ports" or not networks:
+        return ""
+    return (
+        f"in {_some(networks)}: answers that are on their way, connections that it does not accept, and those"
+        " that the side goes on with first which may not open them"
+    )
 
 
 def _kind(function: Function) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from controller.difference import stages
 from controller.errors import asked, onward
 from controller.evaluate_switch import Lookup
+from controller.joining import NOBODY, joining, lesson
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
 from controller.runtime.exhausted import Exhausted
@@ -60,6 +61,7 @@ class Core:
     _lookups: dict[tuple[str, Table], tuple[SwitchTables, Lookup]] = field(init=False, default_factory=dict)
     _agenda: Agenda = field(init=False, default_factory=Agenda)
     _learned_at: float = field(init=False, default=0.0)
+    _before: Topology | None = field(init=False, default=None)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -230,7 +232,12 @@ class Core:
         if done.why == "learning":
             self._learned_at = now
         rollout = self.programming.rollout
-        rollout.aim(tables, done.staged)
+        if not rollout.later and done.before is not None:
+            self._before = done.before.topology
+        # what a rollout that is in progress was to teach is not forgotten for a newer aim
+        topology = done.command.topology
+        joins = NOBODY if self._before is None else joining(self._before, topology)
+        rollout.aim(tables, done.staged, joins, lesson(topology))
         flows = sum(len(table.flows) for table in tables.values())
         groups = sum(len(table.groups) for table in tables.values())
         fields: dict[str, Any] = {"seconds": seconds, "flows": flows, "groups": groups}

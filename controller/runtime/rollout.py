@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from controller.joining import NOBODY, Joining
+from controller.stages import teaches
 from controller.tables import SwitchTables
 
 Tables = Mapping[str, SwitchTables]
-Stages = Callable[[Tables, Tables], list[dict[str, SwitchTables]]]
+Stages = Callable[[Tables, Tables, Joining], list[dict[str, SwitchTables]]]
 
 
 class Rollout:
@@ -31,13 +33,16 @@ class Rollout:
         self.stage, self.of = 1, 1
         self._drain, self._pause, self._stages = drain, pause, stages
         self._drained: float | None = None
+        self._lesson = 0.0
 
-    def aim(self, tables: Tables, staged: bool) -> None:
+    def aim(self, tables: Tables, staged: bool, joining: Joining = NOBODY, lesson: float = 0.0) -> None:
         """New tables. Not ``staged``: at once, unless stages are in progress.
 
-        Those are left where they are: the new ones start from what is wanted now.
+        Those are left where they are: the new ones start from what is wanted now.  ``joining``: what has to
+        be taught; ``lesson``: for how many seconds.
         """
-        steps = self._stages(self.wanted, tables) if staged or self.later else [dict(tables)]
+        self._lesson = lesson
+        steps = self._stages(self.wanted, tables, joining) if staged or self.later else [dict(tables)]
         self.wanted, *self.later = steps or [dict(tables)]
         self.stage, self.of = 1, 1 + len(self.later)
         self._drained = None
@@ -49,7 +54,8 @@ class Rollout:
             return False
         if self._drained is None:
             removes = _only_removes(self.wanted, self.later[0])
-            self._drained = now + (self._drain if removes else self._pause)
+            wait = self._drain if removes else self._pause
+            self._drained = now + (max(wait, self._lesson) if teaches(self.wanted) else wait)
         if now < self._drained:
             return False
         self.wanted = self.later.pop(0)

@@ -114,16 +114,6 @@ def takes_part(line: CommandLine, *names: str) -> None:
     until(lambda: all(instances(line)[name]["health"] == "live" for name in names), f"{names} take part")
 
 
-def invalid(line: CommandLine, instance: str, awaited: int) -> int:
-    """Packets of no connection that a firewall has dropped, once it has told of ``awaited`` or more."""
-
-    def told() -> int:
-        return int(instances(line)[instance]["counters"].get("invalid", 0))
-
-    until(lambda: told() >= awaited, f"{instance} tells of {awaited} packets")
-    return told()
-
-
 def forwards(line: CommandLine, instance: str) -> bool:
     """Whether the kernel joins an instance's devices, whatever its process does."""
     return "br0" in line("exec", instance, "--", "ip", "-br", "link").stdout
@@ -281,9 +271,8 @@ def test_a_chain_that_changes_under_load_loses_nothing(two: tuple[CommandLine, P
         assert "chain all" in line("apply", str(file), "--dry-run").stdout
         with pinging(line, "h1", "h2") as ping:
             line("apply", str(file))
-        # a firewall that comes in between a request and its answer has not seen what is answered
-        unasked = invalid(line, "edge.1", ping.lost) if "edge" in functions else 0
-        assert ping.lost == unasked < 10 and ping.sent > 50 and not ping.out_of_order, functions
+        # also a firewall that comes in between a request and its answer
+        assert ping.lost == 0 and ping.sent > 50 and not ping.out_of_order, functions
     assert line("apply", str(file)).stdout.startswith("nothing to do")
     # another function in the place of one: it is at work before the other ends
     file.write_text(re.sub(r"\bhere\b", "other", TWO))

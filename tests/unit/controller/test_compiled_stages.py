@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.compiler import compile_topology
 from controller.difference import stages
 from controller.evaluate import Fabric, Outcome, wire
+from controller.joining import joining
+from controller.stages import teaches
 from controller.tables import SwitchTables, Table
 from tests.unit.controller.made_chains import (
     Asked,
@@ -131,6 +134,61 @@ def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new
             first = data.draw(st.sets(st.sampled_from(names)))
             check_moment(old, new, {name: (two if name in first else one)[name] for name in names}, frames)
         check_moment(old, new, two, frames)
+
+
+def check_lessons(
+    old: Topology,
+    new: Topology,
+    tables: Mapping[str, SwitchTables],
+    frames: list[tuple[Host, Host, Frame]],
+    everywhere: bool,
+) -> None:
+    """Nothing is lost, and nothing comes twice; where all switches have the same stage, to functions, too."""
+    fabric = Fabric(union(old, new), tables)
+    taps = {i.inward for f in (*old.functions, *new.functions) if f.mode == "tap" for i in f.instances}
+    for a, b, frame in frames:
+        for outcome in fabric.outcomes(frame, a.port):
+            assert not outcome.loop and not outcome.punted
+            arrived = [(each.at, each.fields) for each in outcome.delivered if each.at not in taps]
+            ways = [expected(one, a, b, frame).arrives for one in (old, new)]
+            assert arrived == [(b.port, wire(routed(frame, b)))] or not all(ways)
+            given = [*outcome.visited, *(each.at for each in outcome.delivered if each.at in taps)]
+            assert not everywhere or len(set(given)) == len(given), given
+
+
+@settings(max_examples=25)
+@given(edits(), st.data())
+def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_twice(
+    edit: tuple[Topology, Topology], data: st.DataObject
+) -> None:
+    old, new = edit
+    before, after = compile_topology(old), compile_topology(new)
+    with pytest.MonkeyPatch.context() as patch:  # the made functions are bridges
+        patch.setattr("controller.joining.FORGETFUL", frozenset())
+        steps = [before, *stages(before, after, joining(old, new))]
+    assert steps[-1] == after
+    pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]
+    frames = [(a, b, packet(a, b, "tcp", (40000, 80), False)) for a, b in pairs[:6]]
+    names = list(after)
+    for one, two in pairwise(steps):
+        first = data.draw(st.sets(st.sampled_from(names)))
+        mixed = {name: (two if name in first else one)[name] for name in names}
+        check_lessons(old, new, mixed, frames, everywhere=False)
+        check_lessons(old, new, two, frames, everywhere=True)
+    lessons = [step for step in steps if teaches(step)]
+    in_use = {function for each in old.chains for function in each.functions}
+    fresh = [i for f in new.functions if f.name not in in_use for i in f.instances]
+    ports = {port for each in fresh for port in (each.inward, each.outward)}
+    for a, b, frame in frames:
+        # a function that others of its frames have passed is given none, and who comes after it has none
+        ways = [way for way in expected(new, a, b, frame).ways if way <= ports]
+        had = expected(old, a, b, frame).ways
+        if not all(way in had or way <= ports for way in expected(new, a, b, frame).ways):
+            continue
+        assert not ways or lessons
+        for step in lessons:
+            for outcome in Fabric(union(old, new), step).outcomes(frame, a.port):
+                assert all(way & set(outcome.visited) for way in ways), outcome.visited
 
 
 def one_switch(*names: str) -> Topology:

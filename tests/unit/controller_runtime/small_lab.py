@@ -108,7 +108,9 @@ def _inline(name: str, switch: str, instances: int) -> Function:
 Steps = list[dict[str, SwitchTables]]
 
 
-def in_three_stages(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> Steps:
+def in_three_stages(
+    old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables], _joining: object = None
+) -> Steps:
     """A stand-in for what the compiler's own stages are: what is new, what is changed, what goes."""
 
     def both(name: str, first: Mapping[str, SwitchTables], then: Mapping[str, SwitchTables]) -> SwitchTables:
@@ -158,10 +160,10 @@ class Pretend:
     conns: int = 0
 
     def __post_init__(self) -> None:
-        stages = self.stages or (lambda old, new: [dict(new)])
+        stages = self.stages or (lambda old, new, _: [dict(new)])
 
-        def noted(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> Steps:
-            self.steps = stages(old, new)
+        def noted(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables], joining: object) -> Steps:
+            self.steps = stages(old, new, joining)
             return self.steps
 
         self.core = Core(self.topology, stages=noted, token=b"secretly")

@@ -248,7 +248,7 @@ def tables(*cookies: int) -> dict[str, SwitchTables]:
 class TestRollout:
     def test_before_what_just_removes_there_is_a_drain(self) -> None:
         old, add, turn, new = tables(1), tables(1, 2), tables(2, 3), tables(3)
-        rollout = Rollout(0.2, 0.03, lambda _, __: [add, turn, new])
+        rollout = Rollout(0.2, 0.03, lambda *_: [add, turn, new])
         rollout.aim(old, False)
         rollout.aim(new, True)
         assert rollout.wanted == add
@@ -267,7 +267,7 @@ class TestRollout:
     def test_a_new_aim_starts_from_what_is_wanted_now(self) -> None:
         seen = []
 
-        def stages(old, new):  # type: ignore[no-untyped-def]
+        def stages(old, new, _):  # type: ignore[no-untyped-def]
             seen.append((old, new))
             return [{"s1": SwitchTables("s1", 1, old["s1"].flows + new["s1"].flows, ())}, new]
 

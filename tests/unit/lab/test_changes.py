@@ -98,10 +98,44 @@ def test_functions_say_what_of_their_own_changed() -> None:
 
 
 def test_a_chain_says_how_it_goes_now_and_implicit_ones_are_nobodys_business() -> None:
-    old, new = with_(lan(), chains=(chain("a", "b"),)), with_(lan(), chains=(chain("b", "a"),))
+    some = lan(inline("a", 1), inline("b", 1))
+    old, new = with_(some, chains=(chain("a", "b"),)), with_(some, chains=(chain("b", "a"),))
     assert changes(old, new) == [Change("chain", "web", "changed", "functions a b -> b a")]
-    hidden = with_(lan(), chains=(chain("a", implicit=True),))
-    assert changes(lan(), hidden) == []
+    hidden = with_(some, chains=(chain("a", implicit=True),))
+    assert changes(some, hidden) == []
+
+
+def test_a_firewall_that_comes_into_the_way_of_connections_says_which_it_cuts_off() -> None:
+    text = """
+name: lab
+switches: [s1]
+hosts: {h1: s1, h2: s1}
+functions:
+  wire: {kind: bridge, switch: s1}
+  edge: {kind: firewall, switch: s1, rules: [{action: accept, protocol: udp}]}
+chains:
+  all: {source: h1, destination: h2, functions: [wire]}
+"""
+    old = topologies.loads(text.encode(), "lab.yaml")
+    without, before, after, guarded = (
+        topologies.loads(text.replace(*each).encode(), "lab.yaml", running=old)
+        for each in (
+            (text[text.index("chains") :], ""),
+            ("[wire]", "[edge]"),
+            ("[wire]", "[edge, wire]"),
+            ("chains:", "  wall: {kind: firewall, engine: openflow, networks: [lan]}\nchains:"),
+        )
+    )
+    cuts = (
+        "connections that edge does not accept, and those that rest now and that the side goes on with which"
+        " may not open them; answers that take longer than 0.5 s"
+    )
+    assert [each.disrupts for each in changes(old, after)] == [cuts]
+    assert [each.disrupts for each in changes(without, old)] == [""]
+    assert [each.disrupts for each in changes(without, before)] == [cuts]
+    assert [each.disrupts for each in changes(before, after)] == [""]
+    (wall,) = changes(old, guarded)
+    assert wall.disrupts.startswith("in lan: answers that are on their way")
 
 
 def test_networks_and_routers() -> None:

@@ -1,0 +1,101 @@
+"""Functions that join know what is on its way: requests that went by before are answered through them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+import topologies
+from controller.compiler import compile_topology
+from controller.evaluate import Fabric, wire
+from controller.evaluate_ct import Connections
+from controller.joining import joining, lesson
+from controller.stages import stages, teaches
+from tests.unit.controller.made_chains import packet, routed
+from topologies.model import Host, Topology
+
+LAB = """
+name: lab
+switches: [s1, s2, s3]
+links: [s1 -- s2, s2 -- s3]
+networks: {{lan: {{subnet4: 10.0.0.0/24}}}}
+hosts: {{h1: s1, h2: s3, h3: s1}}
+functions:
+  wire: {{kind: bridge, switch: s1}}
+  seen: {{kind: ids, mode: tap, switch: s3}}
+  first: {{kind: firewall, engine: openflow, switch: s2, rules: [{{action: accept, protocol: udp}}]}}
+  edge:
+    kind: firewall
+    engine: openflow
+    switch: s2
+    rules: [{{action: accept, protocol: udp, source: h1}}]
+chains:
+  {name}: {{source: {source}, destination: h2, direction: both, functions: [{functions}]}}
+"""
+
+
+def given(functions: str, running: Topology | None = None, name: str = "all", source: str = "h1") -> Topology:
+    text = LAB.format(functions=functions, name=name, source=source)
+    return topologies.loads(text.encode(), "lab.yaml", running=running)
+
+
+def answered(old: Topology, new: Topology) -> list[int]:
+    """A request at each stage but the last, and its answer in the next one: how many answers arrive each."""
+    steps = [compile_topology(old), *stages(compile_topology(old), compile_topology(new), joining(old, new))]
+    hosts: dict[str, Host] = {each.name: each for each in new.hosts}
+    a, b = hosts["h1"], hosts["h2"]
+    connections, found = Connections(), []
+    for number, (one, two) in enumerate(pairwise(steps)):
+        ports = (40000 + number, 80)
+        for tables, asked in ((one, (a, b, ports)), (two, (b, a, ports[::-1]))):
+            source, target, some = asked
+            frame = packet(source, target, "udp", some, False)
+            fabric = Fabric(new, tables, connections=connections)
+            (outcome,) = fabric.outcomes(frame, source.port)
+            there = [each for each in outcome.delivered if each.at == target.port]
+            assert all(each.fields == wire(routed(frame, target)) for each in there)
+        # what begins before anything is taught is on its way for longer than functions are taught
+        if number and teaches(steps[number]):
+            found.append(len(there))
+    return found
+
+
+WAYS = ("", "wire", "seen", "first", "wire, first, seen")
+
+
+@pytest.mark.parametrize("before", WAYS[1:])
+@pytest.mark.parametrize("after", ["edge", "edge, {0}", "{0}, edge"])
+def test_an_answer_comes_once_through_a_firewall_that_joined_meanwhile(before: str, after: str) -> None:
+    old = given(before)
+    new = given(after.format(before), old)
+    found = answered(old, new)
+    assert found and set(found) == {1}
+
+
+def test_a_firewall_that_takes_more_than_before_is_taught_that() -> None:
+    old = given("edge", source="h3")
+    assert set(answered(old, given("edge", old, source="[h1, h3]"))) == {1}
+
+
+def test_what_has_passed_a_function_is_not_taught_it() -> None:
+    old = given("wire, edge")
+    for new in (given("edge, wire", old), given("edge", old), given("edge, wire", old, name="other")):
+        assert not joining(old, new).hops
+
+
+def test_bridges_have_nothing_to_learn_unless_copies_have_to_pass_them() -> None:
+    old = given("seen")
+    assert not joining(old, given("wire", old)).hops
+    assert (
+        len(joining(old, given("wire, edge", old)).hops) == 3
+    )  # the wire there, the firewall there and back
+
+
+def test_a_lesson_is_as_long_as_an_answer_may_take() -> None:
+    quick, text = given("edge"), LAB.format(functions="edge", name="all", source="h1")
+    slow = text.replace("links: [s1 -- s2,", "links: [{ends: s1 -- s2, delay: 100ms},")
+    assert lesson(quick) == 0.5
+    assert lesson(topologies.loads(slow.encode(), "lab.yaml")) == pytest.approx(0.9)
+    far = slow.replace("100ms", "2s")
+    assert lesson(topologies.loads(far.encode(), "lab.yaml")) == 3.0
