@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from controller.encapsulation import VLAN_PRESENT
 from controller.flows import DETOURED, NETWORK, Priority, flow, miss
 from controller.stations import Station
 from controller.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
@@ -19,6 +20,14 @@ _FORGED = flow(
     (Field("eth_src", GROUP_BIT, GROUP_BIT),),
     why="a group address can not be a source: dropped",
 )
+_TAGGED = flow(
+    Table.CLASSIFY,
+    Priority.GUARD,
+    (Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),),
+    why="a VLAN tag on an access port: dropped",
+)
+"""Also at ports that take any source. A chain's tag would look the same; and of a frame with two tags
+Open vSwitch sees no IP, a firewall neither, but a host's kernel takes off both if their VID is 0."""
 
 
 def classify(
@@ -46,6 +55,8 @@ def classify(
     ]
     if access:
         found.append(_FORGED)
+    if free or guards:
+        found.append(_TAGGED)
     found += guards
     for station in local:
         found.append(

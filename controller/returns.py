@@ -151,6 +151,27 @@ def _of_side(
     )
 
 
+def foreign(
+    topology: Topology, service: Service, hop: Hop, numbers: Mapping[str, int], stations: Sequence[Station]
+) -> list[int]:
+    """Source addresses that no frame may have that goes into ``hop``: they are of another network that the
+    same function serves, and tell there whose the frames are that come back (see ``return_flows``)."""
+    functions = {each.name: each for each in topology.functions}
+    if functions[hop.function].mode != "inline":
+        return []
+    chains = {chain.name: chain for chain in topology.chains}
+    same = [
+        each
+        for each in service.hops.values()
+        if each.function == hop.function and each.forward is hop.forward
+    ]
+    found: dict[bool, set[int]] = {True: set(), False: set()}
+    for each in same:
+        senders = _senders(functions, chains[each.chain], numbers[each.network], stations)
+        found[each.network == hop.network] |= {match.value for (match,) in senders}
+    return sorted(found[False] - found[True])
+
+
 def _own(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
     """What a function itself answers in a chain that has no way back: it goes on to who is answered."""
     networks = {hop.network for hop in others}

@@ -3,7 +3,8 @@
 What a port's host may claim: its MAC address (checked in CLASSIFY already), its IPv4 and IPv6
 address, the link-local address made of its MAC, and no address yet (0.0.0.0 in an ARP probe, RFC 5227, or
 to the limited broadcast address, RFC 2131; :: to a multicast group, RFC 4862).  Tagged frames
-are dropped: hosts are on access ports.  Types that are neither IP nor ARP have no other source than
+are dropped: hosts are on access ports.  So are router advertisements and redirects of ICMPv6: the file says
+who routes.  Types that are neither IP nor ARP have no other source than
 their MAC.  Ports of hosts with ``allow_spoofing`` never come here.
 """
 
@@ -11,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controller.encapsulation import VLAN_PRESENT
 from controller.flows import Priority, flow, miss
 from controller.stations import Station
 from controller.tables import Field, Flow, Table
 from wire.ethertype import ARP, IPV4, IPV6, RARP
 from wire.mac import GROUP_BIT, link_local
-from wire.nd import ADVERTISEMENT
+from wire.nd import ADVERTISEMENT, REDIRECT, ROUTER_ADVERTISEMENT
 from wire.protocol import ICMPV6
 
 _LIMITED_BROADCAST = 0xFFFFFFFF
-VLAN_PRESENT = 0x1000
 
 
 def _drop(priority: int, match: tuple[Field, ...], why: str) -> Flow:
@@ -47,6 +48,14 @@ _SHARED = (
         Priority.SPECIAL,
         (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", ADVERTISEMENT)),
         "a neighbour advertisement for an address that is not its own",
+    ),
+    *(
+        _drop(
+            Priority.SPECIAL,
+            (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", kind)),
+            f"{what}: no host is a router (RFC 6105)",
+        )
+        for kind, what in ((ROUTER_ADVERTISEMENT, "a router advertisement"), (REDIRECT, "a redirect"))
     ),
     _let(
         Priority.KNOWN,

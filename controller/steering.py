@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.encapsulation import VLAN_PRESENT, Tag, tags
+from controller.encapsulation import Tag, tags
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
 from controller.fragments import FRAGMENT, place_zones
-from controller.returns import return_flows
+from controller.returns import foreign, return_flows
 from controller.shares import SHARES, SPREAD, shared_out
 from controller.stations import Station
 from controller.tables import (
@@ -42,12 +42,13 @@ ARRIVED = 600
 FRAGMENTS = Priority.KNOWN + 1
 """Priority in STEER of fragments for which an instance is to be chosen; below that of those that have one."""
 _MISS = miss(Table.STEER, None, "no such hop: dropped")
-GUARDS = tuple(
-    flow(Table.CLASSIFY, Priority.GUARD, match, why=f"{what} from a host would pass for a chain's: dropped")
-    for match, what in (
-        ((Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),), "a VLAN tag"),
-        ((Field("eth_type", NSH),), "NSH"),
-    )
+GUARDS = (
+    flow(
+        Table.CLASSIFY,
+        Priority.GUARD,
+        (Field("eth_type", NSH),),
+        why="NSH from a host would pass for a chain's: dropped",
+    ),
 )
 """In CLASSIFY of every switch of a lab with hops, below the flows of links."""
 
@@ -144,6 +145,10 @@ def steer(
             meters |= {each.id: each for each in some_meters}
         else:
             flows += _instances(hop, function, live(function, made.failed), made)
+            for mac in foreign(made.topology, made.service, hop, made.numbers, stations):
+                match = _at(hop, Field("eth_src", mac))
+                why = f"{_name(hop)} would take it for a frame of another network: dropped"
+                flows.append(flow(Table.STEER, Priority.GUARD, match, why=why))
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 

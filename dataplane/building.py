@@ -9,16 +9,15 @@ import contextlib
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from dataplane import host_users, kernel_datapath, namespaces
+from dataplane import deafness, host_users, kernel_datapath, namespaces
 from dataplane.daemon import News
-from dataplane.deafness import deafen
 from dataplane.namespaces import Namespace, run_in, start_thread
 from dataplane.offloads import set_offloads
 from dataplane.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -29,7 +28,8 @@ from dataplane.ovsdb import (
     controller_operations,
     timeout_operations,
 )
-from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan
+from dataplane.pieces import SpaceKind
+from dataplane.plan import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan, space_kinds
 from dataplane.rtnetlink import (
     End,
     Request,
@@ -83,6 +83,8 @@ class Building:
         self._underlay: UnderlayFabric | None = None
         self._as_devices: frozenset[str] = frozenset()
         self._host_users: int | None = None
+        self.heard: set[str] = set()
+        """Namespaces whose own stack gets what tenants send, since this kernel can't drop it before."""
         self._taps = 0
         self._mirrors: dict[str, tuple[str, str]] = {}  # device -> the switch that it sees, its other end
         self._links_down: frozenset[str] = frozenset()
@@ -102,11 +104,7 @@ class Building:
         self._spaces = namespaces.create(domains, namespaces.DEAF)
         starting = self._start_switches()
         self._spaces |= namespaces.create(list(self.plan.underlay.nodes.values()), namespaces.QUIET)
-        quiet = [each.netns for each in self.plan.instances if each.quiet]
-        self._spaces |= namespaces.create(quiet, namespaces.DEAF)
-        ends = [host.netns for host in self.plan.hosts]
-        ends += [each.netns for each in self.plan.instances if not each.quiet]
-        self._spaces |= self.make_end_systems(ends)
+        self.make_spaces(space_kinds(self.plan))
         started = self._tell("namespaces", started)
         self._wire_management()
         wires = self.plan.wires
@@ -129,13 +127,20 @@ class Building:
         self._verify()
         self._tell("verify", started)
 
-    def make_end_systems(self, names: Sequence[str]) -> dict[str, Namespace]:
-        """Network namespaces of hosts and the like: there, and nowhere else, root of a host has the say."""
-        if not names:
-            return {}
-        if self._host_users is None:
+    def make_spaces(self, kinds: Mapping[str, SpaceKind]) -> None:
+        """Make the network namespaces of hosts and functions. In those of hosts, and nowhere else, root of a
+        host has the say."""
+        by_kind = {kind: [name for name, each in kinds.items() if each == kind] for kind in kinds.values()}
+        if self._host_users is None and by_kind.keys() - {"quiet"}:
             self._host_users = host_users.create()
-        return namespaces.create(names, owner=self._host_users)
+        for kind, names in by_kind.items():
+            if kind == "quiet":
+                quiet = namespaces.create(names, namespaces.DEAF)
+                self.heard |= {name for name, space in quiet.items() if not deafness.close(space)}
+                self._spaces |= quiet
+            else:
+                settings = namespaces.ATTACHED if kind == "attached" else None
+                self._spaces |= namespaces.create(names, settings, owner=self._host_users)
 
     def _complete_bridges(self, domain: DomainPlan) -> None:
         """What needs the wires: the ports that are devices, and the way to the controller."""
@@ -226,7 +231,8 @@ class Building:
             if end.netns in domains:
                 by_netns.setdefault(end.netns, []).append(end.device)
         for netns, devices in by_netns.items():
-            deafen(self._spaces[netns], devices)
+            if not deafness.deafen(self._spaces[netns], devices):
+                self.heard.add(netns)
 
     def _set_up(self, ends: Iterable[EndPlan]) -> None:
         """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""

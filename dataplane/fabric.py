@@ -102,6 +102,16 @@ class Fabric(Operating):
         """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
         return self._spaces[instance_netns(instance)].fd
 
+    def weakness(self) -> str:
+        """What this kernel does not keep away from the lab's own network stacks, in words; empty: nothing."""
+        if not self.heard:
+            return ""
+        return (
+            "this kernel lacks the nftables hooks that keep what tenants send from the network stacks of "
+            "switches and functions (CONFIG_NETFILTER_INGRESS, CONFIG_NF_TABLES_NETDEV, CONFIG_NF_TABLES_INET"
+            "): only their settings do; see docs/security.md"
+        )
+
     def _host_netns(self, host: str) -> str:
         return next(plan.netns for plan in self.plan.hosts if plan.name == host)
 

@@ -42,6 +42,17 @@ DEAF = {
 """Where frames of tenants come by that are for others: no device answers for any address (arp_ignore), takes
 packets whose source is not reached through it (rp_filter, RFC 3704), which is none while it has no address,
 or forwards.  Kernel's Documentation/networking/ip-sysctl.rst."""
+ATTACHED = {
+    "ipv6/conf/all/accept_ra": "0",
+    "ipv6/conf/default/accept_ra": "0",
+    "ipv6/conf/all/accept_redirects": "0",
+    "ipv6/conf/default/accept_redirects": "0",
+    "ipv4/conf/all/accept_redirects": "0",
+    "ipv4/conf/default/accept_redirects": "0",
+    "ipv4/conf/all/arp_ignore": "1",
+}
+"""A function with addresses in a tenant's network: the file says what its addresses and routes are, and no
+host may (router advertisements, RFC 4861, 6.2.3, and redirects)."""
 T = TypeVar("T")
 
 

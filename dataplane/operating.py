@@ -93,10 +93,7 @@ class Operating(Building):
         return self._underlay
 
     def _add_spaces(self, some: Sequence[AddSpace]) -> None:
-        quiet = [operation.netns for operation in some if operation.quiet]
-        self._spaces.update(namespaces.create(quiet, namespaces.DEAF))
-        speaking = [operation.netns for operation in some if not operation.quiet]
-        self._spaces.update(self.make_end_systems(speaking))
+        self.make_spaces({each.netns: each.kind for each in some})
 
     def _remove_space(self, operation: RemoveSpace) -> None:
         space = self._spaces.pop(operation.netns, None)

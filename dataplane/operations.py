@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from dataplane.pieces import PortPlan, WirePlan
+from dataplane.pieces import PortPlan, SpaceKind, WirePlan
 from dataplane.underlay_plan import VxlanPlan
 
 End = tuple[str, str]
@@ -15,13 +15,13 @@ End = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class AddSpace:
-    """Make a network namespace; the kernel of a ``quiet`` one sends nothing of its own."""
+    """Make a network namespace."""
 
     netns: str
-    quiet: bool
+    kind: SpaceKind
 
     def undone(self) -> RemoveSpace:
-        return RemoveSpace(self.netns, self.quiet)
+        return RemoveSpace(self.netns, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class RemoveSpace:
     """End what runs in a namespace, and remove it."""
 
     netns: str
-    quiet: bool
+    kind: SpaceKind
 
     def undone(self) -> AddSpace:
-        return AddSpace(self.netns, self.quiet)
+        return AddSpace(self.netns, self.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from topologies.model import Port, Shaping
 from topologies.underlay import HOST_MTU
 
 UNSHAPED = Shaping()
+SpaceKind = Literal["host", "quiet", "attached"]
+"""What a network namespace is for: a host; a function whose kernel sends nothing of its own; a function that
+has addresses in a tenant's network."""
 LINK_MTU = HOST_MTU + NSH_BYTES
 """Bytes that a link between switches takes beside the Ethernet header: any host's packet, and a chain's NSH.
 The kernel takes a VLAN tag (IEEE 802.1Q) in addition."""

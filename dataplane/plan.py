@@ -19,6 +19,7 @@ from dataplane.pieces import HostPlan as HostPlan
 from dataplane.pieces import InstancePlan as InstancePlan
 from dataplane.pieces import LinkPlan as LinkPlan
 from dataplane.pieces import PortPlan as PortPlan
+from dataplane.pieces import SpaceKind
 from dataplane.pieces import WirePlan as WirePlan
 from dataplane.shaping import LARGEST, largest_packet
 from dataplane.stretches import breaks
@@ -73,6 +74,12 @@ class Plan:
             found |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
         found = {key: replace(wire, largest=self.largest) for key, wire in found.items()}
         return found | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
+
+
+def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
+    """Namespace -> what it is for, of hosts and of functions' instances."""
+    found: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
+    return found | {each.netns: "quiet" if each.quiet else "attached" for each in plan.instances}
 
 
 def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ from dataplane.operations import (
     SetTimeouts,
 )
 from dataplane.pieces import PortPlan, WirePlan
-from dataplane.plan import Plan
+from dataplane.plan import Plan, space_kinds
 from dataplane.underlay_plan import VxlanPlan
 from dataplane.wiring import Wiring, wire_name
 from topologies.model import Topology
@@ -82,10 +82,10 @@ def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
 def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
     wires = _Wires(old.wires, new.wires)
-    spaces = _spaces(old), _spaces(new)
+    spaces = space_kinds(old), space_kinds(new)
     tunnels = _tunnels(old), _tunnels(new)
     ports = _Ports(old, before, after, wires)
-    extend: list[Operation] = [AddSpace(n, q) for n, q in spaces[1].items() if n not in spaces[0]]
+    extend: list[Operation] = [AddSpace(n, kind) for n, kind in spaces[1].items() if n not in spaces[0]]
     timeouts = _timeouts(old, new)
     extend += timeouts[0]
     extend += [AddTunnel(device) for end, device in tunnels[1].items() if end not in tunnels[0]]
@@ -111,7 +111,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     finish += [RemoveWire(wire) for wire in wires.last]
     finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
     finish += timeouts[1]
-    finish += [RemoveSpace(n, q) for n, q in spaces[0].items() if n not in spaces[1]]
+    finish += [RemoveSpace(n, kind) for n, kind in spaces[0].items() if n not in spaces[1]]
     return Steps(tuple(extend), tuple(shift), tuple(finish))
 
 
@@ -126,11 +126,6 @@ def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:
         first += [SetTimeouts(domain.name, was, both)] if both != was else []
         last += [SetTimeouts(domain.name, both, domain.udp_timeouts)] if both != domain.udp_timeouts else []
     return first, last
-
-
-def _spaces(plan: Plan) -> dict[str, bool]:
-    found = {host.netns: False for host in plan.hosts}
-    return found | {instance.netns: instance.quiet for instance in plan.instances}
 
 
 def _tunnels(plan: Plan) -> dict[End, VxlanPlan]:

@@ -200,12 +200,14 @@ def build(
     name_hosts(topology)
     order_addresses()
     net.build_lab()
+    weaknesses = list(filter(None, [net.weakness()]))
     coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
     servers = HostServers(lambda host, command: start_in(net.namespace_fd(host), command), events)
     serving = start_thread(lambda: servers.become(topology))
     doubt = Lasting(lambda: health.why_no_answer(None), HUNG_PATIENCE)
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT, doubt=doubt))
     problems = stages.run("functions", coming.result) if topology.functions else []
+    problems = weaknesses + problems
     problems += stages.run("servers", serving.result) if wanted(topology) else []
     interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(

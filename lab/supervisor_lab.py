@@ -119,6 +119,7 @@ class Lab:
         found = list(ailing.values())
         known = {key[1] for key in ailing if not key[0]}
         found += supervisor_service.troubles(self.functions.records(), known)
+        found += filter(None, [self.net.weakness()])
         if not self.controller.pid:
             found.append(
                 "the controller is not running (it is being restarted); the switches keep forwarding"

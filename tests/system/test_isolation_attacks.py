@@ -1,5 +1,8 @@
 """A tenant's host against its own domain: nothing of it hears, answers or forwards, whatever is aimed at it.
 
+So it is with the functions that tenants' frames pass: their namespaces take nothing for themselves, one that
+serves two tenants leads from neither to the other, and one with an address believes no host's routes.
+
 The attacker speaks as the kernel does (VXLAN with the flags that it accepts), knows every MAC and IP address
 of the domain, and is in the file as one that may spoof.  Five points are watched: the other tenant at
 both sites, the domains (what their kernels counted and learned), the underlay, the management network.
@@ -15,7 +18,14 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6NDOptPrefixInfo,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+)
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
@@ -26,6 +36,7 @@ from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, se
 MARK = b"sdnlab-attack"
 HONEST = b"sdnlab-honest"
 RED1, RED3, BLUE1, BLUE3 = (f"02:00:00:00:00:0{n}" for n in (3, 4, 1, 2))
+SHOP = "02:00:01:00:00:01"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 AIMS = {
     "own VTEP": "198.19.0.1",
@@ -38,6 +49,18 @@ AIMS = {
     "all systems": "224.0.0.1",
 }
 SOURCES = ("10.0.0.1", "198.18.0.1", "198.19.0.2", "198.19.128.1", "0.0.0.0")
+FUNCTIONS = """
+functions:
+  fw: {kind: firewall, engine: nftables, switch: s1, default: accept}
+  eye: {kind: ids, switch: s1, mirrors: [red1]}
+  shop:
+    {kind: load-balancer, engine: haproxy, switch: s1, ipv4: 10.0.0.200, ipv6: "fd00::200", port: 80,
+     backends: [red3]}
+chains:
+  reds: {network: red, destination: red3, functions: [fw]}
+  blues: {network: blue, destination: blue3, functions: [fw]}
+"""
+PASSIVE = ("fw.1", "eye")
 LINK_LOCAL = ("01:80:c2:00:00:00", "01:80:c2:00:00:0e", "01:00:5e:00:00:01")
 
 
@@ -83,6 +106,26 @@ def attacks(devices: dict[str, str]) -> dict[str, Packet]:
             found[f"solicitation of {fe80} at {to} by {way}"] = Ether(src=RED1, dst=mac) / six / asked
             through = UDP(sport=5000, dport=4789, chksum=0) / tunnelled()
             found[f"VXLAN to {to} by {way}"] = Ether(src=RED1, dst=mac) / six / through
+    # where both tenants' chains pass the same firewall, and the destination tells a tap of all that is sent
+    for (way, mac), source, to in product(
+        {"broadcast": EVERYBODY, "blue3": BLUE3, "red3": RED3}.items(),
+        (BLUE1, BLUE3, RED1),
+        ("10.0.0.3", "255.255.255.255", "224.0.0.1", "127.0.0.1"),
+    ):
+        ip = IP(src="10.0.0.1", dst=to)
+        for kind, payload in (("UDP", UDP(dport=9)), ("TCP", TCP(dport=80, flags="S")), ("ping", ICMP())):
+            found[f"{kind} to {to} by {way} from {source}"] = (
+                Ether(src=source, dst=mac) / ip / payload / Raw(MARK)
+            )
+    for way, mac in (("all nodes", "33:33:00:00:00:01"), ("shop", SHOP)):
+        found[f"router advertisement by {way}"] = (
+            Ether(src=RED1, dst=mac)
+            / IPv6(src="fe80::ff:fe00:3", dst="ff02::1", hlim=255)
+            / ICMPv6ND_RA(routerlifetime=1800)
+            / ICMPv6NDOptPrefixInfo(prefix="2001:db8::", prefixlen=64, L=1, A=1)
+            / ICMPv6NDOptSrcLLAddr(lladdr=RED1)
+            / Raw(b"\xfd\x02" + MARK + b"!")  # an unknown option: what is no option makes it void
+        )
     return found
 
 
@@ -91,7 +134,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A running two-domains lab in which red1 may spoof."""
     file = tmp_path_factory.mktemp("attacks") / "spoofing.yaml"
     text = (TOPOLOGIES / "two-domains.yaml").read_text(encoding="utf-8")
-    file.write_text(text.replace("red1: {", "red1: {allow-spoofing: true, "), encoding="utf-8")
+    file.write_text(text.replace("red1: {", "red1: {allow-spoofing: true, ") + FUNCTIONS, encoding="utf-8")
     with running(file) as line:
         yield line
 
@@ -115,6 +158,8 @@ def heard(line: CommandLine, place: str) -> dict[str, int]:
         counted = zip(names.split()[1:], values.split()[1:], strict=True)
         found |= {f"{kind}: {name}": int(value) for name, value in counted}
     wanted = HEARD if place.startswith("s") else ANSWERED
+    if place in PASSIVE:
+        wanted = HEARD | {"Ip: InDelivers", "Ip: OutRequests"}
     return {name: value for name, value in found.items() if name in wanted}
 
 
@@ -130,7 +175,7 @@ def test_no_attack_on_the_domain_has_any_effect(two: CommandLine, tmp_path: Path
     devices = devices_of(two, "s1")
     frames = attacks(devices)
     assert len(frames) > 1000
-    before = {place: heard(two, place) for place in ("s1", "s2", "d1", "d2", "r1")}
+    before = {place: heard(two, place) for place in ("s1", "s2", "d1", "d2", "r1", *PASSIVE)}
     files = {name: tmp_path / f"{name}.pcap" for name in ("red1", "blue1", "blue3", "red3", "d1-r1")}
     management = tmp_path / "management.pcap"
     with ExitStack() as stack:
@@ -166,6 +211,10 @@ def test_no_attack_on_the_domain_has_any_effect(two: CommandLine, tmp_path: Path
             assert VXLAN in packet and packet[VXLAN].vni == 200, packet.summary()
     # the stacks of both domains and of the router took nothing for themselves, and learned nobody
     assert {place: heard(two, place) for place in before} == before
+    routes = two("exec", "shop", "--", "ip", "-6", "route", "show", "default").stdout
+    assert [row for row in routes.splitlines() if "proto static" not in row] == []
+    addresses = two("exec", "shop", "--", "ip", "-br", "-6", "address", "show", "eth0").stdout
+    assert "fd00::200" in addresses and "2001:db8" not in addresses
     for place in ("s1", "s2"):
         known = two("exec", place, "--", "ip", "neighbour").stdout
         assert [row for row in known.splitlines() if " mgmt " not in row] == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_table_msg
 
-from dataplane.deafness import dropping
+from dataplane.deafness import closing, dropping
 from dataplane.rtnetlink import NLM_F_ACK
 
 
@@ -38,3 +38,15 @@ def test_each_device_gets_a_chain_that_drops_at_its_ingress() -> None:
         hook = chain.get_attr("NFTA_CHAIN_HOOK")
         assert hook.get_attr("NFTA_HOOK_HOOKNUM") == 0  # NF_NETDEV_INGRESS
         assert hook.get_attr("NFTA_HOOK_DEV") == device
+
+
+def test_a_functions_namespace_takes_nothing_that_is_sent_to_itself() -> None:
+    found = list(messages(closing()))
+    assert [kind for kind, *_ in found] == [0x10, 10 << 8, 10 << 8 | 3, 0x11]
+    chain = nft_chain_msg(found[2][3])
+    chain.decode()
+    assert chain["nfgen_family"] == 1  # inet: IPv4 and IPv6
+    assert chain.get_attr("NFTA_CHAIN_POLICY") == 0  # NF_DROP
+    hook = chain.get_attr("NFTA_CHAIN_HOOK")
+    assert hook.get_attr("NFTA_HOOK_HOOKNUM") == 1  # NF_INET_LOCAL_IN
+    assert hook.get_attr("NFTA_HOOK_DEV") is None
