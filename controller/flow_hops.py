@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from controller.balancer import balancer_hop
 from controller.firewall import firewall_hop
-from controller.meters import NOTICES
+from controller.meters import ECHOES, NOTICES
 from controller.nat import nat_hop
 from controller.tables import Flow, Group, Meter
 from topologies.functions import Function
@@ -37,7 +37,7 @@ def flow_hop(
     if function.kind == "load-balancer":
         return balancer_hop(topology, function, hop, numbers, failed)
     if function.kind == "nat":
-        return nat_hop(topology, function, hop, numbers), [], [NOTICES] if hop.forward else []
+        return nat_hop(topology, function, hop, numbers), [], [NOTICES, ECHOES] if hop.forward else [ECHOES]
     raise ValueError(f"function {function.name}: no switch does a {function.kind} by its flows")
 
 

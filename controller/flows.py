@@ -30,7 +30,8 @@ OUT_PORT = "reg5"
 """The host port that a frame goes to when table ADMIT lets it pass."""
 
 VERDICT = "reg6"
-"""1: the rules that are asked about this frame's connection accept it (see ``controller.firewall``)."""
+"""1: the rules that are asked about this frame's connection accept it (see ``controller.firewall``). The bits
+above are an address translator's (see ``controller.nat``, ``controller.echoes``)."""
 
 RULES = "reg7"
 """Number of the rule set that tables FIREWALL and ADMIT ask about this frame."""
@@ -41,6 +42,10 @@ number of the network that it is in, where NETWORK does not say so."""
 
 COPIED = "reg9"
 """1: joining functions have been given their copy of this frame here (see ``controller.teaching``)."""
+
+INSIDE = "reg10"
+"""The address inside, of the host that sent an ICMP query, while a translator asks what is known of it (see
+``controller.echoes``)."""
 
 
 class Priority(IntEnum):

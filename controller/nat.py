@@ -8,9 +8,10 @@ else is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
+from controller.echoes import READY, Priorities, collisions, coming_back, going_out
 from controller.flows import DATAGRAM, HOP, NETWORK, VERDICT, Priority, flow
 from controller.fragments import (
     FRAGMENT,
@@ -46,12 +47,17 @@ from wire.protocol import NUMBERS
 
 HAIRPIN, TRANSLATED, EXHAUSTED, FRAGMENTS, TO_FORWARD, OWN = 62000, 61000, 60900, 60300, 60200, 60100
 CONNECTION, REST = 60000, 50000
+ARRIVED = 61500
+"""Priority of what looks up packets that come back: above that of packets that have been."""
 PORTS = (1024, 65535)
 """Ports that masqueraded connections get: the unprivileged ones (RFC 4787, 4.2.1: never a well-known one)."""
 _KIND = Field("eth_type", IPV4)
 _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
-_ASKED = SetField(VERDICT, 2)
+_VALID = state("-inv")
+"""Tracked or not: what the controller has given its identifier back is not."""
+_ASKED = SetField(VERDICT, 2, 2)
 """Marks what is sent to be masqueraded, until it has been."""
+_ECHOES = Priorities(CONNECTION, EXHAUSTED, TRANSLATED)
 
 
 def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int]) -> list[Flow]:
@@ -71,12 +77,13 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
     if hop.forward:
         flows += _hairpin(topology, nat, hop, numbers, what)
         return flows + _masquerade(nat, hop, numbers, zone, look_up, what)
-    to_us = Field("ip_dst", int(nat.ipv4.ip))
+    to_us, arrived = Field("ip_dst", int(nat.ipv4.ip)), Field(VERDICT, 0, READY)
     flows += [
-        flow(Table.STEER, Priority.KNOWN, (here, _KIND, UNTRACKED, to_us), look_up,
+        flow(Table.STEER, ARRIVED + 1, (here, _KIND, UNTRACKED, to_us, arrived), look_up,
              why=f"{what}: is it of a known connection?"),
-        flow(Table.STEER, Priority.UNKNOWN, (here, _KIND, UNTRACKED),
+        flow(Table.STEER, ARRIVED, (here, _KIND, UNTRACKED, arrived),
              why=f"{what}: not to its address: dropped"),
+        *coming_back(here, _ECHOES, what),
     ]  # fmt: skip
     flows += _gathering(topology, function, hop, zone, what)
     for each in nat.forwards:
@@ -97,18 +104,19 @@ def _masquerade(
     here = Field(HOP, hop.number)
     actions, goto = onward(hop, numbers)
     address = int(nat.ipv4.ip)
+    masquerade = (_ASKED, Ct(zone, Table.STEER, True, "src", address, 4, PORTS))
+    done = (SetField(VERDICT, 0), SetField("eth_src", mac_number(nat.mac)), *actions)
     flows = [
         flow(Table.STEER, Priority.KNOWN, (here, _KIND, UNTRACKED), look_up,
              why=f"{what}: is it of a known connection?"),
-        flow(Table.STEER, CONNECTION, (here, _KIND, _NEW),
-             (_ASKED, Ct(zone, Table.STEER, True, "src", address, 4, PORTS)),
+        flow(Table.STEER, CONNECTION, (here, _KIND, _NEW), masquerade,
              why=f"{what}: a new connection is masqueraded"),
         flow(Table.STEER, OWN, (here, _KIND, _NEW, Field("ip_dst", address)),
              why=f"{what}: to its own address, where no port forward is: dropped"),
-        flow(Table.STEER, TRANSLATED, (here, _KIND, _KNOWN, Field("ip_src", address)),
-             (SetField(VERDICT, 0), SetField("eth_src", mac_number(nat.mac)), *actions), goto,
+        flow(Table.STEER, TRANSLATED, (here, _KIND, _KNOWN, Field("ip_src", address)), done, goto,
              why=f"{what}: masqueraded"),
         _exhausted(hop, what),
+        *going_out(here, look_up[0], masquerade, (done, goto), _ECHOES, what),
     ]  # fmt: skip
     for each in nat.forwards:
         match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), Field("ip_dst", address))
@@ -122,21 +130,44 @@ def _masquerade(
 
 
 def _exhausted(hop: Hop, what: str) -> Flow:
-    """What should have been masqueraded and was not: no port is free, or (Open vSwitch translates none) the
-    identifier of an echo is another one's."""
-    match = (Field(HOP, hop.number), _KIND, _NEW, Field(VERDICT, _ASKED.value))
+    """What should have been masqueraded and was not: no port is free. An echo's identifier that is another
+    one's has flows of its own (``controller.echoes``)."""
+    match = (Field(HOP, hop.number), _KIND, _NEW, Field(VERDICT, _ASKED.value, _ASKED.value))
     done = (ToMeter(NOTICES.id), Output(CONTROLLER))
     return flow(Table.STEER, EXHAUSTED, match, done, why=f"{what}: no port is free: the controller tells")
 
 
 def exhausted(topology: Topology) -> dict[int, str]:
-    """The translator whose ports have run out, by the cookie of the flow that a packet-in comes from."""
-    kinds = {each.name: each.kind for each in topology.functions}
-    return {
-        _exhausted(hop, "").cookie: hop.function
-        for hop in service(topology).hops.values()
-        if hop.forward and kinds[hop.function] == "nat"
-    }
+    """The translator whose ports or identifiers have run out, by the cookie of the flow that tells."""
+    found: dict[int, str] = {}
+    for hop, nat in _hops(topology):
+        if hop.forward:
+            flows = (_exhausted(hop, ""), *_collisions(hop, nat))
+            found |= {each.cookie: hop.function for each in flows}
+    return found
+
+
+def changed_identifiers(topology: Topology) -> dict[int, bool]:
+    """By the cookie of the flow that a packet-in comes from: True for a query that has to get a substitute
+    for its identifier, False for what comes back and has one (see ``controller.echoes``)."""
+    found: dict[int, bool] = {}
+    for hop, nat in _hops(topology):
+        back = coming_back(Field(HOP, hop.number), _ECHOES)
+        flows = _collisions(hop, nat) if hop.forward else back
+        found |= {each.cookie: hop.forward for each in flows}
+    return found
+
+
+def _collisions(hop: Hop, nat: Nat) -> Iterator[Flow]:
+    return collisions(Field(HOP, hop.number), Field("ip_src", int(nat.ipv4.ip)), _ASKED, _ECHOES)
+
+
+def _hops(topology: Topology) -> Iterator[tuple[Hop, Nat]]:
+    translators = {each.name: each.nat for each in topology.functions}
+    for hop in service(topology).hops.values():
+        nat = translators[hop.function]
+        if nat is not None:
+            yield hop, nat
 
 
 def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what: str) -> list[Flow]:
@@ -218,8 +249,12 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
     for host in topology.hosts:
         if host.network != hop.leaves or host.ipv4 is None:
             continue
-        given = (SetField("eth_src", sender), SetField("eth_dst", mac_number(host.mac)))
-        match = (here, _KIND, _KNOWN, Field("ip_dst", int(host.ipv4.ip)))
+        given = (
+            SetField(VERDICT, 0),
+            SetField("eth_src", sender),
+            SetField("eth_dst", mac_number(host.mac)),
+        )
+        match = (here, _KIND, _VALID, Field("ip_dst", int(host.ipv4.ip)))
         found.append(
             flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=f"{what}: back to {host.name}")
         )

@@ -20,6 +20,7 @@ from controller.evaluate_switch import Lookup
 from controller.joining import NOBODY, joining, lesson
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
+from controller.runtime.echoes import Echoes
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.health import Health
 from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
@@ -53,6 +54,7 @@ class Core:
     health: Health = field(init=False)
     verdicts: Verdicts = field(init=False)
     stranded: Stranded = field(init=False)
+    echoes: Echoes = field(init=False)
     exhausted: Exhausted = field(init=False)
     roster: Roster = field(init=False)
     programming: Programming = field(init=False)
@@ -70,6 +72,7 @@ class Core:
         self.health = Health(self.topology, Liveness(self.token, self.rhythm))
         self.verdicts = Verdicts(self.topology)
         self.stranded = Stranded(self.topology)
+        self.echoes = Echoes(self.topology)
         self.exhausted = Exhausted(self.topology)
         self.roster = Roster(self.topology, self.patience)
         self.programming = Programming(self.roster, self.patience, self.stages)
@@ -109,6 +112,7 @@ class Core:
         self.health.replace(topology, now)
         self.verdicts.replace(topology)
         self.stranded.replace(topology)
+        self.echoes.replace(topology)
         self.exhausted.replace(topology)
         self.roster.enrol(topology)
         out = self._intend("intent", now)
@@ -172,7 +176,7 @@ class Core:
         if table == Table.CHAIN or (table == Table.CLASSIFY and port in self._functions):
             return self._error(port, Table(table), frame, registers or {})
         punt = Punt(port, cookie, frame, registers or {})
-        for known in (self.verdicts, self.stranded, self.exhausted):
+        for known in (self.verdicts, self.stranded, self.echoes, self.exhausted):
             told = known.packet(punt, now)
             if told is not None:
                 return told

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from controller.runtime.commands import Emit
+from controller.openflow import messages
+from controller.runtime.commands import Emit, Resume
+from controller.runtime.echoes import Echoes
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.verdicts import Punt
 from tests.cases.frames import datagrams, fragments, ping, udp
@@ -123,6 +126,128 @@ def test_an_echo_is_masqueraded(bridge: Bridge) -> None:
     assert got[IP].src == OUTSIDE
     (home,) = bridge.send(2, [back(ICMP(type=0, id=got[ICMP].id, seq=1) / Raw(b"echo"))], 1)[1]
     assert (Ether(home)[IP].dst, Ether(home)[ICMP].id) == ("10.9.0.1", 9)
+
+
+def translating(bridge: Bridge, port: int, frames: list[bytes], far: int, by_controller: int) -> list[bytes]:
+    """What comes out at ``far`` when the controller does its part, which is to get so many packets."""
+    echoes = Echoes(translated())
+    out = bridge.send(port, frames, far)[far]
+    while by_controller:
+        found = bridge.packet_ins(1)
+        by_controller -= len(found)
+        for each in found:
+            port_of, known = Port(switch="s", number=each.in_port), each.fields.items()
+            punt = Punt(port_of, each.cookie, each.data, {k: v for k, v in known if "reg" in k})
+            for resume in echoes.packet(punt, 1.0) or []:
+                assert isinstance(resume, Resume)
+                bridge.tell(messages.packet_out(resume.in_port, resume.actions, resume.frame))
+        out += bridge.send(port, [], far)[far]
+    assert not bridge.packet_ins(0)
+    return out
+
+
+def sound(frame: bytes) -> Packet:
+    """The packet, its checksums verified."""
+    got = Ether(frame)
+    wanted = (got[IP].chksum, got[ICMP].chksum)
+    del got[IP].chksum, got[ICMP].chksum
+    made = Ether(bytes(got))
+    assert (made[IP].chksum, made[ICMP].chksum) == wanted
+    return made
+
+
+def test_pings_of_two_hosts_with_one_identifier_are_told_apart(bridge: Bridge) -> None:
+    for seq in range(3):
+        asked = {n: out(n, ICMP(type=8, id=77, seq=seq) / Raw(b"from %d" % n)) for n in (1, 3)}
+        # the one that came later goes by the controller
+        there = translating(bridge, 1, [asked[1], asked[3]], 2, 1)
+        got = [sound(each) for each in there]
+        assert [(each.src, each[IP].src, each[Raw].load) for each in got] == [
+            (NMAC, OUTSIDE, b"from 1"), (NMAC, OUTSIDE, b"from 3")
+        ]  # fmt: skip
+        assert got[0][ICMP].id == 77 != got[1][ICMP].id
+        replies = [
+            back(ICMP(type=0, id=each[ICMP].id, seq=seq) / Raw(each[Raw].load)) for each in reversed(got)
+        ]
+        home = translating(bridge, 2, replies, 1, 1)
+        assert sorted((e.dst, e[IP].dst, e[ICMP].id, e[Raw].load) for e in map(sound, home)) == [
+            (host(n).mac, f"10.9.0.{n}", 77, b"from %d" % n) for n in (1, 3)
+        ]
+
+
+def collided(bridge: Bridge, size: int = 9) -> tuple[list[bytes], int]:
+    """Two hosts ping with one identifier; the second one's echo outside, and its identifier there."""
+    asked = [out(n, ICMP(type=8, id=77, seq=n) / Raw(bytes(range(64)) * (size // 64))) for n in (1, 3)]
+    first, second = (fragments(each) if size > 1400 else [each] for each in asked)
+    translating(bridge, 1, first, 2, 0)
+    there = translating(bridge, 1, second, 2, len(second))
+    assert len(there) == len(second)
+    return there, int(Ether(there[0])[ICMP].id)
+
+
+def test_an_error_about_an_echo_with_another_identifier_names_the_hosts_own(bridge: Bridge) -> None:
+    (there,), _ = collided(bridge)
+    error = back(ICMP(type=11, code=0) / Raw(bytes(Ether(there)[IP])), "10.9.0.77")
+    (home,) = translating(bridge, 2, [error], 1, 1)
+    got = sound(home)
+    assert (got.dst, got[IP].dst) == (host(3).mac, "10.9.0.3")
+    inner = IP(bytes(got[ICMP].payload))
+    assert (inner.src, inner.dst, inner[ICMP].id) == ("10.9.0.3", SERVER, 77)
+    was, inner[ICMP].chksum = inner[ICMP].chksum, None
+    assert IP(bytes(inner))[ICMP].chksum == was
+
+
+def test_large_pings_with_one_identifier_go_in_fragments(bridge: Bridge) -> None:
+    there, ident = collided(bridge, 3200)
+    (whole,) = datagrams(there)
+    message = ICMP(whole[-1])
+    assert message.id == ident and bytes(message) == bytes(ICMP(type=8, id=ident, seq=3) / message.payload)
+    answer = back(ICMP(type=0, id=ident, seq=3) / message.payload)
+    home = translating(bridge, 2, fragments(answer)[::-1], 1, 3)
+    (whole,) = datagrams(home)
+    wanted = out(3, ICMP(type=0, id=77, seq=3) / message.payload)
+    assert whole[-1] == bytes(Ether(wanted)[ICMP]) and len(home) == 3
+
+
+def test_a_host_may_use_the_identifier_that_its_other_ping_has_outside(bridge: Bridge) -> None:
+    (_,), ident = collided(bridge)
+    # its own query that begins with the identifier which the translator has made of the other one's
+    (there,) = translating(bridge, 1, [out(3, ICMP(type=8, id=ident, seq=9))], 2, 2)
+    other = Ether(there)[ICMP].id
+    assert other not in (77, ident)
+    for number, its_own in ((ident, 77), (other, ident)):
+        (home,) = translating(bridge, 2, [back(ICMP(type=0, id=number, seq=9))], 1, 1)
+        assert (sound(home)[IP].dst, Ether(home)[ICMP].id) == ("10.9.0.3", its_own)
+    # and the other way round: what has a substitute finds it taken by a query of its host
+    bridge.forget()
+    translating(bridge, 1, [out(3, ICMP(type=8, id=ident, seq=1)), out(1, ICMP(type=8, id=77, seq=1))], 2, 0)
+    (there,) = translating(bridge, 1, [out(3, ICMP(type=8, id=77, seq=1))], 2, 2)
+    other = Ether(there)[ICMP].id
+    assert other not in (77, ident)
+    (home,) = translating(bridge, 2, [back(ICMP(type=0, id=other, seq=1))], 1, 1)
+    assert Ether(home)[ICMP].id == 77
+
+
+def test_when_no_substitute_is_left_it_is_told(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.echoes._key", lambda inside, number: number)
+    told, last = Exhausted(translated()), list[Punt]()
+    monkeypatch.setattr(Echoes, "packet", heard_of(last, Echoes.packet))
+    asked = [out(1, ICMP(type=8, id=77 ^ number, seq=1)) for number in range(5)]
+    translating(bridge, 1, asked, 2, 0)
+    assert not translating(bridge, 1, [out(3, ICMP(type=8, id=77, seq=1))], 2, 5)
+    (event,) = told.packet(last[-1], 1.0) or []
+    assert isinstance(event, Emit)
+    message = "f has no identifier for an echo free for a new connection, which is dropped"
+    assert event.fields["message"] == message
+
+
+def heard_of(last: list[Punt], packet: Any) -> Any:
+    def heard(self: Echoes, punt: Punt, now: float) -> Any:
+        found = packet(self, punt, now)
+        last.extend([punt] if found is None else [])
+        return found
+
+    return heard
 
 
 def test_fragments_are_masqueraded(bridge: Bridge) -> None:
