@@ -21,7 +21,10 @@ from typing import NamedTuple
 from controller.flows import INSIDE, VERDICT, Priority, flow
 from controller.meters import ECHOES
 from controller.tables import CONTROLLER, Action, Ct, Field, Flow, Move, Output, SetField, Table, ToMeter
-from controller.tracking import ICMP, IPV4, state
+from controller.tracking import state
+from wire.checksum import adjusted
+from wire.ethertype import IPV4, octets
+from wire.protocol import ICMP
 
 SUBSTITUTES = 4
 """Substitutes that are tried, one after the other, for each identifier."""
@@ -165,7 +168,7 @@ def _key(inside: int, number: int) -> int:
 
 def _icmp_at(frame: bytes) -> int | None:
     """Where an IPv4 packet's ICMP message begins; None: it is none."""
-    if len(frame) < 34 or frame[12:14] != b"\x08\x00" or frame[23] != ICMP or frame[14] & 15 < 5:
+    if len(frame) < 34 or frame[12:14] != octets(IPV4) or frame[23] != ICMP or frame[14] & 15 < 5:
         return None
     return 14 + (frame[14] & 15) * 4
 
@@ -180,9 +183,6 @@ def _word(data: bytes | bytearray, at: int) -> int:
 
 
 def _adjust(data: bytearray, checksum: int, at: int, value: int) -> None:
-    """Write 16 bits, and what that makes of a checksum (RFC 1624, equation 3)."""
-    total = (~_word(data, checksum) & 0xFFFF) + (~_word(data, at) & 0xFFFF) + value
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    struct.pack_into("!H", data, checksum, ~total & 0xFFFF)
+    """Write 16 bits, and what that makes of a checksum."""
+    struct.pack_into("!H", data, checksum, adjusted(_word(data, checksum), _word(data, at), value))
     struct.pack_into("!H", data, at, value)

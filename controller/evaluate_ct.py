@@ -112,7 +112,8 @@ class Connections:
                 now = _translated(now, connection, reply)
         return now | _found_out(action.zone, states, connection, original)
 
-    def _commit(self, action: Ct, which: Tuple) -> Connection:
+    def _commit(self, action: Ct, which: Tuple) -> Connection | None:
+        """The new connection; None where its answers would look like another one's."""
         after = which
         if action.nat == "dst" and action.address is not None:
             port = which.tp_dst if action.port is None else action.port[0]
@@ -120,6 +121,8 @@ class Connections:
         elif action.nat == "src" and action.address is not None:
             after = self._unused(action, after._replace(source=action.address))
         made = Connection(action.zone, which, after.reversed())
+        if (action.zone, made.reply) in self.known:
+            return None
         self.known[action.zone, which] = made, False
         self.known[action.zone, made.reply] = made, True
         return made

@@ -8,31 +8,25 @@ else is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 
 from controller.echoes import READY, Priorities, collisions, coming_back, going_out
-from controller.flows import DATAGRAM, HOP, NETWORK, VERDICT, Priority, flow
+from controller.flows import DATAGRAM, HOP, VERDICT, Priority, flow
 from controller.fragments import (
     FRAGMENT,
-    LEADING,
-    RELEASE,
-    WAITING,
     at_hop,
     forwards_datagrams,
     gather,
     place_zones,
 )
 from controller.meters import NOTICES
+from controller.nat_hairpin import ASKED, first_datagrams, turned_round
 from controller.tables import (
     CONTROLLER,
-    NO_PORT,
     Ct,
-    CtClear,
     Field,
     Flow,
     Output,
-    Resubmit,
     SetField,
     Table,
     ToMeter,
@@ -40,12 +34,12 @@ from controller.tables import (
 from controller.tracking import UNTRACKED, function_zones, onward, state
 from topologies.functions import Function, Nat
 from topologies.model import Topology
-from topologies.service import Hop, opposite, service
+from topologies.service import Hop, service
 from wire.ethertype import IPV4
 from wire.mac import mac_number
 from wire.protocol import NUMBERS
 
-HAIRPIN, TRANSLATED, EXHAUSTED, FRAGMENTS, TO_FORWARD, OWN = 62000, 61000, 60900, 60300, 60200, 60100
+TRANSLATED, EXHAUSTED, FRAGMENTS, OWN = 61000, 60900, 60300, 60100
 CONNECTION, REST = 60000, 50000
 ARRIVED = 61500
 """Priority of what looks up packets that come back: above that of packets that have been."""
@@ -55,8 +49,6 @@ _KIND = Field("eth_type", IPV4)
 _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
 _VALID = state("-inv")
 """Tracked or not: what the controller has given its identifier back is not."""
-_ASKED = SetField(VERDICT, 2, 2)
-"""Marks what is sent to be masqueraded, until it has been."""
 _ECHOES = Priorities(CONNECTION, EXHAUSTED, TRANSLATED)
 
 
@@ -75,7 +67,7 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
     ]
     look_up = (Ct(zone, Table.STEER, nat=""),)
     if hop.forward:
-        flows += _hairpin(topology, nat, hop, numbers, what)
+        flows += turned_round(topology, nat, hop, numbers, zone, PORTS, what)
         return flows + _masquerade(nat, hop, numbers, zone, look_up, what)
     to_us, arrived = Field("ip_dst", int(nat.ipv4.ip)), Field(VERDICT, 0, READY)
     flows += [
@@ -86,6 +78,7 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
         *coming_back(here, _ECHOES, what),
     ]  # fmt: skip
     flows += _gathering(topology, function, hop, zone, what)
+    datagrams: dict[int, Ct] = {}
     for each in nat.forwards:
         match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), to_us)
         commit = Ct(zone, Table.STEER, True, "dst", int(each.ipv4.ip), 4, (each.to_port, each.to_port))
@@ -94,7 +87,8 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
                  why=f"{what}: port {each.port} is forwarded to {each.host}"),
         )  # fmt: skip
         if each.protocol == "udp":
-            flows.append(_first_datagram(hop, nat, each.port, commit, f"{what}: to {each.host}"))
+            datagrams[each.port] = commit
+    flows += first_datagrams(hop, nat, datagrams, what)
     return flows + _inside(topology, nat, hop, numbers, what)
 
 
@@ -104,7 +98,7 @@ def _masquerade(
     here = Field(HOP, hop.number)
     actions, goto = onward(hop, numbers)
     address = int(nat.ipv4.ip)
-    masquerade = (_ASKED, Ct(zone, Table.STEER, True, "src", address, 4, PORTS))
+    masquerade = (ASKED, Ct(zone, Table.STEER, True, "src", address, 4, PORTS))
     done = (SetField(VERDICT, 0), SetField("eth_src", mac_number(nat.mac)), *actions)
     flows = [
         flow(Table.STEER, Priority.KNOWN, (here, _KIND, UNTRACKED), look_up,
@@ -118,21 +112,13 @@ def _masquerade(
         _exhausted(hop, what),
         *going_out(here, look_up[0], masquerade, (done, goto), _ECHOES, what),
     ]  # fmt: skip
-    for each in nat.forwards:
-        match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), Field("ip_dst", address))
-        taken = [other.port for other in nat.forwards if other.protocol == each.protocol]
-        commit = Ct(zone, Table.STEER, True, "src", address, 4, widest_gap(taken, PORTS))
-        flows.append(
-            flow(Table.STEER, TO_FORWARD, (*match, Field("ct_tp_dst", each.port)), (_ASKED, commit),
-                 why=f"{what}: from inside to port {each.port}, which is forwarded: masqueraded first"),
-        )  # fmt: skip
     return flows
 
 
 def _exhausted(hop: Hop, what: str) -> Flow:
     """What should have been masqueraded and was not: no port is free. An echo's identifier that is another
     one's has flows of its own (``controller.echoes``)."""
-    match = (Field(HOP, hop.number), _KIND, _NEW, Field(VERDICT, _ASKED.value, _ASKED.value))
+    match = (Field(HOP, hop.number), _KIND, _NEW, Field(VERDICT, ASKED.value, ASKED.mask))
     done = (ToMeter(NOTICES.id), Output(CONTROLLER))
     return flow(Table.STEER, EXHAUSTED, match, done, why=f"{what}: no port is free: the controller tells")
 
@@ -159,7 +145,7 @@ def changed_identifiers(topology: Topology) -> dict[int, bool]:
 
 
 def _collisions(hop: Hop, nat: Nat) -> Iterator[Flow]:
-    return collisions(Field(HOP, hop.number), Field("ip_src", int(nat.ipv4.ip)), _ASKED, _ECHOES)
+    return collisions(Field(HOP, hop.number), Field("ip_src", int(nat.ipv4.ip)), ASKED, _ECHOES)
 
 
 def _hops(topology: Topology) -> Iterator[tuple[Hop, Nat]]:
@@ -179,64 +165,11 @@ def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what
     """
     if function.nat is None or not forwards_datagrams(function):
         return []
-    match = (*_fragment(hop, function.nat), _NEW, Field("ct_zone", zone))
+    here, to_us = Field(HOP, hop.number), Field("ip_dst", int(function.nat.ipv4.ip))
+    match = (here, _KIND, FRAGMENT, to_us, Field("ip_proto", NUMBERS["udp"]), _NEW, Field("ct_zone", zone))
     together = gather(place_zones(topology, service(topology))[at_hop(hop.number)])
     why = f"{what}: fragments of no known connection are gathered"
     return [flow(Table.STEER, FRAGMENTS, match, (SetField(DATAGRAM, 0), *together), why=why)]
-
-
-def _first_datagram(hop: Hop, nat: Nat, port: int, commit: Ct, what: str) -> Flow:
-    """All of a datagram's fragments begin a connection together, or go the way of theirs. What comes out of
-    zone WAITING beside them is held once more in the translator's zone."""
-    match = (*_fragment(hop, nat), Field("udp_dst", port), LEADING)
-    return flow(
-        Table.STEER,
-        RELEASE + 1,
-        match,
-        (Ct(WAITING), SetField(DATAGRAM, 0), commit),
-        why=f"{what}, in fragments",
-    )
-
-
-def _fragment(hop: Hop, nat: Nat) -> tuple[Field, ...]:
-    here, to_us = Field(HOP, hop.number), Field("ip_dst", int(nat.ipv4.ip))
-    return here, _KIND, FRAGMENT, to_us, Field("ip_proto", NUMBERS["udp"])
-
-
-def widest_gap(taken: Iterable[int], within: tuple[int, int]) -> tuple[int, int]:
-    """The longest range of ports, inclusive, that has none of ``taken``; all of ``within`` when it has none
-    left.
-
-    A connection from the translator's address to itself must not have a forwarded port at both ends: it
-    would be its own answer.
-    """
-    first, last = within
-    edges = sorted({each for each in taken if first <= each <= last} | {first - 1, last + 1})
-    gaps = [(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]
-    return max(gaps, key=lambda gap: gap[1] - gap[0], default=within)
-
-
-def _hairpin(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], what: str) -> list[Flow]:
-    """What is masqueraded, and to the translator's own address, is turned round there: it comes to a port
-    forward as if from outside, with an outside source (RFC 4787, REQ-9)."""
-    back = opposite(topology, hop)
-    if back is None:
-        return []
-    address = int(nat.ipv4.ip)
-    own = (Field("ip_src", address), Field("ip_dst", address))
-    turned = (
-        SetField(VERDICT, 0),
-        CtClear(),
-        SetField(NETWORK, numbers[back.network]),
-        SetField(HOP, back.number),
-        SetField("in_port", NO_PORT),
-        Resubmit(Table.STEER),
-    )
-    why = f"{what}: to its own address: turned round here"
-    return [
-        flow(Table.STEER, HAIRPIN, (Field(HOP, hop.number), _KIND, _KNOWN, *own, protocol), turned, why=why)
-        for protocol in sorted({Field("ip_proto", NUMBERS[each.protocol]) for each in nat.forwards})
-    ]
 
 
 def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], what: str) -> list[Flow]:

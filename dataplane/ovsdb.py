@@ -134,15 +134,21 @@ def bridge_operations(
     return operations
 
 
+ICMP_TIMEOUT = 60
+"""Seconds for which an ICMP query is remembered at least (RFC 5508, REQ-2)."""
+
+
 def timeout_operations(datapath: str, timeouts: Iterable[tuple[int, int]]) -> list[Operation]:
-    """Have connection tracking remember silent UDP connections of these zones for so many seconds each, of
-    all others as long as Open vSwitch does by itself (ovs-vswitchd.conf.db(5), CT_Timeout_Policy)."""
+    """Have connection tracking remember silent UDP connections of these zones for so many seconds each, ICMP
+    queries there for ``ICMP_TIMEOUT``, and all others as long as Open vSwitch does by itself
+    (ovs-vswitchd.conf.db(5), CT_Timeout_Policy)."""
     operations: list[Operation] = []
     policies, zones = set[int](), []
     for zone, seconds in timeouts:
         if seconds not in policies:
             policies.add(seconds)
             kinds = {f"udp_{kind}": seconds for kind in ("first", "single", "multiple")}
+            kinds |= {f"icmp_{kind}": ICMP_TIMEOUT for kind in ("first", "reply")}
             row = {"timeouts": ["map", [list(each) for each in kinds.items()]]}
             operations.append(_insert("CT_Timeout_Policy", f"policy{seconds}", row))
         operations.append(

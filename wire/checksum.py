@@ -27,3 +27,8 @@ def fold(total: int) -> int:
     """The checksum of data whose words have this sum, which has less than 32 bits."""
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
+
+
+def adjusted(checksum: int, old: int, new: int) -> int:
+    """A checksum once one 16-bit word of what it covers has changed (RFC 1624, equation 3)."""
+    return fold((~checksum & 0xFFFF) + (~old & 0xFFFF) + new)

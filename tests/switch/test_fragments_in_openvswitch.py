@@ -60,6 +60,24 @@ functions:
        backends: ["web1:5514", "web2:5514"]}
 """)
 
+TRANSLATOR = loads("""
+networks: {home: {subnet4: 192.168.1.0/24}, outside: {subnet4: 203.0.113.0/24}}
+switches: [s1]
+routers: {gw: [home, outside]}
+hosts:
+  pc: {switch: s1, network: home}
+  nas: {switch: s1, network: home}
+  far: {switch: s1, network: outside}
+functions:
+  other: {kind: bridge, switch: s1}
+  gate:
+    {kind: nat, switch: s1, network: outside, ipv4: 203.0.113.1,
+     forwards: [{port: 53, to: "nas:5353", protocol: udp}]}
+chains:
+  web: {network: home, destination: outside, protocol: tcp, functions: [other]}
+  names: {network: home, destination: outside, protocol: udp, functions: [gate]}
+""")
+
 
 def numbered(topology: Topology) -> list[int]:
     found = {host.port.number for host in topology.hosts}
@@ -338,6 +356,34 @@ def test_a_whole_packet_is_neither_tracked_nor_looked_up_twice(chains: Lab, six:
         said = chains.bridge.vswitch.appctl("ofproto/trace", "frag", text)
         (does,) = re.findall(r"^Datapath actions: (.*)$", said, re.M)
         assert does.isdigit(), "one output, and nothing else"
+
+
+@pytest.fixture(scope="module")
+def translator(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(vswitch, TRANSLATOR, "natted", tmp_path_factory.mktemp("natted"))
+    yield made
+    made.bridge.close()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_chain_by_protocol_has_datagrams_turned_round(translator: Lab, order: int) -> None:
+    router = TRANSLATOR.routers[0].mac
+    pc, nas = translator.hosts["pc"], translator.hosts["nas"]
+    assert pc.ipv4 and nas.ipv4
+    for number in range(2):
+        asked = Ether(src=pc.mac, dst=router) / IPv4(str(pc.ipv4.ip), "203.0.113.1")
+        asked /= UDP(sport=5000 - order, dport=53) / Raw(bytes(3000))
+        arrived, _ = translator.send([*fragments(bytes(asked), ident=70 + number)][::order], "pc")
+        (whole,) = datagrams(arrived)
+        assert {Ether(each).dst for each in arrived} == {nas.mac}
+        source, to = (int.from_bytes(whole[-1][at : at + 2], "big") for at in (0, 2))
+        assert whole[1] == IPv4("203.0.113.1", str(nas.ipv4.ip)).build()[12:20] and to == 5353
+        answer = Ether(src=nas.mac, dst=router) / IPv4(str(nas.ipv4.ip), "203.0.113.1")
+        answer /= UDP(sport=5353, dport=source) / Raw(bytes(3000))
+        home, _ = translator.send([*fragments(bytes(answer), ident=80 + number)][::order], "nas")
+        (whole,) = datagrams(home)
+        assert {Ether(each).dst for each in home} == {pc.mac}
+        assert whole[-1][:4] == bytes(UDP(sport=53, dport=5000 - order))[:4]
 
 
 def test_what_waited_in_vain_goes_along_with_nobody(chains: Lab) -> None:

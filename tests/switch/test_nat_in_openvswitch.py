@@ -285,6 +285,56 @@ def test_inside_hosts_reach_a_forward_by_the_outside_address(bridge: Bridge) -> 
     assert (got.dst, got[IP].src, got[TCP].sport, got[TCP].dport) == (host(1).mac, OUTSIDE, 8022, 30000)
 
 
+def from_inside(number: int, body: Packet) -> bytes:
+    """What a host sends to the translator's own address."""
+    source = host(number)
+    return bytes(Ether(src=source.mac, dst=NMAC) / IP(src=f"10.9.0.{number}", dst=OUTSIDE) / body)
+
+
+def test_large_datagrams_from_inside_to_a_forward_are_turned_round(bridge: Bridge) -> None:
+    for order in (1, -1):
+        bridge.forget()
+        for size in (3000, 4500):
+            asked = from_inside(1, UDP(sport=5000, dport=53) / Raw(bytes(size)))
+            arrived = bridge.send(1, fragments(asked)[::order], 2)[2]
+            (whole,) = datagrams(arrived)
+            assert {Ether(each).dst for each in arrived} == {host(3).mac}
+            assert whole[1] == IP(src=OUTSIDE, dst="10.9.0.3").build()[12:20]
+            source, to = (int.from_bytes(whole[-1][at : at + 2], "big") for at in (0, 2))
+            assert source >= 1024 and to == 5353
+            answer = from_inside(3, UDP(sport=5353, dport=source) / Raw(bytes(size)))
+            home = bridge.send(1, fragments(answer)[::order], 2)[1]
+            (whole,) = datagrams(home)
+            assert {Ether(each).dst for each in home} == {host(1).mac}
+            assert whole[1] == IP(src=OUTSIDE, dst="10.9.0.1").build()[12:20]
+            assert whole[-1][:4] == bytes(UDP(sport=53, dport=5000))[:4]
+    # and what is not forwarded goes nowhere
+    asked = from_inside(1, UDP(sport=5000, dport=55) / Raw(bytes(3000)))
+    assert not any(bridge.send(1, fragments(asked), 2).values())
+
+
+def test_errors_about_what_was_turned_round_come_home(bridge: Bridge) -> None:
+    asked = from_inside(1, UDP(sport=5000, dport=53) / Raw(b"question"))
+    (there,) = bridge.send(1, [asked], 2)[2]
+    error = from_inside(3, ICMP(type=3, code=3) / Raw(bytes(Ether(there)[IP])))
+    (home,) = bridge.send(1, [error], 2)[1]
+    got = sound(home)
+    assert (got.dst, got[IP].src, got[IP].dst) == (host(1).mac, OUTSIDE, "10.9.0.1")
+    inner = IP(bytes(got[ICMP].payload))
+    assert (inner.src, inner.sport, inner.dst, inner.dport) == ("10.9.0.1", 5000, OUTSIDE, 53)
+    # the other way round: about an answer
+    answer = from_inside(3, UDP(sport=5353, dport=Ether(there)[UDP].sport) / Raw(b"answer"))
+    (answered,) = bridge.send(1, [answer], 2)[1]
+    error = from_inside(1, ICMP(type=3, code=3) / Raw(bytes(Ether(answered)[IP])))
+    (told,) = bridge.send(1, [error], 2)[2]
+    got = sound(told)
+    assert (got.dst, got[IP].src, got[IP].dst) == (host(3).mac, OUTSIDE, "10.9.0.3")
+    inner = IP(bytes(got[ICMP].payload))
+    assert (inner.src, inner.sport, inner.dst, inner.dport) == (
+        "10.9.0.3", 5353, OUTSIDE, Ether(there)[UDP].sport
+    )  # fmt: skip
+
+
 def test_the_controller_hears_when_no_port_is_free(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.nat.PORTS", (2000, 2001))
     topology = translated()

@@ -129,6 +129,18 @@ def test_inside_hosts_reach_a_forward_by_the_outside_address(services: tuple[Com
         assert fetched(line, host, "http://203.0.113.1:8080/") == "web2", host
 
 
+def test_pings_of_two_inside_hosts_with_one_identifier_are_both_answered(
+    services: tuple[CommandLine, Path],
+) -> None:
+    """RFC 5508, REQ-1; large ones, too, which come in fragments."""
+    line, _ = services
+    for size in ("56", "4000"):
+        ping = ("--", "ping", "-e", "77", "-i", "0.02", "-c", "20", "-W", "5", "-s", size, "server")
+        both = [line.start("exec", host, *ping) for host in ("client", "web1")]
+        said_of_both = [each.communicate(timeout=60)[0] for each in both]
+        assert all(" 0% packet loss" in each for each in said_of_both), said_of_both
+
+
 def test_datagrams_to_a_backend_that_dies_go_to_another(services: tuple[CommandLine, Path]) -> None:
     """Of one socket that never stops sending."""
     line, _ = services

@@ -9,7 +9,8 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 import topologies
-from controller.nat import exhausted, widest_gap
+from controller.nat import exhausted
+from controller.nat_hairpin import widest_gap
 from controller.runtime.commands import Emit
 from controller.runtime.exhausted import EVERY, Exhausted
 from controller.runtime.verdicts import Punt
@@ -29,7 +30,7 @@ HEAD = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.
 
 def test_it_is_told_once_in_a_while_with_what_was_dropped_between() -> None:
     topology = topologies.loads(FILE)
-    (cookie,) = exhausted(topology)
+    cookie, *_ = exhausted(topology)
     told = Exhausted(topology)
 
     def event(body: Any, now: float) -> str | None:

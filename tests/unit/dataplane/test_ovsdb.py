@@ -71,7 +71,9 @@ def test_a_shaped_port_is_kept_from_open_vswitchs_own_qos() -> None:
 def test_zones_with_one_timeout_share_its_policy() -> None:
     operations = timeout_operations("netdev", ((7, 120), (9, 300), (11, 120)))
     assert [dict(row["timeouts"][1]) for row in rows(operations, "CT_Timeout_Policy")] == [  # type: ignore[index]
-        {"udp_first": seconds, "udp_single": seconds, "udp_multiple": seconds} for seconds in (120, 300)
+        {f"udp_{kind}": seconds for kind in ("first", "single", "multiple")}
+        | {"icmp_first": 60, "icmp_reply": 60}
+        for seconds in (120, 300)
     ]
     (datapath,) = rows(operations, "Datapath")
     assert [zone for zone, _ in datapath["ct_zones"][1]] == [7, 9, 11]  # type: ignore[index]
