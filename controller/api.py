@@ -157,8 +157,13 @@ def make(app: SwitchKeeper) -> FastAPI:
         return Applied(since=since)
 
     @web.post("/settled")
-    async def settled(within: Annotated[float, Query(ge=0, le=60)] = _ANSWER) -> Settled:
-        """Wait until all that switches have said was followed: all of them hold what is wanted."""
+    async def settled(
+        within: Annotated[float, Query(ge=0, le=60)] = _ANSWER,
+        without: str = "",
+    ) -> Settled:
+        """Wait until all that switches have said was followed: all of them hold what is wanted. ``without``:
+        those that nobody should wait for, since they were taken away; commas between."""
+        away = frozenset(filter(None, without.split(",")))
         deadline = time.monotonic() + within
         heard = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -170,7 +175,7 @@ def make(app: SwitchKeeper) -> FastAPI:
         with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(heard.wait(), within)
         done = False
-        while heard.is_set() and not (done := await ask(lambda: app.core.settled)):
+        while heard.is_set() and not (done := await ask(lambda: app.core.settled(away))):
             if time.monotonic() > deadline:
                 break
             await asyncio.sleep(_SETTLING)

@@ -171,11 +171,10 @@ class Lab:
         return {"name": name, "up": up, "changed": changed, "note": note}
 
     def _follow_switch(self, name: str, up: bool) -> str:
-        """Wait until a switch that is gone forwards nothing, or one that is back has its tables; what could
+        """Wait until all go round a switch that is gone, or one that is back has its tables; what could
         not be waited for, in words."""
-        if not up:  # the others go round it when it has been away for the controller's grace
-            self.net.forget_worked_out()
-            return ""
+        if not up:
+            return settle(self)
         try:
             self.controller.wait_until(
                 lambda state: name in state.programmed and state.converged,

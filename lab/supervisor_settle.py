@@ -94,7 +94,12 @@ def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) 
         within = f"{FOLLOW_PATIENCE}"
         hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE / 2)
         answer = lab.ask_controller(
-            "/settled", method="POST", patience=FOLLOW_PATIENCE, doubt=hangs, within=within
+            "/settled",
+            method="POST",
+            patience=FOLLOW_PATIENCE,
+            doubt=hangs,
+            within=within,
+            without=",".join(sorted(lab.switches_down)),
         )
         if not answer.get("settled"):
             note = "the controller has not brought all switches up to date yet"

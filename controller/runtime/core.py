@@ -92,11 +92,13 @@ class Core:
         """Whether every switch that is there holds what the newest intent asks for."""
         return self.programming.converged
 
-    @property
-    def settled(self) -> bool:
+    def settled(self, without: frozenset[str] = frozenset()) -> bool:
         """Whether it is also of the present that the tables are: nothing has happened that may change
-        them."""
-        return self.converged and self._agenda.idle
+        them.  ``without``: switches that were taken away, for which nobody waits until they are given up."""
+        compiled = self._agenda.compiled
+        if compiled is None or not self._agenda.idle:
+            return False
+        return self.converged or self.programming.holds(compiled.avoid | without)
 
     # -- what happens ------------------------------------------------------------------
 

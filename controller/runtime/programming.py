@@ -64,16 +64,22 @@ class Programming:
 
     def settled(self, avoid: frozenset[str], now: float) -> list[Command]:
         """Say so when all is done; ``avoid``: absent switches that the tables reckon with."""
-        if self.converged or self.rollout.later:
+        if self.converged or not self.holds(avoid):
             return []
-        wanted = self.rollout.wanted
-        for name, member in self._roster.members.items():
-            if member.conn is None and name not in avoid:
-                return []
-            if member.conn is not None and (member.held is not wanted.get(name) or not member.ready):
-                return []
         self.converged = self.ever = True
         return [Emit("all-programmed", {"seconds": now - self._begun})]
+
+    def holds(self, avoid: frozenset[str]) -> bool:
+        """Whether every switch holds the aim, but those of ``avoid`` that are not there."""
+        if self.rollout.later:
+            return False
+        for name, member in self._roster.members.items():
+            if member.conn is None and name not in avoid:
+                return False
+            wanted = self.rollout.wanted.get(name)
+            if member.conn is not None and (member.held is not wanted or not member.ready):
+                return False
+        return True
 
     def times(self, now: float) -> Iterator[float]:
         """When `tick` can have something to do without anything else happening."""

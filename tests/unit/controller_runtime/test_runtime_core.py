@@ -239,3 +239,29 @@ def test_whatever_happens_switches_end_up_holding_what_is_wanted(steps: list[Ste
     quiet = len(lab.programs)
     lab.run(200)
     assert len(lab.programs) == quiet
+
+
+def test_who_takes_a_switch_away_waits_until_all_go_round_it_and_not_until_it_is_given_up() -> None:
+    lab = Pretend(ring(), slow=True)
+    for name in NAMES:
+        lab.connect(name)
+    lab.run()
+    while lab.waiting:
+        lab.commit()
+        lab.run()
+    assert lab.core.settled()
+    lab.disconnect("s2")
+    dpids = {each.name: each.dpid for each in lab.topology.switches}
+    for link in lab.topology.links:
+        for near, far in ((link.a, link.b), (link.b, link.a)):
+            if far.switch == "s2":
+                lab.take(lab.core.port(dpids[near.switch], near.number, False, lab.now))
+    away = frozenset({"s2"})
+    assert not lab.core.settled(away), "the way round is not even worked out"
+    lab.run(0.1)
+    assert lab.waiting and not lab.core.settled(away), "switches have not confirmed it"
+    while lab.waiting:
+        lab.commit()
+        lab.run()
+    assert lab.core.settled(away) and not lab.core.settled(), "it may come back, if nobody took it away"
+    assert lab.now < lab.core.patience.grace

@@ -29,6 +29,7 @@ class Pretended:
         self.servers = SimpleNamespace(become=lambda topology: [])
         self.problems: list[str] = []
         self.left: list[str] = []
+        self.switches_down: set[str] = set()
 
     def step(self, name: str) -> None:
         self.asked.append(name)
