@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 
+from controller.direct import address_of, direct_flows
 from controller.families import Family, families
 from controller.flows import HOP, Priority, flow
 from controller.fragments import FRAGMENT
@@ -52,8 +53,9 @@ from wire.mac import mac_number
 from wire.protocol import NUMBERS
 
 HAIRPIN, TRANSLATED, CONNECTION, PASS = 62000, 61000, 60000, 50000
-PORTS = (1024, 65535)
-"""Ports of the virtual address that a backend sees which asked the service and was chosen itself."""
+PORTS = (1024, 32767)
+"""Ports of the virtual address that a backend sees which asked the service and was chosen itself: none that
+health checks have, which are from there as well (Linux's ip_local_port_range begins above)."""
 GROUPS = 0xC0000000
 """Numbers of these groups begin here; those of the paths between switches are far below."""
 MOST_BUCKETS = 1024
@@ -78,11 +80,11 @@ def balancer_hop(
     actions, goto = onward(hop, numbers)
     # A backend's answer to somebody who asked it, and not the service, never came by this chain: what
     # follows in it has not seen the question, and a stateful function would drop the answer.
-    beside, whither = (actions, goto) if hop.forward else onward(hop._replace(next=OUT), numbers)
+    beside = (actions, goto) if hop.forward else onward(hop._replace(next=OUT), numbers)
     why = f"{what}: not of a balanced connection, " + ("untouched" if hop.forward else "out of the chain")
     flows = [
-        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), beside, whither, why=why),
-        flow(Table.STEER, PASS, (here, _ANY), beside, whither, why=why),
+        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *beside, why=why),
+        flow(Table.STEER, PASS, (here, _ANY), *beside, why=why),
         # they may be anybody's: see ``controller.fragments``
         *(
             flow(
@@ -120,8 +122,8 @@ def balancer_hop(
             groups.append(_group(function, family, live, zone))
             flows += _connections(balancer, here, family, groups[-1].id, what)
         # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
-    stray = stray_flows(topology, function, hop, failed)
-    return flows + stray, groups, [NOTICES] if stray else []
+    flows += direct_flows(topology, function, hop, beside)
+    return flows + stray_flows(topology, function, hop, failed), groups, [NOTICES]
 
 
 def _hairpins(
@@ -190,13 +192,8 @@ def _live(function: Function, version: int, failed: frozenset[str]) -> list[Back
     return [
         each
         for each in function.balancer.backends
-        if f"{function.name}/{each.host}" not in failed and _address(each, version) is not None
+        if f"{function.name}/{each.host}" not in failed and address_of(each, version) is not None
     ]
-
-
-def _address(backend: Backend, version: int) -> int | None:
-    address = backend.ipv4 if version == 4 else backend.ipv6
-    return None if address is None else int(address.ip)
 
 
 def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
@@ -264,7 +261,7 @@ def _group(function: Function, family: Family, live: Sequence[Backend], zone: in
     slots = numbered([each.host for each in balancer.backends], _SLOTS)
     buckets = []
     for backend, count in zip(live, shares([each.weight for each in live]), strict=True):
-        address = _address(backend, family.version)
+        address = address_of(backend, family.version)
         port = None if backend.same_port else (backend.port, backend.port)
         translate = Ct(zone, Table.STEER, True, "dst", address, family.version, port)
         first = slots[backend.host] * _SHARES

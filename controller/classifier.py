@@ -31,7 +31,7 @@ from controller.tables import (
     ToMeter,
 )
 from topologies.functions import Prefixes
-from topologies.service import Entry
+from topologies.service import OUT, Entry
 from wire.ethertype import IPV4, IPV6
 from wire.mac import GROUP_BIT
 from wire.protocol import ICMP, ICMPV6, NUMBERS
@@ -135,6 +135,12 @@ def fragment_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
             yield (*addresses[:1], FRAGMENT, *addresses[1:], protocol, ALONE)
 
 
+def whole_or_not(entry: Entry) -> Iterator[tuple[Field, ...]]:
+    """All fragments between the entry's addresses, of whatever protocol and port."""
+    for _, addresses in pairs(entry):
+        yield (*addresses[:1], FRAGMENT, *addresses[1:])
+
+
 def unreadable_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
     """What can't be told to be the entry's or not: a packet whose IPv6 headers don't end in it (its protocol
     is 0 to Open vSwitch), and a first fragment that ends before its ports, which RFC 7112 forbids."""
@@ -163,7 +169,7 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
 def all_one_way(entry: Entry, others: Sequence[Entry]) -> bool:
     """Whether all packets between an entry's addresses go to its hop, whatever their ports."""
 
-    near = [each for each in others if each.network == entry.network and overlap(entry, each)]
+    near = [each for each in others if each.network == entry.network and each.hop and overlap(entry, each)]
     whole = any(
         each.protocol is None
         and within(entry.source, each.source)
@@ -225,16 +231,27 @@ def chain_table(
         network = (Field(NETWORK, numbers[entry.network]),)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
+        if entry.hop == OUT:
+            for match in exact_matches(entry):
+                put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, f"{why}: of its own")
+            continue
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
         sure = all_one_way(entry, some)
-        for match in () if sure else fragment_matches(entry):
+        if entry.returned:
+            why += ", to a backend itself"
+            for match in whole_or_not(entry):
+                said = f"{why}: a fragment, maybe"
+                put(level_of(level, True, True), (*network, *match), take, Table.STEER, said)
+        for match in () if sure or entry.returned else fragment_matches(entry):
             said = "fragments that a chain may take, gathered first"
             put(GATHER, (*network, *match), together, None, said)
-        for match in unreadable_matches(entry):
+        for match in () if entry.returned else unreadable_matches(entry):
             put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
         for match in exact_matches(entry):
             put(level_of(level, entry.forward, True), (*network, *match), take, Table.STEER, why)
-        rivals = (each for each in some if each.network == entry.network and each.chain != entry.chain)
+        rivals = (
+            each for each in some if each.hop and each.network == entry.network and each.chain != entry.chain
+        )
         known = entry.hop in translators and not any(overlap(entry, each) for each in rivals)
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)

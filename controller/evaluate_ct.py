@@ -24,6 +24,9 @@ _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
 _ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _SYN, _RST, _ACK = 2, 4, 16
+EPHEMERAL = (1024, 65535)
+"""Source ports that Open vSwitch gives to what it was not told to translate the source of, when its own is
+taken (those below 1024 stay below)."""
 _HEADS = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 _HEADS_PORTS = tuple(f"{name}_" for name in _NAMES.values())
 
@@ -118,8 +121,11 @@ class Connections:
         if action.nat == "dst" and action.address is not None:
             port = which.tp_dst if action.port is None else action.port[0]
             after = after._replace(destination=action.address, tp_dst=port)
+            after = self._unused(action.zone, after, EPHEMERAL, keep=True)
+        elif action.nat == "src" and action.address is None:
+            after = self._unused(action.zone, after, EPHEMERAL, keep=True)
         elif action.nat == "src" and action.address is not None:
-            after = self._unused(action, after._replace(source=action.address))
+            after = self._unused(action.zone, after._replace(source=action.address), action.port)
         made = Connection(action.zone, which, after.reversed())
         if (action.zone, made.reply) in self.known:
             return None
@@ -127,15 +133,18 @@ class Connections:
         self.known[action.zone, made.reply] = made, True
         return made
 
-    def _unused(self, action: Ct, after: Tuple) -> Tuple:
-        """With a source port of its range that makes the replies another connection's none."""
-        if action.port is None or after.protocol in _ERRORS:
+    def _unused(self, zone: int, after: Tuple, ports: tuple[int, int] | None, keep: bool = False) -> Tuple:
+        """With a source port of a range that makes the replies another connection's none. ``keep``: its own,
+        also from outside of the range, where it is free."""
+        if ports is None or after.protocol in _ERRORS:
+            return after
+        if keep and (zone, after.reversed()) not in self.known:
             return after
         if self.pick is not None:
             return after._replace(tp_src=self.pick(after))
-        first, last = action.port
+        first, last = ports
         port = after.tp_src if first <= after.tp_src <= last else first
-        while (action.zone, after._replace(tp_src=port).reversed()) in self.known:
+        while (zone, after._replace(tp_src=port).reversed()) in self.known:
             port = port + 1 if port < last else first
         return after._replace(tp_src=port)
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from controller.direct import TWICE, address_of
 from controller.families import Family, families
-from controller.flows import HOP, Priority, flow
+from controller.flows import HOP, VERDICT, Priority, flow
 from controller.meters import NOTICES
 from controller.stations import network_numbers
-from controller.tables import CONTROLLER, Ct, Field, Flow, Output, Table, ToMeter
+from controller.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output, Table, ToMeter
 from controller.tracking import UNTRACKED, function_zones, state
 from topologies.functions import Backend, Function
 from topologies.model import Topology
@@ -106,7 +107,7 @@ def _to(
     zone, network = function_zones(topology)[function.name], network_numbers(topology)[hop.network]
     protocol = NUMBERS[balancer.protocol]
     for family in families(balancer):
-        address = _address(backend, family)
+        address = address_of(backend, family.version)
         if address is None:
             continue
         for port in balancer.ports:
@@ -114,8 +115,7 @@ def _to(
             match = (
                 Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
                 Field(family.destination, address), Field("ct_nw_proto", protocol),
-                Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address),
-                Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
+                _asked(family), Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
             )  # fmt: skip
             yield match, Stray(
                 "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
@@ -141,7 +141,7 @@ def _reset(
             yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: the client is told"), told
         return
     for family in families(balancer):
-        address = _address(backend, family)
+        address = address_of(backend, family.version)
         if address is None:
             continue
         for port in balancer.reached_at(backend):
@@ -152,7 +152,13 @@ def _reset(
             # not translated: whether it is of such a connection is asked, and the controller hears whose
             look_up = (Ct(zone, Table.STEER),)
             yield flow(Table.STEER, Priority.KNOWN + 1, segment, look_up, why=f"{what}?"), None
-            match = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
+            known = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
+            beside = (CtClear(), TWICE, Ct(zone, Table.STEER, nat=""))
+            why = (
+                f"chain {hop.chain}, load balancer {function.name}: of a connection to {backend.host} itself"
+            )
+            yield flow(Table.STEER, STRAY - 1, (*known, Field(VERDICT, 0)), beside, why=why), None
+            match = (*known, _asked(family))
             told = Stray(
                 "reset-both", function.name, zone, hop.number, numbers[hop.network], TCP, balancer.mac,
                 family.address, balancer.port, address, port,
@@ -160,6 +166,6 @@ def _reset(
             yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
 
 
-def _address(backend: Backend, family: Family) -> int | None:
-    interface = backend.ipv4 if family.version == 4 else backend.ipv6
-    return None if interface is None else int(interface.ip)
+def _asked(family: Family) -> Field:
+    """Of a connection that the virtual address was asked for."""
+    return Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)

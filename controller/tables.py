@@ -116,8 +116,9 @@ class Ct(NamedTuple):
 
     The frame comes back in ``table`` with ct_state set (None: it is only committed). ``nat``: None for no
     translation; ``""`` to translate what belongs to a translated connection; ``src`` or ``dst`` to
-    translate new ones to ``address`` (and to a ``port`` of this range). ``mark`` is set on the connection.
-    ``mark``, ``src`` and ``dst`` come with ``commit`` only.
+    translate new ones to ``address`` (and to a ``port`` of this range); ``src`` without one to give them
+    another source port where answers to their own would be another connection's. ``mark`` is set on the
+    connection. ``mark``, ``src`` and ``dst`` come with ``commit`` only.
     """
 
     zone: int

@@ -23,6 +23,9 @@ MOST_FUNCTIONS = 8
 MOST_PATHS = 255
 OUT = 0
 """In place of a hop's number: no further hop."""
+OWN, DIRECT = -3, -4
+"""Priorities of entries about what goes to a backend's own port: what a balancer itself sends, which no chain
+takes, and all others' (see ``controller.direct``)."""
 
 
 class Hop(NamedTuple):
@@ -63,7 +66,9 @@ class Hop(NamedTuple):
 class Entry(NamedTuple):
     """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
 
-    ``priority``: the greater takes a packet that two match; implicit chains' is -1, former backends' -2.
+    ``priority``: the greater takes a packet that two match; implicit chains' is -1, former backends' -2,
+    that of what is no direct traffic ``OWN``, and of what is ``DIRECT``.  ``returned``: the hop gives back
+    what is not meant, so fragments go there unsorted.
     """
 
     chain: str
@@ -76,6 +81,7 @@ class Entry(NamedTuple):
     destination_ports: PortRanges
     hop: int
     priority: int
+    returned: bool = False
 
     def reversed(self) -> Entry:
         """The same packets' replies; network and hop are for the caller to set."""
@@ -204,6 +210,8 @@ def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[E
         -1 if chain.implicit else chain.priority,
     )
     yield there
+    if chain.implicit:
+        yield from _direct(there, chain, functions)
     if not _goes_back(chain):
         return
     back = there.reversed()._replace(
@@ -258,6 +266,30 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
             source=tuple(addresses),
             protocol=balancer.balancer.protocol,
             source_ports=_single(balancer.balancer.reached_at(backend)),
+        )
+
+
+def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """What goes to backends past their balancer, and is tracked there, too; none of what has its address,
+    be it answers or health checks."""
+    found = translator(chain, functions, "load-balancer")
+    if found is None or found.balancer is None:
+        return
+    balancer = found.balancer
+    if chain.network == balancer.network:
+        own = tuple(_alone(each) for each in balancer.addresses)
+        yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
+    families = {each.version for each in balancer.addresses}
+    for backend in (*balancer.backends, *balancer.former):
+        addresses = [each for each in (backend.ipv4, backend.ipv6) if each and each.version in families]
+        if not addresses:
+            continue
+        yield there._replace(
+            destination=tuple(_alone(each) for each in addresses),
+            protocol=balancer.protocol,
+            destination_ports=_single(balancer.reached_at(backend)),
+            priority=DIRECT,
+            returned=True,
         )
 
 

@@ -1,7 +1,8 @@
-"""Address translators whose ports have run out: what is told of it."""
+"""Address translators and load balancers whose ports have run out: what is told of it."""
 
 from __future__ import annotations
 
+from controller.direct import crowded
 from controller.nat import exhausted
 from controller.runtime.commands import Command, Emit
 from controller.runtime.endpoints import endpoints
@@ -24,7 +25,7 @@ class Exhausted:
 
     def replace(self, topology: Topology) -> None:
         """Another intent. What the flows of the one before sent may still be on its way."""
-        new = exhausted(topology)
+        new = {**exhausted(topology), **crowded(topology)}
         self._known, self._newest = self._newest | new, new
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:

@@ -23,7 +23,7 @@ class Stranded:
     def __init__(self, topology: Topology) -> None:
         self._known: Mapping[int, Stray] = {}
         self._newest: Mapping[int, Stray] = {}
-        self._swept: dict[tuple[str, int, int], float] = {}
+        self._swept: dict[tuple[str, int, int, int], float] = {}
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
@@ -56,12 +56,15 @@ class Stranded:
     def _forgotten(self, switch: str, stray: Stray, punt: Punt, now: float) -> list[Command]:
         what = parts(punt.frame)
         version = 4 if punt.frame[12:14] == b"\x08\x00" else 6
-        key = (stray.function, stray.backend, stray.backend_port)
+        key = (stray.function, stray.virtual, stray.backend, stray.backend_port)
         if stray.protocol == UDP and now - self._swept.get(key, -EVERY) >= EVERY:
-            # whoever sent datagrams to it: their senders may be many
+            # whoever sent datagrams to it: their senders may be many; not those who asked it itself
             self._swept[key] = now
-            reply = {"source": stray.backend, "tp_src": stray.backend_port}
-            return [Flush(switch, stray.zone, version, stray.protocol, reply=reply)]
+            asked, reply = (
+                {"destination": stray.virtual},
+                {"source": stray.backend, "tp_src": stray.backend_port},
+            )
+            return [Flush(switch, stray.zone, version, stray.protocol, original=asked, reply=reply)]
         if what is None:
             return []
         original = {

@@ -211,3 +211,61 @@ def test_datagrams_and_fragments_are_balanced(bridge: Bridge) -> None:
     assert len({frame[:6] for frame in out}) == 1 and len(whole[-1]) == 3008
     out = bridge.send(1, fragments(long, ident=78), 2)[2]
     assert datagrams(out) == [whole]
+    # to a server itself, also where it is no backend's port and no other's connection
+    reached = next(each for each in servers(3) if each.mac == Ether(out[0]).dst)
+    for ident, (source, to) in enumerate(((8, 8080), (300, 8080), (301, 9999)), 79):
+        head = Ether(src=CLIENT.mac, dst=reached.mac) / IP(
+            src="10.9.0.1", dst=str(reached.ipv4).split("/")[0]
+        )
+        sent = fragments(bytes(head / UDP(sport=source, dport=to) / Raw(bytes(3000))), ident=ident)
+        out = bridge.send(1, sent, 2)[2]
+        (there,) = datagrams(out)
+        assert len(there[-1]) == 3008 and {frame[:6] for frame in out} == {sent[0][:6]}
+        port = int.from_bytes(there[-1][:2], "big")
+        assert (port == source) == (source != 8), "the service has this client's port 8 already"
+
+
+def direct(version: int, kind: type[TCP] | type[UDP], port: int = 20001) -> bytes:
+    """What begins a connection to the one backend's own port, past the service."""
+    web = servers(1)[0]
+    head: Packet = IP(src="10.9.0.1", dst="10.9.0.11") if version == 4 else IPv6(
+        src="2001:db8:9::1", dst="2001:db8:9::b"
+    )  # fmt: skip
+    body = TCP(sport=port, dport=8080, flags="S", seq=7) if kind is TCP else UDP(sport=port, dport=8080)
+    return bytes(Ether(src=CLIENT.mac, dst=web.mac) / head / body / Raw(b"direct"))
+
+
+def asked(version: int, kind: type[TCP] | type[UDP], port: int = 20001) -> bytes:
+    """The same to the service."""
+    head: Packet = IP(src="10.9.0.1", dst=VIP) if version == 4 else IPv6(src="2001:db8:9::1", dst=VIP6)
+    body = TCP(sport=port, dport=80, flags="S", seq=9) if kind is TCP else UDP(sport=port, dport=80)
+    return bytes(Ether(src=CLIENT.mac, dst=VMAC) / head / body / Raw(b"asked"))
+
+
+@pytest.mark.parametrize("first", ["service", "backend"])
+@pytest.mark.parametrize("kind", [TCP, UDP])
+@pytest.mark.parametrize("version", [4, 6])
+def test_one_port_to_the_service_and_to_the_backend_itself(
+    bridge: Bridge, version: int, kind: type[TCP] | type[UDP], first: str
+) -> None:
+    """The backend sees two source ports of one client, and each answer comes from whom it asked."""
+    bridge.program(surrounded(balanced(1, protocol="tcp" if kind is TCP else "udp")))
+    both = {"service": asked(version, kind), "backend": direct(version, kind)}
+    order = [first, *(each for each in both if each != first)]
+    reached = {each: bridge.send(1, [both[each]], 2)[2][0] for each in order}
+    head = IP if version == 4 else IPv6
+    seen = [Ether(reached[each]) for each in order]
+    assert all((got[head].src, got[kind].dport) == (Ether(both[first])[head].src, 8080) for got in seen)
+    assert seen[0][kind].sport == 20001 != seen[1][kind].sport >= 1024
+    for _ in range(2):
+        for each in order[::-1]:
+            question, got = Ether(both[each]), Ether(reached[each])
+            said = kind(sport=got[kind].dport, dport=got[kind].sport)
+            if kind is TCP:
+                said.flags, said.seq, said.ack = "SA", 5, got[TCP].seq + 1
+            back = Ether(src=got.dst, dst=got.src) / head(src=got[head].dst, dst=got[head].src) / said
+            (home,) = map(Ether, bridge.send(2, [bytes(back)], 1)[1])
+            assert (home.src, home[head].src) == (question.dst, question[head].dst), each
+            assert (home[kind].sport, home[kind].dport) == (question[kind].dport, 20001), each
+            (again,) = bridge.send(1, [both[each]], 2)[2]
+            assert Ether(again)[kind].sport == got[kind].sport, "it keeps its port"

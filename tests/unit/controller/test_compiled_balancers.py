@@ -1,0 +1,152 @@
+"""Load balancers in whole labs: whoever asks whatever, from whichever port, is answered by whom it asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import topologies
+from controller.compiler import compile_topology
+from controller.evaluate import Fabric
+from controller.evaluate_ct import Connections, Tuple
+from controller.stations import mac_number
+from topologies.model import Port, Topology
+
+TCP, UDP = 6, 17
+LAB = """
+domains: [d1, d2]
+networks:
+  lan: {subnet4: 10.1.0.0/24, subnet6: "fd01::/64"}
+  away: {subnet4: 10.2.0.0/24, subnet6: "fd02::/64"}
+routers: {gw: [lan, away]}
+switches: {s1: {domain: d1}, s2: {domain: d2}}
+hosts:
+  client: {switch: s1, network: lan}
+  far: {switch: s2, network: away}
+  web1: {switch: s1, network: lan}
+  web2: {switch: s2, network: lan}
+functions:
+  lb: {kind: load-balancer, switch: s2, ipv4: 10.1.0.100, ipv6: "fd01::100", port: "80,443",
+       backends: ["web1:8080", "web2:8080"]}
+  dns: {kind: load-balancer, switch: s1, ipv4: 10.1.0.101, ipv6: "fd01::101", port: 53, protocol: udp,
+        backends: ["web1:8080", "web2:53"]}
+"""
+
+
+class Asked(NamedTuple):
+    """Who asks whom, from which port."""
+
+    asker: str
+    target: str
+    to: int
+    port: int
+    protocol: int
+    version: int
+
+
+SERVICES = [("lb", 80, TCP), ("lb", 443, TCP), ("dns", 53, UDP)]
+ITSELF = [("web1", 8080, TCP), ("web2", 8080, TCP), ("web1", 8080, UDP), ("web2", 53, UDP), ("web1", 53, UDP)]
+
+
+def asked(services: list[tuple[str, int, int]], askers: list[str]) -> st.SearchStrategy[Asked]:
+    def made(asker: str, what: tuple[str, int, int], port: int, version: int) -> Asked:
+        return Asked(asker, what[0], what[1], port, what[2], version)
+
+    some = st.sampled_from([*services, *ITSELF])
+    ports = st.sampled_from([53, 8080, 40000])
+    return st.builds(made, st.sampled_from(askers), some, ports, st.sampled_from([4, 6])).filter(
+        lambda each: each.asker != each.target
+    )
+
+
+def place(topology: Topology, name: str, version: int) -> tuple[int, int, Port, str]:
+    """Address, MAC address, port and network of a host or a load balancer."""
+    found = next((each for each in topology.hosts if each.name == name), None)
+    if found is not None:
+        address, mac, port, network = (
+            found.ipv4 if version == 4 else found.ipv6,
+            found.mac,
+            found.port,
+            found.network,
+        )
+    else:
+        own = next(each.balancer for each in topology.functions if each.name == name)
+        assert own is not None
+        address, mac, port, network = own.ipv4 if version == 4 else own.ipv6, own.mac, own.at, own.network
+    assert address is not None
+    return int(address.ip), mac_number(mac), port, network
+
+
+def question(topology: Topology, each: Asked, flags: int = 2) -> dict[str, int]:
+    source, mac, _, network = place(topology, each.asker, each.version)
+    target, to, _, there = place(topology, each.target, each.version)
+    if network != there:
+        to = mac_number(topology.routers[0].mac)
+    head, kind = ("ip", 0x0800) if each.version == 4 else ("ipv6", 0x86DD)
+    name = "tcp" if each.protocol == TCP else "udp"
+    found = {
+        "eth_src": mac, "eth_dst": to, "eth_type": kind, "ip_proto": each.protocol, "nw_ttl": 64,
+        f"{head}_src": source, f"{head}_dst": target, f"{name}_src": each.port, f"{name}_dst": each.to,
+    }  # fmt: skip
+    return found | ({"tcp_flags": flags} if each.protocol == TCP else {})
+
+
+def turned(frame: Mapping[str, int], flags: int = 18) -> dict[str, int]:
+    """The answer to a frame from where it has come."""
+    found = dict(frame) | {"nw_ttl": 64}
+    for name in ("eth", "ip", "ipv6", "tcp", "udp"):
+        if f"{name}_src" in frame:
+            found |= {f"{name}_src": frame[f"{name}_dst"], f"{name}_dst": frame[f"{name}_src"]}
+    return found | ({"tcp_flags": flags} if "tcp_flags" in frame else {})
+
+
+def delivered(fabric: Fabric, frame: dict[str, int], at: Port) -> tuple[Port, dict[str, int]]:
+    (outcome,) = fabric.outcomes(frame, at)
+    assert not outcome.loop and not outcome.punted
+    (only,) = outcome.delivered
+    return only.at, dict(only.fields)
+
+
+def of(frame: Mapping[str, int]) -> Tuple:
+    head = "ip" if "ip_src" in frame else "ipv6"
+    name = "tcp" if "tcp_src" in frame else "udp"
+    ends = frame[f"{head}_src"], frame[f"{head}_dst"]
+    return Tuple(
+        4 if head == "ip" else 6, *ends, frame["ip_proto"], frame[f"{name}_src"], frame[f"{name}_dst"]
+    )
+
+
+def all_are_answered(topology: Topology, some: list[Asked], order: list[int]) -> None:
+    """By whom they asked, and the servers see no two of them as one connection."""
+    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    reached: dict[Asked, tuple[Port, dict[str, int]]] = {}
+    seen: dict[tuple[Port, Tuple], Asked] = {}
+    for each in some:
+        at, got = delivered(fabric, question(topology, each), place(topology, each.asker, each.version)[2])
+        assert seen.setdefault((at, of(got)), each) == each, "nobody else's connection looks like it"
+        reached.setdefault(each, (at, got))
+        assert of(reached[each][1]) == of(got), "it stays the same"
+    for number in order:
+        each = some[number % len(some)]
+        at, got = reached[each]
+        source = place(topology, each.asker, each.version)
+        home, answer = delivered(fabric, turned(got), at)
+        assert home == source[2]
+        assert of(answer) == of(question(topology, each)).reversed(), "from whom it asked"
+        assert answer["eth_dst"] == source[1]
+        if source[3] == "lan":
+            assert answer["eth_src"] == question(topology, each)["eth_dst"]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(asked(SERVICES, ["client", "far", "web1", "web2"]), min_size=1, max_size=12),
+    st.lists(st.integers(0, 99), max_size=12),
+)
+def test_services_and_their_backends_are_asked_from_the_same_ports(
+    some: list[Asked], order: list[int]
+) -> None:
+    all_are_answered(topologies.loads(LAB), some, order)
