@@ -101,8 +101,9 @@ def test_a_packet_for_a_failed_backend_is_balanced_again(protocol: str, version:
     exact = {"source": head.src, "destination": head.dst, "tp_src": 4000, "tp_dst": 53}
     assert isinstance(flush, Flush) and (flush.switch, flush.zone) == ("s1", stray.zone)
     if protocol == "udp":
-        # all of its datagram connections at once, and then one by one for a while
-        assert not flush.original and flush.reply == {"source": stray.backend, "tp_src": 5353}
+        # all of the service's with it at once, not those past the service; and then one by one for a while
+        assert flush.original == {"destination": stray.virtual}
+        assert flush.reply == {"source": stray.backend, "tp_src": 5353}
         flush, _ = done(stranded, number, bytes(packet), 5.0 + EVERY / 2)
     assert flush.original == {name: value if name.startswith("tp_") else int(ip_address(value))
                               for name, value in exact.items()}  # fmt: skip

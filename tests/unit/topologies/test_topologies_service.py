@@ -151,6 +151,8 @@ def test_entries_turned_round_twice_are_themselves(made: Sound) -> None:
     made_service = service(topology)
     for entry in made_service.entries:
         assert entry.reversed().reversed() == entry
+        if entry.hop == OUT:
+            continue
         hop = made_service.hops[entry.hop]
         assert (hop.chain, hop.forward, hop.place, hop.network) == (
             entry.chain,
