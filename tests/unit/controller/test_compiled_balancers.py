@@ -12,8 +12,8 @@ import topologies
 from controller.compiler import compile_topology
 from controller.evaluate import Fabric
 from controller.evaluate_ct import Connections, Tuple
-from controller.stations import mac_number
 from topologies.model import Port, Topology
+from wire.mac import mac_number
 
 TCP, UDP = 6, 17
 LAB = """
