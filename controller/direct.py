@@ -57,7 +57,10 @@ def direct_flows(
             if hop.forward:
                 yield flow(Table.STEER, Priority.KNOWN, (*to_it, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
                            why=f"{what}: to {backend.host} itself: is it of a known connection?")  # fmt: skip
-            begins = (*to_it, _NEW, Field(VERDICT, 0), Field("ct_nw_proto", NUMBERS[balancer.protocol]))
+            # asked for itself: a connection that has just been balanced is also a new one to it
+            itself = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", address)
+            protocol = Field("ct_nw_proto", NUMBERS[balancer.protocol])
+            begins = (*to_it, _NEW, Field(VERDICT, 0), protocol, itself)
             why = f"{what}: a new connection to {backend.host} itself, at a source port that none has there"
             for port in balancer.reached_at(backend):
                 yield flow(Table.STEER, DIRECT, (*begins, Field("ct_tp_dst", port)), commit, why=why)

@@ -150,3 +150,9 @@ def test_services_and_their_backends_are_asked_from_the_same_ports(
     some: list[Asked], order: list[int]
 ) -> None:
     all_are_answered(topologies.loads(LAB), some, order)
+
+
+def test_a_service_at_its_backends_port_is_asked_from_another_network() -> None:
+    """What has just been balanced, and goes on to a router, is not taken for a connection to the backend."""
+    some = [Asked("far", "dns", 53, port, UDP, version) for version in (4, 6) for port in range(40000, 40008)]
+    all_are_answered(topologies.loads(LAB), [*some, *some], list(range(16)))
