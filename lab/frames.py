@@ -11,10 +11,11 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from wire import ethertype
+from wire import arp, ethertype, nd
 from wire.checksum import fold, words
-from wire.icmp import ECHO, ECHO6, ECHO_REPLY6
+from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
 from wire.mac import mac_octets
+from wire.protocol import ICMP, ICMPV6
 
 MAGIC = b"sdnl"
 _ARP, _IP4, _IP6 = map(ethertype.octets, (ethertype.ARP, ethertype.IPV4, ethertype.IPV6))
@@ -62,23 +63,15 @@ def station(name: str, mac: str, ip4: IPv4Address | None, ip6: IPv6Address | Non
 
 
 def arp_request(src: Station, target: bytes) -> bytes:
-    """Who has ``target`` (4 bytes)? Tell ``src``."""
+    """Who has ``target`` (4 bytes)? Tell ``src``. As long as the shortest frame that Ethernet has."""
     assert src.ip4 is not None
-    head = b"\xff" * 6 + src.mac + _ARP + b"\x00\x01\x08\x00\x06\x04\x00\x01"
-    return head + src.mac + src.ip4 + bytes(6) + target + bytes(18)
+    return arp.request(src.mac, src.ip4, target) + bytes(18)
 
 
 def neighbour_solicitation(src: Station, target: bytes) -> bytes:
     """Who has ``target`` (16 bytes)?, to its solicited-node group (RFC 4291, 2.7.1)."""
     assert src.ip6 is not None
-    group = b"\xff\x02" + bytes(9) + b"\x01\xff" + target[13:]
-    body = target + b"\x01\x01" + src.mac
-    checksum = fold(words(src.ip6 + group) + 24 + 8 + 58 + (135 << 8) + words(body))
-    return (
-        b"\x33\x33" + group[12:] + src.mac + _IP6
-        + b"\x60\x00\x00\x00" + struct.pack("!HBB", 8 + len(body), 58, 255) + src.ip6 + group
-        + struct.pack("!BBHI", 135, 0, checksum, 0) + body
-    )  # fmt: skip
+    return nd.solicitation(src.mac, src.ip6, target)
 
 
 def echo4(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO) -> bytes:
@@ -115,15 +108,15 @@ def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
     """What ``frame`` means to the run with this ``nonce``; None for everybody else's traffic."""
     kind = frame[12:14]
     if kind == _IP4:
-        if len(frame) < 58 or frame[14] != 0x45 or frame[23] != 1 or frame[34] not in (0, 8):
+        if len(frame) < 58 or frame[14] != 0x45 or frame[23] != ICMP or frame[34] not in (ECHO, ECHO_REPLY):
             return None
         return _echo(4, frame[34] == ECHO, frame[42:54], nonce)
     if kind == _IP6:
-        if len(frame) < 78 or frame[20] != 58:
+        if len(frame) < 78 or frame[20] != ICMPV6:
             return None
         if frame[54] in (ECHO6, ECHO_REPLY6):
             return _echo(6, frame[54] == ECHO6, frame[62:74], nonce)
-        if frame[54] == 136:
+        if frame[54] == nd.ADVERTISEMENT:
             # RFC 4861, 4.4: without the target link-layer address option the sender's own counts
             mac = frame[80:86] if len(frame) >= 86 and frame[78:80] == b"\x02\x01" else frame[6:12]
             return Resolved(6, frame[62:78], mac)

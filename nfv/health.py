@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from wire import icmp
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -59,20 +61,14 @@ def status(answer: bytes) -> int | None:
     return int(words[1])
 
 
-ECHO4, ECHO6, REPLY4, REPLY6 = 8, 128, 0, 129
-
-
 def echo(six: bool, identifier: int, sequence: int) -> bytes:
     """An ICMP echo request; the kernel sets the checksum of ICMPv6's."""
-    from wire.checksum import checksum
-
-    body = struct.pack("!BBHHH", ECHO6 if six else ECHO4, 0, 0, identifier, sequence) + b"sdnlab health"
-    return body if six else body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    return icmp.echo(six, identifier, sequence, b"sdnlab health")
 
 
 def replied(six: bool, data: bytes) -> tuple[int, int] | None:
     """Identifier and sequence of an echo reply as a raw socket gives it; None if it is something else."""
     at = 0 if six or not data else (data[0] & 15) * 4
-    if len(data) < at + 8 or data[at] != (REPLY6 if six else REPLY4):
+    if len(data) < at + 8 or data[at] != (icmp.ECHO_REPLY6 if six else icmp.ECHO_REPLY):
         return None
     return struct.unpack_from("!HH", data, at + 4)

@@ -14,10 +14,11 @@ import time
 
 from nfv import devices
 from nfv.firewall.nflog import Log
-from nfv.firewall.packets import fields, parse
-from nfv.firewall.refusal import refusal
+from nfv.firewall.packets import fields
 from nfv.lines import INWARD, OUTWARD, say
 from nfv.process import Failed, Loop, command, content, fail, running
+from wire.ip import read
+from wire.refusal import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Firewall:
         for each in self._logged.read():
             number = int(each.prefix)
             rule = self._rules[number] if number < len(self._rules) else {"name": "?", "action": "?"}
-            packet = parse(each.data)
+            packet = read(each.data)
             seen = fields(packet) if packet is not None else {}
             if each.device in self._names:
                 seen["in_iface"] = self._names[each.device]

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import struct
-
 from nfv.ids.packet import TCP, Packet
-from wire.checksum import checksum
+from wire import icmp, tcp
 
 
 def answers(packet: Packet) -> tuple[list[bytes], list[bytes]]:
@@ -18,41 +16,17 @@ def answers(packet: Packet) -> tuple[list[bytes], list[bytes]]:
     ethernet = data[: packet.l3]
     back = ethernet[6:12] + ethernet[:6] + ethernet[12:]
     if packet.proto == TCP:
-        if packet.flags & 4:
+        if packet.flags & tcp.RST:
             return [], []
-        length = packet.end - packet.pay + bool(packet.flags & 2) + bool(packet.flags & 1)
-        following = packet.seq + length & 0xFFFFFFFF
-        if packet.flags & 16:
-            reset = _tcp(packet.dp, packet.sp, packet.ack, 0, 4)
-        else:
-            reset = _tcp(packet.dp, packet.sp, 0, following, 4 | 16)
-        onward = _tcp(packet.sp, packet.dp, packet.seq, packet.ack, 4 | (packet.flags & 16))
+        sent = tcp.bare(packet.sp, packet.dp, packet.seq, packet.ack, packet.flags)
+        reset = tcp.reset(sent, len(sent) + packet.end - packet.pay)
+        assert reset is not None
+        onward = tcp.bare(packet.sp, packet.dp, packet.seq, packet.ack, tcp.RST | (packet.flags & tcp.ACK))
         return (
-            [back + _ip(packet.version, packet.dst, packet.src, TCP, reset)],
-            [ethernet + _ip(packet.version, packet.src, packet.dst, TCP, onward)],
+            [back + tcp.in_ip(packet.dst, packet.src, reset)],
+            [ethernet + tcp.in_ip(packet.src, packet.dst, onward)],
         )
     quoted = data[packet.l3 : min(packet.end, packet.l3 + 28 + 64)]
     if packet.version == 4:
-        body = _icmp(3, 3, quoted[:28])
-        return [back + _ip(4, packet.dst, packet.src, 1, body)], []
-    return [back + _ip(6, packet.dst, packet.src, 58, bytes((1, 4, 0, 0, 0, 0, 0, 0)) + quoted)], []
-
-
-def _tcp(sp: int, dp: int, seq: int, ack: int, flags: int) -> bytes:
-    return struct.pack("!HHIIBBHHH", sp, dp, seq, ack, 5 << 4, flags, 0, 0, 0)
-
-
-def _icmp(kind: int, code: int, quoted: bytes) -> bytes:
-    body = bytes((kind, code, 0, 0, 0, 0, 0, 0)) + quoted
-    return body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
-
-
-def _ip(version: int, src: bytes, dst: bytes, proto: int, body: bytes) -> bytes:
-    at = {6: 16, 58: 2}.get(proto)
-    if at is not None:
-        pseudo = src + dst + struct.pack("!II", len(body), proto)
-        body = body[:at] + checksum(pseudo + body).to_bytes(2, "big") + body[at + 2 :]
-    if version == 6:
-        return struct.pack("!IHBB", 6 << 28, len(body), proto, 64) + src + dst + body
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0x4000, 64, proto, 0) + src + dst
-    return header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + body
+        return [back + icmp.error(icmp.PORT_UNREACHABLE, packet.dst, packet.src, quoted[:28])], []
+    return [back + icmp.error(icmp.PORT_UNREACHABLE6, packet.dst, packet.src, quoted)], []

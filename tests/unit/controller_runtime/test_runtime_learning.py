@@ -17,7 +17,7 @@ from controller.runtime.packets import arp_reply, arp_request, read, solicitatio
 from controller.tables import Field, Table
 from tests.unit.controller_runtime.small_lab import ring
 from topologies.model import Port, Router, Topology
-from wire.mac import link_local
+from wire.mac import BROADCAST, link_local
 
 STRANGER = 0x02AA00000001
 H1, H2 = 0x020000000001, 0x020000000002
@@ -64,7 +64,7 @@ def test_addresses_outside_the_subnet_and_group_macs_are_not_believed() -> None:
     learning = Learning(ring())
     learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, 0x08080808, 1), 0)
     assert learning.stations[0].ipv4 == ()
-    for mac in (0, 0x010000000001, packets.BROADCAST):
+    for mac in (0, 0x010000000001, BROADCAST):
         assert learning.packet(at(2), Table.CLASSIFY, arp_request(mac, NEW, 1), 0) == []
     assert len(learning.stations) == 1
 
@@ -272,7 +272,7 @@ def gratuitous(mac: int, address: int, kind: str = "request") -> bytes:
     """What keepalived sends (RFC 5227, 3): its own address asked for, or told to all."""
     if kind == "request":
         return arp_request(mac, address, address)
-    return arp_reply(mac, address, packets.BROADCAST, address)
+    return arp_reply(mac, address, BROADCAST, address)
 
 
 @pytest.mark.parametrize("kind", ["request", "reply"])

@@ -8,8 +8,9 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6, IPv6E
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from nfv.firewall.packets import fields, parse
-from nfv.firewall.refusal import refusal
+from nfv.firewall.packets import fields
+from wire.ip import read
+from wire.refusal import refusal
 
 HEAD = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 V4 = IP(src="10.0.0.1", dst="10.0.0.2")
@@ -105,7 +106,7 @@ def test_however_short_it_is_cut(cut: int) -> None:
 
 
 def test_fields_of_a_log_line() -> None:
-    packet = parse(bytes(V6 / IPv6ExtHdrDestOpt() / TCP(sport=4000, dport=80)))
+    packet = read(bytes(V6 / IPv6ExtHdrDestOpt() / TCP(sport=4000, dport=80)))
     assert packet is not None
     assert fields(packet) == {
         "src_ip": "fd00::1",
