@@ -26,6 +26,7 @@ from controller.api_functions import routes
 from controller.api_gate import Gate, PlainJson
 from controller.api_overlay import OverlayState, overlay_state
 from controller.contradictions import contradictions
+from controller.messages import ApiListens
 from controller.openflow.replies import parse_flow_desc
 from controller.runtime.app import SwitchKeeper
 from controller.tables import Table
@@ -317,6 +318,6 @@ def serve(app: SwitchKeeper, path: str) -> None:
     listener.listen(128)
     config = uvicorn.Config(make(app), log_level="warning", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
-    app.journal.emit("api", path=path)
+    app.journal.emit(ApiListens(path))
     # Signals are the process's own business, which a thread may not touch anyway.
     asyncio.run(server.serve(sockets=[listener]))

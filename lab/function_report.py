@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lab.failure import Failure
-from lab.function_words import controllers_words
 
 if TYPE_CHECKING:
     from lab.supervisor_lab import Lab
@@ -86,5 +85,5 @@ def inform(lab: Lab) -> None:
     reporter = Reporter(lab.functions.failed, tell)
     lab.functions.changed, lab.functions.reported = reporter.changed, reporter.reported
     lab.controller.compiled = reporter.again
-    lab.controller.words = lambda message: controllers_words(message, lab.names)
+    lab.controller.names = lambda: lab.names
     reporter.changed()

@@ -1,4 +1,4 @@
-"""Functions' events in a person's words, with hosts' names. Pure."""
+"""What functions' processes say (see ``nfv.contract``), in a person's words, with hosts' names. Pure."""
 
 from __future__ import annotations
 
@@ -70,22 +70,3 @@ def _said(kind: str, message: Mapping[str, Any]) -> str:
     else:
         parts = []
     return " ".join(str(part) for part in parts if part not in (None, ""))
-
-
-def controllers_words(message: Mapping[str, Any], names: Names) -> str | None:
-    """The controller's events about functions; None for any other, empty for one that says nothing new."""
-    kind, function = message.get("event"), str(message.get("function", "?"))
-    if kind == "instance":
-        state = message.get("state")
-        why = f": {message['reason']}" if message.get("reason") else ""
-        if state == "failed":
-            return f"{message.get('instance')} gets no more traffic{why}"
-        return f"{message.get('instance')} takes part{why}"
-    if kind == "backend":
-        return ""  # what it was told by us, which is an event already
-    if kind == "firewall":
-        message = {"event_type": "log", **message}
-        return words(function, function, message, names)
-    if kind in ("nat-exhausted", "firewall-omitted"):
-        return str(message.get("message", ""))
-    return None

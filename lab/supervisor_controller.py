@@ -9,12 +9,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from controller.messages import (
+    AllProgrammed,
+    Compiled,
+    Connected,
+    ControllerError,
+    Disconnected,
+    Event,
+    Nameless,
+    Names,
+    Programmed,
+    Recompiled,
+    decode,
+)
 from lab.failure import Failure
-from lab.supervisor_events import EventLog, describe
+from lab.supervisor_events import EventLog
 
 if TYPE_CHECKING:
     from topologies.model import Topology
@@ -48,33 +61,27 @@ class Programming:
         self.compiled: float | None = None
         self.last_error = ""
 
-    def take(self, message: Mapping[str, Any]) -> None:
+    def take(self, event: Event) -> None:
         """Follow one event of the controller."""
-        kind, switch = message.get("event"), str(message.get("switch", ""))
-        if kind == "compiled":
-            self.flows, self.groups = int(message.get("flows", 0)), int(message.get("groups", 0))
-            self.compiled = float(message.get("seconds", 0.0))
-        elif kind == "connected":
-            self.connected.add(switch)
-        elif kind == "disconnected":
-            self.connected.discard(switch)
-            self.programmed.discard(switch)
-            self.converged = False
-        elif kind == "programmed":
-            self.connected.add(switch)
-            self.programmed.add(switch)
-        elif kind == "recompiled":
-            self.flows, self.groups = (
-                int(message.get("flows", self.flows)),
-                int(message.get("groups", self.groups)),
-            )
-            self.converged = False
-        elif kind == "all-programmed":
-            self.converged = True
-            self.settled = int(message.get("intent", 0))
-            self.programmed |= self.connected
-        elif kind == "error":
-            self.last_error = str(message.get("message", ""))
+        match event:
+            case Compiled():
+                self.flows, self.groups, self.compiled = event.flows, event.groups, event.seconds
+            case Connected():
+                self.connected.add(event.switch)
+            case Disconnected():
+                self.connected.discard(event.switch)
+                self.programmed.discard(event.switch)
+                self.converged = False
+            case Programmed():
+                self.connected.add(event.switch)
+                self.programmed.add(event.switch)
+            case Recompiled():
+                self.flows, self.groups, self.converged = event.flows, event.groups, False
+            case AllProgrammed():
+                self.converged, self.settled = True, event.intent
+                self.programmed |= self.connected
+            case ControllerError():
+                self.last_error = event.message
 
     def reset(self) -> None:
         """The controller died: nothing is known any more (the switches go on forwarding)."""
@@ -112,8 +119,8 @@ class Controller:
         self._number = self._read = 1
         self.compiled: Callable[[], None] = lambda: None
         """Called when a controller that was just started is about to program the switches."""
-        self.words: Callable[[Mapping[str, Any]], str | None] = lambda message: None
-        """What else says an event in words; an empty text: it is none for people."""
+        self.names: Callable[[], Names] = Nameless
+        """What addresses are called in events' words."""
 
     def start(self) -> None:
         """Start it at once: it imports while the topology is being loaded."""
@@ -293,18 +300,16 @@ class Controller:
             for line in lines:
                 try:
                     message = json.loads(line)
-                except ValueError:
+                    event = decode(message)
+                except (ValueError, AttributeError) as problem:  # it is no JSON, no object or no event
+                    self._events.add("error", f"the controller says what is not understood: {problem}")
                     continue
-                if not isinstance(message, dict):
-                    continue
-                text = self.words(message)
-                if text != "":
-                    kind = str(message.get("event", "?"))
-                    self._events.add(kind, describe(message) if text is None else text, message)
+                if text := event.text(self.names()):
+                    self._events.add(event.NAME, text, message)
                 with self._changed:
-                    self.state.take(message)
+                    self.state.take(event)
                     self._changed.notify_all()
-                if message.get("event") == "compiled":
+                if isinstance(event, Compiled):
                     self.compiled()
 
 

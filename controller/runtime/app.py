@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller.messages import AllProgrammed, ControllerError
 from controller.runtime.journal import Journal
 from controller.runtime.osken import (
     DEAD_DISPATCHER,
@@ -180,11 +182,11 @@ class SwitchKeeper(QueuedApp):
 
         for command in commands:
             if isinstance(command, todo.Emit):
-                whole = command.event == "all-programmed"
-                self.journal.emit(
-                    command.event, **command.fields, **({"intent": self._intent} if whole else {})
-                )
-                if whole:
+                event = command.event
+                if isinstance(event, AllProgrammed):
+                    event = replace(event, intent=self._intent)
+                self.journal.emit(event)
+                if isinstance(event, AllProgrammed):
                     self.ready.set()
                     self._remember()
             elif isinstance(command, todo.Program):
@@ -295,7 +297,7 @@ class SwitchKeeper(QueuedApp):
             try:
                 memory.write(self._state_file, known)
             except OSError as problem:
-                self.journal.emit("error", message=f"cannot remember what was found out: {problem}")
+                self.journal.emit(ControllerError(f"cannot remember what was found out: {problem}"))
 
     def _watch_probes(self) -> None:
         dpids = {switch.name: switch.dpid for switch in self.core.topology.switches}

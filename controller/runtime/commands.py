@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from controller.difference import Difference
+from controller.messages import Event
 from controller.runtime.learning import Send, Station
 from controller.stations import Learned
 from controller.tables import Action, Group, Meter, SwitchTables
@@ -69,8 +70,7 @@ class Usage(NamedTuple):
 class Emit(NamedTuple):
     """Say this to the supervisor and the API's listeners."""
 
-    event: str
-    fields: dict[str, Any]
+    event: Event
 
 
 class Disconnect(NamedTuple):

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from controller.difference import stages
 from controller.errors import asked, onward
 from controller.evaluate_switch import Lookup
 from controller.joining import NOBODY, joining, lesson
+from controller.messages import Compiled, ControllerError, Disconnected, Event, PortChanged, Recompiled
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
 from controller.runtime.echoes import Echoes
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.health import Health
-from controller.runtime.learning import Learning, Limits, Outcome, Station, Told
+from controller.runtime.learning import Learning, Limits, Outcome, Station
 from controller.runtime.liveness import Liveness, Rhythm, is_probe
 from controller.runtime.members import Member, Roster
 from controller.runtime.programming import Programming
@@ -142,7 +142,7 @@ class Core:
         if member is None:
             return []
         self.programming.unsettle(now)
-        return [Emit("disconnected", {"switch": member.name})]
+        return [Emit(Disconnected(member.name))]
 
     def port(self, dpid: int, number: int, up: bool | None, now: float) -> list[Command]:
         """A port changed: ``up`` None when it was deleted."""
@@ -150,7 +150,7 @@ class Core:
         if member is None:
             return []
         port = Port(switch=member.name, number=number)
-        out: list[Command] = [Emit("port", {"switch": member.name, "port": number, "up": bool(up)})]
+        out: list[Command] = [Emit(PortChanged(member.name, number, bool(up)))]
         if self.roster.leads_on(port):
             self._reconsider(f"port {port} {'up' if up else 'down'}", now)
         elif not up:
@@ -214,7 +214,7 @@ class Core:
     def _outcomes(self, outcomes: Iterable[Outcome], now: float) -> list[Command]:
         out: list[Command] = []
         for outcome in outcomes:
-            out.append(Emit(outcome.event, outcome.fields) if isinstance(outcome, Told) else outcome)
+            out.append(Emit(outcome) if isinstance(outcome, Event) else outcome)
         if self.learning.changed:
             self.learning.changed = False
             # A host that keeps inventing addresses must not keep the compiler busy for others.
@@ -246,17 +246,15 @@ class Core:
         rollout.aim(tables, done.staged, joins, lesson(topology))
         flows = sum(len(table.flows) for table in tables.values())
         groups = sum(len(table.groups) for table in tables.values())
-        fields: dict[str, Any] = {"seconds": seconds, "flows": flows, "groups": groups}
-        if rollout.of > 1:
-            fields["stages"] = rollout.of
+        stages = rollout.of if rollout.of > 1 else None
         if done.why in ("start", "intent"):
-            return [Emit("compiled", fields)]
-        return [Emit("recompiled", {**fields, "why": done.why})]
+            return [Emit(Compiled(seconds, flows, groups, stages))]
+        return [Emit(Recompiled(seconds, flows, groups, done.why, stages))]
 
     def uncompiled(self, generation: int, message: str, now: float) -> list[Command]:
         """The compiler failed: what was wanted before stays."""
         self._agenda.done(generation, None)
-        return [Emit("error", {"message": f"cannot compile: {message}"})]
+        return [Emit(ControllerError(f"cannot compile: {message}"))]
 
     def dumped(self, name: str, conn: int, held: Held, now: float) -> list[Command]:
         """What a switch holds."""

@@ -6,17 +6,18 @@ Nothing here raises on a malformed packet.
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from wire import ethertype, ip
 from wire.protocol import ICMP, ICMPV6, NAMES
 
 
-def endpoints(frame: bytes) -> dict[str, object]:
+def endpoints(frame: bytes) -> dict[str, Any]:
     """Protocol, addresses and ports for people, in EVE's names; empty when it is not IP."""
     packet = ip.read(frame[14:])
     if packet is None or frame[12:14] != ethertype.octets(ethertype.OF_VERSION[packet.version]):
         return {}
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "proto": NAMES.get(packet.protocol, str(packet.protocol)),
         "src_ip": str(ip_address(packet.source)),
         "dest_ip": str(ip_address(packet.destination)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.direct import crowded
+from controller.messages import NatExhausted
 from controller.nat import exhausted
 from controller.runtime.commands import Command, Emit
 from controller.runtime.endpoints import endpoints
@@ -42,4 +43,4 @@ class Exhausted:
         message = f"{name} has no {what} free for a new connection, which is dropped"
         if before:
             message += f"; so were {before} packets since this was told last"
-        return [Emit("nat-exhausted", {"function": name, **seen, "message": message})]
+        return [Emit(NatExhausted(name, message, **seen))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from controller.messages import BackendChanged, InstanceChanged
 from controller.runtime.commands import Emit
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness
@@ -95,7 +96,7 @@ class Health:
         self._explain((change.instance, change.state == "live") for change in news)
         if changes:
             self._recompute()
-        return [Emit("instance", change._asdict()) for change in news]
+        return [Emit(InstanceChanged(**change._asdict())) for change in news]
 
     def _explain(self, changes: Iterable[tuple[str, bool]]) -> None:
         words = [f"{name} {'works' if up else 'has failed'}" for name, up in changes]
@@ -106,14 +107,12 @@ class Health:
         if known is None:
             return []
         if known.backend:
-            fields = {"function": known.function, "backend": known.part, "up": up, "reason": reason}
-            return [Emit("backend", fields)]
+            return [Emit(BackendChanged(known.function, known.part, up, reason))]
         state = "live" if up else "failed"
         facts = self.liveness.facts(name)
         if up and facts is not None and facts.state != "live":
             return []  # its probes will tell
-        fields = {"function": known.function, "instance": name, "state": state, "reason": reason}
-        return [Emit("instance", fields)]
+        return [Emit(InstanceChanged(known.function, name, state, reason))]
 
     def _recompute(self) -> None:
         self.failed = frozenset((self.liveness.failed() | self._reported.keys()) & self._known.keys())

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from typing import Any
 
+from controller.messages import Event, encode
+
 _REMEMBER = 4096
 _BACKLOG = 10_000
 
@@ -32,11 +34,11 @@ class Journal:
         self._writer = threading.Thread(target=self._write, daemon=True, name="journal")
         self._writer.start()
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Record an event; never blocks."""
         with self._changed:
             self._number += 1
-            entry = {"event": event, **fields, "number": self._number, "time": round(time.time(), 6)}
+            entry = {**encode(event), "number": self._number, "time": round(time.time(), 6)}
             self._recent.append(entry)
             self._changed.notify_all()
         if self._lines.qsize() < _BACKLOG:

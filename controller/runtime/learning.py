@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from controller.messages import Event, Limited, StationAged, StationLearned
 from controller.runtime import packets
 from controller.runtime.packets import Packet
 from controller.stations import Learned, owners
@@ -57,14 +58,7 @@ class Send(NamedTuple):
     frame: bytes
 
 
-class Told(NamedTuple):
-    """An event for people: its name and its fields."""
-
-    event: str
-    fields: dict[str, object]
-
-
-Outcome = Send | Told
+Outcome = Send | Event
 
 
 @dataclass(slots=True)
@@ -261,7 +255,7 @@ class Learning:
         if station is None:
             return []
         self._forget((network, mac))
-        return [Told("aged", _facts(station))]
+        return [StationAged(**_facts(station))]
 
     def _forget(self, key: tuple[str, int]) -> None:
         self._put(key, None)
@@ -306,8 +300,8 @@ class Learning:
         if station == old:
             return []
         self._put(key, station)
-        moved = {"from": str(old.port)} if old is not None and old.port != port else {}
-        out: list[Outcome] = [Told("learned", _facts(station) | moved)]
+        was = str(old.port) if old is not None and old.port != port else None
+        out: list[Outcome] = [StationLearned(**_facts(station), was=was)]
         if packet.sender:
             out += self._tell(network, packet.family, packet.sender, mac)
         return out
@@ -370,8 +364,7 @@ class Learning:
         if last is not None and now - last < self.limits.complain_interval:
             return []
         self._complained[key] = now
-        fields = {"switch": port.switch, "port": port.number, "message": f"{port}: {words}"}
-        return [Told("limited", fields)]
+        return [Limited(port.switch, port.number, f"{port}: {words}")]
 
     def _expired(self, port: Port, network: str, frame: bytes) -> list[Outcome]:
         """A packet ran out of hops at the network's router: its sender is told, as by any router."""
@@ -446,7 +439,7 @@ def _answer(packet: Packet, mac: int) -> bytes:
     return make(mac, packet.target, packet.eth_src, packet.sender)
 
 
-def _facts(station: Station) -> dict[str, object]:
+def _facts(station: Station) -> dict[str, Any]:
     return {
         "network": station.network,
         "switch": station.port.switch,

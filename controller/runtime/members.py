@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controller.messages import Connected, ControllerError
 from controller.runtime.commands import Command, Disconnect, Emit, Held, Patience
 from controller.tables import SwitchTables
 from topologies.model import Port, Topology
@@ -103,18 +104,18 @@ class Roster:
         if member is None:
             self._strangers[dpid] = (conn, dict(ports))
             message = f"switch {dpid:#018x} connected, but the topology has none with that datapath id"
-            return None, [Emit("error", {"message": message})]
+            return None, [Emit(ControllerError(message))]
         out: list[Command] = []
         if member.conn is not None and member.conn != conn:
             message = f"{member.name}: a second connection with the same datapath id replaces the first"
-            out += [Disconnect(member.conn), Emit("error", {"switch": member.name, "message": message})]
+            out += [Disconnect(member.conn), Emit(ControllerError(message, member.name))]
         member.conn, member.since, member.gone = conn, now, None
         member.forget()
         member.greeted = False
         member.not_before = 0.0
         member.ports = dict(ports)
         self._arrival = now
-        return member, [*out, Emit("connected", {"switch": member.name})]
+        return member, [*out, Emit(Connected(member.name))]
 
     def disconnected(self, dpid: int, conn: int, now: float) -> Member | None:
         """A connection ended; None: it was not a member's present one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.difference import Difference, difference
+from controller.messages import AllProgrammed, ControllerError, Programmed, Stage
 from controller.runtime.commands import Command, Disconnect, Dump, Emit, Held, Patience, Program
 from controller.runtime.members import Flight, Member, Roster
 from controller.runtime.rollout import Rollout, Stages
@@ -51,14 +52,14 @@ class Programming:
         wait = min(self._patience.retry * 2 ** min(member.failures - 1, 20), self._patience.retry_most)
         member.not_before = now + wait
         self.unsettle(now)
-        fields = {"switch": name, "message": f"{name}: {message}; resynchronised in {wait:g} s"}
-        return [Emit("error", fields)]
+        said = f"{name}: {message}; resynchronised in {wait:g} s"
+        return [Emit(ControllerError(said, name))]
 
     def tick(self, now: float) -> list[Command]:
         """All that is to be sent, as far as the stage goes, and on to the next when all are through."""
         out = list(self._settle_all(now))
         while self.rollout.advance(self._confirmed(now), now):
-            out.append(Emit("stage", {"stage": self.rollout.stage, "of": self.rollout.of}))
+            out.append(Emit(Stage(self.rollout.stage, self.rollout.of)))
             out += self._settle_all(now)
         return out
 
@@ -67,7 +68,7 @@ class Programming:
         if self.converged or not self.holds(avoid):
             return []
         self.converged = self.ever = True
-        return [Emit("all-programmed", {"seconds": now - self._begun})]
+        return [Emit(AllProgrammed(now - self._begun))]
 
     def holds(self, avoid: frozenset[str]) -> bool:
         """Whether every switch holds the aim, but those of ``avoid`` that are not there."""
@@ -102,7 +103,7 @@ class Programming:
                 yield from self._settle(member, member.conn, now)
             elif now - member.asked >= self._patience.reply:
                 message = f"{member.name}: no reply within {self._patience.reply:g} s: disconnected"
-                yield Emit("error", {"switch": member.name, "message": message})
+                yield Emit(ControllerError(message, member.name))
                 yield Disconnect(member.conn)
                 member.forget()
                 member.not_before = now + self._patience.reply
@@ -142,8 +143,7 @@ class Programming:
 
 def _programmed(member: Member, added: int, deleted: int, seconds: float) -> Emit:
     member.greeted = True
-    fields = {"switch": member.name, "added": added, "deleted": deleted, "seconds": seconds}
-    return Emit("programmed", fields)
+    return Emit(Programmed(member.name, added, deleted, seconds))
 
 
 def _compare(held: Held | SwitchTables, wanted: SwitchTables) -> Difference:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from controller.firewall_verdicts import Notice, notices
 from controller.flows import NETWORK, OUT_PORT
+from controller.messages import RuleMet, RulesMet
 from controller.runtime.commands import Command, Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Bucket, Send
@@ -83,7 +84,7 @@ class Verdicts:
         message = (
             f"{omitted} more packets met rules that log; above {EVENTS:g} a second they are only counted"
         )
-        return [Emit("firewall-omitted", {"packets": omitted, "message": message})]
+        return [Emit(RulesMet(omitted, message))]
 
     def next_due(self) -> float | None:
         """When `tick` has something to say."""
@@ -94,13 +95,8 @@ class Verdicts:
             self._omitted += 1
             self._summary = now + _SUMMARY if self._summary is None else self._summary
             return []
-        fields: dict[str, object] = {
-            "function": found.function,
-            "rule": found.rule or "default",
-            "verdict": found.action,
-            "switch": punt.port.switch,
-        }
-        return [Emit("firewall", {**fields, **endpoints(punt.frame)})]
+        rule, seen = found.rule or "default", endpoints(punt.frame)
+        return [Emit(RuleMet(found.function, rule, found.action, punt.port.switch, **seen))]
 
     def _refuse(self, punt: Punt, now: float) -> list[Command]:
         bucket = self._refusals.setdefault(punt.port, Bucket(REFUSALS, REFUSALS, REFUSALS, now))

@@ -12,6 +12,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from controller.messages import NatExhausted
 from controller.openflow import messages
 from controller.runtime.commands import Emit, Resume
 from controller.runtime.echoes import Echoes
@@ -236,9 +237,9 @@ def test_when_no_substitute_is_left_it_is_told(bridge: Bridge, monkeypatch: pyte
     translating(bridge, 1, asked, 2, 0)
     assert not translating(bridge, 1, [out(3, ICMP(type=8, id=77, seq=1))], 2, 5)
     (event,) = told.packet(last[-1], 1.0) or []
-    assert isinstance(event, Emit)
+    assert isinstance(event, Emit) and isinstance(event.event, NatExhausted)
     message = "f has no identifier for an echo free for a new connection, which is dropped"
-    assert event.fields["message"] == message
+    assert event.event.message == message
 
 
 def heard_of(last: list[Punt], packet: Any) -> Any:
@@ -345,7 +346,10 @@ def test_the_controller_hears_when_no_port_is_free(bridge: Bridge, monkeypatch: 
     told = Exhausted(topology)
     events = [told.packet(Punt(PORT, each.cookie, each.data, {}), 1.0) for each in bridge.packet_ins(2)]
     (first,), second = events
-    assert isinstance(first, Emit) and first.fields["function"] == "f" and not second
-    assert first.fields["message"] == "f has no port free for a new connection, which is dropped"
+    assert isinstance(first, Emit) and isinstance(first.event, NatExhausted) and not second
+    assert (first.event.function, first.event.message) == (
+        "f",
+        "f has no port free for a new connection, which is dropped",
+    )
     # a connection that has its port keeps it
     assert len(bridge.send(1, frames[:1], 2)[2]) == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from controller.compiler import compile_topology
+from controller.messages import Stage, encode
 from controller.runtime.commands import (
     Command,
     Compile,
@@ -204,8 +205,8 @@ class Pretend:
     def _tick(self) -> None:
         out = self.core.tick(self.now)
         for command in out:
-            if isinstance(command, Emit) and command.event == "stage":
-                self._passed(self.steps[command.fields["stage"] - 2])
+            if isinstance(command, Emit) and isinstance(command.event, Stage):
+                self._passed(self.steps[command.event.stage - 2])
         self.take(out)
 
     def _passed(self, stage: dict[str, SwitchTables]) -> None:
@@ -288,7 +289,8 @@ class Pretend:
         self.take(self.core.committed(name, command.conn, self.now))
 
     def named(self, event: str) -> list[dict[str, object]]:
-        return [entry.fields for entry in self.events if entry.event == event]
+        said = [encode(entry.event) for entry in self.events if event == entry.event.NAME]
+        return [{key: value for key, value in each.items() if key != "event"} for each in said]
 
     def check(self) -> None:
         """Every connected switch holds exactly what the compiler says for the state of things."""

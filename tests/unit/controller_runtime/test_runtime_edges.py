@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 
 from controller.contradictions import contradictions
+from controller.messages import Connected, Stage
 from controller.runtime import memory, osken
 from controller.runtime.admission import Admission, in_port
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
@@ -73,12 +74,12 @@ class TestJournal:
     def test_lines_and_memory(self) -> None:
         out, into = os.pipe()
         journal = Journal(into)
-        journal.emit("one", a=1)
-        journal.emit("two")
+        journal.emit(Stage(1, 2))
+        journal.emit(Connected("s1"))
         journal.close(5)
         lines = [json.loads(line) for line in os.read(out, 4096).splitlines()]
-        assert [(line["event"], line["number"]) for line in lines] == [("one", 1), ("two", 2)]
-        assert [entry["event"] for entry in journal.since(1)] == ["two"]
+        assert [(line["event"], line["number"]) for line in lines] == [("stage", 1), ("connected", 2)]
+        assert [entry["event"] for entry in journal.since(1)] == ["connected"]
         assert journal.since(2) == []
         os.close(out)
         os.close(into)
@@ -87,8 +88,8 @@ class TestJournal:
         out, into = os.pipe()
         os.close(out)
         journal = Journal(into)
-        journal.emit("one")
-        journal.emit("two")
+        journal.emit(Stage(1, 2))
+        journal.emit(Connected("s1"))
         journal.close(5)
         assert journal.last == 2
         os.close(into)
@@ -99,7 +100,7 @@ class TestJournal:
         got: list[object] = []
         waiter = threading.Thread(target=lambda: got.extend(journal.since(0, 10)))
         waiter.start()
-        journal.emit("one")
+        journal.emit(Stage(1, 2))
         waiter.join(10)
         assert got
         journal.close(5)

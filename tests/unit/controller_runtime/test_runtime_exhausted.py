@@ -9,6 +9,7 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 import topologies
+from controller.messages import Nameless
 from controller.nat import exhausted
 from controller.nat_hairpin import widest_gap
 from controller.runtime.commands import Emit
@@ -36,7 +37,7 @@ def test_it_is_told_once_in_a_while_with_what_was_dropped_between() -> None:
     def event(body: Any, now: float) -> str | None:
         found = told.packet(Punt(AT, cookie, bytes(HEAD / body), {}), now)
         assert found is not None
-        return str(found[0].fields["message"]) if found and isinstance(found[0], Emit) else None
+        return found[0].event.text(Nameless()) if found and isinstance(found[0], Emit) else None
 
     udp = UDP(sport=5000, dport=53)
     assert event(udp, 5.0) == "gate has no port free for a new connection, which is dropped"

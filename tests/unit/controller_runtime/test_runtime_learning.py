@@ -11,8 +11,9 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 from controller.compiler import compile_topology
+from controller.messages import Event, encode
 from controller.runtime import packets
-from controller.runtime.learning import Learning, Limits, Outcome, Send, Told
+from controller.runtime.learning import Learning, Limits, Outcome, Send
 from controller.runtime.packets import arp_reply, arp_request, read, solicitation
 from controller.tables import Field, Table
 from tests.unit.controller_runtime.small_lab import ring
@@ -29,7 +30,7 @@ def at(switch: int, number: int = 3) -> Port:
 
 
 def told(outcomes: list[Outcome]) -> list[str]:
-    return [outcome.event for outcome in outcomes if isinstance(outcome, Told)]
+    return [outcome.NAME for outcome in outcomes if isinstance(outcome, Event)]
 
 
 def sends(outcomes: list[Outcome]) -> list[Send]:
@@ -40,9 +41,10 @@ def test_a_stranger_is_learned_once_with_its_address() -> None:
     learning = Learning(ring())
     frame = arp_request(STRANGER, NEW, 0x0A000002)
     (event,) = learning.packet(at(1), Table.CLASSIFY, frame, 0)
-    assert isinstance(event, Told)
-    assert event.fields == {
-        "network": "lan", "switch": "s1", "port": 3, "mac": "02:aa:00:00:00:01", "addresses": ["10.0.0.99"],
+    assert isinstance(event, Event)
+    assert encode(event) == {
+        "event": "learned", "network": "lan", "switch": "s1", "port": 3, "mac": "02:aa:00:00:00:01",
+        "addresses": ["10.0.0.99"],
     }  # fmt: skip
     assert learning.changed
     learning.changed = False
@@ -74,8 +76,8 @@ def test_a_station_that_moves_is_followed_and_keeps_its_address() -> None:
     learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 0)
     frame = STRANGER.to_bytes(6, "big").rjust(12, b"\x02") + b"\x88\xb5"
     (event,) = learning.packet(at(2), Table.CLASSIFY, frame, 1)
-    assert isinstance(event, Told)
-    assert event.fields["from"] == "s1:3"
+    assert isinstance(event, Event)
+    assert encode(event)["from"] == "s1:3"
     assert [(s.port, s.ipv4) for s in learning.stations] == [(at(2), (NEW,))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from controller.messages import AllProgrammed
 from controller.runtime.rollout import Rollout
 from controller.tables import Flow, SwitchTables, Table
 from tests.unit.controller_runtime.small_lab import Pretend, in_three_stages, ring, serviced
@@ -81,7 +82,7 @@ def test_all_programmed_is_said_once_when_the_last_stage_is_done() -> None:
     assert [entry["stage"] for entry in lab.named("stage")] == [2, 3]
     (done,) = lab.named("all-programmed")
     assert float(str(done["seconds"])) > lab.core.patience.drain - 1e-6
-    assert lab.events[-1].event == "all-programmed"
+    assert isinstance(lab.events[-1].event, AllProgrammed)
 
 
 def test_an_intent_that_says_the_same_sends_nothing_and_settles() -> None:

@@ -12,6 +12,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from controller.firewall_verdicts import notices
 from controller.flows import NETWORK, OUT_PORT
+from controller.messages import encode
 from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Send
@@ -52,13 +53,14 @@ def verdicts() -> Verdicts:
 
 
 def events(commands: list[Any] | None) -> list[dict[str, Any]]:
-    return [each.fields for each in commands or () if isinstance(each, Emit)]
+    return [encode(each.event) for each in commands or () if isinstance(each, Emit)]
 
 
 def test_a_rejected_packet_is_told_and_answered_where_it_came_from() -> None:
     out = verdicts().packet(Punt(HOST, cookie("telnet"), SYN, {}), 1.0)
     assert events(out) == [
         {
+            "event": "firewall",
             "function": "guard",
             "rule": "telnet",
             "verdict": "reject",
@@ -125,8 +127,8 @@ def test_a_flood_is_counted_and_not_told() -> None:
     assert len(told) == EVENTS
     assert known.next_due() == 2.0
     assert known.tick(1.5) == []
-    ((event, fields),) = known.tick(2.0)  # type: ignore[misc]
-    assert (event, fields["packets"]) == ("firewall-omitted", 1000 - EVENTS)
+    (summary,) = events(known.tick(2.0))
+    assert (summary["event"], summary["packets"]) == ("firewall-omitted", 1000 - EVENTS)
     assert known.next_due() is None
     assert events(known.packet(Punt(HOST, cookie("seen"), SYN, {}), 3.0))
 

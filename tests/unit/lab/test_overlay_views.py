@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import topologies
+from controller.messages import AllProgrammed
 from dataplane.plan import plan
 from lab import supervisor_overlay
 from lab.cli import render, render_overlay
@@ -138,7 +139,7 @@ def test_a_filter_is_checked_before_anything_is_set_up(tmp_path: Path) -> None:
 
 def test_programming_knows_for_which_intent_it_last_settled() -> None:
     state = Programming()
-    state.take({"event": "all-programmed", "number": 40, "intent": 9})
+    state.take(AllProgrammed(0.1, intent=9))
     assert state.settled == 9 and state.converged
     state.reset()  # its successor has yet to say so
     assert state.settled == 0

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from controller import messages
 from lab.api.stand_in import StandIn
 from lab.failure import Failure
 from lab.supervisor_controller import BACKOFF, Controller, Programming, restart_delay, tail
-from lab.supervisor_events import KEPT, EventLog, describe
+from lab.supervisor_events import KEPT, EventLog
 
 
 def test_events_are_numbered_and_bounded() -> None:
@@ -39,34 +40,17 @@ def test_a_follower_wakes_for_the_next_event() -> None:
     assert log.wait(1, 0.0) == []
 
 
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        ({"event": "programmed", "switch": "s1", "added": 0, "deleted": 0}, "nothing was sent"),
-        (
-            {"event": "programmed", "switch": "s1", "added": 3, "deleted": 1, "seconds": 0.01},
-            "3 added, 1 deleted",
-        ),
-        ({"event": "port", "switch": "s1", "port": 3, "up": False}, "port 3 of s1 went down"),
-        ({"event": "unheard-of", "a": 1, "number": 7, "time": 1.5}, "unheard-of: a 1"),
-        ({}, "?"),
-    ],
-)
-def test_every_event_has_words(message: dict[str, Any], words: str) -> None:
-    assert words in describe(message)
-
-
 def test_programming_follows_the_controller() -> None:
     state = Programming()
     state.switches = frozenset({"s1", "s2"})
-    state.take({"event": "compiled", "flows": 10, "groups": 2, "seconds": 0.1})
-    state.take({"event": "connected", "switch": "s1"})
-    state.take({"event": "programmed", "switch": "s1"})
+    state.take(messages.Compiled(seconds=0.1, flows=10, groups=2))
+    state.take(messages.Connected("s1"))
+    state.take(messages.Programmed("s1", 1, 0, 0.0))
     assert (state.flows, state.groups, state.missing, state.converged) == (10, 2, ["s2"], False)
-    state.take({"event": "connected", "switch": "s2"})
-    state.take({"event": "all-programmed", "seconds": 0.2})
+    state.take(messages.Connected("s2"))
+    state.take(messages.AllProgrammed(0.2))
     assert state.converged and state.missing == []
-    state.take({"event": "disconnected", "switch": "s2"})
+    state.take(messages.Disconnected("s2"))
     assert not state.converged and state.missing == ["s2"] and state.connected == {"s1"}
     state.reset()
     assert not state.connected

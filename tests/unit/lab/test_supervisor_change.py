@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.messages import AllProgrammed
 from dataplane.fabric import Unchangeable
 from lab import supervisor_change
 from lab.failure import Failure
@@ -112,7 +113,7 @@ class Pretended:
 
     def wait_until(self, holds: Any, timeout: float, doubt: Any = None) -> None:
         state = Programming()
-        state.take({"event": "all-programmed", "intent": 7})
+        state.take(AllProgrammed(0.1, intent=7))
         assert holds(state)
         self.step("settled")
 

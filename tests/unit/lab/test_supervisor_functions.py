@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from controller import messages
 from lab import supervisor_functions
 from lab.function_state import MAX_LINE, Gate, InstanceRecord, read
-from lab.function_words import controllers_words, words
+from lab.function_words import words
 from lab.host_names import Names
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import Functions, processes
@@ -254,13 +255,8 @@ def test_words_name_hosts() -> None:
     assert words("py.1", "py", long, names) == "py.1: exception: ValueError: a b"
     printed = {"event_type": "log", "message": "got 64"}
     assert words("py.1", "py", printed, names) == "py.1: got 64"
-    said = {"event": "firewall", "function": "edge", "rule": "web", "verdict": "accept", **flow}
-    assert controllers_words(said, names) == "edge: rule web accept TCP h1:40000 -> lb:80"
-    lost = {"event": "instance", "instance": "fw.1", "state": "failed", "reason": "4 probes lost"}
-    assert controllers_words(lost, names) == "fw.1 gets no more traffic: 4 probes lost"
-    full = {"event": "nat-exhausted", "function": "gate", "src_ip": "10.0.0.1", "message": "gate has no port"}
-    assert controllers_words(full, names) == "gate has no port"
-    assert controllers_words({"event": "port"}, names) is None
+    met = messages.RuleMet("edge", "web", "accept", "s1", **flow)
+    assert met.text(names) == "edge: rule web accept TCP h1:40000 -> lb:80"
 
 
 def test_networks_with_the_same_addresses_are_told_apart_by_the_function() -> None:
