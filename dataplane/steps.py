@@ -210,7 +210,9 @@ class _Ports:
         gained: dict[str, set[PortPlan]] = {}
         for switch, have in before.ports.items():
             wanted = after.ports.get(switch, frozenset())
-            same = {port for port in have & wanted if (names[switch], port.device) not in wires.remade}
+            # Open vSwitch holds a device by more than its name: who takes the place of one is another
+            others = wires.remade | wires.leaving | wires.coming
+            same = {p for p in have & wanted if not (p.is_device and (names[switch], p.device) in others)}
             lost[switch], gained[switch] = set(have - same), set(wanted - same)
         held = {(names[switch], port.device) for switch, some in lost.items() for port in some}
         for switch, some in gained.items():
@@ -227,7 +229,8 @@ class _Ports:
         for switch, some in lost.items():
             numbers = {port.number for port in self.shifting.get(switch, frozenset())}
             ends = {port: (names[switch], port.device) for port in some}
-            cleared = {port for port in some if port.is_device and ends[port] in wires.remade}
+            replaced = wires.remade | {ends[port] for port in some if port in gained[switch]}
+            cleared = {port for port in some if port.is_device and ends[port] in replaced}
             swapped = {
                 port
                 for port in some - cleared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import topologies
 from dataplane.operations import (
     AddSpace,
     AddTunnel,
@@ -49,6 +51,20 @@ class World:
         self.down = set(wired.down)
         self.timeouts = {d.name: d.udp_timeouts for d in made.domains}
         self.tunnels = {(d.netns, d.device): _told(d) for d in made.underlay.devices}
+        self.births: dict[tuple[str, str], int] = {}
+        self.held = {(switch, port): 0 for switch, some in self.ports.items() for port in some}
+
+    def born(self, *ends: tuple[str, str]) -> None:
+        """A device of this name is another than before, if there was one."""
+        for end in ends:
+            self.births[end] = self.births.get(end, 0) + 1
+
+    def check_held(self) -> None:
+        """Open vSwitch has every device that is there now, and none that only had its name."""
+        for switch, some in self.ports.items():
+            for port in some:
+                there = self.births.get((self.netns[switch], port.device), 0)
+                assert not port.is_device or self.held[switch, port] == there, f"{switch} lost {port}"
 
     def state(self) -> object:
         ports = {switch: frozenset(some) for switch, some in self.ports.items()}
@@ -74,6 +90,7 @@ class World:
             self.wires.remove(operation.old)
             if isinstance(operation, MoveWire):
                 self.down.discard((operation.old.far.netns, operation.old.far.device))
+                self.born((operation.new.far.netns, operation.new.far.device))
             else:
                 assert operation.old.far == operation.new.far
             assert operation.old.near == operation.new.near
@@ -86,6 +103,9 @@ class World:
             assert not operation.gained & (self.ports[operation.switch] - operation.lost)
             self.ports[operation.switch] -= operation.lost
             self.ports[operation.switch] |= operation.gained
+            for port in operation.gained:
+                there = (self.netns[operation.switch], port.device)
+                self.held[operation.switch, port] = self.births.get(there, 0)
         elif isinstance(operation, SetTimeouts):
             assert self.timeouts[operation.domain] == operation.old
             self.timeouts[operation.domain] = operation.new
@@ -107,6 +127,7 @@ class World:
     def _add(self, wire: WirePlan) -> None:
         for end in (wire.near, wire.far):
             assert end.netns in self.spaces | self.fixed, "no such namespace"
+            self.born((end.netns, end.device))
         self.wires.add(wire)
 
     def _remove(self, wire: WirePlan) -> None:
@@ -154,6 +175,7 @@ def test_the_steps_lead_from_any_lab_to_any_other_and_back(
     for operation in made.all:
         world.do(operation)
     assert world.state() == wanted.state()
+    world.check_held()
     world.undoing = True
     for operation in undone(made.all):
         world.do(operation)
@@ -265,6 +287,18 @@ def test_a_host_keeps_its_interface_when_it_moves_or_gets_a_gateway() -> None:
     )
     _, made, _ = change(old, routed)
     assert [type(each) for each in made.all] == [ConfigureWire]
+
+
+def test_a_host_takes_the_place_that_another_leaves_in_the_same_change() -> None:
+    def hosts(**where: str) -> Topology:
+        text = f"name: lab\nswitches: [s1, s2]\nlinks: [s1 -- s2]\nhosts: {json.dumps(where)}\n"
+        return topologies.loads(text.encode(), "lab.yaml")
+
+    world, made, wanted = change(hosts(h2="s1"), hosts(h2="s2", h4="s1"))
+    for operation in made.all:
+        world.do(operation)
+    assert world.state() == wanted.state()
+    world.check_held()
 
 
 def test_a_link_that_becomes_a_device_is_swapped_at_once() -> None:
