@@ -17,7 +17,7 @@ from dataplane.mirror import add_mirror, remove_mirror, tap_names
 from dataplane.namespaces import in_threads, run_in
 from dataplane.operating import Operating
 from dataplane.operations import AddWire, Operation, undone
-from dataplane.plan import DomainPlan, Plan, instance_netns, plan
+from dataplane.plan import DomainPlan, HostPlan, Plan, instance_netns, plan
 from dataplane.routing import await_carrier
 from dataplane.rtnetlink import End, add_veth, delete_link, set_link
 from dataplane.steps import Steps, renamed, steps, unchangeable
@@ -112,8 +112,15 @@ class Fabric(Operating):
             "): only their settings do; see docs/security.md"
         )
 
+    def host_plan(self, host: str) -> HostPlan:
+        """What was planned for a host. KeyError: none."""
+        for each in self.plan.hosts:
+            if each.name == host:
+                return each
+        raise KeyError(host)
+
     def _host_netns(self, host: str) -> str:
-        return next(plan.netns for plan in self.plan.hosts if plan.name == host)
+        return self.host_plan(host).netns
 
     def link_states(self) -> dict[str, bool]:
         """Every link's name (a host's wire is ``h1-s1``), and whether it is up: not cut, no end failed."""

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -210,17 +209,3 @@ def run_in(fd: int, job: Callable[[], T]) -> T:
         return job()
 
     return start_thread(enter).result()
-
-
-def start_in(fd: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a command in the network namespace ``fd``; its standard input and output are pipes.
-
-    It dies with the lab. Raises OSError.
-    """
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    return run_in(
-        fd,
-        lambda: subprocess.Popen(
-            list(command), stdin=pipe, stdout=pipe, stderr=null, cwd="/", start_new_session=True
-        ),
-    )

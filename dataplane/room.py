@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -35,9 +36,9 @@ INIT = "exec </dev/null >/dev/null 2>&1; while :; do sleep 1000000; done"
 """What a host's first process does. A shell waits for all its children, also adopted ones: none stays a
 zombie; and it takes a tenth of the memory of an interpreter."""
 PRIVATE = {
-    "/tmp": "mode=1777,size=25%",
-    "/var/tmp": "mode=1777,size=25%",
-    "/root": "mode=0700,size=25%",
+    "/tmp": "mode=1777,size=10%",
+    "/var/tmp": "mode=1777,size=5%",
+    "/root": "mode=0700,size=5%",
     "/var/log": "mode=0755,size=64m",
     "/var/lib/dhcp": "mode=0755,size=16m",
     "/var/lib/misc": "mode=0755,size=16m",
@@ -50,6 +51,12 @@ NOT_SHOWN = re.compile(r"/(?:(?:run|proc|sys|dev|var/run)(?:/.*)?)?\Z")
 INSIDE = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
 
 
+PROCESSES = 16384
+"""Most processes and threads of all hosts of a lab (RLIMIT_NPROC in getrlimit(2): each user namespace
+counts its own); never more than the user has."""
+PROCESSES_OF_ONE = 1024
+"""The same of one host, where process-id namespaces have a limit of their own (Linux 6.14)."""
+LIMITED_SINCE = (6, 14)
 ELSEWHERE = frozenset(
     {"TMPDIR", "XDG_RUNTIME_DIR", "XAUTHORITY", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"}
 )
@@ -72,6 +79,12 @@ class Room:
     uts: int
     ipc: int
     user: int | None
+
+    def close(self) -> None:
+        """Give the descriptors back; who has entered stays."""
+        for each in (self.net, self.pid, self.mount, self.uts, self.ipc, self.user):
+            if each is not None:
+                os.close(each)
 
 
 def find(name: str, netns: str, names_file: str = "") -> Room:
@@ -151,7 +164,21 @@ def _current_folder() -> tuple[str, int] | None:
         return None
 
 
+def limits_numbers(release: str) -> bool:
+    """Whether the kernel of this release has a limit of process ids for each namespace of them; before, there
+    was one for the machine, which is not ours to change."""
+    version = re.match(r"(\d+)\.(\d+)", release)
+    return version is not None and (int(version[1]), int(version[2])) >= LIMITED_SINCE
+
+
+def bounded(wanted: int, *limits: int) -> int:
+    """``wanted``, but no more than any of ``limits`` (of getrlimit(2), where -1 is none)."""
+    return min([wanted, *(each for each in limits if each != resource.RLIM_INFINITY)])
+
+
 def _become_root_of(user: int | None) -> None:
+    most = bounded(PROCESSES, *resource.getrlimit(resource.RLIMIT_NPROC))
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     if user is not None:
         syscalls.setns(user, syscalls.CLONE_NEWUSER)
         with contextlib.suppress(OSError):  # forbidden where one id alone is mapped
@@ -265,6 +292,8 @@ def _furnish(names_file: str) -> None:
     syscalls.mount("host", "/run", "tmpfs", plain, f"mode=0755,size=64m{owner}")
     with contextlib.suppress(OSError):  # where parts of the machine's own are masked, the old ones must do
         syscalls.mount("proc", "/proc", "proc", plain | syscalls.MS_NOEXEC)
+        if limits_numbers(os.uname().release):
+            Path("/proc/sys/kernel/pid_max").write_text(str(PROCESSES_OF_ONE))
     with contextlib.suppress(OSError):
         syscalls.mount("sysfs", "/sys", "sysfs", plain | syscalls.MS_NOEXEC)
     _devices(owner)
@@ -295,7 +324,7 @@ def _devices(owner: str) -> None:
         (aside / link).symlink_to(target)
     for folder, kind, options in (
         ("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"),
-        ("shm", "tmpfs", f"mode=1777,size=25%{owner}"),
+        ("shm", "tmpfs", f"mode=1777,size=5%{owner}"),
     ):
         (aside / folder).mkdir()
         with contextlib.suppress(OSError):

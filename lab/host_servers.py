@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Protocol
 
 from lab.supervisor_events import EventLog
-from topologies.model import Host, Server, Topology
+from topologies.model import Server, Topology
 
-PROGRAM = str(Path(__file__).with_name("serving.py"))
+AT_ONCE = 2
+"""Hosts whose servers are started side by side."""
 PATIENCE = 10.0
 """Seconds until a host's servers must listen."""
 
 
-Start = Callable[[str, Sequence[str]], "subprocess.Popen[bytes]"]
-"""Starts a command in the named host, with its standard input and output as pipes."""
+class Running(Protocol):
+    """A host's servers as they run: what they say, and their end."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """What they write: ``ready`` or ``failed`` and why, in one line."""
+
+    def kill(self) -> None:
+        """End them at once."""
+
+    def wait(self) -> object:
+        """Until they have ended."""
 
 
-def command(host: Host) -> tuple[str, ...]:
-    """What is run in ``host``; lean, since every host that serves pays for it."""
-    return (sys.executable, "-I", "-S", PROGRAM, host.name, *(str(server) for server in host.serves))
+Start = Callable[[str, Sequence[str]], Running]
+"""Starts servers (``http:80``) in the named host. Raises OSError."""
 
 
 def wanted(topology: Topology) -> dict[str, tuple[Server, ...]]:
@@ -38,20 +47,29 @@ class HostServers:
 
     def __init__(self, start: Start, events: EventLog) -> None:
         self._start, self._events = start, events
-        self._running: dict[str, tuple[tuple[Server, ...], subprocess.Popen[bytes]]] = {}
+        self._running: dict[str, tuple[tuple[Server, ...], Running]] = {}
+
+    def retain(self, topology: Topology) -> None:
+        """End what ``topology`` does not have."""
+        now = wanted(topology)
+        for name in [name for name, (servers, _) in self._running.items() if now.get(name) != servers]:
+            self._end(name)
 
     def become(self, topology: Topology) -> list[str]:
         """End what ``topology`` does not have, start what is new, and wait until it listens; what does not,
         in words."""
+        self.retain(topology)
         now = wanted(topology)
-        for name in [name for name, (servers, _) in self._running.items() if now.get(name) != servers]:
-            self._end(name)
-        hosts = {host.name: host for host in topology.hosts}
         problems: list[str] = []
-        begun: dict[str, subprocess.Popen[bytes]] = {}
-        for name in now.keys() - self._running.keys():
+        begun: dict[str, Running] = {}
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            starting = {
+                name: threads.submit(self._start, name, [str(server) for server in now[name]])
+                for name in now.keys() - self._running.keys()
+            }
+        for name, started in starting.items():
             try:
-                begun[name] = self._start(name, command(hosts[name]))
+                begun[name] = started.result()
             except (OSError, KeyError) as error:
                 problems.append(f"{name} serves nothing: {error}")
         answers = first_lines(begun, PATIENCE)
@@ -71,7 +89,7 @@ class HostServers:
         process.kill()
         process.wait()
 
-    def _follow(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _follow(self, name: str, process: Running) -> None:
         process.wait()
         running = self._running.get(name)
         if running is not None and running[1] is process:
@@ -81,7 +99,7 @@ class HostServers:
             )
 
 
-def first_lines(processes: Mapping[str, subprocess.Popen[bytes]], patience: float) -> dict[str, str]:
+def first_lines(processes: Mapping[str, Running], patience: float) -> dict[str, str]:
     """The first line that each process writes, of those that write one within ``patience`` seconds."""
     found: dict[str, str] = {}
     deadline = time.monotonic() + patience

@@ -2,7 +2,7 @@
 
 usage: python -I -S serving.py NAME PROTOCOL:PORT ...
 
-It runs in the host's network namespace and answers for whoever asks: ``http`` with the host's name,
+It runs in the host's room (``lab.serving_rooms``) and answers whoever asks: ``http`` with the host's name,
 ``echo`` with what came (RFC 862), ``discard`` with nothing (RFC 863).  It writes one line when every server
 listens: ``ready``, or ``failed`` and the reason.  It uses the standard library alone, since each host that
 serves pays for its start.
@@ -10,10 +10,12 @@ serves pays for its start.
 
 from __future__ import annotations
 
+import os
 import socket
 import socketserver
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
 
 PATIENCE = 30.0
@@ -143,8 +145,13 @@ def start(name: str, protocol: str, port: int) -> list[object]:
 
 
 def main() -> None:
-    """Serve until the standard input ends."""
+    """Serve what the arguments say."""
     name, *wanted = sys.argv[1:]
+    sys.exit(serve(name, wanted))
+
+
+def serve(name: str, wanted: Sequence[str]) -> int:
+    """Serve until the standard input ends; the exit code."""
     kept = []
     for each in wanted:
         protocol, _, port = each.partition(":")
@@ -152,9 +159,10 @@ def main() -> None:
             kept.append(start(name, protocol, int(port)))
         except OSError as error:
             print(f"failed: {each}: {error.strerror}", flush=True)
-            sys.exit(1)
+            return 1
     print("ready", flush=True)
-    sys.stdin.buffer.read()
+    os.read(0, 1)
+    return 0
 
 
 if __name__ == "__main__":

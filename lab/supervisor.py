@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -180,9 +180,10 @@ def build(
     leash.say(name=name, taken=taken, sizes=sizes, remarks=topologies.remarks(topology))
 
     from dataplane.fabric import Fabric
-    from dataplane.namespaces import start_in, start_thread
+    from dataplane.namespaces import start_thread
     from dataplane.plan import MANAGEMENT
     from lab.host_servers import HostServers, wanted
+    from lab.serving_rooms import Serving, ServingRooms
     from lab.supervisor_change import PROCESS_PATIENCE
     from lab.supervisor_functions import Functions, NetStarter
     from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
@@ -202,7 +203,14 @@ def build(
     net.build_lab()
     weaknesses = list(filter(None, [net.weakness()]))
     coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
-    servers = HostServers(lambda host, command: start_in(net.namespace_fd(host), command), events)
+    rooms = ServingRooms()
+
+    def serve(host: str, wanted: Sequence[str]) -> Serving:
+        where = net.host_plan(host)
+        names_file = str(RUN / where.names_file) if where.names_file else ""
+        return rooms.start(host, where.netns, names_file, wanted)
+
+    servers = HostServers(serve, events)
     serving = start_thread(lambda: servers.become(topology))
     doubt = Lasting(lambda: health.why_no_answer(None), HUNG_PATIENCE)
     stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT, doubt=doubt))

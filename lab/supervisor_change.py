@@ -62,9 +62,10 @@ def take(lab: Lab, new: Topology) -> list[str]:
     lab.topology = new
     last: list[tuple[str, Callable[[], str | None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),
-        ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
+        ("ending old servers of hosts", lambda: lab.servers.retain(new)),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
+        ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("bringing switches up to date", partial(settle, lab)),
     ]
     for what, action in last:

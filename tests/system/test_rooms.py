@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.room import PROCESSES_OF_ONE, limits_numbers
 from tests.system.command_line import SDNLAB, CommandLine
 from tests.system.tenants_lab import running, until
 
 TOPOLOGY = """\
 name: rooms
 switches: [s1]
-hosts: {h1: s1, h2: s1}
+hosts: {h1: s1, h2: {switch: s1, serves: http}}
 """
 
 
@@ -34,6 +35,15 @@ def said(line: CommandLine, host: str, script: str) -> str:
     """What a shell script in a host writes, errors too."""
     done = line("exec", host, "--", "sh", "-c", script, code=None)
     return done.stdout + done.stderr
+
+
+def test_a_server_of_the_file_runs_in_its_hosts_room(lab: CommandLine) -> None:
+    number = said(lab, "h2", "pgrep -of serving").strip()
+    status = said(lab, "h2", f"cat /proc/{number}/status")
+    mine = said(lab, "h2", "cat /proc/self/status")
+    rights = [row for row in mine.splitlines() if row.startswith(("Uid", "Gid", "Cap", "Groups"))]
+    assert [row for row in status.splitlines() if row.startswith(("Uid", "Gid", "Cap", "Groups"))] == rights
+    assert "serving" not in said(lab, "h1", "ps ax -o args=")
 
 
 def test_a_host_sees_its_own_processes_and_can_end_no_other(lab: CommandLine) -> None:
@@ -106,6 +116,36 @@ def test_root_of_a_host_is_nobodys_root(lab: CommandLine) -> None:
     assert not Path("/usr/x").exists()
 
 
+BOMB = """
+import os, sys
+made = 0
+try:
+    while made < 3000:
+        if os.fork() == 0:
+            os.read(0, 1)
+            os._exit(0)
+        made += 1
+except OSError:
+    pass
+print(made)
+"""
+
+
+def test_a_host_that_forks_without_end_takes_neither_lab_nor_machine_along(lab: CommandLine) -> None:
+    bomb = lab.start("exec", "h1", "--", "python3", "-c", BOMB)
+    try:
+        assert bomb.stdout is not None
+        made = int(bomb.stdout.readline())
+        if limits_numbers(os.uname().release):
+            assert 300 < made < PROCESSES_OF_ONE
+        assert said(lab, "h2", "hostname") == "h2\n"
+        assert lab.json("ping")["reached"] == 4
+    finally:
+        bomb.kill()
+        bomb.communicate()
+    until(lambda: said(lab, "h1", "hostname") == "h1\n", "its processes have ended with it")
+
+
 def test_what_networkers_do_works(lab: CommandLine) -> None:
     script = """
         set -e
@@ -158,13 +198,14 @@ def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp
     # no zombies: the first process reaps what is left to it
     assert " Z" not in said(lab, "h1", "sh -c 'sleep 0 & exec true'; sleep 0.1; ps ax -o stat=")
     file = tmp_path / "one.yaml"
-    file.write_text(TOPOLOGY.replace("h1: s1, h2: s1", "h1: s1"), encoding="utf-8")
+    file.write_text(TOPOLOGY.replace(", h2: {switch: s1, serves: http}", ""), encoding="utf-8")
     before = said(lab, "s1", "ps ax -o args=").count("sdnlab-host")
     said(lab, "h2", "true")
     lab("apply", str(file))
     assert said(lab, "s1", "ps ax -o args=").count("sdnlab-host -c") <= before
     (tmp_path / "two.yaml").write_text(TOPOLOGY, encoding="utf-8")
-    lab("apply", str(tmp_path / "two.yaml"))
+    assert "serves nothing" not in lab("apply", str(tmp_path / "two.yaml")).stdout
+    assert "serving" in said(lab, "h2", "ps ax -o args=")
     # its first process, which stays, holds nothing open that belongs to whoever came first
     kept, given = os.pipe()
     words = [*SDNLAB, "exec", "h2", "--", "hostname"]

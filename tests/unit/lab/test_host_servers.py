@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from lab.host_servers import PROGRAM, HostServers, command, wanted
+from lab import serving
+from lab.host_servers import HostServers, wanted
 from lab.supervisor_events import EventLog
 from topologies import loads
 
@@ -28,7 +29,7 @@ def ports() -> Iterator[tuple[int, int, int]]:
     numbers = free_port(), free_port(), free_port()
     words = [f"{kind}:{n}" for kind, n in zip(("http", "echo", "discard"), numbers, strict=True)]
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", PROGRAM, "web1", *words],
+        [sys.executable, "-I", "-S", serving.__file__, "web1", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -65,7 +66,9 @@ def test_each_server_answers_in_its_way(ports: tuple[int, int, int]) -> None:
 
 def test_a_server_that_can_not_listen_says_so(ports: tuple[int, int, int]) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-S", PROGRAM, "web2", f"http:{ports[0]}"], capture_output=True, timeout=30
+        [sys.executable, "-I", "-S", serving.__file__, "web2", f"http:{ports[0]}"],
+        capture_output=True,
+        timeout=30,
     )
     assert done.returncode == 1
     assert done.stdout.startswith(f"failed: http:{ports[0]}: Address already in use".encode())
@@ -105,7 +108,7 @@ def test_servers_become_what_the_file_says() -> None:
     assert set(wanted(first)) == {"a", "b"}
     assert servers.become(first) == []
     assert {host for host, _ in start.commands} == {"a", "b"}
-    assert dict(start.commands)["b"] == command(first.hosts[1])
+    assert dict(start.commands)["b"] == ("echo:7",)
     kept, old = start.processes["a"], start.processes["b"]
     assert servers.become(loads(FILE.replace("SERVES", "[echo, http]"))) == []
     assert [host for host, _ in start.commands[2:]] == ["b"]

@@ -27,7 +27,7 @@ class Pretended:
         self.file, self.datapath = "old.yaml", "netdev"
         self.events = EventLog()
         self.net = self.functions = self.controller = self.health = self
-        self.servers = SimpleNamespace(become=lambda topology: [])
+        self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
         self.problems: list[str] = []
         self.left: list[str] = []
         self.switches_down: set[str] = set()
