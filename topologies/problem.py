@@ -30,12 +30,14 @@ def printable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The nearest of the known words, or nothing when none is near."""
+    """The nearest of the known words, or nothing when none is near; of those as near, one that begins so."""
     import difflib
 
     candidates = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower()[:_SHOWN], candidates, n=1, cutoff=0.55)
-    return candidates[close[0]] if close else ""
+    typed = word.lower()[:_SHOWN]
+    close = difflib.get_close_matches(typed, candidates, n=8, cutoff=0.55)
+    begins = [name for name in close if typed and name.startswith(typed)]
+    return candidates[(begins or close)[0]] if close else ""
 
 
 def path_text(path: Path) -> str:

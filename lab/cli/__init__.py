@@ -44,7 +44,12 @@ def main() -> NoReturn:
 def _run(application: Typer, arguments: Sequence[str], as_json: bool) -> int:
     """The exit code of a command line; raises Failure also for a wrong one, if a program asked."""
     if not as_json:
-        application(arguments, prog_name="sdnlab")
+        try:
+            application(arguments, prog_name="sdnlab")
+        except SystemExit as stop:
+            if stop.code == Exit.USAGE and (remedy := _advice(arguments)):
+                err("        " + remedy)
+            raise
     try:
         return int(application(arguments, prog_name="sdnlab", standalone_mode=False) or 0)
     except Exception as error:
@@ -52,7 +57,14 @@ def _run(application: Typer, arguments: Sequence[str], as_json: bool) -> int:
         words, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
         if words is None or not isinstance(code, int):
             raise
-        raise Failure(str(words()), "see: sdnlab --help", Exit(code)) from None
+        raise Failure(str(words()), _advice(arguments) or "see: sdnlab --help", Exit(code)) from None
+
+
+def _advice(arguments: Sequence[str]) -> str:
+    from lab.cli.app import commands
+    from lab.cli.wording import advice
+
+    return advice(arguments, commands())
 
 
 def _failed(failure: Failure, as_json: bool) -> int:

@@ -125,8 +125,12 @@ def _after_options(words: Sequence[str], at: int) -> int:
     return at
 
 
+def commands() -> set[str]:
+    """Names of all commands."""
+    return {name for _, names in _PANELS.values() for name in names}
+
+
 def wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """The one command that a command line calls for, None where all must be known (help, completion)."""
     first = arguments[0] if arguments else ""
-    known = {name for _, names in _PANELS.values() for name in names}
-    return first if first in known and "_SDNLAB_COMPLETE" not in environment else None
+    return first if first in commands() and "_SDNLAB_COMPLETE" not in environment else None

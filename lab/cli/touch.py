@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,8 @@ def ping(
 
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")
+    if timeout is not None and math.isnan(timeout):  # which lies in any range
+        raise usage("--timeout nan: that is no time", "allowed: 0.1 to 600 (seconds)")
     request: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     if json:
         request["detail"] = "all"

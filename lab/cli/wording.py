@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from topologies.problem import nearest
 
 ALIASES = {"stop": "down", "start": "up", "ls": "list", "ps": "list"}
 """Other tools' names of commands."""
@@ -15,6 +17,47 @@ _ACTIONS = {
 }
 """What may stand before or after the names that it is about, and what it is called."""
 _WITH_VALUE = ("--lab", "-l")
+
+
+_MININET = {
+    "pingall": "sdnlab ping",
+    "pingpair": "sdnlab ping h1 h2",
+    "net": "sdnlab status",
+    "nodes": "sdnlab status",
+    "links": "sdnlab status",
+    "ports": "sdnlab status",
+    "dump": "sdnlab status",
+    "intfs": "sdnlab exec h1 -- ip address",
+    "dpctl": "sdnlab flows s1",
+    "iperf": "sdnlab exec h2 -- iperf3 -s -1 -D, then sdnlab exec h1 -- iperf3 -c h2",
+    "iperfudp": "sdnlab exec h2 -- iperf3 -s -1 -D, then sdnlab exec h1 -- iperf3 -u -c h2",
+    "xterm": "sdnlab exec h1",
+    "sh": "your own shell",
+    "py": "sdnlab shell",
+    "source": "sdnlab shell",
+}
+"""Commands of Mininet's shell, and what does the like from outside."""
+_TAKES_FILE = ("up", "apply", "validate", "graph")
+
+
+def advice(arguments: Sequence[str], known: Collection[str]) -> str:
+    """A remedy for a wrong command line beside its ``-h``, or nothing. ``known``: our commands' names."""
+    words = list(arguments)
+    places = _plain(words)
+    if not places:
+        return ""
+    first, at = words[places[0]], places[0]
+    if at > 0 and first in known:
+        return f"options stand after the command: sdnlab {' '.join([first, *words[:at], *words[at + 1 :]])}"
+    if first == "restart":
+        return "sdnlab down, then sdnlab up FILE; or of its controller alone: sdnlab controller restart"
+    if first in _MININET:
+        return f"that is a command of Mininet's shell (sdnlab shell); here it is {_MININET[first]}"
+    if len(places) > 1 and first not in known and not nearest(first, [*known, *ALIASES]):
+        return f"a command in a host: sdnlab exec {first} -- {' '.join(words[places[1] :])}"
+    if first in _TAKES_FILE and len(places) == 1:
+        return f"name a file or what 'sdnlab topologies' lists, like: sdnlab {first} quickstart"
+    return ""
 
 
 def meant(arguments: Sequence[str]) -> list[str]:

@@ -8,9 +8,11 @@ import pytest
 
 from dataplane.packages import how_to_install
 from lab.cli import files
-from lab.cli.wording import action_first, meant
+from lab.cli.app import commands
+from lab.cli.wording import action_first, advice, meant
 from lab.failure import Failure
 from topologies import shipped
+from topologies.problem import nearest
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,37 @@ from topologies import shipped
 def test_what_is_typed_is_what_is_meant(typed: str, words: str) -> None:
     assert meant(typed.split()) == words.split()
     assert meant(meant(typed.split())) == meant(typed.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ("up", "like: sdnlab up quickstart"),
+        ("up -d", "like: sdnlab up quickstart"),
+        ("validate --json", "like: sdnlab validate quickstart"),
+        ("--lab q status", "sdnlab status --lab q"),
+        ("-d up quickstart", "sdnlab up -d quickstart"),
+        ("pingall", "here it is sdnlab ping"),
+        ("net", "here it is sdnlab status"),
+        ("h1 ping h2", "sdnlab exec h1 -- ping h2"),
+        ("restart", "sdnlab controller restart"),
+    ],
+)
+def test_a_wrong_command_line_is_told_the_right_one(typed: str, remedy: str) -> None:
+    assert advice(typed.split(), commands()).endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "statsu", "link toggle s1 s2", "ping h1 h2 h3", "-x", "--", "upp quickstart"]
+)
+def test_no_advice_is_made_up(typed: str) -> None:
+    assert advice(typed.split(), commands()) == ""
+
+
+def test_what_begins_as_typed_is_nearer() -> None:
+    assert nearest("h1", ["h1-s1", "h2-s1", "h3-s2"]) == "h1-s1"
+    assert nearest("bandwith", ["bandwidth", "delay"]) == "bandwidth"
+    assert nearest("", ["a"]) == ""
 
 
 @pytest.mark.parametrize(
