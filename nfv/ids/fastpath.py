@@ -124,7 +124,7 @@ def segment(engine: Engine, data: bytes, ts: float, num: int) -> bool:
         look
         or rules.tcp_always
         or (app is not None and (app.fed_ts if toserver else app.fed_tc))
-        or app_known(engine, flow, toserver)
+        or (rules.once and app_known(engine, flow, toserver))
     ):
         engine.inspect_segment(data, ts, num, flow, toserver, size > 0)
     elif own.raw and (own.raw_done >= engine.chunk or own.raw_flush):

@@ -96,25 +96,29 @@ def _pcap(window: _Window, order: str, unit: float) -> Iterator[Record]:
     extra = 8 if data[:4] == b"\x34\xcd\xb2\xa1" else 0
     head = Struct(order + "IIII")
     unpack, at, size = head.unpack_from, 24, len(data)
+    streamed = window.file is not None
     while True:
-        if at + 16 > size and window.file is not None:
-            size, at = window.more(at, 16 + extra), 0
-            data = window.data
         if at + 16 > size:
-            if at < size:
-                raise BadCapture(f"the last packet's header is cut short at byte {window.begin + size}")
-            return
+            if streamed:
+                size, at = window.more(at, 16 + extra), 0
+                data = window.data
+            if at + 16 > size:
+                if at < size:
+                    raise BadCapture(f"the last packet's header is cut short at byte {window.begin + size}")
+                return
         seconds, fraction, length, _ = unpack(data, at)
         at += 16 + extra
         if length > MAX_PACKET:
             raise BadCapture(f"a record at byte {window.begin + at} claims {length} bytes")
-        if at + length > size and window.file is not None:
-            size, at = window.more(at, length), 0
-            data = window.data
-        if at + length > size:
-            raise BadCapture(f"the last packet is cut short at byte {window.begin + size}")
-        yield seconds + fraction * unit, data[at : at + length], linktype
-        at += length
+        end = at + length
+        if end > size:
+            if streamed:
+                size, at, end = window.more(at, length), 0, length
+                data = window.data
+            if end > size:
+                raise BadCapture(f"the last packet is cut short at byte {window.begin + size}")
+        yield seconds + fraction * unit, data[at:end], linktype
+        at = end
 
 
 def _pcapng(window: _Window) -> Iterator[Record]:

@@ -113,6 +113,7 @@ class RuleSet:
         for (proto, toserver, (name, transforms)), patterns in tx.items():
             group = BufferGroup(name, transforms, name in GROWING, Database(patterns))
             self.tx_groups.setdefault((proto, toserver), []).append(group)
+        self.once = bool(self.ip_only or self.proto_only)
         self.tcp_always = bool(self.always.get(TCP) or self.always_any or self.by_app)
 
     def _always(self, rule: Rule) -> None:

@@ -59,6 +59,10 @@ def name(data: bytes, at: int) -> tuple[bytes, int]:
 
 def printable(value: bytes) -> str:
     """Bytes of a name as text, what isn't printable as \\xNN."""
+    if value.isascii() and b"\\" not in value:
+        text = value.decode("ascii")
+        if text.isprintable():
+            return text
     return "".join(chr(byte) if 32 <= byte < 127 and byte != 92 else f"\\x{byte:02x}" for byte in value)
 
 

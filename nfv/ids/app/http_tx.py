@@ -302,6 +302,7 @@ class HttpTx(Tx):
     def eve(self) -> dict[str, Any]:
         """The ``http`` object, with Suricata's extended fields."""
         out: dict[str, Any] = {}
+        asked, answered = self.request_headers.by_name.get, self.response_headers.by_name.get
         given = self.raw_host()
         if given:
             out["hostname"] = words(host_name(given))
@@ -310,14 +311,16 @@ class HttpTx(Tx):
                 out["http_port"] = int(port)
         if self.uri:
             out["url"] = words(self.uri)
-        for key, name in (("http_user_agent", b"user-agent"), ("xff", b"x-forwarded-for")):
-            value = self.header(True, name)
-            if value is not None and (value or key != "xff"):
-                out[key] = words(value)
-        kind = self.header(False, b"content-type")
+        agent = asked(b"user-agent")
+        if agent is not None:
+            out["http_user_agent"] = words(agent)
+        forwarded = asked(b"x-forwarded-for")
+        if forwarded:
+            out["xff"] = words(forwarded)
+        kind = answered(b"content-type")
         if kind is not None:
             out["http_content_type"] = words(kind.partition(b";")[0])
-        referer = self.header(True, b"referer")
+        referer = asked(b"referer")
         if referer is not None:
             out["http_refer"] = words(referer)
         if self.method:
@@ -329,10 +332,10 @@ class HttpTx(Tx):
                 out["status"] = int(self.status)
             else:
                 out["status_string"] = words(self.status)
-            location = self.header(False, b"location")
+            location = answered(b"location")
             if location is not None and 300 < out.get("status", 0) < 400:
                 out["redirect"] = words(location)
-        span = self.header(False, b"content-range")
+        span = answered(b"content-range")
         if span is not None:
             out["content_range"] = {"raw": words(span)}
         out["length"] = self.response_body.wire
@@ -341,8 +344,6 @@ class HttpTx(Tx):
 
 def words(value: bytes) -> str:
     """Bytes as text: what isn't printable ASCII becomes \\xNN, as Suricata writes it."""
-    if value.isascii() and value.decode("ascii").isprintable():
-        return value.decode("ascii")
     try:
         text = value.decode("utf-8")
         if text.isprintable():
