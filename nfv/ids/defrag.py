@@ -3,7 +3,8 @@
 
 Policy where fragments overlap: as Windows (Suricata's default host policy): what came first stays, unless the
 later fragment begins before the earlier one and ends after it.  Limits: ``max_trackers`` packets wait at once
-(the oldest goes first), ``memory`` bytes in all, ``timeout`` seconds each; a packet has at most 65,535 bytes.
+(the oldest goes first), ``memory`` bytes in all with what keeping them takes, ``timeout`` seconds each; a
+packet has at most 65,535 bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from __future__ import annotations
 from nfv.ids.packet import Packet
 from wire.checksum import checksum
 
+MAX_OVERLAPS = 128
+"""Fragments of a packet that may overlap others; more are not taken, since each is compared with all."""
+EACH = 160
+"""Bytes that it takes to keep a fragment, and what waits, beside their own."""
+
 
 class _Waiting:
-    __slots__ = ("first", "fragments", "header", "last", "size", "ts")
+    __slots__ = ("covered", "first", "fragments", "header", "last", "overlaps", "size", "ts")
 
     def __init__(self, ts: float) -> None:
         self.ts = ts
@@ -21,7 +27,33 @@ class _Waiting:
         self.last = -1  # where the packet ends, once its last fragment came
         self.header = b""
         self.first = False
-        self.size = 0
+        self.size = 1024 + EACH
+        self.covered = 0  # a bit for each 8 bytes that are there
+        self.overlaps = 0
+
+    def add(self, offset: int, body: bytes, more: bool) -> bool:
+        """Take a fragment; False when it overlaps others, after too many that did."""
+        end = offset + len(body)
+        if not more and self.last < 0:
+            self.last = end
+        units = (end + 7 if end == self.last else end) // 8 - offset // 8
+        mask = (1 << units) - 1 << offset // 8
+        if self.covered & mask:
+            self.overlaps += 1
+            if self.overlaps > MAX_OVERLAPS:
+                return False
+        self.covered |= mask
+        self.fragments.append((offset, body))
+        self.size += EACH + len(body)
+        return True
+
+    @property
+    def whole(self) -> bool:
+        """Are all bytes there?"""
+        if self.last < 0 or not self.first:
+            return False
+        full = (1 << (self.last + 7) // 8) - 1
+        return self.covered & full == full
 
 
 class Defragmenter:
@@ -99,16 +131,16 @@ class Defragmenter:
             while self._waiting and (len(self._waiting) >= self._max or self.memory > self._limit):
                 self._drop(next(iter(self._waiting)))
             waiting = self._waiting[key] = _Waiting(packet.ts)
-        if not body or len(waiting.fragments) >= 8192:
+            self.memory += waiting.size
+        if not body:
             return None
-        if not more and waiting.last < 0:
-            waiting.last = offset + len(body)
+        before = waiting.size
+        if not waiting.add(offset, body, more):
+            return None
         if offset == 0 and not waiting.first:
             waiting.header, waiting.first = header, True
-        waiting.fragments.append((offset, body))
-        waiting.size += len(body)
-        self.memory += len(body)
-        if waiting.last < 0 or not waiting.first or waiting.size < waiting.last:
+        self.memory += waiting.size - before
+        if not waiting.whole:
             return None
         whole = _merge(waiting.fragments, waiting.last, packet)
         if whole is None:
@@ -139,7 +171,9 @@ def _merge(fragments: list[tuple[int, bytes]], size: int, packet: Packet) -> byt
         if offset >= size:
             continue
         body = body[: end - offset]
-        overlaps = [span for span in owner if span[0] < end and offset < span[1]]
+        overlaps = []
+        if filled.find(b"\1", offset, end) >= 0:
+            overlaps = [span for span in owner if span[0] < end and offset < span[1]]
         if overlaps:
             name = "decoder.ipv4.frag_overlap" if packet.version == 4 else "decoder.ipv6.frag_overlap"
             if packet.events is None or name not in packet.events:

@@ -15,7 +15,7 @@ from nfv.ids.flow import Flow
 from nfv.ids.language.buffers import BUFFERS, GROWING, transformed
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
-from nfv.ids.match.work import Work
+from nfv.ids.match.work import Exhausted, Work
 from nfv.ids.packet import ICMP, ICMPV6, TCP, UDP, Packet
 from nfv.ids.ruleset import RuleSet
 
@@ -292,7 +292,7 @@ class Detector:
             return False
         else:
             data = packet.data[packet.l4 : packet.pay]
-        return matches(part.ops, Buffer(transformed(data, part.transforms), self.work), names)
+        return matches(part.ops, Buffer(transformed(data, part.transforms, self.work), self.work), names)
 
     # ------------------------------------------------------------ transactions
 
@@ -331,6 +331,10 @@ class Detector:
                     if order not in state.pending and order not in state.done and order not in state.dead:
                         state.pending[order] = 0
         if state.pending:
+            try:
+                self.work.take(len(state.pending))
+            except Exhausted:
+                return
             for order in sorted(state.pending):
                 self._tx_rule(rules.rules[order], tx, packet, state, cache, done, recent, found)
 
@@ -403,7 +407,7 @@ class Detector:
         have = cache.get(key)
         if have is None:
             have = cache[key] = [
-                Buffer(transformed(v, transforms) if transforms else v, self.work) for v in values
+                Buffer(transformed(v, transforms, self.work) if transforms else v, self.work) for v in values
             ]
         return have
 

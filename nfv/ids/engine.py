@@ -30,6 +30,9 @@ from nfv.ids.telling import Teller
 from nfv.ids.thresholds import Thresholds
 from nfv.ids.verdict import decide
 
+PIECE = 65536
+"""Bytes that a parser gets at once: it may copy what is left of them after each message."""
+
 
 class Engine:
     """All state of one detection process."""
@@ -101,6 +104,7 @@ class Engine:
         return packet
 
     def _packet(self, packet: Packet) -> None:
+        self.detector.work.begin()
         if packet.events:
             self.tell.decode_events(packet)
         if packet.version == 0:
@@ -261,16 +265,25 @@ class Engine:
                 session.swap()
                 fastpath.remember(self.known, flow)
                 toserver = False
+        if len(data) <= PIECE:
+            self._parse(flow, session, toserver, data, ts)
+        else:
+            for at in range(0, len(data), PIECE):
+                self._parse(flow, session, toserver, data[at : at + PIECE], ts)
+        return toserver
+
+    def _parse(self, flow: Flow, session: Session, toserver: bool, data: bytes, ts: float) -> None:
         if applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget):
             session.client.raw_flush = session.server.raw_flush = True
         app = flow.app
         while app is not None and app.backlog:
             # more transactions at once than are kept: none goes before it was inspected
-            data, app.backlog = app.backlog, b""
+            before, app.backlog = app.backlog, b""
+            self.detector.work.left += len(data) - len(before)
+            data = before
             self._inspect(self._pseudo(flow, toserver), flow)
             app.overflow()
             applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget)
-        return toserver
 
     def _other_protocol(self, flow: Flow, session: Session, app: Parser) -> None:
         """What follows is another protocol's (after CONNECT, or 101): end this one's transactions, and look
@@ -319,12 +332,15 @@ class Engine:
             if self._shown:
                 self._show(stream, data)
             return
+        if flow.app is not None:
+            self.detector.work.begin()
         self._deliver(flow, session, stream, toserver, ts, False)
 
     def inspect_segment(
         self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool
     ) -> None:
         """Ask the rules about a segment that went the short way."""
+        self.detector.work.begin()
         packet = plain_segment(data, ts, num)
         packet.flow, packet.toserver = flow, toserver
         if flow.src != (packet.src if toserver else packet.dst) or flow.sp != (
@@ -403,7 +419,6 @@ class Engine:
                     self.tell.transactions(packet, flow, app)
                 return
         found: list[Match] = []
-        self.detector.work.begin()
         if stream is not None and stream.parts:
             for before, text in stream.parts:
                 self.detector.text(packet, text, before, found)
@@ -467,7 +482,16 @@ class Engine:
     # ------------------------------------------------------------ transactions and flows that are over
 
     def _flow_ended(self, flow: Flow, reason: str) -> None:
-        """Inspect what nothing followed on, tell of what is unfinished, then of the flow."""
+        """Inspect what nothing followed on, tell of what is unfinished, then of the flow.
+
+        It has steps of its own: other packets than the one that comes now would have had them.
+        """
+        left = self.detector.work.left
+        self.detector.work.begin()
+        self._end(flow, reason)
+        self.detector.work.left = left
+
+    def _end(self, flow: Flow, reason: str) -> None:
         session: Session | None = flow.session
         if session is not None and self.known:
             fastpath.forget(self.known, flow)

@@ -8,6 +8,7 @@ told by the packets' own clock, so that a capture gives the same result however 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from nfv.ids.packet import ESP, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP, Packet
@@ -129,6 +130,7 @@ class FlowTable:
     def __init__(self, ended: Callable[[Flow, str], None], limit: int = 100_000) -> None:
         self._flows: dict[Key, Flow] = {}
         self._reverse: dict[Key, Flow] = {}
+        self._oldest: list[Flow] = []  # those made first, the very first at the end
         self._ended = ended
         self._limit = limit
         self._swept = 0.0
@@ -223,7 +225,7 @@ class FlowTable:
 
     def _make(self, packet: Packet, key: Key) -> Flow:
         if len(self._flows) >= self._limit:
-            self.end(next(iter(self._flows.values())), "forced")
+            self.end(self._first(), "forced")
             self.forced += 1
         proto = packet.proto
         if packet.kind >= 0 and (proto in (ICMP, ICMPV6)):
@@ -235,6 +237,19 @@ class FlowTable:
         self._flows[key] = flow
         self._reverse[rkey] = flow
         return flow
+
+    def _first(self) -> Flow:
+        """The flow that was made first.
+
+        A dictionary takes long to find its first entry when many before it are gone, so some are asked for
+        at once.
+        """
+        while True:
+            while self._oldest:
+                flow = self._oldest.pop()
+                if self._flows.get(flow.key) is flow:
+                    return flow
+            self._oldest = list(islice(self._flows.values(), 256))[::-1]
 
     @staticmethod
     def _reused(flow: Flow, packet: Packet) -> bool:

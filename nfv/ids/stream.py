@@ -10,6 +10,8 @@ exceeds is not taken in and is inspected as a packet.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+
 from nfv.ids.shown import Shown
 
 WINDOW = 4 << 20
@@ -43,6 +45,7 @@ class Stream:
     __slots__ = (
         "acked",
         "base_seq",
+        "begins",
         "chunks",
         "depth_reached",
         "fin",
@@ -78,6 +81,7 @@ class Stream:
         self.wscale = 0
         self.chunks: list[bytes] = []  # bytes taken … right
         self.held: dict[int, bytes] = {}  # segments behind a hole
+        self.begins: list[int] = []  # their places in order
         self.held_size = 0  # their bytes
         self.fin = -1  # position of the FIN
         self.gapped = False
@@ -146,15 +150,16 @@ class Stream:
         """Keep a segment that lies behind a hole, without any byte that another holds with more right."""
         end = at + len(data)
         pieces = [(at, data)]
-        for begin in list(self.held):
+        begins = self.begins
+        first = max(bisect_right(begins, at) - 1, 0)  # none of those before it reaches so far
+        for begin in begins[first : bisect_left(begins, end)]:
             body = self.held[begin]
             stop = begin + len(body)
-            if stop <= at or begin >= end:
+            if stop <= at:
                 continue
             self.overlaps += 1
             if at < begin:  # the new one begins before: it wins
-                del self.held[begin]
-                self.held_size -= len(body)
+                self._drop(begin)
                 if stop > end:
                     self._put(end, body[end - begin :])
                 continue
@@ -172,15 +177,23 @@ class Stream:
         return True
 
     def _put(self, at: int, data: bytes) -> None:
-        self.held_size += len(data) - len(self.held.get(at, b""))
+        have = self.held.get(at)
+        if have is None:
+            insort(self.begins, at)
+        self.held_size += len(data) - len(have or b"")
         self.held[at] = data
+
+    def _drop(self, begin: int) -> bytes:
+        del self.begins[bisect_left(self.begins, begin)]
+        body = self.held.pop(begin)
+        self.held_size -= len(body)
+        return body
 
     def _replace(self, at: int, data: bytes) -> None:
         """A segment at the edge begins before those that wait, so its bytes win over theirs."""
         end = at + len(data)
-        for begin in [begin for begin in self.held if begin < end]:
-            body = self.held.pop(begin)
-            self.held_size -= len(body)
+        for begin in self.begins[: bisect_left(self.begins, end)]:
+            body = self._drop(begin)
             self.overlaps += 1
             if begin + len(body) > end:
                 self._put(end, body[end - begin :])
@@ -188,10 +201,9 @@ class Stream:
     def _close_holes(self) -> None:
         held = self.held
         while held:
-            body = held.pop(self.right, None)
-            if body is None:
+            if self.begins[0] != self.right:
                 return
-            self.held_size -= len(body)
+            body = self._drop(self.right)
             extend(self.chunks, body)
             self.right += len(body)
 
@@ -203,7 +215,7 @@ class Stream:
         acked = self.acked if self.fin < 0 else min(self.acked, self.fin)
         if acked <= self.right or self.taken < self.right:
             return 0
-        target = min([acked, *(begin for begin in self.held if begin >= self.right)])
+        target = min(acked, self.begins[0]) if self.begins else acked
         missing = target - self.right
         if missing <= 0:
             return 0
@@ -218,14 +230,19 @@ class Stream:
         count = edge - self.taken
         if count <= 0:
             return b""
-        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        if count < len(data):
-            self.chunks = [data[count:]]
-            data = data[:count]
-        else:
-            self.chunks = []
+        chunks = self.chunks
         self.taken = edge
-        return data
+        if edge == self.right:
+            self.chunks = []
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        at = 0  # of the pieces, only that which the edge parts is copied
+        while count >= len(chunks[at]):
+            count -= len(chunks[at])
+            at += 1
+        parts = [*chunks[:at], chunks[at][:count]]
+        chunks[at] = chunks[at][count:]
+        del chunks[:at]
+        return b"".join(parts)
 
     @property
     def stored(self) -> int:

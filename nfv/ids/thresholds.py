@@ -6,7 +6,9 @@ more, those that are over go, and if none is, the oldest.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeVar
 
 from nfv.ids.language.rule import Bit, Rule, Threshold
 from nfv.ids.packet import Packet
@@ -15,6 +17,20 @@ LIMIT = 65536
 
 TELL, SILENT, SUPPRESSED = 1, 0, 2
 """An alert; nothing; no alert, but the action."""
+
+
+ROOM = LIMIT // 16
+"""Entries for which room is made at once, so that not each new one looks at all."""
+
+Value = TypeVar("Value")
+
+
+def _make_room(table: dict[tuple[Any, ...], Value], over: Callable[[Value], bool]) -> None:
+    """Take out what is over, or the oldest until there is room."""
+    for key in [key for key, value in table.items() if over(value)]:
+        del table[key]
+    for key in list(islice(table, max(len(table) - LIMIT + ROOM, 0))):
+        del table[key]
 
 
 class _Entry:
@@ -66,15 +82,13 @@ class Thresholds:
     def _unique(entry: _Entry, what: Threshold, packet: Packet) -> int:
         if entry.ports is None:
             entry.ports = set()
-        entry.ports.add(packet.sp if what.unique_on == "src_port" else packet.dp)
+        if len(entry.ports) <= what.count:
+            entry.ports.add(packet.sp if what.unique_on == "src_port" else packet.dp)
         return TELL if len(entry.ports) > what.count else SILENT
 
     def _new(self, key: tuple[Any, ...], now: float, seconds: float) -> _Entry:
         if len(self._entries) >= LIMIT:
-            for old in [k for k, e in self._entries.items() if now - e.begin > e.seconds]:
-                del self._entries[old]
-            while len(self._entries) >= LIMIT:
-                del self._entries[next(iter(self._entries))]
+            _make_room(self._entries, lambda entry: now - entry.begin > entry.seconds)
         entry = self._entries[key] = _Entry(now, seconds)
         return entry
 
@@ -116,8 +130,5 @@ class AddressBits:
             self._until.pop(key, None)
             return
         if len(self._until) >= LIMIT:
-            for old in [k for k, until in self._until.items() if until < packet.ts]:
-                del self._until[old]
-            while len(self._until) >= LIMIT:
-                del self._until[next(iter(self._until))]
+            _make_room(self._until, lambda until: until < packet.ts)
         self._until[key] = packet.ts + bit.expire

@@ -21,8 +21,12 @@ class Malformed(Exception):
     """The message is cut or makes no sense."""
 
 
-def name(data: bytes, at: int) -> tuple[bytes, int]:
-    """A domain name and where it ends (RFC 1035, sections 3.1 and 4.1.4)."""
+def name(data: bytes, at: int, known: dict[int, bytes] | None = None) -> tuple[bytes, int]:
+    """A domain name and where it ends (RFC 1035, sections 3.1 and 4.1.4).
+
+    ``known`` keeps what pointers of this message point to, so that each is followed once.
+    """
+    first: tuple[int, int] | None = None  # the first pointer's target, and the labels before it
     labels: list[bytes] = []
     end, jumps, size = -1, 0, 0
     total = len(data)
@@ -42,6 +46,14 @@ def name(data: bytes, at: int) -> tuple[bytes, int]:
             if jumps > 32:
                 raise Malformed
             at = (length & 0x3F) << 8 | data[at + 1]
+            if known is not None and first is None:
+                first = at, len(labels)
+                tail = known.get(at)
+                if tail is not None:
+                    if size + len(tail) + 1 > 1025:
+                        raise Malformed
+                    labels += [tail] if tail else []
+                    break
             continue
         if length & 0xC0:
             raise Malformed
@@ -51,9 +63,10 @@ def name(data: bytes, at: int) -> tuple[bytes, int]:
         size += length + 1
         if size > 1025:
             raise Malformed
-        if size <= 1025:
-            labels.append(label)
+        labels.append(label)
         at += 1 + length
+    if known is not None and first is not None:
+        known.setdefault(first[0], b".".join(labels[first[1] :]))
     return b".".join(labels), end if end >= 0 else at
 
 
@@ -85,11 +98,12 @@ class Message:
         self.additionals: list[Record] = []
         self.rcode = self.flags & 15
         self.broken = False
+        known: dict[int, bytes] = {}
         at = 12
         if questions > 64:
             raise Malformed
         for _ in range(questions):
-            owner, at = name(data, at)
+            owner, at = name(data, at, known)
             if at + 4 > len(data):
                 raise Malformed
             self.questions.append((owner, data[at] << 8 | data[at + 1]))
@@ -101,12 +115,12 @@ class Message:
                 (additionals, self.additionals),
             ):
                 for _ in range(min(count, _MAX_RECORDS)):
-                    at = self._record(data, at, into)
+                    at = self._record(data, at, into, known)
         except Malformed:
             self.broken = True
 
-    def _record(self, data: bytes, at: int, into: list[Record]) -> int:
-        owner, at = name(data, at)
+    def _record(self, data: bytes, at: int, into: list[Record], known: dict[int, bytes]) -> int:
+        owner, at = name(data, at, known)
         if at + 10 > len(data):
             raise Malformed
         kind, _, ttl, length = _RR(data, at)
@@ -116,19 +130,19 @@ class Message:
             raise Malformed
         if kind == 41:  # EDNS(0), RFC 6891: the upper bits of the response code
             self.rcode |= ttl >> 24 << 4
-        into.append((owner, kind, ttl, _rdata(data, at, end, kind)))
+        into.append((owner, kind, ttl, _rdata(data, at, end, kind, known)))
         return end
 
 
-def _rdata(data: bytes, at: int, end: int, kind: int) -> Any:
+def _rdata(data: bytes, at: int, end: int, kind: int, known: dict[int, bytes]) -> Any:
     if kind == 1:
         return str(IPv4Address(data[at:end])) if end - at == 4 else None
     if kind == 28:
         return IPv6Address(data[at:end]).exploded if end - at == 16 else None
     if kind in (2, 5, 12, 39):
-        return printable(name(data, at)[0])
+        return printable(name(data, at, known)[0])
     if kind == 15 and end - at > 2:
-        return printable(name(data, at + 2)[0])
+        return printable(name(data, at + 2, known)[0])
     if kind in (16, 99):
         texts = []
         while at < end:
@@ -137,8 +151,8 @@ def _rdata(data: bytes, at: int, end: int, kind: int) -> Any:
             at += 1 + size
         return texts
     if kind == 6:
-        primary, after = name(data, at)
-        mailbox, after = name(data, after)
+        primary, after = name(data, at, known)
+        mailbox, after = name(data, after, known)
         if after + 20 > len(data):
             raise Malformed
         fields = Struct("!IIIII").unpack_from(data, after)
@@ -157,7 +171,7 @@ def _rdata(data: bytes, at: int, end: int, kind: int) -> Any:
                 "priority": priority,
                 "weight": weight,
                 "port": port,
-                "name": printable(name(data, at + 6)[0]),
+                "name": printable(name(data, at + 6, known)[0]),
             }
         }
     if kind == 44 and end - at > 2:

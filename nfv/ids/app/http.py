@@ -139,9 +139,11 @@ class HttpParser(Parser):
             if data[end - 1] == lines.LF:
                 side.mode = _CHUNK
             return end
-        if mode == _HEAD and not side.scanned:
+        if mode == _IDLE and data[at] in b"\r\n":  # empty lines between messages (RFC 9112, section 2.2)
+            return lines.after_line_ends(data, at)
+        if mode == _HEAD and not side.scanned and not side.field:
             found = lines.PLAIN_HEADERS.match(data, at, at + MAX_HEAD)
-            if found is not None and not side.field:
+            if found is not None:
                 return self._plain_headers(side, toserver, found[0], at)
         if side.after_lf and not toserver and data[at] == lines.CR and mode in (_HEAD, _TRAILER):
             side.after_lf = False  # LF CR ends a line, too
@@ -193,7 +195,7 @@ class HttpParser(Parser):
     def _first_line(self, side: _Side, toserver: bool, line: bytes, data: bytes, end: int, ts: float) -> None:
         text = line.rstrip(b"\r\n")
         if not text.strip():
-            return  # empty lines between messages (RFC 9112, section 2.2)
+            return
         if toserver:
             self._request_line(side, text, ts)
             return
@@ -458,6 +460,10 @@ class HttpParser(Parser):
             self._wire(side, toserver, at - begin - len(whole))
             self._add(side.tx, toserver, whole)
             return at
+        if data[at] in b"\r\n":
+            end = lines.after_line_ends(data, at)
+            self._wire(side, toserver, end - at)
+            return end
         end = data.find(b"\n", at + side.scanned) + 1
         if not end and not side.closed and lines.may_be_chunk(data, at) and len(data) - at <= MAX_HEAD:
             side.scanned = len(data) - at
@@ -492,7 +498,8 @@ class HttpParser(Parser):
 
     def _excess(self, side: _Side, toserver: bool, data: bytes, at: int) -> int:
         """Bytes behind a message: they belong to it, line by line, until something looks like the next."""
-        end = data.find(b"\n", at) + 1 or len(data)
+        # what is blank up to where it isn't is asked about once
+        end = data.find(b"\n", at if toserver else lines.not_blank(data, at)) + 1 or len(data)
         known = lines.looks_like_request if toserver else lines.looks_like_status
         cut = data[end - 1] != lines.LF and not side.closed
         if known(data, at) or (
@@ -501,8 +508,9 @@ class HttpParser(Parser):
             self._finish(side, toserver)
             return at
         assert side.tx is not None
-        if data[at:end].strip(b"\r\n"):
-            self._add(side.tx, toserver, data[at:end])
+        excess = data[at:end].lstrip(b"\r\n")
+        if excess:
+            self._add(side.tx, toserver, excess)
         return end
 
     def _finish(self, side: _Side, toserver: bool) -> None:

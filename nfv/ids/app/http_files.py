@@ -15,6 +15,9 @@ _BOUNDARY = re.compile(rb'boundary\s*=\s*(?:"([^"]{1,256})"?|([^\s;,"]{1,256}))'
 _NAME = re.compile(rb"filename\*?\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\s\"]+))", re.IGNORECASE)
 
 
+_EMPTY_LINE = re.compile(rb"(?:^|\n)\r?\n")
+
+
 class File:
     """A file; ``done``: all of it was seen; ``inspected``: rules were asked about all of it."""
 
@@ -49,6 +52,7 @@ class Multipart:
         self._border = b"--" + border
         self._make = make
         self._rest = b""
+        self._searched = 0  # bytes of it in which no part's headers end
         self._skip = 0
         self._file: File | None = None
         self._state: Callable[[], bool] = self._preamble
@@ -96,9 +100,11 @@ class Multipart:
         return False
 
     def _headers(self) -> bool:
-        found = re.search(rb"(?:^|\n)\r?\n", self._rest)
+        found = _EMPTY_LINE.search(self._rest, max(self._searched - 2, 0))
+        self._searched = len(self._rest)
         if found is None and len(self._rest) < LONGEST_PART_HEADER:
             return False
+        self._searched = 0
         end = found.end() if found else len(self._rest)
         head = self._rest[:end]
         self._skip = 1 if found else 0  # the line's end, which a border may follow

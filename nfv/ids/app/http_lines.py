@@ -21,7 +21,10 @@ _METHODS = (
     rb"MKACTIVITY|ACL|SEARCH|ORDERPATCH|SUBSCRIBE|NOTIFY"
 )
 _REQUEST = re.compile(rb"[ \t]*(?:(?:" + _METHODS + rb")[ \t]|[\w\-]{1,32}[ \t]+\S[^\r\n]*[ \t]HTTP/\d)")
-_REQUEST_BEGIN = re.compile(rb"[ \t\r\n]*[\w\-]{0,32}(?:[ \t][^\r\n]*)?\r?$")
+_REQUEST_BEGIN = re.compile(rb"(?=([ \t\r\n]*))\1[\w\-]{0,32}(?:[ \t][^\r\n]*)?\r?$")
+"""The blanks are taken once and for all: giving them back one by one would take time as their square."""
+_NOT_BLANK = re.compile(rb"[^\s\x00]")
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*:")
 PLAIN_HEADERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)+\r\n")
 """A whole header block as nearly all are: read at once."""
@@ -31,6 +34,8 @@ SMALL_CHUNK = re.compile(rb"([0-9a-fA-F]{1,5})\r\n")
 """The usual first line of a chunk, which is many."""
 BLANK, NO_CHUNK = -1, -2
 """What ``chunk_length`` says of an empty line, and of one that can't be a chunk's."""
+ENOUGH = 64
+"""Bytes that are looked at while a chunk's first line comes; the rest is when it is whole."""
 MAX_CHUNK = 0x7FFFFFFF
 """Bytes that a chunk may claim; beyond that the line is none."""
 
@@ -75,6 +80,18 @@ def begins_field(data: bytes, at: int) -> bool:
 def looks_like_status(data: bytes, at: int = 0) -> bool:
     """Would a client take this for the beginning of a response, and not for its body?"""
     return _STATUS.match(data, at) is not None
+
+
+def not_blank(data: bytes, at: int) -> int:
+    """Where the first byte is that is no blank (for ``looks_like_status``), the end without one."""
+    found = _NOT_BLANK.search(data, at)
+    return found.start() if found else len(data)
+
+
+def after_line_ends(data: bytes, at: int) -> int:
+    """Where a run of CRs and LFs is over."""
+    found = _LINE_ENDS.match(data, at)
+    return found.end() if found else at
 
 
 def may_become_status(data: bytes, at: int = 0) -> bool:
@@ -138,9 +155,10 @@ def chunk_length(line: bytes) -> int:
 
 def may_be_chunk(data: bytes, at: int) -> bool:
     """Can the bytes from ``at`` become a chunk's first line?"""
-    found = _CHUNK.match(data, at)
+    end = min(len(data), at + ENOUGH)
+    found = _CHUNK.match(data, at, end)
     assert found is not None
-    return bool(found[1]) or found.end() == len(data)
+    return bool(found[1]) or found.end() == end
 
 
 def codings(value: bytes) -> tuple[list[str], bool]:

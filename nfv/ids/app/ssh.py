@@ -63,16 +63,18 @@ class SshParser(Parser):
             self.count += 1
             self.txs.append(self._tx)
         buffer += data
+        at = 0
         while True:
-            line, found, rest = buffer.partition(b"\n")
-            if not found:
+            end = buffer.find(b"\n", at)
+            if end < 0:
+                buffer = buffer[at:]
                 self._buffers[toserver] = buffer if len(buffer) < 8192 else None
                 return
-            if line.startswith(b"SSH-") or toserver:
+            if toserver or buffer.startswith(b"SSH-", at):
                 break
-            buffer = rest  # a server may say something before (RFC 4253)
+            at = end + 1  # a server may say something before (RFC 4253)
         self._buffers[toserver] = None
-        self._identified(toserver, line)
+        self._identified(toserver, buffer[at:end])
 
     def incomplete(self) -> bool:
         """See ``Parser.incomplete``."""

@@ -154,8 +154,9 @@ def _url_decode(data: bytes, _: str) -> bytes:
 
 
 def _xor(data: bytes, key: str) -> bytes:
-    raw = bytes.fromhex(key)
-    return bytes(byte ^ raw[i % len(raw)] for i, byte in enumerate(data))
+    raw, size = bytes.fromhex(key), len(data)
+    pad = (raw * (size // len(raw) + 1))[:size]
+    return (int.from_bytes(data, "big") ^ int.from_bytes(pad, "big")).to_bytes(size, "big")
 
 
 def _lower_names(data: bytes, _: str) -> bytes:
@@ -223,22 +224,23 @@ def check_transform(name: str, value: str | None) -> str:
     return text
 
 
-def transformed(data: bytes, transforms: tuple[tuple[str, str], ...]) -> bytes:
-    """What the transforms make of a buffer, one after the other."""
-    for name, option in transforms:
-        data = _pcrexform(data, option) if name == "pcrexform" else TRANSFORMS[name](data, option)
+def transformed(data: bytes, transforms: tuple[tuple[str, str], ...], work: Work) -> bytes:
+    """What the transforms make of a buffer, one after the other, as far as the steps last."""
+    try:
+        for name, option in transforms:
+            work.take(1 + len(data) // 128)
+            data = _pcrexform(data, option, work) if name == "pcrexform" else TRANSFORMS[name](data, option)
+    except Exhausted:
+        pass  # the bytes stay as they are
     return data
 
 
 _compiled: dict[str, Regex] = {}
 
 
-def _pcrexform(data: bytes, option: str) -> bytes:
+def _pcrexform(data: bytes, option: str, work: Work) -> bytes:
     pattern = _compiled.get(option)
     if pattern is None:
         pattern = _compiled[option] = Regex(option.encode("latin-1", "replace"))
-    try:
-        group = pattern.group(data, Work())
-    except Exhausted:
-        return data
+    group = pattern.group(data, work)
     return data if group is None else group

@@ -34,6 +34,9 @@ modifier has moved that one to another buffer (user guide "Payload Keywords", is
 
 _RELATIVE = (Pcre, *_FOLLOWERS)
 
+MOST_CHAINED = 200
+"""Matches in one buffer that others are relative to: each is a search within the search of the one before."""
+
 KEYWORDS: dict[str, Handler] = {
     **meta.KEYWORDS,
     **payload.KEYWORDS,
@@ -316,6 +319,8 @@ def _check(part: BufferPart, b: Builder) -> None:
             _check(BufferPart(part.name, ops=op.ops), b)
         if isinstance(op, Content) and op.startswith:
             op.offset, op.depth = 0, len(op.pattern)
+    if sum(op.chained for op in ops) > MOST_CHAINED:
+        raise Problem("", f"more than {MOST_CHAINED} conditions are relative to the one before them")
     sizes = [op for op in ops if isinstance(op, Size) and isinstance(op.high, int) and not op.negated]
     for size in sizes:
         for op in ops:

@@ -355,6 +355,7 @@ def _base64(op: Base64, buffer: Buffer, position: int, names: dict[str, int]) ->
     if at > buffer.size:
         return -1
     data = buffer.data[at : at + op.size] if op.size else buffer.data[at:]
+    buffer.work.take(len(data) // 128)
     decoded = decode64(data)
     if not decoded:
         return -1

@@ -1,8 +1,9 @@
 """The bound of what a packet may cost, in steps.
 
 A step is what takes about a microsecond: a condition, 4 KiB searched for a content, 1 KiB for an expression
-in linear time, a quarter of what PCRE2 does between two counts.  Rules and packets of strangers may be made
-to be slow; when a packet's steps are used up, the conditions that are left are not met, and that is counted.
+in linear time, 128 bytes decoded or transformed, a quarter of what PCRE2 does between two counts.  Rules and
+packets of strangers may be made to be slow; when a packet's steps are used up, the conditions that are left
+are not met, and that is counted.
 """
 
 from __future__ import annotations
