@@ -22,9 +22,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 
+from controller.answers import Applied, OverlayState, Settled
 from controller.api_functions import routes
 from controller.api_gate import Gate, PlainJson
-from controller.api_overlay import OverlayState, overlay_state
+from controller.api_overlay import overlay_state
 from controller.contradictions import contradictions
 from controller.messages import ApiListens
 from controller.openflow.replies import parse_flow_desc
@@ -90,20 +91,6 @@ class GroupState(BaseModel):
     kind: str
     buckets: list[str]
     why: str
-
-
-class Applied(BaseModel):
-    """The answer to a new intent: reconciliation has begun; ``all-programmed`` says it is done.
-
-    ``since``: number of the last event before, to wait from (``GET /events?since=``)."""
-
-    since: int
-
-
-class Settled(BaseModel):
-    """``settled``: every switch that there is holds what it should, by all that is known."""
-
-    settled: bool
 
 
 def make(app: SwitchKeeper) -> FastAPI:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel
-
+from controller.answers import ChainState, HopState
 from controller.api_counters import Counters, Present
 from controller.encapsulation import encapsulation
 from controller.tally import arrived, concerned, taken
@@ -13,46 +12,6 @@ from topologies.functions import Chain
 from topologies.overlay import membership, reach
 from topologies.service import Hop, service
 from topologies.transit import senders
-
-
-class HopState(BaseModel):
-    """A chain's arrival at one function. ``next``: number of the hop after it, 0: none.
-
-    ``state``: ``live``, or what the policy does while nothing works there: ``skipped``, ``dropped``."""
-
-    number: int
-    direction: Literal["forward", "backward"]
-    place: int
-    function: str
-    switch: str
-    next: int
-    policy: Literal["open", "closed"]
-    state: Literal["live", "skipped", "dropped"]
-    packets: int | None
-    bytes: int | None
-
-
-class ChainState(BaseModel):
-    """A chain. ``encapsulation``: what carries the position between switches, and ``why``.
-
-    ``forward``, ``backward``: packets that its classifiers took; None: not known, or no such direction."""
-
-    name: str
-    path: int
-    classifier: str
-    network: str
-    far_network: str
-    direction: str
-    symmetric: bool
-    priority: int
-    on_failure: str | None
-    implicit: bool
-    functions: list[str]
-    encapsulation: Literal["none", "vlan", "nsh"]
-    why: str
-    forward: int | None
-    backward: int | None
-    hops: list[HopState]
 
 
 def chain_states(

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, Field
 
-from controller.api_chains import ChainState, chain_states
+from controller.answers import BackendState, ChainState, FunctionState, InstanceState, Taken
+from controller.api_chains import chain_states
 from controller.api_counters import Counters, Present, counters, present, waited
 from controller.runtime.app import SwitchKeeper
 from controller.runtime.health import MOST_REPORTED, Health, backend_name
@@ -20,51 +21,6 @@ from topologies.service import Service, service
 Within = Annotated[float | None, Query(gt=0, description="seconds until a silent switch is left out")]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Reason = Annotated[str, Field(max_length=1000)]
-
-
-class InstanceState(BaseModel):
-    """One instance. ``state`` ``unproven``: no probe has passed it yet. ``since``: seconds since 1970.
-    ``rtt``: how long a probe takes through it and the controller's own channel, in seconds.
-
-    ``entered``, ``left``: packets that went in and came out, both directions together; ``dropped`` is the
-    difference.  None: not probed, not counted, or (``left``) a tap."""
-
-    name: str
-    state: Literal["live", "unproven", "failed"]
-    since: float | None
-    reason: str
-    rtt: float | None
-    entered: int | None
-    left: int | None
-    dropped: int | None
-    bytes: int | None
-
-
-class BackendState(BaseModel):
-    """A load balancer's backend, as the lab's health checks say."""
-
-    name: str
-    up: bool
-    since: float | None
-    reason: str
-
-
-class FunctionState(BaseModel):
-    """A function. ``state``: ``live`` (all of it works), ``degraded`` (some) or ``failed`` (nothing).
-
-    ``packets``: that reached it, ``dropped``: that did not leave it; None: not known."""
-
-    name: str
-    kind: str
-    engine: str
-    mode: str
-    switch: str | None
-    on_failure: str
-    state: Literal["live", "degraded", "failed"]
-    packets: int | None
-    dropped: int | None
-    instances: list[InstanceState]
-    backends: list[BackendState]
 
 
 class Reported(BaseModel):
@@ -90,12 +46,6 @@ class InstanceReport(BaseModel):
     instance: Name
     up: bool
     reason: Reason = ""
-
-
-class Taken(BaseModel):
-    """The answer to a report. ``since``: number of the last event before it (``GET /events?since=``)."""
-
-    since: int
 
 
 def routes(app: SwitchKeeper, patience: float) -> APIRouter:

@@ -2,41 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
+from controller.answers import FloodState, OverlayState, TunnelState
 from controller.api_counters import counters, present
 from controller.mesh import mesh
 from controller.runtime.app import SwitchKeeper
-
-
-class TunnelState(BaseModel):
-    """Unicast frames of one network from one domain's VTEP to another's; ``bytes`` of inner frames."""
-
-    source: str
-    target: str
-    from_address: str
-    to_address: str
-    network: str
-    vni: int
-    packets: int
-    bytes: int
-
-
-class FloodState(BaseModel):
-    """Frames of one network that a domain's tunnel switch sent to all members."""
-
-    domain: str
-    network: str
-    vni: int
-    packets: int
-    bytes: int
-
-
-class OverlayState(BaseModel):
-    """The tunnel mesh; empty for a lab without an underlay."""
-
-    mesh: list[TunnelState]
-    flooded: list[FloodState]
 
 
 async def overlay_state(app: SwitchKeeper, patience: float) -> OverlayState:

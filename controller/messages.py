@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from types import UnionType
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 Json = Mapping[str, Any]
 _ENVELOPE = ("event", "number", "time")
@@ -86,20 +86,13 @@ def decode(message: Json) -> Event:
     kind = EVENTS.get(name)
     if kind is None:
         raise BadMessage(f"no event is called {name}")
-    given: dict[str, Any] = {}
-    for attribute, key, hint, needed in _shape(name):
-        if key not in message:
-            if needed:
-                raise BadMessage(f"{name} has no {key}")
-            continue
-        given[attribute] = _value(message[key], hint, f"{name}: {key}")
-    return kind(**given)
+    said: Event = _filled(kind, message, name)
+    return said
 
 
 @cache
-def _shape(name: str) -> tuple[tuple[str, str, Any, bool], ...]:
+def _shape(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
     """Attribute, key in JSON, type, and whether it must be there, of each field."""
-    kind = EVENTS[name]
     hints = get_type_hints(kind)
     return tuple(
         (each.name, each.metadata.get("json", each.name), hints[each.name], each.default is MISSING)
@@ -107,20 +100,39 @@ def _shape(name: str) -> tuple[tuple[str, str, Any, bool], ...]:
     )
 
 
-def _value(value: Any, hint: Any, where: str) -> Any:
-    """A value of JSON as one of this type."""
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_value(each, get_args(hint)[0], where) for each in value)
+def value_of(value: Any, hint: Any, where: str) -> Any:
+    """A value of JSON as one of this type: a plain one, a list or tuple of one, a choice, a dataclass, or one
+    of several. ``where`` names it in what ``BadMessage`` says."""
+    kind = get_origin(hint)
+    if kind in (tuple, list) and isinstance(value, list):
+        made = [value_of(each, get_args(hint)[0], where) for each in value]
+        return made if kind is list else tuple(made)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _filled(hint, value, where)
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    choices = [each for one in allowed if get_origin(one) is Literal for each in get_args(one)]
+    if value in choices and isinstance(value, str):
+        return value
+    plain = tuple(one for one in allowed if isinstance(one, type))
     if isinstance(value, bool):
-        fits = bool in allowed
-    elif isinstance(value, int) and float in allowed:
+        fits = bool in plain
+    elif isinstance(value, int) and float in plain:
         return float(value)
     else:
-        fits = any(isinstance(value, each) for each in allowed)
+        fits = isinstance(value, plain)
     if not fits:
         raise BadMessage(f"{where} is {value!r}")
     return value
+
+
+def _filled(kind: Any, message: Json, where: str) -> Any:
+    given: dict[str, Any] = {}
+    for attribute, key, hint, needed in _shape(kind):
+        if key in message:
+            given[attribute] = value_of(message[key], hint, f"{where}: {key}")
+        elif needed:
+            raise BadMessage(f"{where} has no {key}")
+    return kind(**given)
 
 
 # Switches and their tables

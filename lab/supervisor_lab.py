@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller import answers
+from controller.messages import BadMessage
 from dataplane.wiring import wire_name
 from lab import supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure, unknown
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 
 
 IDLE: Probing = {"running": False, "done": 0, "total": 0}
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -300,24 +305,33 @@ class Lab:
 
     def function_states(self, counted: bool = True) -> list[FunctionState]:
         """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
-        found = self._controllers("/functions") if counted and self.topology.functions else None
+        found = (
+            self._controllers(list[answers.FunctionState], "/functions")
+            if counted and self.topology.functions
+            else None
+        )
         return supervisor_service.functions(self.topology, self.functions.records(), found)
 
     def chain_states(self, counted: bool = True) -> list[ChainState]:
         """Every chain, hop by hop."""
-        found = self._controllers("/chains") if counted and self.topology.chains else None
+        found = (
+            self._controllers(list[answers.ChainState], "/chains")
+            if counted and self.topology.chains
+            else None
+        )
         return supervisor_service.chains(self.topology, found)
 
-    def _controllers(self, path: str) -> Any:
+    def _controllers(self, kind: type[T], path: str) -> T | None:
         try:
-            return self.ask_controller(
+            answer = self.ask_controller(
                 path,
                 patience=_GLANCE,
                 timeout=_GLANCE,
                 within=f"{_GLANCE / 2}",
                 doubt=self.health.why_no_answer,
             )
-        except Failure:
+            return answers.read(kind, answer)
+        except (Failure, BadMessage):
             return None
 
     @contextmanager

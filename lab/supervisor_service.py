@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
+from controller import answers
 from lab.function_state import InstanceRecord
 from lab.messages import BackendState, ChainState, FunctionState, HopState, InstanceState
 from topologies.functions import Chain, Function
@@ -14,7 +14,6 @@ from topologies.overlay import islands
 from topologies.service import Hop, chain_hops
 
 Records = Mapping[str, InstanceRecord]
-_COUNTED = ("packets", "dropped")
 
 
 def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
@@ -30,31 +29,24 @@ def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
     return found
 
 
-def functions(topology: Topology, records: Records, counted: Any) -> list[FunctionState]:
-    """Every function. ``counted``: the controller's answer to GET /functions."""
+def functions(
+    topology: Topology, records: Records, counted: list[answers.FunctionState] | None
+) -> list[FunctionState]:
+    """Every function. ``counted``: the controller's answer to GET /functions, None without one."""
     domain_of = {switch.name: switch.domain for switch in topology.switches}
-    known = _by_name(counted, "functions")
-    return [_function(each, domain_of, records, known.get(each.name, {})) for each in topology.functions]
-
-
-def _by_name(answer: Any, key: str) -> dict[str, dict[str, Any]]:
-    listed = answer.get(key, []) if isinstance(answer, dict) else answer
-    if not isinstance(listed, list):
-        return {}
-    return {str(each.get("name")): each for each in listed if isinstance(each, dict)}
+    known = {each.name: each for each in counted or ()}
+    return [_function(each, domain_of, records, known.get(each.name)) for each in topology.functions]
 
 
 def _function(
-    function: Function, domain_of: Mapping[str, str], records: Records, known: Mapping[str, Any]
+    function: Function, domain_of: Mapping[str, str], records: Records, known: answers.FunctionState | None
 ) -> FunctionState:
     names = [instance.name for instance in function.instances]
     if function.balancer is not None:
         names.append(function.name)
-    seen = _by_name(known.get("instances"), "instances")
-    instances = [_instance(records[name], seen.get(name, {})) for name in names if name in records]
-    counted = {
-        key: known[key] if isinstance(known.get(key), int) else _sum(instances, key) for key in _COUNTED
-    }
+    seen = {each.name: each for each in known.instances} if known is not None else {}
+    instances = [_instance(records[name], seen.get(name)) for name in names if name in records]
+    packets, dropped = (known.packets, known.dropped) if known is not None else (None, None)
     return {
         "name": function.name,
         "kind": function.kind,
@@ -67,8 +59,8 @@ def _function(
         "state": _state(function, instances),
         "instances": instances,
         "backends": _backends(function, records),
-        "packets": counted["packets"],
-        "dropped": counted["dropped"],
+        "packets": _sum(instances, "packets") if packets is None else packets,
+        "dropped": _sum(instances, "dropped") if dropped is None else dropped,
     }
 
 
@@ -78,14 +70,12 @@ def _sum(instances: list[InstanceState], key: str) -> int | None:
     return sum(counted) if counted else None
 
 
-def _instance(record: InstanceRecord, seen: Mapping[str, Any]) -> InstanceState:
-    health = seen.get("state")
-    rtt = seen.get("rtt")
+def _instance(record: InstanceRecord, seen: answers.InstanceState | None) -> InstanceState:
     counters = record.counters
 
-    def number(name: str, counted: str) -> int | None:
-        if isinstance(seen.get(counted), int):  # by the switch, which leaves probes out
-            return int(seen[counted])
+    def number(name: str, counted: int | None) -> int | None:
+        if counted is not None:  # by the switch, which leaves probes out
+            return counted
         return int(counters[name]) if name in counters else None
 
     return {
@@ -95,12 +85,12 @@ def _instance(record: InstanceRecord, seen: Mapping[str, Any]) -> InstanceState:
         "since": record.since,
         "pid": record.pid,
         "restarts": record.restarts,
-        "health": health if health in ("live", "unproven", "failed") else "unknown",
-        "reason": str(seen.get("reason") or ""),
-        "rtt": float(rtt) if isinstance(rtt, (int, float)) else None,
-        "packets": number("packets", "entered"),
-        "bytes": number("bytes", "bytes"),
-        "dropped": number("dropped", "dropped"),
+        "health": seen.state if seen is not None else "unknown",
+        "reason": seen.reason if seen is not None else "",
+        "rtt": seen.rtt if seen is not None else None,
+        "packets": number("packets", seen.entered if seen is not None else None),
+        "bytes": number("bytes", seen.bytes if seen is not None else None),
+        "dropped": number("dropped", seen.dropped if seen is not None else None),
         "counters": counters,
     }
 
@@ -137,23 +127,22 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
     return "running" if running == len(instances) else f"{running} of {len(instances)} running"
 
 
-def chains(topology: Topology, counted: Any) -> list[ChainState]:
-    """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains."""
-    known = _by_name(counted, "chains")
-    return [_chain(c, topology, known.get(c.name, {})) for c in topology.chains if not c.implicit]
+def chains(topology: Topology, counted: list[answers.ChainState] | None) -> list[ChainState]:
+    """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains, or None."""
+    known = {each.name: each for each in counted or ()}
+    return [_chain(c, topology, known.get(c.name)) for c in topology.chains if not c.implicit]
 
 
-def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainState:
+def _chain(chain: Chain, topology: Topology, known: answers.ChainState | None) -> ChainState:
     functions = {function.name: function for function in topology.functions}
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     island = islands(topology)
-    seen = {each.get("number"): each for each in known.get("hops", ()) if isinstance(each, dict)}
-    how = str(known.get("encapsulation") or chain.encapsulation)
+    seen = {each.number: each for each in known.hops} if known is not None else {}
+    how = known.encapsulation if known is not None else chain.encapsulation
     hops: list[HopState] = []
     came: dict[bool, set[str]] = {}
     for hop in chain_hops(chain, functions):
-        one = seen.get(hop.number, {})
-        packets, state = one.get("packets"), one.get("state")
+        one = seen.get(hop.number)
         hops.append(
             {
                 "number": hop.number,
@@ -164,13 +153,12 @@ def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainS
                 "carried": _carried(
                     hop, came.get(hop.forward) or _starts(chain, hop.forward, topology), island, how
                 ),
-                "state": state if state in ("live", "skipped", "dropped") else "unknown",
-                "packets": packets if isinstance(packets, int) else None,
+                "state": one.state if one is not None else "unknown",
+                "packets": one.packets if one is not None else None,
             }
         )
         came[hop.forward] = {hop.switch}
     own = {functions[name].on_failure for name in chain.functions if name in functions}
-    there, back = known.get("forward"), known.get("backward")
     return {
         "name": chain.name,
         "network": chain.network,
@@ -181,9 +169,9 @@ def _chain(chain: Chain, topology: Topology, known: Mapping[str, Any]) -> ChainS
         "on_failure": chain.on_failure or (own.pop() if len(own) == 1 else "as each function says"),
         "priority": chain.priority,
         "encapsulation": how,
-        "why": str(known.get("why") or ""),
-        "forward": there if isinstance(there, int) else None,
-        "backward": back if isinstance(back, int) else None,
+        "why": known.why if known is not None else "",
+        "forward": known.forward if known is not None else None,
+        "backward": known.backward if known is not None else None,
         "hops": hops,
     }
 

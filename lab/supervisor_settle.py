@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from controller import answers
+from controller.messages import BadMessage
 from lab.failure import Failure
 from lab.northbound import NoAnswer
 from lab.supervisor_health import Lasting
@@ -93,7 +95,7 @@ def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) 
             raise NoAnswer("it was not told of the function's state")
         within = f"{FOLLOW_PATIENCE}"
         hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE / 2)
-        answer = lab.ask_controller(
+        said = lab.ask_controller(
             "/settled",
             method="POST",
             patience=FOLLOW_PATIENCE,
@@ -101,9 +103,11 @@ def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) 
             within=within,
             without=",".join(sorted(lab.switches_down)),
         )
-        if not answer.get("settled"):
+        if not answers.read(answers.Settled, said).settled:
             note = "the controller has not brought all switches up to date yet"
     except Failure as failure:
         note = f"the controller has not followed yet: {failure.what}"
+    except BadMessage as problem:
+        note = f"the controller says what is not understood: {problem}"
     lab.net.forget_worked_out()
     return note

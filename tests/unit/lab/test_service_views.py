@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 import topologies
+from controller.answers import ChainState, FunctionState, HopState, read
+from controller.messages import BadMessage
 from lab import supervisor_service
 from lab.cli import render_service
 from lab.cli.say import Paint
@@ -27,12 +32,16 @@ def records() -> dict[str, InstanceRecord]:
     return found
 
 
-def counted() -> Any:
+def counted() -> list[FunctionState]:
     """As the controller answers GET /functions."""
-    one = {"state": "live", "rtt": 0.002, "entered": 7, "dropped": 0, "bytes": 100, "reason": ""}
+    one = {"name": "fw.1", "state": "live", "since": None, "rtt": 0.002, "reason": ""}
+    one |= {"entered": 7, "left": 7, "dropped": 0, "bytes": 100}
     two = {**one, "name": "fw.2", "state": "failed", "reason": "4 probes lost", "entered": 5}
-    firewall = {"name": "fw", "packets": 12, "dropped": 0, "instances": [{**one, "name": "fw.1"}, two]}
-    return [firewall, {"name": "lb", "packets": 44, "dropped": None, "instances": []}]
+    firewall = {"name": "fw", "kind": "firewall", "engine": "nftables", "mode": "inline", "switch": "s2"}
+    firewall |= {"on_failure": "closed", "state": "degraded", "backends": []}
+    balancer = {**firewall, "name": "lb", "kind": "load-balancer", "packets": 44, "dropped": None}
+    firewall |= {"packets": 12, "dropped": 0, "instances": [one, two]}
+    return read(list[FunctionState], json.loads(json.dumps([firewall, balancer | {"instances": []}])))
 
 
 def test_instances_are_what_their_process_and_the_controller_say() -> None:
@@ -48,10 +57,15 @@ def test_instances_are_what_their_process_and_the_controller_say() -> None:
 
 
 def test_without_the_controller_the_rest_is_shown() -> None:
-    for answer in (None, {}, [], "nonsense", [{"name": "fw", "instances": "x"}], [1]):
-        fw = supervisor_service.functions(CHAIN, records(), answer)[0]
-        assert fw["state"] == "running" and fw["packets"] == 18
-        assert supervisor_service.chains(CHAIN, answer)[0]["hops"][0]["packets"] is None
+    fw = supervisor_service.functions(CHAIN, records(), None)[0]
+    assert fw["state"] == "running" and fw["packets"] == 18
+    assert supervisor_service.chains(CHAIN, None)[0]["hops"][0]["packets"] is None
+
+
+@pytest.mark.parametrize("answer", [None, {}, "nonsense", [{"name": "fw", "instances": "x"}], [1]])
+def test_what_is_no_answer_is_refused(answer: object) -> None:
+    with pytest.raises(BadMessage):
+        read(list[FunctionState], answer)
 
 
 def test_functions_as_a_table() -> None:
@@ -97,12 +111,16 @@ def test_troubles_name_what_does_not_work() -> None:
 
 
 def test_chains_tell_how_a_frame_travels() -> None:
-    hops = [{"number": n, "packets": n * 10, "state": "live"} for n in (1, 2, 3, 9, 10, 11)]
-    hops[1]["state"] = "skipped"
-    answer = [
-        {"name": "web", "encapsulation": "vlan", "why": "auto", "hops": hops, "forward": 10, "backward": 4}
+    hops = [
+        HopState(n, "forward", 0, "f", "s", 0, "open", "skipped" if n == 2 else "live", n * 10, None)
+        for n in (1, 2, 3, 9, 10, 11)
     ]
-    (web,) = supervisor_service.chains(CHAIN, answer)
+    answer = ChainState(
+        name="web", path=1, classifier="", network="lan", far_network="lan", direction="forward",
+        symmetric=True, priority=0, on_failure=None, implicit=False, functions=[], encapsulation="vlan",
+        why="auto", forward=10, backward=4, hops=hops,
+    )  # fmt: skip
+    (web,) = supervisor_service.chains(CHAIN, [answer])
     assert [(h["function"], h["forward"], h["carried"], h["packets"]) for h in web["hops"]] == [
         ("fw", True, "VLAN 1", 10),
         ("limit", True, "VLAN 2 in VXLAN", 20),
@@ -115,7 +133,7 @@ def test_chains_tell_how_a_frame_travels() -> None:
     assert text.startswith("web: takes all from 10.0.0.1/32")
     assert "took 10 there and 4 back" in text and "encapsulation vlan (auto)" in text
     assert any(line.split()[-2:] == ["20", "skipped"] for line in text.splitlines())
-    nsh = supervisor_service.chains(CHAIN, [{**answer[0], "encapsulation": "nsh"}])[0]
+    nsh = supervisor_service.chains(CHAIN, [replace(answer, encapsulation="nsh")])[0]
     assert nsh["hops"][1]["carried"] == "NSH path 2 index 254 in VXLAN"
     assert "no chains" in render_service.chains([], PLAIN)
 
@@ -190,11 +208,11 @@ functions:
 def test_alerts_are_shown_where_there_is_intrusion_detection() -> None:
     topology = topologies.loads(WATCHED.encode(), "watched.yaml")
     record = InstanceRecord("watch.1", "watch", "running", counters={"packets": 9, "alerts": 3})
-    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, []), PLAIN)
+    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, None), PLAIN)
     heads, row = text.splitlines()[:2]
     assert heads.split()[-1] == "ALERTS" and row.split()[-3:] == ["9", "-", "3"]
     record.message = "1 of 4 rules are not honoured: signatures, line 2: frobnicate: unknown"
-    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, []), PLAIN)
+    text = render_service.functions(supervisor_service.functions(topology, {"watch.1": record}, None), PLAIN)
     assert "watch.1: 1 of 4 rules are not honoured" in text
 
 
