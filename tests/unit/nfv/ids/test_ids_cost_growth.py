@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from ids_values import Talk, fired
 
 from nfv.ids.app import http_lines
 from nfv.ids.app.dns import DnsParser
@@ -27,6 +26,7 @@ from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from nfv.ids.stream import Stream
 from nfv.ids.thresholds import LIMIT, Thresholds
+from tests.unit.nfv.ids.ids_values import Talk, fired
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HTTP = "http any any -> any any"
