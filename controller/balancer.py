@@ -84,7 +84,7 @@ def balancer_hop(
     why = f"{what}: not of a balanced connection, " + ("untouched" if hop.forward else "out of the chain")
     flows = [
         flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *beside, why=why),
-        flow(Table.STEER, PASS, (here, _ANY), *beside, why=why),
+        flow(Table.STEER, PASS, (here, _ANY, Field("ct_zone", zone)), *beside, why=why),
         # they may be anybody's: see ``controller.fragments``
         *(
             flow(

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from controller.firewall_rules import matches
 from controller.flows import RULES, VERDICT, flow
+from controller.fragments import FRAGMENT
 from controller.meters import FIRST_FREE, NOTICES
 from controller.tables import (
     CONTROLLER,
@@ -69,17 +70,28 @@ def accepted(
     goto: Table | None,
     what: str,
 ) -> list[Flow]:
-    """How what is accepted goes on from one hop or port."""
+    """How what is accepted goes on from one hop or port.
+
+    Fragments of others may come out of tracking beside a packet: those that waited in vain, and what a batch
+    had no room for (see ``controller.fragments``).  So nothing is done to what comes out without another
+    look: a packet goes on before its connection is remembered, and its fragments are looked up once more,
+    which costs a recirculation.
+    """
+    known = (*here, VALID, Field("ct_zone", zone), Field("ct_mark", mark))
     found = [
-        flow(table, KNOWN, (*here, VALID, Field("ct_mark", mark)), actions, goto,
+        flow(table, KNOWN, known, actions, goto,
              why=f"{what}: of a connection that these rules have accepted"),
     ]  # fmt: skip
+    on = actions if goto is None else (*actions, Resubmit(goto))
     for kind, name in IP_KINDS:
         yes = (*here, Field(VERDICT, 1), kind)
-        commit = (SetField(VERDICT, 0), Ct(zone, commit=True, mark=mark))
+        verdict, commit = SetField(VERDICT, 0), Ct(zone, commit=True, mark=mark)
         found += [
-            flow(table, ACCEPTED, (*yes, state("+trk-rel")), commit + actions, goto,
-                 why=f"{what}: accepted, the {name} connection is remembered"),
+            flow(table, ACCEPTED, (*yes, state("+trk-rel")), (verdict, Clone(on), commit),
+                 why=f"{what}: accepted, and the {name} connection is remembered"),
+            flow(table, ACCEPTED + 1, (*here, kind, FRAGMENT, Field(VERDICT, 1), state("+trk-rel")),
+                 (verdict, commit._replace(table=table)),
+                 why=f"{what}: {name} fragments: when all are here and the first is accepted"),
             # an error about a connection is not a packet of it
             flow(table, ACCEPTED, (*yes, state("+trk+rel")), (SetField(VERDICT, 0), *actions), goto,
                  why=f"{what}: an error about an {name} connection that is accepted"),

@@ -27,6 +27,7 @@ from controller.tables import (
     Field,
     Flow,
     Output,
+    Resubmit,
     SetField,
     Table,
     ToMeter,
@@ -47,8 +48,8 @@ PORTS = (1024, 65535)
 """Ports that masqueraded connections get: the unprivileged ones (RFC 4787, 4.2.1: never a well-known one)."""
 _KIND = Field("eth_type", IPV4)
 _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
-_VALID = state("-inv")
-"""Tracked or not: what the controller has given its identifier back is not."""
+_READY, _NOT_READY = SetField(VERDICT, READY, READY), SetField(VERDICT, 0, READY)
+"""Of what comes out of the translator's own zone alone: fragments of others may come out beside it."""
 _ECHOES = Priorities(CONNECTION, EXHAUSTED, TRANSLATED)
 
 
@@ -76,6 +77,8 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
         flow(Table.STEER, ARRIVED, (here, _KIND, UNTRACKED, arrived),
              why=f"{what}: not to its address: dropped"),
         *coming_back(here, _ECHOES, what),
+        flow(Table.STEER, TRANSLATED, (here, _KIND, _KNOWN, Field("ct_zone", zone), arrived),
+             (_READY, Resubmit(Table.STEER)), why=f"{what}: it has its host's address again, if it ever had"),
     ]  # fmt: skip
     flows += _gathering(topology, function, hop, zone, what)
     datagrams: dict[int, Ct] = {}
@@ -83,7 +86,7 @@ def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[s
         match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), to_us)
         commit = Ct(zone, Table.STEER, True, "dst", int(each.ipv4.ip), 4, (each.to_port, each.to_port))
         flows.append(
-            flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", each.port)), (commit,),
+            flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", each.port)), (_NOT_READY, commit),
                  why=f"{what}: port {each.port} is forwarded to {each.host}"),
         )  # fmt: skip
         if each.protocol == "udp":
@@ -169,7 +172,7 @@ def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what
     match = (here, _KIND, FRAGMENT, to_us, Field("ip_proto", NUMBERS["udp"]), _NEW, Field("ct_zone", zone))
     together = gather(place_zones(topology, service(topology))[at_hop(hop.number)])
     why = f"{what}: fragments of no known connection are gathered"
-    return [flow(Table.STEER, FRAGMENTS, match, (SetField(DATAGRAM, 0), *together), why=why)]
+    return [flow(Table.STEER, FRAGMENTS, match, (_NOT_READY, SetField(DATAGRAM, 0), *together), why=why)]
 
 
 def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], what: str) -> list[Flow]:
@@ -187,7 +190,7 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
             SetField("eth_src", sender),
             SetField("eth_dst", mac_number(host.mac)),
         )
-        match = (here, _KIND, _VALID, Field("ip_dst", int(host.ipv4.ip)))
+        match = (here, _KIND, Field(VERDICT, READY, READY), Field("ip_dst", int(host.ipv4.ip)))
         found.append(
             flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=f"{what}: back to {host.name}")
         )

@@ -28,8 +28,10 @@ def state(text: str) -> Field:
     return Field("ct_state", value, mask)
 
 
-UNTRACKED = state("-trk")
-INVALID_STATE = state("+trk+inv")
+UNTRACKED = state("-trk-inv")
+INVALID_STATE = state("+inv")
+"""Fragments that have waited in vain come out beside any packet that is tracked later, in its pipeline:
+Open vSwitch's userspace tracking calls them invalid, and not tracked."""
 VALID = state("+trk-inv")
 LATER_FRAGMENT = Field("ip_frag", 3, 3)
 """A fragment other than the first (ovs-fields(7), ip_frag)."""
