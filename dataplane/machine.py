@@ -29,6 +29,8 @@ from topologies.model import Shaping, Topology
 
 OLDEST_OVS = (2, 17)
 TUN = Path("/dev/net/tun")
+_TUN_DEVICE = os.makedev(10, 200)  # Linux, Documentation/admin-guide/devices.txt
+_NOT_TUN = "it is another device, or a file"
 PROBE_SECONDS = 10.0
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -155,6 +157,8 @@ def _module_remedy(module: str, option: str) -> str:
 def _tun_remedy(answer: str) -> str:
     if "No such" in answer:
         return "sudo modprobe tun (in a container: --device /dev/net/tun)"
+    if answer == _NOT_TUN:
+        return f"sudo rm {TUN}, then sudo mknod -m 0666 {TUN} c 10 200 (in a container: --device {TUN})"
     return f"sudo chmod 0666 {TUN} (the usual mode), or run sdnlab as root"
 
 
@@ -218,8 +222,11 @@ def try_out(kind: str) -> str:
     """Try one thing in the present namespaces; what the system answered, empty when it works."""
     try:
         if kind == "tun":
-            os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
-            return ""
+            descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                return "" if os.fstat(descriptor).st_rdev == _TUN_DEVICE else _NOT_TUN
+            finally:
+                os.close(descriptor)
         netlink = Socket()
         if kind == "bridge":
             netlink.run([add_bridge("probe"), delete_link("probe")])

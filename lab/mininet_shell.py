@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cmd
 import os
+import re
 import shutil
 import stat
 import sys
@@ -20,10 +21,15 @@ from mininet.util import quietRun
 
 from dataplane.net_iperf import CannotMeasure
 from dataplane.packages import how_to_install
+from lab.terminal import one_line
 from topologies.problem import nearest
 
 _DEEPEST = 10
 """Files that ``source`` each other."""
+_SHOWN = 80
+"""Characters of a command that nobody knows."""
+_BANDWIDTH = re.compile(r"[0-9]{1,9}(\.[0-9]+)?[KMGkmg]?")
+"""As iperf3 takes it; from anything else it makes "without limit"."""
 
 
 class SafeCLI(CLI):  # type: ignore[misc]
@@ -65,7 +71,8 @@ class SafeCLI(CLI):  # type: ignore[misc]
         if not first or first not in self.mn:
             known = [*(name[3:] for name in self.get_names() if name.startswith("do_")), *self.mn.nameToNode]
             close = nearest(first or "", known)
-            error(f"*** Unknown command: {line}\n" + (f"*** Did you mean {close}?\n" if close else ""))
+            said = one_line(line if len(line) <= _SHOWN else line[:_SHOWN] + "…")
+            error(f"*** Unknown command: {said}\n" + (f"*** Did you mean {close}?\n" if close else ""))
             return
         if not args:
             error(f"*** Please enter a command for node: {first} <cmd>\n")
@@ -139,6 +146,8 @@ class SafeCLI(CLI):  # type: ignore[misc]
         words = line.split()
         if len(words) not in (0, 3):
             error("invalid number of args: iperfudp [bandwidth host1 host2], such as: iperfudp 10M h1 h2\n")
+        elif words and not is_bandwidth(words[0]):
+            error(f"'{one_line(words[0][:_SHOWN])}' is no bandwidth (bits a second), such as 10M or 500K\n")
         elif self._known(words[1:]):
             bandwidth = words[0] if words else "10M"
             self.mn.iperf([self.mn[word] for word in words[1:]] or None, l4Type="UDP", udpBw=bandwidth)
@@ -183,6 +192,11 @@ def _lines(file: str) -> Iterator[str]:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(0, "that is no plain file")
         yield from stream
+
+
+def is_bandwidth(word: str) -> bool:
+    """Whether iperf3 understands ``word`` as bits a second."""
+    return _BANDWIDTH.fullmatch(word) is not None
 
 
 def without_comment(line: str) -> str:

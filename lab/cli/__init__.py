@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+
+if os.path.basename(sys.argv[0]) == "sdnlab":  # noqa: PTH119 - pathlib is not loaded yet
+    # We are only starting, and nothing is begun: Ctrl-C ends us, without a traceback out of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from dataplane.machine import Machine, missing, needs
+from dataplane.machine import Machine, missing, needs, try_out
 from dataplane.sandbox_errors import SystemFacts, explain
 from tests.unit.dataplane.labs import line
 from topologies.model import Shaping
@@ -35,6 +35,7 @@ def test_netem_is_missed_only_by_those_who_ask_for_it_and_names_the_links() -> N
     [
         (changed(tun="Permission denied"), "chmod 0666"),
         (changed(tun="No such file or directory"), "modprobe tun"),
+        (changed(tun="it is another device, or a file"), "mknod"),
         (changed(ovs=(2, 13)), "2.17"),
         (changed(programs=frozenset()), "apt-get install openvswitch-switch"),
         (changed(sandbox="refused", sandbox_remedy="do this"), "do this"),
@@ -71,3 +72,9 @@ def test_only_what_a_topology_asks_for_is_tried() -> None:
 def test_a_refused_sandbox_names_its_remedy(number: int, facts: SystemFacts, word: str) -> None:
     _, remedy = explain("user namespace", number, facts)
     assert word in remedy
+
+
+def test_another_file_at_the_place_of_tun_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers put an empty file, or /dev/null, where they show no device."""
+    monkeypatch.setattr("dataplane.machine.TUN", "/dev/null")
+    assert try_out("tun") == "it is another device, or a file"

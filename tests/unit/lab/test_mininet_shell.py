@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.mininet_shell import without_comment
+from lab.mininet_shell import SafeCLI, is_bandwidth, without_comment
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,17 @@ from lab.mininet_shell import without_comment
 )  # fmt: skip
 def test_a_comment_begins_a_word_outside_of_quotes(line: str, left: str) -> None:
     assert without_comment(line) == left
+
+
+def test_a_bandwidth_is_a_number_of_bits() -> None:
+    assert all(is_bandwidth(word) for word in ("10M", "1.5G", "500k", "1000000"))
+    assert not any(is_bandwidth(word) for word in ("bw", "", "-1M", "10X", "M", "1e9", "nan"))
+
+
+def test_what_nobody_knows_does_not_steer_the_terminal_or_fill_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("lab.mininet_shell.error", said.append)
+    shell = SafeCLI.__new__(SafeCLI)
+    shell.mn = type("Net", (), {"nameToNode": {}, "__contains__": lambda *_: False})()
+    shell.default("\x1b[2Jboo " + "y" * 100_000)
+    assert "\x1b" not in said[0] and len(said[0]) < 200

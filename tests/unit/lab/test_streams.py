@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,9 @@ def test_a_dumb_terminal_gets_plain_lines(
     monkeypatch.delenv("TERM") if term is None else monkeypatch.setenv("TERM", term)
     stream = Terminal()
     assert say.moving(stream) is say.coloured(stream) is expected  # type: ignore[arg-type]
+
+
+def test_ctrl_c_ends_what_is_only_being_imported_without_a_traceback() -> None:
+    code = "import sys; sys.argv[0] = '/x/sdnlab'; import lab.cli, os; os.kill(os.getpid(), 2); input()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
