@@ -21,6 +21,7 @@ from tests.system.controller_lab import Controller, Switches, lacks, running, un
 from tests.system.controller_topologies import leaf_spine
 from topologies.functions import Chain, Firewall, Function, Instance, Rule
 from topologies.model import Port, Topology
+from wire.checksum import checksum
 from wire.mac import mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
@@ -81,7 +82,7 @@ def udp(number: int, source: int = 4000) -> bytes:
     body = struct.pack("!HHHH", source, 5000, 12, 0) + number.to_bytes(4, "big")
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0)
     head += H1.ipv4.ip.packed + H4.ipv4.ip.packed
-    head = head[:10] + packets._ones_complement(head).to_bytes(2, "big") + head[12:]
+    head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
     ends = bytes.fromhex((H4.mac + H1.mac).replace(":", ""))
     return (ends + b"\x08\x00" + head + body).ljust(60, b"\0")
 
