@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,8 +117,6 @@ def _listener(fd: int | None, address: str | None) -> socket.socket:
 
 
 def _serve_api(app: SwitchKeeper, path: str) -> None:
-    import time
-
     app.compiled.wait()
     started = time.monotonic()
     # Importing costs as much as programming a lab: not at the same time.

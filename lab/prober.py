@@ -30,6 +30,7 @@ from lab.frames import Station
 from lab.probe_loop import Probe, Run, Told, address_of, drive, share_a_family
 from lab.probe_pairs import Gateway as Gateway
 from lab.probe_pairs import choose_families, default_pairs, patience
+from linux.syscalls import setns
 from topologies.model import Host
 from wire import icmp
 
@@ -88,8 +89,6 @@ def open_in(namespace_fd: int, interface: str) -> socket.socket:
     The calling thread visits the namespace and comes back.  Raises OSError when the namespace or
     the interface is gone.
     """
-    from linux.syscalls import setns
-
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(namespace_fd, 0x40000000)  # CLONE_NEWNET

@@ -167,8 +167,10 @@ def build(
 ) -> Lab:
     """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
     started = time.time()
+    from lab.runnable import DATAPATHS, datapath_word, machine_must_do, settled_tunnels
+
     stages = _Stages(leash)
-    topology = stages.run("topology", lambda: settle(load(order), order.datapath))
+    topology = stages.run("topology", lambda: settled_tunnels(load(order), order.datapath))
     name = order.name or naming.name_from(topology.name)
     taken = take_name(listener, name)
     controller.keep(topology)
@@ -186,10 +188,10 @@ def build(
     from lab.serving_rooms import Serving, ServingRooms
     from lab.supervisor_change import PROCESS_PATIENCE
     from lab.supervisor_functions import Functions, NetStarter
-    from lab.supervisor_lab import DATAPATHS, Lab, datapath_word
+    from lab.supervisor_lab import Lab
 
     stages.current = "data plane"
-    datapath = DATAPATHS["userspace"]  # settle refuses the other
+    datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other
     machine_must_do(topology, datapath)
     daemons = DaemonWatch(events)
     address = (str(MANAGEMENT.ip), OPENFLOW_PORT)
@@ -256,33 +258,6 @@ def load(order: Order) -> Topology:
         raise invalid_file(order.file, invalid.problems) from None
 
 
-def settle(topology: Topology, datapath: str) -> Topology:
-    """The topology with ``auto`` tunnels decided: the kernel's vxlan devices.
-
-    Raises Failure for what no lab runs on: the kernel's datapath of Open vSwitch, which refuses the flows
-    that answer neighbour discovery (it has no ND extensions, ovs-fields(7)), and Open vSwitch's own tunnels,
-    which TCP does not pass on the userspace datapath with the segmentation offload that it has here.
-    """
-    if datapath == "kernel":
-        raise Failure(
-            "no lab runs on Open vSwitch's kernel datapath: it can't turn a neighbour solicitation (IPv6) "
-            "into its answer, as every switch does here",
-            "leave --datapath out: the userspace datapath needs no kernel module",
-            Exit.MACHINE,
-        )
-    underlay = topology.underlay
-    if underlay is None:
-        return topology
-    if underlay.tunnels == "ovs":
-        raise Failure(
-            "Open vSwitch's own tunnels (tunnels: ovs) carry no TCP on the userspace datapath, and no lab "
-            "runs on the kernel datapath",
-            "write tunnels: auto in the file's underlay, or leave it out",
-            Exit.MACHINE,
-        )
-    return topology.model_copy(update={"underlay": underlay.model_copy(update={"tunnels": "kernel"})})
-
-
 def take_name(listener: socket.socket, name: str) -> int:
     """Bind and listen on an address of the lab ``name``, the first that is free; its number.
 
@@ -301,20 +276,6 @@ def take_name(listener: socket.socket, name: str) -> int:
             socket.sethostname(name[:64])
         return number
     raise Failure(f"others hold every address of a lab named {name!r}", "choose another name with --name")
-
-
-def machine_must_do(topology: Topology, datapath: str) -> None:
-    """Raise Failure, before anything is built, when this machine can't run the lab.
-
-    What is tried is tried right here, in the sandbox that the lab will run in.
-    """
-    from dataplane import machine
-
-    found = machine.probe(topology, inside=True)
-    lacks = machine.missing(found, topology, datapath)
-    if lacks:
-        remedy = "\n".join(str(lack) for lack in lacks)
-        raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)
 
 
 def openflow_socket() -> socket.socket:

@@ -12,12 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import topologies
+from dataplane.fabric import Unchangeable
+from lab import runnable
 from lab.changes import changes
-from lab.failure import Failure, invalid_file
+from lab.failure import Failure, NotThere, invalid_file
 from lab.messages import Applied, ChangeState, Moved
 from lab.supervisor_functions import processes
 from lab.supervisor_settle import intend, settle, wait_settled
 from topologies.change import Impossible, move, switch_in
+from topologies.change import scale as scaled
 from topologies.model import Topology
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ def take(lab: Lab, new: Topology) -> list[str]:
 
     Raises Failure when it can't be reached; it says whether the lab is as it was. ``lab.lock`` is held.
     """
-    from dataplane.fabric import Unchangeable
-
     old = lab.topology
     try:
         change = lab.net.changing(new)
@@ -113,17 +114,14 @@ def _failed(error: Exception, left: list[str]) -> Failure:
 
 def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
     """Make the running lab be what a file says; only what differs is touched. Raises Failure."""
-    from lab.supervisor import machine_must_do, settle
-    from lab.supervisor_lab import datapath_word
-
     began = time.monotonic()
     with lab.changing():
         try:
             loaded = topologies.loads(raw, file, running=lab.topology)
         except topologies.Invalid as invalid:
             raise invalid_file(file, invalid.problems) from None
-        new = settle(loaded, datapath_word(lab.net.datapath))
-        machine_must_do(new, lab.net.datapath)
+        new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
+        runnable.machine_must_do(new, lab.net.datapath)
         done = _take_all(lab, new, dry_run, began, f"the lab was changed to what {file} says")
         if done["applied"]:
             lab.file = file
@@ -132,8 +130,6 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
 
 def scale(lab: Lab, function: str, instances: int) -> Applied:
     """Make a function have so many instances. Raises Failure."""
-    from topologies.change import scale as scaled
-
     began = time.monotonic()
     with lab.changing():
         lab.check_function(function)
@@ -162,8 +158,6 @@ def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) 
 
 def check_possible(lab: Lab, new: Topology) -> None:
     """Raise Failure when the running lab can't become ``new``. Nothing is touched."""
-    from dataplane.fabric import Unchangeable
-
     try:
         lab.net.changing(new)
     except Unchangeable as wall:
@@ -178,8 +172,6 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
 
     Raises Failure with what can't be done; the lab is then as it was.
     """
-    from lab.supervisor_lab import NotThere
-
     began = time.monotonic()
     with lab.changing():
         old = lab.topology

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.naming import RUN
+from linux import syscalls
 
 if TYPE_CHECKING:
     from dataplane.plan import Plan
@@ -78,8 +79,6 @@ def name_hosts(topology: Topology) -> None:
     With several networks, of which two may use the same addresses, each has one more, which its hosts see
     and which knows its members and those that a router leads to.  To be called again when the lab changed.
     """
-    from linux import syscalls
-
     hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
     again = machines.exists()
     if not again:
@@ -118,8 +117,6 @@ precedence 3ffe::/16 1
 
 def order_addresses() -> None:
     """Let programs of the sandbox try a name's addresses in the order of RFC 6724 (see gai.conf(5))."""
-    from linux import syscalls
-
     own = RUN / "gai.conf"
     own.write_text(PRECEDENCE, encoding="utf-8")
     try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataplane import functions
 from lab.failure import Failure
 from lab.function_keeper import Keeper, Running, Starter
 from lab.function_state import InstanceRecord
@@ -271,8 +272,6 @@ class NetStarter:
         self._spaces, self._run_dir = spaces, run_dir
 
     def start(self, instance: str, program: Program) -> Running:
-        from dataplane import functions
-
         directory = self._run_dir / "functions" / instance
         try:
             netns = self._spaces(instance)
@@ -281,6 +280,4 @@ class NetStarter:
         return functions.start(netns, directory, program.argv, program.files, self._run_dir)
 
     def remove(self, instance: str) -> None:
-        from dataplane import functions
-
         functions.remove(self._run_dir / "functions" / instance)

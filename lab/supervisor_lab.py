@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from controller import answers
 from controller.messages import BadMessage
+from dataplane.fabric import LinkError
+from dataplane.openvswitch import OpenVSwitchError
+from dataplane.ovsdb import OvsdbError
 from dataplane.wiring import wire_name
-from lab import supervisor_overlay, supervisor_service
+from lab import supervisor_capture, supervisor_overlay, supervisor_service
 from lab.failure import Exit, Failure, unknown
-from lab.failure import NotThere as NotThere
 from lab.host_names import Names
 from lab.host_servers import HostServers
 from lab.messages import (
@@ -39,8 +41,10 @@ from lab.probe_answer import ping_result, tellable
 from lab.probe_loop import Told
 from lab.probe_pairs import default_pairs, gateways
 from lab.prober import open_in, probe
+from lab.runnable import datapath_word
 from lab.supervisor_controller import Controller
 from lab.supervisor_events import EventLog
+from lab.supervisor_files import name_hosts, write_map
 from lab.supervisor_functions import Functions, processes
 from lab.supervisor_health import Health, Lasting
 from lab.supervisor_settle import FOLLOW_PATIENCE, HUNG_PATIENCE, settle
@@ -193,9 +197,6 @@ class Lab:
     @contextmanager
     def _switches_at_work(self) -> Iterator[None]:
         """What Open vSwitch refuses, or can't do since it died, in words for people."""
-        from dataplane.openvswitch import OpenVSwitchError
-        from dataplane.ovsdb import OvsdbError
-
         if (why := self.health.why_no_answer(None)) and self.health.controller_works():
             raise Failure(why, "see: sdnlab status")
         try:
@@ -274,8 +275,6 @@ class Lab:
 
     def remember(self) -> None:
         """Note what the lab is now, for who enters it and for what probes it."""
-        from lab.supervisor_files import name_hosts, write_map
-
         write_map(self.net.plan)
         name_hosts(self.topology)
         self.interfaces = {host.name: host.near.device for host in self.net.plan.hosts}
@@ -337,9 +336,6 @@ class Lab:
     @contextmanager
     def capture(self, name: str) -> Iterator[CapturePoint]:
         """Where to listen to see ``name``, for as long as the context lasts. Raises NotThere."""
-        from dataplane.fabric import LinkError
-        from lab import supervisor_capture
-
         try:
             with supervisor_capture.looking(self, name) as found:
                 self.events.add("capture", f"somebody looks at {found['what']}", {"name": name})
@@ -426,13 +422,6 @@ class Lab:
 
 _GLANCE = 0.6
 """Seconds for what a look at the lab asks the controller: it says what it knows without."""
-DATAPATHS = {"kernel": "system", "userspace": "netdev"}
-"""Our words for Open vSwitch's datapath types."""
-
-
-def datapath_word(kind: str) -> str:
-    """``userspace`` for ``netdev``, ``kernel`` for ``system``."""
-    return next((word for word, name in DATAPATHS.items() if name == kind), kind)
 
 
 def _host(host: Host, links: dict[str, bool]) -> HostState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,11 +13,12 @@ from typing import Annotated, Any
 import anyio
 import anyio.to_thread
 from fastapi import Body, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 
 from controller.api_gate import Gate, PlainJson
 from lab import supervisor_change
-from lab.failure import Failure
+from lab.failure import Failure, NotThere
 from lab.messages import (
     Applied,
     ApplyRequest,
@@ -36,7 +38,7 @@ from lab.messages import (
     Status,
     UpDown,
 )
-from lab.supervisor_lab import Lab, NotThere
+from lab.supervisor_lab import Lab
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such switch, host, link or function"},
@@ -61,8 +63,6 @@ def create(lab: Lab) -> FastAPI:
     def failed(_request: Request, failure: Failure) -> PlainJson:
         status = 404 if isinstance(failure, NotThere) else 409
         return PlainJson({"what": failure.what, "remedy": failure.remedy}, status)
-
-    from fastapi.exceptions import RequestValidationError
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> PlainJson:
@@ -193,8 +193,6 @@ def create(lab: Lab) -> FastAPI:
     @app.post("/down", tags=["touch"])
     async def down() -> dict[str, bool]:
         """Stop the lab, at once and without leftovers."""
-        import asyncio
-
         asyncio.get_running_loop().call_later(0.02, os.kill, os.getpid(), signal.SIGTERM)
         return {"stopping": True}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from lab import holders
 from lab.cli import demo_chain, render
 from lab.cli.expected import joined_pairs
-from lab.cli.run import Progress, sizes, start
 from lab.cli.say import milliseconds, moving, out, paint
+from lab.cli.starting import Progress, sizes, start
 from lab.cli.touch import link_between
 from lab.client import Client, supervisor_pid
 from lab.failure import Exit

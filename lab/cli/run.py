@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab import holders, naming
+from lab import holders
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
-from lab.cli.say import count, err, far, moving, out, out_json, over, paint, paint_err
+from lab.cli.say import err, moving, out, out_json, paint
+from lab.cli.starting import Progress, sizes, start
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -27,58 +28,6 @@ class Datapath(str, Enum):
     auto = "auto"
     kernel = "kernel"
     userspace = "userspace"
-
-
-class Progress:
-    """Tells a person what ``up`` is at: one changing line on a terminal, nothing elsewhere."""
-
-    def __init__(self, live: bool) -> None:
-        self._live = live
-        self._paint = paint_err()
-        self._begin = time.monotonic()
-        self.stages: list[dict[str, Any]] = []
-
-    def stage(self, message: dict[str, Any]) -> None:
-        """A stage has ended, or has come further."""
-        if "probing" in message:
-            self._write(far(message["probing"], message["of"]))
-            return
-        self.stages.append(message)
-        self._write(f"{message['stage']} done")
-
-    def doing(self, what: str) -> None:
-        """Something begins."""
-        self._write(what)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._live:
-            over("")
-
-    def _write(self, text: str) -> None:
-        if self._live:
-            elapsed = f"{time.monotonic() - self._begin:5.2f} s"
-            over(f"{self._paint(elapsed, 'dim')}  {text} …")
-
-
-def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
-    """Build the lab of ``file``; it is on our leash."""
-    from lab.launch import launch
-    from lab.supervisor import Order
-
-    if name is not None:
-        naming.check_name(name)
-    progress.doing(f"building {file}")
-    called, content = files.content(file)
-    try:
-        return launch(Order(called, content, name, naming.owner(), datapath, check), progress.stage)
-    finally:
-        progress.clear()
-
-
-def sizes(said: dict[str, Any]) -> str:
-    """``2 switches, 4 hosts, 1 link``."""
-    return ", ".join(count(number, noun) for noun, number in said["sizes"].items())
 
 
 def up(

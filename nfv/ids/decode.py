@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
+from nfv.ids import decode_tunnel
 from nfv.ids.counters import Counters
 from nfv.ids.decode_options import tcp_options
 from nfv.ids.defrag import Defragmenter
@@ -46,8 +47,6 @@ class Decoder:
     """Decodes frames; holds what spans frames: counters and fragments that wait for others."""
 
     def __init__(self, counters: Counters, defrag: Defragmenter | None = None, vxlan: int = 4789) -> None:
-        from nfv.ids import decode_tunnel
-
         self.counters = counters
         self.defrag = defrag or Defragmenter()
         self.vxlan_port = vxlan

@@ -13,6 +13,7 @@ from nfv.ids.app.base import Tx
 from nfv.ids.bits import Bits
 from nfv.ids.flow import Flow
 from nfv.ids.language.buffers import BUFFERS, GROWING, transformed
+from nfv.ids.language.ops import ByteExtract, ByteMath
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.match.work import Exhausted, Work
@@ -418,8 +419,6 @@ class Detector:
 
 
 def _uses_names(rule: Rule) -> bool:
-    from nfv.ids.language.ops import ByteExtract, ByteMath
-
     return any(isinstance(op, (ByteExtract, ByteMath)) for part in rule.tx_parts for op in part.ops)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
+from nfv.ids.app.http_tx import words
 from nfv.ids.flow import Flow
 from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, protocol_name, text
 from nfv.ids.tcp_session import STATES
@@ -187,8 +188,6 @@ def fileinfo(packet: Packet, tx: Any, toserver: bool, file: Any, interface: str 
         out["src_ip"], out["dest_ip"] = out["dest_ip"], out["src_ip"]
         if "src_port" in out:
             out["src_port"], out["dest_port"] = out["dest_port"], out["src_port"]
-    from nfv.ids.app.http_tx import words
-
     out["http"] = tx.eve()
     out["app_proto"] = "http"
     out["fileinfo"] = {

@@ -17,11 +17,10 @@ from controller.api_gate import Gate
 from lab import supervisor_service
 from lab.api.app import create
 from lab.api.serve import serve
-from lab.failure import Failure
+from lab.failure import Failure, NotThere
 from lab.function_state import InstanceRecord
 from lab.supervisor_events import EventLog
 from lab.supervisor_functions import processes
-from lab.supervisor_lab import NotThere
 from tests.unit.lab.lab_values import STATUS
 
 

@@ -16,7 +16,7 @@ from lab.cli.say import Paint
 from lab.cli.touch import link_between
 from lab.failure import Failure
 from lab.messages import OverlayState, Status
-from lab.supervisor import settle
+from lab.runnable import settled_tunnels
 from lab.supervisor_capture import ANY, names, point
 from lab.supervisor_controller import Programming
 from tests.unit.lab.lab_values import STATUS
@@ -27,7 +27,7 @@ FIVE = topologies.load(Path(topologies.__file__).parent / "multi-domain.yaml")
 
 
 def status(links: dict[str, bool] | None = None) -> Status:
-    lab = settle(TWO, "userspace")
+    lab = settled_tunnels(TWO, "userspace")
     made = {
         "networks": supervisor_overlay.networks(lab),
         "underlay": supervisor_overlay.underlay(lab, links or {}),
@@ -90,13 +90,13 @@ def test_underlay_links_are_found_by_their_ends() -> None:
 
 def test_auto_is_what_labs_have_been_tried_on() -> None:
     for datapath in ("auto", "userspace"):
-        assert settle(TWO, datapath).underlay.tunnels == "kernel"  # type: ignore[union-attr]
+        assert settled_tunnels(TWO, datapath).underlay.tunnels == "kernel"  # type: ignore[union-attr]
     with pytest.raises(Failure, match="neighbour solicitation"):
-        settle(TWO, "kernel")
+        settled_tunnels(TWO, "kernel")
     assert TWO.underlay is not None
     asked = TWO.model_copy(update={"underlay": TWO.underlay.model_copy(update={"tunnels": "ovs"})})
     with pytest.raises(Failure, match="kernel datapath"):
-        settle(asked, "userspace")
+        settled_tunnels(asked, "userspace")
 
 
 def test_where_a_capture_listens() -> None:

@@ -234,7 +234,7 @@ FILE = "switches: [s1]\nhosts: {h1: s1, h2: s1}\n"
 def lab(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     import topologies
 
-    monkeypatch.setattr("lab.supervisor.machine_must_do", lambda topology, datapath: None)
+    monkeypatch.setattr("lab.runnable.machine_must_do", lambda topology, datapath: None)
     return Pretended(topologies.loads(FILE, "old.yaml"))
 
 

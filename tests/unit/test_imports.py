@@ -1,0 +1,175 @@
+"""How the product's modules import each other: in no circle, and at their top.
+
+import-linter has contracts for the floors; it looks neither for circles between single modules nor at where
+in a module an import stands.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = ("controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire")
+
+COMMAND = "each command imports what it needs itself: a client is 0.1 s, a lab's parts 0.7 s, scapy 1.2 s"
+BUILDING = "while topology and sandbox are made: the data plane is 0.7 s, the model 0.2 s, FastAPI 0.7 s"
+CONTROLLER = (
+    "os-ken (0.3 s) is imported before there is an intent; the model (0.2 s) and the core (0.6 s) after"
+)
+LEAN = "tens of functions' processes start at once; what not every one needs is 1 to 10 ms for each"
+OPTIONAL = "who doesn't use it need not have it, or wait for it: networkx 0.3 s, scapy 1.2 s, the IDS 0.3 s"
+READING = "what reads a file (0.3 s with YAML) is for who has one; a resolved topology is read without"
+SHELL = "Mininet is 0.5 s, for its shell alone"
+
+LATER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "controller.__main__": (CONTROLLER, ("controller.api", "controller.runtime", "topologies.model")),
+    "controller.runtime.app": (CONTROLLER, ("controller",)),
+    "lab.api.serve": (BUILDING, ("asyncio", "lab.api.app", "uvicorn")),
+    "lab.cli": (COMMAND, ("lab.cli",)),
+    "lab.cli.app": (COMMAND, ("importlib.metadata",)),
+    "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.client", "lab.enter")),
+    "lab.cli.common": (COMMAND, ("lab.client",)),
+    "lab.cli.files": (COMMAND, ("networkx", "topologies")),
+    "lab.cli.ids": (COMMAND, ("nfv.ids",)),
+    "lab.cli.look": (COMMAND, ("lab.client",)),
+    "lab.cli.run": (COMMAND, ("lab.cli", "lab.client", "lab.launch", "topologies.shipped")),
+    "lab.cli.starting": (COMMAND, ("lab.launch", "lab.supervisor")),
+    "lab.cli.touch": (COMMAND, ("lab.cli.render", "lab.client", "lab.enter")),
+    "lab.enter": (COMMAND, ("lab.cli", "lab.shell")),
+    "lab.failure": (COMMAND, ("topologies.problem",)),
+    "lab.function_report": (BUILDING, ("nfv.describe",)),
+    "lab.launch": (
+        COMMAND,
+        ("dataplane.sandbox", "dataplane.sandbox_errors", "lab.client", "lab.supervisor"),
+    ),
+    "lab.shell": (SHELL, ("dataplane.net", "lab", "mininet")),
+    "lab.supervisor": (BUILDING, ("dataplane", "lab", "topologies")),
+    "lab.supervisor_child": (CONTROLLER, ("controller.__main__",)),
+    "nfv.devices": (LEAN, ("fcntl", "socket", "struct")),
+    "nfv.ids.language.buffers": (OPTIONAL, ("pcre2",)),
+    "nfv.ids.settings": (OPTIONAL, ("yaml",)),
+    "nfv.ids.suricata": (LEAN, ("shutil",)),
+    "nfv.process": (LEAN, ("subprocess",)),
+    "nfv.python_function.process": (OPTIONAL, ("scapy",)),
+    "nfv.python_function.worker": (LEAN, ("faulthandler", "inspect", "linecache", "scapy")),
+    "topologies": (READING, ("topologies",)),
+    "topologies.document": (READING, ("yaml",)),
+    "topologies.graph": (OPTIONAL, ("networkx",)),
+    "topologies.loading": (READING, ("topologies",)),
+    "topologies.model": (OPTIONAL, ("topologies.graph",)),
+    "topologies.problem": (READING, ("difflib",)),
+}
+"""Module -> why some of its imports stand inside functions (measured on two cores), and what they are of."""
+
+CIRCLES = {
+    # networkx's users ask a topology for its graph, whose parts are worked out from the topology
+    ("topologies.model", "topologies.graph"),
+}
+"""Imports that are left out when circles are looked for."""
+
+
+class Import(NamedTuple):
+    by: str
+    of: str
+    line: int
+    later: bool
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for folder in PRODUCT:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(module: str, tree: ast.AST, known: Iterable[str], later: bool = False) -> Iterator[Import]:
+    """All that run: those for type checkers alone are left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from imports(module, ast.Module([other], []), known, later)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (Import(module, each.name, node.lineno, later) for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for each in node.names:
+                inner = f"{node.module}.{each.name}"
+                yield Import(module, inner if inner in known else node.module, node.lineno, later)
+        inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        yield from imports(module, node, known, later or inside)
+
+
+def all_imports() -> list[Import]:
+    known = modules()
+    return [
+        each
+        for name, path in known.items()
+        for each in imports(name, ast.parse(path.read_text(encoding="utf-8")), known)
+    ]
+
+
+def circle(edges: Iterable[tuple[str, str]]) -> list[str]:
+    """The modules of one circle, in order; empty when there is none."""
+    after: dict[str, list[str]] = {}
+    for a, b in edges:
+        after.setdefault(a, []).append(b)
+    done: set[str] = set()
+    for start in after:
+        path: list[str] = []
+        left = [iter([start])]
+        while left:
+            for step in left[-1]:
+                if step in path:
+                    return path[path.index(step) :]
+                if step not in done:
+                    path.append(step)
+                    left.append(iter(after.get(step, ())))
+                    break
+            else:
+                left.pop()
+                if path:
+                    done.add(path.pop())
+    return []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle([("a", "b"), ("b", "c"), ("x", "b")]) == []
+    assert sorted(circle([("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])) == ["b", "c", "d"]
+    source = "def f():\n    import b\nif TYPE_CHECKING:\n    import c\nelse:\n    import d\n"
+    assert [(each.of, each.later) for each in imports("a", ast.parse(source), ())] == [
+        ("b", True),
+        ("d", False),
+    ]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = modules()
+    edges = {(each.by, each.of) for each in all_imports() if each.of in known and each.by != each.of}
+    assert edges >= CIRCLES, "an exception that nothing needs"
+    assert not circle(sorted(edges - CIRCLES))
+
+
+def within(module: str, some: Iterable[str]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in some)
+
+
+def test_imports_stand_at_the_top_but_for_measured_reasons() -> None:
+    later = [each for each in all_imports() if each.later]
+    wrong = [
+        f"{each.by}, line {each.line}: {each.of}"
+        for each in later
+        if not within(each.of, LATER.get(each.by, ("", ()))[1])
+    ]
+    assert not wrong, "move these imports to the top, or give a measured reason in LATER"
+    unused = [
+        f"{name}: {allowed}"
+        for name, (_, some) in LATER.items()
+        for allowed in some
+        if not any(each.by == name and within(each.of, (allowed,)) for each in later)
+    ]
+    assert not unused, "an exception that nothing needs"
