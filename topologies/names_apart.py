@@ -47,7 +47,7 @@ def looks_like_an_address(name: str) -> bool:
     inet_aton(3) says."""
     try:
         socket.inet_aton(name)
-    except OSError:
+    except (OSError, ValueError):  # of a name with a NUL or half a surrogate pair
         return False
     return True
 

@@ -48,7 +48,7 @@ class CommandLine:
         )
 
 
-_owners = itertools.count(1_000_000 + os.getpid() * 10)
+_owners = itertools.count(1_000_000 + os.getpid() * 1000)  # of processes that test at once, too
 
 
 def of_an_owner_of_its_own(program: Sequence[str] = SDNLAB) -> CommandLine:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +28,26 @@ ORDINARY = 54321
 TUN = Path("/dev/net/tun")
 
 Body = Callable[[Fabric], Any]
+
+
+@contextmanager
+def loosened_tun() -> Iterator[None]:
+    """The usual mode of /dev/net/tun, for the duration; restored, and said aloud.
+
+    One at a time on this machine: tests run in several processes, and the first to end restores it.
+    """
+    with (Path(tempfile.gettempdir()) / "sdnlab-tests.tun").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mode = TUN.stat().st_mode & 0o777
+        if mode & 0o666 == 0o666:
+            yield
+            return
+        print(f"note: {TUN} is mode {mode:o}; loosened to 666 for this test")
+        TUN.chmod(mode | 0o666)
+        try:
+            yield
+        finally:
+            TUN.chmod(mode)
 
 
 def run(command: str, **more: Any) -> str:

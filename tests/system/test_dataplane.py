@@ -23,10 +23,10 @@ from tests.system.dataplane_lab import (
     MININET,
     ORDINARY,
     RUN,
-    TUN,
     as_user,
     forward_normally,
     inside,
+    loosened_tun,
     ofctl,
     reaches,
     run,
@@ -54,14 +54,7 @@ def test_hosts_reach_each_other(domains: int) -> None:
 
 @pytest.fixture
 def loose_tun() -> Iterator[None]:
-    """The usual mode of /dev/net/tun, for the duration; restored, and said aloud."""
-    mode = TUN.stat().st_mode & 0o777
-    if mode & 0o666 != 0o666:
-        print(f"note: {TUN} is mode {mode:o}; loosened to 666 for this test")
-        TUN.chmod(0o666)
-        yield
-        TUN.chmod(mode)
-    else:
+    with loosened_tun():
         yield
 
 

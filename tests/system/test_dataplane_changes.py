@@ -18,10 +18,10 @@ from dataplane.sandbox import SandboxError
 from tests.system.dataplane_lab import (
     ORDINARY,
     RUN,
-    TUN,
     as_user,
     forward_normally,
     inside,
+    loosened_tun,
     reaches,
     run,
     wait_for,
@@ -212,12 +212,8 @@ def test_an_ordinary_users_lab_changes_and_runs_functions_too() -> None:
         except SandboxError as error:
             return str(error)
 
-    mode = TUN.stat().st_mode & 0o777
-    TUN.chmod(mode | 0o666)
-    try:
+    with loosened_tun():
         answer = as_user(ORDINARY, job)
-    finally:
-        TUN.chmod(mode)
     if isinstance(answer, str):
         pytest.skip(answer)
     reached, said, _, left = answer

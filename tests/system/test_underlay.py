@@ -12,10 +12,10 @@ import topologies
 from dataplane.fabric import Fabric
 from tests.system.dataplane_lab import (
     ORDINARY,
-    TUN,
     as_user,
     forward_normally,
     inside,
+    loosened_tun,
     reaches,
     run,
     why_no_lab,
@@ -48,13 +48,8 @@ def test_two_domains_are_one_segment() -> None:
 
 @pytest.fixture
 def loose_tun() -> Iterator[None]:
-    """The usual mode of /dev/net/tun, for the duration; restored, and said aloud."""
-    mode = TUN.stat().st_mode & 0o777
-    if mode & 0o666 != 0o666:
-        print(f"note: {TUN} is mode {mode:o}; loosened to 666 for this test")
-    TUN.chmod(mode | 0o666)
-    yield
-    TUN.chmod(mode)
+    with loosened_tun():
+        yield
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
