@@ -112,12 +112,15 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     return made
 
 
-def dropped(file: dict[str, Any]) -> tuple[dict[str, Any], topologies.Topology]:
-    """The file without the functions and chains of which something is wrong, and what it describes."""
+def dropped(
+    file: dict[str, Any], running: topologies.Topology | None = None
+) -> tuple[dict[str, Any], topologies.Topology]:
+    """The file without the functions and chains of which something is wrong, and what it describes (for the
+    lab ``running``)."""
     file = json.loads(json.dumps(file))
     for _ in range(20):
         try:
-            return file, load(file)
+            return file, load(file, running)
         except topologies.Invalid as invalid:
             wrong = [part for problem in invalid.problems for part in [*problem.path.split("."), ""][:2]]
             names = {name.partition("[")[0] for name in wrong}

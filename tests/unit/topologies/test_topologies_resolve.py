@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import topologies
@@ -65,6 +65,8 @@ def test_any_yaml(value: Any) -> None:
         key: anything for key in ("name", "description", "domains", "networks", "switches", "hosts", "links")
     })
 )  # fmt: skip
+@example({"hosts": {"\0": None}})
+@example({"hosts": {"\ud800": None}})
 def test_any_value_of_the_known_keys(value: Any) -> None:
     loads_or_invalid(yaml.safe_dump(value))
     loads_or_invalid(json.dumps(value))
@@ -178,9 +180,8 @@ def test_what_follows_from_a_problem_is_no_second_one() -> None:
 
 
 def test_more_wires_than_ports() -> None:
-    spec_ = "switches: [s1, s2]\nlinks: [" + "[s1, s2]," * 65280 + "]"
     with pytest.raises(topologies.Invalid) as caught:
-        topologies.loads(spec_)
+        generate.make("wide", 2, [], [(1, 2)] * 65280)
     assert [p.path for p in caught.value.problems] == ["switches.s1", "switches.s2"]
 
 

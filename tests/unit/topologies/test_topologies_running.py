@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from tests.unit.topologies.service_files import files, load, sound
+from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.change import Impossible, move, ports, scale
 from topologies.functions import Chain, Function
@@ -21,15 +21,26 @@ from topologies.service import chain_hops, service
 Sound = tuple[dict[str, Any], topologies.Topology]
 
 
-@given(sound)
-def test_the_same_file_changes_nothing(made: Sound) -> None:
+@given(
+    sound,
+    st.sampled_from(["h0", "h2x", "h9"]),
+    st.sampled_from(["s1", "s2", "s3"]),
+    st.booleans(),
+    st.sampled_from(["s1 -- s2", "s2 -- s3", "s1 -- s3"]),
+)
+def test_what_changes_moves_nothing_else(made: Sound, name: str, switch: str, red: bool, link: str) -> None:
+    """The same file changes nothing; one host or link more or less changes nothing else; and what replaces a
+    function can stand beside it."""
     file, topology = made
     assert load(file, topology) == topology
+    a_host_more_or_less_moves_nobody(file, topology, name, switch, red)
+    a_link_more_moves_nothing(file, topology, link)
+    what_replaces_a_function_can_stand_beside_it(file, topology)
 
 
-@given(sound, st.sampled_from(["h0", "h2x", "h9"]), st.sampled_from(["s1", "s2", "s3"]), st.booleans())
-def test_a_host_more_or_less_moves_nobody(made: Sound, name: str, switch: str, red: bool) -> None:
-    file, topology = made
+def a_host_more_or_less_moves_nobody(
+    file: dict[str, Any], topology: topologies.Topology, name: str, switch: str, red: bool
+) -> None:
     more = json.loads(json.dumps(file))
     more["hosts"][name] = {"switch": switch, "network": "red" if red else "blue"}
     larger = load(more, topology)
@@ -39,11 +50,9 @@ def test_a_host_more_or_less_moves_nobody(made: Sound, name: str, switch: str, r
     same(topology, load(file, larger), name)
 
 
-@given(sound)
-def test_what_replaces_a_function_can_stand_beside_it(made: Sound) -> None:
+def what_replaces_a_function_can_stand_beside_it(file: dict[str, Any], topology: topologies.Topology) -> None:
     """Functions of other names get ports that are free in the running lab: they start before the old ones
     end."""
-    file, topology = made
     names = {name: f"{name}-new" for name in file.get("functions", {})}
     renamed = json.loads(json.dumps(file))
     renamed["functions"] = {names[name]: each for name, each in file.get("functions", {}).items()}
@@ -73,9 +82,7 @@ def same(old: topologies.Topology, new: topologies.Topology, added: str) -> None
         assert new.underlay == old.underlay and new.networks == old.networks
 
 
-@given(sound, st.sampled_from(["s1 -- s2", "s2 -- s3", "s1 -- s3"]))
-def test_a_link_more_moves_nothing(made: Sound, link: str) -> None:
-    file, topology = made
+def a_link_more_moves_nothing(file: dict[str, Any], topology: topologies.Topology, link: str) -> None:
     more = {**file, "links": [*file["links"], link]}
     larger = load(more, topology)
     same(topology, larger, "")
@@ -110,24 +117,20 @@ def sharing(draw: st.DrawFn) -> dict[str, Any]:
         "g": {"kind": "bridge", "switch": far},
         "h": {"kind": "bridge", "switch": "s2"},
     }
-    chain = st.fixed_dictionaries(
-        {"functions": st.lists(st.sampled_from(sorted(some)), min_size=1, max_size=2, unique=True)},
-        optional={
-            "source": st.sampled_from(["h1", "h2"]),
-            "destination": st.sampled_from(["h2", "h3"]),
-            "priority": st.integers(0, 3),
-            "symmetric": st.just(False),
-        },
-    ).filter(lambda made: made.get("source", "") != made.get("destination", "-"))
-    chains = draw(st.dictionaries(st.sampled_from(["a", "b", "c"]), chain, max_size=3))
+    ways = [way for way in itertools.permutations(sorted(some), 2)] + [(name,) for name in sorted(some)]
+    ends = [(a, b) for a in ("h1", "h2", None) for b in ("h2", "h3", None) if a != b or a is None]
+    chains = {}
+    for name in draw(st.sampled_from(["", "a", "b", "c", "ab", "ac", "bc", "abc"])):
+        chain: dict[str, Any] = {
+            "functions": draw(st.sampled_from(ways)),
+            "priority": draw(st.integers(0, 4)),
+        }
+        source, destination = draw(st.sampled_from(ends))
+        chain |= {"source": source} if source else {}
+        chain |= {"destination": destination} if destination else {}
+        chain |= draw(st.sampled_from([{}, {"symmetric": False}]))
+        chains[name] = chain
     return {**json.loads(json.dumps(LAB)), "functions": some, "chains": chains}
-
-
-def loaded(file: dict[str, Any], running: topologies.Topology | None = None) -> topologies.Topology:
-    try:
-        return load(file, running)
-    except topologies.Invalid:
-        reject()
 
 
 def taker(topology: topologies.Topology, source: Host, target: Host) -> Chain | None:
@@ -146,8 +149,8 @@ def taker(topology: topologies.Topology, source: Host, target: Host) -> Chain | 
 @given(sharing(), sharing())
 def test_who_changes_chains_within_a_function_finds_a_new_path(a: dict[str, Any], b: dict[str, Any]) -> None:
     """Of packets that another chain takes than before, those in a function of both are told apart."""
-    old = loaded(a)
-    new = loaded(b, old)
+    old = dropped(a)[1]
+    new = dropped(b, old)[1]
     in_use = {chain.path for chain in old.chains}
     for source, target in itertools.permutations(old.hosts, 2):
         was, now = taker(old, source, target), taker(new, source, target)
@@ -156,11 +159,11 @@ def test_who_changes_chains_within_a_function_finds_a_new_path(a: dict[str, Any]
 
 
 @given(sharing(), st.sampled_from(["f", "g", "h"]))
-def test_a_chain_whose_function_moves_finds_a_new_path(file: dict[str, Any], moved: str) -> None:
-    old = loaded(file)
+def test_a_chain_whose_function_moves_finds_a_new_path(wanted: dict[str, Any], moved: str) -> None:
+    file, old = dropped(wanted)
     where = {"s1": "s2", "s2": "s1"}[file["functions"][moved]["switch"]]
     other = {**file, "functions": {**file["functions"], moved: {"kind": "bridge", "switch": where}}}
-    new = loaded(other, old)
+    new = load(other, old)
     in_use = {chain.path for chain in old.chains}
     for chain in new.chains:
         assert (moved in chain.functions) == (chain.path not in in_use)

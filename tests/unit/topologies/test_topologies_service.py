@@ -56,6 +56,13 @@ def test_no_value_of_any_key_is_a_surprise(data: st.DataObject) -> None:
 @given(sound)
 def test_sound_files_make_sound_labs(made: Sound) -> None:
     _, topology = made
+    numbers_and_names_are_unique(topology)
+    whatever_a_chain_needs_is_joined(topology)
+    hops_are_numbered_once_and_fit_a_vlan_tag(topology)
+    entries_turned_round_twice_are_themselves(topology)
+
+
+def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     assert_sound(topology)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
     numbers = Counter(map(str, ports(topology)))
@@ -86,10 +93,8 @@ def test_sound_files_make_sound_labs(made: Sound) -> None:
     assert len(set(vnis)) == len(vnis)
 
 
-@given(sound)
-def test_whatever_a_chain_needs_is_joined(made: Sound) -> None:
+def whatever_a_chain_needs_is_joined(topology: topologies.Topology) -> None:
     """From wherever frames start for a hop, and from wherever they go on, links or the overlay lead there."""
-    _, topology = made
     island, crossing = islands(topology), overlay(topology)
     members, reached = membership(topology), reach(topology)
     hops = service(topology).hops
@@ -116,9 +121,7 @@ def ways(topology: topologies.Topology, chain: Any) -> list[list[Any]]:
     return [way for way in some if way]
 
 
-@given(sound)
-def test_hops_are_numbered_once_and_fit_a_vlan_tag(made: Sound) -> None:
-    _, topology = made
+def hops_are_numbered_once_and_fit_a_vlan_tag(topology: topologies.Topology) -> None:
     known = {each.name: each for each in topology.functions}
     listed = [hop for chain in topology.chains for hop in chain_hops(chain, known)]
     hops = service(topology).hops
@@ -144,9 +147,7 @@ def test_no_two_paths_share_a_hop() -> None:
     assert sorted(numbers) == list(range(1, 4081))
 
 
-@given(sound)
-def test_entries_turned_round_twice_are_themselves(made: Sound) -> None:
-    _, topology = made
+def entries_turned_round_twice_are_themselves(topology: topologies.Topology) -> None:
     known = {each.name: each for each in topology.functions}
     made_service = service(topology)
     for entry in made_service.entries:
