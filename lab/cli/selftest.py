@@ -25,8 +25,12 @@ LINTERS: dict[str, tuple[str, ...]] = {
 TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
-SPREAD = ("unit",)
-"""Those whose tests wait for nothing but the processor: they are spread over the machine's cores."""
+SPREAD = ("unit", "conformance", "switch", "nfv", "system")
+"""Those that are worth a process for each of the machine's cores.
+
+Labs, switches and functions have namespaces and folders of their own, so those of two processes never meet. A
+process takes tests that stand together, since these share what is running.
+"""
 
 _NO_TESTS = 5  # pytest's exit code when it collected nothing
 _SKIP = re.compile(r"^SKIPPED \[(\d+)\] (?:\S+?:\d+: )?(.*)$", re.MULTILINE)
@@ -81,7 +85,7 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
     command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
     command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
     if tier in SPREAD:
-        command += ["-n", str(len(os.sched_getaffinity(0)))]
+        command += ["-n", str(len(os.sched_getaffinity(0))), "--dist", "worksteal"]
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
+
+from tests.system.zygote import Zygote
 
 SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
 PATIENCE = 120
+NOT_FORKED = ("up", "demo", "test")
+"""Commands whose processes live on as a lab's, or start others: these are started as a user's shell does."""
+
+
+@cache
+def zygote() -> Zygote:
+    """The one of this test process."""
+    started = Zygote()
+    atexit.register(started.close)
+    return started
 
 
 class CommandLine:
@@ -25,14 +39,17 @@ class CommandLine:
     def __call__(
         self, *words: str, code: int | None = 0, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*self.program, *words],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+        if self.program is SDNLAB and words and words[0] not in NOT_FORKED:
+            done = zygote().run(words, self.environment, stdin, PATIENCE)
+        else:
+            done = subprocess.run(
+                [*self.program, *words],
+                env=self.environment,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
             assert done.returncode == code, done.stdout + done.stderr
