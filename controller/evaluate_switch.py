@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from itertools import product
 from typing import NamedTuple
@@ -70,34 +71,62 @@ class Sent(NamedTuple):
     frame: dict[str, int]
 
 
+_Asked = tuple[str, int | None, int | None]
+"""Of a field that flows match: its name, their mask, and its value in frames that do not mention it."""
+
+
+class _Shape:
+    """The flows of a table that ask for the same fields under the same masks."""
+
+    def __init__(self, asked: tuple[_Asked, ...]) -> None:
+        self.asked = asked
+        self.flows: dict[tuple[int, ...], Flow] = {}
+        self.highest = -1
+
+    def add(self, values: tuple[int, ...], flow: Flow) -> None:
+        if values not in self.flows or self.flows[values].priority < flow.priority:
+            self.flows[values] = flow
+            self.highest = max(self.highest, flow.priority)
+
+
 class Lookup:
     """One switch's tables, ready for lookups: per table and per set of masks, a dictionary."""
 
     def __init__(self, tables: SwitchTables) -> None:
         self.groups = {group.id: group for group in tables.groups}
-        self._shapes: dict[Table, dict[tuple[tuple[str, int | None], ...], dict[tuple[int, ...], Flow]]] = {}
+        shapes: dict[Table, dict[tuple[_Asked, ...], _Shape]] = {}
         for flow in tables.flows:
-            shape = tuple((each.name, each.mask) for each in flow.match)
-            values = tuple(each.value for each in flow.match)
-            known = self._shapes.setdefault(flow.table, {}).setdefault(shape, {})
-            if values not in known or known[values].priority < flow.priority:
-                known[values] = flow
+            asked = tuple((each.name, each.mask, _absent(each.name)) for each in flow.match)
+            known = shapes.setdefault(flow.table, {})
+            if asked not in known:
+                known[asked] = _Shape(asked)
+            known[asked].add(tuple([each.value for each in flow.match]), flow)
+        self._shapes = {
+            table: sorted(known.values(), key=lambda each: -each.highest) for table, known in shapes.items()
+        }
 
     def find(self, table: Table, frame: Frame) -> Flow | None:
         """The flow of highest priority that matches."""
         best: Flow | None = None
-        for shape, known in self._shapes.get(table, {}).items():
+        for shape in self._shapes.get(table, ()):
+            if best is not None and best.priority >= shape.highest:
+                break
             values = []
-            for name, mask in shape:
-                value = frame.get(name, 0 if name.startswith(_ZERO) else None)
+            for name, mask, absent in shape.asked:
+                value = frame.get(name, absent)
                 if value is None:
                     break
                 values.append(value if mask is None else value & mask)
             else:
-                found = known.get(tuple(values))
+                found = shape.flows.get(tuple(values))
                 if found is not None and (best is None or found.priority > best.priority):
                     best = found
         return best
+
+
+@cache
+def _absent(name: str) -> int | None:
+    return 0 if name.startswith(_ZERO) else None
 
 
 class _Way(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from controller.compiler import compile_topology
 from controller.evaluate import Arrival, Fabric
 from controller.evaluate_ct import Connections, Tuple
+from controller.tables import SwitchTables
 from tests.unit.controller.test_compiled_firewall import packet
 from topologies.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
 from topologies.model import Domain, Host, Link, Network, Port, Router, Switch, Topology
@@ -100,9 +102,9 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
     assert fields(arrives(fabric, beside, CLIENT)) == beside
 
 
-@pytest.mark.parametrize("switch", ["s1", "s2"])
-@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["", "web1", "web2"])), max_size=12))
-def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int, str]]) -> None:
+@cache
+def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, SwitchTables]]:
+    """A load balancer at ``switch`` in its implicit chain, and the tables while those servers are gone."""
     backends = tuple(
         Backend(host=each.name, mac=each.mac, ipv4=each.ipv4, port=8080) for each in (WEB1, WEB2)
     )
@@ -116,10 +118,17 @@ def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int
     chain = Chain(name="lb", path=1, network="n1", far_network="n1", functions=("lb",), implicit=True,
                   destination=(IPv4Network(VIP),))  # fmt: skip
     topology = whole((lb,), chain)
+    failed = frozenset(f"lb/{name}" for name in gone if name)
+    return topology, service, compile_topology(topology, failed=failed)
+
+
+@pytest.mark.parametrize("switch", ["s1", "s2"])
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["", "web1", "web2"])), max_size=12))
+def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int, str]]) -> None:
     connections, kept = Connections(), dict[int, Port]()
     for number, gone in steps:
-        failed = frozenset((f"lb/{gone}",) if gone else ())
-        fabric = Fabric(topology, compile_topology(topology, failed=failed), connections=connections)
+        topology, service, tables = balanced(switch, gone)
+        fabric = Fabric(topology, tables, connections=connections)
         there = frame(CLIENT, VIP, 80, VMAC, port=50000 + number)
         got = arrives(fabric, there, CLIENT)
         assert got is not None
@@ -130,11 +139,8 @@ def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int
         back = frame(server, "10.1.0.1", 50000 + number, CLIENT.mac, port=8080)
         home = fields(arrives(fabric, back, server))
         assert (home["eth_src"], home["ip_src"], home["tcp_src"]) == (mac_number(VMAC), there["ip_dst"], 80)
-    fabric = Fabric(
-        topology,
-        compile_topology(topology, failed=frozenset(("lb/web1", "lb/web2"))),
-        connections=Connections(),
-    )
+    topology, service, tables = balanced(switch, "web1", "web2")
+    fabric = Fabric(topology, tables, connections=Connections())
     refused = arrives(fabric, frame(CLIENT, VIP, 80, VMAC), CLIENT)
     assert refused is not None and refused.at == service.at, "its own kernel refuses"
 
