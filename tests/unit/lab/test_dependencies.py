@@ -16,8 +16,10 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[3]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PRODUCT = ("controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire")
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
+PRODUCT = tuple(SETTINGS["tool"]["importlinter"]["root_packages"])
+
 
 USED_OTHERWISE = {
     "rich": ("lab/cli/app.py", 'rich_markup_mode="rich"'),  # typer draws its help with it
@@ -106,3 +108,10 @@ def test_contributing_says_what_each_is_for() -> None:
         name for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for name in row.split(", ")
     }
     assert {distribution(name) for name in listed if re.match(r"[a-z]", name)} - {"for"} == declared()
+
+
+def test_every_package_is_installed_and_checked() -> None:
+    tools = SETTINGS["tool"]
+    there = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests"}
+    assert set(PRODUCT) == there == set(tools["mypy"]["packages"])
+    assert set(tools["setuptools"]["packages"]["find"]["include"]) == {f"{name}*" for name in there}
