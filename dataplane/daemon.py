@@ -48,8 +48,11 @@ class Daemon:
         self.program = program
         self.in_a_row = 0
         """How often it has ended without having been steady in between."""
+        self.began = time.monotonic()
+        """When its process was started."""
         self._start, self._heal, self._tell = start, heal, tell
         self._ended = threading.Event()
+        self._replaced = ""
         self._over = threading.Lock()
         self.process = start()
         threading.Thread(target=self._keep, name=program, daemon=True).start()
@@ -70,14 +73,21 @@ class Daemon:
             self._ended.set()
         return self.process
 
+    def replace(self, why: str) -> None:
+        """End its process; a successor starts at once, and it does not count as one that keeps ending.
+        ``why``: in words."""
+        self._replaced = why
+        self.process.kill()
+
     def _keep(self) -> None:
         while True:
-            began = time.monotonic()
             code = self.process.wait()
             if self._ended.is_set():
                 return
-            self.in_a_row = 1 if time.monotonic() - began > STEADY else self.in_a_row + 1
-            self._tell(News(self.program, "dead", 0, _how(code)))
+            why, self._replaced = self._replaced, ""
+            steady = bool(why) or time.monotonic() - self.began > STEADY
+            self.in_a_row = 1 if steady else self.in_a_row + 1
+            self._tell(News(self.program, "dead", 0, why or _how(code)))
             while not self._again():
                 if self._ended.is_set():
                     return
@@ -93,7 +103,7 @@ class Daemon:
             with self._over:
                 if self._ended.is_set():
                     return False
-                self.process = self._start()
+                self.process, self.began = self._start(), time.monotonic()
         except Exception as error:
             self._tell(News(self.program, "dead", 0, f"can't be started: {error}"))
             return False

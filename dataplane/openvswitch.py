@@ -136,12 +136,22 @@ class OpenVSwitch:
     def _heal(self) -> None:
         """Wait until both daemons work with each other again: an order that changes nothing is carried
         out."""
+        self._reconnect()
         # A connection of its own: changes use the other at the same time.
         own = self._open_database()
         try:
             own.apply([])
         finally:
             own.close()
+
+    def _reconnect(self) -> None:
+        """Replace an ovs-vswitchd that has lost its database twice in a row: it would wait 2 s, then 4 and 8,
+        before it looks for it again (Open vSwitch's lib/reconnect.c), and forward nothing meanwhile."""
+        database, switching = (self._daemons.get(name) for name in ("ovsdb-server", "ovs-vswitchd"))
+        if database is None or switching is None or database.in_a_row < 2:
+            return
+        if switching.pid and switching.began < database.began:
+            switching.replace("is replaced, since it would wait for its database")
 
     def _open_database(self) -> Database:
         return Database(self.run_dir / "db.sock", f"Open vSwitch of domain {self.name}", self.check)

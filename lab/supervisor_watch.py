@@ -56,7 +56,7 @@ def told(key: Key, state: str, words: str, seconds: float) -> str:
     """An event of a daemon in words; empty: it is none for people. ``seconds`` since it ended."""
     domain, program = key
     if state == "dead":
-        how = words if words.startswith("can't") else f"died ({words}) and is started again"
+        how = words if words.startswith(("can't", "is replaced")) else f"died ({words}) and is started again"
         return f"{program} of domain {domain} {how}; until then {_loss(program)}"
     if state == "working":
         again = (

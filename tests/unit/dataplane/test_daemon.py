@@ -8,12 +8,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dataplane import daemon
 from dataplane.daemon import Daemon, News
-from dataplane.openvswitch import last_words
+from dataplane.openvswitch import OpenVSwitch, last_words
 from dataplane.process_state import is_stopped
 
 PATIENCE = 30.0
@@ -39,6 +41,28 @@ def test_who_is_killed_is_started_again_and_takes_up_its_work() -> None:
         assert (dead.state, dead.pid, dead.words) == ("dead", 0, "signal 9")
         assert returned.state == "returned" and working == News("x", "working", returned.pid)
         assert returned.pid == made.pid != first
+
+
+def test_who_is_replaced_on_purpose_does_not_keep_ending() -> None:
+    with kept("sleep", "600") as (made, news):
+        for _ in range(daemon.HOPELESS):
+            first = made.pid
+            made.replace("its database was away")
+            dead, returned, _ = (news.get(timeout=PATIENCE) for _ in range(3))
+            assert dead.words == "its database was away" and returned.pid == made.pid != first
+            assert not made.hopeless
+
+
+@pytest.mark.parametrize(("in_a_row", "younger", "replaced"), [(1, False, 0), (2, False, 1), (2, True, 0)])
+def test_who_has_lost_its_database_twice_is_replaced_since_it_would_wait_ever_longer(
+    in_a_row: int, younger: bool, replaced: int, tmp_path: Path
+) -> None:
+    made, asked = OpenVSwitch("d1", tmp_path), list[str]()
+    database = SimpleNamespace(in_a_row=in_a_row, began=10.0)
+    switching = SimpleNamespace(pid=7, began=11.0 if younger else 9.0, replace=asked.append)
+    made._daemons = {"ovsdb-server": database, "ovs-vswitchd": switching}  # type: ignore[dict-item]
+    made._reconnect()
+    assert len(asked) == replaced
 
 
 def test_who_is_kept_from_its_work_takes_it_up_when_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
