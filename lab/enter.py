@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from dataplane import room as rooms
@@ -163,6 +163,11 @@ def run_shell(lab: str, pid: int) -> int:
     return wait(spawn(child))
 
 
+_SI_KERNEL = 0x80  # sigaction(2): of a terminal, not of kill(2)
+_GROUP = 0.3
+"""Seconds in which a signal that was sent to our whole group has had its effect."""
+
+
 def spawn(main: Callable[[], NoReturn]) -> int:
     """Fork a child that runs ``main`` and dies with the caller; its process id."""
     sys.stdout.flush()
@@ -221,28 +226,36 @@ def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn
 def wait(pid: int) -> int:
     """Wait for the child ``pid`` as a shell would: signals are passed on, a stopped child stops the caller.
 
-    Ctrl-C and Ctrl-\\ reach the child by itself, being of the same terminal group, and are ignored here.
+    Ctrl-C and Ctrl-\\ of a terminal reach the child by itself, being of the same group.  Sent by a program,
+    they may have gone to us alone: they are passed on to a child that goes on for ``_GROUP`` seconds.
     """
-    before = {}
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        before[number] = signal.signal(number, signal.SIG_IGN)
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-    for number in _FORWARDED:
-        before[number] = signal.signal(number, forward)
+    typed = (signal.SIGINT, signal.SIGQUIT)
+    due: dict[int, float] = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *typed, *_FORWARDED})
     try:
         while True:
-            _pid, status = os.waitpid(pid, os.WUNTRACED)
-            if not os.WIFSTOPPED(status):
+            ended, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+            if ended and not os.WIFSTOPPED(status):
                 break
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os.kill(pid, signal.SIGCONT)
+            if ended:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                os.kill(pid, signal.SIGCONT)
+            now = time.monotonic()
+            for number in [each for each, at in due.items() if at <= now]:
+                os.kill(pid, number)
+                del due[number]
+            left = min(due.values(), default=now + 3600.0) - now
+            found = signal.sigtimedwait({signal.SIGCHLD, *typed, *_FORWARDED}, max(0.0, left))
+            if found is None or found.si_signo == signal.SIGCHLD:
+                continue
+            if found.si_signo in _FORWARDED:
+                os.kill(pid, found.si_signo)
+            elif found.si_code != _SI_KERNEL:
+                due.setdefault(found.si_signo, time.monotonic() + _GROUP)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        while signal.sigtimedwait(typed, 0) is not None:  # what was meant for the child
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 

@@ -1,0 +1,48 @@
+"""Waiting for a command in the lab as a shell does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import os, signal, sys, time
+from lab import enter
+
+def child():
+    signal.signal(signal.SIGINT, lambda *_: os._exit(7))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(8))
+    signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    os.write(1, b"ready")
+    while True:
+        time.sleep(60)
+
+os._exit(enter.wait(enter.spawn(child)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "group", "code"),
+    [
+        (signal.SIGINT, False, 7),
+        (signal.SIGINT, True, 7),
+        (signal.SIGTERM, False, 8),
+        (signal.SIGTERM, True, 8),
+        (signal.SIGUSR1, False, 128 + signal.SIGKILL),
+    ],
+)
+def test_a_signal_ends_the_command_whether_it_was_sent_to_one_or_to_all(
+    number: signal.Signals, group: bool, code: int
+) -> None:
+    # a new session: there is no terminal whose Ctrl-C it could be
+    with subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"ready"
+        (os.killpg if group else os.kill)(process.pid, number)
+        assert process.wait(60) == code
