@@ -7,6 +7,7 @@ from controller.classify import claims, classify
 from controller.firewall import admitting, guarded, sending
 from controller.forwarding import forward, sorted_groups
 from controller.fragments import fragment_table
+from controller.link_local import heard
 from controller.meters import TOLD_ERRORS
 from controller.mirror import mirror_table
 from controller.overlay import Carried, Crossing, carried, crossing, edge, tunnel_switch
@@ -131,6 +132,8 @@ def compile_topology(
         if passing:
             flows += resolve(here, shared, passing)
             flows += route(passing, routed)
+        crossing_here = over.uplinks.get(switch.name, {})
+        flows += heard(port for port in any_source if ports[port][1] not in crossing_here)
         flows += flooding
         flows += [*made.flows(index), *received]
         flows += fragment_table(flows)

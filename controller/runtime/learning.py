@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from controller.link_local import is_link_local
 from controller.messages import Event, Limited, StationAged, StationLearned
 from controller.runtime import packets
 from controller.runtime.packets import Packet
@@ -185,7 +186,8 @@ class Learning:
         """A packet-in from ``port``: what to send and to tell.
 
         A flow of CLASSIFY sent a copy, because it does not know the sender (the frame itself
-        goes on through the tables); a flow of RESOLVE handed over a question that it cannot answer.
+        goes on through the tables); a flow of RESOLVE handed over a question that it cannot answer, or
+        link-local multicast, which the others that may spoof are to hear.
         """
         host = self._known.ports.get(port)
         if host is None:
@@ -202,6 +204,9 @@ class Learning:
         if packet is None:
             return []
         network = host.network
+        if table == Table.RESOLVE and packet.kind == "data" and is_link_local(frame):
+            others = (each for each in self._known.members[network] if each != port)
+            return [Send(each, frame) for each in others if self._known.ports[each].allow_spoofing]
         if table == Table.ROUTE:
             return self._expired(port, network, frame)
         out = self._learn(network, port, packet, now)

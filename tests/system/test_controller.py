@@ -169,6 +169,13 @@ def test_an_address_that_moves_is_told_to_all_and_answered_for_anew(lab: Lab) ->
             controller.wait("all-programmed", controller.wait("learned", number)["number"])
             asks.send(packets.arp_request(_mac(h1.mac), 0x0A000001, address))
             assert _answer(asks, address).eth_src == _mac(host.mac)
+            # and who may take it over next hears its advertisements (VRRP's group, RFC 9568, 5.1.1.2)
+            group, source = b"\xe0\0\0\x12", _mac(host.mac).to_bytes(6, "big")
+            ip = bytes((0x45, 0xC0, 0, 28, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 9)) + group + bytes(8)
+            frame = b"\x01\0\x5e\0\0\x12" + source + b"\x08\0" + ip + bytes(12)
+            here.send(frame)
+            while there.recv(2048)[: len(frame)] != frame:
+                pass
 
 
 def test_forgets_a_stranger_that_fell_silent(lab: Lab) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, ip_address
 
 import hypothesis.strategies as st
 import pytest
@@ -11,6 +11,7 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 from controller.compiler import compile_topology
+from controller.evaluate import Fabric
 from controller.messages import Event, encode
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send
@@ -311,6 +312,48 @@ def test_repeats_are_told_once_a_second_and_changes_at_once() -> None:
         len(sends(learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, SHARED), t / 10))) for t in range(12)
     ]
     assert heard == [3, *[0] * 9, 3, 0]
+
+
+def vrrp(mac: int, to: str = "224.0.0.18", length: int = 20) -> bytes:
+    """An advertisement of virtual router 51 (RFC 9568, 5.1 and 5.2), IPv4 or IPv6."""
+    group, said = ip_address(to), bytes((0x31, 51, 100, 1, 0, 100, 0, 0)) + bytes(length - 8)
+    if group.version == 4:
+        mac_to = b"\x01\0\x5e" + group.packed[1:]
+        ip = bytes((0x45, 0xC0, 0, 20 + length, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1)) + group.packed
+        return mac_to + mac.to_bytes(6, "big") + b"\x08\0" + ip + said
+    ip = bytes((0x60, 0, 0, 0, 0, length, 112, 255)) + link_local(mac).to_bytes(16, "big") + group.packed
+    return b"\x33\x33" + group.packed[-4:] + mac.to_bytes(6, "big") + b"\x86\xdd" + ip + said
+
+
+@pytest.mark.parametrize("to", ["224.0.0.18", "ff02::12", "224.0.0.5", "ff02::2"])
+def test_link_local_multicast_reaches_the_others_that_may_spoof(to: str) -> None:
+    topology = ring()
+    strict = topology.hosts[3].model_copy(update={"allow_spoofing": False})
+    topology = topology.model_copy(update={"hosts": (*topology.hosts[:3], strict)})
+    learning, frame = Learning(topology), vrrp(H1, to)
+    assert sends(learning.packet(at(1), Table.RESOLVE, frame, 0)) == [Send(at(2), frame), Send(at(3), frame)]
+    assert not learning.stations
+    # the switch hands it over, and sends no copy anywhere: nothing can circle in the ring
+    fabric = Fabric(topology, compile_topology(topology))
+    group = ip_address(to)
+    kind = ("eth_type", 0x0800, "ip") if group.version == 4 else ("eth_type", 0x86DD, "ipv6_")
+    fields = {
+        "eth_dst": int.from_bytes(frame[:6], "big"),
+        kind[0]: kind[1],
+        "ip_proto": 112,
+        f"{kind[2].rstrip('_')}_src": 0x0A000001 if group.version == 4 else 0x20010DB8 << 96 | 1,
+        f"{kind[2].rstrip('_')}_dst": int(group),
+    }
+    for port, mac, told_of in ((at(1), H1, True), (at(4), H1 + 3, False)):
+        (outcome,) = fabric.outcomes({**fields, "eth_src": mac}, port)
+        assert not outcome.delivered and bool(outcome.punted) is told_of
+
+
+def test_a_flood_of_multicast_is_bounded_and_starves_nobody() -> None:
+    learning, frame = Learning(ring()), vrrp(H1)
+    heard = sum(len(sends(learning.packet(at(1), Table.RESOLVE, frame, t / 1000))) for t in range(2000))
+    assert heard <= 3 * (50 + 2 * 50)
+    assert len(sends(learning.packet(at(2), Table.RESOLVE, vrrp(H2), 2))) == 3
 
 
 def test_many_addresses_of_one_host_are_all_in_the_tables() -> None:
