@@ -56,8 +56,7 @@ def told(key: Key, state: str, words: str, seconds: float) -> str:
     """An event of a daemon in words; empty: it is none for people. ``seconds`` since it ended."""
     domain, program = key
     if state == "dead":
-        how = words if words.startswith(("can't", "is replaced")) else f"died ({words}) and is started again"
-        return f"{program} of domain {domain} {how}; until then {_loss(program)}"
+        return f"{program} of domain {domain} {_end(words)}; until then {_loss(program)}"
     if state == "working":
         again = (
             "runs again; its switches get their tables from the controller"
@@ -71,11 +70,13 @@ def told(key: Key, state: str, words: str, seconds: float) -> str:
 def now(key: Key, state: str, words: str) -> str:
     """What is wrong with a daemon that is ``dead`` or ``returned``, in words."""
     domain, program = key
-    if state == "dead":
-        what = f"died ({words}) and is started again"
-    else:
-        what = "was started again and is taking up its work"
+    what = _end(words) if state == "dead" else "was started again and is taking up its work"
     return f"{program} of domain {domain} {what}; until then {_loss(program)}"
+
+
+def _end(words: str) -> str:
+    """How a daemon ended, of which ``words`` are known."""
+    return words if words.startswith(("can't", "is replaced")) else f"died ({words}) and is started again"
 
 
 def _loss(program: str) -> str:

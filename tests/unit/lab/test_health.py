@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dataplane.daemon import News
-from lab import pulse
+from lab import pulse, supervisor_watch
 from lab.failure import Failure
 from lab.northbound import NoAnswer, ask
 from lab.pulse import Pulse, Target, silent
@@ -201,3 +201,17 @@ def test_a_lab_that_a_signal_has_stopped_is_not_waited_for(
     with socket.socket(socket.AF_UNIX) as stream, pytest.raises(Failure, match="is stopped by a signal"):
         stream.connect(str(deaf))
         client.Client("x")._await(stream)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("signal 9", "died (signal 9) and is started again"),
+        ("can't be started: no space", "can't be started: no space"),
+        ("is replaced, since it would wait", "is replaced, since it would wait"),
+    ],
+)
+def test_events_and_status_say_alike_how_a_daemon_ended(words: str, said: str) -> None:
+    key = ("d1", "ovs-vswitchd")
+    for text in (supervisor_watch.told(key, "dead", words, 0.0), supervisor_watch.now(key, "dead", words)):
+        assert text == f"ovs-vswitchd of domain d1 {said}; until then its switches forward nothing"
