@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -114,3 +115,15 @@ def test_who_asks_for_help_gets_nothing_installed(words: str, tmp_path: Path) ->
 def test_a_program_in_a_host_may_be_asked_for_help(tmp_path: Path) -> None:
     set_up(tmp_path, "exec", "h1", "ls", "--help")
     assert (tmp_path / "called").read_text().endswith("exec h1 ls --help\n")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_lock_that_somebody_has_planted_is_told_and_not_waited_for(kind: str, tmp_path: Path) -> None:
+    lock = tmp_path / ".sdnlab-setup.lock"
+    if kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to(tmp_path / "theirs")
+    said, asked = set_up(tmp_path, "status", stamped=False)
+    assert f"{lock} is no plain file" in said and not asked
+    assert not (tmp_path / "theirs").exists()
