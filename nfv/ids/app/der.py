@@ -1,10 +1,15 @@
 """As much of X.509 certificates (RFC 5280) as rules and EVE ask for, read from DER (X.690).
 
 Every length is checked against what is there; what makes no sense is an ``Invalid``.
+
+Why no library: those that read certificates refuse what is not strictly DER, or not valid at all, and such
+ones are what attackers send.  Here names count also where lengths are written in more bytes than needed,
+where times or extensions are broken, where text is not in its encoding, and whatever stands behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 
@@ -117,15 +122,17 @@ def certificate(data: bytes) -> Certificate:
     _, begin, at = element(data, at, end)
     found.issuer = _name(data, begin, at)
     _, begin, at = element(data, at, end)
-    found.not_before, after = _time(data, begin, at)
-    found.not_after, _ = _time(data, after, at)
+    with contextlib.suppress(Invalid):  # whom it is for counts all the same
+        found.not_before, after = _time(data, begin, at)
+        found.not_after, _ = _time(data, after, at)
     _, begin, at = element(data, at, end)
     found.subject = _name(data, begin, at)
     _, _, at = element(data, at, end)  # public key
     while at < end:
         tag, begin, stop = element(data, at, end)
         if tag == 0xA3:
-            found.names = _alternative_names(data, begin, stop)
+            with contextlib.suppress(Invalid):
+                found.names = _alternative_names(data, begin, stop)
         at = stop
     return found
 

@@ -99,9 +99,12 @@ class Layer:
             return wait
         if self._state == _BODY:
             try:
-                return bytes(self._inflate.flush(MOST_AT_ONCE))[:MOST_AT_ONCE]
+                got = bytes(self._inflate.flush(MOST_AT_ONCE))[:MOST_AT_ONCE]
             except zlib.error:
-                return b""
+                got = b""
+            if not got and self.given == 0 and self._trailer == 0 and self._kept:
+                return self._kept  # it only happened to begin like raw deflate
+            return got
         return b""
 
     def _begin(self, data: bytes) -> bytes:

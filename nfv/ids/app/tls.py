@@ -218,6 +218,22 @@ class TlsParser(Parser):
                 self._over(tx, toserver)
                 return
 
+    def incomplete(self) -> bool:
+        """See ``Parser.incomplete``."""
+        return self._tx is not None and not (self._tx.over_ts and self._tx.over_tc)
+
+    def end(self, toserver: bool, ts: float) -> None:
+        """A direction ends: of a record that is cut, whole messages count, and certificates as they came."""
+        tx = self._tx
+        if tx is None or (tx.over_ts if toserver else tx.over_tc):
+            return
+        record, message = self._records[toserver], self._handshake[toserver]
+        if len(record) > 5 and record[0] == 22 and record[1] == 3:
+            self._messages(tx, toserver, bytes(record[5:]))
+        if not toserver and len(message) > 7 and message[0] == 11 and not tx.chain:
+            _certificates(self, tx, _Reader(bytes(message[4:])), cut=True)
+        self._over(tx, toserver)
+
     def _over(self, tx: TlsTx, toserver: bool) -> None:
         """Nothing more in the clear comes from this side."""
         self._records[toserver].clear()
@@ -358,10 +374,18 @@ def _server_hello(tx: TlsTx, reader: _Reader) -> None:
     tx.ja3s = f"{version},{cipher},{'-'.join(str(kind) for kind, _ in extensions)}"
 
 
-def _certificates(parser: TlsParser, tx: TlsTx, reader: _Reader) -> None:
-    chain = _Reader(reader.vector(3))
+def _certificates(parser: TlsParser, tx: TlsTx, reader: _Reader, cut: bool = False) -> None:
+    size = reader.number(3)
+    chain = _Reader(reader.take(min(size, reader.end - reader.at) if cut else size))
     while chain.more and len(tx.chain) < 32:
-        tx.chain.append(chain.vector(3))
+        before = chain.at
+        try:
+            tx.chain.append(chain.vector(3))
+        except _Cut:
+            if not cut:
+                raise
+            tx.chain.append(chain.data[before + 3 :])
+            break
     if tx.chain:
         try:
             tx.certificate = der.certificate(tx.chain[0])

@@ -89,6 +89,7 @@ class Builder:
         self.part: BufferPart | None = None
         self.parts: list[BufferPart] = []
         self.last_content: Content | None = None
+        self.moved: Content | None = None
         self.last_list: list[Op] | None = None
         self.last_match: list[Op] | None = None
         self.names: set[str] = set()
@@ -139,6 +140,9 @@ class Builder:
         op, ops = self.last_content, self.last_list
         if op is None or ops is None or op not in ops:
             raise Problem(keyword, "needs a content before it")
+        if op is self.moved:
+            raise Problem(keyword, "the content before it is about another buffer already")
+        self.moved = op
         for at, one in enumerate(ops):
             if one is op:
                 del ops[at]

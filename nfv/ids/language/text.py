@@ -8,6 +8,8 @@ one byte (``as_bytes``), whatever the file's encoding; ``readable`` gives people
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,9 +51,12 @@ def as_bytes(text: str | bytes) -> str:
     """A file's bytes, or text, which is taken as UTF-8, as one character for each byte.
 
     Lone surrogates stand for bytes that are not UTF-8 (Python's ``surrogateescape``).  A byte order mark at
-    the beginning is left out.
+    the beginning is left out; one of UTF-16 says that all is UTF-16, as some editors write it.
     """
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        with contextlib.suppress(UnicodeDecodeError):  # then it is something else
+            raw = raw.decode("utf-16").encode("utf-8", "surrogatepass")
     return raw.removeprefix(_MARK).decode("latin-1")
 
 

@@ -272,6 +272,63 @@ alert tls any any -> any any (tls.cert_subject; content:"good"; sid:6;)
     assert tls["tls"]["subject"] == "CN=evil.example.org" and tls["tls"]["version"] == "TLS 1.2"
 
 
+def test_a_tls_handshake_that_ends_early_is_inspected_as_far_as_it_came() -> None:
+    server = b"\x03\x03" + bytes(32) + b"\0" + b"\xc0\x2f\0"
+    one = certificate()
+    chain = b"".join(len(each).to_bytes(3, "big") + each for each in (one, one))
+    chain = len(chain).to_bytes(3, "big") + chain
+    message = b"\2" + len(server).to_bytes(3, "big") + server
+    message += b"\x0b" + len(chain).to_bytes(3, "big") + chain
+    record = b"\x16\x03\x03" + struct.pack("!H", len(message)) + message
+    rules = """
+alert tls any any -> any any (tls.cert_subject; content:"evil"; sid:1;)
+alert tls any any -> any any (tls.certs; content:"alt.example.org"; sid:2;)
+alert tls any any -> any any (tls.certs; absent; sid:3;)
+"""
+    for missing, expected in ((0, [1, 2]), (30, [1, 2]), (len(one), [1, 2]), (2 * len(one) + 12, [3])):
+        whole = Talk(dp=443).exchange(hello(), record[: len(record) - missing])
+        assert sorted(sids(run(rules, whole))) == expected
+        assert sorted(sids(run(rules, whole[:-3]))) == expected  # without its end
+
+
+BROKEN = [
+    certificate() + b"behind",
+    certificate().replace(b"200102030405Z", b"2001020304xxZ"),
+    certificate().replace(tlv(6, b"\x55\x1d\x11"), b"\x06\x7f\x55\x1d\x11"),
+    certificate().replace(tlv(0x82, b"alt.example.org"), b"\x82\x7falt.example.org"),
+    certificate().replace(tlv(12, b"Evil CA"), tlv(12, b"\xff\xfeil CA")),
+    certificate().replace(tlv(12, b"Evil CA"), tlv(99, b"Evil CA")),
+    certificate().replace(tlv(2, b"\x0a\xbc"), tlv(2, b"\xff\xbc")),
+]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_names_are_read_from_certificates_that_are_not_valid(data: bytes) -> None:
+    assert data != certificate()
+    assert der.certificate(data).subject == "CN=evil.example.org"
+
+
+def test_lengths_may_take_more_bytes_than_needed() -> None:
+    def wide(tag: int, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return bytes((tag, 0x84)) + len(body).to_bytes(4, "big") + body
+
+    def name(text: bytes) -> bytes:
+        return wide(0x30, wide(0x31, wide(0x30, wide(6, b"\x55\x04\x03"), wide(12, text))))
+
+    inner = wide(0x30, wide(2, b"\1"), wide(0x30), name(b"a"), wide(0x30), name(b"b"), wide(0x30))
+    found = der.certificate(wide(0x30, inner))
+    assert (found.issuer, found.subject, found.not_before) == ("CN=a", "CN=b", "")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=4), st.integers(0, 400))
+def test_a_certificate_is_read_or_invalid(at: int, bytes_: bytes, cut: int) -> None:
+    data = certificate()
+    with contextlib.suppress(der.Invalid):
+        der.certificate((data[:at] + bytes_ + data[at + len(bytes_) :])[: len(data) - cut % len(data)])
+
+
 def test_ssh() -> None:
     events = run(
         'alert ssh any any -> any any (ssh.software; content:"Open"; sid:1;)',

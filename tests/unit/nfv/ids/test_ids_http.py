@@ -314,3 +314,11 @@ def test_layers_beyond_the_limit_are_left() -> None:
         body.add(gzip.compress(gzip.compress(ZIP, mtime=0), mtime=0))
         body.end()
         assert body.data == expected
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+@pytest.mark.parametrize("body", [b"evil", b"e evil", b"\x04evil", b"evil evil evil"])
+def test_a_short_body_that_is_not_coded_as_it_says_is_inspected(coding: bytes, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body))
+    frames = Talk().exchange(b"GET / HTTP/1.1\r\n\r\n", head + body)
+    assert fired('file_data; content:"evil"', frames, "http any any -> any any")

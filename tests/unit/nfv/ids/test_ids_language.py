@@ -25,7 +25,7 @@ REFUSED = [
     ('content:"abc"; within:2', "within"),
     ('content:"a"; offset:1; distance:1', "distance"),
     ('content:"a"; startswith; offset:1', "offset"),
-    ('content:"a"; http_uri; http_header; http_nix', "http_nix"),
+    ('content:"a"; http_uri; content:"b"; http_header; http_nix', "http_nix"),
     ('http.uri; content:"a"; http_header', "http_header"),
     ('http.stat_code; content:"2"; http.uri; content:"a"', "http.uri"),
     ('flow:to_client; http.uri; content:"a"', "http.uri"),

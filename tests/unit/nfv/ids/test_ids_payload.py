@@ -9,7 +9,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.unit.nfv.ids.ids_values import MACS, fired
+from nfv.ids.language import load_text
+from tests.unit.nfv.ids.ids_values import MACS, Talk, fired
 
 CASES = [
     (b"GET /index", 'content:"index"', True),
@@ -129,3 +130,33 @@ def test_searching_ends_whatever_the_rule_and_the_bytes() -> None:
     assert time.process_time() - begin < 20, (
         "searching is bounded by steps, this only tells a hang from slowness"
     )
+
+
+POST = b"POST /ab1/x?q=5 HTTP/1.1\r\nHost: h\r\nCookie: k=va7\r\nContent-Length: 5\r\n\r\nbody9"
+FILE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX: yy\r\n\r\nfile42"
+RELATIVE = [
+    ('content:"ab"; http_uri; byte_test:1,=,1,0,relative,string,dec', True),
+    ('content:"ab"; http_raw_uri; byte_test:1,=,2,0,relative,string,dec', False),
+    ('content:"va"; http_cookie; byte_test:1,=,7,0,relative,string,dec', True),
+    ('content:"va7"; http_cookie; isdataat:!1,relative', True),
+    ('content:"body"; http_client_body; isdataat:!2,relative', True),
+    ('content:"yy"; http_header; isdataat:2,relative; isdataat:!3,relative', True),
+    ('file_data; content:"file"; byte_test:2,=,42,0,relative,string,dec; isdataat:!7', True),
+    ('file_data; content:"file"; pkt_data; content:"200"; isdataat:20,relative', True),
+    ('pcre:"/ab/U"; byte_test:1,=,1,0,relative,string,dec', True),
+    ('content:"ab"; http_uri; content:"va"; http_cookie; content:"7"; http_cookie; distance:0; '
+     "isdataat:!1,relative", True),
+    ('http.uri; content:"/ab"; byte_extract:1,0,v,relative,string,dec; content:"q"; distance:v', True),
+    ('http.uri; content:"ab"; http.cookie; content:"7"; http.uri; content:"q="; distance:0', True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), RELATIVE)
+def test_what_is_relative_is_about_the_buffer_of_the_match_before(options: str, expected: bool) -> None:
+    assert fired(options, Talk().exchange(POST, FILE), "http any any -> any any") is expected
+
+
+def test_a_content_is_about_one_buffer() -> None:
+    text = 'alert http any any -> any any (content:"a"; http_uri; http_header; sid:1;)'
+    (refused,) = load_text(text).refused
+    assert "already" in refused.reason

@@ -166,3 +166,17 @@ def test_long_patterns_are_found_whole_also_between_two_chunks() -> None:
     other[2900] = ord("#")
     for body, found in ((b"#" * 2000 + pattern + b"#" * 5000, [1]), (bytes(other), [])):
         assert sids(run(rule, Talk().exchange(body, size=700))) == found
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_byte_order_mark_says_how_a_file_is_written(encoding: str) -> None:
+    text = '\ufeffalert tcp any any -> any any (msg:"\u00e9"; content:"\u00e9"; sid:1;)\r\n'
+    loaded = load_text(text.encode(encoding))
+    assert not loaded.refused and loaded.rules[0].msg == "\u00e9"
+    assert loaded.rules[0].payload[0].pattern == b"\xc3\xa9"  # type: ignore[attr-defined]
+
+
+def test_what_only_begins_like_utf_16_is_read_as_bytes() -> None:
+    loaded = load_text(b'\xff\xfe# \xd8\n\nalert tcp any any -> any any (content:"a"; sid:1;)\n\xdc')
+    assert [refused.line for refused in loaded.refused] in ([1, 4], [4, 1])
+    assert len(loaded.rules) == 1
