@@ -2,8 +2,8 @@
 
 In a chain's direction, a new connection to the virtual address is given to a select group, whose buckets
 translate its destination to a backend each; what belongs to a known connection is translated as that
-was.  Against the chain's direction, what belongs to such a connection is translated back; all else passes
-untouched.
+was.  What a backend sends is translated back before any chain takes it, when it belongs to such a connection:
+to chains, and whoever asked, it comes from the virtual address.
 
 The group chooses by a hash of the packet's fields and of each bucket's identifier, which depends on the
 backend's name alone: when a backend goes, only its own connections-to-be go elsewhere, and when it comes, it
@@ -18,10 +18,11 @@ from math import gcd
 
 from controller.direct import address_of, direct_flows
 from controller.families import Family, families
-from controller.flows import HOP, Priority, flow
+from controller.flows import COPIED, GIVEN_BACK, HOP, PAST, VERDICT, Priority, flow
 from controller.fragments import FRAGMENT
 from controller.meters import NOTICES
-from controller.stray import stray_flows
+from controller.nat_hairpin import widest_gap
+from controller.stray import answering_strays, stray_flows
 from controller.tables import (
     NO_PORT,
     Action,
@@ -32,11 +33,13 @@ from controller.tables import (
     Flow,
     Group,
     Meter,
+    Resubmit,
     SetField,
     Table,
     ToGroup,
 )
 from controller.tracking import (
+    FUNCTION_ZONES,
     INVALID_STATE,
     LATER_FRAGMENT,
     UNTRACKED,
@@ -44,10 +47,11 @@ from controller.tracking import (
     numbered,
     onward,
     state,
+    together,
 )
 from topologies.functions import Backend, Balancer, Function
 from topologies.model import Host, Topology
-from topologies.service import OUT, Hop
+from topologies.service import Hop
 from wire.ethertype import IPV4, IPV6
 from wire.mac import mac_number
 from wire.protocol import NUMBERS
@@ -56,6 +60,8 @@ HAIRPIN, TRANSLATED, CONNECTION, PASS = 62000, 61000, 60000, 50000
 PORTS = (1024, 32767)
 """Ports of the virtual address that a backend sees which asked the service and was chosen itself: none that
 health checks have, which are from there as well (Linux's ip_local_port_range begins above)."""
+Onward = tuple[tuple[Action, ...], Table | None]
+"""How a frame goes on from a hop: actions, and the table after them."""
 GROUPS = 0xC0000000
 """Numbers of these groups begin here; those of the paths between switches are far below."""
 MOST_BUCKETS = 1024
@@ -75,93 +81,143 @@ def balancer_hop(
     connections."""
     balancer = function.balancer
     assert balancer is not None
-    zone = function_zones(topology)[function.name]
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, load balancer {function.name}"
-    actions, goto = onward(hop, numbers)
-    # A backend's answer to somebody who asked it, and not the service, never came by this chain: what
-    # follows in it has not seen the question, and a stateful function would drop the answer.
-    beside = (actions, goto) if hop.forward else onward(hop._replace(next=OUT), numbers)
-    why = f"{what}: not of a balanced connection, " + ("untouched" if hop.forward else "out of the chain")
-    flows = [
-        flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *beside, why=why),
-        flow(Table.STEER, PASS, (here, _ANY, Field("ct_zone", zone)), *beside, why=why),
-        # they may be anybody's: see ``controller.fragments``
-        *(
-            flow(
-                Table.STEER,
-                PASS + 1,
-                (here, kind, FRAGMENT, INVALID_STATE),
-                why=f"{what}: no fragment of a whole datagram, dropped",
-            )
-            for kind in (Field("eth_type", IPV4), Field("eth_type", IPV6))
-        ),
-    ]
+    implicit = any(each.implicit for each in topology.chains if each.name == hop.chain)
+    if not hop.forward:
+        if implicit:
+            return _answers(topology, function, hop, failed), [], [NOTICES]
+        why = f"{what}: from the virtual address"
+        return [flow(Table.STEER, Priority.KNOWN, (here,), *onward(hop, numbers), why=why)], [], []
+    on = onward(hop, numbers)
+    zone = function_zones(topology)[function.name]
+    flows = [*_others(here, zone, on, f"{what}: not of a balanced connection, untouched", what)]
     groups = []
     for family in families(balancer):
-        if not hop.forward:
-            own = (here, family.kind, _ANY, Field(family.source, family.address))
-            said = f"{what}: from the virtual address itself"
-            flows.append(flow(Table.STEER, CONNECTION, own, actions, goto, why=said))
-        look_up: tuple[Field, ...] = (here, family.kind, UNTRACKED)
-        if hop.forward:
-            look_up += (Field(family.destination, family.address),)
+        to_it = (here, family.kind, UNTRACKED, Field(family.destination, family.address))
         flows.append(
-            flow(Table.STEER, Priority.KNOWN, look_up, (Ct(zone, Table.STEER, nat=""),),
+            flow(Table.STEER, Priority.KNOWN, to_it, (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?"),
         )  # fmt: skip
-        flows += _hairpins(topology, balancer, hop, family, zone, (actions, goto), what)
-        if not hop.forward:
-            match = (here, family.kind, _KNOWN, Field(family.source, family.address))
-            back = (SetField("eth_src", mac_number(balancer.mac)), *actions)
-            said = f"{what}: an answer, now from the virtual address"
-            flows.append(flow(Table.STEER, TRANSLATED, match, back, goto, why=said))
-            continue
+        flows += _asks_itself(topology, balancer, hop, family, zone, on, what)
         flows += _translated(topology, balancer, hop, numbers, family, what)
         live = _live(function, family.version, failed)
         if live:
-            groups.append(_group(function, family, live, zone))
+            groups.append(_group(topology, function, family, live, zone))
             flows += _connections(balancer, here, family, groups[-1].id, what)
         # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
-    flows += direct_flows(topology, function, hop, beside)
+    if implicit:
+        flows += direct_flows(topology, function, hop, on)
     return flows + stray_flows(topology, function, hop, failed), groups, [NOTICES]
 
 
-def _hairpins(
-    topology: Topology,
-    balancer: Balancer,
-    hop: Hop,
-    family: Family,
-    zone: int,
-    onwards: tuple[tuple[Action, ...], Table | None],
-    what: str,
-) -> list[Flow]:
+def _others(here: Field, on: Onward, why: str, what: str) -> Iterator[Flow]:
+    """What is of no connection that the hop is about."""
+    yield flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *on, why=why)
+    yield flow(Table.STEER, PASS, (here, _ANY), *on, why=why)
+    # they may be anybody's: see ``controller.fragments``
+    why = f"{what}: no fragment of a whole datagram, dropped"
+    for kind in (Field("eth_type", IPV4), Field("eth_type", IPV6)):
+        yield flow(Table.STEER, PASS + 1, (here, kind, FRAGMENT, INVALID_STATE), why=why)
+
+
+def _answers(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+    """What backends send from their ports, before any chain sees it.
+
+    An answer of a balanced connection, be it one of another balancer that has this backend's port, too, goes
+    on to the chains as what it is now: sent by the virtual address.  All else goes on as it was.
+    """
+    assert function.balancer is not None
+    here, what = Field(HOP, hop.number), f"load balancer {function.name}, from backends"
+    zone = function_zones(topology)[function.name]
+    # to chains it is as if it came from its sender now
+    reset = (CtClear(), SetField(HOP, 0), SetField(VERDICT, 0), SetField(COPIED, 0))
+    out = (*reset, Resubmit(Table.CHAIN))
+    given_back = (*reset, SetField(PAST, GIVEN_BACK, GIVEN_BACK), Resubmit(Table.CHAIN))
+    flows = [*_others(here, (given_back, None), f"{what}: of no balanced connection, given back", what)]
+    for kind in sorted({family.kind for family in families(function.balancer)}):
+        flows.append(
+            flow(Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
+                 why=f"{what}: is it of a known connection?")
+        )  # fmt: skip
+    for each in together(topology, function):
+        assert each.balancer is not None
+        flows += _questions(each.balancer, here, (given_back, None), what)
+        virtual = SetField("eth_src", mac_number(each.balancer.mac))
+        for family in families(each.balancer):
+            match = (here, family.kind, _KNOWN, Field(family.source, family.address))
+            why = f"{what}: an answer, now from {each.name}"
+            flows.append(flow(Table.STEER, TRANSLATED, match, (virtual, *out), why=why))
+            flows += _answers_itself(topology, each.balancer, hop, family, zone, (out, None), what)
+    return flows + answering_strays(topology, function, hop)
+
+
+def _questions(balancer: Balancer, here: Field, on: Onward, what: str) -> Iterator[Flow]:
+    """What a backend asks a service from the very port at which it serves: no answer, nor to be translated
+    here."""
+    why = f"{what}: to the service, given back"
+    for family in families(balancer):
+        to_it = (here, family.kind, Field("ip_proto", NUMBERS[balancer.protocol]), UNTRACKED)
+        for port in balancer.ports:
+            match = (
+                *to_it,
+                Field(family.destination, family.address),
+                Field(f"{balancer.protocol}_dst", port),
+            )
+            yield flow(Table.STEER, Priority.KNOWN + 2, match, *on, why=why)
+
+
+def _asks_itself(
+    topology: Topology, balancer: Balancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
+) -> Iterator[Flow]:
     """A backend that asks the service and is chosen itself: it must not see a packet from its own address.
 
     Such a connection is translated twice in the same zone, its destination and then its source, to the
     virtual address (as RFC 4787, REQ-9, has it of NATs); its answers twice the other way round.
     """
-    here, virtual, found = Field(HOP, hop.number), SetField("eth_src", mac_number(balancer.mac)), []
-    actions, goto = onwards
-    masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, PORTS)
+    here = Field(HOP, hop.number)
+    ports = widest_gap(balancer.ports, PORTS)
+    masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, ports)
+    asked = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)
+    for host, mine in _backends(topology, balancer, family):
+        begun = (here, family.kind, state("+trk-inv-rpl"), *mine, asked)
+        yield flow(Table.STEER, HAIRPIN, begun, (CtClear(), masquerade),
+                   why=f"{what}: {host.name} asks itself, as the virtual address")  # fmt: skip
+        yield _to_itself(topology, balancer, host, hop, family, on, what)
+
+
+def _answers_itself(
+    topology: Topology, balancer: Balancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
+) -> Iterator[Flow]:
+    """Its answers, translated twice the other way round."""
+    for host, mine in _backends(topology, balancer, family):
+        once = (Field(HOP, hop.number), family.kind, state("+trk-inv+rpl"), *mine)
+        yield flow(Table.STEER, HAIRPIN, once, (CtClear(), Ct(zone, Table.STEER, nat="")),
+                   why=f"{what}: {host.name} answers itself")  # fmt: skip
+        yield _to_itself(topology, balancer, host, hop, family, on, what)
+
+
+def _backends(
+    topology: Topology, balancer: Balancer, family: Family
+) -> Iterator[tuple[Host, tuple[Field, Field]]]:
+    """Each backend's host, and a match on its address at both ends."""
     backends = {each.host for each in balancer.backends}
     for host in _servers(topology, balancer, family.version):
-        if host.name not in backends:
-            continue
-        address = _interface(host, family.version)
-        asked = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)
-        mine = (Field(family.source, address), Field(family.destination, address))
-        to_it = (Field(family.source, family.address), Field(family.destination, address))
-        # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
-        out = (virtual, SetField("eth_dst", _mac(topology, host, hop)), SetField("in_port", NO_PORT))
-        found += [
-            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv-rpl"), *mine, asked),
-                 (CtClear(), masquerade), why=f"{what}: {host.name} asks itself, as the virtual address"),
-            flow(Table.STEER, HAIRPIN, (here, family.kind, state("+trk-inv+rpl"), *mine),
-                 (CtClear(), Ct(zone, Table.STEER, nat="")), why=f"{what}: {host.name} answers itself"),
-            flow(Table.STEER, HAIRPIN, (here, family.kind, _KNOWN, *to_it), (*out, *actions), goto,
-                 why=f"{what}: from {host.name} by the virtual address to itself"),
-        ]  # fmt: skip
-    return found
+        if host.name in backends:
+            address = _interface(host, family.version)
+            yield host, (Field(family.source, address), Field(family.destination, address))
+
+
+def _to_itself(
+    topology: Topology, balancer: Balancer, host: Host, hop: Hop, family: Family, on: Onward, what: str
+) -> Flow:
+    address = _interface(host, family.version)
+    match = (Field(family.source, family.address), Field(family.destination, address))
+    # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
+    out = (SetField("eth_src", mac_number(balancer.mac)), SetField("eth_dst", _mac(topology, host, hop)))
+    actions, goto = on
+    return flow(Table.STEER, HAIRPIN, (Field(HOP, hop.number), family.kind, _KNOWN, *match),
+                (*out, SetField("in_port", NO_PORT), *actions), goto,
+                why=f"{what}: from {host.name} by the virtual address to itself")  # fmt: skip
 
 
 def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[Host]:
@@ -255,7 +311,9 @@ def _translated(
     return found
 
 
-def _group(function: Function, family: Family, live: Sequence[Backend], zone: int) -> Group:
+def _group(
+    topology: Topology, function: Function, family: Family, live: Sequence[Backend], zone: int
+) -> Group:
     balancer = function.balancer
     assert balancer is not None
     slots = numbered([each.host for each in balancer.backends], _SLOTS)
@@ -270,7 +328,8 @@ def _group(function: Function, family: Family, live: Sequence[Backend], zone: in
     if balancer.hash == "5-tuple":
         protocol = balancer.protocol
         chosen += (family.destination, "ip_proto", f"{protocol}_src", f"{protocol}_dst")
-    number = GROUPS + zone * 2 + (family.version == 6)
+    own = numbered([each.name for each in topology.functions if each.mode == "flows"], FUNCTION_ZONES)
+    number = GROUPS + own[function.name] * 2 + (family.version == 6)
     why = f"load balancer {function.name}, IPv{family.version}"
     return Group(number, "select", tuple(buckets), why, chosen)
 

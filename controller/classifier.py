@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
-from controller.flows import HOP, NETWORK, flow, miss
+from controller.flows import HOP, NETWORK, PAST, THROUGH, flow, miss
 from controller.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
 from controller.meters import TOLD_ERRORS
 from controller.port_ranges import covering
@@ -31,7 +31,7 @@ from controller.tables import (
     ToMeter,
 )
 from topologies.functions import Prefixes
-from topologies.service import OUT, Entry
+from topologies.service import ANSWER, IMPLICIT, OUT, Entry
 from wire.ethertype import IPV4, IPV6
 from wire.mac import GROUP_BIT
 from wire.protocol import ICMP, ICMPV6, NUMBERS
@@ -227,8 +227,9 @@ def chain_table(
             seen.add((priority, match))
             found.append(flow(Table.CHAIN, priority, match, actions, goto, why=why))
 
+    balanced = any(each.priority == IMPLICIT for each in some)
     for entry in some:
-        network = (Field(NETWORK, numbers[entry.network]),)
+        network: tuple[Field, ...] = (Field(NETWORK, numbers[entry.network]),)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
         if entry.hop == OUT:
@@ -237,11 +238,16 @@ def chain_table(
             continue
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
         sure = all_one_way(entry, some)
+        if entry.priority == ANSWER:
+            network = (*network, Field(PAST, 0))
+        elif entry.priority >= 0 and balanced:
+            network = (*network, Field(PAST, 0, THROUGH))
         if entry.returned:
-            why += ", to a backend itself"
+            why = f"chain {entry.chain}, {'to' if entry.forward else 'from'} a backend itself"
+            # what is looked at before all chains can't be gathered for one of them first
+            high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
             for match in whole_or_not(entry):
-                said = f"{why}: a fragment, maybe"
-                put(level_of(level, True, True), (*network, *match), take, Table.STEER, said)
+                put(high, (*network, *match), take, Table.STEER, f"{why}: a fragment, maybe")
         for match in () if sure or entry.returned else fragment_matches(entry):
             said = "fragments that a chain may take, gathered first"
             put(GATHER, (*network, *match), together, None, said)
@@ -252,7 +258,9 @@ def chain_table(
         rivals = (
             each for each in some if each.hop and each.network == entry.network and each.chain != entry.chain
         )
-        known = entry.hop in translators and not any(overlap(entry, each) for each in rivals)
+        known = entry.returned or (
+            entry.hop in translators and not any(overlap(entry, each) for each in rivals)
+        )
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:

@@ -108,7 +108,10 @@ def compile_topology(
         any_source = free.get(switch.name, frozenset())
         members = {number: [p for p, (_, n) in ports.items() if n == number] for number in at}
         before, flooding, groups = edge(over.uplinks.get(switch.name, {}), members)
-        chain = chain_table(at, chains.service.entries, numbers, known_gateways, translators, chains.zones)
+        classified = at | chains.balanced(switch.name)
+        chain = chain_table(
+            classified, chains.service.entries, numbers, known_gateways, translators, chains.zones
+        )
         entry = Table.CHAIN if chain else Table.RESOLVE
         mirror = mirror_table(at, chains.service.copies, numbers, known, switch.name, known_gateways, entry)
         inside = Table.MIRROR if mirror else entry

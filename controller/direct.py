@@ -30,7 +30,7 @@ MARK = 1
 """The connection mark (ct_mark) of a direct connection."""
 TWICE = SetField(VERDICT, 3)
 """Marks an answer that is looked up a second time, to be translated (see ``controller.stray``)."""
-_NEW, _ANSWER = state("+trk-inv+new"), state("+trk-inv+rpl")
+_NEW = state("+trk-inv+new")
 _ASKED = SetField(VERDICT, 2)
 """Marks what is sent to be tracked, until it has been."""
 
@@ -54,9 +54,8 @@ def direct_flows(
             if address is None:
                 continue
             to_it = (here, family.kind, Field(family.destination, address))
-            if hop.forward:
-                yield flow(Table.STEER, Priority.KNOWN, (*to_it, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
-                           why=f"{what}: to {backend.host} itself: is it of a known connection?")  # fmt: skip
+            yield flow(Table.STEER, Priority.KNOWN, (*to_it, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
+                       why=f"{what}: to {backend.host} itself: is it of a known connection?")  # fmt: skip
             # asked for itself: a connection that has just been balanced is also a new one to it
             itself = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", address)
             protocol = Field("ct_nw_proto", NUMBERS[balancer.protocol])
@@ -71,9 +70,6 @@ def direct_flows(
         yield flow(Table.STEER, COMMITTED + 1, (*asked, Field("ct_mark", MARK)), done, goto,
                    why=f"{what}: to a backend itself")  # fmt: skip
         yield _exhausted(hop, family, what)
-        if balancer.former:
-            answer = (here, family.kind, _ANSWER, Field(VERDICT, TWICE.value))
-            yield flow(Table.STEER, COMMITTED + 1, answer, done, goto, why=f"{what}: from a backend itself")
 
 
 def each_place(balancer: Balancer) -> Iterator[Backend]:

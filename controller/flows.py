@@ -47,6 +47,11 @@ INSIDE = "reg10"
 """The address inside, of the host that sent an ICMP query, while a translator asks what is known of it (see
 ``controller.echoes``)."""
 
+PAST = "reg11"
+"""What of table CHAIN has had this frame already. Bit 0: a load balancer, which gives it back as no answer of
+a balanced connection. Bit 1: a chain, so that none but load balancers' own can take it still."""
+GIVEN_BACK, THROUGH = 1, 2
+
 
 class Priority(IntEnum):
     """Priorities within a table, named for what wins over what."""

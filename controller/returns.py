@@ -20,7 +20,7 @@ from controller.classifier import (
     levels,
     unreadable_matches,
 )
-from controller.flows import HOP, NETWORK, Priority, flow
+from controller.flows import HOP, NETWORK, PAST, THROUGH, Priority, flow
 from controller.fragments import at_return, gather
 from controller.stations import Station
 from controller.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
@@ -39,6 +39,8 @@ Match = tuple[Field, ...]
 def returned(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Table]:
     """What is done with a frame that comes back from hop ``hop``, and where it goes on."""
     network = SetField(NETWORK, numbers[hop.leaves])
+    if hop.balanced:
+        return (network, SetField(PAST, THROUGH)), Table.CHAIN
     if hop.next == OUT:
         return (network,), Table.RESOLVE
     return (network, SetField(HOP, hop.next)), Table.STEER

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from controller.encapsulation import Tag, tags
 from controller.flow_hops import flow_hop, once
-from controller.flows import HOP, NETWORK, SHARE, Priority, flow, miss
+from controller.flows import HOP, NETWORK, PAST, SHARE, THROUGH, Priority, flow, miss
 from controller.fragments import FRAGMENT, place_zones
 from controller.returns import foreign, return_flows
 from controller.shares import SHARES, SPREAD, shared_out
@@ -77,6 +77,14 @@ class Steering:
             for network in (hop.leaves, hop.network)
         )
 
+    def balanced(self, switch: str) -> frozenset[int]:
+        """Of these, the networks in which load balancers may take them still."""
+        return frozenset(
+            self.numbers[hop.leaves]
+            for hop in self.service.hops.values()
+            if hop.switch == switch and hop.balanced
+        )
+
     def travelling(self, switch: str) -> list[Tag]:
         """Tags of the hops at this switch that frames come to from other switches."""
         return [
@@ -110,6 +118,8 @@ def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Ta
     """How a frame in STEER goes on from a hop that is done: actions, and where to."""
     changed = hop.leaves != hop.network
     network = (SetField(NETWORK, numbers[hop.leaves]),) if changed else ()
+    if hop.balanced:
+        return (*network, SetField(HOP, 0), SetField(PAST, THROUGH), Resubmit(Table.CHAIN)), None
     if hop.next == OUT:
         return (*network, SetField(HOP, 0)), Table.RESOLVE
     return (*network, SetField(HOP, hop.next), Resubmit(Table.STEER)), None

@@ -12,6 +12,7 @@ their ends are told, with a TCP reset, when they next send.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Literal, NamedTuple
 
 from controller.direct import TWICE, address_of
@@ -20,10 +21,10 @@ from controller.flows import HOP, VERDICT, Priority, flow
 from controller.meters import NOTICES
 from controller.stations import network_numbers
 from controller.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output, Table, ToMeter
-from controller.tracking import UNTRACKED, function_zones, state
+from controller.tracking import UNTRACKED, function_zones, state, together
 from topologies.functions import Backend, Function
 from topologies.model import Topology
-from topologies.service import Hop, opposite, service
+from topologies.service import Hop, answers_hop, service
 from wire.protocol import NUMBERS, TCP
 
 SYN, STRAY = 64200, 64100
@@ -56,30 +57,33 @@ class Stray(NamedTuple):
 
 
 def stray_flows(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
-    """What of a balancer's hop in STEER is about backends that have failed or are former ones."""
+    """What of a balancer's hop to the service in STEER is about backends that have failed or are former
+    ones."""
     balancer = function.balancer
     assert balancer is not None
     gone = [each for each in balancer.backends if f"{function.name}/{each.host}" in failed]
-    flows = [made for each in gone for made, _ in _again(topology, function, hop, each)]
-    for each in balancer.former:
-        flows += [made for made, _ in _again(topology, function, hop, each)]
-        flows += [made for made, _ in _reset(topology, function, hop, each)]
-    return flows
+    flows = [made for each in (*gone, *balancer.former) for made, _ in _again(topology, function, hop, each)]
+    return flows + [made for each in balancer.former for made, _ in _reset(topology, function, hop, each)]
+
+
+def answering_strays(topology: Topology, function: Function, hop: Hop) -> list[Flow]:
+    """What of its hop from backends is about former ones, its own or of a balancer in the same zone."""
+    return [made for made, _ in _reset_both(topology, function, hop)]
 
 
 def strays(topology: Topology) -> dict[int, Stray]:
     """What a packet-in is about, by its flow's cookie: for whatever backend may fail."""
     found: dict[int, Stray] = {}
-    hops = service(topology).hops.values()
-    for function in topology.functions:
-        if function.balancer is None or function.mode != "flows":
+    functions = {each.name: each for each in topology.functions}
+    for hop in service(topology).hops.values():
+        function = functions[hop.function]
+        balancer = function.balancer
+        if balancer is None or function.mode != "flows":
             continue
-        for hop in hops:
-            if hop.function != function.name:
-                continue
-            for each in (*function.balancer.backends, *function.balancer.former):
-                for made in (_again, _reset):
-                    found |= {one.cookie: what for one, what in made(topology, function, hop, each) if what}
+        made = [*_reset_both(topology, function, hop)] if not hop.forward else []
+        for each in (*balancer.backends, *balancer.former) if hop.forward else ():
+            made += [*_again(topology, function, hop, each), *_reset(topology, function, hop, each)]
+        found |= {one.cookie: what for one, what in made if what}
     return found
 
 
@@ -87,8 +91,6 @@ def _again(
     topology: Topology, function: Function, hop: Hop, backend: Backend
 ) -> Iterator[tuple[Flow, Stray | None]]:
     """Datagrams, and the first segments of connections, on their way to a backend."""
-    if not hop.forward:
-        return
     balancer = function.balancer
     assert balancer is not None
     begins: tuple[Field, ...] = ()
@@ -126,44 +128,55 @@ def _to(
 def _reset(
     topology: Topology, function: Function, hop: Hop, backend: Backend
 ) -> Iterator[tuple[Flow, Stray | None]]:
-    """Segments of a former backend's connections, from both sides."""
-    balancer, back = function.balancer, hop if not hop.forward else opposite(topology, hop)
+    """Segments to a former backend. The client is told as the backend would tell it."""
+    balancer, back = function.balancer, answers_hop(topology, function.name)
     assert balancer is not None
     if balancer.protocol != "tcp" or back is None:
         return
-    what = (
-        f"chain {hop.chain}, load balancer {function.name}: of a connection of {backend.host}, no backend now"
-    )
-    numbers, zone = network_numbers(topology), function_zones(topology)[function.name]
-    if hop.forward:
-        for match, stray in _to(topology, function, hop, backend):
-            told = stray._replace(action="reset", hop=back.number, network=numbers[back.network])
-            yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: the client is told"), told
-        return
-    for family in families(balancer):
-        address = address_of(backend, family.version)
-        if address is None:
+    why = f"chain {hop.chain}, {_of(function, backend)}: the client is told"
+    for match, stray in _to(topology, function, hop, backend):
+        network = network_numbers(topology)[back.network]
+        told = stray._replace(action="reset", hop=back.number, network=network)
+        yield flow(Table.STEER, STRAY, match, _TELL, why=why), told
+
+
+def _reset_both(topology: Topology, function: Function, hop: Hop) -> Iterator[tuple[Flow, Stray | None]]:
+    """Segments from former backends, of whichever balancer's in the zone."""
+    zone = function_zones(topology)[function.name]
+    asked = set()
+    for each in together(topology, function):
+        balancer = each.balancer
+        assert balancer is not None
+        if balancer.protocol != "tcp":
             continue
-        for port in balancer.reached_at(backend):
-            segment = (
-                Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
-                Field(family.source, address), Field("tcp_src", port), Field("tcp_flags", 0, _FLAG_RST),
-            )  # fmt: skip
-            # not translated: whether it is of such a connection is asked, and the controller hears whose
-            look_up = (Ct(zone, Table.STEER),)
-            yield flow(Table.STEER, Priority.KNOWN + 1, segment, look_up, why=f"{what}?"), None
-            known = tuple(_OF_SERVER if each == UNTRACKED else each for each in segment)
-            beside = (CtClear(), TWICE, Ct(zone, Table.STEER, nat=""))
-            why = (
-                f"chain {hop.chain}, load balancer {function.name}: of a connection to {backend.host} itself"
-            )
-            yield flow(Table.STEER, STRAY - 1, (*known, Field(VERDICT, 0)), beside, why=why), None
-            match = (*known, _asked(family))
-            told = Stray(
-                "reset-both", function.name, zone, hop.number, numbers[hop.network], TCP, balancer.mac,
-                family.address, balancer.port, address, port,
-            )  # fmt: skip
-            yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
+        for backend, family in product(balancer.former, families(balancer)):
+            address = address_of(backend, family.version)
+            for port in balancer.reached_at(backend) if address is not None else ():
+                segment = (
+                    Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
+                    Field(family.source, address or 0), Field("tcp_src", port),
+                    Field("tcp_flags", 0, _FLAG_RST),
+                )  # fmt: skip
+                known = tuple(_OF_SERVER if one == UNTRACKED else one for one in segment)
+                what = _of(each, backend)
+                if segment not in asked:
+                    # not translated: whose it is is asked, and the controller hears of it as it is
+                    asked.add(segment)
+                    look_up = (Ct(zone, Table.STEER),)
+                    yield flow(Table.STEER, Priority.KNOWN + 1, segment, look_up, why=f"{what}?"), None
+                    beside = (CtClear(), TWICE, Ct(zone, Table.STEER, nat=""))
+                    why = f"{what}? no, of another's"
+                    yield flow(Table.STEER, STRAY - 1, (*known, Field(VERDICT, 0)), beside, why=why), None
+                told = Stray(
+                    "reset-both", each.name, zone, hop.number, network_numbers(topology)[hop.network], TCP,
+                    balancer.mac, family.address, balancer.port, address or 0, port,
+                )  # fmt: skip
+                match = (*known, _asked(family))
+                yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
+
+
+def _of(function: Function, backend: Backend) -> str:
+    return f"load balancer {function.name}: of a connection of {backend.host}, no backend now"
 
 
 def _asked(family: Family) -> Field:

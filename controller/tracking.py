@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.flows import HOP, NETWORK
+from controller.flows import HOP, NETWORK, PAST, THROUGH
 from controller.tables import Action, CtClear, Field, Resubmit, SetField, Table
 from topologies.service import OUT, Hop
+from topologies.zones import FUNCTION_ZONES as FUNCTION_ZONES
 from topologies.zones import PLACE_ZONES as PLACE_ZONES
 from topologies.zones import function_zones as function_zones
 from topologies.zones import numbered as numbered
 from topologies.zones import port_zones as port_zones
+from topologies.zones import together as together
 
 NEW, ESTABLISHED, RELATED, REPLY, INVALID, TRACKED = 1, 2, 4, 8, 16, 32
 """Bits of ct_state (ovs-fields(7))."""
@@ -42,6 +44,8 @@ def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Ta
     leave: tuple[Action, ...] = (CtClear(), SetField(HOP, hop.next))
     if hop.leaves != hop.network:
         leave += (SetField(NETWORK, numbers[hop.leaves]),)
+    if hop.balanced:
+        return (*leave, SetField(PAST, THROUGH), Resubmit(Table.CHAIN)), None
     if hop.next == OUT:
         return leave, Table.RESOLVE
     return (*leave, Resubmit(Table.STEER)), None

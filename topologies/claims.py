@@ -9,6 +9,7 @@ from topologies.functions import Chain, Function, PortRanges
 from topologies.meaning import common, families, ranges
 from topologies.problem import Report
 from topologies.service import Entry, chain_entries
+from topologies.zones import zone_key
 
 EPHEMERAL = 32768
 """The least port that Linux gives to whoever opens a connection (ip_local_port_range). One end of a
@@ -92,25 +93,37 @@ def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], rep
                 break
 
 
-def check_functions(functions: Mapping[str, Function], report: Report) -> None:
-    """Report load balancers with a backend in common, and networks with two firewalls at their ports."""
-    served: dict[tuple[str, int, str], str] = {}
+def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str], report: Report) -> None:
+    """Report load balancers that have a backend's port in common and track connections apart, and networks
+    with two firewalls at their ports. ``domains``: of switches."""
+    served: dict[tuple[str, int, str], Function] = {}
     for function in functions.values():
         balancer = function.balancer
         if balancer is None or function.mode != "flows":
             continue
         for backend in balancer.backends:
             for port in balancer.reached_at(backend):
-                other = served.setdefault((backend.host, port, balancer.protocol), function.name)
-                if other != function.name:
-                    what = f"{backend.host}:{port} is behind load balancer {other} already"
-                    remedy = "take another port there: whose replies are whose can't be told otherwise"
-                    report.add(("functions", function.name, "backends"), what, remedy=remedy)
+                other = served.setdefault((backend.host, port, balancer.protocol), function)
+                if why := _apart(function, other, domains):
+                    what = f"{backend.host}:{port} is behind load balancer {other.name} already, {why[0]}"
+                    report.add(("functions", function.name, "backends"), what, remedy=why[1])
                     break
     guarded: dict[str, str] = {}
     for function in functions.values():
         for network in function.networks:
-            other = guarded.setdefault(network, function.name)
-            if other != function.name:
-                what = f"firewall {other} is at the ports of network {network} already"
+            first = guarded.setdefault(network, function.name)
+            if first != function.name:
+                what = f"firewall {first} is at the ports of network {network} already"
                 report.add(("functions", function.name, "networks"), what, "one firewall", "join their rules")
+
+
+def _apart(one: Function, other: Function, domains: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why connections by two load balancers to one port could look alike, and what to do; None: they
+    can't."""
+    mine, theirs = (domains.get(each.switch or "", "") for each in (one, other))
+    if zone_key(one, mine) == zone_key(other, theirs):
+        return None
+    if mine != theirs:
+        why = f"which tracks connections in domain {theirs}, this one in {mine}"
+        return why, "put both into one domain, or take another port there"
+    return "with another udp-timeout", "write the same udp-timeout for both, or take another port there"

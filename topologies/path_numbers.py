@@ -20,8 +20,8 @@ def implicit(
 ) -> list[Chain]:
     """For each load balancer done by flows: the chains, of it alone, that all others' traffic takes to it.
 
-    One in its own network and one from each network that a router joins to that; they say which replies are
-    whose by the clients' subnets.
+    One in its own network and one from each network that a router joins to that. By the way back of the first
+    goes what backends answer to anybody.
     """
     made = []
     for function in functions.values():
@@ -47,6 +47,7 @@ def implicit(
                     source=source if router is not None else (),
                     destination=target,
                     functions=(function.name,),
+                    symmetric=name == balancer.network,
                     implicit=True,
                 )
             )

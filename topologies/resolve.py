@@ -68,7 +68,8 @@ def resolve(
     routers = tenants.routers(_sorted(spec.routers), network_specs, report)
     networks = tenants.complete(networks, network_specs, routers, kept.networks, report)
 
-    service = Service(spec, hosts, membership, networks, routers, ports, kept, files or {}, report)
+    at = {each.name: each.domain for each in made_switches}
+    service = Service(spec, hosts, membership, networks, routers, ports, kept, files or {}, at, report)
     ipv4 = addressing.addresses4(hosts, membership, networks, service.reserved, kept.ipv4, report)
     ipv6 = addressing.addresses6(hosts, membership, networks, service.reserved, kept.ipv6, report)
     macs = _macs(hosts, service.stated_macs, kept.macs, report)

@@ -33,6 +33,7 @@ class Service:
     """The functions and chains of one file. Made when networks are known, before addresses are chosen.
 
     ``reserved``: (network, family) -> addresses that no host may be given; ``stated_macs``: likewise.
+    ``domains``: of switches.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Service:
         ports: wires.Ports,
         kept: Kept,
         files: Mapping[str, bytes],
+        domains: Mapping[str, str],
         report: Report,
     ) -> None:
+        self.domains = domains
         self.spec, self.networks, self.routers, self.report = spec, networks, routers, report
         self.ports, self.kept, self.files = ports, kept, files
         given = spec.functions or {}
@@ -159,7 +162,7 @@ class Service:
             function = resolver.function(name, spec, None if end is None else end.switch)
             if function is not None:
                 made[name] = function
-        claims.check_functions(made, self.report)
+        claims.check_functions(made, self.domains, self.report)
         return made
 
     def _book(

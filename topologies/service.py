@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import NamedTuple
 
-from topologies.functions import Chain, Function, PortRanges, Prefixes, Protocol
+from topologies.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
 from topologies.model import Topology
 
 MOST_FUNCTIONS = 8
@@ -23,9 +23,12 @@ MOST_FUNCTIONS = 8
 MOST_PATHS = 255
 OUT = 0
 """In place of a hop's number: no further hop."""
-OWN, DIRECT = -3, -4
-"""Priorities of entries about what goes to a backend's own port: what a balancer itself sends, which no chain
-takes, and all others' (see ``controller.direct``)."""
+ANSWER, IMPLICIT, OWN, DIRECT = 1 << 20, -1, -2, -3
+"""Priorities of what is a load balancer's without the file's saying so, around chains' own (0 or more).
+
+What a backend sends from its port is first looked at by its balancer, which gives back to all chains what is
+no answer of a balanced connection, and what is, with the virtual address.  To a backend's own port goes what
+a balancer itself sends there, which no chain takes, and all others' (see ``controller.direct``)."""
 
 
 class Hop(NamedTuple):
@@ -36,7 +39,7 @@ class Hop(NamedTuple):
     ``place``: which function of the path, from 0. ``network``: in which the frame is when it gets here,
     ``leaves``: when it goes on. ``next``: number of the hop after this (``OUT``: none). ``open``: skipped
     while the function has no live instance; else its frames are dropped then. ``ends``: a copy, which
-    ends here.
+    ends here. ``balanced``: what is out goes on by the load balancers' implicit chains, if they take it.
     """
 
     number: int
@@ -51,6 +54,7 @@ class Hop(NamedTuple):
     next: int
     open: bool
     ends: bool = False
+    balanced: bool = False
 
     @property
     def spi(self) -> int:
@@ -66,9 +70,9 @@ class Hop(NamedTuple):
 class Entry(NamedTuple):
     """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
 
-    ``priority``: the greater takes a packet that two match; implicit chains' is -1, former backends' -2,
-    that of what is no direct traffic ``OWN``, and of what is ``DIRECT``.  ``returned``: the hop gives back
-    what is not meant, so fragments go there unsorted.
+    ``priority``: the greater takes a packet that two match: of backends' answers ``ANSWER``, of implicit
+    chains -1, of what a balancer itself sends past that ``OWN``, to backends themselves ``DIRECT``.
+    ``returned``: the hop gives back what is not meant, so fragments and ICMP errors go there unsorted.
     """
 
     chain: str
@@ -125,12 +129,17 @@ def service(topology: Topology) -> Service:
         for hop in chain_hops(chain, functions):
             hops[hop.number] = hop
         entries += chain_entries(chain, functions)
-        entries += _former_entries(chain, functions)
     for function in topology.functions:
         if function.mode == "tap" and function.mirrors:
             hop = _copy_hop(function)
             hops[hop.number] = hop
             copies += _copies(topology, function, hop.number)
+    before = {chain.network for chain in topology.chains if chain.implicit}
+    given = {chain.name for chain in topology.chains if not chain.implicit}
+    for number, hop in hops.items():
+        at_balancer = hop.forward and functions[hop.function].kind == "load-balancer"
+        if hop.chain in given and hop.next == OUT and hop.leaves in before and not at_balancer:
+            hops[number] = hop._replace(balanced=True)
     entries.sort(key=lambda entry: (-entry.priority, entry.chain, not entry.forward))
     return Service(hops, tuple(entries), tuple(copies))
 
@@ -154,6 +163,17 @@ def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]
     if _goes_back(chain):
         # not symmetric, but both directions: each passes in the order that the file gives
         yield from _path_hops(chain, way[::-1] if chain.symmetric else way, False)
+
+
+def answers_hop(topology: Topology, function: str) -> Hop | None:
+    """Where a load balancer looks at what backends send: on the way back of its implicit chain."""
+    functions = {each.name: each for each in topology.functions}
+    for chain in topology.chains:
+        if chain.implicit and chain.functions == (function,):
+            for hop in chain_hops(chain, functions):
+                if not hop.forward:
+                    return hop
+    return None
 
 
 def opposite(topology: Topology, hop: Hop) -> Hop | None:
@@ -207,7 +227,7 @@ def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[E
         chain.source_ports,
         chain.destination_ports,
         hop_number(chain.path, True, 0),
-        -1 if chain.implicit else chain.priority,
+        IMPLICIT if chain.implicit else chain.priority,
     )
     yield there
     if chain.implicit:
@@ -228,13 +248,12 @@ def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[E
 
 
 def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """The replies' entry as replies look before the chain's address translators have seen them.
+    """The replies' entry as replies look before the chain's address translator has seen them.
 
-    A backend also sends what is no reply to a balanced connection (to its direct clients, to health checks):
-    at the balancer's hop that has to leave the path at once.  What the balancer's own namespace
-    answers (pings, refusals) has its address, and goes back through the whole chain.
+    Those of a balancer's backends come to it before any chain, and go on as from the virtual address; so
+    does what its own namespace answers (pings, refusals).
     """
-    balancer, nat = (translator(chain, functions, kind) for kind in ("load-balancer", "nat"))
+    nat = translator(chain, functions, "nat")
     if nat is not None and nat.nat is not None:
         outside = (IPv4Network(nat.nat.ipv4.ip),)
         for each in nat.nat.forwards:
@@ -251,41 +270,49 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
             )
             yield answer
         back = back._replace(destination=outside)
-    if balancer is None or not chain.implicit:
+    if chain.implicit:
+        yield from _answers(back, chain, functions)
+    else:
         yield back
-    if balancer is None or balancer.balancer is None:
-        return
-    families = {each.version for each in balancer.balancer.addresses}
-    for backend in balancer.balancer.backends:
-        addresses: list[IPv4Network | IPv6Network] = []
-        if backend.ipv4 is not None and 4 in families:
-            addresses.append(IPv4Network(backend.ipv4.ip))
-        if backend.ipv6 is not None and 6 in families:
-            addresses.append(IPv6Network(backend.ipv6.ip))
+
+
+def _answers(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """What backends, and former ones, send from the ports that connections are translated to, to anybody."""
+    for balancer, backend, addresses in _places(chain, functions):
         yield back._replace(
-            source=tuple(addresses),
-            protocol=balancer.balancer.protocol,
-            source_ports=_single(balancer.balancer.reached_at(backend)),
+            source=addresses,
+            destination=(),
+            protocol=balancer.protocol,
+            source_ports=_single(balancer.reached_at(backend)),
+            priority=ANSWER,
+            returned=True,
         )
+
+
+def _places(
+    chain: Chain, functions: Mapping[str, Function]
+) -> Iterator[tuple[Balancer, Backend, tuple[IPv4Network | IPv6Network, ...]]]:
+    """Backends and former ones of an implicit chain's balancer, with their addresses of its families."""
+    found = translator(chain, functions, "load-balancer")
+    if found is None or found.balancer is None:
+        return
+    families = {each.version for each in found.balancer.addresses}
+    for backend in (*found.balancer.backends, *found.balancer.former):
+        both = (backend.ipv4, backend.ipv6)
+        addresses = tuple(_alone(each) for each in both if each is not None and each.version in families)
+        if addresses:
+            yield found.balancer, backend, addresses
 
 
 def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
     """What goes to backends past their balancer, and is tracked there, too; none of what has its address,
     be it answers or health checks."""
-    found = translator(chain, functions, "load-balancer")
-    if found is None or found.balancer is None:
-        return
-    balancer = found.balancer
-    if chain.network == balancer.network:
-        own = tuple(_alone(each) for each in balancer.addresses)
-        yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
-    families = {each.version for each in balancer.addresses}
-    for backend in (*balancer.backends, *balancer.former):
-        addresses = [each for each in (backend.ipv4, backend.ipv6) if each and each.version in families]
-        if not addresses:
-            continue
+    for number, (balancer, backend, addresses) in enumerate(_places(chain, functions)):
+        if not number and chain.network == balancer.network:
+            own = tuple(_alone(each) for each in balancer.addresses)
+            yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
         yield there._replace(
-            destination=tuple(_alone(each) for each in addresses),
+            destination=addresses,
             protocol=balancer.protocol,
             destination_ports=_single(balancer.reached_at(backend)),
             priority=DIRECT,
@@ -295,23 +322,6 @@ def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> It
 
 def _single(ports: tuple[int, ...]) -> PortRanges:
     return tuple((port, port) for port in sorted(ports))
-
-
-def _former_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """What former backends still send of their connections, where nothing else takes it."""
-    found = translator(chain, functions, "load-balancer")
-    if found is None or found.balancer is None or not chain.symmetric:
-        return
-    backs = [entry for entry in chain_entries(chain, functions) if not entry.forward]
-    for backend in found.balancer.former:
-        addresses = [each for each in (backend.ipv4, backend.ipv6) if each is not None]
-        for back in backs[:1]:
-            yield back._replace(
-                source=tuple(_alone(each) for each in addresses),
-                protocol=found.balancer.protocol,
-                source_ports=_single(found.balancer.reached_at(backend)),
-                priority=-2,
-            )
 
 
 def _alone(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:

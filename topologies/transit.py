@@ -6,7 +6,7 @@ and as skipped, wherever the skipping is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from topologies.functions import Chain, Function
 from topologies.model import Topology
@@ -49,12 +49,14 @@ def without_offloads(topology: Topology) -> frozenset[str]:
     packets of their own (a firewall's resets).  Two kinds of chains do:
 
     - with NSH: Open vSwitch's userspace datapath (3.1) drops other packets once they are inside NSH.
-    - with an address translator and a function that has the kernel finish checksums.  A checksum that is
-      left to others begins as the sum of the addresses (virtio 1.2, 5.1.6.2); Open vSwitch (3.1) translates
-      it as if it were a finished one, and what is made of it then is wrong.
+    - with an address translator (also a load balancer that takes what is out of the chain) and a function
+      that has the kernel finish checksums.  A checksum that is left to others begins as the sum of the
+      addresses (virtio 1.2, 5.1.6.2); Open vSwitch (3.1) translates it as if it were a finished one, and
+      what is made of it then is wrong.
     """
     functions = {function.name: function for function in topology.functions}
-    chains = [each for each in topology.chains if _needs_whole_packets(each, functions)]
+    balanced = {each.network for each in topology.chains if each.implicit}
+    chains = [each for each in topology.chains if _needs_whole_packets(each, functions, balanced)]
     ends = {network for chain in chains for network in (chain.network, chain.far_network)}
     passed = {name for chain in chains for name in chain.functions}
     found = {host.name for host in topology.hosts if host.network in ends}
@@ -66,11 +68,13 @@ def without_offloads(topology: Topology) -> frozenset[str]:
     return frozenset(found)
 
 
-def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function]) -> bool:
+def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanced: Container[str]) -> bool:
+    """``balanced``: networks whose hosts reach a load balancer that translates, also behind other chains."""
     if chain.encapsulation == "nsh":
         return True
     way = steps(chain, functions)
     translates = any(each.mode == "flows" and each.kind in ("load-balancer", "nat") for each in way)
+    translates = translates or chain.network in balanced or chain.far_network in balanced
     return translates and any(_finishes_checksums(each) for each in way)
 
 
@@ -98,8 +102,11 @@ def senders(
             found[number] |= switches
             number = hop.next if skippable(hop, functions) else 0
 
+    out: dict[str, set[str]] = exits(topology) if any(hop.balanced for hop in made.hops.values()) else {}
     for entry in made.entries:
-        start(entry, members[entry.network])
+        # what is out of a chain may be for a load balancer still
+        further = out.get(entry.network, set[str]()) if entry.priority < 0 else set[str]()
+        start(entry, members[entry.network] | further)
     for copy in made.copies:
         # what is sent to a host is copied where it enters
         start(copy, members[copy.network] if copy.host is None else reach[copy.network])

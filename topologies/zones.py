@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from topologies.functions import UDP_TIMEOUT
+from topologies.functions import UDP_TIMEOUT, Function
 from topologies.model import Port, Topology
 
 FUNCTION_ZONES = range(1, 4096)
@@ -20,8 +20,35 @@ PORT_ZONES = range(16384, 65534)
 
 
 def function_zones(topology: Topology) -> dict[str, int]:
-    """The zone of every function that the switches themselves do."""
-    return numbered([each.name for each in topology.functions if each.mode == "flows"], FUNCTION_ZONES)
+    """The zone of every function that the switches themselves do.
+
+    Load balancers of one network in one domain have one together, so that no two connections to a port of a
+    backend that several have look alike; but those of datagrams apart that are remembered for another time.
+    """
+    domains = {switch.name: switch.domain for switch in topology.switches}
+    what = {
+        each.name: zone_key(each, domains.get(each.switch or "", ""))
+        for each in topology.functions
+        if each.mode == "flows"
+    }
+    numbers = numbered(set(what.values()), FUNCTION_ZONES)
+    return {name: numbers[key] for name, key in what.items()}
+
+
+def zone_key(function: Function, domain: str) -> str:
+    """What the zone of a function in this domain is for; no function has such a name as balancers' have."""
+    balancer = function.balancer
+    if balancer is None:
+        return function.name
+    seconds = balancer.udp_timeout if balancer.protocol == "udp" else UDP_TIMEOUT
+    return f"load balancers of {balancer.network} in {domain}, {seconds} s"
+
+
+def together(topology: Topology, function: Function) -> tuple[Function, ...]:
+    """The load balancers, by name, that track connections in this one's zone; itself as well."""
+    zones = function_zones(topology)
+    some = (each for each in topology.functions if each.mode == "flows" and each.balancer is not None)
+    return tuple(each for each in some if zones[each.name] == zones[function.name])
 
 
 def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
@@ -55,6 +82,8 @@ def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
     for function in topology.functions:
         part = function.firewall or function.balancer or function.nat
         given = UDP_TIMEOUT if part is None else part.udp_timeout
+        if function.balancer is not None and function.balancer.protocol == "tcp":
+            given = UDP_TIMEOUT
         if function.mode == "flows" and function.switch is not None:
             found.setdefault(domains[function.switch], {})[zones[function.name]] = given
         elif function.mode == "ports":

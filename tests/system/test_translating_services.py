@@ -35,6 +35,8 @@ functions:
   dns:
     {kind: load-balancer, switch: s2, ipv4: 10.0.0.101, port: 53, protocol: udp,
      backends: ["web1:5353", "web2:5353"], check: {interval: 200ms}}
+  more:
+    {kind: load-balancer, switch: s1, ipv4: 10.0.0.104, port: 80, backends: ["web1:8080", "web2:8080"]}
   gate: {kind: nat, switch: s1, network: out, ipv4: 203.0.113.1, forwards: [{port: 8080, to: "web2:81"}]}
 chains:
   web: {source: client, destination: lb, functions: [plain, lb]}
@@ -74,10 +76,30 @@ told = []
 for each in held:
     try:
         each.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-        told.append(each.recv(9000)[-5:].decode().strip())
+        data = b""
+        while more := each.recv(9000):
+            data += more
+        told.append(data[-5:].decode().strip())
     except ConnectionResetError:
         told.append("reset")
 print(*told, flush=True)
+"""
+SAME = """
+import socket
+held = []
+for place in (("10.0.0.100", 80), ("web1", 8080), ("10.0.0.104", 80), ("web2", 8080)):
+    each = socket.socket()
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    each.bind(("", 45678))
+    each.settimeout(5)
+    each.connect(place)
+    held.append(each)
+for each in held[::-1]:
+    each.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    data = b""
+    while more := each.recv(9000):
+        data += more
+    print(data[-5:].decode().strip())
 """
 
 
@@ -112,6 +134,15 @@ def test_a_backend_reaches_its_own_service_every_time(services: tuple[CommandLin
     urls = ("http://10.0.0.100/", "http://[fd00::100]/")
     got = {fetched(line, "web1", url) for url in urls for _ in range(6)}
     assert got <= {"web1", "web2"}, "it is chosen itself in half of them"
+
+
+def test_two_services_and_their_two_backends_are_asked_from_one_port_at_once(
+    services: tuple[CommandLine, Path],
+) -> None:
+    """All four connections are open, from one source port; the services have the backends' port in common."""
+    line, _ = services
+    told = line("exec", "client", "--", "python3", "-c", SAME).stdout.split()
+    assert (told[0], told[2]) == ("web2", "web1") and {told[1], told[3]} <= {"web1", "web2"}
 
 
 def test_a_service_of_several_ports_and_addresses_is_at_all_of_them(

@@ -10,7 +10,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Any
 
 from controller.flow_hops import flow_hop, once
-from controller.flows import HOP, NETWORK, flow
+from controller.flows import HOP, NETWORK, flow, miss
 from controller.fragments import fragment_table
 from controller.stations import network_numbers
 from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
@@ -32,9 +32,10 @@ def host(number: int, network: str = "n", port: int | None = None, name: str = "
 
 
 def chain_lab(kind: Any, engine: str = "openflow", hosts: tuple[Host, ...] = (), **some: Any) -> Topology:
-    """A symmetric chain of the function ``f`` alone."""
+    """A symmetric chain of the function ``f`` alone; of a load balancer, the implicit one."""
     function = Function(name="f", kind=kind, engine=engine, mode="flows", switch="s", **some)
-    chain = Chain(name="c", path=1, network="n", far_network="n", functions=("f",))
+    chain = Chain(name="c", path=1, network="n", far_network="n", functions=("f",),
+                  implicit=kind == "load-balancer")  # fmt: skip
     return Topology(
         name="lab",
         domains=(Domain(name="d"),),
@@ -76,5 +77,6 @@ def surrounded(
         all_flows += made[0]
         groups |= {each.id: each for each in made[1]}
         meters |= {each.id: each for each in made[2]}
+    all_flows.append(miss(Table.CHAIN, Table.RESOLVE, "given back, and in no chain"))
     all_flows += fragment_table(all_flows)
     return SwitchTables("s", 1, tuple(once(all_flows)), tuple(groups.values()), tuple(meters.values()))

@@ -35,7 +35,7 @@ WEB1, WEB2 = host("web1", 1, 11, "s2", 1), host("web2", 1, 12, "s1", 2)
 FAR = host("far", 2, 9, "s2", 3)
 
 
-def whole(functions: tuple[Function, ...], chain: Chain) -> Topology:
+def whole(functions: tuple[Function, ...], *chains: Chain) -> Topology:
     networks = [
         Network(
             name=f"n{n}", subnet4=IPv4Network(f"10.{n}.0.0/24"), gateway4=IPv4Interface(f"10.{n}.0.254/24")
@@ -51,7 +51,7 @@ def whole(functions: tuple[Function, ...], chain: Chain) -> Topology:
         links=(Link(name="s1-s2", a=Port(switch="s1", number=4), b=Port(switch="s2", number=4)),),
         hosts=(CLIENT, OTHER, WEB1, WEB2, FAR),
         functions=functions,
-        chains=(chain,),
+        chains=chains,
     )
 
 
@@ -162,7 +162,9 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
     )
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw", "lb"),
                   source=(IPv4Network("10.1.0.1"),), destination=(IPv4Network(VIP),))  # fmt: skip
-    topology = whole((wall, lb), chain)
+    others = Chain(name="lb@n1", path=2, network="n1", far_network="n1", functions=("lb",), implicit=True,
+                   destination=(IPv4Network(VIP),))  # fmt: skip
+    topology = whole((wall, lb), chain, others)
     fabric = Fabric(topology, compile_topology(topology), connections=Connections())
     asked = frame(CLIENT, "10.1.0.11", 80, WEB1.mac)
     assert fields(arrives(fabric, asked, CLIENT)) == asked
