@@ -201,13 +201,15 @@ def chain_table(
     entries: Sequence[Entry],
     numbers: Mapping[str, int],
     gateways: Mapping[int, Gateway],
-    translators: frozenset[int],
+    translators: Mapping[int, int],
     zones: Mapping[str, int],
 ) -> list[Flow]:
     """CHAIN of a switch with hosts of the networks ``here``; none when no chain takes anything of theirs.
 
-    ``entries``: all of the lab's. ``translators``: hops at functions that translate addresses, which know
-    ICMP errors about what they translated from others. ``zones``: see ``controller.fragments.place_zones``.
+    ``entries``: all of the lab's. ``translators``: zones of hops at functions that
+    translate addresses, which know ICMP errors about what they translated from others. ``zones``: see
+    ``controller.fragments.place_zones``.  Two balancers that track connections apart can't both be given all
+    fragments of a backend that they have in common, nor all errors.
     """
     at = frozenset(here)
     some = [each for each in entries if numbers[each.network] in at]
@@ -242,25 +244,31 @@ def chain_table(
             network = (*network, Field(PAST, 0))
         elif entry.priority >= 0 and balanced:
             network = (*network, Field(PAST, 0, THROUGH))
+        alone = entry.returned and not any(
+            each.returned
+            and (each.network, each.forward) == (entry.network, entry.forward)
+            and translators.get(each.hop) != translators.get(entry.hop)
+            and overlap(entry, each)
+            for each in some
+        )
         if entry.returned:
             why = f"chain {entry.chain}, {'to' if entry.forward else 'from'} a backend itself"
+        if alone:
             # what is looked at before all chains can't be gathered for one of them first
             high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
             for match in whole_or_not(entry):
                 put(high, (*network, *match), take, Table.STEER, f"{why}: a fragment, maybe")
-        for match in () if sure or entry.returned else fragment_matches(entry):
+        for match in () if sure or alone else fragment_matches(entry):
             said = "fragments that a chain may take, gathered first"
             put(GATHER, (*network, *match), together, None, said)
-        for match in () if entry.returned else unreadable_matches(entry):
+        for match in () if alone else unreadable_matches(entry):
             put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
         for match in exact_matches(entry):
             put(level_of(level, entry.forward, True), (*network, *match), take, Table.STEER, why)
         rivals = (
             each for each in some if each.hop and each.network == entry.network and each.chain != entry.chain
         )
-        known = entry.returned or (
-            entry.hop in translators and not any(overlap(entry, each) for each in rivals)
-        )
+        known = alone or (entry.hop in translators and not any(overlap(entry, each) for each in rivals))
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:

@@ -20,6 +20,7 @@ from controller.steering import GUARDS, arrival_ports, steer, steering, transpor
 from controller.tables import Flow, SwitchTables, Table
 from topologies.model import Topology
 from topologies.overlay import attached, islands, overlay, reach
+from topologies.zones import function_zones
 from wire.mac import mac_number
 
 __all__ = ["Learned", "compile_topology"]
@@ -90,12 +91,13 @@ def compile_topology(
         behind.setdefault(station.network, []).append(station)
     routed = routes(known_gateways, behind)
     beyond = _TunnelSwitches(topology, over, by_network, numbers, transports)
-    translators = frozenset(
-        number
+    tracked = function_zones(topology)
+    translators = {
+        number: tracked[hop.function]
         for number, hop in chains.service.hops.items()
         if (function := chains.functions[hop.function]).mode == "flows"
         and function.kind in ("nat", "load-balancer")
-    )
+    }
 
     tables = {}
     for index, switch in enumerate(topology.switches):
