@@ -110,10 +110,10 @@ def balancer_hop(
     return flows + stray_flows(topology, function, hop, failed), groups, [NOTICES]
 
 
-def _others(here: Field, on: Onward, why: str, what: str) -> Iterator[Flow]:
+def _others(here: Field, zone: int, on: Onward, why: str, what: str) -> Iterator[Flow]:
     """What is of no connection that the hop is about."""
     yield flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *on, why=why)
-    yield flow(Table.STEER, PASS, (here, _ANY), *on, why=why)
+    yield flow(Table.STEER, PASS, (here, _ANY, Field("ct_zone", zone)), *on, why=why)
     # they may be anybody's: see ``controller.fragments``
     why = f"{what}: no fragment of a whole datagram, dropped"
     for kind in (Field("eth_type", IPV4), Field("eth_type", IPV6)):
@@ -133,7 +133,8 @@ def _answers(topology: Topology, function: Function, hop: Hop, failed: frozenset
     reset = (CtClear(), SetField(HOP, 0), SetField(VERDICT, 0), SetField(COPIED, 0))
     out = (*reset, Resubmit(Table.CHAIN))
     given_back = (*reset, SetField(PAST, GIVEN_BACK, GIVEN_BACK), Resubmit(Table.CHAIN))
-    flows = [*_others(here, (given_back, None), f"{what}: of no balanced connection, given back", what)]
+    why = f"{what}: of no balanced connection, given back"
+    flows = [*_others(here, zone, (given_back, None), why, what)]
     for kind in sorted({family.kind for family in families(function.balancer)}):
         flows.append(
             flow(Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
