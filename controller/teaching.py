@@ -78,7 +78,7 @@ def teaching(
             flows += _copies(table, theirs, leading, mark)
             if any(_leads(each) in joining.first for each in leading):
                 flows.append(_copying(table, here, mark))
-    leaving = [each for each in old.flows if each.table is Table.STEER and _leads(each) is not None]
+    leaving = [each for each in old.flows if each.table is Table.STEER and _leaves(each.actions)]
     after = joining.after
     instead = {
         each.cookie: _and_then(each, after[_hop(each)], mark) for each in leaving if _hop(each) in after
@@ -180,11 +180,29 @@ def _come_out(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
 def _and_then(each: Flow, joins: int, mark: Mark) -> Flow:
     """A flow of the old tables by which frames leave a function, and a copy of each goes to hop ``joins``."""
     copy = Clone((_marking(mark), SetField(SHARE, 0), SetField(HOP, joins), Resubmit(Table.STEER)))
-    last = len(each.actions)
-    while last and isinstance(each.actions[last - 1], Resubmit):
-        last -= 1
-    actions = (*each.actions[:last], copy, *each.actions[last:])
+    actions = _with(each.actions, copy)
     return flow(each.table, each.priority, each.match, actions, each.goto, why=f"{each.why}; a copy joins")
+
+
+def _leaves(actions: tuple[Action, ...]) -> bool:
+    """Whether frames leave a function by these actions: they get another hop."""
+    return any(
+        (isinstance(one, SetField) and one.field == HOP) or (isinstance(one, Clone) and _leaves(one.actions))
+        for one in actions
+    )
+
+
+def _with(actions: tuple[Action, ...], copy: Clone) -> tuple[Action, ...]:
+    """The actions with ``copy`` where the frame leaves."""
+    if not any(isinstance(one, SetField) and one.field == HOP for one in actions):
+        return tuple(
+            Clone(_with(one.actions, copy)) if isinstance(one, Clone) and _leaves(one.actions) else one
+            for one in actions
+        )
+    last = len(actions)
+    while last and isinstance(actions[last - 1], Resubmit):
+        last -= 1
+    return (*actions[:last], copy, *actions[last:])
 
 
 # -- instances that take over ------------------------------------------------------------
