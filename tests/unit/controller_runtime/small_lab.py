@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Any
 
 from controller.compiler import compile_topology
 from controller.messages import Stage, encode
@@ -107,6 +109,12 @@ def _inline(name: str, switch: str, instances: int) -> Function:
 
 
 Steps = list[dict[str, SwitchTables]]
+
+
+@lru_cache(maxsize=512)
+def compiled(topology: Topology, *state: Any) -> dict[str, SwitchTables]:
+    """Like ``compile_topology``; what is asked for again is not compiled again."""
+    return compile_topology(topology, *state)
 
 
 def in_three_stages(
@@ -234,7 +242,7 @@ class Pretend:
     def _one(self, command: Command) -> None:
         core = self.core
         if isinstance(command, Compile):
-            tables = compile_topology(*command[1:])
+            tables = compiled(*command[1:])
             self.take(core.compiled(command.generation, tables, 0.001, self.now))
         elif isinstance(command, Dump):
             name = command.switch
@@ -295,7 +303,7 @@ class Pretend:
     def check(self) -> None:
         """Every connected switch holds exactly what the compiler says for the state of things."""
         core = self.core
-        wanted = compile_topology(
+        wanted = compiled(
             core.topology,
             core.down_links(),
             core.avoid(self.now),
