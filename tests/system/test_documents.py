@@ -218,9 +218,15 @@ def test_lesson(terminal: Terminal, path: Path) -> None:
         assert re.search(wanted, said), f"{where}: {said}"
 
 
-def test_readme(terminal: Terminal, tmp_path: Path) -> None:
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if of_blocks((ROOT / page).read_text(encoding="utf-8"))]
+)
+def test_page(terminal: Terminal, page: str) -> None:
     """In one go, from top to bottom, each with the output that it shows."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     wrong = []
     for command in of_blocks(text):
         typed = command.text.replace("$(id -u)", terminal.owner)
@@ -232,7 +238,7 @@ def test_readme(terminal: Terminal, tmp_path: Path) -> None:
             for other, name, said in terminal.end():
                 lacks = missing(wanted_of(text, name), said, other.text)
                 if lacks is not None:
-                    wrong.append(f"README.md:{other.line}: {other.text}: no {lacks!r} in:\n{said}")
+                    wrong.append(f"{page}:{other.line}: {other.text}: no {lacks!r} in:\n{said}")
         _, said = terminal.type(typed)
         lacks = missing(command.wanted, said, command.text)
         for _ in range(MOST_LOOKS if command.looks and lacks is not None else 0):
@@ -241,7 +247,7 @@ def test_readme(terminal: Terminal, tmp_path: Path) -> None:
             if lacks is None:
                 break
         if lacks is not None:
-            wrong.append(f"README.md:{command.line}: {command.text}: no {lacks!r} in:\n{said}")
+            wrong.append(f"{page}:{command.line}: {command.text}: no {lacks!r} in:\n{said}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -254,7 +260,18 @@ TRIED_ELSEWHERE = {
     "topologies/README.md": ["sdnlab schema > sdnlab.schema.json"],
 }
 """Commands without a dollar sign: test_cli runs the demo, the tests are running, the schema has its own."""
-DOCUMENTS = ("README.md", "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md")
+DOCUMENTS = (*PAGES, "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md")
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 250
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert "://" in target or (ROOT / name).parent.joinpath(target).exists(), f"{name}: {target}"
 
 
 def test_no_other_command_stands_in_a_code_block() -> None:
