@@ -18,6 +18,7 @@ from itertools import product
 from controller.flows import HOP, NETWORK, PAST, THROUGH, flow, miss
 from controller.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
 from controller.meters import TOLD_ERRORS
+from controller.origin import Classified, Origin
 from controller.port_ranges import covering
 from controller.route import Gateway
 from controller.tables import (
@@ -222,7 +223,11 @@ def chain_table(
     seen: set[tuple[int, tuple[Field, ...]]] = set()
 
     def put(
-        priority: int, match: tuple[Field, ...], actions: tuple[Action, ...], goto: Table | None, why: str
+        priority: int,
+        match: tuple[Field, ...],
+        actions: tuple[Action, ...],
+        goto: Table | None,
+        why: str | Origin,
     ) -> None:
         # who comes first, in the order of entries, has it
         if (priority, match) not in seen:
@@ -257,14 +262,21 @@ def chain_table(
             # what is looked at before all chains can't be gathered for one of them first
             high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
             for match in whole_or_not(entry):
-                put(high, (*network, *match), take, Table.STEER, f"{why}: a fragment, maybe")
+                said = f"{why}: a fragment, maybe"
+                put(high, (*network, *match), take, Table.STEER, Classified(said, entry.hop))
         for match in () if sure or alone else fragment_matches(entry):
             said = "fragments that a chain may take, gathered first"
             put(GATHER, (*network, *match), together, None, said)
         for match in () if alone else unreadable_matches(entry):
             put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
         for match in exact_matches(entry):
-            put(level_of(level, entry.forward, True), (*network, *match), take, Table.STEER, why)
+            put(
+                level_of(level, entry.forward, True),
+                (*network, *match),
+                take,
+                Table.STEER,
+                Classified(why, entry.hop),
+            )
         rivals = (
             each for each in some if each.hop and each.network == entry.network and each.chain != entry.chain
         )
@@ -272,7 +284,8 @@ def chain_table(
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:
-                put(low, (*network, *match), take, Table.STEER, f"{why}: an ICMP error")
+                said = f"{why}: an ICMP error"
+                put(low, (*network, *match), take, Table.STEER, Classified(said, entry.hop))
             else:
                 said = "an ICMP error: the controller looks what it is about"
                 put(low, (*network, *match), TO_CONTROLLER, None, said)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from controller.encapsulation import VLAN_PRESENT
 from controller.flows import DETOURED, NETWORK, Priority, flow, miss
+from controller.origin import Host
 from controller.stations import Station
 from controller.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
 from wire.ethertype import ARP, IPV6
@@ -66,7 +67,9 @@ def classify(
                 (Field("in_port", station.port), Field("eth_src", station.mac)),
                 (SetField(NETWORK, station.network),),
                 inside if station.port in free else Table.SECURITY,
-                why=f"from {station.name}, network {access[station.port][0]}",
+                why=Host(
+                    f"from {station.name}, network {access[station.port][0]}", station.port, station.mac
+                ),
             )
         )
     for port, (network, number) in sorted(access.items()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from hashlib import blake2b
 
+from controller.origin import Origin
 from controller.tables import Action, Field, Flow, Table
 
 NETWORK = "reg0"
@@ -94,11 +95,20 @@ def flow(
     actions: tuple[Action, ...] = (),
     goto: Table | None = None,
     idle_timeout: int = 0,
-    why: str = "",
+    why: str | Origin = "",
 ) -> Flow:
-    """A ``Flow`` with its cookie filled in."""
+    """A ``Flow`` with its cookie filled in. ``why``: its origin, or the text of one that is of no kind."""
     cookie = cookie_of(table, priority, match, actions, goto, idle_timeout)
-    return Flow(table, int(priority), match, actions, goto, idle_timeout, cookie, why)
+    return Flow(
+        table,
+        int(priority),
+        match,
+        actions,
+        goto,
+        idle_timeout,
+        cookie,
+        Origin(why) if isinstance(why, str) else why,
+    )
 
 
 def miss(table: Table, goto: Table | None, why: str) -> Flow:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from controller.flows import NETWORK, Priority
+from controller import origin
+from controller.origin import Tunnelled
 from controller.stations import network_numbers
-from controller.tables import Flow, SwitchTables, Table
+from controller.tables import Flow, SwitchTables
 from topologies.model import Topology
 from topologies.overlay import overlay
 from wire.mac import mac_number
@@ -84,10 +85,7 @@ def _of_network(tables: SwitchTables | None, number: int) -> Iterator[tuple[int 
     """The network's FORWARD flows of a tunnel switch with the MAC that each is for; None: all members."""
     flows: Iterable[Flow] = tables.flows if tables is not None else ()
     for flow in flows:
-        match = {field.name: field for field in flow.match}
-        if flow.table is not Table.FORWARD or NETWORK not in match or match[NETWORK].value != number:
-            continue
-        if flow.priority == Priority.KNOWN:
-            yield match["eth_dst"].value, flow
-        else:
+        if isinstance(flow.origin, Tunnelled) and flow.origin.network == number:
+            yield flow.origin.mac, flow
+        elif isinstance(flow.origin, origin.Flooded) and flow.origin.network == number:
             yield None, flow

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from controller.encapsulation import Tag
 from controller.flows import NETWORK, Priority, flow, miss
 from controller.forwarding import TRAVELLING
+from controller.origin import Flooded, Tunnelled
 from controller.stations import Station
 from controller.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
 from topologies.model import Topology, Vtep
@@ -227,14 +228,14 @@ def _flooding(number: int, network: str) -> list[Flow]:
             Priority.FLOOD,
             _group_frames(number),
             (ToGroup(group),),
-            why=f"broadcast or multicast: to {whom}",
+            why=Flooded(f"broadcast or multicast: to {whom}", number),
         ),
         flow(
             Table.FORWARD,
             Priority.NOISE,
             (Field(NETWORK, number),),
             (ToGroup(group),),
-            why=f"nobody is known to have this address: to {whom}",
+            why=Flooded(f"nobody is known to have this address: to {whom}", number),
         ),
     ]
 
@@ -302,9 +303,10 @@ def _station(
     address = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
     local = ways.get(station.switch)
     if local is not None:
-        why = f"to {station.name} on {station.switch}"
+        why = Tunnelled(f"to {station.name} on {station.switch}", station.network, station.mac)
         return [flow(Table.FORWARD, Priority.KNOWN, address, (Output(local),), why=why)]
     if tunnel is None or vtep == here:
         return []
-    why = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
+    said = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
+    why = Tunnelled(said, station.network, station.mac)
     return [flow(Table.FORWARD, Priority.KNOWN, address, tunnel.to(vtep.address), why=why)]

@@ -22,6 +22,7 @@ from controller.classifier import (
 )
 from controller.flows import HOP, NETWORK, PAST, THROUGH, Priority, flow
 from controller.fragments import at_return, gather
+from controller.origin import Probe, Refused, Return
 from controller.stations import Station
 from controller.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
 from topologies.functions import Chain, Function
@@ -75,7 +76,9 @@ def return_flows(
 
 def _at(port: int, made: Flow, instance: str) -> Flow:
     match = (Field("in_port", port), *made.match)
-    why = f"from {instance}: {made.why}"
+    # no stage of a rollout may treat a datagram's fragments apart: see ``controller.stages``
+    kind = Refused if made.priority >= GUARD else Return
+    why = kind(f"from {instance}: {made.why}", port)
     return flow(Table.CLASSIFY, made.priority, match, made.actions, made.goto, why=why)
 
 
@@ -90,11 +93,10 @@ def _guards(port: int, instance: str) -> Iterator[Flow]:
         ((came, Field("eth_type", ethertype.NSH)), "NSH of a function's own"),
         ((came, Field("eth_type", ethertype.ARP)), "ARP of a function's own"),
     ):
-        yield flow(Table.CLASSIFY, GUARD, match, why=f"from {instance}: {why}: dropped")
+        yield flow(Table.CLASSIFY, GUARD, match, why=Refused(f"from {instance}: {why}: dropped", port))
     probe = (came, Field("eth_type", ethertype.PROBE))
-    yield flow(
-        Table.CLASSIFY, PROBE, probe, (Output(CONTROLLER),), why=f"from {instance}: a probe of its data path"
-    )
+    tried = Probe(f"from {instance}: a probe of its data path", port)
+    yield flow(Table.CLASSIFY, PROBE, probe, (Output(CONTROLLER),), why=tried)
 
 
 def _of_side(
@@ -136,7 +138,6 @@ def _of_side(
             level = place[entry.priority]
             exact, low = (level_of(level, entry.forward, each) for each in (True, False))
             wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
-                # no stage of a rollout may treat a datagram's fragments apart: see ``controller.stages``
                 (GUARD, fragment_matches(entry), together, None, "fragments are gathered first"),
                 (GUARD, unreadable_matches(entry), (), None, "no telling which chain's: dropped"),
                 (exact, exact_matches(entry), actions, goto, why),

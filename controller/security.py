@@ -37,7 +37,9 @@ def _led(flows: Iterable[Flow], inside: Table) -> list[Flow]:
     if inside is Table.RESOLVE:
         return list(flows)
     return [
-        each if each.goto is None else flow(each.table, each.priority, each.match, goto=inside, why=each.why)
+        each
+        if each.goto is None
+        else flow(each.table, each.priority, each.match, goto=inside, why=each.origin)
         for each in flows
     ]
 

@@ -22,19 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from controller.flows import HOP, NETWORK, flow
+from controller.flows import NETWORK, flow
 from controller.joining import NOBODY, Joining
-from controller.returns import PROBE
+from controller.origin import AtHop, Away, Into, Probe, Return
 from controller.tables import (
     Action,
     Clone,
-    EncapNsh,
     Field,
     Flow,
     Group,
     Meter,
-    Output,
-    PushVlan,
     SetField,
     SwitchTables,
     Table,
@@ -42,7 +39,6 @@ from controller.tables import (
     ToMeter,
 )
 from controller.teaching import NOTHING, Mark, Taught, taking_over, teaching
-from wire import ethertype
 from wire.mac import GROUP_BIT
 
 Tables = Mapping[str, SwitchTables]
@@ -115,12 +111,7 @@ def _nothing(tables: SwitchTables) -> SwitchTables:
 def _hops(some: Iterable[SwitchTables]) -> frozenset[int]:
     """Numbers of all hops that frames can be at."""
     return frozenset(
-        field.value
-        for tables in some
-        for each in tables.flows
-        if each.table is Table.STEER
-        for field in each.match
-        if field.name == HOP
+        each.origin.hop for tables in some for each in tables.flows if isinstance(each.origin, AtHop)
     )
 
 
@@ -147,35 +138,26 @@ def _chains_change(old: Tables, new: Tables) -> bool:
 
 
 def _tags(each: Flow) -> bool:
-    return each.table is Table.STEER and any(isinstance(one, PushVlan | EncapNsh) for one in each.actions)
-
-
-def _in_port(each: Flow) -> int | None:
-    return each.match[0].value if each.match and each.match[0].name == "in_port" else None
+    return isinstance(each.origin, Away)
 
 
 def _function_ports(tables: SwitchTables) -> frozenset[int]:
     """Ports of inline functions: those that probes come from."""
-    return frozenset(
-        port
-        for each in tables.flows
-        if each.table is Table.CLASSIFY and each.priority == PROBE
-        if each.match[1:] == (Field("eth_type", ethertype.PROBE),) and (port := _in_port(each)) is not None
-    )
+    return frozenset(each.origin.port for each in tables.flows if isinstance(each.origin, Probe))
 
 
-def _comes_back(each: Flow, ports: Container[int | None]) -> bool:
+def _comes_back(each: Flow, ports: Container[int]) -> bool:
     """Whether a flow treats what comes back from functions at these ports."""
-    return each.table is Table.CLASSIFY and each.priority < PROBE and _in_port(each) in ports
+    return isinstance(each.origin, Return) and each.origin.port in ports
 
 
 def _by_port(tables: SwitchTables) -> dict[int, frozenset[int]]:
     """Function port -> cookies of the flows for what comes back there."""
-    found: dict[int | None, set[int]] = {port: set() for port in _function_ports(tables)}
+    found: dict[int, set[int]] = {port: set() for port in _function_ports(tables)}
     for each in tables.flows:
-        if _comes_back(each, found):
-            found[_in_port(each)].add(each.cookie)
-    return {port: frozenset(cookies) for port, cookies in found.items() if port is not None}
+        if isinstance(each.origin, Return) and each.origin.port in found:
+            found[each.origin.port].add(each.cookie)
+    return {port: frozenset(cookies) for port, cookies in found.items()}
 
 
 def _marks(some: Iterable[SwitchTables]) -> tuple[Mark | None, Mark | None]:
@@ -233,7 +215,8 @@ class _Switch:
         if self.torn and not self.joined and mark is not None:
             ports = _function_ports(new)
             for each in new.flows:
-                if each.table is Table.STEER and _into(each, ports) and _hop(each) in fresh:
+                into = each.origin
+                if isinstance(into, Into) and into.port in ports and into.hop in fresh:
                     self.marking[each.cookie] = _marking(each, mark)
             self.back = [_marked(each, mark) for each in new.flows if _comes_back(each, ports)]
         self.wide = self._wide()
@@ -365,18 +348,12 @@ _ORDER = (
 )
 
 
-def _hop(each: Flow) -> int:
-    return next((field.value for field in each.match if field.name == HOP), 0)
-
-
-def _into(each: Flow, ports: frozenset[int]) -> bool:
-    return any(isinstance(one, Output) and one.port in ports for one in each.actions)
-
-
 def _marking(each: Flow, mark: Mark) -> Flow:
     """A flow into a function that marks what it sends there."""
     actions: tuple[Action, ...] = (SetField("eth_src", mark.marked, mark.bit), *each.actions)
-    return flow(each.table, each.priority, each.match, actions, each.goto, why=f"{each.why}, marked as new")
+    return flow(
+        each.table, each.priority, each.match, actions, each.goto, why=each.origin.noted(", marked as new")
+    )
 
 
 def _marked(each: Flow, mark: Mark) -> Flow:
@@ -388,5 +365,5 @@ def _marked(each: Flow, mark: Mark) -> Flow:
     if not any(field.name == "eth_src" for field in match):
         match = (match[0], Field("eth_src", mark.marked, mark.bit), *match[1:])
     actions: tuple[Action, ...] = (SetField("eth_src", mark.plain, mark.bit), *each.actions)
-    why = f"{each.why}, marked as new"
+    why = each.origin.noted(", marked as new")
     return flow(each.table, each.priority + _ABOVE, match, actions, each.goto, why=why)

@@ -8,12 +8,13 @@ an instance, or into what ``controller.flow_hops`` makes of a function that the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.encapsulation import Tag, tags
 from controller.flow_hops import flow_hop, once
 from controller.flows import HOP, NETWORK, PAST, SHARE, THROUGH, Priority, flow, miss
-from controller.fragments import FRAGMENT, place_zones
+from controller.fragments import FRAGMENT, gathers, place_zones
+from controller.origin import AtHop, Away, Into
 from controller.returns import foreign, return_flows
 from controller.shares import SHARES, SPREAD, shared_out
 from controller.stations import Station
@@ -30,6 +31,7 @@ from controller.tables import (
     Spread,
     Table,
 )
+from controller.tracking import TRACKED
 from topologies.functions import Function, Instance
 from topologies.model import Topology
 from topologies.overlay import Overlay, membership, reach
@@ -150,16 +152,39 @@ def steer(
         if function.mode == "flows":
             some, more, some_meters = flow_hop(made.topology, function, hop, made.numbers, made.failed)
             # hops of one function share what does not depend on the hop
-            flows += some
+            flows += [_of_hop(each, hop) for each in some]
             groups |= {each.id: each for each in more}
             meters |= {each.id: each for each in some_meters}
         else:
             flows += _instances(hop, function, live(function, made.failed), made)
             for mac in foreign(made.topology, made.service, hop, made.numbers, stations):
                 match = _at(hop, Field("eth_src", mac))
-                why = f"{_name(hop)} would take it for a frame of another network: dropped"
+                why = AtHop(
+                    f"{_name(hop)} would take it for a frame of another network: dropped",
+                    hop.number,
+                    first=True,
+                )
                 flows.append(flow(Table.STEER, Priority.GUARD, match, why=why))
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
+
+
+def _of_hop(made: Flow, hop: Hop) -> Flow:
+    """A flow of a function that is flows; hops of one function share those that do not match their number."""
+    if Field(HOP, hop.number) not in made.match:
+        return made
+    return replace(made, origin=AtHop(made.why, hop.number, _looks_first(made)))
+
+
+def _looks_first(made: Flow) -> bool:
+    """Whether a frame meets the flow when it gets to the hop, not when it comes back tracked or gathered."""
+    if gathers(made) or made.priority <= Priority.MISS:
+        return False
+    for field in made.match:
+        if field.name == SHARE or (field.name == "ct_state" and field.value & TRACKED):
+            return False
+        if field.name == "ct_state" and field.mask is not None and not field.mask & TRACKED:
+            return False
+    return True
 
 
 def _name(hop: Hop) -> str:
@@ -174,7 +199,7 @@ def _at(hop: Hop, *more: Field) -> tuple[Field, ...]:
 
 def _away(hop: Hop, tag: Tag) -> Flow:
     done = (*tag.put_on(), SetField(NETWORK, 0))
-    why = f"{_name(hop)}, at {hop.switch}"
+    why = Away(f"{_name(hop)}, at {hop.switch}", hop.number)
     return flow(Table.STEER, Priority.KNOWN, _at(hop), done, Table.FORWARD, why=why)
 
 
@@ -202,10 +227,10 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
     name, numbers = _name(hop), made.numbers
     if not some:
         if hop.ends or not hop.open:
-            why = f"{name}: no instance works: dropped"
+            why = AtHop(f"{name}: no instance works: dropped", hop.number, first=True)
             return [flow(Table.STEER, Priority.KNOWN, _at(hop), why=why)]
         actions, goto = onward(hop, numbers)
-        why = f"{name}: no instance works: passed by"
+        why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True)
         return [flow(Table.STEER, Priority.KNOWN, _at(hop), actions, goto, why=why)]
     if len(function.instances) == 1:
         return [_into(hop, function, some[0], numbers)]
@@ -215,13 +240,15 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
             Priority.KNOWN,
             _at(hop),
             (Spread(SHARE, SHARES), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER)),
-            why=f"{name}: which of its instances",
+            why=AtHop(f"{name}: which of its instances", hop.number, first=True),
         )
     ]
     for kind in (IPV4, IPV6):
         match = _at(hop, Field("eth_type", kind), FRAGMENT)
         done = (Spread(SHARE, SHARES, ports=False), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER))
-        why = f"{name}: which of its instances, for fragments by their addresses alone"
+        why = AtHop(
+            f"{name}: which of its instances, for fragments by their addresses alone", hop.number, first=True
+        )
         found.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in some}
     for share, winner in enumerate(shared_out(by_name)):
@@ -241,8 +268,9 @@ def _into(
         more, goto = onward(hop, numbers)
         actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *more)
     match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))
+    why = Into(f"{_name(hop)} ({instance.name})", hop.number, share is None, port.number)
     priority = Priority.KNOWN if share is None else Priority.SPECIAL
-    return flow(Table.STEER, priority, match, actions, goto, why=f"{_name(hop)} ({instance.name})")
+    return flow(Table.STEER, priority, match, actions, goto, why=why)
 
 
 def arrival_ports(overlay: Overlay, switch: str) -> set[int]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from controller.origin import Origin
+
 
 class Table(IntEnum):
     """The pipeline, in order; code never says a table's number."""
@@ -176,7 +178,7 @@ class Flow:
     ``match`` is sorted by the order OXM prerequisites need; ``actions`` are applied at once,
     then the packet goes on to table ``goto`` (None: it ends here).  ``cookie`` is the 64-bit
     hash of everything above it, so equal cookies mean equal flows: reconciliation compares
-    cookies alone.  ``why`` is the provenance shown to people and not part of the hash.
+    cookies alone.  ``origin`` says what it is there for, and is no part of the hash.
     """
 
     table: Table
@@ -186,7 +188,12 @@ class Flow:
     goto: Table | None = None
     idle_timeout: int = 0
     cookie: int = 0
-    why: str = field(default="", compare=False)
+    origin: Origin = field(default=Origin(), compare=False)
+
+    @property
+    def why(self) -> str:
+        """The origin in words."""
+        return self.origin.text
 
 
 class Bucket(NamedTuple):

@@ -7,17 +7,14 @@ Fragments that were gathered (``controller.fragments``) count as one frame at a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.flows import HOP, SHARE, Priority
-from controller.fragments import gathers
 from controller.mesh import Counted
-from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
-from controller.tracking import TRACKED
+from controller.origin import AtHop, Classified, Into, Refused, Return
+from controller.tables import SwitchTables, Table
 from topologies.functions import Function, Instance
 from topologies.service import Hop, Service
-from wire import ethertype
 
 Counters = Mapping[str, Mapping[int, Counted]]
 """Switch -> cookie -> counters. A switch that is missing has not said."""
@@ -40,41 +37,20 @@ def through(
     entered = left = Counted()
     for flow in tables.flows:
         met = counted.get(flow.cookie, Counted())
-        if flow.table is Table.STEER and any(
-            isinstance(action, Output) and action.port in ports for action in flow.actions
-        ):
+        if isinstance(flow.origin, Into) and flow.origin.port in ports:
             entered = entered.plus(met)
-        elif flow.table is Table.CLASSIFY and _comes_from(flow, ports):
+        elif isinstance(flow.origin, (Return, Refused)) and flow.origin.port in ports:
             left = left.plus(met)
     return Passage(entered, left if function.mode == "inline" else None)
-
-
-def _comes_from(flow: Flow, ports: Iterable[int]) -> bool:
-    return any(Field("in_port", port) in flow.match for port in ports) and (
-        Field("eth_type", ethertype.PROBE) not in flow.match
-    )
 
 
 def arrived(hop: Hop, tables: SwitchTables, counted: Mapping[int, Counted]) -> Counted:
     """Frames that reached a hop; the tables are those of its switch."""
     total = Counted()
     for flow in tables.flows:
-        if flow.table is Table.STEER and _looks_first(flow, hop.number):
+        if isinstance(flow.origin, AtHop) and flow.origin.first and flow.origin.hop == hop.number:
             total = total.plus(counted.get(flow.cookie, Counted()))
     return total
-
-
-def _looks_first(flow: Flow, hop: int) -> bool:
-    """Whether a flow of STEER is one of those of which a frame meets exactly one when it gets to the hop:
-    later it is looked up again, with its share known, or its connection."""
-    if Field(HOP, hop) not in flow.match or gathers(flow):
-        return False
-    for field in flow.match:
-        if field.name == SHARE or (field.name == "ct_state" and field.value & TRACKED):
-            return False
-        if field.name == "ct_state" and field.mask is not None and not field.mask & TRACKED:
-            return False
-    return flow.priority > Priority.MISS
 
 
 def taken(
@@ -82,14 +58,11 @@ def taken(
 ) -> Counted:
     """Frames that a chain's classifiers have taken in one direction, at all switches together."""
     first = {entry.hop for entry in service.entries if (entry.chain, entry.forward) == (chain, forward)}
-    wanted = {SetField(HOP, hop) for hop in first}
     total = Counted()
     for name, each in tables.items():
         counted = counters.get(name, {})
         for flow in each.flows:
-            if flow.table is Table.CHAIN and any(
-                isinstance(action, SetField) and action in wanted for action in flow.actions
-            ):
+            if isinstance(flow.origin, Classified) and flow.origin.hop in first:
                 total = total.plus(counted.get(flow.cookie, Counted()))
     return total
 

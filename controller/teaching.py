@@ -16,12 +16,13 @@ time, marked, among flows that look like the new ones and take marked frames alo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from controller.flows import COPIED, HOP, SHARE, flow
 from controller.fragments import FRAGMENT
 from controller.joining import Joining
-from controller.returns import PROBE
+from controller.origin import Refused, Return
 from controller.tables import Action, Clone, Field, Flow, Output, Resubmit, SetField, SwitchTables, Table
 from wire import ethertype
 from wire.mac import GROUP_BIT
@@ -70,8 +71,8 @@ def teaching(
     ]
     for port in sorted(ports):
         came = Field("in_port", port)
-        mine = [each for each in new.flows if each.table is Table.CLASSIFY and each.match[:1] == (came,)]
-        asked.append((Table.CLASSIFY, (came,), [each for each in mine if each.priority < PROBE]))
+        back = [each for each in new.flows if isinstance(each.origin, Return) and each.origin.port == port]
+        asked.append((Table.CLASSIFY, (came,), back))
     for table, here, theirs in asked:
         leading = [each for each in theirs if _leads(each) in joining.hops and _is_news(each, known)]
         if leading:
@@ -136,7 +137,12 @@ def _copies(table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mar
             match,
             each.actions if goes_on else (),
             each.goto if goes_on else None,
-            why=f"a copy: {each.why}" if goes_on else "a copy that no function which joins gets: dropped",
+            why=replace(
+                each.origin,
+                text=f"a copy: {each.why}"
+                if goes_on
+                else "a copy that no function which joins gets: dropped",
+            ),
         )
 
 
@@ -170,18 +176,21 @@ def _come_out(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
     why = "a copy has been through a function that joins: dropped"
     for port in sorted(ports):
         came = Field("in_port", port)
-        yield flow(Table.CLASSIFY, COPIES[Table.CLASSIFY] - 1, (came, _is_marked(mark)), why=why)
-        yield flow(Table.CLASSIFY, FIRST - 1, (came, _answers(mark)), why=f"an answer to {why[:6]}: dropped")
+        yield flow(
+            Table.CLASSIFY, COPIES[Table.CLASSIFY] - 1, (came, _is_marked(mark)), why=Return(why, port)
+        )
+        answer = Refused(f"an answer to {why[:6]}: dropped", port)
+        yield flow(Table.CLASSIFY, FIRST - 1, (came, _answers(mark)), why=answer)
         for kind in (ethertype.IPV4, ethertype.IPV6):
             match = (came, _is_marked(mark), Field("eth_type", kind), FRAGMENT)
-            yield flow(Table.CLASSIFY, FIRST - 1, match, why=why)
+            yield flow(Table.CLASSIFY, FIRST - 1, match, why=Refused(why, port))
 
 
 def _and_then(each: Flow, joins: int, mark: Mark) -> Flow:
     """A flow of the old tables by which frames leave a function, and a copy of each goes to hop ``joins``."""
     copy = Clone((_marking(mark), SetField(SHARE, 0), SetField(HOP, joins), Resubmit(Table.STEER)))
-    actions = _with(each.actions, copy)
-    return flow(each.table, each.priority, each.match, actions, each.goto, why=f"{each.why}; a copy joins")
+    actions, origin = _with(each.actions, copy), each.origin.noted("; a copy joins")
+    return flow(each.table, each.priority, each.match, actions, each.goto, why=origin)
 
 
 def _leaves(actions: tuple[Action, ...]) -> bool:
@@ -259,7 +268,7 @@ def _over(
 
     def also(each: Flow, actions: tuple[Action, ...]) -> None:
         copy = Clone((_marking(mark), *actions))
-        why = f"{each.why}; a copy for who takes over"
+        why = each.origin.noted("; a copy for who takes over")
         instead[each.cookie] = flow(
             each.table, each.priority, each.match, (copy, *each.actions), each.goto, why=why
         )

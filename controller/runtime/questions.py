@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from controller.openflow import messages, meters, replies
+from controller.origin import Host
 from controller.runtime.commands import Held
 from controller.runtime.exchange import Exchange, Parts, cookies
-from controller.tables import Field, Meter, SwitchTables, Table
+from controller.tables import Meter, SwitchTables
 
 if TYPE_CHECKING:
     from controller.runtime.learning import Station
@@ -83,8 +84,8 @@ def cookie_of_station(station: Station, wanted: SwitchTables | None) -> int | No
         (
             flow.cookie
             for flow in (wanted.flows if wanted else ())
-            if flow.table is Table.CLASSIFY
-            and flow.match == (Field("in_port", station.port.number), Field("eth_src", station.mac))
+            if isinstance(flow.origin, Host)
+            and (flow.origin.port, flow.origin.mac) == (station.port.number, station.mac)
         ),
         None,
     )
