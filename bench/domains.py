@@ -13,10 +13,10 @@ from bench.figures import Figure
 
 _COMPILE = """
 import sys, time
-import topologies, controller.compiler
+import topologies, controller.compiler.compile
 topology = topologies.load(sys.argv[1])
 begin = time.perf_counter()
-tables = controller.compiler.compile_topology(topology)
+tables = controller.compiler.compile.compile_topology(topology)
 seconds = time.perf_counter() - begin
 counts = sorted(len(each.flows) for name, each in tables.items() if name.startswith("s"))
 tunnel = sorted(len(each.flows) for name, each in tables.items() if name.startswith("vtep"))

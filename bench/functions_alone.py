@@ -26,8 +26,8 @@ from pathlib import Path
 
 from nfv.contract import Program
 from nfv.describe import describe
-from topologies.functions import Firewall, Function, RateLimit, Rule, Script
-from topologies.model import Topology
+from topologies.model.functions import Firewall, Function, RateLimit, Rule, Script
+from topologies.model.topology import Topology
 
 NOTHING = Topology(name="bench", domains=(), networks=(), switches=(), links=(), hosts=())
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"

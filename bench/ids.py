@@ -15,13 +15,13 @@ from typing import Any
 
 from bench import ids_traffic
 from bench.figures import Figure
+from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.engine import Engine
 from nfv.ids.language import load_text
-from nfv.ids.language.ops import Content
+from nfv.ids.match.ops import Content
 from nfv.ids.match.prefilter import Database
-from nfv.ids.pcap import records
-from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+from nfv.ids.sources.pcap import records
 
 RULES = 10_000
 PASSES = 4

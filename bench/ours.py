@@ -33,13 +33,13 @@ class Up:
 
     def api(self, path: str) -> Any:
         """GET from the lab's HTTP API."""
-        from lab.client import Client
+        from lab.access.client import Client
 
         return Client(NAME).get(path)
 
     def post(self, path: str, body: Any) -> Any:
         """POST to the lab's HTTP API."""
-        from lab.client import Client
+        from lab.access.client import Client
 
         return Client(NAME).post(path, body)
 
@@ -49,7 +49,7 @@ class Up:
 
     def supervisor(self) -> int:
         """The process id of the lab's supervisor, out here."""
-        from lab.client import supervisor_pid
+        from lab.access.client import supervisor_pid
 
         return supervisor_pid(NAME)
 

@@ -15,11 +15,11 @@ PEER_RUNS = 1
 """The peer takes minutes a run."""
 _COMPILE = """
 import sys, time
-import topologies, controller.compiler
+import topologies, controller.compiler.compile
 begin = time.perf_counter()
 topology = topologies.load(sys.argv[1])
 loaded = time.perf_counter()
-tables = controller.compiler.compile_topology(topology)
+tables = controller.compiler.compile.compile_topology(topology)
 print(loaded - begin, time.perf_counter() - loaded)
 """
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from controller.runtime.app import SwitchKeeper
-    from topologies.model import Topology
+    from topologies.model.topology import Topology
 
 _QUIET = 0.5
 _MOST = 30.0
@@ -60,15 +60,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"controller: {problem}", file=sys.stderr)
         return 2
 
-    from controller.runtime import osken
     from controller.runtime.app import SwitchKeeper
     from controller.runtime.journal import Journal
+    from controller.runtime.osken import framework
 
     journal = Journal(options.event_fd)
     bad = threading.Event()
 
     def load() -> Topology:
-        from topologies.model import Topology
+        from topologies.model.topology import Topology
 
         try:
             return Topology.model_validate_json(topology_text)
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
 
     try:
-        app = osken.run(
+        app = framework.run(
             listener,
             SwitchKeeper,
             options.app,
@@ -123,7 +123,7 @@ def _serve_api(app: SwitchKeeper, path: str) -> None:
     while not app.ready.wait(_QUIET) and time.monotonic() - started < _MOST:
         if not app.busy and time.monotonic() - app.active_at > _QUIET:
             break
-    from controller.api import serve
+    from controller.api.app import serve
 
     serve(app, path)
 

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from dataplane import sandbox
-from dataplane.rtnetlink import End, Socket, add_bridge, add_veth, delete_link
-from dataplane.rtnetlink_overlay import add_vxlan
-from dataplane.sandbox_errors import SandboxError
-from dataplane.shaping import qdiscs
-from topologies.model import Shaping, Topology
+from dataplane.netlink.overlay import add_vxlan
+from dataplane.netlink.route import End, Socket, add_bridge, add_veth, delete_link
+from dataplane.netlink.shaping import qdiscs
+from dataplane.sandbox import sandbox
+from dataplane.sandbox.errors import SandboxError
+from topologies.model.topology import Shaping, Topology
 
 OLDEST_OVS = (2, 17)
 TUN = Path("/dev/net/tun")

@@ -44,7 +44,7 @@ def unknown(
     among: Sequence[str] = (),
 ) -> NotThere:
     """Nothing of this ``kind`` has this ``name``: what is near, ``known`` or ``among``, and what is known."""
-    from topologies.problem import nearest
+    from topologies.syntax.problem import nearest
 
     shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
     close = nearest(name, [*known, *among])

@@ -67,7 +67,7 @@ def listening(lines: Iterable[str], uid: int) -> list[str]:
     """Names that somebody claims for labs of the user's in the lines of a /proc/net/unix (proc(5)), sorted.
 
     Only listening sockets count: accepted connections carry the same address.  What no lab can be called is
-    no lab; whose the others are, ``lab.holders`` asks.
+    no lab; whose the others are, ``lab.access.holders`` asks.
     """
     start = f"@{_PREFIX}/{uid}/"
     names = set()

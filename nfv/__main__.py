@@ -13,11 +13,11 @@ PROGRAMS = {
     "bridge": "nfv.bridge",
     "firewall": "nfv.firewall.process",
     "rate-limiter": "nfv.rate_limiter",
-    "ids": "nfv.ids.function",
-    "suricata": "nfv.ids.suricata",
+    "ids": "nfv.ids.run.function",
+    "suricata": "nfv.ids.run.suricata",
     "python": "nfv.python_function.process",
     "haproxy": "nfv.balancer.process",
-    "health-checks": "nfv.health_checks",
+    "health-checks": "nfv.health.checks",
 }
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from nfv.balancer import configuration
 from nfv.contract import Program
 from nfv.firewall.ruleset import template
-from topologies.functions import Function
-from topologies.model import Topology
+from topologies.model.functions import Function
+from topologies.model.topology import Topology
 
 START = str(Path(__file__).with_name("__main__.py"))
 LEAN = (sys.executable, "-I", "-S", START)

@@ -12,11 +12,11 @@ import time
 import traceback
 from pathlib import Path
 
+from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.engine import Engine
 from nfv.ids.language import Loaded, load_text
-from nfv.ids.pcap import BadCapture, records
-from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
+from nfv.ids.sources.pcap import BadCapture, records
 
 
 def main() -> int:

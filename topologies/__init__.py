@@ -5,10 +5,10 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from topologies.problem import Invalid, Problem
+from topologies.syntax.problem import Invalid, Problem
 
 if TYPE_CHECKING:
-    from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
+    from topologies.model.topology import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
 
 __all__ = [
     "Domain",
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
     """The model's names, when they are asked for (PEP 562): it takes longer to import than all else here."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from topologies import model
+    from topologies.model import topology as model
 
     return getattr(model, name)
 
@@ -59,13 +59,13 @@ def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = Non
 
 def remarks(topology: Topology) -> list[str]:
     """What is right, and yet may not be what was meant: each in a sentence."""
-    from topologies import parts
+    from topologies.model import parts
 
     return [text for text in (parts.remark(topology),) if text]
 
 
 def schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of the YAML topology file, for editors."""
-    from topologies import spec
+    from topologies.syntax import specification
 
-    return spec.schema()
+    return specification.schema()

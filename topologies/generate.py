@@ -1,17 +1,17 @@
 """Topologies made by rule, with the names that Mininet gives them (h1, …, s1, …). Pure.
 
-They go through ``topologies.resolve`` like a file, so that what is filled in is the same.
+They go through ``topologies.resolve.phases`` like a file, so that what is filled in is the same.
 """
 
 from __future__ import annotations
 
 import random as _random
 
-from topologies.model import Topology
-from topologies.problem import Report
-from topologies.resolve import resolve
-from topologies.spec import File, HostSpec, LinkSpec
-from topologies.units import End
+from topologies.model.topology import Topology
+from topologies.resolve.phases import resolve
+from topologies.syntax.problem import Report
+from topologies.syntax.specification import File, HostSpec, LinkSpec
+from topologies.syntax.units import End
 
 
 def make(name: str, switches: int, hosts: list[int], links: list[tuple[int, int]]) -> Topology:

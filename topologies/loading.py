@@ -7,11 +7,11 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from topologies import outside
-from topologies.model import Topology
-from topologies.problem import Path, Report, shown
+from topologies.model.topology import Topology
+from topologies.syntax.problem import Path, Report, shown
 
 if TYPE_CHECKING:
-    from topologies.spec import File
+    from topologies.syntax.specification import File
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_SCRIPT_BYTES = 512 * 1024
@@ -35,14 +35,16 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
         _too_big(report)
         report.check()
     xml = file.lower().endswith(_XML_SUFFIXES) or raw.lstrip()[:8].startswith((b"<?xml", b"<graphml"))
-    from topologies import check, document, graphml, resolve
+    from topologies.importers import graphml
+    from topologies.resolve import phases
+    from topologies.syntax import check, document
 
     report = Report(file)
     try:
         root = graphml.read(raw, report) if xml else document.read(document.decode(raw, report), report)
         report.locate = root.at
         spec = check.check(root, report)
-        return resolve.resolve(spec, report, _files(spec, file, report), running)
+        return phases.resolve(spec, report, _files(spec, file, report), running)
     except document.Fatal:
         report.check()
         raise AssertionError("a fatal problem was not reported") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from controller.flow.tables import Action, DecTtl, Move, Output, SetField, ToGroup
 from controller.openflow import actions_ct, actions_steering, fields
-from controller.tables import Action, DecTtl, Move, Output, SetField, ToGroup
 
 OUTPUT, GROUP, DEC_NW_TTL, SET_FIELD, COPY_FIELD = 0, 22, 24, 25, 28
 WHOLE_FRAME = 0xFFFF

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from controller.flow.tables import Action, Ct, CtClear, Table, ToMeter
 from controller.openflow import fields
-from controller.tables import Action, Ct, CtClear, Table, ToMeter
 
 METER, SET_FIELD, EXPERIMENTER = 29, 25, 0xFFFF
 NICIRA = 0x00002320

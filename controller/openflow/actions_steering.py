@@ -1,7 +1,7 @@
 """Actions that steer, both ways: VLAN tags (OpenFlow 1.5.1, 7.2.6) and Open vSwitch's own (ovs-actions(7)).
 
-What one value of ``controller.tables`` means may be several actions in a row on the wire: a tag is pushed
-and then numbered, and an NSH header is put on, filled in and then put into an Ethernet frame.
+What one value of ``controller.flow.tables`` means may be several actions in a row on the wire: a tag is
+pushed and then numbered, and an NSH header is put on, filled in and then put into an Ethernet frame.
 ``joined`` makes one value of such a row again.
 """
 
@@ -11,8 +11,18 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
+from controller.flow.tables import (
+    Action,
+    Clone,
+    DecapNsh,
+    EncapNsh,
+    PopVlan,
+    PushVlan,
+    Resubmit,
+    Spread,
+    Table,
+)
 from controller.openflow import fields
-from controller.tables import Action, Clone, DecapNsh, EncapNsh, PopVlan, PushVlan, Resubmit, Spread, Table
 from wire.ethertype import VLAN
 
 PUSH_VLAN, POP_VLAN, SET_FIELD, EXPERIMENTER = 17, 18, 25, 0xFFFF

@@ -9,8 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TypeVar
 
+from controller.flow.tables import Action, Bucket, Field, Flow, Group
 from controller.openflow import actions, fields, selection
-from controller.tables import Action, Bucket, Field, Flow, Group
 
 VERSION = 6
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY = 0, 1, 2, 3

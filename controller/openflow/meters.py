@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
+from controller.flow.tables import Meter
 from controller.openflow.messages import MULTIPART_REQUEST, header
-from controller.tables import Meter
 
 METER_MOD = 29
 ADD, MODIFY, DELETE = 0, 1, 2

@@ -7,8 +7,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
+from controller.flow.tables import Bucket, Group
 from controller.openflow import actions, fields, selection
-from controller.tables import Bucket, Group
 
 _FLOW_DESC = Struct("!H2xBxHHHHHQHH")
 _OXS_CLASS = 0x8002

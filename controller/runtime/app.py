@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from controller.messages import AllProgrammed, ControllerError
 from controller.runtime.journal import Journal
-from controller.runtime.osken import (
+from controller.runtime.osken.framework import (
     DEAD_DISPATCHER,
     MAIN_DISPATCHER,
     Datapath,
@@ -34,11 +34,11 @@ from wire import ethertype
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from controller.flow.tables import Action, SwitchTables
     from controller.runtime.admission import Admission
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
-    from controller.tables import Action, SwitchTables
-    from topologies.model import Topology
+    from topologies.model.topology import Topology
 
 T = TypeVar("T")
 
@@ -209,7 +209,7 @@ class SwitchKeeper(QueuedApp):
                 datapath.close()
 
     def _program(self, command: Any) -> None:
-        from controller.difference import transmission
+        from controller.update.difference import transmission
 
         made = self._bundles.pop(command.switch, None)
         if command.fresh and made is not None and made[0] is command.wanted:
@@ -227,8 +227,8 @@ class SwitchKeeper(QueuedApp):
         )
 
     def _usage(self, command: Any) -> None:
+        from controller.flow.tables import Table
         from controller.runtime.questions import cookie_of_station, packets_of
-        from controller.tables import Table
 
         station, key = command.station, (command.station.network, command.station.mac)
         cookie = cookie_of_station(station, self.core.wanted.get(command.switch))
@@ -250,14 +250,14 @@ class SwitchKeeper(QueuedApp):
         self._questions.counters(self._datapaths[command.conn], counted, failed, Table.CLASSIFY, cookie)
 
     def _send(self, command: Any) -> None:
-        from controller.tables import Output
+        from controller.flow.tables import Output
 
         output = (Output(command.port.number),)
         self._out(command.port.switch, ofproto_v1_5.OFPP_CONTROLLER, output, command.frame)
 
     def _inject(self, command: Any) -> None:
-        from controller.flows import HOP, NETWORK
-        from controller.tables import Resubmit, SetField, Table
+        from controller.flow.builders import HOP, NETWORK
+        from controller.flow.tables import Resubmit, SetField, Table
 
         way: tuple[Action, ...] = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
         if command.hop:
@@ -313,7 +313,7 @@ class SwitchKeeper(QueuedApp):
     # -- beside ------------------------------------------------------------------------
 
     def _compile_forever(self) -> None:
-        from controller.compiler import compile_topology
+        from controller.compiler.compile import compile_topology
 
         while True:
             command = self._work.get()
@@ -342,7 +342,7 @@ class SwitchKeeper(QueuedApp):
 
     def _precompute(self, tables: dict[str, SwitchTables]) -> None:
         """What an empty switch will be sent, made while switches are still connecting."""
-        from controller.difference import difference, transmission
+        from controller.update.difference import difference, transmission
 
         for name, wanted in tables.items():
             if self.core.conn(name) is None:
@@ -397,7 +397,7 @@ class SwitchKeeper(QueuedApp):
         """Call ``done``, on the app's thread, when all that connected switches have said before was heard:
         each is asked something short, and answers after what it has said.  A connection that ends answers,
         too."""
-        from controller.tables import Table
+        from controller.flow.tables import Table
 
         waiting: set[int] = set()
 

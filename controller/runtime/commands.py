@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from controller.difference import Difference
+from controller.compiler.stations import Learned
+from controller.flow.tables import Action, Group, Meter, SwitchTables
 from controller.messages import Event
 from controller.runtime.learning import Send, Station
-from controller.stations import Learned
-from controller.tables import Action, Group, Meter, SwitchTables
-from topologies.model import Topology
+from controller.update.difference import Difference
+from topologies.model.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)

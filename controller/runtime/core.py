@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from controller.difference import stages
-from controller.errors import asked, onward
-from controller.evaluate_switch import Lookup
-from controller.joining import NOBODY, joining, lesson
+from controller.compiler.stations import function_ports
+from controller.flow.tables import SwitchTables, Table
 from controller.messages import Compiled, ControllerError, Disconnected, Event, PortChanged, Recompiled
 from controller.runtime.agenda import Agenda
 from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
@@ -30,9 +28,11 @@ from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
 from controller.runtime.stranded import Stranded
 from controller.runtime.verdicts import Punt, Verdicts
-from controller.stations import function_ports
-from controller.tables import SwitchTables, Table
-from topologies.model import Port, Topology
+from controller.simulate.icmp_errors import asked, onward
+from controller.simulate.switch import Lookup
+from controller.update.difference import stages
+from controller.update.joining import NOBODY, joining, lesson
+from topologies.model.topology import Port, Topology
 
 
 @dataclass(slots=True)

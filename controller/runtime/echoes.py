@@ -1,14 +1,15 @@
-"""ICMP queries whose identifiers the controller changes for address translators (``controller.echoes``)."""
+"""ICMP queries whose identifiers the controller changes for address translators
+(``controller.compiler.functions.echoes``)."""
 
 from __future__ import annotations
 
-from controller.echoes import READY, given_back, number_of, substituted, with_number
-from controller.flows import INSIDE, VERDICT
-from controller.nat import changed_identifiers
+from controller.compiler.functions.echoes import READY, given_back, number_of, substituted, with_number
+from controller.compiler.functions.nat import changed_identifiers
+from controller.flow.builders import INSIDE, VERDICT
+from controller.flow.tables import CONTROLLER, NO_PORT, Action, Resubmit, SetField, Table
 from controller.runtime.commands import Command, Resume
 from controller.runtime.verdicts import Punt
-from controller.tables import CONTROLLER, NO_PORT, Action, Resubmit, SetField, Table
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 _LAST_PORT = 0xFEFF
 
@@ -43,7 +44,7 @@ class Echoes:
         again: list[Action] = [SetField(name, value) for name, value in sorted(registers.items()) if value]
         port = punt.port.number
         if port > _LAST_PORT:
-            # it came for this hop from another switch (``controller.steering``)
+            # it came for this hop from another switch (``controller.compiler.sff.forwarder``)
             again.append(SetField("in_port", NO_PORT))
             port = CONTROLLER
         return [Resume(punt.port.switch, port, (*again, Resubmit(Table.STEER)), frame)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from controller.direct import crowded
+from controller.compiler.functions.direct import crowded
+from controller.compiler.functions.nat import exhausted
 from controller.messages import NatExhausted
-from controller.nat import exhausted
 from controller.runtime.commands import Command, Emit
 from controller.runtime.endpoints import endpoints
 from controller.runtime.verdicts import Punt
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 EVERY = 10.0
 """Seconds between two events of one translator."""

@@ -13,7 +13,7 @@ from controller.messages import BackendChanged, InstanceChanged
 from controller.runtime.commands import Emit
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness
-from topologies.model import Port, Topology
+from topologies.model.topology import Port, Topology
 
 MOST_REPORTED = 4096
 """Names that the lab may report as failed."""

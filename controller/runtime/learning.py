@@ -14,14 +14,14 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from controller.link_local import is_link_local
+from controller.compiler.link_local import is_link_local
+from controller.compiler.stations import Learned, owners
+from controller.flow.tables import Table
 from controller.messages import Event, Limited, StationAged, StationLearned
 from controller.runtime import packets
 from controller.runtime.packets import Packet
-from controller.stations import Learned, owners
-from controller.tables import Table
-from topologies.model import Host, Network, Port, Topology
-from topologies.overlay import overlay
+from topologies.model.overlay import overlay
+from topologies.model.topology import Host, Network, Port, Topology
 from wire.mac import CONTROLLER, GROUP_BIT, mac_number, mac_text
 
 """The source of the controller's own ARP requests and solicitations (locally administered)."""

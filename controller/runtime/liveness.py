@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from controller.runtime.learning import Send
-from topologies.functions import Function, Instance
-from topologies.model import Port, Topology
+from topologies.model.functions import Function, Instance
+from topologies.model.topology import Port, Topology
 from wire import ethertype
 from wire.mac import CONTROLLER
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controller.flow.tables import SwitchTables
 from controller.messages import Connected, ControllerError
 from controller.runtime.commands import Command, Disconnect, Emit, Held, Patience
-from controller.tables import SwitchTables
-from topologies.model import Port, Topology
+from topologies.model.topology import Port, Topology
 
 
 class Flight(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from controller.runtime.learning import Station
-from topologies.model import Port
+from topologies.model.topology import Port
 
 
 class Memory(NamedTuple):

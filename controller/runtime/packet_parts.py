@@ -45,7 +45,7 @@ def sent_to(frame: bytes, what: Parts, mac: bytes, address: int, port: int) -> b
     """The frame to another destination, its checksums made anew.
 
     They are not adjusted: on virtual wires a checksum may have been left to hardware (see
-    ``topologies.transit.without_offloads``).
+    ``topologies.model.transit.without_offloads``).
     """
     width = 4 if what.version == 4 else 16
     head = bytearray(frame[: what.at])

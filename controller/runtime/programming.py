@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.difference import Difference, difference
+from controller.flow.tables import SwitchTables
 from controller.messages import AllProgrammed, ControllerError, Programmed, Stage
 from controller.runtime.commands import Command, Disconnect, Dump, Emit, Held, Patience, Program
 from controller.runtime.members import Flight, Member, Roster
 from controller.runtime.rollout import Rollout, Stages
-from controller.tables import SwitchTables
+from controller.update.difference import Difference, difference
 
 
 class Programming:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from controller.flow.tables import Meter, SwitchTables
 from controller.openflow import messages, meters, replies
 from controller.origin import Host
 from controller.runtime.commands import Held
 from controller.runtime.exchange import Exchange, Parts, cookies
-from controller.tables import Meter, SwitchTables
 
 if TYPE_CHECKING:
     from controller.runtime.learning import Station
-    from controller.runtime.osken import Datapath
+    from controller.runtime.osken.framework import Datapath
 
 Failed = Callable[[str], None]
 

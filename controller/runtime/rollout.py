@@ -4,16 +4,16 @@ A packet meets several switches, which change one after the other.  Two-phase up
 "Abstractions for network update", SIGCOMM 2012) keep every packet within the old tables or within the new
 ones: what the new ones need is added first, then what sends packets there is turned over, and the old is
 removed when nothing can be on its way by it.  Which tables that makes is decided by
-``controller.difference.stages``; here is when.
+``controller.update.difference.stages``; here is when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from controller.joining import NOBODY, Joining
-from controller.stages import teaches
-from controller.tables import SwitchTables
+from controller.flow.tables import SwitchTables
+from controller.update.consistent_update import teaches
+from controller.update.joining import NOBODY, Joining
 
 Tables = Mapping[str, SwitchTables]
 Stages = Callable[[Tables, Tables, Joining], list[dict[str, SwitchTables]]]

@@ -1,15 +1,16 @@
-"""Packets of connections whose backend has gone (``controller.stray``): balanced again, or reset."""
+"""Packets of connections whose backend has gone (``controller.compiler.functions.stray``): balanced again,
+or reset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from controller.compiler.functions.stray import Stray, strays
 from controller.runtime.commands import Command, Flush, Inject
 from controller.runtime.packet_parts import parts, reset_onward, sent_to
 from controller.runtime.refusals import refusal
 from controller.runtime.verdicts import Punt
-from controller.stray import Stray, strays
-from topologies.model import Topology
+from topologies.model.topology import Topology
 from wire.mac import mac_number
 from wire.protocol import TCP, UDP
 

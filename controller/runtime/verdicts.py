@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.firewall_verdicts import Notice, notices
-from controller.flows import NETWORK, OUT_PORT
+from controller.compiler.functions.firewall_verdicts import Notice, notices
+from controller.compiler.stations import network_numbers
+from controller.flow.builders import NETWORK, OUT_PORT
 from controller.messages import RuleMet, RulesMet
 from controller.runtime.commands import Command, Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Bucket, Send
 from controller.runtime.refusals import refusal
-from controller.stations import network_numbers
-from topologies.model import Port, Topology
+from topologies.model.topology import Port, Topology
 
 EVENTS = 100.0
 """Events a second, of all firewalls together."""

@@ -16,10 +16,9 @@ from fastapi import Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 
-from controller.api_gate import Gate, PlainJson
-from lab import supervisor_change
+from controller.api.gate import Gate, PlainJson
 from lab.failure import Failure, NotThere
-from lab.messages import (
+from lab.messages.lab import (
     Applied,
     ApplyRequest,
     ChainState,
@@ -38,7 +37,8 @@ from lab.messages import (
     Status,
     UpDown,
 )
-from lab.supervisor_lab import Lab
+from lab.supervisor import change as supervisor_change
+from lab.supervisor.lab import Lab
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such switch, host, link or function"},

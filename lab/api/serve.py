@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lab.api.stand_in import may_ask
 
 if TYPE_CHECKING:
-    from lab.supervisor_lab import Lab
+    from lab.supervisor.lab import Lab
 
 
 HEAD_PATIENCE = 10.0

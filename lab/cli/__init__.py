@@ -18,7 +18,7 @@ from lab.cli import streams
 from lab.cli.say import err, out_json_line, paint_err
 from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure
-from lab.launch import Interrupted
+from lab.start.launch import Interrupted
 
 if TYPE_CHECKING:
     from typer import Typer

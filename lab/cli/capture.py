@@ -91,8 +91,8 @@ def capture(
     mirror: each frame once. Frames can be larger than the MTU, since hosts leave
     segmentation to their wire's other end.
     """
-    from lab import enter
-    from lab.client import Client, supervisor_pid
+    from lab.access.client import Client, supervisor_pid
+    from lab.cli import enter
 
     tcpdump = shutil.which("tcpdump", path=SEARCH)
     if tcpdump is None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab import holders, naming
+from lab import naming
+from lab.access import holders
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from lab.client import Client
+    from lab.access.client import Client
 
 
 def complete_lab(incomplete: str) -> list[str]:
@@ -76,7 +77,7 @@ def _instances(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _entries(ctx: typer.Context, kind: str) -> list[dict[str, Any]]:
-    from lab.client import Client
+    from lab.access.client import Client
 
     try:
         lab = Client(choose(ctx.params.get("lab")), patience=0.0, timeout=1.0).get("/status")
@@ -112,7 +113,7 @@ def one_of(argument: str | None, option: str | None) -> str | None:
 
 def client(named: str | None, **options: Any) -> Client:
     """A client of the lab that is meant."""
-    from lab.client import Client
+    from lab.access.client import Client
 
     return Client(choose(named), **options)
 

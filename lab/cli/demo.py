@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import holders
-from lab.cli import demo_chain, render
+from lab.access import holders
+from lab.access.client import Client, supervisor_pid
+from lab.access.remains import remains, spaces
+from lab.cli import demo_chain
 from lab.cli.expected import joined_pairs
+from lab.cli.rendering import lab as render
 from lab.cli.say import milliseconds, moving, out, paint
 from lab.cli.starting import Progress, sizes, start
 from lab.cli.touch import link_between
-from lab.client import Client, supervisor_pid
 from lab.failure import Exit
-from lab.messages import PingResult
-from lab.remains import remains, spaces
+from lab.messages.lab import PingResult
 
 
 def run(file: str, chain: str) -> int:

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from lab.cli import render_service
+from lab.access.client import Client
+from lab.cli.rendering import services
 from lab.cli.say import out, paint
-from lab.client import Client
-from lab.messages import FunctionState
+from lab.messages.lab import FunctionState
 
 _FETCH = """
 import sys, urllib.request
@@ -53,7 +53,7 @@ def show(lab: str, begin: int, indent: Callable[[str], str]) -> bool:
     shares = ", ".join(f"{name} {count}" for name, count in sorted(answers.items()))
     out(indent(f"12 requests to http://lb/, answered by: {shares}"))
     _until(lambda: all((hop["packets"] or 0) >= 36 for hop in api.get("/chains")[0]["hops"]))  # they lag
-    out(indent(render_service.chains(api.get("/chains"), p)))
+    out(indent(services.chains(api.get("/chains"), p)))
     served = ready and set(answers) <= {"web1", "web2", "web3"} and sum(answers.values()) == 12
 
     out(f"{p(str(begin + 1), 'bold')}  what the firewall does not allow  (sdnlab events)")

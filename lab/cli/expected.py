@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from lab.messages import HostState, Status
+from lab.messages.lab import HostState, Status
 
 
 def joined_pairs(status: Status) -> int:

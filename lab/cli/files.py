@@ -11,7 +11,7 @@ from lab.cli.common import Json, usage
 from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
 from topologies import outside, shipped
-from topologies.problem import nearest, printable
+from topologies.syntax.problem import nearest, printable
 
 if TYPE_CHECKING:
     from topologies import Topology
@@ -241,7 +241,7 @@ def graph(
         else:
             out("\n".join(generate_graphml(topology.graph())))
         return
-    from topologies.graph import analysis
+    from topologies.model.graph import analysis
 
     facts = analysis(topology)
     parts = f"in {facts.parts} parts, " if facts.parts > 1 else ""

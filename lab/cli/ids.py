@@ -18,7 +18,7 @@ from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
     from nfv.ids.language import Loaded
-    from nfv.ids.offline import Summary
+    from nfv.ids.run.offline import Summary
     from nfv.ids.settings import Settings
 
 _SHOWN = 20
@@ -81,7 +81,7 @@ def ids(
 
 
 def _settings(given: list[str], config: Path | None, checksums: str, simulate_ips: bool) -> Settings:
-    from nfv.ids import outputs
+    from nfv.ids.output import outputs
     from nfv.ids.settings import BadSetting, Settings, from_config, put, tree_of
 
     chosen = Settings(ips=simulate_ips)
@@ -166,8 +166,8 @@ def _refusals(loaded: Loaded) -> None:
 def _inspect(
     loaded: Loaded, captures: list[Path], eve: str | None, settings: Settings, as_json: bool
 ) -> None:
-    from nfv.ids import offline
-    from nfv.ids.pcap import BadCapture
+    from nfv.ids.run import offline
+    from nfv.ids.sources.pcap import BadCapture
 
     hits: Counter[tuple[int, int]] = Counter()
     words = {(rule.gid, rule.sid): rule.msg for rule in loaded.rules}

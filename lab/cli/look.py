@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import typer
 
-from lab.cli import render, render_overlay
 from lab.cli.common import Json, Lab, LabArgument, client, complete_switch, one_of
+from lab.cli.rendering import lab as render
+from lab.cli.rendering import overlay as render_overlay
 from lab.cli.say import out, out_json, out_json_line, paint
 from lab.failure import unknown
 
@@ -27,7 +28,7 @@ def status(name: LabArgument = None, lab: Lab = None, json: Json = False) -> Non
     api = client(one_of(name, lab))
     found = api.get("/status")
     if json:
-        from lab.client import supervisor_pid
+        from lab.access.client import supervisor_pid
 
         out_json({**found, "pid": supervisor_pid(api.name)})
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab import holders
+from lab.access import holders
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
 from lab.cli.say import err, moving, out, out_json, paint
@@ -18,8 +18,8 @@ from lab.cli.starting import Progress, sizes, start
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from lab.launch import Launched
-    from lab.messages import PingResult
+    from lab.messages.lab import PingResult
+    from lab.start.launch import Launched
 
 
 class Datapath(str, Enum):
@@ -85,7 +85,7 @@ def up(
 
 def say_up(said: dict[str, Any], seconds: float) -> None:
     """The lines that end a successful start."""
-    from lab.cli import render
+    from lab.cli.rendering import lab as render
 
     p = paint()
     head = f"{p(said['name'], 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
@@ -127,7 +127,7 @@ def down(
     all_: Annotated[bool, typer.Option("--all", help="Stop every lab of yours.")] = False,
 ) -> None:
     """Stop a lab. All it consists of goes with it, also when it hangs or is still being built."""
-    from lab.launch import stop
+    from lab.start.launch import stop
 
     named = one_of(name, lab)
     if all_ and named is not None:
@@ -150,8 +150,8 @@ def _reserved() -> list[str]:
 
 def list_(json: Json = False) -> None:
     """List your labs that are running."""
-    from lab.cli import render
-    from lab.client import Client, StillBuilding, supervisor_pid
+    from lab.access.client import Client, StillBuilding, supervisor_pid
+    from lab.cli.rendering import lab as render
 
     rows: list[dict[str, Any]] = []
     for name in holders.running():

@@ -9,14 +9,15 @@ from urllib.parse import quote
 
 import typer
 
-from lab.cli import files, render_service
+from lab.cli import files
 from lab.cli.common import Json, Lab, client, complete_function, complete_instance, usage
+from lab.cli.rendering import services
 from lab.cli.say import out, out_json, paint
 from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
-    from lab.client import Client
-    from lab.messages import Applied, FunctionState
+    from lab.access.client import Client
+    from lab.messages.lab import Applied, FunctionState
 
 
 class Action(str, Enum):
@@ -52,9 +53,9 @@ def functions(
     if json:
         out_json(found)
     elif name is not None:
-        out(render_service.one_function(found[0], paint()))
+        out(services.one_function(found[0], paint()))
     else:
-        out(render_service.functions(found, paint()))
+        out(services.functions(found, paint()))
 
 
 def chains(lab: Lab = None, json: Json = False) -> None:
@@ -66,7 +67,7 @@ def chains(lab: Lab = None, json: Json = False) -> None:
     if json:
         out_json(found)
     else:
-        out(render_service.chains(found, paint()))
+        out(services.chains(found, paint()))
 
 
 def function(
@@ -91,7 +92,7 @@ def function(
     if json:
         out_json(found)
     else:
-        out(render_service.functions(found, paint()))
+        out(services.functions(found, paint()))
 
 
 def _find(api: Client, name: str) -> tuple[str, str | None]:
@@ -121,7 +122,7 @@ def scale(
     if json:
         out_json(done)
     elif done["applied"]:
-        out(render_service.applied(done, "", False, paint()))
+        out(services.applied(done, "", False, paint()))
     else:
         out(f"{name} has {instances} already")
 
@@ -152,7 +153,7 @@ def apply(
     if json:
         out_json(done)
     else:
-        out(render_service.applied(done, path, dry_run, paint()))
+        out(services.applied(done, path, dry_run, paint()))
     if done["notes"]:
         raise typer.Exit(Exit.FAILED)
 

@@ -10,7 +10,7 @@ from lab.cli import files
 from lab.cli.say import count, far, over, paint_err
 
 if TYPE_CHECKING:
-    from lab.launch import Launched
+    from lab.start.launch import Launched
 
 
 class Progress:
@@ -47,8 +47,8 @@ class Progress:
 
 def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
     """Build the lab of ``file``; it is on our leash."""
-    from lab.launch import launch
-    from lab.supervisor import Order
+    from lab.start.inside import Order
+    from lab.start.launch import launch
 
     if name is not None:
         naming.check_name(name)

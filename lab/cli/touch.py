@@ -29,7 +29,7 @@ from lab.cli.waiting import TIMEOUT, probed
 from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
-    from lab.messages import Status
+    from lab.messages.lab import Status
 
 
 class Wanted(str, Enum):
@@ -60,8 +60,8 @@ def exec_(
 
     Exits with the command's own code; 128 + N when signal N ended it, 127 when there is no such command.
     """
-    from lab import enter
-    from lab.client import supervisor_pid
+    from lab.access.client import supervisor_pid
+    from lab.cli import enter
 
     name = choose(lab)
     pid = supervisor_pid(name)
@@ -78,8 +78,8 @@ def shell(name: LabArgument = None, lab: Lab = None) -> None:
 
 def open_shell(lab: str) -> int:
     """Mininet's shell in ``lab``, until the user leaves it; its exit code."""
-    from lab import enter
-    from lab.client import supervisor_pid
+    from lab.access.client import supervisor_pid
+    from lab.cli import enter
 
     return enter.run_shell(lab, supervisor_pid(lab))
 
@@ -109,7 +109,7 @@ def ping(
     Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached
     that should be, or reached that a firewall of the file should hold off.
     """
-    from lab.cli import render
+    from lab.cli.rendering import lab as render
 
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")

@@ -11,8 +11,8 @@ from lab.cli.say import far, moving, over
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from lab.client import Client
-    from lab.messages import Probing
+    from lab.access.client import Client
+    from lab.messages.lab import Probing
 
 LOOK = 0.5
 """Seconds from one look to the next."""

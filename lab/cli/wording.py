@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from topologies.problem import nearest
+from topologies.syntax.problem import nearest
 
 ALIASES = {"stop": "down", "start": "up", "ls": "list", "ps": "list"}
 """Other tools' names of commands."""

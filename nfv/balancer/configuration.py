@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from topologies.functions import Backend, Balancer, HttpRule
+from topologies.model.functions import Backend, Balancer, HttpRule
 
 SOCKET, STATES = "stats.sock", "./servers.state"
 ALL = "all"

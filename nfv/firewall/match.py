@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import product
 from typing import NamedTuple
 
-from topologies.functions import Rule
+from topologies.model.functions import Rule
 
 Interval = tuple[int, int]
 """First and last, both of it."""

@@ -26,7 +26,7 @@ from nfv.firewall.match import (
     parts,
     plan,
 )
-from topologies.functions import Firewall, Rule
+from topologies.model.functions import Firewall, Rule
 
 TABLE = "sdnlab"
 LOG_GROUP, REFUSE_GROUP = 1, 2

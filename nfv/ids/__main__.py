@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from nfv.ids import capture, process
+from nfv.ids.run import process
 from nfv.ids.settings import BadSetting, Settings, put
+from nfv.ids.sources import capture
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nfv.ids.app import probe
 from nfv.ids.app.base import Parser
-from nfv.ids.app.dns import DnsParser
-from nfv.ids.app.http import HttpParser
-from nfv.ids.app.http_body import Budget
+from nfv.ids.app.dns.parser import DnsParser
+from nfv.ids.app.http.body import Budget
+from nfv.ids.app.http.parser import HttpParser
 from nfv.ids.app.ssh import SshParser
 from nfv.ids.app.tls import TlsParser
 from nfv.ids.counters import Counters
+from nfv.ids.decode.packet import TCP
 from nfv.ids.flow import Flow
-from nfv.ids.packet import TCP
 
 FAILED = "failed"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nfv.ids.packet import Packet
+from nfv.ids.decode.packet import Packet
 
 
 def segment_is_right(data: bytes, end: int) -> bool:

@@ -10,25 +10,25 @@ from typing import Any
 
 from nfv.ids import applayer, fastpath
 from nfv.ids.app.base import Parser
-from nfv.ids.app.http_body import Budget
+from nfv.ids.app.http.body import Budget
 from nfv.ids.checksum import tcp_is_right
 from nfv.ids.counters import fresh
-from nfv.ids.decode import Decoder, plain_segment
-from nfv.ids.defrag import Defragmenter
-from nfv.ids.detect import OVERLAP, Detector, Match
+from nfv.ids.decode.defrag import Defragmenter
+from nfv.ids.decode.frames import Decoder, plain_segment
+from nfv.ids.decode.packet import TCP, UDP, Packet
+from nfv.ids.detection.detect import OVERLAP, Detector, Match
+from nfv.ids.detection.ruleset import RuleSet
+from nfv.ids.detection.thresholds import Thresholds
+from nfv.ids.detection.verdict import decide
 from nfv.ids.flow import CLOSED as FLOW_CLOSED
 from nfv.ids.flow import ESTABLISHED as FLOW_ESTABLISHED
 from nfv.ids.flow import Flow, FlowTable
-from nfv.ids.packet import TCP, UDP, Packet
-from nfv.ids.ruleset import RuleSet
+from nfv.ids.output.telling import Teller
 from nfv.ids.settings import Settings
-from nfv.ids.shown import Shown
-from nfv.ids.stream import SMALL, Stream, extend
-from nfv.ids.tcp import handle
-from nfv.ids.tcp_session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
-from nfv.ids.telling import Teller
-from nfv.ids.thresholds import Thresholds
-from nfv.ids.verdict import decide
+from nfv.ids.tcp.connection import handle
+from nfv.ids.tcp.session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
+from nfv.ids.tcp.shown import Shown
+from nfv.ids.tcp.stream import SMALL, Stream, extend
 
 PIECE = 65536
 """Bytes that a parser gets at once: it may copy what is left of them after each message."""

@@ -12,8 +12,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from nfv.ids.checksum import segment_is_right
-from nfv.ids.stream import SMALL, extend
-from nfv.ids.tcp_session import ESTABLISHED
+from nfv.ids.tcp.session import ESTABLISHED
+from nfv.ids.tcp.stream import SMALL, extend
 
 if TYPE_CHECKING:
     from nfv.ids.engine import Engine

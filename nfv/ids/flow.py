@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from nfv.ids.packet import ESP, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP, Packet
+from nfv.ids.decode.packet import ESP, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP, Packet
 
 NEW, ESTABLISHED, CLOSED = "new", "established", "closed"
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nfv.ids.eve_alert import Fields
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
 from nfv.ids.language.load import ACTION_ORDER
-from nfv.ids.tcp_session import Options
+from nfv.ids.output.alert import Fields
+from nfv.ids.tcp.session import Options
 
 MAX_ALERTS = 15
 """Alerts of one packet (Suricata's ``packet-alert-max``)."""

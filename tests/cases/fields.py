@@ -18,7 +18,8 @@ def _mac(text: str) -> int:
 
 
 def read(frame: bytes) -> dict[str, int]:
-    """No fragments; of an ICMP error, what it is about as ``inner_*`` (see ``controller.evaluate_ct``)."""
+    """No fragments; of an ICMP error, what it is about as ``inner_*`` (see
+    ``controller.simulate.tracking``)."""
     packet = Ether(frame)
     found = {"eth_src": _mac(packet.src), "eth_dst": _mac(packet.dst), "eth_type": packet.type}
     inner = packet.payload

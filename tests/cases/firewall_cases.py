@@ -35,7 +35,7 @@ from tests.cases.frames import (
     udp,
     wrong_checksum,
 )
-from topologies.functions import Firewall, Rule
+from topologies.model.functions import Firewall, Rule
 
 Verdict = Literal["accept", "drop", "reject"]
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import yaml
 
-from nfv.ids import offline, outputs
 from nfv.ids.language import Loaded, load_text
 from nfv.ids.language.classes import parse as parse_classes
+from nfv.ids.output import outputs
+from nfv.ids.run import offline
 from nfv.ids.settings import BadSetting, Settings, from_config, put
 
 VERSION = (9, 0, 0)

@@ -13,8 +13,8 @@ from typing import Any
 from nfv.contract import Program
 from tests.nfv.programs import program
 from tests.nfv.spaces import Running, Space
-from topologies.functions import Backend, Balancer, HealthCheck, HttpRule
-from topologies.values import Port
+from topologies.model.functions import Backend, Balancer, HealthCheck, HttpRule
+from topologies.model.values import Port
 
 VIP4, VIP6 = "10.0.0.100", "fd00::100"
 FAST = HealthCheck(interval=50_000, timeout=500_000, rise=2, fall=2)

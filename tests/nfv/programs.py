@@ -6,8 +6,8 @@ from typing import Any
 
 from nfv.contract import Program
 from nfv.describe import describe
-from topologies.functions import Firewall, Function, Ids, RateLimit, Script
-from topologies.model import Topology
+from topologies.model.functions import Firewall, Function, Ids, RateLimit, Script
+from topologies.model.topology import Topology
 
 NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
 

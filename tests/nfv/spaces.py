@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dataplane.namespaces import run_in
+from dataplane.sandbox.namespaces import run_in
 from nfv.contract import Program
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from tests.cases.frames import CLIENT, SERVER, SERVER6, datagrams, raw, tcp, udp
 from tests.nfv.programs import bridge, firewall
 from tests.nfv.spaces import Row, Wire, bulk
-from topologies.functions import Firewall, Rule
+from topologies.model.functions import Firewall, Rule
 
 MARKER = 0x88B6
 

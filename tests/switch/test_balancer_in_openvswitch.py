@@ -17,8 +17,8 @@ from tests.cases.frames import datagrams, error, fragments
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import Bridge
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.functions import Backend, Balancer
-from topologies.model import Host, Port, Topology
+from topologies.model.functions import Backend, Balancer
+from topologies.model.topology import Host, Port, Topology
 
 VIP, VIP6, VMAC = "10.9.0.100", "2001:db8:9::64", "02:00:00:00:09:64"
 CLIENT = host(1)

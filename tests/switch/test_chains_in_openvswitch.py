@@ -15,12 +15,12 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
-from controller.compiler import compile_topology
-from controller.difference import difference, transmission
-from controller.evaluate import Lookup, at_switch
-from controller.flows import HOP, flow
+from controller.compiler.compile import compile_topology
+from controller.flow.builders import HOP, flow
+from controller.flow.tables import Field, SetField, Table
 from controller.openflow import messages, meters, replies
-from controller.tables import Field, SetField, Table
+from controller.simulate.network import Lookup, at_switch
+from controller.update.difference import difference, transmission
 from tests.switch.ovs import Vswitch
 from tests.switch.tracing import assert_agreed, trace
 from tests.unit.controller.made_chains import (
@@ -34,8 +34,8 @@ from tests.unit.controller.made_chains import (
 )
 from tests.unit.controller.made_frames import arp_request, multicast, solicitation
 from tests.unit.controller.made_labs import lab
-from topologies.model import Topology
-from topologies.service import service
+from topologies.model.service_paths import service
+from topologies.model.topology import Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
 
@@ -61,7 +61,7 @@ def made(encapsulation: str) -> Topology:
 
 LABS = {kind: made(kind) for kind in ("vlan", "nsh")}
 with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("controller.steering.flow_hop", passing_hop)
+    patch.setattr("controller.compiler.sff.forwarder.flow_hop", passing_hop)
     TABLES = {kind: compile_topology(topology) for kind, topology in LABS.items()}
 H1, H2, H3 = LABS["vlan"].hosts
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.firewall_verdicts import notices
+from controller.compiler.functions.firewall_verdicts import notices
 from controller.runtime.refusals import refusal
 from tests.cases.firewall_cases import CASES, Case, Change, rule, rules
 from tests.cases.frames import datagrams, refuses, tcp, turned, udp
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_service import chain_lab, surrounded
-from topologies.functions import Firewall
+from topologies.model.functions import Firewall
 
 ENGINE = "openflow"
 PORTS = {"there": 1, "back": 2}

@@ -19,7 +19,7 @@ from tests.cases.frames import fragments
 from tests.switch.ovs import Vswitch
 from tests.switch.test_fragments_in_openvswitch import Lab, head
 from topologies import loads
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 WEB = "{name: web, action: accept, protocol: tcp, ports: [80], source: h1}"
 HOSTS = """

@@ -21,11 +21,11 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from controller.compiler import compile_topology
-from controller.evaluate import Lookup, at_switch
-from controller.evaluate_ct import Connections
-from controller.flows import flow
-from controller.tables import Field, Output, SwitchTables, Table
+from controller.compiler.compile import compile_topology
+from controller.flow.builders import flow
+from controller.flow.tables import Field, Output, SwitchTables, Table
+from controller.simulate.network import Lookup, at_switch
+from controller.simulate.tracking import Connections
 from tests.cases.frames import datagrams, fragments
 from tests.switch.ovs import Vswitch
 from tests.switch.tracing import flow_text, trace
@@ -33,7 +33,7 @@ from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_chains import packet
 from tests.unit.controller.made_frames import pieces
 from topologies import loads
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 CHAINS = loads("""
 networks: {lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}}

@@ -22,8 +22,8 @@ from tests.cases.frames import datagrams, fragments, ping, udp
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import Bridge
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.functions import Forward, Nat
-from topologies.model import Port, Topology
+from topologies.model.functions import Forward, Nat
+from topologies.model.topology import Port, Topology
 
 OUTSIDE, NMAC = "10.9.0.200", "02:00:00:00:09:c8"
 SERVER = "10.9.0.2"
@@ -230,7 +230,7 @@ def test_a_host_may_use_the_identifier_that_its_other_ping_has_outside(bridge: B
 
 
 def test_when_no_substitute_is_left_it_is_told(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.echoes._key", lambda inside, number: number)
+    monkeypatch.setattr("controller.compiler.functions.echoes._key", lambda inside, number: number)
     told, last = Exhausted(translated()), list[Punt]()
     monkeypatch.setattr(Echoes, "packet", heard_of(last, Echoes.packet))
     asked = [out(1, ICMP(type=8, id=77 ^ number, seq=1)) for number in range(5)]
@@ -337,7 +337,7 @@ def test_errors_about_what_was_turned_round_come_home(bridge: Bridge) -> None:
 
 
 def test_the_controller_hears_when_no_port_is_free(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.nat.PORTS", (2000, 2001))
+    monkeypatch.setattr("controller.compiler.functions.nat.PORTS", (2000, 2001))
     topology = translated()
     bridge.program(surrounded(topology))
     frames = [out(1, UDP(sport=5000 + number, dport=99) / Raw(b"x")) for number in range(4)]

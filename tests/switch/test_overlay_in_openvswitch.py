@@ -14,15 +14,15 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 from scapy.utils import PcapReader
 
-from controller.compiler import compile_topology
-from controller.difference import bundle, difference
-from controller.evaluate import Frame
+from controller.compiler.compile import compile_topology
+from controller.simulate.network import Frame
+from controller.update.difference import bundle, difference
 from tests.switch.ovs import Vswitch
 from tests.switch.tracing import assert_agreed, trace
 from tests.unit.controller.made_frames import arp_request, ipv4, ipv6, multicast, solicitation
 from tests.unit.controller.made_overlays import overlay_lab
-from topologies.model import Topology
-from topologies.overlay import TUNNEL_PORT
+from topologies.model.overlay import TUNNEL_PORT
+from topologies.model.topology import Topology
 from wire.mac import mac_number
 
 GATEWAY = 0x00005E000101

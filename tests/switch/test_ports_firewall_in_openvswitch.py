@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from controller.compiler import compile_topology
-from controller.firewall import answering
-from controller.firewall_verdicts import notices
-from controller.flows import NETWORK, OUT_PORT, flow
+from controller.compiler.compile import compile_topology
+from controller.compiler.functions.firewall import answering
+from controller.compiler.functions.firewall_verdicts import notices
+from controller.flow.builders import NETWORK, OUT_PORT, flow
+from controller.flow.tables import CONTROLLER, Field, Output, SwitchTables, Table
 from controller.openflow import messages
 from controller.runtime.refusals import refusal
-from controller.tables import CONTROLLER, Field, Output, SwitchTables, Table
 from tests.cases.firewall_cases import CASES, Case, Change, rules
 from tests.cases.frames import datagrams, refuses, tcp, turned, udp
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_service import chain_lab, host
-from topologies.functions import Firewall, Function
-from topologies.model import Topology
+from topologies.model.functions import Firewall, Function
+from topologies.model.topology import Topology
 
 ENGINE = "openflow"
 PORTS = {"there": 1, "back": 2}

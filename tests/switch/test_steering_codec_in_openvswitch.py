@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from controller.flows import flow
-from controller.openflow import actions, fields, messages, replies
-from controller.tables import (
+from controller.flow.builders import flow
+from controller.flow.tables import (
     Action,
     Bucket,
     Clone,
@@ -24,7 +23,8 @@ from controller.tables import (
     Spread,
     Table,
 )
-from controller.text import action_text
+from controller.flow.text import action_text
+from controller.openflow import actions, fields, messages, replies
 from tests.switch.ovs import Vswitch
 
 TAGGED = (Field("vlan_vid", 0x1000 | 5),)

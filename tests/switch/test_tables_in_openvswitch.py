@@ -11,12 +11,12 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from controller.compiler import compile_topology
-from controller.difference import bundle, difference
-from controller.evaluate import Lookup, at_switch, wire
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import CONTROLLER
+from controller.flow.text import value_text
 from controller.openflow import messages, replies
-from controller.tables import CONTROLLER
-from controller.text import value_text
+from controller.simulate.network import Lookup, at_switch, wire
+from controller.update.difference import bundle, difference
 from tests.switch.ovs import Vswitch
 from tests.switch.tracing import assert_agreed, trace
 from tests.unit.controller.made_frames import (
@@ -28,7 +28,7 @@ from tests.unit.controller.made_frames import (
     solicitation,
 )
 from tests.unit.controller.made_labs import leaf_spine
-from topologies.model import Host
+from topologies.model.topology import Host
 from wire.mac import mac_number
 
 TOPOLOGY = leaf_spine(3, 2, each=2, networks=2)

@@ -12,16 +12,16 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from controller.evaluate_ct import Connections
-from controller.evaluate_switch import Lookup, at_switch, wire
-from controller.tables import CONTROLLER
+from controller.flow.tables import CONTROLLER
+from controller.simulate.switch import Lookup, at_switch, wire
+from controller.simulate.tracking import Connections
 from tests.cases.fields import read
 from tests.cases.firewall_cases import rule, rules
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import Bridge
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.functions import Backend, Balancer, Forward, Nat
-from topologies.model import Port, Topology
+from topologies.model.functions import Backend, Balancer, Forward, Nat
+from topologies.model.topology import Port, Topology
 
 VIP, VMAC, OUTSIDE, NMAC = "10.9.0.100", "02:00:00:00:09:64", "10.9.0.200", "02:00:00:00:09:c8"
 SOME_RULES = rules(

@@ -6,10 +6,8 @@ import re
 
 import pytest
 
-from controller.difference import after_bundle, before_bundle, bundle, difference
-from controller.flows import flow
-from controller.openflow import actions, fields, messages, meters, replies
-from controller.tables import (
+from controller.flow.builders import flow
+from controller.flow.tables import (
     Action,
     Bucket,
     Ct,
@@ -23,7 +21,9 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
-from controller.text import action_text, match_text
+from controller.flow.text import action_text, match_text
+from controller.openflow import actions, fields, messages, meters, replies
+from controller.update.difference import after_bundle, before_bundle, bundle, difference
 from tests.switch.ovs import Vswitch
 
 NEW, ESTABLISHED, INVALID, TRACKED = 1, 2, 0x10, 0x20

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from controller.evaluate import Frame, Lookup, at_switch
-from controller.tables import CONTROLLER, SwitchTables
-from controller.text import value_text
+from controller.flow.tables import CONTROLLER, SwitchTables
+from controller.flow.text import value_text
+from controller.simulate.network import Frame, Lookup, at_switch
 from tests.switch.ovs import Vswitch
 
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from controller.difference import before_bundle, bundle, difference
+from controller.flow.tables import SwitchTables
 from controller.openflow import messages, meters, replies
 from controller.openflow.replies import PacketIn, parse_packet_in
-from controller.tables import SwitchTables
+from controller.update.difference import before_bundle, bundle, difference
 from tests.switch.ovs import Channel, Vswitch
 
 MARKER = 0x88B6

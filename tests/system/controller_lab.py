@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from topologies.functions import Instance
-from topologies.model import Link, Port, Topology
+from topologies.model.functions import Instance
+from topologies.model.topology import Link, Port, Topology
 
 T = TypeVar("T")
 

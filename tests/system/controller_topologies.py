@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
+from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 
 
 def leaf_spine() -> Topology:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 # An ordinary user may be unable to read the interpreter's own directory, so all is imported before.
-import dataplane.net
-from dataplane import machine, sandbox
-from dataplane.fabric import Fabric
+import dataplane.mininet_view.net
+from dataplane import machine
+from dataplane.fabric.fabric import Fabric
+from dataplane.sandbox import sandbox
 from linux import syscalls
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 RUN = "/run/sdnlab"
 ORDINARY = 54321

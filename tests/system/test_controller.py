@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controller.flow.tables import Table
 from controller.runtime import packets
-from controller.tables import Table
 from tests.system.controller_lab import Controller, Switches, inside, lacks, running, until
 from tests.system.controller_topologies import leaf_spine
-from topologies.model import Topology
+from topologies.model.topology import Topology
 from wire.mac import mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))

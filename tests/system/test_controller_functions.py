@@ -19,8 +19,8 @@ import pytest
 from controller.runtime import packets
 from tests.system.controller_lab import Controller, Switches, lacks, running, until
 from tests.system.controller_topologies import leaf_spine
-from topologies.functions import Chain, Firewall, Function, Instance, Rule
-from topologies.model import Port, Topology
+from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model.topology import Port, Topology
 from wire.checksum import checksum
 from wire.mac import mac_number
 

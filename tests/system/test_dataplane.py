@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from dataplane import machine, pcap
-from dataplane.fabric import Fabric, LinkError
-from dataplane.sandbox import SandboxError, spawn
+from dataplane.fabric.fabric import Fabric, LinkError
+from dataplane.sandbox.sandbox import SandboxError, spawn
 from linux import syscalls
 from tests.system.dataplane_lab import (
     MININET,
@@ -35,7 +35,7 @@ from tests.system.dataplane_lab import (
     why_no_lab,
 )
 from tests.unit.dataplane.labs import line
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 _WHY = why_no_lab(line(2))
 pytestmark = pytest.mark.skipif(bool(_WHY), reason=_WHY or "labs can run")
@@ -393,8 +393,8 @@ def test_a_refusal_on_the_way_in_is_typed_and_leaves_no_process(
     def refuse(flags: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("dataplane.sandbox.syscalls.unshare", refuse)
-    monkeypatch.setattr("dataplane.sandbox_errors.Path.exists", lambda path: False)  # no container's mark
+    monkeypatch.setattr("dataplane.sandbox.sandbox.syscalls.unshare", refuse)
+    monkeypatch.setattr("dataplane.sandbox.errors.Path.exists", lambda path: False)  # no container's mark
     with pytest.raises(SandboxError) as caught:
         spawn(lambda status: None)
     assert word in caught.value.remedy and caught.value.what

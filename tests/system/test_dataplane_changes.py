@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import pytest
 
-from dataplane import functions
-from dataplane.fabric import Fabric, Unchangeable
-from dataplane.operations import AddWire
-from dataplane.plan import instance_netns
-from dataplane.sandbox import SandboxError
+from dataplane.change.operations import AddWire
+from dataplane.fabric import functions
+from dataplane.fabric.fabric import Fabric, Unchangeable
+from dataplane.plan.lab import instance_netns
+from dataplane.sandbox.sandbox import SandboxError
 from tests.system.dataplane_lab import (
     ORDINARY,
     RUN,
@@ -28,7 +28,7 @@ from tests.system.dataplane_lab import (
     why_no_lab,
 )
 from tests.unit.dataplane.changing_labs import lab
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 _WHY = why_no_lab(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))
 pytestmark = pytest.mark.skipif(bool(_WHY), reason=_WHY or "labs can run")

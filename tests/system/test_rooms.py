@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.room import PROCESSES_OF_ONE, limits_numbers
+from dataplane.hosts.room import PROCESSES_OF_ONE, limits_numbers
 from tests.system.command_line import SDNLAB, CommandLine
 from tests.system.tenants_lab import running, until
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import topologies
-from dataplane.fabric import Fabric
+from dataplane.fabric.fabric import Fabric
 from tests.system.dataplane_lab import (
     ORDINARY,
     as_user,
@@ -20,7 +20,7 @@ from tests.system.dataplane_lab import (
     run,
     why_no_lab,
 )
-from topologies.change import move
+from topologies.edit import move
 
 # one network: ordinary switches know nothing of several
 CROSSING = topologies.loads(

@@ -19,7 +19,13 @@ from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess, Popen, TimeoutExpired
 
-_LAZY = ("lab.client", "lab.enter", "topologies.loading", "topologies.resolve", "topologies.graphml")
+_LAZY = (
+    "lab.access.client",
+    "lab.cli.enter",
+    "topologies.loading",
+    "topologies.resolve.phases",
+    "topologies.importers.graphml",
+)
 """What commands import when they need it, beside the modules of ``lab.cli``."""
 
 

@@ -25,48 +25,51 @@ READING = "what reads a file (0.3 s with YAML) is for who has one; a resolved to
 SHELL = "Mininet is 0.5 s, for its shell alone"
 
 LATER: dict[str, tuple[str, tuple[str, ...]]] = {
-    "controller.__main__": (CONTROLLER, ("controller.api", "controller.runtime", "topologies.model")),
+    "controller.__main__": (
+        CONTROLLER,
+        ("controller.api.app", "controller.runtime", "topologies.model.topology"),
+    ),
     "controller.runtime.app": (CONTROLLER, ("controller",)),
     "lab.api.serve": (BUILDING, ("asyncio", "lab.api.app", "uvicorn")),
     "lab.cli": (COMMAND, ("lab.cli",)),
     "lab.cli.app": (COMMAND, ("importlib.metadata",)),
-    "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.client", "lab.enter")),
-    "lab.cli.common": (COMMAND, ("lab.client",)),
+    "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.access.client", "lab.cli.enter")),
+    "lab.cli.common": (COMMAND, ("lab.access.client",)),
     "lab.cli.files": (COMMAND, ("networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
-    "lab.cli.look": (COMMAND, ("lab.client",)),
-    "lab.cli.run": (COMMAND, ("lab.cli", "lab.client", "lab.launch", "topologies.shipped")),
-    "lab.cli.starting": (COMMAND, ("lab.launch", "lab.supervisor")),
-    "lab.cli.touch": (COMMAND, ("lab.cli.render", "lab.client", "lab.enter")),
-    "lab.enter": (COMMAND, ("lab.cli", "lab.shell")),
-    "lab.failure": (COMMAND, ("topologies.problem",)),
-    "lab.function_report": (BUILDING, ("nfv.describe",)),
-    "lab.launch": (
+    "lab.cli.look": (COMMAND, ("lab.access.client",)),
+    "lab.cli.run": (COMMAND, ("lab.cli", "lab.access.client", "lab.start.launch", "topologies.shipped")),
+    "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.inside")),
+    "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
+    "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
+    "lab.failure": (COMMAND, ("topologies.syntax.problem",)),
+    "lab.functions.report": (BUILDING, ("nfv.describe",)),
+    "lab.start.launch": (
         COMMAND,
-        ("dataplane.sandbox", "dataplane.sandbox_errors", "lab.client", "lab.supervisor"),
+        ("dataplane.sandbox.sandbox", "dataplane.sandbox.errors", "lab.access.client", "lab.start.inside"),
     ),
-    "lab.shell": (SHELL, ("dataplane.net", "lab", "mininet")),
-    "lab.supervisor": (BUILDING, ("dataplane", "lab", "topologies")),
-    "lab.supervisor_child": (CONTROLLER, ("controller.__main__",)),
+    "lab.cli.shell": (SHELL, ("dataplane.mininet_view.net", "lab", "mininet")),
+    "lab.start.inside": (BUILDING, ("dataplane", "lab", "topologies")),
+    "lab.supervisor.controller_main": (CONTROLLER, ("controller.__main__",)),
     "nfv.devices": (LEAN, ("fcntl", "socket", "struct")),
     "nfv.ids.language.buffers": (OPTIONAL, ("pcre2",)),
     "nfv.ids.settings": (OPTIONAL, ("yaml",)),
-    "nfv.ids.suricata": (LEAN, ("shutil",)),
+    "nfv.ids.run.suricata": (LEAN, ("shutil",)),
     "nfv.process": (LEAN, ("subprocess",)),
     "nfv.python_function.process": (OPTIONAL, ("scapy",)),
     "nfv.python_function.worker": (LEAN, ("faulthandler", "inspect", "linecache", "scapy")),
     "topologies": (READING, ("topologies",)),
-    "topologies.document": (READING, ("yaml",)),
-    "topologies.graph": (OPTIONAL, ("networkx",)),
+    "topologies.syntax.document": (READING, ("yaml",)),
+    "topologies.model.graph": (OPTIONAL, ("networkx",)),
     "topologies.loading": (READING, ("topologies",)),
-    "topologies.model": (OPTIONAL, ("topologies.graph",)),
-    "topologies.problem": (READING, ("difflib",)),
+    "topologies.model.topology": (OPTIONAL, ("topologies.model.graph",)),
+    "topologies.syntax.problem": (READING, ("difflib",)),
 }
 """Module -> why some of its imports stand inside functions (measured on two cores), and what they are of."""
 
 CIRCLES = {
     # networkx's users ask a topology for its graph, whose parts are worked out from the topology
-    ("topologies.model", "topologies.graph"),
+    ("topologies.model.topology", "topologies.model.graph"),
 }
 """Imports that are left out when circles are looked for."""
 

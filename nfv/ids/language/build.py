@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nfv.ids.decode.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
 from nfv.ids.language import app, events, flows, headers, meta, payload
 from nfv.ids.language.buffers import BUFFERS, MODIFIERS, STICKY, TRANSFORMS, check_transform
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS, addresses, ports
-from nfv.ids.language.ops import (
+from nfv.ids.language.rule import BufferPart, Rule
+from nfv.ids.language.text import Form, Problem, parse, readable
+from nfv.ids.match.ops import (
     Base64,
     ByteExtract,
     ByteJump,
@@ -21,9 +24,6 @@ from nfv.ids.language.ops import (
     Pcre,
     Size,
 )
-from nfv.ids.language.rule import BufferPart, Rule
-from nfv.ids.language.text import Form, Problem, parse, readable
-from nfv.ids.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
 
 Handler = Callable[["Builder", "str | None"], None]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nfv.ids.language import text as forms
 from nfv.ids.language.buffers import MODIFIERS, PCRE_LETTERS
 from nfv.ids.language.numbers import bounds, number_or_name, whole
-from nfv.ids.language.ops import (
+from nfv.ids.language.text import Problem, negation, unquote
+from nfv.ids.match.ops import (
     Base64,
     ByteExtract,
     ByteJump,
@@ -21,7 +22,6 @@ from nfv.ids.language.ops import (
     Pcre,
     Size,
 )
-from nfv.ids.language.text import Problem, negation, unquote
 from nfv.ids.match.regex import PatternError, Regex
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from nfv.ids.decode.packet import Packet
 from nfv.ids.language.header import Addresses, Ports
-from nfv.ids.language.ops import Op
-from nfv.ids.packet import Packet
+from nfv.ids.match.ops import Op
 
 PacketTest = Callable[[Packet], bool]
 

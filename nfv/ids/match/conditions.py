@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from nfv.ids.language.ops import (
+from nfv.ids.match.ops import (
     Base64,
     ByteExtract,
     ByteJump,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nfv.ids.language.ops import Content, Op
+from nfv.ids.match.ops import Content, Op
 
 _hyperscan: Any
 try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.compiler import compile_topology
-from controller.text import flow_text, group_text
+from controller.compiler.compile import compile_topology
+from controller.flow.text import flow_text, group_text
 from topologies import load
 
 HERE = Path(__file__).parent

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 import topologies
-from controller.compiler import Learned, compile_topology
-from controller.stages import stages
-from controller.tables import Flow, SwitchTables
-from controller.text import actions_text, group_text, match_text, meter_text
+from controller.compiler.compile import Learned, compile_topology
+from controller.flow.tables import Flow, SwitchTables
+from controller.flow.text import actions_text, group_text, match_text, meter_text
+from controller.update.consistent_update import stages
 from tests.golden.controller.made_files import topology_file
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 HERE = Path(__file__).parent
 KNOWN = HERE / "tables.json"

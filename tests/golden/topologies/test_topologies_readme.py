@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import topologies
-from topologies import spec
+from topologies.syntax import specification
 
 README = (Path(topologies.__file__).parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)\n```$", README, re.DOTALL | re.MULTILINE)
@@ -34,11 +34,11 @@ def test_the_problems_are_real() -> None:
 
 def test_every_key_is_documented() -> None:
     documented = set(re.findall(r"`([\w-]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
-    known = set(spec.keys_at(()))
+    known = set(specification.keys_at(()))
     for section in ("networks", "switches", "hosts", "links", "routers", "functions", "chains"):
-        known |= set(spec.keys_at((section, "x")))
-    known |= set(spec.keys_at(("underlay",)))
-    known |= set(spec.keys_at(("functions", "x", "rules", 0)))
+        known |= set(specification.keys_at((section, "x")))
+    known |= set(specification.keys_at(("underlay",)))
+    known |= set(specification.keys_at(("functions", "x", "rules", 0)))
     assert documented == known
 
 

@@ -9,15 +9,15 @@ from typing import Literal, NamedTuple
 import pytest
 from hypothesis import strategies as st
 
-from controller.flows import HOP, flow
-from controller.steering import onward
-from controller.tables import Field, Flow, Group, Meter, Table
+from controller.compiler.sff.forwarder import onward
+from controller.flow.builders import HOP, flow
+from controller.flow.tables import Field, Flow, Group, Meter, Table
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab
 from tests.unit.controller.made_overlays import overlay_lab
-from topologies.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
-from topologies.model import Host, Port, Topology
-from topologies.service import Hop
+from topologies.model.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
+from topologies.model.service_paths import Hop
+from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 
 Frame = dict[str, int]
@@ -299,7 +299,8 @@ def joined(topology: Topology, a: Host, b: Host) -> bool:
 def passing_hop(
     topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int], failed: frozenset[str]
 ) -> tuple[list[Flow], list[Group], list[Meter]]:
-    """In place of ``controller.flow_hops``, for tests of the way to a hop and on: it lets everything pass."""
+    """In place of ``controller.compiler.sff.flow_hops``, for tests of the way to a hop and on: it lets
+    everything pass."""
     actions, goto = onward(hop, numbers)
     return [flow(Table.STEER, 300, (Field(HOP, hop.number),), actions, goto, why="passes")], [], []
 
@@ -308,5 +309,5 @@ def passing_hop(
 def flow_hops_that_pass_everything() -> Iterator[None]:
     """For modules that import it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("controller.steering.flow_hop", passing_hop)
+        patch.setattr("controller.compiler.sff.forwarder.flow_hop", passing_hop)
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from topologies.model import Host
+from topologies.model.topology import Host
 from wire.mac import mac_number
 
 BROADCAST = 0xFFFFFFFFFFFF

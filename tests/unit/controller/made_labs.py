@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
+from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 
 
 def lab(count: int, edges: Iterable[tuple[int, int]], hosts: Sequence[int], networks: int = 1) -> Topology:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from topologies.model import (
+from topologies.model.topology import (
     Domain,
     Host,
     Link,

@@ -9,14 +9,14 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Any
 
-from controller.flow_hops import flow_hop, once
-from controller.flows import HOP, NETWORK, flow, miss
-from controller.fragments import fragment_table
-from controller.stations import network_numbers
-from controller.tables import Field, Flow, Output, SetField, SwitchTables, Table
-from topologies.functions import Chain, Function
-from topologies.model import Domain, Host, Network, Port, Switch, Topology
-from topologies.service import service
+from controller.compiler.fragments import fragment_table
+from controller.compiler.sff.flow_hops import flow_hop, once
+from controller.compiler.stations import network_numbers
+from controller.flow.builders import HOP, NETWORK, flow, miss
+from controller.flow.tables import Field, Flow, Output, SetField, SwitchTables, Table
+from topologies.model.functions import Chain, Function
+from topologies.model.service_paths import service
+from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
 from wire.mac import mac_number
 
 

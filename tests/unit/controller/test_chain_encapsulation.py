@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from os_ken.ofproto import ofproto_v1_5_parser as their
 
-from controller.encapsulation import Way, encapsulation
+from controller.compiler.sff.encapsulation import Way, encapsulation
+from controller.flow.tables import DecapNsh, EncapNsh
 from controller.openflow import actions
-from controller.runtime.osken_nsh import NSH, add_nsh_actions
-from controller.tables import DecapNsh, EncapNsh
+from controller.runtime.osken.nsh import NSH, add_nsh_actions
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
-from topologies.model import Topology
-from topologies.overlay import membership, reach
-from topologies.transit import senders, without_offloads
+from topologies.model.overlay import membership, reach
+from topologies.model.topology import Topology
+from topologies.model.transit import senders, without_offloads
 
 
 def chained(where: int, kind: str) -> Topology:

@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from controller.compiler import Learned, compile_topology
-from controller.evaluate import Fabric, Outcome
-from controller.tables import CONTROLLER, Table
+from controller.compiler.compile import Learned, compile_topology
+from controller.flow.tables import CONTROLLER, Table
+from controller.simulate.network import Fabric, Outcome
 from tests.unit.controller.made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
 from tests.unit.controller.made_labs import lab, leaf_spine
-from topologies.model import Host, Port, Topology
+from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 
 

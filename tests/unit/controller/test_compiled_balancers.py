@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric
-from controller.evaluate_ct import Connections, Tuple
-from controller.tables import SwitchTables
-from topologies.model import Port, Topology
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import SwitchTables
+from controller.simulate.network import Fabric
+from controller.simulate.tracking import Connections, Tuple
+from topologies.model.topology import Port, Topology
 from wire.mac import mac_number
 
 TCP, UDP = 6, 17

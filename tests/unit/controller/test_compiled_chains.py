@@ -7,9 +7,9 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, Outcome, symmetric, wire
-from controller.tables import ToGroup
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import ToGroup
+from controller.simulate.network import Fabric, Outcome, symmetric, wire
 from tests.unit.controller.made_chains import (
     Expected,
     Frame,
@@ -28,9 +28,9 @@ from tests.unit.controller.made_frames import (
     router_solicitation,
     solicitation,
 )
-from topologies.model import Host, Port, Topology
-from topologies.overlay import islands
-from topologies.service import service
+from topologies.model.overlay import islands
+from topologies.model.service_paths import service
+from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 
 PACKETS = st.tuples(

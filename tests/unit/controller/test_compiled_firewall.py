@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric
-from controller.evaluate_ct import Connections, Tuple, tuple_of
-from controller.evaluate_switch import Lookup, Sent, at_switch
-from controller.firewall_rules import generation
-from controller.firewall_verdicts import FIRST_RULE, NOTICES, Notice, notices
-from controller.flows import OUT_PORT, flow
-from controller.port_ranges import covering
-from controller.tables import CONTROLLER, Flow, SwitchTables, Table
-from controller.tracking import numbered, port_zones
+from controller.compiler.compile import compile_topology
+from controller.compiler.functions.firewall_rules import generation
+from controller.compiler.functions.firewall_verdicts import FIRST_RULE, NOTICES, Notice, notices
+from controller.compiler.tracking import numbered, port_zones
+from controller.flow.builders import OUT_PORT, flow
+from controller.flow.port_ranges import covering
+from controller.flow.tables import CONTROLLER, Flow, SwitchTables, Table
+from controller.simulate.network import Fabric
+from controller.simulate.switch import Lookup, Sent, at_switch
+from controller.simulate.tracking import Connections, Tuple, tuple_of
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.functions import Firewall, Function, Rule
-from topologies.model import Host, Port, Topology
+from topologies.model.functions import Firewall, Function, Rule
+from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 from wire.protocol import NUMBERS, TCP, UDP
 

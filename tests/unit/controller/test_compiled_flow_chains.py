@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.compiler import compile_topology
-from controller.evaluate import Arrival, Fabric
-from controller.evaluate_ct import Connections, Tuple
-from controller.tables import SwitchTables
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import SwitchTables
+from controller.simulate.network import Arrival, Fabric
+from controller.simulate.tracking import Connections, Tuple
 from tests.unit.controller.test_compiled_firewall import packet
-from topologies.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
-from topologies.model import Domain, Host, Link, Network, Port, Router, Switch, Topology
+from topologies.model.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
+from topologies.model.topology import Domain, Host, Link, Network, Port, Router, Switch, Topology
 from wire.mac import mac_number
 
 TCP, UDP = 6, 17

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, Outcome, wire
-from controller.forwarding import TURNED
-from controller.tables import ToGroup
+from controller.compiler.compile import compile_topology
+from controller.compiler.forwarding import TURNED
+from controller.flow.tables import ToGroup
+from controller.simulate.network import Fabric, Outcome, wire
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab, leaf_spine
-from topologies.model import Host, Topology
+from topologies.model.topology import Host, Topology
 from wire.mac import mac_number
 
 

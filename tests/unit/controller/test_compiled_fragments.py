@@ -7,9 +7,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, symmetric, wire
-from controller.evaluate_ct import Connections
+from controller.compiler.compile import compile_topology
+from controller.simulate.network import Fabric, symmetric, wire
+from controller.simulate.tracking import Connections
 from tests.unit.controller.made_chains import (
     Asked,
     Frame,
@@ -23,7 +23,7 @@ from tests.unit.controller.made_chains import (
 from tests.unit.controller.made_frames import pieces
 from tests.unit.controller.made_labs import lab
 from tests.unit.controller.test_compiled_chains import pairs, some_packet
-from topologies.model import Host, Port, Topology
+from topologies.model.topology import Host, Port, Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
 

@@ -7,13 +7,13 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compiler import Learned, compile_topology
-from controller.evaluate import Fabric, Outcome, wire
-from controller.tables import CONTROLLER
+from controller.compiler.compile import Learned, compile_topology
+from controller.flow.tables import CONTROLLER
+from controller.simulate.network import Fabric, Outcome, wire
 from tests.unit.controller.made_frames import BROADCAST, arp_request, ipv4, ipv6, multicast, solicitation
 from tests.unit.controller.made_overlays import overlay_lab, overlay_labs
-from topologies.model import Host, Port, Topology
-from topologies.overlay import islands, overlay
+from topologies.model.overlay import islands, overlay
+from topologies.model.topology import Host, Port, Topology
 from wire.mac import link_local, mac_number
 
 GATEWAY = 0x00005E000101

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compiler import compile_topology
-from controller.difference import stages
-from controller.evaluate import Fabric, Outcome, wire
-from controller.joining import joining
-from controller.stages import teaches
-from controller.tables import SwitchTables, Table
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import SwitchTables, Table
+from controller.simulate.network import Fabric, Outcome, wire
+from controller.update.consistent_update import teaches
+from controller.update.difference import stages
+from controller.update.joining import joining
 from tests.unit.controller.made_chains import (
     Asked,
     Frame,
@@ -28,8 +28,8 @@ from tests.unit.controller.made_chains import (
     with_functions,
 )
 from tests.unit.controller.made_labs import lab
-from topologies.functions import Chain
-from topologies.model import Host, Topology
+from topologies.model.functions import Chain
+from topologies.model.topology import Host, Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
 
@@ -57,8 +57,8 @@ def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chai
 
 
 def renumbered(before: Sequence[Chain], after: Sequence[Chain]) -> Iterator[Chain]:
-    """The chains after an edit, as ``controller.stages`` asks for: where chains share functions and one
-    takes other traffic than before, or is gone, they all get new paths."""
+    """The chains after an edit, as ``controller.update.consistent_update`` asks for: where chains share
+    functions and one takes other traffic than before, or is gone, they all get new paths."""
     left = {each.name: (each.protocol, each.destination_ports) for each in after}
     moved = any(left.get(each.name) != (each.protocol, each.destination_ports) for each in before)
     for number, each in enumerate(after):
@@ -164,7 +164,7 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
     old, new = edit
     before, after = compile_topology(old), compile_topology(new)
     with pytest.MonkeyPatch.context() as patch:  # the made functions are bridges
-        patch.setattr("controller.joining.FORGETFUL", frozenset())
+        patch.setattr("controller.update.joining.FORGETFUL", frozenset())
         steps = [before, *stages(before, after, joining(old, new))]
     assert steps[-1] == after
     pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from controller.compiler import compile_topology
-from controller.flows import cookie_of, flow
-from controller.tables import Field, Flow, Move, Output, SetField, Table, ToGroup
+from controller.compiler.compile import compile_topology
+from controller.flow.builders import cookie_of, flow
+from controller.flow.tables import Field, Flow, Move, Output, SetField, Table, ToGroup
 from tests.unit.controller.made_labs import lab, leaf_spine
 
 

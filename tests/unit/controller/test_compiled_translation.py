@@ -9,14 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.balancer import GROUPS, MOST_BUCKETS, shares
-from controller.evaluate_ct import Connections
-from controller.evaluate_switch import Lookup, Sent, at_switch, wire
-from controller.stray import strays
-from controller.tables import CONTROLLER, NO_PORT
+from controller.compiler.functions.balancer import GROUPS, MOST_BUCKETS, shares
+from controller.compiler.functions.stray import strays
+from controller.flow.tables import CONTROLLER, NO_PORT
+from controller.simulate.switch import Lookup, Sent, at_switch, wire
+from controller.simulate.tracking import Connections
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.functions import Backend, Balancer, Forward, Nat
-from topologies.model import Port, Topology
+from topologies.model.functions import Backend, Balancer, Forward, Nat
+from topologies.model.topology import Port, Topology
 from wire.mac import mac_number
 
 VMAC, VIP4, VIP6 = "02:00:00:00:09:64", IPv4Interface("10.9.0.100/24"), IPv6Interface("2001:db8:9::64/64")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controller.evaluate_ct import Connections
-from controller.evaluate_switch import Lookup, at_switch, wire
-from controller.tables import CONTROLLER
+from controller.flow.tables import CONTROLLER
+from controller.simulate.switch import Lookup, at_switch, wire
+from controller.simulate.tracking import Connections
 from tests.cases.fields import read
 from tests.cases.firewall_cases import CASES, FRAGMENT_CASES, Case, Change
 from tests.cases.frames import turned

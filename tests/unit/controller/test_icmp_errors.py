@@ -15,14 +15,14 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from controller.compiler import compile_topology
-from controller.errors import answer_to, asked, onward
-from controller.flows import HOP, NETWORK
-from controller.tables import CONTROLLER, Output, Resubmit, SetField, Table
+from controller.compiler.compile import compile_topology
+from controller.flow.builders import HOP, NETWORK
+from controller.flow.tables import CONTROLLER, Output, Resubmit, SetField, Table
+from controller.simulate.icmp_errors import answer_to, asked, onward
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
-from topologies.model import Topology
-from topologies.service import service
+from topologies.model.service_paths import service
+from topologies.model.topology import Topology
 
 
 def made() -> Topology:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from controller.compiler import compile_topology
-from controller.mesh import Counted, mesh
-from controller.tables import Table
+from controller.compiler.compile import compile_topology
+from controller.counters.tunnel_counters import Counted, mesh
+from controller.flow.tables import Table
 from tests.unit.controller.made_overlays import overlay_lab
 
 

@@ -10,11 +10,9 @@ from os_ken.ofproto import ofproto_parser, ofproto_v1_5
 from os_ken.ofproto import ofproto_v1_5_parser as their
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from controller.compiler import compile_topology
-from controller.difference import bundle, difference
-from controller.flows import flow
-from controller.openflow import actions, fields, messages, meters, replies
-from controller.tables import (
+from controller.compiler.compile import compile_topology
+from controller.flow.builders import flow
+from controller.flow.tables import (
     CONTROLLER,
     Action,
     Bucket,
@@ -39,7 +37,9 @@ from controller.tables import (
     ToGroup,
     ToMeter,
 )
-from controller.text import value_text
+from controller.flow.text import value_text
+from controller.openflow import actions, fields, messages, meters, replies
+from controller.update.difference import bundle, difference
 from tests.unit.controller.made_labs import lab, leaf_spine
 from tests.unit.controller.made_overlays import overlay_lab
 

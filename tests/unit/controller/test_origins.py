@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 
 import topologies
-from controller.compiler import compile_topology
-from controller.flows import HOP, flow
+from controller.compiler.compile import compile_topology
+from controller.compiler.sff.returns import PROBE
+from controller.flow.builders import HOP, flow
+from controller.flow.tables import Field, Output, SetField, Table
 from controller.origin import AtHop, Classified, Into, Origin, Probe, Refused, Return
-from controller.returns import PROBE
-from controller.tables import Field, Output, SetField, Table
 from tests.unit.controller.made_chains import chain_labs
 from topologies import shipped
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 
 def assert_origins_are_true(topology: Topology) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.port_ranges import MOST, covering, masked
-from controller.shares import SHARES, shared_out
+from controller.compiler.rendezvous import SHARES, shared_out
+from controller.flow.port_ranges import MOST, covering, masked
 
 port = st.integers(0, MOST)
 ranges = st.lists(st.tuples(port, port).map(lambda ends: (min(ends), max(ends))), min_size=1, max_size=4)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.compiler import compile_topology
-from controller.difference import Difference, after_bundle, before_bundle, bundle, difference
-from controller.tables import Meter
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import Meter
+from controller.update.difference import Difference, after_bundle, before_bundle, bundle, difference
 from tests.unit.controller.made_labs import leaf_spine
 
 WANTED = compile_topology(leaf_spine(3, 2))["s1"]

@@ -6,14 +6,14 @@ from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 
-from controller.api_chains import classifier_text
-from controller.compiler import compile_topology
-from controller.mesh import Counted
-from controller.tables import Field, Output, Table
-from controller.tally import arrived, concerned, taken, through
-from topologies.functions import Chain, Firewall, Function, Instance, Rule
-from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
-from topologies.service import service
+from controller.api.chains import classifier_text
+from controller.compiler.compile import compile_topology
+from controller.counters.chain_counters import arrived, concerned, taken, through
+from controller.counters.tunnel_counters import Counted
+from controller.flow.tables import Field, Output, Table
+from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model.service_paths import service
+from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 from wire import ethertype
 
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 
 import topologies
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, wire
-from controller.evaluate_ct import Connections
-from controller.joining import joining, lesson
-from controller.stages import stages, teaches
+from controller.compiler.compile import compile_topology
+from controller.simulate.network import Fabric, wire
+from controller.simulate.tracking import Connections
+from controller.update.consistent_update import stages, teaches
+from controller.update.joining import joining, lesson
 from tests.unit.controller.made_chains import packet, routed
-from topologies.model import Host, Topology
+from topologies.model.topology import Host, Topology
 
 LAB = """
 name: lab

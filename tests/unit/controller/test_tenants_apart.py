@@ -7,11 +7,11 @@ from itertools import product
 import pytest
 
 import topologies
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric, Outcome
-from controller.evaluate_ct import Connections
+from controller.compiler.compile import compile_topology
+from controller.simulate.network import Fabric, Outcome
+from controller.simulate.tracking import Connections
 from tests.unit.controller.made_frames import ipv4, ipv6
-from topologies.model import Host, Topology
+from topologies.model.topology import Host, Topology
 from wire.mac import mac_number
 
 SHARED = b"""

@@ -8,15 +8,15 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compiler import Learned, compile_topology
+from controller.compiler.compile import Learned, compile_topology
+from controller.compiler.stations import owners
+from controller.flow.tables import SwitchTables, Table
 from controller.runtime import packets
 from controller.runtime.learning import Learning
-from controller.stages import stages
-from controller.stations import owners
-from controller.tables import SwitchTables, Table
+from controller.update.consistent_update import stages
 from tests.unit.controller.made_chains import chain_labs
 from topologies import loads
-from topologies.model import Topology
+from topologies.model.topology import Topology
 from wire.mac import link_local, mac_number
 
 LAB = loads("""

@@ -8,7 +8,8 @@ from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Any
 
-from controller.compiler import compile_topology
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import Flow, Group, Meter, SwitchTables, Table
 from controller.messages import Stage, encode
 from controller.runtime.commands import (
     Command,
@@ -24,9 +25,8 @@ from controller.runtime.commands import (
 from controller.runtime.core import Core
 from controller.runtime.learning import Send
 from controller.runtime.liveness import is_probe
-from controller.tables import Flow, Group, Meter, SwitchTables, Table
-from topologies.functions import Backend, Balancer, Chain, Function, Instance
-from topologies.model import Domain, Host, Link, Network, Port, Switch, Topology
+from topologies.model.functions import Backend, Balancer, Chain, Function, Instance
+from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 
 
 def ring(switches: int = 4) -> Topology:

@@ -10,14 +10,14 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import topologies
-from controller.echoes import SUBSTITUTES, given_back, substituted
-from controller.flows import HOP, INSIDE, NETWORK, VERDICT
-from controller.nat import changed_identifiers
+from controller.compiler.functions.echoes import SUBSTITUTES, given_back, substituted
+from controller.compiler.functions.nat import changed_identifiers
+from controller.flow.builders import HOP, INSIDE, NETWORK, VERDICT
+from controller.flow.tables import CONTROLLER, NO_PORT, Resubmit, SetField, Table
 from controller.runtime.commands import Resume
 from controller.runtime.echoes import Echoes
 from controller.runtime.verdicts import Punt
-from controller.tables import CONTROLLER, NO_PORT, Resubmit, SetField, Table
-from topologies.model import Port
+from topologies.model.topology import Port
 from wire.checksum import checksum
 
 FILE = """

@@ -13,16 +13,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from controller.contradictions import contradictions
+from controller.api.contradictions import contradictions
 from controller.messages import Connected, Stage
-from controller.runtime import memory, osken
+from controller.runtime import memory
 from controller.runtime.admission import Admission, in_port
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
 from controller.runtime.learning import Learning, Station
 from controller.runtime.memory import Memory
+from controller.runtime.osken import framework
 from tests.unit.controller_runtime.small_lab import ring, serviced
-from topologies.model import Port
+from topologies.model.topology import Port
 
 
 def _multipart(more: bool, body: bytes, xid: int = 5) -> bytes:
@@ -111,7 +112,7 @@ class TestJournal:
 class TestHub:
     @pytest.fixture(autouse=True)
     def _mended(self) -> None:
-        osken.repair()
+        framework.repair()
 
     def test_waiting_ends_with_the_timeout(self) -> None:
         from os_ken.lib import hub
@@ -156,7 +157,7 @@ def test_a_datapath_keeps_what_the_socket_does_not_take() -> None:
     client = socket.create_connection(tcp.getsockname())
     server, address = tcp.accept()
     tcp.close()
-    datapath = osken.Datapath(server, address, Watcher())  # type: ignore[arg-type]
+    datapath = framework.Datapath(server, address, Watcher())  # type: ignore[arg-type]
     blob = bytes(range(256)) * 65536
     assert datapath.send(blob)
     assert datapath.send(b"end")

@@ -9,13 +9,13 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 import topologies
+from controller.compiler.functions.nat import exhausted
+from controller.compiler.functions.nat_hairpin import widest_gap
 from controller.messages import Nameless
-from controller.nat import exhausted
-from controller.nat_hairpin import widest_gap
 from controller.runtime.commands import Emit
 from controller.runtime.exhausted import EVERY, Exhausted
 from controller.runtime.verdicts import Punt
-from topologies.model import Port
+from topologies.model.topology import Port
 
 FILE = """
 networks: [home, outside]

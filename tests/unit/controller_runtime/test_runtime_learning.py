@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
-from controller.compiler import compile_topology
-from controller.evaluate import Fabric
+from controller.compiler.compile import compile_topology
+from controller.flow.tables import Field, Table
 from controller.messages import Event, encode
 from controller.runtime import packets
 from controller.runtime.learning import Learning, Limits, Outcome, Send
 from controller.runtime.packets import arp_reply, arp_request, read, solicitation
-from controller.tables import Field, Table
+from controller.simulate.network import Fabric
 from tests.unit.controller_runtime.small_lab import ring
-from topologies.model import Port, Router, Topology
+from topologies.model.topology import Port, Router, Topology
 from wire.mac import BROADCAST, link_local
 
 STRANGER = 0x02AA00000001

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness, is_probe
 from tests.unit.controller_runtime.small_lab import Pretend, serviced
-from topologies.model import Port
+from topologies.model.topology import Port
 
 INTERVAL = 0.05
 FW1 = (Port(switch="s1", number=40001), Port(switch="s1", number=40002))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from controller.flow.tables import Flow, SwitchTables, Table
 from controller.messages import AllProgrammed
 from controller.runtime.rollout import Rollout
-from controller.tables import Flow, SwitchTables, Table
 from tests.unit.controller_runtime.small_lab import Pretend, in_three_stages, ring, serviced
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 NAMES = [f"s{n}" for n in range(1, 5)]
 

@@ -12,13 +12,13 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 import topologies
+from controller.compiler.functions.stray import Stray, strays
 from controller.openflow.ct_flush import ct_flush
 from controller.runtime.commands import Flush, Inject
 from controller.runtime.stranded import EVERY, Stranded
 from controller.runtime.verdicts import Punt
-from controller.stray import Stray, strays
-from topologies.functions import Balancer
-from topologies.model import Port, Topology
+from topologies.model.functions import Balancer
+from topologies.model.topology import Port, Topology
 
 FILE = """
 networks: {{lan: {{subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}}}}

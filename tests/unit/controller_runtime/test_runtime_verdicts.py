@@ -10,16 +10,16 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Ether
 
-from controller.firewall_verdicts import notices
-from controller.flows import NETWORK, OUT_PORT
+from controller.compiler.functions.firewall_verdicts import notices
+from controller.flow.builders import NETWORK, OUT_PORT
 from controller.messages import encode
 from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Send
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
 from tests.unit.controller_runtime.small_lab import Pretend, ring
-from topologies.functions import Firewall, Function, Rule
-from topologies.model import Port, Topology
+from topologies.model.functions import Firewall, Function, Rule
+from topologies.model.topology import Port, Topology
 
 H1, H2 = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02"), IP(src="10.0.0.1", dst="10.0.0.2")
 SYN = bytes(H1 / H2 / TCP(sport=4000, dport=23, flags="S"))

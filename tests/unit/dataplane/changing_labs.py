@@ -7,8 +7,8 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from topologies.functions import Backend, Balancer, Chain, Function, Instance
-from topologies.model import (
+from topologies.model.functions import Backend, Balancer, Chain, Function, Instance
+from topologies.model.topology import (
     Domain,
     Host,
     Link,

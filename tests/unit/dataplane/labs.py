@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from itertools import pairwise
 
-from topologies.model import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
+from topologies.model.topology import Domain, Host, Link, Network, Port, Shaping, Switch, Topology
 
 NONE = Shaping()
 

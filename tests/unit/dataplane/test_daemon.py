@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataplane import daemon
-from dataplane.daemon import Daemon, News
-from dataplane.openvswitch import OpenVSwitch, last_words
-from dataplane.process_state import is_stopped
+from dataplane.ovs import daemon
+from dataplane.ovs.daemon import Daemon, News
+from dataplane.ovs.openvswitch import OpenVSwitch, last_words
+from dataplane.sandbox.process_state import is_stopped
 
 PATIENCE = 30.0
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dataplane.database import Database, OpenVSwitchError
-from dataplane.ovsdb import MARK
+from dataplane.ovs.database import Database, OpenVSwitchError
+from dataplane.ovs.ovsdb import MARK
 
 DIES_BEFORE, DIES_AFTER, ANSWERS = "dies before it takes the order", "dies after it took it", "answers"
 

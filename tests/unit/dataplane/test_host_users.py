@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.host_users import NOBODY, RANGE, WIDTH, extents, maps
+from dataplane.hosts.users import NOBODY, RANGE, WIDTH, extents, maps
 
 ALL = "         0          0 4294967295\n"
 ONE = "         0       1000          1\n"

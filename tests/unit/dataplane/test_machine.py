@@ -7,9 +7,9 @@ import errno
 import pytest
 
 from dataplane.machine import Machine, missing, needs, try_out
-from dataplane.sandbox_errors import SystemFacts, explain
+from dataplane.sandbox.errors import SystemFacts, explain
 from tests.unit.dataplane.labs import line
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 GOOD = Machine(programs=frozenset({"ovsdb-server", "ovs-vswitchd"}), ovs=(3, 1))
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from dataplane.net_iperf import rate
-from dataplane.node_shell import LONGEST, TooLong, evaluated
+from dataplane.mininet_view.iperf import rate
+from dataplane.mininet_view.node_shell import LONGEST, TooLong, evaluated
 
 
 def bash(text: str) -> tuple[int, str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.openvswitch import SCHEMA, SETTINGS
-from dataplane.ovsdb import bridge_operations, database_file, timeout_operations
-from dataplane.plan import plan
+from dataplane.ovs.openvswitch import SCHEMA, SETTINGS
+from dataplane.ovs.ovsdb import bridge_operations, database_file, timeout_operations
+from dataplane.plan.lab import plan
 from tests.unit.dataplane.labs import line
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 UUID = "c7d9e6d2-0509-4f42-9cb2-ad9bdc4e3e28"
 

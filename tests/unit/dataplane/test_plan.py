@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.plan import DEVICE_NAME_LIMIT, MANAGEMENT, device_name, plan
+from dataplane.plan.lab import DEVICE_NAME_LIMIT, MANAGEMENT, device_name, plan
 from tests.unit.dataplane.labs import line
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 
 def test_links_inside_a_domain_are_patch_ports_that_name_each_other() -> None:

@@ -7,12 +7,12 @@ from ipaddress import IPv4Address
 from hypothesis import given, settings
 
 import topologies
-from dataplane.plan import DEVICE_NAME_LIMIT, plan
-from dataplane.wiring import wiring
+from dataplane.plan.lab import DEVICE_NAME_LIMIT, plan
+from dataplane.plan.wiring import wiring
 from tests.unit.dataplane.changing_labs import lab, labs
-from topologies.functions import Chain
-from topologies.model import Topology
-from topologies.overlay import overlay
+from topologies.model.functions import Chain
+from topologies.model.overlay import overlay
+from topologies.model.topology import Topology
 
 NOBODY: frozenset[str] = frozenset()
 

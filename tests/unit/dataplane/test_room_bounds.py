@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from dataplane.room import bounded, limits_numbers
+from dataplane.hosts.room import bounded, limits_numbers
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-from dataplane import rtnetlink as rt
-from dataplane.shaping import qdiscs
-from topologies.model import Shaping
+from dataplane.netlink import route as rt
+from dataplane.netlink.shaping import qdiscs
+from topologies.model.topology import Shaping
 
 
 def decode(kind: Any, request: rt.Request) -> Any:

@@ -9,8 +9,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from dataplane import rtnetlink as rt
-from dataplane import rtnetlink_overlay as over
+from dataplane.netlink import overlay as over
+from dataplane.netlink import route as rt
 
 VTEP = IPv4Address("198.19.0.2")
 MAC = "02:00:00:00:00:07"

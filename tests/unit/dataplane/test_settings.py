@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.openvswitch import SETTINGS, WARM_PAIRS, settings
+from dataplane.ovs.openvswitch import SETTINGS, WARM_PAIRS, settings
 
 
 @pytest.mark.parametrize(("hosts", "warm"), [(0, True), (45, True), (46, False), (200, False)])

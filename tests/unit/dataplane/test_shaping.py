@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.plan import plan
-from dataplane.shaping import LARGEST, burst_of, largest_packet, token_bucket
+from dataplane.netlink.shaping import LARGEST, burst_of, largest_packet, token_bucket
+from dataplane.plan.lab import plan
 from tests.unit.dataplane.labs import line
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 rates = st.integers(1, 40_000_000_000)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from dataplane.operations import (
+from dataplane.change.operations import (
     AddSpace,
     AddTunnel,
     AddWire,
@@ -28,11 +28,11 @@ from dataplane.operations import (
     SetTimeouts,
     undone,
 )
-from dataplane.plan import Plan, WirePlan, plan
-from dataplane.steps import Steps, renamed, steps, unchangeable
-from dataplane.wiring import Wiring, wiring
+from dataplane.change.steps import Steps, renamed, steps, unchangeable
+from dataplane.plan.lab import Plan, WirePlan, plan
+from dataplane.plan.wiring import Wiring, wiring
 from tests.unit.dataplane.changing_labs import lab, labs
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 NOBODY: frozenset[str] = frozenset()
 MANY = settings(max_examples=100, deadline=None)

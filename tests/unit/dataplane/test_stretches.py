@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from dataplane.plan import plan
-from dataplane.stretches import STRETCH, STRETCH_BEFORE_TUNNELS, breaks
-from topologies.model import Topology
+from dataplane.plan.lab import plan
+from dataplane.plan.stretches import STRETCH, STRETCH_BEFORE_TUNNELS, breaks
+from topologies.model.topology import Topology
 
 
 def lab(switches: int, links: list[tuple[int, int]], more: str = "") -> Topology:

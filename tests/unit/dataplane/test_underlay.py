@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from dataplane.operations import MoveWire, SetPorts
-from dataplane.plan import plan
-from dataplane.routes import changes, routes
-from dataplane.steps import renamed, steps, unchangeable
-from dataplane.underlay_plan import NodeEnd, UnderlayLinkPlan, UnderlayPlan
-from dataplane.wiring import link_states, wiring
-from topologies.change import Impossible, move, switch_in
+from dataplane.change.operations import MoveWire, SetPorts
+from dataplane.change.steps import renamed, steps, unchangeable
+from dataplane.plan.lab import plan
+from dataplane.plan.routes import changes, routes
+from dataplane.plan.underlay import NodeEnd, UnderlayLinkPlan, UnderlayPlan
+from dataplane.plan.wiring import link_states, wiring
+from topologies.edit import Impossible, move, switch_in
 from topologies.generate import linear
-from topologies.model import Shaping
+from topologies.model.topology import Shaping
 
 
 def shipped(name: str) -> topologies.Topology:

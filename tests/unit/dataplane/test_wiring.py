@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.plan import plan
-from dataplane.wiring import link_states, wiring
+from dataplane.plan.lab import plan
+from dataplane.plan.wiring import link_states, wiring
 from tests.unit.dataplane.labs import line
 
 NONE: frozenset[str] = frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.messages import Status
+from lab.messages.lab import Status
 
 STATUS: Status = {
     "name": "only",

@@ -10,8 +10,8 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import IO, Any
 
 from nfv.contract import Program
-from topologies.functions import Backend, Balancer, Function, Instance
-from topologies.model import Domain, Host, Network, Port, Switch, Topology
+from topologies.model.functions import Backend, Balancer, Function, Instance
+from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
 
 
 class PretendedProcess:

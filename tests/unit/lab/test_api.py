@@ -13,19 +13,19 @@ import pytest
 from fastapi.testclient import TestClient
 
 import topologies
-from controller.api_gate import Gate
-from lab import supervisor_service
+from controller.api.gate import Gate
 from lab.api.app import create
 from lab.api.serve import serve
+from lab.events.log import EventLog
 from lab.failure import Failure, NotThere
-from lab.function_state import InstanceRecord
-from lab.supervisor_events import EventLog
-from lab.supervisor_functions import processes
+from lab.functions.keepers import processes
+from lab.functions.state import InstanceRecord
+from lab.views import services
 from tests.unit.lab.lab_values import STATUS
 
 
 class FakeLab:
-    """Answers as ``lab.supervisor_lab.Lab`` does."""
+    """Answers as ``lab.supervisor.lab.Lab`` does."""
 
     def __init__(self) -> None:
         self.events = EventLog()
@@ -47,11 +47,11 @@ class FakeLab:
     def function_states(self) -> Any:
         chain = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
         records = {n: InstanceRecord(n, f.name, "running") for n, f in processes(chain).items()}
-        return supervisor_service.functions(chain, records, None)
+        return services.functions(chain, records, None)
 
     def chain_states(self) -> Any:
         chain = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
-        return supervisor_service.chains(chain, None)
+        return services.chains(chain, None)
 
     def control_function(self, name: str, action: str, instance: str | None) -> Any:
         if name == "nope":
@@ -123,8 +123,8 @@ def test_scale_and_apply_pass_their_requests_on(
         of.did.append((file, raw, dry_run))
         return done
 
-    monkeypatch.setattr("lab.supervisor_change.scale", scale)
-    monkeypatch.setattr("lab.supervisor_change.apply", apply)
+    monkeypatch.setattr("lab.supervisor.change.scale", scale)
+    monkeypatch.setattr("lab.supervisor.change.apply", apply)
     assert api.post("/functions/fw/scale", json={"instances": 3}).json() == done
     assert api.post("/apply", json={"file": "a.yaml", "content": "é", "dry_run": True}).json() == done
     assert lab.did == [("fw", 3), ("a.yaml", "é".encode(), True)]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import topologies
-from lab.changes import Change, changes
+from lab.supervisor.changes import Change, changes
 from tests.unit.lab.pretended_functions import balancer, inline, lan
-from topologies.functions import Chain, Firewall, Function, RateLimit, Rule, Script
-from topologies.model import Port, Router, Shaping, Topology
+from topologies.model.functions import Chain, Firewall, Function, RateLimit, Rule, Script
+from topologies.model.topology import Port, Router, Shaping, Topology
 
 
 def with_(topology: Topology, **more: Any) -> Topology:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lab import client as client_module
-from lab import holders
+from lab.access import client as client_module
+from lab.access import holders
 from lab.cli import app as app_module
 from lab.cli import touch
 from lab.failure import Exit, Failure, unknown
@@ -19,7 +19,7 @@ from tests.unit.lab.lab_values import STATUS
 
 
 class FakeLab:
-    """Stands for ``lab.client.Client``: keeps what it was asked, answers from a table."""
+    """Stands for ``lab.access.client.Client``: keeps what it was asked, answers from a table."""
 
     asked: list[tuple[str, str, Any]]
     answers: dict[str, Any]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lab import naming
+from lab.access.remains import remains, spaces
 from lab.cli.expected import joined_pairs
-from lab.remains import remains, spaces
 
 
 def status(up: bool, **hosts: str) -> Any:

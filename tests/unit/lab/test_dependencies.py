@@ -23,13 +23,13 @@ PRODUCT = tuple(SETTINGS["tool"]["importlinter"]["root_packages"])
 
 USED_OTHERWISE = {
     "rich": ("lab/cli/app.py", 'rich_markup_mode="rich"'),  # typer draws its help with it
-    "setuptools": ("dataplane/net.py", "from mininet"),  # which imports distutils
+    "setuptools": ("dataplane/mininet_view/net.py", "from mininet"),  # which imports distutils
     "import-linter": ("lab/cli/selftest.py", '"lint-imports"'),
     "mypy": ("lab/cli/selftest.py", '"mypy"'),
     "pytest-xdist": ("lab/cli/selftest.py", '"-n"'),
     "ruff": ("lab/cli/selftest.py", '"ruff"'),
-    "types-networkx": ("topologies/graph.py", "networkx"),  # mypy reads them
-    "types-pyyaml": ("topologies/document.py", "yaml"),
+    "types-networkx": ("topologies/model/graph.py", "networkx"),  # mypy reads them
+    "types-pyyaml": ("topologies/syntax/document.py", "yaml"),
 }
 """Distributions that serve without an import of their own: where that is seen, and by which words."""
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from dataplane.daemon import News
-from lab import pulse, supervisor_watch
+from dataplane.ovs.daemon import News
+from lab.events.log import EventLog
 from lab.failure import Failure
-from lab.northbound import NoAnswer, ask
-from lab.pulse import Pulse, Target, silent
-from lab.supervisor_events import EventLog
-from lab.supervisor_health import Lasting
-from lab.supervisor_watch import DaemonWatch
+from lab.supervisor import pulse
+from lab.supervisor import watch as supervisor_watch
+from lab.supervisor.health import Lasting
+from lab.supervisor.northbound import NoAnswer, ask
+from lab.supervisor.pulse import Pulse, Target, silent
+from lab.supervisor.watch import DaemonWatch
 
 
 def test_a_daemon_is_ailing_from_its_death_until_it_works() -> None:
@@ -137,7 +138,7 @@ class FakeController:
 
 @pytest.mark.parametrize("hangs", [True, False])
 def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
-    from lab.supervisor_settle import intend
+    from lab.supervisor.settle import intend
 
     controller = FakeController(hangs)
 
@@ -163,8 +164,8 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
     """``apply`` waits for the lock while a ping runs, and the ping for it: what it probes and what it judges
     by are of one moment."""
     import topologies
-    from lab import supervisor_lab
-    from lab.supervisor_lab import Lab
+    from lab.supervisor import lab as supervisor_lab
+    from lab.supervisor.lab import Lab
 
     old = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1}\n")
     new = topologies.loads("switches: [s1]\nhosts: {h3: s1, h4: s1}\n")
@@ -193,7 +194,7 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
 def test_a_lab_that_a_signal_has_stopped_is_not_waited_for(
     process: subprocess.Popen[bytes], deaf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab import client
+    from lab.access import client
 
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import holders, naming
+from lab import naming
+from lab.access import holders
 from lab.failure import Failure
-from lab.supervisor import take_name
+from lab.start.inside import take_name
 
 Listen = Callable[..., socket.socket]
 NAME = f"test-{os.getpid()}"

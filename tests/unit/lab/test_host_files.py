@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.supervisor_files import without_names
+from lab.supervisor.files import without_names
 
 MACHINE = """\
 127.0.0.1 localhost

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from lab import serving
-from lab.host_servers import HostServers, wanted
-from lab.supervisor_events import EventLog
+from lab.events.log import EventLog
+from lab.supervisor import serving
+from lab.supervisor.host_servers import HostServers, wanted
 from topologies import loads
 
 

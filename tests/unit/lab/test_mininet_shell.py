@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.mininet_shell import SafeCLI, is_bandwidth, without_comment
+from lab.cli.mininet_shell import SafeCLI, is_bandwidth, without_comment
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_bandwidth_is_a_number_of_bits() -> None:
 
 def test_what_nobody_knows_does_not_steer_the_terminal_or_fill_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("lab.mininet_shell.error", said.append)
+    monkeypatch.setattr("lab.cli.mininet_shell.error", said.append)
     shell = SafeCLI.__new__(SafeCLI)
     shell.mn = type("Net", (), {"nameToNode": {}, "__contains__": lambda *_: False})()
     shell.default("\x1b[2Jboo " + "y" * 100_000)

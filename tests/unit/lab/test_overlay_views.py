@@ -8,17 +8,18 @@ import pytest
 
 import topologies
 from controller.messages import AllProgrammed
-from dataplane.plan import plan
-from lab import supervisor_overlay
-from lab.cli import render, render_overlay
+from dataplane.plan.lab import plan
 from lab.cli.capture import arguments, check_filter, without_probes
+from lab.cli.rendering import lab as render
+from lab.cli.rendering import overlay as render_overlay
 from lab.cli.say import Paint
 from lab.cli.touch import link_between
 from lab.failure import Failure
-from lab.messages import OverlayState, Status
-from lab.runnable import settled_tunnels
-from lab.supervisor_capture import ANY, names, point
-from lab.supervisor_controller import Programming
+from lab.messages.lab import OverlayState, Status
+from lab.supervisor.capture import ANY, names, point
+from lab.supervisor.controller import Programming
+from lab.supervisor.runnable import settled_tunnels
+from lab.views import overlay as supervisor_overlay
 from tests.unit.lab.lab_values import STATUS
 
 PLAIN = Paint(False)

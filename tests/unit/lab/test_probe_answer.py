@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import topologies
-from lab.probe_answer import PAIRS_SHOWN, ping_result
-from lab.probe_pairs import default_pairs
-from lab.prober import Failure, ProbeResult
-from topologies.model import Topology
-from topologies.policy import Policy
+from lab.probe.answer import PAIRS_SHOWN, ping_result
+from lab.probe.pairs import default_pairs
+from lab.probe.prober import Failure, ProbeResult
+from topologies.model.policy import Policy
+from topologies.model.topology import Topology
 
 
 def probed(topology: Topology, reached: frozenset[tuple[str, str]]) -> ProbeResult:

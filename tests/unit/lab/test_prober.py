@@ -13,11 +13,11 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 import pytest
 
-from lab import frames
-from lab.probe_loop import Deadline, Pace, Probe
-from lab.probe_pairs import Gateway, default_pairs
-from lab.prober import ProbeResult, probe
-from topologies.model import Host, Port
+from lab.probe import frames
+from lab.probe.loop import Deadline, Pace, Probe
+from lab.probe.pairs import Gateway, default_pairs
+from lab.probe.prober import ProbeResult, probe
+from topologies.model.topology import Host, Port
 
 
 def make_hosts(count: int, network: str = "lan", switches: int = 2, offset: int = 0) -> list[Host]:

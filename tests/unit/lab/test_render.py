@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lab.cli import render, say
+from lab.cli import say
+from lab.cli.rendering import lab
 from lab.cli.say import Paint
-from lab.messages import Pair, PingResult, Status
+from lab.messages.lab import Pair, PingResult, Status
 
 PLAIN = Paint(False)
 
@@ -75,7 +76,7 @@ def test_matrix_of_a_small_lab() -> None:
     pairs = [p for p in all_pairs(hosts) if (p["src"], p["dst"]) not in (("h1", "h2"), ("h3", "h1"))]
     lost = [pair("h1", "h2", f, None, "lost on the way") for f in (4, 6)]
     half = [pair("h3", "h1", 4, 0.002), pair("h3", "h1", 6, None, "no answer")]
-    text = render.ping(ping_result(pairs + lost + half, hosts, links_down=["s1-s2"]), PLAIN)
+    text = lab.ping(ping_result(pairs + lost + half, hosts, links_down=["s1-s2"]), PLAIN)
     lines = text.splitlines()
     assert lines[0].split() == ["ms", "to", "h1", "h2", "h3"]
     assert lines[1].split() == ["h1", "·", "x", "1.00"]
@@ -91,20 +92,20 @@ def test_big_labs_get_a_summary_and_the_first_failures() -> None:
     pairs = [
         pair(p["src"], p["dst"], 4, None, "why") if p["src"] == "h7" else p for p in all_pairs(hosts, (4,))
     ]
-    text = render.ping(ping_result(pairs, hosts), PLAIN)
+    text = lab.ping(ping_result(pairs, hosts), PLAIN)
     assert "·" not in text
     assert text.count("h7 -> ") == 20 and "… and 9 more" in text
     assert "841 of 870 reached" in text
 
 
 def test_one_pair_needs_no_matrix() -> None:
-    text = render.ping(ping_result([pair("h1", "h2", 4, 0.0005)], ["h1", "h2", "h3"]), PLAIN)
+    text = lab.ping(ping_result([pair("h1", "h2", 4, 0.0005)], ["h1", "h2", "h3"]), PLAIN)
     assert text.splitlines()[0] == "h1 -> h2 IPv4: 0.50 ms"
     assert "all 1 of 1 reached" in text
 
 
 def test_nothing_to_probe_is_said() -> None:
-    assert "nothing to probe" in render.ping(ping_result([], ["h1"]), PLAIN)
+    assert "nothing to probe" in lab.ping(ping_result([], ["h1"]), PLAIN)
 
 
 def lab_status(**more: Any) -> Status:
@@ -143,11 +144,11 @@ def lab_status(**more: Any) -> Status:
 
 
 def test_status_says_what_is_wrong() -> None:
-    good = render.status(lab_status(), PLAIN, 1012.0)
+    good = lab.status(lab_status(), PLAIN, 1012.0)
     assert good.startswith("lab: running for 12 s, from /x/lab.yaml")
     assert "62 flows and 1 group" in good
     assert ["s1-s2", "s1:1", "s2:1", "down"] in [line.split() for line in good.splitlines()]
-    bad = render.status(lab_status(troubles=["ovs-vswitchd died"], converged=False), PLAIN, 1012.0)
+    bad = lab.status(lab_status(troubles=["ovs-vswitchd died"], converged=False), PLAIN, 1012.0)
     assert "with troubles" in bad and "! ovs-vswitchd died" in bad
 
 
@@ -156,7 +157,7 @@ def test_status_says_what_is_wrong() -> None:
     [(-1, "0 s"), (99, "99 s"), (100, "1 min"), (3700, "1 h 1 min"), (100_000, "1 d 3 h")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert render.duration(seconds) == text
+    assert lab.duration(seconds) == text
 
 
 def test_tables_align_wide_characters_and_colours() -> None:
@@ -168,9 +169,9 @@ def test_tables_align_wide_characters_and_colours() -> None:
 def test_flows_keep_to_one_line_for_programs() -> None:
     flow = {"switch": "s1", "table": "forward", "priority": 200, "match": "eth_dst=x", "actions": "output:1",
             "packets": 7, "why": "to h1"}  # fmt: skip
-    text = render.flows([flow], PLAIN, one_line=True)
+    text = lab.flows([flow], PLAIN, one_line=True)
     assert text.splitlines()[-1].split() == ["200", "7", "to", "h1:", "eth_dst=x", "=>", "output:1"]
-    lines = render.flows([flow], PLAIN, one_line=False).splitlines()
+    lines = lab.flows([flow], PLAIN, one_line=False).splitlines()
     assert lines[-2].split() == ["200", "7", "to", "h1"] and lines[-1].split() == [
         "eth_dst=x",
         "=>",
@@ -194,7 +195,7 @@ def test_a_list_of_failures_alone_makes_no_matrix() -> None:
     """Of a big lab only the pairs that failed are passed on; few hosts may be named in them."""
     lost = [{**pair("h1", "h2", 4), "reached": False, "rtt": None, "reason": "lost"}]
     result = ping_result(lost, ["h1", "h2", "h3"], total=39800, reached=39799)  # type: ignore[arg-type]
-    page = render.ping(result, Paint(False))
+    page = lab.ping(result, Paint(False))
     assert "ms  to" not in page and "h1 -> h2 IPv4: not reached: lost" in page
     assert "39799 of 39800 reached" in page
 
@@ -202,15 +203,15 @@ def test_a_list_of_failures_alone_makes_no_matrix() -> None:
 def test_what_a_firewall_holds_off_is_well_and_what_it_lets_slip_is_not() -> None:
     held = pair("h2", "h1", rtt=None, reason="lost", policy="firewall fw: default drop")
     good = ping_result([pair("h1", "h2"), held], ["h1", "h2"])
-    assert render.ping_summary(good, PLAIN).startswith(
+    assert lab.ping_summary(good, PLAIN).startswith(
         "1 of 2 reached, 1 held off by a firewall, as the file wants (IPv4 1/2)"
     )
-    assert "h2 -> h1 IPv4: held off by firewall fw: default drop" in render.ping(good, PLAIN)
+    assert "h2 -> h1 IPv4: held off by firewall fw: default drop" in lab.ping(good, PLAIN)
     apart = pair("h1", "h3", rtt=None, reason="lost", policy="no link joins s1 and s3", apart=True)
     parted = ping_result([pair("h1", "h2"), held, apart], ["h1", "h2", "h3"])
-    assert "1 in parts that no link joins, as the file has it" in render.ping_summary(parted, PLAIN)
-    assert "h1 -> h3 IPv4: apart, as the file has it: no link joins s1 and s3" in render.ping(parted, PLAIN)
+    assert "1 in parts that no link joins, as the file has it" in lab.ping_summary(parted, PLAIN)
+    assert "h1 -> h3 IPv4: apart, as the file has it: no link joins s1 and s3" in lab.ping(parted, PLAIN)
     leak = pair("h2", "h1", policy="firewall fw: default drop")
     bad = ping_result([pair("h1", "h2"), leak], ["h1", "h2"])
-    assert "1 that should be held off" in render.ping_summary(bad, PLAIN)
-    assert "in spite of firewall fw: default drop" in render.ping(bad, PLAIN)
+    assert "1 that should be held off" in lab.ping_summary(bad, PLAIN)
+    assert "in spite of firewall fw: default drop" in lab.ping(bad, PLAIN)

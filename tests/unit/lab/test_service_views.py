@@ -11,15 +11,15 @@ import pytest
 import topologies
 from controller.answers import ChainState, FunctionState, HopState, read
 from controller.messages import BadMessage
-from lab import supervisor_service
-from lab.cli import render_service
+from lab.cli.rendering import services as render_service
 from lab.cli.say import Paint
-from lab.function_state import InstanceRecord
-from lab.function_words import words
-from lab.host_names import Names
-from lab.messages import Applied
-from lab.supervisor_capture import names, point
-from lab.supervisor_functions import processes
+from lab.events.function_words import words
+from lab.events.host_names import Names
+from lab.functions.keepers import processes
+from lab.functions.state import InstanceRecord
+from lab.messages.lab import Applied
+from lab.supervisor.capture import names, point
+from lab.views import services as supervisor_service
 
 PLAIN = Paint(False)
 CHAIN = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
@@ -173,7 +173,7 @@ def test_changes_have_signs_and_say_whom_they_disrupt() -> None:
 
 
 def test_functions_can_be_looked_at_by_instance_and_side() -> None:
-    from dataplane.plan import plan
+    from dataplane.plan.lab import plan
 
     made = plan(CHAIN)
     assert point(made, "fw.2") == {

@@ -14,9 +14,9 @@ import pytest
 
 from controller import messages
 from lab.api.stand_in import StandIn
+from lab.events.log import KEPT, EventLog
 from lab.failure import Failure
-from lab.supervisor_controller import BACKOFF, Controller, Programming, restart_delay, tail
-from lab.supervisor_events import KEPT, EventLog
+from lab.supervisor.controller import BACKOFF, Controller, Programming, restart_delay, tail
 
 
 def test_events_are_numbered_and_bounded() -> None:
@@ -65,8 +65,8 @@ def test_restarts_back_off_to_a_bound() -> None:
 def test_a_controller_that_keeps_dying_is_reported_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.supervisor_controller.sys.executable", "/bin/false")
-    monkeypatch.setattr("lab.supervisor_controller.BACKOFF", (0.0,))
+    monkeypatch.setattr("lab.supervisor.controller.sys.executable", "/bin/false")
+    monkeypatch.setattr("lab.supervisor.controller.BACKOFF", (0.0,))
     import topologies
 
     topology = topologies.loads("switches: [s1]\nhosts: {h1: s1}\n")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from controller.messages import AllProgrammed
-from dataplane.fabric import Unchangeable
-from lab import supervisor_change
+from dataplane.fabric.fabric import Unchangeable
+from lab.events.log import EventLog
 from lab.failure import Failure
-from lab.supervisor_controller import Programming
-from lab.supervisor_events import EventLog
+from lab.supervisor import change
+from lab.supervisor.controller import Programming
 from tests.unit.lab.pretended_functions import inline, lan
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 
 class Pretended:
@@ -149,7 +149,7 @@ WHOLE = [
 
 def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
     lab = Pretended(OLD)
-    assert supervisor_change.take(lab, NEW) == []  # type: ignore[arg-type]
+    assert change.take(lab, NEW) == []  # type: ignore[arg-type]
     assert lab.asked == WHOLE and lab.topology == NEW
 
 
@@ -166,7 +166,7 @@ def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
 def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) -> None:
     lab = Pretended(OLD, breaks)
     with pytest.raises(Failure, match=f"{breaks} broke.*the lab is as it was"):
-        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+        change.take(lab, NEW)  # type: ignore[arg-type]
     assert lab.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
     assert lab.topology == OLD
 
@@ -174,13 +174,13 @@ def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) ->
 def test_who_can_not_stand_beside_what_it_replaces_begins_when_its_wires_are_there() -> None:
     lab = Pretended(OLD)
     lab.late = ("b.1",)
-    assert supervisor_change.take(lab, NEW) == []  # type: ignore[arg-type]
+    assert change.take(lab, NEW) == []  # type: ignore[arg-type]
     at = WHOLE.index("shift")
     assert lab.asked == [*WHOLE[:at], "halt b.1", "shift", "renew b.1", *WHOLE[at + 1 :]]
     lab = Pretended(OLD, "renew b.1")
     lab.late = ("b.1",)
     with pytest.raises(Failure, match=r"renew b\.1 broke"):
-        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+        change.take(lab, NEW)  # type: ignore[arg-type]
     assert lab.asked[-1] == "renew b.1" and lab.asked.index("undo") < len(lab.asked) - 1
 
 
@@ -188,28 +188,28 @@ def test_what_can_not_be_taken_back_is_said() -> None:
     lab = Pretended(OLD, "shift")
     lab.left = ["RemoveWire: refused"]
     with pytest.raises(Failure, match="not all of it could be taken back: RemoveWire: refused"):
-        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+        change.take(lab, NEW)  # type: ignore[arg-type]
 
 
 def test_a_function_that_does_not_come_to_work_stops_the_change() -> None:
     lab = Pretended(OLD)
     lab.problems = ["b.1 is failed: no nft"]
     with pytest.raises(Failure, match=r"not every function came to work: b\.1 is failed: no nft"):
-        supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+        change.take(lab, NEW)  # type: ignore[arg-type]
     assert "PUT /topology 2" not in lab.asked
 
 
 def test_what_a_changed_function_remarks_is_noted() -> None:
     lab = Pretended(OLD)
     lab.remark = "1 of 4 rules are not honoured"
-    assert supervisor_change.take(lab, NEW) == ["b: 1 of 4 rules are not honoured"]  # type: ignore[arg-type]
+    assert change.take(lab, NEW) == ["b: 1 of 4 rules are not honoured"]  # type: ignore[arg-type]
     assert lab.topology == NEW
 
 
 @pytest.mark.parametrize("breaks", ["retain 2", "finish", "remember"])
 def test_what_fails_at_the_end_is_noted_and_the_rest_goes_on(breaks: str) -> None:
     lab = Pretended(OLD, breaks)
-    (note,) = supervisor_change.take(lab, NEW)  # type: ignore[arg-type]
+    (note,) = change.take(lab, NEW)  # type: ignore[arg-type]
     assert f"{breaks} broke" in note
     assert lab.asked == WHOLE and lab.topology == NEW
 
@@ -217,14 +217,14 @@ def test_what_fails_at_the_end_is_noted_and_the_rest_goes_on(breaks: str) -> Non
 def test_what_can_not_change_is_refused_before_anything_is_touched() -> None:
     lab = Pretended(OLD)
     other = NEW.model_copy(update={"switches": ()})
-    for call in (supervisor_change.take, supervisor_change.check_possible):
+    for call in (change.take, change.check_possible):
         with pytest.raises(Failure, match="that can't change while the lab runs: switch s9 would be added"):
             call(lab, other)  # type: ignore[arg-type]
     assert lab.asked == []
 
 
 def apply(lab: Pretended, text: str, dry_run: bool = False) -> Any:
-    return supervisor_change.apply(lab, "new.yaml", text.encode(), dry_run)  # type: ignore[arg-type]
+    return change.apply(lab, "new.yaml", text.encode(), dry_run)  # type: ignore[arg-type]
 
 
 FILE = "switches: [s1]\nhosts: {h1: s1, h2: s1}\n"
@@ -234,7 +234,7 @@ FILE = "switches: [s1]\nhosts: {h1: s1, h2: s1}\n"
 def lab(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     import topologies
 
-    monkeypatch.setattr("lab.runnable.machine_must_do", lambda topology, datapath: None)
+    monkeypatch.setattr("lab.supervisor.runnable.machine_must_do", lambda topology, datapath: None)
     return Pretended(topologies.loads(FILE, "old.yaml"))
 
 
@@ -262,6 +262,6 @@ def test_a_bad_file_changes_nothing(lab: Pretended) -> None:
 
 def test_a_host_moves_by_the_same_way(lab: Pretended) -> None:
     with pytest.raises(Failure, match="no domain"):
-        supervisor_change.move_host(lab, "h1", "d9", None)  # type: ignore[arg-type]
-    stays = supervisor_change.move_host(lab, "h1", "d1", None)  # type: ignore[arg-type]
+        change.move_host(lab, "h1", "d9", None)  # type: ignore[arg-type]
+    stays = change.move_host(lab, "h1", "d1", None)  # type: ignore[arg-type]
     assert not stays["changed"] and lab.asked == []

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controller import messages
-from lab import supervisor_functions
-from lab.function_state import MAX_LINE, Gate, InstanceRecord, read
-from lab.function_words import words
-from lab.host_names import Names
-from lab.supervisor_events import EventLog
-from lab.supervisor_functions import Functions, processes
+from lab.events.function_words import words
+from lab.events.host_names import Names
+from lab.events.log import EventLog
+from lab.functions import keepers
+from lab.functions.keepers import Functions, processes
+from lab.functions.state import MAX_LINE, Gate, InstanceRecord, read
 from tests.unit.lab.pretended_functions import PretendedStarter, balancer, describe, inline, lan
-from topologies.model import Topology
+from topologies.model.topology import Topology
 
 PATIENCE = 30.0
 
@@ -46,7 +46,7 @@ class Fixture:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
-    monkeypatch.setattr("lab.supervisor_controller.BACKOFF", (0.0,))
+    monkeypatch.setattr("lab.supervisor.controller.BACKOFF", (0.0,))
     fixture = Fixture()
     yield fixture
     fixture.functions.retain(lan())
@@ -102,7 +102,7 @@ def test_changed_files_are_taken_by_the_running_process(made: Fixture) -> None:
 
 
 def test_one_that_does_not_take_a_change_is_reported(made: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_functions, "REPLACE_PATIENCE", 0.05)
+    monkeypatch.setattr(keepers, "REPLACE_PATIENCE", 0.05)
     made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
     made.starter.of("fw.1").answers = False
     (problem,) = made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)

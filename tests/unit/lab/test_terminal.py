@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.supervisor_events import EventLog
+from lab.events.log import EventLog
 from lab.terminal import json_shown, one_line, shown
 
 ANY = st.text(st.characters(exclude_categories=()))

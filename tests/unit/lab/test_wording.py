@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.packages import how_to_install
+from dataplane.hosts.packages import how_to_install
 from lab.cli import files
 from lab.cli.app import commands
 from lab.cli.wording import action_first, advice, meant
 from lab.failure import Failure
 from topologies import shipped
-from topologies.problem import nearest
+from topologies.syntax.problem import nearest
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from topologies.functions import Prefixes, Rule
+from topologies.model.functions import Prefixes, Rule
 
 
 class Flow(NamedTuple):

@@ -12,9 +12,9 @@ import pytest
 from nfv.__main__ import PROGRAMS
 from nfv.contract import timestamp
 from nfv.describe import START, describe, needs_process
-from topologies.functions import Balancer, Firewall, Function, RateLimit, Rule, Script
-from topologies.model import Topology
-from topologies.values import Port
+from topologies.model.functions import Balancer, Firewall, Function, RateLimit, Rule, Script
+from topologies.model.topology import Topology
+from topologies.model.values import Port
 
 NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
 BALANCER = Balancer(

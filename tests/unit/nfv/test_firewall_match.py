@@ -23,7 +23,7 @@ from nfv.firewall.match import (
     plan,
 )
 from tests.unit.nfv.packet_filter import Flow, first, flow, matches
-from topologies.functions import Rule
+from topologies.model.functions import Rule
 
 SMALL4 = [f"10.0.0.{last}/{length}" for length in (30, 31, 32) for last in range(0, 8, 1 << (32 - length))]
 SMALL6 = [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from nfv.firewall.process import completed, counts_by_comment
 from nfv.firewall.ruleset import comment, template
 from tests.unit.nfv.test_firewall_match import rules
-from topologies.functions import Firewall, Rule
+from topologies.model.functions import Firewall, Rule
 
 NETWORK = ("unshare", "-rn")
 NFT = shutil.which("nft") or "/usr/sbin/nft"

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfv import health
 from nfv.balancer.configuration import quoted, text
 from nfv.balancer.process import healths, totals
 from nfv.devices import counted, joined
-from nfv.health import Health
+from nfv.health import checks_as_values
+from nfv.health.checks_as_values import Health
 from nfv.python_function.worker import Wrong, frames, load, takes_direction
 from nfv.rate_limiter import buckets, dropped, limits
-from topologies.functions import Backend, Balancer, HealthCheck, HttpRule
-from topologies.values import Port
+from topologies.model.functions import Backend, Balancer, HealthCheck, HttpRule
+from topologies.model.values import Port
 
 
 def test_nothing_bad_is_said_of_a_backend_while_all_is_beginning() -> None:
@@ -63,13 +63,13 @@ def test_health_changes_after_so_many_results_in_a_row(rise: int, fall: int, res
     ],
 )
 def test_status(answer: bytes, code: int | None) -> None:
-    assert health.status(answer) == code
+    assert checks_as_values.status(answer) == code
 
 
 def test_addresses_are_ipv4_if_both_have_it() -> None:
     both = {"ipv4": "10.0.0.1/24", "ipv6": "fd00::1/64"}
-    assert health.address(both, both) == "10.0.0.1"
-    assert health.address({"ipv4": None, "ipv6": "fd00::9/64"}, both) == "fd00::1"
+    assert checks_as_values.address(both, both) == "10.0.0.1"
+    assert checks_as_values.address({"ipv4": None, "ipv6": "fd00::9/64"}, both) == "fd00::1"
 
 
 def test_counted() -> None:

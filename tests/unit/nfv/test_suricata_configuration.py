@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from nfv.ids.suricata import counters
-from nfv.ids.suricata_yaml import configuration
+from nfv.ids.run.suricata import counters
+from nfv.ids.run.suricata_yaml import configuration
 
 
 def test_a_tap_reads_one_device_and_two_are_bridged() -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import topologies
-from topologies import service_units
-from topologies.claims import EPHEMERAL, Claim, overlap
-from topologies.functions import PortRanges, Prefixes
-from topologies.meaning import common, ranges
-from topologies.service import Entry
-from topologies.units import BadValue
+from topologies.model.functions import PortRanges, Prefixes
+from topologies.model.service_paths import Entry
+from topologies.resolve.address_book import common, ranges
+from topologies.resolve.overlaps import EPHEMERAL, Claim, overlap
+from topologies.syntax import service_units
+from topologies.syntax.units import BadValue
 
 PREFIXES = st.lists(
     st.sampled_from(["10.0.0.0/30", "10.0.0.1/32", "10.0.0.2/31", "0.0.0.0/0", "fd00::/126", "fd00::1/128"]),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from topologies.overlay import OVERHEAD, TUNNEL_PORT, islands, overlay
+from topologies.model.overlay import OVERHEAD, TUNNEL_PORT, islands, overlay
 
 NAMES = st.sampled_from(["d1", "d2", "d3", "r1", "r2", "s1", "s2", "blue", "vtep-d1", "", "a b", "nobody"])
 FEW = st.sampled_from(["blue", "red", "green"])

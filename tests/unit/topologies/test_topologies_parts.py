@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import topologies
-from topologies.parts import parts
-from topologies.policy import Policy
+from topologies.model.parts import parts
+from topologies.model.policy import Policy
 
 APART = b"""
 switches: [s1, s2, s3, s4, s5]

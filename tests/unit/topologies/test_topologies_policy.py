@@ -8,8 +8,8 @@ from itertools import permutations
 import pytest
 
 import topologies
-from topologies.functions import Firewall, Rule
-from topologies.policy import ALLOWED, Connection, Expectation, Policy, deciding
+from topologies.model.functions import Firewall, Rule
+from topologies.model.policy import ALLOWED, Connection, Expectation, Policy, deciding
 
 FILE = """
 switches: [s1]

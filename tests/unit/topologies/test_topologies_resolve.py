@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 import topologies
 from tests.unit.topologies.topology_invariants import assert_sound
-from topologies import allocate, generate, names
+from topologies import generate
+from topologies.model import names
+from topologies.resolve import allocate
 
 SWITCHES = [f"s{n}" for n in range(1, 8)]
 HOSTS = [f"h{n}" for n in range(1, 20)]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import topologies
 from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
-from topologies.change import Impossible, move, ports, scale
-from topologies.functions import Chain, Function
-from topologies.model import Host, Port
-from topologies.service import chain_hops, service
+from topologies.edit import Impossible, move, ports, scale
+from topologies.model.functions import Chain, Function
+from topologies.model.service_paths import chain_hops, service
+from topologies.model.topology import Host, Port
 
 Sound = tuple[dict[str, Any], topologies.Topology]
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import topologies
-from topologies import spec
+from topologies.syntax import specification
 
 SHIPPED = sorted(Path(topologies.__file__).parent.glob("*.yaml"))
 GOLDEN = Path(__file__).parents[2] / "golden" / "topologies"
@@ -105,7 +105,7 @@ def test_examples_are_accepted() -> None:
 def test_schema_knows_every_key() -> None:
     schema = topologies.schema()
     assert schema["$schema"].endswith("2020-12/schema")
-    assert list(schema["properties"]) == spec.keys_at(())
+    assert list(schema["properties"]) == specification.keys_at(())
     assert all(prop.get("description") for prop in schema["properties"].values())
     assert set(schema["$defs"]) == {
         "BackendSpec", "ChainSpec", "CheckSpec", "DomainSpec", "ForwardSpec", "FunctionSpec", "HostSpec",

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import topologies
 from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
-from topologies.change import ports
-from topologies.overlay import islands, membership, overlay, reach
-from topologies.service import OUT, chain_entries, chain_hops, hop_number, service, steps
-from topologies.transit import senders
+from topologies.edit import ports
+from topologies.model.overlay import islands, membership, overlay, reach
+from topologies.model.service_paths import OUT, chain_entries, chain_hops, hop_number, service, steps
+from topologies.model.transit import senders
 
 Sound = tuple[dict[str, Any], topologies.Topology]
 

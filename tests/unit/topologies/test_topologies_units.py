@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from topologies import units
+from topologies.syntax import units
 
 
 @pytest.mark.parametrize(

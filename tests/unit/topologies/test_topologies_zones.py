@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import topologies
-from topologies.functions import UDP_TIMEOUT
-from topologies.zones import FUNCTION_ZONES, PORT_ZONES, function_zones, udp_timeouts
+from topologies.model.functions import UDP_TIMEOUT
+from topologies.model.zones import FUNCTION_ZONES, PORT_ZONES, function_zones, udp_timeouts
 
 FILE = """
 domains: [d1, d2]

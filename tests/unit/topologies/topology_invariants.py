@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from topologies import Topology, names
-from topologies.allocate import capacity
+from topologies import Topology
+from topologies.model import names
+from topologies.resolve.allocate import capacity
 
 
 def assert_sound(topology: Topology) -> None:

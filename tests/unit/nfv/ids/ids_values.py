@@ -9,9 +9,9 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.engine import Engine
 from nfv.ids.language import load_text
-from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 
 CLIENT, SERVER = "10.0.0.1", "192.0.2.9"

@@ -11,7 +11,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from nfv.ids import outputs, thresholds
+from nfv.ids.detection import thresholds
+from nfv.ids.output import outputs
 from nfv.ids.settings import BadSetting, Settings, from_config, put, tree_of
 from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run, sids
 

@@ -15,9 +15,10 @@ from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from nfv.ids.app import der, dns
-from nfv.ids.app.http import HttpParser
-from nfv.ids.app.http_body import BOMB, Body
+from nfv.ids.app import der
+from nfv.ids.app.dns import parser as dns
+from nfv.ids.app.http.body import BOMB, Body
+from nfv.ids.app.http.parser import HttpParser
 from nfv.ids.app.ssh import SshParser
 from nfv.ids.app.tls import TlsParser
 from nfv.ids.app.uri import normalized

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfv.ids.app.http import HttpParser
+from nfv.ids.app.http.parser import HttpParser
+from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.engine import Engine
 from nfv.ids.language import load_text
 from nfv.ids.match import regex
 from nfv.ids.match.regex import Regex
 from nfv.ids.match.work import Exhausted, Work
-from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
 from tests.unit.nfv.ids.ids_values import Talk
 

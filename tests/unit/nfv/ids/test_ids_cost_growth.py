@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from nfv.ids.app import http_lines
-from nfv.ids.app.dns import DnsParser
-from nfv.ids.app.http import HttpParser
-from nfv.ids.defrag import MAX_OVERLAPS, Defragmenter
+from nfv.ids.app.dns.parser import DnsParser
+from nfv.ids.app.http import lines
+from nfv.ids.app.http.parser import HttpParser
+from nfv.ids.decode.defrag import MAX_OVERLAPS, Defragmenter
+from nfv.ids.decode.packet import Packet
+from nfv.ids.detection.ruleset import RuleSet
+from nfv.ids.detection.thresholds import LIMIT, Thresholds
 from nfv.ids.engine import PIECE, Engine
 from nfv.ids.flow import FlowTable
 from nfv.ids.language import load_text
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.match.work import Work
-from nfv.ids.packet import Packet
-from nfv.ids.ruleset import RuleSet
 from nfv.ids.settings import Settings
-from nfv.ids.stream import Stream
-from nfv.ids.thresholds import LIMIT, Thresholds
+from nfv.ids.tcp.stream import Stream
 from tests.unit.nfv.ids.ids_values import Talk, fired
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -79,14 +79,14 @@ def test_blanks_behind_a_response_are_looked_at_once(blank: bytes) -> None:
 
 @pytest.mark.parametrize("end", [b"\r!!", b"!", b"\0", b" \r \r!"])
 def test_blanks_behind_a_request_are_looked_at_once(end: bytes) -> None:
-    assert not http_lines.may_become_request(b" " * PIECE + end)
+    assert not lines.may_become_request(b" " * PIECE + end)
     parsed((True, b"GET / HTTP/1.1\r\n\r\n" + b" " * (PIECE - 100) + end))
 
 
 def test_the_beginning_of_a_request_behind_blanks_is_seen() -> None:
     for text in (b"", b" ", b" \r\n\t", b" GET", b"\r\nGET /x", b"GET / HTTP/1.1\r", b" GE\r"):
-        assert http_lines.may_become_request(text)
-    assert not http_lines.may_become_request(b" (GET / HTTP/1.1")
+        assert lines.may_become_request(text)
+    assert not lines.may_become_request(b" (GET / HTTP/1.1")
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_empty_lines_before_a_chunk_are_one_step() -> None:
 
 @pytest.mark.parametrize("byte", [b"0", b"f", b" "])
 def test_a_chunk_size_that_comes_byte_by_byte_is_not_read_again(byte: bytes) -> None:
-    for size in (http_lines.ENOUGH, PIECE):
-        assert http_lines.may_be_chunk(byte * size, 0)
-    assert not http_lines.may_be_chunk(b" " * 10 + b"x", 0)
+    for size in (lines.ENOUGH, PIECE):
+        assert lines.may_be_chunk(byte * size, 0)
+    assert not lines.may_be_chunk(b" " * 10 + b"x", 0)
     parser = parsed(
         (True, b"GET / HTTP/1.1\r\n\r\n"), (False, CHUNKED + byte * 1000 + b"3"), (False, b"\nabc\n")
     )

@@ -23,14 +23,14 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 from scapy.utils import PcapNgWriter, PcapWriter
 
-from nfv.ids import offline
 from nfv.ids.counters import fresh
-from nfv.ids.decode import Decoder, plain_segment
-from nfv.ids.defrag import Defragmenter
+from nfv.ids.decode.defrag import Defragmenter
+from nfv.ids.decode.frames import Decoder, plain_segment
+from nfv.ids.decode.packet import Packet, text
 from nfv.ids.language import load_text
-from nfv.ids.packet import Packet, text
-from nfv.ids.pcap import BLOCK, BadCapture, records
+from nfv.ids.run import offline
 from nfv.ids.settings import Settings
+from nfv.ids.sources.pcap import BLOCK, BadCapture, records
 from tests.unit.nfv.ids.ids_values import MACS, Talk, fired, of, run
 
 E = Ether(src=MACS[0], dst=MACS[1])

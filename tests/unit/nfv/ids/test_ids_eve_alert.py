@@ -12,9 +12,9 @@ from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
-from nfv.ids import outputs
+from nfv.ids.output import outputs
 from nfv.ids.settings import Settings, from_config, put
-from nfv.ids.shown import Shown
+from nfv.ids.tcp.shown import Shown
 from tests.unit.nfv.ids.ids_values import MACS, Talk, of, run
 from wire.checksum import checksum
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfv.ids.app.http import HttpParser
-from nfv.ids.app.http_body import Body, Budget
+from nfv.ids.app.http.body import Body, Budget
+from nfv.ids.app.http.parser import HttpParser
 from nfv.ids.settings import Settings
 from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 

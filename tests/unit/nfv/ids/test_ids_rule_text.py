@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nfv.ids import process
 from nfv.ids.language import load_text
+from nfv.ids.run import process
 from nfv.ids.settings import Settings
 from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 

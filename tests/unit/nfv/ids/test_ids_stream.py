@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfv.ids.settings import Settings
-from nfv.ids.stream import MAX_HELD, WINDOW, Stream
+from nfv.ids.tcp.stream import MAX_HELD, WINDOW, Stream
 from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 
 

@@ -1,0 +1,54 @@
+"""Flow counters of several switches at once, for the northbound API's answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from controller.counters.tunnel_counters import Counted
+from controller.flow.tables import SwitchTables
+from controller.openflow.replies import parse_flow_desc
+from controller.runtime.app import SwitchKeeper
+from topologies.model.topology import Topology
+
+Counters = dict[str, dict[int, Counted]]
+
+
+class Present(NamedTuple):
+    """The intent, what switches should hold now, and the controller's clock."""
+
+    topology: Topology
+    tables: dict[str, SwitchTables]
+    now: float
+
+
+async def present(app: SwitchKeeper, patience: float) -> Present:
+    """All of one moment."""
+
+    def look() -> Present:
+        return Present(app.core.topology, dict(app.core.wanted), time.monotonic())
+
+    return await waited(app.ask(look), patience)  # type: ignore[no-any-return]
+
+
+async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) -> Counters:
+    """Switch -> cookie -> what its flow counted; a switch that does not answer is missing."""
+
+    async def one(name: str) -> dict[int, Counted] | None:
+        try:
+            parts = await waited(app.counters(name), patience)
+        except (KeyError, ConnectionError, TimeoutError, asyncio.TimeoutError):
+            return None
+        entries = [entry for part in parts for entry in parse_flow_desc(part)]
+        return {entry.cookie: Counted(entry.packets, entry.bytes) for entry in entries}
+
+    names = list(switches)
+    found = await asyncio.gather(*map(one, names))
+    return {name: each for name, each in zip(names, found, strict=True) if each is not None}
+
+
+async def waited(future: Any, patience: float) -> Any:
+    """The result of something asked on the core's thread (TimeoutError: none came)."""
+    return await asyncio.wait_for(asyncio.wrap_future(future), patience)

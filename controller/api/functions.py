@@ -1,0 +1,182 @@
+"""The northbound API's answers about functions, and what it takes from the lab about them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, Field
+
+from controller.answers import BackendState, ChainState, FunctionState, InstanceState, Taken
+from controller.api.chains import chain_states
+from controller.api.counters import Counters, Present, counters, present, waited
+from controller.counters.chain_counters import arrived, concerned, through
+from controller.runtime.app import SwitchKeeper
+from controller.runtime.health import MOST_REPORTED, Health, backend_name
+from controller.runtime.liveness import State
+from topologies.model.functions import Function, Instance
+from topologies.model.service_paths import Service, service
+
+Within = Annotated[float | None, Query(gt=0, description="seconds until a silent switch is left out")]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Reason = Annotated[str, Field(max_length=1000)]
+
+
+class Reported(BaseModel):
+    """All instances (``fw.1``) and backends (``lb/web1``) that the lab knows to have failed, and nothing
+    else; ``reasons`` by the same names, where there are any."""
+
+    failed: Annotated[list[Name], Field(max_length=MOST_REPORTED)]
+    reasons: dict[str, Reason] = {}
+
+
+class BackendReport(BaseModel):
+    """What a health check found out."""
+
+    function: Name
+    backend: Name
+    up: bool
+    reason: Reason = ""
+
+
+class InstanceReport(BaseModel):
+    """What the lab knows of an instance's process."""
+
+    instance: Name
+    up: bool
+    reason: Reason = ""
+
+
+def routes(app: SwitchKeeper, patience: float) -> APIRouter:
+    """These endpoints; ``patience``: seconds until a switch that does not answer is left out."""
+    web = APIRouter()
+
+    @web.get("/functions")
+    async def functions(
+        name: Annotated[str | None, Query()] = None, within: Within = None
+    ) -> list[FunctionState]:
+        """All functions (or the one named), with what the switches count of them."""
+        known = await present(app, patience)
+        some = [each for each in known.topology.functions if name in (None, each.name)]
+        if name is not None and not some:
+            raise HTTPException(404, f"no function named {name}")
+        switches = {each.switch for each in some if each.switch is not None} & set(concerned(known.tables))
+        counted = await counters(app, switches, within or patience)
+        made = service(known.topology)
+        return [_function(app.core.health, each, made, known, counted) for each in some]
+
+    @web.get("/chains")
+    async def chains(name: Annotated[str | None, Query()] = None, within: Within = None) -> list[ChainState]:
+        """All chains (or the one named), hop by hop, with what the switches count of them."""
+        known = await present(app, patience)
+        some = [each for each in known.topology.chains if name in (None, each.name)]
+        if name is not None and not some:
+            raise HTTPException(404, f"no chain named {name}")
+        counted = await counters(app, concerned(known.tables) if some else (), within or patience)
+        return chain_states(known, some, counted, app.core.health.failed)
+
+    async def reported(body: Reported) -> Taken:
+        """Everything that the lab knows to have failed; what is not named here works, as far as it knows."""
+        failed = {name: body.reasons.get(name, "") for name in body.failed}
+        since = app.journal.last
+        await waited(app.reported(failed), patience)
+        return Taken(since=since)
+
+    web.put("/functions/reported")(reported)
+    web.post("/functions/reported")(reported)
+
+    @web.post("/functions/backend")
+    async def backend(body: BackendReport) -> Taken:
+        """One backend's health has changed."""
+        return await report(backend_name(body.function, body.backend), body.up, body.reason)
+
+    @web.post("/functions/instance")
+    async def instance(body: InstanceReport) -> Taken:
+        """One instance's process has failed or works again; its probes have their own say."""
+        return await report(body.instance, body.up, body.reason)
+
+    async def report(name: str, up: bool, reason: str) -> Taken:
+        since = app.journal.last
+        try:
+            await waited(app.report(name, up, reason), patience)
+        except KeyError:
+            raise HTTPException(404, f"the topology has no {name}") from None
+        return Taken(since=since)
+
+    return web
+
+
+def _function(
+    health: Health, function: Function, made: Service, known: Present, counters: Counters
+) -> FunctionState:
+    instances = [_instance(health, function, each, known, counters) for each in function.instances]
+    of_balancer = function.balancer.backends if function.balancer else ()
+    backends = [_backend(health, function.name, each.host, known.now) for each in of_balancer]
+    works = [*(each.state != "failed" for each in instances), *(each.up for each in backends)]
+    state: Literal["live", "degraded", "failed"] = "live"
+    if works and not all(works):
+        state = "degraded" if any(works) else "failed"
+    packets = dropped = None
+    switch = function.switch or ""
+    counted = counters.get(switch)
+    if instances and counted is not None:
+        packets = sum(each.entered or 0 for each in instances)
+        dropped = sum(each.dropped or 0 for each in instances) if function.mode == "inline" else None
+    elif function.mode == "flows" and counted is not None and switch in known.tables:
+        here = [hop for hop in made.hops.values() if hop.function == function.name]
+        packets = sum(arrived(hop, known.tables[switch], counted).packets for hop in here)
+    return FunctionState(
+        name=function.name,
+        kind=function.kind,
+        engine=function.engine,
+        mode=function.mode,
+        switch=function.switch,
+        on_failure=function.on_failure,
+        state=state,
+        packets=packets,
+        dropped=dropped,
+        instances=instances,
+        backends=backends,
+    )
+
+
+def _instance(
+    health: Health, function: Function, instance: Instance, known: Present, counters: Counters
+) -> InstanceState:
+    name = instance.name
+    facts, reported = health.liveness.facts(name), health.report_of(name)
+    since, reason = (facts.since, facts.reason) if facts is not None and facts.reason else (None, "")
+    state: State = facts.state if facts is not None else "live"
+    if reported is not None:
+        state, (reason, since) = "failed", reported
+    entered = left = dropped = octets = None
+    switch = instance.inward.switch
+    if switch in known.tables and switch in counters:
+        passage = through(function, instance, known.tables[switch], counters[switch])
+        entered, octets = passage.entered.packets, passage.entered.bytes
+        if passage.left is not None:
+            left = passage.left.packets
+            dropped = max(0, entered - left)
+    return InstanceState(
+        name=name,
+        state=state,
+        since=_since_1970(since, known.now),
+        reason=reason,
+        rtt=facts.rtt if facts is not None else None,
+        entered=entered,
+        left=left,
+        dropped=dropped,
+        bytes=octets,
+    )
+
+
+def _backend(health: Health, function: str, backend: str, now: float) -> BackendState:
+    reported = health.report_of(backend_name(function, backend))
+    if reported is None:
+        return BackendState(name=backend, up=True, since=None, reason="")
+    return BackendState(name=backend, up=False, since=_since_1970(reported[1], now), reason=reported[0])
+
+
+def _since_1970(at: float | None, now: float) -> float | None:
+    return None if at is None else time.time() - (now - at)

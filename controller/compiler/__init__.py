@@ -1,0 +1,1 @@
+"""Intent to flow tables, a module for each table. Pure."""

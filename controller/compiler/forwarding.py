@@ -1,0 +1,270 @@
+"""Table FORWARD: the way to every station, with repair that needs no controller.
+
+A remote station's flow sends out of the one port that leads there, or to a group when there is
+a choice: ``select`` over equal paths, or ``ff`` (fast failover) over the path and an alternate.
+The group's number is that of the destination switch, so when a path changes, one group changes
+and the flows stay.
+
+Ethernet frames have no hop limit, so a detour must never meet another detour: a frame on
+its way round a dead link carries a mark, the I/G bit of its source address (always 0 in a valid
+frame; cleared again before the frame leaves for a host).  CLASSIFY copies the mark to
+DETOURED, and a marked frame finds alternates closed: marked, a frame only ever comes closer
+to its destination, so whatever number of links die at once, it can not circle.
+
+An alternate bucket opens and closes by a property of OpenFlow (1.5.1, 5.10: a frame is never
+sent out of its ingress port unless by IN_PORT): it writes ``in_port`` so that it equals the output port
+exactly when the mark is set. The same write lets an unmarked frame turn back to where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from controller.compiler.paths import Graph, Route
+from controller.compiler.sff.encapsulation import VLAN_PRESENT, Tag
+from controller.compiler.stations import Station
+from controller.flow.builders import DETOURED, NETWORK, OUT_PORT, Priority, flow, miss
+from controller.flow.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
+from wire.mac import GROUP_BIT
+
+TRAVELLING_TURNED = 600
+TRAVELLING = 500
+"""Frames on their way to a hop of a chain: their tag says where to, not their addresses."""
+TURNED = 300
+DIRECT = 200
+
+_MISS = miss(Table.FORWARD, None, "no such station: dropped, nothing is flooded")
+_LOST = flow(
+    Table.FORWARD,
+    TRAVELLING - 1,
+    (Field(NETWORK, 0), Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT)),
+    why="on its way to no hop that there is: dropped",
+)
+_UNMARK = SetField("eth_src", 0, GROUP_BIT)
+_VARIANT = 1 << 16
+
+
+def group_id(destination: int, turned_from: int | None = None) -> int:
+    """Number of the group towards a switch; the variant for frames that switch
+    ``turned_from`` could not send on has its own."""
+    return destination + 1 if turned_from is None else (turned_from + 1) * _VARIANT + destination + 1
+
+
+def primary(port: int) -> Bucket:
+    """A bucket that is used while its port is up."""
+    return Bucket((Output(port),), port)
+
+
+def detour(port: int) -> Bucket:
+    """A bucket that marks the frame, and drops frames marked already (see the module's text)."""
+    bit = (port & -port).bit_length() - 1
+    actions: tuple[Action, ...] = (
+        SetField("in_port", port),
+        Move(DETOURED, "in_port", 1, 0, bit),
+        SetField("eth_src", GROUP_BIT, GROUP_BIT),
+        Output(port),
+    )
+    return Bucket(actions, port)
+
+
+def _leave(number: int) -> Action:
+    """A port's number, or a group's negated, as the action."""
+    return Output(number) if number > 0 else ToGroup(-number)
+
+
+class Forwarding:
+    """Collects FORWARD flows and groups of all switches, sharing equal ones between them."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        networks_at: list[frozenset[int]],
+        isolate: bool,
+        islands: Mapping[str, int],
+        uplinks: Mapping[str, Mapping[int, int]],
+        transports: Mapping[str, Mapping[int, int]],
+        chained: bool,
+        firewalled: Mapping[str, Container[int]],
+    ) -> None:
+        self.firewalled = firewalled
+        self.transports = [transports.get(name, {}) for name in graph.names]
+        self.graph = graph
+        self.chained = chained
+        self.islands = [islands[name] for name in graph.names]
+        self.uplinks = [uplinks.get(name, {}) for name in graph.names]
+        self.networks_at = networks_at
+        self.isolate = isolate
+        count = len(graph.names)
+        self.direct: list[list[Flow]] = [[] for _ in range(count)]
+        self.turned: list[list[Flow]] = [[] for _ in range(count)]
+        self.groups: list[list[Group]] = [[] for _ in range(count)]
+        self._flows: dict[tuple[int, ...], Flow] = {}
+        self._buckets: dict[tuple[int, ...], tuple[Bucket, ...]] = {}
+
+    def add(self, destination: int, stations: list[Station], tags: Sequence[Tag] = ()) -> None:
+        """Everything on every switch for the stations of one switch, and for the hops (``tags``) there."""
+        for station in stations:
+            for gate in self._gates(destination, station.network):
+                self.direct[destination].append(self._local(station, gate))
+        for switch, route in enumerate(self.graph.routes(destination)):
+            if route is not None:
+                self._remote(switch, destination, route, stations, tags)
+            elif switch != destination:
+                if self.uplinks[switch]:
+                    self._away(switch, destination, stations)
+                ways = self.transports[switch]
+                for tag in tags if self.islands[switch] != self.islands[destination] else ():
+                    if tag.hop in ways:
+                        out = Output(ways[tag.hop])
+                        self.direct[switch].append(self._travelling(tag, destination, 0, out))
+
+    def flows(self, switch: int) -> list[Flow]:
+        """Its FORWARD table."""
+        lost = (_LOST,) if self.chained else ()
+        return [*self.turned[switch], *self.direct[switch], *lost, _MISS]
+
+    def _gates(self, switch: int, network: int) -> tuple[int, ...]:
+        """The values of NETWORK with which a frame may go to a station of ``network``; -1: any.
+
+        A frame in transit (0) was checked where it entered; of the frames from this switch's own
+        hosts only those of the same network may pass.  In a lab with chains a frame may be in any network
+        where a function lets it out: nothing is left out there, so that this changes with no chain.
+        """
+        if self.chained and self.isolate:
+            return (0, network)
+        here = self.networks_at[switch]
+        if not self.isolate or here <= {network}:
+            return (-1,)
+        return (0, network) if network in here else (0,)
+
+    def _local(self, station: Station, gate: int) -> Flow:
+        if station.port in self.firewalled.get(station.switch, ()):
+            match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
+            if gate >= 0:
+                match = (Field(NETWORK, gate), *match)
+            actions = (_UNMARK, SetField(OUT_PORT, station.port))
+            why = f"to {station.name} on {station.switch}, if its firewall admits it"
+            return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why)
+        return self._flow(station, gate, 0, station.port, (_UNMARK, Output(station.port)))
+
+    def _remote(
+        self, switch: int, destination: int, route: Route, stations: list[Station], tags: Sequence[Tag]
+    ) -> None:
+        number = -group_id(destination)
+        if len(route.ports) > 1:
+            self._select(switch, -number, route.ports, destination, "equal paths")
+        elif route.alternate:
+            self._failover(switch, destination, route.ports[0], route.alternate)
+        else:
+            number = route.ports[0]
+        action = _leave(number)
+        direct = self.direct[switch]
+        for station in stations:
+            for gate in self._gates(switch, station.network):
+                direct.append(self._flow(station, gate, 0, number, (action,)))
+        direct += [self._travelling(tag, destination, 0, action) for tag in tags]
+        if route.uturn is None:
+            return
+        via, entry, ports = route.uturn
+        number = ports[0]
+        if len(ports) > 1:
+            number = -group_id(destination, switch)
+            self._select(via, -number, ports, destination, f"not by {self.graph.names[switch]}")
+        turn = _leave(number)
+        for station in stations:
+            self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
+        self.turned[via] += [self._travelling(tag, destination, entry, turn) for tag in tags]
+
+    def _away(self, switch: int, destination: int, stations: list[Station]) -> None:
+        """Where no link leads: another island is behind the uplink; this one's cut off part is not."""
+        same = self.islands[switch] == self.islands[destination]
+        for station in stations:
+            uplink = self.uplinks[switch].get(station.network)
+            if uplink is None:
+                continue
+            match = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
+            why = f"to {station.name} on {station.switch}"
+            actions = () if same else (Output(uplink),)
+            why += ": all links to it are down" if same else ", over the overlay"
+            self.direct[switch].append(flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why))
+
+    def _travelling(self, tag: Tag, destination: int, entry: int, action: Action) -> Flow:
+        """The same for frames on their way to a hop; none of a host's own frames is (NETWORK is not 0)."""
+        came = (Field("in_port", entry),) if entry else ()
+        match = (*came, Field(NETWORK, 0), *tag.match())
+        why = f"to hop {tag.hop} at {self.graph.names[destination]}"
+        if entry:
+            why += ", turned back here by a neighbour whose link is dead"
+        priority = TRAVELLING_TURNED if entry else TRAVELLING
+        return flow(Table.FORWARD, priority, match, (action,), why=why)
+
+    def _flow(
+        self, station: Station, gate: int, entry: int, number: int, actions: tuple[Action, ...]
+    ) -> Flow:
+        """``number`` stands for the actions: the port, or the group's number negated."""
+        key = (station.mac, gate, entry, number, len(actions))
+        found = self._flows.get(key)
+        if found is None:
+            match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
+            if gate >= 0:
+                match = (Field(NETWORK, gate), *match)
+            if entry:
+                match = (Field("in_port", entry), *match)
+            why = f"to {station.name} on {station.switch}"
+            if entry:
+                why += ", turned back here by a neighbour whose link is dead"
+            elif gate > 0:
+                why += ", from its own network"
+            found = flow(Table.FORWARD, TURNED if entry else DIRECT, match, actions, why=why)
+            self._flows[key] = found
+        return found
+
+    def _select(self, switch: int, number: int, ports: tuple[int, ...], destination: int, note: str) -> None:
+        buckets = self._buckets.get(ports)
+        if buckets is None:
+            buckets = self._buckets[ports] = tuple(map(primary, ports))
+        why = f"to {self.graph.names[destination]}: {note}"
+        self.groups[switch].append(Group(number, "select", buckets, why))
+
+    def _failover(self, switch: int, destination: int, port: int, alternate: int) -> None:
+        # the negative first element keeps these apart from the keys of select groups
+        key = (-port, alternate)
+        buckets = self._buckets.get(key)
+        if buckets is None:
+            buckets = self._buckets[key] = (primary(port), detour(alternate))
+        why = f"to {self.graph.names[destination]}: the shortest path, or round its dead link"
+        self.groups[switch].append(Group(group_id(destination), "ff", buckets, why))
+
+
+def forward(
+    graph: Graph,
+    by_switch: dict[str, list[Station]],
+    networks_at: list[frozenset[int]],
+    isolate: bool,
+    islands: Mapping[str, int],
+    uplinks: Mapping[str, Mapping[int, int]],
+    travelling: Mapping[str, Sequence[Tag]] | None = None,
+    transports: Mapping[str, Mapping[int, int]] | None = None,
+    firewalled: Mapping[str, Container[int]] | None = None,
+) -> Forwarding:
+    """FORWARD tables and groups of all switches.
+
+    ``networks_at``: the networks that frames of each switch may be in. ``uplinks``: switch -> network ->
+    port of its uplink. ``islands``: see ``topologies.model.overlay``. ``travelling``: switch -> tags of its
+    hops that frames come to from other switches; None for a lab without chains. ``transports``: switch ->
+    hop -> port of the uplink that leads to it from this island. ``firewalled``: switch -> host ports that a
+    frame leaves by only through table ADMIT.
+    """
+    chained = travelling is not None
+    made = Forwarding(
+        graph, networks_at, isolate, islands, uplinks, transports or {}, chained, firewalled or {}
+    )
+    hops = travelling or {}
+    for number, name in enumerate(graph.names):
+        if name in by_switch or hops.get(name):
+            made.add(number, by_switch.get(name, []), hops.get(name, ()))
+    return made
+
+
+def sorted_groups(groups: Iterable[Group]) -> tuple[Group, ...]:
+    return tuple(sorted(groups, key=lambda group: group.id))

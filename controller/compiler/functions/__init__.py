@@ -1,0 +1,1 @@
+"""Network functions that the flow tables are."""

@@ -1,0 +1,184 @@
+"""Connections of a layer-4 load balancer whose backend has gone: what of them the controller hears.
+
+A backend that has failed gets no new connections, but connection tracking remembers those that it has.  A
+datagram, or a SYN, that would still go to it is sent to the controller, which has the connection forgotten
+and the packet balanced again.  What follows of an established TCP connection passes: the check may have
+failed for a moment alone.
+
+A backend that the file names no longer (``Balancer.former``) has lost its connections for good: both of
+their ends are told, with a TCP reset, when they next send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal, NamedTuple
+
+from controller.compiler.functions.direct import TWICE, address_of
+from controller.compiler.functions.families import Family, families
+from controller.compiler.stations import network_numbers
+from controller.compiler.tracking import UNTRACKED, function_zones, state, together
+from controller.flow.builders import HOP, VERDICT, Priority, flow
+from controller.flow.meters import NOTICES
+from controller.flow.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output, Table, ToMeter
+from topologies.model.functions import Backend, Function
+from topologies.model.service_paths import Hop, answers_hop, service
+from topologies.model.topology import Topology
+from wire.protocol import NUMBERS, TCP
+
+SYN, STRAY = 64200, 64100
+"""Above all that leads known connections on."""
+_TELL = (ToMeter(NOTICES.id), Output(CONTROLLER))
+_OF_CLIENT, _OF_SERVER = state("+trk-inv-rpl"), state("+trk-inv+rpl")
+_FLAG_SYN, _FLAG_ACK, _FLAG_RST = 2, 16, 4
+
+
+class Stray(NamedTuple):
+    """What a packet is about that one of these flows sent to the controller.
+
+    ``action``: ``again`` (forget the connection, balance the packet anew: at ``hop`` and in ``network``, to
+    the virtual address), ``reset`` (answer the client, by ``hop``, the way back) or ``reset-both``
+    (the packet is the server's; the client is told by ``hop``, the server as in ``network``).
+    ``virtual``: the address; ``backend``: of the connection.
+    """
+
+    action: Literal["again", "reset", "reset-both"]
+    function: str
+    zone: int
+    hop: int
+    network: int
+    protocol: int
+    mac: str
+    virtual: int
+    port: int
+    backend: int
+    backend_port: int
+
+
+def stray_flows(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+    """What of a balancer's hop to the service in STEER is about backends that have failed or are former
+    ones."""
+    balancer = function.balancer
+    assert balancer is not None
+    gone = [each for each in balancer.backends if f"{function.name}/{each.host}" in failed]
+    flows = [made for each in (*gone, *balancer.former) for made, _ in _again(topology, function, hop, each)]
+    return flows + [made for each in balancer.former for made, _ in _reset(topology, function, hop, each)]
+
+
+def answering_strays(topology: Topology, function: Function, hop: Hop) -> list[Flow]:
+    """What of its hop from backends is about former ones, its own or of a balancer in the same zone."""
+    return [made for made, _ in _reset_both(topology, function, hop)]
+
+
+def strays(topology: Topology) -> dict[int, Stray]:
+    """What a packet-in is about, by its flow's cookie: for whatever backend may fail."""
+    found: dict[int, Stray] = {}
+    functions = {each.name: each for each in topology.functions}
+    for hop in service(topology).hops.values():
+        function = functions[hop.function]
+        balancer = function.balancer
+        if balancer is None or function.mode != "flows":
+            continue
+        made = [*_reset_both(topology, function, hop)] if not hop.forward else []
+        for each in (*balancer.backends, *balancer.former) if hop.forward else ():
+            made += [*_again(topology, function, hop, each), *_reset(topology, function, hop, each)]
+        found |= {one.cookie: what for one, what in made if what}
+    return found
+
+
+def _again(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[Flow, Stray | None]]:
+    """Datagrams, and the first segments of connections, on their way to a backend."""
+    balancer = function.balancer
+    assert balancer is not None
+    begins: tuple[Field, ...] = ()
+    if balancer.protocol == "tcp":
+        begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
+    why = f"chain {hop.chain}, load balancer {function.name}: {backend.host} has gone: balanced again"
+    for match, stray in _to(topology, function, hop, backend):
+        yield flow(Table.STEER, SYN, (*match, *begins), _TELL, why=why), stray
+
+
+def _to(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[tuple[Field, ...], Stray]]:
+    balancer = function.balancer
+    assert balancer is not None
+    zone, network = function_zones(topology)[function.name], network_numbers(topology)[hop.network]
+    protocol = NUMBERS[balancer.protocol]
+    for family in families(balancer):
+        address = address_of(backend, family.version)
+        if address is None:
+            continue
+        for port in balancer.ports:
+            at = port if backend.same_port else backend.port
+            match = (
+                Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
+                Field(family.destination, address), Field("ct_nw_proto", protocol),
+                _asked(family), Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
+            )  # fmt: skip
+            yield match, Stray(
+                "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
+                port, address, at,
+            )  # fmt: skip
+
+
+def _reset(
+    topology: Topology, function: Function, hop: Hop, backend: Backend
+) -> Iterator[tuple[Flow, Stray | None]]:
+    """Segments to a former backend. The client is told as the backend would tell it."""
+    balancer, back = function.balancer, answers_hop(topology, function.name)
+    assert balancer is not None
+    if balancer.protocol != "tcp" or back is None:
+        return
+    why = f"chain {hop.chain}, {_of(function, backend)}: the client is told"
+    for match, stray in _to(topology, function, hop, backend):
+        network = network_numbers(topology)[back.network]
+        told = stray._replace(action="reset", hop=back.number, network=network)
+        yield flow(Table.STEER, STRAY, match, _TELL, why=why), told
+
+
+def _reset_both(topology: Topology, function: Function, hop: Hop) -> Iterator[tuple[Flow, Stray | None]]:
+    """Segments from former backends, of whichever balancer's in the zone."""
+    zone = function_zones(topology)[function.name]
+    asked = set()
+    for each in together(topology, function):
+        balancer = each.balancer
+        assert balancer is not None
+        if balancer.protocol != "tcp":
+            continue
+        for backend, family in product(balancer.former, families(balancer)):
+            address = address_of(backend, family.version)
+            for port in balancer.reached_at(backend) if address is not None else ():
+                segment = (
+                    Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
+                    Field(family.source, address or 0), Field("tcp_src", port),
+                    Field("tcp_flags", 0, _FLAG_RST),
+                )  # fmt: skip
+                known = tuple(_OF_SERVER if one == UNTRACKED else one for one in segment)
+                what = _of(each, backend)
+                if segment not in asked:
+                    # not translated: whose it is is asked, and the controller hears of it as it is
+                    asked.add(segment)
+                    look_up = (Ct(zone, Table.STEER),)
+                    yield flow(Table.STEER, Priority.KNOWN + 1, segment, look_up, why=f"{what}?"), None
+                    beside = (CtClear(), TWICE, Ct(zone, Table.STEER, nat=""))
+                    why = f"{what}? no, of another's"
+                    yield flow(Table.STEER, STRAY - 1, (*known, Field(VERDICT, 0)), beside, why=why), None
+                told = Stray(
+                    "reset-both", each.name, zone, hop.number, network_numbers(topology)[hop.network], TCP,
+                    balancer.mac, family.address, balancer.port, address or 0, port,
+                )  # fmt: skip
+                match = (*known, _asked(family))
+                yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
+
+
+def _of(function: Function, backend: Backend) -> str:
+    return f"load balancer {function.name}: of a connection of {backend.host}, no backend now"
+
+
+def _asked(family: Family) -> Field:
+    """Of a connection that the virtual address was asked for."""
+    return Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)

@@ -1,0 +1,139 @@
+"""Table CLASSIFY: which network a frame belongs to, and whether we know its sender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from controller.compiler.sff.encapsulation import VLAN_PRESENT
+from controller.compiler.stations import Station
+from controller.flow.builders import DETOURED, NETWORK, Priority, flow, miss
+from controller.flow.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
+from controller.origin import Host
+from wire.ethertype import ARP, IPV6
+from wire.mac import GROUP_BIT, link_local
+from wire.nd import ADVERTISEMENT
+from wire.protocol import ICMPV6
+
+_MISS = miss(Table.CLASSIFY, None, "no such port in the topology: dropped")
+_FORGED = flow(
+    Table.CLASSIFY,
+    Priority.GUARD,
+    (Field("eth_src", GROUP_BIT, GROUP_BIT),),
+    why="a group address can not be a source: dropped",
+)
+_TAGGED = flow(
+    Table.CLASSIFY,
+    Priority.GUARD,
+    (Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),),
+    why="a VLAN tag on an access port: dropped",
+)
+"""Also at ports that take any source. A chain's tag would look the same; and of a frame with two tags
+Open vSwitch sees no IP, a firewall neither, but a host's kernel takes off both if their VID is 0."""
+
+
+def classify(
+    trunks: Mapping[int, str],
+    access: Mapping[int, tuple[str, int]],
+    local: Iterable[Station],
+    free: frozenset[int] = frozenset(),
+    inside: Table = Table.RESOLVE,
+    guards: tuple[Flow, ...] = (),
+) -> list[Flow]:
+    """Flows of one switch. ``trunks``: link ports with the link's name. ``access``: host ports
+    with their network's name and number. ``local``: stations on this switch. ``free``: host ports that
+    take frames from any source. ``inside``: the table after SECURITY. ``guards``: what no host may send."""
+    found = [
+        flow(
+            Table.CLASSIFY,
+            Priority.TRUNK,
+            (Field("in_port", port),),
+            # the sender's switch has checked the network; only the detour mark matters here
+            (Move("eth_src", DETOURED, 1, 40, 0),),
+            Table.FORWARD,
+            why=f"link {trunks[port]}",
+        )
+        for port in sorted(trunks)
+    ]
+    if access:
+        found.append(_FORGED)
+    if free or guards:
+        found.append(_TAGGED)
+    found += guards
+    for station in local:
+        found.append(
+            flow(
+                Table.CLASSIFY,
+                Priority.KNOWN,
+                (Field("in_port", station.port), Field("eth_src", station.mac)),
+                (SetField(NETWORK, station.network),),
+                inside if station.port in free else Table.SECURITY,
+                why=Host(
+                    f"from {station.name}, network {access[station.port][0]}", station.port, station.mac
+                ),
+            )
+        )
+    for port, (network, number) in sorted(access.items()):
+        if port not in free:
+            found.append(
+                flow(
+                    Table.CLASSIFY,
+                    Priority.UNKNOWN,
+                    (Field("in_port", port),),
+                    why=f"network {network}: not the MAC address of this port's host: dropped",
+                )
+            )
+            continue
+        found.append(
+            flow(
+                Table.CLASSIFY,
+                Priority.UNKNOWN,
+                (Field("in_port", port),),
+                (SetField(NETWORK, number), Output(CONTROLLER)),
+                inside,
+                why=f"unknown sender in network {network}: copy to the controller, which learns it",
+            )
+        )
+    found.append(_MISS)
+    return found
+
+
+def claims(
+    own: Iterable[Station], access: Mapping[int, tuple[str, int]], inside: Table = Table.RESOLVE
+) -> list[Flow]:
+    """Flows of one switch for what hosts say of their addresses at ports that take frames from any source.
+
+    ``own``: the file's hosts at such ports. Whatever they say in ARP and in neighbour advertisements of other
+    addresses than the file gives them, the controller gets a copy of: addresses move without a MAC address
+    being new (RFC 5944, 4.6; RFC 9568, 6.4.1).
+    """
+    found = []
+    for station in own:
+        port = Field("in_port", station.port)
+        arp = (port, Field("eth_type", ARP))
+        advertisement = (
+            port,
+            Field("eth_type", IPV6),
+            Field("ip_proto", ICMPV6),
+            Field("icmpv6_type", ADVERTISEMENT),
+        )
+        network, number = access[station.port]
+        known = (SetField(NETWORK, number),)
+        for match in (arp, advertisement):
+            said = f"an address claimed in network {network}: copy to the controller, which learns it"
+            copied = (*known, Output(CONTROLLER))
+            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 1, match, copied, inside, why=said))
+        source = Field("eth_src", station.mac)
+        mine: list[tuple[Field, ...]] = [
+            (port, source, arp[1], Field("arp_spa", address))
+            for address in (0, station.ipv4)
+            if address is not None
+        ]
+        mine += [
+            (port, source, *advertisement[1:], Field("nd_target", address))
+            for address in (station.ipv6, link_local(station.mac))
+            if address is not None
+        ]
+        for own_claim in mine:
+            said = f"from {station.name}, of its own address"
+            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 2, own_claim, known, inside, why=said))
+    return found

@@ -1,0 +1,43 @@
+"""Multicast that stays on its link, between hosts that may spoof: VRRP's, OSPF's and the like. Pure.
+
+Nothing is flooded in a network that does not cross, so it could not be heard there.  It is handed to the
+controller, which sends a copy out of the other ports of the network that take any source: it never passes a
+link between switches, so no ring of them can have it circle, and so many a second of each port are sent on
+(``Limits.port_rate`` in ``controller.runtime.learning``).  Two groups of addresses: 224.0.0.0/24 (RFC 5771,
+section 4) and ff02::/16 (RFC 4291, 2.7).  In a network that crosses, the overlay floods all multicast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.flow.builders import Priority, flow
+from controller.flow.tables import CONTROLLER, Field, Flow, Output, Table
+from wire.ethertype import IPV4, IPV6
+from wire.mac import GROUP_BIT
+
+_V4 = (Field("eth_type", IPV4), Field("ip_dst", 0xE0000000, 0xFFFFFF00))
+_V6 = (Field("eth_type", IPV6), Field("ipv6_dst", 0xFF02 << 112, 0xFFFF << 112))
+
+
+def heard(ports: Iterable[int]) -> list[Flow]:
+    """RESOLVE's flows of one switch for its host ports that take any source, in networks that don't cross."""
+    return [
+        flow(
+            Table.RESOLVE,
+            Priority.FLOOD,
+            (Field("in_port", port), Field("eth_dst", GROUP_BIT, GROUP_BIT), *group),
+            (Output(CONTROLLER),),
+            why="link-local multicast: the controller sends it to the network's others that may spoof",
+        )
+        for port in sorted(ports)
+        for group in (_V4, _V6)
+    ]
+
+
+def is_link_local(frame: bytes) -> bool:
+    """Whether an untagged Ethernet frame is such a multicast."""
+    if len(frame) < 34 or not frame[0] & 1:
+        return False
+    kind = int.from_bytes(frame[12:14], "big")
+    return (kind == IPV4 and frame[30:33] == b"\xe0\0\0") or (kind == IPV6 and frame[38:40] == b"\xff\x02")

@@ -1,0 +1,198 @@
+"""Shortest paths and loop-free alternates, for one destination switch at a time.
+
+Every link costs one hop.  A switch to be avoided costs ``DETACHED`` more when it is crossed
+(as IS-IS does with the overload bit, RFC 3787 section 4), so it is used only where nothing
+else leads on.  Switches are plain indexes into ``topology.switches``.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from topologies.model.topology import Topology
+
+DETACHED = 1 << 20
+UNREACHED = 1 << 60
+
+
+class UTurn(NamedTuple):
+    """Frames for the destination that ``via`` gets on port ``entry`` (from the switch that
+    could not send them on) leave by ``ports`` of ``via``, never back to where they came from."""
+
+    via: int
+    entry: int
+    ports: tuple[int, ...]
+
+
+class Route(NamedTuple):
+    """How one switch reaches the destination.
+
+    ``ports``: all ports of all shortest paths. ``alternate``: the port to use when the only
+    one of them is dead, or 0. ``uturn``: what the alternate's switch must then do.
+    """
+
+    ports: tuple[int, ...]
+    alternate: int = 0
+    uturn: UTurn | None = None
+
+
+class Neighbour(NamedTuple):
+    """An adjacent switch: our ports to it, and at the same places its ports to us."""
+
+    switch: int
+    ports: tuple[int, ...]
+    theirs: tuple[int, ...]
+
+
+def _neighbour(switch: int, pairs: list[tuple[int, int]]) -> Neighbour:
+    pairs.sort()
+    return Neighbour(switch, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+class Graph:
+    """Who is next to whom, with the ports between: a value computed once per compilation."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        down_links: frozenset[str] = frozenset(),
+        avoid: frozenset[str] = frozenset(),
+    ) -> None:
+        self.names = tuple(switch.name for switch in topology.switches)
+        index = {name: number for number, name in enumerate(self.names)}
+        between: list[dict[int, list[tuple[int, int]]]] = [{} for _ in self.names]
+        for link in topology.links:
+            if link.name in down_links or link.a.switch == link.b.switch:
+                continue
+            a, b = index[link.a.switch], index[link.b.switch]
+            between[a].setdefault(b, []).append((link.a.number, link.b.number))
+            between[b].setdefault(a, []).append((link.b.number, link.a.number))
+        self.neighbours = [
+            [_neighbour(other, pairs) for other, pairs in sorted(each.items())] for each in between
+        ]
+        self.adjacent = [frozenset(each) for each in between]
+        self.avoid = frozenset(index[name] for name in avoid if name in index)
+
+    def distances(self, destination: int) -> list[int]:
+        """Cost from every switch to the destination, ``UNREACHED`` where no path is."""
+        distance = [UNREACHED] * len(self.names)
+        distance[destination] = 0
+        if self.avoid:
+            return self._distances_avoiding(destination, distance)
+        frontier, cost = [destination], 0
+        while frontier:
+            cost += 1
+            following = []
+            for switch in frontier:
+                for other in self.adjacent[switch]:
+                    if distance[other] == UNREACHED:
+                        distance[other] = cost
+                        following.append(other)
+            frontier = following
+        return distance
+
+    def _distances_avoiding(self, destination: int, distance: list[int]) -> list[int]:
+        queue = [(0, destination)]
+        while queue:
+            cost, switch = heappop(queue)
+            if cost > distance[switch]:
+                continue
+            step = cost + self._crossing(switch, destination)
+            for other in self.adjacent[switch]:
+                if step < distance[other]:
+                    distance[other] = step
+                    heappush(queue, (step, other))
+        return distance
+
+    def _crossing(self, switch: int, destination: int) -> int:
+        return DETACHED if switch in self.avoid and switch != destination else 1
+
+    def routes(self, destination: int) -> list[Route | None]:
+        """Every switch's route to ``destination``; None for itself and where no path is."""
+        distance = self.distances(destination)
+        hops = [self._hops(switch, destination, distance) for switch in range(len(self.names))]
+        return [
+            self._route(switch, destination, distance, hops) if hops[switch] else None
+            for switch in range(len(self.names))
+        ]
+
+    def _hops(self, switch: int, destination: int, distance: list[int]) -> list[tuple[int, tuple[int, ...]]]:
+        """The neighbours that all shortest paths lead through, with the ports to them."""
+        mine = distance[switch]
+        if mine == 0 or mine == UNREACHED:
+            return []
+        if not self.avoid:
+            return [(other, ports) for other, ports, _ in self.neighbours[switch] if distance[other] < mine]
+        return [
+            (other, ports)
+            for other, ports, _ in self.neighbours[switch]
+            if distance[other] + self._crossing(other, destination) == mine
+        ]
+
+    def _route(
+        self,
+        switch: int,
+        destination: int,
+        distance: list[int],
+        hops: list[list[tuple[int, tuple[int, ...]]]],
+    ) -> Route:
+        mine = hops[switch]
+        ports = mine[0][1] if len(mine) == 1 else tuple(sorted(port for _, some in mine for port in some))
+        if len(ports) > 1:
+            return Route(ports)
+        primary = mine[0][0]
+        side = self._sideways(switch, primary, distance)
+        if side:
+            # spread destinations over the candidates
+            return Route(ports, side[destination % len(side)])
+        return self._turning(switch, destination, distance, hops, ports)
+
+    def _sideways(self, switch: int, shun: int, distance: list[int]) -> list[int]:
+        """Ports to loop-free alternates (RFC 5286, inequality 1): neighbours no farther from the
+        destination than we are, hence not sending through us. Those that are not next to
+        ``shun``, the primary (inequality 3, node protection), are preferred."""
+        mine = distance[switch]
+        link: list[int] = []
+        node: list[int] = []
+        for other, ports, _ in self.neighbours[switch]:
+            if other == shun or distance[other] > mine or other in self.avoid:
+                continue
+            (link if shun in self.adjacent[other] else node).append(ports[0])
+        return node or link
+
+    def _turning(
+        self,
+        switch: int,
+        destination: int,
+        distance: list[int],
+        hops: list[list[tuple[int, tuple[int, ...]]]],
+        ports: tuple[int, ...],
+    ) -> Route:
+        """A U-turn alternate (draft-atlas-ip-local-protect-uturn): a farther neighbour that has
+        another way than through us, and takes it for frames that come from us."""
+        mine = distance[switch]
+        found = []
+        for other, to_it, to_me in self.neighbours[switch]:
+            if distance[other] <= mine or other in self.avoid:
+                continue
+            onward = [
+                port for hop, some in hops[other] if hop != switch and distance[hop] <= mine for port in some
+            ]
+            if not onward:
+                # or its own sideways neighbour, unless that one may turn to us
+                side = [
+                    some[0]
+                    for hop, some, _ in self.neighbours[other]
+                    if hop not in self.adjacent[switch]
+                    and hop != switch
+                    and distance[hop] <= distance[other]
+                    and hop not in self.avoid
+                ]
+                onward = side[:1]
+            if onward:
+                found.append((to_it[0], UTurn(other, to_me[0], tuple(sorted(onward)))))
+        if not found:
+            return Route(ports)
+        alternate, uturn = found[destination % len(found)]
+        return Route(ports, alternate, uturn)

@@ -1,0 +1,46 @@
+"""A chain's hop at a function that the switch itself is: a firewall, an address translator, a load
+balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.compiler.functions.balancer import balancer_hop
+from controller.compiler.functions.firewall import firewall_hop
+from controller.compiler.functions.nat import nat_hop
+from controller.flow.meters import ECHOES, NOTICES
+from controller.flow.tables import Flow, Group, Meter
+from topologies.model.functions import Function
+from topologies.model.service_paths import Hop
+from topologies.model.topology import Topology
+
+
+def flow_hop(
+    topology: Topology,
+    function: Function,
+    hop: Hop,
+    numbers: Mapping[str, int],
+    failed: frozenset[str] = frozenset(),
+) -> tuple[list[Flow], list[Group], list[Meter]]:
+    """All of a hop in table STEER of its switch, for a function of mode ``flows``.
+
+    ``numbers``: of networks, in NETWORK. ``failed``: instances and backends (``lb/web1``) that do not work.
+    Frames come to STEER with HOP the hop's number, untracked, and go on as
+    ``controller.compiler.tracking.onward`` says.
+
+    Hops of one function share flows (the same cookie), groups and meters (the same number): the caller
+    installs each once (see ``once``).
+    """
+    if function.kind == "firewall":
+        flows, meters = firewall_hop(topology, function, hop, numbers)
+        return flows, [], meters
+    if function.kind == "load-balancer":
+        return balancer_hop(topology, function, hop, numbers, failed)
+    if function.kind == "nat":
+        return nat_hop(topology, function, hop, numbers), [], [NOTICES, ECHOES] if hop.forward else [ECHOES]
+    raise ValueError(f"function {function.name}: no switch does a {function.kind} by its flows")
+
+
+def once(flows: list[Flow]) -> list[Flow]:
+    """Flows in their order, without repeats."""
+    return list({each.cookie: each for each in flows}.values())

@@ -1,0 +1,228 @@
+"""What comes back from a function: which hop it was at, and so where it goes on. Pure.
+
+A function is unaware of its chain, so nothing but the port says where a frame comes from.  Where
+one port serves several chains, the frame itself has to tell, by what the chain's classifier matched: as it
+looks at this place, since before and behind an address translator it looks different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network
+from itertools import product
+
+from controller.compiler.chain_classifier import (
+    TO_CONTROLLER,
+    error_matches,
+    exact_matches,
+    fragment_matches,
+    level_of,
+    levels,
+    unreadable_matches,
+)
+from controller.compiler.fragments import at_return, gather
+from controller.compiler.stations import Station
+from controller.flow.builders import HOP, NETWORK, PAST, THROUGH, Priority, flow
+from controller.flow.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
+from controller.origin import Probe, Refused, Return
+from topologies.model.functions import Chain, Function
+from topologies.model.service_paths import OUT, Entry, Hop, Service, translator
+from topologies.model.topology import Topology
+from wire import ethertype
+from wire.mac import GROUP_BIT, mac_number
+
+GUARD = 60_000
+PROBE = GUARD - 1
+
+Match = tuple[Field, ...]
+
+
+def returned(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Table]:
+    """What is done with a frame that comes back from hop ``hop``, and where it goes on."""
+    network = SetField(NETWORK, numbers[hop.leaves])
+    if hop.balanced:
+        return (network, SetField(PAST, THROUGH)), Table.CHAIN
+    if hop.next == OUT:
+        return (network,), Table.RESOLVE
+    return (network, SetField(HOP, hop.next)), Table.STEER
+
+
+def return_flows(
+    topology: Topology,
+    service: Service,
+    switch: str,
+    numbers: Mapping[str, int],
+    stations: Sequence[Station],
+    zones: Mapping[str, int],
+) -> list[Flow]:
+    """CLASSIFY's flows for all ports of inline functions on one switch. ``zones``: see
+    ``controller.compiler.fragments.place_zones``."""
+    found: list[Flow] = []
+    for function in topology.functions:
+        if function.mode != "inline" or function.switch != switch:
+            continue
+        hops = [hop for hop in service.hops.values() if hop.function == function.name]
+        for forward in (True, False):
+            back = [hop for hop in hops if hop.forward is forward]
+            others = [hop for hop in hops if hop.forward is not forward]
+            flows = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
+            for instance in function.instances:
+                port = instance.outward if forward else instance.inward
+                if port is not None:
+                    found += _guards(port.number, instance.name)
+                    found += [_at(port.number, each, instance.name) for each in flows]
+    return found
+
+
+def _at(port: int, made: Flow, instance: str) -> Flow:
+    match = (Field("in_port", port), *made.match)
+    # no stage of a rollout may treat a datagram's fragments apart: see
+    # ``controller.update.consistent_update``
+    kind = Refused if made.priority >= GUARD else Return
+    why = kind(f"from {instance}: {made.why}", port)
+    return flow(Table.CLASSIFY, made.priority, match, made.actions, made.goto, why=why)
+
+
+def _guards(port: int, instance: str) -> Iterator[Flow]:
+    """What a function may not send: what would pass for a frame on a detour or on its way to a hop, and what
+    is nothing to answer for a host that nobody knows."""
+    came = Field("in_port", port)
+    for match, why in (
+        ((came, Field("eth_src", GROUP_BIT, GROUP_BIT)), "a group address can not be a source"),
+        ((came, Field("eth_dst", GROUP_BIT, GROUP_BIT)), "broadcast or multicast of a function's own"),
+        ((came, Field("vlan_vid", 0x1000, 0x1000)), "a VLAN tag of a function's own"),
+        ((came, Field("eth_type", ethertype.NSH)), "NSH of a function's own"),
+        ((came, Field("eth_type", ethertype.ARP)), "ARP of a function's own"),
+    ):
+        yield flow(Table.CLASSIFY, GUARD, match, why=Refused(f"from {instance}: {why}: dropped", port))
+    probe = (came, Field("eth_type", ethertype.PROBE))
+    tried = Probe(f"from {instance}: a probe of its data path", port)
+    yield flow(Table.CLASSIFY, PROBE, probe, (Output(CONTROLLER),), why=tried)
+
+
+def _of_side(
+    topology: Topology,
+    service: Service,
+    function: Function,
+    back: Sequence[Hop],
+    others: Sequence[Hop],
+    numbers: Mapping[str, int],
+    stations: Sequence[Station],
+    zones: Mapping[str, int],
+) -> Iterator[Flow]:
+    """Flows of one side of a function, without their port.
+
+    ``back``: hops that come back on this side. ``others``: those that go in there.
+    """
+    ways = {returned(hop, numbers) for hop in back}
+    if len(ways) == 1:
+        ((actions, goto),) = ways
+        names = ", ".join(sorted({hop.chain for hop in back}))
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=f"goes on in chain {names}")
+        return
+    if not back:
+        yield from _own(others, numbers)
+        return
+    functions = {each.name: each for each in topology.functions}
+    chains = {chain.name: chain for chain in topology.chains}
+    place = levels(service.entries)
+    mixed = len({hop.network for hop in back}) > 1
+    seen: set[tuple[int, Match]] = set()
+    order = {entry.chain: (-entry.priority, entry.chain) for entry in service.entries}
+    for hop in sorted(back, key=lambda hop: (order[hop.chain], hop.number)):
+        actions, goto = returned(hop, numbers)
+        number = numbers[hop.network]
+        senders = _senders(functions, chains[hop.chain], number, stations) if mixed else [()]
+        together = gather(zones[at_return(function.name, hop.network)], number)
+        why = f"goes on in chain {hop.chain}"
+        for entry in looks(chains[hop.chain], functions, hop, service):
+            level = place[entry.priority]
+            exact, low = (level_of(level, entry.forward, each) for each in (True, False))
+            wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
+                (GUARD, fragment_matches(entry), together, None, "fragments are gathered first"),
+                (GUARD, unreadable_matches(entry), (), None, "no telling which chain's: dropped"),
+                (exact, exact_matches(entry), actions, goto, why),
+                (low, error_matches(entry), TO_CONTROLLER, None, "an ICMP error: the controller looks"),
+            )
+            for priority, matches, done, then, said in wanted:
+                for match, sender in product(matches, senders):
+                    key = (priority, (*sender, *match))
+                    if key not in seen:
+                        seen.add(key)
+                        yield flow(Table.CLASSIFY, *key, done, then, why=said)
+    yield flow(
+        Table.CLASSIFY, Priority.UNKNOWN, (), why="of none of the chains that this function is in: dropped"
+    )
+
+
+def foreign(
+    topology: Topology, service: Service, hop: Hop, numbers: Mapping[str, int], stations: Sequence[Station]
+) -> list[int]:
+    """Source addresses that no frame may have that goes into ``hop``: they are of another network that the
+    same function serves, and tell there whose the frames are that come back (see ``return_flows``)."""
+    functions = {each.name: each for each in topology.functions}
+    if functions[hop.function].mode != "inline":
+        return []
+    chains = {chain.name: chain for chain in topology.chains}
+    same = [
+        each
+        for each in service.hops.values()
+        if each.function == hop.function and each.forward is hop.forward
+    ]
+    found: dict[bool, set[int]] = {True: set(), False: set()}
+    for each in same:
+        senders = _senders(functions, chains[each.chain], numbers[each.network], stations)
+        found[each.network == hop.network] |= {match.value for (match,) in senders}
+    return sorted(found[False] - found[True])
+
+
+def _own(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
+    """What a function itself answers in a chain that has no way back: it goes on to who is answered."""
+    networks = {hop.network for hop in others}
+    if len(networks) == 1:
+        actions = (SetField(NETWORK, numbers[networks.pop()]),)
+        why = "its own answer, in a chain that has no way back"
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, Table.RESOLVE, why=why)
+    else:
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), why="in no chain this way: dropped")
+
+
+def _senders(
+    functions: Mapping[str, Function], chain: Chain, network: int, stations: Sequence[Station]
+) -> list[Match]:
+    """Source addresses of frames in ``network``: two networks may use the same IP addresses."""
+    macs = {station.mac for station in stations if station.network == network}
+    for name in chain.functions:
+        nat = functions[name].nat
+        if nat is not None:
+            macs.add(mac_number(nat.mac))
+    return [(Field("eth_src", mac),) for mac in sorted(macs)]
+
+
+def looks(chain: Chain, functions: Mapping[str, Function], hop: Hop, service: Service) -> Iterator[Entry]:
+    """What the chain's packets look like when they come back from ``hop``, which translates nothing."""
+    mine = [entry for entry in service.entries if entry.chain == chain.name]
+    there = next(entry for entry in mine if entry.forward)
+    back = there.reversed()._replace(forward=False)
+    nat = translator(chain, functions, "nat")
+    balancer = translator(chain, functions, "load-balancer")
+    if nat is None and balancer is None:
+        yield from (entry for entry in mine if entry.forward is hop.forward)
+        return
+    if nat is None or nat.nat is None:
+        yield there if hop.forward else back  # a balancer is the last of its chain
+        return
+    names = list(chain.functions)
+    outside = names.index(hop.function) > names.index(nat.name)
+    known = (IPv4Network(nat.nat.ipv4.ip),)
+    if outside:
+        there = there._replace(source=known, source_ports=())
+        back = back._replace(destination=known, destination_ports=())
+    yield there if hop.forward else back
+    for each in nat.nat.forwards:
+        address = known if outside else (IPv4Network(each.ipv4.ip),)
+        port = each.port if outside else each.to_port
+        opened = back._replace(
+            destination=address, protocol=each.protocol, destination_ports=((port, port),), source_ports=()
+        )
+        yield opened.reversed()._replace(forward=True) if hop.forward else opened

@@ -1,0 +1,115 @@
+"""Table SECURITY: a host's port takes frames from the host's own addresses only.
+
+What a port's host may claim: its MAC address (checked in CLASSIFY already), its IPv4 and IPv6
+address, the link-local address made of its MAC, and no address yet (0.0.0.0 in an ARP probe, RFC 5227, or
+to the limited broadcast address, RFC 2131; :: to a multicast group, RFC 4862).  Tagged frames
+are dropped: hosts are on access ports.  So are router advertisements and redirects of ICMPv6: the file says
+who routes.  Types that are neither IP nor ARP have no other source than
+their MAC.  Ports of hosts with ``allow_spoofing`` never come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.compiler.sff.encapsulation import VLAN_PRESENT
+from controller.compiler.stations import Station
+from controller.flow.builders import Priority, flow, miss
+from controller.flow.tables import Field, Flow, Table
+from wire.ethertype import ARP, IPV4, IPV6, RARP
+from wire.mac import GROUP_BIT, link_local
+from wire.nd import ADVERTISEMENT, REDIRECT, ROUTER_ADVERTISEMENT
+from wire.protocol import ICMPV6
+
+_LIMITED_BROADCAST = 0xFFFFFFFF
+
+
+def _drop(priority: int, match: tuple[Field, ...], why: str) -> Flow:
+    return flow(Table.SECURITY, priority, match, why=f"{why}: dropped")
+
+
+def _let(priority: int, match: tuple[Field, ...], why: str) -> Flow:
+    return flow(Table.SECURITY, priority, match, goto=Table.RESOLVE, why=why)
+
+
+def _led(flows: Iterable[Flow], inside: Table) -> list[Flow]:
+    """The flows with table ``inside`` in place of RESOLVE."""
+    if inside is Table.RESOLVE:
+        return list(flows)
+    return [
+        each
+        if each.goto is None
+        else flow(each.table, each.priority, each.match, goto=inside, why=each.origin)
+        for each in flows
+    ]
+
+
+_SHARED = (
+    _drop(Priority.TRUNK, (Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),), "a VLAN tag on an access port"),
+    _drop(
+        Priority.SPECIAL,
+        (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", ADVERTISEMENT)),
+        "a neighbour advertisement for an address that is not its own",
+    ),
+    *(
+        _drop(
+            Priority.SPECIAL,
+            (Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", kind)),
+            f"{what}: no host is a router (RFC 6105)",
+        )
+        for kind, what in ((ROUTER_ADVERTISEMENT, "a router advertisement"), (REDIRECT, "a redirect"))
+    ),
+    _let(
+        Priority.KNOWN,
+        (Field("eth_dst", GROUP_BIT, GROUP_BIT), Field("eth_type", IPV6), Field("ipv6_src", 0)),
+        "no IPv6 address yet",
+    ),
+    _let(
+        Priority.KNOWN,
+        (Field("eth_type", IPV4), Field("ip_src", 0), Field("ip_dst", _LIMITED_BROADCAST)),
+        "no IPv4 address yet",
+    ),
+    *(
+        _drop(Priority.NOISE, (Field("eth_type", kind),), f"{name} from an address that is not its own")
+        for kind, name in ((ARP, "ARP"), (RARP, "reverse ARP"), (IPV4, "IPv4"), (IPV6, "IPv6"))
+    ),
+    miss(Table.SECURITY, Table.RESOLVE, "neither IP nor ARP"),
+)
+
+
+def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow]:
+    """Flows of one switch for those of its stations whose ports are checked; none for no station.
+
+    ``inside``: the table that follows.
+    """
+    found: list[Flow] = []
+    for station in local:
+        port, name = Field("in_port", station.port), station.name
+        if station.ipv4 is not None:
+            own = Field("arp_sha", station.mac)
+            arp = (port, Field("eth_type", ARP))
+            found += [
+                _let(Priority.KNOWN, (*arp, Field("arp_spa", station.ipv4), own), f"ARP from {name}"),
+                _let(Priority.KNOWN, (*arp, Field("arp_spa", 0), own), f"ARP probe from {name}"),
+                _let(
+                    Priority.KNOWN,
+                    (port, Field("eth_type", IPV4), Field("ip_src", station.ipv4)),
+                    f"IPv4 from {name}",
+                ),
+            ]
+        for address in (station.ipv6, link_local(station.mac)):
+            if address is None:
+                continue
+            ipv6 = (port, Field("eth_type", IPV6))
+            source = Field("ipv6_src", address)
+            advertisement = (Field("ip_proto", ICMPV6), Field("icmpv6_type", ADVERTISEMENT))
+            found += [
+                _let(Priority.KNOWN, (*ipv6, source), f"IPv6 from {name}"),
+                _let(
+                    Priority.GUARD,
+                    (*ipv6, Field("ip_proto", ICMPV6), source, advertisement[1], Field("nd_target", address)),
+                    f"{name} advertises its own address",
+                ),
+            ]
+    # one of several addresses comes with the same link-local one
+    return _led([*dict.fromkeys(found), *_SHARED], inside) if found else []

@@ -1,0 +1,312 @@
+"""Flows that let a network cross: uplinks on switches, tunnels on tunnel switches.
+
+A switch hands a frame for a station on another island to its uplink of that network; the tunnel switch
+hands it to the station's switch, or into the tunnel to the VTEP that it sits behind.  What has a
+group address, or a destination that nobody knows, goes to all members of the network and nowhere else:
+by head-end replication to the VTEPs that have any, once.  Split horizon (what came out of a tunnel
+never goes into one) needs no flow: all tunnels of a network are one port, and OpenFlow sends no frame
+out of the port that it came in by (1.5.1, 4.5).
+
+``Kernel`` and ``OpenVSwitch`` are the one place that knows how a tunnel is addressed: the kernel's vxlan
+device of a VNI finds the VTEP by destination address itself (its forwarding database has what
+``topologies.model.overlay`` says), Open vSwitch's tunnel port is told VTEP and VNI by each flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
+from typing import NamedTuple, Protocol
+
+from controller.compiler.forwarding import TRAVELLING
+from controller.compiler.sff.encapsulation import Tag
+from controller.compiler.stations import Station
+from controller.flow.builders import NETWORK, Priority, flow, miss
+from controller.flow.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
+from controller.origin import Flooded, Tunnelled
+from topologies.model.overlay import Overlay, Tunnel, Uplink
+from topologies.model.topology import Topology, Vtep
+from wire.mac import GROUP_BIT
+
+FLOOD = 0x40000000
+"""Group number of a network's members, plus the network's number."""
+
+_NO_PORT = miss(Table.CLASSIFY, None, "no such port in the topology: dropped")
+_NOBODY = miss(Table.FORWARD, None, "no such station: dropped")
+
+
+class Encapsulation(Protocol):
+    """How frames get into the tunnels of one network, and are known when they come out."""
+
+    def arriving(self) -> tuple[Field, ...]:
+        """What matches a frame of this network that comes out of a tunnel."""
+
+    def to(self, vtep: IPv4Address) -> tuple[Action, ...]:
+        """Into the tunnel to one VTEP."""
+
+    def to_all(self) -> list[tuple[Action, ...]]:
+        """Into the tunnels to all VTEPs that have members: one copy an element."""
+
+
+class Kernel:
+    """A vxlan device of the kernel as switch port: it looks up the VTEP, and replicates, by itself."""
+
+    def __init__(self, tunnel: Tunnel, vni: int) -> None:
+        self.tunnel = tunnel
+
+    def arriving(self) -> tuple[Field, ...]:
+        return (Field("in_port", self.tunnel.port.number),)
+
+    def to(self, vtep: IPv4Address) -> tuple[Action, ...]:
+        return (Output(self.tunnel.port.number),)
+
+    def to_all(self) -> list[tuple[Action, ...]]:
+        return [(Output(self.tunnel.port.number),)] if self.tunnel.flood else []
+
+
+class OpenVSwitch:
+    """Open vSwitch's tunnel port with ``key=flow`` and ``remote_ip=flow`` (ovs-fields(7), tunnel fields)."""
+
+    def __init__(self, tunnel: Tunnel, vni: int) -> None:
+        self.tunnel, self.vni = tunnel, vni
+
+    def arriving(self) -> tuple[Field, ...]:
+        return Field("in_port", self.tunnel.port.number), Field("tun_id", self.vni)
+
+    def to(self, vtep: IPv4Address) -> tuple[Action, ...]:
+        number = Output(self.tunnel.port.number)
+        return SetField("tun_id", self.vni), SetField("tun_dst", int(vtep)), number
+
+    def to_all(self) -> list[tuple[Action, ...]]:
+        return [self.to(vtep) for vtep in self.tunnel.flood]
+
+
+class Crossing(NamedTuple):
+    """The overlay by switch. Networks are numbers."""
+
+    uplinks: Mapping[str, Mapping[int, Uplink]]
+    """Switch -> network -> its uplink."""
+    behind: Mapping[str, Mapping[int, tuple[Uplink, ...]]]
+    """Tunnel switch -> network -> the uplinks of its domain."""
+    tunnels: Mapping[str, Mapping[int, Encapsulation]]
+    """Tunnel switch -> network -> its tunnels."""
+    vteps: Mapping[str, Vtep]
+    """Switch -> its domain's tunnel end point."""
+
+
+def crossing(topology: Topology, made: Overlay, numbers: Mapping[str, int]) -> Crossing:
+    """The overlay as the compiler looks at it."""
+    uplinks: dict[str, dict[int, Uplink]] = {}
+    behind: dict[str, dict[int, list[Uplink]]] = {}
+    for uplink in made.uplinks:
+        number = numbers[uplink.network]
+        uplinks.setdefault(uplink.near.switch, {})[number] = uplink
+        behind.setdefault(uplink.far.switch, {}).setdefault(number, []).append(uplink)
+    tunnels: dict[str, dict[int, Encapsulation]] = {}
+    underlay = topology.underlay
+    kind = OpenVSwitch if underlay is not None and underlay.tunnels == "ovs" else Kernel
+    vni = {network.name: network.vni or 0 for network in topology.networks}
+    for tunnel in made.tunnels:
+        end: Encapsulation = kind(tunnel, vni[tunnel.network])
+        tunnels.setdefault(tunnel.port.switch, {})[numbers[tunnel.network]] = end
+    by_domain = {vtep.domain: vtep for vtep in (underlay.vteps if underlay is not None else ())}
+    return Crossing(
+        uplinks,
+        {switch: {n: tuple(some) for n, some in each.items()} for switch, each in behind.items()},
+        tunnels,
+        {each.name: by_domain[each.domain] for each in topology.switches if each.domain in by_domain},
+    )
+
+
+class Carried(NamedTuple):
+    """What takes frames to the hops of one domain from other islands, as the compiler looks at it.
+
+    ``ends``: tunnel switch -> how it sends into the transport's tunnels. ``far``: tunnel switch -> switch of
+    its domain -> port to it.
+    """
+
+    name: str
+    tags: tuple[Tag, ...]
+    at: Mapping[int, str]
+    vtep: Vtep
+    ends: Mapping[str, Encapsulation]
+    far: Mapping[str, Mapping[str, int]]
+
+
+def carried(topology: Topology, made: Overlay, tags: Mapping[int, Tag]) -> tuple[Carried, ...]:
+    """The transports of a lab's chains."""
+    underlay = topology.underlay
+    if underlay is None:
+        return ()
+    vteps = {vtep.domain: vtep for vtep in underlay.vteps}
+    kind = OpenVSwitch if underlay.tunnels == "ovs" else Kernel
+    found = []
+    for transport in made.transports:
+        far: dict[str, dict[str, int]] = {}
+        for uplink in transport.uplinks:
+            far.setdefault(uplink.far.switch, {})[uplink.near.switch] = uplink.far.number
+        ends: dict[str, Encapsulation] = {
+            each.port.switch: kind(each, transport.vni) for each in transport.tunnels
+        }
+        some = tuple(tags[hop] for hop in sorted(transport.hops))
+        found.append(Carried(transport.name, some, transport.hops, vteps[transport.domain], ends, far))
+    return tuple(found)
+
+
+def _carrying(name: str, some: Iterable[Carried]) -> tuple[list[Flow], list[Flow]]:
+    """CLASSIFY and FORWARD flows of one tunnel switch for frames on their way to hops."""
+    before: list[Flow] = []
+    onward: list[Flow] = []
+    for each in some:
+        far, end = each.far.get(name, {}), each.ends.get(name)
+        arrivals: list[tuple[tuple[Field, ...], str]] = [
+            ((Field("in_port", port),), f"from {switch}") for switch, port in sorted(far.items())
+        ]
+        if end is not None:
+            arrivals.append((end.arriving(), "out of a tunnel"))
+        for came, note in arrivals:
+            why = f"{each.name}: {note}"
+            before.append(flow(Table.CLASSIFY, Priority.TRUNK, came, goto=Table.FORWARD, why=why))
+        for tag in each.tags:
+            here = name == each.vtep.switch
+            if not here and end is None:
+                continue
+            actions = (Output(far[each.at[tag.hop]]),) if here or end is None else end.to(each.vtep.address)
+            match = (Field(NETWORK, 0), *tag.match())
+            why = f"to hop {tag.hop} at {each.at[tag.hop]} (domain {each.vtep.domain})"
+            onward.append(flow(Table.FORWARD, TRAVELLING, match, actions, why=why))
+    return before, onward
+
+
+def _group_frames(network: int) -> tuple[Field, ...]:
+    return Field(NETWORK, network), Field("eth_dst", GROUP_BIT, GROUP_BIT)
+
+
+def edge(
+    uplinks: Mapping[int, Uplink], hosts: Mapping[int, Sequence[int]]
+) -> tuple[list[Flow], list[Flow], list[Group]]:
+    """Of one ordinary switch: CLASSIFY and RESOLVE flows, FORWARD's flooding flows, and groups.
+
+    ``hosts``: network -> ports of its hosts.
+    """
+    before: list[Flow] = []
+    flooding: list[Flow] = []
+    groups: list[Group] = []
+    for number, uplink in sorted(uplinks.items()):
+        name = uplink.network
+        before.append(
+            flow(
+                Table.CLASSIFY,
+                Priority.TRUNK,
+                (Field("in_port", uplink.near.number),),
+                (SetField(NETWORK, number),),
+                Table.FORWARD,
+                why=f"uplink of network {name}",
+            )
+        )
+        before.append(
+            flow(
+                Table.RESOLVE,
+                Priority.FLOOD,
+                _group_frames(number),
+                goto=Table.FORWARD,
+                why=f"broadcast or multicast in network {name}, which crosses",
+            )
+        )
+        ports = (*sorted(hosts.get(number, ())), uplink.near.number)
+        buckets = tuple(Bucket((Output(port),)) for port in ports)
+        groups.append(Group(FLOOD + number, "all", buckets, f"members of network {name}"))
+        flooding += _flooding(number, name)
+    return before, flooding, groups
+
+
+def _flooding(number: int, network: str) -> list[Flow]:
+    group, whom = FLOOD + number, f"all members of network {network}"
+    return [
+        flow(
+            Table.FORWARD,
+            Priority.FLOOD,
+            _group_frames(number),
+            (ToGroup(group),),
+            why=Flooded(f"broadcast or multicast: to {whom}", number),
+        ),
+        flow(
+            Table.FORWARD,
+            Priority.NOISE,
+            (Field(NETWORK, number),),
+            (ToGroup(group),),
+            why=Flooded(f"nobody is known to have this address: to {whom}", number),
+        ),
+    ]
+
+
+def tunnel_switch(
+    name: str,
+    crossing: Crossing,
+    stations: Mapping[int, Sequence[Station]],
+    populated: Mapping[int, frozenset[str]],
+    transports: Iterable[Carried] = (),
+) -> tuple[list[Flow], list[Group]]:
+    """All that the tunnel switch ``name`` holds. ``stations`` by network; ``populated``: network ->
+    switches that have hosts of it; ``transports``: of the lab's chains."""
+    here = crossing.vteps[name]
+    found: list[Flow] = []
+    forward: list[Flow] = []
+    groups: list[Group] = []
+    for number, uplinks in sorted(crossing.behind.get(name, {}).items()):
+        tunnel = crossing.tunnels.get(name, {}).get(number)
+        network = uplinks[0].network
+        found += _arriving(number, network, uplinks, tunnel)
+        ways = {uplink.near.switch: uplink.far.number for uplink in uplinks}
+        for station in stations.get(number, ()):
+            forward += _station(station, ways, tunnel, crossing.vteps[station.switch], here)
+        local = [(Output(ways[s]),) for s in ways if s in populated.get(number, frozenset())]
+        remote = tunnel.to_all() if tunnel is not None else []
+        buckets = tuple(map(Bucket, [*local, *remote]))
+        groups.append(Group(FLOOD + number, "all", buckets, f"members of network {network}"))
+        forward += _flooding(number, network)
+    before, onward = _carrying(name, transports)
+    return [*found, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
+
+
+def _arriving(
+    number: int, network: str, uplinks: Iterable[Uplink], tunnel: Encapsulation | None
+) -> list[Flow]:
+    found = [
+        flow(
+            Table.CLASSIFY,
+            Priority.TRUNK,
+            (Field("in_port", uplink.far.number),),
+            (SetField(NETWORK, number),),
+            Table.FORWARD,
+            why=f"uplink of network {network} from {uplink.near.switch}",
+        )
+        for uplink in uplinks
+    ]
+    if tunnel is not None:
+        found.append(
+            flow(
+                Table.CLASSIFY,
+                Priority.TRUNK,
+                tunnel.arriving(),
+                (SetField(NETWORK, number),),
+                Table.FORWARD,
+                why=f"out of a tunnel of network {network}",
+            )
+        )
+    return found
+
+
+def _station(
+    station: Station, ways: Mapping[str, int], tunnel: Encapsulation | None, vtep: Vtep, here: Vtep
+) -> list[Flow]:
+    address = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
+    local = ways.get(station.switch)
+    if local is not None:
+        why = Tunnelled(f"to {station.name} on {station.switch}", station.network, station.mac)
+        return [flow(Table.FORWARD, Priority.KNOWN, address, (Output(local),), why=why)]
+    if tunnel is None or vtep == here:
+        return []
+    said = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
+    why = Tunnelled(said, station.network, station.mac)
+    return [flow(Table.FORWARD, Priority.KNOWN, address, tunnel.to(vtep.address), why=why)]

@@ -1,0 +1,1 @@
+"""What the counters of flows mean."""

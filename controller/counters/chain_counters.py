@@ -1,0 +1,74 @@
+"""What went through functions and chains: flow counters of switches, read as the compiler meant the flows.
+
+Counters belong to flows: one that is replaced (another rule, another share of instances) starts at 0, so
+these are numbers since the last change of what they count, and Open vSwitch may be half a second behind.
+Fragments that were gathered (``controller.compiler.fragments``) count as one frame at a classifier, that of
+the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from controller.counters.tunnel_counters import Counted
+from controller.flow.tables import SwitchTables, Table
+from controller.origin import AtHop, Classified, Into, Refused, Return
+from topologies.model.functions import Function, Instance
+from topologies.model.service_paths import Hop, Service
+
+Counters = Mapping[str, Mapping[int, Counted]]
+"""Switch -> cookie -> counters. A switch that is missing has not said."""
+
+
+class Passage(NamedTuple):
+    """Frames that went into an instance, and that came out of it at its other side; both directions together.
+
+    ``left`` None: nothing comes out of a tap."""
+
+    entered: Counted
+    left: Counted | None
+
+
+def through(
+    function: Function, instance: Instance, tables: SwitchTables, counted: Mapping[int, Counted]
+) -> Passage:
+    """What one instance on the switch of these tables was given, and what it gave back, without probes."""
+    ports = {port.number for port in (instance.inward, instance.outward) if port is not None}
+    entered = left = Counted()
+    for flow in tables.flows:
+        met = counted.get(flow.cookie, Counted())
+        if isinstance(flow.origin, Into) and flow.origin.port in ports:
+            entered = entered.plus(met)
+        elif isinstance(flow.origin, (Return, Refused)) and flow.origin.port in ports:
+            left = left.plus(met)
+    return Passage(entered, left if function.mode == "inline" else None)
+
+
+def arrived(hop: Hop, tables: SwitchTables, counted: Mapping[int, Counted]) -> Counted:
+    """Frames that reached a hop; the tables are those of its switch."""
+    total = Counted()
+    for flow in tables.flows:
+        if isinstance(flow.origin, AtHop) and flow.origin.first and flow.origin.hop == hop.number:
+            total = total.plus(counted.get(flow.cookie, Counted()))
+    return total
+
+
+def taken(
+    service: Service, chain: str, forward: bool, tables: Mapping[str, SwitchTables], counters: Counters
+) -> Counted:
+    """Frames that a chain's classifiers have taken in one direction, at all switches together."""
+    first = {entry.hop for entry in service.entries if (entry.chain, entry.forward) == (chain, forward)}
+    total = Counted()
+    for name, each in tables.items():
+        counted = counters.get(name, {})
+        for flow in each.flows:
+            if isinstance(flow.origin, Classified) and flow.origin.hop in first:
+                total = total.plus(counted.get(flow.cookie, Counted()))
+    return total
+
+
+def concerned(tables: Mapping[str, SwitchTables]) -> list[str]:
+    """Switches that count anything of chains."""
+    tell = (Table.CHAIN, Table.STEER)
+    return [name for name, each in tables.items() if any(flow.table in tell for flow in each.flows)]

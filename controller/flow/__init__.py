@@ -1,0 +1,1 @@
+"""Flow tables as plain values: how they are made, and how they read."""

@@ -1,0 +1,117 @@
+"""Building single flows: priorities, registers and the cookie.
+
+Registers are Open vSwitch's 32-bit ``reg<N>`` (``ovs-fields(7)``), zero when a frame enters.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from hashlib import blake2b
+
+from controller.flow.tables import Action, Field, Flow, Table
+from controller.origin import Origin
+
+NETWORK = "reg0"
+"""Number of the network a frame from a host port belongs to; 0 for frames in transit, which
+were checked where they entered."""
+
+DETOURED = "reg1"
+"""Bit 0: this frame has already left its shortest path once (see ``controller.compiler.forwarding``)."""
+
+ANSWER = "reg2"
+"""1: this frame is our own answer to a solicitation, to be finished and sent back."""
+
+HOP = "reg3"
+"""Number of the hop that the frame is at (see ``topologies.model.service_paths``); 0: at none."""
+
+SHARE = "reg4"
+"""Which share of a function's connections this frame's belongs to, as spread over its instances."""
+
+OUT_PORT = "reg5"
+"""The host port that a frame goes to when table ADMIT lets it pass."""
+
+VERDICT = "reg6"
+"""1: the rules that are asked about this frame's connection accept it (see
+``controller.compiler.functions.firewall``). The bits above are an address translator's (see
+``controller.compiler.functions.nat``, ``controller.compiler.functions.echoes``)."""
+
+RULES = "reg7"
+"""Number of the rule set that tables FIREWALL and ADMIT ask about this frame."""
+
+DATAGRAM = "reg8"
+"""Bit 0: this fragment leads all others of its datagram (see ``controller.compiler.fragments``). The bits
+above: the number of the network that it is in, where NETWORK does not say so."""
+
+COPIED = "reg9"
+"""1: joining functions have been given their copy of this frame here (see ``controller.update.teaching``)."""
+
+INSIDE = "reg10"
+"""The address inside, of the host that sent an ICMP query, while a translator asks what is known of it (see
+``controller.compiler.functions.echoes``)."""
+
+PAST = "reg11"
+"""What of table CHAIN has had this frame already. Bit 0: a load balancer, which gives it back as no answer of
+a balanced connection. Bit 1: a chain, so that none but load balancers' own can take it still."""
+GIVEN_BACK, THROUGH = 1, 2
+
+
+class Priority(IntEnum):
+    """Priorities within a table, named for what wins over what."""
+
+    TRUNK = 500
+    GUARD = 400
+    SPECIAL = 350
+    KNOWN = 300
+    UNKNOWN = 200
+    FLOOD = 150
+    NOISE = 100
+    MISS = 0
+
+
+def cookie_of(
+    table: Table,
+    priority: int,
+    match: tuple[Field, ...],
+    actions: tuple[Action, ...],
+    goto: Table | None,
+    idle_timeout: int,
+) -> int:
+    """64-bit hash of what a flow does, never 0 (which other tools' flows carry)."""
+    content = (
+        int(table),
+        int(priority),
+        [tuple(field) for field in match],
+        # the class name belongs to the content: Output(1) and ToGroup(1) are equal tuples
+        [(type(action).__name__, *action) for action in actions],
+        -1 if goto is None else int(goto),
+        idle_timeout,
+    )
+    return int.from_bytes(blake2b(repr(content).encode(), digest_size=8).digest(), "big") or 1
+
+
+def flow(
+    table: Table,
+    priority: int,
+    match: tuple[Field, ...],
+    actions: tuple[Action, ...] = (),
+    goto: Table | None = None,
+    idle_timeout: int = 0,
+    why: str | Origin = "",
+) -> Flow:
+    """A ``Flow`` with its cookie filled in. ``why``: its origin, or the text of one that is of no kind."""
+    cookie = cookie_of(table, priority, match, actions, goto, idle_timeout)
+    return Flow(
+        table,
+        int(priority),
+        match,
+        actions,
+        goto,
+        idle_timeout,
+        cookie,
+        Origin(why) if isinstance(why, str) else why,
+    )
+
+
+def miss(table: Table, goto: Table | None, why: str) -> Flow:
+    """The table-miss entry (OpenFlow 1.5.1, 5.4)."""
+    return flow(table, Priority.MISS, (), goto=goto, why=why)

@@ -1,0 +1,1 @@
+"""What compiled tables do to a frame, computed without a switch."""

@@ -1,0 +1,116 @@
+"""Where an ICMP error goes: where an answer to the packet that it is about would go.
+
+The tables can't look into an error (RFC 792; RFC 4443, 2.4 c), so those that a chain by protocol or ports may
+be meant by come to the controller.  It asks the same flows about the answer instead, and has the error do
+what they say.  An error that says nothing of use, or is about another's packet than its receiver's, is
+dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from controller.compiler.chain_classifier import ERRORS, NEVER, TAKEN, TO_CONTROLLER
+from controller.flow.tables import Action, Resubmit, SetField, SwitchTables, Table
+from controller.simulate.switch import Frame, Lookup
+from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6, NUMBERS
+
+_EXTENSIONS = frozenset((0, 43, 60))
+"""IPv6 headers that name their length and what follows: hop-by-hop, routing and destination options."""
+_WITH_PORTS = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
+
+
+def answer_to(frame: bytes) -> dict[str, int] | None:
+    """What the answer to the packet that the ICMP error ``frame`` is about would look like, between the same
+    stations, as fields of ``controller.flow.tables``. None: it is no whole error about its receiver's
+    packet."""
+    outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (IPV4, IPV6) else None
+    if outer is None:
+        return None
+    kind = IPV4 if outer["version"] == 4 else IPV6
+    body = frame[14 + outer["size"] :]
+    if (
+        outer["ip_proto"] != (ICMP if kind == IPV4 else ICMPV6)
+        or len(body) < 8
+        or body[0] not in ERRORS[kind]
+    ):
+        return None
+    inner = _packet(body[8:])
+    if inner is None or inner["version"] != outer["version"] or inner["source"] != outer["target"]:
+        return None
+    head = "ip" if kind == IPV4 else "ipv6"
+    found = {
+        "eth_dst": int.from_bytes(frame[0:6], "big"),
+        "eth_src": int.from_bytes(frame[6:12], "big"),
+        "eth_type": kind,
+        f"{head}_src": inner["target"],
+        f"{head}_dst": inner["source"],
+        "ip_proto": inner["ip_proto"],
+    }
+    name = _WITH_PORTS.get(inner["ip_proto"])
+    if name is not None:
+        ports = body[8 + inner["size"] :][:4]
+        if len(ports) < 4:
+            return None
+        found[f"{name}_src"] = int.from_bytes(ports[2:], "big")
+        found[f"{name}_dst"] = int.from_bytes(ports[:2], "big")
+    return found
+
+
+def asked(tables: SwitchTables, table: Table) -> Lookup:
+    """What ``onward`` asks: one table of a switch, without the flows that send errors here."""
+    kept = tuple(each for each in tables.flows if each.table is table and each.actions != TO_CONTROLLER)
+    return Lookup(replace(tables, flows=kept))
+
+
+def onward(
+    lookup: Lookup, table: Table, in_port: int, registers: Mapping[str, int], frame: bytes
+) -> tuple[Action, ...]:
+    """What a switch has to do with an error that a flow of ``table`` sent here; nothing to have it dropped.
+
+    ``lookup``: of ``asked``. ``registers``: those that the error had there.  When no chain takes the answer,
+    one of ICMP may take the error.
+    """
+    answer = answer_to(frame)
+    if answer is None:
+        return ()
+    place = {**registers, "in_port": in_port}
+    found = lookup.find(table, {**answer, **place})
+    if found is None or not TAKEN <= found.priority < NEVER:
+        found = lookup.find(table, {**_as_it_is(answer, frame), **place})
+    if found is None or (found.goto is None and not found.actions):
+        return ()
+    as_it_was = tuple(SetField(name, value) for name, value in sorted(registers.items()) if value)
+    on = () if found.goto is None else (Resubmit(found.goto),)
+    return (*as_it_was, *found.actions, *on)
+
+
+def _as_it_is(answer: Frame, frame: bytes) -> Frame:
+    """The error's own fields; ``answer``: of ``answer_to``."""
+    outer = _packet(frame[14:])
+    assert outer is not None
+    head, name = ("ip", "icmp_type") if outer["version"] == 4 else ("ipv6", "icmpv6_type")
+    own = {name: value for name, value in answer.items() if name.startswith("eth_")}
+    addresses = {f"{head}_src": outer["source"], f"{head}_dst": outer["target"]}
+    return {**own, **addresses, "ip_proto": outer["ip_proto"], name: frame[14 + outer["size"]]}
+
+
+def _packet(data: bytes) -> dict[str, int] | None:
+    """Version, addresses, protocol and the size of all headers; None: unreadable, or a fragment."""
+    if len(data) >= 20 and data[0] >> 4 == 4:
+        size = (data[0] & 15) * 4
+        if size < 20 or int.from_bytes(data[6:8], "big") & 0x3FFF:
+            return None
+        source, target = int.from_bytes(data[12:16], "big"), int.from_bytes(data[16:20], "big")
+        return {"version": 4, "source": source, "target": target, "ip_proto": data[9], "size": size}
+    if len(data) < 40 or data[0] >> 4 != 6:
+        return None
+    following, size = data[6], 40
+    while following in _EXTENSIONS and len(data) >= size + 2:
+        following, size = data[size], size + 8 + 8 * data[size + 1]
+    if following in _EXTENSIONS or following == 44:
+        return None
+    source, target = int.from_bytes(data[8:24], "big"), int.from_bytes(data[24:40], "big")
+    return {"version": 6, "source": source, "target": target, "ip_proto": following, "size": size}

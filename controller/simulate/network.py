@@ -1,0 +1,209 @@
+"""What compiled tables do to a frame in a whole lab.
+
+This is the oracle that the compiler's output is tested against, and itself compared with Open
+vSwitch's ``ofproto/trace``.  Frames are those of ``controller.simulate.switch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from itertools import product
+from typing import NamedTuple
+
+from controller.flow.tables import CONTROLLER, Flow, SwitchTables
+from controller.simulate.switch import Chooser, Frame, Lookup, Sent, at_switch, symmetric, wire
+from controller.simulate.tracking import Connections
+from topologies.model.overlay import Tunnel, overlay
+from topologies.model.topology import Port, Topology
+from wire.mac import mac_text
+
+__all__ = [
+    "Arrival",
+    "Chooser",
+    "Fabric",
+    "Frame",
+    "Lookup",
+    "Outcome",
+    "Sent",
+    "Step",
+    "at_switch",
+    "symmetric",
+    "wire",
+]
+
+
+class Arrival(NamedTuple):
+    """A frame that left the fabric: at a host port, or to the controller from ``at.switch``."""
+
+    at: Port
+    fields: tuple[tuple[str, int], ...]
+
+
+class Step(NamedTuple):
+    """What one switch did: the flows that matched, in order, and where the frame went."""
+
+    switch: str
+    in_port: int
+    flows: tuple[Flow, ...]
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that comes of one frame for one way that select groups can choose.
+
+    ``delivered`` and ``punted`` (to the controller) are sorted, with repeats. ``visited``: the ports into
+    functions that it went through, in order. ``steps`` is one example of how it came about and not compared.
+    """
+
+    delivered: tuple[Arrival, ...] = ()
+    punted: tuple[Arrival, ...] = ()
+    loop: bool = False
+    visited: tuple[Port, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)
+
+
+class Fabric:
+    """A whole lab's tables joined by its links, of which some may be dead.
+
+    An inline function's instance is a wire between its two ports; one of ``failed`` lets nothing through.
+    ``connections``: those that all switches know (their zones differ); frames change them.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        tables: Mapping[str, SwitchTables],
+        dead_links: frozenset[str] = frozenset(),
+        failed: frozenset[str] = frozenset(),
+        chooser: Chooser | None = None,
+        connections: Connections | None = None,
+    ) -> None:
+        self._chooser, self._connections = chooser, connections
+        self._lookup = {name: Lookup(each) for name, each in tables.items()}
+        self._far: dict[Port, Port] = {}
+        dead: dict[str, set[int]] = {}
+        for link in topology.links:
+            self._far[link.a], self._far[link.b] = link.b, link.a
+            if link.name in dead_links:
+                dead.setdefault(link.a.switch, set()).add(link.a.number)
+                dead.setdefault(link.b.switch, set()).add(link.b.number)
+        self._dead = {name: frozenset(ports) for name, ports in dead.items()}
+        self._inside: dict[Port, bool] = {}  # into an inline function -> whether it works
+        for function in topology.functions:
+            for instance in function.instances:
+                if instance.outward is not None:
+                    self._far[instance.inward] = instance.outward
+                    self._far[instance.outward] = instance.inward
+                    works = instance.name not in failed
+                    self._inside[instance.inward] = self._inside[instance.outward] = works
+        over = overlay(topology)
+        for uplink in over.uplinks:
+            self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
+        self._underlay = topology.underlay
+        vni = {network.name: network.vni or 0 for network in topology.networks}
+        self._vteps = {each.address: each.switch for each in (self._underlay.vteps if self._underlay else ())}
+        self._tunnels = {(each.port, vni[each.network]): each for each in over.tunnels}
+        for transport in over.transports:
+            for uplink in transport.uplinks:
+                self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
+            self._tunnels |= {(each.port, transport.vni): each for each in transport.tunnels}
+
+    def outcomes(self, frame: Frame, at: Port) -> frozenset[Outcome]:
+        """All that can come of ``frame`` entering at ``at``."""
+        return self._follow(wire(frame), at, (), {})
+
+    def _follow(
+        self,
+        fields: tuple[tuple[str, int], ...],
+        at: Port,
+        path: tuple[object, ...],
+        memo: dict[object, frozenset[Outcome]],
+    ) -> frozenset[Outcome]:
+        state = (at, fields)
+        if state in path:
+            return frozenset((Outcome(loop=True),))
+        if state in memo:
+            return memo[state]
+        found: set[Outcome] = set()
+        dead = self._dead.get(at.switch, frozenset[int]())
+        lookup = self._lookup[at.switch]
+        ways = at_switch(lookup, dict(fields), at.number, dead, self._chooser, self._connections)
+        for sent, flows in _distinct(ways):
+            step = Step(at.switch, at.number, tuple(flows), tuple(each.port for each in sent))
+            parts = [self._beyond(each, at.switch, (*path, state), memo) for each in sent]
+            found.update(_joined(step, way) for way in product(*parts))
+        memo[state] = frozenset(found)
+        return memo[state]
+
+    def _beyond(
+        self, sent: Sent, switch: str, path: tuple[object, ...], memo: dict[object, frozenset[Outcome]]
+    ) -> frozenset[Outcome]:
+        here = Arrival(Port(switch=switch, number=sent.port), wire(sent.frame))
+        if sent.port == CONTROLLER:
+            return frozenset((Outcome(punted=(here,)),))
+        far = self._far.get(here.at)
+        if here.at in self._inside:
+            if not self._inside[here.at]:
+                return frozenset((Outcome(visited=(here.at,)),))
+            assert far is not None
+            return frozenset(
+                replace(each, visited=(here.at, *each.visited))
+                for each in self._follow(here.fields, far, path, memo)
+            )
+        if far is not None:
+            return self._follow(here.fields, far, path, memo)
+        tunnels = [tunnel for (port, _), tunnel in self._tunnels.items() if port == here.at]
+        if not tunnels:
+            return frozenset((Outcome(delivered=(here,)),))
+        parts = [
+            self._follow((*here.fields, *tag), at, path, memo)
+            for at, tag in self._through(tunnels, sent, here.at)
+        ]
+        return frozenset(_together(way) for way in product(*parts))
+
+    def _through(
+        self, tunnels: list[Tunnel], sent: Sent, port: Port
+    ) -> Iterator[tuple[Port, tuple[tuple[str, int], ...]]]:
+        """Where a frame that was put into a tunnel port comes out, and with which tunnel fields."""
+        assert self._underlay is not None
+        if self._underlay.tunnels == "ovs":
+            address = IPv4Address(sent.frame["tun_dst"])
+            far = Port(switch=self._vteps[address], number=port.number)
+            yield far, (("tun_id", sent.frame["tun_id"]),)
+            return
+        # a vxlan device: to the VTEP in its forwarding database, else to the default destinations
+        mac = mac_text(sent.frame["eth_dst"])
+        known = tunnels[0].unicast.get(mac)
+        for vtep in (known,) if known is not None else tunnels[0].flood:
+            yield Port(switch=self._vteps[vtep], number=port.number), ()
+
+
+def _distinct(
+    ways: Iterable[tuple[list[Sent], list[Flow]]],
+) -> Iterator[tuple[list[Sent], list[Flow]]]:
+    """Of ways that send the same frames by the same ports one only: many shares lead to one instance."""
+    seen = set()
+    for sent, flows in ways:
+        key = tuple((each.port, wire(each.frame)) for each in sent)
+        if key not in seen:
+            seen.add(key)
+            yield sent, flows
+
+
+def _together(way: tuple[Outcome, ...]) -> Outcome:
+    """All that comes of several copies of a frame."""
+    return Outcome(
+        tuple(sorted((each for one in way for each in one.delivered), key=repr)),
+        tuple(sorted((each for one in way for each in one.punted), key=repr)),
+        any(one.loop for one in way),
+        tuple(each for one in way for each in one.visited),
+        tuple(each for one in way for each in one.steps),
+    )
+
+
+def _joined(step: Step, way: tuple[Outcome, ...]) -> Outcome:
+    made = _together(way)
+    return replace(made, steps=(step, *made.steps))

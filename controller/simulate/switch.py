@@ -1,0 +1,308 @@
+"""What one switch's compiled tables do to a frame: the pipeline's meaning, without any switch.
+
+A frame is a mapping of field names (those of ``controller.flow.tables``) to integers; registers that it
+does not mention are 0.  ``controller.simulate.network`` joins switches to a fabric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from itertools import product
+from typing import NamedTuple
+
+from controller.flow.tables import (
+    IN_PORT,
+    Action,
+    Clone,
+    Ct,
+    CtClear,
+    DecapNsh,
+    DecTtl,
+    EncapNsh,
+    Flow,
+    Move,
+    Output,
+    PopVlan,
+    PushVlan,
+    Resubmit,
+    SetField,
+    Spread,
+    SwitchTables,
+    Table,
+    ToGroup,
+    ToMeter,
+)
+from controller.simulate.fragments import PIPELINE, RECIRCULATION, apart, each_of, together, travels
+from controller.simulate.tracking import Connections, choose, cleared
+from wire.ethertype import NSH
+
+Frame = Mapping[str, int]
+Chooser = Callable[[Frame, int], int]
+"""Which of so many ways the switch's symmetric hash of a frame says."""
+_ZERO = ("reg", "ct_", "ip_frag")
+"""Fields that are 0 where a frame does not mention them."""
+_ADDRESSES = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
+_INSIDE = "inside:"
+"""Fields of the frame that is inside NSH: they travel with it, and nothing matches them."""
+_NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
+
+
+def symmetric(frame: Frame, ways: int) -> int:
+    """A hash like Open vSwitch's symmetric_l3l4+udp: the same in both directions of a connection; not
+    of the same value."""
+    hashed = [frame.get("ip_proto", 0)]
+    for prefix in ("ip", "ipv6", "tcp", "udp", "sctp"):
+        hashed.append(frame.get(f"{prefix}_src", 0) ^ frame.get(f"{prefix}_dst", 0))
+    return int.from_bytes(blake2b(repr(hashed).encode(), digest_size=4).digest(), "big") % ways
+
+
+def wire(frame: Frame) -> tuple[tuple[str, int], ...]:
+    """The fields that travel with a frame: no pipeline fields, sorted."""
+    return tuple(sorted(travels(frame).items()))
+
+
+class Sent(NamedTuple):
+    """A frame that left a switch: out of a port, or to the controller (``CONTROLLER``)."""
+
+    port: int
+    frame: dict[str, int]
+
+
+_Asked = tuple[str, int | None, int | None]
+"""Of a field that flows match: its name, their mask, and its value in frames that do not mention it."""
+
+
+class _Shape:
+    """The flows of a table that ask for the same fields under the same masks."""
+
+    def __init__(self, asked: tuple[_Asked, ...]) -> None:
+        self.asked = asked
+        self.flows: dict[tuple[int, ...], Flow] = {}
+        self.highest = -1
+
+    def add(self, values: tuple[int, ...], flow: Flow) -> None:
+        if values not in self.flows or self.flows[values].priority < flow.priority:
+            self.flows[values] = flow
+            self.highest = max(self.highest, flow.priority)
+
+
+class Lookup:
+    """One switch's tables, ready for lookups: per table and per set of masks, a dictionary."""
+
+    def __init__(self, tables: SwitchTables) -> None:
+        self.groups = {group.id: group for group in tables.groups}
+        shapes: dict[Table, dict[tuple[_Asked, ...], _Shape]] = {}
+        for flow in tables.flows:
+            asked = tuple((each.name, each.mask, _absent(each.name)) for each in flow.match)
+            known = shapes.setdefault(flow.table, {})
+            if asked not in known:
+                known[asked] = _Shape(asked)
+            known[asked].add(tuple([each.value for each in flow.match]), flow)
+        self._shapes = {
+            table: sorted(known.values(), key=lambda each: -each.highest) for table, known in shapes.items()
+        }
+
+    def find(self, table: Table, frame: Frame) -> Flow | None:
+        """The flow of highest priority that matches."""
+        best: Flow | None = None
+        for shape in self._shapes.get(table, ()):
+            if best is not None and best.priority >= shape.highest:
+                break
+            values = []
+            for name, mask, absent in shape.asked:
+                value = frame.get(name, absent)
+                if value is None:
+                    break
+                values.append(value if mask is None else value & mask)
+            else:
+                found = shape.flows.get(tuple(values))
+                if found is not None and (best is None or found.priority > best.priority):
+                    best = found
+        return best
+
+
+@cache
+def _absent(name: str) -> int | None:
+    return 0 if name.startswith(_ZERO) else None
+
+
+class _Way(NamedTuple):
+    """One way that a frame can take through a switch: what was sent, what it has become, flows hit. The frame
+    is empty when it was kept: nothing more is done to it."""
+
+    sent: tuple[Sent, ...]
+    frame: dict[str, int]
+    flows: tuple[Flow, ...]
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """What is fixed while one frame is looked at: tables, dead ports, how connections are spread."""
+
+    tables: Lookup
+    dead: frozenset[int]
+    chooser: Chooser | None
+    connections: Connections | None = None
+
+
+def at_switch(
+    tables: Lookup,
+    frame: Frame,
+    in_port: int,
+    dead: frozenset[int] = frozenset(),
+    chooser: Chooser | None = None,
+    connections: Connections | None = None,
+) -> Iterator[tuple[list[Sent], list[Flow]]]:
+    """What one switch does with a frame from ``in_port``: one (frames sent, flows hit) per way
+    to choose. ``dead`` are ports whose link is down. ``chooser`` says how connections are spread over
+    shares; without it each share is a way (several with the same result are one). ``connections``: those that
+    the switch knows, which change; select groups then have one way."""
+    start = dict(frame)
+    start["in_port"] = in_port
+    for way in _tables(_Switch(tables, dead, chooser, connections), start, Table.CLASSIFY):
+        yield list(way.sent), list(way.flows)
+
+
+def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_Way]:
+    flow = switch.tables.find(table, frame)
+    if flow is None:
+        yield _Way((), frame, ())
+        return
+    for way in _apply(switch, flow.actions, frame):
+        if flow.goto is None or not way.frame:
+            yield _Way(way.sent, way.frame, (flow, *way.flows))
+            continue
+        for more in _tables(switch, way.frame, flow.goto):
+            yield _Way(way.sent + more.sent, more.frame, (flow, *way.flows, *more.flows))
+
+
+def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) -> list[_Way]:
+    """The action list's effects and the frame as it goes on, per way to choose."""
+    ways = [_Way((), dict(frame), ())]
+    for action in actions:
+        ways = [
+            _Way(way.sent + more.sent, more.frame, way.flows + more.flows)
+            for way in ways
+            for more in (_one(switch, action, way.frame) if way.frame else (_Way((), {}, ()),))
+        ]
+    return ways
+
+
+def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Way]:
+    """What one action does."""
+    if isinstance(action, Output):
+        return (_Way(_output(action.port, frame, switch.dead), frame, ()),)
+    if isinstance(action, ToGroup):
+        return _group(switch, action, frame)
+    if isinstance(action, Resubmit):
+        return _tables(switch, frame, action.table)
+    if isinstance(action, Clone):
+        return [way._replace(frame=frame) for way in _apply(switch, action.actions, frame)]
+    if isinstance(action, Spread):
+        return _spread(switch, action, frame)
+    if isinstance(action, Ct):
+        return _tracked(switch, action, frame)
+    return (_Way((), each_of(frame, lambda one: _changed(action, one)), ()),)
+
+
+def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
+    """With a table the tracked frames are looked up there, and this one goes on as it was."""
+    connections = Connections() if switch.connections is None else switch.connections
+    after = [out for each in apart(frame) for out in connections.through(action, each)]
+    if action.table is None:
+        known = {name: value for name, value in frame.items() if name.startswith("ct_")}
+        return (_Way((), together([cleared(each) | known for each in after]), ()),)
+    registers = tuple(sorted(each for each in frame.items() if each[0].startswith(("reg", "in_port"))))
+    number = connections.reassembly.recirculation(switch.tables, action.table, registers)
+    ways = [_Way((), frame if after else {}, ())]
+    for each in after:
+        looked_up = [*_tables(switch, {**each, RECIRCULATION: number}, action.table)]
+        ways = [
+            way._replace(sent=way.sent + more.sent, flows=way.flows + more.flows)
+            for way in ways
+            for more in looked_up
+        ]
+    return ways
+
+
+def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[_Way]:
+    if switch.chooser is not None:
+        seen = frame if action.ports else {name: frame[name] for name in _ADDRESSES if name in frame}
+        shares: Iterable[int] = (switch.chooser(seen, action.ways),)
+    else:
+        shares = range(action.ways)
+    for share in shares:
+        yield _Way((), {**frame, action.field: share}, ())
+
+
+def _changed(action: Action, frame: Frame) -> dict[str, int]:
+    """The frame after an action that sends nothing."""
+    now = dict(frame)
+    if isinstance(action, CtClear):
+        return cleared(frame)
+    if isinstance(action, ToMeter):
+        return now
+    if isinstance(action, SetField):
+        keep = 0 if action.mask is None else now.get(action.field, 0) & ~action.mask
+        now[action.field] = keep | action.value
+    elif isinstance(action, Move):
+        bits = (1 << action.bits) - 1
+        value = now.get(action.src, 0) >> action.src_bit & bits
+        kept = now.get(action.dst, 0) & ~(bits << action.dst_bit)
+        now[action.dst] = kept | value << action.dst_bit
+    elif isinstance(action, DecTtl):
+        if now.get("nw_ttl", 64) <= 1:
+            raise ValueError("a TTL runs out in an action: a flow should have matched it before")
+        now["nw_ttl"] = now.get("nw_ttl", 64) - 1
+    elif isinstance(action, PushVlan):
+        if "vlan_vid" in now:
+            raise ValueError("a second VLAN tag: the frame should have been dropped before")
+        now["vlan_vid"] = 0x1000 | action.vid
+    elif isinstance(action, PopVlan):
+        del now["vlan_vid"]
+    elif isinstance(action, EncapNsh):
+        pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
+        inside = {_INSIDE + name: value for name, value in now.items() if name not in pipeline}
+        outside = zip(_NSH, (action.eth_src, action.eth_dst, NSH, action.spi, action.si), strict=True)
+        now = {**pipeline, **inside, **dict(outside)}
+    elif isinstance(action, DecapNsh):
+        pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
+        now = pipeline | {
+            name.removeprefix(_INSIDE): value for name, value in now.items() if name.startswith(_INSIDE)
+        }
+    else:
+        raise TypeError(f"no meaning of {action!r}")
+    return now
+
+
+def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sent, ...]:
+    # OpenFlow 1.5.1, 4.5: out of the ingress port only by the reserved port
+    if port == frame["in_port"]:
+        return ()
+    port = frame["in_port"] if port == IN_PORT else port
+    return () if port in dead else tuple(Sent(port, one) for one in apart(frame))
+
+
+def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:
+    """What a group sends, per way to choose (OpenFlow 1.5.1, 5.10.1); the frame stays as it was."""
+    group = switch.tables.groups.get(action.group)
+    if group is None:
+        yield _Way((), frame, ())
+        return
+    live = [bucket for bucket in group.buckets if bucket.watch_port not in switch.dead]
+    if group.kind == "all":
+        for ways in product(*(_apply(switch, each.actions, frame) for each in live)):
+            sent = tuple(one for way in ways for one in way.sent)
+            yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
+        return
+    chosen = live if group.kind == "select" else live[:1]
+    if group.kind == "select" and switch.connections is not None:
+        chosen = choose(group, live, frame)
+    if not chosen:
+        yield _Way((), frame, ())
+    for bucket in chosen:
+        for way in _apply(switch, bucket.actions, frame):
+            yield way._replace(frame=frame)

@@ -1,0 +1,1 @@
+"""From the tables that switches hold to those that they should hold."""

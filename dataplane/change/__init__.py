@@ -1,0 +1,1 @@
+"""Changes of a running data plane, as operations that can be undone."""

@@ -1,0 +1,174 @@
+"""What can be done to the data plane of a running lab, one thing each, as values; each can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from dataplane.plan.pieces import PortPlan, SpaceKind, WirePlan
+from dataplane.plan.underlay import VxlanPlan
+
+End = tuple[str, str]
+"""A device: its namespace's file name, and its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddSpace:
+    """Make a network namespace."""
+
+    netns: str
+    kind: SpaceKind
+
+    def undone(self) -> RemoveSpace:
+        return RemoveSpace(self.netns, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSpace:
+    """End what runs in a namespace, and remove it."""
+
+    netns: str
+    kind: SpaceKind
+
+    def undone(self) -> AddSpace:
+        return AddSpace(self.netns, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class AddWire:
+    """Make a pair of devices with all that belongs to it; both ends are up."""
+
+    wire: WirePlan
+
+    def undone(self) -> RemoveWire:
+        return RemoveWire(self.wire)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWire:
+    """Delete a pair of devices."""
+
+    wire: WirePlan
+
+    def undone(self) -> AddWire:
+        return AddWire(self.wire)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveWire:
+    """Take the far end elsewhere; the near one stays, with all that it has. Both are up then."""
+
+    old: WirePlan
+    new: WirePlan
+
+    def undone(self) -> MoveWire:
+        return MoveWire(self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureWire:
+    """Change the near end's addresses, default routes or MTU in place."""
+
+    old: WirePlan
+    new: WirePlan
+
+    def undone(self) -> ConfigureWire:
+        return ConfigureWire(self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPorts:
+    """Take ports from a switch and give it others, at once."""
+
+    switch: str
+    lost: frozenset[PortPlan]
+    gained: frozenset[PortPlan]
+
+    def undone(self) -> SetPorts:
+        return SetPorts(self.switch, self.gained, self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimeouts:
+    """Change how long the zones of a domain's connection tracking remember silent UDP connections."""
+
+    domain: str
+    old: tuple[tuple[int, int], ...]
+    new: tuple[tuple[int, int], ...]
+
+    def undone(self) -> SetTimeouts:
+        return SetTimeouts(self.domain, self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class SetEnds:
+    """Set devices up or down."""
+
+    up: frozenset[End]
+    down: frozenset[End]
+
+    def undone(self) -> SetEnds:
+        return SetEnds(self.down, self.up)
+
+
+@dataclass(frozen=True, slots=True)
+class AddTunnel:
+    """Make a vxlan device with its forwarding database."""
+
+    device: VxlanPlan
+
+    def undone(self) -> RemoveTunnel:
+        return RemoveTunnel(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTunnel:
+    """Delete a vxlan device."""
+
+    device: VxlanPlan
+
+    def undone(self) -> AddTunnel:
+        return AddTunnel(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Change a vxlan device's forwarding database: (MAC, VTEP) entries, and default destinations.
+
+    An address in both ``lost`` and ``gained`` is behind another VTEP now.
+    """
+
+    end: End
+    lost: frozenset[tuple[str, IPv4Address]] = frozenset()
+    gained: frozenset[tuple[str, IPv4Address]] = frozenset()
+    flood_lost: frozenset[IPv4Address] = frozenset()
+    flood_gained: frozenset[IPv4Address] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.gained or self.flood_lost or self.flood_gained)
+
+    def undone(self) -> Forward:
+        return Forward(self.end, self.gained, self.lost, self.flood_gained, self.flood_lost)
+
+
+@dataclass(frozen=True, slots=True)
+class SetMtu:
+    """Change a vxlan device's MTU, in bytes."""
+
+    end: End
+    old: int
+    new: int
+
+    def undone(self) -> SetMtu:
+        return SetMtu(self.end, self.new, self.old)
+
+
+Wires = AddWire | RemoveWire | MoveWire | ConfigureWire | SetEnds
+Tunnels = AddTunnel | RemoveTunnel | Forward | SetMtu
+Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetTimeouts | Tunnels
+
+
+def undone(operations: Iterable[Operation]) -> list[Operation]:
+    """What takes back ``operations``, which were done in this order."""
+    return [operation.undone() for operation in reversed(list(operations))]

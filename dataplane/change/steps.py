@@ -1,0 +1,286 @@
+"""From one plan to any other in the same switches: what to do in which order. Pure.
+
+Make before break.  ``extend`` makes what the new plan has beside the old one, and touches nothing of that;
+``shift`` moves and replaces what can't be there twice (a host's wire, a port's number); ``finish`` removes
+what nothing needs any more.  What is equal in both plans occurs in none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from dataplane.change.operations import (
+    AddSpace,
+    AddTunnel,
+    AddWire,
+    ConfigureWire,
+    End,
+    Forward,
+    MoveWire,
+    Operation,
+    RemoveSpace,
+    RemoveTunnel,
+    RemoveWire,
+    SetEnds,
+    SetMtu,
+    SetPorts,
+    SetTimeouts,
+)
+from dataplane.plan.lab import Plan, space_kinds
+from dataplane.plan.pieces import PortPlan, WirePlan
+from dataplane.plan.underlay import VxlanPlan
+from dataplane.plan.wiring import Wiring, wire_name
+from topologies.model.topology import Topology
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Operations in order, in three parts."""
+
+    extend: tuple[Operation, ...]
+    shift: tuple[Operation, ...]
+    finish: tuple[Operation, ...]
+
+    @property
+    def all(self) -> tuple[Operation, ...]:
+        """All of them."""
+        return (*self.extend, *self.shift, *self.finish)
+
+
+def unchangeable(old: Topology, new: Topology) -> list[str]:
+    """What differs and can't be changed while a lab runs, in words; nothing when all can be."""
+    found: list[str] = []
+    drawn = [[switch for switch in each.switches if switch.role == "switch"] for each in (old, new)]
+    for kind, a, b in (("domain", old.domains, new.domains), ("switch", drawn[0], drawn[1])):
+        before, after = {each.name: each for each in a}, {each.name: each for each in b}
+        found += [f"{kind} {name} would be added" for name in after if name not in before]
+        found += [f"{kind} {name} would be removed" for name in before if name not in after]
+        both = [name for name in after if name in before]
+        found += [f"{kind} {name} would change" for name in both if before[name] != after[name]]
+    if old.underlay != new.underlay:
+        what = "change"
+        if old.underlay is None or new.underlay is None:
+            what = "be added" if old.underlay is None else "be removed"
+        found.append(f"the underlay between domains would {what}")
+    if not found and old.switches != new.switches:
+        found.append("the switches at the ends of tunnels would change")
+    return found
+
+
+def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
+    """Cut links by name: a host's wire that was cut stays so where it goes; what is gone is forgotten."""
+    before = {host.name: wire_name(host.name, host.switch) for host in old.hosts}
+    names = {before[h.name]: wire_name(h.name, h.switch) for h in new.hosts if h.name in before}
+    there = {link.name for link in new.links} | {wire.name for wire in new.underlay.links}
+    kept = {names[name] for name in links_down if name in names}
+    return frozenset(kept | {name for name in links_down if name in there})
+
+
+def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
+    """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
+    wires = _Wires(old.wires, new.wires)
+    spaces = space_kinds(old), space_kinds(new)
+    tunnels = _tunnels(old), _tunnels(new)
+    ports = _Ports(old, before, after, wires)
+    extend: list[Operation] = [AddSpace(n, kind) for n, kind in spaces[1].items() if n not in spaces[0]]
+    timeouts = _timeouts(old, new)
+    extend += timeouts[0]
+    extend += [AddTunnel(device) for end, device in tunnels[1].items() if end not in tunnels[0]]
+    extend += [ConfigureWire(was, replace(was, whole=True)) for was in wires.no_longer_aided]
+    extend += [AddWire(wire) for wire in wires.early]
+    extend += ports.set({}, ports.extending)
+    shift: list[Operation] = ports.set(ports.cleared, {})
+    shift += [RemoveWire(wire) for wire in wires.cleared]
+    finish: list[Operation] = []
+    for end, device in tunnels[1].items():
+        if end in tunnels[0] and tunnels[0][end] != device:
+            first, then, last = _forward(end, tunnels[0][end], device)
+            extend += first
+            shift += then
+            finish += last
+    shift += [MoveWire(a, b) for a, b in wires.moved]
+    shift += [ConfigureWire(a, b) for a, b in wires.configured]
+    shift += [AddWire(wire) for wire in wires.late]
+    shift += _ends(before, after, wires)
+    shift += ports.set(ports.swapped, ports.shifting)
+    finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
+    finish += ports.set(ports.finishing, {})
+    finish += [RemoveWire(wire) for wire in wires.last]
+    finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
+    finish += timeouts[1]
+    finish += [RemoveSpace(n, kind) for n, kind in spaces[0].items() if n not in spaces[1]]
+    return Steps(tuple(extend), tuple(shift), tuple(finish))
+
+
+def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:
+    """New zones, and others' new times, at first; what nothing uses any more goes at the end."""
+    before = {each.name: each.udp_timeouts for each in old.domains}
+    first: list[Operation] = []
+    last: list[Operation] = []
+    for domain in new.domains:
+        was = before.get(domain.name, domain.udp_timeouts)
+        both = tuple(sorted({**dict(was), **dict(domain.udp_timeouts)}.items()))
+        first += [SetTimeouts(domain.name, was, both)] if both != was else []
+        last += [SetTimeouts(domain.name, both, domain.udp_timeouts)] if both != domain.udp_timeouts else []
+    return first, last
+
+
+def _tunnels(plan: Plan) -> dict[End, VxlanPlan]:
+    return {(device.netns, device.device): device for device in plan.underlay.devices}
+
+
+def _of(wire: WirePlan) -> tuple[End, End]:
+    return (wire.near.netns, wire.near.device), (wire.far.netns, wire.far.device)
+
+
+class _Wires:
+    """``early``: new ones whose ends nothing holds; ``late``: others. ``cleared``: old ones that must go
+    before the late ones come; ``last``: other old ones.
+
+    Whose packets must be whole in one of both plans sends them so while anything is on the way in both:
+    ``no_longer_aided`` (as they are) from the first part on, ``aided_again`` (as they shall be) at the end.
+    """
+
+    def __init__(self, old: Mapping[Key, WirePlan], new: Mapping[Key, WirePlan]) -> None:
+        held = {end for wire in old.values() for end in _of(wire)}
+        self.moved: list[tuple[WirePlan, WirePlan]] = []
+        self.configured: list[tuple[WirePlan, WirePlan]] = []
+        self.no_longer_aided: list[WirePlan] = []
+        self.aided_again: list[WirePlan] = []
+        gone = [wire for key, wire in old.items() if key not in new]
+        come = [wire for key, wire in new.items() if key not in old]
+        self.kept: set[End] = set()
+        for key, wire in new.items():
+            was = old.get(key)
+            if was is None:
+                continue
+            alike = (was.near, was.shaping, was.thick) == (wire.near, wire.shaping, wire.thick)
+            alike = alike and (not wire.thick or was.mtu == wire.mtu)
+            stays = alike and was.far == wire.far
+            if not stays and (not alike or key[0] == "link" or _of(wire)[1] in held):
+                gone.append(was)
+                come.append(wire)
+                continue
+            if was.whole != wire.whole:
+                (self.no_longer_aided if wire.whole else self.aided_again).append(was if wire.whole else wire)
+                was, wire = replace(was, whole=True), replace(wire, whole=True)
+            if stays:
+                self.kept |= set(_of(wire))
+                self.configured += [(was, wire)] if was != wire else []
+            else:
+                there = _configured(was, wire)
+                self.moved.append((was, there))
+                self.configured += [(there, wire)] if there != wire else []
+        self.early = [wire for wire in come if not held & set(_of(wire))]
+        self.late = [wire for wire in come if held & set(_of(wire))]
+        taken = {end for wire in self.late for end in _of(wire)}
+        self.cleared = [wire for wire in gone if taken & set(_of(wire))]
+        self.last = [wire for wire in gone if not taken & set(_of(wire))]
+        self.leaving = {_of(a)[1] for a, _ in self.moved}
+        self.coming = {_of(b)[1] for _, b in self.moved} | taken
+        self.remade = {end for wire in self.cleared for end in _of(wire)}
+
+
+def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
+    """``wire`` as it is when it has moved and is not configured yet."""
+    return replace(
+        wire,
+        addresses=was.addresses,
+        gateways=was.gateways,
+        mtu=was.mtu,
+        whole=was.whole,
+        largest=was.largest,
+    )
+
+
+class _Ports:
+    """Which ports come and go when; each a mapping from a switch to ports."""
+
+    def __init__(self, old: Plan, before: Wiring, after: Wiring, wires: _Wires) -> None:
+        names = {b.switch: domain.netns for domain in old.domains for b in domain.bridges}
+        self.extending: dict[str, frozenset[PortPlan]] = {}
+        self.cleared: dict[str, frozenset[PortPlan]] = {}
+        self.swapped: dict[str, frozenset[PortPlan]] = {}
+        self.shifting: dict[str, frozenset[PortPlan]] = {}
+        self.finishing: dict[str, frozenset[PortPlan]] = {}
+        lost: dict[str, set[PortPlan]] = {}
+        gained: dict[str, set[PortPlan]] = {}
+        for switch, have in before.ports.items():
+            wanted = after.ports.get(switch, frozenset())
+            # Open vSwitch holds a device by more than its name: who takes the place of one is another
+            others = wires.remade | wires.leaving | wires.coming
+            same = {p for p in have & wanted if not (p.is_device and (names[switch], p.device) in others)}
+            lost[switch], gained[switch] = set(have - same), set(wanted - same)
+        held = {(names[switch], port.device) for switch, some in lost.items() for port in some}
+        for switch, some in gained.items():
+            numbers = {port.number for port in lost[switch]}
+            later = {
+                port
+                for port in some
+                if port.number in numbers
+                or (names[switch], port.device) in held
+                or (port.is_device and (names[switch], port.device) in wires.coming)
+            }
+            self.extending[switch], self.shifting[switch] = frozenset(some - later), frozenset(later)
+        wanted_now = {(names[s], port.device) for s, some in self.shifting.items() for port in some}
+        for switch, some in lost.items():
+            numbers = {port.number for port in self.shifting.get(switch, frozenset())}
+            ends = {port: (names[switch], port.device) for port in some}
+            replaced = wires.remade | {ends[port] for port in some if port in gained[switch]}
+            cleared = {port for port in some if port.is_device and ends[port] in replaced}
+            swapped = {
+                port
+                for port in some - cleared
+                if port.number in numbers
+                or ends[port] in wanted_now
+                or (port.is_device and ends[port] in wires.leaving)
+            }
+            self.cleared[switch], self.swapped[switch] = frozenset(cleared), frozenset(swapped)
+            self.finishing[switch] = frozenset(some - cleared - swapped)
+
+    def set(
+        self, lost: Mapping[str, frozenset[PortPlan]], gained: Mapping[str, frozenset[PortPlan]]
+    ) -> list[Operation]:
+        """An operation for each switch that has any."""
+        none: frozenset[PortPlan] = frozenset()
+        found: list[Operation] = []
+        for switch in sorted({*lost, *gained}):
+            less, more = lost.get(switch, none), gained.get(switch, none)
+            if less or more:
+                found.append(SetPorts(switch, less, more))
+        return found
+
+
+def _ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operation]:
+    """New and moved wires come up; what is cut, or at a failed switch, goes down again."""
+    touched = {end for wire in (*wires.early, *wires.late) for end in _of(wire)} | wires.coming
+    up = frozenset((before.down - after.down) & wires.kept)
+    down = frozenset(end for end in after.down if end in touched or end not in before.down)
+    if up or down:
+        yield SetEnds(up, down)
+
+
+def _forward(
+    end: End, old: VxlanPlan, new: VxlanPlan
+) -> tuple[list[Operation], list[Operation], list[Operation]]:
+    """New entries first, those that change next, and at last what is gone."""
+    was, now = dict(old.unicast), dict(new.unicast)
+    more = frozenset((mac, vtep) for mac, vtep in now.items() if mac not in was)
+    less = frozenset((mac, vtep) for mac, vtep in was.items() if mac not in now)
+    elsewhere = {mac for mac, vtep in now.items() if mac in was and was[mac] != vtep}
+    flood, flooded = frozenset(new.flood), frozenset(old.flood)
+    first: list[Operation] = [SetMtu(end, old.mtu, new.mtu)] if old.mtu < new.mtu else []
+    last: list[Operation] = [SetMtu(end, old.mtu, new.mtu)] if old.mtu > new.mtu else []
+    add = Forward(end, gained=more, flood_gained=flood - flooded)
+    turn = Forward(
+        end, frozenset((mac, was[mac]) for mac in elsewhere), frozenset((mac, now[mac]) for mac in elsewhere)
+    )
+    drop = Forward(end, lost=less, flood_lost=flooded - flood)
+    return (
+        [*first, *([add] if add else [])],
+        [turn] if turn else [],
+        [*last, *([drop] if drop else [])],
+    )

@@ -1,0 +1,1 @@
+"""A lab's switches, wires and hosts as they are built and kept."""

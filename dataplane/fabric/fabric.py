@@ -1,0 +1,287 @@
+"""A lab's switches, wires and hosts, built and changed while it runs; Mininet's view of it is in ``net``.
+
+It must run inside the sandbox.  The caller's network namespace becomes the management network.
+Mininet is not imported here: that alone takes longer than building a small lab.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from dataplane.change.operations import AddWire, Operation, undone
+from dataplane.change.steps import Steps, renamed, steps, unchangeable
+from dataplane.fabric.building import Report as Report
+from dataplane.fabric.deafness import deafen
+from dataplane.fabric.operating import Operating
+from dataplane.fabric.routing import await_carrier
+from dataplane.netlink.route import End, add_veth, delete_link, set_link
+from dataplane.ovs.mirror import add_mirror, remove_mirror, tap_names
+from dataplane.ovs.unixctl import control_socket
+from dataplane.plan.lab import DomainPlan, HostPlan, Plan, instance_netns, plan
+from dataplane.plan.wiring import Wiring, link_states, wiring
+from dataplane.sandbox.namespaces import in_threads, run_in
+from topologies.model.topology import Topology
+
+
+class LinkError(KeyError):
+    """There is no link or switch of that name."""
+
+
+class Unchangeable(ValueError):
+    """A running lab can't become that; ``what`` lists the differences."""
+
+    def __init__(self, what: list[str]) -> None:
+        super().__init__("; ".join(what))
+        self.what = what
+
+
+class Change:
+    """A change of a running lab, in three parts (see ``dataplane.change.steps``).
+
+    ``undo`` takes back what has been done of the first two.  When a part fails, the operation
+    that failed counts as not done.
+    """
+
+    def __init__(
+        self, fabric: Fabric, topology: Topology, new: Plan, links_down: frozenset[str], some: Steps
+    ) -> None:
+        self.steps = some
+        self._fabric, self._topology, self._new, self._links_down = fabric, topology, new, links_down
+        self._done: list[Operation] = []
+
+    def renews(self, instance: str) -> bool:
+        """Whether a function's instance gets its devices only by ``shift``, since something holds their ends:
+        a process that is there loses its own by then."""
+        netns = instance_netns(instance)
+        return any(isinstance(each, AddWire) and each.wire.near.netns == netns for each in self.steps.shift)
+
+    def extend(self) -> None:
+        """Make what is new, beside what is there."""
+        self._fabric.carry_out(self.steps.extend, self._done)
+
+    def shift(self) -> None:
+        """Move and replace what can't be there twice."""
+        self._fabric.carry_out(self.steps.shift, self._done)
+
+    def finish(self) -> None:
+        """Remove what nothing needs any more; there is no way back."""
+        self._fabric.become(self._topology, self._new, self._links_down)
+        self._fabric.carry_out(self.steps.finish)
+
+    def all(self) -> None:
+        """All three."""
+        self.extend()
+        self.shift()
+        self.finish()
+
+    def undo(self) -> list[str]:
+        """Take back what was done, as far as it can be; what could not be, in words."""
+        back, self._done = undone(self._done), []
+        failed = []
+        for operation in back:
+            try:
+                self._fabric.carry_out([operation])
+            except Exception as error:
+                failed.append(f"{type(operation).__name__}: {error}")
+        return failed
+
+
+class Fabric(Operating):
+    """A lab as it runs: what ``Building`` built, and how it is asked, changed and looked at."""
+
+    # Asking and changing
+
+    def namespace_fd(self, host: str) -> int:
+        """An open nsfs descriptor of a host's network namespace; it stays the fabric's."""
+        return self._spaces[self._host_netns(host)].fd
+
+    def instance_fd(self, instance: str) -> int:
+        """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
+        return self._spaces[instance_netns(instance)].fd
+
+    def weakness(self) -> str:
+        """What this kernel does not keep away from the lab's own network stacks, in words; empty: nothing."""
+        if not self.heard:
+            return ""
+        return (
+            "this kernel lacks the nftables hooks that keep what tenants send from the network stacks of "
+            "switches and functions (CONFIG_NETFILTER_INGRESS, CONFIG_NF_TABLES_NETDEV, CONFIG_NF_TABLES_INET"
+            "): only their settings do; see docs/security.md"
+        )
+
+    def host_plan(self, host: str) -> HostPlan:
+        """What was planned for a host. KeyError: none."""
+        for each in self.plan.hosts:
+            if each.name == host:
+                return each
+        raise KeyError(host)
+
+    def _host_netns(self, host: str) -> str:
+        return self.host_plan(host).netns
+
+    def link_states(self) -> dict[str, bool]:
+        """Every link's name (a host's wire is ``h1-s1``), and whether it is up: not cut, no end failed."""
+        return link_states(self.plan, self._links_down, self._switches_down)
+
+    def set_link(self, name: str, up: bool) -> None:
+        """Cut a link or a host's wire, or mend it. Raises ``LinkError`` for an unknown name."""
+        if name not in self.link_states():
+            raise LinkError(name)
+        changed = frozenset({name})
+        cut = self._links_down - changed if up else self._links_down | changed
+        self._change(cut, self._switches_down)
+
+    def set_switch(self, name: str, up: bool) -> None:
+        """Have a switch fail (its bridge and all its ports go) or return, empty, to its controller."""
+        if name not in self._bridges:
+            raise LinkError(name)
+        changed = frozenset({name})
+        failed = self._switches_down - changed if up else self._switches_down | changed
+        self._change(self._links_down, failed)
+
+    def changing(self, topology: Topology) -> Change:
+        """How the running lab becomes ``topology``. Raises ``Unchangeable`` for what can't change."""
+        wrong = unchangeable(self.topology, topology)
+        if wrong:
+            raise Unchangeable(wrong)
+        new = plan(topology, self._as_devices)
+        links_down = renamed(self._links_down, self.plan, new)
+        before = wiring(self.plan, self._links_down, self._switches_down)
+        after = wiring(new, links_down, self._switches_down)
+        return Change(self, topology, new, links_down, steps(self.plan, new, before, after))
+
+    def replace(self, topology: Topology) -> None:
+        """Take the running lab to another topology in the same switches; only what differs is touched.
+
+        Raises ``Unchangeable``, or what went wrong; then the lab is as it was, as far as that can be.
+        """
+        change = self.changing(topology)
+        try:
+            change.extend()
+            change.shift()
+        except Exception:
+            change.undo()
+            raise
+        change.finish()
+
+    def become(self, topology: Topology, new: Plan, links_down: frozenset[str]) -> None:
+        """Take note of what the lab is from now on."""
+        self.topology, self.plan, self._links_down = topology, new, links_down
+        self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
+        if self._underlay is not None:
+            self._underlay.plan = new.underlay
+
+    # Looking
+
+    def make_device(self, link: str, wanted: bool) -> None:
+        """Turn a link between two switches into a pair of devices, so that it can be looked at, or back into
+        patch ports. Some milliseconds of traffic may be lost. Without effect on a link that needs devices."""
+        devices = self._as_devices | {link} if wanted else self._as_devices - {link}
+        new = plan(self.topology, devices)
+        if new != self.plan:
+            before = wiring(self.plan, self._links_down, self._switches_down)
+            after = wiring(new, self._links_down, self._switches_down)
+            Change(self, self.topology, new, self._links_down, steps(self.plan, new, before, after)).all()
+        self._as_devices = devices
+
+    def add_mirror(self, switch: str) -> tuple[str, str]:
+        """A device that gets a copy of all that passes a switch: (namespace's name, device), which is up.
+
+        It stays when the switch fails, and sees it again when that returns.
+        """
+        if switch not in self._bridges:
+            raise LinkError(switch)
+        self._taps += 1
+        tap, feed = tap_names(self._taps)
+        space = self._spaces[self._domain_of(switch).netns]
+        space.netlink.run([add_veth(End(tap, up=True), End(feed)), set_link(feed, True)])
+        deafen(space, [tap, feed])
+        self._mirrors[tap] = switch, feed
+        if switch not in self._switches_down:
+            self._mirror(switch)
+        return self._domain_of(switch).netns, tap
+
+    def _mirror(self, switch: str) -> None:
+        """Have a switch copy to all devices that are there to see it."""
+        for at, feed in self._mirrors.values():
+            open_vswitch = self._switches[self._domain_of(switch).name]
+            if at == switch and feed not in open_vswitch.port_rows():
+                open_vswitch.apply(add_mirror(self._bridges[switch].device, feed))
+
+    def remove_mirror(self, switch: str, tap: str) -> None:
+        """Take it away again."""
+        _switch, feed = self._mirrors.pop(tap)
+        domain = self._domain_of(switch)
+        try:
+            open_vswitch = self._switches[domain.name]
+            rows = open_vswitch.select("Mirror", ["_uuid"], [["name", "==", feed]])
+            port = open_vswitch.port_rows().get(feed)
+            if rows and port is not None:
+                mirrors = [row["_uuid"][1] for row in rows]
+                open_vswitch.apply(remove_mirror(self._bridges[switch].device, port, mirrors))
+        finally:
+            self._spaces[domain.netns].netlink.run([delete_link(tap)])
+
+    def _domain_of(self, switch: str) -> DomainPlan:
+        return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
+
+    def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
+        """Carry out the difference between the wiring that is and the one that shall be; what fails is taken
+        back, as far as that can be."""
+        old = wiring(self.plan, self._links_down, self._switches_down)
+        new = wiring(self.plan, links_down, switches_down)
+        try:
+            self._rewire(old, new)
+        except Exception:
+            with contextlib.suppress(Exception):  # what went wrong first is what matters
+                self._rewire(new, old)
+            raise
+        self._links_down, self._switches_down = links_down, switches_down
+
+    def _rewire(self, old: Wiring, new: Wiring) -> None:
+        for netns, device in new.down - old.down:
+            self._spaces[netns].netlink.run([set_link(device, False)])
+        # Up before a returning switch gets its ports, so that it finds them up.
+        risen = sorted(old.down - new.down)
+        for netns, device in risen:
+            self._spaces[netns].netlink.run([set_link(device, True)])
+        for netns, some in groupby(risen, lambda end: end[0]):
+            run_in(self._spaces[netns].fd, partial(await_carrier, [device for _, device in some]))
+        self.set_ports(old.ports, new.ports)
+        for switch in new.ports.keys() - old.ports.keys():
+            self._mirror(switch)
+
+    def notice_devices(self) -> None:
+        """Wait until all switches, and the underlay's routing, know of what devices have become: they are
+        told by the kernel, which is what they are asked after."""
+        in_threads([switch.notice_devices for switch in self._switches.values()])
+        if self._underlay is not None:
+            self._underlay.settle(self._links_down)
+
+    def forget_worked_out(self) -> None:
+        """Have all switches treat every packet from now on as their tables say now."""
+        in_threads([switch.forget_worked_out for switch in self._switches.values()])
+
+    def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
+        """(domain, program) -> process id and control socket of every daemon that runs."""
+        return {
+            (domain, program): (pid, control_socket(switch.run_dir, program, pid))
+            for domain, switch in list(self._switches.items())
+            for program, pid in switch.pids().items()
+            if pid
+        }
+
+    def stop(self) -> None:
+        """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
+        if self._underlay is not None:
+            self._underlay.stop()
+        for switch in self._switches.values():
+            switch.stop()
+        for space in self._spaces.values():
+            space.close()
+        if self._netlink is not None:
+            self._netlink.close()
+        self._spaces, self._switches, self._netlink = {}, {}, None

@@ -1,0 +1,168 @@
+"""The underlay's routing, as it runs: follows the kernel's link events and sets routes.
+
+Data centres run an interior gateway protocol or BGP with equal-cost paths in the underlay, and BFD (RFC
+5880) where a dead link does not show by itself.  A lab's wires are veth pairs, whose dead end the
+kernel reports at once, which is all that BFD would add; and a routing daemon for every router would cost
+megabytes and seconds each.  So one thread computes what a link-state protocol would, for all nodes, when
+a link's state changes.  It is no part of the SDN controller, and goes on without it: the underlay knows
+nothing of tenants.  Until it has, the kernel itself leaves out next hops whose own link is dead
+(ignore_routes_with_linkdown).
+
+What it can't see is a wire that is up and carries nothing; for that a real network needs BFD.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+from dataplane.netlink.overlay import Hop, delete_route, set_route
+from dataplane.netlink.route import NetlinkError, Request, Socket
+from dataplane.plan.routes import Change, Routes, changes, routes
+from dataplane.plan.underlay import UnderlayPlan
+from dataplane.sandbox.namespaces import Namespace, run_in, write_settings
+
+RTMGRP_LINK = 1
+SIOCGIFFLAGS = 0x8913
+IFF_UP_RUNNING = 0x1 | 0x40
+CARRIER_PATIENCE = 0.3
+"""Seconds: who has set the other end down by hand is not waited for any longer."""
+GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
+"""What the kernel answers about a route whose device went down: it has taken the route away itself."""
+FORWARD = {
+    "ipv4/fib_multipath_hash_policy": "1",  # by ports, too: VXLAN's source port tells flows apart
+    "ipv4/conf/all/ignore_routes_with_linkdown": "1",
+    "ipv4/conf/default/ignore_routes_with_linkdown": "1",
+    "ipv4/conf/all/rp_filter": "0",  # with several ways, answers may come by another
+    "ipv4/conf/default/rp_filter": "0",
+}
+
+
+def prepare(space: Namespace, forwards: bool) -> None:
+    """Set a node's kernel parameters, before it has any device."""
+
+    settings = {**FORWARD, "ipv4/ip_forward": "1" if forwards else "0"}
+    run_in(space.fd, lambda: write_settings(settings))
+
+
+class Routing:
+    """Keeps the routes of all nodes right. ``spaces``: the nodes' namespaces by file name."""
+
+    def __init__(self, plan: UnderlayPlan, spaces: Mapping[str, Namespace]) -> None:
+        self.plan = plan
+        self.held: Routes = {}
+        self._netlink = {node: run_in(spaces[netns].fd, Socket) for node, netns in plan.nodes.items()}
+        self._events = {node: run_in(spaces[netns].fd, _events) for node, netns in plan.nodes.items()}
+        self._stop, self._stopped = os.pipe()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Set the first routes, then follow the links."""
+        self.refresh()
+        self._thread = threading.Thread(target=self._follow, name="routing", daemon=True)
+        self._thread.start()
+
+    def refresh(self, stirred: frozenset[str] = frozenset()) -> None:
+        """Look at all links, and set the routes that differ, and all of the nodes in ``stirred``: the
+        kernel drops the routes of a device that was down, be it for a moment."""
+        with self._lock:
+            self._refresh(stirred)
+
+    def settle(self, links_down: frozenset[str], patience: float = CARRIER_PATIENCE) -> None:
+        """Set the routes when the kernel has every link up that is not in ``links_down``: a link whose both
+        ends were just set up carries traffic a moment later."""
+        ends = [
+            (end.node, end.device)
+            for link in self.plan.links
+            if link.name not in links_down
+            for end in (link.a, link.b)
+        ]
+        deadline = time.monotonic() + patience
+        while not all(self._is_up(*end) for end in ends) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self.refresh()
+
+    def _refresh(self, stirred: frozenset[str]) -> None:
+        down = frozenset(link.name for link in self.plan.links if not self._is_up(link.a.node, link.a.device))
+        down |= {link.name for link in self.plan.links if not self._is_up(link.b.node, link.b.device)}
+        wanted = routes(self.plan, down)
+        requests: dict[str, list[Request]] = {}
+        again = [Change(node, to, hops) for node in stirred for to, hops in wanted[node].items()]
+        for node, to, hops in {*changes(self.held, wanted), *again}:
+            index = self._netlink[node].index_of
+            if hops:
+                ways = [Hop(index(via.device), via.gateway) for via in hops]
+                requests.setdefault(node, []).append(set_route(to, ways, self.plan.vteps.get(node)))
+            else:
+                requests.setdefault(node, []).append(delete_route(to))
+        for node, some in requests.items():
+            with contextlib.suppress(NetlinkError):
+                self._netlink[node].run(some, GONE)
+        self.held = wanted
+
+    def _is_up(self, node: str, device: str) -> bool:
+        return is_up(self._events[node], device)
+
+    def _follow(self) -> None:
+        poll = select.poll()
+        poll.register(self._stop, select.POLLIN)
+        node_of = {events.fileno(): node for node, events in self._events.items()}
+        for fd in node_of:
+            poll.register(fd, select.POLLIN)
+        while True:
+            stirred = set()
+            for fd, _ in poll.poll():
+                if fd == self._stop:
+                    return
+                stirred.add(node_of[fd])
+                with contextlib.suppress(OSError):  # a full queue says so once, and is as good as an event
+                    while True:
+                        self._events[node_of[fd]].recv(1 << 16, socket.MSG_DONTWAIT)
+            with contextlib.suppress(OSError):
+                self.refresh(frozenset(stirred))
+
+    def stop(self) -> None:
+        """End the thread and give the descriptors back."""
+        os.close(self._stopped)
+        if self._thread is not None:
+            self._thread.join()
+        os.close(self._stop)
+        for netlink in self._netlink.values():
+            netlink.close()
+        for events in self._events.values():
+            events.close()
+
+
+def _events() -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    made.bind((0, RTMGRP_LINK))
+    return made
+
+
+def is_up(stream: socket.socket, device: str) -> bool:
+    """Whether a device of the network namespace that ``stream`` was made in is up and has a carrier
+    (netdevice(7), SIOCGIFFLAGS)."""
+    request = struct.pack("16sH14x", device.encode(), 0)
+    try:
+        answer = fcntl.ioctl(stream, SIOCGIFFLAGS, request)
+    except OSError:
+        return False
+    return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP_RUNNING == IFF_UP_RUNNING)
+
+
+def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> None:
+    """Wait up to so many seconds until all of these have a carrier: a wire that was set up gets it a moment
+    later. Runs in their network namespace."""
+    deadline = time.monotonic() + patience
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
+        while not all(is_up(stream, device) for device in devices) and time.monotonic() < deadline:
+            time.sleep(0.002)

@@ -1,0 +1,1 @@
+"""What a lab's host is, and what a command in it sees and may do."""

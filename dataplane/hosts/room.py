@@ -1,0 +1,365 @@
+"""What a command that runs in a host sees and may do: a room of its own.
+
+A host is a network namespace that belongs to the hosts' user namespace (``dataplane.hosts.users``).  The
+first command that is run in it makes the rest: a process-id namespace with an init that only reaps, a host
+name, and a mount namespace in which the machine can be read and nothing of it changed, /run, /tmp, /root and
+what programs write to are the host's own, and nothing of the lab is to be found.  So a lab of hundreds of
+hosts costs nothing for those that nobody enters.  It lasts as long as the network namespace.
+
+It must run inside the sandbox, as the lab's root, in a process with one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import resource
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from dataplane.hosts.capabilities import confine
+from dataplane.sandbox.namespaces import RUN_NETNS
+from linux import syscalls
+
+ROOMS = Path("/run/rooms")
+"""Below it, for each host that was entered: a lock, and the process id of its init."""
+INIT = "exec </dev/null >/dev/null 2>&1; while :; do sleep 1000000; done"
+"""What a host's first process does. A shell waits for all its children, also adopted ones: none stays a
+zombie; and it takes a tenth of the memory of an interpreter."""
+PRIVATE = {
+    "/tmp": "mode=1777,size=10%",
+    "/var/tmp": "mode=1777,size=5%",
+    "/root": "mode=0700,size=5%",
+    "/var/log": "mode=0755,size=64m",
+    "/var/lib/dhcp": "mode=0755,size=16m",
+    "/var/lib/misc": "mode=0755,size=16m",
+}
+"""Directories that a host has to itself, empty at first; and /run, where the lab's own files are."""
+NODES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
+LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+NOT_SHOWN = re.compile(r"/(?:(?:run|proc|sys|dev|var/run)(?:/.*)?)?\Z")
+"""Folders that a command isn't shown although it is started there: the root, and what is a host's own."""
+INSIDE = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
+
+
+PROCESSES = 16384
+"""Most processes and threads of all hosts of a lab (RLIMIT_NPROC in getrlimit(2): each user namespace
+counts its own); never more than the user has."""
+PROCESSES_OF_ONE = 1024
+"""The same of one host, where process-id namespaces have a limit of their own (Linux 6.14)."""
+LIMITED_SINCE = (6, 14)
+ELSEWHERE = frozenset(
+    {"TMPDIR", "XDG_RUNTIME_DIR", "XAUTHORITY", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"}
+)
+"""Variables that lead to what a host does not see."""
+PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class RoomError(Exception):
+    """A host can't be entered; the message says why."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A host's namespaces, as open descriptors; ``user`` is None where hosts have none of their own."""
+
+    name: str
+    net: int
+    pid: int
+    mount: int
+    uts: int
+    ipc: int
+    user: int | None
+
+    def close(self) -> None:
+        """Give the descriptors back; who has entered stays."""
+        for each in (self.net, self.pid, self.mount, self.uts, self.ipc, self.user):
+            if each is not None:
+                os.close(each)
+
+
+def find(name: str, netns: str, names_file: str = "") -> Room:
+    """The room of the host ``name``, made if it is the first time; ``netns`` is its file in /run/netns.
+
+    ``names_file``: what it sees as /etc/hosts (empty: the lab's). Raises RoomError.
+    """
+    try:
+        net = os.open(RUN_NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
+        ROOMS.mkdir(mode=0o700, exist_ok=True)
+        with _locked(ROOMS / f"{netns}.lock"):
+            record = ROOMS / f"{netns}.pid"
+            known = record.read_text() if record.exists() else ""
+            pid = _init_of(net, int(known)) if known.isdecimal() else None
+            if pid is None:
+                pid = _init_of(net, _make(name, net, names_file))
+                record.write_text(str(pid))
+            if pid is None:
+                raise RoomError(f"can't enter host {name}: its first process ended")
+        opened = {
+            kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+            for kind in ("pid", "mnt", "uts", "ipc")
+        }
+        user = _host_users(net, opened["mnt"])
+        return Room(name, net, opened["pid"], opened["mnt"], opened["uts"], opened["ipc"], user)
+    except OSError as error:
+        raise RoomError(f"can't enter host {name}: {error.strerror or error}") from None
+
+
+def enter(room: Room) -> str | None:
+    """Put the calling process into the room and give up all other rights. To be called in a child of whom
+    ``syscalls.setns(room.pid)`` has been called in: a process keeps the process ids that it was born with.
+
+    The current folder is shown, with the rights of whoever the host's root is outside; its name is given
+    back when they don't reach so far, and the host's own home is taken instead. Raises OSError.
+    """
+    here = Path().stat()
+    shown = _current_folder()
+    syscalls.setns(room.net, syscalls.CLONE_NEWNET)
+    syscalls.setns(room.uts, syscalls.CLONE_NEWUTS)
+    syscalls.setns(room.ipc, syscalls.CLONE_NEWIPC)
+    syscalls.setns(room.mount, syscalls.CLONE_NEWNS)
+    syscalls.unshare(syscalls.CLONE_NEWNS)  # what is shown is for this command alone
+    os.chdir("/")
+    unseen = None
+    if shown is not None and not may_enter(here, _root_of_network()):
+        unseen = shown[0]
+        os.close(shown[1])
+        os.chdir("/root")
+    elif shown is not None:
+        folder, tree = shown
+        with contextlib.suppress(OSError):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # else it is seen as the rest of the machine, and can't be changed
+            syscalls.attach_tree(tree, folder)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        os.close(tree)
+    _become_root_of(room.user)
+    return unseen
+
+
+def may_enter(folder: os.stat_result, who: os.stat_result) -> bool:
+    """Whether the owner and group of ``who`` may read and enter the folder, by its mode (inode(7))."""
+    shift = 6 if folder.st_uid == who.st_uid else 3 if folder.st_gid == who.st_gid else 0
+    return folder.st_mode >> shift & 5 == 5
+
+
+def _current_folder() -> tuple[str, int] | None:
+    """Where the process is, and a copy of that mount as a descriptor."""
+    try:
+        folder = str(Path.cwd())
+        if NOT_SHOWN.match(folder):
+            return None
+        return folder, syscalls.copy_tree(".")
+    except OSError:
+        return None
+
+
+def limits_numbers(release: str) -> bool:
+    """Whether the kernel of this release has a limit of process ids for each namespace of them; before, there
+    was one for the machine, which is not ours to change."""
+    version = re.match(r"(\d+)\.(\d+)", release)
+    return version is not None and (int(version[1]), int(version[2])) >= LIMITED_SINCE
+
+
+def bounded(wanted: int, *limits: int) -> int:
+    """``wanted``, but no more than any of ``limits`` (of getrlimit(2), where -1 is none)."""
+    return min([wanted, *(each for each in limits if each != resource.RLIM_INFINITY)])
+
+
+def _become_root_of(user: int | None) -> None:
+    most = bounded(PROCESSES, *resource.getrlimit(resource.RLIMIT_NPROC))
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+    if user is not None:
+        syscalls.setns(user, syscalls.CLONE_NEWUSER)
+        with contextlib.suppress(OSError):  # forbidden where one id alone is mapped
+            os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    confine()
+
+
+def _host_users(net: int, of_the_lab: int) -> int | None:
+    """The user namespace of the hosts, None when it is the lab's own."""
+    user, lab = syscalls.owner_of(net), syscalls.owner_of(of_the_lab)
+    if os.fstat(user).st_ino == os.fstat(lab).st_ino:
+        os.close(user)
+        return None
+    return user
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _init_of(net: int, guess: int) -> int | None:
+    """The process id of a host's init, as /proc has it: the first of its process-id namespace, in the host's
+    network. Where the system allows a lab no /proc of its own, the ids there are others than the lab's."""
+    inode = os.fstat(net).st_ino
+    if guess and _is_init(guess, inode):
+        return guess
+    if Path(f"/proc/{guess}").exists() and _own_proc():
+        return None
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return next((pid for pid in pids if _is_init(pid, inode)), None)
+
+
+def _own_proc() -> bool:
+    """Is /proc that of the lab, whose init is called so (see ``dataplane.sandbox.sandbox``)?"""
+    with contextlib.suppress(OSError):
+        return Path("/proc/1/comm").read_text().strip() == "sdnlab-init"
+    return False
+
+
+def _is_init(pid: int, inode: int) -> bool:
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{pid}/ns/net").stat().st_ino == inode:
+            status = Path(f"/proc/{pid}/status").read_text()
+            ids = re.search(r"^NSpid:\s+(.*)$", status, re.MULTILINE)
+            return ids is not None and ids[1].split()[-1] == "1"
+    return False
+
+
+def _make(name: str, net: int, names_file: str) -> int:
+    """Start a host's init; its process id when the room is ready."""
+    ready, told = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        try:
+            os.close(ready)
+            os.setsid()
+            syscalls.setns(net, syscalls.CLONE_NEWNET)
+            mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            user = _host_users(net, mounts)
+            syscalls.unshare(INSIDE)
+            init = os.fork()
+            if init == 0:
+                _init(name, names_file, user, told)
+            os.write(told, f"{init}\n".encode())
+        except OSError as error:
+            os.write(told, f"! {error}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(told)
+    with os.fdopen(ready) as answers:
+        said = answers.read()  # to its end: the init has become a shell
+    os.waitpid(helper, 0)
+    lines = said.splitlines()
+    wrong = [line for line in lines if line.startswith("!")]
+    if wrong or not lines:
+        raise RoomError(f"can't enter host {name}: {' '.join(wrong)[2:] or 'its first process ended'}")
+    return int(lines[0])
+
+
+def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
+    try:
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # nobody's pipe shall stay open by it
+                os.set_inheritable(int(entry.name), int(entry.name) <= 2)
+        with contextlib.suppress(OSError):
+            socket.sethostname(name[:64])
+        _furnish(names_file)
+        os.chdir("/")
+        _become_root_of(user)
+        os.execve("/bin/sh", ["sdnlab-host", "-c", INIT], {"PATH": "/usr/bin:/bin"})
+    except OSError as error:
+        os.write(told, f"! {error}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def _furnish(names_file: str) -> None:
+    """Make the mounts. Raises OSError: a host must not be entered without its walls."""
+    root = _root_of_network()
+    owner = f",uid={root.st_uid},gid={root.st_gid}"
+    plain = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    if names_file:
+        syscalls.mount(names_file, "/etc/hosts", None, syscalls.MS_BIND)
+    syscalls.make_unchangeable("/")
+    syscalls.mount("host", "/run", "tmpfs", plain, f"mode=0755,size=64m{owner}")
+    with contextlib.suppress(OSError):  # where parts of the machine's own are masked, the old ones must do
+        syscalls.mount("proc", "/proc", "proc", plain | syscalls.MS_NOEXEC)
+        if limits_numbers(os.uname().release):
+            Path("/proc/sys/kernel/pid_max").write_text(str(PROCESSES_OF_ONE))
+    with contextlib.suppress(OSError):
+        syscalls.mount("sysfs", "/sys", "sysfs", plain | syscalls.MS_NOEXEC)
+    _devices(owner)
+    for path, options in PRIVATE.items():
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            syscalls.mount("host", path, "tmpfs", plain, options + owner)
+
+
+def _root_of_network() -> os.stat_result:
+    """Whom root of this network namespace is for files: its owner has the kernel parameters of it
+    (net_ctl_set_ownership in the kernel's net/sysctl_net.c)."""
+    return Path("/proc/sys/net/ipv4/ip_forward").stat()
+
+
+def _devices(owner: str) -> None:
+    """A /dev with what every program expects. It is made aside, since its nodes are the machine's."""
+    aside = Path("/run/dev")
+    aside.mkdir(exist_ok=True)
+    syscalls.mount("host", str(aside), "tmpfs", syscalls.MS_NOSUID, f"mode=0755,size=1m{owner}")
+    for node in NODES:
+        with contextlib.suppress(OSError):
+            real = Path("/dev") / node
+            if stat.S_ISCHR(real.stat().st_mode):
+                (aside / node).parent.mkdir(exist_ok=True)
+                (aside / node).touch()
+                syscalls.mount(str(real), str(aside / node), None, syscalls.MS_BIND)
+    for link, target in LINKS.items():
+        (aside / link).symlink_to(target)
+    for folder, kind, options in (
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"),
+        ("shm", "tmpfs", f"mode=1777,size=5%{owner}"),
+    ):
+        (aside / folder).mkdir()
+        with contextlib.suppress(OSError):
+            flags = syscalls.MS_NOSUID | syscalls.MS_NOEXEC
+            syscalls.mount("host", str(aside / folder), kind, flags, options)
+    syscalls.mount(str(aside), "/dev", None, syscalls.MS_MOVE)
+    aside.rmdir()
+
+
+def main() -> NoReturn:
+    """``NAME NETNS NAMES_FILE COMMAND...`` as arguments: run the command in a host, passing signals on."""
+    name, netns, names_file, *command = sys.argv[1:]
+    os.setsid()
+    try:
+        room = find(name, netns, names_file)
+        syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
+    except (RoomError, OSError) as error:
+        sys.exit(f"{error}")
+    child = os.fork()
+    if child == 0:
+        try:
+            enter(room)
+            syscalls.die_with_parent(signal.SIGKILL)
+            os.execvpe(command[0], command, surroundings(os.environ))
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        finally:
+            os._exit(127)
+    for number in PASSED_ON:
+        signal.signal(number, lambda number, _frame: os.kill(child, number))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a command in a host gets: the caller's, with folders that it may write to."""
+    return {key: value for key, value in environment.items() if key not in ELSEWHERE} | {"HOME": "/root"}

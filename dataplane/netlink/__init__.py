@@ -1,0 +1,1 @@
+"""Route netlink: the messages that a lab needs."""

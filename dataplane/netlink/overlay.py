@@ -1,0 +1,155 @@
+"""Route netlink for overlays: vxlan devices, their forwarding databases, routes, moving a device.
+
+Pure functions from values to ``Request``s, as in ``dataplane.netlink.route``.  Formats: linux/if_link.h,
+linux/neighbour.h, linux/rtnetlink.h; bridge(8), ip-route(8).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from dataplane.netlink.route import (
+    IFF_UP,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    IFLA_NET_NS_FD,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    Request,
+    attribute,
+    ifinfo,
+    string,
+    u32,
+)
+from wire.mac import mac_octets
+
+RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 25, 28, 29
+NLM_F_APPEND = 0x800
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
+IFLA_VXLAN_PORT, IFLA_VXLAN_UDP_CSUM = 15, 18
+AF_BRIDGE = 7
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_SELF = 0x02
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_MULTIPATH = 1, 4, 5, 7, 9
+RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
+VXLAN_PORT = 4789
+EVERYBODY = "00:00:00:00:00:00"
+"""The address of a vxlan device's default destinations: what it knows no other entry for goes there."""
+IFLA_GSO_MAX_SIZE = 41
+
+
+class Hop(NamedTuple):
+    """A next hop: the device (its index) and the neighbour's address."""
+
+    device: int
+    gateway: IPv4Address | IPv6Address
+
+
+def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int, netns: int | None = None) -> Request:
+    """A vxlan device, up, that learns nothing: who is where is told to it (RFC 7348; UDP checksum 0).
+
+    It appears in ``netns`` (an open nsfs descriptor; None: the socket's own); its tunnels begin and end in
+    the namespace of the socket that the request is sent on.
+    """
+    data = u32(IFLA_VXLAN_ID, vni) + attribute(IFLA_VXLAN_LOCAL, local.packed)
+    data += attribute(IFLA_VXLAN_LEARNING, b"\0") + attribute(IFLA_VXLAN_UDP_CSUM, b"\0")
+    data += attribute(IFLA_VXLAN_PORT, struct.pack("!H", VXLAN_PORT))
+    info = string(IFLA_INFO_KIND, "vxlan") + attribute(IFLA_INFO_DATA, data)
+    payload = ifinfo(0, IFF_UP, IFF_UP) + string(IFLA_IFNAME, name) + u32(IFLA_MTU, mtu)
+    payload += attribute(IFLA_LINKINFO, info)
+    if netns is not None:
+        payload += u32(IFLA_NET_NS_FD, netns)
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"create vxlan device {name}, VNI {vni}")
+
+
+def _fdb(device: int, mac: str, vtep: IPv4Address) -> bytes:
+    head = struct.pack("=BxxxiHBB", AF_BRIDGE, device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, 0)
+    return head + attribute(NDA_LLADDR, mac_octets(mac)) + attribute(NDA_DST, vtep.packed)
+
+
+def set_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:
+    """The VTEP that ``mac`` sits behind; a new one takes the place of the old one."""
+    flags = NLM_F_CREATE | NLM_F_REPLACE
+    return Request(RTM_NEWNEIGH, flags, _fdb(device, mac, vtep), f"forward {mac} to {vtep}")
+
+
+def add_default(device: int, vtep: IPv4Address) -> Request:
+    """One more VTEP that gets a copy of what has no entry (head-end replication)."""
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    return Request(RTM_NEWNEIGH, flags, _fdb(device, EVERYBODY, vtep), f"replicate to {vtep}")
+
+
+def delete_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:
+    """Take an entry away (``EVERYBODY``: a default destination)."""
+    return Request(RTM_DELNEIGH, 0, _fdb(device, mac, vtep), f"stop forwarding {mac} to {vtep}")
+
+
+def _route(to: IPv4Network | IPv6Network) -> bytes:
+    family = socket.AF_INET if to.version == 4 else socket.AF_INET6
+    head = struct.pack(
+        "=BBBBBBBBI",
+        family,
+        to.prefixlen,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_STATIC,
+        RT_SCOPE_UNIVERSE,
+        RTN_UNICAST,
+        0,
+    )
+    return head + (attribute(RTA_DST, to.network_address.packed) if to.prefixlen else b"")
+
+
+def set_route(
+    to: IPv4Network | IPv6Network, hops: Sequence[Hop], source: IPv4Address | None = None
+) -> Request:
+    """The route to ``to`` over one next hop, or over several at once (equal cost)."""
+    payload = _route(to)
+    if source is not None:
+        payload += attribute(RTA_PREFSRC, source.packed)
+    if len(hops) == 1:
+        payload += attribute(RTA_GATEWAY, hops[0].gateway.packed) + u32(RTA_OIF, hops[0].device)
+    else:
+        several = b""
+        for hop in hops:
+            gateway = attribute(RTA_GATEWAY, hop.gateway.packed)
+            several += struct.pack("=HBBi", 8 + len(gateway), 0, 0, hop.device) + gateway
+        payload += attribute(RTA_MULTIPATH, several)
+    return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, payload, f"set the route to {to}")
+
+
+def delete_route(to: IPv4Network | IPv6Network) -> Request:
+    """Take the route away."""
+    return Request(RTM_DELROUTE, 0, _route(to), f"delete the route to {to}")
+
+
+def set_mtu(device: int, mtu: int) -> Request:
+    """The largest packet that the device takes, in bytes."""
+    return Request(RTM_NEWLINK, 0, ifinfo(device) + u32(IFLA_MTU, mtu), f"set the MTU of device {device}")
+
+
+def set_largest(device: int, size: int) -> Request:
+    """The largest packet that the device takes without its being cut (GSO), in bytes."""
+    payload = ifinfo(device) + u32(IFLA_GSO_MAX_SIZE, size)
+    return Request(RTM_NEWLINK, 0, payload, f"set the largest packet of device {device}")
+
+
+def move_device(device: int, netns: int, name: str) -> Request:
+    """Move a device (by index) to another network namespace (an open nsfs descriptor) under a new name.
+
+    The kernel sets it down on the way.
+    """
+    payload = ifinfo(device) + u32(IFLA_NET_NS_FD, netns) + string(IFLA_IFNAME, name)
+    return Request(RTM_NEWLINK, 0, payload, f"move device {device} as {name}")

@@ -1,0 +1,1 @@
+"""Open vSwitch: its daemons, its database, its control sockets."""

@@ -1,0 +1,73 @@
+"""Can Open vSwitch's kernel module be used here?  Asked of the kernel itself, over generic netlink.
+
+The module may be absent, or present and out of reach of an unprivileged user namespace; only making a
+datapath tells.  Formats: linux/genetlink.h, linux/openvswitch.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from dataplane.netlink.route import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, string, u32
+
+NETLINK_GENERIC = 16
+GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 16, 3
+CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
+OVS_DP_CMD_NEW, OVS_DP_CMD_DEL = 1, 2
+OVS_DP_VERSION = 2
+OVS_DP_ATTR_NAME, OVS_DP_ATTR_UPCALL_PID = 1, 2
+FAMILY = "ovs_datapath"
+PROBE_NAME = "ovs-probe"
+
+
+def request(family: int, command: int, version: int, body: bytes, flags: int = NLM_F_ACK) -> bytes:
+    """A generic netlink message."""
+    payload = struct.pack("=BBH", command, version, 0) + body
+    return struct.pack("=IHHII", 16 + len(payload), family, NLM_F_REQUEST | flags, 1, 0) + payload
+
+
+def family_id(answer: bytes) -> int | None:
+    """The family's number in an answer to CTRL_CMD_GETFAMILY; None when there is no such family."""
+    length, kind = struct.unpack_from("=IH", answer)
+    if kind == NLMSG_ERROR:
+        return None
+    at = 20
+    while at + 4 <= length:
+        size, attribute_kind = struct.unpack_from("=HH", answer, at)
+        if size < 4:
+            break
+        if attribute_kind == CTRL_ATTR_FAMILY_ID:
+            return int(struct.unpack_from("=H", answer, at + 4)[0])
+        at += (size + 3) & ~3
+    return None
+
+
+def usable() -> bool:
+    """Make a kernel datapath in the present network namespace and remove it; False when that fails."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as netlink:
+            netlink.settimeout(5)
+            netlink.send(
+                request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1, string(CTRL_ATTR_FAMILY_NAME, FAMILY), 0)
+            )
+            family = family_id(netlink.recv(65536))
+            if family is None:
+                return False
+            name = struct.pack("=i", 0) + string(OVS_DP_ATTR_NAME, PROBE_NAME)
+            upcall = u32(OVS_DP_ATTR_UPCALL_PID, 0)
+            made = _ask(netlink, request(family, OVS_DP_CMD_NEW, OVS_DP_VERSION, name + upcall))
+            if made:
+                _ask(netlink, request(family, OVS_DP_CMD_DEL, OVS_DP_VERSION, name))
+            return made
+    except OSError:
+        return False
+
+
+def _ask(netlink: socket.socket, message: bytes) -> bool:
+    """Send, and read until the acknowledgement; did the kernel agree?"""
+    netlink.send(message)
+    while True:
+        answer = netlink.recv(65536)
+        if struct.unpack_from("=IH", answer)[1] == NLMSG_ERROR:
+            return bool(struct.unpack_from("=i", answer, 16)[0] == 0)

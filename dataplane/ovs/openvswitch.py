@@ -1,0 +1,306 @@
+"""One Open vSwitch of a domain: its two daemons, started in the domain's network namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dataplane.ovs import unixctl
+from dataplane.ovs.daemon import Daemon, News
+from dataplane.ovs.database import Database
+from dataplane.ovs.database import OpenVSwitchError as OpenVSwitchError
+from dataplane.ovs.ovsdb import Operation, database_file
+from dataplane.sandbox.namespaces import in_threads, run_in
+from dataplane.sandbox.process_state import is_stopped
+from linux import syscalls
+
+SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
+SETTINGS = {
+    # Frames of up to 64 KB pass unsegmented: 10 Gbit/s instead of 0.8, and TX offloads may stay on.
+    "userspace-tso-enable": "true",
+    # A lab has many instances and few cores; the defaults are made for one instance per server.
+    "n-revalidator-threads": "1",
+    "n-handler-threads": "1",
+}
+WARM_PAIRS = 2000
+"""Up to so many ordered pairs of hosts, what the switch has worked out for a pair is kept while idle."""
+WARM_SECONDS = 60
+FLOWS_OF_A_PAIR = 4
+"""Cached flows of two hosts that talk to each other: two families, there and back."""
+LEAST_FLOWS, MOST_FLOWS = 10_000, 40_000
+"""Bounds of the cache. A cached flow takes up to 3.3 KB of ovs-vswitchd, so the latter is 132 MB in each
+domain: all pairs of 100 hosts."""
+
+
+def settings(hosts: int) -> dict[str, str]:
+    """``other_config`` for a lab of so many hosts (ovs-vswitchd.conf.db(5), Open_vSwitch table).
+
+    Open vSwitch forgets a cached flow that was idle for ten seconds, and the next packet pays an upcall
+    again.  In a small lab a minute costs little: looking through 4,000 flows takes some milliseconds.
+    Where a connection's ports choose its way (an instance, a backend), each new one is a flow of its own, so
+    the cache is bounded: above ``flow-limit`` all flows go that were idle for a tenth of a second, and a
+    packet whose flow is not kept pays an upcall, some tenths of a millisecond.
+    """
+    pairs = hosts * (hosts - 1)
+    limit = min(max(FLOWS_OF_A_PAIR * pairs, LEAST_FLOWS), MOST_FLOWS)
+    warm = {"max-idle": str(WARM_SECONDS * 1000)} if pairs <= WARM_PAIRS else {}
+    return {**SETTINGS, "flow-limit": str(limit), **warm}
+
+
+ANSWER_PATIENCE = 20.0
+"""Seconds until ovs-vswitchd must have answered: it may be started again meanwhile, or have much to do."""
+
+
+class OpenVSwitch:
+    """The daemons of one domain. ``run_dir`` holds their sockets, database and logs (its OVS_RUNDIR).
+
+    ``hosts``: how many the whole lab has, from which ``settings`` are chosen.  A daemon that ends is started
+    again: ovs-vswitchd then finds its configuration in the database, which outlives ovsdb-server, and its
+    flow tables are its controller's to bring.  ``tell`` hears of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run_dir: Path,
+        netns: int | None = None,
+        hosts: int = 0,
+        tell: Callable[[str, News], None] = lambda name, news: None,
+    ) -> None:
+        self.name, self.run_dir, self._netns = name, run_dir, netns
+        self._settings = settings(hosts)
+        self._daemons: dict[str, Daemon] = {}
+        self._tell = partial(tell, name)
+        self._stopped: set[str] = set()
+        self._database = self._open_database()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes OVS's own tools (ovs-vsctl, ovs-ofctl, ovs-appctl) talk to this instance."""
+        run_dir = str(self.run_dir)
+        return {"OVS_RUNDIR": run_dir, "OVS_DBDIR": run_dir, "OVS_LOGDIR": run_dir}
+
+    def start(self) -> None:
+        """Start both daemons; returns when the database answers (ovs-vswitchd then is starting)."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        database = self.run_dir / "conf.db"
+        database.write_bytes(database_file(SCHEMA.read_text(), self._settings, str(uuid.uuid4())))
+        socket_path = f"{self.run_dir}/db.sock"
+        self._keep("ovsdb-server", str(database), f"--remote=punix:{socket_path}")
+        self._database.ask(lambda client: None)
+        self._keep("ovs-vswitchd", f"unix:{socket_path}")
+
+    def _keep(self, program: str, *arguments: str) -> None:
+        def launch() -> subprocess.Popen[bytes]:
+            with contextlib.suppress(OSError):  # not in a sandbox: then the machine's has to do
+                _own_temporaries(self.run_dir / "tmp")
+            return self._launch(program, *arguments)
+
+        def start() -> subprocess.Popen[bytes]:
+            if self._netns is None:
+                return self._launch(program, *arguments)
+            return run_in(self._netns, launch)
+
+        self._daemons[program] = Daemon(program, start, self._heal, self._tell)
+
+    def _launch(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin")
+        if path is None:
+            raise OpenVSwitchError(f"{program} is not installed", "install the package openvswitch-switch")
+        log = self.run_dir / f"{program}.log"
+        with (self.run_dir / f"{program}.err").open("ab") as errors:
+            return subprocess.Popen(
+                [
+                    path,
+                    *arguments,
+                    "--no-chdir",
+                    f"--pidfile={self.run_dir}/{program}.pid",
+                    f"--log-file={log}",
+                    "-vconsole:off",
+                    "-vsyslog:off",
+                ],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    def _heal(self) -> None:
+        """Wait until both daemons work with each other again: an order that changes nothing is carried
+        out."""
+        self._reconnect()
+        # A connection of its own: changes use the other at the same time.
+        own = self._open_database()
+        try:
+            own.apply([])
+        finally:
+            own.close()
+
+    def _reconnect(self) -> None:
+        """Replace an ovs-vswitchd that has lost its database twice in a row: it would wait 2 s, then 4 and 8,
+        before it looks for it again (Open vSwitch's lib/reconnect.c), and forward nothing meanwhile."""
+        database, switching = (self._daemons.get(name) for name in ("ovsdb-server", "ovs-vswitchd"))
+        if database is None or switching is None or database.in_a_row < 2:
+            return
+        if switching.pid and switching.began < database.began:
+            switching.replace("is replaced, since it would wait for its database")
+
+    def _open_database(self) -> Database:
+        return Database(self.run_dir / "db.sock", f"Open vSwitch of domain {self.name}", self.check)
+
+    def pids(self) -> dict[str, int]:
+        """Each daemon's process id, 0 while there is none."""
+        return {program: daemon.pid for program, daemon in self._daemons.items()}
+
+    # The database
+
+    def order(self, operations: Sequence[Operation]) -> None:
+        """Carry out OVSDB operations, which ovs-vswitchd will follow."""
+        self._database.order(operations)
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Carry out OVSDB operations and wait for ovs-vswitchd; errors say which domain's."""
+        self._database.apply(operations)
+
+    def select(self, table: str, columns: Sequence[str], where: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a table."""
+        return self._database.ask(lambda client: client.select(table, columns, where))
+
+    def port_rows(self) -> dict[str, str]:
+        """Port name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.select("Port", ["name", "_uuid"])}
+
+    def bridge_rows(self) -> dict[str, str]:
+        """Bridge name -> UUID of its row."""
+        return {row["name"]: row["_uuid"][1] for row in self.select("Bridge", ["name", "_uuid"])}
+
+    # The daemons
+
+    def _died(self, program: str) -> OpenVSwitchError:
+        """What is known of its end; the files themselves may be gone with the sandbox soon."""
+        texts = []
+        for kind in ("err", "log"):
+            with contextlib.suppress(OSError):
+                texts.append((self.run_dir / f"{program}.{kind}").read_text(errors="replace"))
+        words = last_words(texts)
+        full = "No space left" in words
+        remedy = "make room: df -h /run" if full else f"does it start by itself? {program} --version"
+        return OpenVSwitchError(
+            f"{program} of domain {self.name} keeps ending" + (f": {words}" if words else ""), remedy
+        )
+
+    def check(self) -> None:
+        """Raise ``OpenVSwitchError`` when a daemon ends again and again, or was stopped at two looks in a
+        row."""
+        stopped = {program for program, daemon in self._daemons.items() if is_stopped(daemon.pid)}
+        stopped, self._stopped = stopped & self._stopped, stopped
+        for program, daemon in self._daemons.items():
+            if daemon.hopeless:
+                raise self._died(program)
+            if program in stopped:
+                raise OpenVSwitchError(
+                    f"{program} of domain {self.name} is stopped (process {daemon.pid}); "
+                    "what was asked of it is done when it goes on",
+                    f"kill -CONT {daemon.pid}, or kill -9 {daemon.pid}: it is then started again",
+                )
+
+    def forget_worked_out(self) -> None:
+        """Have ovs-vswitchd drop what it worked out for packets that came before (its megaflows).
+
+        What the tables say from now on holds for every packet.  By itself it looks through what it has kept
+        a while after each change (its revalidators), and packets go the old way until then.  Its wait command
+        (revalidator/wait) answers after the next look, which may have begun before the change, or half a
+        second later when there is none to be done.  Raises ``OpenVSwitchError``.
+        """
+        self._ask("revalidator/purge")
+
+    def notice_devices(self) -> None:
+        """Return when ovs-vswitchd has told its controllers of all that became of its devices before.
+
+        It hears of that at the end of a round of its main loop, and acts on it in the next; it answers once
+        in a round.  Raises ``OpenVSwitchError``.
+        """
+        self._ask("version")
+        self._ask("version")
+
+    def _ask(self, command: str) -> None:
+        """Have ovs-vswitchd, or its successor, do a command of ovs-appctl(8)."""
+        deadline = time.monotonic() + ANSWER_PATIENCE
+        while True:
+            try:
+                pid = self._daemons["ovs-vswitchd"].pid
+                unixctl.ask(unixctl.control_socket(self.run_dir, "ovs-vswitchd", pid), command, timeout=1.0)
+                return
+            except unixctl.UnixctlError as error:
+                self.check()
+                if time.monotonic() > deadline:
+                    raise OpenVSwitchError(f"Open vSwitch of domain {self.name}: {error}") from None
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End both daemons now; their taps, which they make persistent, go with the namespace."""
+        self._database.close()
+        kept: list[int] = []
+        processes = [daemon.stop() for daemon in reversed(self._daemons.values())]
+        for process in processes:
+            kept += _duplicate_descriptors(process.pid)
+            process.kill()
+        for process in processes:
+            process.wait()
+        self._daemons.clear()
+        _close_side_by_side(kept)
+
+
+def last_words(texts: Iterable[str]) -> str:
+    """The last line that says why a daemon ended, of the first text (standard error, log) that has any:
+    without the time, the module and what is no complaint (ovs-appctl(8), vlog). At most 300 characters."""
+    for text in texts:
+        lines = [line.split("|", 4) for line in text.splitlines() if line.strip()]
+        telling = [parts[-1] for parts in lines if len(parts) < 5 or parts[3] in ("ERR", "EMER")]
+        if telling:
+            return telling[-1].strip()[-300:]
+    return ""
+
+
+def _own_temporaries(directory: Path) -> None:
+    """Have /tmp be ``directory`` for what the calling thread starts: ovsdb-server's temporary files
+    (tmpfile(3) knows no other place) are the lab's, and a full /tmp of the machine is none of its
+    business."""
+    directory.mkdir(exist_ok=True)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount(str(directory), "/tmp", None, syscalls.MS_BIND)
+
+
+def _duplicate_descriptors(pid: int) -> list[int]:
+    """Duplicates of a process's sockets, so that it can end without closing them.
+
+    The kernel waits out an RCU grace period (10 ms) for each packet socket that it closes, one after the
+    other: seconds for a big switch.  Closed by many threads, they share the wait.
+    """
+    kept: list[int] = []
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                if entry.readlink().as_posix().startswith("socket:"):
+                    kept.append(syscalls.pidfd_getfd(pidfd, int(entry.name)))
+        finally:
+            os.close(pidfd)
+    return kept
+
+
+def _close_side_by_side(descriptors: list[int], workers: int = 64) -> None:
+    def close(share: list[int]) -> None:
+        for fd in share:
+            os.close(fd)
+
+    in_threads([partial(close, descriptors[i::workers]) for i in range(min(workers, len(descriptors)))])

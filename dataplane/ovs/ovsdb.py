@@ -1,0 +1,333 @@
+"""OVSDB: the operations that make a lab's switches (pure), and a small client (RFC 7047).
+
+The client speaks JSON-RPC over ovsdb-server's Unix socket: one transaction for any number of rows,
+and ``next_cfg``/``cur_cfg`` to learn when ovs-vswitchd has carried it out (ovs-vswitchd.conf.db(5)).
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from dataplane.plan.lab import BridgePlan, PortPlan
+
+DATABASE = "Open_vSwitch"
+PROTOCOLS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
+Operation = dict[str, Any]
+
+
+MARK = "sdnlab-order"
+"""The key of Open_vSwitch:external_ids that tells which order was the last."""
+PATIENCE = 60.0
+"""Seconds until ovsdb-server must have answered, and ovs-vswitchd have carried out a change."""
+_LOOK = 0.5
+"""Seconds between two looks at who is waited for."""
+
+
+class OvsdbError(Exception):
+    """ovsdb-server refused a transaction, or ovs-vswitchd does not carry it out."""
+
+
+class Disconnected(OvsdbError):
+    """ovsdb-server went away."""
+
+
+def ovs_set(items: Iterable[Any]) -> list[Any]:
+    """An OVSDB set (RFC 7047, 5.1)."""
+    return ["set", list(items)]
+
+
+def ovs_map(items: Mapping[str, str]) -> list[Any]:
+    """An OVSDB map (RFC 7047, 5.1)."""
+    return ["map", [list(pair) for pair in items.items()]]
+
+
+def database_file(schema: str, other_config: Mapping[str, str], uuid: str) -> bytes:
+    """A new conf.db (ovsdb(5), log format): the schema, and the root row with its configuration.
+
+    Writing it ourselves saves a process (ovsdb-tool) and a transaction before ovs-vswitchd starts,
+    which reads settings such as userspace-tso-enable only once.
+    """
+    root = {DATABASE: {uuid: {"other_config": ovs_map(other_config)}}, "_comment": "sdnlab"}
+    out = b""
+    for record in (json.loads(schema), root):
+        body = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        out += b"OVSDB JSON %d %s\n" % (len(body), hashlib.sha1(body).hexdigest().encode()) + body
+    return out
+
+
+def _uuid_name(kind: str, name: str) -> str:
+    return f"{kind}_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in name)
+
+
+def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
+    """Insert one port and its interface; the caller links it to its bridge."""
+    interface: dict[str, Any] = {"name": port.device, "ofport_request": port.number}
+    if port.peer is not None:
+        interface |= {"type": "patch", "options": ovs_map({"peer": port.peer})}
+    if port.tunnel:  # ovs-vswitchd.conf.db(5): VNI and VTEP come from the flow
+        interface |= {"type": "vxlan", "options": ovs_map({"key": "flow", "remote_ip": "flow"})}
+    i, p = _uuid_name("i", port.device), _uuid_name("p", port.device)
+    row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
+    operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]
+    if port.shaped:
+        # Without a QoS of type linux-noop, ovs-vswitchd takes away whatever discipline it finds.
+        q = _uuid_name("q", port.device)
+        operations.append({"op": "insert", "table": "QoS", "uuid-name": q, "row": {"type": "linux-noop"}})
+        row["qos"] = ["named-uuid", q]
+    operations.append({"op": "insert", "table": "Port", "uuid-name": p, "row": row})
+    return operations
+
+
+def bridge_operations(
+    bridges: Iterable[BridgePlan], datapath: str, controller: str | None
+) -> list[Operation]:
+    """Insert bridges with all their ports and a controller each, and hang them on the root."""
+    operations: list[Operation] = []
+    names = []
+    for bridge in bridges:
+        for port in bridge.ports:
+            operations += port_operations(bridge.device, port)
+        mac = f"{bridge.dpid & 0xFFFFFFFFFFFF | 0x020000000000:012x}"
+        own_i, own_p = _uuid_name("bi", bridge.device), _uuid_name("bp", bridge.device)
+        row: dict[str, Any] = {
+            "name": bridge.device,
+            "datapath_type": datapath,
+            "fail_mode": "secure",
+            "protocols": ovs_set(PROTOCOLS),
+            "other_config": ovs_map(
+                {
+                    "datapath-id": f"{bridge.dpid:016x}",
+                    # A fixed address: otherwise it is chosen anew from the ports at each change.
+                    "hwaddr": ":".join(mac[i : i + 2] for i in range(0, 12, 2)),
+                    "disable-in-band": "true",
+                }
+            ),
+            "ports": ovs_set(
+                [
+                    ["named-uuid", own_p],
+                    *(["named-uuid", _uuid_name("p", port.device)] for port in bridge.ports),
+                ]
+            ),
+        }
+        own = {"name": bridge.device, "type": "internal"}
+        operations += [
+            {"op": "insert", "table": "Interface", "uuid-name": own_i, "row": own},
+            {
+                "op": "insert",
+                "table": "Port",
+                "uuid-name": own_p,
+                "row": {"name": bridge.device, "interfaces": ["named-uuid", own_i]},
+            },
+            {"op": "insert", "table": "Bridge", "uuid-name": _uuid_name("b", bridge.device), "row": row},
+        ]
+        names.append(["named-uuid", _uuid_name("b", bridge.device)])
+        operations += controller_operations(bridge.device, controller)
+    if names:
+        operations.append(_mutate(DATABASE, [], [["bridges", "insert", ovs_set(names)]]))
+    return operations
+
+
+ICMP_TIMEOUT = 60
+"""Seconds for which an ICMP query is remembered at least (RFC 5508, REQ-2)."""
+
+
+def timeout_operations(datapath: str, timeouts: Iterable[tuple[int, int]]) -> list[Operation]:
+    """Have connection tracking remember silent UDP connections of these zones for so many seconds each, ICMP
+    queries there for ``ICMP_TIMEOUT``, and all others as long as Open vSwitch does by itself
+    (ovs-vswitchd.conf.db(5), CT_Timeout_Policy)."""
+    operations: list[Operation] = []
+    policies, zones = set[int](), []
+    for zone, seconds in timeouts:
+        if seconds not in policies:
+            policies.add(seconds)
+            kinds = {f"udp_{kind}": seconds for kind in ("first", "single", "multiple")}
+            kinds |= {f"icmp_{kind}": ICMP_TIMEOUT for kind in ("first", "reply")}
+            row = {"timeouts": ["map", [list(each) for each in kinds.items()]]}
+            operations.append(_insert("CT_Timeout_Policy", f"policy{seconds}", row))
+        operations.append(
+            _insert("CT_Zone", f"zone{zone}", {"timeout_policy": ["named-uuid", f"policy{seconds}"]})
+        )
+        zones.append([zone, ["named-uuid", f"zone{zone}"]])
+    operations.append(_insert("Datapath", "datapath", {"ct_zones": ["map", zones]}))
+    known = ["map", [[datapath, ["named-uuid", "datapath"]]]]
+    update = {"op": "update", "table": DATABASE, "where": [], "row": {"datapaths": known}}
+    return [*operations, update]
+
+
+def _insert(table: str, name: str, row: dict[str, Any]) -> Operation:
+    return {"op": "insert", "table": table, "uuid-name": name, "row": row}
+
+
+def controller_operations(bridge: str, target: str | None) -> list[Operation]:
+    """Give a bridge its controller; none for target None."""
+    if target is None:
+        return []
+    name = _uuid_name("c", bridge)
+    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000}
+    return [
+        {"op": "insert", "table": "Controller", "uuid-name": name, "row": row},
+        _mutate(
+            "Bridge", [["name", "==", bridge]], [["controller", "insert", ovs_set([["named-uuid", name]])]]
+        ),
+    ]
+
+
+def _mutate(table: str, where: list[Any], mutations: list[Any]) -> Operation:
+    return {"op": "mutate", "table": table, "where": where, "mutations": mutations}
+
+
+def add_ports(bridge: str, ports: Iterable[PortPlan]) -> list[Operation]:
+    """Add ports to a bridge that exists; no operation for no port."""
+    operations: list[Operation] = []
+    names = []
+    for port in ports:
+        operations += port_operations(bridge, port)
+        names.append(["named-uuid", _uuid_name("p", port.device)])
+    if names:
+        operations.append(_mutate("Bridge", [["name", "==", bridge]], [["ports", "insert", ovs_set(names)]]))
+    return operations
+
+
+def remove_ports(bridge: str, ports: Iterable[str]) -> list[Operation]:
+    """Take ports (UUIDs of their rows) off a bridge; their rows go with them."""
+    rows = ovs_set(["uuid", port] for port in ports)
+    return [_mutate("Bridge", [["name", "==", bridge]], [["ports", "delete", rows]])]
+
+
+def remove_bridge(bridge: str) -> list[Operation]:
+    """Remove a bridge (UUID of its row); all that hangs on it goes too."""
+    return [_mutate(DATABASE, [], [["bridges", "delete", ovs_set([["uuid", bridge]])]])]
+
+
+class Client:
+    """A blocking connection to ovsdb-server; the socket may be made ready by the caller.
+
+    ``check`` is called twice a second while an answer is awaited, and may raise, so that nobody waits for the
+    dead.  No answer within ``timeout`` seconds is a TimeoutError.
+    """
+
+    def __init__(
+        self, path: str, timeout: float = PATIENCE, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(_LOOK)
+        self._timeout, self._check = timeout, check
+        self._decoder = json.JSONDecoder()
+        self._buffer = ""
+        self._text = codecs.getincrementaldecoder("utf-8")()
+        self._id = 0
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def _patiently(self, action: Callable[[], int | bytes], what: str) -> int | bytes:
+        """Do what may have to wait for ovsdb-server."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return action()
+            except TimeoutError:
+                self._check()
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"ovsdb-server did not {what} within {self._timeout:.0f} s") from None
+            except OSError as error:
+                raise Disconnected(f"ovsdb-server closed the connection: {error.strerror}") from None
+
+    def _send(self, message: dict[str, Any]) -> None:
+        rest = memoryview(json.dumps(message, separators=(",", ":")).encode())
+        while rest:
+            rest = rest[int(self._patiently(partial(self._socket.send, rest), "take a request")) :]
+
+    def _receive(self) -> dict[str, Any]:
+        while True:
+            if self._buffer:
+                try:
+                    message, end = self._decoder.raw_decode(self._buffer)
+                except json.JSONDecodeError:
+                    pass
+                else:
+                    self._buffer = self._buffer[end:].lstrip()
+                    return dict(message)
+            data = self._patiently(lambda: self._socket.recv(1 << 20), "answer")
+            if not isinstance(data, bytes) or not data:
+                raise Disconnected("ovsdb-server closed the connection")
+            self._buffer += self._text.decode(data)
+
+    def _message(self) -> dict[str, Any]:
+        """The next message that is not ovsdb-server's keep-alive, which is answered here."""
+        while True:
+            message = self._receive()
+            if message.get("method") != "echo":
+                return message
+            self._send({"id": message["id"], "result": message["params"], "error": None})
+
+    def call(self, method: str, *params: Any) -> Any:
+        """One request and its result; updates that come between are dropped."""
+        self._id += 1
+        self._send({"id": self._id, "method": method, "params": list(params)})
+        while True:
+            message = self._message()
+            if message.get("id") == self._id and "method" not in message:
+                if message.get("error"):
+                    raise OvsdbError(str(message["error"]))
+                return message["result"]
+
+    def transact(self, operations: Iterable[Operation]) -> list[dict[str, Any]]:
+        """All operations or none. Returns each one's result."""
+        results = self.call("transact", DATABASE, *operations)
+        for result in results:
+            if result and result.get("error"):
+                raise OvsdbError(f"{result['error']}: {result.get('details', '')}")
+        return list(results)
+
+    def order(self, operations: Iterable[Operation], mark: str) -> int:
+        """Transact, and leave ``mark`` in the database; the number that cur_cfg reaches when it is carried
+        out."""
+        notes = [
+            ["external_ids", "delete", ovs_set([MARK])],
+            ["external_ids", "insert", ovs_map({MARK: mark})],
+        ]
+        bump = _mutate(DATABASE, [], [["next_cfg", "+=", 1], *notes])
+        ask = {"op": "select", "table": DATABASE, "where": [], "columns": ["next_cfg"]}
+        return int(self.transact([*operations, bump, ask])[-1]["rows"][0]["next_cfg"])
+
+    def ordered(self, mark: str) -> int | None:
+        """The number that ``order`` gave, or would have given; None when the last order had another mark."""
+        (row,) = self.select(DATABASE, ["next_cfg", "external_ids"])
+        return int(row["next_cfg"]) if dict(row["external_ids"][1]).get(MARK) == mark else None
+
+    def wait(self, wanted: int) -> None:
+        """Wait until ovs-vswitchd has carried out what ``order`` gave the number ``wanted``.
+
+        Raises TimeoutError, and what ``check`` raises.
+        """
+        self._id += 1
+        watch = f"cfg{self._id}"
+        current = self.call("monitor", DATABASE, watch, {DATABASE: {"columns": ["cur_cfg"]}})
+        while not _reached(current, wanted):
+            message = self._message()
+            current = message["params"][1] if message.get("method") == "update" else {}
+        self.call("monitor_cancel", watch)
+
+    def select(self, table: str, columns: Iterable[str], where: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a table."""
+        ask = {"op": "select", "table": table, "where": list(where), "columns": list(columns)}
+        return list(self.transact([ask])[0]["rows"])
+
+
+def _reached(update: dict[str, Any], wanted: int) -> bool:
+    rows = update.get(DATABASE, {}).values()
+    return any(row["new"].get("cur_cfg", 0) >= wanted for row in rows if "new" in row)

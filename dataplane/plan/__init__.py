@@ -1,0 +1,1 @@
+"""What to build for a topology, as plain values. Pure."""

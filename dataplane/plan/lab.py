@@ -1,0 +1,312 @@
+"""What to build for a topology, as plain values: names, wires, bridges, the OVSDB rows.
+
+Everything here is a pure function; ``dataplane.mininet_view.net`` carries it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import Literal
+
+from dataplane.netlink.shaping import LARGEST, largest_packet
+from dataplane.plan.pieces import BridgePlan as BridgePlan
+from dataplane.plan.pieces import DomainPlan as DomainPlan
+from dataplane.plan.pieces import EndPlan as EndPlan
+from dataplane.plan.pieces import HostPlan as HostPlan
+from dataplane.plan.pieces import InstancePlan as InstancePlan
+from dataplane.plan.pieces import LinkPlan as LinkPlan
+from dataplane.plan.pieces import PortPlan as PortPlan
+from dataplane.plan.pieces import SpaceKind
+from dataplane.plan.pieces import WirePlan as WirePlan
+from dataplane.plan.stretches import breaks
+from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
+from topologies.model.functions import Function
+from topologies.model.overlay import Overlay, overlay
+from topologies.model.topology import Host, Port, Topology
+from topologies.model.transit import without_offloads
+from topologies.model.zones import udp_timeouts
+
+DEVICE_NAME_LIMIT = 15
+"""The kernel's IFNAMSIZ is 16 with the closing NUL."""
+MANAGEMENT = IPv4Interface("198.18.0.1/16")
+"""The management network, from the range for device tests (RFC 2544): no lab's subnet by accident."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+def device_name(wanted: str, short: str) -> str:
+    """``wanted`` where a device may have that name (15 ASCII characters, no slash), else ``short``.
+
+    The one rule for every device and bridge name.  ``short`` must be unique and safe itself.
+    """
+    return wanted if len(wanted) <= DEVICE_NAME_LIMIT and _SAFE.match(wanted) else short
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole lab."""
+
+    domains: tuple[DomainPlan, ...]
+    hosts: tuple[HostPlan, ...]
+    links: tuple[LinkPlan, ...]
+    underlay: UnderlayPlan = NONE
+    instances: tuple[InstancePlan, ...] = ()
+    largest: int = LARGEST
+    """Bytes of the largest packet that any host or function sends uncut."""
+
+    @property
+    def namespaces(self) -> Iterator[str]:
+        """Every network namespace to make, domains first (their switches take longest to start)."""
+        yield from (domain.netns for domain in self.domains)
+        yield from self.underlay.nodes.values()
+        yield from (host.netns for host in self.hosts)
+        yield from (instance.netns for instance in self.instances)
+
+    @property
+    def wires(self) -> dict[tuple[str, ...], WirePlan]:
+        """Every pair of devices (but the underlay's) by what it is: a host's, an instance's, a link's."""
+        found: dict[tuple[str, ...], WirePlan] = {("host", each.name): each.wire for each in self.hosts}
+        for instance in self.instances:
+            found |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
+        found = {key: replace(wire, largest=self.largest) for key, wire in found.items()}
+        return found | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
+
+
+def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
+    """Namespace -> what it is for, of hosts and of functions' instances."""
+    found: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
+    return found | {each.netns: "quiet" if each.quiet else "attached" for each in plan.instances}
+
+
+def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Each name's device name; the short one counts, and steps past names that are taken."""
+    listed = list(names)
+    taken = set(listed)
+    out = {}
+    for index, name in enumerate(listed, 1):
+        short = f"{prefix}{index}"
+        while short in taken:
+            short += "_"
+        out[name] = device_name(name, short)
+        taken.add(short)
+    return out
+
+
+def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
+    """Decide everything that is to be built. ``as_devices``: links that shall be devices in any case."""
+    bridges = _short_names((switch.name for switch in topology.switches), "sw")
+    domain_of = {switch.name: switch.domain for switch in topology.switches}
+    devices = _port_devices(topology, bridges)
+    netns = _namespace_names(topology)
+    made = overlay(topology)
+    crossing = _crossing_ports(topology, made)
+
+    as_devices |= breaks(topology)
+    links = []
+    peers: dict[tuple[str, int], str] = {}
+    for link in topology.links:
+        near, far = domain_of[link.a.switch], domain_of[link.b.switch]
+        a, b = devices[link.a.switch, link.a.number], devices[link.b.switch, link.b.number]
+        kind: Literal["patch", "veth"] = "patch"
+        if link.shaping or near != far or link.name in as_devices:
+            kind = "veth"
+        if kind == "patch":
+            peers[link.a.switch, link.a.number], peers[link.b.switch, link.b.number] = b, a
+        end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)
+        links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
+
+    gateways = {
+        network.name: tuple(each.ip for each in (network.gateway4, network.gateway6) if each is not None)
+        for network in topology.networks
+    }
+    several = len(topology.networks) > 1
+    names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}
+    whole = without_offloads(topology)
+    hosts = tuple(
+        _host(
+            host, netns, devices, domain_of, gateways[host.network], names[host.network], host.name in whole
+        )
+        for host in topology.hosts
+    )
+    instances = tuple(_instances(topology, netns, devices, domain_of, gateways, names, whole))
+
+    shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
+    shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
+    ports: dict[str, list[PortPlan]] = {switch.name: [] for switch in topology.switches}
+    for (switch, number), device in sorted(devices.items(), key=lambda item: item[0][1]):
+        shaped = (switch, number) in shaped_ports
+        ports[switch].append(PortPlan(device, number, peers.get((switch, number)), shaped))
+    for name, more in crossing.items():
+        ports[name] += more
+    timeouts = udp_timeouts(topology)
+    domains = tuple(
+        DomainPlan(
+            domain.name,
+            netns["domain", domain.name],
+            management_address(index),
+            tuple(
+                BridgePlan(switch.name, bridges[switch.name], switch.dpid, tuple(ports[switch.name]))
+                for switch in topology.switches
+                if switch.domain == domain.name
+            ),
+            tuple(sorted(timeouts.get(domain.name, {}).items())),
+        )
+        for index, domain in enumerate(topology.domains)
+    )
+    under = underlay_plan(topology, made, netns)
+    shapings = [*(each.shaping for each in links), *(each.shaping for each in hosts)]
+    shapings += [each.shaping for each in under.links if each.shaping is not None]
+    buckets = (each.rate.burst for each in topology.functions if each.rate is not None)
+    largest = largest_packet(shapings, buckets)
+    return Plan(domains, hosts, tuple(links), under, instances, largest)
+
+
+def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
+    """Per switch: the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
+
+    Their names, which begin with ``_``, can be no other port's.
+    """
+    index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
+    vni = vnis(topology, made)
+    native = topology.underlay is not None and topology.underlay.tunnels == "ovs"
+    ports: dict[str, set[PortPlan]] = {}
+    for uplink in (*made.uplinks, *(uplink for each in made.transports for uplink in each.uplinks)):
+        number = vni[uplink.network]
+        near, far = f"_u{index[uplink.near.switch]}-{number}", f"_d{index[uplink.near.switch]}-{number}"
+        ports.setdefault(uplink.near.switch, set()).add(PortPlan(near, uplink.near.number, far))
+        ports.setdefault(uplink.far.switch, set()).add(PortPlan(far, uplink.far.number, near))
+    for tunnel in (*made.tunnels, *(tunnel for each in made.transports for tunnel in each.tunnels)):
+        device = "_vxlan" if native else vxlan_device(vni[tunnel.network])
+        port = PortPlan(device, tunnel.port.number, tunnel=native)
+        ports.setdefault(tunnel.port.switch, set()).add(port)
+    return {switch: sorted(some, key=lambda port: port.number) for switch, some in ports.items()}
+
+
+def management_address(index: int) -> IPv4Interface:
+    """The address of the ``index``-th domain's switches in the management network."""
+    address = IPv4Address(int(MANAGEMENT.network.network_address) + 257 + index)
+    return IPv4Interface((address, MANAGEMENT.network.prefixlen))
+
+
+def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str, int], str]:
+    """The device name of every used switch port."""
+    used = {(link.a.switch, link.a.number) for link in topology.links}
+    used |= {(link.b.switch, link.b.number) for link in topology.links}
+    used |= {(host.port.switch, host.port.number) for host in topology.hosts}
+    used |= {(port.switch, port.number) for _, _, plugs in _plugs(topology) for _, port in plugs}
+    index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
+    return {
+        (switch, number): device_name(f"{switch}-eth{number}", f"p{index[switch]}-{number}")
+        for switch, number in used
+    }
+
+
+def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
+    """File names below /run/netns of all hosts and domains."""
+
+    # hosts and functions come and go in a running lab, so theirs do not count
+    out = {("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
+    for name, _, _ in _plugs(topology):
+        out["instance", name] = instance_netns(name)
+    for i, domain in enumerate(topology.domains, 1):
+        out["domain", domain.name] = f"domain-{_file_name(domain.name, str(i))}"
+        out["underlay", domain.name] = f"underlay-{_file_name(domain.name, str(i))}"
+    for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
+        out["router", router] = f"router-{_file_name(router, str(i))}"
+    return out
+
+
+def _file_name(name: str, short: str) -> str:
+    return name if _SAFE.match(name) and len(name) < 200 else short
+
+
+def instance_netns(instance: str) -> str:
+    """The file name below /run/netns of a function's instance (or balancer)."""
+    return f"function-{_file_name(instance, _digest(instance))}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _plugs(topology: Topology) -> Iterator[tuple[str, Function, list[tuple[str, Port]]]]:
+    """Every instance's name and function, and its devices with the switch ports that they are wired to.
+
+    A load balancer has one instance, of its own name: the end system at its virtual address.
+    """
+    for function in topology.functions:
+        for instance in function.instances:
+            if function.mode == "tap":
+                yield instance.name, function, [("tap", instance.inward)]
+            elif instance.outward is not None:
+                yield instance.name, function, [("in", instance.inward), ("out", instance.outward)]
+        if function.balancer is not None:
+            yield function.name, function, [("eth0", function.balancer.at)]
+
+
+def _instances(
+    topology: Topology,
+    netns: dict[tuple[str, str], str],
+    devices: dict[tuple[str, int], str],
+    domain_of: dict[str, str],
+    gateways: dict[str, tuple[IPv4Address | IPv6Address, ...]],
+    names: dict[str, str],
+    unaided: frozenset[str],
+) -> Iterator[InstancePlan]:
+    """What functions need. Their wires take what any host sends (``thick``). ``unaided``: those of them that
+    must send whole packets."""
+    mtu = max((host.mtu for host in topology.hosts), default=1500)
+    for name, function, plugs in _plugs(topology):
+        space = netns["instance", name]
+        own = function.balancer
+        whole = function.name in unaided
+        wires = []
+        for device, port in plugs:
+            far = EndPlan(netns["domain", domain_of[port.switch]], devices[port.switch, port.number])
+            if own is None:
+                near_end = EndPlan(space, device)
+                wires.append(WirePlan(near_end, far, mtu=max(mtu, 1500), thick=True, whole=whole))
+                continue
+            addresses = own.addresses
+            # without an address of a family there is no way to a gateway of it
+            usable = {each.version for each in addresses}
+            ways = tuple(each for each in gateways[own.network] if each.version in usable)
+            end = EndPlan(space, device, own.mac)
+            near = [host.mtu for host in topology.hosts if host.network == own.network]
+            own_mtu = max(near, default=mtu)
+            wires.append(WirePlan(end, far, addresses, ways, own_mtu, whole=whole))
+        names_file = names[own.network] if own is not None else ""
+        switch = plugs[0][1].switch
+        yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)
+
+
+def _host(
+    host: Host,
+    netns: dict[tuple[str, str], str],
+    devices: dict[tuple[str, int], str],
+    domain_of: dict[str, str],
+    gateways: tuple[IPv4Address | IPv6Address, ...],
+    names_file: str,
+    whole: bool,
+) -> HostPlan:
+    name = netns["host", host.name]
+    near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
+    far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
+    addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
+    return HostPlan(
+        host.name,
+        host.port.switch,
+        name,
+        near,
+        far,
+        addresses,
+        gateways,
+        host.mtu,
+        host.shaping,
+        names_file,
+        whole,
+    )

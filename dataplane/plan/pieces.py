@@ -1,0 +1,151 @@
+"""What a plan is made of: ports, bridges, wires and what hangs on them, as plain values with names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Literal
+
+from dataplane.netlink.shaping import LARGEST
+from topologies.model.needs_overlay import NSH_BYTES
+from topologies.model.topology import Port, Shaping
+from topologies.resolve.underlay import HOST_MTU
+
+UNSHAPED = Shaping()
+SpaceKind = Literal["host", "quiet", "attached"]
+"""What a network namespace is for: a host; a function whose kernel sends nothing of its own; a function that
+has addresses in a tenant's network."""
+LINK_MTU = HOST_MTU + NSH_BYTES
+"""Bytes that a link between switches takes beside the Ethernet header: any host's packet, and a chain's NSH.
+The kernel takes a VLAN tag (IEEE 802.1Q) in addition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortPlan:
+    """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device).
+
+    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one. ``tunnel``: Open
+    vSwitch's own VXLAN port, which gets VNI and VTEP from the flow.
+    """
+
+    device: str
+    number: int
+    peer: str | None = None
+    shaped: bool = False
+    tunnel: bool = False
+
+    @property
+    def is_device(self) -> bool:
+        """Whether there must be a network device of its name."""
+        return self.peer is None and not self.tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePlan:
+    """One switch as an Open vSwitch bridge."""
+
+    switch: str
+    device: str
+    dpid: int
+    ports: tuple[PortPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """One Open vSwitch instance: its namespace, its management address, its bridges. ``udp_timeouts``: zones
+    of connection tracking with the seconds for which they remember silent UDP connections."""
+
+    name: str
+    netns: str
+    address: IPv4Interface
+    bridges: tuple[BridgePlan, ...]
+    udp_timeouts: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndPlan:
+    """One end of a wire: the network namespace and the name of its device (or patch port)."""
+
+    netns: str
+    device: str
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WirePlan:
+    """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
+
+    ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
+    in bytes; a ``thick`` wire has it at both.  ``whole``: the near end sends whole packets, which nobody has
+    to cut (TSO, GSO) or checksum.  ``largest``: bytes of the largest packet that it sends uncut.
+    """
+
+    near: EndPlan
+    far: EndPlan
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    gateways: tuple[IPv4Address | IPv6Address, ...] = ()
+    mtu: int = 1500
+    shaping: Shaping = UNSHAPED
+    thick: bool = False
+    whole: bool = False
+    largest: int = LARGEST
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """A host: its namespace and interface, and the wire to its switch port."""
+
+    name: str
+    switch: str
+    netns: str
+    near: EndPlan
+    far: EndPlan
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    gateways: tuple[IPv4Address | IPv6Address, ...]
+    mtu: int
+    shaping: Shaping
+    names_file: str = ""
+    """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
+    whole: bool = False
+
+    @property
+    def wire(self) -> WirePlan:
+        """Its wire to the switch."""
+        return WirePlan(
+            self.near, self.far, self.addresses, self.gateways, self.mtu, self.shaping, whole=self.whole
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan:
+    """A running copy of a function: its namespace, and a wire for each of its devices (``in`` and ``out``;
+    ``tap``; or ``eth0`` of a balancer, whose only instance has the function's name).
+
+    ``switch`` is where all its wires go. A ``quiet`` one's kernel must not send frames of its own.
+    """
+
+    name: str
+    function: str
+    switch: str
+    netns: str
+    wires: tuple[WirePlan, ...]
+    quiet: bool
+    names_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlan:
+    """A wire between switches: a pair of patch ports, or a veth pair where a device is needed."""
+
+    name: str
+    kind: Literal["patch", "veth"]
+    a: Port
+    b: Port
+    end_a: EndPlan
+    end_b: EndPlan
+    shaping: Shaping
+
+    @property
+    def wire(self) -> WirePlan:
+        """Its pair of devices, when it is one."""
+        return WirePlan(self.end_a, self.end_b, mtu=LINK_MTU, shaping=self.shaping, thick=True)

@@ -1,0 +1,75 @@
+"""What a lab with cut links and failed switches looks like: pure functions from a plan to a state.
+
+A change is the difference of two states, so cutting, mending, failing and returning need no code of
+their own and may be mixed in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataplane.plan.lab import Plan, PortPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """``ports``: the ports each standing switch has; ``down``: (netns, device) of wires' ends set down."""
+
+    ports: dict[str, frozenset[PortPlan]]
+    down: frozenset[tuple[str, str]]
+
+
+def wire_name(host: str, switch: str) -> str:
+    """The name of a host's wire among the links: ``h1-s1``."""
+    return f"{host}-{switch}"
+
+
+def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]) -> Wiring:
+    """The state of a lab in which these links (and hosts' wires) are cut and these switches have failed.
+
+    A cut link that is a device has both ends down; at a failed switch only its own end is down, which
+    takes the other end's carrier.  A host's wire goes down at the switch only, as if unplugged: a host's
+    own interface set down would forget its IPv6 addresses.  A patch port goes when its wire is cut or its
+    peer's switch failed, since nothing less makes a fast-failover bucket that watches it dead.
+    """
+    down: set[tuple[str, str]] = set()
+    gone: set[tuple[str, int]] = set()
+    for link in plan.links:
+        cut = link.name in links_down
+        if link.kind == "patch":
+            if cut or {link.a.switch, link.b.switch} & switches_down:
+                gone |= {(link.a.switch, link.a.number), (link.b.switch, link.b.number)}
+            continue
+        for port, end in ((link.a, link.end_a), (link.b, link.end_b)):
+            if cut or port.switch in switches_down:
+                down.add((end.netns, end.device))
+    for wire in plan.underlay.links:
+        if wire.name in links_down:
+            down |= {(end.netns, end.device) for end in (wire.a, wire.b)}
+    for host in plan.hosts:
+        cut = wire_name(host.name, host.switch) in links_down
+        if cut or host.switch in switches_down:
+            down.add((host.far.netns, host.far.device))
+    for instance in plan.instances:
+        if instance.switch in switches_down:
+            down |= {(wire.far.netns, wire.far.device) for wire in instance.wires}
+    ports = {
+        bridge.switch: frozenset(port for port in bridge.ports if (bridge.switch, port.number) not in gone)
+        for domain in plan.domains
+        for bridge in domain.bridges
+        if bridge.switch not in switches_down
+    }
+    return Wiring(ports, frozenset(down))
+
+
+def link_states(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]) -> dict[str, bool]:
+    """Every link's and host wire's name, and whether it is up: neither cut nor at a failed switch."""
+    states = {
+        link.name: link.name not in links_down and not {link.a.switch, link.b.switch} & switches_down
+        for link in plan.links
+    }
+    states |= {wire.name: wire.name not in links_down for wire in plan.underlay.links}
+    for host in plan.hosts:
+        name = wire_name(host.name, host.switch)
+        states[name] = name not in links_down and host.switch not in switches_down
+    return states

@@ -1,0 +1,1 @@
+"""Private namespaces that leave nothing behind."""

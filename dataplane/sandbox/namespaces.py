@@ -1,0 +1,211 @@
+"""Network namespaces by the hundred: no process each, named below /run/netns as iproute2 does.
+
+A thread can be in a network namespace of its own, so a few threads make all of them: each leaves for
+a new one, opens it, binds it to a name, and keeps a netlink socket that stays behind there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dataplane.netlink.route import Socket
+from linux import syscalls
+
+RUN_NETNS = Path("/run/netns")
+LOOPBACK = 1
+QUIET = {"ipv6/conf/all/disable_ipv6": "1", "ipv6/conf/default/disable_ipv6": "1"}
+"""Devices of a switch are wires: they must not send router solicitations or MLD of their own."""
+DEAF = {
+    **QUIET,
+    "ipv4/ip_forward": "0",  # a new namespace takes the machine's value
+    "ipv4/conf/all/rp_filter": "1",
+    "ipv4/conf/default/rp_filter": "1",
+    "ipv4/conf/all/arp_ignore": "0",
+    "ipv4/conf/default/arp_ignore": "8",
+    "ipv4/conf/all/proxy_arp": "0",
+    "ipv4/conf/default/proxy_arp": "0",
+    "ipv4/conf/all/accept_local": "0",
+    "ipv4/conf/default/accept_local": "0",
+    "ipv4/conf/all/route_localnet": "0",
+    "ipv4/conf/default/route_localnet": "0",
+}
+"""Where frames of tenants come by that are for others: no device answers for any address (arp_ignore), takes
+packets whose source is not reached through it (rp_filter, RFC 3704), which is none while it has no address,
+or forwards.  Kernel's Documentation/networking/ip-sysctl.rst."""
+ATTACHED = {
+    "ipv6/conf/all/accept_ra": "0",
+    "ipv6/conf/default/accept_ra": "0",
+    "ipv6/conf/all/accept_redirects": "0",
+    "ipv6/conf/default/accept_redirects": "0",
+    "ipv4/conf/all/accept_redirects": "0",
+    "ipv4/conf/default/accept_redirects": "0",
+    "ipv4/conf/all/arp_ignore": "1",
+}
+"""A function with addresses in a tenant's network: the file says what its addresses and routes are, and no
+host may (router advertisements, RFC 4861, 6.2.3, and redirects)."""
+T = TypeVar("T")
+
+
+@dataclass
+class Namespace:
+    """An open network namespace: its nsfs descriptor and a netlink socket inside it."""
+
+    name: str
+    fd: int
+    netlink: Socket
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self.netlink.close()
+        os.close(self.fd)
+
+
+def create(
+    names: Sequence[str],
+    settings: Mapping[str, str] | None = None,
+    workers: int = 2,
+    owner: int | None = None,
+) -> dict[str, Namespace]:
+    """Make and name network namespaces, with kernel parameters (below /proc/sys/net) set in all of them.
+
+    Their lo is down: to set it up costs as much as all the rest, and can be done while others work.
+    ``owner``: a user namespace (an open descriptor) whose root shall have the say in them.
+
+    Raises the first error of any worker; what exists by then ends with the sandbox.
+    """
+    RUN_NETNS.mkdir(parents=True, exist_ok=True)
+    made: dict[str, Namespace] = {}
+
+    def work(share: Sequence[str]) -> None:
+        for name in share:
+            syscalls.unshare(syscalls.CLONE_NEWNET)
+            fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            made[name] = _prepare(name, fd, settings or {})
+
+    def take(share: Sequence[str]) -> None:
+        for name, fd in zip(share, _owned(owner or 0, len(share)), strict=True):
+            syscalls.setns(fd, syscalls.CLONE_NEWNET)
+            made[name] = _prepare(name, fd, settings or {})
+
+    job = work if owner is None else take
+    shares = [share for share in (names[i::workers] for i in range(workers)) if share]
+    in_threads([lambda share=share: job(share) for share in shares])  # type: ignore[misc]
+    return {name: made[name] for name in names}
+
+
+def _prepare(name: str, fd: int, settings: Mapping[str, str]) -> Namespace:
+    """Set up and name the network namespace that the calling thread is in."""
+    netlink = Socket()
+    write_settings(settings)
+    target = RUN_NETNS / name
+    os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    syscalls.mount(f"/proc/self/fd/{fd}", str(target), None, syscalls.MS_BIND)
+    return Namespace(name, fd, netlink)
+
+
+def _owned(owner: int, count: int) -> list[int]:
+    """New network namespaces that belong to the user namespace ``owner``: only who is in it makes such.
+
+    A process with several threads can't enter a user namespace, so a child does, and hands them over.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        try:
+            syscalls.setns(owner, syscalls.CLONE_NEWUSER)
+            for _ in range(count):
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+                socket.send_fds(theirs, [b"!"], [fd])
+                os.close(fd)
+        except OSError as error:
+            theirs.send((error.errno or 0).to_bytes(4, "big"))
+        finally:
+            os._exit(0)
+    theirs.close()
+    found: list[int] = []
+    try:
+        while len(found) < count:
+            data, fds, _, _ = socket.recv_fds(ours, 16, 1)
+            found += fds
+            if not fds:
+                errno = int.from_bytes(data, "big")
+                raise OSError(errno, f"make a host's network namespace: {os.strerror(errno)}")
+        return found
+    finally:
+        ours.close()
+        os.waitpid(child, 0)
+
+
+def write_settings(settings: Mapping[str, str]) -> None:
+    """Set kernel parameters of the calling thread's network namespace; what this kernel lacks is left."""
+    for name, value in settings.items():
+        with contextlib.suppress(OSError):
+            Path(f"/proc/sys/net/{name}").write_text(value)
+
+
+def remove(space: Namespace) -> None:
+    """End every process in a namespace, and take its name away: with that it is gone, and its devices."""
+    for pid in occupants(space.fd):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    target = RUN_NETNS / space.name
+    with contextlib.suppress(OSError):
+        syscalls.umount(str(target), syscalls.MNT_DETACH)
+    target.unlink(missing_ok=True)
+    space.close()
+
+
+def occupants(fd: int) -> list[int]:
+    """Processes whose first thread is in the network namespace ``fd``."""
+    if Path("/proc/self").readlink().name != str(os.getpid()):
+        return []  # another process namespace's /proc: its numbers are not ours
+    inode = os.fstat(fd).st_ino
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if (entry / "ns" / "net").stat().st_ino == inode:
+                    found.append(int(entry.name))
+    return found
+
+
+def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Run jobs side by side, one thread each, and raise the first error when all have ended."""
+    futures = [start_thread(job) for job in jobs]
+    for future in futures:
+        future.exception()
+    return [future.result() for future in futures]
+
+
+def start_thread(job: Callable[[], T]) -> Future[T]:
+    """Run a job in a thread of its own, which may enter any namespace since it ends with the job."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(job())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def run_in(fd: int, job: Callable[[], T]) -> T:
+    """Run a job in the network namespace ``fd``, in a thread, so that the caller stays where it is."""
+
+    def enter() -> T:
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+        return job()
+
+    return start_thread(enter).result()

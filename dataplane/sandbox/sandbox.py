@@ -1,0 +1,304 @@
+"""A sandbox: private namespaces below one init process, so that the kernel does the clean-up.
+
+``spawn(main)`` leaves behind, in new mount, PID, network, IPC and UTS namespaces (and, for an ordinary
+user, in a new user namespace as its root), two processes: an init (PID 1) that only reaps orphans, and
+the supervisor that runs ``main``.  They are two so that the supervisor may use ``subprocess`` and
+``waitpid`` freely while nobody's orphans stay zombies.  When either dies, even by SIGKILL, the kernel
+kills every process inside, and with the last one go the namespaces, mounts and devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataplane.sandbox.errors import SandboxError, explain, system_facts
+from linux import syscalls
+
+NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+)
+CARRIED = ("/run/user", "/sys/fs/cgroup")
+"""What of the old mounts stays visible: the user's X authority, and the control groups."""
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox, seen from outside; the caller owns the descriptors.
+
+    ``pid`` is the supervisor's process id and ``init`` that of PID 1, both as the caller sees them;
+    ``status`` a stream from the supervisor's ``main`` (it got the other end); ``notes`` says in words
+    what the system refused and what is used instead.  A supervisor that has ended already (a probe
+    takes a millisecond) has no descriptor: what it wrote can still be read from ``status``.
+    """
+
+    pid: int
+    init: int
+    status: socket.socket
+    notes: tuple[str, ...] = ()
+    _pidfd: int = -1
+    _helper: int | None = field(default=None, repr=False)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait (seconds; None: forever) until every process inside is gone; True when that is so."""
+        ready = self._pidfd < 0 or bool(select.select([self._pidfd], [], [], timeout)[0])
+        if ready and self._helper is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._helper, 0)
+            self._helper = None
+        return ready
+
+    def kill(self, timeout: float | None = None) -> bool:
+        """End the sandbox at once, by SIGKILL; True when it is gone within ``timeout`` seconds."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        return self.wait(timeout)
+
+    def close(self) -> None:
+        """Give the descriptors back; the sandbox lives on."""
+        self.status.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def spawn(
+    main: Callable[[int], None], *, tied: bool = False, log: int | None = None, hostname: str | None = None
+) -> Sandbox:
+    """Run ``main(status_fd)`` as the supervisor of a new sandbox and return when it has been entered.
+
+    The caller should have one thread.  The sandbox outlives the caller, in a session of its own,
+    unless ``tied``: then it dies with it.  Its stdin is /dev/null, stdout and stderr go to descriptor
+    ``log`` (None: the caller's when tied, else /dev/null).  Other descriptors are inherited.  Raises
+    ``SandboxError`` (what failed, and the remedy) for whatever the system refuses.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    caller = os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        ours.close()
+        _guarded(theirs, lambda: _helper(main, theirs, caller, tied, log, hostname))
+    theirs.close()
+    try:
+        reports: dict[str, tuple[int, dict[str, object]]] = {}
+        buffer = b""
+        while "ready" not in reports:
+            data, pid = _receive(ours)
+            if not data:
+                break
+            buffer += data
+            while b"\n" in buffer:
+                line, buffer = buffer.split(b"\n", 1)
+                report = json.loads(line)
+                reports[report.pop("is")] = (pid, report)
+        if "error" in reports or "ready" not in reports:
+            os.waitpid(helper, 0)
+            raise _error(reports.get("error", (0, {}))[1])
+    except BaseException:
+        ours.close()
+        raise
+    if not tied:
+        os.waitpid(helper, 0)
+    init, said = reports["init"]
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    try:
+        pidfd = os.pidfd_open(init)
+    except ProcessLookupError:
+        pidfd = -1
+    notes = tuple(str(note) for note in said["notes"]) if isinstance(said["notes"], list) else ()
+    return Sandbox(reports["ready"][0], init, ours, notes, pidfd, helper if tied else None)
+
+
+def _receive(stream: socket.socket) -> tuple[bytes, int]:
+    """One byte (so as to take nothing of what ``main`` says) and its sender's process id.
+
+    SCM_CREDENTIALS: the kernel translates the id into the receiver's PID namespace.
+    """
+    data, ancillary, _, _ = stream.recvmsg(1, socket.CMSG_SPACE(12))
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return data, struct.unpack("=iii", payload[:12])[0]
+    return data, 0
+
+
+def _error(report: dict[str, object]) -> SandboxError:
+    stage, errno = str(report.get("stage", "start")), int(str(report.get("errno", 0)))
+    what, remedy = explain(stage, errno, system_facts())
+    return SandboxError(f"{what} ({report.get('message', 'the process ended')})", remedy)
+
+
+class _Stage(Exception):
+    """Something failed at a named stage on the way in."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(name)
+        self.name, self.error = name, error
+
+
+def _say(stream: socket.socket, kind: str, **more: object) -> None:
+    stream.sendall(json.dumps({"is": kind, **more}).encode() + b"\n")
+
+
+def _guarded(stream: socket.socket, body: Callable[[], None]) -> None:
+    """Run ``body`` in a forked process, which must never return into the caller's code."""
+    try:
+        body()
+    except _Stage as stage:
+        with contextlib.suppress(OSError):
+            _say(stream, "error", stage=stage.name, errno=stage.error.errno, message=str(stage.error))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            _say(stream, "error", stage="start", errno=0, message=repr(error))
+    finally:
+        os._exit(1)
+
+
+def _stage(name: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise _Stage(name, error) from error
+
+
+def _helper(
+    main: Callable[[int], None],
+    stream: socket.socket,
+    caller: int,
+    tied: bool,
+    log: int | None,
+    hostname: str | None,
+) -> None:
+    """The process between: takes the new namespaces, of which its child is the first member."""
+    os.setsid()
+    _redirect(log, tied)
+    _enter_namespaces()
+    if tied:
+        syscalls.die_with_parent(signal.SIGKILL)
+        if os.getppid() != caller:
+            os._exit(1)
+    init = os.fork()
+    if init == 0:
+        if tied:
+            syscalls.die_with_parent(signal.SIGKILL)
+        _guarded(stream, lambda: _init(main, stream, hostname))
+    stream.close()
+    if tied:
+        os.closerange(0, 3)
+        os.waitpid(init, 0)
+    os._exit(0)
+
+
+def _redirect(log: int | None, tied: bool) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    output = log if log is not None else None if tied else null
+    if output is not None:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+    os.close(null)
+
+
+def _enter_namespaces() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        try:
+            syscalls.unshare(NAMESPACES)
+            return
+        except PermissionError:
+            pass  # a container's root without CAP_SYS_ADMIN: a user namespace may still be allowed
+        except OSError as error:
+            raise _Stage("namespaces", error) from error
+    syscalls.make_dumpable()
+    _stage("user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
+
+    def map_ids() -> None:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+    _stage("id map", map_ids)
+    _stage("namespaces", lambda: syscalls.unshare(NAMESPACES))
+
+
+def _init(main: Callable[[int], None], stream: socket.socket, hostname: str | None) -> None:
+    """PID 1: prepare the mounts, start the supervisor, reap, and end when the supervisor does."""
+    notes = _prepare_mounts()
+    if hostname:
+        with contextlib.suppress(OSError):
+            socket.sethostname(hostname[:64])
+    _say(stream, "init", notes=notes)
+    supervisor = os.fork()
+    if supervisor == 0:
+        _say(stream, "ready")
+        _supervise(main, stream)
+    syscalls.name_process("sdnlab-init")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)  # which the kernel makes PID 1 ignore
+    os.closerange(0, 1 << 20)  # hold nothing open that the supervisor closes
+    while True:
+        pid, status = os.wait()
+        if pid == supervisor:
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _supervise(main: Callable[[int], None], stream: socket.socket) -> None:
+    code = 1
+    try:
+        main(stream.detach())
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _prepare_mounts() -> list[str]:
+    """Private propagation, fresh /proc and /sys where allowed, an own tmpfs on /run."""
+    notes: list[str] = []
+    carried = []
+    for path in CARRIED:
+        with contextlib.suppress(OSError):
+            carried.append((path, os.open(path, os.O_PATH | os.O_DIRECTORY)))
+    private = syscalls.MS_REC | syscalls.MS_PRIVATE
+    _stage("mount propagation", lambda: syscalls.mount("none", "/", None, private))
+    plain = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    for kind, path, loss in (
+        ("proc", "/proc", "the processes of the whole machine stay visible inside the lab"),
+        ("sysfs", "/sys", "/sys/class/net shows the machine's devices instead of the lab's"),
+    ):
+        try:
+            syscalls.mount(kind, path, kind, plain)
+        except OSError as error:
+            # In containers parts of /proc and /sys are masked, and the kernel refuses an unmasked copy.
+            notes.append(f"no fresh {path} ({error.strerror}): {loss}")
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    _stage("tmpfs", lambda: syscalls.mount("sdnlab", "/run", "tmpfs", flags, "mode=0755"))
+    for path, fd in carried:
+        with contextlib.suppress(OSError):
+            Path(path).mkdir(parents=True, exist_ok=True)
+            syscalls.mount(f"/proc/self/fd/{fd}", path, None, syscalls.MS_BIND | syscalls.MS_REC)
+        os.close(fd)
+    return notes

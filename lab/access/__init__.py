@@ -1,0 +1,1 @@
+"""A lab from outside: found, asked, and what is left of it."""

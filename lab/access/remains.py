@@ -1,0 +1,59 @@
+"""What is left of a lab that has ended: looked for where anything of it could still be.
+
+A lab lives in namespaces of its own, and all that it made is in them (namespaces(7)).  So nothing is left
+when no process and no mount holds one of them any more, and nobody holds its address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dataplane.sandbox.process_state import state_of
+from lab.access import holders
+
+KINDS = ("net", "mnt", "pid", "uts", "ipc", "user")
+PROC = Path("/proc")
+
+
+def spaces(member: int) -> frozenset[str]:
+    """The namespaces (``net:[4026532008]``) of all processes in the PID namespace of process ``member``, but
+    those that the caller is in itself."""
+    where = _spaces_of(PROC / str(member)).get("pid")
+    found = {
+        space
+        for process in _processes()
+        if (own := _spaces_of(process)).get("pid") == where
+        for space in own.values()
+    }
+    return frozenset(found - set(_spaces_of(PROC / "self").values()))
+
+
+def remains(name: str, held: frozenset[str]) -> list[str]:
+    """What is left of the lab ``name``, whose namespaces were ``held``, in words."""
+    found = []
+    for process in _processes():
+        if held & set(_spaces_of(process).values()):
+            found.append(f"process {process.name}")
+    mounts = (PROC / "self" / "mountinfo").read_text(errors="replace")
+    found += [f"a mount of {space}" for space in sorted(held) if space in mounts]
+    if name in holders.running():
+        found.append(f"the address of {name}")
+    return found
+
+
+def _processes() -> Iterator[Path]:
+    """All that run; who has ended and waits to be asked how (a zombie) has nothing any more."""
+    numbers = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+    return (PROC / str(number) for number in numbers if state_of(number) not in ("", "Z", "X"))
+
+
+def _spaces_of(process: Path) -> dict[str, str]:
+    """Kind -> namespace of a process, as far as we may know."""
+    found = {}
+    for kind in KINDS:
+        try:
+            found[kind] = str((process / "ns" / kind).readlink())
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,266 @@
+"""Entering a running lab from outside: join its namespaces, run a command there, pass on its exit code.
+
+No request to the supervisor is involved, so a command can be run in a host even when the supervisor is
+busy, and the command is a child of the caller: same terminal, same job control.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from dataplane.hosts import room as rooms
+from dataplane.hosts.packages import how_to_install
+from lab.cli.streams import ReaderGone
+from lab.failure import Exit, Failure, unknown
+from lab.naming import OWNER, owner
+from linux import syscalls
+
+NETNS = Path("/run/netns")
+"""Where the sandbox keeps its hosts' and domains' network namespaces."""
+MAP = Path("/run/sdnlab/map.json")
+"""Which of them is whose; the supervisor writes it."""
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what shells use, POSIX.1-2017, 2.8.2
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
+def join(pid: int, lab: str, network: bool = True) -> None:
+    """Put the calling (single-threaded) process into the namespaces of the supervisor ``pid``.
+
+    The process-id namespace takes effect for children only.  Without ``network`` the caller stays in its
+    own network.  Raises Failure when the lab has gone or the kernel refuses.
+    """
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    flags |= syscalls.CLONE_NEWNET if network else 0
+    before = Path.cwd() if _has_cwd() else Path("/")
+    try:
+        handle = os.pidfd_open(pid)
+        if not Path(f"/proc/{pid}/ns/user").samefile("/proc/self/ns/user"):
+            flags |= syscalls.CLONE_NEWUSER
+        syscalls.setns(handle, flags)
+        os.close(handle)
+    except (ProcessLookupError, FileNotFoundError):
+        raise Failure(f"lab {lab} has ended", "", Exit.LOST) from None
+    except PermissionError as error:
+        raise Failure(
+            f"can't enter lab {lab}: {error.strerror}",
+            "enter it as the user who started it, outside any container or sandbox of your own",
+            Exit.MACHINE,
+        ) from None
+    except OSError as error:
+        raise Failure(
+            f"can't enter lab {lab}: {error.strerror}", "Linux 5.8 or newer is needed", Exit.MACHINE
+        ) from None
+    try:
+        os.chdir(before)  # joining a mount namespace moves the caller to its root
+    except OSError:
+        os.chdir("/")
+
+
+def places() -> dict[str, dict[str, str]]:
+    """Once inside: host or switch name -> its ``netns`` file; for switches ``ovs``, the run directory."""
+    try:
+        found = json.loads(MAP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+    return dict(found)
+
+
+def place_of(name: str) -> dict[str, str]:
+    """Once inside: what ``places`` has of a host or switch. Raises Failure naming what there is."""
+    known = places()
+    if name not in known:
+        hosts = [other for other, entry in known.items() if is_host(entry)]
+        raise unknown("host or switch", name, hosts, "hosts", " in this lab", among=list(known))
+    return known[name]
+
+
+def is_host(place: Mapping[str, str]) -> bool:
+    """Is it a host, and no switch, domain, router or function, which are the lab's own?"""
+    return "ovs" not in place and "node" not in place
+
+
+def join_place(name: str) -> dict[str, str]:
+    """From inside the lab, go on into the network namespace of a switch or the like; its environment.
+
+    ``/sys`` and the host name follow.  Raises Failure naming what there is when there is no such one.
+    """
+    place = place_of(name)
+    try:
+        handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+    syscalls.setns(handle, syscalls.CLONE_NEWNET)
+    os.close(handle)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+        socket.sethostname(name)
+        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        syscalls.mount("sysfs", "/sys", "sysfs", 0)
+    except OSError:
+        pass  # only /sys/class/net and the prompt would show it; the network is right
+    if place.get("hosts"):
+        with contextlib.suppress(OSError):  # without it, names of other networks resolve too
+            syscalls.mount(str(MAP.parent / place["hosts"]), "/etc/hosts", None, syscalls.MS_BIND)
+    if "ovs" not in place:
+        return {}
+    return {"OVS_RUNDIR": place["ovs"], "OVS_DBDIR": place["ovs"], "OVS_LOGDIR": place["ovs"]}
+
+
+def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
+    """Run ``command`` in a host or switch of the lab whose supervisor is ``pid``; its exit code.
+
+    The code is 128 + N when signal N ended it.  Raises Failure when the lab can't be entered.
+    """
+    join(pid, lab)
+    where = place_of(place)
+    room = _room(place, where) if is_host(where) else None
+
+    def child() -> NoReturn:
+        more = {"SDNLAB": lab, "SDNLAB_PLACE": place}
+        if room is None:
+            _execute(command, {**os.environ, **join_place(place), **more})
+        unseen = rooms.enter(room)
+        syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
+        if unseen is not None:
+            sys.stderr.write(f"sdnlab: {unseen} is not for {place} to read; it starts in its own /root\n")
+            sys.stderr.flush()
+        _execute(command, {**rooms.surroundings(os.environ), **more})
+
+    return wait(spawn(child))
+
+
+def _room(name: str, place: Mapping[str, str]) -> rooms.Room:
+    """The room of a host, in which the caller's next children will be born."""
+    names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
+    try:
+        room = rooms.find(name, place["netns"], names_file)
+        syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
+    except rooms.RoomError as error:
+        raise Failure(str(error), "is the lab just being built, or changed? Try again", Exit.LOST) from None
+    return room
+
+
+def run_shell(lab: str, pid: int) -> int:
+    """Run Mininet's shell in the lab whose supervisor is ``pid``; its exit code."""
+    os.environ[OWNER] = str(owner())  # in the lab's user namespace we are somebody else
+    join(pid, lab, network=False)
+
+    def child() -> NoReturn:
+        from lab.cli import shell
+
+        shell.main(lab)
+
+    return wait(spawn(child))
+
+
+_SI_KERNEL = 0x80  # sigaction(2): of a terminal, not of kill(2)
+_GROUP = 0.3
+"""Seconds in which a signal that was sent to our whole group has had its effect."""
+
+
+def spawn(main: Callable[[], NoReturn]) -> int:
+    """Fork a child that runs ``main`` and dies with the caller; its process id."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            syscalls.die_with_parent(signal.SIGHUP)
+            main()
+        except Failure as failure:
+            from lab.cli import report
+
+            report(failure)
+            os._exit(failure.code)
+        except ReaderGone:
+            os._exit(128 + signal.SIGPIPE)
+        except BaseException as error:
+            sys.stderr.write(f"sdnlab: {error!r}\n")
+            sys.stderr.flush()
+        os._exit(Exit.FAILED)
+    return pid
+
+
+def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
+    """Do ``work`` in a process in the network namespace called ``netns`` of the lab whose supervisor is
+    ``pid``; the exit code that it gives."""
+    join(pid, lab)
+
+    def child() -> NoReturn:
+        handle = os.open(NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(handle, syscalls.CLONE_NEWNET)
+        os.close(handle)
+        code = work()
+        sys.stderr.flush()
+        os._exit(code)
+
+    return wait(spawn(child))
+
+
+def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; a command must not inherit that
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), dict(environment))
+    except FileNotFoundError:
+        remedy = how_to_install(command[0])
+        sys.stderr.write(f"sdnlab: {command[0]}: no such command{'; ' if remedy else ''}{remedy}\n")
+        code = _NOT_FOUND
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"sdnlab: {command[0]}: {getattr(error, 'strerror', None) or error}\n")
+        code = _NOT_EXECUTABLE
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def wait(pid: int) -> int:
+    """Wait for the child ``pid`` as a shell would: signals are passed on, a stopped child stops the caller.
+
+    Ctrl-C and Ctrl-\\ of a terminal reach the child by itself, being of the same group.  Sent by a program,
+    they may have gone to us alone: they are passed on to a child that goes on for ``_GROUP`` seconds.
+    """
+    typed = (signal.SIGINT, signal.SIGQUIT)
+    due: dict[int, float] = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *typed, *_FORWARDED})
+    try:
+        while True:
+            ended, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+            if ended and not os.WIFSTOPPED(status):
+                break
+            if ended:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                os.kill(pid, signal.SIGCONT)
+            now = time.monotonic()
+            for number in [each for each, at in due.items() if at <= now]:
+                os.kill(pid, number)
+                del due[number]
+            left = min(due.values(), default=now + 3600.0) - now
+            found = signal.sigtimedwait({signal.SIGCHLD, *typed, *_FORWARDED}, max(0.0, left))
+            if found is None or found.si_signo == signal.SIGCHLD:
+                continue
+            if found.si_signo in _FORWARDED:
+                os.kill(pid, found.si_signo)
+            elif found.si_code != _SI_KERNEL:
+                due.setdefault(found.si_signo, time.monotonic() + _GROUP)
+    finally:
+        while signal.sigtimedwait(typed, 0) is not None:  # what was meant for the child
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _has_cwd() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,291 @@
+"""What people see of a lab's answers: pure functions from messages to text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.cli.rendering import overlay, services
+from lab.cli.say import Paint, count, milliseconds, table
+from lab.messages.lab import Event, Pair, PingResult, Status
+
+MATRIX_LIMIT = 16
+"""Most hosts for which a matrix of all pairs fits a terminal."""
+_FAILURES_SHOWN = 20
+
+
+def status(lab: Status, paint: Paint, now: float) -> str:
+    """The page of ``sdnlab status``."""
+    parts = [_headline(lab, paint, now)]
+    if lab["troubles"]:
+        parts.append("\n".join(paint("!", "red", "bold") + f" {trouble}" for trouble in lab["troubles"]))
+    if len(lab["domains"]) > 1 or not all(domain["alive"] for domain in lab["domains"]):
+        rows = [
+            [d["name"], _yes(d["alive"], "alive", "dead", paint), d["datapath"], _daemons(d["daemons"])]
+            for d in lab["domains"]
+        ]
+        parts.append(table(["DOMAIN", "STATE", "DATAPATH", "PROCESSES"], rows, paint))
+    rows = [
+        [
+            s["name"],
+            s["domain"],
+            s["dpid"],
+            _yes(s["connected"], "connected", "not connected", paint)
+            if s["up"]
+            else paint("taken away", "red"),
+            _yes(s["programmed"], "programmed", "not confirmed", paint),
+        ]
+        for s in lab["switches"]
+    ]
+    parts.append(table(["SWITCH", "DOMAIN", "DATAPATH ID", "CONTROLLER", "TABLES"], rows, paint))
+    if len(lab["networks"]) > 1 or lab["underlay"] is not None:
+        parts.append(overlay.networks(lab, paint))
+    if lab["underlay"] is not None:
+        parts.append(overlay.underlay(lab["underlay"], paint))
+    rows = [
+        [
+            h["name"],
+            h["network"],
+            f"{h['switch']}:{h['port']}",
+            h["ipv4"] or "-",
+            h["ipv6"] or "-",
+            h["mac"],
+            _yes(h["up"], "up", "down", paint),
+        ]
+        for h in lab["hosts"]
+    ]
+    parts.append(table(["HOST", "NETWORK", "PORT", "IPV4", "IPV6", "MAC", "WIRE"], rows, paint))
+    if lab["links"]:
+        rows = [
+            [link["name"], link["a"], link["b"], _yes(link["up"], "up", "down", paint)]
+            for link in lab["links"]
+        ]
+        parts.append(table(["LINK", "FROM", "TO", "STATE"], rows, paint))
+    if lab["functions"] or lab["chains"]:
+        parts.append(services.summary(lab["functions"], lab["chains"], paint))
+    return "\n\n".join(parts)
+
+
+def _headline(lab: Status, paint: Paint, now: float) -> str:
+    controller = lab["controller"]
+    good = lab["converged"] and not lab["troubles"]
+    state = paint("running", "green") if good else paint("running, with troubles", "yellow")
+    if not lab["troubles"] and not lab["converged"]:
+        state = paint("running, the controller is at work", "yellow")
+    lines = [
+        f"{paint(lab['name'], 'bold')}: {state} for {duration(now - lab['started'])}, from {lab['file']}"
+    ]
+    if lab["description"]:
+        lines.append(lab["description"])
+    flows = f"{controller['flows']} flows and {count(controller['groups'], 'group')}"
+    restarts = f", {count(controller['restarts'], 'restart')}" if controller["restarts"] else ""
+    lines.append(f"{lab['datapath']} datapath; controller with {flows}{restarts}")
+    return "\n".join(lines)
+
+
+def _yes(value: bool, yes: str, no: str, paint: Paint) -> str:
+    return paint(yes, "green") if value else paint(no, "red")
+
+
+def _daemons(daemons: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {pid}" if pid else f"{name} died" for name, pid in daemons.items())
+
+
+def duration(seconds: float) -> str:
+    """``12 s``, ``3 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    whole = max(0, int(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def labs(rows: Sequence[Mapping[str, Any]], paint: Paint, now: float) -> str:
+    """The page of ``sdnlab list``."""
+    cells = []
+    for row in rows:
+        if row["state"] != "running":
+            cells.append([row["name"], paint(row["state"], "yellow"), "", "", "", row.get("detail", "")])
+            continue
+        state = paint("running", "green") if not row["troubles"] else paint("troubles", "red")
+        age = duration(now - row["started"])
+        cells.append([row["name"], state, str(row["switches"]), str(row["hosts"]), age, row["file"]])
+    return table(["LAB", "STATE", "SWITCHES", "HOSTS", "UP FOR", "FILE"], cells, paint, right=(2, 3))
+
+
+def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
+    """The page of ``sdnlab ping``: a matrix for few hosts, else a summary; failures with their reasons."""
+    parts = []
+    names = [name for name in result["hosts"] if any(name in (p["src"], p["dst"]) for p in result["pairs"])]
+    whole = len(result["pairs"]) == result["total"]
+    if matrix and whole and result["total"] > 4 and len(names) <= MATRIX_LIMIT:
+        parts.append(_matrix(names, result["pairs"], paint))
+    elif result["total"] <= 4:
+        parts.append("\n".join(_single(pair, paint) for pair in result["pairs"]))
+    failed = [
+        p for p in result["pairs"] if (not p["reached"] or p["policy"]) and (p["reached"] or not p["apart"])
+    ]
+    if failed and result["total"] > 4:
+        lines = _failures(failed, paint)
+        if len(lines) > _FAILURES_SHOWN:
+            more = len(lines) - _FAILURES_SHOWN
+            lines[_FAILURES_SHOWN:] = [f"… and {more} more (all of them with --json)"]
+        parts.append("\n".join(lines))
+    parts.append(ping_summary(result, paint))
+    return "\n\n".join(parts)
+
+
+def ping_summary(result: PingResult, paint: Paint) -> str:
+    """One line: how many of how many, per family, the median, the time it took."""
+    good, held, apart = result["good"], result["held"], result["apart"]
+    if not result["total"]:
+        why = result["note"] or "no two hosts share a network"
+        return paint(f"there is nothing to probe: {why}", "yellow")
+    head = paint(
+        f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} reached"
+        + (f", {held} held off by a firewall, as the file wants" if held else "")
+        + (f", {apart} in parts that no link joins, as the file has it" if apart else "")
+        + (f", {result['leaked']} that should be held off" if result["leaked"] else ""),
+        "green" if good else "red",
+    )
+    families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
+    what = "one way" if result["method"] == "frames" else "round trip"
+    median = f", median {what} {milliseconds(result['median'])} ms" if result["median"] is not None else ""
+    note = f"\n({result['note']})" if result["note"] else ""
+    if not good and result["links_down"]:
+        note += f"\nlinks that are down: {', '.join(result['links_down'])}"
+    return f"{head} ({', '.join(families)}){median}; took {result['seconds']:.2f} s{note}"
+
+
+def _single(pair: Pair, paint: Paint) -> str:
+    arrow = f"{pair['src']} -> {pair['dst']} IPv{pair['family']}: "
+    if pair["reached"] and pair["rtt"] is not None:
+        leak = paint(f", in spite of {pair['policy']}", "red") if pair["policy"] else ""
+        return arrow + paint(f"{milliseconds(pair['rtt'])} ms", "green") + leak
+    if pair["policy"]:
+        return arrow + _as_wanted(pair, paint)
+    return arrow + paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+
+
+def _as_wanted(pair: Pair, paint: Paint) -> str:
+    if pair["apart"]:
+        return paint("apart", "yellow") + f", as the file has it: {pair['policy']}"
+    return paint("held off", "yellow") + f" by {pair['policy']}"
+
+
+def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:
+    """One line for each pair and reason, both families together."""
+    families: dict[tuple[str, str, str], list[str]] = {}  # in the words about it
+    for pair in failed:
+        if pair["policy"] and pair["reached"]:
+            text = f"{paint('reached', 'red')}, in spite of {pair['policy']}"
+        elif pair["policy"]:
+            text = _as_wanted(pair, paint)
+        else:
+            text = paint("not reached", "red") + (f": {pair['reason']}" if pair["reason"] else "")
+        families.setdefault((pair["src"], pair["dst"], text), []).append(f"IPv{pair['family']}")
+    lines = []
+    for (src, dst, text), which in families.items():
+        lines.append(f"{src} -> {dst} {', '.join(which)}: {text}")
+    return lines
+
+
+def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
+    cells: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault((pair["src"], pair["dst"]), []).append(pair)
+
+    def cell(src: str, dst: str) -> str:
+        if src == dst:
+            return paint("·", "dim")
+        found = cells.get((src, dst), [])
+        reached = [pair for pair in found if pair["reached"]]
+        if not found:
+            return ""
+        if not reached and all(pair["policy"] for pair in found):
+            return paint("-", "yellow")
+        if not reached:
+            return paint("x", "red", "bold")
+        if len(reached) < len(found):
+            return paint(f"IPv{reached[0]['family']} only", "yellow")
+        return paint(milliseconds(max(pair["rtt"] or 0.0 for pair in reached)), "green")
+
+    rows = [[paint(src, "bold"), *(cell(src, dst) for dst in names)] for src in names]
+    return table(["ms  to", *names], rows, paint, right=range(1, len(names) + 1))
+
+
+def events(found: Sequence[Event], paint: Paint) -> str:
+    """Events, one line each."""
+    return "\n".join(event_line(event, paint) for event in found)
+
+
+def event_line(event: Event, paint: Paint) -> str:
+    """Local time to the millisecond, and what happened."""
+    clock = (
+        time.strftime("%H:%M:%S", time.localtime(event["time"])) + f".{int(event['time'] * 1000) % 1000:03d}"
+    )
+    alarming = event["event"] in ("error", "daemon", "disconnected", "alert", "exception")
+    alarming = (
+        alarming or event["data"].get("state") in ("failed", "dead") or event["data"].get("up") is False
+    )
+    text = paint(event["text"], "red") if alarming else event["text"]
+    return f"{paint(clock, 'dim')}  {text}"
+
+
+def flows(found: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
+    """Flow entries by switch and table: why each is there, then what it matches and does.
+
+    ``one_line`` keeps each flow on one line, for grep.
+    """
+    parts = []
+    for switch in dict.fromkeys(flow["switch"] for flow in found):
+        mine = [flow for flow in found if flow["switch"] == switch]
+        parts.append(f"{paint(switch, 'bold')}: {count(len(mine), 'flow')}")
+        for name in dict.fromkeys(str(flow["table"]) for flow in mine):
+            rows = [_flow(flow, paint, one_line) for flow in mine if str(flow["table"]) == name]
+            parts.append(table([name.upper(), "PACKETS", "WHY"], rows, paint, right=(0, 1)))
+    return "\n\n".join(parts) or "no flows"
+
+
+def _flow(flow: Mapping[str, Any], paint: Paint, one_line: bool) -> list[str]:
+    detail = f"{flow['match'] or 'any'}  =>  {flow['actions']}"
+    why = paint(str(flow.get("why") or "(not ours)"), "cyan")
+    text = f"{why}: {detail}" if one_line else f"{why}\n    {paint(detail, 'dim')}"
+    return [str(flow["priority"]), _number(flow.get("packets")), text]
+
+
+def groups(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
+    """Groups with their buckets, by switch."""
+    parts = []
+    for switch in dict.fromkeys(group["switch"] for group in found):
+        mine = [group for group in found if group["switch"] == switch]
+        rows = [
+            [
+                str(group["id"]),
+                str(group["kind"]),
+                _buckets(group.get("buckets")),
+                paint(str(group.get("why") or ""), "cyan"),
+            ]
+            for group in mine
+        ]
+        heads = ["GROUP", "KIND", "BUCKETS", "WHY"]
+        parts.append(
+            f"{paint(switch, 'bold')}: {count(len(mine), 'group')}\n" + table(heads, rows, paint, right=(0,))
+        )
+    return "\n\n".join(parts) or "no groups: there is one path only between any two switches"
+
+
+def _buckets(buckets: Any) -> str:
+    if not isinstance(buckets, list):
+        return str(buckets or "")
+    return " | ".join(
+        str(bucket.get("actions", bucket)) if isinstance(bucket, dict) else str(bucket) for bucket in buckets
+    )
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else str(value)

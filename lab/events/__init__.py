@@ -1,0 +1,1 @@
+"""What happened in a lab, and the words for it."""

@@ -1,0 +1,82 @@
+"""What addresses are called in a lab, for events that people read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv6Interface, ip_address
+from typing import Any
+
+from topologies.model.service_paths import steps
+from topologies.model.topology import Topology
+from wire import mac as wire_mac
+
+
+class Names:
+    """Names of a topology's addresses. Two networks may use the same ones: then the function in question,
+    which some networks' chains pass, decides, or the address stays a number."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._known: dict[str, dict[str, str]] = {}  # address -> network -> name
+        for host in topology.hosts:
+            self._add(host.network, host.name, host.ipv4, host.ipv6, link_local(host.mac))
+        for network in topology.networks:
+            router = next((r.name for r in topology.routers if network.name in r.networks), None)
+            if router is not None:
+                self._add(network.name, router, network.gateway4, network.gateway6)
+        for function in topology.functions:
+            if function.balancer is not None:
+                own = function.balancer
+                self._add(own.network, function.name, *own.addresses)
+            if function.nat is not None:
+                self._add(function.nat.network, function.name, function.nat.ipv4)
+        self._near = _networks(topology)
+
+    def _add(self, network: str, name: str, *addresses: Any) -> None:
+        for address in addresses:
+            if address is not None:
+                self._known.setdefault(str(address.ip), {})[network] = name
+
+    def of(self, address: str, function: str | None = None) -> str:
+        """The name of who has ``address``, or the address itself."""
+        found = self._known.get(_short(address), {})
+        near = self._near.get(function or "", set())
+        names = {name for network, name in found.items() if network in near} or set(found.values())
+        return names.pop() if len(names) == 1 else address
+
+    def flow(self, message: Mapping[str, Any], function: str | None = None) -> str:
+        """Source and destination of an event in EVE form: ``TCP client:40000 -> web1:80``; empty without."""
+        source, target = message.get("src_ip"), message.get("dest_ip")
+        if not source or not target:
+            return ""
+        ends = [
+            self.of(_short(str(address)), function) + (f":{port}" if port not in (None, "") else "")
+            for address, port in ((source, message.get("src_port")), (target, message.get("dest_port")))
+        ]
+        return f"{message.get('proto', '')} {ends[0]} -> {ends[1]}".strip()
+
+
+def link_local(mac: str) -> IPv6Interface:
+    """The address that a host gives itself on its link (RFC 4291, appendix A)."""
+    return IPv6Interface((wire_mac.link_local(wire_mac.mac_number(mac)), 64))
+
+
+def _short(address: str) -> str:
+    """As RFC 5952 writes it; EVE writes IPv6 addresses in full."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
+
+
+def _networks(topology: Topology) -> dict[str, set[str]]:
+    """Function -> networks whose frames pass it."""
+    functions = {function.name: function for function in topology.functions}
+    network_of = {host.name: host.network for host in topology.hosts}
+    near = {
+        name: {*function.networks, *(network_of.get(mirrored, mirrored) for mirrored in function.mirrors)}
+        for name, function in functions.items()
+    }
+    for chain in topology.chains:
+        for step in steps(chain, functions):
+            near[step.name] |= {chain.network, chain.far_network}
+    return near

@@ -1,0 +1,140 @@
+"""Keeping one instance's process: started, listened to, started again when it dies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from lab.functions.state import ACCOUNTS, MAX_LINE, QUIET, Gate, InstanceRecord, read
+from lab.supervisor.controller import restart_delay
+
+if TYPE_CHECKING:
+    from nfv.contract import Program
+
+STEADY = 10.0
+"""Seconds; who ran for so long is started again at once when it dies."""
+END_PATIENCE = 1.0
+"""Seconds that a process gets to end by itself."""
+
+
+class Running(Protocol):
+    """A function's process as ``dataplane.fabric.functions.FunctionProcess`` is one."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def output(self) -> IO[bytes]: ...
+    @property
+    def last_words(self) -> str: ...
+    def tell(self, line: bytes) -> bool: ...
+    def ask_to_end(self) -> None: ...
+    def kill(self) -> None: ...
+    def reap(self) -> int: ...
+    def write(self, files: Mapping[str, bytes]) -> None: ...
+    def end(self, patience: float) -> int: ...
+
+
+class Starter(Protocol):
+    """Starts an instance's process where it belongs; raises an exception with words."""
+
+    def start(self, instance: str, program: Program) -> Running: ...
+    def remove(self, instance: str) -> None: ...
+
+
+class Listener(Protocol):
+    """Who is told what becomes of a process."""
+
+    def starting(self, record: InstanceRecord) -> None: ...
+    def started(self, record: InstanceRecord, pid: int) -> None: ...
+    def said(self, record: InstanceRecord, message: Mapping[str, Any], quiet: bool) -> None: ...
+    def held_back(self, record: InstanceRecord, number: int) -> None: ...
+    def dead(self, record: InstanceRecord, how: str) -> None: ...
+    def stopped(self, record: InstanceRecord) -> None: ...
+
+
+class Keeper:
+    """One instance's process. A thread of its own starts it, reads what it says, and starts it again."""
+
+    def __init__(
+        self, listener: Listener, starter: Starter, record: InstanceRecord, program: Program
+    ) -> None:
+        self.record, self.program = record, program
+        self.process: Running | None = None
+        self.wanted = False
+        self.replaced = 0
+        """How many ``state`` lines it has written: a ``replace`` is answered by one more."""
+        self._listener, self._starter = listener, starter
+        self._gate, self._accounts = Gate(), Gate(rate=10.0, most=100.0)
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start it, unless it is running."""
+        if self._thread is not None and self._thread.is_alive() and self.wanted:
+            return
+        self.join()
+        self._listener.starting(self.record)
+        self.wanted = True
+        self._wake.clear()
+        self._thread = threading.Thread(target=self._keep, name=self.record.name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; it is not started again."""
+        self.wanted = False
+        self._wake.set()
+        process = self.process
+        if process is not None:
+            process.ask_to_end()
+
+    def join(self) -> None:
+        """Wait until it has ended, and kill it when it does not."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(END_PATIENCE)
+        process = self.process
+        if thread.is_alive() and process is not None:
+            process.kill()
+        thread.join(END_PATIENCE * 10)
+
+    def _keep(self) -> None:
+        in_a_row = 0
+        while self.wanted:
+            began = time.monotonic()
+            try:
+                self.process = self._starter.start(self.record.name, self.program)
+            except Exception as error:
+                self._listener.dead(self.record, f"can't be started: {error}")
+            else:
+                if not self.wanted:  # told so while it was being started
+                    self.process.ask_to_end()
+                self._listener.started(self.record, self.process.pid)
+                self._listen(self.process)
+                code, words = self.process.reap(), self.process.last_words
+                self.process = None
+                if not self.wanted:
+                    break
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                self._listener.dead(self.record, f"died ({how})" + (f": {words}" if words else ""))
+            in_a_row = 0 if time.monotonic() - began > STEADY else in_a_row + 1
+            self._wake.wait(restart_delay(in_a_row - 1 if in_a_row else 0))
+        self._listener.stopped(self.record)
+
+    def _listen(self, process: Running) -> None:
+        stream, dropping = process.output, False
+        while line := stream.readline(MAX_LINE):
+            whole = line.endswith(b"\n")
+            message = None if dropping or not whole else read(line)
+            dropping = not whole
+            if message is not None:
+                if message["event_type"] == "state":
+                    self.replaced += 1
+                kind = message["event_type"]
+                quiet = kind in QUIET
+                gate = self._accounts if kind in ACCOUNTS else self._gate
+                self._listener.said(self.record, message, quiet or not gate.passes(time.monotonic()))
+                if quiet and (held := self._gate.told() + self._accounts.told()):
+                    self._listener.held_back(self.record, held)

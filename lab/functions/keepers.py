@@ -1,0 +1,283 @@
+"""Keeping functions' processes: started, listened to, started again when they die, changed while they run."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataplane.fabric import functions
+from lab.events.function_words import words
+from lab.events.host_names import Names
+from lab.events.log import EventLog
+from lab.failure import Failure
+from lab.functions.keeper import Keeper, Running, Starter
+from lab.functions.state import InstanceRecord
+from topologies.model.functions import Function
+from topologies.model.topology import Topology
+
+if TYPE_CHECKING:
+    from nfv.contract import Program
+
+REPLACE_PATIENCE = 10.0
+"""Seconds that a process gets to say that it has taken changed files."""
+
+Describe = Callable[[Function, str, Topology], "Program"]
+
+
+def processes(topology: Topology) -> dict[str, Function]:
+    """Instances that have a process: inline and tap functions' ones, and a balancer's, of its own name."""
+    found: dict[str, Function] = {}
+    for function in topology.functions:
+        if function.mode in ("inline", "tap"):
+            found |= {instance.name: function for instance in function.instances}
+        if function.balancer is not None:
+            found[function.name] = function
+    return found
+
+
+class Functions:
+    """All functions' processes of a lab. ``changed`` is called when what does not work has changed;
+    ``reported`` waits until who is to know knows it."""
+
+    def __init__(
+        self,
+        describe: Describe,
+        starter: Starter,
+        events: EventLog,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.starter = starter
+        self.changed: Callable[[], None] = lambda: None
+        self.reported: Callable[[float], bool] = lambda patience: True
+        self._describe, self._events, self._clock = describe, events, clock
+        self._keepers: dict[str, Keeper] = {}
+        self._functions: dict[str, Function] = {}
+        self._names: Names | None = None
+        self._condition = threading.Condition()
+
+    # What the lab asks
+
+    def records(self) -> dict[str, InstanceRecord]:
+        """Every instance's record, by name."""
+        with self._condition:
+            return {name: keeper.record for name, keeper in self._keepers.items()}
+
+    def failed(self) -> dict[str, str]:
+        """Instances without a working process and backends that are down, as the controller calls them, with
+        the reasons."""
+        with self._condition:
+            found: dict[str, str] = {}
+            for name, keeper in self._keepers.items():
+                function = self._functions[name]
+                known = {b.host for b in function.balancer.backends} if function.balancer else set()
+                bad = keeper.record.failed(function.mode in ("inline", "tap"))
+                found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
+            return found
+
+    def remarks(self, functions: Iterable[Function]) -> list[str]:
+        """What instances of these functions have said beside that they run."""
+        wanted = {function.name for function in functions}
+        found = [record for record in self.records().values() if record.function in wanted]
+        return [f"{each.name}: {each.message}" for each in found if each.state == "running" and each.message]
+
+    # What changes them
+
+    def prepare(self, topology: Topology, patience: float, but: Collection[str] = ()) -> list[str]:
+        """Start what ``topology`` has and did not run, and hand changed files to what runs; leave instances
+        ``but`` out.
+
+        Nothing is stopped. Waits up to ``patience`` seconds for all of it to be at work; what is not then,
+        in words.
+        """
+        wanted = {name: each for name, each in processes(topology).items() if name not in but}
+        programs = {name: self._describe(function, name, topology) for name, function in wanted.items()}
+        awaited: list[str] = []
+        with self._condition:
+            self._names = Names(topology)
+            for name, function in wanted.items():
+                self._functions[name] = function
+                if name not in self._keepers:
+                    record = InstanceRecord(name, function.name, since=self._clock())
+                    self._keepers[name] = Keeper(self, self.starter, record, programs[name])
+                    awaited.append(name)
+            keepers = dict(self._keepers)
+        for name in awaited:
+            keepers[name].start()
+        late = []
+        for name, program in programs.items():
+            keeper = keepers[name]
+            if keeper.program != program:
+                late += self._replace(keeper, program)
+        return [*self._not_at_work(awaited, patience), *late]
+
+    def halt(self, names: Iterable[str]) -> None:
+        """End those of these instances that run, until ``renew``: their devices are about to be replaced."""
+        with self._condition:
+            keepers = [self._keepers[name] for name in names if name in self._keepers]
+        for keeper in keepers:
+            keeper.stop()
+        for keeper in keepers:
+            keeper.join()
+
+    def renew(self, topology: Topology, names: Collection[str], patience: float) -> list[str]:
+        """Start those of these instances that ``topology`` has, whether they were there before or not.
+
+        Waits like ``prepare``.
+        """
+        wanted = {name: each for name, each in processes(topology).items() if name in names}
+        self.halt(wanted)
+        with self._condition:
+            there = {name: keeper for name, keeper in self._keepers.items() if name in wanted}
+        for name, keeper in there.items():
+            keeper.program = self._describe(wanted[name], name, topology)
+            keeper.start()
+        fresh = self.prepare(topology, patience, [name for name in processes(topology) if name not in names])
+        return [*self._not_at_work(there, patience), *fresh]
+
+    def retain(self, topology: Topology) -> None:
+        """End and forget what ``topology`` does not have."""
+        wanted = processes(topology)
+        with self._condition:
+            gone = {name: keeper for name, keeper in self._keepers.items() if name not in wanted}
+        for keeper in gone.values():
+            keeper.stop()
+        for name, keeper in gone.items():
+            keeper.join()
+            with self._condition:
+                del self._keepers[name]
+                del self._functions[name]
+            self.starter.remove(name)
+        with self._condition:
+            self._names = Names(topology)
+            self._functions.update(wanted)
+        self.changed()
+
+    def control(self, action: str, names: Iterable[str]) -> None:
+        """``stop``, ``start`` or ``restart`` instances."""
+        with self._condition:
+            keepers = [self._keepers[name] for name in names]
+        if action in ("stop", "restart"):
+            for keeper in keepers:
+                keeper.stop()
+            for keeper in keepers:
+                keeper.join()
+        if action in ("start", "restart"):
+            for keeper in keepers:
+                keeper.start()
+            self._not_at_work([keeper.record.name for keeper in keepers], REPLACE_PATIENCE)
+        self.changed()
+
+    def stop_all(self) -> None:
+        """Ask all of them to end, and wait for none."""
+        for keeper in list(self._keepers.values()):
+            keeper.stop()
+
+    def _replace(self, keeper: Keeper, program: Program) -> list[str]:
+        """Hand changed files over to a running process, or start it anew when it can't take them."""
+        old, keeper.program = keeper.program, program
+        process, name = keeper.process, keeper.record.name
+        if process is None or not keeper.wanted:
+            return []  # it finds them when it is started
+        if not program.replaceable or old.argv != program.argv:
+            keeper.stop()
+            keeper.join()
+            keeper.start()
+            return self._not_at_work([name], REPLACE_PATIENCE)
+        before = keeper.replaced
+        process.write(program.files)
+        if not process.tell(json.dumps({"do": "replace"}).encode()):
+            return [f"{name} did not take its changed configuration"]
+        with self._condition:
+            took = self._condition.wait_for(
+                lambda: keeper.replaced > before or keeper.process is not process, REPLACE_PATIENCE
+            )
+        if not took:
+            return [f"{name} did not take its changed configuration within {REPLACE_PATIENCE:.0f} s"]
+        if keeper.record.state == "failed":
+            return [f"{name} could not take its changed configuration: {keeper.record.message}"]
+        return []
+
+    def _not_at_work(self, names: Iterable[str], patience: float) -> list[str]:
+        waiting = list(names)
+        with self._condition:
+            keepers = [self._keepers[name] for name in waiting]
+            self._condition.wait_for(lambda: all(k.record.state != "starting" for k in keepers), patience)
+            bad = [k.record for k in keepers if k.record.state != "running"]
+        return [f"{r.name} is {r.state}" + (f": {r.message}" if r.message else "") for r in bad]
+
+    # What keepers tell
+
+    def starting(self, record: InstanceRecord) -> None:
+        """A process is to be started."""
+        with self._condition:
+            record.become("starting", "", self._clock())
+
+    def started(self, record: InstanceRecord, pid: int) -> None:
+        """A process runs; it says itself when it is at work."""
+        with self._condition:
+            record.pid = pid
+            record.become("starting", "", self._clock())
+
+    def said(self, record: InstanceRecord, message: Mapping[str, Any], quiet: bool) -> None:
+        """A process has written a line."""
+        with self._condition:
+            matters = record.take(message, self._clock())
+            names = self._names
+            self._condition.notify_all()
+        if not quiet and names is not None:
+            data = {**message, "function": record.function, "instance": record.name}
+            self._events.add(
+                str(message["event_type"]), words(record.name, record.function, message, names), data
+            )
+        if matters:
+            self.changed()
+
+    def held_back(self, record: InstanceRecord, number: int) -> None:
+        """So many events were too many."""
+        text = f"{record.name}: {number} more events came too fast and are not listed"
+        self._events.add("function", text, {"function": record.function, "instance": record.name})
+
+    def dead(self, record: InstanceRecord, how: str) -> None:
+        """A process has ended that should not have."""
+        with self._condition:
+            record.pid = 0
+            record.restarts += 1
+            if record.state != "failed":  # it has said why itself, which tells more than how it ended
+                record.become("dead", how, self._clock())
+            self._condition.notify_all()
+        text = f"{record.name} {how}; it is started again"
+        data = {"function": record.function, "instance": record.name, "state": "dead"}
+        self._events.add("function", text, data)
+        self.changed()
+
+    def stopped(self, record: InstanceRecord) -> None:
+        """A process has ended as it was asked to."""
+        with self._condition:
+            record.pid = 0
+            record.become("stopped", "", self._clock())
+            self._condition.notify_all()
+        data = {"function": record.function, "instance": record.name, "state": "stopped"}
+        self._events.add("function", f"{record.name} is stopped", data)
+        self.changed()
+
+
+class NetStarter:
+    """Starts processes in the lab's namespaces. ``spaces`` gives the descriptor of an instance's."""
+
+    def __init__(self, spaces: Callable[[str], int], run_dir: Path) -> None:
+        self._spaces, self._run_dir = spaces, run_dir
+
+    def start(self, instance: str, program: Program) -> Running:
+        directory = self._run_dir / "functions" / instance
+        try:
+            netns = self._spaces(instance)
+        except KeyError:
+            raise Failure("its namespace is gone") from None
+        return functions.start(netns, directory, program.argv, program.files, self._run_dir)
+
+    def remove(self, instance: str) -> None:
+        functions.remove(self._run_dir / "functions" / instance)

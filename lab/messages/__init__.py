@@ -1,0 +1,1 @@
+"""What a lab's HTTP API says and takes, typed."""

@@ -1,0 +1,311 @@
+"""What the lab's HTTP API says and takes: the JSON itself, typed.
+
+TypedDicts, so that the command line reads answers as they are, without building objects, and FastAPI
+checks, documents and publishes the same definitions as OpenAPI.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, Le
+from typing_extensions import NotRequired, TypedDict
+
+from lab.messages.services import Applied as Applied
+from lab.messages.services import ApplyRequest as ApplyRequest
+from lab.messages.services import BackendState as BackendState
+from lab.messages.services import ChainState as ChainState
+from lab.messages.services import ChangeState as ChangeState
+from lab.messages.services import FunctionRequest as FunctionRequest
+from lab.messages.services import FunctionState as FunctionState
+from lab.messages.services import HopState as HopState
+from lab.messages.services import InstanceState as InstanceState
+from lab.messages.services import ScaleRequest as ScaleRequest
+
+
+class DomainState(TypedDict):
+    """One Open vSwitch instance: ``daemons`` maps program to process id (inside), 0 when it died."""
+
+    name: str
+    alive: bool
+    datapath: str
+    daemons: dict[str, int]
+
+
+class SwitchState(TypedDict):
+    """``up``: the switch exists; ``connected``: its OpenFlow channel; ``programmed``: tables confirmed."""
+
+    name: str
+    domain: str
+    dpid: str
+    role: Literal["switch", "vtep"]
+    up: bool
+    connected: bool
+    programmed: bool
+
+
+class HostState(TypedDict):
+    name: str
+    network: str
+    switch: str
+    port: int
+    interface: str
+    mac: str
+    ipv4: str | None
+    ipv6: str | None
+    up: bool
+
+
+class NetworkState(TypedDict):
+    """A tenant's segment: its members, and the domains that these are in."""
+
+    name: str
+    vni: int | None
+    subnet4: str | None
+    subnet6: str | None
+    gateway4: str | None
+    gateway6: str | None
+    router: str | None
+    hosts: list[str]
+    domains: list[str]
+    crosses: bool
+
+
+class VtepState(TypedDict):
+    """A domain's tunnel end point, and its ways out (underlay links that are not cut)."""
+
+    domain: str
+    address: str
+    switch: str
+    links_up: int
+    links: int
+
+
+class UnderlayState(TypedDict):
+    """``tunnels``: ``kernel`` or ``ovs``, with the reason in ``why``; ``mtu`` of its links."""
+
+    subnet: str
+    mtu: int
+    tunnels: str
+    why: str
+    routers: list[str]
+    vteps: list[VtepState]
+    links: list[LinkState]
+
+
+class LinkState(TypedDict):
+    """``a`` and ``b`` as ``switch:port``; ``up`` is what was asked for with ``link up|down``."""
+
+    name: str
+    a: str
+    b: str
+    up: bool
+
+
+class ControllerState(TypedDict):
+    """``pid`` is its process id inside the lab, 0 when it doesn't run."""
+
+    running: bool
+    pid: int
+    restarts: int
+    flows: int
+    groups: int
+
+
+class Stage(TypedDict):
+    """A step of start-up and how long it took, in seconds."""
+
+    name: str
+    seconds: float
+
+
+class Status(TypedDict):
+    """The whole lab; ``troubles`` are what is wrong right now, in words."""
+
+    name: str
+    topology: str
+    description: str
+    file: str
+    state: Literal["building", "running"]
+    started: float
+    datapath: str
+    converged: bool
+    troubles: list[str]
+    stages: list[Stage]
+    controller: ControllerState
+    domains: list[DomainState]
+    switches: list[SwitchState]
+    networks: list[NetworkState]
+    hosts: list[HostState]
+    links: list[LinkState]
+    underlay: UnderlayState | None
+    functions: list[FunctionState]
+    chains: list[ChainState]
+
+
+class Pair(TypedDict):
+    """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds.
+
+    ``policy``: what in the file keeps it from being reached, a function or (``apart``) that nothing joins the
+    two; empty: it should be reached.
+    """
+
+    src: str
+    dst: str
+    family: int
+    reached: bool
+    rtt: float | None
+    reason: str
+    policy: str
+    apart: bool
+
+
+class PingRequest(TypedDict):
+    """``pairs`` absent: every ordered pair within each network.
+
+    ``timeout`` in seconds from the first frame on; absent: by the number of pairs.
+    """
+
+    pairs: NotRequired[list[tuple[str, str]] | None]
+    timeout: NotRequired[Annotated[float, Gt(0), Le(600)]]
+    detail: NotRequired[Literal["all", "auto"]]
+
+
+class Probing(TypedDict):
+    """How far a probe of pairs has come; ``total`` 0: it is being prepared. Frames and answers to them are
+    counted, addresses that are resolved included."""
+
+    running: bool
+    done: int
+    total: int
+
+
+class FamilyCount(TypedDict):
+    """How many pairs of one address family were reached."""
+
+    family: int
+    reached: int
+    total: int
+
+
+class PingResult(TypedDict):
+    """What a probe of pairs found.
+
+    ``links_down`` are the links and wires that were cut at the time: the likeliest reasons.
+    ``held``: pairs that were not reached because a firewall of the file holds them off; ``apart``: those of
+    parts that the file joins by nothing; ``leaked``: pairs that were reached though they should be either.
+    All is well (``good``) when ``reached``, ``held`` and ``apart`` are ``total``, and none leaked.
+    ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair, or, above 2,000 and
+    unless ``detail`` was ``all``, those that were not reached (but for those apart), or leaked.
+    """
+
+    hosts: list[str]
+    families: list[int]
+    method: str
+    note: str
+    total: int
+    reached: int
+    held: int
+    apart: int
+    leaked: int
+    good: bool
+    seconds: float
+    frames_sent: int
+    links_down: list[str]
+    counts: list[FamilyCount]
+    median: float | None
+    pairs: list[Pair]
+
+
+class UpDown(TypedDict):
+    up: bool
+
+
+class LinkChange(TypedDict):
+    """What ``link up|down`` did; ``changed`` False when the link was so already.  It holds for every packet
+    from now on; ``note`` says what does not yet, if anything."""
+
+    name: str
+    up: bool
+    changed: bool
+    note: str
+
+
+class MoveRequest(TypedDict):
+    """Where a host is to go: a domain, and the switch in it (absent: the domain's first)."""
+
+    domain: str
+    switch: NotRequired[str | None]
+
+
+class Moved(TypedDict):
+    """What ``move`` did; ``seconds`` until all switches were confirmed; ``changed`` False: it was there."""
+
+    host: str
+    source: str
+    target: str
+    domain: str
+    seconds: float
+    changed: bool
+
+
+class CapturePoint(TypedDict):
+    """Where to listen: a network namespace's name, a device in it (``any``: all), and what that is."""
+
+    netns: str
+    device: str
+    what: str
+
+
+class TunnelState(TypedDict):
+    """Unicast of one network from one domain to another; ``bytes`` of the inner frames."""
+
+    source: str
+    target: str
+    from_address: str
+    to_address: str
+    network: str
+    vni: int
+    packets: int
+    bytes: int
+
+
+class FloodState(TypedDict):
+    """Frames of one network that a domain's tunnel switch sent to all its members."""
+
+    domain: str
+    network: str
+    vni: int
+    packets: int
+    bytes: int
+
+
+class OverlayState(TypedDict):
+    """The tunnel mesh and what it carried."""
+
+    mesh: list[TunnelState]
+    flooded: list[FloodState]
+
+
+class Event(TypedDict):
+    """Something that happened: ``number`` counts up from 1, ``time`` is Unix time in seconds."""
+
+    number: int
+    time: float
+    event: str
+    text: str
+    data: dict[str, Any]
+
+
+class Problem(TypedDict):
+    """The body of every error answer."""
+
+    what: str
+    remedy: str
+
+
+class Building(TypedDict):
+    """The body of the 503 that a lab gives until it is ready."""
+
+    state: Literal["building"]
+    stage: str

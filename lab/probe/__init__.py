@@ -1,0 +1,1 @@
+"""Reachability of all pairs of hosts, by real frames."""

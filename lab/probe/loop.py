@@ -1,0 +1,254 @@
+"""The prober's loop: send what is due, match what arrives, and pace itself by what it sees."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from lab.probe import frames
+from lab.probe.frames import Echo, Resolved, Station
+
+_PER_HOST = 48
+_QUEUE_AIM = 0.03
+_RETRY_AGE = 0.3
+_TRIES = 4
+
+
+@dataclass
+class Probe:
+    """One thing awaited: an address resolved, or an echo seen."""
+
+    src: int
+    dst: int
+    family: int
+    resolve: bool
+    frame: bytes
+    tries: int = 0
+    sent: float = 0.0
+    seconds: float = 0.0
+    answered: bool = False
+    given_up: bool = False
+    seen: bool = False  # the request was seen at the destination
+    wrong: str = ""
+    most: int = _TRIES  # copies that are sent before it counts as lost
+    then: list[Probe] = field(default_factory=list)  # released when this one is answered
+
+    def give_up(self) -> int:
+        """Stop waiting; how many probes that closes (what waited for this one never starts)."""
+        self.given_up = True
+        return 1 + sum(probe.give_up() for probe in self.then)
+
+
+@dataclass
+class Pace:
+    """How many frames may be under way, and when one counts as lost: from the latency that is seen.
+
+    A packet that opens a new flow costs the switch 20 to 300 microseconds, by the length of its path.
+    More under way than the switch takes in ``_QUEUE_AIM`` seconds only waits, and is then sent twice.
+    """
+
+    window: int = 256
+    latency: float = 0.005
+
+    def answered(self, probe: Probe, now: float) -> None:
+        """``probe`` was answered at ``now``: additive increase, multiplicative decrease (as RFC 5681).
+
+        An address that a host's own kernel asked for may be answered before the probe was sent: that tells
+        nothing of how long an answer takes.  Of a frame that was sent twice the last copy counts: a time too
+        short, when the first was answered, makes the next ones be sent again sooner, and spoils nothing.
+        """
+        if not probe.tries:
+            return
+        self.latency += (now - probe.sent - self.latency) / 32
+        if self.latency < _QUEUE_AIM:
+            self.window = min(1024, self.window + 1)
+        else:
+            self.window = max(16, self.window - max(1, self.window >> 6))
+
+    @property
+    def lost_after(self) -> float:
+        """Seconds after which an unanswered frame is sent again."""
+        return max(_RETRY_AGE, 8 * self.latency)
+
+    @property
+    def stale_after(self) -> float:
+        """Seconds after which an unanswered frame no longer counts as under way."""
+        return max(0.05, 4 * self.latency)
+
+
+@dataclass
+class Run:
+    stations: list[Station]
+    sockets: list[socket.socket]
+    nonce: int
+    clock: Callable[[], float]
+    frames_mode: bool
+    sent_frames: int = 0
+    echoes: list[Probe] = field(default_factory=list)
+    resolving: dict[tuple[int, int, bytes], Probe] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    gateways: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(source, destination) -> the station of the router that leads from one to the other."""
+    apart: set[tuple[int, int]] = field(default_factory=set)
+    """Pairs in different networks that no router joins."""
+    ring: int = 0  # echoes from this index on are real pings of the ring
+
+
+def address_of(station: Station, family: int) -> bytes | None:
+    return station.ip4 if family == 4 else station.ip6
+
+
+def share_a_family(a: Station, b: Station) -> bool:
+    return bool((a.ip4 and b.ip4) or (a.ip6 and b.ip6))
+
+
+Told = Callable[[int, int], None]
+"""Is told now and then how many of how many probes have come to their end."""
+_TELL = 0.25
+
+
+_PROGRESS = 5.0
+_LONGEST = 500.0
+
+
+@dataclass
+class Deadline:
+    """When what is missing counts as lost: at ``at``, or, if it is ``soft``, once nothing has come to its end
+    for a while.  A machine that is busy with other things is slow, and loses nothing."""
+
+    at: float
+    soft: bool
+    began: float
+
+    def moved(self, now: float) -> None:
+        """Something has been answered, or given up after all its tries."""
+        if self.soft:
+            self.at = max(self.at, min(now + _PROGRESS, self.began + _LONGEST))
+
+
+def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False) -> None:
+    """Send what is due and match what arrives, until nothing is open or the time is up.
+
+    ``seconds`` count from now on: to prepare a million frames takes a while, which is none of the network's.
+    ``soft``: they are an estimate (see ``Deadline``).
+    """
+    began = next_word = run.clock()
+    deadline = Deadline(began + seconds, soft, began)
+    before = -1
+    waiting: deque[Probe] = deque()
+    # side by side, so that a run cut short by its timeout has found out something of both
+    for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
+        waiting.extend(item for item in pair if item is not None)
+    open_probes = total = len(run.resolving) + len(run.echoes)
+    flying: deque[Probe] = deque()  # recently sent, oldest first: what congestion is judged by
+    unanswered: deque[Probe] = deque()  # everything sent, oldest first
+    in_flight = [0] * len(run.sockets)
+    poller = select.epoll()
+    try:
+        by_fd = {}
+        for i, raw in enumerate(run.sockets):
+            poller.register(raw.fileno(), select.EPOLLIN)
+            by_fd[raw.fileno()] = i
+        while open_probes > 0 and (now := run.clock()) < deadline.at:
+            if open_probes != before:
+                deadline.moved(now)
+                before = open_probes
+            if told is not None and now >= next_word:
+                told(total - open_probes, total)
+                next_word = now + _TELL
+            while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
+                in_flight[flying.popleft().src] -= 1
+            while unanswered and (unanswered[0].answered or now - unanswered[0].sent > run.pace.lost_after):
+                late = unanswered.popleft()
+                if not late.answered and late.tries < late.most:
+                    waiting.append(late)
+                elif not late.answered:
+                    open_probes -= late.give_up()
+            _send_due(run, waiting, flying, unanswered, in_flight)
+            # with room in the window look for answers only in passing; else wait for them
+            pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
+            for fd, _event in poller.poll(min(pause, max(0.0, deadline.at - now)), 256):
+                open_probes -= _receive(run, by_fd[fd], waiting)
+    finally:
+        poller.close()
+
+
+def _send_due(
+    run: Run, waiting: deque[Probe], flying: deque[Probe], unanswered: deque[Probe], in_flight: list[int]
+) -> None:
+    """Send from ``waiting`` while the window has room, no host more than its share."""
+    deferred: list[Probe] = []
+    while waiting and len(flying) < run.pace.window and len(deferred) <= 64:
+        item = waiting.popleft()
+        if item.answered:
+            continue
+        if in_flight[item.src] >= _PER_HOST:
+            deferred.append(item)
+            continue
+        item.sent = run.clock()
+        item.tries += 1
+        try:
+            run.sockets[item.src].send(item.frame)
+            run.sent_frames += 1
+        except (BlockingIOError, InterruptedError):
+            pass  # the device's queue is full: the retry takes it
+        except OSError as error:
+            item.wrong = f"{run.stations[item.src].name} cannot send: {error.strerror}"
+        in_flight[item.src] += 1
+        flying.append(item)
+        unanswered.append(item)
+    waiting.extendleft(reversed(deferred))
+
+
+def _receive(run: Run, at: int, waiting: deque[Probe]) -> int:
+    """Take in all that waits at one socket; how many probes that settled."""
+    settled = 0
+    raw = run.sockets[at]
+    for _ in range(256):
+        try:
+            frame = raw.recv(256)
+        except OSError:
+            break  # nothing more, or the interface went away: missing answers will say so
+        meaning = frames.recognise(frame, run.nonce)
+        if isinstance(meaning, Echo):
+            settled += _on_echo(run, at, meaning)
+        elif isinstance(meaning, Resolved):
+            settled += _on_resolved(run, at, meaning, waiting)
+    return settled
+
+
+def _on_echo(run: Run, at: int, echo: Echo) -> int:
+    if echo.probe >= len(run.echoes):
+        return 0
+    item = run.echoes[echo.probe]
+    one_way = run.frames_mode and echo.probe < run.ring
+    expected_at = item.dst if one_way or echo.request else item.src
+    if at != expected_at:
+        item.wrong = f"delivered to {run.stations[at].name}, who is not the destination"
+    elif echo.request:
+        item.seen = True
+    elif not item.answered:
+        item.answered = True
+        now = run.clock()
+        item.seconds = now - item.sent
+        run.pace.answered(item, now)
+        return 0 if item.given_up else 1
+    return 0
+
+
+def _on_resolved(run: Run, at: int, answer: Resolved, waiting: deque[Probe]) -> int:
+    item = run.resolving.get((at, answer.family, answer.address))
+    if item is None or item.answered:
+        return 0
+    if answer.mac != run.stations[item.dst].mac:
+        item.wrong = f"answered with the MAC {answer.mac.hex(':')}, not {run.stations[item.dst].mac.hex(':')}"
+        return 0
+    item.answered = True
+    item.wrong = ""
+    run.pace.answered(item, run.clock())
+    waiting.extend(item.then)
+    return 0 if item.given_up else 1

@@ -1,0 +1,76 @@
+"""Which pairs of hosts are probed, over which families, and for how long: pure functions of the topology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from topologies.model.topology import Host, Topology
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A network's way to others: its router, that one's MAC and addresses here, and where it leads."""
+
+    router: str
+    mac: str
+    ipv4: IPv4Address | None
+    ipv6: IPv6Address | None
+    leads_to: frozenset[str]
+
+
+def gateways(topology: Topology) -> dict[str, Gateway]:
+    """Network -> its gateway, for those that have a router."""
+    networks = {network.name: network for network in topology.networks}
+    return {
+        name: Gateway(
+            router.name,
+            router.mac,
+            gateway4.ip if (gateway4 := networks[name].gateway4) else None,
+            gateway6.ip if (gateway6 := networks[name].gateway6) else None,
+            frozenset(router.networks) - {name},
+        )
+        for router in topology.routers
+        for name in router.networks
+    }
+
+
+def default_pairs(
+    hosts: Iterable[Host], routed: Mapping[str, Gateway] | None = None
+) -> list[tuple[str, str]]:
+    """Every ordered pair of hosts that share a network, in an order that spreads the load; then those that
+    a router joins (and that have an address family in common).
+
+    Neighbours at distance 1 first, then 2, ...: at any moment every host sends and receives as much
+    as every other.
+    """
+    by_network: dict[str, list[str]] = {}
+    for host in hosts:
+        by_network.setdefault(host.network, []).append(host.name)
+    pairs = []
+    for names in by_network.values():
+        for distance in range(1, len(names)):
+            pairs += [(name, names[(i + distance) % len(names)]) for i, name in enumerate(names)]
+    listed = list(hosts) if routed else []
+    pairs += [
+        (a.name, b.name)
+        for a in listed
+        if routed and (way := routed.get(a.network)) is not None
+        for b in listed
+        if b.network in way.leads_to and ((a.ipv4 and b.ipv4) or (a.ipv6 and b.ipv6))
+    ]
+    return pairs
+
+
+def patience(probes: int) -> float:
+    """Seconds after which what is missing counts as lost: a slow machine opens 600 flows a second."""
+    return 10.0 + 2 * probes / 600
+
+
+def choose_families(hosts: Sequence[Host], pair_count: int) -> tuple[int, ...]:
+    """Both families for up to 4,000 frames; above that IPv4 alone where every host has it."""
+    has4, has6 = any(h.ipv4 for h in hosts), any(h.ipv6 for h in hosts)
+    if has4 and has6 and 2 * pair_count > 4000 and all(h.ipv4 for h in hosts):
+        return (4,)
+    return tuple(family for family, has in ((4, has4), (6, has6)) if has)

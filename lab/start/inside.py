@@ -1,0 +1,290 @@
+"""The supervisor: builds a lab inside its sandbox, keeps it, and serves its API.
+
+It runs as a process of its own in the sandbox and dies by the default action of any signal: whatever it
+made is in the sandbox's namespaces and goes with them.  While it holds a leash (the stream to the process
+that asked for the lab) that is not detached, the lab ends when that process does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lab import naming
+from lab.api.stand_in import StandIn
+from lab.events.log import EventLog
+from lab.failure import Exit, Failure, invalid_file
+from lab.functions.report import describe_function, inform
+from lab.naming import RUN
+from lab.supervisor.controller import Controller
+from lab.supervisor.files import name_hosts, order_addresses, write_map
+from lab.supervisor.health import Health, Lasting
+from lab.supervisor.watch import DaemonWatch
+
+if TYPE_CHECKING:
+    from lab.messages.lab import Stage
+    from lab.supervisor.lab import Lab
+    from topologies.model.topology import Topology
+
+OPENFLOW_PORT = 6653
+PROGRAM_TIMEOUT = 60.0
+"""Seconds until every switch must have connected and confirmed its tables."""
+HUNG_PATIENCE = 3.0
+"""Seconds that a process may hang before the lab that is being built is given up."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What ``up`` asks for.
+
+    ``raw`` is the content of the topology file ``file``; ``name`` None: the topology's own; ``uid`` the
+    user outside; ``check``: probe all pairs before the lab counts as up.
+    """
+
+    file: str
+    raw: bytes
+    name: str | None
+    uid: int
+    datapath: str = "auto"
+    check: bool = True
+
+
+class Leash:
+    """The stream of JSON lines to ``up``: stages, then readiness or failure; ``detach`` comes back."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._held = True
+        self._go = threading.Event()
+        threading.Thread(target=self._hold, name="leash", daemon=True).start()
+
+    def say(self, **message: Any) -> None:
+        """Tell ``up``, once it listens to us; nobody may be listening any more."""
+        self._go.wait()
+        try:
+            self._stream.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            if self._held:
+                os._exit(Exit.INTERRUPTED)
+
+    def _hold(self) -> None:
+        heard = b""
+        while True:
+            try:
+                data = self._stream.recv(256)
+            except OSError:
+                data = b""
+            heard += data
+            if b"go" in heard:
+                self._go.set()
+            if b"detach" in heard:
+                self._held = False
+                return
+            if not data:
+                os._exit(Exit.INTERRUPTED)
+
+
+def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> None:
+    """Build the lab that was ordered and serve it for ever; ``listener`` is a Unix socket of the caller's."""
+    # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal just ends the lab.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ[naming.OWNER] = str(order.uid)
+    RUN.mkdir(parents=True, exist_ok=True)
+    events = EventLog()
+    openflow = openflow_socket()
+    controller = Controller(
+        openflow.fileno(), RUN / "topology.json", RUN / "controller.sock", RUN / "controller.log", events
+    )
+    controller.start()  # before this process has a thread, and before all that takes time
+    leash = Leash(socket.socket(fileno=status_fd))
+    try:
+        lab = build(order, listener, log_fd, leash, controller, events)
+    except Failure as failure:
+        leash.say(failed=failure.what, remedy=failure.remedy, code=int(failure.code))
+        raise SystemExit(1) from None
+    except Exception as error:
+        what, remedy = _words(error)
+        if not remedy:
+            traceback.print_exc()
+        leash.say(failed=what, remedy=remedy, code=int(Exit.MACHINE), unforeseen=remedy == "")
+        raise SystemExit(1) from None
+    from lab.api.serve import serve
+
+    serve(lab, listener)
+
+
+def _words(error: Exception) -> tuple[str, str]:
+    """An exception of the data plane as (what, remedy): its own words where it has them."""
+    what = getattr(error, "what", None)
+    remedy = getattr(error, "remedy", None)
+    if isinstance(what, str):
+        return what, remedy if isinstance(remedy, str) else ""
+    if isinstance(error, OSError):
+        return f"the system refused: {error}", ""
+    return f"{type(error).__name__}: {error}", ""
+
+
+class _Stages:
+    """Times the stages of start-up and tells ``up`` of each."""
+
+    def __init__(self, leash: Leash) -> None:
+        self.done: list[Stage] = []
+        self.current = "sandbox"
+        self._leash = leash
+
+    def report(self, name: str, seconds: float) -> None:
+        """A stage has ended."""
+        self.done.append({"name": name, "seconds": seconds})
+        self._leash.say(stage=name, seconds=seconds)
+
+    def run(self, name: str, action: Callable[[], Any]) -> Any:
+        """Do ``action`` as the stage ``name``."""
+        self.current = name
+        begin = time.monotonic()
+        result = action()
+        self.report(name, time.monotonic() - begin)
+        return result
+
+
+def build(
+    order: Order,
+    listener: socket.socket,
+    log_fd: int,
+    leash: Leash,
+    controller: Controller,
+    events: EventLog,
+) -> Lab:
+    """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
+    started = time.time()
+    from lab.supervisor.runnable import DATAPATHS, datapath_word, machine_must_do, settled_tunnels
+
+    stages = _Stages(leash)
+    topology = stages.run("topology", lambda: settled_tunnels(load(order), order.datapath))
+    name = order.name or naming.name_from(topology.name)
+    taken = take_name(listener, name)
+    controller.keep(topology)
+    stand_in = StandIn(listener, lambda: stages.current)
+    events.add("building", f"building lab {name} from {order.file}")
+    sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
+    import topologies
+
+    leash.say(name=name, taken=taken, sizes=sizes, remarks=topologies.remarks(topology))
+
+    from dataplane.fabric.fabric import Fabric
+    from dataplane.plan.lab import MANAGEMENT
+    from dataplane.sandbox.namespaces import start_thread
+    from lab.functions.keepers import Functions, NetStarter
+    from lab.supervisor.change import PROCESS_PATIENCE
+    from lab.supervisor.host_servers import HostServers, wanted
+    from lab.supervisor.lab import Lab
+    from lab.supervisor.serving_rooms import Serving, ServingRooms
+
+    stages.current = "data plane"
+    datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other
+    machine_must_do(topology, datapath)
+    daemons = DaemonWatch(events)
+    address = (str(MANAGEMENT.ip), OPENFLOW_PORT)
+    net = Fabric(topology, RUN, address, datapath, stages.report, daemons.hear)
+    functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
+    health = Health(daemons, net.daemon_sockets, controller, functions.records, events)
+    health.start()
+    write_map(net.plan)
+    name_hosts(topology)
+    order_addresses()
+    net.build_lab()
+    weaknesses = list(filter(None, [net.weakness()]))
+    coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
+    rooms = ServingRooms()
+
+    def serve(host: str, wanted: Sequence[str]) -> Serving:
+        where = net.host_plan(host)
+        names_file = str(RUN / where.names_file) if where.names_file else ""
+        return rooms.start(host, where.netns, names_file, wanted)
+
+    servers = HostServers(serve, events)
+    serving = start_thread(lambda: servers.become(topology))
+    doubt = Lasting(lambda: health.why_no_answer(None), HUNG_PATIENCE)
+    stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT, doubt=doubt))
+    problems = stages.run("functions", coming.result) if topology.functions else []
+    problems = weaknesses + problems
+    problems += stages.run("servers", serving.result) if wanted(topology) else []
+    interfaces = {host.name: host.near.device for host in net.plan.hosts}
+    lab = Lab(
+        name,
+        topology,
+        order.file,
+        net,
+        controller,
+        events,
+        health,
+        started,
+        log_fd,
+        interfaces,
+        functions,
+        servers,
+        stages.done,
+    )
+    inform(lab)
+
+    def told(done: int, total: int) -> None:
+        leash.say(probing=done, of=total)
+
+    probe = stages.run("probing all pairs", lambda: lab.ping(None, told=told)) if order.check else None
+    events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
+    datapath = datapath_word(net.datapath)
+    leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)
+    stand_in.stop()
+    return lab
+
+
+def load(order: Order) -> Topology:
+    """The topology of the order's file; Failure with all its problems when it has any."""
+    import topologies
+
+    try:
+        return topologies.loads(order.raw, order.file)
+    except topologies.Invalid as invalid:
+        raise invalid_file(order.file, invalid.problems) from None
+
+
+def take_name(listener: socket.socket, name: str) -> int:
+    """Bind and listen on an address of the lab ``name``, the first that is free; its number.
+
+    ``listener`` belongs to the network namespace that it was made in, and its address with it.  Whose those
+    are that come before can be asked from there only: ``up`` does. Raises Failure when all are taken.
+    """
+    for number, address in enumerate(naming.addresses(name)):
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Failure(f"can't take the name {name!r}: {error.strerror}", "", Exit.MACHINE) from None
+            continue
+        listener.listen(128)  # from here on a client sees this process's credentials
+        with contextlib.suppress(OSError):
+            socket.sethostname(name[:64])
+        return number
+    raise Failure(f"others hold every address of a lab named {name!r}", "choose another name with --name")
+
+
+def openflow_socket() -> socket.socket:
+    """The listening OpenFlow socket, in the sandbox's own network namespace.
+
+    It is there before any switch, and stays across restarts of the controller: a switch's connection is
+    queued by the kernel until a controller accepts it.  Only the management network leads to it.
+    """
+    openflow = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    openflow.bind(("0.0.0.0", OPENFLOW_PORT))
+    openflow.listen(4096)
+    return openflow

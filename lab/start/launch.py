@@ -1,0 +1,231 @@
+"""Starting and stopping labs from outside: spawn the sandbox, follow the building, end it again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lab.access import holders
+from lab.failure import Exit, Failure
+from lab.start import suspended
+
+if TYPE_CHECKING:
+    from dataplane.sandbox.sandbox import Sandbox
+    from lab.start.inside import Order
+
+GRACE = 2.0
+"""Seconds that a supervisor gets to end by SIGTERM before its sandbox is killed."""
+
+
+_MOMENT = 0.3
+"""Seconds after which a lab that ends is looked at: what is it waiting for?"""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. Not an Exception, so that nothing that handles errors takes it for one."""
+
+
+@dataclass
+class Launched:
+    """A lab that is up and still on our leash: it ends when this process ends, unless detached.
+
+    ``said`` is all that the supervisor said of it: name, sizes, probe, datapath, flows.
+    """
+
+    sandbox: Sandbox
+    notes: tuple[str, ...]
+    said: dict[str, Any]
+
+    def detach(self) -> None:
+        """Let the lab live on without us."""
+        try:
+            self.sandbox.status.sendall(b"detach\n")
+        except OSError:
+            raise Failure(
+                "the lab ended as soon as it was up", "was it stopped from elsewhere?", Exit.LOST
+            ) from None
+        finally:
+            self.sandbox.close()
+
+    def stop(self) -> None:
+        """End the lab and wait until nothing of it is left."""
+        if not self.sandbox.kill(_MOMENT):
+            suspended.go_on(self.sandbox.init)
+            self.sandbox.kill(10.0)
+        self.sandbox.close()
+
+
+@contextlib.contextmanager
+def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]:
+    """Ctrl-C between the birth of the sandbox and our hold of it must wait; afterwards it strikes.
+
+    Gives a function to call once the sandbox is held: it raises what had to wait.
+    """
+    pending = False
+
+    def strike(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pending
+        pending = True
+        if sandbox:
+            raise Interrupted
+
+    def held() -> None:
+        if pending:
+            raise Interrupted
+
+    before = signal.signal(signal.SIGINT, strike)
+    try:
+        yield held
+        if pending:
+            raise Interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
+    """Build the lab; ``follow`` gets each stage's message, and how far ``probing`` has come.
+
+    On any failure nothing is left behind.
+    """
+    from dataplane.sandbox.errors import SandboxError
+    from dataplane.sandbox.sandbox import spawn
+
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    log = os.memfd_create("supervisor.log")
+    held: list[Sandbox] = []
+
+    def body(status_fd: int) -> None:
+        from lab.start import inside as supervisor
+
+        _close_all_but(listener.fileno(), log, status_fd)
+        supervisor.main(order, listener, log, status_fd)
+
+    try:
+        with _no_interrupt_before(held) as now_held:
+            try:
+                held.append(spawn(body, log=log))
+            except SandboxError as error:
+                raise Failure(error.what, error.remedy, Exit.MACHINE) from None
+            finally:
+                listener.close()
+            now_held()
+            said = _follow(held[0], log, follow)
+    except BaseException:
+        for sandbox in held:
+            sandbox.kill(10.0)
+            sandbox.close()
+        raise
+    finally:
+        os.close(log)
+    return Launched(held[0], held[0].notes, said)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Let go of what the caller had open: a lab in the background must not hold its locks and pipes."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 1 << 20)
+
+
+def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    # What the supervisor says before it hears this could be read by ``spawn`` as its own.
+    with contextlib.suppress(OSError):  # it ended already: what it said of that can still be read
+        sandbox.status.sendall(b"go\n")
+    buffer = b""
+    said: dict[str, Any] = {}
+    while True:
+        try:
+            data = sandbox.status.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise Failure("the lab ended while it was being built", _last_words(log), Exit.LOST)
+        buffer += data
+        *lines, buffer = buffer.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "failed" in message:
+                remedy = message["remedy"] or (_last_words(log) if message.get("unforeseen") else "")
+                raise Failure(message["failed"], remedy, Exit(message["code"]))
+            if "stage" in message or "probing" in message:
+                follow(message)
+                continue
+            said.update(message)
+            if "taken" in message and holders.before(message["name"], message["taken"]):
+                raise Failure(
+                    f"a lab named {message['name']!r} is running already",
+                    f"choose another name with --name, or stop it: sdnlab down {message['name']}",
+                )
+            if "ready" in message:
+                return said
+
+
+def _last_words(log: int) -> str:
+    size = os.fstat(log).st_size
+    text = os.pread(log, 4096, max(0, size - 4096)).decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return (
+        f"its last words: {lines[-1].strip()}"
+        if lines
+        else "it was stopped from elsewhere (sdnlab down, or kill)"
+    )
+
+
+def stop(name: str, timeout: float = 10.0) -> None:
+    """End the lab ``name``, also one that is being built or hangs, and wait until all of it is gone.
+
+    Returns quietly when somebody else ended it meanwhile.
+    """
+    from lab.access.client import supervisor_pid
+
+    pid = supervisor_pid(name)
+    try:
+        supervisor = os.pidfd_open(pid)
+        first = parent(pid)
+        init = os.pidfd_open(first)
+    except (OSError, ValueError, IndexError):
+        return  # it ended between two looks
+    deadline = time.monotonic() + timeout
+    try:
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+        if not _ends(init, first, min(GRACE, timeout)):
+            signal.pidfd_send_signal(init, signal.SIGKILL)
+            suspended.go_on(first)
+            if not select.select([init], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise Failure(
+                    f"lab {name} doesn't end",
+                    f"a process in it hangs in the kernel; see: ps --ppid {pid}",
+                    Exit.LOST,
+                )
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(supervisor)
+        os.close(init)
+
+
+def _ends(init: int, pid: int, timeout: float) -> bool:
+    """Whether the process behind the descriptor ``init`` ends in time, suspended commands notwithstanding."""
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([init], [], [], min(_MOMENT, left))[0]:
+            return True
+        suspended.go_on(pid)
+    return False
+
+
+def parent(pid: int) -> int:
+    """The parent of ``pid``: the sandbox's init, whose end is the end of every process inside."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

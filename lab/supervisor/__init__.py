@@ -1,0 +1,1 @@
+"""The process that builds a lab, keeps it, and answers for it."""

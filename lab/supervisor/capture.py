@@ -1,0 +1,108 @@
+"""Where to look for a capture, and what must be set up for it: the supervisor's part of ``capture``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dataplane.plan.wiring import wire_name
+from lab.messages.lab import CapturePoint
+
+if TYPE_CHECKING:
+    from dataplane.plan.lab import Plan
+    from lab.supervisor.lab import Lab
+
+ANY = "any"
+"""tcpdump's name for all devices of a network namespace at once."""
+
+
+def point(plan: Plan, name: str) -> CapturePoint | None:
+    """The device at which ``name`` can be seen as it is, None where there is none (yet): a switch, a link of
+    patch ports. KeyError: nothing has that name."""
+    for host in plan.hosts:
+        if name == host.name:
+            return _at(host.near.netns, host.near.device, f"host {name}")
+        if name == wire_name(host.name, host.switch):
+            return _at(host.far.netns, host.far.device, f"the wire of host {host.name}, at {host.switch}")
+    for link in plan.links:
+        if name == link.name:
+            if link.kind == "patch":
+                return None
+            return _at(link.end_a.netns, link.end_a.device, f"link {name}, at {link.a.switch}")
+    function = _function(plan, name)
+    if function is not None:
+        return function
+    for wire in plan.underlay.links:
+        if name == wire.name:
+            return _at(wire.a.netns, wire.a.device, f"underlay link {name}, at {wire.a.node}")
+    if any(name == bridge.switch for domain in plan.domains for bridge in domain.bridges):
+        return None
+    if name in plan.underlay.nodes:
+        return _at(plan.underlay.nodes[name], ANY, f"all interfaces of {name}")
+    raise KeyError(name)
+
+
+def _function(plan: Plan, name: str) -> CapturePoint | None:
+    """``fw.1`` (all its devices), ``fw.1:in``; the function's own name when it has one instance."""
+    copies = Counter(instance.function for instance in plan.instances)
+    for instance in plan.instances:
+        called = {instance.name} | ({instance.function} if copies[instance.function] == 1 else set())
+        devices = [wire.near.device for wire in instance.wires]
+        if name in called:
+            device = devices[0] if len(devices) == 1 else ANY
+            return _at(
+                instance.netns,
+                device,
+                f"function {instance.name}" + (", in and out" if device == ANY else ""),
+            )
+        own, _, device = name.rpartition(":")
+        if own in called and device in devices:
+            return _at(instance.netns, device, f"function {instance.name}, its {device}")
+    return None
+
+
+def _at(netns: str, device: str, what: str) -> CapturePoint:
+    return {"netns": netns, "device": device, "what": what}
+
+
+def names(plan: Plan) -> list[str]:
+    """Everything that can be captured."""
+    found = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
+    found += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
+    found += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
+    found += [instance.name for instance in plan.instances]
+    return [*found, *plan.underlay.nodes]
+
+
+@contextmanager
+def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
+    """The place to capture ``name`` at, for as long as the context lasts. Raises KeyError."""
+    mirrored = False
+    with lab.lock:
+        found = point(lab.net.plan, name)
+        if found is not None:
+            pass
+        elif any(link.name == name for link in lab.net.plan.links):
+            lab.captured[name] = lab.captured.get(name, 0) + 1
+            lab.net.make_device(name, True)
+            found = point(lab.net.plan, name)
+            assert found is not None
+        else:
+            netns, tap = lab.net.add_mirror(name)
+            mirrored = True
+            down = " (it is down now: nothing does)" if name in lab.switches_down else ""
+            found = _at(netns, tap, f"all that passes switch {name}{down}")
+    try:
+        yield found
+    finally:
+        with lab.lock, contextlib.suppress(Exception):  # the switch may have failed, or its domain died
+            if name in lab.captured:
+                lab.captured[name] -= 1
+                if not lab.captured[name]:
+                    del lab.captured[name]
+                    lab.net.make_device(name, False)
+            elif mirrored:
+                lab.net.remove_mirror(name, found["device"])

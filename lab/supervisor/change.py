@@ -1,0 +1,200 @@
+"""Taking a running lab to another topology without losing what stays: ``apply``, ``scale`` and ``move``.
+
+What is new comes first (namespaces, wires, ports, processes), then the controller is told, then wires
+move, and only when every switch is confirmed does what is old end.  What fails on the way is taken back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import TYPE_CHECKING
+
+import topologies
+from dataplane.fabric.fabric import Unchangeable
+from lab.failure import Failure, NotThere, invalid_file
+from lab.functions.keepers import processes
+from lab.messages.lab import Applied, ChangeState, Moved
+from lab.supervisor import runnable
+from lab.supervisor.changes import changes
+from lab.supervisor.settle import intend, settle, wait_settled
+from topologies.edit import Impossible, move, switch_in
+from topologies.edit import scale as scaled
+from topologies.model.topology import Topology
+
+if TYPE_CHECKING:
+    from lab.supervisor.lab import Lab
+
+PROCESS_PATIENCE = 15.0
+"""Seconds until new functions' processes must be at work."""
+
+
+def take(lab: Lab, new: Topology) -> list[str]:
+    """Make the running lab be ``new``; what went wrong after that was reached, in words.
+
+    Raises Failure when it can't be reached; it says whether the lab is as it was. ``lab.lock`` is held.
+    """
+    old = lab.topology
+    try:
+        change = lab.net.changing(new)
+    except Unchangeable as wall:
+        raise Failure(
+            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
+        ) from None
+    # What can't have its devices beside what it replaces begins when they are there.
+    late = [name for name in {**processes(old), **processes(new)} if change.renews(name)]
+    told = False
+    try:
+        change.extend()
+        _at_work(lab.functions.prepare(new, PROCESS_PATIENCE, late))
+        told = True
+        number = intend(lab, new)
+        lab.functions.halt(late)
+        change.shift()
+        lab.net.notice_devices()
+        _at_work(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
+        wait_settled(lab, number)
+    except Exception as error:
+        left = _back(lab, old, told, late, change.undo)
+        raise _failed(error, left) from error
+    notes = lab.functions.remarks(each for each in new.functions if each not in old.functions)
+    lab.topology = new
+    last: list[tuple[str, Callable[[], str | None]]] = [
+        ("ending old functions", partial(lab.functions.retain, new)),
+        ("ending old servers of hosts", lambda: lab.servers.retain(new)),
+        ("removing what is old", change.finish),
+        ("noting names", lab.remember),
+        ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
+        ("bringing switches up to date", partial(settle, lab)),
+    ]
+    for what, action in last:
+        try:
+            if note := action():
+                notes.append(note)
+        except Exception as error:
+            notes.append(f"{what}: {error}")
+    return notes
+
+
+def _at_work(problems: list[str]) -> None:
+    if problems:
+        raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
+
+
+def _back(
+    lab: Lab, old: Topology, told: bool, late: Collection[str], undo: Callable[[], list[str]]
+) -> list[str]:
+    """Take back what was done, in reverse order; what could not be, in words."""
+    left: list[str] = []
+    if told:
+        try:
+            intend(lab, old)
+        except Failure as failure:
+            left.append(f"the controller still works for the changed lab: {failure.what}")
+    left += lab.functions.prepare(old, PROCESS_PATIENCE, late)
+    lab.functions.retain(old)
+    left += undo()
+    if told and late:
+        left += lab.functions.renew(old, late, PROCESS_PATIENCE)
+    return left
+
+
+def _failed(error: Exception, left: list[str]) -> Failure:
+    what = error.what if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+    remedy = error.remedy if isinstance(error, Failure) else "see: sdnlab logs supervisor"
+    if left:
+        return Failure(
+            f"the change failed ({what}), and not all of it could be taken back: {'; '.join(left)}",
+            "sdnlab status shows what there is; start the lab again when in doubt",
+        )
+    return Failure(f"the change failed: {what}; the lab is as it was", remedy)
+
+
+def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
+    """Make the running lab be what a file says; only what differs is touched. Raises Failure."""
+    began = time.monotonic()
+    with lab.changing():
+        try:
+            loaded = topologies.loads(raw, file, running=lab.topology)
+        except topologies.Invalid as invalid:
+            raise invalid_file(file, invalid.problems) from None
+        new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
+        runnable.machine_must_do(new, lab.net.datapath)
+        done = _take_all(lab, new, dry_run, began, f"the lab was changed to what {file} says")
+        if done["applied"]:
+            lab.file = file
+        return done
+
+
+def scale(lab: Lab, function: str, instances: int) -> Applied:
+    """Make a function have so many instances. Raises Failure."""
+    began = time.monotonic()
+    with lab.changing():
+        lab.check_function(function)
+        try:
+            new = scaled(lab.topology, function, instances)
+        except Impossible as error:
+            raise Failure(error.what, error.remedy) from None
+        return _take_all(lab, new, False, began, f"{function} has {instances} instances now")
+
+
+def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) -> Applied:
+    found: list[ChangeState] = [
+        {"kind": c.kind, "name": c.name, "what": c.what, "detail": c.detail, "disrupts": c.disrupts}
+        for c in changes(lab.topology, new)
+    ]
+    same = new == lab.topology
+    if dry_run or same:
+        if not same:
+            check_possible(lab, new)
+        return {"changes": found, "applied": False, "seconds": 0.0, "notes": []}
+    notes = take(lab, new)
+    seconds = time.monotonic() - began
+    lab.events.add("changed", f"{words}: {len(found)} changes in {seconds:.2f} s", {"changes": found})
+    return {"changes": found, "applied": True, "seconds": seconds, "notes": notes}
+
+
+def check_possible(lab: Lab, new: Topology) -> None:
+    """Raise Failure when the running lab can't become ``new``. Nothing is touched."""
+    try:
+        lab.net.changing(new)
+    except Unchangeable as wall:
+        raise Failure(
+            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
+        ) from None
+
+
+def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
+    """Take a host to another domain's switch; returns when every switch knows it.
+
+    Raises Failure with what can't be done; the lab is then as it was.
+    """
+    began = time.monotonic()
+    with lab.changing():
+        old = lab.topology
+        try:
+            target = switch or switch_in(old, domain)
+            home = next((each.domain for each in old.switches if each.name == target), None)
+            if home is not None and home != domain:
+                raise Impossible(f"switch {target} is in domain {home}, not {domain}")
+            new = move(old, host, target)
+        except Impossible as error:
+            raise NotThere(error.what, error.remedy) from None
+        before = next(each.port.switch for each in old.hosts if each.name == host)
+        moved: Moved = {
+            "host": host,
+            "source": before,
+            "target": target,
+            "domain": domain,
+            "seconds": 0.0,
+            "changed": new != old,
+        }
+        if not moved["changed"]:
+            return moved
+        take(lab, new)
+        moved["seconds"] = time.monotonic() - began
+        lab.events.add("move", f"host {host} moved from {before} to {target} (domain {domain})", dict(moved))
+        return moved

@@ -1,0 +1,332 @@
+"""Keeping the controller process alive, and knowing what it said about the switches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from controller.messages import (
+    AllProgrammed,
+    Compiled,
+    Connected,
+    ControllerError,
+    Disconnected,
+    Event,
+    Nameless,
+    Names,
+    Programmed,
+    Recompiled,
+    decode,
+)
+from lab.events.log import EventLog
+from lab.failure import Failure
+
+if TYPE_CHECKING:
+    from topologies.model.topology import Topology
+
+BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the n-th restart in a row; a controller that ran for 10 s starts from the first."""
+_STEADY = 10.0
+_LOOK = 0.1
+"""Seconds between two looks at who is waited for."""
+
+
+def restart_delay(in_a_row: int) -> float:
+    """Seconds to wait before restart number ``in_a_row`` (0, or less, for the first)."""
+    return BACKOFF[max(0, min(in_a_row, len(BACKOFF) - 1))]
+
+
+class Programming:
+    """What the controller's events add up to: which switches are connected and hold their tables.
+
+    ``settled``: the number of the intent that they were last all programmed for.
+    """
+
+    def __init__(self) -> None:
+        self.switches: frozenset[str] = frozenset()
+        self.connected: set[str] = set()
+        self.programmed: set[str] = set()
+        self.converged = False
+        self.settled = 0
+        self.flows = 0
+        self.groups = 0
+        self.compiled: float | None = None
+        self.last_error = ""
+
+    def take(self, event: Event) -> None:
+        """Follow one event of the controller."""
+        match event:
+            case Compiled():
+                self.flows, self.groups, self.compiled = event.flows, event.groups, event.seconds
+            case Connected():
+                self.connected.add(event.switch)
+            case Disconnected():
+                self.connected.discard(event.switch)
+                self.programmed.discard(event.switch)
+                self.converged = False
+            case Programmed():
+                self.connected.add(event.switch)
+                self.programmed.add(event.switch)
+            case Recompiled():
+                self.flows, self.groups, self.converged = event.flows, event.groups, False
+            case AllProgrammed():
+                self.converged, self.settled = True, event.intent
+                self.programmed |= self.connected
+            case ControllerError():
+                self.last_error = event.message
+
+    def reset(self) -> None:
+        """The controller died: nothing is known any more (the switches go on forwarding)."""
+        self.connected.clear()
+        self.programmed.clear()
+        self.converged = False
+        self.settled = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Switches that are not confirmed, in order."""
+        return sorted(self.switches - self.programmed)
+
+
+class Controller:
+    """The controller's process, restarted when it dies, for as long as the lab lives.
+
+    ``listen_fd`` is the listening OpenFlow socket; it stays open here, so that switches can connect while
+    there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its output goes.
+    """
+
+    def __init__(self, listen_fd: int, topology: Path, api: Path, log: Path, events: EventLog) -> None:
+        self.api = api
+        self.log = log
+        self.restarts = 0
+        self.state = Programming()
+        self._listen_fd = listen_fd
+        self._topology = topology
+        self._events = events
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
+        self._over = threading.Event()
+        self._intent = self._reader = -1
+        self._number = self._read = 1
+        self.compiled: Callable[[], None] = lambda: None
+        """Called when a controller that was just started is about to program the switches."""
+        self.names: Callable[[], Names] = Nameless
+        """What addresses are called in events' words."""
+
+    def start(self) -> None:
+        """Start it at once: it imports while the topology is being loaded."""
+        intent, self._intent = os.pipe()
+        try:
+            self._reader = self._spawn(f"/dev/fd/{intent}", intent)
+        finally:
+            os.close(intent)
+
+    def keep(self, topology: Topology) -> None:
+        """Tell it what to do; a thread follows what it says and starts it again when it dies."""
+        text = topology.model_dump_json().encode()
+        self._topology.write_bytes(text)
+        with self._changed:
+            self.state.switches = frozenset(switch.name for switch in topology.switches)
+
+        def tell() -> None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(self._intent, "wb") as pipe:
+                pipe.write(text)
+
+        # It may be more than a pipe holds, and its reader is still importing.
+        threading.Thread(target=tell, name="intent", daemon=True).start()
+        threading.Thread(target=self._keep, args=(self._reader,), name="controller", daemon=True).start()
+
+    def replace(self, topology: Topology) -> int:
+        """What a controller that is started from now on finds as its task; the intent's number."""
+        new = self._topology.with_name(self._topology.name + ".new")
+        new.write_bytes(topology.model_dump_json().encode())
+        with self._changed:
+            new.replace(self._topology)
+            self._number += 1
+            self.state.switches = frozenset(switch.name for switch in topology.switches)
+            return self._number
+
+    def has_read(self, number: int) -> bool:
+        """Whether the present controller was started with this intent, or a later one."""
+        with self._changed:
+            return self._read >= number
+
+    def wait_until(
+        self, holds: Callable[[Programming], bool], timeout: float, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until ``holds`` of what the controller said. ``doubt``: why there is no sense in waiting.
+
+        Raises Failure that says what is missing, after ``timeout`` seconds at the latest.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not holds(self.state):
+                why, left = doubt(), deadline - time.monotonic()
+                if why:
+                    raise Failure(why, "see: sdnlab status")
+                if left <= 0:
+                    absent = sorted(self.state.switches - self.state.connected)
+                    rest = f"; not connected: {', '.join(absent[:8])}" if absent else ""
+                    raise Failure(
+                        f"the switches were not programmed within {timeout:.0f} s{rest}", "see: sdnlab events"
+                    )
+                self._changed.wait(min(_LOOK, left))
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else 0
+
+    def restart(self) -> None:
+        """Kill it; the keeper starts a new one at once, which reconciles."""
+        with self._changed:
+            self._asked = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+
+    def stop(self) -> None:
+        """End it, and let no other be started."""
+        self._over.set()
+        self.restart()
+
+    def wait_programmed(
+        self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Wait until every switch holds its tables; raises Failure that says what is missing.
+
+        ``doubt``: why there is no sense in waiting.
+        """
+        began = time.monotonic()
+        with self._changed:
+            while not (self.state.converged or self.restarts >= most_restarts):
+                if why := doubt():
+                    raise Failure(why)
+                if time.monotonic() - began > timeout:
+                    break
+                self._changed.wait(_LOOK)
+            absent = sorted(self.state.switches - self.state.connected)
+            if self.state.converged and not absent:  # the controller goes on without the absent
+                return
+            missing, error = self.state.missing, self.state.last_error
+            restarts = self.restarts
+        if restarts >= most_restarts:
+            raise Failure(f"the controller keeps dying: {error or tail(self.log) or 'it left no message'}")
+        problem = (
+            f"{len(absent)} of {len(self.state.switches)} switches did not connect: {', '.join(absent[:8])}"
+            if absent
+            else f"{len(missing)} switches were not programmed: {', '.join(missing[:8])}"
+        )
+        waited = time.monotonic() - began
+        raise Failure(f"{problem} within {waited:.0f} s" + (f" ({error})" if error else ""))
+
+    def _spawn_again(self) -> int:
+        """Start one that finds the newest intent; where to read what it says."""
+        with self._changed:
+            self._read = self._number
+            task = os.open(self._topology, os.O_RDONLY)
+        try:
+            return self._spawn(f"/dev/fd/{task}", task)
+        finally:
+            os.close(task)
+
+    def _spawn(self, topology: str, *inherited: int) -> int:
+        reader, writer = os.pipe()
+        command = [
+            sys.executable, "-m", "lab.supervisor.controller_main", "--listen-fd", str(self._listen_fd),
+            "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
+            "--state", str(self.api.with_suffix(".state")), "--intent", str(self._read),
+        ]  # fmt: skip
+        try:
+            with self.log.open("ab") as log:
+                process = subprocess.Popen(
+                    command,
+                    pass_fds=(self._listen_fd, writer, *inherited),
+                    cwd=self.log.parent,  # "-m" imports from the current folder first: not from the user's
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+        finally:
+            os.close(writer)
+        with self._changed:
+            self._process = process
+            if self._over.is_set():  # told so while it was being started
+                process.kill()
+        return reader
+
+    def _keep(self, reader: int) -> None:
+        in_a_row = 0
+        while True:
+            started = time.monotonic()
+            self._follow(reader)
+            assert self._process is not None
+            code = self._process.wait()
+            if self._over.is_set():
+                return
+            in_a_row = 0 if time.monotonic() - started > _STEADY else in_a_row + 1
+            with self._changed:
+                self.state.reset()
+                asked, self._asked = self._asked, False
+                self.restarts += 0 if asked else 1
+                self._changed.notify_all()
+            delay = 0.0 if asked else restart_delay(in_a_row - 1)
+            how = "was restarted" if asked else f"died ({_how(code)}); a new one starts" + _after(delay)
+            self._events.add(
+                "controller", f"the controller {how}; the switches keep forwarding", {"code": code}
+            )
+            self._over.wait(delay)
+            while True:
+                if self._over.is_set():
+                    return
+                try:
+                    reader = self._spawn_again()
+                    break
+                except OSError as error:
+                    self._events.add("controller", f"can't start the controller: {error.strerror}")
+                    self._over.wait(BACKOFF[-1])
+
+    def _follow(self, reader: int) -> None:
+        with os.fdopen(reader, "rb") as lines:
+            for line in lines:
+                try:
+                    message = json.loads(line)
+                    event = decode(message)
+                except (ValueError, AttributeError) as problem:  # it is no JSON, no object or no event
+                    self._events.add("error", f"the controller says what is not understood: {problem}")
+                    continue
+                if text := event.text(self.names()):
+                    self._events.add(event.NAME, text, message)
+                with self._changed:
+                    self.state.take(event)
+                    self._changed.notify_all()
+                if isinstance(event, Compiled):
+                    self.compiled()
+
+
+def tail(path: Path, lines: int = 1) -> str:
+    """The last ``lines`` lines of a log that hold something, on one line each; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _after(delay: float) -> str:
+    return f" in {delay:g} s" if delay else ""

@@ -1,0 +1,125 @@
+"""Files that the supervisor leaves in the sandbox: who is where, and what hosts call each other."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.naming import RUN
+from linux import syscalls
+
+if TYPE_CHECKING:
+    from dataplane.plan.lab import Plan
+    from topologies.model.topology import Topology
+
+
+def write_map(plan: Plan) -> None:
+    """Leave word for who enters the lab: each host's and switch's namespace, and OVS's run directory."""
+    entries: dict[str, dict[str, str]] = {
+        node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
+    }
+    for domain in plan.domains:
+        run_dir = str(RUN / domain.netns)
+        own = plan.underlay.nodes.get(domain.name, domain.netns)
+        entries[domain.name] = {"netns": own, "node": "domain", "ovs": run_dir}
+    for domain in plan.domains:  # a switch or host of a domain's name is what that name means
+        for bridge in domain.bridges:
+            run_dir = str(RUN / domain.netns)
+            entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
+    entries.update({host.name: {"netns": host.netns, "hosts": host.names_file} for host in plan.hosts})
+    copies = Counter(instance.function for instance in plan.instances)
+    for instance in plan.instances:
+        place = {"netns": instance.netns, "node": "function", "hosts": instance.names_file}
+        entries[instance.name] = place
+        if copies[instance.function] == 1:
+            entries.setdefault(instance.function, place)
+    new = RUN / "map.json.new"
+    new.write_text(json.dumps(entries), encoding="utf-8")
+    new.replace(RUN / "map.json")  # it is read at any time
+
+
+def names_of(topology: Topology, networks: set[str]) -> list[str]:
+    """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
+    found = [(host.name, host.network, host.ipv4, host.ipv6) for host in topology.hosts]
+    found += [
+        (function.name, own.network, own.ipv4, own.ipv6)
+        for function in topology.functions
+        if (own := function.balancer) is not None
+    ]
+    return [
+        f"{address.ip}\t{name}"
+        for name, network, *addresses in found
+        if network in networks
+        for address in addresses
+        if address is not None
+    ]
+
+
+def without_names(text: str, names: Iterable[str]) -> list[str]:
+    """The lines of a machine's /etc/hosts (hosts(5)) but for these names, compared without case (RFC 4343): a
+    lab's host may be called like the machine, or like one that it knows."""
+    ours = {name.lower() for name in names}
+    kept = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        others = [word for word in words[1:] if word.lower() not in ours]
+        if len(others) == len(words[1:]):
+            kept.append(line)
+        elif others:
+            kept.append("\t".join([words[0], *others]))
+    return kept
+
+
+def name_hosts(topology: Topology) -> None:
+    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
+
+    With several networks, of which two may use the same addresses, each has one more, which its hosts see
+    and which knows its members and those that a router leads to.  To be called again when the lab changed.
+    """
+    hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
+    again = machines.exists()
+    if not again:
+        machines.write_bytes(hosts.read_bytes() if hosts.exists() else b"")
+    everybody = names_of(topology, {network.name for network in topology.networks})
+    ours = {line.split("\t")[1] for line in everybody}
+    first = without_names(machines.read_text(encoding="utf-8", errors="replace"), ours)
+    for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
+        near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
+        some = "\n".join([*first, *names_of(topology, near)]) + "\n"
+        (RUN / f"hosts-{index}").write_text(some, encoding="utf-8")
+    own = RUN / "hosts"
+    own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
+    if again:
+        return
+    try:
+        syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"no names for hosts: {error}", flush=True)  # into the log; addresses work
+
+
+PRECEDENCE = """\
+# RFC 6724, 2.1: a name's IPv4 address comes before its unique local IPv6 address (fc00::/7), and after a
+# global one. The C library alone still has the order of RFC 3484: any IPv6 address first.
+precedence ::1/128 50
+precedence ::/0 40
+precedence ::ffff:0:0/96 35
+precedence 2002::/16 30
+precedence 2001::/32 5
+precedence fc00::/7 3
+precedence ::/96 1
+precedence fec0::/10 1
+precedence 3ffe::/16 1
+"""
+
+
+def order_addresses() -> None:
+    """Let programs of the sandbox try a name's addresses in the order of RFC 6724 (see gai.conf(5))."""
+    own = RUN / "gai.conf"
+    own.write_text(PRECEDENCE, encoding="utf-8")
+    try:
+        syscalls.mount(str(own), "/etc/gai.conf", None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"names may resolve to IPv6 first: {error}", flush=True)  # into the log; addresses work

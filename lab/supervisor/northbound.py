@@ -1,0 +1,81 @@
+"""Asking the controller: requests to its northbound API, from the supervisor."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import quote
+
+from lab.access.client import UnixConnection
+from lab.failure import Exit, Failure, NotThere
+
+TIMEOUT = 30.0
+"""Seconds for an answer, unless there is a reason not to wait for it."""
+_LOOK = 0.1
+
+
+class NoAnswer(Failure):
+    """The controller gave no answer; what it was told it may have taken."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "see: sdnlab status, sdnlab logs controller", Exit.LOST)
+
+
+def ask(
+    where: str,
+    path: str,
+    method: str = "GET",
+    body: Any = None,
+    query: Mapping[str, str | None] | None = None,
+    *,
+    patience: float = 10.0,
+    timeout: float = TIMEOUT,
+    doubt: Callable[[], str] = lambda: "",
+) -> Any:
+    """The controller's answer, from JSON. ``where``: its socket's path. ``patience``: seconds that one which
+    was just started gets to listen; its API is the last thing that it starts, after the tables are installed.
+    ``timeout``: seconds for the answer. ``doubt`` is called while one waits: why there is no sense in that.
+
+    Raises NoAnswer when it gives none, Failure when it refuses; NotThere when it knows nothing of that name.
+    """
+    parameters = "&".join(
+        f"{key}={quote(value)}" for key, value in (query or {}).items() if value is not None
+    )
+    target = path + ("?" + parameters if parameters else "")
+    content = None if body is None else json.dumps(body).encode()
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    connection = UnixConnection(where, timeout)
+    now = time.monotonic()
+    listening, answered = now + patience, now + timeout
+    try:
+        while True:
+            if why := doubt():
+                raise NoAnswer(why)
+            try:
+                connection.request(method, target, content, headers)
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                connection.close()
+                if time.monotonic() > min(listening, answered):
+                    raise
+                time.sleep(0.02)
+        while not select.select([connection.sock], [], [], _LOOK)[0]:
+            if why := doubt():
+                raise NoAnswer(why)
+            if time.monotonic() > answered:
+                raise TimeoutError(f"it said nothing for {timeout:g} s")
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NoAnswer(f"the controller doesn't answer: {reason}") from None
+    finally:
+        connection.close()
+    if response.status >= 400:
+        detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
+        raise (NotThere if response.status == 404 else Failure)(f"the controller says: {detail}")
+    return answer

@@ -1,0 +1,117 @@
+"""Noticing processes that are there and do nothing: stopped by a signal, or caught in a loop or a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from dataplane.sandbox.process_state import is_stopped, state_of
+
+K = TypeVar("K", bound=Hashable)
+PERIOD = 1.0
+"""Seconds between two looks."""
+SILENT = 5.0
+"""Seconds without an answer after which a process that is not stopped counts as hung: it may be busy."""
+
+
+class Target(NamedTuple):
+    """A process, and how it shows that it works: it answers ``question`` at the Unix socket ``path``,
+    whatever it says.  No path: only whether it is stopped can be seen."""
+
+    pid: int
+    path: Path | None = None
+    question: bytes = b""
+
+
+def silent(targets: Mapping[K, Target], within: float) -> set[K]:
+    """Who does not answer within so many seconds. Who does not listen (yet, or any more) is not silent."""
+    waiting: dict[int, tuple[K, socket.socket]] = {}
+    found: set[K] = set()
+    poll = select.poll()
+    try:
+        for key, target in targets.items():
+            if target.path is None:
+                continue
+            stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            stream.setblocking(False)
+            try:
+                stream.connect(str(target.path))
+                stream.sendall(target.question)
+            except BlockingIOError:  # its queue is full
+                found.add(key)
+                stream.close()
+            except OSError:
+                stream.close()
+            else:
+                waiting[stream.fileno()] = (key, stream)
+                poll.register(stream, select.POLLIN)
+        deadline = time.monotonic() + within
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for fd, _ in poll.poll(left * 1000):
+                poll.unregister(fd)
+                waiting.pop(fd)[1].close()
+        return found | {key for key, _ in waiting.values()}
+    finally:
+        for _, stream in waiting.values():
+            stream.close()
+
+
+class Pulse(Generic[K]):
+    """Looks after processes, in a thread of its own once ``start`` was called.
+
+    ``targets`` gives those that run now; ``said`` hears when one begins to do nothing, with the reason in
+    words, and when it goes on again (an empty text).
+    """
+
+    def __init__(
+        self, targets: Callable[[], Mapping[K, Target]], said: Callable[[K, int, str], None]
+    ) -> None:
+        self._targets, self._said = targets, said
+        self._since: dict[tuple[K, int], float] = {}
+        self._told: set[tuple[K, int]] = set()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+
+    def hung(self) -> dict[K, str]:
+        """Who does nothing now, and why that is known, in words."""
+        now = time.monotonic()
+        found = {key: self._why(key, target, now) for key, target in self._targets().items()}
+        return {key: why for key, why in found.items() if why}
+
+    def look(self, within: float = PERIOD) -> None:
+        """Ask all of them once."""
+        targets = dict(self._targets())
+        now = time.monotonic()
+        quiet = silent(targets, within)
+        before, self._since = self._since, {}
+        self._since = {(key, targets[key].pid): before.get((key, targets[key].pid), now) for key in quiet}
+        running = {(key, target.pid): target for key, target in targets.items()}
+        for (key, pid), target in running.items():
+            why = self._why(key, target, time.monotonic())
+            if bool(why) != ((key, pid) in self._told):
+                (self._told.add if why else self._told.discard)((key, pid))
+                if why or state_of(pid) not in ("", "Z", "X"):  # who was ended does not go on
+                    self._said(key, pid, why)
+        self._told &= set(running)
+
+    def _why(self, key: K, target: Target, now: float) -> str:
+        if is_stopped(target.pid):
+            return f"is stopped: go on with kill -CONT {target.pid}, or end it with kill -9 {target.pid}"
+        since = self._since.get((key, target.pid))
+        if since is not None and now - since > SILENT:
+            return f"has not answered for {now - since:.0f} s: end it with kill -9 {target.pid}"
+        return ""
+
+    def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.look()
+            time.sleep(max(0.0, PERIOD - (time.monotonic() - began)))

@@ -1,0 +1,54 @@
+"""Whether a lab can run here, before anything of it is built, and what it becomes for that."""
+
+from __future__ import annotations
+
+from dataplane import machine
+from lab.failure import Exit, Failure
+from topologies.model.topology import Topology
+
+DATAPATHS = {"kernel": "system", "userspace": "netdev"}
+"""Our words for Open vSwitch's datapath types."""
+
+
+def datapath_word(kind: str) -> str:
+    """``userspace`` for ``netdev``, ``kernel`` for ``system``."""
+    return next((word for word, name in DATAPATHS.items() if name == kind), kind)
+
+
+def settled_tunnels(topology: Topology, datapath: str) -> Topology:
+    """The topology with ``auto`` tunnels decided: the kernel's vxlan devices.
+
+    Raises Failure for what no lab runs on: the kernel's datapath of Open vSwitch, which refuses the flows
+    that answer neighbour discovery (it has no ND extensions, ovs-fields(7)), and Open vSwitch's own tunnels,
+    which TCP does not pass on the userspace datapath with the segmentation offload that it has here.
+    """
+    if datapath == "kernel":
+        raise Failure(
+            "no lab runs on Open vSwitch's kernel datapath: it can't turn a neighbour solicitation (IPv6) "
+            "into its answer, as every switch does here",
+            "leave --datapath out: the userspace datapath needs no kernel module",
+            Exit.MACHINE,
+        )
+    underlay = topology.underlay
+    if underlay is None:
+        return topology
+    if underlay.tunnels == "ovs":
+        raise Failure(
+            "Open vSwitch's own tunnels (tunnels: ovs) carry no TCP on the userspace datapath, and no lab "
+            "runs on the kernel datapath",
+            "write tunnels: auto in the file's underlay, or leave it out",
+            Exit.MACHINE,
+        )
+    return topology.model_copy(update={"underlay": underlay.model_copy(update={"tunnels": "kernel"})})
+
+
+def machine_must_do(topology: Topology, datapath: str) -> None:
+    """Raise Failure, before anything is built, when this machine can't run the lab.
+
+    What is tried is tried right here, in the sandbox that the lab will run in.
+    """
+    found = machine.probe(topology, inside=True)
+    lacks = machine.missing(found, topology, datapath)
+    if lacks:
+        remedy = "\n".join(str(lack) for lack in lacks)
+        raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)

@@ -1,0 +1,113 @@
+"""Answering when it is true: a change holds for every packet before anybody is told that it was made.
+
+Three parts follow a change at their own pace: ovs-vswitchd learns of devices from the kernel, the controller
+of ports from ovs-vswitchd, and the datapath keeps what was worked out for earlier packets.  Each is asked in
+turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from controller import answers
+from controller.messages import BadMessage
+from lab.failure import Failure
+from lab.supervisor.health import Lasting
+from lab.supervisor.northbound import NoAnswer
+
+if TYPE_CHECKING:
+    from lab.supervisor.controller import Controller
+    from lab.supervisor.lab import Lab
+    from topologies.model.topology import Topology
+
+SETTLE_PATIENCE = 30.0
+"""Seconds until every switch must have confirmed a change."""
+FOLLOW_PATIENCE = 5.0
+"""Seconds that the controller gets to follow what happened to a port."""
+HUNG_PATIENCE = 1.0
+"""Seconds for which a process may hang before a change that needs it is given up."""
+_READ_PATIENCE = 10.0
+
+
+def intend(lab: Lab, topology: Topology) -> int:
+    """Have the controller work for ``topology``, now and whenever it is started again; the intent's number.
+
+    Its successor, should it die now, reads the same; one that hangs is replaced by a successor.  Raises
+    Failure when it refuses.
+    """
+    controller = lab.controller
+    number = controller.replace(topology)
+    body = topology.model_dump(mode="json")
+    while not controller.has_read(number):
+        pid = controller.pid
+        hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE)
+        doubt = partial(_doubt, hangs, controller, pid)
+        try:
+            lab.ask_controller(
+                "/topology",
+                method="PUT",
+                body=body,
+                patience=_READ_PATIENCE,
+                doubt=doubt,
+                number=str(number),
+            )
+            return number
+        except NoAnswer as silence:
+            if pid and controller.pid == pid and not controller.has_read(number):
+                lab.events.add("controller", f"{silence.what}; a new controller replaces it")
+                controller.restart()
+            controller.wait_until(lambda _: controller.has_read(number), SETTLE_PATIENCE)
+    return number
+
+
+def _doubt(hangs: Callable[[], str], controller: Controller, pid: int) -> str:
+    return hangs() or ("" if controller.pid == pid else "the controller ended")
+
+
+def wait_settled(lab: Lab, number: int) -> None:
+    """Wait until every switch that is connected holds the tables of intent ``number``, whichever controller
+    brings them, and every packet meets them.  Raises Failure."""
+    hangs = Lasting(lambda: lab.health.why_no_answer(None), HUNG_PATIENCE)
+
+    def doubt() -> str:
+        why = hangs()
+        if why and not lab.health.controller_works():
+            lab.controller.restart()  # its successor finds the intent
+            return ""
+        return why
+
+    lab.controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
+    lab.net.forget_worked_out()
+
+
+def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) -> str:
+    """Wait until what was changed in the data plane holds for every packet, and the controller has followed.
+
+    ``reported`` waits, so many seconds, until the controller was told what the lab itself knows.  Returns
+    what could not be waited for, in words.
+    """
+    note = ""
+    lab.net.notice_devices()
+    try:
+        if not reported(FOLLOW_PATIENCE):
+            raise NoAnswer("it was not told of the function's state")
+        within = f"{FOLLOW_PATIENCE}"
+        hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE / 2)
+        said = lab.ask_controller(
+            "/settled",
+            method="POST",
+            patience=FOLLOW_PATIENCE,
+            doubt=hangs,
+            within=within,
+            without=",".join(sorted(lab.switches_down)),
+        )
+        if not answers.read(answers.Settled, said).settled:
+            note = "the controller has not brought all switches up to date yet"
+    except Failure as failure:
+        note = f"the controller has not followed yet: {failure.what}"
+    except BadMessage as problem:
+        note = f"the controller says what is not understood: {problem}"
+    lab.net.forget_worked_out()
+    return note

@@ -1,0 +1,1 @@
+"""What a lab's status says. Pure."""

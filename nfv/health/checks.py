@@ -1,0 +1,249 @@
+"""Health checks of a load balancer's backends, from the balancer's own namespace and so through the network.
+
+``checks.json``: ``ipv4``, ``ipv6`` of the balancer, its ``backends`` and the ``check`` as in
+``topologies.model.functions``.  Each backend is tried each ``interval``, all of them spread over it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import socket
+import time
+
+from nfv import devices
+from nfv.health.checks_as_values import Health, address, echo, replied, request, status
+from nfv.lines import HOST, say
+from nfv.process import Loop, content, running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+BEGINNING = 3.0
+"""Seconds after the start in which a backend that does not answer is only asked again: its switches are
+being programmed, and its server is starting."""
+OTHERS = 0.3
+"""Seconds after the first answer of any backend, which ends the beginning for all: the network is there."""
+SOON = 0.05
+"""Seconds until then, and as many until an answer is given up."""
+
+
+class Try:
+    """One attempt that is under way; ``done`` is called once with how it went and why."""
+
+    def __init__(
+        self,
+        check: dict[str, Any],
+        host: str,
+        port: int,
+        timeout: float,
+        done: Callable[[bool, str], None],
+    ) -> None:
+        self.deadline = time.monotonic() + timeout
+        self._done = done
+        self._request = request(host, check["path"]) if check["kind"] == "http" else None
+        self._answer = b""
+        self._connected = False
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        error = self.sock.connect_ex((host, port))
+        self.failed_at_once = error if error not in (0, errno.EINPROGRESS) else 0
+
+    def ready(self) -> bool:
+        """Go on; whether it is at its end."""
+        if not self._connected:
+            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                return self.end(False, os.strerror(error))
+            self._connected = True
+            if self._request is None:
+                return self.end(True, "connected")
+            try:
+                self.sock.send(self._request)
+            except OSError as problem:
+                return self.end(False, str(problem.strerror))
+            return False
+        try:
+            data = self.sock.recv(4096)
+        except BlockingIOError:
+            return False
+        except OSError as problem:
+            return self.end(False, str(problem.strerror))
+        self._answer += data
+        code = status(self._answer) if b"\n" in self._answer or not data else None
+        if code is not None:
+            return self.end(200 <= code < 400, f"HTTP status {code}")
+        if not data or len(self._answer) > 65536:
+            return self.end(False, "no HTTP answer")
+        return False
+
+    @property
+    def wants_to_write(self) -> bool:
+        return not self._connected
+
+    def end(self, good: bool, reason: str) -> bool:
+        """Tell how it went."""
+        if good and self._request is None:
+            # no TIME_WAIT for each try, and a server's accept sees that nothing was wanted
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+        self._done(good, reason)
+        return True
+
+
+class Checks:
+    """All the backends' checks."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._tries: dict[int, Try] = {}
+        self._pings: dict[int, tuple[float, Callable[[bool, str], None]]] = {}
+        self._raw: dict[bool, socket.socket] = {}
+        self._sequence = 0
+        self._identifier = os.getpid() & 0xFFFF
+        self._health: dict[str, Health] = {}
+        self._due: dict[str, float] = {}
+        self._told: dict[str, Any] = {"checks": 0, "failed": 0}
+        self._beginning_ends = time.monotonic() + BEGINNING
+        self._load()
+
+    def _load(self) -> None:
+        self._balancer = json.loads(content("checks.json"))
+        self._check = self._balancer["check"]
+        self._backends = {each["host"]: each for each in self._balancer["backends"]}
+        known, now = self._health, time.monotonic()
+        rise, fall = self._check["rise"], self._check["fall"]
+        self._health = {}
+        for place, name in enumerate(self._backends):
+            health = self._health[name] = Health(rise, fall)
+            if name in known:
+                health.up = known[name].up
+            spread = self._check["interval"] / 1e6 * place / len(self._backends)
+            self._due[name] = now + (spread if name in known else 0.0)
+        self._due = {name: self._due[name] for name in self._backends}
+
+    def replace(self) -> None:
+        """Other backends, or another way to try them."""
+        self._load()
+        running()
+
+    def fileno(self) -> int:
+        return self._poll.fileno()
+
+    def next(self) -> float:
+        """When something is due, or takes too long."""
+        ends = [each.deadline for each in self._tries.values()] + [each[0] for each in self._pings.values()]
+        return min([*self._due.values(), *ends], default=time.monotonic() + 3600)
+
+    def begin(self) -> None:
+        """Begin what is due, and end what took too long."""
+        now = time.monotonic()
+        for fd, each in list(self._tries.items()):
+            if each.deadline <= now:
+                self._forget(fd)
+                each.end(False, "timeout")
+        for sequence, (deadline, done) in list(self._pings.items()):
+            if deadline <= now:
+                del self._pings[sequence]
+                done(False, "no echo reply")
+        for name, due in self._due.items():
+            if due <= now:
+                interval = SOON if self._beginning(name, now) else self._check["interval"] / 1e6
+                self._due[name] = max(due + interval, now + interval / 2)
+                self._try(name)
+
+    def _beginning(self, name: str, now: float) -> bool:
+        """Whether it is too early for a bad result of this backend to mean anything."""
+        return self._health[name].up is None and now < self._beginning_ends
+
+    def _try(self, name: str) -> None:
+        backend = self._backends[name]
+        host = address(self._balancer, backend)
+        timeout = self._check["timeout"] / 1e6
+        if self._beginning(name, time.monotonic()):
+            timeout = min(timeout, SOON)
+
+        def done(good: bool, reason: str) -> None:
+            self._result(name, good, reason)
+
+        if self._check["kind"] == "icmp":
+            self._ping(host, timeout, done)
+            return
+        begun = Try(self._check, host, backend["port"], timeout, done)
+        if begun.failed_at_once:
+            begun.end(False, os.strerror(begun.failed_at_once))
+            return
+        self._tries[begun.sock.fileno()] = begun
+        self._poll.register(begun.sock.fileno(), select.EPOLLOUT)
+
+    def _ping(self, host: str, timeout: float, done: Callable[[bool, str], None]) -> None:
+        six = ":" in host
+        if six not in self._raw:
+            family, protocol = (
+                (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
+            )
+            sock = self._raw[six] = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            self._poll.register(sock.fileno(), select.EPOLLIN)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._pings[self._sequence] = (time.monotonic() + timeout, done)
+        try:
+            self._raw[six].sendto(echo(six, self._identifier, self._sequence), (host, 0))
+        except OSError as problem:
+            del self._pings[self._sequence]
+            done(False, str(problem.strerror))
+
+    def read(self) -> None:
+        """Something came, or a connection was made or refused."""
+        for fd, _ in self._poll.poll(0):
+            if fd in self._tries:
+                each = self._tries[fd]
+                # removed first: a descriptor that is closed meanwhile may be another's next
+                self._forget(fd)
+                if not each.ready():
+                    self._tries[fd] = each
+                    self._poll.register(fd, select.EPOLLOUT if each.wants_to_write else select.EPOLLIN)
+            else:
+                self._echoes()
+
+    def _forget(self, fd: int) -> None:
+        del self._tries[fd]
+        self._poll.unregister(fd)
+
+    def _echoes(self) -> None:
+        for six, sock in self._raw.items():
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    found = replied(six, sock.recv(2048))
+                    if found is not None and found[0] == self._identifier and found[1] in self._pings:
+                        self._pings.pop(found[1])[1](True, "echo reply")
+
+    def _result(self, name: str, good: bool, reason: str) -> None:
+        self._told["checks"] += 1
+        self._told["failed"] += not good
+        health, now = self._health.get(name), time.monotonic()
+        if good:
+            self._beginning_ends = min(self._beginning_ends, now + OTHERS)
+        if health is not None and health.result(good, self._beginning(name, now)):
+            say("backend", backend=name, up=health.up, reason=reason)
+
+    def count(self) -> None:
+        """Say the counters."""
+        say("counters", **devices.counters((HOST,)), **self._told)
+
+
+def main() -> None:
+    """Check until the standard input ends."""
+    checks = Checks()
+    running()
+    loop = Loop()
+    loop.watch(checks.fileno(), checks.read)
+    loop.agenda(checks.next, checks.begin)
+    loop.every(1.0, checks.count)
+    checks.begin()
+    loop.run(checks.replace)

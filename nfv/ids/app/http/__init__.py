@@ -1,0 +1,1 @@
+"""HTTP/1: messages, bodies and files."""

@@ -1,0 +1,1 @@
+"""From a frame to packets: link layers, tunnels, fragments, headers."""

@@ -1,0 +1,1 @@
+"""Which rules match, and what follows from it."""

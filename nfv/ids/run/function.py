@@ -1,0 +1,273 @@
+"""A lab's intrusion detection function (kind ``ids``, engine ``builtin``), by ``nfv.contract``.
+
+Files: ``ids.rules``, and ``ids.json`` with ``mode`` (tap or inline) and ``lines``: which lines of the rules
+are whose, as [file, lines] each.  Events are Suricata's EVE; ``engine`` and ``stats`` records become the
+contract's ``state`` and ``counters``.
+
+Nothing that reads our output may hold up traffic: what a slow reader leaves no room for is counted, not
+waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nfv import devices
+from nfv.ids.detection.ruleset import RuleSet
+from nfv.ids.language import Loaded, Refused
+from nfv.ids.run.inline import Port
+from nfv.ids.run.process import Plan, Worker, read_rules
+from nfv.ids.settings import Settings
+from nfv.ids.sources import capture
+from nfv.lines import INWARD, OUTWARD, TAP, timestamp
+from nfv.probes import Probes, filtered, only
+from nfv.process import content, fail
+from wire import ethertype
+
+RULES = "ids.rules"
+DESCRIBED = "ids.json"
+MOST_WAITING = 4 << 20
+"""Bytes of events that wait for a slow reader."""
+TELL = 1.0
+"""Seconds between two ``counters``."""
+SWITCH = 0.0005
+"""Seconds (CPython's switch interval) that traffic waits for a turn while rules are made in a thread."""
+_PROBE = ethertype.octets(ethertype.PROBE)
+_PROBES_EACH = 0.01
+"""Seconds of packets after which waiting probes are passed."""
+
+
+class Lines:
+    """JSON lines to a pipe that is never waited for. ``lost`` counts what had no room."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self.lost = 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._size > MOST_WAITING and event["event_type"] not in ("state", "counters"):
+            self.lost += 1
+            return
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        self._waiting.append(line)
+        self._size += len(line)
+
+    def flush(self) -> None:
+        """Write what the pipe takes."""
+        if not self._waiting:
+            return
+        data = b"".join(self._waiting)
+        try:
+            written = os.write(self._fd, data)
+        except BlockingIOError:
+            written = 0
+        except BrokenPipeError:  # the lab is gone, and ends us
+            written = len(data)
+        rest = data[written:]
+        self._waiting, self._size = ([rest] if rest else []), len(rest)
+
+    def drain(self, seconds: float) -> None:
+        """Write all, waiting so long."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        deadline = time.monotonic() + seconds
+        while self._waiting and time.monotonic() < deadline:
+            poll.poll(50)
+            self.flush()
+
+
+def place(refused: Refused, parts: list[tuple[str, int]]) -> str:
+    """A refused rule with the file and line that its writer knows. ``parts``: file and number of lines."""
+    line = refused.line
+    for file, count in parts:
+        if line <= count:
+            what = f"{refused.keyword}: " if refused.keyword else ""
+            return f"{file}, line {line}: {what}{refused.reason}"
+        line -= count
+    return str(refused)
+
+
+def account(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
+    """What should be known of a rule set that was loaded; empty: nothing."""
+    if not loaded.refused:
+        return ""
+    some = "; ".join(place(each, parts) for each in loaded.refused[:3])
+    more = f"; and {len(loaded.refused) - 3} more" if len(loaded.refused) > 3 else ""
+    total = len(loaded.rules) + len(loaded.refused)
+    return f"{len(loaded.refused)} of {total} rules are not honoured: {some}{more}"
+
+
+def described() -> tuple[str, list[tuple[str, int]]]:
+    """Mode and parts of the rules, from the file."""
+    found = json.loads(content(DESCRIBED))
+    return str(found["mode"]), [(str(file), int(lines)) for file, lines in found["lines"]]
+
+
+def read(plan: Plan, parts: list[tuple[str, int]]) -> Loaded:
+    """The rules; ValueError when there are some, none of which can be honoured, OSError."""
+    loaded = read_rules(plan)
+    if loaded.refused and not loaded.rules:
+        raise ValueError(account(loaded, parts))
+    return loaded
+
+
+class Member(Worker):
+    """The engine as a function of a lab."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        loaded: Loaded,
+        parts: list[tuple[str, int]],
+        lines: Lines,
+        probes: Probes | None = None,
+    ) -> None:
+        super().__init__(plan, loaded, lines)
+        self._probes, self._probed = probes, 0.0
+        self.beside = probes.descriptors if probes is not None else ()
+        self._lines = lines
+        self._parts = parts
+        self._refusal: str | None = None
+        self._seen = self._seen_bytes = self._dropped = 0
+        self._due = time.monotonic() + TELL
+        self._commands = b""
+        self._input = select.poll()
+        self._input.register(0, select.POLLIN)
+
+    def state(self, what: str, loaded: Loaded) -> None:
+        """Say ``running``, and what should be known of the rules; the end is not said."""
+        if what in ("running", "reloaded"):
+            self._say(account(loaded, self._parts))
+
+    def _say(self, message: str) -> None:
+        line = {"timestamp": timestamp(time.time()), "event_type": "state", "state": "running"}
+        self.writer({**line, "message": message} if message else line)
+        self.writer.flush()
+
+    def _decide(self, frame: bytes, first: bool) -> tuple[bool, list[bytes], list[bytes]]:
+        if frame[12:14] == _PROBE:  # from before they were left out here
+            return True, [], []
+        if (now := time.monotonic()) - self._probed > _PROBES_EACH:
+            self._pass_probes(now)
+        self._seen += 1
+        self._seen_bytes += len(frame)
+        verdict = super()._decide(frame, first)
+        if not verdict[0]:
+            self._dropped += 1
+        return verdict
+
+    def _pass_probes(self, now: float) -> None:
+        self._probed = now
+        if self._probes is not None:
+            self._probes.pass_on()
+
+    def _between(self, devices: list[Any]) -> None:
+        self._pass_probes(time.monotonic())
+        while self._input.poll(0) and not self._stop:
+            self._command()
+        if self._refusal is not None:
+            self._say(self._refusal)
+            self._refusal, self._thread = None, None
+        super()._between(devices)
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + TELL
+            self._tell(devices)
+
+    def _command(self) -> None:
+        data = os.read(0, 65536)
+        if not data:
+            self._stop = True
+            return
+        *lines, self._commands = (self._commands + data).split(b"\n")
+        for line in lines:
+            try:
+                wanted = json.loads(line).get("do")
+            except (ValueError, AttributeError):
+                wanted = None
+            if wanted == "replace":
+                self._reload = True
+            else:
+                print(f"sdnlab: unknown command {line!r}", file=sys.stderr, flush=True)
+
+    def _tell(self, devices: list[Any]) -> None:
+        """The counters: frames, and of them ``dropped`` by rules; ``lost`` before we saw them."""
+        self._lost(devices)
+        counters = self.engine.counters
+        lost = counters["capture.kernel_drops"] + sum(d.unsent for d in devices if isinstance(d, Port))
+        if self.inline:
+            packets, size = self._seen, self._seen_bytes
+        else:
+            packets = counters["decoder.pkts"] + self.engine.fast_packets
+            size = counters["decoder.bytes"] + self.engine.fast_bytes
+        self.writer({
+            "timestamp": timestamp(time.time()),
+            "event_type": "counters",
+            "packets": packets,
+            "bytes": size,
+            "dropped": self._dropped,
+            "alerts": counters["detect.alert"],
+            "lost": lost,
+            "flows": len(self.engine.flows),
+            "rules": len(self._loaded.rules),
+            "refused_rules": len(self._loaded.refused),
+            "events_lost": self._lines.lost,
+        })  # fmt: skip
+        self.writer.flush()
+
+    def _read_again(self) -> None:
+        try:
+            _, parts = described()
+            loaded = read(self.plan, parts)
+            fresh = RuleSet(loaded.rules, self.plan.settings.actions)
+        except Exception as error:
+            self._refusal = f"the changed rules were not taken: {error}"
+        else:
+            self._parts = parts
+            self._fresh = (fresh, loaded)
+
+
+def settings() -> Settings:
+    """Connections that were open before we were are followed, too: a function is started while traffic
+    flows."""
+    made = Settings()
+    made.stream.midstream = True
+    made.stream.checksums = False  # sums are left to hardware that virtual wires do not have
+    return made
+
+
+def main() -> None:
+    """Run until the standard input ends."""
+    sys.setswitchinterval(SWITCH)
+    opened: list[Any]
+    try:
+        mode, parts = described()
+        interfaces = [INWARD, OUTWARD] if mode == "inline" else [TAP]
+        plan = Plan(interfaces, [Path(RULES)], Path(os.devnull), settings())
+        loaded = read(plan, parts)
+        devices.be_quiet()
+        probes = None
+        if mode == "inline":
+            probes = Probes(INWARD, OUTWARD)
+            opened = [Port(name) for name in interfaces]
+            for port in opened:
+                filtered(port.fileno(), only(probes=False))
+        else:
+            opened = [capture.Ring(TAP)]
+    except (capture.CaptureFailed, ValueError, OSError) as error:
+        fail(error)
+    lines = Lines(1)
+    member = Member(plan, loaded, parts, lines, probes)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    member.run(opened)
+    lines.drain(0.5)

@@ -1,0 +1,113 @@
+"""A bridge of two devices that lets through what the rules allow: frames leave as they came.
+
+Frames are read and written with their virtio header (PACKET_VNET_HDR), so that what a neighbour left to the
+hardware (checksums, segmentation) stays left to it, and frames larger than the MTU pass.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from nfv.ids.sources import capture
+
+_AUX = struct.Struct("=IIIHHHH")
+_VNET = 10
+_VLAN_VALID, _TPID_VALID = 0x10, 0x40
+_MAX_FRAME = 65536 + 256
+QUEUE = 32 << 20
+"""Bytes that wait in a device's socket while rules are exchanged; a frame counts with what the kernel keeps
+beside it."""
+
+
+class Port:
+    """One of the two devices."""
+
+    def __init__(self, interface: str, group: int = 0) -> None:
+        self.interface = interface
+        self._handle = capture.open_socket(interface)
+        handle = self._handle
+        try:
+            handle.setsockopt(capture.SOL_PACKET, capture.PACKET_VNET_HDR, 1)
+            handle.setsockopt(capture.SOL_PACKET, capture.PACKET_AUXDATA, 1)
+            capture.long_queue(handle, QUEUE)
+            handle.bind((interface, capture.ETH_P_ALL))
+            capture.promiscuous(handle, interface)
+            if group:
+                capture.fan_out(handle, group)
+            handle.setblocking(False)
+        except OSError as error:
+            handle.close()
+            raise capture.why(interface, error) from None
+        self.unsent = 0
+
+    def fileno(self) -> int:
+        """For poll."""
+        return self._handle.fileno()
+
+    def read(self) -> tuple[bytes, bytes] | None:
+        """(virtio header, frame) of the next frame that arrived, None when there is none."""
+        while True:
+            try:
+                data, extra, _, sender = self._handle.recvmsg(_MAX_FRAME, 64)
+            except BlockingIOError:
+                return None
+            except OSError:  # the device went down: frames will come again when it is up
+                return None
+            if sender[2] == capture.OUTGOING or len(data) < _VNET + 14:
+                continue
+            header, frame = data[:_VNET], data[_VNET:]
+            for level, kind, body in extra:
+                if level == capture.SOL_PACKET and kind == capture.PACKET_AUXDATA and len(body) >= _AUX.size:
+                    status, _, _, _, _, tci, tpid = _AUX.unpack(body[: _AUX.size])
+                    if status & _VLAN_VALID:
+                        frame = capture.tagged(frame, tci, tpid if status & _TPID_VALID else 0x8100)
+                        header = _moved(header)
+            return header, frame
+
+    def write(self, header: bytes, frame: bytes) -> None:
+        """Send a frame; what the device doesn't take is counted."""
+        try:
+            self._handle.send(header + frame)
+        except OSError:
+            self.unsent += 1
+
+    def close(self) -> None:
+        """Give the device back."""
+        self._handle.close()
+
+
+def _moved(header: bytes) -> bytes:
+    """The virtio header of a frame that has grown by a tag: offsets of checksum and headers move with it."""
+    flags, kind, length, size, start, offset = struct.unpack("=BBHHHH", header)
+    if flags & 1:
+        start += 4
+    if kind:
+        length += 4
+    return struct.pack("=BBHHHH", flags, kind, length, size, start, offset)
+
+
+PLAIN = bytes(_VNET)
+"""The virtio header of a frame that leaves nothing to others."""
+
+Decide = Callable[[bytes, bool], tuple[bool, list[bytes], list[bytes]]]
+"""From (frame, does it come from the first port) to (let through, frames back to its sender, frames on to its
+receiver).
+"""
+
+
+def pass_on(source: Port, target: Port, first: bool, decide: Decide, most: int = 64) -> int:
+    """Take up to ``most`` frames from one port and put what may pass on the other; how many there were."""
+    for number in range(most):
+        got = source.read()
+        if got is None:
+            return number
+        header, frame = got
+        through, back, on = decide(frame, first)
+        if through:
+            target.write(header, frame)
+        for answer in back:
+            source.write(PLAIN, answer)
+        for answer in on:
+            target.write(PLAIN, answer)
+    return most

@@ -1,0 +1,89 @@
+"""Running the engine over capture files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import RawIOBase
+from pathlib import Path
+from typing import Any
+
+from nfv.ids.detection.ruleset import RuleSet
+from nfv.ids.engine import Engine
+from nfv.ids.language import Loaded
+from nfv.ids.settings import Settings
+from nfv.ids.sources.pcap import BadCapture, records
+from topologies import outside
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run saw."""
+
+    packets: int = 0
+    size: int = 0
+    alerts: int = 0
+    events: dict[str, int] = field(default_factory=dict)
+    damage: str = ""
+    """Why a capture was not read to its end."""
+
+
+class UnreadableCapture(Exception):
+    """The file at ``path`` can't be read; ``why``: for which reason."""
+
+    def __init__(self, path: Path, why: outside.Unreadable) -> None:
+        super().__init__(why.words(path))
+        self.path, self.why = path, why
+
+
+def _open(path: Path) -> RawIOBase:
+    """A capture, to be read as a stream: it may be larger than memory.
+
+    A file that says that it is empty is taken at its word: one of /proc would wait for its next line.
+    """
+    try:
+        stream = outside.open_stream(path, "a capture (pcap, pcapng)")
+        found = os.fstat(stream.fileno())
+    except outside.Unreadable as error:
+        raise UnreadableCapture(path, error) from None
+    except OSError as error:
+        raise UnreadableCapture(path, outside.Unreadable(error.strerror or str(error))) from None
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+        stream.close()
+        raise BadCapture("the file is empty")
+    return stream
+
+
+def run(
+    settings: Settings, loaded: Loaded, captures: list[Path], emit: Callable[[dict[str, Any]], None]
+) -> Summary:
+    """Inspect the packets of files, one after the other; UnreadableCapture when one can't be read, BadCapture
+    when it is none.
+    """
+    summary = Summary()
+
+    def count(event: dict[str, Any]) -> None:
+        kind = event["event_type"]
+        summary.events[kind] = summary.events.get(kind, 0) + 1
+        emit(event)
+
+    engine = Engine(settings, RuleSet(loaded.rules, settings.actions), count)
+    try:
+        for path in captures:
+            begun = summary.packets
+            try:
+                with _open(path) as file:
+                    for ts, data, linktype in records(file):
+                        summary.packets += 1
+                        summary.size += len(data)
+                        engine.frame(data, ts, summary.packets, linktype)
+            except BadCapture as error:
+                if summary.packets == begun:
+                    raise
+                summary.damage = f"{path}: {error}"
+    finally:
+        engine.finish()
+    summary.alerts = summary.events.get("alert", 0)
+    return summary

@@ -1,0 +1,1 @@
+"""TCP connections as an observer sees them, and their streams."""

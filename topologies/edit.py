@@ -1,0 +1,128 @@
+"""Changes of a resolved topology, as functions from one to the next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topologies.model.functions import Function, Instance
+from topologies.model.topology import Port, Topology
+from topologies.resolve.functions import INSTANCE_PORT, instance_names
+from topologies.syntax.problem import shown
+from topologies.syntax.service_units import MOST_INSTANCES
+
+
+class Impossible(ValueError):
+    """The change can't be made: ``what`` is wrong, and the ``remedy``."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.remedy = what, remedy
+
+
+def switch_in(topology: Topology, domain: str) -> str:
+    """The switch of ``domain`` that a host comes to when none is named: the first."""
+    domains = [each.name for each in topology.domains]
+    if domain not in domains:
+        raise Impossible(f"there is no domain {shown(domain)}", f"there are: {', '.join(domains[:12])}")
+    for switch in topology.switches:
+        if switch.domain == domain and switch.role == "switch":
+            return switch.name
+    raise Impossible(f"domain {domain} has no switch for hosts", "move it to another domain")
+
+
+def move(topology: Topology, host: str, switch: str) -> Topology:
+    """The same lab with ``host`` on ``switch``, at its lowest free port; addresses stay.
+
+    A host that is there already stays where it is. Raises ``Impossible``.
+    """
+    hosts = {each.name: each for each in topology.hosts}
+    if host not in hosts:
+        some = ", ".join([*hosts][:12])
+        raise Impossible(f"there is no host {shown(host)}", f"there are: {some}")
+    switches = {each.name: each for each in topology.switches if each.role == "switch"}
+    if switch not in switches:
+        some = ", ".join([*switches][:12])
+        raise Impossible(f"there is no switch {shown(switch)} for hosts", f"there are: {some}")
+    moved = hosts[host]
+    if moved.port.switch == switch:
+        return topology
+    number = _free(topology, switch, 1)
+    there = moved.model_copy(update={"port": Port(switch=switch, number=number)})
+    made = tuple(there if each is moved else each for each in topology.hosts)
+    return topology.model_copy(update={"hosts": made})
+
+
+def scale(topology: Topology, function: str, count: int) -> Topology:
+    """The same lab with ``count`` instances of ``function``: those that stay keep names and ports, the last
+    go.
+
+    Raises ``Impossible``.
+    """
+    functions = {each.name: each for each in topology.functions}
+    if function not in functions:
+        some = ", ".join([*functions][:12])
+        raise Impossible(f"there is no function {shown(function)}", f"there are: {some}" if some else "")
+    old = functions[function]
+    if old.mode not in ("inline", "tap") or old.switch is None:
+        scaled = ", ".join(each.name for each in topology.functions if each.instances)
+        what = f"function {function} has no instances: {_where(old)} does its work"
+        raise Impossible(what, f"there are of: {scaled}" if scaled else "")
+    if not 1 <= count <= MOST_INSTANCES:
+        raise Impossible(f"{count} is out of range", f"1 to {MOST_INSTANCES} instances")
+    names = instance_names(function, count)
+    kept = {each.name: each for each in old.instances}
+    taken = _names(topology) - set(kept)
+    clash = next((name for name in names if name in taken), None)
+    if clash is not None:
+        raise Impossible(f"{clash} is the name of something else", "rename that")
+    instances = tuple(kept[name] for name in names if name in kept)
+    made = _with(topology, old, instances)
+    for name in names[len(instances) :]:
+        inward = Port(switch=old.switch, number=_free(made, old.switch, INSTANCE_PORT))
+        outward = None
+        if old.mode == "inline":
+            outward = Port(switch=old.switch, number=_free(made, old.switch, inward.number + 1))
+        instances = (*instances, Instance(name=name, inward=inward, outward=outward))
+        made = _with(topology, old, instances)
+    return made
+
+
+def _with(topology: Topology, function: Function, instances: tuple[Instance, ...]) -> Topology:
+    changed = function.model_copy(update={"instances": instances})
+    made = tuple(changed if each.name == function.name else each for each in topology.functions)
+    return topology.model_copy(update={"functions": made})
+
+
+def _where(function: Function) -> str:
+    if function.mode == "host":
+        return "one host"
+    return "every switch" if function.mode == "ports" else f"switch {function.switch}"
+
+
+def _names(topology: Topology) -> set[str]:
+    parts = (topology.domains, topology.networks, topology.switches, topology.hosts, topology.routers)
+    found = {each.name for part in parts for each in part}
+    found |= set(topology.underlay.routers) if topology.underlay is not None else set()
+    found |= {each.name for each in topology.functions}
+    return found | {instance.name for each in topology.functions for instance in each.instances}
+
+
+def _free(topology: Topology, switch: str, least: int) -> int:
+    """The lowest free port number of a switch from ``least`` on."""
+    used = {port.number for port in ports(topology) if port.switch == switch}
+    return next(number for number in range(least, least + len(used) + 1) if number not in used)
+
+
+def ports(topology: Topology) -> Iterator[Port]:
+    """Every port that the topology itself numbers; those of the overlay are derived."""
+    for host in topology.hosts:
+        yield host.port
+    for link in topology.links:
+        yield from (link.a, link.b)
+    for function in topology.functions:
+        if function.balancer is not None:
+            yield function.balancer.at
+        for instance in function.instances:
+            yield instance.inward
+            if instance.outward is not None:
+                yield instance.outward

@@ -1,0 +1,160 @@
+"""Who may reach whom, by what the file's firewalls, chains and links say: what probes are held to. Pure.
+
+It reads rules and classifiers directly, knowing nothing of how they are carried out, so it is also an
+independent reading to compare the data plane with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from topologies.model.functions import Firewall, Function, PortRanges, Prefixes, Protocol, Rule
+from topologies.model.parts import part_of
+from topologies.model.service_paths import Entry, service
+from topologies.model.topology import Host, Topology
+
+Address = IPv4Address | IPv6Address
+
+
+class Connection(NamedTuple):
+    """What a firewall decides about: a connection's first packet. Ports are None where there are none."""
+
+    source: Address
+    destination: Address
+    protocol: Protocol
+    source_port: int | None = None
+    destination_port: int | None = None
+
+
+class Expectation(NamedTuple):
+    """Whether a ping from one host reaches another and its answer returns: None where that can't be told
+    from outside. ``why`` names what forbids it, or hides it; empty where it is allowed. ``apart``: nothing
+    forbids it, there is just no way."""
+
+    allowed: bool | None
+    why: str = ""
+    apart: bool = False
+
+
+ALLOWED = Expectation(True)
+
+
+def deciding(firewall: Firewall, seen: Connection) -> Rule | None:
+    """The first rule that matches; None: the default decides."""
+    for rule in firewall.rules:
+        if (
+            (rule.protocol is None or rule.protocol == seen.protocol)
+            and _family(rule, seen.source.version)
+            and _among(rule.source, seen.source)
+            and _among(rule.destination, seen.destination)
+            and _within(rule.source_ports, seen.source_port)
+            and _within(rule.destination_ports, seen.destination_port)
+        ):
+            return rule
+    return None
+
+
+def _family(rule: Rule, version: int) -> bool:
+    stated = {prefix.version for prefix in (*rule.source, *rule.destination)}
+    if rule.protocol in ("icmp", "icmpv6"):
+        stated.add(4 if rule.protocol == "icmp" else 6)
+    return not stated or version in stated
+
+
+def _among(prefixes: Prefixes, address: Address) -> bool:
+    return not prefixes or any(address in prefix for prefix in prefixes)
+
+
+def _within(ranges: PortRanges, port: int | None) -> bool:
+    return not ranges or (port is not None and any(low <= port <= high for low, high in ranges))
+
+
+class Policy:
+    """The lab's expectations of pings between its hosts, ready to be asked about many pairs."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._functions = {function.name: function for function in topology.functions}
+        self._chains = {chain.name: chain for chain in topology.chains}
+        self._entries = service(topology).entries
+        self._part = part_of(topology)
+        self._at_ports: dict[str, list[Function]] = {}
+        for function in topology.functions:
+            for network in function.networks if function.mode == "ports" else ():
+                self._at_ports.setdefault(network, []).append(function)
+
+    def __bool__(self) -> bool:
+        """False: everybody may reach everybody."""
+        return bool(self._entries or self._at_ports) or len(set(self._part.values())) > 1
+
+    def ping(self, src: Host, dst: Host, family: int) -> Expectation:
+        """What becomes of an echo request from ``src`` to ``dst`` and of its reply."""
+        source, destination = (each.ipv4 if family == 4 else each.ipv6 for each in (src, dst))
+        if source is None or destination is None:
+            return ALLOWED
+        a, b = src.port.switch, dst.port.switch
+        if self._part[a] != self._part[b]:
+            return Expectation(False, f"no link joins {a} and {b}", apart=True)
+        seen = Connection(source.ip, destination.ip, "icmp" if family == 4 else "icmpv6")
+        there = self._taken(seen, src.network)
+        back = self._taken(Connection(seen.destination, seen.source, seen.protocol), dst.network)
+        passed = [] if there is None else self._on_the_way(there)
+        for function in passed:
+            if function.kind == "nat":
+                return Expectation(None, f"NAT {function.name} translates it")
+        met = [*self._at_ports.get(src.network, ()), *passed]
+        met += [each for each in self._at_ports.get(dst.network, ()) if each not in met]
+        for function in met:
+            if function.firewall is not None and (why := _refusal(function, seen)):
+                return Expectation(False, why)
+        for function in self._on_the_way(back) if back is not None else ():
+            if function in passed:
+                continue
+            if function.kind == "firewall":
+                return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
+            if function.kind == "nat":
+                return Expectation(None, f"NAT {function.name} translates the reply")
+        strange = [each for each in passed if each.kind in ("python", "ids")]
+        if strange:
+            return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
+        return ALLOWED
+
+    def _taken(self, seen: Connection, network: str) -> Entry | None:
+        """The classifier's entry for the packet; ICMP has no ports, so entries with ports don't match it."""
+        for entry in self._entries:  # by falling priority
+            if (
+                entry.network == network
+                and entry.protocol in (None, seen.protocol)
+                and not entry.source_ports
+                and not entry.destination_ports
+                and _among(entry.source, seen.source)
+                and _among(entry.destination, seen.destination)
+                and _one_family(entry, seen.source.version)
+            ):
+                return entry
+        return None
+
+    def _on_the_way(self, entry: Entry) -> Sequence[Function]:
+        return [self._functions[name] for name in self._chains[entry.chain].functions]
+
+
+def _one_family(entry: Entry, version: int) -> bool:
+    """Addresses of one family alone make an entry one of that family."""
+    return all(version in {each.version for each in some} for some in _stated(entry))
+
+
+def _stated(entry: Entry) -> Iterator[Prefixes]:
+    yield from (some for some in (entry.source, entry.destination) if some)
+
+
+def _refusal(function: Function, seen: Connection) -> str:
+    """Why a firewall does not let the connection through; empty when it does."""
+    assert function.firewall is not None
+    rule = deciding(function.firewall, seen)
+    action = function.firewall.default if rule is None else rule.action
+    if action == "accept":
+        return ""
+    return f"firewall {function.name}: " + (
+        f"default {action}" if rule is None else f"rule {rule.name} ({action})"
+    )

@@ -1,0 +1,357 @@
+"""Service function paths: what follows from a lab's chains and functions. Pure; nothing of it is stored.
+
+Terms are RFC 7665's.  A *path* (SFP) is one direction of a chain.  A *hop* is its arrival at one function:
+a frame at a hop is at, or on the way to, the switch that forwards to the function (its SFF).  An *entry* is
+what a classifier matches, and the hop that it leads to.  After its last hop a frame is *out*: it goes
+on from that hop's switch as if a host there had sent it into ``network``.
+
+A hop's number is unique in the lab and fits a VLAN identifier (1..4094): it is the chain's position as frames
+carry it between switches, and the value of the compiler's HOP register inside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import NamedTuple
+
+from topologies.model.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
+from topologies.model.topology import Topology
+
+MOST_FUNCTIONS = 8
+"""Functions in one chain: with two directions, 16 hops a path number."""
+MOST_PATHS = 255
+OUT = 0
+"""In place of a hop's number: no further hop."""
+ANSWER, IMPLICIT, OWN, DIRECT = 1 << 20, -1, -2, -3
+"""Priorities of what is a load balancer's without the file's saying so, around chains' own (0 or more).
+
+What a backend sends from its port is first looked at by its balancer, which gives back to all chains what is
+no answer of a balanced connection, and what is, with the virtual address.  To a backend's own port goes what
+a balancer itself sends there, which no chain takes, and all others' (see
+``controller.compiler.functions.direct``)."""
+
+
+class Hop(NamedTuple):
+    """A path's arrival at one function.
+
+    ``chain``: the chain's or (of a copy for a tap) the function's name. ``forward``: in the chain's
+    direction, so in by a function's inward port and out of its outward one; else the other way round.
+    ``place``: which function of the path, from 0. ``network``: in which the frame is when it gets here,
+    ``leaves``: when it goes on. ``next``: number of the hop after this (``OUT``: none). ``open``: skipped
+    while the function has no live instance; else its frames are dropped then. ``ends``: a copy, which
+    ends here. ``balanced``: what is out goes on by the load balancers' implicit chains, if they take it.
+    """
+
+    number: int
+    chain: str
+    path: int
+    forward: bool
+    place: int
+    function: str
+    switch: str
+    network: str
+    leaves: str
+    next: int
+    open: bool
+    ends: bool = False
+    balanced: bool = False
+
+    @property
+    def spi(self) -> int:
+        """Service path identifier (RFC 8300, 2.3): each direction is a path of its own."""
+        return self.path * 2 + (0 if self.forward else 1)
+
+    @property
+    def si(self) -> int:
+        """Service index (RFC 8300, 2.3): 255 at the first function, one less at each further one."""
+        return 255 - self.place
+
+
+class Entry(NamedTuple):
+    """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
+
+    ``priority``: the greater takes a packet that two match: of backends' answers ``ANSWER``, of implicit
+    chains -1, of what a balancer itself sends past that ``OWN``, to backends themselves ``DIRECT``.
+    ``returned``: the hop gives back what is not meant, so fragments and ICMP errors go there unsorted.
+    """
+
+    chain: str
+    forward: bool
+    network: str
+    source: Prefixes
+    destination: Prefixes
+    protocol: Protocol | None
+    source_ports: PortRanges
+    destination_ports: PortRanges
+    hop: int
+    priority: int
+    returned: bool = False
+
+    def reversed(self) -> Entry:
+        """The same packets' replies; network and hop are for the caller to set."""
+        return self._replace(
+            source=self.destination,
+            destination=self.source,
+            source_ports=self.destination_ports,
+            destination_ports=self.source_ports,
+        )
+
+
+class Copy(NamedTuple):
+    """Frames of which a tap gets a copy where they enter: all that hosts of ``network`` send, or (with
+    ``host``, by name) what that host sends and what is sent to it."""
+
+    network: str
+    host: str | None
+    hop: int
+
+
+class Service(NamedTuple):
+    """All of a lab's hops by number, and what leads to them."""
+
+    hops: Mapping[int, Hop]
+    entries: tuple[Entry, ...]
+    copies: tuple[Copy, ...]
+
+
+def hop_number(path: int, forward: bool, index: int) -> int:
+    """1..4080."""
+    return (path - 1) * 2 * MOST_FUNCTIONS + (0 if forward else MOST_FUNCTIONS) + index + 1
+
+
+def service(topology: Topology) -> Service:
+    """Derive all hops, entries and copies; entries by falling priority, then name."""
+    functions = {function.name: function for function in topology.functions}
+    hops: dict[int, Hop] = {}
+    entries: list[Entry] = []
+    copies: list[Copy] = []
+    for chain in topology.chains:
+        for hop in chain_hops(chain, functions):
+            hops[hop.number] = hop
+        entries += chain_entries(chain, functions)
+    for function in topology.functions:
+        if function.mode == "tap" and function.mirrors:
+            hop = _copy_hop(function)
+            hops[hop.number] = hop
+            copies += _copies(topology, function, hop.number)
+    before = {chain.network for chain in topology.chains if chain.implicit}
+    given = {chain.name for chain in topology.chains if not chain.implicit}
+    for number, hop in hops.items():
+        at_balancer = hop.forward and functions[hop.function].kind == "load-balancer"
+        if hop.chain in given and hop.next == OUT and hop.leaves in before and not at_balancer:
+            hops[number] = hop._replace(balanced=True)
+    entries.sort(key=lambda entry: (-entry.priority, entry.chain, not entry.forward))
+    return Service(hops, tuple(entries), tuple(copies))
+
+
+def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Function, ...]:
+    """The functions that frames of the chain are steered through: all but what is a host of its own, which
+    is where they go anyway."""
+    return tuple(functions[name] for name in chain.functions if functions[name].mode != "host")
+
+
+def translator(chain: Chain, functions: Mapping[str, Function], kind: str) -> Function | None:
+    """The chain's one function of ``kind`` that is done by flows, if it has one."""
+    found = [each for each in steps(chain, functions) if each.kind == kind and each.mode == "flows"]
+    return found[0] if found else None
+
+
+def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]:
+    """The hops of both of the chain's directions, in order."""
+    way = steps(chain, functions)
+    yield from _path_hops(chain, way, True)
+    if _goes_back(chain):
+        # not symmetric, but both directions: each passes in the order that the file gives
+        yield from _path_hops(chain, way[::-1] if chain.symmetric else way, False)
+
+
+def answers_hop(topology: Topology, function: str) -> Hop | None:
+    """Where a load balancer looks at what backends send: on the way back of its implicit chain."""
+    functions = {each.name: each for each in topology.functions}
+    for chain in topology.chains:
+        if chain.implicit and chain.functions == (function,):
+            for hop in chain_hops(chain, functions):
+                if not hop.forward:
+                    return hop
+    return None
+
+
+def opposite(topology: Topology, hop: Hop) -> Hop | None:
+    """The hop of the same chain at the same function in the other direction; None where there is none."""
+    functions = {function.name: function for function in topology.functions}
+    chain = next(chain for chain in topology.chains if chain.name == hop.chain)
+    for each in chain_hops(chain, functions):
+        if each.function == hop.function and each.forward is not hop.forward:
+            return each
+    return None
+
+
+def _goes_back(chain: Chain) -> bool:
+    return chain.symmetric or chain.direction == "both"
+
+
+def _path_hops(chain: Chain, way: tuple[Function, ...], forward: bool) -> Iterator[Hop]:
+    network, far = (chain.network, chain.far_network) if forward else (chain.far_network, chain.network)
+    for index, function in enumerate(way):
+        assert function.switch is not None
+        # behind an address translator, which knows the host that it translates to, packets are in its network
+        leaves = far if function.kind == "nat" and not forward else network
+        policy = chain.on_failure or function.on_failure
+        last = index == len(way) - 1
+        yield Hop(
+            number=hop_number(chain.path, forward, index),
+            chain=chain.name,
+            path=chain.path,
+            forward=forward,
+            place=index,
+            function=function.name,
+            switch=function.switch,
+            network=network,
+            leaves=leaves,
+            next=OUT if last else hop_number(chain.path, forward, index + 1),
+            open=policy == "open" or function.mode == "tap",
+        )
+        network = leaves
+
+
+def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    if not steps(chain, functions):
+        return
+    there = Entry(
+        chain.name,
+        True,
+        chain.network,
+        chain.source,
+        chain.destination,
+        chain.protocol,
+        chain.source_ports,
+        chain.destination_ports,
+        hop_number(chain.path, True, 0),
+        IMPLICIT if chain.implicit else chain.priority,
+    )
+    yield there
+    if chain.implicit:
+        yield from _direct(there, chain, functions)
+    if not _goes_back(chain):
+        return
+    back = there.reversed()._replace(
+        forward=False, network=chain.far_network, hop=hop_number(chain.path, False, 0)
+    )
+    if chain.symmetric:
+        yield from _translated(back, chain, functions)
+    if chain.direction == "both" and not chain.symmetric:
+        yield back._replace(source_ports=there.source_ports, destination_ports=there.destination_ports)
+    elif chain.direction == "both" and (there.source_ports or there.destination_ports):
+        # connections that the destination opens, and their replies
+        yield back._replace(source_ports=there.source_ports, destination_ports=there.destination_ports)
+        yield there._replace(source_ports=back.source_ports, destination_ports=back.destination_ports)
+
+
+def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """The replies' entry as replies look before the chain's address translator has seen them.
+
+    Those of a balancer's backends come to it before any chain, and go on as from the virtual address; so
+    does what its own namespace answers (pings, refusals).
+    """
+    nat = translator(chain, functions, "nat")
+    if nat is not None and nat.nat is not None:
+        outside = (IPv4Network(nat.nat.ipv4.ip),)
+        for each in nat.nat.forwards:
+            known, inside = ((each.port, each.port),), ((each.to_port, each.to_port),)
+            opened = back._replace(destination=outside, protocol=each.protocol, destination_ports=known)
+            opened = opened._replace(source_ports=())
+            yield opened
+            answer = opened.reversed()._replace(
+                source=(IPv4Network(each.ipv4.ip),),
+                source_ports=inside,
+                forward=True,
+                network=chain.network,
+                hop=hop_number(chain.path, True, 0),
+            )
+            yield answer
+        back = back._replace(destination=outside)
+    if chain.implicit:
+        yield from _answers(back, chain, functions)
+    else:
+        yield back
+
+
+def _answers(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """What backends, and former ones, send from the ports that connections are translated to, to anybody."""
+    for balancer, backend, addresses in _places(chain, functions):
+        yield back._replace(
+            source=addresses,
+            destination=(),
+            protocol=balancer.protocol,
+            source_ports=_single(balancer.reached_at(backend)),
+            priority=ANSWER,
+            returned=True,
+        )
+
+
+def _places(
+    chain: Chain, functions: Mapping[str, Function]
+) -> Iterator[tuple[Balancer, Backend, tuple[IPv4Network | IPv6Network, ...]]]:
+    """Backends and former ones of an implicit chain's balancer, with their addresses of its families."""
+    found = translator(chain, functions, "load-balancer")
+    if found is None or found.balancer is None:
+        return
+    families = {each.version for each in found.balancer.addresses}
+    for backend in (*found.balancer.backends, *found.balancer.former):
+        both = (backend.ipv4, backend.ipv6)
+        addresses = tuple(_alone(each) for each in both if each is not None and each.version in families)
+        if addresses:
+            yield found.balancer, backend, addresses
+
+
+def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """What goes to backends past their balancer, and is tracked there, too; none of what has its address,
+    be it answers or health checks."""
+    for number, (balancer, backend, addresses) in enumerate(_places(chain, functions)):
+        if not number and chain.network == balancer.network:
+            own = tuple(_alone(each) for each in balancer.addresses)
+            yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
+        yield there._replace(
+            destination=addresses,
+            protocol=balancer.protocol,
+            destination_ports=_single(balancer.reached_at(backend)),
+            priority=DIRECT,
+            returned=True,
+        )
+
+
+def _single(ports: tuple[int, ...]) -> PortRanges:
+    return tuple((port, port) for port in sorted(ports))
+
+
+def _alone(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
+    return IPv4Network(interface.ip) if interface.version == 4 else IPv6Network(interface.ip)
+
+
+def _copy_hop(function: Function) -> Hop:
+    assert function.switch is not None
+    return Hop(
+        number=hop_number(function.path, True, 0),
+        chain=function.name,
+        path=function.path,
+        forward=True,
+        place=0,
+        function=function.name,
+        switch=function.switch,
+        network="",
+        leaves="",
+        next=OUT,
+        open=True,
+        ends=True,
+    )
+
+
+def _copies(topology: Topology, function: Function, hop: int) -> Iterator[Copy]:
+    network_of = {host.name: host.network for host in topology.hosts}
+    networks = {network.name for network in topology.networks}
+    for name in function.mirrors:
+        if name in networks:
+            yield Copy(name, None, hop)
+        else:
+            yield Copy(network_of[name], name, hop)

@@ -1,0 +1,191 @@
+"""What stands in ``source`` and ``destination``: names and addresses -> prefixes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import NamedTuple
+
+from topologies.model import names
+from topologies.model.functions import Prefixes
+from topologies.syntax.problem import Path, Report, shown
+
+Subnet = IPv4Network | IPv6Network
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?")
+_ALLOWED = "a host, network, group, load balancer or NAT of this file, an address or a prefix"
+
+
+class Leaf(NamedTuple):
+    """Addresses that one name or text stands for; ``network``: in which they are, None for a text."""
+
+    name: str
+    prefixes: tuple[Subnet, ...]
+    network: str | None
+
+
+class Item(NamedTuple):
+    """One entry of a list: where it stands, and what it comes down to (a group: all in it)."""
+
+    path: Path
+    text: str
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass
+class Book:
+    """All names with addresses. ``groups``: name -> its path in the file, and its entries."""
+
+    hosts: Mapping[str, Leaf]
+    networks: Mapping[str, Leaf]
+    functions: Mapping[str, Leaf]
+    groups: Mapping[str, tuple[Path, Sequence[str | None]]]
+    report: Report
+    unusable: frozenset[str] = frozenset()
+    """Names of what could not be resolved: reported where they are."""
+    _known: dict[str, tuple[Leaf, ...]] = field(default_factory=dict)
+    _open: list[str] = field(default_factory=list)
+
+    def with_groups(self, more: Mapping[str, tuple[Path, Sequence[str | None]]]) -> Book:
+        """The same names and these groups: a function's own."""
+        if not more:
+            return self
+        groups = {**self.groups, **more}
+        return Book(self.hosts, self.networks, self.functions, groups, self.report, self.unusable)
+
+    def items(self, path: Path, texts: Sequence[str | None] | None) -> list[Item]:
+        """What the list at ``path`` names; what is unknown is reported and left out."""
+        found = []
+        for index, text in enumerate(texts or ()):
+            if text is not None:  # else reported where it was read
+                where = (*path, index)
+                leaves = tuple(self._leaves(where, text))
+                if leaves:
+                    found.append(Item(where, text, leaves))
+        return found
+
+    def check_groups(self) -> None:
+        """Look at all groups, also unused ones."""
+        for name in self.groups:
+            self._group(name)
+
+    def _leaves(self, path: Path, text: str) -> Iterable[Leaf]:
+        kinds = {"host": self.hosts, "network": self.networks, "function": self.functions}
+        found = [(kind, known[text]) for kind, known in kinds.items() if text in known]
+        if text in self.groups:
+            return self._group(text, path)
+        if len(found) > 1:
+            what = " and ".join(f"a {kind}" for kind, _ in found)
+            self.report.add(path, f"{shown(text)} is {what}", remedy="rename one of them")
+            return ()
+        if found:
+            return (found[0][1],)
+        if text in self.unusable:
+            return ()
+        if _ADDRESS.fullmatch(text) and set(text) & set(".:"):
+            return self._address(path, text)
+        known = [*self.hosts, *self.networks, *self.functions, *self.groups]
+        remedy = self.report.suggest(text, known, "define it, or change the name")
+        self.report.add(path, f"{shown(text)} is the name of nothing that has an address", _ALLOWED, remedy)
+        return ()
+
+    def _address(self, path: Path, text: str) -> Iterator[Leaf]:
+        try:
+            prefix = ip_network(text, strict=False)
+        except ValueError:
+            allowed = "an address or prefix like 10.0.1.5, 10.0.1.0/24 or fd00::/64"
+            self.report.add(path, f"{shown(text)} is not an address", allowed)
+            return
+        if int(prefix.network_address) != int(ip_network(text.partition("/")[0]).network_address):
+            what = f"{shown(text)} has host bits set"
+            self.report.add(path, what, remedy=f"write {prefix} or {text.partition('/')[0]}")
+            return
+        yield Leaf(text, (prefix,), None)
+
+    def _group(self, name: str, used: Path = ()) -> tuple[Leaf, ...]:
+        path, texts = self.groups[name]
+        if name in self._known:
+            return self._known[name]
+        if name in self._open:
+            circle = " -> ".join([*self._open[self._open.index(name) :], name])
+            self.report.add(used, f"group {name} contains itself: {circle}", remedy="take it out")
+            return ()
+        if not texts and not self.report.is_broken(path):
+            self.report.add(path, "the group is empty", _ALLOWED, "put something in, or remove it")
+        self._open.append(name)
+        leaves = tuple(dict.fromkeys(leaf for item in self.items(path, texts) for leaf in item.leaves))
+        self._open.pop()
+        if not self._open:  # inside a circle it is not the whole
+            self._known[name] = leaves
+        return leaves
+
+
+def prefixes(items: Iterable[Item], families: Iterable[int] = (4, 6)) -> Prefixes:
+    """All their addresses as the fewest prefixes, IPv4 first."""
+    wanted = set(families)
+    leaves = {leaf for item in items for leaf in item.leaves}
+    found = {prefix for leaf in leaves for prefix in leaf.prefixes if prefix.version in wanted}
+    four = collapse_addresses(each for each in found if isinstance(each, IPv4Network))
+    six = collapse_addresses(each for each in found if isinstance(each, IPv6Network))
+    return (*four, *six)
+
+
+def families(some: Prefixes) -> set[int]:
+    """Which IP versions they leave; no prefixes leave both."""
+    return {prefix.version for prefix in some} or {4, 6}
+
+
+def ranges(some: Prefixes, version: int) -> list[tuple[int, int]]:
+    """The addresses of one family as sorted, disjoint, inclusive ranges."""
+    if not some:
+        return [(0, (1 << (32 if version == 4 else 128)) - 1)]
+    spans = sorted(
+        (int(each.network_address), int(each.broadcast_address)) for each in some if each.version == version
+    )
+    made: list[tuple[int, int]] = []
+    for low, high in spans:
+        if made and low <= made[-1][1] + 1:
+            made[-1] = made[-1][0], max(high, made[-1][1])
+        else:
+            made.append((low, high))
+    return made
+
+
+def common(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first range that two lists of sorted, disjoint ranges have in common."""
+    i = j = 0
+    while i < len(a) and j < len(b):
+        low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if low <= high:
+            return low, high
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return None
+
+
+def sorted_names(some: Iterable[str]) -> list[str]:
+    return sorted(some, key=names.natural)
+
+
+def known_names(
+    given: Sequence[str | None] | None, path: Path, known: Mapping[str, object], kind: str, report: Report
+) -> tuple[str, ...]:
+    """The names of a list that stand for a ``kind`` of thing, in natural order; others are reported."""
+    made: dict[str, None] = {}
+    if given is not None and not given:
+        report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")
+    for index, each in enumerate(given or ()):
+        if each is None:
+            continue  # reported where it was read
+        if each not in known:
+            listed = ", ".join(sorted_names(known)[:8])
+            remedy = report.suggest(each, known, f"add it to {kind}s, or change the name")
+            report.add((*path, index), f"there is no {kind} {shown(each)}", listed, remedy)
+        elif each in made:
+            report.add((*path, index), f"{shown(each)} is given twice", remedy="remove one")
+        else:
+            made[each] = None
+    return tuple(sorted_names(made))

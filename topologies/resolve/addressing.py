@@ -1,0 +1,160 @@
+"""Hosts' IP addresses: those of the file checked against their subnets, the others chosen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+from topologies.model.topology import Network
+from topologies.resolve import allocate
+from topologies.syntax.problem import Report
+from topologies.syntax.specification import HostSpec
+from topologies.syntax.units import Static4, Static6
+
+
+def addresses4(
+    hosts: Mapping[str, HostSpec],
+    member: Mapping[str, str | None],
+    networks: Mapping[str, Network],
+    taken: Mapping[tuple[str, int], set[int]],
+    kept: Mapping[str, int],
+    report: Report,
+) -> dict[str, IPv4Interface]:
+    """An IPv4 address with its subnet's prefix length for each host whose network has an IPv4 subnet.
+
+    ``taken``: (network, family) -> addresses that none may be chosen of; ``kept``: those that hosts have in
+    the running lab.
+    """
+    made = {}
+    for network in networks.values():
+        inside = {name: hosts[name].ipv4 for name in hosts if member[name] == network.name}
+        used = taken.get((network.name, 4), set())
+        offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4, used, kept)
+        for name, number in offsets.items():
+            assert network.subnet4 is not None
+            made[name] = IPv4Interface(
+                (int(network.subnet4.network_address) + number, network.subnet4.prefixlen)
+            )
+    return made
+
+
+def addresses6(
+    hosts: Mapping[str, HostSpec],
+    member: Mapping[str, str | None],
+    networks: Mapping[str, Network],
+    taken: Mapping[tuple[str, int], set[int]],
+    kept: Mapping[str, int],
+    report: Report,
+) -> dict[str, IPv6Interface]:
+    """An IPv6 address with its subnet's prefix length for each host whose network has an IPv6 subnet; see
+    ``addresses4``."""
+    made = {}
+    for network in networks.values():
+        inside = {name: hosts[name].ipv6 for name in hosts if member[name] == network.name}
+        used = taken.get((network.name, 6), set())
+        offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6, used, kept)
+        for name, number in offsets.items():
+            assert network.subnet6 is not None
+            made[name] = IPv6Interface(
+                (int(network.subnet6.network_address) + number, network.subnet6.prefixlen)
+            )
+    return made
+
+
+def _offsets(
+    hosts: Mapping[str, Static4 | Static6 | None],
+    network: Network,
+    subnet: IPv4Network | IPv6Network | None,
+    family: int,
+    report: Report,
+    gateway: IPv4Interface | IPv6Interface | None,
+    others: set[int],
+    kept: Mapping[str, int],
+) -> dict[str, int]:
+    """For each host of one network its address's distance from the subnet's first."""
+    if subnet is None:
+        for name, static in hosts.items():
+            if static is not None:
+                what = f"network {network.name} has no IPv{family} subnet"
+                remedy = f"remove the address, or give {network.name} a subnet{family}"
+                report.add(("hosts", name, f"ipv{family}"), what, remedy=remedy)
+        return {}
+    first, count = allocate.capacity(subnet)
+    offsets: dict[str, int] = {}
+    owners: dict[int, str] = {}
+    reserved = None if gateway is None else int(gateway.ip) - int(subnet.network_address)
+    for name, static in hosts.items():
+        if static is None:
+            continue
+        offset = _static(name, static, network, subnet, family, report)
+        if offset is None:
+            continue
+        if offset == reserved:
+            what = f"address {static.interface.ip} is the gateway of network {network.name}"
+            remedy = f"change it, or the network's gateway{family}"
+            report.add(("hosts", name, f"ipv{family}"), what, remedy=remedy)
+        elif offset in owners:
+            line = report.locate(("hosts", owners[offset], f"ipv{family}"))
+            what = f"address {static.interface.ip} is that of host {owners[offset]} already (line {line})"
+            report.add(("hosts", name, f"ipv{family}"), what, remedy="change or remove one")
+        else:
+            offsets[name] = offset
+            owners[offset] = name
+    order = list(hosts)
+    shift = int(subnet.network_address) + first - 1  # the first address is number 1
+    stated = {name: offsets.get(name, -1) - first + 1 for name in order if hosts[name] is not None}
+    used = [address - shift for address in others]
+    used += [] if reserved is None else [reserved - first + 1]
+    settled = allocate.settle(
+        order, stated, {name: kept[name] - shift for name in order if name in kept}, used, count
+    )
+    for name, number in settled.items():
+        if number is None:
+            _exhausted(network, subnet, family, len(order), count, report)
+            break
+        offsets[name] = first + number - 1
+    return offsets
+
+
+def _static(
+    name: str,
+    static: Static4 | Static6,
+    network: Network,
+    subnet: IPv4Network | IPv6Network,
+    family: int,
+    report: Report,
+) -> int | None:
+    path = ("hosts", name, f"ipv{family}")
+    first, count = allocate.capacity(subnet)
+    offset = int(static.interface.ip) - int(subnet.network_address)
+    low, high = subnet[first], subnet[first + count - 1]
+    allowed = f"{low} to {high}" if count > 1 else str(low)
+    prefix = static.interface.network.prefixlen
+    if not 0 <= offset < subnet.num_addresses:
+        what = f"address {static.interface.ip} is outside network {network.name}'s subnet {subnet}"
+        report.add(path, what, allowed, "change the address, the network or the subnet")
+    elif offset < first:
+        kind = "network address" if family == 4 else "subnet-router anycast address"
+        report.add(path, f"{static.interface.ip} is the {kind} of {subnet}", allowed)
+    elif offset >= first + count:
+        report.add(path, f"{static.interface.ip} is the broadcast address of {subnet}", allowed)
+    elif static.prefixed and prefix != subnet.prefixlen:
+        what = f"prefix length /{prefix} is not that of network {network.name}, {subnet}"
+        report.add(path, what, f"/{subnet.prefixlen}", f"write {static.interface.ip} alone")
+    else:
+        return offset
+    return None
+
+
+def _exhausted(
+    network: Network, subnet: IPv4Network | IPv6Network, family: int, hosts: int, count: int, report: Report
+) -> None:
+    """One problem for the network, with the longest prefix that would do."""
+    prefix = subnet.prefixlen
+    while prefix > 0 and allocate.capacity(subnet.supernet(new_prefix=prefix))[1] < hosts:
+        prefix -= 1
+    report.add(
+        ("networks", network.name, f"subnet{family}"),
+        f"subnet {subnet} has room for {count} hosts, and network {network.name} has {hosts}",
+        remedy=f"use {subnet.supernet(new_prefix=prefix)} or larger",
+    )

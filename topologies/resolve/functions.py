@@ -1,0 +1,267 @@
+"""Functions as the file has them -> ``topologies.model.functions.Function``: checked, omissions filled in.
+Pure."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from codecs import BOM_UTF8
+from collections.abc import Callable
+from typing import Literal, cast
+
+from topologies.model.functions import Function, Ids, Instance, Policy, RateLimit, Script
+from topologies.model.topology import Topology
+from topologies.model.values import Port
+from topologies.resolve.address_book import Book, known_names
+from topologies.resolve.kinds.addressed import Addressed
+from topologies.resolve.kinds.firewall import firewall
+from topologies.resolve.service_addresses import Filled, Lab, Stations
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.service_specification import KINDS, FunctionSpec, kind_keys
+
+INSTANCE_PORT = 40_001
+"""The first port number on a switch for functions' instances."""
+Mode = Literal["inline", "tap", "flows", "ports", "host"]
+
+
+def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
+    """The engine of a function; None, with a problem noted, when it is not one of its kind."""
+    if spec.kind is None:
+        allowed = ", ".join(KINDS)
+        report.add(("functions", name, "kind"), "the function has no kind", allowed, "write kind: firewall")
+        return None
+    engines = [engine.name for engine in KINDS[spec.kind]]
+    if spec.engine is not None and spec.engine not in engines:
+        what = f"{shown(spec.engine)} is no engine of {_a(spec.kind)}"
+        remedy = report.suggest(spec.engine, engines, f"leave it out to mean {engines[0]}")
+        report.add(("functions", name, "engine"), what, ", ".join(engines), remedy)
+        return None
+    return spec.engine or engines[0]
+
+
+def mode_of(spec: FunctionSpec, engine: str) -> Mode:
+    """How the function is joined to the lab."""
+    if spec.kind == "ids":
+        return "inline" if spec.mode == "inline" else "tap"
+    if spec.kind == "load-balancer":
+        return "flows" if engine == "openflow" else "host"
+    if engine != "openflow":
+        return "inline"
+    return "ports" if spec.kind == "firewall" and spec.networks is not None else "flows"
+
+
+def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> None:
+    """Report the keys that are of other kinds or engines."""
+    assert spec.kind is not None
+    known = kind_keys(spec.kind, engine)
+    for field, info in FunctionSpec.model_fields.items():
+        key = info.alias or field
+        if key in known or getattr(spec, field) is None:
+            continue
+        others = [each.name for each in KINDS[spec.kind] if key in each.keys]
+        kind = _a(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")
+        remedy = f"write engine: {others[0]}, or remove the key" if others else "remove it"
+        report.add(("functions", name, key), f"{kind} has no key {shown(key)}", ", ".join(known), remedy)
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def instance_names(name: str, count: int) -> list[str]:
+    """``fw.1``, ``fw.2``, …"""
+    return [f"{name}.{number}" for number in range(1, count + 1)]
+
+
+def instance_count(name: str, spec: FunctionSpec, running: Topology | None) -> int:
+    """How many instances: the file's number, or the running lab's, or one."""
+    for function in running.functions if running is not None else ():
+        if function.name == name and function.instances and spec.instances is None:
+            return len(function.instances)
+    return spec.instances or 1
+
+
+class Resolver:
+    """Makes functions. ``port``: gives an instance (or a balancer) the port of a side."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        stations: Stations,
+        filled: Filled,
+        book: Book,
+        switches: tuple[str, ...],
+        port: Callable[[str, str], Port],
+        report: Report,
+    ) -> None:
+        self.lab, self.filled, self.book, self.switches = lab, filled, book, switches
+        self.port, self.report = port, report
+        self.addressed = Addressed(lab, stations, filled, port, report)
+
+    def function(self, name: str, spec: FunctionSpec, switch: str | None) -> Function | None:
+        """The function; None when what is wrong with it (which is reported) leaves none.
+
+        ``switch``: the known one that it is attached to.
+        """
+        report, base = self.report, ("functions", name)
+        engine = engine_of(name, spec, report)
+        if engine is None or spec.kind is None:
+            return None
+        check_keys(name, spec, engine, report)
+        mode = mode_of(spec, engine)
+        self._place(name, spec, mode)
+        networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
+        mirrors = self._mirrors(base, spec, mode)
+        part = self._part(name, spec, switch)
+        if mode != "ports" and switch is None:
+            return None
+        instances: tuple[Instance, ...] = ()
+        if mode in ("inline", "tap"):
+            count = instance_count(name, spec, self.lab.running)
+            instances = tuple(
+                Instance(
+                    name=each,
+                    inward=self.port(each, "in"),
+                    outward=self.port(each, "out") if mode == "inline" else None,
+                )
+                for each in instance_names(name, count)
+            )
+        if part is None:
+            return None
+        return Function(
+            name=name,
+            kind=cast(Literal["firewall"], spec.kind),
+            engine=engine,
+            mode=mode,
+            switch=switch if mode != "ports" else None,
+            networks=networks,
+            instances=instances,
+            mirrors=mirrors,
+            on_failure=cast(Policy, spec.on_failure or "closed"),
+            **part,
+        )
+
+    def _place(self, name: str, spec: FunctionSpec, mode: Mode) -> None:
+        path = ("functions", name, "switch")
+        if mode == "ports":
+            if spec.switch is not None:
+                what = "the firewall has a switch and networks"
+                allowed = "switch: done there, for chains; networks: done at the ports of all their hosts"
+                self.report.add(path, what, allowed, "remove one of them")
+        elif spec.switch is None:
+            flows = spec.kind == "firewall" and mode == "flows"
+            remedy = "write switch: and one of them" + (", or networks: for all their hosts" if flows else "")
+            listed = ", ".join(list(self.switches)[:8])
+            self.report.add(path, "the function has no switch", listed, remedy)
+        elif spec.switch.port is not None and spec.kind != "load-balancer":
+            what = "the ports of functions are numbered by the lab"
+            self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
+
+    def _mirrors(self, base: Path, spec: FunctionSpec, mode: Mode) -> tuple[str, ...]:
+        path = (*base, "mirrors")
+        if spec.mirrors is not None and mode != "tap" and spec.kind == "ids":
+            self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")
+            return ()
+        both = {**dict.fromkeys(self.lab.networks), **dict.fromkeys(self.lab.hosts)}
+        for index, each in enumerate(spec.mirrors or ()):
+            if each in self.lab.networks and each in self.lab.hosts:
+                what = f"{shown(each)} is a host and a network"
+                self.report.add((*path, index), what, remedy="rename one of them")
+        found = known_names(spec.mirrors, path, both, "network or host", self.report)
+        for host in found:
+            if host in self.lab.hosts and self.lab.member.get(host) in found:
+                what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
+                self.report.add(path, what, remedy=f"remove {host}")
+        return found
+
+    def _part(self, name: str, spec: FunctionSpec, switch: str | None) -> dict[str, object] | None:
+        """What the kind alone has."""
+        base: Path = ("functions", name)
+        if spec.kind == "firewall":
+            return {"firewall": firewall(name, spec, self.book, self.report)}
+        if spec.kind == "rate-limiter":
+            if spec.bandwidth is None:
+                what = "the rate limiter has no bandwidth"
+                self.report.add((*base, "bandwidth"), what, "1kbit to 1tbit", "write bandwidth: 10mbit")
+                return None
+            # a token bucket is filled at each tick of the kernel's clock: at high rates by more than 64 kB
+            burst = spec.burst or max(65536, spec.bandwidth // 8 // 100)
+            return {"rate": RateLimit(bandwidth=spec.bandwidth, burst=burst)}
+        if spec.kind == "python":
+            script = self._script(base, spec)
+            return None if script is None else {"script": script}
+        if spec.kind == "ids":
+            return {"ids": self._ids(spec)}
+        if spec.kind == "load-balancer":
+            balancer = self.addressed.balancer(name, spec, switch)
+            return None if balancer is None else {"balancer": balancer}
+        if spec.kind == "nat":
+            nat = self.addressed.nat(name, spec)
+            return None if nat is None else {"nat": nat}
+        return {}
+
+    def _script(self, base: Path, spec: FunctionSpec) -> Script | None:
+        path = (*base, "file")
+        if spec.file is None:
+            what = "the function names no file"
+            self.report.add(path, what, "a Python file with process(packet)", "write file: and its name")
+            return None
+        source = self._text(path, spec.file)
+        if source is None:
+            return None
+        problem = script_problem(source)
+        if problem:
+            self.report.add(path, f"{spec.file}{problem}", remedy="correct the file")
+            return None
+        packets = cast(Literal["bytes", "scapy"], spec.packets or "bytes")
+        return Script(file=spec.file, source=source, packets=packets)
+
+    def _ids(self, spec: FunctionSpec) -> Ids:
+        files = tuple(file for file in spec.files or () if file is not None)
+        texts = [spec.signatures.encode()] if spec.signatures else []
+        # what is not there was reported where it was read
+        texts += [self.filled.files[file] for file in files if file in self.filled.files]
+        parts = [text.removeprefix(BOM_UTF8).rstrip(b"\n") for text in texts]
+        counts = tuple(part.count(b"\n") + 1 for part in parts)
+        rules = b"\n".join(parts)
+        try:
+            return Ids(rules=rules.decode("utf-8"), files=files, lines=counts)
+        except UnicodeDecodeError:  # rules are bytes: no encoding is wrong
+            return Ids(rules=rules.decode("latin-1"), encoding="latin-1", files=files, lines=counts)
+
+    def _text(self, path: Path, file: str) -> str | None:
+        raw = self.filled.files.get(file)
+        if raw is None:
+            return None  # reported where it was read
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            self.report.add(path, f"{file} is not UTF-8 (line {line})", remedy="save it as UTF-8")
+            return None
+
+
+def script_problem(source: str) -> str:
+    """What keeps a user's function from being one, beginning with the line; empty: nothing. It is not run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange escapes: not ours to tell
+            tree = ast.parse(source)
+    except SyntaxError as error:
+        return f", line {error.lineno or 1}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError):
+        return " is no Python that can be read"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "process":
+            return ""
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "process":
+            return f", line {node.lineno}: process is async"
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign)) and _binds_process(node):
+            return ""
+    return " has no function process(packet)"
+
+
+def _binds_process(node: ast.Import | ast.ImportFrom | ast.Assign) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "process" for target in node.targets)
+    return any((alias.asname or alias.name) == "process" for alias in node.names)

@@ -1,0 +1,114 @@
+"""A firewall's rules: names written out as prefixes, and what can match nothing refused. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from topologies.model.functions import UDP_TIMEOUT, Firewall, PortRanges, Prefixes, Protocol, Rule
+from topologies.resolve.address_book import Book, families, prefixes
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.service_specification import FunctionSpec, RuleSpec
+
+MOST_RULES = 20_000
+WITH_PORTS = ("tcp", "udp", "sctp")
+Verdict = Literal["accept", "drop", "reject"]
+
+
+def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firewall:
+    """The rule set of function ``name``."""
+    base: Path = ("functions", name)
+    own = {
+        group: ((*base, "groups", group), texts or ()) for group, texts in sorted((spec.groups or {}).items())
+    }
+    for group in own:
+        if group in book.groups:
+            line = report.locate(book.groups[group][0])
+            what = f"there is a group {group} for all already (line {line})"
+            report.add((*base, "groups", group), what, remedy="rename one")
+    book = book.with_groups({group: each for group, each in own.items() if group not in book.groups})
+    book.check_groups()
+    if len(spec.rules or ()) > MOST_RULES:
+        report.add((*base, "rules"), "there are too many rules", f"up to {MOST_RULES}")
+        return Firewall(rules=())
+    rules: list[Rule] = []
+    taken: dict[str, int] = {}
+    for index, each in enumerate(spec.rules or ()):
+        path = (*base, "rules", index)
+        if each.name is not None:
+            if each.name in taken:
+                line = report.locate((*base, "rules", taken[each.name]))
+                what = f"{shown(each.name)} is the name of another rule (line {line})"
+                report.add((*path, "name"), what, remedy="rename one")
+            taken[each.name] = index
+        made = _rule(path, each.name or f"rule-{index + 1}", each, book, report)
+        if made is not None:
+            rules.append(made)
+    default = cast(Verdict, spec.default or "drop")
+    return Firewall(rules=tuple(rules), default=default, udp_timeout=spec.udp_timeout or UDP_TIMEOUT)
+
+
+def _rule(path: Path, name: str, spec: RuleSpec, book: Book, report: Report) -> Rule | None:
+    if spec.action is None:
+        report.add(
+            (*path, "action"), "the rule has no action", "accept, drop, reject", "write action: accept"
+        )
+        return None
+    if spec.rate is not None and spec.action != "accept":
+        what = f"a rate is of rules that accept, this one's action is {spec.action}"
+        report.add((*path, "rate"), what, remedy="remove the rate, or accept")
+    source, destination = (
+        prefixes(book.items((*path, key), texts))
+        for key, texts in (("source", spec.source), ("destination", spec.destination))
+    )
+    ranges = {"source-ports": spec.source_ports or (), "ports": spec.ports or ()}
+    if not can_match(path, source, destination, spec.protocol, ranges, report):
+        return None
+    if (spec.source is not None and not source) or (spec.destination is not None and not destination):
+        empty = "source" if spec.source is not None and not source else "destination"
+        texts = spec.source if empty == "source" else spec.destination
+        if texts is not None and not texts:
+            report.add((*path, empty), "is empty", remedy="leave it out to mean any address")
+        return None
+    return Rule(
+        name=name,
+        action=cast(Verdict, spec.action),
+        source=source,
+        destination=destination,
+        protocol=cast("Protocol | None", spec.protocol),
+        source_ports=spec.source_ports or (),
+        destination_ports=spec.ports or (),
+        log=bool(spec.log),
+        rate=spec.rate,
+    )
+
+
+def can_match(
+    path: Path,
+    source: Prefixes,
+    destination: Prefixes,
+    protocol: str | None,
+    ports: dict[str, PortRanges],
+    report: Report,
+) -> bool:
+    """Whether families, protocol and ports leave any packet; what does not is reported."""
+    for key, some in ports.items():
+        if some and protocol not in WITH_PORTS:
+            what = f"{protocol} has no ports" if protocol else "ports without a protocol"
+            report.add((*path, key), what, f"with protocol {', '.join(WITH_PORTS)}", "write protocol: tcp")
+            return False
+    sides = families(source) & families(destination)
+    if not sides:
+        what = f"no packet goes from IPv{_only(source)} to IPv{_only(destination)} addresses"
+        report.add((*path, "destination"), what, remedy="name addresses of one family on both sides")
+        return False
+    wanted = {"icmp": 4, "icmpv6": 6}.get(protocol or "")
+    if wanted is not None and wanted not in sides:
+        other = "icmpv6" if wanted == 4 else "icmp"
+        what = f"{protocol} goes over IPv{wanted}, the addresses are IPv{10 - wanted}"
+        report.add((*path, "protocol"), what, remedy=f"write protocol: {other}")
+        return False
+    return True
+
+
+def _only(some: Prefixes) -> int:
+    return min(families(some))

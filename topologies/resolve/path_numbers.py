@@ -1,0 +1,164 @@
+"""The chains that a lab has without the file's saying so, and every path's number. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
+
+from topologies.model.functions import Chain, Function
+from topologies.model.service_paths import MOST_PATHS, Entry, chain_entries, steps
+from topologies.model.topology import Network, Router, Topology
+from topologies.resolve import allocate
+from topologies.resolve.address_book import sorted_names
+from topologies.resolve.overlaps import Claim, overlap
+from topologies.syntax.problem import Report
+
+
+def implicit(
+    functions: Mapping[str, Function], networks: Mapping[str, Network], routers: Mapping[str, Router]
+) -> list[Chain]:
+    """For each load balancer done by flows: the chains, of it alone, that all others' traffic takes to it.
+
+    One in its own network and one from each network that a router joins to that. By the way back of the first
+    goes what backends answer to anybody.
+    """
+    made = []
+    for function in functions.values():
+        balancer = function.balancer
+        if balancer is None or function.mode != "flows":
+            continue
+        addresses = balancer.addresses
+        target = tuple(_host(int(each.ip), each.version) for each in addresses)
+        router = next((each for each in routers.values() if balancer.network in each.networks), None)
+        for name in router.networks if router is not None else (balancer.network,):
+            there = networks[name]
+            subnets = [each for each in (there.subnet4, there.subnet6) if each is not None]
+            versions = {each.version for each in addresses}
+            source = tuple(each for each in subnets if each.version in versions)
+            if router is not None and not source:
+                continue  # nobody there can reach the address
+            made.append(
+                Chain(
+                    name=f"{function.name}@{name}",
+                    path=0,
+                    network=name,
+                    far_network=balancer.network,
+                    source=source if router is not None else (),
+                    destination=target,
+                    functions=(function.name,),
+                    symmetric=name == balancer.network,
+                    implicit=True,
+                )
+            )
+    return made
+
+
+def _host(address: int, version: int) -> IPv4Network | IPv6Network:
+    return IPv4Network(address) if version == 4 else IPv6Network(address)
+
+
+def number_paths(
+    chains: list[Chain],
+    functions: Mapping[str, Function],
+    running: Topology | None,
+    report: Report,
+) -> tuple[list[Chain], dict[str, int]]:
+    """Chains with their path numbers, and those of mirroring taps.
+
+    What leads elsewhere than in the running lab gets a number that is not in use there, so that the old path
+    can be there until nothing is on it any more; and so does what packets may change over to or from while
+    they are in a function (see ``_exchanging``).
+    """
+    explicit = [f"chain {each.name}" for each in chains if not each.implicit]
+    made = [f"chain {each.name}" for each in chains if each.implicit]
+    taps = [f"tap {each.name}" for each in functions.values() if each.mode == "tap" and each.mirrors]
+    order = [*sorted_names(explicit), *sorted_names(made), *sorted_names(taps)]
+    old, in_use = _signatures(running)
+    new = {f"chain {each.name}": _way(each, functions) for each in chains}
+    new |= {f"tap {each.name}": (each.switch,) for each in functions.values()}
+    kept = {name: old[name][0] for name in order if name in old and old[name][1] == new[name]}
+    for name in _exchanging(chains, functions, running):
+        kept.pop(f"chain {name}", None)
+    settled = allocate.settle(order, {}, kept, in_use - set(kept.values()), MOST_PATHS)
+    if len(order) > MOST_PATHS or None in settled.values():
+        section = "chains" if chains else "functions"
+        what = f"there are {len(order)} chains, load balancers and mirroring taps"
+        if len(order) <= MOST_PATHS:
+            what += f", and {len(in_use)} paths in use in the running lab"
+        report.add((section,), what, f"{MOST_PATHS} in all", "remove some, or join them")
+        return [], {}
+    numbered = [each.model_copy(update={"path": settled[f"chain {each.name}"]}) for each in chains]
+    return numbered, {name[4:]: settled[name] or 0 for name in taps}
+
+
+def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
+    """Where a chain's frames go: what makes it another path when it changes."""
+    way = tuple((each.name, each.mode, each.kind, each.switch) for each in steps(chain, functions))
+    back = chain.symmetric or chain.direction == "both"
+    return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
+
+
+class _Crossing(NamedTuple):
+    """A chain of the running or the changed lab: what it takes in each, and the functions that its packets
+    pass without a number in either."""
+
+    before: frozenset[Entry]
+    after: frozenset[Entry]
+    functions: frozenset[str]
+    claims: tuple[Claim, ...]
+
+
+def _exchanging(
+    chains: Sequence[Chain], functions: Mapping[str, Function], running: Topology | None
+) -> set[str]:
+    """Chains that a packet may belong to after a change and not before, or the other way round, while it is
+    in a function that is in its other chain, too.
+
+    In an inline function packets carry no number: what comes out is told by what it looks like, so it could
+    go on in a chain that it did not come in by.  That happens to two chains which share such a function
+    when one of them is gone or takes something else than before, and the other takes some of that.
+    """
+    if running is None:
+        return set()
+    sides = ((running.chains, {each.name: each for each in running.functions}), (chains, functions))
+    taken: list[dict[str, frozenset[Entry]]] = []
+    passed: dict[str, set[str]] = {}
+    for some, known in sides:
+        taken.append({each.name: _takes(each, known) for each in some})
+        for each in some:
+            inline = {step.name for step in steps(each, known) if step.mode == "inline"}
+            passed.setdefault(each.name, set()).update(inline)
+    none: frozenset[Entry] = frozenset()
+    every: dict[str, _Crossing] = {}
+    for name, inline in passed.items():
+        before, after = (side.get(name, none) for side in taken)
+        every[name] = _Crossing(before, after, frozenset(inline), tuple(map(Claim, before | after)))
+    found: set[str] = set()
+    for name, one in every.items():
+        if name not in taken[0] or one.before == one.after:
+            continue
+        for other, two in every.items():
+            if other == name or not one.functions & two.functions:
+                continue
+            if any(overlap(a, b) for a in one.claims for b in two.claims):
+                found |= {name, other}
+    return found
+
+
+def _takes(chain: Chain, functions: Mapping[str, Function]) -> frozenset[Entry]:
+    """Its classifiers, whatever number they lead to."""
+    return frozenset(entry._replace(hop=0) for entry in chain_entries(chain, functions))
+
+
+def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:
+    if running is None:
+        return {}, set()
+    functions = {each.name: each for each in running.functions}
+    found: dict[str, tuple[int, tuple[object, ...]]] = {}
+    for chain in running.chains:
+        found[f"chain {chain.name}"] = chain.path, _way(chain, functions)
+    for each in running.functions:
+        if each.mode == "tap" and each.mirrors:
+            found[f"tap {each.name}"] = each.path, (each.switch,)
+    return found, {path for path, _ in found.values()}

@@ -1,0 +1,68 @@
+"""What a running lab has of what a file leaves out: kept, so that only what differs changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from topologies.model.topology import Network, Topology, Underlay
+from topologies.model.values import Port
+from wire.mac import mac_number
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Numbers of a running lab by what they belong to; all empty for one that is yet to start.
+
+    ``ports``: by ``("host", name)``, ``("link", name)`` (its two ends), ``("at", balancer)``, ``("in",
+    instance)`` and ``("out", instance)``.
+    """
+
+    topology: Topology | None = None
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    dpids: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, int] = field(default_factory=dict)
+    ipv4: Mapping[str, int] = field(default_factory=dict)
+    ipv6: Mapping[str, int] = field(default_factory=dict)
+    ports: Mapping[tuple[str, str], tuple[Port, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def in_use(self) -> Mapping[str, frozenset[int]]:
+        """The numbers of each switch's ports."""
+        found: dict[str, set[int]] = {}
+        for port in (port for some in self.ports.values() for port in some):
+            found.setdefault(port.switch, set()).add(port.number)
+        return {switch: frozenset(numbers) for switch, numbers in found.items()}
+
+    @property
+    def underlay(self) -> Underlay | None:
+        """The running lab's underlay."""
+        return None if self.topology is None else self.topology.underlay
+
+
+def kept(running: Topology | None) -> Kept:
+    """All of ``running``'s numbers."""
+    if running is None:
+        return Kept()
+    ports: dict[tuple[str, str], tuple[Port, ...]] = {}
+    for host in running.hosts:
+        ports["host", host.name] = (host.port,)
+    for link in running.links:
+        ports["link", link.name] = (link.a, link.b)
+    for function in running.functions:
+        if function.balancer is not None:
+            ports["at", function.name] = (function.balancer.at,)
+        for instance in function.instances:
+            ports["in", instance.name] = (instance.inward,)
+            if instance.outward is not None:
+                ports["out", instance.name] = (instance.outward,)
+    return Kept(
+        running,
+        {network.name: network for network in running.networks},
+        {switch.name: switch.dpid for switch in running.switches},
+        {host.name: mac_number(host.mac) for host in running.hosts},
+        {host.name: int(host.ipv4.ip) for host in running.hosts if host.ipv4 is not None},
+        {host.name: int(host.ipv6.ip) for host in running.hosts if host.ipv6 is not None},
+        ports,
+    )

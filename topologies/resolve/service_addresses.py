@@ -1,0 +1,327 @@
+"""Addresses of load balancers and NATs: the file's checked, others chosen from the subnet's end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+)
+
+from topologies.model import names
+from topologies.model.topology import Network, Topology
+from topologies.resolve import allocate
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.service_specification import FunctionSpec
+from topologies.syntax.specification import HostSpec
+from wire.mac import mac_number, mac_text
+
+AUTO_MAC = 0x02_00_01_00_00_00  # beyond what hosts get
+_MACS = 0xFF_FF_FF
+Family = int
+
+
+def addressed(spec: FunctionSpec) -> bool:
+    """Whether functions of this kind have an address."""
+    return spec.kind in ("load-balancer", "nat")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What is known of the rest of the file. ``member``: host -> its network, None where that is unknown."""
+
+    hosts: Mapping[str, HostSpec]
+    member: Mapping[str, str | None]
+    networks: Mapping[str, Network]
+    running: Topology | None = None
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was chosen for functions: networks and addresses of those that have one, and files' contents."""
+
+    homes: Mapping[str, str]
+    addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
+    macs: Mapping[str, str]
+    files: Mapping[str, bytes]
+    further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stations:
+    """Hosts' addresses."""
+
+    macs: Mapping[str, str]
+    ipv4: Mapping[str, IPv4Interface]
+    ipv6: Mapping[str, IPv6Interface]
+
+
+def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[str, str]:
+    """Load balancers and NATs -> the network that their address is in, as far as there is one."""
+    found = {}
+    known = sorted(lab.networks, key=names.natural)
+    for name, spec in specs.items():
+        if spec.kind == "load-balancer":
+            near = [lab.member.get(each.host or "") for each in spec.backends or ()]
+            some = [network for network in near if network is not None]
+            if some:
+                found[name] = some[0]
+        elif spec.kind == "nat":
+            path = ("functions", name, "network")
+            if spec.network is not None and spec.network not in lab.networks:
+                remedy = report.suggest(spec.network, known, "add it to networks, or change the name")
+                report.add(path, f"there is no network {shown(spec.network)}", ", ".join(known[:8]), remedy)
+            elif spec.network is None and len(known) > 1:
+                what = "the NAT names no outside network, and there are several"
+                report.add(path, what, ", ".join(known[:8]), f"write network: {known[0]}")
+            else:
+                found[name] = spec.network or known[0]
+    return found
+
+
+def _subnet(network: Network, family: Family) -> IPv4Network | IPv6Network | None:
+    return network.subnet4 if family == 4 else network.subnet6
+
+
+def _static(spec: FunctionSpec, family: Family) -> int | None:
+    if family == 4:
+        return None if spec.ipv4 is None else int(spec.ipv4.interface.ip)
+    return None if spec.ipv6 is None else int(spec.ipv6.interface.ip)
+
+
+def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
+    """The families that a function has addresses of: those given, or all that there are."""
+    if spec.kind == "nat":
+        return [4]
+    given = [family for family in (4, 6) if _static(spec, family) is not None]
+    return given or [family for family in (4, 6) if _subnet(network, family) is not None]
+
+
+def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
+    """The address that the running lab's function has, if it is in the same network."""
+    for function in lab.running.functions if lab.running is not None else ():
+        part = function.balancer or function.nat
+        if function.name == name and part is not None and part.network == network:
+            address = part.ipv4 if family == 4 else getattr(part, "ipv6", None)
+            return None if address is None else int(address.ip)
+    return None
+
+
+def reserved(
+    specs: Mapping[str, FunctionSpec], found: Mapping[str, str], lab: Lab
+) -> dict[tuple[str, Family], set[int]]:
+    """(network, family) -> addresses that no host may get unless the file gives it: functions' own."""
+    made: dict[tuple[str, Family], set[int]] = {}
+    for name, network in found.items():
+        for family in wanted(specs[name], lab.networks[network]):
+            address = _static(specs[name], family) or _kept(name, network, family, lab)
+            if address is not None:
+                made.setdefault((network, family), set()).add(address)
+        for each in _further(specs[name]):
+            made.setdefault((network, each.version), set()).add(int(each))
+    return made
+
+
+def _further(spec: FunctionSpec) -> list[IPv4Address | IPv6Address]:
+    """The further addresses of a load balancer that can be read as such."""
+    found = []
+    for text in spec.addresses or ():
+        with suppress(ValueError):
+            found.append(ip_address(text or ""))
+    return found
+
+
+def further(
+    specs: Mapping[str, FunctionSpec],
+    homes: Mapping[str, str],
+    used: Mapping[tuple[str, Family], Mapping[int, str]],
+    chosen: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface],
+    lab: Lab,
+    report: Report,
+) -> dict[str, tuple[IPv4Interface | IPv6Interface, ...]]:
+    """Load balancers -> their further addresses. ``used``: hosts' addresses; ``chosen``: functions' first."""
+    taken: dict[tuple[str, Family, int], str] = {
+        (*key, address): f"host {host}" for key, some in used.items() for address, host in some.items()
+    }
+    for (name, family), first in chosen.items():
+        taken[homes[name], family, int(first.ip)] = f"function {name}"
+    made: dict[str, tuple[IPv4Interface | IPv6Interface, ...]] = {}
+    for name, spec in specs.items():
+        found: list[IPv4Interface | IPv6Interface] = []
+        for index, text in enumerate(spec.addresses or () if name in homes else ()):
+            path = ("functions", name, "addresses", index)
+            network = lab.networks[homes[name]]
+            interface = _inside(text or "", network, path, report)
+            if interface is None:
+                continue
+            gateway = network.gateway4 if interface.version == 4 else network.gateway6
+            key = network.name, interface.version, int(interface.ip)
+            owner = f"the gateway of {network.name}" if interface == gateway else taken.get(key)
+            if owner is not None:
+                what = f"address {interface.ip} is that of {owner} already"
+                report.add(path, what, remedy="change or remove one")
+                continue
+            taken[key] = f"function {name}"
+            found.append(interface)
+        made[name] = tuple(found)
+    return made
+
+
+def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Interface | IPv6Interface | None:
+    """The address as one of the network's, if it can be a host's there."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        what = f"{shown(text)} is no address"
+        report.add(path, what, "an address like 10.0.0.101 or fd00::101")
+        return None
+    subnet = _subnet(network, address.version)
+    if subnet is not None:
+        first, count = allocate.capacity(subnet)
+        both = (int(address), subnet.prefixlen)
+        if first <= int(address) - int(subnet.network_address) < first + count:
+            return IPv4Interface(both) if address.version == 4 else IPv6Interface(both)
+    what = f"address {address} is no host's address in network {network.name}"
+    allowed = f"no IPv{address.version} subnet" if subnet is None else str(subnet)
+    report.add(path, what, allowed, "change or remove it")
+    return None
+
+
+def choose(
+    specs: Mapping[str, FunctionSpec],
+    found: Mapping[str, str],
+    used: Mapping[tuple[str, Family], Mapping[int, str]],
+    lab: Lab,
+    report: Report,
+) -> dict[tuple[str, Family], IPv4Interface | IPv6Interface]:
+    """(function, family) -> address. ``used``: (network, family) -> hosts' addresses, with their names.
+
+    The n-th function of a network, in the order of names, gets the n-th address from the end.
+    """
+    made: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
+    for network in lab.networks.values():
+        inside = [name for name, home in found.items() if home == network.name]
+        for family in (4, 6):
+            here = [name for name in inside if family in wanted(specs[name], network)]
+            if here:
+                taken = used.get((network.name, family), {})
+                made |= _of_network(here, specs, network, family, taken, lab, report)
+    return made
+
+
+def _of_network(
+    order: list[str],
+    specs: Mapping[str, FunctionSpec],
+    network: Network,
+    family: Family,
+    hosts: Mapping[int, str],
+    lab: Lab,
+    report: Report,
+) -> dict[tuple[str, Family], IPv4Interface | IPv6Interface]:
+    subnet = _subnet(network, family)
+    if subnet is None:
+        for name in order:
+            what = f"network {network.name} has no IPv{family} subnet"
+            key = f"ipv{family}" if _static(specs[name], family) is not None else "network"
+            remedy = f"remove the address, or give {network.name} a subnet{family}"
+            report.add(("functions", name, key), what, remedy=remedy)
+        return {}
+    first, count = allocate.capacity(subnet)
+    base = int(subnet.network_address)
+    gateway = network.gateway4 if family == 4 else network.gateway6
+    owners: dict[int, str] = {}
+    for name in order:
+        static = _static(specs[name], family)
+        if static is None:
+            continue
+        path = ("functions", name, f"ipv{family}")
+        given = specs[name].ipv4 if family == 4 else specs[name].ipv6
+        assert given is not None
+        text, prefix = given.interface.ip, given.interface.network.prefixlen
+        if not first <= static - base < first + count:
+            what = f"address {text} is no host's address in network {network.name}, {subnet}"
+            allowed = f"{subnet[first]} to {subnet[first + count - 1]}"
+            report.add(path, what, allowed, "change the address, or the backends' network")
+        elif given.prefixed and prefix != subnet.prefixlen:
+            what = f"prefix length /{prefix} is not that of network {network.name}, {subnet}"
+            report.add(path, what, f"/{subnet.prefixlen}", f"write {text} alone")
+        elif gateway is not None and static == int(gateway.ip):
+            what = f"address {text} is the gateway of network {network.name}"
+            report.add(path, what, remedy=f"change it, or the network's gateway{family}")
+        elif static in hosts:
+            line = report.locate(("hosts", hosts[static]))
+            what = f"address {text} is that of host {hosts[static]} already (line {line})"
+            report.add(path, what, remedy="change or remove one")
+        elif static in owners:
+            line = report.locate(("functions", owners[static]))
+            what = f"address {text} is that of function {owners[static]} already (line {line})"
+            report.add(path, what, remedy="change or remove one")
+        else:
+            owners[static] = name
+    end = base + first + count  # one beyond: numbers count back from it
+    others = [int(each) for name in order for each in _further(specs[name]) if each.version == family]
+    others += [] if gateway is None else [int(gateway.ip)]
+    taken = [end - address for address in (*hosts, *others)]
+    stated = {name: 0 for name in order if _static(specs[name], family) is not None}
+    stated |= {name: end - address for address, name in owners.items()}
+    kept = {name: _kept(name, network.name, family, lab) for name in order}
+    settled = allocate.settle(
+        order, stated, {name: end - address for name, address in kept.items() if address}, taken, count
+    )
+    made: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
+    for name in order:
+        number = stated.get(name) or settled.get(name)
+        if number:
+            both = (end - number, subnet.prefixlen)
+            made[name, family] = IPv4Interface(both) if family == 4 else IPv6Interface(both)
+        elif name not in stated:
+            what = f"network {network.name} has no IPv{family} address left for it"
+            report.add(("functions", name), what, remedy=f"use a larger subnet{family}")
+    return made
+
+
+def macs(
+    specs: Mapping[str, FunctionSpec], hosts: Mapping[str, str], lab: Lab, report: Report
+) -> dict[str, str]:
+    """A MAC address for each load balancer and NAT. ``hosts``: MAC -> host."""
+    order = [name for name, spec in specs.items() if addressed(spec)]
+    owners: dict[str, str] = {}
+    for name in order:
+        mac = specs[name].mac
+        if mac is None:
+            continue
+        owner = f"host {hosts[mac]}" if mac in hosts else f"function {owners[mac]}" if mac in owners else ""
+        if owner:
+            report.add(
+                ("functions", name, "mac"),
+                f"MAC address {mac} is that of {owner} already",
+                remedy="change or remove one",
+            )
+        owners.setdefault(mac, name)
+    kept = {}
+    for function in lab.running.functions if lab.running is not None else ():
+        part = function.balancer or function.nat
+        if part is not None:
+            kept[function.name] = mac_number(part.mac) - AUTO_MAC
+    given = {name: mac_number(mac) - AUTO_MAC for name in order if (mac := specs[name].mac) is not None}
+    taken = [mac_number(mac) - AUTO_MAC for mac in hosts]
+    settled = allocate.settle(order, given, kept, taken, _MACS)
+    return {name: specs[name].mac or mac_text(AUTO_MAC + (settled[name] or 0)) for name in order}
+
+
+def used_by(
+    addresses: Iterable[tuple[str, str | None, IPv4Interface | IPv6Interface]],
+) -> dict[tuple[str, Family], dict[int, str]]:
+    """(host, network, address) of all -> (network, family) -> address -> host."""
+    found: dict[tuple[str, Family], dict[int, str]] = {}
+    for host, network, address in addresses:
+        if network is not None:
+            found.setdefault((network, address.version), {})[int(address.ip)] = host
+    return found

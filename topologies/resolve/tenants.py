@@ -1,0 +1,157 @@
+"""Tenants' part of a file: network identifiers, gateways and routers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+from topologies.model import names
+from topologies.model.topology import Network, Router
+from topologies.resolve import allocate
+from topologies.syntax import units
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.specification import MANAGEMENT, NetworkSpec, RouterSpec
+
+
+def routers(
+    specs: Mapping[str, RouterSpec], networks: Mapping[str, NetworkSpec], report: Report
+) -> dict[str, Router]:
+    """The routers of the file, by name; each network is of one router at most."""
+    owners: dict[str, str] = {}
+    made = {}
+    for name, spec in specs.items():
+        if not spec.networks:
+            known = ", ".join(sorted(networks, key=names.natural)[:8])
+            report.add(("routers", name), "the router joins no network", known, f"write {name}: [...]")
+            continue
+        joined: list[str] = []
+        for index, network in enumerate(spec.networks):
+            path: Path = ("routers", name, "networks", index)
+            if network is None:
+                continue  # reported where it was read
+            if network not in networks:
+                remedy = report.suggest(network, networks, "add it to networks, or change the name")
+                report.add(path, f"there is no network {shown(network)}", ", ".join(networks), remedy)
+            elif network in owners:
+                what = f"network {network} is that of router {owners[network]} already"
+                report.add(path, what, remedy="a network has one router at most: remove one")
+            else:
+                owners[network] = name
+                joined.append(network)
+        made[name] = Router(name=name, networks=tuple(sorted(joined, key=names.natural)))
+    return made
+
+
+def complete(
+    networks: dict[str, Network],
+    specs: Mapping[str, NetworkSpec],
+    routed: Mapping[str, Router],
+    running: Mapping[str, Network],
+    report: Report,
+) -> dict[str, Network]:
+    """Networks with their gateways. ``running``: those of the running lab, whose gateways are kept."""
+    router_of = {network: router.name for router in routed.values() for network in router.networks}
+    made = {}
+    for name, network in networks.items():
+        changes: dict[str, object] = {}
+        for family in (4, 6):
+            old = running.get(name)
+            kept = None if old is None else old.gateway4 if family == 4 else old.gateway6
+            changes[f"gateway{family}"] = _gateway(
+                network, specs[name], family, router_of.get(name), kept, report
+            )
+        made[name] = network.model_copy(update=changes)
+    for router in routed.values():
+        _apart([made[name] for name in router.networks], router, report)
+    return made
+
+
+def identified(
+    networks: Mapping[str, Network],
+    specs: Mapping[str, NetworkSpec],
+    underlay: IPv4Network | None,
+    running: Mapping[str, Network],
+    report: Report,
+) -> dict[str, Network]:
+    """Networks with their VNIs. ``underlay``: the underlay's subnet, None without one."""
+    vnis = _vnis(networks, specs, underlay is not None, running, report)
+    made = {}
+    for name, network in networks.items():
+        taken = [("the management network", MANAGEMENT)] if underlay is not None else []
+        taken += [("the underlay", underlay)] if underlay is not None else []
+        for what, other in taken:
+            if network.subnet4 is not None and network.subnet4.overlaps(other):
+                message = f"subnet {network.subnet4} overlaps {what}, {other}"
+                report.add(("networks", name, "subnet4"), message, remedy="change one of them")
+        made[name] = network.model_copy(update={"vni": vnis[name]})
+    return made
+
+
+def _vnis(
+    networks: Mapping[str, Network],
+    specs: Mapping[str, NetworkSpec],
+    wanted: bool,
+    running: Mapping[str, Network],
+    report: Report,
+) -> dict[str, int | None]:
+    owners: dict[int, str] = {}
+    for name in networks:
+        vni = specs[name].vni
+        if vni is None:
+            continue
+        if vni in owners:
+            line = report.locate(("networks", owners[vni], "vni"))
+            what = f"VNI {vni} is that of network {owners[vni]} already (line {line})"
+            report.add(("networks", name, "vni"), what, remedy="change or remove one")
+        else:
+            owners[vni] = name
+    given = {name: vni for name in networks if (vni := specs[name].vni) is not None}
+    kept = {name: network.vni for name, network in running.items() if network.vni is not None}
+    settled = allocate.settle(list(networks), given, kept, (), units.MAX_VNI)
+    return {name: given.get(name) or (settled[name] if wanted else None) for name in networks}
+
+
+def _gateway(
+    network: Network,
+    spec: NetworkSpec,
+    family: int,
+    router: str | None,
+    kept: IPv4Interface | IPv6Interface | None,
+    report: Report,
+) -> IPv4Interface | IPv6Interface | None:
+    static = spec.gateway4 if family == 4 else spec.gateway6
+    subnet: IPv4Network | IPv6Network | None = network.subnet4 if family == 4 else network.subnet6
+    path = ("networks", network.name, f"gateway{family}")
+    if static is not None and router is None:
+        remedy = f"remove it, or write routers: {{r: [{network.name}, ...]}}"
+        report.add(path, f"network {network.name} has no router", remedy=remedy)
+        return None
+    if static is not None and subnet is None:
+        report.add(path, f"network {network.name} has no IPv{family} subnet", remedy="remove it")
+    if router is None or subnet is None:
+        return None
+    first, count = allocate.capacity(subnet)
+    address = subnet[first + count - 1] if static is None else static.interface.ip
+    if static is None and kept is not None and kept.network == subnet:
+        address = kept.ip
+    if static is not None and not first <= int(address) - int(subnet.network_address) < first + count:
+        allowed = f"{subnet[first]} to {subnet[first + count - 1]}"
+        report.add(path, f"gateway {address} is not a host's address in {subnet}", allowed)
+        return None
+    if subnet.version == 4:
+        return IPv4Interface((int(address), subnet.prefixlen))
+    return IPv6Interface((int(address), subnet.prefixlen))
+
+
+def _apart(joined: list[Network], router: Router, report: Report) -> None:
+    """A router can't tell apart networks of which the subnets overlap."""
+    for index, network in enumerate(joined):
+        for other in joined[:index]:
+            for mine, theirs in ((network.subnet4, other.subnet4), (network.subnet6, other.subnet6)):
+                if mine is not None and theirs is not None and mine.overlaps(theirs):
+                    what = (
+                        f"router {router.name} joins {other.name} and {network.name}, whose subnets "
+                        f"{theirs} and {mine} overlap"
+                    )
+                    remedy = "give them different subnets, or take one off the router"
+                    report.add(("routers", router.name, "networks"), what, remedy=remedy)

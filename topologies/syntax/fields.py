@@ -1,0 +1,135 @@
+"""What the models of a topology file are made of: texts that a parser reads, and their JSON schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from topologies.model import names
+from topologies.syntax import units
+
+JsonSchema = dict[str, Any]
+NAME: JsonSchema = {"pattern": names.PATTERN, "maxLength": names.MAX_LENGTH}
+NAMED: JsonSchema = {"propertyNames": NAME}
+
+
+class Parsed:
+    """Annotation: the field's text is read by ``parse``; ``schema`` is what editors are told."""
+
+    def __init__(self, parse: Callable[[str], Any], what: str, schema: JsonSchema) -> None:
+        self.parse, self.what, self.schema = parse, what, schema
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return dict(self.schema)
+
+    def _validate(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise PydanticCustomError("not_text", "not text", {"allowed": self.what})
+        try:
+            return self.parse(value)
+        except units.BadValue as error:
+            context: dict[str, Any] = {"what": error.what, "allowed": error.allowed, "remedy": error.remedy}
+            context["options"] = getattr(error, "options", ())
+            raise PydanticCustomError("bad_value", "{what}", context) from None
+
+
+class Or:
+    """Annotation for the JSON schema alone: a shorthand that ``topologies.desugar`` writes out."""
+
+    def __init__(self, *schemas: JsonSchema) -> None:
+        self.schemas = schemas
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return {"anyOf": [handler(schema), *self.schemas]}
+
+
+TEXT: JsonSchema = {"type": "string"}
+NULL: JsonSchema = {"type": "null"}
+LIST_OF_NAMES: JsonSchema = {"type": "array", "items": TEXT | NAME, "uniqueItems": True}
+
+Text = Annotated[str, Parsed(str, "text", TEXT)]
+Name = Annotated[str, Parsed(str, "a name", TEXT | NAME)]
+Bandwidth = Annotated[
+    int,
+    Parsed(
+        units.bandwidth,
+        "a bandwidth like 100mbit",
+        TEXT
+        | {"pattern": r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]|[kKmMgGtT]?([bB][iI][tT][sS]?(/s)?|bps|b/s|b))$"},
+    ),
+]
+Delay = Annotated[
+    int,
+    Parsed(
+        units.delay,
+        "a delay like 5ms",
+        {"anyOf": [TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(us|µs|μs|ms|s)$|^0$"}, {"const": 0}]},
+    ),
+]
+Loss = Annotated[
+    float,
+    Parsed(
+        units.loss,
+        "a loss like 1%",
+        {
+            "anyOf": [
+                TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?%$|^0(\.[0-9]+)?$"},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+            ]
+        },
+    ),
+]
+Dpid = Annotated[int, Parsed(units.dpid, "a datapath id like 7 or 0x7", {"type": ["integer", "string"]})]
+End = Annotated[
+    units.End,
+    Parsed(
+        units.end,
+        "a switch or switch:port",
+        TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"},
+    ),
+]
+Serving = Annotated[
+    units.Serving,
+    Parsed(
+        units.serving,
+        "what a host serves, like http",
+        TEXT | {"pattern": rf"^({'|'.join(units.SERVED)})(:[0-9]{{1,5}})?$"},
+    ),
+]
+Mac = Annotated[
+    str, Parsed(units.mac, "a MAC address", TEXT | {"pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"})
+]
+Ipv4 = Annotated[
+    units.Static4, Parsed(units.ipv4, "an IPv4 address", TEXT | {"pattern": r"^[0-9.]+(/[0-9]+)?$"})
+]
+Ipv6 = Annotated[
+    units.Static6, Parsed(units.ipv6, "an IPv6 address", TEXT | {"pattern": r"^[0-9A-Fa-f:.]+(/[0-9]+)?$"})
+]
+Subnet4 = Annotated[
+    IPv4Network, Parsed(units.subnet4, "an IPv4 subnet", TEXT | {"pattern": r"^[0-9.]+/[0-9]+$"})
+]
+Subnet6 = Annotated[
+    IPv6Network, Parsed(units.subnet6, "an IPv6 subnet", TEXT | {"pattern": r"^[0-9A-Fa-f:.]+/[0-9]+$"})
+]
+
+
+Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": units.MAX_VNI})]
+Mtu = Annotated[
+    int,
+    Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),
+]
+Switched = Annotated[bool, Parsed(units.switch_on, "true or false", {"type": "boolean"})]
+Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["auto", "kernel", "ovs"]})]
+
+
+class Spec(BaseModel):
+    """What all parts of a file share: unknown keys are refused, nothing is converted silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)

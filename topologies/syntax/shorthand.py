@@ -1,0 +1,122 @@
+"""The short forms of functions and chains, written out: one name for a list of one, ``web1:8080``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from topologies.syntax.document import Node
+
+FORMS = {
+    "functions": "a mapping like fw: {kind: firewall, switch: s1, rules: [...]}",
+    "chains": "a mapping like web: {source: client, destination: web1, functions: [fw]}",
+    "groups": "a mapping like servers: [web1, web2, 10.0.1.0/24]",
+    "rules": "a list like [{action: accept, source: client, protocol: tcp, ports: 80}]",
+    "backends": "a list like [web1, web2:8080, {host: web3, weight: 2}]",
+    "forwards": "a list like [{port: 8080, to: web1:80}]",
+    "http": "a list like [{path: /images, backends: [web3]}]",
+    "check": "tcp, icmp, http, or a mapping like {kind: http, path: /, interval: 500ms}",
+    "mirrors": "a list of networks and hosts, like [lan, h1]",
+    "files": "a list of files, like [local.rules]",
+    "source": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
+    "destination": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
+}
+"""What is told of a value that is no list or mapping where there should be one, by key."""
+# What other tools call it
+SYNONYMS = {
+    "type": ("kind",),
+    "policy": ("default", "on-failure"),
+    "on_failure": ("on-failure",),
+    "failure": ("on-failure",),
+    "fail": ("on-failure",),
+    "src": ("source",),
+    "from": ("source",),
+    "dst": ("destination",),
+    "dest": ("destination",),
+    "proto": ("protocol",),
+    "sport": ("source-ports",),
+    "source_ports": ("source-ports",),
+    "dport": ("ports",),
+    "dports": ("ports",),
+    "destination-ports": ("ports",),
+    "servers": ("backends",),
+    "members": ("backends",),
+    "vip": ("ipv4",),
+    "health": ("check",),
+    "script": ("file",),
+    "replicas": ("instances",),
+    "scale": ("instances",),
+    "hops": ("functions",),
+    "verdict": ("action",),
+    "limit": ("rate", "bandwidth"),
+    "mirror": ("mirrors",),
+    "encap": ("encapsulation",),
+}
+
+
+def desugar(root: dict[str, Node]) -> None:
+    """Write out the shorthands of the sections that are about functions, in place."""
+    _groups(root.get("groups"))
+    for function in _entries(root.get("functions")):
+        _function(function)
+    for chain in _entries(root.get("chains")):
+        if isinstance(chain.value, list):
+            chain.value = {"functions": Node(chain.line, chain.value)}
+        if isinstance(chain.value, dict):
+            _lists(chain.value, ("functions", "source", "destination"))
+            _joined(chain.value, ("ports", "source-ports"))
+
+
+def _entries(section: Node | None) -> Iterable[Node]:
+    return section.value.values() if section is not None and isinstance(section.value, dict) else ()
+
+
+def _items(section: Node | None) -> Iterable[Node]:
+    return section.value if section is not None and isinstance(section.value, list) else ()
+
+
+def _groups(section: Node | None) -> None:
+    if section is not None and isinstance(section.value, dict):
+        _lists(section.value, tuple(section.value))
+
+
+def _function(function: Node) -> None:
+    keys = function.value
+    if not isinstance(keys, dict):
+        return
+    _lists(keys, ("networks", "mirrors", "files", "addresses"))
+    _joined(keys, ("port",))
+    _groups(keys.get("groups"))
+    for rule in _items(keys.get("rules")):
+        if isinstance(rule.value, dict):
+            _lists(rule.value, ("source", "destination"))
+            _joined(rule.value, ("ports", "source-ports"))
+    for backend in _items(keys.get("backends")):
+        if isinstance(backend.value, str):
+            host, colon, port = backend.value.partition(":")
+            backend.value = {"host": Node(backend.line, host)}
+            if colon:
+                backend.value["port"] = Node(backend.line, port)
+    check = keys.get("check")
+    if check is not None and isinstance(check.value, str):
+        check.value = {"kind": Node(check.line, check.value)}
+    for rule in _items(keys.get("http")):
+        if isinstance(rule.value, dict):
+            _lists(rule.value, ("backends",))
+
+
+def _lists(holder: dict[str, Node], keys: Iterable[str]) -> None:
+    """``web1`` is ``[web1]``."""
+    for key in keys:
+        node = holder.get(key)
+        if node is not None and isinstance(node.value, str):
+            node.value = [Node(node.line, node.value)]
+
+
+def _joined(holder: dict[str, Node], keys: Iterable[str]) -> None:
+    """``[80, 443]`` is ``80,443``."""
+    for key in keys:
+        node = holder.get(key)
+        if node is not None and isinstance(node.value, list):
+            texts = [item.value for item in node.value]
+            if texts and all(isinstance(text, str) for text in texts):
+                node.value = ",".join(str(text) for text in texts)

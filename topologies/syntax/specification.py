@@ -1,0 +1,265 @@
+"""The topology file as it is written: what may stand where, before anything is filled in.
+
+These models give the JSON schema for editors and check types, units and unknown keys.  They
+see text only (see ``topologies.syntax.document``); what concerns more than one entry is checked in
+``topologies.resolve.phases``.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Annotated
+
+from pydantic import Field
+
+from topologies.syntax.fields import (
+    LIST_OF_NAMES,
+    NAMED,
+    NULL,
+    TEXT,
+    Bandwidth,
+    Delay,
+    Dpid,
+    End,
+    Ipv4,
+    Ipv6,
+    JsonSchema,
+    Loss,
+    Mac,
+    Mtu,
+    Name,
+    Or,
+    Serving,
+    Spec,
+    Subnet4,
+    Subnet6,
+    Switched,
+    Text,
+    Tunnels,
+    Vni,
+)
+from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside
+
+MANAGEMENT = IPv4Network("198.18.0.0/16")
+"""Where every lab's controller meets its switches (RFC 2544's range for device tests)."""
+
+
+class DomainSpec(Spec):
+    """A virtual site: an Open vSwitch instance of its own in its own network namespace."""
+
+
+class SwitchSpec(Spec):
+    """An OpenFlow switch."""
+
+    domain: Name | None = Field(
+        None, description="The domain it runs in; may be left out when there is one only."
+    )
+    dpid: Dpid | None = Field(
+        None, description="Datapath id; numbered in the order of names when left out.", examples=["0x1", 7]
+    )
+
+
+class NetworkSpec(Spec):
+    """A layer-2 segment: hosts reach each other inside one network only."""
+
+    subnet4: Subnet4 | None = Field(
+        None,
+        description="IPv4 subnet. With neither given, one of each is chosen; else hosts have what is given.",
+        examples=["10.0.0.0/16"],
+    )
+    subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
+    vni: Vni | None = Field(
+        None, description="VXLAN network identifier; numbered in the order of names when left out."
+    )
+    gateway4: Ipv4 | None = Field(
+        None, description="Its router's IPv4 address; the subnet's last one when left out."
+    )
+    gateway6: Ipv6 | None = Field(
+        None, description="Its router's IPv6 address; the subnet's last one when left out."
+    )
+
+
+class Shaped(Spec):
+    """What a wire does to traffic, in each direction."""
+
+    bandwidth: Bandwidth | None = Field(
+        None, description="Bits per second, with a unit.", examples=["100mbit", "1gbit", "10M"]
+    )
+    delay: Delay | None = Field(None, description="One-way delay, with a unit.", examples=["5ms", "200us"])
+    loss: Loss | None = Field(None, description="Share of the frames that are lost.", examples=["1%", 0.01])
+
+
+class HostSpec(Shaped):
+    """An end system with one interface. ``h1: s1`` is short for ``h1: {switch: s1}``."""
+
+    switch: End | None = Field(
+        None,
+        description="The switch it is attached to, with a port number if that matters.",
+        examples=["s1", "s1:4"],
+    )
+    network: Name | None = Field(None, description="Its network; may be left out when there is one only.")
+    ipv4: Ipv4 | None = Field(
+        None, description="IPv4 address; chosen when left out.", examples=["10.0.0.5", "10.0.0.5/16"]
+    )
+    ipv6: Ipv6 | None = Field(None, description="IPv6 address; chosen when left out.", examples=["fd00::5"])
+    mac: Mac | None = Field(
+        None, description="MAC address; chosen when left out.", examples=["02:00:00:00:00:05"]
+    )
+    allow_spoofing: Switched | None = Field(
+        None,
+        alias="allow-spoofing",
+        description="Take frames with any source address from it; otherwise its own addresses only.",
+    )
+    serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
+        None,
+        description="Servers that run in it and answer with its name; http, echo, discard.",
+        examples=["http", ["http:8080", "echo"]],
+    )
+
+
+class LinkSpec(Shaped):
+    """A wire between two switches. ``s1 -- s2`` and ``[s1, s2]`` are short for ``{ends: [s1, s2]}``."""
+
+    ends: Annotated[list[End | None] | None, Or(TEXT)] = Field(
+        None,
+        description="The two switches, with port numbers if those matter.",
+        examples=[["s1", "s2:3"]],
+        json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+
+
+class RouterSpec(Spec):
+    """A tenant's router; every switch routes at the first hop. ``r: [a, b]`` is short for networks."""
+
+    networks: list[Name | None] | None = Field(
+        None, description="The networks that it joins.", examples=[["web", "db"]]
+    )
+
+
+class UnderlayLinkSpec(Shaped):
+    """A wire between a domain and an underlay router, or two of either; short: ``d1 -- r1``."""
+
+    ends: Annotated[list[Name | None] | None, Or(TEXT)] = Field(
+        None,
+        description="The two ends: domains or underlay routers.",
+        examples=[["d1", "r1"]],
+        json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+
+
+class UnderlaySpec(Spec):
+    """The IP network that joins the domains, and carries their tunnels."""
+
+    routers: list[Name | None] | None = Field(None, description="Its routers; one named r1 when left out.")
+    links: (
+        list[
+            Annotated[
+                UnderlayLinkSpec, Or(TEXT, {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2})
+            ]
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Its wires; one from every domain to the first router when left out.",
+        examples=[["d1 -- r1", ["d2", "r1"], {"ends": ["d1", "r2"], "bandwidth": "1gbit"}]],
+    )
+    subnet: Subnet4 | None = Field(
+        None, description="All its addresses are from this one.", examples=["198.19.0.0/16"]
+    )
+    mtu: Mtu | None = Field(
+        None, description="Bytes of IP packet that its links take; hosts get 50 less, at most 1500."
+    )
+    tunnels: Tunnels | None = Field(
+        None,
+        description="kernel: the kernel's vxlan devices; ovs: Open vSwitch's own; auto: the faster one.",
+    )
+
+
+class File(Spec):
+    """A topology: what an sdnlab lab is made of."""
+
+    name: Name | None = Field(None, description="The topology's name; the file's name when left out.")
+    description: Text | None = Field(None, description="What it shows; free text.")
+    domains: Annotated[dict[str, Annotated[DomainSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
+        None, description="Virtual sites; one named d1 when left out.", json_schema_extra=NAMED
+    )
+    networks: Annotated[dict[str, Annotated[NetworkSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
+        None,
+        description="Layer-2 segments; one named lan (10.0.0.0/16, fd00::/64) when left out.",
+        json_schema_extra=NAMED,
+    )
+    switches: Annotated[dict[str, Annotated[SwitchSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
+        None, description="The switches: a list of names, or a mapping.", json_schema_extra=NAMED
+    )
+    hosts: dict[str, Annotated[HostSpec, Or(TEXT)]] | None = Field(
+        None, description="The hosts, each with its switch.", json_schema_extra=NAMED
+    )
+    links: (
+        list[Annotated[LinkSpec, Or(TEXT, {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2})]]
+        | None
+    ) = Field(
+        None,
+        description="Wires between switches; two between the same pair are two wires.",
+        examples=[
+            ["s1 -- s2", ["s2", "s3:7"], {"ends": ["s1", "s3"], "bandwidth": "100mbit", "delay": "5ms"}]
+        ],
+    )
+    routers: dict[str, Annotated[RouterSpec, Or({"type": "array", "items": TEXT, "minItems": 1})]] | None = (
+        Field(None, description="Tenants' routers between networks.", json_schema_extra=NAMED)
+    )
+    groups: Groups | None = Field(
+        None,
+        description="Names for lists of hosts, networks, addresses and prefixes, for rules and chains.",
+        json_schema_extra=NAMED,
+    )
+    functions: dict[str, FunctionSpec] | None = Field(
+        None, description="Virtual network functions.", json_schema_extra=NAMED
+    )
+    chains: dict[str, Annotated[ChainSpec, Or(LIST_OF_NAMES)]] | None = Field(
+        None, description="Which traffic passes which functions.", json_schema_extra=NAMED
+    )
+    underlay: Annotated[UnderlaySpec, Or(NULL)] | None = Field(
+        None,
+        description="The IP network between domains; made when a network's hosts are on switches that "
+        "no link joins.",
+    )
+
+
+_ENTRIES: dict[str, type[Spec]] = {
+    "domains": DomainSpec,
+    "networks": NetworkSpec,
+    "switches": SwitchSpec,
+    "hosts": HostSpec,
+    "links": LinkSpec,
+    "routers": RouterSpec,
+    "functions": FunctionSpec,
+    "chains": ChainSpec,
+}
+
+
+def keys_at(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that are known in the mapping at ``path``."""
+    if not path:
+        return list(File.model_fields)
+    if path == ("underlay",):
+        return list(UnderlaySpec.model_fields)
+    entry = _ENTRIES.get(str(path[0])) if len(path) == 2 else None
+    if path[:2] == ("underlay", "links") and len(path) == 3:
+        entry = UnderlayLinkSpec
+    if path[0] == "functions" and len(path) > 2:
+        return keys_inside(path)
+    if entry is None:
+        return []
+    # its own before what it shares
+    fields = sorted(entry.model_fields, key=lambda name: name not in entry.__annotations__)
+    return [entry.model_fields[name].alias or name for name in fields]
+
+
+def schema() -> JsonSchema:
+    """JSON schema (draft 2020-12) of the topology file."""
+    made = File.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "sdnlab topology",
+        **{key: value for key, value in made.items() if key != "title"},
+    }
