@@ -30,7 +30,7 @@ from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
 from topologies.model.topology import Topology
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.room import main; main()"
 SetLink = Callable[[str, bool], None]
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from lab.functions.backoff import restart_delay
 from lab.functions.state import ACCOUNTS, MAX_LINE, QUIET, Gate, InstanceRecord, read
-from lab.supervisor.controller import restart_delay
 
 if TYPE_CHECKING:
     from nfv.contract import Program

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from lab.failure import Failure
 
 if TYPE_CHECKING:
-    from lab.supervisor.lab import Lab
     from nfv.contract import Program
     from topologies.model.functions import Function
     from topologies.model.topology import Topology
@@ -72,18 +71,3 @@ def describe_function(function: Function, instance: str, topology: Topology) -> 
     from nfv.describe import describe
 
     return describe(function, instance, topology)
-
-
-def inform(lab: Lab) -> None:
-    """Have the controller know which functions do not work, and people what it says of functions."""
-
-    def tell(failed: Mapping[str, str]) -> None:
-        lab.ask_controller(
-            "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
-        )
-
-    reporter = Reporter(lab.functions.failed, tell)
-    lab.functions.changed, lab.functions.reported = reporter.changed, reporter.reported
-    lab.controller.compiled = reporter.again
-    lab.controller.names = lambda: lab.names
-    reporter.changed()

@@ -24,7 +24,7 @@ from lab import naming
 from lab.api.stand_in import StandIn
 from lab.events.log import EventLog
 from lab.failure import Exit, Failure, invalid_file
-from lab.functions.report import describe_function, inform
+from lab.functions.report import describe_function
 from lab.naming import RUN
 from lab.supervisor.controller import Controller
 from lab.supervisor.files import name_hosts, order_addresses, write_map
@@ -186,6 +186,7 @@ def build(
     from dataplane.sandbox.namespaces import start_thread
     from lab.functions.keepers import Functions, NetStarter
     from lab.supervisor.change import PROCESS_PATIENCE
+    from lab.supervisor.function_report import inform
     from lab.supervisor.host_servers import HostServers, wanted
     from lab.supervisor.lab import Lab
     from lab.supervisor.serving_rooms import Serving, ServingRooms

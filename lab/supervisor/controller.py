@@ -28,20 +28,14 @@ from controller.messages import (
 )
 from lab.events.log import EventLog
 from lab.failure import Failure
+from lab.functions.backoff import BACKOFF, restart_delay
 
 if TYPE_CHECKING:
     from topologies.model.topology import Topology
 
-BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before the n-th restart in a row; a controller that ran for 10 s starts from the first."""
 _STEADY = 10.0
 _LOOK = 0.1
 """Seconds between two looks at who is waited for."""
-
-
-def restart_delay(in_a_row: int) -> float:
-    """Seconds to wait before restart number ``in_a_row`` (0, or less, for the first)."""
-    return BACKOFF[max(0, min(in_a_row, len(BACKOFF) - 1))]
 
 
 class Programming:

@@ -22,7 +22,7 @@ from ipaddress import IPv4Address
 from topologies.model.service_paths import service
 from topologies.model.topology import Port, Topology, Vtep
 from topologies.model.transit import exits, senders
-from topologies.syntax.units import MAX_VNI
+from topologies.model.values import MAX_VNI
 
 TUNNEL_PORT = 60_000
 """On a tunnel switch: the tunnel port of network number n is this + n; ``ovs``: this, for all networks.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+MAX_VNI = (1 << 24) - 1
+"""The greatest VXLAN network identifier (RFC 7348, section 5)."""
+
 
 class Frozen(BaseModel):
     """A value: compared by content, hashable, no unknown keys."""

@@ -7,8 +7,8 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from topologies.model import names
 from topologies.model.topology import Network, Router
+from topologies.model.values import MAX_VNI
 from topologies.resolve import allocate
-from topologies.syntax import units
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import MANAGEMENT, NetworkSpec, RouterSpec
 
@@ -107,7 +107,7 @@ def _vnis(
             owners[vni] = name
     given = {name: vni for name in networks if (vni := specs[name].vni) is not None}
     kept = {name: network.vni for name, network in running.items() if network.vni is not None}
-    settled = allocate.settle(list(networks), given, kept, (), units.MAX_VNI)
+    settled = allocate.settle(list(networks), given, kept, (), MAX_VNI)
     return {name: given.get(name) or (settled[name] if wanted else None) for name in networks}
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from topologies.model import names
+from topologies.model.values import MAX_VNI
 from topologies.syntax import units
 
 JsonSchema = dict[str, Any]
@@ -120,7 +121,7 @@ Subnet6 = Annotated[
 ]
 
 
-Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": units.MAX_VNI})]
+Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": MAX_VNI})]
 Mtu = Annotated[
     int,
     Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),

@@ -12,6 +12,7 @@ from decimal import Decimal
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from typing import NamedTuple
 
+from topologies.model.values import MAX_VNI
 from topologies.syntax.problem import shown
 
 MAX_PORT = 65279  # OpenFlow 1.0's OFPP_MAX is 0xff00; Open vSwitch keeps to it in every version
@@ -250,7 +251,6 @@ def subnet6(text: str) -> IPv6Network:
     return network
 
 
-MAX_VNI = (1 << 24) - 1
 LEAST_MTU, MOST_MTU = 1330, 65535
 _VNIS = f"1 to {MAX_VNI} (RFC 7348: 24 bits)"
 _MTUS = f"{LEAST_MTU} to {MOST_MTU} bytes (IPv6 in a tunnel needs {LEAST_MTU})"

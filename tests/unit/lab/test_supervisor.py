@@ -16,7 +16,8 @@ from controller import messages
 from lab.api.stand_in import StandIn
 from lab.events.log import KEPT, EventLog
 from lab.failure import Failure
-from lab.supervisor.controller import BACKOFF, Controller, Programming, restart_delay, tail
+from lab.functions.backoff import BACKOFF, restart_delay
+from lab.supervisor.controller import Controller, Programming, tail
 
 
 def test_events_are_numbered_and_bounded() -> None:
@@ -66,7 +67,7 @@ def test_a_controller_that_keeps_dying_is_reported_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lab.supervisor.controller.sys.executable", "/bin/false")
-    monkeypatch.setattr("lab.supervisor.controller.BACKOFF", (0.0,))
+    monkeypatch.setattr("lab.functions.backoff.BACKOFF", (0.0,))
     import topologies
 
     topology = topologies.loads("switches: [s1]\nhosts: {h1: s1}\n")

@@ -46,7 +46,7 @@ class Fixture:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
-    monkeypatch.setattr("lab.supervisor.controller.BACKOFF", (0.0,))
+    monkeypatch.setattr("lab.functions.backoff.BACKOFF", (0.0,))
     fixture = Fixture()
     yield fixture
     fixture.functions.retain(lan())

@@ -1,0 +1,23 @@
+"""Joins a running lab to the report of its functions: what fails goes to the controller, words to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lab.functions.report import Reporter
+from lab.supervisor.lab import Lab
+
+
+def inform(lab: Lab) -> None:
+    """Have the controller know which functions do not work, and people what it says of functions."""
+
+    def tell(failed: Mapping[str, str]) -> None:
+        lab.ask_controller(
+            "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
+        )
+
+    reporter = Reporter(lab.functions.failed, tell)
+    lab.functions.changed, lab.functions.reported = reporter.changed, reporter.reported
+    lab.controller.compiled = reporter.again
+    lab.controller.names = lambda: lab.names
+    reporter.changed()
