@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from topologies.model.endpoints import plugs
 from topologies.model.functions import Function, Instance
 from topologies.model.topology import Port, Topology
 from topologies.resolve.functions import INSTANCE_PORT, instance_names
@@ -109,20 +108,5 @@ def _names(topology: Topology) -> set[str]:
 
 def _free(topology: Topology, switch: str, least: int) -> int:
     """The lowest free port number of a switch from ``least`` on."""
-    used = {port.number for port in ports(topology) if port.switch == switch}
+    used = {plug.port.number for plug in plugs(topology) if plug.port.switch == switch}
     return next(number for number in range(least, least + len(used) + 1) if number not in used)
-
-
-def ports(topology: Topology) -> Iterator[Port]:
-    """Every port that the topology itself numbers; those of the overlay are derived."""
-    for host in topology.hosts:
-        yield host.port
-    for link in topology.links:
-        yield from (link.a, link.b)
-    for function in topology.functions:
-        if function.balancer is not None:
-            yield function.balancer.at
-        for instance in function.instances:
-            yield instance.inward
-            if instance.outward is not None:
-                yield instance.outward

@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
 from topologies.model.service_paths import MOST_FUNCTIONS, MOST_PATHS
-from topologies.model.topology import Port, Topology
+from topologies.model.topology import Topology
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LAST_PORT = 65279
@@ -41,7 +42,7 @@ def _switches(topology: Topology) -> Iterator[str]:
 def _ports(topology: Topology) -> Iterator[str]:
     switches = {switch.name for switch in topology.switches}
     taken: dict[tuple[str, int], str] = {}
-    for what, port in _ends(topology):
+    for _, what, port in plugs(topology):
         if port.switch not in switches:
             yield f"{what}: there is no switch {port.switch}"
         if not 1 <= port.number <= _LAST_PORT:
@@ -49,21 +50,6 @@ def _ports(topology: Topology) -> Iterator[str]:
         owner = taken.setdefault((port.switch, port.number), what)
         if owner != what:
             yield f"{what}: port {port} is already that of {owner}"
-
-
-def _ends(topology: Topology) -> Iterator[tuple[str, Port]]:
-    for link in topology.links:
-        yield f"link {link.name}", link.a
-        yield f"link {link.name}", link.b
-    for host in topology.hosts:
-        yield f"host {host.name}", host.port
-    for function in topology.functions:
-        for instance in function.instances:
-            yield f"instance {instance.name}, in", instance.inward
-            if instance.outward is not None:
-                yield f"instance {instance.name}, out", instance.outward
-        if function.balancer is not None:
-            yield f"function {function.name}", function.balancer.at
 
 
 def _hosts(topology: Topology) -> Iterator[str]:

@@ -18,7 +18,9 @@ from controller.compiler.stations import Learned, Station, access_ports, network
 from controller.compiler.tunnels import Carried, Crossing, carried, crossing, edge, tunnel_switch
 from controller.flow.meters import TOLD_ERRORS
 from controller.flow.tables import Flow, SwitchTables, Table
-from topologies.model.overlay import attached, islands, overlay, reach
+from topologies.model.endpoints import endpoints
+from topologies.model.endpoints import stations as endpoints_at_ports
+from topologies.model.overlay import islands, overlay, reach
 from topologies.model.topology import Topology
 from topologies.model.zones import function_zones
 from wire.mac import mac_number
@@ -64,7 +66,7 @@ def compile_topology(
         Graph(topology, down_links, avoid),
         by_switch,
         networks_at,
-        len({network for network, _, _ in attached(topology)}) > 1,
+        len({endpoint.network for endpoint, _ in endpoints_at_ports(topology)}) > 1,
         islands(topology),
         {switch: {n: each.near.number for n, each in some.items()} for switch, some in over.uplinks.items()},
         {name: chains.travelling(name) for name in names} if chains.service.hops else None,
@@ -81,10 +83,10 @@ def compile_topology(
     known_gateways = gateways(topology, numbers)
     for number, gateway in known_gateways.items():
         shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
-    for function in topology.functions:
-        if function.nat is not None:
-            number, nat = numbers[function.nat.network], function.nat
-            answer = answer4(number, int(nat.ipv4.ip), mac_number(nat.mac), function.name)
+    for each in endpoints(topology):
+        if each.kind == "address translator" and (ipv4 := each.ipv4) is not None:
+            number = numbers[each.network]
+            answer = answer4(number, int(ipv4.ip), mac_number(each.mac), each.name)
             shared[number] = (*shared.get(number, ()), answer)
     behind: dict[int, list[Station]] = {}
     for station in (*known, *further):
@@ -191,8 +193,8 @@ class _TunnelSwitches:
     ) -> None:
         self.over, self.by_network, self.transports = over, by_network, transports
         populated: dict[int, set[str]] = {}
-        for network, _, switch in attached(topology):
-            populated.setdefault(numbers[network], set()).add(switch)
+        for endpoint, port in endpoints_at_ports(topology):
+            populated.setdefault(numbers[endpoint.network], set()).add(port.switch)
         self.populated = {number: frozenset(switches) for number, switches in populated.items()}
 
     def tables(self, name: str, dpid: int) -> SwitchTables:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
+from topologies.model.endpoints import endpoints
+from topologies.model.endpoints import stations as endpoints_at_ports
 from topologies.model.topology import Port, Topology
 from wire.mac import link_local, mac_number, mac_text
 
@@ -43,12 +45,8 @@ def network_numbers(topology: Topology) -> dict[str, int]:
 def access_ports(topology: Topology) -> dict[str, dict[int, str]]:
     """Switch -> port -> network, of all ports that one station of the file is behind."""
     found: dict[str, dict[int, str]] = {}
-    for host in topology.hosts:
-        found.setdefault(host.port.switch, {})[host.port.number] = host.network
-    for function in topology.functions:
-        if function.balancer is not None:
-            at = function.balancer.at
-            found.setdefault(at.switch, {})[at.number] = function.balancer.network
+    for endpoint, port in endpoints_at_ports(topology):
+        found.setdefault(port.switch, {})[port.number] = endpoint.network
     return found
 
 
@@ -77,26 +75,13 @@ class Owner(NamedTuple):
 
 def owners(topology: Topology) -> Iterator[Owner]:
     """All that have addresses of their own by the file: hosts, virtual services, translators, routers."""
-    for host in topology.hosts:
-        ipv4, ipv6 = _number(host.ipv4), _number(host.ipv6)
-        yield Owner(host.name, host.network, mac_number(host.mac), host.port, ipv4, ipv6)
-    for function in topology.functions:
-        if function.balancer is not None:
-            service = function.balancer
-            ipv4, ipv6 = _number(service.ipv4), _number(service.ipv6)
-            mac = mac_number(service.mac)
-            yield Owner(function.name, service.network, mac, service.at, ipv4, ipv6)
-            for each in service.more_addresses:
-                four, six = (int(each.ip), None) if each.version == 4 else (None, int(each.ip))
-                yield Owner(function.name, service.network, mac, service.at, four, six)
-        if function.nat is not None:
-            nat = function.nat
-            yield Owner(function.name, nat.network, mac_number(nat.mac), None, _number(nat.ipv4), None)
-    networks = {network.name: network for network in topology.networks}
-    for router in topology.routers:
-        for name in router.networks:
-            ipv4, ipv6 = _number(networks[name].gateway4), _number(networks[name].gateway6)
-            yield Owner(router.name, name, mac_number(router.mac), None, ipv4, ipv6)
+    for each in endpoints(topology):
+        mac, first4, first6 = mac_number(each.mac), each.ipv4, each.ipv6
+        yield Owner(each.name, each.network, mac, each.port, _number(first4), _number(first6))
+        for further in each.addresses:
+            if further not in (first4, first6):
+                four, six = (int(further.ip), None) if further.version == 4 else (None, int(further.ip))
+                yield Owner(each.name, each.network, mac, each.port, four, six)
 
 
 def _at(port: Port) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from controller.flow.tables import Table
 from controller.messages import Event, Limited, StationAged, StationLearned
 from controller.runtime import packets
 from controller.runtime.packets import Packet
+from topologies.model.endpoints import endpoints
 from topologies.model.overlay import overlay
 from topologies.model.topology import Host, Network, Port, Topology
 from wire.mac import CONTROLLER, GROUP_BIT, mac_number, mac_text
@@ -103,11 +104,11 @@ def _index(topology: Topology) -> _Known:
     for host in topology.hosts:
         known.ports[host.port] = host
         known.members.setdefault(host.network, []).append(host.port)
-    for router in topology.routers:
-        for name in router.networks:
-            four, six = known.networks[name].gateway4, known.networks[name].gateway6
-            mac = mac_number(router.mac)
-            known.gateways[name] = mac, int(four.ip) if four else None, int(six.ip) if six else None
+    for each in endpoints(topology):
+        if each.kind == "router":
+            four, six = each.ipv4, each.ipv6
+            mac = mac_number(each.mac)
+            known.gateways[each.network] = mac, int(four.ip) if four else None, int(six.ip) if six else None
     return known
 
 

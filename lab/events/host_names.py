@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Interface, ip_address
 from typing import Any
 
+from topologies.model.endpoints import endpoints
 from topologies.model.service_paths import steps
 from topologies.model.topology import Topology
 from wire import mac as wire_mac
@@ -17,24 +18,11 @@ class Names:
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[str, dict[str, str]] = {}  # address -> network -> name
-        for host in topology.hosts:
-            self._add(host.network, host.name, host.ipv4, host.ipv6, link_local(host.mac))
-        for network in topology.networks:
-            router = next((r.name for r in topology.routers if network.name in r.networks), None)
-            if router is not None:
-                self._add(network.name, router, network.gateway4, network.gateway6)
-        for function in topology.functions:
-            if function.balancer is not None:
-                own = function.balancer
-                self._add(own.network, function.name, *own.addresses)
-            if function.nat is not None:
-                self._add(function.nat.network, function.name, function.nat.ipv4)
+        for each in endpoints(topology):
+            also = (link_local(each.mac),) if each.kind == "host" else ()
+            for address in (*each.addresses, *also):
+                self._known.setdefault(str(address.ip), {})[each.network] = each.name
         self._near = _networks(topology)
-
-    def _add(self, network: str, name: str, *addresses: Any) -> None:
-        for address in addresses:
-            if address is not None:
-                self._known.setdefault(str(address.ip), {})[network] = name
 
     def of(self, address: str, function: str | None = None) -> str:
         """The name of who has ``address``, or the address itself."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from topologies.model.endpoints import endpoints
 from topologies.model.topology import Host, Topology
 
 
@@ -22,17 +23,17 @@ class Gateway:
 
 def gateways(topology: Topology) -> dict[str, Gateway]:
     """Network -> its gateway, for those that have a router."""
-    networks = {network.name: network for network in topology.networks}
+    leads = {router.name: frozenset(router.networks) for router in topology.routers}
     return {
-        name: Gateway(
-            router.name,
-            router.mac,
-            gateway4.ip if (gateway4 := networks[name].gateway4) else None,
-            gateway6.ip if (gateway6 := networks[name].gateway6) else None,
-            frozenset(router.networks) - {name},
+        each.network: Gateway(
+            each.name,
+            each.mac,
+            each.ipv4 and each.ipv4.ip,
+            each.ipv6 and each.ipv6.ip,
+            leads[each.name] - {each.network},
         )
-        for router in topology.routers
-        for name in router.networks
+        for each in endpoints(topology)
+        if each.kind == "router"
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.naming import RUN
 from linux import syscalls
+from topologies.model.endpoints import stations
 
 if TYPE_CHECKING:
     from dataplane.plan.lab import Plan
@@ -43,17 +44,11 @@ def write_map(plan: Plan) -> None:
 
 def names_of(topology: Topology, networks: set[str]) -> list[str]:
     """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
-    found = [(host.name, host.network, host.ipv4, host.ipv6) for host in topology.hosts]
-    found += [
-        (function.name, own.network, own.ipv4, own.ipv6)
-        for function in topology.functions
-        if (own := function.balancer) is not None
-    ]
     return [
-        f"{address.ip}\t{name}"
-        for name, network, *addresses in found
-        if network in networks
-        for address in addresses
+        f"{address.ip}\t{each.name}"
+        for each, _ in stations(topology)
+        if each.network in networks
+        for address in (each.ipv4, each.ipv6)
         if address is not None
     ]
 

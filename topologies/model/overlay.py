@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from topologies.model.endpoints import stations
 from topologies.model.service_paths import service
 from topologies.model.topology import Port, Topology, Vtep
 from topologies.model.transit import exits, senders
@@ -146,18 +147,9 @@ def reach(topology: Topology) -> dict[str, set[str]]:
 def membership(topology: Topology) -> dict[str, set[str]]:
     """Network -> switches that have a host of it, or a load balancer's namespace."""
     members: dict[str, set[str]] = {network.name: set() for network in topology.networks}
-    for network, _, switch in attached(topology):
-        members[network].add(switch)
+    for endpoint, port in stations(topology):
+        members[endpoint.network].add(port.switch)
     return members
-
-
-def attached(topology: Topology) -> Iterator[tuple[str, str, str]]:
-    """(network, MAC, switch) of whatever can be reached in a network: hosts, load balancers' namespaces."""
-    for host in topology.hosts:
-        yield host.network, host.mac, host.port.switch
-    for function in topology.functions:
-        if function.balancer is not None:
-            yield function.balancer.network, function.balancer.mac, function.balancer.at.switch
 
 
 def overlay(topology: Topology) -> Overlay:
@@ -174,8 +166,9 @@ def overlay(topology: Topology) -> Overlay:
             places[switch.name] = vteps[switch.domain].switch, count.get(switch.domain, 0)
             count[switch.domain] = count.get(switch.domain, 0) + 1
     hosts: dict[str, dict[str, IPv4Address]] = {}
-    for name, mac, at in attached(topology):
-        hosts.setdefault(name, {})[mac] = vteps[domain_of[at]].address
+    for endpoint, port in stations(topology):
+        vtep_address = vteps[domain_of[port.switch]].address
+        hosts.setdefault(endpoint.network, {})[endpoint.mac] = vtep_address
     reached, members = reach(topology), membership(topology)
     uplinks: list[Uplink] = []
     tunnels: list[Tunnel] = []

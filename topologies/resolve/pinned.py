@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from topologies.model.endpoints import plugs
 from topologies.model.topology import Network, Topology, Underlay
 from topologies.model.values import Port
 from wire.mac import mac_number
@@ -46,17 +47,8 @@ def kept(running: Topology | None) -> Kept:
     if running is None:
         return Kept()
     ports: dict[tuple[str, str], tuple[Port, ...]] = {}
-    for host in running.hosts:
-        ports["host", host.name] = (host.port,)
-    for link in running.links:
-        ports["link", link.name] = (link.a, link.b)
-    for function in running.functions:
-        if function.balancer is not None:
-            ports["at", function.name] = (function.balancer.at,)
-        for instance in function.instances:
-            ports["in", instance.name] = (instance.inward,)
-            if instance.outward is not None:
-                ports["out", instance.name] = (instance.outward,)
+    for plug in plugs(running):
+        ports[plug.key] = (*ports.get(plug.key, ()), plug.port)
     return Kept(
         running,
         {network.name: network for network in running.networks},

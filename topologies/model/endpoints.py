@@ -1,0 +1,102 @@
+"""Who has an address, and what is plugged in where: the one place that knows. Pure.
+
+Hosts are not alone: a load balancer has addresses and an end system of its own, an address translator
+and a router have addresses that the switches answer for.  Who asks whose an address, a MAC or a port is
+asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Literal, NamedTuple
+
+from topologies.model.topology import Topology
+from topologies.model.values import Port
+
+Kind = Literal["host", "load balancer", "address translator", "router"]
+
+
+class Endpoint(NamedTuple):
+    """What ``name`` has in one network.
+
+    ``port``: the switch port that it is behind; None where the switches answer for it themselves.
+    ``addresses``: the first IPv4 and the first IPv6 address, then further ones.
+    """
+
+    name: str
+    kind: Kind
+    network: str
+    mac: str
+    port: Port | None
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+
+    @property
+    def ipv4(self) -> IPv4Interface | None:
+        """The first IPv4 address."""
+        return next((each for each in self.addresses if isinstance(each, IPv4Interface)), None)
+
+    @property
+    def ipv6(self) -> IPv6Interface | None:
+        """The first IPv6 address."""
+        return next((each for each in self.addresses if isinstance(each, IPv6Interface)), None)
+
+
+def endpoints(topology: Topology) -> Iterator[Endpoint]:
+    """All that have addresses by the file: hosts, then functions, then routers, one for each network."""
+    for host in topology.hosts:
+        both = _given(host.ipv4, host.ipv6)
+        yield Endpoint(host.name, "host", host.network, host.mac, host.port, both)
+    for function in topology.functions:
+        if function.balancer is not None:
+            own = function.balancer
+            yield Endpoint(function.name, "load balancer", own.network, own.mac, own.at, own.addresses)
+        if function.nat is not None:
+            nat = function.nat
+            yield Endpoint(function.name, "address translator", nat.network, nat.mac, None, _given(nat.ipv4))
+    networks = {network.name: network for network in topology.networks}
+    for router in topology.routers:
+        for name in router.networks:
+            both = _given(networks[name].gateway4, networks[name].gateway6)
+            yield Endpoint(router.name, "router", name, router.mac, None, both)
+
+
+def stations(topology: Topology) -> Iterator[tuple[Endpoint, Port]]:
+    """The endpoints that are behind a switch port, and that port."""
+    for each in endpoints(topology):
+        if each.port is not None:
+            yield each, each.port
+
+
+class Plug(NamedTuple):
+    """Something with a switch port.
+
+    ``key``: ``("host", name)``, ``("link", name)`` (twice), ``("in", instance)``, ``("out", instance)``,
+    ``("at", function)`` for the end system of a function. ``what``: the same in words.
+    """
+
+    key: tuple[str, str]
+    what: str
+    port: Port
+
+
+def plugs(topology: Topology) -> Iterator[Plug]:
+    """Every port that the topology itself numbers; those of the overlay are derived."""
+    for link in topology.links:
+        for end in (link.a, link.b):
+            yield Plug(("link", link.name), f"link {link.name}", end)
+    for host in topology.hosts:
+        yield Plug(("host", host.name), f"host {host.name}", host.port)
+    for function in topology.functions:
+        for instance in function.instances:
+            yield Plug(("in", instance.name), f"instance {instance.name}, in", instance.inward)
+            if instance.outward is not None:
+                yield Plug(("out", instance.name), f"instance {instance.name}, out", instance.outward)
+        if function.balancer is not None:
+            yield Plug(("at", function.name), f"function {function.name}", function.balancer.at)
+
+
+def _given(
+    *addresses: IPv4Interface | IPv6Interface | None,
+) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    return tuple(each for each in addresses if each is not None)
