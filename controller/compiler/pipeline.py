@@ -1,0 +1,151 @@
+"""The pipeline as data: which stages there are, in which order, and what each is made of. Pure.
+
+A stage makes the flows of one table of one switch, and whatever else belongs to them: groups, meters, flows
+of other tables that lead to it.  Which table frames go on to comes from here: a stage that has nothing to do
+at a switch is passed by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from controller.compiler.arp_nd import EGRESS, resolve
+from controller.compiler.chain_classifier import TO_CONTROLLER, chain_table
+from controller.compiler.fragments import fragment_table
+from controller.compiler.functions.firewall import admitting, sending
+from controller.compiler.ingress import claims, classify
+from controller.compiler.link_local import heard
+from controller.compiler.mirror import mirror_table
+from controller.compiler.route import route
+from controller.compiler.sff.forwarder import GUARDS, arrival_ports, steer
+from controller.compiler.source_guard import secure
+from controller.compiler.tunnels import edge
+from controller.compiler.view import SwitchView
+from controller.flow.meters import TOLD_ERRORS
+from controller.flow.tables import Flow, Group, Meter, Table
+
+
+class Part(NamedTuple):
+    """What a stage adds to a switch."""
+
+    flows: Sequence[Flow] = ()
+    groups: Sequence[Group] = ()
+    meters: Sequence[Meter] = ()
+
+
+class Stage(NamedTuple):
+    """``table``: whose flows ``compile`` makes, of a switch and the table that frames go on to.
+
+    ``on_the_way``: frames enter it from the stage before, and pass it by where it has no flows. Others are
+    entered by name.
+    """
+
+    table: Table
+    compile: Callable[[SwitchView, Table], Part]
+    on_the_way: bool = False
+
+
+def _ingress(here: SwitchView, after: Table) -> Part:
+    guards = GUARDS if here.lab.chains.service.hops else ()
+    claimants = {host.name for host in here.lab.topology.hosts if host.allow_spoofing}
+    own = (each for each in here.stations if each.name in claimants)
+    known = classify(here.trunks, here.access, here.stations, here.free, after, guards)
+    return Part([*known, *claims(own, here.access, after)])
+
+
+def _source_guard(here: SwitchView, after: Table) -> Part:
+    if not here.access:
+        return Part()
+    lab = here.lab
+    further = (each for each in lab.further if each.switch == here.name and each.name in lab.by_file)
+    checked = (each for each in (*here.stations, *further) if each.port not in here.free)
+    return Part(secure(checked, after))
+
+
+def _firewall(here: SwitchView, after: Table) -> Part:
+    if not here.firewalled:
+        return Part()
+    flows, meters = sending(here.lab.topology, here.firewalled, after)
+    return Part(flows, (), meters)
+
+
+def _mirror(here: SwitchView, after: Table) -> Part:
+    lab = here.lab
+    copies = lab.chains.service.copies
+    return Part(
+        mirror_table(here.networks, copies, lab.numbers, lab.stations, here.name, lab.gateways, after)
+    )
+
+
+def _chain(here: SwitchView, after: Table) -> Part:
+    lab, chains = here.lab, here.lab.chains
+    classified = here.networks | chains.balanced(here.name)
+    entries, zones = chains.service.entries, chains.zones
+    return Part(chain_table(classified, entries, lab.numbers, lab.gateways, lab.translators, zones))
+
+
+def _steer(here: SwitchView, after: Table) -> Part:
+    entrances = {*here.trunks, *arrival_ports(here.lab.overlay, here.name)}
+    arriving, steered, groups, meters = steer(here.lab.chains, here.name, entrances, here.lab.stations)
+    return Part([*arriving, *steered], groups, meters)
+
+
+def _resolve(here: SwitchView, after: Table) -> Part:
+    return Part(resolve(here.stations, here.lab.answers, here.passing) if here.passing else ())
+
+
+def _route(here: SwitchView, after: Table) -> Part:
+    return Part(route(here.passing, here.lab.routes) if here.passing else ())
+
+
+def _forward(here: SwitchView, after: Table) -> Part:
+    made = here.lab.forwarding
+    members = {number: [p for p, (_, n) in here.access.items() if n == number] for number in here.networks}
+    uplinks = here.lab.crossing.uplinks.get(here.name, {})
+    before, flooding, groups = edge(uplinks, members)
+    multicast = heard(port for port in here.free if here.access[port][1] not in uplinks)
+    flows = [*before, *multicast, *flooding, *made.flows(here.index)]
+    return Part(flows, [*groups, *made.groups[here.index]])
+
+
+def _admit(here: SwitchView, after: Table) -> Part:
+    flows, meters = admitting(here.lab.topology, here.firewalled)
+    return Part(flows, (), meters)
+
+
+def _egress(here: SwitchView, after: Table) -> Part:
+    return Part(EGRESS if here.passing else ())
+
+
+PIPELINE = (
+    Stage(Table.CLASSIFY, _ingress),
+    Stage(Table.SECURITY, _source_guard),
+    Stage(Table.FIREWALL, _firewall, on_the_way=True),
+    Stage(Table.MIRROR, _mirror, on_the_way=True),
+    Stage(Table.CHAIN, _chain, on_the_way=True),
+    Stage(Table.STEER, _steer),
+    Stage(Table.RESOLVE, _resolve),
+    Stage(Table.ROUTE, _route),
+    Stage(Table.FORWARD, _forward),
+    Stage(Table.ADMIT, _admit),
+    Stage(Table.EGRESS, _egress),
+)
+"""In the order in which frames pass them. After the last on the way comes RESOLVE."""
+
+
+def compiled(here: SwitchView, pipeline: Sequence[Stage] = PIPELINE) -> Part:
+    """All flows, groups and meters of one switch."""
+    parts: list[Part] = []
+    after = Table.RESOLVE
+    for stage in reversed(pipeline):
+        part = stage.compile(here, after)
+        parts.insert(0, part)
+        if stage.on_the_way and part.flows:
+            after = stage.table
+    flows = [each for part in parts for each in part.flows]
+    flows += fragment_table(flows)  # what others' flows gather there
+    meters = {each.id: each for part in parts for each in part.meters}
+    if any(each.actions == TO_CONTROLLER for each in flows):
+        meters[TOLD_ERRORS.id] = TOLD_ERRORS
+    return Part(flows, [each for part in parts for each in part.groups], list(meters.values()))

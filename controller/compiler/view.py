@@ -1,0 +1,253 @@
+"""What the compiler looks at: a lab, and one of its switches; computed once for all tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from controller.compiler.arp_nd import announcement, answer4, answers
+from controller.compiler.forwarding import Forwarding, forward
+from controller.compiler.functions.firewall import Guarded, guarded
+from controller.compiler.paths import Graph
+from controller.compiler.route import Gateway, gateway_answers, gateways, routes
+from controller.compiler.sff.forwarder import Steering, steering, transport_ports
+from controller.compiler.stations import Learned, Station, access_ports, network_numbers, owners, stations
+from controller.compiler.tunnels import Carried, Crossing, carried, crossing
+from controller.flow.tables import Flow
+from topologies.model.endpoints import endpoints
+from topologies.model.endpoints import stations as endpoints_at_ports
+from topologies.model.overlay import Overlay, islands, overlay, reach
+from topologies.model.topology import Topology
+from topologies.model.zones import function_zones
+from wire.mac import mac_number
+
+
+@dataclass(frozen=True)
+class LabView:
+    """A lab as all stages of the pipeline see it.
+
+    ``stations``: all end systems; ``further``: the same with addresses beside their first. ``down_links``,
+    ``avoid``, ``failed``: see ``controller.compiler.compile.compile_topology``.
+    """
+
+    topology: Topology
+    stations: tuple[Station, ...]
+    further: tuple[Station, ...]
+    down_links: frozenset[str]
+    avoid: frozenset[str]
+    failed: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        topology: Topology,
+        down_links: frozenset[str] = frozenset(),
+        avoid: frozenset[str] = frozenset(),
+        learned: tuple[Learned, ...] = (),
+        failed: frozenset[str] = frozenset(),
+    ) -> LabView:
+        """The view of a topology with what was found out while it runs."""
+        known, further = stations(topology, learned)
+        return cls(topology, known, further, down_links, avoid, failed)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Network -> its number in the register NETWORK."""
+        return network_numbers(self.topology)
+
+    @cached_property
+    def by_switch(self) -> dict[str, list[Station]]:
+        """Switch -> its stations."""
+        found: dict[str, list[Station]] = {}
+        for station in self.stations:
+            found.setdefault(station.switch, []).append(station)
+        return found
+
+    @cached_property
+    def by_network(self) -> dict[int, list[Station]]:
+        """Network's number -> its stations."""
+        found: dict[int, list[Station]] = {}
+        for station in self.stations:
+            found.setdefault(station.network, []).append(station)
+        return found
+
+    @cached_property
+    def access(self) -> dict[str, dict[int, tuple[str, int]]]:
+        """Switch -> its access ports -> their network's name and number."""
+        return {
+            switch: {port: (network, self.numbers[network]) for port, network in ports.items()}
+            for switch, ports in access_ports(self.topology).items()
+        }
+
+    @cached_property
+    def free(self) -> dict[str, frozenset[int]]:
+        """Switch -> access ports that take any source address."""
+        found: dict[str, frozenset[int]] = {}
+        for host in self.topology.hosts:
+            if host.allow_spoofing:
+                switch = host.port.switch
+                found[switch] = found.get(switch, frozenset()) | {host.port.number}
+        return found
+
+    @cached_property
+    def trunks(self) -> dict[str, dict[int, str]]:
+        """Switch -> its ports of links -> the link's name."""
+        found: dict[str, dict[int, str]] = {}
+        for link in self.topology.links:
+            found.setdefault(link.a.switch, {})[link.a.number] = link.name
+            found.setdefault(link.b.switch, {})[link.b.number] = link.name
+        return found
+
+    @cached_property
+    def overlay(self) -> Overlay:
+        """The overlay that the topology needs."""
+        return overlay(self.topology)
+
+    @cached_property
+    def crossing(self) -> Crossing:
+        """The networks that cross, by number."""
+        return crossing(self.topology, self.overlay, self.numbers)
+
+    @cached_property
+    def chains(self) -> Steering:
+        """The service chains."""
+        return steering(self.topology, self.numbers, self.failed)
+
+    @cached_property
+    def transports(self) -> tuple[Carried, ...]:
+        """What carries chains' frames between islands."""
+        return carried(self.topology, self.overlay, self.chains.tags)
+
+    @cached_property
+    def firewalled(self) -> dict[str, dict[int, Guarded]]:
+        """Switch -> host ports that have a firewall."""
+        return guarded(self.topology, self.numbers)
+
+    @cached_property
+    def gateways(self) -> dict[int, Gateway]:
+        """Network's number -> the router in it."""
+        return gateways(self.topology, self.numbers)
+
+    @cached_property
+    def answers(self) -> dict[int, tuple[Flow, ...]]:
+        """Network's number -> the flows of RESOLVE that answer in it, for whoever is there."""
+        shared = answers((*self.stations, *self.further))
+        for station in (*self.stations, *self.further):
+            if station.ipv4 is not None and station.name not in self.by_file:
+                said = announcement(station.network, station.ipv4, station.name)
+                shared[station.network] = (*shared[station.network], said)
+        for number, gateway in self.gateways.items():
+            shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
+        for each in endpoints(self.topology):
+            if each.kind == "address translator" and each.ipv4 is not None:
+                number = self.numbers[each.network]
+                answer = answer4(number, int(each.ipv4.ip), mac_number(each.mac), each.name)
+                shared[number] = (*shared.get(number, ()), answer)
+        return shared
+
+    @cached_property
+    def routes(self) -> Mapping[int, tuple[Flow, ...]]:
+        """Network's number -> the flows of ROUTE for frames in it."""
+        behind: dict[int, list[Station]] = {}
+        for station in (*self.stations, *self.further):
+            behind.setdefault(station.network, []).append(station)
+        return routes(self.gateways, behind)
+
+    @cached_property
+    def forwarding(self) -> Forwarding:
+        """The ways between all switches."""
+        names = [switch.name for switch in self.topology.switches]
+        uplinks = {
+            switch: {number: each.near.number for number, each in some.items()}
+            for switch, some in self.crossing.uplinks.items()
+        }
+        chained = bool(self.chains.service.hops)
+        return forward(
+            Graph(self.topology, self.down_links, self.avoid),
+            self.by_switch,
+            self.networks_at,
+            isolate=len({endpoint.network for endpoint, _ in endpoints_at_ports(self.topology)}) > 1,
+            islands=islands(self.topology),
+            uplinks=uplinks,
+            travelling={name: self.chains.travelling(name) for name in names} if chained else None,
+            transports={name: transport_ports(self.overlay, name) for name in names},
+            firewalled=self.firewalled,
+        )
+
+    @cached_property
+    def populated(self) -> dict[int, frozenset[str]]:
+        """Network's number -> switches that have an end system of it."""
+        found: dict[int, set[str]] = {}
+        for endpoint, port in endpoints_at_ports(self.topology):
+            found.setdefault(self.numbers[endpoint.network], set()).add(port.switch)
+        return {number: frozenset(switches) for number, switches in found.items()}
+
+    @cached_property
+    def networks_at(self) -> list[frozenset[int]]:
+        """Per switch: the networks that frames of its hosts can be in, also after they were routed."""
+        at: dict[str, set[int]] = {switch.name: set() for switch in self.topology.switches}
+        for network, switches in reach(self.topology).items():
+            for switch in switches:
+                at[switch].add(self.numbers[network])
+        return [frozenset(at[switch.name]) for switch in self.topology.switches]
+
+    @cached_property
+    def translators(self) -> dict[int, int]:
+        """Hop at a function of the switches that translates addresses -> the zone that it tracks in."""
+        tracked = function_zones(self.topology)
+        return {
+            number: tracked[hop.function]
+            for number, hop in self.chains.service.hops.items()
+            if (function := self.chains.functions[hop.function]).mode == "flows"
+            and function.kind in ("nat", "load-balancer")
+        }
+
+    @cached_property
+    def by_file(self) -> frozenset[str]:
+        """Names of all that have addresses by the file."""
+        return frozenset(each.name for each in owners(self.topology))
+
+
+@dataclass(frozen=True)
+class SwitchView:
+    """One ordinary switch of a lab, the ``index``-th of the topology."""
+
+    lab: LabView
+    index: int
+    name: str
+
+    @cached_property
+    def stations(self) -> Sequence[Station]:
+        """Its stations."""
+        return self.lab.by_switch.get(self.name, [])
+
+    @cached_property
+    def access(self) -> Mapping[int, tuple[str, int]]:
+        """Its access ports -> their network's name and number."""
+        return self.lab.access.get(self.name, {})
+
+    @cached_property
+    def networks(self) -> frozenset[int]:
+        """The networks of its access ports."""
+        return frozenset(number for _, number in self.access.values())
+
+    @cached_property
+    def free(self) -> frozenset[int]:
+        """Access ports that take any source address."""
+        return self.lab.free.get(self.name, frozenset())
+
+    @cached_property
+    def trunks(self) -> Mapping[int, str]:
+        """Its ports of links -> the link's name."""
+        return self.lab.trunks.get(self.name, {})
+
+    @cached_property
+    def firewalled(self) -> Mapping[int, Guarded]:
+        """Its host ports that have a firewall."""
+        return self.lab.firewalled.get(self.name, {})
+
+    @cached_property
+    def passing(self) -> frozenset[int]:
+        """Networks in which frames go on from here: of its hosts, and those that chains let out here."""
+        return self.networks | self.lab.chains.leaving(self.name)
