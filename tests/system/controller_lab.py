@@ -16,11 +16,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.waiting import until
 from topologies.model.functions import Instance
 from topologies.model.topology import Link, Port, Topology
 
@@ -42,15 +42,6 @@ def lacks() -> str | None:
     if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
         return "this machine does not allow a new network namespace"
     return None
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Wait for a condition and return what it returned."""
-    end = time.monotonic() + seconds
-    while not (got := true()):
-        assert time.monotonic() < end, f"timed out waiting for {what}"
-        time.sleep(0.005)
-    return got
 
 
 class Switches:

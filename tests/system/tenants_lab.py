@@ -6,8 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from scapy.packet import Packet
 from scapy.utils import rdpcap
 
 from tests.system.command_line import CommandLine, of_an_owner_of_its_own
+from tests.waiting import until
 
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 PATIENCE = 60.0
@@ -37,12 +37,6 @@ def running(file: Path) -> Iterator[CommandLine]:
         yield line
     finally:
         line("down", "--all", code=None)
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"never: {what}"
 
 
 @contextmanager

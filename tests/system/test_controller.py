@@ -13,8 +13,9 @@ import pytest
 
 from controller.flow.tables import Table
 from controller.runtime import packets
-from tests.system.controller_lab import Controller, Switches, inside, lacks, running, until
+from tests.system.controller_lab import Controller, Switches, inside, lacks, running
 from tests.system.controller_topologies import leaf_spine
+from tests.waiting import until
 from topologies.model.topology import Topology
 from wire.mac import mac_number
 

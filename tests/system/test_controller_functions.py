@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from controller.runtime import packets
-from tests.system.controller_lab import Controller, Switches, lacks, running, until
+from tests.system.controller_lab import Controller, Switches, lacks, running
 from tests.system.controller_topologies import leaf_spine
+from tests.waiting import until
 from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
 from topologies.model.topology import Port, Topology
 from wire.checksum import checksum

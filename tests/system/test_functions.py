@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from scapy.layers.vxlan import VXLAN
 from scapy.utils import rdpcap
 
 from tests.system.command_line import CommandLine, of_an_owner_of_its_own
+from tests.waiting import until
 
 PATIENCE = 30.0
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -94,12 +95,6 @@ def two(tmp_path: Path) -> Iterator[tuple[CommandLine, Path]]:
         yield made
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"never: {what}"
-
-
 def reaches(line: CommandLine, host: str, target: str, count: int = 1) -> bool:
     words = ["exec", host, "--", "ping", "-4", "-c", str(count), "-i0.05", "-W1", target]
     return line(*words, code=None).returncode == 0
@@ -130,14 +125,31 @@ class Pinging:
     def __init__(self, line: CommandLine, host: str, target: str, interval: float = 0.005) -> None:
         script = f"ping -4 -i{interval} -W1 {target} & read end; kill -INT $!; wait $!"
         self._process = line.start("exec", host, "--", "sh", "-c", script)
+        self._said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.sent = self.lost = 0
         self.out_of_order = False
 
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        self._said.extend(self._process.stdout)
+
+    def is_answered(self, more: int) -> None:
+        """Wait for so many answers more."""
+        before = len(self._said)
+        until(lambda: len(self._said) >= before + more, f"{more} pings more are answered")
+
     def stop(self) -> None:
-        out, err = self._process.communicate("\n", timeout=PATIENCE)
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         # the last ones may be on their way still
+        out = "".join(self._said)
         answered = [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", out)]
-        assert answered, out + err
+        assert answered, out
         self.sent = max(answered)
         self.lost = self.sent - len(set(answered))
         self.out_of_order = answered != sorted(answered)
@@ -146,9 +158,9 @@ class Pinging:
 @contextmanager
 def pinging(line: CommandLine, host: str, target: str) -> Iterator[Pinging]:
     ping = Pinging(line, host, target)
-    time.sleep(0.3)  # some before, some after: how many does not matter
+    ping.is_answered(10)  # some before, some after: how many does not matter
     yield ping
-    time.sleep(0.3)
+    ping.is_answered(10)
     ping.stop()
 
 

@@ -7,8 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 import yaml
 
 from tests.system.command_line import CommandLine, of_an_owner_of_its_own
+from tests.waiting import until
 
 PATIENCE = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,13 +46,6 @@ MADE = {"syn-fin": 9000002, "null": 9000003, "xmas": 9000004}
 FROM_VICTIM = ("shell", "windows-shell", "id")
 MARK = 9000043
 """Of what is sent to see that all before it has been judged."""
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"never: {what}"
-    return found
 
 
 def words(attack: str, target: str, scapy: bool) -> list[str]:

@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
+
+from tests.waiting import until
 
 PATIENCE = 30.0
 pytestmark = pytest.mark.skipif(
@@ -53,16 +54,6 @@ class Space:
     def close(self) -> None:
         self._holder.stdin.close()  # type: ignore[union-attr]
         self._holder.wait()
-
-
-def until(what: Callable[[], Any]) -> Any:
-    """Wait until something is true."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not come true in time")
 
 
 @pytest.fixture

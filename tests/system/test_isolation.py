@@ -15,7 +15,8 @@ from scapy.packet import Packet, Raw
 
 import topologies
 from tests.system.command_line import CommandLine
-from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
+from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send
+from tests.waiting import until
 
 GATEWAY = "00:00:5e:00:01:01"
 GATEWAY6 = "fd01:1::ffff:ffff:ffff:ffff"

@@ -31,7 +31,8 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from tests.system.command_line import CommandLine
-from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send, until
+from tests.system.tenants_lab import TOPOLOGIES, capturing, packets, running, send
+from tests.waiting import until
 
 MARK = b"sdnlab-attack"
 HONEST = b"sdnlab-honest"

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.system.command_line import CommandLine
-from tests.system.test_functions import PATIENCE, Pinging, pinging, reaches, running, takes_part, until
+from tests.system.test_functions import PATIENCE, Pinging, pinging, reaches, running, takes_part
+from tests.waiting import until
 
 MEGABYTES = 8
 LAB = """

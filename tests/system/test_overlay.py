@@ -17,7 +17,8 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from tests.system.command_line import CommandLine
-from tests.system.tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send, until
+from tests.system.tenants_lab import PATIENCE, TOPOLOGIES, capturing, packets, running, send
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.test_functions import PATIENCE, instances, running, takes_part, until
+from tests.system.test_functions import PATIENCE, instances, running, takes_part
+from tests.waiting import until
 
 if shutil.which("iperf3") is None:
     pytest.skip("iperf3 is not installed", allow_module_level=True)

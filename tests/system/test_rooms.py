@@ -14,7 +14,8 @@ import pytest
 
 from dataplane.hosts.room import PROCESSES_OF_ONE, limits_numbers
 from tests.system.command_line import SDNLAB, CommandLine
-from tests.system.tenants_lab import running, until
+from tests.system.tenants_lab import running
+from tests.waiting import until
 
 TOPOLOGY = """\
 name: rooms

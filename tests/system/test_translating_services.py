@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.system.command_line import CommandLine
-from tests.system.test_functions import running, until
+from tests.system.test_functions import running
+from tests.waiting import until
 
 LAB = """
 name: services

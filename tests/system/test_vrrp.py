@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.tenants_lab import running, until
+from tests.system.tenants_lab import running
+from tests.waiting import until
 
 TOPOLOGY = """\
 name: vrrp

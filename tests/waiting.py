@@ -1,0 +1,20 @@
+"""Waiting for a condition: what tests do in place of sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds: more than anything takes on a machine that is not broken."""
+
+
+def until(holds: Callable[[], T], what: str = "it came true", seconds: float = PATIENCE) -> T:
+    """Ask again and again; what ``holds`` gave at last. AssertionError: ``what`` never came true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.005)
+    return found
