@@ -7,6 +7,9 @@ ARP = 0x0806
 RARP = 0x8035
 VLAN = 0x8100
 IPV6 = 0x86DD
+MPLS, MPLS_MULTICAST = 0x8847, 0x8848
+QINQ = 0x88A8
+"""The outer tag of IEEE 802.1ad."""
 PROBE = 0x88B5
 """IEEE 802's local experimental type 1 (IEEE 802, 9.2.3): the frames that try a function's data path."""
 NSH = 0x894F

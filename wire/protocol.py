@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 ICMP = 1
+IP_IN_IP = 4
 TCP = 6
 UDP = 17
+IPV6 = 41
 GRE = 47
 ESP = 50
 ICMPV6 = 58

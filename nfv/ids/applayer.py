@@ -10,8 +10,8 @@ from nfv.ids.app.http.parser import HttpParser
 from nfv.ids.app.ssh import SshParser
 from nfv.ids.app.tls import TlsParser
 from nfv.ids.counters import Counters
-from nfv.ids.decode.packet import TCP
 from nfv.ids.flow import Flow
+from wire.protocol import TCP
 
 FAILED = "failed"
 

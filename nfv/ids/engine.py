@@ -15,7 +15,7 @@ from nfv.ids.checksum import tcp_is_right
 from nfv.ids.counters import fresh
 from nfv.ids.decode.defrag import Defragmenter
 from nfv.ids.decode.frames import Decoder, plain_segment
-from nfv.ids.decode.packet import TCP, UDP, Packet
+from nfv.ids.decode.packet import Packet
 from nfv.ids.detection.detect import OVERLAP, Detector, Match
 from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.detection.thresholds import Thresholds
@@ -29,6 +29,7 @@ from nfv.ids.tcp.connection import handle
 from nfv.ids.tcp.session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
 from nfv.ids.tcp.shown import Shown
 from nfv.ids.tcp.stream import SMALL, Stream, extend
+from wire.protocol import TCP, UDP
 
 PIECE = 65536
 """Bytes that a parser gets at once: it may copy what is left of them after each message."""

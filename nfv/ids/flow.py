@@ -11,7 +11,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from nfv.ids.decode.packet import ESP, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP, Packet
+from nfv.ids.decode.packet import Packet
+from wire.protocol import ESP, ICMP, ICMPV6, IP_IN_IP, IPV6, SCTP, TCP, UDP
 
 NEW, ESTABLISHED, CLOSED = "new", "established", "closed"
 
@@ -29,7 +30,7 @@ _REPLIES = {
     **{(ICMP, reply): request for request, reply in _PAIRS.items()},
     **{(ICMPV6, reply): request for request, reply in _PAIRS_V6.items()},
 }
-_WITH_FLOW = frozenset((TCP, UDP, ICMP, ICMPV6, SCTP, ESP, IPIP, IPV6))
+_WITH_FLOW = frozenset((TCP, UDP, ICMP, ICMPV6, SCTP, ESP, IP_IN_IP, IPV6))
 
 Key = tuple[bytes, bytes, int, int, int, tuple[int, ...]]
 

@@ -15,7 +15,9 @@ from nfv.ids.counters import Counters
 from nfv.ids.decode import tunnels
 from nfv.ids.decode.defrag import Defragmenter
 from nfv.ids.decode.options import tcp_options
-from nfv.ids.decode.packet import AH, ESP, ICMP, ICMPV6, SCTP, TCP, UDP, Packet
+from nfv.ids.decode.packet import Packet
+from wire import ethertype
+from wire.protocol import AUTHENTICATION, ESP, ICMP, ICMPV6, SCTP, TCP, UDP
 
 _IPV4 = Struct("!BBHHHBBH4s4s").unpack_from
 _IPV6 = Struct("!IHBB16s16s").unpack_from
@@ -27,7 +29,9 @@ _ICMP = Struct("!BBxxHH").unpack_from
 MAX_LAYERS = 16
 """Headers within headers before a packet is given up (Suricata's ``packet.max-layers`` default)."""
 
-_IGNORED = {0x0806, 0x8035, 0x88CC, 0x8809, 0x888E, 0x9000}  # ARP, RARP, LLDP, LACP, EAPOL, loopback
+_ETHER4, _ETHER6, _ARP = ethertype.IPV4, ethertype.IPV6, ethertype.ARP
+_TAGS = (ethertype.VLAN, ethertype.QINQ, 0x9100)
+_IGNORED = {_ARP, ethertype.RARP, 0x88CC, 0x8809, 0x888E, 0x9000}  # LLDP, LACP, EAPOL, loopback
 _EXTENSIONS = {0, 43, 44, 51, 60, 135, 139, 140}  # RFC 7045
 
 
@@ -178,14 +182,14 @@ class Decoder:
 
     def by_type(self, packet: Packet, kind: int, at: int, layers: int) -> None:
         """What an Ethernet type announces."""
-        if kind == 0x0800:
+        if kind == _ETHER4:
             self.ipv4(packet, at, layers)
-        elif kind == 0x86DD:
+        elif kind == _ETHER6:
             self.ipv6(packet, at, layers)
-        elif kind in (0x8100, 0x88A8, 0x9100):
+        elif kind in _TAGS:
             self.vlan(packet, at, layers)
         elif kind in _IGNORED:
-            if kind == 0x0806:
+            if kind == _ARP:
                 self.counters["decoder.arp"] += 1
         elif layers >= MAX_LAYERS:
             packet.event("decoder.too_many_layers")
@@ -324,7 +328,7 @@ class Decoder:
                     self.counters["defrag.ipv6.reassembled"] += 1
                     self._child(packet, whole, 12, layers)
                 return None
-            at += (data[at + 1] + 2) * 4 if proto == AH else (data[at + 1] + 1) * 8
+            at += (data[at + 1] + 2) * 4 if proto == AUTHENTICATION else (data[at + 1] + 1) * 8
             if at > end:
                 packet.event("decoder.ipv6.trunc_exthdr")
                 packet.proto, packet.l4, packet.pay = following, end, end

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from wire.protocol import AUTHENTICATION, ESP, GRE, ICMP, ICMPV6, IP_IN_IP, IPV6, SCTP, TCP, UDP
+
 if TYPE_CHECKING:
     from nfv.ids.flow import Flow
-
-TCP, UDP, ICMP, ICMPV6, SCTP, GRE, ESP, AH, IPIP, IPV6 = 6, 17, 1, 58, 132, 47, 50, 51, 4, 41
 
 PROTOCOL_NAMES = {
     TCP: "TCP",
@@ -18,9 +18,9 @@ PROTOCOL_NAMES = {
     SCTP: "SCTP",
     GRE: "GRE",
     ESP: "ESP",
-    AH: "AH",
+    AUTHENTICATION: "AH",
     2: "IGMP",
-    IPIP: "IP-in-IP",
+    IP_IN_IP: "IP-in-IP",
     IPV6: "IPv6",
     0: "IP",
     89: "OSPF",

@@ -9,16 +9,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nfv.ids.decode.packet import GRE, IPIP, IPV6, Packet
+from nfv.ids.decode.packet import Packet
+from wire import ethertype
+from wire.protocol import GRE, IP_IN_IP, IPV6
 
 if TYPE_CHECKING:
     from nfv.ids.decode.frames import Decoder
+
+_MPLS = (ethertype.MPLS, ethertype.MPLS_MULTICAST)
+_IN_GRE = (
+    ethertype.IPV4,
+    ethertype.IPV6,
+    0x880B,  # PPP
+    ethertype.VLAN,
+    ethertype.QINQ,
+    0x6558,  # Ethernet
+    *_MPLS,
+    ethertype.NSH,
+)
 
 
 def by_type(decoder: Decoder, packet: Packet, kind: int, at: int, layers: int) -> None:
     """Ethernet types that carry packets (those of plain IP and VLAN are ``decode``'s)."""
     data = packet.data
-    if kind in (0x8847, 0x8848):
+    if kind in _MPLS:
         mpls(decoder, packet, at, layers)
     elif kind == 0x8864:
         decoder.counters["decoder.pppoe"] += 1
@@ -30,7 +44,7 @@ def by_type(decoder: Decoder, packet: Packet, kind: int, at: int, layers: int) -
         decoder.counters["decoder.pppoe"] += 1
         if len(data) < at + 6:
             packet.event("decoder.pppoe.pkt_too_small")
-    elif kind == 0x894F:
+    elif kind == ethertype.NSH:
         nsh(decoder, packet, at, layers)
     elif kind == 0x6558:
         decoder.ethernet(packet, at, layers)
@@ -137,12 +151,12 @@ def on_ip(decoder: Decoder, packet: Packet, proto: int, layers: int) -> None:
     """IP protocols that carry packets."""
     if proto == GRE:
         gre(decoder, packet, layers)
-    elif proto == IPIP:
+    elif proto == IP_IN_IP:
         decoder.counters["decoder.ipv4_in_ipv4" if packet.version == 4 else "decoder.ipv4_in_ipv6"] += 1
-        child(decoder, packet, packet.l4, layers, 0x0800)
+        child(decoder, packet, packet.l4, layers, ethertype.IPV4)
     elif proto == IPV6:
         decoder.counters["decoder.ipv6_in_ipv4" if packet.version == 4 else "decoder.ipv6_in_ipv6"] += 1
-        child(decoder, packet, packet.l4, layers, 0x86DD)
+        child(decoder, packet, packet.l4, layers, ethertype.IPV6)
 
 
 def gre(decoder: Decoder, packet: Packet, layers: int) -> None:
@@ -184,7 +198,7 @@ def gre(decoder: Decoder, packet: Packet, layers: int) -> None:
         skip = 0 if kind == 0x88BE and not flags & 0x1000 else 8 if kind == 0x88BE else 12
         if at + length + skip < end:
             child(decoder, packet, at + length + skip, layers, 0)
-    elif kind in (0x0800, 0x86DD, 0x880B, 0x8100, 0x88A8, 0x6558, 0x8847, 0x8848, 0x894F):
+    elif kind in _IN_GRE:
         child(decoder, packet, at + length, layers, kind)
 
 
@@ -212,4 +226,4 @@ def on_udp(decoder: Decoder, packet: Packet, layers: int) -> None:
             at += 8
         if end >= at + 40 and data[at] >> 4 == 6 and at + 40 + (data[at + 4] << 8 | data[at + 5]) == end:
             decoder.counters["decoder.teredo"] += 1
-            child(decoder, packet, at, layers, 0x86DD)
+            child(decoder, packet, at, layers, ethertype.IPV6)

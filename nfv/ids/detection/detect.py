@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nfv.ids.app.base import Tx
-from nfv.ids.decode.packet import ICMP, ICMPV6, TCP, UDP, Packet
+from nfv.ids.decode.packet import Packet
 from nfv.ids.detection.bits import Bits
 from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.flow import Flow
@@ -19,6 +19,7 @@ from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.match.ops import ByteExtract, ByteMath
 from nfv.ids.match.work import Exhausted, Work
+from wire.protocol import ICMP, ICMPV6, TCP, UDP
 
 Match = tuple[Rule, Tx | None, bool]
 """A rule, its transaction if any, and whether it is about the stream or flow, not the packet."""

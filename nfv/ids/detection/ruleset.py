@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nfv.ids.decode.packet import TCP
 from nfv.ids.language.buffers import BUFFERS, GROWING
 from nfv.ids.language.load import ACTION_ORDER, ordered
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, BufferPart, Rule
@@ -22,6 +21,7 @@ from nfv.ids.match.ops import (
     Size,
 )
 from nfv.ids.match.prefilter import Database, fast_pattern, strength
+from wire.protocol import TCP
 
 _OVERLAPS_BADLY = (IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
 

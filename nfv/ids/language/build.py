@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nfv.ids.decode.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet
+from nfv.ids.decode.packet import Packet
 from nfv.ids.language import app, events, flows, headers, meta, payload
 from nfv.ids.language.buffers import BUFFERS, MODIFIERS, STICKY, TRANSFORMS, check_transform
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS, addresses, ports
@@ -24,6 +24,7 @@ from nfv.ids.match.ops import (
     Pcre,
     Size,
 )
+from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
 
 Handler = Callable[["Builder", "str | None"], None]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nfv.ids.decode.packet import TCP
 from nfv.ids.language.numbers import compare, whole
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, Bit, Threshold
 from nfv.ids.language.text import BLANKS, Problem, readable
+from wire.protocol import TCP
 
 if TYPE_CHECKING:
     from nfv.ids.language.build import Builder

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nfv.ids.decode.options import IPV4_OPTIONS, ipv4_options
-from nfv.ids.decode.packet import ICMP, ICMPV6, TCP, Packet
+from nfv.ids.decode.packet import Packet
 from nfv.ids.language.numbers import bounds, compare, whole
 from nfv.ids.language.text import Problem, negation
+from wire.protocol import ICMP, ICMPV6, TCP
 
 if TYPE_CHECKING:
     from nfv.ids.language.build import Builder

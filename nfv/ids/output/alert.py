@@ -8,9 +8,10 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from nfv.ids.decode.packet import SCTP, TCP, UDP, Packet, protocol_name, text
+from nfv.ids.decode.packet import Packet, protocol_name, text
 from nfv.ids.detection.verdict import Alert
 from nfv.ids.output.eve import Event, event, origin, stamp
+from wire.protocol import SCTP, TCP, UDP
 
 
 @dataclass(slots=True)

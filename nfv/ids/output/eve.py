@@ -7,9 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from nfv.ids.app.http.tx import words
-from nfv.ids.decode.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, protocol_name, text
+from nfv.ids.decode.packet import Packet, protocol_name, text
 from nfv.ids.flow import Flow
 from nfv.ids.tcp.session import STATES
+from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
 
 Event = dict[str, Any]
 

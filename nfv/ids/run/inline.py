@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from nfv.ids.sources import capture
+from wire import ethertype
 
 _AUX = struct.Struct("=IIIHHHH")
 _VNET = 10
@@ -61,7 +62,7 @@ class Port:
                 if level == capture.SOL_PACKET and kind == capture.PACKET_AUXDATA and len(body) >= _AUX.size:
                     status, _, _, _, _, tci, tpid = _AUX.unpack(body[: _AUX.size])
                     if status & _VLAN_VALID:
-                        frame = capture.tagged(frame, tci, tpid if status & _TPID_VALID else 0x8100)
+                        frame = capture.tagged(frame, tci, tpid if status & _TPID_VALID else ethertype.VLAN)
                         header = _moved(header)
             return header, frame
 

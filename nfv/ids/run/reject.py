@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from nfv.ids.decode.packet import TCP, Packet
+from nfv.ids.decode.packet import Packet
 from wire import icmp, tcp
+from wire.protocol import TCP
 
 
 def answers(packet: Packet) -> tuple[list[bytes], list[bytes]]:

@@ -14,6 +14,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from wire import ethertype
+
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_AUXDATA, PACKET_VERSION = 5, 6, 8, 10
 PACKET_VNET_HDR, PACKET_FANOUT, PACKET_IGNORE_OUTGOING = 15, 18, 23
@@ -135,7 +137,7 @@ class Ring:
                 start = at + mac
                 frame = memory[start : start + size]
                 if flags & _VLAN_VALID:
-                    frame = tagged(frame, tci, tpid if flags & _TPID_VALID else 0x8100)
+                    frame = tagged(frame, tci, tpid if flags & _TPID_VALID else ethertype.VLAN)
                 yield sec + nsec * 1e-9, frame
                 at += following
             struct.pack_into("=I", memory, base + _STATUS_AT, 0)
