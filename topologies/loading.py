@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from topologies import outside
+from topologies.importers import registry
 from topologies.model.topology import Topology
 from topologies.syntax.problem import Path, Report, shown
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 1024 * 1024
 MAX_SCRIPT_BYTES = 512 * 1024
 MOST_FILES = 200
-_XML_SUFFIXES = (".graphml", ".xml")
 
 
 def load(path: str | PathLike[str], running: Topology | None = None) -> Topology:
@@ -34,14 +34,16 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
         report = Report(file)
         _too_big(report)
         report.check()
-    xml = file.lower().endswith(_XML_SUFFIXES) or raw.lstrip()[:8].startswith((b"<?xml", b"<graphml"))
-    from topologies.importers import graphml
+    importer = registry.importer_of(file, raw)
     from topologies.resolve import phases
     from topologies.syntax import check, document
 
     report = Report(file)
     try:
-        root = graphml.read(raw, report) if xml else document.read(document.decode(raw, report), report)
+        if importer is not None:
+            root = importer.read(raw, report)
+        else:
+            root = document.read(document.decode(raw, report), report)
         report.locate = root.at
         spec = check.check(root, report)
         return phases.resolve(spec, report, _files(spec, file, report), running)
@@ -86,14 +88,15 @@ def _read(
     path: Path = (),
     called: str = "",
     limit: int = MAX_BYTES,
-    allowed: str = "a YAML or GraphML file",
+    allowed: str = "",
 ) -> bytes:
     """The bytes of a regular file (see ``topologies.outside``); what is wrong with it is reported.
 
-    ``path``: where the file is named, ``called``: how; nothing for the topology file itself.
+    ``path``: where the file is named, ``called``: how, ``allowed``: what it may be; nothing for the topology
+    file itself.
     """
     try:
-        return outside.read(file, limit, allowed)
+        return outside.read(file, limit, allowed or registry.allowed())
     except outside.Unreadable as error:
         report.add(path, error.words(shown(called)) if called else error.what, error.allowed, error.remedy)
         return b""

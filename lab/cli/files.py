@@ -11,12 +11,12 @@ from lab.cli.common import Json, usage
 from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
 from topologies import outside, shipped
+from topologies.importers import registry
 from topologies.syntax.problem import nearest, printable
 
 if TYPE_CHECKING:
     from topologies import Topology
 
-_SUFFIXES = (".yaml", ".yml", ".graphml", ".xml")
 MOST_BYTES = 4 << 20
 """Of a topology file, as the loader has it."""
 
@@ -54,7 +54,11 @@ def _is_something(path: Path) -> bool:
 def _beside(path: Path) -> list[str]:
     """Topology files where ``path`` would be, as they would be typed."""
     try:
-        return [str(path.parent / each.name) for each in path.parent.iterdir() if each.suffix in _SUFFIXES]
+        return [
+            str(path.parent / each.name)
+            for each in path.parent.iterdir()
+            if each.suffix in registry.suffixes()
+        ]
     except (OSError, ValueError):
         return []
 
@@ -99,7 +103,7 @@ def complete_file(incomplete: str) -> list[str]:
             continue
         if path.is_dir() and not path.name.startswith("."):
             found.append(f"{path}/")
-        elif path.suffix in _SUFFIXES:
+        elif path.suffix in registry.suffixes():
             found.append(str(path))
     return found
 
@@ -108,7 +112,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A topology file (YAML or GraphML), the name of a shipped one, or '-': standard input.",
+        help=f"A topology file ({registry.formats()}), the name of a shipped one, or '-': standard input.",
         autocompletion=complete_file,
     ),
 ]
@@ -124,7 +128,7 @@ def content(file: str, strict: bool = False) -> tuple[str, bytes]:
     number = outside.descriptor_of(file)
     path = find(file, strict) if number is None else Path(file)
     called = str(path) if number is None else "pipe" if number else "stdin"
-    return called, outside_file(path, "a YAML or GraphML file", MOST_BYTES)
+    return called, outside_file(path, registry.allowed(), MOST_BYTES)
 
 
 def outside_file(path: Path, allowed: str, limit: int) -> bytes:
