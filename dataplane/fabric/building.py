@@ -17,9 +17,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane.fabric import deafness
-from dataplane.fabric.offloads import set_offloads
 from dataplane.fabric.underlay import UnderlayFabric
 from dataplane.hosts import users
+from dataplane.hosts.offloads import set_offloads
 from dataplane.netlink.overlay import Hop, set_largest, set_mtu, set_route
 from dataplane.netlink.route import (
     End,

@@ -182,6 +182,7 @@ def build(
     leash.say(name=name, taken=taken, sizes=sizes, remarks=topologies.remarks(topology))
 
     from dataplane.fabric.fabric import Fabric
+    from dataplane.hosts.serving_rooms import Serving, ServingRooms
     from dataplane.plan.lab import MANAGEMENT
     from dataplane.sandbox.namespaces import start_thread
     from lab.functions.keepers import Functions, NetStarter
@@ -189,7 +190,6 @@ def build(
     from lab.supervisor.function_report import inform
     from lab.supervisor.host_servers import HostServers, wanted
     from lab.supervisor.lab import Lab
-    from lab.supervisor.serving_rooms import Serving, ServingRooms
 
     stages.current = "data plane"
     datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other

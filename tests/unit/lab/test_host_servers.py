@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from dataplane.hosts import serving, serving_rooms
 from lab.events.log import EventLog
-from lab.supervisor import serving
 from lab.supervisor.host_servers import HostServers, wanted
 from topologies import loads
 
@@ -138,3 +138,12 @@ def test_a_server_that_ends_is_an_event() -> None:
     while not (found := [e for e in events.since(0) if e["event"] == "server"]):
         assert not heard.wait(0.01)
     assert found[0]["text"] == "a serves http:80 no more: its server has ended"
+
+
+def test_the_process_that_starts_servers_finds_its_program() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    with theirs:
+        words = [sys.executable, "-I", "-S", "-c", serving_rooms.ENTER, str(serving_rooms.ROOT)]
+        done = subprocess.run(words, stdin=theirs, stderr=subprocess.PIPE, cwd="/", timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,7 +2,7 @@
 
 usage: python -I -S serving.py NAME PROTOCOL:PORT ...
 
-It runs in the host's room (``lab.supervisor.serving_rooms``) and answers whoever asks: ``http`` with the
+It runs in the host's room (``dataplane.hosts.serving_rooms``) and answers whoever asks: ``http`` with the
 host's name, ``echo`` with what came (RFC 862), ``discard`` with nothing (RFC 863).  It writes one line when
 every server listens: ``ready``, or ``failed`` and the reason.  It uses the standard library alone, since
 each host that serves pays for its start.

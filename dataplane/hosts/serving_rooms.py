@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from dataplane.hosts import room as rooms
-from lab.supervisor import serving
+from dataplane.hosts import serving
 from linux import syscalls
 
 ENTER = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from lab.supervisor.serving_rooms import main; main()"
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.serving_rooms import main; main()"
 )
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
 _MOST = 65536
 """Bytes of a request."""
