@@ -17,7 +17,7 @@ from tests.system.controller_lab import Controller, Switches, inside, lacks, run
 from tests.system.controller_topologies import leaf_spine
 from tests.waiting import until
 from topologies.model.topology import Topology
-from wire.mac import mac_number
+from wire.mac import link_local, mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
 
@@ -238,7 +238,7 @@ def test_a_refused_bundle_is_reported_and_mended(tmp_path: Path) -> None:
 def test_link_local_addresses_of_hosts_are_answered(lab: Lab) -> None:
     switches, controller = lab
     h1, h4 = TOPOLOGY.hosts[0], TOPOLOGY.hosts[3]
-    mine, wanted = packets.link_local(_mac(h1.mac)), packets.link_local(_mac(h4.mac))
+    mine, wanted = link_local(_mac(h1.mac)), link_local(_mac(h4.mac))
     with switches.socket_at(h1.port) as at:
         at.send(packets.solicitation(_mac(h1.mac), mine, wanted))
         assert _answer(at, wanted).eth_src == _mac(h4.mac)
