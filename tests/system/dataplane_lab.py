@@ -168,4 +168,4 @@ def why_no_lab(topology: Topology) -> str:
     return "; ".join(map(str, machine.missing(machine.probe(topology), topology)))
 
 
-MININET = dataplane.net.LabNet
+MININET = dataplane.mininet_view.net.LabNet

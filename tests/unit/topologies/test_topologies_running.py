@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import topologies
 from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
-from topologies.edit import Impossible, move, ports, scale
+from topologies.edit import Impossible, move, scale
+from topologies.model.endpoints import plugs
 from topologies.model.functions import Chain, Function
 from topologies.model.service_paths import chain_hops, service
 from topologies.model.topology import Host, Port
@@ -98,7 +99,7 @@ def test_any_change_is_sound_and_old_paths_stay_free(made: Sound, other: dict[st
     except topologies.Invalid:
         return
     assert_sound(new)
-    taken = [str(port) for port in ports(new)]
+    taken = [str(each.port) for each in plugs(new)]
     assert len(set(taken)) == len(taken)
     before, after = service(old).hops, service(new).hops
     for number in before.keys() & after.keys():
@@ -263,7 +264,7 @@ def test_scaling_keeps_names_and_ports(steps: list[tuple[str, int]]) -> None:
         assert {key: each for key, each in after.items() if key != name} == {
             key: each for key, each in before.items() if key != name
         }
-        taken = [str(port) for port in ports(topology)]
+        taken = [str(each.port) for each in plugs(topology)]
         assert len(set(taken)) == len(taken)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
 
@@ -295,7 +296,7 @@ def test_a_moved_host_takes_no_port_of_a_function() -> None:
     lab = changed()
     lab["functions"]["lb"]["switch"] = "s1"
     moved = move(load(lab), "h3", "s1")
-    taken = [str(port) for port in ports(moved)]
+    taken = [str(each.port) for each in plugs(moved)]
     assert len(set(taken)) == len(taken)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import topologies
 from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
-from topologies.edit import ports
+from topologies.model.endpoints import plugs
 from topologies.model.overlay import islands, membership, overlay, reach
 from topologies.model.service_paths import OUT, chain_entries, chain_hops, hop_number, service, steps
 from topologies.model.transit import senders
@@ -65,7 +65,7 @@ def test_sound_files_make_sound_labs(made: Sound) -> None:
 def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     assert_sound(topology)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
-    numbers = Counter(map(str, ports(topology)))
+    numbers = Counter(str(each.port) for each in plugs(topology))
     crossing = overlay(topology)
     some = [*crossing.uplinks, *(uplink for each in crossing.transports for uplink in each.uplinks)]
     numbers.update(str(port) for uplink in some for port in (uplink.near, uplink.far))
