@@ -1,0 +1,124 @@
+"""What is known of a lab between two phases of ``topologies.resolve.phases``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from itertools import count
+from typing import TypeVar
+
+from topologies.model import names
+from topologies.model.functions import Chain, Function
+from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
+from topologies.model.values import Port
+from topologies.resolve import pinned, wires
+from topologies.resolve.address_book import Book
+from topologies.resolve.plugs import Plugs
+from topologies.resolve.service_addresses import Family, Lab, Stations
+from topologies.syntax import units
+from topologies.syntax.problem import Report
+from topologies.syntax.service_specification import FunctionSpec
+from topologies.syntax.specification import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
+
+Entry = TypeVar("Entry")
+
+DEFAULT_NETWORK = "lan"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A lab as far as it is resolved. A phase takes a draft and gives one with more in it.
+
+    The first part is the file itself, in natural order of names. Then follows what each phase adds; it is
+    empty before.  Two notebooks are written to by all phases: ``report`` (problems), and ``ports`` with
+    ``plugs`` (which numbers are taken).  ``kept``: what a running lab has of what the file leaves out.
+    """
+
+    spec: File
+    report: Report
+    files: Mapping[str, bytes]
+    kept: pinned.Kept
+    domain_names: list[str]
+    switch_specs: dict[str, SwitchSpec]
+    host_specs: dict[str, HostSpec]
+    links: list[tuple[int, LinkSpec]]
+    network_specs: dict[str, NetworkSpec]
+    function_specs: dict[str, FunctionSpec]
+    ports: wires.Ports
+    plugs: Plugs
+
+    domains: tuple[Domain, ...] = ()
+    switches: tuple[Switch, ...] = ()
+    networks: dict[str, Network] = field(default_factory=dict)
+    routers: dict[str, Router] = field(default_factory=dict)
+    membership: Mapping[str, str | None] = field(default_factory=dict)
+    """Host -> its network."""
+    attached: Mapping[str, units.End] = field(default_factory=dict)
+    """Host -> its switch, and the port that the file gives."""
+    link_ends: Mapping[int, tuple[units.End, units.End]] = field(default_factory=dict)
+    link_names: Mapping[str, int] = field(default_factory=dict)
+    """Name of a link -> its place in the file."""
+    served: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
+
+    homes: dict[str, str] = field(default_factory=dict)
+    """Load balancer or NAT -> the network that its address is in."""
+    reserved: dict[tuple[str, Family], set[int]] = field(default_factory=dict)
+    """(network, family) -> addresses that no host may be given."""
+    function_ends: Mapping[str, units.End] = field(default_factory=dict)
+    """Function -> its switch, and the port that the file gives."""
+    ipv4: Mapping[str, IPv4Interface] = field(default_factory=dict)
+    ipv6: Mapping[str, IPv6Interface] = field(default_factory=dict)
+    macs: Mapping[str, str] = field(default_factory=dict)
+    host_ports: Mapping[str, Port] = field(default_factory=dict)
+    link_ports: Mapping[str, tuple[Port, ...]] = field(default_factory=dict)
+
+    book: Book | None = None
+    functions: tuple[Function, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    underlay_spec: UnderlaySpec | None = None
+    underlay: Underlay | None = None
+
+    @property
+    def lab(self) -> Lab:
+        """What choosing functions' addresses asks of hosts and networks."""
+        return Lab(self.host_specs, self.membership, self.networks, self.kept.topology)
+
+    @property
+    def stations(self) -> Stations:
+        """The hosts' addresses."""
+        return Stations(self.macs, self.ipv4, self.ipv6)
+
+
+def begin(spec: File, report: Report, files: Mapping[str, bytes], running: Topology | None) -> Draft:
+    """A draft with what the file says, and nothing resolved."""
+    kept = pinned.kept(running)
+    switches = in_order(spec.switches)
+    ports = wires.Ports(switches, report)
+    return Draft(
+        spec=spec,
+        report=report,
+        files=files,
+        kept=kept,
+        domain_names=sorted(spec.domains or [_default_domain(spec, running)], key=names.natural),
+        switch_specs=switches,
+        host_specs=in_order(spec.hosts),
+        links=list(enumerate(spec.links or [])),
+        function_specs=in_order(spec.functions),
+        network_specs=spec.networks or {DEFAULT_NETWORK: NetworkSpec()},
+        ports=ports,
+        plugs=Plugs(ports, kept),
+    )
+
+
+def _default_domain(spec: File, running: Topology | None) -> str:
+    """The only domain of a file that names none: the running lab's, or one whose name nothing else has."""
+    if running is not None and len(running.domains) == 1:
+        return running.domains[0].name
+    taken = {*(spec.hosts or ()), *(spec.switches or ()), *(spec.functions or ())}
+    return next(name for number in count(1) if (name := f"d{number}") not in taken)
+
+
+def in_order(entries: Mapping[str, Entry] | None) -> dict[str, Entry]:
+    """A section of the file in the natural order of its names; an empty one when it is not there."""
+    return {name: (entries or {})[name] for name in sorted(entries or {}, key=names.natural)}

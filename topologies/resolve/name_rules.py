@@ -1,0 +1,35 @@
+"""What may be a name or a description. Pure."""
+
+from __future__ import annotations
+
+from topologies.model import names
+from topologies.resolve import names_apart
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.specification import File
+
+
+def check(spec: File, report: Report) -> None:
+    """Report what can't be a name, names that mean something else, and descriptions that can't be shown."""
+    if spec.name is not None:
+        _check_name(("name",), spec.name, report)
+    if not _showable(spec.description):
+        what, remedy = "has control characters", "remove them"
+        report.add(("description",), what, "text, with line ends and tabs", remedy)
+    for section in (
+        "domains", "networks", "switches", "hosts", "routers", "groups", "functions", "chains",
+    ):  # fmt: skip
+        for name in getattr(spec, section) or ():
+            _check_name((section, name), name, report)
+    names_apart.check(spec, report)
+
+
+def _showable(text: str | None) -> bool:
+    """Whether a description can be shown on a terminal as it is."""
+    return all(c.isprintable() or c in "\n\t" for c in text or "")
+
+
+def _check_name(path: Path, name: str, report: Report) -> None:
+    if not names.is_name(name):
+        plain = names.slug(name, names.MAX_LENGTH)
+        what = f"{shown(name)} cannot be a name" if name else "a name is empty"
+        report.add(path, what, names.ALLOWED, f"call it {plain}" if plain else "")

@@ -1,0 +1,74 @@
+"""Networks: their subnets, and which of them a host is in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from topologies.model import names
+from topologies.model.topology import Network
+from topologies.resolve import allocate, wires
+from topologies.syntax.problem import Report
+from topologies.syntax.specification import HostSpec, NetworkSpec
+
+
+def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) -> dict[str, Network]:
+    """All networks. One without a subnet in the file has that of the running lab (``kept``), or free ones."""
+    stated: list[IPv4Network | IPv6Network] = [
+        subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
+    ]
+    made: dict[str, Network] = {}
+    for name, spec in specs.items():
+        old = kept.get(name)
+        both = [each for each in (old.subnet4, old.subnet6) if each is not None] if old is not None else []
+        if (
+            spec.subnet4 is None
+            and spec.subnet6 is None
+            and len(both) == 2
+            and not _overlapping(both, stated)
+        ):
+            made[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
+    stated += [
+        subnet for each in made.values() for subnet in (each.subnet4, each.subnet6) if subnet is not None
+    ]
+    index = 0
+    for name in sorted(specs, key=names.natural):
+        if name in made:
+            continue
+        spec = specs[name]
+        subnet4, subnet6 = spec.subnet4, spec.subnet6
+        if subnet4 is None and subnet6 is None:
+            auto4 = allocate.free_subnet(index, stated, lambda n: IPv4Network((0x0A000000 + (n << 16), 16)))
+            auto6 = allocate.free_subnet(
+                index, stated, lambda n: IPv6Network(((0xFD00 << 112) + (n << 64), 64))
+            )
+            assert isinstance(auto4, IPv4Network) and isinstance(auto6, IPv6Network)
+            subnet4, subnet6 = auto4, auto6
+            stated += [auto4, auto6]
+            index += 1
+        made[name] = Network(name=name, subnet4=subnet4, subnet6=subnet6)
+    return made
+
+
+def _overlapping(
+    some: Iterable[IPv4Network | IPv6Network], others: Sequence[IPv4Network | IPv6Network]
+) -> bool:
+    return any(one.version == each.version and one.overlaps(each) for one in some for each in others)
+
+
+def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], report: Report) -> str | None:
+    """The network of a host: the one that it names, or the only one."""
+    path = ("hosts", name, "network")
+    known = sorted(networks, key=names.natural)
+    if spec.network is None:
+        if len(known) > 1:
+            listed = ", ".join(known[:8])
+            report.add(
+                path, "the host names no network, and there are several", listed, f"write network: {known[0]}"
+            )
+            return None
+        return known[0]
+    if spec.network not in networks:
+        wires.unknown(path, "network", spec.network, known, "networks", report)
+        return None
+    return spec.network
