@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topologies import extensions
+
 if TYPE_CHECKING:
     from controller.runtime.app import SwitchKeeper
     from topologies.model.topology import Topology
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--api", metavar="PATH", help="Unix socket for the northbound API")
     parser.add_argument("--event-fd", type=int, default=1, metavar="N", help="where events go (1)")
     parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
+    parser.add_argument("--extension", action="append", default=[], metavar="MODULE|FILE",
+                        help="import what adds to the controller")  # fmt: skip
     parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
                         help="forget a learned station that was silent for so long (300)")  # fmt: skip
     parser.add_argument("--intent", type=int, default=0, metavar="N",
@@ -56,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         listener = _listener(options.listen_fd, options.listen)
         topology_text = options.topology.read_bytes()
-    except (OSError, ValueError) as problem:
+        extensions.load(options.extension)
+    except (OSError, ValueError, extensions.ExtensionError) as problem:
         print(f"controller: {problem}", file=sys.stderr)
         return 2
 

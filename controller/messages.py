@@ -2,13 +2,13 @@
 
 An event is a frozen dataclass. ``encode`` makes JSON of it, ``decode`` the event of that again;
 ``EVENTS`` knows them by name, and ``event`` registers one.  ``text`` says it to people.  To add a kind of
-event is to add a class here.
+event is to add a class here, or in an extension (``topologies.extensions``).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from functools import cache
 from types import UnionType
@@ -66,6 +66,32 @@ def event(name: str) -> Callable[[E], E]:
         return kind
 
     return register
+
+
+Watcher = Callable[[Event], Iterable[Event]]
+WATCHERS: list[Watcher] = []
+"""Each is given every event that the controller has, and gives the events that follow from it."""
+
+
+def watch(watcher: Watcher) -> Watcher:
+    """Register a function that finds out more from events, in the controller's process.
+
+    It is called in the thread that has the event, so it must not block. It is not given what watchers give.
+    """
+    WATCHERS.append(watcher)
+    return watcher
+
+
+def following(said: Event) -> list[Event]:
+    """What all watchers make of an event; an error of one is an event, too."""
+    made: list[Event] = []
+    for watcher in WATCHERS:
+        try:
+            made += watcher(said)
+        except Exception as error:
+            who = f"{watcher.__module__}.{getattr(watcher, '__qualname__', watcher)}"
+            made.append(ControllerError(f"{who} fails at {said.NAME}: {type(error).__name__}: {error}"))
+    return made
 
 
 def encode(said: Event) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from controller.api.contradictions import contradictions
 from controller.api.functions import routes
 from controller.api.gate import Gate, PlainJson
 from controller.api.overlay import overlay_state
-from controller.flow.tables import Table
+from controller.flow.tables import table_of
 from controller.flow.text import actions_text, bucket_text, match_text
 from controller.messages import ApiListens
 from controller.openflow.replies import parse_flow_desc
@@ -280,9 +280,9 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
                 why=flow.why,
             )
         )
-    known = {int(table) for table in Table}
     for entry in live.values():  # installed, but not (or no longer) wanted
-        table = Table(entry.table).name.lower() if entry.table in known else str(entry.table)
+        known = table_of(entry.table)
+        table = str(entry.table) if known is None else known.name.lower()
         found.append(
             FlowState(
                 switch=name, table=table, priority=entry.priority, match="?", actions="?",

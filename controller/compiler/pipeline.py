@@ -23,7 +23,7 @@ from controller.compiler.source_guard import secure
 from controller.compiler.tunnels import edge
 from controller.compiler.view import SwitchView
 from controller.flow.meters import TOLD_ERRORS
-from controller.flow.tables import Flow, Group, Meter, Table
+from controller.flow.tables import Flow, Group, Meter, Table, add_table
 
 
 class Part(NamedTuple):
@@ -118,7 +118,7 @@ def _egress(here: SwitchView, after: Table) -> Part:
     return Part(EGRESS if here.passing else ())
 
 
-PIPELINE = (
+PIPELINE = [
     Stage(Table.CLASSIFY, _ingress),
     Stage(Table.SECURITY, _source_guard),
     Stage(Table.FIREWALL, _firewall, on_the_way=True),
@@ -130,8 +130,26 @@ PIPELINE = (
     Stage(Table.FORWARD, _forward),
     Stage(Table.ADMIT, _admit),
     Stage(Table.EGRESS, _egress),
-)
+]
 """In the order in which frames pass them. After the last on the way comes RESOLVE."""
+
+
+def add_stage(
+    name: str, compile: Callable[[SwitchView, Table], Part], before: Table, on_the_way: bool = True
+) -> Table:
+    """Register a stage with a table of its own, in front of the stage of the table ``before``; its table.
+
+    An on-the-way stage stands between SECURITY and STEER. Raises ValueError where there is no room for it.
+    """
+    places = [stage.table for stage in PIPELINE]
+    if before not in places[1:]:
+        raise ValueError(f"no stage can be added before {before.name}")
+    if on_the_way and not Table.SECURITY < before <= Table.STEER:
+        raise ValueError(f"{name}: what all frames pass stands after SECURITY and before STEER")
+    at = places.index(before)
+    table = add_table(name, places[at - 1], before)
+    PIPELINE.insert(at, Stage(table, compile, on_the_way))
+    return table
 
 
 def compiled(here: SwitchView, pipeline: Sequence[Stage] = PIPELINE) -> Part:

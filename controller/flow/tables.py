@@ -15,20 +15,57 @@ from controller.origin import Origin
 
 
 class Table(IntEnum):
-    """The pipeline, in order; code never says a table's number."""
+    """The pipeline, in order; code never says a table's number.
+
+    A frame goes on to tables of higher numbers only (OpenFlow 1.5.1, 5.1). The numbers between are for
+    tables that ``add_table`` adds.
+    """
 
     CLASSIFY = 0
-    SECURITY = 1
-    FIREWALL = 2
-    MIRROR = 3
-    CHAIN = 4
-    STEER = 5
-    RESOLVE = 6
-    ROUTE = 7
-    FORWARD = 8
-    ADMIT = 9
-    EGRESS = 10
-    FRAGMENT = 11
+    SECURITY = 10
+    FIREWALL = 20
+    MIRROR = 30
+    CHAIN = 40
+    STEER = 50
+    RESOLVE = 60
+    ROUTE = 70
+    FORWARD = 80
+    ADMIT = 90
+    EGRESS = 100
+    FRAGMENT = 110
+
+    @classmethod
+    def _missing_(cls, value: object) -> Table | None:
+        return ADDED.get(value)
+
+
+ADDED: dict[object, Table] = {}
+"""By number: the tables of stages that were added."""
+
+
+def add_table(name: str, after: Table, before: Table) -> Table:
+    """A table of its own for a stage that is added, with a number between two others'.
+
+    The same calls in the same order give the same numbers. Raises ValueError: the name is taken, or no number
+    is left.
+    """
+    if name in {each.name for each in (*Table, *ADDED.values())}:
+        raise ValueError(f"a table is called {name} already")
+    number = (after + before) // 2
+    if not after < number < before:
+        raise ValueError(f"no number is left between the tables {after.name} and {before.name}")
+    added = int.__new__(Table, number)
+    added._name_, added._value_ = name, number
+    ADDED[number] = added
+    return added
+
+
+def table_of(number: int) -> Table | None:
+    """The table of this number, if there is one."""
+    try:
+        return Table(number)
+    except ValueError:
+        return None
 
 
 class Output(NamedTuple):

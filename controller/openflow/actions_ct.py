@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from controller.flow.tables import Action, Ct, CtClear, Table, ToMeter
+from controller.flow.tables import Action, Ct, CtClear, Table, ToMeter, table_of
 from controller.openflow import fields
 
 METER, SET_FIELD, EXPERIMENTER = 29, 25, 0xFFFF
@@ -82,7 +82,7 @@ def decode(kind: int, data: bytes, start: int, end: int) -> Action | None:
     if end - start < _CT.size:
         return None
     _, _, _, _, flags, source, zone, table, alg = _CT.unpack_from(data, start)
-    known = table == _NO_TABLE or table in Table.__members__.values()
+    known = table == _NO_TABLE or table_of(table) is not None
     if source or alg or not known or flags & ~(COMMIT | FORCE):
         return None
     found = Ct(

@@ -20,7 +20,7 @@ from controller.flow.tables import (
     PushVlan,
     Resubmit,
     Spread,
-    Table,
+    table_of,
 )
 from controller.openflow import fields
 from wire.ethertype import VLAN
@@ -116,7 +116,8 @@ def decode(
     subtype = int.from_bytes(data[start + 8 : start + 10], "big")
     if subtype == RESUBMIT_TABLE:
         _, _, _, _, port, table = _RESUBMIT.unpack_from(data, start)
-        return Resubmit(Table(table)) if port == _SAME_PORT and table in set(Table) else None
+        known = table_of(table)
+        return Resubmit(known) if port == _SAME_PORT and known is not None else None
     if subtype == CLONE:
         return Clone(inner(data, start + 16, end))
     if subtype == MULTIPATH and end - start == _MULTIPATH.size:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any
 
-from controller.messages import Event, encode
+from controller.messages import Event, encode, following
 
 _REMEMBER = 4096
 _BACKLOG = 10_000
@@ -35,7 +35,12 @@ class Journal:
         self._writer.start()
 
     def emit(self, event: Event) -> None:
-        """Record an event; never blocks."""
+        """Record an event, and what watchers make of it; never blocks."""
+        self._record(event)
+        for further in following(event):
+            self._record(further)
+
+    def _record(self, event: Event) -> None:
         with self._changed:
             self._number += 1
             entry = {**encode(event), "number": self._number, "time": round(time.time(), 6)}

@@ -31,9 +31,11 @@ def main() -> NoReturn:
     as_json = False
     try:
         from lab.cli.app import build, for_programs, separated, wanted
+        from lab.cli.extending import extend
 
         arguments = separated(sys.argv[1:])
         as_json = for_programs(arguments)
+        extend(os.environ)
         code = _run(build(wanted(arguments, os.environ)), arguments, as_json)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1

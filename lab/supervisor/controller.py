@@ -29,6 +29,7 @@ from controller.messages import (
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.backoff import BACKOFF, restart_delay
+from topologies import extensions
 
 if TYPE_CHECKING:
     from topologies.model.topology import Topology
@@ -239,6 +240,7 @@ class Controller:
             sys.executable, "-m", "lab.supervisor.controller_main", "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
             "--state", str(self.api.with_suffix(".state")), "--intent", str(self._read),
+            *(f"--extension={name}" for name in extensions.loaded()),
         ]  # fmt: skip
         try:
             with self.log.open("ab") as log:

@@ -20,7 +20,10 @@ CONTROLLER = (
     "os-ken (0.3 s) is imported before there is an intent; the model (0.2 s) and the core (0.6 s) after"
 )
 LEAN = "tens of functions' processes start at once; what not every one needs is 1 to 10 ms for each"
-OPTIONAL = "who doesn't use it need not have it, or wait for it: networkx 0.3 s, scapy 1.2 s, the IDS 0.3 s"
+OPTIONAL = (
+    "who doesn't use it need not have it, or wait for it: networkx 0.3 s, scapy 1.2 s, the IDS 0.3 s, "
+    "importlib.metadata 0.03 s"
+)
 READING = "what reads a file (0.3 s with YAML) is for who has one; a resolved topology is read without"
 SHELL = "Mininet is 0.5 s, for its shell alone"
 
@@ -59,6 +62,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "nfv.python_function.process": (OPTIONAL, ("scapy",)),
     "nfv.python_function.worker": (LEAN, ("faulthandler", "inspect", "linecache", "scapy")),
     "topologies": (READING, ("topologies",)),
+    "topologies.extensions": (OPTIONAL, ("importlib.metadata",)),
     "topologies.syntax.document": (READING, ("yaml",)),
     "topologies.model.graph": (OPTIONAL, ("networkx",)),
     "topologies.loading": (READING, ("topologies",)),

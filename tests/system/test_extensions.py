@@ -1,0 +1,46 @@
+"""Who adds to sdnlab does so from outside: a lab with one toy of each sort, which ``tests/toys.py`` adds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.system.command_line import of_an_owner_of_its_own
+from tests.waiting import until
+
+TOYS = Path(__file__).parents[1] / "toys.py"
+START = [sys.executable, "-E", "-c", "from lab.cli import main; main()"]
+"""As ./sdnlab starts it: none of the user's PYTHON* variables is read."""
+
+
+def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
+    line = of_an_owner_of_its_own(START)
+    line.environment["SDNLAB_EXTENSIONS"] = str(TOYS)
+    file = tmp_path / "row.toy"
+    file.write_text("toy: 2\n")
+
+    # the importer
+    up = line("up", str(file), "-d")
+    try:
+        assert [host["name"] for host in line.json("status")["hosts"]] == ["h1", "h2"], up.stdout
+
+        # the stage: frames of hosts have passed its table
+        flows = [flow for flow in line.json("flows", "s1") if flow["table"] == "toy"]
+        assert {flow["why"]: bool(flow["packets"]) for flow in flows} == {
+            "toy: an experiment is dropped": False,
+            "toy: all else goes on": True,
+        }
+
+        # the event, which the controller says and the lab understands
+        def heard() -> list[str]:
+            return [each["text"] for each in line.json("events") if each["event"] == "toy"]
+
+        before = heard()
+        assert before and set(before) == {"the toy has seen intent 1"}
+
+        # a controller that is started later has the same
+        line("controller", "restart")
+        until(lambda: len(heard()) > len(before), "the next controller has programmed all switches")
+        assert line.json("flows", "s1")
+    finally:
+        line("down", "--all", code=None)
