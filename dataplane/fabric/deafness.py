@@ -20,19 +20,21 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dataplane.netlink.route import (
+from dataplane.netlink.route import NetlinkError
+from dataplane.sandbox.namespaces import Namespace, run_in
+from linux.netlink import (
+    NETLINK_CAP_ACK,
+    NETLINK_NETFILTER,
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_REQUEST,
-    NetlinkError,
+    SOL_NETLINK,
+    answers,
     attribute,
-    decode_errors,
+    message,
     string,
 )
-from dataplane.sandbox.namespaces import Namespace, run_in
 
-NETLINK_NETFILTER = 12
-SOL_NETLINK, NETLINK_CAP_ACK = 270, 10
 BATCH_BEGIN, BATCH_END, SUBSYSTEM = 0x10, 0x11, 10
 NEW_TABLE, NEW_CHAIN = SUBSYSTEM << 8 | 0, SUBSYSTEM << 8 | 3
 NFPROTO_INET, NFPROTO_NETDEV = 1, 5
@@ -51,7 +53,7 @@ def _be32(kind: int, value: int) -> bytes:
 
 def _message(kind: int, flags: int, sequence: int, family: int, resource: int, payload: bytes) -> bytes:
     head = struct.pack("=BBH", family, 0, socket.htons(resource))
-    return struct.pack("=IHHII", 20 + len(payload), kind, NLM_F_REQUEST | flags, sequence, 0) + head + payload
+    return message(kind, NLM_F_REQUEST | flags, sequence, head + payload)
 
 
 class _Chain(NamedTuple):
@@ -124,7 +126,7 @@ def _send(batches: Sequence[tuple[bytes, int]]) -> None:
             netfilter.send(batch)
             answered = False
             while not answered:
-                for sequence, errno, words in decode_errors(netfilter.recv(1 << 16)):
+                for sequence, errno, words in answers(netfilter.recv(1 << 16)):
                     if errno:
                         raise NetlinkError(errno, "drop what comes in", words)
                     answered = answered or sequence == chains + 1

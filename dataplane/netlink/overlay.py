@@ -20,21 +20,15 @@ from dataplane.netlink.route import (
     IFLA_LINKINFO,
     IFLA_MTU,
     IFLA_NET_NS_FD,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NLM_F_REPLACE,
     RTM_NEWLINK,
     RTM_NEWROUTE,
     Request,
-    attribute,
     ifinfo,
-    string,
-    u32,
 )
+from linux.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, attribute, string, u32
 from wire.mac import mac_octets
 
 RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 25, 28, 29
-NLM_F_APPEND = 0x800
 IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
 IFLA_VXLAN_PORT, IFLA_VXLAN_UDP_CSUM = 15, 18
 AF_BRIDGE = 7

@@ -9,16 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from dataplane.netlink.route import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    RTM_DELQDISC,
-    RTM_NEWQDISC,
-    Request,
-    attribute,
-    string,
-    u32,
-)
+from dataplane.netlink.route import RTM_DELQDISC, RTM_NEWQDISC, Request
+from linux.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, string, u32
 from topologies.model.topology import Shaping
 
 TCA_KIND, TCA_OPTIONS = 1, 2

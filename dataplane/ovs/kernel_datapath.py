@@ -9,9 +9,19 @@ from __future__ import annotations
 import socket
 import struct
 
-from dataplane.netlink.route import NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, string, u32
+from linux.netlink import (
+    NETLINK_GENERIC,
+    NLM_F_ACK,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    answers,
+    attributes,
+    message,
+    messages,
+    string,
+    u32,
+)
 
-NETLINK_GENERIC = 16
 GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 16, 3
 CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
 OVS_DP_CMD_NEW, OVS_DP_CMD_DEL = 1, 2
@@ -24,22 +34,15 @@ PROBE_NAME = "ovs-probe"
 def request(family: int, command: int, version: int, body: bytes, flags: int = NLM_F_ACK) -> bytes:
     """A generic netlink message."""
     payload = struct.pack("=BBH", command, version, 0) + body
-    return struct.pack("=IHHII", 16 + len(payload), family, NLM_F_REQUEST | flags, 1, 0) + payload
+    return message(family, NLM_F_REQUEST | flags, 1, payload)
 
 
 def family_id(answer: bytes) -> int | None:
     """The family's number in an answer to CTRL_CMD_GETFAMILY; None when there is no such family."""
-    length, kind = struct.unpack_from("=IH", answer)
-    if kind == NLMSG_ERROR:
-        return None
-    at = 20
-    while at + 4 <= length:
-        size, attribute_kind = struct.unpack_from("=HH", answer, at)
-        if size < 4:
-            break
-        if attribute_kind == CTRL_ATTR_FAMILY_ID:
-            return int(struct.unpack_from("=H", answer, at + 4)[0])
-        at += (size + 3) & ~3
+    for kind, _, _, payload in messages(answer):
+        number = dict(attributes(payload[4:])).get(CTRL_ATTR_FAMILY_ID)
+        if kind != NLMSG_ERROR and number is not None:
+            return int(struct.unpack_from("=H", number)[0])
     return None
 
 
@@ -68,6 +71,5 @@ def _ask(netlink: socket.socket, message: bytes) -> bool:
     """Send, and read until the acknowledgement; did the kernel agree?"""
     netlink.send(message)
     while True:
-        answer = netlink.recv(65536)
-        if struct.unpack_from("=IH", answer)[1] == NLMSG_ERROR:
-            return bool(struct.unpack_from("=i", answer, 16)[0] == 0)
+        for _, error, _ in answers(netlink.recv(65536)):
+            return error == 0

@@ -9,17 +9,26 @@ import errno
 import socket
 import struct
 
+from linux.netlink import (
+    NETLINK_NETFILTER,
+    NLM_F_ACK,
+    NLM_F_REQUEST,
+    answers,
+    attribute,
+    attributes,
+    message,
+    messages,
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NETLINK_NETFILTER = 12
 SUBSYSTEM = 4 << 8  # NFNL_SUBSYS_ULOG
 MSG_PACKET, MSG_CONFIG = SUBSYSTEM | 0, SUBSYSTEM | 1
 CFG_CMD, CFG_MODE, CFG_QTHRESH = 1, 2, 5
 CMD_BIND, COPY_PACKET = 1, 2
 IN, PHYSICAL_IN, PAYLOAD, PREFIX, HARDWARE_HEADER = 4, 6, 9, 10, 16
-REQUEST_ACK = 0x1 | 0x4
 
 
 class Logged:
@@ -54,12 +63,11 @@ class Log:
         return self._sock.fileno()
 
     def _ask(self, group: int, kind: int, value: bytes) -> None:
-        body = struct.pack("!BBH", socket.AF_UNSPEC, 0, group) + _attribute(kind, value)
-        self._sock.send(struct.pack("=IHHII", 16 + len(body), MSG_CONFIG, REQUEST_ACK, 0, 0) + body)
-        answer = self._sock.recv(65536)
-        (code,) = struct.unpack_from("=i", answer, 16)
-        if code:
-            raise OSError(-code, "NFLOG")
+        body = struct.pack("!BBH", socket.AF_UNSPEC, 0, group) + attribute(kind, value)
+        self._sock.send(message(MSG_CONFIG, NLM_F_REQUEST | NLM_F_ACK, 0, body))
+        for _, code, _ in answers(self._sock.recv(65536)):
+            if code:
+                raise OSError(code, "NFLOG")
 
     def read(self) -> list[Logged]:
         """What is there; what came faster than it was read is lost."""
@@ -77,30 +85,11 @@ class Log:
         return found
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def parse(data: bytes) -> Iterator[Logged]:
     """The packets in what one read returned."""
-    at = 0
-    while at + 16 <= len(data):
-        length, kind = struct.unpack_from("=IH", data, at)
-        if length < 16:
-            return
+    for kind, _, _, payload in messages(data):
         if kind == MSG_PACKET:
-            yield _logged(dict(_attributes(data[at + 20 : at + length])))
-        at += (length + 3) & ~3
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += (length + 3) & ~3
+            yield _logged(dict(attributes(payload[4:])))
 
 
 def _logged(found: dict[int, bytes]) -> Logged:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_table_msg
 
 from dataplane.fabric.deafness import closing, dropping
-from dataplane.netlink.route import NLM_F_ACK
+from linux.netlink import NLM_F_ACK
 
 
 def messages(batch: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -6,8 +6,8 @@ import struct
 
 from pyroute2.netlink.generic import ctrlmsg
 
-from dataplane.netlink.route import NLMSG_ERROR, attribute, string
 from dataplane.ovs import kernel_datapath as kd
+from linux.netlink import NLMSG_ERROR, attribute, string
 
 
 def test_the_family_is_asked_for_by_name() -> None:

@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from dataplane.netlink import route as rt
 from dataplane.netlink.shaping import qdiscs
+from linux import netlink
 from topologies.model.topology import Shaping
 
 
@@ -22,7 +23,10 @@ def decode(kind: Any, request: rt.Request) -> Any:
     message.decode()
     assert message["header"]["sequence_number"] == 7
     assert message["header"]["length"] == 16 + len(request.payload)
-    assert message["header"]["flags"] & (rt.NLM_F_REQUEST | rt.NLM_F_ACK) == rt.NLM_F_REQUEST | rt.NLM_F_ACK
+    assert (
+        message["header"]["flags"] & (netlink.NLM_F_REQUEST | netlink.NLM_F_ACK)
+        == netlink.NLM_F_REQUEST | netlink.NLM_F_ACK
+    )
     return message
 
 
@@ -76,18 +80,18 @@ def test_only_the_last_of_a_batch_asks_for_an_answer() -> None:
     data = rt.encode([rt.set_index(1, True), rt.set_index(2, False)], 3)
     first = struct.unpack_from("=IHHII", data)
     second = struct.unpack_from("=IHHII", data, first[0])
-    assert not first[2] & rt.NLM_F_ACK and second[2] & rt.NLM_F_ACK
+    assert not first[2] & netlink.NLM_F_ACK and second[2] & netlink.NLM_F_ACK
     assert (first[3], second[3]) == (3, 4)
 
 
 def test_errors_carry_number_and_the_kernels_words() -> None:
-    words = rt.string(rt.NLMSGERR_ATTR_MSG, "no such thing")
+    words = netlink.string(netlink.NLMSGERR_ATTR_MSG, "no such thing")
     body = struct.pack("=i", -errno.ENOENT) + struct.pack("=IHHII", 16, 16, 0, 9, 0) + words
-    flags = rt.NLM_F_CAPPED | rt.NLM_F_ACK_TLVS
-    data = struct.pack("=IHHII", 16 + len(body), rt.NLMSG_ERROR, flags, 9, 0) + body
-    assert rt.decode_errors(data) == [(9, errno.ENOENT, "no such thing")]
+    flags = netlink.NLM_F_CAPPED | netlink.NLM_F_ACK_TLVS
+    data = struct.pack("=IHHII", 16 + len(body), netlink.NLMSG_ERROR, flags, 9, 0) + body
+    assert netlink.answers(data) == [(9, errno.ENOENT, "no such thing")]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 16, b"\1\2\3", struct.pack("=IHHII", 4, 2, 0, 0, 0)])
 def test_broken_answers_end_the_decoding(data: bytes) -> None:
-    assert rt.decode_errors(data) == []
+    assert netlink.answers(data) == []

@@ -11,6 +11,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from dataplane.netlink import overlay as over
 from dataplane.netlink import route as rt
+from linux import netlink
 
 VTEP = IPv4Address("198.19.0.2")
 MAC = "02:00:00:00:00:07"
@@ -38,8 +39,8 @@ def test_a_vxlan_device_learns_nothing_and_speaks_on_the_port_of_rfc_7348() -> N
 
 def test_entries_of_the_forwarding_database() -> None:
     for request, flags in (
-        (over.set_fdb(5, MAC, VTEP), rt.NLM_F_CREATE | rt.NLM_F_REPLACE),
-        (over.add_default(5, VTEP), rt.NLM_F_CREATE | over.NLM_F_APPEND),
+        (over.set_fdb(5, MAC, VTEP), netlink.NLM_F_CREATE | netlink.NLM_F_REPLACE),
+        (over.add_default(5, VTEP), netlink.NLM_F_CREATE | netlink.NLM_F_APPEND),
         (over.delete_fdb(5, MAC, VTEP), 0),
     ):
         message = decode(ndmsg, request)
@@ -47,7 +48,7 @@ def test_entries_of_the_forwarding_database() -> None:
         assert (message["family"], message["ifindex"]) == (over.AF_BRIDGE, 5)
         assert message["flags"] == over.NTF_SELF and message["state"] & over.NUD_PERMANENT
         assert message.get_attr("NDA_DST") == str(VTEP)
-        expected = over.EVERYBODY if request.flags & over.NLM_F_APPEND else MAC
+        expected = over.EVERYBODY if request.flags & netlink.NLM_F_APPEND else MAC
         assert message.get_attr("NDA_LLADDR") == expected
 
 

@@ -11,7 +11,7 @@ import pytest
 
 _SCRIPT = """
 import os, signal, sys, time
-from lab import enter
+from lab.cli import enter
 
 def child():
     signal.signal(signal.SIGINT, lambda *_: os._exit(7))
