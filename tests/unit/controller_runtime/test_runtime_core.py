@@ -6,13 +6,14 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from controller.runtime.commands import Disconnect, Dump, Program
-from tests.unit.controller_runtime.small_lab import Pretend, ring
+from controller.testing import PretendedSwitches
+from tests.unit.controller_runtime.small_lab import ring
 
 NAMES = [f"s{n}" for n in range(1, 5)]
 
 
-def converged() -> Pretend:
-    lab = Pretend(ring())
+def converged() -> PretendedSwitches:
+    lab = PretendedSwitches(ring())
     for name in NAMES:
         lab.connect(name)
     lab.run()
@@ -30,7 +31,7 @@ def test_first_start_programs_all_and_says_so_once() -> None:
 
 
 def test_all_programmed_waits_for_the_last_switch() -> None:
-    lab = Pretend(ring())
+    lab = PretendedSwitches(ring())
     for name in NAMES[:-1]:
         lab.connect(name)
     lab.run()
@@ -41,7 +42,7 @@ def test_all_programmed_waits_for_the_last_switch() -> None:
 
 
 def test_a_switch_that_never_comes_is_given_up_after_a_while() -> None:
-    lab = Pretend(ring())
+    lab = PretendedSwitches(ring())
     for name in NAMES[:-1]:
         lab.connect(name)
     lab.run(lab.core.patience.absent + 1)
@@ -65,7 +66,7 @@ def test_reconnect_with_nothing_changed_sends_nothing() -> None:
 
 def test_restart_sends_nothing() -> None:
     lab = converged()
-    again = Pretend(ring(), cookies=lab.cookies, groups=lab.groups)
+    again = PretendedSwitches(ring(), cookies=lab.cookies, groups=lab.groups)
     for name in NAMES:
         again.connect(name)
     again.run()
@@ -79,13 +80,11 @@ def test_both_ends_of_a_dead_link_cost_one_compilation_and_no_dump() -> None:
     lab.take(lab.core.port(1, 1, None, lab.now))
     lab.now += 0.0005
     lab.take(lab.core.port(2, 2, False, lab.now))
-    seen = []
-    original = lab._one
-    lab._one = lambda command: (seen.append(command), original(command))[1]  # type: ignore[method-assign]
+    lab.seen.clear()
     lab.run(1)
     assert lab.core.down_links() == {"s1-s2"}
     assert len(lab.named("recompiled")) == 1
-    assert not [command for command in seen if isinstance(command, Dump)]
+    assert not [command for command in lab.seen if isinstance(command, Dump)]
     lab.check()
 
 
@@ -148,7 +147,7 @@ def test_silence_after_a_bundle_ends_the_connection() -> None:
     while todo:
         command = todo.pop(0)
         if not isinstance(command, Program):
-            lab._one(command)
+            lab.carry_out(command)
         todo += lab.todo + core.tick(lab.now)
         lab.todo.clear()
     assert not core.converged
@@ -169,7 +168,7 @@ def test_a_second_connection_replaces_the_first() -> None:
 
 def test_an_unknown_switch_waits_until_an_intent_names_it() -> None:
     small, large = ring(3), ring(4)
-    lab = Pretend(small)
+    lab = PretendedSwitches(small)
     for name in NAMES[:3]:
         lab.connect(name)
     lab.take(lab.core.connected(4, 77, {1: True, 2: True, 3: True}, lab.now))
@@ -210,7 +209,7 @@ Step = tuple[str, int, int]
     )
 )
 def test_whatever_happens_switches_end_up_holding_what_is_wanted(steps: list[Step]) -> None:
-    lab = Pretend(ring())
+    lab = PretendedSwitches(ring())
     for kind, switch, port in steps:
         name = f"s{switch}"
         if kind == "connect":
@@ -242,7 +241,7 @@ def test_whatever_happens_switches_end_up_holding_what_is_wanted(steps: list[Ste
 
 
 def test_who_takes_a_switch_away_waits_until_all_go_round_it_and_not_until_it_is_given_up() -> None:
-    lab = Pretend(ring(), slow=True)
+    lab = PretendedSwitches(ring(), slow=True)
     for name in NAMES:
         lab.connect(name)
     lab.run()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness, is_probe
-from tests.unit.controller_runtime.small_lab import Pretend, serviced
+from controller.testing import PretendedSwitches
+from tests.unit.controller_runtime.small_lab import serviced
 from topologies.model.topology import Port
 
 INTERVAL = 0.05
@@ -317,8 +318,8 @@ class TestNewcomers:
 
 
 class TestInTheCore:
-    def lab(self) -> Pretend:
-        lab = Pretend(serviced(2))
+    def lab(self) -> PretendedSwitches:
+        lab = PretendedSwitches(serviced(2))
         for number in range(1, 5):
             lab.connect(f"s{number}")
         lab.run(1)
@@ -378,7 +379,9 @@ class TestInTheCore:
         lab.dead.add("fw.2")
         lab.take(lab.core.reported({"lb/h3": "no answer"}, lab.now))
         lab.run(1)
-        again = Pretend(serviced(2), cookies=lab.cookies, groups=lab.groups, meters=lab.meters, dead=lab.dead)
+        again = PretendedSwitches(
+            serviced(2), cookies=lab.cookies, groups=lab.groups, meters=lab.meters, dead=lab.dead
+        )
         again.core.health.restore(lab.core.health.failed, again.now)
         for number in range(1, 5):
             again.connect(f"s{number}")

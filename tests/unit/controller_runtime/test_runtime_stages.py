@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from controller.flow.tables import Flow, SwitchTables, Table
 from controller.messages import AllProgrammed
 from controller.runtime.rollout import Rollout
-from tests.unit.controller_runtime.small_lab import Pretend, in_three_stages, ring, serviced
+from controller.testing import PretendedSwitches, in_three_stages
+from tests.unit.controller_runtime.small_lab import ring, serviced
 from topologies.model.topology import Topology
 
 NAMES = [f"s{n}" for n in range(1, 5)]
@@ -19,8 +20,8 @@ def other(topology: Topology, gone: int = 1) -> Topology:
     return topology.model_copy(update={"hosts": topology.hosts[gone:]})
 
 
-def running(slow: bool = False) -> Pretend:
-    lab = Pretend(serviced(), stages=in_three_stages)
+def running(slow: bool = False) -> PretendedSwitches:
+    lab = PretendedSwitches(serviced(), stages=in_three_stages)
     for name in NAMES:
         lab.connect(name)
     lab.run()
@@ -32,13 +33,13 @@ def running(slow: bool = False) -> Pretend:
     return lab
 
 
-def change(lab: Pretend, topology: Topology) -> None:
+def change(lab: PretendedSwitches, topology: Topology) -> None:
     lab.take(lab.core.intent(topology, lab.now))
     lab.run()
 
 
 def test_the_first_tables_come_in_one_stage() -> None:
-    lab = Pretend(serviced(), stages=in_three_stages)
+    lab = PretendedSwitches(serviced(), stages=in_three_stages)
     for name in NAMES:
         lab.connect(name)
     lab.run()
@@ -93,7 +94,7 @@ def test_an_intent_that_says_the_same_sends_nothing_and_settles() -> None:
 
 
 def test_a_lab_without_functions_changes_in_one_stage() -> None:
-    lab = Pretend(ring(), stages=in_three_stages)
+    lab = PretendedSwitches(ring(), stages=in_three_stages)
     for name in NAMES:
         lab.connect(name)
     lab.run()
@@ -137,22 +138,14 @@ def test_a_switch_that_goes_is_waited_for_no_longer_than_the_grace() -> None:
 
 def test_a_switch_that_keeps_refusing_holds_up_nobody() -> None:
     lab = running()
-    original = lab._carry_out
     stubborn = "s2"
-
-    def refuse(command):  # type: ignore[no-untyped-def]
-        if command.switch == stubborn:
-            lab.take(lab.core.refused(stubborn, command.conn, "no", lab.now))
-        else:
-            original(command)
-
-    lab._carry_out = refuse  # type: ignore[method-assign]
+    lab.stubborn.add(stubborn)
     lab.take(lab.core.intent(other(serviced(3), 2), lab.now))
     lab.run(10)
     wanted = lab.core.programming.rollout
     assert not wanted.later
     assert all(lab.core.members[name].held is wanted.wanted[name] for name in NAMES if name != stubborn)
-    lab._carry_out = original  # type: ignore[method-assign]
+    lab.stubborn.clear()
     lab.run(60)
     assert lab.core.converged
     lab.check()
@@ -198,7 +191,7 @@ KINDS = [
     )
 )
 def test_no_switch_is_a_stage_ahead_and_all_end_up_holding_what_is_wanted(steps: list[Step]) -> None:
-    """That everyone held the stage before is checked by `Pretend` whenever one begins."""
+    """That everyone held the stage before is checked by `PretendedSwitches` whenever one begins."""
     lab = running(slow=True)
     present = serviced()
     for kind, which, much in steps:

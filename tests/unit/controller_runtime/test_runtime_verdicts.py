@@ -17,7 +17,8 @@ from controller.runtime.commands import Emit, Inject
 from controller.runtime.endpoints import endpoints
 from controller.runtime.learning import Send
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
-from tests.unit.controller_runtime.small_lab import Pretend, ring
+from controller.testing import PretendedSwitches
+from tests.unit.controller_runtime.small_lab import ring
 from topologies.model.functions import Firewall, Function, Rule
 from topologies.model.topology import Port, Topology
 
@@ -153,7 +154,7 @@ def test_what_old_rules_sent_is_known_for_one_more_intent() -> None:
 
 
 def test_in_the_core_they_come_before_learning() -> None:
-    lab = Pretend(guarded())
+    lab = PretendedSwitches(guarded())
     for number in range(1, 5):
         lab.connect(f"s{number}")
     lab.run(1)
