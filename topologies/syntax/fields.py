@@ -42,7 +42,7 @@ class Parsed:
 
 
 class Or:
-    """Annotation for the JSON schema alone: a shorthand that ``topologies.desugar`` writes out."""
+    """Annotation for the JSON schema alone: a shorthand that ``topologies.syntax.shorthand`` writes out."""
 
     def __init__(self, *schemas: JsonSchema) -> None:
         self.schemas = schemas

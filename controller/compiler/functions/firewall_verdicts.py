@@ -219,7 +219,7 @@ def used_meters(
 def notices(topology: Topology) -> dict[int, Notice]:
     """What a packet-in is about, by its flow's cookie: for all that the lab's firewalls tell the controller.
 
-    Only the flows that tell are made; the frame's sender is told by ``controller.refusal``.
+    Only the flows that tell are made; the frame's sender is told by ``controller.runtime.refusals``.
     """
     zones, meters = function_zones(topology), meter_numbers(topology)
     in_ports = [each for each in topology.functions if each.mode == "ports"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from controller import messages
@@ -17,6 +17,7 @@ NAMES = Nameless()
 
 @given(st.one_of(*map(st.from_type, EVENTS.values())))
 def test_every_event_comes_back_from_json(said: Event) -> None:
+    assume(said == said)  # a time is never NaN, which is not equal to itself
     line = json.dumps({**encode(said), "number": 7, "time": 1.5})
     assert decode(json.loads(line)) == said
 
