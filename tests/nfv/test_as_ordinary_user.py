@@ -37,7 +37,8 @@ def open_to_all() -> Iterator[Path]:
     """A directory that anybody may use; pytest's own are private."""
     made = Path(mkdtemp())
     made.chmod(0o777)
-    shutil.copytree(Path(START).parent, made / "code" / "nfv")
+    for package in ("nfv", "wire", "linux"):
+        shutil.copytree(Path(START).parents[1] / package, made / "code" / package)
     yield made
     shutil.rmtree(made)
 
