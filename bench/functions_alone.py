@@ -26,7 +26,8 @@ from pathlib import Path
 
 from nfv.contract import Program
 from nfv.describe import describe
-from topologies.model.functions import Firewall, Function, RateLimit, Rule, Script
+from topologies.model.functions import Firewall, RateLimit, Rule, Script
+from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 
 NOTHING = Topology(name="bench", domains=(), networks=(), switches=(), links=(), hosts=())
@@ -38,7 +39,7 @@ DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 def program(kind: str, engine: str, **some: object) -> Program:
     """The process of one function as a lab starts it."""
-    function = Function(name="f", kind=kind, engine=engine, mode="inline", switch="s1", **some)
+    function = function_of(name="f", kind=kind, engine=engine, mode="inline", switch="s1", **some)
     return describe(function, "f.1", NOTHING)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.service_paths import MOST_FUNCTIONS, MOST_PATHS
 from topologies.model.topology import Topology
 
@@ -85,9 +86,8 @@ def _functions(topology: Topology) -> Iterator[str]:
 
 def _networks(function: Function) -> Iterator[str]:
     yield from function.networks
-    for at in (function.balancer, function.nat):
-        if at is not None:
-            yield at.network
+    if isinstance(function, (LoadBalancer, AddressTranslator)):
+        yield function.part.network
 
 
 def _instances(function: Function) -> Iterator[str]:

@@ -16,6 +16,7 @@ from controller.runtime.app import SwitchKeeper
 from controller.runtime.health import MOST_REPORTED, Health, backend_name
 from controller.runtime.liveness import State
 from topologies.model.functions import Function, Instance
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Service, service
 
 Within = Annotated[float | None, Query(gt=0, description="seconds until a silent switch is left out")]
@@ -111,7 +112,7 @@ def _function(
     health: Health, function: Function, made: Service, known: Present, counters: Counters
 ) -> FunctionState:
     instances = [_instance(health, function, each, known, counters) for each in function.instances]
-    of_balancer = function.balancer.backends if function.balancer else ()
+    of_balancer = function.balancer.backends if isinstance(function, LoadBalancer) else ()
     backends = [_backend(health, function.name, each.host, known.now) for each in of_balancer]
     works = [*(each.state != "failed" for each in instances), *(each.up for each in backends)]
     state: Literal["live", "degraded", "failed"] = "live"

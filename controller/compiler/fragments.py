@@ -31,6 +31,7 @@ from controller.compiler.tracking import INVALID_STATE, LATER_FRAGMENT, PLACE_ZO
 from controller.flow.builders import DATAGRAM, HOP, NETWORK, Priority, flow, miss
 from controller.flow.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
 from topologies.model.functions import Function
+from topologies.model.kinds import AddressTranslator
 from topologies.model.service_paths import Service
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
@@ -68,7 +69,9 @@ def place_zones(topology: Topology, service: Service) -> dict[str, int]:
 
 def forwards_datagrams(function: Function) -> bool:
     """Whether it is an address translator that has to see a datagram's port to know where it goes."""
-    return function.nat is not None and any(each.protocol == "udp" for each in function.nat.forwards)
+    return isinstance(function, AddressTranslator) and any(
+        each.protocol == "udp" for each in function.nat.forwards
+    )
 
 
 def at_classifier(network: str) -> str:

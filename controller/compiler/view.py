@@ -199,8 +199,7 @@ class LabView:
         return {
             number: tracked[hop.function]
             for number, hop in self.chains.service.hops.items()
-            if (function := self.chains.functions[hop.function]).mode == "flows"
-            and function.kind in ("nat", "load-balancer")
+            if (function := self.chains.functions[hop.function]).mode == "flows" and function.rewrites
         }
 
     @cached_property

@@ -13,6 +13,7 @@ from controller.messages import BackendChanged, InstanceChanged
 from controller.runtime.commands import Emit
 from controller.runtime.learning import Send
 from controller.runtime.liveness import Changed, Liveness
+from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Port, Topology
 
 MOST_REPORTED = 4096
@@ -43,7 +44,7 @@ class Health:
         for function in topology.functions:
             for instance in function.instances:
                 self._known[instance.name] = _Known(function.name, instance.name, False)
-            for backend in function.balancer.backends if function.balancer else ():
+            for backend in function.balancer.backends if isinstance(function, LoadBalancer) else ():
                 name = backend_name(function.name, backend.host)
                 self._known[name] = _Known(function.name, backend.host, True)
         self._recompute()

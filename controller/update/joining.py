@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from controller.compiler.chain_classifier import overlap, within
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import FirewallFunction
 from topologies.model.service_paths import Entry, Hop, Service, service
 from topologies.model.topology import Topology
 
@@ -36,8 +37,6 @@ class Joining(NamedTuple):
 NOBODY = Joining()
 
 
-FORGETFUL = frozenset({"bridge", "rate-limiter"})
-"""Kinds of functions to which each packet is the first."""
 LEAST_LESSON, LONGEST_LESSON = 0.5, 3.0
 
 
@@ -82,7 +81,7 @@ def joining(old: Topology, new: Topology) -> Joining:
 
 
 def _knows(function: Function) -> bool:
-    return function.mode != "tap" and function.kind not in FORGETFUL
+    return function.mode != "tap" and function.remembers
 
 
 def _onward(number: int, made: Service) -> set[int]:
@@ -108,7 +107,7 @@ def _joins(hop: Hop, function: Function, passed: Iterable[Hop], was: Service, no
     if all(any(covers(entry, each) for entry in theirs) for each in mine):
         return False
     # some of it may have passed: to a firewall a packet's second copy says nothing new, others would count it
-    return function.kind == "firewall" or not any(
+    return isinstance(function, FirewallFunction) or not any(
         entry.network == each.network and overlap(entry, each) for entry in theirs for each in mine
     )
 

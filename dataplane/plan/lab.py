@@ -25,6 +25,7 @@ from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model.functions import Function
+from topologies.model.kinds import LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
 from topologies.model.topology import Host, Port, Topology
 from topologies.model.transit import without_offloads
@@ -160,7 +161,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
     under = underlay_plan(topology, made, netns)
     shapings = [*(each.shaping for each in links), *(each.shaping for each in hosts)]
     shapings += [each.shaping for each in under.links if each.shaping is not None]
-    buckets = (each.rate.burst for each in topology.functions if each.rate is not None)
+    buckets = (each.rate.burst for each in topology.functions if isinstance(each, RateLimiter))
     largest = largest_packet(shapings, buckets)
     return Plan(domains, hosts, tuple(links), under, instances, largest)
 
@@ -244,8 +245,8 @@ def _plugs(topology: Topology) -> Iterator[tuple[str, Function, list[tuple[str, 
                 yield instance.name, function, [("tap", instance.inward)]
             elif instance.outward is not None:
                 yield instance.name, function, [("in", instance.inward), ("out", instance.outward)]
-        if function.balancer is not None:
-            yield function.name, function, [("eth0", function.balancer.at)]
+        if function.end_system is not None:
+            yield function.name, function, [("eth0", function.end_system)]
 
 
 def _instances(
@@ -262,7 +263,7 @@ def _instances(
     mtu = max((host.mtu for host in topology.hosts), default=1500)
     for name, function, plugs in _plugs(topology):
         space = netns["instance", name]
-        own = function.balancer
+        own = function.balancer if isinstance(function, LoadBalancer) else None
         whole = function.name in unaided
         wires = []
         for device, port in plugs:

@@ -17,6 +17,7 @@ from lab.failure import Failure
 from lab.functions.keeper import Keeper, Running, Starter
 from lab.functions.state import InstanceRecord
 from topologies.model.functions import Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def processes(topology: Topology) -> dict[str, Function]:
     for function in topology.functions:
         if function.mode in ("inline", "tap"):
             found |= {instance.name: function for instance in function.instances}
-        if function.balancer is not None:
+        if function.end_system is not None:
             found[function.name] = function
     return found
 
@@ -73,7 +74,8 @@ class Functions:
             found: dict[str, str] = {}
             for name, keeper in self._keepers.items():
                 function = self._functions[name]
-                known = {b.host for b in function.balancer.backends} if function.balancer else set()
+                own = function.balancer.backends if isinstance(function, LoadBalancer) else ()
+                known = {backend.host for backend in own}
                 bad = keeper.record.failed(function.mode in ("inline", "tap"))
                 found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
             return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from controller.update.joining import joining, lesson
+from lab.views.differences import fields, some
+from lab.views.kinds import TOLD
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import FirewallFunction
 from topologies.model.overlay import overlay
 from topologies.model.service_paths import service
 from topologies.model.topology import Host, Network, Topology
@@ -39,7 +42,7 @@ def changes(old: Topology, new: Topology) -> list[Change]:
     found: list[Change] = []
     for change in _compare("network", old.networks, new.networks, _network):
         moved = _moved_tunnels(old, new) if change.what != "changed" else []
-        others = f"a moment of the traffic of {_some(moved)} between domains: their tunnels are renumbered"
+        others = f"a moment of the traffic of {some(moved)} between domains: their tunnels are renumbered"
         found.append(change._replace(disrupts=others) if moved else change)
     found += _compare("router", old.routers, new.routers, _router)
     found += _compare("link", old.links, new.links, _link)
@@ -66,14 +69,10 @@ def _joins(old: Topology, new: Topology) -> dict[str, str]:
     seconds = f"{lesson(new):g} s"
     words: dict[str, str] = {}
     for chain, names in found.items():
-        some = [functions[name] for name in names]
-        parts = [
-            f"connections that {each.name} translates from now on"
-            for each in some
-            if each.kind in ("nat", "load-balancer")
-        ]
-        for each in some:
-            if each.firewall is not None:
+        met = [functions[name] for name in names]
+        parts = [f"connections that {each.name} translates from now on" for each in met if each.rewrites]
+        for each in met:
+            if isinstance(each, FirewallFunction):
                 parts.append(
                     f"connections that {each.name} does not accept, and those that rest now and that the side"
                     f" goes on with which may not open them; answers that take longer than {seconds}"
@@ -92,24 +91,6 @@ def _compare(kind: str, old: Sequence[_Named], new: Sequence[_Named], describe: 
         yield Change(kind, name, what, *describe(a, b))
 
 
-def _fields(old: Any, new: Any, names: Mapping[str, str]) -> list[str]:
-    """``gateway 10.0.0.1 -> 10.0.0.2`` for each of these fields that differs."""
-    found = []
-    for field, word in names.items():
-        a, b = getattr(old, field), getattr(new, field)
-        if a != b:
-            found.append(f"{word} {_short(a)} -> {_short(b)}")
-    return found
-
-
-def _short(value: Any) -> str:
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, tuple):
-        return " ".join(_short(each) for each in value)
-    return str(value)
-
-
 def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
     if old is None or new is None:
         return "", ""
@@ -123,7 +104,7 @@ def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
     disrupts = (
         "its tunnels are made anew: a moment of its traffic between domains" if old.vni != new.vni else ""
     )
-    return ", ".join(_fields(old, new, names)), disrupts
+    return ", ".join(fields(old, new, names)), disrupts
 
 
 def _moved_tunnels(old: Topology, new: Topology) -> list[str]:
@@ -139,7 +120,7 @@ def _router(old: Any, new: Any) -> tuple[str, str]:
     if new is None:
         return "", f"what passes between {', '.join(old.networks)}"
     gone = [name for name in old.networks if name not in new.networks]
-    words = _fields(old, new, {"networks": "networks", "mac": "MAC address"})
+    words = fields(old, new, {"networks": "networks", "mac": "MAC address"})
     return ", ".join(words), f"what is routed from and to {', '.join(gone)}" if gone else ""
 
 
@@ -148,13 +129,13 @@ def _link(old: Any, new: Any) -> tuple[str, str]:
         return f"{new.a} -- {new.b}", ""
     if new is None:
         return "", "packets that are on it; the others take another way where there is one"
-    words = _fields(old, new, {"a": "end", "b": "end"}) + _shaping(old, new)
+    words = fields(old, new, {"a": "end", "b": "end"}) + _shaping(old, new)
     return ", ".join(words), "it is made anew: packets that are on it"
 
 
 def _shaping(old: Any, new: Any) -> list[str]:
     names = {"bandwidth": "bandwidth (bit/s)", "delay": "delay (µs)", "loss": "loss"}
-    return _fields(old.shaping, new.shaping, names)
+    return fields(old.shaping, new.shaping, names)
 
 
 def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
@@ -172,7 +153,7 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "allow_spoofing": "allow-spoofing",
         "serves": "serves",
     }
-    words = _fields(old, new, names) + _shaping(old, new)
+    words = fields(old, new, names) + _shaping(old, new)
     if (old.mac, old.shaping) != (new.mac, new.shaping):
         disrupts = "its interface is made anew: a moment of its traffic"
     elif (old.network, old.ipv4, old.ipv6) != (new.network, new.ipv4, new.ipv6):
@@ -192,10 +173,10 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     if old is None:
         return _kind(new), _guards(new, new.networks)
     names = {"kind": "kind", "engine": "engine", "switch": "switch", "on_failure": "on-failure"}
-    words = _fields(old, new, names)
+    words = fields(old, new, names)
     if _kind(old) != _kind(new) and not words:
         words.append(f"{_kind(old)} -> {_kind(new)}")
-    words += _fields(old, new, {"mirrors": "mirrors", "networks": "networks"})
+    words += fields(old, new, {"mirrors": "mirrors", "networks": "networks"})
     disrupts = ""
     if (old.kind, old.engine, old.mode, old.switch) != (new.kind, new.engine, new.mode, new.switch):
         disrupts = "it is made anew: what it knew of connections"
@@ -209,21 +190,19 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     elif old.instances != new.instances and not disrupts:
         words.append("ports")
         disrupts = "its interfaces are made anew: a moment of its traffic"
-    for kind, describe in _OWN.items():
-        a, b = getattr(old, kind), getattr(new, kind)
-        if a != b and a is not None and b is not None:
-            more, harm = describe(a, b)
-            words += [more] if more else []
-            disrupts = disrupts or harm
+    if type(old) is type(new) and old.part != new.part and new.kind in TOLD:
+        more, harm = TOLD[new.kind].change(old, new)
+        words += [more] if more else []
+        disrupts = disrupts or harm
     return ", ".join(words) or "configuration", disrupts
 
 
 def _guards(function: Function, networks: Sequence[str]) -> str:
     """What a firewall at hosts' ports cuts off where it comes: it has seen nothing of what went before."""
-    if function.firewall is None or function.mode != "ports" or not networks:
+    if not isinstance(function, FirewallFunction) or function.mode != "ports" or not networks:
         return ""
     return (
-        f"in {_some(networks)}: answers that are on their way, connections that it does not accept, and those"
+        f"in {some(networks)}: answers that are on their way, connections that it does not accept, and those"
         " that the side goes on with first which may not open them"
     )
 
@@ -232,71 +211,12 @@ def _kind(function: Function) -> str:
     return f"{function.kind} ({function.engine})" + (f" at {function.switch}" if function.switch else "")
 
 
-def _firewall(old: Any, new: Any) -> tuple[str, str]:
-    words = _fields(old, new, {"default": "default"})
-    before, after = {rule.name: rule for rule in old.rules}, {rule.name: rule for rule in new.rules}
-    more = [name for name in after if name not in before]
-    less = [name for name in before if name not in after]
-    other = [name for name in after if name in before and before[name] != after[name]]
-    for word, names in (("more", more), ("fewer", less), ("other", other)):
-        words += [f"{word} rules: {_some(names)}"] if names else []
-    if not words:
-        words.append("the order of rules")
-    return ", ".join(words), "connections that are no longer allowed stop"
-
-
-def _balancer(old: Any, new: Any) -> tuple[str, str]:
-    words = _fields(old, new, {"ipv4": "IPv4", "ipv6": "IPv6", "port": "port", "hash": "hash"})
-    before, after = [b.host for b in old.backends], [b.host for b in new.backends]
-    more, less = [n for n in after if n not in before], [n for n in before if n not in after]
-    words += [f"more backends: {_some(more)}"] if more else []
-    words += [f"fewer backends: {_some(less)}"] if less else []
-    words += ["health check"] if old.check != new.check else []
-    words += ["rules for paths and hosts"] if old.http != new.http else []
-    words += ["further addresses"] if old.more_addresses != new.more_addresses else []
-    words += ["more or fewer ports"] if old.more_ports != new.more_ports else []
-    where = ("at", "mac", "ports", "addresses")
-    if any(getattr(old, key) != getattr(new, key) for key in where):
-        return ", ".join(words), "connections with its old address"
-    return ", ".join(words), f"connections with {_some(less)}" if less else ""
-
-
-def _nat(old: Any, new: Any) -> tuple[str, str]:
-    words = _fields(old, new, {"ipv4": "address", "mac": "MAC address"})
-    words += ["port forwards"] if old.forwards != new.forwards else []
-    gone = old.ipv4 != new.ipv4 or set(old.forwards) - set(new.forwards)
-    return ", ".join(words), "connections that were translated otherwise" if gone else ""
-
-
-def _rate(old: Any, new: Any) -> tuple[str, str]:
-    return ", ".join(_fields(old, new, {"bandwidth": "bandwidth (bit/s)", "burst": "burst (bytes)"})), ""
-
-
-def _script(old: Any, new: Any) -> tuple[str, str]:
-    words = _fields(old, new, {"file": "file", "packets": "packets"})
-    return ", ".join([*words, *(["its code"] if old.source != new.source else [])]), ""
-
-
-def _ids(_old: Any, _new: Any) -> tuple[str, str]:
-    return "its rules", ""
-
-
-_OWN: dict[str, Callable[[Any, Any], tuple[str, str]]] = {
-    "firewall": _firewall,
-    "balancer": _balancer,
-    "nat": _nat,
-    "rate": _rate,
-    "script": _script,
-    "ids": _ids,
-}
-
-
 def _chain(old: Chain | None, new: Chain | None) -> tuple[str, str]:
     if old is None and new is not None:
         return f"through {', '.join(new.functions)}", ""
     if new is None or old is None:
         return "", "what it took goes straight on; connections that its functions have changed end"
-    words = _fields(
+    words = fields(
         old,
         new,
         {
@@ -315,8 +235,3 @@ def _chain(old: Chain | None, new: Chain | None) -> tuple[str, str]:
         },
     )
     return ", ".join(words) or "its number", ""
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping
 from controller import answers
 from lab.functions.state import InstanceRecord
 from lab.messages.lab import BackendState, ChainState, FunctionState, HopState, InstanceState
+from lab.views.kinds import TOLD
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.overlay import islands
 from topologies.model.service_paths import Hop, chain_hops
 from topologies.model.topology import Topology
@@ -42,7 +44,7 @@ def _function(
     function: Function, domain_of: Mapping[str, str], records: Records, known: answers.FunctionState | None
 ) -> FunctionState:
     names = [instance.name for instance in function.instances]
-    if function.balancer is not None:
+    if function.end_system is not None:
         names.append(function.name)
     seen = {each.name: each for each in known.instances} if known is not None else {}
     instances = [_instance(records[name], seen.get(name)) for name in names if name in records]
@@ -96,7 +98,7 @@ def _instance(record: InstanceRecord, seen: answers.InstanceState | None) -> Ins
 
 
 def _backends(function: Function, records: Records) -> list[BackendState]:
-    if function.balancer is None:
+    if not isinstance(function, LoadBalancer):
         return []
     record = records.get(function.name)
     up = record.backends if record is not None else {}
@@ -108,11 +110,8 @@ def _backends(function: Function, records: Records) -> list[BackendState]:
 
 
 def _address(function: Function) -> str | None:
-    if function.balancer is not None:
-        own = function.balancer
-        found = [str(each.ip) for each in own.addresses]
-        return f"{' '.join(found)} port {', '.join(map(str, own.ports))}"
-    return str(function.nat.ipv4.ip) if function.nat is not None else None
+    told = TOLD.get(function.kind)
+    return told.address(function) if told is not None and told.address is not None else None
 
 
 def _state(function: Function, instances: list[InstanceState]) -> str:
@@ -180,7 +179,8 @@ def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
     """The switches of the hosts whose packets a path takes, as far as its classifier says."""
     network, some = (chain.network, chain.source) if forward else (chain.far_network, chain.destination)
     named = {function.name: function for function in topology.functions}
-    behind = {b.host for n in chain.functions if (own := named[n].balancer) for b in own.backends}
+    passed = [named[name] for name in chain.functions]
+    behind = {b.host for own in passed if isinstance(own, LoadBalancer) for b in own.balancer.backends}
     found = set()
     for host in topology.hosts:
         addresses = [each.ip for each in (host.ipv4, host.ipv6) if each is not None]

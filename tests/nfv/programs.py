@@ -6,7 +6,8 @@ from typing import Any
 
 from nfv.contract import Program
 from nfv.describe import describe
-from topologies.model.functions import Firewall, Function, Ids, RateLimit, Script
+from topologies.model.functions import Firewall, Ids, RateLimit, Script
+from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 
 NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=())
@@ -14,7 +15,7 @@ NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), h
 
 def program(kind: str, engine: str, **some: Any) -> Program:
     mode = some.pop("mode", "inline")
-    function = Function(name="f", kind=kind, engine=engine, mode=mode, switch="s1", **some)
+    function = function_of(name="f", kind=kind, engine=engine, mode=mode, switch="s1", **some)
     return describe(function, "f.1", NOTHING)
 
 

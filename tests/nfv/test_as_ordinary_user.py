@@ -13,7 +13,7 @@ from tempfile import mkdtemp
 import pytest
 
 from nfv.contract import Program
-from nfv.describe import START
+from nfv.kinds import START
 from tests.cases.firewall_cases import WEB
 from tests.nfv.programs import bridge, firewall, python, rate_limiter
 

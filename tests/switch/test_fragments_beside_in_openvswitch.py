@@ -19,6 +19,7 @@ from tests.cases.frames import fragments
 from tests.switch.ovs import Vswitch
 from tests.switch.test_fragments_in_openvswitch import Lab, head
 from topologies import loads
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Topology
 
 WEB = "{name: web, action: accept, protocol: tcp, ports: [80], source: h1}"
@@ -64,7 +65,7 @@ def allowed(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
 
 
 def balanced(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
-    made = next(each.balancer for each in lab.topology.functions if each.balancer)
+    made = next(each.balancer for each in lab.topology.functions if isinstance(each, LoadBalancer))
     asked = head(lab.topology, "h1", "web", six)
     asked.dst, asked[IPv6 if six else IP].dst = made.mac, str(made.ipv6.ip if six else made.ipv4.ip)  # type: ignore[union-attr]
     return "h1", asked / TCP(sport=number, dport=80, flags="S")
@@ -77,7 +78,7 @@ def masqueraded(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
 
 
 def forwarded(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
-    made = next(each.nat for each in lab.topology.functions if each.nat)
+    made = next(each.nat for each in lab.topology.functions if isinstance(each, AddressTranslator))
     far = lab.hosts["far"]
     assert far.ipv4
     return "far", Ether(src=far.mac, dst=made.mac) / IP(src=str(far.ipv4.ip), dst=str(made.ipv4.ip)) / UDP(

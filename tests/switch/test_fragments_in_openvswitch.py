@@ -33,6 +33,7 @@ from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_chains import packet
 from tests.unit.controller.made_frames import pieces
 from topologies import loads
+from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Topology
 
 CHAINS = loads("""
@@ -83,7 +84,7 @@ def numbered(topology: Topology) -> list[int]:
         found |= {
             end.number for one in each.instances for end in (one.inward, one.outward) if end is not None
         }
-        if each.balancer is not None:
+        if isinstance(each, LoadBalancer):
             found.add(each.balancer.at.number)
     return sorted(found)
 

@@ -21,6 +21,7 @@ from tests.system.controller_lab import Controller, Switches, lacks, running
 from tests.system.controller_topologies import leaf_spine
 from tests.waiting import until
 from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model.kinds import function_of
 from topologies.model.topology import Port, Topology
 from wire.checksum import checksum
 from wire.mac import mac_number
@@ -33,7 +34,7 @@ _RECEIVE_BUFFER_BEYOND_LIMIT = 33
 
 
 def function(name: str, switch: str, instances: int, first: int = 40001, policy: Any = "closed") -> Function:
-    return Function(
+    return function_of(
         name=name,
         kind="bridge",
         engine="kernel",
@@ -267,7 +268,7 @@ def test_changes_of_a_chain_under_load_lose_nothing_and_double_nothing(lab: Lab)
 
 def refusing(mode: Any, switch: str | None) -> Function:
     rule = Rule(name="no-udp", action="reject", protocol="udp", log=True)
-    return Function(
+    return function_of(
         name="guard",
         kind="firewall",
         engine="openflow",

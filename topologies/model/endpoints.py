@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal, NamedTuple
 
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 
@@ -48,10 +49,10 @@ def endpoints(topology: Topology) -> Iterator[Endpoint]:
         both = _given(host.ipv4, host.ipv6)
         yield Endpoint(host.name, "host", host.network, host.mac, host.port, both)
     for function in topology.functions:
-        if function.balancer is not None:
+        if isinstance(function, LoadBalancer):
             own = function.balancer
             yield Endpoint(function.name, "load balancer", own.network, own.mac, own.at, own.addresses)
-        if function.nat is not None:
+        if isinstance(function, AddressTranslator):
             nat = function.nat
             yield Endpoint(function.name, "address translator", nat.network, nat.mac, None, _given(nat.ipv4))
     networks = {network.name: network for network in topology.networks}
@@ -92,8 +93,8 @@ def plugs(topology: Topology) -> Iterator[Plug]:
             yield Plug(("in", instance.name), f"instance {instance.name}, in", instance.inward)
             if instance.outward is not None:
                 yield Plug(("out", instance.name), f"instance {instance.name}, out", instance.outward)
-        if function.balancer is not None:
-            yield Plug(("at", function.name), f"function {function.name}", function.balancer.at)
+        if function.end_system is not None:
+            yield Plug(("at", function.name), f"function {function.name}", function.end_system)
 
 
 def _given(

@@ -7,8 +7,9 @@ numbers.  What follows from them (paths, hops, classifier entries) is derived in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import Literal
+from typing import ClassVar, Literal
 
 from topologies.model.values import Frozen, Port
 
@@ -17,7 +18,7 @@ Prefixes = tuple[IPv4Network | IPv6Network, ...]
 PortRanges = tuple[tuple[int, int], ...]
 """Inclusive ranges of TCP, UDP or SCTP ports; none at all: any port."""
 Protocol = Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
-Kind = Literal["firewall", "load-balancer", "nat", "rate-limiter", "bridge", "python", "ids"]
+Mode = Literal["inline", "tap", "flows", "ports", "host"]
 Policy = Literal["open", "closed"]
 
 
@@ -187,20 +188,27 @@ class Instance(Frozen):
     outward: Port | None = None
 
 
-class Function(Frozen):
-    """A virtual network function.
+class Function(Frozen, ABC):
+    """A virtual network function: what all kinds have. ``topologies.model.kinds`` has a class for each kind.
 
     ``mode``: ``inline`` (frames go in one side and come out of the other), ``tap`` (gets a copy),
     ``flows`` (done by the switch ``switch`` itself) or ``ports`` (by every switch, at the ports of the hosts
     of ``networks``), ``host`` (an end system of its own, as HAProxy is).  ``instances``: of inline and tap
     functions.  ``mirrors``: networks and hosts of whose frames a tap gets a copy.  ``on_failure``: what
-    becomes of traffic while no instance works.  Of the rest, what ``kind`` says is set.
+    becomes of traffic while no instance works.
     """
 
+    rewrites: ClassVar[bool] = False
+    """Whether it changes addresses of what passes it, when flows do it."""
+    remembers: ClassVar[bool] = True
+    """Whether it knows something of connections that would be lost with it."""
+    predictable: ClassVar[bool] = True
+    """Whether the topology says what it lets through."""
+
     name: str
-    kind: Kind
+    kind: str
     engine: str
-    mode: Literal["inline", "tap", "flows", "ports", "host"]
+    mode: Mode
     switch: str | None
     networks: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
@@ -208,12 +216,27 @@ class Function(Frozen):
     path: int = 0
     """Of a tap with ``mirrors``: the number of the path that its copies take; as that of a chain."""
     on_failure: Policy = "closed"
-    firewall: Firewall | None = None
-    balancer: Balancer | None = None
-    nat: Nat | None = None
-    rate: RateLimit | None = None
-    script: Script | None = None
-    ids: Ids | None = None
+
+    @property
+    @abstractmethod
+    def part(self) -> Frozen | None:
+        """What its kind alone has, if that is anything."""
+
+    @property
+    def udp_timeout(self) -> int:
+        """Seconds for which it remembers a silent UDP connection."""
+        return UDP_TIMEOUT
+
+    @property
+    def end_system(self) -> Port | None:
+        """The port of the end system that it has of its own, beside its instances, if it has one."""
+        return None
+
+    @property
+    def needs_whole_packets(self) -> bool:
+        """Whether it gets its packets cut and checksummed by the kernel: code of users, and Suricata, which
+        cannot pass on what was left to others."""
+        return False
 
 
 class Chain(Frozen):

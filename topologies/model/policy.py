@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from topologies.model.functions import Firewall, Function, PortRanges, Prefixes, Protocol, Rule
+from topologies.model.kinds import AddressTranslator, FirewallFunction
 from topologies.model.parts import part_of
 from topologies.model.service_paths import Entry, service
 from topologies.model.topology import Host, Topology
@@ -101,21 +102,21 @@ class Policy:
         back = self._taken(Connection(seen.destination, seen.source, seen.protocol), dst.network)
         passed = [] if there is None else self._on_the_way(there)
         for function in passed:
-            if function.kind == "nat":
+            if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates it")
         met = [*self._at_ports.get(src.network, ()), *passed]
         met += [each for each in self._at_ports.get(dst.network, ()) if each not in met]
         for function in met:
-            if function.firewall is not None and (why := _refusal(function, seen)):
+            if isinstance(function, FirewallFunction) and (why := _refusal(function, seen)):
                 return Expectation(False, why)
         for function in self._on_the_way(back) if back is not None else ():
             if function in passed:
                 continue
-            if function.kind == "firewall":
+            if isinstance(function, FirewallFunction):
                 return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
-            if function.kind == "nat":
+            if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates the reply")
-        strange = [each for each in passed if each.kind in ("python", "ids")]
+        strange = [each for each in passed if not each.predictable]
         if strange:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
         return ALLOWED
@@ -148,9 +149,8 @@ def _stated(entry: Entry) -> Iterator[Prefixes]:
     yield from (some for some in (entry.source, entry.destination) if some)
 
 
-def _refusal(function: Function, seen: Connection) -> str:
+def _refusal(function: FirewallFunction, seen: Connection) -> str:
     """Why a firewall does not let the connection through; empty when it does."""
-    assert function.firewall is not None
     rule = deciding(function.firewall, seen)
     action = function.firewall.default if rule is None else rule.action
     if action == "accept":

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from topologies.model.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Topology
 
+Kind = TypeVar("Kind", bound=Function)
 MOST_FUNCTIONS = 8
 """Functions in one chain: with two directions, 16 hops a path number."""
 MOST_PATHS = 255
@@ -138,7 +140,7 @@ def service(topology: Topology) -> Service:
     before = {chain.network for chain in topology.chains if chain.implicit}
     given = {chain.name for chain in topology.chains if not chain.implicit}
     for number, hop in hops.items():
-        at_balancer = hop.forward and functions[hop.function].kind == "load-balancer"
+        at_balancer = hop.forward and isinstance(functions[hop.function], LoadBalancer)
         if hop.chain in given and hop.next == OUT and hop.leaves in before and not at_balancer:
             hops[number] = hop._replace(balanced=True)
     entries.sort(key=lambda entry: (-entry.priority, entry.chain, not entry.forward))
@@ -151,10 +153,10 @@ def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Function, ..
     return tuple(functions[name] for name in chain.functions if functions[name].mode != "host")
 
 
-def translator(chain: Chain, functions: Mapping[str, Function], kind: str) -> Function | None:
-    """The chain's one function of ``kind`` that is done by flows, if it has one."""
-    found = [each for each in steps(chain, functions) if each.kind == kind and each.mode == "flows"]
-    return found[0] if found else None
+def translator(chain: Chain, functions: Mapping[str, Function], kind: type[Kind]) -> Kind | None:
+    """The chain's one function of the class ``kind`` that is done by flows, if it has one."""
+    found = (each for each in steps(chain, functions) if each.mode == "flows")
+    return next((each for each in found if isinstance(each, kind)), None)
 
 
 def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]:
@@ -196,7 +198,7 @@ def _path_hops(chain: Chain, way: tuple[Function, ...], forward: bool) -> Iterat
     for index, function in enumerate(way):
         assert function.switch is not None
         # behind an address translator, which knows the host that it translates to, packets are in its network
-        leaves = far if function.kind == "nat" and not forward else network
+        leaves = far if isinstance(function, AddressTranslator) and not forward else network
         policy = chain.on_failure or function.on_failure
         last = index == len(way) - 1
         yield Hop(
@@ -254,8 +256,8 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
     Those of a balancer's backends come to it before any chain, and go on as from the virtual address; so
     does what its own namespace answers (pings, refusals).
     """
-    nat = translator(chain, functions, "nat")
-    if nat is not None and nat.nat is not None:
+    nat = translator(chain, functions, AddressTranslator)
+    if nat is not None:
         outside = (IPv4Network(nat.nat.ipv4.ip),)
         for each in nat.nat.forwards:
             known, inside = ((each.port, each.port),), ((each.to_port, each.to_port),)
@@ -294,8 +296,8 @@ def _places(
     chain: Chain, functions: Mapping[str, Function]
 ) -> Iterator[tuple[Balancer, Backend, tuple[IPv4Network | IPv6Network, ...]]]:
     """Backends and former ones of an implicit chain's balancer, with their addresses of its families."""
-    found = translator(chain, functions, "load-balancer")
-    if found is None or found.balancer is None:
+    found = translator(chain, functions, LoadBalancer)
+    if found is None:
         return
     families = {each.version for each in found.balancer.addresses}
     for backend in (*found.balancer.backends, *found.balancer.former):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
-from topologies.model.functions import Chain, Function
+from topologies.model.functions import Chain
+from topologies.model.kinds import AnyFunction
 from topologies.model.values import Frozen as Frozen
 from topologies.model.values import Port as Port
 
@@ -177,7 +178,7 @@ class Topology(Frozen):
     hosts: tuple[Host, ...]
     routers: tuple[Router, ...] = ()
     underlay: Underlay | None = None
-    functions: tuple[Function, ...] = ()
+    functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
 
     def graph(self) -> MultiGraph[str]:

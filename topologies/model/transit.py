@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Copy, Entry, Hop, chain_hops, service, steps
 from topologies.model.topology import Topology
 
@@ -63,7 +64,7 @@ def without_offloads(topology: Topology) -> frozenset[str]:
     for function in topology.functions:
         if function.name in passed and function.mode == "inline":
             found.add(function.name)
-        if function.balancer is not None and function.balancer.network in ends:
+        if isinstance(function, LoadBalancer) and function.balancer.network in ends:
             found.add(function.name)
     return frozenset(found)
 
@@ -73,15 +74,9 @@ def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanc
     if chain.encapsulation == "nsh":
         return True
     way = steps(chain, functions)
-    translates = any(each.mode == "flows" and each.kind in ("load-balancer", "nat") for each in way)
+    translates = any(each.mode == "flows" and each.rewrites for each in way)
     translates = translates or chain.network in balanced or chain.far_network in balanced
-    return translates and any(_finishes_checksums(each) for each in way)
-
-
-def _finishes_checksums(function: Function) -> bool:
-    """Whether an inline function gets its packets cut and checksummed by the kernel: code of users, and
-    Suricata, which cannot pass on what was left to others."""
-    return function.mode == "inline" and (function.kind == "python" or function.engine == "suricata")
+    return translates and any(each.needs_whole_packets for each in way)
 
 
 def senders(

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from topologies.model.functions import UDP_TIMEOUT, Function
+from topologies.model.functions import Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Port, Topology
 
 FUNCTION_ZONES = range(1, 4096)
@@ -38,17 +39,15 @@ def function_zones(topology: Topology) -> dict[str, int]:
 
 def zone_key(function: Function, domain: str) -> str:
     """What the zone of a function in this domain is for; no function has such a name as balancers' have."""
-    balancer = function.balancer
-    if balancer is None:
+    if not isinstance(function, LoadBalancer):
         return function.name
-    seconds = balancer.udp_timeout if balancer.protocol == "udp" else UDP_TIMEOUT
-    return f"load balancers of {balancer.network} in {domain}, {seconds} s"
+    return f"load balancers of {function.balancer.network} in {domain}, {function.udp_timeout} s"
 
 
-def together(topology: Topology, function: Function) -> tuple[Function, ...]:
+def together(topology: Topology, function: Function) -> tuple[LoadBalancer, ...]:
     """The load balancers, by name, that track connections in this one's zone; itself as well."""
     zones = function_zones(topology)
-    some = (each for each in topology.functions if each.mode == "flows" and each.balancer is not None)
+    some = (each for each in topology.functions if each.mode == "flows" and isinstance(each, LoadBalancer))
     return tuple(each for each in some if zones[each.name] == zones[function.name])
 
 
@@ -81,15 +80,11 @@ def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
     zones = function_zones(topology)
     seconds: dict[str, int] = {}
     for function in topology.functions:
-        part = function.firewall or function.balancer or function.nat
-        given = UDP_TIMEOUT if part is None else part.udp_timeout
-        if function.balancer is not None and function.balancer.protocol == "tcp":
-            given = UDP_TIMEOUT
         if function.mode == "flows" and function.switch is not None:
-            found.setdefault(domains[function.switch], {})[zones[function.name]] = given
+            found.setdefault(domains[function.switch], {})[zones[function.name]] = function.udp_timeout
         elif function.mode == "ports":
             for network in function.networks:
-                seconds.setdefault(network, given)
+                seconds.setdefault(network, function.udp_timeout)
     ports = {host.port: seconds[host.network] for host in topology.hosts if host.network in seconds}
     for port, zone in port_zones(ports).items():
         found.setdefault(domains[port.switch], {})[zone] = ports[port]

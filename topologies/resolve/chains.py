@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, cast
 
 from topologies.model.functions import Chain, Function, Policy, Prefixes, Protocol
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.service_paths import MOST_FUNCTIONS
 from topologies.model.topology import Network, Router
 from topologies.resolve.address_book import Book, Item, Leaf, common, prefixes, ranges, sorted_names
@@ -14,7 +15,6 @@ from topologies.resolve.kinds.firewall import WITH_PORTS, can_match
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import ChainSpec
 
-CHANGES_HEADERS = ("nat", "load-balancer")
 MOST_PAIRS = 4096
 """Pairs of a source and a destination prefix in one classifier: each is a flow on every switch with hosts."""
 
@@ -56,8 +56,8 @@ class Resolver:
         network = self._network(base, spec, sources)
         if network is None:
             return None
-        balancer = next((each for each in known if each.balancer is not None), None)
-        nat = next((each.nat for each in known if each.nat is not None), None)
+        balancer = next((each for each in known if isinstance(each, LoadBalancer)), None)
+        nat = next((each.nat for each in known if isinstance(each, AddressTranslator)), None)
         targets = self.book.items((*base, "destination"), spec.destination)
         if spec.destination is None and balancer is not None and balancer.name in self.book.functions:
             leaf = self.book.functions[balancer.name]
@@ -143,8 +143,8 @@ class Resolver:
             elif each in self.functions:
                 function = self.functions[each]
                 good = self._place(where, function, index == len(spec.functions) - 1, str(base[1])) and good
-                nats += function.kind == "nat"
-                if nats > 1 and function.kind == "nat":
+                nats += isinstance(function, AddressTranslator)
+                if nats > 1 and isinstance(function, AddressTranslator):
                     what = "the chain translates addresses twice"
                     self.report.add(where, what, "one nat", "remove one")
                     good = False
@@ -170,11 +170,11 @@ class Resolver:
             remedy = "give it a switch in place of networks, or take it out of the chain"
             self.report.add(where, what, remedy=remedy)
             return False
-        if function.kind == "load-balancer" and not last:
+        if isinstance(function, LoadBalancer) and not last:
             what = f"behind load balancer {function.name} packets go to its backends"
             self.report.add(where, what, "a load balancer as the last function", "move it to the end")
             return False
-        if function.kind in CHANGES_HEADERS and function.mode == "flows":
+        if function.rewrites and function.mode == "flows":
             other = self.owners.setdefault(function.name, chain)
             if other != chain:
                 line = self.report.locate(("chains", other))
@@ -185,7 +185,7 @@ class Resolver:
 
     def _two_ways(self, base: Path, spec: ChainSpec, known: list[Function]) -> bool:
         for function in known:
-            if function.kind not in CHANGES_HEADERS or function.mode != "flows":
+            if not function.rewrites or function.mode != "flows":
                 continue
             if spec.symmetric is False:
                 what = f"replies must come back through {function.name}, which changed addresses"
@@ -304,8 +304,8 @@ class Resolver:
     ) -> bool:
         """Whether the destination is where the chain's balancer or translator leads."""
         for function in known:
-            balancer = function.balancer
-            if balancer is not None:
+            if isinstance(function, LoadBalancer):
+                balancer = function.balancer
                 own = {each.ip for each in balancer.addresses}
                 there = prefixes(targets)
                 if any(each.num_addresses > 1 or each.network_address not in own for each in there):
@@ -322,7 +322,7 @@ class Resolver:
                     what = f"load balancer {function.name} is at port {listed}"
                     self.report.add((*base, "ports"), what, listed, "leave the key out")
                     return False
-            if function.nat is not None and function.nat.network != far:
+            if isinstance(function, AddressTranslator) and function.nat.network != far:
                 what = f"{function.name} translates to an address of {function.nat.network}"
                 allowed = f"addresses of {function.nat.network}"
                 remedy = f"the chain leads to {far}: change one of them"

@@ -3,25 +3,23 @@ Pure."""
 
 from __future__ import annotations
 
-import ast
-import warnings
-from codecs import BOM_UTF8
 from collections.abc import Callable
-from typing import Literal, cast
+from dataclasses import replace
+from typing import cast
 
-from topologies.model.functions import Function, Ids, Instance, Policy, RateLimit, Script
+from topologies.model.functions import Function, Instance, Mode, Policy
+from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 from topologies.resolve.address_book import Book, known_names
-from topologies.resolve.kinds.addressed import Addressed
-from topologies.resolve.kinds.firewall import firewall
+from topologies.resolve.kinds.context import Context
+from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Filled, Lab, Stations
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import KINDS, FunctionSpec, kind_keys
 
 INSTANCE_PORT = 40_001
 """The first port number on a switch for functions' instances."""
-Mode = Literal["inline", "tap", "flows", "ports", "host"]
 
 
 def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
@@ -41,13 +39,8 @@ def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
 
 def mode_of(spec: FunctionSpec, engine: str) -> Mode:
     """How the function is joined to the lab."""
-    if spec.kind == "ids":
-        return "inline" if spec.mode == "inline" else "tap"
-    if spec.kind == "load-balancer":
-        return "flows" if engine == "openflow" else "host"
-    if engine != "openflow":
-        return "inline"
-    return "ports" if spec.kind == "firewall" and spec.networks is not None else "flows"
+    assert spec.kind is not None
+    return RESOLUTIONS[spec.kind].mode(spec, engine)
 
 
 def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> None:
@@ -94,9 +87,9 @@ class Resolver:
         port: Callable[[str, str], Port],
         report: Report,
     ) -> None:
-        self.lab, self.filled, self.book, self.switches = lab, filled, book, switches
+        self.lab, self.switches = lab, switches
         self.port, self.report = port, report
-        self.addressed = Addressed(lab, stations, filled, port, report)
+        self.context = Context(lab, stations, filled, book, port, report)
 
     def function(self, name: str, spec: FunctionSpec, switch: str | None) -> Function | None:
         """The function; None when what is wrong with it (which is reported) leaves none.
@@ -112,7 +105,11 @@ class Resolver:
         self._place(name, spec, mode)
         networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
         mirrors = self._mirrors(base, spec, mode)
-        part = self._part(name, spec, switch)
+        resolution = RESOLUTIONS[spec.kind]
+        part: dict[str, object] | None = {}
+        if resolution.resolve is not None:
+            value = resolution.resolve(name, spec, replace(self.context, switch=switch))
+            part = None if value is None else {resolution.part: value}
         if mode != "ports" and switch is None:
             return None
         instances: tuple[Instance, ...] = ()
@@ -128,9 +125,9 @@ class Resolver:
             )
         if part is None:
             return None
-        return Function(
+        return function_of(
             name=name,
-            kind=cast(Literal["firewall"], spec.kind),
+            kind=spec.kind,
             engine=engine,
             mode=mode,
             switch=switch if mode != "ports" else None,
@@ -153,7 +150,7 @@ class Resolver:
             remedy = "write switch: and one of them" + (", or networks: for all their hosts" if flows else "")
             listed = ", ".join(list(self.switches)[:8])
             self.report.add(path, "the function has no switch", listed, remedy)
-        elif spec.switch.port is not None and spec.kind != "load-balancer":
+        elif spec.switch.port is not None and not RESOLUTIONS[spec.kind or ""].own_port:
             what = "the ports of functions are numbered by the lab"
             self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
 
@@ -173,95 +170,3 @@ class Resolver:
                 what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
                 self.report.add(path, what, remedy=f"remove {host}")
         return found
-
-    def _part(self, name: str, spec: FunctionSpec, switch: str | None) -> dict[str, object] | None:
-        """What the kind alone has."""
-        base: Path = ("functions", name)
-        if spec.kind == "firewall":
-            return {"firewall": firewall(name, spec, self.book, self.report)}
-        if spec.kind == "rate-limiter":
-            if spec.bandwidth is None:
-                what = "the rate limiter has no bandwidth"
-                self.report.add((*base, "bandwidth"), what, "1kbit to 1tbit", "write bandwidth: 10mbit")
-                return None
-            # a token bucket is filled at each tick of the kernel's clock: at high rates by more than 64 kB
-            burst = spec.burst or max(65536, spec.bandwidth // 8 // 100)
-            return {"rate": RateLimit(bandwidth=spec.bandwidth, burst=burst)}
-        if spec.kind == "python":
-            script = self._script(base, spec)
-            return None if script is None else {"script": script}
-        if spec.kind == "ids":
-            return {"ids": self._ids(spec)}
-        if spec.kind == "load-balancer":
-            balancer = self.addressed.balancer(name, spec, switch)
-            return None if balancer is None else {"balancer": balancer}
-        if spec.kind == "nat":
-            nat = self.addressed.nat(name, spec)
-            return None if nat is None else {"nat": nat}
-        return {}
-
-    def _script(self, base: Path, spec: FunctionSpec) -> Script | None:
-        path = (*base, "file")
-        if spec.file is None:
-            what = "the function names no file"
-            self.report.add(path, what, "a Python file with process(packet)", "write file: and its name")
-            return None
-        source = self._text(path, spec.file)
-        if source is None:
-            return None
-        problem = script_problem(source)
-        if problem:
-            self.report.add(path, f"{spec.file}{problem}", remedy="correct the file")
-            return None
-        packets = cast(Literal["bytes", "scapy"], spec.packets or "bytes")
-        return Script(file=spec.file, source=source, packets=packets)
-
-    def _ids(self, spec: FunctionSpec) -> Ids:
-        files = tuple(file for file in spec.files or () if file is not None)
-        texts = [spec.signatures.encode()] if spec.signatures else []
-        # what is not there was reported where it was read
-        texts += [self.filled.files[file] for file in files if file in self.filled.files]
-        parts = [text.removeprefix(BOM_UTF8).rstrip(b"\n") for text in texts]
-        counts = tuple(part.count(b"\n") + 1 for part in parts)
-        rules = b"\n".join(parts)
-        try:
-            return Ids(rules=rules.decode("utf-8"), files=files, lines=counts)
-        except UnicodeDecodeError:  # rules are bytes: no encoding is wrong
-            return Ids(rules=rules.decode("latin-1"), encoding="latin-1", files=files, lines=counts)
-
-    def _text(self, path: Path, file: str) -> str | None:
-        raw = self.filled.files.get(file)
-        if raw is None:
-            return None  # reported where it was read
-        try:
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw.count(b"\n", 0, error.start) + 1
-            self.report.add(path, f"{file} is not UTF-8 (line {line})", remedy="save it as UTF-8")
-            return None
-
-
-def script_problem(source: str) -> str:
-    """What keeps a user's function from being one, beginning with the line; empty: nothing. It is not run."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strange escapes: not ours to tell
-            tree = ast.parse(source)
-    except SyntaxError as error:
-        return f", line {error.lineno or 1}: {error.msg}"
-    except (ValueError, RecursionError, MemoryError):
-        return " is no Python that can be read"
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "process":
-            return ""
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == "process":
-            return f", line {node.lineno}: process is async"
-        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign)) and _binds_process(node):
-            return ""
-    return " has no function process(packet)"
-
-
-def _binds_process(node: ast.Import | ast.ImportFrom | ast.Assign) -> bool:
-    if isinstance(node, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == "process" for target in node.targets)
-    return any((alias.asname or alias.name) == "process" for alias in node.names)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from topologies.model.functions import Chain, Function, PortRanges
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Entry, chain_entries
 from topologies.model.zones import zone_key
 from topologies.resolve.address_book import common, families, ranges
@@ -98,9 +99,9 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
     with two firewalls at their ports. ``domains``: of switches."""
     served: dict[tuple[str, int, str], Function] = {}
     for function in functions.values():
-        balancer = function.balancer
-        if balancer is None or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or function.mode != "flows":
             continue
+        balancer = function.balancer
         for backend in balancer.backends:
             for port in balancer.reached_at(backend):
                 other = served.setdefault((backend.host, port, balancer.protocol), function)

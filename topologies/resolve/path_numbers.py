@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import MOST_PATHS, Entry, chain_entries, steps
 from topologies.model.topology import Network, Router, Topology
 from topologies.resolve import allocate
@@ -25,9 +26,9 @@ def implicit(
     """
     made = []
     for function in functions.values():
-        balancer = function.balancer
-        if balancer is None or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or function.mode != "flows":
             continue
+        balancer = function.balancer
         addresses = balancer.addresses
         target = tuple(_host(int(each.ip), each.version) for each in addresses)
         router = next((each for each in routers.values() if balancer.network in each.networks), None)

@@ -16,6 +16,7 @@ from ipaddress import (
 )
 
 from topologies.model import names
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Network, Topology
 from topologies.resolve import allocate
 from topologies.syntax.problem import Path, Report, shown
@@ -107,8 +108,10 @@ def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
 def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
     """The address that the running lab's function has, if it is in the same network."""
     for function in lab.running.functions if lab.running is not None else ():
-        part = function.balancer or function.nat
-        if function.name == name and part is not None and part.network == network:
+        if not isinstance(function, (LoadBalancer, AddressTranslator)):
+            continue
+        part = function.part
+        if function.name == name and part.network == network:
             address = part.ipv4 if family == 4 else getattr(part, "ipv6", None)
             return None if address is None else int(address.ip)
     return None
@@ -307,9 +310,8 @@ def macs(
         owners.setdefault(mac, name)
     kept = {}
     for function in lab.running.functions if lab.running is not None else ():
-        part = function.balancer or function.nat
-        if part is not None:
-            kept[function.name] = mac_number(part.mac) - AUTO_MAC
+        if isinstance(function, (LoadBalancer, AddressTranslator)):
+            kept[function.name] = mac_number(function.part.mac) - AUTO_MAC
     given = {name: mac_number(mac) - AUTO_MAC for name in order if (mac := specs[name].mac) is not None}
     taken = [mac_number(mac) - AUTO_MAC for mac in hosts]
     settled = allocate.settle(order, given, kept, taken, _MACS)

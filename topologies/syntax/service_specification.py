@@ -56,7 +56,8 @@ KINDS: dict[str, tuple[Engine, ...]] = {
         Engine("suricata", (*_RUN, "mode", "mirrors", "signatures", "files")),
     ),
 }
-"""Kind -> its engines; the first is taken when the file names none."""
+"""Kind -> its engines; the first is taken when the file names none. A registry: see
+``topologies.model.kinds``."""
 
 
 def choice(kind: str, *options: str) -> Any:
@@ -68,7 +69,12 @@ def whole(kind: str, low: int, high: int) -> Any:
     return Parsed(service_units.whole(kind, low, high), f"a {kind}", schema)
 
 
-Kind = Annotated[str, choice("kind of function", *KINDS)]
+def _kind(text: str) -> str:
+    """One of ``KINDS`` as they are now: kinds can be added."""
+    return service_units.choice("kind of function", *KINDS)(text)
+
+
+Kind = Annotated[str, Parsed(_kind, "a kind of function", {"enum": list(KINDS)})]
 Verdict = Annotated[str, choice("action", "accept", "drop", "reject")]
 Protocol = Annotated[str, choice("protocol", "tcp", "udp", "sctp", "icmp", "icmpv6")]
 Transport = Annotated[str, choice("protocol", "tcp", "udp")]

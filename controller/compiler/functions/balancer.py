@@ -49,7 +49,8 @@ from controller.flow.tables import (
     Table,
     ToGroup,
 )
-from topologies.model.functions import Backend, Balancer, Function
+from topologies.model.functions import Backend, Balancer
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop
 from topologies.model.topology import Host, Topology
 from wire.ethertype import IPV4, IPV6
@@ -72,7 +73,7 @@ _KNOWN, _NEW, _ANY = state("+trk-inv"), state("+trk-inv+new"), state("+trk")
 
 def balancer_hop(
     topology: Topology,
-    function: Function,
+    function: LoadBalancer,
     hop: Hop,
     numbers: Mapping[str, int],
     failed: frozenset[str] = frozenset(),
@@ -80,7 +81,6 @@ def balancer_hop(
     """All of a load balancer's hop in STEER. ``failed``: backends (``lb/web1``) that get no new
     connections."""
     balancer = function.balancer
-    assert balancer is not None
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, load balancer {function.name}"
     implicit = any(each.implicit for each in topology.chains if each.name == hop.chain)
     if not hop.forward:
@@ -120,13 +120,12 @@ def _others(here: Field, zone: int, on: Onward, why: str, what: str) -> Iterator
         yield flow(Table.STEER, PASS + 1, (here, kind, FRAGMENT, INVALID_STATE), why=why)
 
 
-def _answers(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+def _answers(topology: Topology, function: LoadBalancer, hop: Hop, failed: frozenset[str]) -> list[Flow]:
     """What backends send from their ports, before any chain sees it.
 
     An answer of a balanced connection, be it one of another balancer that has this backend's port, too, goes
     on to the chains as what it is now: sent by the virtual address.  All else goes on as it was.
     """
-    assert function.balancer is not None
     here, what = Field(HOP, hop.number), f"load balancer {function.name}, from backends"
     zone = function_zones(topology)[function.name]
     # to chains it is as if it came from its sender now
@@ -141,7 +140,6 @@ def _answers(topology: Topology, function: Function, hop: Hop, failed: frozenset
                  why=f"{what}: is it of a known connection?")
         )  # fmt: skip
     for each in together(topology, function):
-        assert each.balancer is not None
         flows += _questions(each.balancer, here, (given_back, None), what)
         virtual = SetField("eth_src", mac_number(each.balancer.mac))
         for family in families(each.balancer):
@@ -244,8 +242,7 @@ def _mac(topology: Topology, host: Host, hop: Hop) -> int:
     return mac_number(gateways.get(hop.network, host.mac))
 
 
-def _live(function: Function, version: int, failed: frozenset[str]) -> list[Backend]:
-    assert function.balancer is not None
+def _live(function: LoadBalancer, version: int, failed: frozenset[str]) -> list[Backend]:
     return [
         each
         for each in function.balancer.backends
@@ -314,10 +311,9 @@ def _translated(
 
 
 def _group(
-    topology: Topology, function: Function, family: Family, live: Sequence[Backend], zone: int
+    topology: Topology, function: LoadBalancer, family: Family, live: Sequence[Backend], zone: int
 ) -> Group:
     balancer = function.balancer
-    assert balancer is not None
     slots = numbered([each.host for each in balancer.backends], _SLOTS)
     buckets = []
     for backend, count in zip(live, shares([each.weight for each in live]), strict=True):

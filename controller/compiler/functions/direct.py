@@ -20,7 +20,8 @@ from controller.compiler.tracking import UNTRACKED, function_zones, state
 from controller.flow.builders import HOP, VERDICT, Priority, flow
 from controller.flow.meters import NOTICES
 from controller.flow.tables import CONTROLLER, Action, Ct, Field, Flow, Output, SetField, Table, ToMeter
-from topologies.model.functions import Backend, Balancer, Function
+from topologies.model.functions import Backend, Balancer
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop, service
 from topologies.model.topology import Topology
 from wire.protocol import NUMBERS
@@ -38,13 +39,12 @@ _ASKED = SetField(VERDICT, 2)
 
 def direct_flows(
     topology: Topology,
-    function: Function,
+    function: LoadBalancer,
     hop: Hop,
     onward: tuple[tuple[Action, ...], Table | None],
 ) -> Iterator[Flow]:
     """What of a balancer's hop in STEER is about direct connections. ``onward``: how they go on."""
     balancer = function.balancer
-    assert balancer is not None
     zone, here = function_zones(topology)[function.name], Field(HOP, hop.number)
     what = f"chain {hop.chain}, load balancer {function.name}"
     actions, goto = onward
@@ -104,6 +104,6 @@ def crowded(topology: Topology) -> Mapping[int, str]:
     return {
         _exhausted(hop, family, "").cookie: hop.function
         for hop in service(topology).hops.values()
-        if (function := functions[hop.function]).mode == "flows" and function.balancer is not None
+        if (function := functions[hop.function]).mode == "flows" and isinstance(function, LoadBalancer)
         for family in families(function.balancer)
     }

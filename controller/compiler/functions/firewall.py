@@ -28,6 +28,7 @@ from controller.compiler.functions.firewall_verdicts import (
     TOLD,
     accepted,
     admission,
+    at_ports,
     meter_numbers,
     rule_flows,
     used_meters,
@@ -46,7 +47,7 @@ from controller.flow.tables import (
     SetField,
     Table,
 )
-from topologies.model.functions import Function
+from topologies.model.kinds import FirewallFunction
 from topologies.model.service_paths import Hop
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
@@ -64,18 +65,17 @@ class Guarded(NamedTuple):
     network: int
     zone: int
     rules: int
-    function: Function
+    function: FirewallFunction
 
 
 # -- in a chain ------------------------------------------------------------------------
 
 
 def firewall_hop(
-    topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int]
+    topology: Topology, function: FirewallFunction, hop: Hop, numbers: Mapping[str, int]
 ) -> tuple[list[Flow], list[Meter]]:
     """All of a firewall's hop in STEER. The flows of the rules are the same for every hop of the function,
     and to be installed once. ``numbers``: of networks."""
-    assert function.firewall is not None
     zone = function_zones(topology)[function.name]
     actions, goto = onward(hop, numbers)
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, firewall {function.name}"
@@ -109,8 +109,8 @@ def firewall_hop(
 def guarded(topology: Topology, numbers: Mapping[str, int]) -> dict[str, dict[int, Guarded]]:
     """Per switch: its host ports that have a firewall (mode ``ports``), by number. A network's firewall
     is the first that names it."""
-    firewalls = [each for each in topology.functions if each.mode == "ports"]
-    of_network: dict[str, tuple[int, Function]] = {}
+    firewalls = at_ports(topology)
+    of_network: dict[str, tuple[int, FirewallFunction]] = {}
     for number, function in enumerate(firewalls, 1):
         for network in function.networks:
             of_network.setdefault(network, (number, function))
@@ -186,10 +186,9 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     return [*found, *rules], meters
 
 
-def _told(topology: Topology, function: Function) -> dict[int, list[Field]]:
+def _told(topology: Topology, function: FirewallFunction) -> dict[int, list[Field]]:
     """Ethernet type -> sources that the same rules have been asked about at their ports, where what is logged
     was told. None where nothing is logged."""
-    assert function.firewall is not None
     if not any(rule.log for rule in function.firewall.rules):
         return {}
     found: dict[int, list[Field]] = {IPV4: [], IPV6: [Field("ipv6_src", 0xFE80 << 112, 0xFFC0 << 112)]}
@@ -202,8 +201,7 @@ def _told(topology: Topology, function: Function) -> dict[int, list[Field]]:
     return found
 
 
-def _generation(function: Function) -> int:
-    assert function.firewall is not None
+def _generation(function: FirewallFunction) -> int:
     return generation(function.firewall)
 
 

@@ -26,7 +26,8 @@ from controller.flow.tables import (
     Table,
     ToMeter,
 )
-from topologies.model.functions import Firewall, Function, Rule
+from topologies.model.functions import Firewall, Rule
+from topologies.model.kinds import FirewallFunction
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import TCP
@@ -101,10 +102,9 @@ def accepted(
 
 
 def rule_flows(
-    function: Function, table: Table, guard: Field, meters: Mapping[tuple[str, str, Table], int]
+    function: FirewallFunction, table: Table, guard: Field, meters: Mapping[tuple[str, str, Table], int]
 ) -> tuple[Flow, ...]:
     """The flows that decide. ``guard`` says whose rules they are."""
-    assert function.firewall is not None
     own = tuple(
         (rule, number) for (name, rule, at), number in meters.items() if (name, at) == (function.name, table)
     )
@@ -190,7 +190,7 @@ def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
     """The meter of every rule with a rate, in every table that asks it."""
     found: dict[tuple[str, str, Table], int] = {}
     for function in topology.functions:
-        if function.firewall is None or function.mode not in ("flows", "ports"):
+        if not isinstance(function, FirewallFunction) or function.mode not in ("flows", "ports"):
             continue
         tables = (Table.STEER,) if function.mode == "flows" else (Table.FIREWALL, Table.ADMIT)
         for rule in function.firewall.rules:
@@ -199,11 +199,17 @@ def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
     return found
 
 
+def at_ports(topology: Topology) -> list[FirewallFunction]:
+    """The firewalls that are done at hosts' ports; the place in this list, from 1, numbers their rules."""
+    return [
+        each for each in topology.functions if isinstance(each, FirewallFunction) and each.mode == "ports"
+    ]
+
+
 def used_meters(
-    function: Function, table: Table, numbers: Mapping[tuple[str, str, Table], int]
+    function: FirewallFunction, table: Table, numbers: Mapping[tuple[str, str, Table], int]
 ) -> list[Meter]:
     """The meters that a firewall's flows in one table lead to."""
-    assert function.firewall is not None
     firewall = function.firewall
     tells = firewall.default == "reject" or any(
         rule.log or rule.action == "reject" for rule in firewall.rules
@@ -222,10 +228,10 @@ def notices(topology: Topology) -> dict[int, Notice]:
     Only the flows that tell are made; the frame's sender is told by ``controller.runtime.refusals``.
     """
     zones, meters = function_zones(topology), meter_numbers(topology)
-    in_ports = [each for each in topology.functions if each.mode == "ports"]
+    in_ports = at_ports(topology)
     found: dict[int, Notice] = {}
     for function in topology.functions:
-        if function.firewall is None or function.mode not in ("flows", "ports"):
+        if not isinstance(function, FirewallFunction) or function.mode not in ("flows", "ports"):
             continue
         if function.mode == "flows":
             asked = [(Table.STEER, Field("ct_zone", zones[function.name]))]

@@ -33,7 +33,8 @@ from controller.flow.tables import (
     Table,
     ToMeter,
 )
-from topologies.model.functions import Function, Nat
+from topologies.model.functions import Nat
+from topologies.model.kinds import AddressTranslator
 from topologies.model.service_paths import Hop, service
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4
@@ -53,10 +54,11 @@ _READY, _NOT_READY = SetField(VERDICT, READY, READY), SetField(VERDICT, 0, READY
 _ECHOES = Priorities(CONNECTION, EXHAUSTED, TRANSLATED)
 
 
-def nat_hop(topology: Topology, function: Function, hop: Hop, numbers: Mapping[str, int]) -> list[Flow]:
+def nat_hop(
+    topology: Topology, function: AddressTranslator, hop: Hop, numbers: Mapping[str, int]
+) -> list[Flow]:
     """All of an address translator's hop in STEER."""
     nat = function.nat
-    assert nat is not None
     zone = function_zones(topology)[function.name]
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, nat {function.name}"
     actions, goto = onward(hop, numbers)
@@ -153,21 +155,20 @@ def _collisions(hop: Hop, nat: Nat) -> Iterator[Flow]:
 
 
 def _hops(topology: Topology) -> Iterator[tuple[Hop, Nat]]:
-    translators = {each.name: each.nat for each in topology.functions}
+    translators = {each.name: each.nat for each in topology.functions if isinstance(each, AddressTranslator)}
     for hop in service(topology).hops.values():
-        nat = translators[hop.function]
-        if nat is not None:
-            yield hop, nat
+        if hop.function in translators:
+            yield hop, translators[hop.function]
 
 
-def _gathering(topology: Topology, function: Function, hop: Hop, zone: int, what: str) -> list[Flow]:
+def _gathering(topology: Topology, function: AddressTranslator, hop: Hop, zone: int, what: str) -> list[Flow]:
     """Fragments that may be the first to a port forward, gathered, since only the first has the port; none
     where nothing is forwarded by datagrams.
 
     They are looked up before: Open vSwitch would not meet fragments that have just come from another switch
     of the domain again, as their recirculation is another one then.
     """
-    if function.nat is None or not forwards_datagrams(function):
+    if not forwards_datagrams(function):
         return []
     here, to_us = Field(HOP, hop.number), Field("ip_dst", int(function.nat.ipv4.ip))
     match = (here, _KIND, FRAGMENT, to_us, Field("ip_proto", NUMBERS["udp"]), _NEW, Field("ct_zone", zone))

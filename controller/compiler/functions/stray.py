@@ -22,7 +22,8 @@ from controller.compiler.tracking import UNTRACKED, function_zones, state, toget
 from controller.flow.builders import HOP, VERDICT, Priority, flow
 from controller.flow.meters import NOTICES
 from controller.flow.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output, Table, ToMeter
-from topologies.model.functions import Backend, Function
+from topologies.model.functions import Backend
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop, answers_hop, service
 from topologies.model.topology import Topology
 from wire.protocol import NUMBERS, TCP
@@ -56,17 +57,16 @@ class Stray(NamedTuple):
     backend_port: int
 
 
-def stray_flows(topology: Topology, function: Function, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+def stray_flows(topology: Topology, function: LoadBalancer, hop: Hop, failed: frozenset[str]) -> list[Flow]:
     """What of a balancer's hop to the service in STEER is about backends that have failed or are former
     ones."""
     balancer = function.balancer
-    assert balancer is not None
     gone = [each for each in balancer.backends if f"{function.name}/{each.host}" in failed]
     flows = [made for each in (*gone, *balancer.former) for made, _ in _again(topology, function, hop, each)]
     return flows + [made for each in balancer.former for made, _ in _reset(topology, function, hop, each)]
 
 
-def answering_strays(topology: Topology, function: Function, hop: Hop) -> list[Flow]:
+def answering_strays(topology: Topology, function: LoadBalancer, hop: Hop) -> list[Flow]:
     """What of its hop from backends is about former ones, its own or of a balancer in the same zone."""
     return [made for made, _ in _reset_both(topology, function, hop)]
 
@@ -77,9 +77,9 @@ def strays(topology: Topology) -> dict[int, Stray]:
     functions = {each.name: each for each in topology.functions}
     for hop in service(topology).hops.values():
         function = functions[hop.function]
-        balancer = function.balancer
-        if balancer is None or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or function.mode != "flows":
             continue
+        balancer = function.balancer
         made = [*_reset_both(topology, function, hop)] if not hop.forward else []
         for each in (*balancer.backends, *balancer.former) if hop.forward else ():
             made += [*_again(topology, function, hop, each), *_reset(topology, function, hop, each)]
@@ -88,11 +88,10 @@ def strays(topology: Topology) -> dict[int, Stray]:
 
 
 def _again(
-    topology: Topology, function: Function, hop: Hop, backend: Backend
+    topology: Topology, function: LoadBalancer, hop: Hop, backend: Backend
 ) -> Iterator[tuple[Flow, Stray | None]]:
     """Datagrams, and the first segments of connections, on their way to a backend."""
     balancer = function.balancer
-    assert balancer is not None
     begins: tuple[Field, ...] = ()
     if balancer.protocol == "tcp":
         begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
@@ -102,10 +101,9 @@ def _again(
 
 
 def _to(
-    topology: Topology, function: Function, hop: Hop, backend: Backend
+    topology: Topology, function: LoadBalancer, hop: Hop, backend: Backend
 ) -> Iterator[tuple[tuple[Field, ...], Stray]]:
     balancer = function.balancer
-    assert balancer is not None
     zone, network = function_zones(topology)[function.name], network_numbers(topology)[hop.network]
     protocol = NUMBERS[balancer.protocol]
     for family in families(balancer):
@@ -126,11 +124,10 @@ def _to(
 
 
 def _reset(
-    topology: Topology, function: Function, hop: Hop, backend: Backend
+    topology: Topology, function: LoadBalancer, hop: Hop, backend: Backend
 ) -> Iterator[tuple[Flow, Stray | None]]:
     """Segments to a former backend. The client is told as the backend would tell it."""
     balancer, back = function.balancer, answers_hop(topology, function.name)
-    assert balancer is not None
     if balancer.protocol != "tcp" or back is None:
         return
     why = f"chain {hop.chain}, {_of(function, backend)}: the client is told"
@@ -140,13 +137,12 @@ def _reset(
         yield flow(Table.STEER, STRAY, match, _TELL, why=why), told
 
 
-def _reset_both(topology: Topology, function: Function, hop: Hop) -> Iterator[tuple[Flow, Stray | None]]:
+def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterator[tuple[Flow, Stray | None]]:
     """Segments from former backends, of whichever balancer's in the zone."""
     zone = function_zones(topology)[function.name]
     asked = set()
     for each in together(topology, function):
         balancer = each.balancer
-        assert balancer is not None
         if balancer.protocol != "tcp":
             continue
         for backend, family in product(balancer.former, families(balancer)):
@@ -175,7 +171,7 @@ def _reset_both(topology: Topology, function: Function, hop: Hop) -> Iterator[tu
                 yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
 
 
-def _of(function: Function, backend: Backend) -> str:
+def _of(function: LoadBalancer, backend: Backend) -> str:
     return f"load balancer {function.name}: of a connection of {backend.host}, no backend now"
 
 

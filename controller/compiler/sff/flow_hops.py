@@ -1,14 +1,10 @@
-"""A chain's hop at a function that the switch itself is: a firewall, an address translator, a load
-balancer."""
+"""A chain's hop at a function that the switch itself is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.compiler.functions.balancer import balancer_hop
-from controller.compiler.functions.firewall import firewall_hop
-from controller.compiler.functions.nat import nat_hop
-from controller.flow.meters import ECHOES, NOTICES
+from controller.compiler.functions.registry import HOPS, Here
 from controller.flow.tables import Flow, Group, Meter
 from topologies.model.functions import Function
 from topologies.model.service_paths import Hop
@@ -31,14 +27,9 @@ def flow_hop(
     Hops of one function share flows (the same cookie), groups and meters (the same number): the caller
     installs each once (see ``once``).
     """
-    if function.kind == "firewall":
-        flows, meters = firewall_hop(topology, function, hop, numbers)
-        return flows, [], meters
-    if function.kind == "load-balancer":
-        return balancer_hop(topology, function, hop, numbers, failed)
-    if function.kind == "nat":
-        return nat_hop(topology, function, hop, numbers), [], [NOTICES, ECHOES] if hop.forward else [ECHOES]
-    raise ValueError(f"function {function.name}: no switch does a {function.kind} by its flows")
+    if function.kind not in HOPS:
+        raise ValueError(f"function {function.name}: no switch does a {function.kind} by its flows")
+    return HOPS[function.kind](function, Here(topology, hop, numbers, failed))
 
 
 def once(flows: list[Flow]) -> list[Flow]:

@@ -26,6 +26,7 @@ from controller.flow.builders import HOP, NETWORK, PAST, THROUGH, Priority, flow
 from controller.flow.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
 from controller.origin import Probe, Refused, Return
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.service_paths import OUT, Entry, Hop, Service, translator
 from topologies.model.topology import Topology
 from wire import ethertype
@@ -193,9 +194,9 @@ def _senders(
     """Source addresses of frames in ``network``: two networks may use the same IP addresses."""
     macs = {station.mac for station in stations if station.network == network}
     for name in chain.functions:
-        nat = functions[name].nat
-        if nat is not None:
-            macs.add(mac_number(nat.mac))
+        function = functions[name]
+        if isinstance(function, AddressTranslator):
+            macs.add(mac_number(function.nat.mac))
     return [(Field("eth_src", mac),) for mac in sorted(macs)]
 
 
@@ -204,12 +205,12 @@ def looks(chain: Chain, functions: Mapping[str, Function], hop: Hop, service: Se
     mine = [entry for entry in service.entries if entry.chain == chain.name]
     there = next(entry for entry in mine if entry.forward)
     back = there.reversed()._replace(forward=False)
-    nat = translator(chain, functions, "nat")
-    balancer = translator(chain, functions, "load-balancer")
+    nat = translator(chain, functions, AddressTranslator)
+    balancer = translator(chain, functions, LoadBalancer)
     if nat is None and balancer is None:
         yield from (entry for entry in mine if entry.forward is hop.forward)
         return
-    if nat is None or nat.nat is None:
+    if nat is None:
         yield there if hop.forward else back  # a balancer is the last of its chain
         return
     names = list(chain.functions)

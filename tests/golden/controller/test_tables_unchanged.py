@@ -24,6 +24,7 @@ from controller.flow.tables import Flow, SwitchTables
 from controller.flow.text import actions_text, group_text, match_text, meter_text
 from controller.update.consistent_update import stages
 from tests.golden.controller.made_files import topology_file
+from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Topology
 
 HERE = Path(__file__).parent
@@ -54,7 +55,9 @@ def troubled(topology: Topology) -> dict[str, Any]:
     learned = [Learned(host.network, 0x02EE00000001, host.port, IPv4Address("10.0.0.250"))] if host else []
     running = [each.instances[0].name for each in topology.functions if each.instances]
     backends = [
-        f"{each.name}/{each.balancer.backends[0].host}" for each in topology.functions if each.balancer
+        f"{each.name}/{each.balancer.backends[0].host}"
+        for each in topology.functions
+        if isinstance(each, LoadBalancer)
     ]
     return {
         "down_links": frozenset(each.name for each in topology.links[:1]),

@@ -15,11 +15,27 @@ from controller.flow.tables import Field, Flow, Group, Meter, Table
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab
 from tests.unit.controller.made_overlays import overlay_lab
-from topologies.model.functions import Chain, Firewall, Function, Instance, PortRanges, Prefixes, Protocol
+from topologies.model.functions import (
+    Chain,
+    Firewall,
+    Function,
+    Ids,
+    Instance,
+    PortRanges,
+    Prefixes,
+    Protocol,
+)
+from topologies.model.kinds import function_of
 from topologies.model.service_paths import Hop
 from topologies.model.topology import Host, Port, Topology
+from topologies.model.values import Frozen
 from wire.mac import mac_number
 
+PARTS: dict[str, dict[str, Frozen]] = {
+    "bridge": {},
+    "ids": {"ids": Ids(rules="")},
+    "firewall": {"firewall": Firewall(rules=(), default="accept")},
+}
 Frame = dict[str, int]
 GATEWAY = 0x00005E000101
 NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
@@ -53,7 +69,7 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
             "bridge" if each.mode == "inline" else "ids" if each.mode == "tap" else "firewall"
         )
         made.append(
-            Function(
+            function_of(
                 name=f"f{number}",
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
@@ -67,7 +83,7 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                     )
                     for index in range(count)
                 ),
-                firewall=Firewall(rules=(), default="accept") if each.mode == "flows" else None,
+                **PARTS[kind],
                 mirrors=each.mirrors,
                 path=200 + number if each.mirrors else 0,
                 on_failure=each.policy,

@@ -22,7 +22,8 @@ from controller.simulate.network import Fabric
 from controller.simulate.switch import Lookup, Sent, at_switch
 from controller.simulate.tracking import Connections, Tuple, tuple_of
 from tests.unit.controller.made_service import chain_lab, host, surrounded
-from topologies.model.functions import Firewall, Function, Rule
+from topologies.model.functions import Firewall, Rule
+from topologies.model.kinds import function_of
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 from wire.protocol import NUMBERS, TCP, UDP
@@ -231,7 +232,7 @@ def ports_lab(firewall: Firewall) -> Topology:
     """Hosts h1 and h2 with a firewall at their ports, h3 without."""
     hosts: tuple[Host, ...] = (host(1), host(2), host(3).model_copy(update={"network": "free"}))
     base = chain_lab("firewall", hosts=hosts, firewall=firewall)
-    wall = Function(
+    wall = function_of(
         name="w", kind="firewall", engine="openflow", mode="ports", switch=None, networks=("n",),
         firewall=firewall,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from controller.simulate.network import Arrival, Fabric
 from controller.simulate.tracking import Connections, Tuple
 from tests.unit.controller.test_compiled_firewall import packet
 from topologies.model.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
+from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Link, Network, Port, Router, Switch, Topology
 from wire.mac import mac_number
 
@@ -81,7 +82,7 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
     rules = Firewall(
         rules=(Rule(name="web", action="accept", protocol="tcp", destination_ports=((75, 85),)),)
     )
-    wall = Function(
+    wall = function_of(
         name="fw", kind="firewall", engine="openflow", mode="flows", switch=switch, firewall=rules
     )
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw",),
@@ -112,7 +113,7 @@ def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, Swi
         network="n1", at=Port(switch="s1", number=9), mac=VMAC, ipv4=IPv4Interface(f"{VIP}/24"), port=80,
         backends=backends,
     )  # fmt: skip
-    lb = Function(
+    lb = function_of(
         name="lb", kind="load-balancer", engine="openflow", mode="flows", switch=switch, balancer=service
     )
     chain = Chain(name="lb", path=1, network="n1", far_network="n1", functions=("lb",), implicit=True,
@@ -149,7 +150,7 @@ def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int
 def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: str) -> None:
     """The chain's firewall has not seen the question, and would drop the answer."""
     rules = (Rule(name="web", action="accept", protocol="tcp", destination_ports=((80, 80),)),)
-    wall = Function(
+    wall = function_of(
         name="fw", kind="firewall", engine="openflow", mode="flows", switch="s1",
         firewall=Firewall(rules=rules)
     )  # fmt: skip
@@ -157,7 +158,7 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
         network="n1", at=Port(switch="s1", number=9), mac=VMAC, ipv4=IPv4Interface(f"{VIP}/24"), port=80,
         backends=(Backend(host="web1", mac=WEB1.mac, ipv4=WEB1.ipv4, port=80),),
     )  # fmt: skip
-    lb = Function(
+    lb = function_of(
         name="lb", kind="load-balancer", engine="openflow", mode="flows", switch=switch, balancer=service
     )
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw", "lb"),
@@ -179,7 +180,7 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
 @pytest.mark.parametrize("switch", ["s1", "s2"])
 def test_a_translator_before_a_router(switch: str) -> None:
     nat = Nat(network="n2", mac=NMAC, ipv4=IPv4Interface("10.2.0.200/24"))
-    function = Function(name="nat", kind="nat", engine="openflow", mode="flows", switch=switch, nat=nat)
+    function = function_of(name="nat", kind="nat", engine="openflow", mode="flows", switch=switch, nat=nat)
     chain = Chain(name="out", path=1, network="n1", far_network="n2", functions=("nat",),
                   destination=(IPv4Network("10.2.0.0/24"),))  # fmt: skip
     topology = whole((function,), chain)

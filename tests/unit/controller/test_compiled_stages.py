@@ -29,6 +29,7 @@ from tests.unit.controller.made_chains import (
 )
 from tests.unit.controller.made_labs import lab
 from topologies.model.functions import Chain
+from topologies.model.kinds import Bridge
 from topologies.model.topology import Host, Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
@@ -164,7 +165,7 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
     old, new = edit
     before, after = compile_topology(old), compile_topology(new)
     with pytest.MonkeyPatch.context() as patch:  # the made functions are bridges
-        patch.setattr("controller.update.joining.FORGETFUL", frozenset())
+        patch.setattr(Bridge, "remembers", True)
         steps = [before, *stages(before, after, joining(old, new))]
     assert steps[-1] == after
     pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]

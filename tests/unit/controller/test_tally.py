@@ -11,7 +11,8 @@ from controller.compiler.compile import compile_topology
 from controller.counters.chain_counters import arrived, concerned, taken, through
 from controller.counters.tunnel_counters import Counted
 from controller.flow.tables import Field, Output, Table
-from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model.functions import Chain, Firewall, Instance, Rule
+from topologies.model.kinds import function_of
 from topologies.model.service_paths import service
 from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 from wire import ethertype
@@ -19,7 +20,7 @@ from wire import ethertype
 
 def lab(instances: int) -> Topology:
     """h1 at a, h2 at b; chain c: UDP through ``wire`` (inline) at a, then ``wall`` (flows) at b."""
-    wire = Function(
+    wire = function_of(
         name="wire",
         kind="bridge",
         engine="kernel",
@@ -34,7 +35,7 @@ def lab(instances: int) -> Topology:
             for n in range(1, instances + 1)
         ),
     )
-    wall = Function(
+    wall = function_of(
         name="wall",
         kind="firewall",
         engine="openflow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from topologies.model.functions import Backend, Balancer, Chain, Function, Instance
+from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 
 
@@ -47,7 +48,7 @@ def serviced(instances: int = 2, order: tuple[str, ...] = ("fw", "limit")) -> To
     functions = (
         _inline("fw", "s1", instances),
         _inline("limit", "s3", 1),
-        Function(
+        function_of(
             name="lb",
             kind="load-balancer",
             engine="openflow",
@@ -70,7 +71,7 @@ def serviced(instances: int = 2, order: tuple[str, ...] = ("fw", "limit")) -> To
 
 
 def _inline(name: str, switch: str, instances: int) -> Function:
-    return Function(
+    return function_of(
         name=name,
         kind="bridge",
         engine="kernel",

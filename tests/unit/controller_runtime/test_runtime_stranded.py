@@ -39,7 +39,6 @@ def lab(protocol: str, backends: str = "web1:5353, web2:5353", running: Topology
 
 def balancer(topology: Topology) -> Balancer:
     (function,) = topology.functions
-    assert function.balancer is not None
     return function.balancer
 
 

@@ -19,7 +19,8 @@ from controller.runtime.learning import Send
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
 from controller.testing import PretendedSwitches
 from tests.unit.controller_runtime.small_lab import ring
-from topologies.model.functions import Firewall, Function, Rule
+from topologies.model.functions import Firewall, Rule
+from topologies.model.kinds import function_of
 from topologies.model.topology import Port, Topology
 
 H1, H2 = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02"), IP(src="10.0.0.1", dst="10.0.0.2")
@@ -33,7 +34,7 @@ def guarded() -> Topology:
         Rule(name="quiet", action="reject", protocol="udp"),
         Rule(name="seen", action="accept", protocol="icmp", log=True, rate=10),
     )
-    guard = Function(
+    guard = function_of(
         name="guard",
         kind="firewall",
         engine="openflow",

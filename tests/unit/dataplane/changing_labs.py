@@ -7,7 +7,8 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from topologies.model.functions import Backend, Balancer, Chain, Function, Instance
+from topologies.model.functions import Backend, Balancer, Chain, Ids, Instance
+from topologies.model.kinds import function_of
 from topologies.model.topology import (
     Domain,
     Host,
@@ -64,7 +65,7 @@ def lab(
                 backends=(Backend(host="nobody", mac=MAC.format(3, 0), port=80),),
             )
             some.append(
-                Function(
+                function_of(
                     name=name, kind="load-balancer", engine="haproxy", mode=mode, switch=switch, balancer=own
                 )
             )
@@ -81,7 +82,15 @@ def lab(
         )
         kind: Literal["bridge", "ids"] = "bridge" if mode == "inline" else "ids"
         some.append(
-            Function(name=name, kind=kind, engine="kernel", mode=mode, switch=switch, instances=instances)
+            function_of(
+                name=name,
+                kind=kind,
+                engine="kernel",
+                mode=mode,
+                switch=switch,
+                instances=instances,
+                **({"ids": Ids(rules="")} if kind == "ids" else {}),
+            )
         )
     vteps = tuple(
         Vtep(domain=d, switch=f"vtep-{d}", address=IPv4Address(f"198.19.0.{n}"))

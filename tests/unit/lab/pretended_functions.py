@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from nfv.contract import Program
 from topologies.model.functions import Backend, Balancer, Function, Instance
+from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
 
 
@@ -102,9 +103,8 @@ def inline(name: str, instances: int, **more: Any) -> Function:
         )
         for n in range(1, instances + 1)
     )
-    return Function(
-        name=name, kind="bridge", engine="kernel", mode="inline", switch="s1", instances=made, **more
-    )
+    own = {"kind": "bridge", "engine": "kernel", "mode": "inline", "switch": "s1"} | more
+    return function_of(name=name, instances=made, **own)
 
 
 def balancer(*backends: str) -> Function:
@@ -118,7 +118,7 @@ def balancer(*backends: str) -> Function:
             Backend(host=name, mac=f"02:00:00:00:00:{n:02x}", port=80) for n, name in enumerate(backends, 2)
         ),
     )
-    return Function(
+    return function_of(
         name="lb", kind="load-balancer", engine="openflow", mode="flows", switch="s1", balancer=own
     )
 

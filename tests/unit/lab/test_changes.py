@@ -23,7 +23,8 @@ def chain(*functions: str, **more: Any) -> Chain:
 
 
 def firewall(*rules: Rule, **more: Any) -> Function:
-    return inline("fw", 1).model_copy(update={"firewall": Firewall(rules=rules, **more)})
+    own = Firewall(rules=rules, **more)
+    return inline("fw", 1, kind="firewall", engine="nftables", firewall=own)
 
 
 def test_a_lab_that_stays_as_it_is_has_no_changes() -> None:
@@ -74,10 +75,10 @@ def test_functions_say_what_of_their_own_changed() -> None:
         "engine": (inline("fw", 1), inline("fw", 1).model_copy(update={"engine": "python"})),
         "backends": (balancer("h1"), balancer("h1", "h2")),
         "rate": tuple(
-            inline("fw", 1).model_copy(update={"rate": RateLimit(bandwidth=b)}) for b in (1000, 2000)
+            inline("fw", 1, kind="rate-limiter", rate=RateLimit(bandwidth=b)) for b in (1000, 2000)
         ),
         "code": tuple(
-            inline("fw", 1).model_copy(update={"script": Script(file="a.py", source=s)}) for s in ("a", "b")
+            inline("fw", 1, kind="python", script=Script(file="a.py", source=s)) for s in ("a", "b")
         ),
         "policy": (inline("fw", 1), inline("fw", 1, on_failure="open")),
     }

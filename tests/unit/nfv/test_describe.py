@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
 
 from nfv.__main__ import PROGRAMS
 from nfv.contract import timestamp
-from nfv.describe import START, describe, needs_process
-from topologies.model.functions import Balancer, Firewall, Function, RateLimit, Rule, Script
+from nfv.describe import describe, needs_process
+from nfv.kinds import START
+from topologies.model.functions import Balancer, Firewall, Function, Nat, RateLimit, Rule, Script
+from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 
@@ -39,8 +42,14 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+OWN = {
+    "firewall": Firewall(rules=()),
+    "nat": Nat(network="n", mac="02:00:00:00:00:02", ipv4=IPv4Interface("10.0.0.8/24")),
+}
+
+
 def function(some: dict[str, Any]) -> Function:
-    return Function(**{"name": "f", "mode": "inline", "switch": "s1"} | some)
+    return function_of(**{"name": "f", "mode": "inline", "switch": "s1"} | some)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -57,7 +66,7 @@ def test_each_kind_has_a_program(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["firewall", "nat"])
 def test_what_switches_do_needs_none(kind: str) -> None:
-    some = function({"kind": kind, "engine": "openflow", "mode": "flows"})
+    some = function({"kind": kind, "engine": "openflow", "mode": "flows", kind: OWN[kind]})
     assert not needs_process(some)
     with pytest.raises(ValueError, match="has no process"):
         describe(some, "f.1", NOTHING)

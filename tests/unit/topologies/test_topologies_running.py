@@ -16,6 +16,7 @@ from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.edit import Impossible, move, scale
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Chain, Function
+from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import chain_hops, service
 from topologies.model.topology import Host, Port
 
@@ -66,7 +67,7 @@ def what_replaces_a_function_can_stand_beside_it(file: dict[str, Any], topology:
 
 def _ports_of(function: Function) -> set[Port]:
     found = {port for each in function.instances for port in (each.inward, each.outward) if port is not None}
-    return found | ({function.balancer.at} if function.balancer is not None else set())
+    return found | ({function.balancer.at} if isinstance(function, LoadBalancer) else set())
 
 
 def same(old: topologies.Topology, new: topologies.Topology, added: str) -> None:

@@ -13,6 +13,7 @@ import topologies
 from tests.unit.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.model.endpoints import plugs
+from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.overlay import islands, membership, overlay, reach
 from topologies.model.service_paths import OUT, chain_entries, chain_hops, hop_number, service, steps
 from topologies.model.transit import senders
@@ -77,7 +78,7 @@ def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     ]
     names += [instance.name for each in topology.functions for instance in each.instances]
     assert len(set(names)) == len(names)
-    parts = [part for each in topology.functions if (part := each.balancer or each.nat)]
+    parts = [each.part for each in topology.functions if isinstance(each, (LoadBalancer, AddressTranslator))]
     macs = [host.mac for host in topology.hosts] + [part.mac for part in parts]
     assert len(set(macs)) == len(macs)
     addresses = [(host.network, host.ipv4.ip) for host in topology.hosts if host.ipv4]
@@ -187,7 +188,7 @@ def test_dropping_leaves_something() -> None:
         seen["chains"] += any(not chain.implicit for chain in topology.chains)
         seen["transports"] += bool(overlay(topology).transports)
         seen["balancers"] += any(chain.implicit for chain in topology.chains)
-        seen["translators"] += any(each.nat for each in topology.functions)
+        seen["translators"] += any(isinstance(each, AddressTranslator) for each in topology.functions)
 
     look()
     assert all(seen[kind] >= 10 for kind in ("chains", "transports", "balancers", "translators")), seen

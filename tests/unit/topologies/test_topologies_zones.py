@@ -42,4 +42,4 @@ def test_both_engines_take_the_key_and_remember_as_long_without_it(engine: str) 
     text = "switches: [s1]\nhosts: {h1: s1}\nfunctions:\n  fw: {kind: firewall, engine: %s, switch: s1%s}\n"
     for more, seconds in (("", UDP_TIMEOUT), (", udp-timeout: 90s", 90)):
         (function,) = topologies.loads(text % (engine, more)).functions
-        assert function.firewall is not None and function.firewall.udp_timeout == seconds
+        assert function.firewall.udp_timeout == seconds

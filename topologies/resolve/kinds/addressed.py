@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from topologies.model import names
 from topologies.model.functions import UDP_TIMEOUT, Backend, Balancer, Forward, HealthCheck, HttpRule, Nat
+from topologies.model.kinds import LoadBalancer
 from topologies.model.values import Port
 from topologies.resolve.address_book import known_names, sorted_names
 from topologies.resolve.service_addresses import Filled, Lab, Stations
@@ -79,8 +80,9 @@ class Addressed:
         """What the running lab's balancer of this name has, or had, for backends, and the file has not; the
         latest ``MOST_FORMER``. A backend at another address or port is another one."""
         running = self.lab.running
-        balancers = [each.balancer for each in running.functions if each.name == name] if running else []
-        if not balancers or balancers[0] is None or balancers[0].network != network:
+        known = running.functions if running is not None else ()
+        balancers = [each.balancer for each in known if each.name == name and isinstance(each, LoadBalancer)]
+        if not balancers or balancers[0].network != network:
             return ()
         now = {_place(each) for each in backends}
         found = {_place(each): each for each in (*balancers[0].former, *balancers[0].backends)}

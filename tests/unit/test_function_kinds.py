@@ -1,0 +1,113 @@
+"""Each kind of network function is told once on each floor, and what is told agrees."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, get_args
+
+import pytest
+from pydantic import ValidationError
+
+import topologies
+from controller.compiler.functions.registry import HOPS
+from lab.views.kinds import TOLD
+from nfv.kinds import PROGRAMS
+from topologies.model import kinds
+from topologies.model.functions import Firewall, Function, Instance, RateLimit
+from topologies.model.kinds import MODELS, Bridge, FirewallFunction, RateLimiter, function_of, taking
+from topologies.model.topology import Port, Topology
+from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
+from topologies.syntax.service_specification import KINDS, Engine
+
+COMMON: dict[str, Any] = {"name": "f", "engine": "openflow", "mode": "flows", "switch": "s1"}
+
+
+def lab(*functions: Function) -> Topology:
+    return Topology(name="lab", domains=(), networks=(), switches=(), links=(), hosts=(), functions=functions)
+
+
+def test_each_floor_knows_the_same_kinds() -> None:
+    assert list(MODELS) == list(KINDS)
+    assert RESOLUTIONS.keys() == MODELS.keys()
+    engines = {(kind, engine.name) for kind, some in KINDS.items() for engine in some}
+    assert PROGRAMS.keys() <= engines
+    # what no process does the switches do, and the other way round but for what both do together
+    assert {kind for kind, _ in engines - PROGRAMS.keys()} <= HOPS.keys() <= MODELS.keys()
+    for kind, model in MODELS.items():
+        assert get_args(model.model_fields["kind"].annotation) == (kind,)
+        own = set(model.model_fields) - set(Function.model_fields)
+        assert own == ({RESOLUTIONS[kind].part} if RESOLUTIONS[kind].part else set())
+        assert (kind in TOLD) == bool(own)
+
+
+def test_a_function_is_of_the_class_that_its_kind_names() -> None:
+    made = function_of(kind="firewall", firewall=Firewall(rules=()), **COMMON)
+    assert isinstance(made, FirewallFunction)
+    assert made.part == Firewall(rules=())
+    with pytest.raises(TypeError, match="abstract"):
+        Function(kind="bridge", **COMMON)  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": "toaster"}, "'toaster' is no kind of function: known are firewall, load-balancer, nat"),
+        ({}, "None is no kind of function"),
+        ({"kind": ["nat"]}, "is no kind of function"),
+        ({"kind": "firewall"}, "firewall\n  Field required"),
+        ({"kind": "bridge", "firewall": Firewall(rules=())}, "firewall\n  Extra inputs are not permitted"),
+        ({"kind": "rate-limiter", "rate": None}, "rate\n"),
+    ],
+)
+def test_a_part_that_is_not_the_kinds_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match="(?s)" + words):
+        function_of(**COMMON, **fields)
+    with pytest.raises(ValidationError, match="(?s)" + words.rpartition("\n  ")[2]):
+        Topology.model_validate({**lab().model_dump(), "functions": [{**COMMON, **fields}]})
+
+
+def test_what_one_end_writes_the_other_reads() -> None:
+    port = Port(switch="s1", number=1)
+    limit = function_of(
+        kind="rate-limiter",
+        name="slow", engine="kernel", mode="inline", switch="s1", rate=RateLimit(bandwidth=1000),
+        instances=(Instance(name="slow.1", inward=port, outward=port),),
+    )  # fmt: skip
+    wire = function_of(kind="bridge", name="wire", engine="kernel", mode="inline", switch="s1")
+    topology = lab(wire, limit)
+    text = topology.model_dump_json()
+    assert Topology.model_validate_json(text) == topology
+    assert Topology.model_validate(topology.model_dump(mode="json")) == topology
+    written = json.loads(text)["functions"]
+    assert written[1]["rate"] == {"bandwidth": 1000, "burst": 65536}
+    assert not set(written[0]) - set(Function.model_fields)
+
+
+def test_an_entry_takes_functions_of_its_class_alone() -> None:
+    entry = taking(RateLimiter, lambda function: function.rate.bandwidth)
+    assert entry(RateLimiter(kind="rate-limiter", rate=RateLimit(bandwidth=7), **COMMON)) == 7
+    with pytest.raises(TypeError, match="function f: a Bridge, no RateLimiter"):
+        entry(Bridge(kind="bridge", **COMMON))
+
+
+class Diode(Function):
+    """What a test adds: a kind of function that the product does not have."""
+
+    kind: Literal["diode"]
+
+    @property
+    def part(self) -> None:
+        return None
+
+
+def test_a_kind_is_added_by_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kinds.MODELS, "diode", Diode)
+    monkeypatch.setitem(KINDS, "diode", (Engine("kernel", ("switch",)),))
+    monkeypatch.setitem(RESOLUTIONS, "diode", Resolution(inline))
+    text = b"switches: [s1]\nhosts: {h1: s1, h2: s1}\nfunctions: {d: {kind: diode, switch: s1}}\n"
+    made = topologies.loads(text, "lab.yaml")
+    assert [type(each) for each in made.functions] == [Diode]
+    assert made.functions[0].instances[0].name == "d.1"
+    assert Topology.model_validate_json(made.model_dump_json()) == made
+    with pytest.raises(topologies.Invalid, match="a diode has no key 'bandwidth'"):
+        topologies.loads(text.replace(b"switch: s1}}", b"switch: s1, bandwidth: 1mbit}}"), "lab.yaml")
