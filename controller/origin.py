@@ -73,10 +73,16 @@ class AtHop(Origin):
 
 
 @dataclass(frozen=True)
+class Spreading(AtHop):
+    """At a hop of several instances: a connection gets its share, by which it is looked up again."""
+
+
+@dataclass(frozen=True)
 class Into(AtHop):
-    """At a hop: into an instance by its ``port``."""
+    """At a hop: into an instance by its ``port``; if there is a ``share`` (as in SHARE), only its frames."""
 
     port: int = 0
+    share: int | None = None
 
 
 @dataclass(frozen=True)

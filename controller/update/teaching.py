@@ -23,7 +23,7 @@ from typing import NamedTuple
 from controller.compiler.fragments import FRAGMENT
 from controller.flow.builders import COPIED, HOP, SHARE, flow
 from controller.flow.tables import Action, Clone, Field, Flow, Output, Resubmit, SetField, SwitchTables, Table
-from controller.origin import Refused, Return
+from controller.origin import AtHop, Into, Refused, Return, Spreading
 from controller.update.joining import Joining
 from wire import ethertype
 from wire.mac import GROUP_BIT
@@ -96,7 +96,7 @@ def _is_news(each: Flow, known: set[int]) -> bool:
 
 
 def _hop(each: Flow) -> int:
-    return next((field.value for field in each.match if field.name == HOP), 0)
+    return each.origin.hop if isinstance(each.origin, AtHop) else 0
 
 
 def _leads(each: Flow) -> int | None:
@@ -247,13 +247,14 @@ def _instances(tables: SwitchTables, ports: frozenset[int]) -> dict[int, _Into]:
     whole: dict[int, tuple[Flow, int | None]] = {}
     shares: dict[int, dict[int, tuple[Flow, int]]] = {}
     for each in tables.flows:
-        if each.table is not Table.STEER or not each.match or each.match[0].name != HOP:
-            continue
-        out = next((one.port for one in each.actions if isinstance(one, Output) and one.port in ports), None)
-        if len(each.match) == 1:
-            whole[_hop(each)] = each, out
-        elif len(each.match) == 2 and each.match[1].name == SHARE and out is not None:
-            shares.setdefault(_hop(each), {})[each.match[1].value] = each, out
+        origin = each.origin
+        if isinstance(origin, Spreading):
+            whole[origin.hop] = each, None
+        elif isinstance(origin, Into) and origin.port in ports:
+            if origin.share is None:
+                whole[origin.hop] = each, origin.port
+            else:
+                shares.setdefault(origin.hop, {})[origin.share] = each, origin.port
     return {
         number: _Into(each, out, shares.get(number, {}))
         for number, (each, out) in whole.items()

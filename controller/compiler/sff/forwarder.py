@@ -32,7 +32,7 @@ from controller.flow.tables import (
     Spread,
     Table,
 )
-from controller.origin import AtHop, Away, Into
+from controller.origin import AtHop, Away, Into, Spreading
 from topologies.model.functions import Function, Instance
 from topologies.model.overlay import Overlay, membership, reach
 from topologies.model.service_paths import OUT, Hop, Service, service
@@ -241,7 +241,7 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
             Priority.KNOWN,
             _at(hop),
             (Spread(SHARE, SHARES), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER)),
-            why=AtHop(f"{name}: which of its instances", hop.number, first=True),
+            why=Spreading(f"{name}: which of its instances", hop.number, first=True),
         )
     ]
     for kind in (IPV4, IPV6):
@@ -269,7 +269,8 @@ def _into(
         more, goto = onward(hop, numbers)
         actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *more)
     match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))
-    why = Into(f"{_name(hop)} ({instance.name})", hop.number, share is None, port.number)
+    spread = None if share is None else SPREAD | share
+    why = Into(f"{_name(hop)} ({instance.name})", hop.number, share is None, port.number, spread)
     priority = Priority.KNOWN if share is None else Priority.SPECIAL
     return flow(Table.STEER, priority, match, actions, goto, why=why)
 
