@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nfv.ids import applayer, fastpath
+from nfv.ids import applayer, ending, fastpath
 from nfv.ids.app.base import Parser
 from nfv.ids.app.http.body import Budget
 from nfv.ids.checksum import tcp_is_right
@@ -26,7 +26,7 @@ from nfv.ids.flow import Flow, FlowTable
 from nfv.ids.output.telling import Teller
 from nfv.ids.settings import Settings
 from nfv.ids.tcp.connection import handle
-from nfv.ids.tcp.session import CLOSED, ESTABLISHED, LAST_ACK, NONE, TIME_WAIT, Session
+from nfv.ids.tcp.session import CLOSED, ESTABLISHED, LAST_ACK, TIME_WAIT, Session
 from nfv.ids.tcp.shown import Shown
 from nfv.ids.tcp.stream import SMALL, Stream, extend
 from wire.protocol import TCP, UDP
@@ -110,7 +110,7 @@ class Engine:
             self.tell.decode_events(packet)
         if packet.version == 0:
             if packet.events and self.detector.rules.by_event:
-                self._inspect(packet, None)
+                self.inspect(packet, None)
             return
         flow = self.flows.find(packet)
         if flow is not None:
@@ -124,7 +124,7 @@ class Engine:
                     self.flows.swap(flow)  # the question was not seen
                     packet.toserver = False
                 applayer.datagram(flow, packet.payload, packet.toserver, packet.ts, self.counters)
-        self._inspect(packet, flow)
+        self.inspect(packet, flow)
 
     def _other_rules(self, flow: Flow) -> None:
         """Rules were exchanged: what was decided about open transactions is decided anew."""
@@ -159,12 +159,12 @@ class Engine:
         else:
             own, other = session.server, session.client
         if other.acked > other.taken and not self._inline:
-            self._deliver(flow, session, other, not packet.toserver, packet.ts, False)
+            self.hand_on(flow, session, other, not packet.toserver, packet.ts, False)
         if self._inline or session.one_sided:
             if own.right > own.taken or own.acked > own.right:
-                self._deliver(flow, session, own, packet.toserver, packet.ts, True)
+                self.hand_on(flow, session, own, packet.toserver, packet.ts, True)
             if other.acked > other.right:
-                self._deliver(flow, session, other, not packet.toserver, packet.ts, True)
+                self.hand_on(flow, session, other, not packet.toserver, packet.ts, True)
         if session.reset and session.state != state:
             self._reset(flow, session, packet)
         if flow.app is not None and session.state > ESTABLISHED:
@@ -201,7 +201,7 @@ class Engine:
             if session.state == ESTABLISHED and not self._inline:
                 fastpath.remember(self.known, flow)
 
-    def _deliver(
+    def hand_on(
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float, everything: bool
     ) -> None:
         """Hand on what may be handed on, and tell of what was lost."""
@@ -282,7 +282,7 @@ class Engine:
             before, app.backlog = app.backlog, b""
             self.detector.work.left += len(data) - len(before)
             data = before
-            self._inspect(self._pseudo(flow, toserver), flow)
+            self.inspect(ending.last_packet(flow, toserver), flow)
             app.overflow()
             applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget)
 
@@ -291,8 +291,8 @@ class Engine:
         at the next bytes as at those of a new connection.
         """
         for toserver in (True, False):
-            self._inspect(self._pseudo(flow, toserver), flow)
-        self.tell.transactions(self._pseudo(flow, True), flow, app, ended=True)
+            self.inspect(ending.last_packet(flow, toserver), flow)
+        self.tell.transactions(ending.last_packet(flow, True), flow, app, ended=True)
         app.close()
         applayer.forget(flow)
         for toserver in (True, False):
@@ -306,10 +306,10 @@ class Engine:
         """
         for toserver, stream in ((True, session.client), (False, session.server)):
             if stream.started:
-                self._deliver(flow, session, stream, toserver, packet.ts, True)
+                self.hand_on(flow, session, stream, toserver, packet.ts, True)
         if flow.app is not None:
             flow.app.hurry()
-            self._inspect(self._pseudo(flow, not packet.toserver), flow)
+            self.inspect(ending.last_packet(flow, not packet.toserver), flow)
 
     @staticmethod
     def _sides_end(flow: Flow, session: Session, ts: float) -> None:
@@ -335,7 +335,7 @@ class Engine:
             return
         if flow.app is not None:
             self.detector.work.begin()
-        self._deliver(flow, session, stream, toserver, ts, False)
+        self.hand_on(flow, session, stream, toserver, ts, False)
 
     def inspect_segment(
         self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool
@@ -350,7 +350,7 @@ class Engine:
             packet.toserver = not toserver
         packet.established = packet.stream_est = True
         packet.stream_add = added
-        self._inspect(packet, flow)
+        self.inspect(packet, flow)
 
     def inspect_raw(
         self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool, stream: Stream
@@ -394,7 +394,7 @@ class Engine:
         stream.raw_flush = False
         return chunk
 
-    def _inspect(self, packet: Packet, flow: Flow | None) -> None:
+    def inspect(self, packet: Packet, flow: Flow | None) -> None:
         """Rules, then what is told."""
         chunk = tail = b""
         app: Parser | None = None
@@ -480,67 +480,14 @@ class Engine:
         else:
             app.trigger_tc = app.fed_tc = False
 
-    # ------------------------------------------------------------ transactions and flows that are over
+    # ------------------------------------------------------------ flows that are over
 
     def _flow_ended(self, flow: Flow, reason: str) -> None:
-        """Inspect what nothing followed on, tell of what is unfinished, then of the flow.
-
-        It has steps of its own: other packets than the one that comes now would have had them.
-        """
+        """It has steps of its own: other packets than the one that comes now would have had them."""
         left = self.detector.work.left
         self.detector.work.begin()
-        self._end(flow, reason)
+        ending.end(self, flow, reason)
         self.detector.work.left = left
-
-    def _end(self, flow: Flow, reason: str) -> None:
-        session: Session | None = flow.session
-        if session is not None and self.known:
-            fastpath.forget(self.known, flow)
-        app: Parser | None = flow.app
-        unfinished = app is not None and (
-            any(tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs) or app.incomplete()
-        )
-        if session is not None and session.state != NONE and not flow.drop:
-            sides = session.client, session.server
-            if unfinished or any(each.raw or each.parts or each.waiting or each.held for each in sides):
-                self._last_words(flow, session)
-        if session is not None:
-            self.stream_options.buffered -= session.client.stored + session.server.stored
-        app = flow.app
-        if app is not None and (app.txs or app.events):
-            self.tell.transactions(self._pseudo(flow, True), flow, app, ended=True)
-        if app is not None:
-            app.close()
-        self.tell.flow(flow, reason)
-
-    def _last_words(self, flow: Flow, session: Session) -> None:
-        for toserver in (True, False):
-            stream = session.client if toserver else session.server
-            if not stream.started:
-                continue
-            # what waits behind a hole is not waited for any more
-            ends = (at + len(data) for at, data in stream.held.items())
-            stream.acked = max(stream.acked, stream.right, *ends)
-            self._deliver(flow, session, stream, toserver, flow.last, True)
-        for toserver in (True, False):
-            if flow.app is not None:
-                flow.app.end(toserver, flow.last)
-            self._inspect(self._pseudo(flow, toserver), flow)
-
-    @staticmethod
-    def _pseudo(flow: Flow, toserver: bool) -> Packet:
-        """A packet that stands for the end of a flow's direction."""
-        packet = Packet(b"", flow.last, 0)
-        packet.flow, packet.toserver = flow, toserver
-        packet.proto = flow.proto
-        packet.version = 4 if len(flow.src) == 4 else 6
-        packet.src, packet.dst = (flow.src, flow.dst) if toserver else (flow.dst, flow.src)
-        packet.sp, packet.dp = (flow.sp, flow.dp) if toserver else (flow.dp, flow.sp)
-        packet.vlan = flow.vlan
-        packet.pseudo = packet.stream_eof = packet.stream_add = True
-        session = flow.session
-        packet.stream_est = packet.established = session is not None and session.state >= ESTABLISHED
-        return packet
 
     def finish(self, reason: str = "shutdown") -> None:
         """End all flows and tell the counters."""
