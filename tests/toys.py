@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from controller.compiler.pipeline import Part, add_stage
 from controller.compiler.view import SwitchView
 from controller.flow.builders import Priority, flow, miss
 from controller.flow.tables import Field, Table
 from controller.messages import AllProgrammed, Event, Names, event, watch
+from nfv.contract import Program
+from nfv.kinds import PROGRAMS
 from topologies.importers.registry import IMPORTERS, Importer
+from topologies.model.functions import Function
+from topologies.model.kinds import MODELS
+from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
 from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report
+from topologies.syntax.service_specification import KINDS, Engine
 
-# An importer: "toy: 3" is a row of three switches, each with a host
+# An importer: "toy: 3" is a row of three switches, each with a host; from the first host to the last a toy
+# function is in the way
 
 IMPORTERS.append(Importer("Toy", (".toy",), (b"toy:",), __name__))
 
@@ -34,6 +43,20 @@ def read(raw: bytes, report: Report) -> Node:
             "switches": Node(1, [Node(1, name) for name in names]),
             "hosts": Node(1, {f"h{name[1:]}": Node(1, name) for name in names}),
             "links": Node(1, links),
+            "functions": Node(1, {"wire": Node(1, {"kind": Node(1, "toy"), "switch": Node(1, "s1")})}),
+            "chains": Node(
+                1,
+                {
+                    "way": Node(
+                        1,
+                        {
+                            "source": Node(1, "h1"),
+                            "destination": Node(1, f"h{int(number)}"),
+                            "functions": Node(1, [Node(1, "wire")]),
+                        },
+                    )
+                },
+            ),
         },
     )
 
@@ -52,6 +75,55 @@ def compile_toy(here: SwitchView, after: Table) -> Part:
 
 
 TOY = add_stage("TOY", compile_toy, before=Table.CHAIN)
+
+
+# A kind of function: frames pass it as they are, and it says how many did
+
+PROGRAM = b"""
+import json, select, socket, sys, time
+
+def say(event_type, **fields):
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000+0000", time.gmtime())
+    print(json.dumps({"timestamp": now, "event_type": event_type, **fields}), flush=True)
+
+ALL = socket.htons(3)
+ends = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, ALL) for name in ("in", "out")]
+for end, name in zip(ends, ("in", "out")):
+    end.bind((name, 3))
+far = dict(zip(ends, reversed(ends)))
+packets = octets = 0
+say("state", state="running")
+told = time.monotonic()
+while True:
+    ready = select.select([*ends, sys.stdin], [], [], 1)[0]
+    if sys.stdin in ready and not sys.stdin.buffer.readline():
+        break
+    for end in ends:
+        if end in ready:
+            frame, (_, _, direction, *_) = end.recvfrom(65536)
+            if direction != socket.PACKET_OUTGOING:
+                far[end].send(frame)
+                packets, octets = packets + 1, octets + len(frame)
+    if time.monotonic() - told >= 1:
+        told = time.monotonic()
+        say("counters", packets=packets, bytes=octets, dropped=0)
+"""
+
+
+class ToyFunction(Function):
+    kind: Literal["toy"]
+
+    @property
+    def part(self) -> None:
+        return None
+
+
+MODELS["toy"] = ToyFunction
+KINDS["toy"] = (Engine("toy", ("switch", "instances", "on-failure")),)
+RESOLUTIONS["toy"] = Resolution(inline)
+PROGRAMS["toy", "toy"] = lambda function: Program(
+    (sys.executable, "-I", "-S", "toy_program.py"), {"toy_program.py": PROGRAM}
+)
 
 
 # An event, which follows from another

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
 from tests.system.command_line import of_an_owner_of_its_own
 from tests.waiting import until
 
 TOYS = Path(__file__).parents[1] / "toys.py"
-START = [sys.executable, "-E", "-c", "from lab.cli import main; main()"]
-"""As ./sdnlab starts it: none of the user's PYTHON* variables is read."""
 
 
 def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
-    line = of_an_owner_of_its_own(START)
+    line = of_an_owner_of_its_own()
     line.environment["SDNLAB_EXTENSIONS"] = str(TOYS)
     file = tmp_path / "row.toy"
     file.write_text("toy: 2\n")
@@ -30,6 +28,18 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
             "toy: an experiment is dropped": False,
             "toy: all else goes on": True,
         }
+
+        # the kind of function: it works, and what h1 sends to h2 passes it
+        def function() -> dict[str, Any]:
+            [only] = line.json("functions")
+            return dict(only)
+
+        assert (function()["name"], function()["kind"]) == ("wire", "toy")
+        until(lambda: function()["instances"][0]["health"] == "live", "probes pass the toy function")
+        packets = function()["packets"]
+        line("exec", "h1", "--", "ping", "-c", "1", "h2")
+        until(lambda: function()["packets"] > packets, "the toy function has counted frames")
+        until(lambda: function()["instances"][0]["counters"].get("bytes"), "it says so itself")
 
         # the event, which the controller says and the lab understands
         def heard() -> list[str]:
