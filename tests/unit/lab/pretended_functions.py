@@ -1,97 +1,14 @@
-"""Functions' processes that tests pretend: they say what they are told to, and note what they hear."""
+"""Small labs with functions, as values."""
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv4Network
-from typing import IO, Any
+from typing import Any
 
 from nfv.contract import Program
 from topologies.model.functions import Backend, Balancer, Function, Instance
 from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
-
-
-class PretendedProcess:
-    """Dies by ``die``; answers ``replace`` with ``state`` when it ``answers``."""
-
-    def __init__(self, pid: int, answers: bool = True) -> None:
-        reader, self._writer = os.pipe()
-        self.output: IO[bytes] = os.fdopen(reader, "rb")
-        self.pid, self.answers = pid, answers
-        self.heard: list[Any] = []
-        self.files: dict[str, bytes] = {}
-        self.code = 0
-        self.last_words = ""
-        self._lock = threading.Lock()
-        self._open = True
-
-    def say(self, event_type: str, **fields: Any) -> None:
-        self.write_raw(json.dumps({"timestamp": "", "event_type": event_type, **fields}).encode() + b"\n")
-
-    def write_raw(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._writer, data) :]
-
-    def die(self, code: int) -> None:
-        with self._lock:
-            if self._open:
-                self._open, self.code = False, code
-                os.close(self._writer)
-
-    def tell(self, line: bytes) -> bool:
-        self.heard.append(json.loads(line))
-        if self.answers:
-            self.say("state", state="running")
-        return True
-
-    def ask_to_end(self) -> None:
-        self.die(0)
-
-    def kill(self) -> None:
-        self.die(-9)
-
-    def reap(self) -> int:
-        self.output.close()
-        return self.code
-
-    def write(self, files: Mapping[str, bytes]) -> None:
-        self.files |= files
-
-    def end(self, patience: float) -> int:
-        self.die(0)
-        return self.code
-
-
-class PretendedStarter:
-    """Starts pretended processes, which say that they run at once, unless ``silent``."""
-
-    def __init__(self) -> None:
-        self.started: list[tuple[str, Program, PretendedProcess]] = []
-        self.removed: list[str] = []
-        self.refuses = ""
-        self.silent = False
-        self._lock = threading.Lock()
-
-    def start(self, instance: str, program: Program) -> PretendedProcess:
-        if self.refuses:
-            raise OSError(self.refuses)
-        with self._lock:
-            process = PretendedProcess(len(self.started) + 1)
-            self.started.append((instance, program, process))
-        if not self.silent:
-            process.say("state", state="running")
-        return process
-
-    def remove(self, instance: str) -> None:
-        self.removed.append(instance)
-
-    def of(self, instance: str) -> PretendedProcess:
-        """The newest process of an instance."""
-        return [process for name, _, process in self.started if name == instance][-1]
 
 
 def inline(name: str, instances: int, **more: Any) -> Function:

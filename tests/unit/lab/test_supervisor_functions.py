@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controller import messages
+from dataplane.testing import PretendedStarter
 from lab.events.function_words import words
 from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.functions import keepers
 from lab.functions.keepers import Functions, processes
 from lab.functions.state import MAX_LINE, Gate, InstanceRecord, read
-from tests.unit.lab.pretended_functions import PretendedStarter, balancer, describe, inline, lan
+from tests.unit.lab.pretended_functions import balancer, describe, inline, lan
 from topologies.model.topology import Topology
 
 PATIENCE = 30.0
