@@ -162,8 +162,9 @@ def compiled(here: SwitchView, pipeline: Sequence[Stage] = PIPELINE) -> Part:
         if stage.on_the_way and part.flows:
             after = stage.table
     flows = [each for part in parts for each in part.flows]
-    flows += fragment_table(flows)  # what others' flows gather there
     meters = {each.id: each for part in parts for each in part.meters}
-    if any(each.actions == TO_CONTROLLER for each in flows):
-        meters[TOLD_ERRORS.id] = TOLD_ERRORS
+    if here.lab.chains.service.hops or here.firewalled:  # nothing else gathers fragments or asks about errors
+        flows += fragment_table(flows)
+        if any(each.actions == TO_CONTROLLER for each in flows):
+            meters[TOLD_ERRORS.id] = TOLD_ERRORS
     return Part(flows, [each for part in parts for each in part.groups], list(meters.values()))
