@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from dataplane.plan.pieces import PortPlan, SpaceKind, WirePlan
+from dataplane.plan.pieces import HostPlan, PortPlan, SpaceKind, WirePlan
 from dataplane.plan.underlay import VxlanPlan
 
 End = tuple[str, str]
@@ -15,13 +15,14 @@ End = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class AddSpace:
-    """Make a network namespace."""
+    """Make a network namespace. ``host``: that of a host; it is started when its wire is there."""
 
     netns: str
     kind: SpaceKind
+    host: HostPlan | None = None
 
     def undone(self) -> RemoveSpace:
-        return RemoveSpace(self.netns, self.kind)
+        return RemoveSpace(self.netns, self.kind, self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,10 @@ class RemoveSpace:
 
     netns: str
     kind: SpaceKind
+    host: HostPlan | None = None
 
     def undone(self) -> AddSpace:
-        return AddSpace(self.netns, self.kind)
+        return AddSpace(self.netns, self.kind, self.host)
 
 
 @dataclass(frozen=True, slots=True)

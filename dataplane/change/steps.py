@@ -60,6 +60,12 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         found += [f"{kind} {name} would be removed" for name in before if name not in after]
         both = [name for name in after if name in before]
         found += [f"{kind} {name} would change" for name in both if before[name] != after[name]]
+    kinds = {host.name: host.kind for host in old.hosts}
+    found += [
+        f"host {host.name} would be a {host.kind} instead of a {kinds[host.name]}"
+        for host in new.hosts
+        if kinds.get(host.name, host.kind) != host.kind
+    ]
     if old.underlay != new.underlay:
         what = "change"
         if old.underlay is None or new.underlay is None:
@@ -83,9 +89,12 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
     wires = _Wires(old.wires, new.wires)
     spaces = space_kinds(old), space_kinds(new)
+    hosts = [{host.netns: host for host in each.hosts} for each in (old, new)]
     tunnels = _tunnels(old), _tunnels(new)
     ports = _Ports(old, before, after, wires)
-    extend: list[Operation] = [AddSpace(n, kind) for n, kind in spaces[1].items() if n not in spaces[0]]
+    extend: list[Operation] = [
+        AddSpace(n, kind, hosts[1].get(n)) for n, kind in spaces[1].items() if n not in spaces[0]
+    ]
     timeouts = _timeouts(old, new)
     extend += timeouts[0]
     extend += [AddTunnel(device) for end, device in tunnels[1].items() if end not in tunnels[0]]
@@ -111,7 +120,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     finish += [RemoveWire(wire) for wire in wires.last]
     finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
     finish += timeouts[1]
-    finish += [RemoveSpace(n, kind) for n, kind in spaces[0].items() if n not in spaces[1]]
+    finish += [RemoveSpace(n, kind, hosts[0].get(n)) for n, kind in spaces[0].items() if n not in spaces[1]]
     return Steps(tuple(extend), tuple(shift), tuple(finish))
 
 

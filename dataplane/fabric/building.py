@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from dataplane.fabric import deafness
 from dataplane.fabric.underlay import UnderlayFabric
-from dataplane.hosts import users
-from dataplane.hosts.offloads import set_offloads
-from dataplane.netlink.overlay import Hop, set_largest, set_mtu, set_route
+from dataplane.hosts import interface, users
+from dataplane.hosts.driver import place_of
+from dataplane.hosts.drivers import driver
 from dataplane.netlink.route import (
     End,
     Request,
@@ -31,7 +30,7 @@ from dataplane.netlink.route import (
     set_index,
     set_link,
 )
-from dataplane.netlink.shaping import LARGEST, qdiscs
+from dataplane.netlink.shaping import qdiscs
 from dataplane.ovs import kernel_datapath
 from dataplane.ovs.daemon import News
 from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -43,13 +42,12 @@ from dataplane.ovs.ovsdb import (
     timeout_operations,
 )
 from dataplane.plan.lab import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan, space_kinds
-from dataplane.plan.pieces import SpaceKind
+from dataplane.plan.pieces import HostPlan, SpaceKind
 from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import Namespace, run_in, start_thread
 from topologies.model.topology import Topology
 
 BRIDGE = "mgmt0"
-EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 TellDaemon = Callable[[str, News], None]
@@ -86,6 +84,8 @@ class Building:
         self._underlay: UnderlayFabric | None = None
         self._as_devices: frozenset[str] = frozenset()
         self._host_users: int | None = None
+        self._hosts: dict[str, HostPlan] = {}  # by namespace: those that have one
+        self._started: set[str] = set()  # of these, by namespace
         self.heard: set[str] = set()
         """Namespaces whose own stack gets what tenants send, since this kernel can't drop it before."""
         self._taps = 0
@@ -107,6 +107,7 @@ class Building:
         self._spaces = namespaces.create(domains, namespaces.DEAF)
         starting = self._start_switches()
         self._spaces |= namespaces.create(list(self.plan.underlay.nodes.values()), namespaces.QUIET)
+        self._hosts = {host.netns: host for host in self.plan.hosts}
         self.make_spaces(space_kinds(self.plan))
         started = self._tell("namespaces", started)
         self._wire_management()
@@ -246,26 +247,24 @@ class Building:
             self._spaces[netns].netlink.run(requests)
 
     def address_wires(self, wires: Sequence[WirePlan]) -> None:
-        """Give the near ends their addresses, default routes, MTU and whether they may offload, and their
-        namespaces a loopback."""
+        """Bring hosts and functions to the near ends of new wires; a host starts with its first one."""
         for wire in wires:
             space = self._spaces[wire.near.netns]
-            # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
-            device = space.netlink.index_of(wire.near.device)
-            requests = [set_index(namespaces.LOOPBACK, True)]
-            requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
-            requests += [set_largest(device, wire.largest)] if wire.largest != LARGEST else []
-            requests += [add_address(device, address) for address in wire.addresses]
-            requests += [
-                set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways
-            ]
-            space.netlink.run(requests)
-            if wire.whole:
-                self.set_offloads(wire.near, False)
+            host = self._hosts.get(wire.near.netns)
+            if host is None:
+                interface.configure(space, wire)
+                continue
+            hosts = driver(host.kind)
+            hosts.wire_in(host, space, wire)
+            if host.netns not in self._started:
+                self._started.add(host.netns)
+                hosts.start(place_of(host, self.run_dir), space)
 
-    def set_offloads(self, end: EndPlan, on: bool) -> None:
-        """Whether a device may send what others have to cut and checksum. Raises OSError."""
-        run_in(self._spaces[end.netns].fd, lambda: set_offloads(end.device, on))
+    def stop_host(self, host: HostPlan) -> None:
+        """End what a host consists of, but for its namespace."""
+        self._started.discard(host.netns)
+        if (space := self._spaces.get(host.netns)) is not None:
+            driver(host.kind).stop(place_of(host, self.run_dir), space)
 
     def _verify(self) -> None:
         """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""

@@ -17,10 +17,12 @@ from dataplane.fabric.building import Report as Report
 from dataplane.fabric.deafness import deafen
 from dataplane.fabric.operating import Operating
 from dataplane.fabric.routing import await_carrier
+from dataplane.hosts.driver import Place, place_of
+from dataplane.hosts.drivers import driver
 from dataplane.netlink.route import End, add_veth, delete_link, set_link
 from dataplane.ovs.mirror import add_mirror, remove_mirror, tap_names
 from dataplane.ovs.unixctl import control_socket
-from dataplane.plan.lab import DomainPlan, HostPlan, Plan, instance_netns, plan
+from dataplane.plan.lab import DomainPlan, EndPlan, HostPlan, Plan, instance_netns, plan
 from dataplane.plan.wiring import Wiring, link_states, wiring
 from dataplane.sandbox.namespaces import in_threads, run_in
 from topologies.model.topology import Topology
@@ -98,6 +100,10 @@ class Fabric(Operating):
         """An open nsfs descriptor of a host's network namespace; it stays the fabric's."""
         return self._spaces[self._host_netns(host)].fd
 
+    def space_fd(self, netns: str) -> int:
+        """The same of the namespace with this file name. KeyError: none."""
+        return self._spaces[netns].fd
+
     def instance_fd(self, instance: str) -> int:
         """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
         return self._spaces[instance_netns(instance)].fd
@@ -118,6 +124,15 @@ class Fabric(Operating):
             if each.name == host:
                 return each
         raise KeyError(host)
+
+    def place(self, host: str) -> Place:
+        """Where a host is, for its driver. KeyError: none."""
+        return place_of(self.host_plan(host), self.run_dir)
+
+    def seen_at(self, host: str) -> EndPlan:
+        """The device that all frames of a host pass. KeyError: none."""
+        planned = self.host_plan(host)
+        return driver(planned.kind).seen_at(planned)
 
     def _host_netns(self, host: str) -> str:
         return self.host_plan(host).netns
@@ -170,6 +185,7 @@ class Fabric(Operating):
     def become(self, topology: Topology, new: Plan, links_down: frozenset[str]) -> None:
         """Take note of what the lab is from now on."""
         self.topology, self.plan, self._links_down = topology, new, links_down
+        self._hosts |= {host.netns: host for host in new.hosts}
         self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
         if self._underlay is not None:
             self._underlay.plan = new.underlay
@@ -276,6 +292,9 @@ class Fabric(Operating):
 
     def stop(self) -> None:
         """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
+        for host in self._hosts.values():
+            with contextlib.suppress(Exception):  # the end of the sandbox ends it in any case
+                self.stop_host(host)
         if self._underlay is not None:
             self._underlay.stop()
         for switch in self._switches.values():

@@ -25,10 +25,12 @@ from dataplane.change.operations import (
     SetPorts,
     SetTimeouts,
 )
-from dataplane.fabric.building import EVERYWHERE, Building
+from dataplane.fabric.building import Building
 from dataplane.fabric.underlay import UnderlayFabric
-from dataplane.netlink.overlay import Hop, delete_route, move_device, set_largest, set_mtu, set_route
-from dataplane.netlink.route import Request, add_address, delete_address, delete_link, set_index, set_link
+from dataplane.hosts import interface
+from dataplane.hosts.drivers import driver
+from dataplane.netlink.overlay import move_device
+from dataplane.netlink.route import delete_link, set_index, set_link
 from dataplane.netlink.shaping import qdiscs
 from dataplane.ovs import ovsdb
 from dataplane.ovs.openvswitch import OpenVSwitch
@@ -38,8 +40,6 @@ from dataplane.sandbox.namespaces import in_threads
 
 GONE = frozenset({errno.ENODEV})
 """What the kernel says of a device that somebody has deleted already: a pair goes with either end."""
-UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
-"""An address or route that somebody has changed by hand already."""
 
 Ports = Mapping[str, frozenset[PortPlan]]
 
@@ -94,12 +94,17 @@ class Operating(Building):
         return self._underlay
 
     def _add_spaces(self, some: Sequence[AddSpace]) -> None:
+        self._hosts |= {each.netns: each.host for each in some if each.host is not None}
         self.make_spaces({each.netns: each.kind for each in some})
 
     def _remove_space(self, operation: RemoveSpace) -> None:
-        space = self._spaces.pop(operation.netns, None)
-        if space is not None:
-            namespaces.remove(space)
+        try:
+            if (host := self._hosts.pop(operation.netns, None)) is not None:
+                self.stop_host(host)
+        finally:
+            space = self._spaces.pop(operation.netns, None)
+            if space is not None:
+                namespaces.remove(space)
 
     def _remove_wire(self, wire: WirePlan) -> None:
         # By the switch's end: of the other one its owner may have made anything.
@@ -114,22 +119,11 @@ class Operating(Building):
         there.netlink.run([*shaping, set_index(index, True)])
 
     def _configure_wire(self, old: WirePlan, new: WirePlan) -> None:
-        netlink = self._spaces[new.near.netns].netlink
-        device = netlink.index_of(new.near.device)
-        requests: list[Request] = []
-        requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
-        requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
-        # The old ones first: with the first address of a subnet the kernel deletes all others of it.
-        requests += [delete_address(device, each) for each in old.addresses if each not in new.addresses]
-        requests += [add_address(device, each) for each in new.addresses if each not in old.addresses]
-        kept = {gateway.version for gateway in new.gateways}
-        requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
-        # The kernel forgets a default route with the address that it needed: set them all again.
-        requests += [set_route(EVERYWHERE[g.version], [Hop(device, g)]) for g in new.gateways]
-        if replace(old, whole=new.whole) != new:
-            netlink.run(requests, UNSET)
-        if old.whole != new.whole:
-            self.set_offloads(new.near, not new.whole)
+        space, host = self._spaces[new.near.netns], self._hosts.get(new.near.netns)
+        if host is None:
+            interface.reconfigure(space, old, new)
+        else:
+            driver(host.kind).rewire(host, space, old, new)
 
     def _set_timeouts(self, operation: SetTimeouts) -> None:
         self._switches[operation.domain].apply(ovsdb.timeout_operations(self.datapath, operation.new))

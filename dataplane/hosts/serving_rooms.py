@@ -18,18 +18,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
-
-from dataplane.hosts import room as rooms
-from dataplane.hosts import serving
-from linux import syscalls
+from typing import IO
 
 ENTER = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.serving_rooms import main; main()"
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.serving_worker import main; main()"
 )
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
-_MOST = 65536
+MOST = 65536
 """Bytes of a request."""
 
 
@@ -72,7 +68,7 @@ class ServingRooms:
         try:
             request = json.dumps([name, netns, names_file, *servers]).encode()
             socket.send_fds(channel, [request], [stdin, stdout])
-            answer = channel.recv(_MOST).decode()
+            answer = channel.recv(MOST).decode()
         except OSError:
             answer = ""
         finally:
@@ -99,63 +95,3 @@ def _begin() -> socket.socket:
             start_new_session=True,
         )
     return ours
-
-
-def main() -> None:
-    """Start what is asked for on the standard input, a SOCK_SEQPACKET socket, until that ends."""
-    channel = socket.socket(fileno=os.dup(0))
-    while True:
-        request, fds, _, _ = socket.recv_fds(channel, _MOST, 2)
-        if not request:
-            return
-        try:
-            name, netns, names_file, *servers = json.loads(request)
-            answer = str(_start(rooms.find(name, netns, names_file), servers, fds))
-        except (OSError, rooms.RoomError) as error:
-            answer = f"! {error}"
-        for fd in fds:
-            os.close(fd)
-        channel.send(answer.encode())
-
-
-def _start(room: rooms.Room, servers: Sequence[str], fds: Sequence[int]) -> int:
-    told, tells = os.pipe()
-    try:
-        between = os.fork()
-        if between == 0:
-            try:
-                syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
-                child = os.fork()
-                if child == 0:
-                    _serve(room, servers, fds)
-                os.write(tells, str(child).encode())
-            except OSError as error:
-                os.write(tells, f"! {error}".encode())
-            finally:
-                os._exit(0)
-        os.waitpid(between, 0)
-        os.close(tells)
-        tells = -1
-        said = os.read(told, 4096).decode()
-    finally:
-        room.close()
-        os.close(told)
-        if tells >= 0:
-            os.close(tells)
-    if not said.isdecimal():
-        raise OSError(said.removeprefix("! ") or "it has ended")
-    return int(said)
-
-
-def _serve(room: rooms.Room, servers: Sequence[str], fds: Sequence[int]) -> NoReturn:
-    try:
-        os.setsid()
-        for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-        rooms.enter(room)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        serving.serve(room.name, servers)
-    except OSError as error:
-        os.write(1, f"failed: {error}\n".encode())
-    finally:
-        os._exit(0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch
 
 from dataplane.fabric.fabric import Fabric, LinkError, Report
+from dataplane.hosts.driver import Place, place_of
+from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
 from dataplane.mininet_view.node_shell import SafeShell, with_terminal
 from dataplane.plan.lab import MANAGEMENT
@@ -30,8 +31,6 @@ from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
 from topologies.model.topology import Topology
 
-ROOT = Path(__file__).resolve().parents[2]
-ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.room import main; main()"
 SetLink = Callable[[str, bool], None]
 
 
@@ -101,12 +100,14 @@ class LabRouter(_LazyShell, Host):  # type: ignore[misc]
 
 
 class LabHost(LabRouter):
-    """A host of a lab: what it runs is in the host's room (``dataplane.hosts.room``)."""
+    """A host of a lab: its driver says how a command gets into it."""
 
-    names_file: str = ""
+    def __init__(self, place: Place, **params: Any) -> None:
+        self.place = place
+        LabRouter.__init__(self, place.name, place.netns, **params)
 
     def wake(self) -> None:
-        """Start the shell if there is none; each of its processes enters the room by itself."""
+        """Start the shell if there is none; each of its processes enters the host by itself."""
         if self.shell is None:
             self.inNamespace = False  # mnexec has nothing to make
             try:
@@ -117,8 +118,8 @@ class LabHost(LabRouter):
     def _popen(self, cmd: list[str], **params: Any) -> Any:
         if cmd[:2] == ["mnexec", "-da"]:  # it would join the namespaces of the process that entered
             cmd = ["mnexec", "-d", *cmd[3:]]
-        enter = [sys.executable, "-c", ENTER, str(ROOT), self.name, self.netns, self.names_file]
-        return super()._popen([*enter, *with_terminal(cmd)], **params)
+        words = driver(self.place.kind).command(self.place, with_terminal(cmd))
+        return super()._popen(words, **params)
 
 
 class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]
@@ -245,8 +246,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         self.built = True
         plan = fabric.plan
         for host in plan.hosts:
-            node = LabHost(host.name, host.netns)
-            node.names_file = str(self.run_dir / host.names_file) if host.names_file else ""
+            node = LabHost(place_of(host, self.run_dir))
             self.hosts.append(node)
             self.nameToNode[host.name] = node
         for router in plan.underlay.routers:  # by name only: pingall and the like are about hosts

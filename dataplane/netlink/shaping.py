@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from dataplane.netlink.route import RTM_DELQDISC, RTM_NEWQDISC, Request
 from linux.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, string, u32
-from topologies.model.topology import Shaping
+
+if TYPE_CHECKING:
+    from topologies.model.topology import Shaping
 
 TCA_KIND, TCA_OPTIONS = 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TCA_TBF_BURST = 1, 4, 6

@@ -310,4 +310,5 @@ def _host(
         host.shaping,
         names_file,
         whole,
+        host.kind,
     )

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
 from dataplane.netlink.shaping import LARGEST
+from topologies.model.choices import NAMESPACE
 from topologies.model.needs_overlay import NSH_BYTES
 from topologies.model.topology import Port, Shaping
 from topologies.resolve.underlay import HOST_MTU
@@ -107,6 +108,7 @@ class HostPlan:
     names_file: str = ""
     """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
     whole: bool = False
+    kind: str = NAMESPACE
 
     @property
     def wire(self) -> WirePlan:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from dataplane.hosts import room as rooms
+from dataplane.hosts.driver import Door, HostError, Place
+from dataplane.hosts.drivers import driver
 from dataplane.hosts.packages import how_to_install
 from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure, unknown
@@ -86,7 +87,7 @@ def place_of(name: str) -> dict[str, str]:
 
 def is_host(place: Mapping[str, str]) -> bool:
     """Is it a host, and no switch, domain, router or function, which are the lab's own?"""
-    return "ovs" not in place and "node" not in place
+    return "kind" in place
 
 
 def join_place(name: str) -> dict[str, str]:
@@ -123,31 +124,24 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     """
     join(pid, lab)
     where = place_of(place)
-    room = _room(place, where) if is_host(where) else None
+    door = _door(place, where) if is_host(where) else None
 
     def child() -> NoReturn:
         more = {"SDNLAB": lab, "SDNLAB_PLACE": place}
-        if room is None:
+        if door is None:
             _execute(command, {**os.environ, **join_place(place), **more})
-        unseen = rooms.enter(room)
-        syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
-        if unseen is not None:
-            sys.stderr.write(f"sdnlab: {unseen} is not for {place} to read; it starts in its own /root\n")
-            sys.stderr.flush()
-        _execute(command, {**rooms.surroundings(os.environ), **more})
+        door.run(command, {**os.environ, **more}, _execute)
 
     return wait(spawn(child))
 
 
-def _room(name: str, place: Mapping[str, str]) -> rooms.Room:
-    """The room of a host, in which the caller's next children will be born."""
+def _door(name: str, place: Mapping[str, str]) -> Door:
+    """The way into a host, for the caller's next children."""
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
-        room = rooms.find(name, place["netns"], names_file)
-        syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
-    except rooms.RoomError as error:
+        return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file))
+    except HostError as error:
         raise Failure(str(error), "is the lab just being built, or changed? Try again", Exit.LOST) from None
-    return room
 
 
 def run_shell(lab: str, pid: int) -> int:

@@ -182,7 +182,8 @@ def build(
     leash.say(name=name, taken=taken, sizes=sizes, remarks=topologies.remarks(topology))
 
     from dataplane.fabric.fabric import Fabric
-    from dataplane.hosts.serving_rooms import Serving, ServingRooms
+    from dataplane.hosts.driver import Running
+    from dataplane.hosts.drivers import driver
     from dataplane.plan.lab import MANAGEMENT
     from dataplane.sandbox.namespaces import start_thread
     from lab.functions.keepers import Functions, NetStarter
@@ -206,12 +207,10 @@ def build(
     net.build_lab()
     weaknesses = list(filter(None, [net.weakness()]))
     coming = start_thread(lambda: functions.prepare(topology, PROCESS_PATIENCE))
-    rooms = ServingRooms()
 
-    def serve(host: str, wanted: Sequence[str]) -> Serving:
-        where = net.host_plan(host)
-        names_file = str(RUN / where.names_file) if where.names_file else ""
-        return rooms.start(host, where.netns, names_file, wanted)
+    def serve(host: str, wanted: Sequence[str]) -> Running:
+        place = net.place(host)
+        return driver(place.kind).serve(place, wanted)
 
     servers = HostServers(serve, events)
     serving = start_thread(lambda: servers.become(topology))
@@ -220,7 +219,6 @@ def build(
     problems = stages.run("functions", coming.result) if topology.functions else []
     problems = weaknesses + problems
     problems += stages.run("servers", serving.result) if wanted(topology) else []
-    interfaces = {host.name: host.near.device for host in net.plan.hosts}
     lab = Lab(
         name,
         topology,
@@ -231,7 +229,6 @@ def build(
         health,
         started,
         log_fd,
-        interfaces,
         functions,
         servers,
         stages.done,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dataplane.hosts.drivers import driver
 from dataplane.plan.wiring import wire_name
 from lab.messages.lab import CapturePoint
 
@@ -24,7 +25,8 @@ def point(plan: Plan, name: str) -> CapturePoint | None:
     patch ports. KeyError: nothing has that name."""
     for host in plan.hosts:
         if name == host.name:
-            return _at(host.near.netns, host.near.device, f"host {name}")
+            seen = driver(host.kind).seen_at(host)
+            return _at(seen.netns, seen.device, f"host {name}")
         if name == wire_name(host.name, host.switch):
             return _at(host.far.netns, host.far.device, f"the wire of host {host.name}, at {host.switch}")
     for link in plan.links:

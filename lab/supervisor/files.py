@@ -30,7 +30,8 @@ def write_map(plan: Plan) -> None:
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
-    entries.update({host.name: {"netns": host.netns, "hosts": host.names_file} for host in plan.hosts})
+    for host in plan.hosts:
+        entries[host.name] = {"netns": host.netns, "hosts": host.names_file, "kind": host.kind}
     copies = Counter(instance.function for instance in plan.instances)
     for instance in plan.instances:
         place = {"netns": instance.netns, "node": "function", "hosts": instance.names_file}

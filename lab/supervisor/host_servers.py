@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Protocol
 
+from dataplane.hosts.driver import Running
 from lab.events.log import EventLog
 from topologies.model.topology import Server, Topology
 
@@ -17,20 +17,6 @@ AT_ONCE = 2
 """Hosts whose servers are started side by side."""
 PATIENCE = 10.0
 """Seconds until a host's servers must listen."""
-
-
-class Running(Protocol):
-    """A host's servers as they run: what they say, and their end."""
-
-    @property
-    def stdout(self) -> IO[bytes] | None:
-        """What they write: ``ready`` or ``failed`` and why, in one line."""
-
-    def kill(self) -> None:
-        """End them at once."""
-
-    def wait(self) -> object:
-        """Until they have ended."""
 
 
 Start = Callable[[str, Sequence[str]], Running]

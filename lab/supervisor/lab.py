@@ -77,7 +77,6 @@ class Lab:
     health: Health
     started: float
     log_fd: int
-    interfaces: dict[str, str]
     functions: Functions
     servers: HostServers
     stages: list[Stage] = field(default_factory=list)
@@ -278,7 +277,6 @@ class Lab:
         """Note what the lab is now, for who enters it and for what probes it."""
         write_map(self.net.plan)
         name_hosts(self.topology)
-        self.interfaces = {host.name: host.near.device for host in self.net.plan.hosts}
         self.names = Names(self.topology)
 
     def control_function(self, name: str, action: str, instance: str | None) -> list[FunctionState]:
@@ -398,7 +396,8 @@ class Lab:
         return list(RUN.rglob("*.log"))
 
     def _open(self, host: str) -> socket.socket:
-        return open_in(self.net.namespace_fd(host), self.interfaces[host])
+        seen = self.net.seen_at(host)
+        return open_in(self.net.space_fd(seen.netns), seen.device)
 
     def _domain(self, name: str) -> DomainState:
         daemons = self.health.pids(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
+from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.functions import Chain
 from topologies.model.kinds import AnyFunction
 from topologies.model.values import Frozen as Frozen
@@ -20,22 +21,28 @@ if TYPE_CHECKING:
 
 
 class Domain(Frozen):
-    """One virtual site: an Open vSwitch instance of its own in its own network namespace."""
+    """One virtual site: an Open vSwitch instance of its own in its own network namespace.
+
+    ``controller``: that of its switches of which the file says nothing else.
+    """
 
     name: str
+    controller: str = SDNLAB
 
 
 class Switch(Frozen):
     """An OpenFlow switch (an Open vSwitch bridge). ``dpid`` is its 64-bit datapath id.
 
-    ``role`` ``vtep``: not in the file, but made for each domain of a lab with an underlay; the tunnels
-    of all its networks end there (see ``topologies.model.overlay``).
+    ``controller``: whose it is, one of ``topologies.model.choices.CONTROLLERS``; a ``vtep`` is always the
+    lab's own.  ``role`` ``vtep``: not in the file, but made for each domain of a lab with an underlay; the
+    tunnels of all its networks end there (see ``topologies.model.overlay``).
     """
 
     name: str
     domain: str
     dpid: int
     role: Literal["switch", "vtep"] = "switch"
+    controller: str = SDNLAB
 
 
 class Shaping(Frozen):
@@ -142,6 +149,7 @@ class Server(Frozen):
 class Host(Frozen):
     """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
 
+    ``kind``: one of ``topologies.model.choices.HOST_KINDS``.
     ``mac`` is lower case with colons.  At least one of ``ipv4`` and ``ipv6`` is set when
     its network has a subnet of that family.  ``shaping`` is that of the host's wire, ``mtu`` that of
     its interface in bytes.  ``allow_spoofing``: its port takes frames from any source address, and what
@@ -150,7 +158,7 @@ class Host(Frozen):
     """
 
     name: str
-    kind: Literal["namespace"] = "namespace"
+    kind: str = NAMESPACE
     network: str
     port: Port
     mac: str

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from topologies.model import names
+from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.needs_overlay import crosses, transit_overhead
 from topologies.model.topology import Domain, Host, Link, Port, Switch, Topology, UnderlayLink
 from topologies.resolve import (
@@ -75,9 +76,14 @@ def plug_in(lab: Draft) -> Draft:
 
 
 def identify_switches(lab: Draft) -> Draft:
-    """Switches have domains and datapath ids."""
-    made = switches.switches(lab.switch_specs, lab.domain_names, lab.kept.dpids, lab.report)
-    return replace(lab, switches=made, domains=tuple(Domain(name=name) for name in lab.domain_names))
+    """Switches have domains, datapath ids and controllers."""
+    stated = lab.spec.domains or {}
+    domains = tuple(
+        Domain(name=name, controller=(name in stated and stated[name].controller) or SDNLAB)
+        for name in lab.domain_names
+    )
+    made = switches.switches(lab.switch_specs, domains, lab.kept.dpids, lab.report)
+    return replace(lab, switches=made, domains=domains)
 
 
 def join_networks(lab: Draft) -> Draft:
@@ -211,6 +217,7 @@ def _topology(lab: Draft, mtu: int) -> Topology:
                 allow_spoofing=bool(host.allow_spoofing),
                 shaping=wires.shaping(host),
                 serves=lab.served[name],
+                kind=host.kind or NAMESPACE,
             )
             for name, host in lab.host_specs.items()
             if name in lab.host_ports and lab.membership[name] is not None

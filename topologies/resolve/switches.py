@@ -1,19 +1,21 @@
-"""Switches: their domains and datapath ids. Pure."""
+"""Switches: their domains, datapath ids and controllers. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from topologies.model.topology import Switch
+from topologies.model.topology import Domain, Switch
 from topologies.resolve import allocate, wires
 from topologies.syntax.problem import Report
 from topologies.syntax.specification import SwitchSpec
 
 
 def switches(
-    specs: Mapping[str, SwitchSpec], domains: list[str], kept: Mapping[str, int], report: Report
+    specs: Mapping[str, SwitchSpec], drawn: Sequence[Domain], kept: Mapping[str, int], report: Report
 ) -> tuple[Switch, ...]:
-    """All switches. ``kept``: the datapath ids of the running lab."""
+    """All switches. ``drawn``: the domains; ``kept``: the datapath ids of the running lab."""
+    domains = [domain.name for domain in drawn]
+    controllers = {domain.name: domain.controller for domain in drawn}
     owners: dict[int, str] = {}
     for name, spec in specs.items():
         if spec.dpid is None:
@@ -40,5 +42,7 @@ def switches(
         elif domain is not None and domain not in domains:
             wires.unknown(path, "domain", domain, domains, "domains", report)
         dpid = spec.dpid or settled[name] or 0
-        made.append(Switch(name=name, domain=domain or domains[0], dpid=dpid))
+        home = domain if domain in controllers else domains[0]
+        whose = spec.controller or controllers[home]
+        made.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=whose))
     return tuple(made)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from topologies.model import names
+from topologies.model import choices, names
 from topologies.model.values import MAX_VNI
-from topologies.syntax import units
+from topologies.syntax import service_units, units
 
 JsonSchema = dict[str, Any]
 NAME: JsonSchema = {"pattern": names.PATTERN, "maxLength": names.MAX_LENGTH}
@@ -39,6 +39,17 @@ class Parsed:
             context: dict[str, Any] = {"what": error.what, "allowed": error.allowed, "remedy": error.remedy}
             context["options"] = getattr(error, "options", ())
             raise PydanticCustomError("bad_value", "{what}", context) from None
+
+
+class Registered(Parsed):
+    """Annotation: one of the names in ``known`` at the time when the file is read."""
+
+    def __init__(self, kind: str, known: Mapping[str, str]) -> None:
+        super().__init__(lambda text: service_units.choice(kind, *known)(text), f"the name of a {kind}", {})
+        self.known = known
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        return {"enum": list(self.known)}
 
 
 class Or:
@@ -127,6 +138,8 @@ Mtu = Annotated[
     Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),
 ]
 Switched = Annotated[bool, Parsed(units.switch_on, "true or false", {"type": "boolean"})]
+HostKind = Annotated[str, Registered("kind of host", choices.HOST_KINDS)]
+Controller = Annotated[str, Registered("controller", choices.CONTROLLERS)]
 Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["auto", "kernel", "ovs"]})]
 
 

@@ -18,9 +18,11 @@ from topologies.syntax.fields import (
     NULL,
     TEXT,
     Bandwidth,
+    Controller,
     Delay,
     Dpid,
     End,
+    HostKind,
     Ipv4,
     Ipv6,
     JsonSchema,
@@ -47,6 +49,10 @@ MANAGEMENT = IPv4Network("198.18.0.0/16")
 class DomainSpec(Spec):
     """A virtual site: an Open vSwitch instance of its own in its own network namespace."""
 
+    controller: Controller | None = Field(
+        None, description="Whose its switches are that name none; sdnlab when left out."
+    )
+
 
 class SwitchSpec(Spec):
     """An OpenFlow switch."""
@@ -57,6 +63,7 @@ class SwitchSpec(Spec):
     dpid: Dpid | None = Field(
         None, description="Datapath id; numbered in the order of names when left out.", examples=["0x1", 7]
     )
+    controller: Controller | None = Field(None, description="Whose it is; its domain's when left out.")
 
 
 class NetworkSpec(Spec):
@@ -115,6 +122,7 @@ class HostSpec(Shaped):
         description="Servers that run in it and answer with its name; http, echo, discard.",
         examples=["http", ["http:8080", "echo"]],
     )
+    kind: HostKind | None = Field(None, description="What it is; namespace when left out.")
 
 
 class LinkSpec(Shaped):

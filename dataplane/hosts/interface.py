@@ -1,0 +1,64 @@
+"""A device that the kernel of its own network namespace speaks through: addresses, routes, MTU, offloads.
+
+This is the near end of a wire of a host that is a namespace, and of a function with addresses.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from dataplane.hosts.offloads import set_offloads
+from dataplane.netlink.overlay import Hop, delete_route, set_largest, set_mtu, set_route
+from dataplane.netlink.route import Request, add_address, delete_address, set_index
+from dataplane.netlink.shaping import LARGEST
+from dataplane.sandbox import namespaces
+from dataplane.sandbox.namespaces import Namespace, run_in
+
+if TYPE_CHECKING:
+    from dataplane.plan.pieces import WirePlan
+
+EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
+"""An address or route that somebody has changed by hand already."""
+
+
+def configure(space: Namespace, wire: WirePlan) -> None:
+    """Give a new device its addresses, default routes, MTU and whether it may offload, and its namespace a
+    loopback."""
+    # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
+    device = space.netlink.index_of(wire.near.device)
+    requests = [set_index(namespaces.LOOPBACK, True)]
+    requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
+    requests += [set_largest(device, wire.largest)] if wire.largest != LARGEST else []
+    requests += [add_address(device, address) for address in wire.addresses]
+    requests += [set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways]
+    space.netlink.run(requests)
+    if wire.whole:
+        _set_offloads(space, wire, False)
+
+
+def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
+    """Change what ``old`` says to what ``new`` says, in place."""
+    device = space.netlink.index_of(new.near.device)
+    requests: list[Request] = []
+    requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
+    requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
+    # The old ones first: with the first address of a subnet the kernel deletes all others of it.
+    requests += [delete_address(device, each) for each in old.addresses if each not in new.addresses]
+    requests += [add_address(device, each) for each in new.addresses if each not in old.addresses]
+    kept = {gateway.version for gateway in new.gateways}
+    requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
+    # The kernel forgets a default route with the address that it needed: set them all again.
+    requests += [set_route(EVERYWHERE[g.version], [Hop(device, g)]) for g in new.gateways]
+    if replace(old, whole=new.whole) != new:
+        space.netlink.run(requests, UNSET)
+    if old.whole != new.whole:
+        _set_offloads(space, new, not new.whole)
+
+
+def _set_offloads(space: Namespace, wire: WirePlan, on: bool) -> None:
+    """Whether it may send what others have to cut and checksum. Raises OSError."""
+    run_in(space.fd, lambda: set_offloads(wire.near.device, on))

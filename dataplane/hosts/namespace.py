@@ -1,0 +1,81 @@
+"""Hosts that are network namespaces (``kind: namespace``), with a room for what runs in them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dataplane.hosts import interface
+from dataplane.hosts import room as rooms
+from dataplane.hosts.driver import Execute, HostError, Place, Running
+from dataplane.hosts.serving_rooms import ServingRooms
+from linux import syscalls
+
+if TYPE_CHECKING:
+    from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
+    from dataplane.sandbox.namespaces import Namespace
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.room import main; main()"
+
+
+class NamespaceHosts:
+    """The driver. Nothing is started before somebody comes in: the first command makes the room."""
+
+    def __init__(self) -> None:
+        self._serving = ServingRooms()
+
+    def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
+        """The device is the host's interface."""
+        interface.configure(space, wire)
+
+    def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
+        """In place."""
+        interface.reconfigure(space, old, new)
+
+    def start(self, place: Place, space: Namespace) -> None:
+        """Nothing: the kernel answers for it."""
+
+    def stop(self, place: Place, space: Namespace) -> None:
+        """Nothing: what runs in it ends with its namespace."""
+
+    def seen_at(self, host: HostPlan) -> EndPlan:
+        """Its interface."""
+        return host.near
+
+    def door(self, place: Place) -> RoomDoor:
+        """The host's room, in which the caller's next children will be born. Raises HostError."""
+        try:
+            room = rooms.find(place.name, place.netns, place.names_file)
+            syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
+        except rooms.RoomError as error:
+            raise HostError(str(error)) from None
+        return RoomDoor(room)
+
+    def command(self, place: Place, words: Sequence[str]) -> list[str]:
+        """``dataplane.hosts.room`` as a program."""
+        return [sys.executable, "-c", ENTER, str(ROOT), place.name, place.netns, place.names_file, *words]
+
+    def serve(self, place: Place, servers: Sequence[str]) -> Running:
+        """In the host's room. Raises OSError."""
+        return self._serving.start(place.name, place.netns, place.names_file, servers)
+
+
+class RoomDoor:
+    """The way into a host's room."""
+
+    def __init__(self, room: rooms.Room) -> None:
+        self._room = room
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
+        """Enter the room and become the command. Raises OSError."""
+        unseen = rooms.enter(self._room)
+        syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
+        if unseen is not None:
+            name = self._room.name
+            sys.stderr.write(f"sdnlab: {unseen} is not for {name} to read; it starts in its own /root\n")
+            sys.stderr.flush()
+        execute(command, rooms.surroundings(environment))

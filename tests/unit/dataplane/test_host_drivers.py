@@ -1,0 +1,124 @@
+"""Hosts of several kinds: a toy kind is plugged in, and everything that concerns a host asks its driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import topologies
+from dataplane.change.operations import AddSpace, RemoveSpace
+from dataplane.change.steps import steps, unchangeable
+from dataplane.fabric.fabric import Fabric
+from dataplane.hosts import drivers
+from dataplane.hosts.driver import Door, Place, Running
+from dataplane.plan.lab import plan
+from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
+from dataplane.plan.wiring import wiring
+from dataplane.sandbox.namespaces import Namespace
+from lab.supervisor import capture
+from topologies.model.choices import HOST_KINDS
+
+FILE = "{switches: [s1], hosts: {h1: s1, t1: {switch: s1, kind: toy}}}"
+
+
+class Toy:
+    """A kind of host that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
+        self.heard.append(("wire_in", host.name))
+
+    def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
+        self.heard.append(("rewire", host.name))
+
+    def start(self, place: Place, space: Namespace) -> None:
+        self.heard.append(("start", place.name))
+
+    def stop(self, place: Place, space: Namespace) -> None:
+        self.heard.append(("stop", place.name))
+
+    def seen_at(self, host: HostPlan) -> EndPlan:
+        return EndPlan(host.netns, "tap0")
+
+    def door(self, place: Place) -> Door:
+        raise NotImplementedError
+
+    def command(self, place: Place, words: Sequence[str]) -> list[str]:
+        return ["ask-toy", place.name, *words]
+
+    def serve(self, place: Place, servers: Sequence[str]) -> Running:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    monkeypatch.setitem(HOST_KINDS, "toy", "a toy")
+    driver = Toy()
+    monkeypatch.setitem(drivers.DRIVERS, "toy", driver)
+    return driver
+
+
+def test_what_files_may_say_has_a_driver() -> None:
+    assert drivers.DRIVERS.keys() == HOST_KINDS.keys()
+
+
+def test_a_kind_that_nobody_registered_is_refused_with_those_that_are() -> None:
+    with pytest.raises(topologies.Invalid) as invalid:
+        topologies.loads(FILE)
+    assert str(invalid.value.problems[0]).endswith("'toy' is no kind of host; allowed: namespace")
+    assert topologies.loads(FILE.replace("toy", "namespace")).hosts[0].kind == "namespace"
+
+
+def test_a_kind_is_known_from_the_file_to_the_plan(toy: Toy) -> None:
+    topology = topologies.loads(FILE)
+    assert {host.name: host.kind for host in plan(topology).hosts} == {"h1": "namespace", "t1": "toy"}
+    assert topologies.schema()["$defs"]["HostSpec"]["properties"]["kind"]["anyOf"][0]["enum"] == [
+        "namespace",
+        "toy",
+    ]
+
+
+def test_the_fabric_leaves_a_host_to_its_driver(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controller_address=None)
+    made: dict[str, Any] = {host.netns: SimpleNamespace(close=lambda: None) for host in fabric.plan.hosts}
+    monkeypatch.setattr("dataplane.sandbox.namespaces.create", lambda names, *_, **__: made)
+    monkeypatch.setattr("dataplane.sandbox.namespaces.remove", lambda space: None)
+    monkeypatch.setattr("dataplane.hosts.users.create", lambda: 0)
+    host = fabric.host_plan("t1")
+    fabric.carry_out([AddSpace(host.netns, "host", host)])
+    assert toy.heard == []
+    fabric.address_wires([host.wire])
+    fabric.address_wires([host.wire])  # it was made anew
+    assert toy.heard == [("wire_in", "t1"), ("start", "t1"), ("wire_in", "t1")]
+    fabric.carry_out([RemoveSpace(host.netns, "host", host)])
+    assert toy.heard[3:] == [("stop", "t1")]
+    fabric.stop()
+    assert len(toy.heard) == 4
+
+
+def test_a_host_that_comes_or_goes_brings_its_driver_what_it_needs(toy: Toy) -> None:
+    one, two = plan(topologies.loads("{switches: [s1], hosts: {h1: s1}}")), plan(topologies.loads(FILE))
+    none: frozenset[str] = frozenset()
+    made = steps(one, two, wiring(one, none, none), wiring(two, none, none))
+    assert [each.host and each.host.kind for each in made.extend if isinstance(each, AddSpace)] == ["toy"]
+    back = steps(two, one, wiring(two, none, none), wiring(one, none, none))
+    assert [each.host and each.host.kind for each in back.finish if isinstance(each, RemoveSpace)] == ["toy"]
+
+
+def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
+    old, new = topologies.loads(FILE.replace("toy", "namespace")), topologies.loads(FILE)
+    assert unchangeable(old, new) == ["host t1 would be a toy instead of a namespace"]
+
+
+def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:
+    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controller_address=None)
+    assert fabric.seen_at("t1") == EndPlan("t1", "tap0")
+    found = capture.point(fabric.plan, "t1")
+    assert found is not None and (found["netns"], found["device"]) == ("t1", "tap0")
+    assert fabric.seen_at("h1") == fabric.host_plan("h1").near
