@@ -42,12 +42,15 @@ from dataplane.ovs.ovsdb import (
     timeout_operations,
 )
 from dataplane.plan.lab import MANAGEMENT, DomainPlan, EndPlan, Plan, WirePlan, plan, space_kinds
-from dataplane.plan.pieces import HostPlan, SpaceKind
+from dataplane.plan.pieces import BridgePlan, HostPlan, SpaceKind
 from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import Namespace, run_in, start_thread
+from topologies.model.choices import SDNLAB
 from topologies.model.topology import Topology
 
 BRIDGE = "mgmt0"
+OWN_CONTROLLER: Mapping[str, tuple[str, int]] = {SDNLAB: (str(MANAGEMENT.ip), 6653)}
+"""Where the lab's own controller listens; IANA gives OpenFlow the port."""
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 TellDaemon = Callable[[str, News], None]
@@ -56,17 +59,17 @@ TellDaemon = Callable[[str, News], None]
 class Building:
     """A lab as it runs.
 
-    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controller_address`` is where switches
-    find their controller (None: none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built, it is
-    what was taken.  ``report`` is told each finished stage and its seconds, ``tell_daemon`` what becomes of a
-    domain's daemons.
+    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controllers`` says where the switches of
+    each find it (those of others have none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built,
+    it is what was taken.  ``report`` is told each finished stage and its seconds, ``tell_daemon`` what
+    becomes of a domain's daemons.
     """
 
     def __init__(
         self,
         topology: Topology,
         run_dir: str | Path,
-        controller_address: tuple[str, int] | None = (str(MANAGEMENT.ip), 6653),
+        controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
         datapath: str = "auto",
         report: Report | None = None,
         tell_daemon: TellDaemon = lambda domain, news: None,
@@ -74,7 +77,7 @@ class Building:
         self.topology = topology
         self.run_dir = Path(run_dir)
         self.plan: Plan = plan(topology)
-        self._controller = controller_address
+        self._controllers = dict(controllers)
         self.datapath = datapath
         self._report = report or (lambda stage, seconds: None)
         self._tell_daemon = tell_daemon
@@ -151,12 +154,11 @@ class Building:
         operations: list[Operation] = []
         for bridge in domain.bridges:
             operations += add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
-            operations += controller_operations(bridge.device, self._target)
+            operations += controller_operations(bridge.device, self._target(bridge))
         self._switches[domain.name].apply(operations)
 
-    @property
-    def _target(self) -> str | None:
-        return f"tcp:{self._controller[0]}:{self._controller[1]}" if self._controller else None
+    def _target(self, bridge: BridgePlan) -> str | None:
+        return target(bridge, self._controllers)
 
     def _tell(self, stage: str, started: float) -> float:
         now = time.monotonic()
@@ -279,6 +281,13 @@ class Building:
                             f"switch {bridge.switch} did not get port {port.number} ({port.device}): "
                             f"{row['error'] or row['ofport']}"
                         )
+
+
+def target(bridge: BridgePlan, controllers: Mapping[str, tuple[str, int]]) -> str | None:
+    """Where a switch finds its controller, as Open vSwitch writes it (ovs-vswitchd.conf.db(5)); None: it has
+    none. ``controllers``: name -> address and TCP port."""
+    address = controllers.get(bridge.controller)
+    return f"tcp:{address[0]}:{address[1]}" if address is not None else None
 
 
 def raise_file_limit() -> None:

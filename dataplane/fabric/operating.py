@@ -176,7 +176,7 @@ class Operating(Building):
             elif there is None:
                 ports = tuple(port for port in bridge.ports if port in after)
                 whole = replace(bridge, ports=ports)
-                operations += ovsdb.bridge_operations([whole], self.datapath, self._target)
+                operations += ovsdb.bridge_operations([whole], self.datapath, self._target(bridge))
             else:
                 operations += _exchange(bridge, (before or frozenset()) - after, after, rows)
         return operations

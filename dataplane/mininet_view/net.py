@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from mininet.log import error, output
 from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch
 
+from dataplane.fabric.building import OWN_CONTROLLER
 from dataplane.fabric.fabric import Fabric, LinkError, Report
 from dataplane.hosts.driver import Place, place_of
 from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
 from dataplane.mininet_view.node_shell import SafeShell, with_terminal
-from dataplane.plan.lab import MANAGEMENT
 from dataplane.plan.wiring import wire_name
 from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
@@ -204,12 +204,12 @@ class LabNet(Mininet):  # type: ignore[misc]
         self,
         topology: Topology,
         run_dir: str | Path,
-        controller_address: tuple[str, int] | None = (str(MANAGEMENT.ip), 6653),
+        controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
         datapath: str = "auto",
         report: Report | None = None,
     ) -> None:
         self.topology, self.run_dir = topology, Path(run_dir)
-        self.fabric: Fabric | None = Fabric(topology, run_dir, controller_address, datapath, report)
+        self.fabric: Fabric | None = Fabric(topology, run_dir, controllers, datapath, report)
         self.change_link: SetLink = self.fabric.set_link
         self.change_switch: SetLink = self.fabric.set_switch
         self.ask_links: Callable[[], dict[str, bool]] | None = self.fabric.link_states

@@ -150,7 +150,13 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
             netns["domain", domain.name],
             management_address(index),
             tuple(
-                BridgePlan(switch.name, bridges[switch.name], switch.dpid, tuple(ports[switch.name]))
+                BridgePlan(
+                    switch.name,
+                    bridges[switch.name],
+                    switch.dpid,
+                    tuple(ports[switch.name]),
+                    switch.controller,
+                )
                 for switch in topology.switches
                 if switch.domain == domain.name
             ),

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
 from dataplane.netlink.shaping import LARGEST
-from topologies.model.choices import NAMESPACE
+from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.needs_overlay import NSH_BYTES
 from topologies.model.topology import Port, Shaping
 from topologies.resolve.underlay import HOST_MTU
@@ -49,6 +49,7 @@ class BridgePlan:
     device: str
     dpid: int
     ports: tuple[PortPlan, ...]
+    controller: str = SDNLAB
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def create(lab: Lab) -> FastAPI:
     def groups(switch: str | None = None) -> Any:
         """Groups with their buckets and provenance, as the controller gives them."""
         lab.check_switch(switch)
-        return lab.ask_controller("/groups", switch=switch)
+        return lab.ask_switches("/groups", switch)
 
     @app.get("/events", tags=["look"])
     def events(since: Annotated[int, Query(ge=0)] = 0) -> list[Event]:
@@ -187,7 +187,7 @@ def create(lab: Lab) -> FastAPI:
     @app.post("/controller/restart", tags=["touch"])
     def restart_controller() -> dict[str, bool]:
         """Kill the controller and start a new one; traffic goes on meanwhile."""
-        lab.controller.restart()
+        lab.controllers.own.restart()
         return {"restarting": True}
 
     @app.post("/down", tags=["touch"])

@@ -26,7 +26,7 @@ from lab.events.log import EventLog
 from lab.failure import Exit, Failure, invalid_file
 from lab.functions.report import describe_function
 from lab.naming import RUN
-from lab.supervisor.controller import Controller
+from lab.supervisor.controllers import Controllers, Means
 from lab.supervisor.files import name_hosts, order_addresses, write_map
 from lab.supervisor.health import Health, Lasting
 from lab.supervisor.watch import DaemonWatch
@@ -103,13 +103,11 @@ def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> 
     RUN.mkdir(parents=True, exist_ok=True)
     events = EventLog()
     openflow = openflow_socket()
-    controller = Controller(
-        openflow.fileno(), RUN / "topology.json", RUN / "controller.sock", RUN / "controller.log", events
-    )
-    controller.start()  # before this process has a thread, and before all that takes time
+    controllers = Controllers(Means(OPENFLOW_PORT, openflow.fileno(), RUN, events))
+    controllers.start()  # before this process has a thread, and before all that takes time
     leash = Leash(socket.socket(fileno=status_fd))
     try:
-        lab = build(order, listener, log_fd, leash, controller, events)
+        lab = build(order, listener, log_fd, leash, controllers, events)
     except Failure as failure:
         leash.say(failed=failure.what, remedy=failure.remedy, code=int(failure.code))
         raise SystemExit(1) from None
@@ -162,7 +160,7 @@ def build(
     listener: socket.socket,
     log_fd: int,
     leash: Leash,
-    controller: Controller,
+    controllers: Controllers,
     events: EventLog,
 ) -> Lab:
     """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
@@ -173,7 +171,7 @@ def build(
     topology = stages.run("topology", lambda: settled_tunnels(load(order), order.datapath))
     name = order.name or naming.name_from(topology.name)
     taken = take_name(listener, name)
-    controller.keep(topology)
+    controllers.keep(topology)
     stand_in = StandIn(listener, lambda: stages.current)
     events.add("building", f"building lab {name} from {order.file}")
     sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
@@ -196,10 +194,10 @@ def build(
     datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other
     machine_must_do(topology, datapath)
     daemons = DaemonWatch(events)
-    address = (str(MANAGEMENT.ip), OPENFLOW_PORT)
-    net = Fabric(topology, RUN, address, datapath, stages.report, daemons.hear)
+    addresses = {name: (str(MANAGEMENT.ip), port) for name, port in controllers.ports().items()}
+    net = Fabric(topology, RUN, addresses, datapath, stages.report, daemons.hear)
     functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
-    health = Health(daemons, net.daemon_sockets, controller, functions.records, events)
+    health = Health(daemons, net.daemon_sockets, controllers.all, functions.records, events)
     health.start()
     write_map(net.plan)
     name_hosts(topology)
@@ -214,8 +212,11 @@ def build(
 
     servers = HostServers(serve, events)
     serving = start_thread(lambda: servers.become(topology))
-    doubt = Lasting(lambda: health.why_no_answer(None), HUNG_PATIENCE)
-    stages.run("programming", lambda: controller.wait_programmed(PROGRAM_TIMEOUT, doubt=doubt))
+
+    def doubt(controller: str) -> Callable[[], str]:
+        return Lasting(lambda: health.why_no_answer(None, controller), HUNG_PATIENCE)
+
+    stages.run("programming", lambda: controllers.wait_programmed(PROGRAM_TIMEOUT, doubt))
     problems = stages.run("functions", coming.result) if topology.functions else []
     problems = weaknesses + problems
     problems += stages.run("servers", serving.result) if wanted(topology) else []
@@ -224,7 +225,7 @@ def build(
         topology,
         order.file,
         net,
-        controller,
+        controllers,
         events,
         health,
         started,
@@ -241,7 +242,9 @@ def build(
     probe = stages.run("probing all pairs", lambda: lab.ping(None, told=told)) if order.check else None
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     datapath = datapath_word(net.datapath)
-    leash.say(ready=True, probe=probe, datapath=datapath, flows=controller.state.flows, problems=problems)
+    leash.say(
+        ready=True, probe=probe, datapath=datapath, flows=controllers.own.state.flows, problems=problems
+    )
     stand_in.stop()
     return lab
 

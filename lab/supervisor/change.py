@@ -50,12 +50,12 @@ def take(lab: Lab, new: Topology) -> list[str]:
         change.extend()
         _at_work(lab.functions.prepare(new, PROCESS_PATIENCE, late))
         told = True
-        number = intend(lab, new)
+        numbers = intend(lab, new)
         lab.functions.halt(late)
         change.shift()
         lab.net.notice_devices()
         _at_work(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
-        wait_settled(lab, number)
+        wait_settled(lab, numbers)
     except Exception as error:
         left = _back(lab, old, told, late, change.undo)
         raise _failed(error, left) from error

@@ -30,6 +30,7 @@ from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.backoff import BACKOFF, restart_delay
 from topologies import extensions
+from topologies.model.choices import SDNLAB
 
 if TYPE_CHECKING:
     from topologies.model.topology import Topology
@@ -94,12 +95,25 @@ class Programming:
 class Controller:
     """The controller's process, restarted when it dies, for as long as the lab lives.
 
-    ``listen_fd`` is the listening OpenFlow socket; it stays open here, so that switches can connect while
-    there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its output goes.
+    ``listen_fd`` is the listening OpenFlow socket, at ``port``; it stays open here, so that switches can
+    connect while there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its
+    output goes.
     """
 
-    def __init__(self, listen_fd: int, topology: Path, api: Path, log: Path, events: EventLog) -> None:
-        self.api = api
+    name = SDNLAB
+
+    def __init__(
+        self,
+        listen_fd: int,
+        topology: Path,
+        api: Path,
+        log: Path,
+        events: EventLog,
+        port: int = 0,
+    ) -> None:
+        self.port = port
+        self.api: Path | None = api
+        self._state_file = api.with_suffix(".state")
         self.log = log
         self.restarts = 0
         self.state = Programming()
@@ -130,7 +144,7 @@ class Controller:
         text = topology.model_dump_json().encode()
         self._topology.write_bytes(text)
         with self._changed:
-            self.state.switches = frozenset(switch.name for switch in topology.switches)
+            self.state.switches = own_switches(topology, self.name)
 
         def tell() -> None:
             with contextlib.suppress(BrokenPipeError), os.fdopen(self._intent, "wb") as pipe:
@@ -147,7 +161,7 @@ class Controller:
         with self._changed:
             new.replace(self._topology)
             self._number += 1
-            self.state.switches = frozenset(switch.name for switch in topology.switches)
+            self.state.switches = own_switches(topology, self.name)
             return self._number
 
     def has_read(self, number: int) -> bool:
@@ -239,7 +253,7 @@ class Controller:
         command = [
             sys.executable, "-m", "lab.supervisor.controller_main", "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
-            "--state", str(self.api.with_suffix(".state")), "--intent", str(self._read),
+            "--state", str(self._state_file), "--intent", str(self._read),
             *(f"--extension={name}" for name in extensions.loaded()),
         ]  # fmt: skip
         try:
@@ -307,6 +321,11 @@ class Controller:
                     self._changed.notify_all()
                 if isinstance(event, Compiled):
                     self.compiled()
+
+
+def own_switches(topology: Topology, controller: str) -> frozenset[str]:
+    """The switches that are this controller's."""
+    return frozenset(switch.name for switch in topology.switches if switch.controller == controller)
 
 
 def tail(path: Path, lines: int = 1) -> str:

@@ -18,6 +18,7 @@ def inform(lab: Lab) -> None:
 
     reporter = Reporter(lab.functions.failed, tell)
     lab.functions.changed, lab.functions.reported = reporter.changed, reporter.reported
-    lab.controller.compiled = reporter.again
-    lab.controller.names = lambda: lab.names
+    lab.controllers.own.compiled = reporter.again
+    for controller in lab.controllers.all():
+        controller.names = lambda: lab.names
     reporter.changed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,13 @@ from lab.events.log import EventLog
 from lab.functions.state import InstanceRecord
 from lab.supervisor.pulse import Pulse, Target
 from lab.supervisor.watch import DaemonWatch, Key
+from topologies.model.choices import SDNLAB
 
 if TYPE_CHECKING:
-    from lab.supervisor.controller import Controller
+    from lab.supervisor.controllers import SwitchController
 
 CONTROLLER: Key = ("", "controller")
+"""The lab's own; see ``key_of``."""
 VSWITCHD = "ovs-vswitchd"
 _VERSION = unixctl.question("version")
 _HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -26,18 +28,18 @@ Sockets = Callable[[], Mapping[Key, tuple[int, Path]]]
 
 
 class Health:
-    """Looks after the daemons (``sockets``), the controller and the functions' processes (``records``)."""
+    """Looks after the daemons (``sockets``), the controllers and the functions' processes (``records``)."""
 
     def __init__(
         self,
         daemons: DaemonWatch,
         sockets: Sockets,
-        controller: Controller,
+        controllers: Callable[[], Sequence[SwitchController]],
         records: Callable[[], Mapping[str, InstanceRecord]],
         events: EventLog,
     ) -> None:
         self._daemons = daemons
-        self._sockets, self._controller, self._records, self._events = sockets, controller, records, events
+        self._sockets, self._controllers, self._records, self._events = sockets, controllers, records, events
         self._pulse: Pulse[Key] = Pulse(self._targets, self._said)
 
     def start(self) -> None:
@@ -46,14 +48,16 @@ class Health:
 
     def _targets(self) -> dict[Key, Target]:
         found = {key: Target(pid, path, _VERSION) for key, (pid, path) in self._sockets().items()}
-        if pid := self._controller.pid:
-            found[CONTROLLER] = Target(pid, self._controller.api, _HEALTH)
+        for controller in self._controllers():
+            if pid := controller.pid:
+                question = (controller.api, _HEALTH) if controller.api is not None else ()
+                found[key_of(controller.name)] = Target(pid, *question)
         records = self._records()
         return found | {("", name): Target(each.pid) for name, each in records.items() if each.pid}
 
     def _said(self, key: Key, pid: int, why: str) -> None:
         text = hung(key, why) if why else f"{called(key)} goes on"
-        kind = "daemon" if key[0] else "controller" if key == CONTROLLER else "function"
+        kind = "daemon" if key[0] else "controller" if is_controller(key) else "function"
         self._events.add(kind, text, {"domain": key[0], "program": key[1], "pid": pid, "hung": bool(why)})
 
     def pids(self, domain: str) -> dict[str, int]:
@@ -69,18 +73,19 @@ class Health:
         stuck = {key: hung(key, why) for key, why in self._pulse.hung().items()}
         return {**stuck, **self._daemons.ailing()}
 
-    def why_no_answer(self, domains: Collection[str] | None = ()) -> str:
-        """Why nobody should wait for the controller's answer, or for that of these domains' switches (None:
+    def why_no_answer(self, domains: Collection[str] | None = (), controller: str = SDNLAB) -> str:
+        """Why nobody should wait for this controller's answer, or for that of these domains' switches (None:
         of any): the process that hangs, in words; empty: there is no reason."""
         for key, why in self._pulse.hung().items():
             asked = key[1] == VSWITCHD and key[0] and (domains is None or key[0] in domains)
-            if asked or key == CONTROLLER:
+            if asked or key == key_of(controller):
                 return hung(key, why)
         return ""
 
-    def controller_works(self) -> bool:
-        """Whether the controller is there, and does not hang."""
-        return bool(self._controller.pid) and CONTROLLER not in self._pulse.hung()
+    def controller_works(self, name: str = SDNLAB) -> bool:
+        """Whether the controller of this name is there, and does not hang."""
+        there = any(each.name == name and each.pid for each in self._controllers())
+        return there and key_of(name) not in self._pulse.hung()
 
 
 class Lasting:
@@ -99,12 +104,22 @@ class Lasting:
         return why if now - self._since >= self._seconds else ""
 
 
+def key_of(controller: str) -> Key:
+    """What a controller is looked after as; no function's instance has a space in its name."""
+    return CONTROLLER if controller == SDNLAB else ("", f"{CONTROLLER[1]} {controller}")
+
+
+def is_controller(key: Key) -> bool:
+    """Whether the process is a controller."""
+    return not key[0] and key[1].partition(" ")[0] == CONTROLLER[1]
+
+
 def called(key: Key) -> str:
     """A process as people call it."""
     domain, program = key
     if domain:
         return f"{program} of domain {domain}"
-    return "the controller" if key == CONTROLLER else program
+    return f"the {program}" if is_controller(key) else program
 
 
 def hung(key: Key, why: str) -> str:
@@ -114,5 +129,5 @@ def hung(key: Key, why: str) -> str:
     elif key[0]:
         loss = "its switches forward, and can't be changed"
     else:
-        loss = "the switches keep forwarding" if key == CONTROLLER else "no traffic passes it"
+        loss = "the switches keep forwarding" if is_controller(key) else "no traffic passes it"
     return f"{called(key)} {why}; until then {loss}"

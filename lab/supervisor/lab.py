@@ -41,9 +41,10 @@ from lab.probe.loop import Told
 from lab.probe.pairs import default_pairs, gateways
 from lab.probe.prober import open_in, probe
 from lab.supervisor import capture as supervisor_capture
-from lab.supervisor.controller import Controller
+from lab.supervisor.controller import Programming
+from lab.supervisor.controllers import Controllers, SwitchController
 from lab.supervisor.files import name_hosts, write_map
-from lab.supervisor.health import Health, Lasting
+from lab.supervisor.health import Health, Lasting, called, key_of
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.northbound import TIMEOUT, ask
 from lab.supervisor.runnable import datapath_word
@@ -72,7 +73,7 @@ class Lab:
     topology: Topology
     file: str
     net: Fabric
-    controller: Controller
+    controllers: Controllers
     events: EventLog
     health: Health
     started: float
@@ -92,7 +93,7 @@ class Lab:
 
     def status(self) -> Status:
         """The whole lab as it is now."""
-        state = self.controller.state
+        own = self.controllers.own
         links = self.net.link_states()
         return {
             "name": self.name,
@@ -102,15 +103,15 @@ class Lab:
             "state": "running",
             "started": self.started,
             "datapath": datapath_word(self.net.datapath),
-            "converged": state.converged,
+            "converged": self.controllers.converged,
             "troubles": self.troubles(),
             "stages": self.stages,
             "controller": {
-                "running": bool(self.controller.pid),
-                "pid": self.controller.pid,
-                "restarts": self.controller.restarts,
-                "flows": state.flows,
-                "groups": state.groups,
+                "running": bool(own.pid),
+                "pid": own.pid,
+                "restarts": own.restarts,
+                "flows": own.state.flows,
+                "groups": own.state.groups,
             },
             "domains": [self._domain(domain.name) for domain in self.topology.domains],
             "switches": [self._switch(s) for s in self.topology.switches],
@@ -129,20 +130,11 @@ class Lab:
         known = {key[1] for key in ailing if not key[0]}
         found += services.troubles(self.functions.records(), known)
         found += filter(None, [self.net.weakness()])
-        if not self.controller.pid:
-            found.append(
-                "the controller is not running (it is being restarted); the switches keep forwarding"
-            )
-        else:
-            state = self.controller.state
-            sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
-            here = {each.name for each in self.topology.switches if each.domain not in sick}
-            absent = (state.switches & here) - state.connected - self.switches_down
-            bare = (state.connected & here) - state.programmed - self.switches_down
-            if absent:
-                found.append(f"not connected to the controller: {', '.join(sorted(absent))}")
-            if bare:
-                found.append(f"without their flow tables yet: {', '.join(sorted(bare))}")
+        sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
+        here = {each.name for each in self.topology.switches if each.domain not in sick}
+        here -= self.switches_down
+        for controller in self.controllers.at_work():
+            found += missing(called(key_of(controller.name)), bool(controller.pid), controller.state, here)
         return found
 
     def set_link(self, name: str, up: bool) -> LinkChange:
@@ -185,10 +177,11 @@ class Lab:
         if not up:
             return settle(self)
         try:
-            self.controller.wait_until(
+            controller = self.controllers.of(name)
+            controller.wait_until(
                 lambda state: name in state.programmed and state.converged,
                 FOLLOW_PATIENCE,
-                Lasting(lambda: self.health.why_no_answer(None), HUNG_PATIENCE),
+                Lasting(lambda: self.health.why_no_answer(None, controller.name), HUNG_PATIENCE),
             )
         except Failure as failure:
             return f"the controller has not followed yet: {failure.what}"
@@ -352,28 +345,42 @@ class Lab:
         patience: float = 10.0,
         timeout: float = TIMEOUT,
         doubt: Callable[[], str] | None = None,
+        of: SwitchController | None = None,
         **query: str | None,
     ) -> Any:
-        """The controller's own answer to a request for ``path`` of its northbound API.
+        """A controller's own answer to a request for ``path`` of its northbound API. ``of``: which one's; the
+        lab's own when None. Raises Failure for one that has no API.
 
         ``doubt``: why there is no sense in waiting for it (else: it hangs). See
         ``lab.supervisor.northbound.ask``.
         """
+        controller = of or self.controllers.own
+        if controller.api is None:
+            raise Failure(
+                f"{called(key_of(controller.name))} can't be asked for {path}", "ask the switch: ovs-ofctl"
+            )
         return ask(
-            str(self.controller.api),
+            str(controller.api),
             path,
             method,
             body,
             query,
             patience=patience,
             timeout=timeout,
-            doubt=doubt or self.health.why_no_answer,
+            doubt=doubt or (lambda: self.health.why_no_answer(controller=controller.name)),
         )
 
     def ask_switches(self, path: str, switch: str | None = None) -> Any:
-        """What the controller learns from switches (or from the one named) for an answer to ``path``."""
+        """What its controller learns from the switch that is named for an answer to ``path``; what the lab's
+        own learns from all of its switches, when none is named."""
+        controller = self.controllers.own if switch is None else self.controllers.of(switch)
         domains = None if switch is None else {s.domain for s in self.topology.switches if s.name == switch}
-        return self.ask_controller(path, switch=switch, doubt=lambda: self.health.why_no_answer(domains))
+        return self.ask_controller(
+            path,
+            of=controller,
+            switch=switch,
+            doubt=lambda: self.health.why_no_answer(domains, controller.name),
+        )
 
     def check_switch(self, name: str | None) -> None:
         """Raises NotThere when ``name`` is no switch of this lab."""
@@ -409,7 +416,7 @@ class Lab:
         }
 
     def _switch(self, switch: Switch) -> SwitchState:
-        state, name = self.controller.state, switch.name
+        state, name = self.controllers.of(switch.name).state, switch.name
         return {
             "name": name,
             "domain": switch.domain,
@@ -423,6 +430,15 @@ class Lab:
 
 _GLANCE = 0.6
 """Seconds for what a look at the lab asks the controller: it says what it knows without."""
+
+
+def missing(who: str, runs: bool, state: Programming, here: set[str]) -> list[str]:
+    """What a controller (``who``) owes its switches, of those that are ``here``, in words."""
+    if not runs:
+        return [f"{who} is not running (it is being restarted); the switches keep forwarding"]
+    absent, bare = (state.switches & here) - state.connected, (state.connected & here) - state.programmed
+    found = [f"not connected to {who}: {', '.join(sorted(absent))}"] if absent else []
+    return found + ([f"without their flow tables yet: {', '.join(sorted(bare))}"] if bare else [])
 
 
 def _host(host: Host, links: dict[str, bool]) -> HostState:

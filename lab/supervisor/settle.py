@@ -7,7 +7,7 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from lab.supervisor.health import Lasting
 from lab.supervisor.northbound import NoAnswer
 
 if TYPE_CHECKING:
-    from lab.supervisor.controller import Controller
+    from lab.supervisor.controllers import SwitchController
     from lab.supervisor.lab import Lab
     from topologies.model.topology import Topology
 
@@ -31,24 +31,35 @@ HUNG_PATIENCE = 1.0
 _READ_PATIENCE = 10.0
 
 
-def intend(lab: Lab, topology: Topology) -> int:
-    """Have the controller work for ``topology``, now and whenever it is started again; the intent's number.
+Intents = Mapping[str, int]
+"""Controller -> the number of what it was told to work for."""
 
-    Its successor, should it die now, reads the same; one that hangs is replaced by a successor.  Raises
-    Failure when it refuses.
+
+def intend(lab: Lab, topology: Topology) -> Intents:
+    """Have all controllers work for ``topology``, now and whenever they are started again; the intents'
+    numbers.
+
+    Its successor, should one die now, reads the same; one that hangs is replaced by a successor.  Raises
+    Failure when one refuses.
     """
-    controller = lab.controller
+    return {each.name: _intend(lab, each, topology) for each in lab.controllers.all()}
+
+
+def _intend(lab: Lab, controller: SwitchController, topology: Topology) -> int:
     number = controller.replace(topology)
+    if controller.api is None:
+        return number
     body = topology.model_dump(mode="json")
     while not controller.has_read(number):
         pid = controller.pid
-        hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE)
+        hangs = Lasting(partial(lab.health.why_no_answer, controller=controller.name), HUNG_PATIENCE)
         doubt = partial(_doubt, hangs, controller, pid)
         try:
             lab.ask_controller(
                 "/topology",
                 method="PUT",
                 body=body,
+                of=controller,
                 patience=_READ_PATIENCE,
                 doubt=doubt,
                 number=str(number),
@@ -62,52 +73,63 @@ def intend(lab: Lab, topology: Topology) -> int:
     return number
 
 
-def _doubt(hangs: Callable[[], str], controller: Controller, pid: int) -> str:
+def _doubt(hangs: Callable[[], str], controller: SwitchController, pid: int) -> str:
     return hangs() or ("" if controller.pid == pid else "the controller ended")
 
 
-def wait_settled(lab: Lab, number: int) -> None:
-    """Wait until every switch that is connected holds the tables of intent ``number``, whichever controller
-    brings them, and every packet meets them.  Raises Failure."""
-    hangs = Lasting(lambda: lab.health.why_no_answer(None), HUNG_PATIENCE)
-
-    def doubt() -> str:
-        why = hangs()
-        if why and not lab.health.controller_works():
-            lab.controller.restart()  # its successor finds the intent
-            return ""
-        return why
-
-    lab.controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
+def wait_settled(lab: Lab, numbers: Intents) -> None:
+    """Wait until every switch that is connected holds the tables of its controller's intent, whichever
+    process brings them, and every packet meets them.  Raises Failure."""
+    for controller in lab.controllers.at_work():
+        _wait_settled(lab, controller, numbers[controller.name])
     lab.net.forget_worked_out()
 
 
-def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) -> str:
-    """Wait until what was changed in the data plane holds for every packet, and the controller has followed.
+def _wait_settled(lab: Lab, controller: SwitchController, number: int) -> None:
+    hangs = Lasting(lambda: lab.health.why_no_answer(None, controller.name), HUNG_PATIENCE)
 
-    ``reported`` waits, so many seconds, until the controller was told what the lab itself knows.  Returns
+    def doubt() -> str:
+        why = hangs()
+        if why and not lab.health.controller_works(controller.name):
+            controller.restart()  # its successor finds the intent
+            return ""
+        return why
+
+    controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
+
+
+def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) -> str:
+    """Wait until what was changed in the data plane holds for every packet, and controllers have followed.
+
+    ``reported`` waits, so many seconds, until the lab's own was told what the lab itself knows.  Returns
     what could not be waited for, in words.
     """
-    note = ""
     lab.net.notice_devices()
+    notes = [_follow(lab, each, reported) for each in lab.controllers.at_work() if each.api is not None]
+    lab.net.forget_worked_out()
+    return "; ".join(filter(None, notes))
+
+
+def _follow(lab: Lab, controller: SwitchController, reported: Callable[[float], bool]) -> str:
+    """Wait until one controller has brought its switches up to date; why it has not, in words."""
     try:
         if not reported(FOLLOW_PATIENCE):
             raise NoAnswer("it was not told of the function's state")
         within = f"{FOLLOW_PATIENCE}"
-        hangs = Lasting(lab.health.why_no_answer, HUNG_PATIENCE / 2)
+        hangs = Lasting(partial(lab.health.why_no_answer, controller=controller.name), HUNG_PATIENCE / 2)
         said = lab.ask_controller(
             "/settled",
             method="POST",
+            of=controller,
             patience=FOLLOW_PATIENCE,
             doubt=hangs,
             within=within,
             without=",".join(sorted(lab.switches_down)),
         )
         if not answers.read(answers.Settled, said).settled:
-            note = "the controller has not brought all switches up to date yet"
+            return "the controller has not brought all switches up to date yet"
     except Failure as failure:
-        note = f"the controller has not followed yet: {failure.what}"
+        return f"the controller has not followed yet: {failure.what}"
     except BadMessage as problem:
-        note = f"the controller says what is not understood: {problem}"
-    lab.net.forget_worked_out()
-    return note
+        return f"the controller says what is not understood: {problem}"
+    return ""

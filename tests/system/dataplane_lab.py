@@ -58,7 +58,7 @@ def run(command: str, **more: Any) -> str:
 
 def build(topology: Topology) -> Fabric:
     """A lab without a controller, whose switches forward as ordinary ones (so it must have no loop)."""
-    fabric = Fabric(topology, RUN, controller_address=None)
+    fabric = Fabric(topology, RUN, controllers={})
     fabric.build_lab()
     for domain in fabric.plan.domains:
         for bridge in domain.bridges:

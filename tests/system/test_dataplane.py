@@ -366,7 +366,7 @@ def test_stop_ends_the_switches_and_keeps_no_descriptor() -> None:
 
 def test_a_labnet_builds_a_lab_of_its_own() -> None:
     def main(status: int) -> None:
-        net = MININET(line(2), RUN, controller_address=None)
+        net = MININET(line(2), RUN, controllers={})
         net.build_lab()
         for switch in net.switches:
             switch.dpctl("add-flow", "actions=NORMAL")

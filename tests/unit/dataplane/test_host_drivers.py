@@ -85,7 +85,7 @@ def test_a_kind_is_known_from_the_file_to_the_plan(toy: Toy) -> None:
 
 
 def test_the_fabric_leaves_a_host_to_its_driver(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controller_address=None)
+    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
     made: dict[str, Any] = {host.netns: SimpleNamespace(close=lambda: None) for host in fabric.plan.hosts}
     monkeypatch.setattr("dataplane.sandbox.namespaces.create", lambda names, *_, **__: made)
     monkeypatch.setattr("dataplane.sandbox.namespaces.remove", lambda space: None)
@@ -117,7 +117,7 @@ def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
 
 
 def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:
-    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controller_address=None)
+    fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
     assert fabric.seen_at("t1") == EndPlan("t1", "tap0")
     found = capture.point(fabric.plan, "t1")
     assert found is not None and (found["netns"], found["device"]) == ("t1", "tap0")

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,6 +119,7 @@ class FakeController:
 
     def __init__(self, hangs: bool) -> None:
         self.pid, self.number, self.read, self.restarts, self.hangs = 10, 1, 1, 0, hangs
+        self.name, self.api = "sdnlab", Path("/run/controller.sock")
         self.told = 0
 
     def replace(self, _topology: Any) -> int:
@@ -143,7 +145,7 @@ def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
     controller = FakeController(hangs)
 
     class Lab:
-        health = type("Health", (), {"why_no_answer": staticmethod(lambda: "")})
+        health = type("Health", (), {"why_no_answer": staticmethod(lambda *_, **__: "")})
         events = EventLog()
 
         def ask_controller(self, *_: Any, **__: Any) -> Any:
@@ -153,9 +155,9 @@ def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
             raise NoAnswer("nobody knows why")
 
     lab: Any = Lab()
-    lab.controller = controller
+    lab.controllers = SimpleNamespace(all=lambda: [controller])
     topology: Any = type("Topology", (), {"model_dump": lambda self, mode: {}})()
-    assert intend(lab, topology) == 2
+    assert intend(lab, topology) == {"sdnlab": 2}
     assert (controller.told, controller.restarts) == (1, 1 if hangs else 0)
     assert bool(lab.events.since(0)) is hangs
 

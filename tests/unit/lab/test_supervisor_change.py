@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,9 @@ class Pretended:
         self.topology, self.breaks, self.asked = topology, breaks, list[str]()
         self.file, self.datapath = "old.yaml", "netdev"
         self.events = EventLog()
-        self.net = self.functions = self.controller = self.health = self
+        self.net = self.functions = self.health = self
+        self.name, self.api = "sdnlab", Path("/run/controller.sock")
+        self.controllers = SimpleNamespace(all=lambda: [self], at_work=lambda: [self])
         self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
         self.problems: list[str] = []
         self.left: list[str] = []
@@ -117,7 +120,7 @@ class Pretended:
         assert holds(state)
         self.step("settled")
 
-    def why_no_answer(self, domains: Any = ()) -> str:
+    def why_no_answer(self, domains: Any = (), controller: str = "") -> str:
         return ""
 
     def notice_devices(self) -> None: ...

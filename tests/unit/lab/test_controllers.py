@@ -1,0 +1,187 @@
+"""Controllers of several kinds in one lab: a toy is plugged in, and who needs one asks whose a switch is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import topologies
+from controller.messages import AllProgrammed, Connected, Nameless, Names, Programmed
+from dataplane.fabric.building import target
+from dataplane.plan.lab import plan
+from lab.events.log import EventLog
+from lab.failure import Failure
+from lab.supervisor.controller import Programming, own_switches
+from lab.supervisor.controllers import MAKERS, Controllers, Means
+from lab.supervisor.health import called, is_controller, key_of
+from lab.supervisor.lab import Lab, missing
+from lab.supervisor.settle import intend, settle, wait_settled
+from topologies.model.choices import CONTROLLERS
+from topologies.model.topology import Topology
+
+FILE = """
+domains: {d1: null, d2: {controller: toy}}
+switches:
+  s1: {domain: d1}
+  s2: {domain: d2}
+  s3: {domain: d2, controller: sdnlab}
+hosts: {h1: s1, h2: s2, h3: s3}
+"""
+
+
+class Toy:
+    """A controller without a northbound API, as a program of somebody else is."""
+
+    api: Path | None = None
+    pid, restarts = 7, 0
+
+    def __init__(self, name: str, port: int, api: Path | None = None) -> None:
+        self.name, self.port, self.api = name, port, api
+        self.state = Programming()
+        self.heard: list[str] = []
+        self.compiled: Callable[[], None] = lambda: None
+        self.names: Callable[[], Names] = Nameless
+        self.number = 1
+
+    def start(self) -> None:
+        self.heard.append("start")
+
+    def keep(self, topology: Topology) -> None:
+        self.heard.append("keep")
+        self.state.switches = own_switches(topology, self.name)
+
+    def replace(self, topology: Topology) -> int:
+        self.number += 1
+        return self.number
+
+    def has_read(self, number: int) -> bool:
+        return self.api is None
+
+    def restart(self) -> None:
+        self.heard.append("restart")
+
+    def stop(self) -> None:
+        self.heard.append("stop")
+
+    def wait_until(
+        self, holds: Callable[[Programming], bool], timeout: float, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        if not holds(self.state):
+            raise Failure(f"{self.name} has not followed")
+
+    def wait_programmed(
+        self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
+    ) -> None:
+        if why := doubt():
+            raise Failure(why)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONTROLLERS, "toy", "a toy")
+    monkeypatch.setitem(MAKERS, "toy", lambda means: Toy("toy", means.port + 1))
+    monkeypatch.setitem(MAKERS, "sdnlab", lambda means: Toy("sdnlab", means.port, means.run_dir / "api"))
+
+
+def controllers(topology: Topology) -> Controllers:
+    made = Controllers(Means(6653, 3, Path("/run"), EventLog()))
+    made.start()
+    made.keep(topology)
+    return made
+
+
+def test_what_files_may_say_can_be_made() -> None:
+    assert MAKERS.keys() == CONTROLLERS.keys()
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_switch_is_its_own_or_its_domains_controllers_and_a_tunnels_is_the_labs() -> None:
+    topology = topologies.loads(FILE)
+    assert {switch.name: switch.controller for switch in topology.switches} == {
+        "s1": "sdnlab", "s2": "toy", "s3": "sdnlab", "vtep-d1": "sdnlab", "vtep-d2": "sdnlab",
+    }  # fmt: skip
+    addresses = {"sdnlab": ("198.18.0.1", 6653), "toy": ("198.18.0.1", 6654)}
+    found = {b.switch: target(b, addresses) for domain in plan(topology).domains for b in domain.bridges}
+    assert (found["s1"], found["s2"]) == ("tcp:198.18.0.1:6653", "tcp:198.18.0.1:6654")
+    bridge = plan(topology).domains[1].bridges[0]
+    assert bridge.switch == "s2" and target(bridge, {"sdnlab": ("198.18.0.1", 6653)}) is None
+
+
+@pytest.mark.usefixtures("toy")
+def test_each_controller_has_its_switches_and_all_must_have_converged() -> None:
+    made = controllers(topologies.loads(FILE))
+    assert [each.name for each in made.all()] == ["sdnlab", "toy"] == [each.name for each in made.at_work()]
+    assert made.of("s2").name == "toy" and made.of("s3") is made.own
+    assert made.of("s2").state.switches == {"s2"} and "s2" not in made.own.state.switches
+    assert made.ports() == {"sdnlab": 6653, "toy": 6654}
+    made.own.state.take(AllProgrammed(0.1))
+    assert not made.converged
+    made.of("s2").state.take(AllProgrammed(0.1))
+    assert made.converged
+    with pytest.raises(Failure, match="toy hangs"):
+        made.wait_programmed(1.0, lambda name: lambda: f"{name} hangs" if name == "toy" else "")
+
+
+@pytest.mark.usefixtures("toy")
+def test_who_is_not_named_is_not_started() -> None:
+    made = controllers(topologies.loads("{switches: [s1], hosts: {h1: s1}}"))
+    assert [each.name for each in made.all()] == ["sdnlab"]
+    assert made.own.heard == ["start", "keep"]  # type: ignore[attr-defined]
+
+
+def test_what_is_missing_says_whose() -> None:
+    state = Programming()
+    state.switches = frozenset({"s2", "s4"})
+    state.take(Connected("s2"))
+    here = {"s1", "s2", "s4"}
+    who = called(key_of("toy"))
+    assert missing(who, True, state, here) == [
+        "not connected to the controller toy: s4",
+        "without their flow tables yet: s2",
+    ]
+    state.take(Programmed("s2", 1, 0, 0.1))
+    assert missing(who, True, state, {"s1", "s2"}) == []
+    assert missing(called(key_of("sdnlab")), False, state, here)[0].startswith(
+        "the controller is not running"
+    )
+    assert is_controller(key_of("toy")) and not is_controller(("", "controller-fw.1"))
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_change_is_told_to_each_and_waits_for_each() -> None:
+    topology = topologies.loads(FILE)
+    asked: list[tuple[str, str]] = []
+    made = controllers(topology)
+
+    def ask(path: str, *, of: Any, **_: Any) -> Any:
+        asked.append((of.name, path))
+        return {"settled": True}
+
+    lab: Any = SimpleNamespace(
+        controllers=made,
+        ask_controller=ask,
+        health=SimpleNamespace(why_no_answer=lambda *_, **__: ""),
+        net=SimpleNamespace(notice_devices=lambda: None, forget_worked_out=lambda: None),
+        switches_down=set(),
+    )
+    numbers = intend(lab, topology)
+    assert numbers == {"sdnlab": 2, "toy": 2} and asked == [("sdnlab", "/topology")]
+    assert settle(lab) == "" and asked[1:] == [("sdnlab", "/settled")]
+    made.own.state.settled = 2
+    with pytest.raises(Failure, match="toy has not followed"):
+        wait_settled(lab, numbers)
+    made.of("s2").state.settled = 2
+    wait_settled(lab, numbers)
+
+
+@pytest.mark.usefixtures("toy")
+def test_flows_are_asked_of_whose_the_switch_is() -> None:
+    lab: Any = object.__new__(Lab)
+    lab.topology = topologies.loads(FILE)
+    lab.controllers = controllers(lab.topology)
+    with pytest.raises(Failure, match="the controller toy can't be asked for /flows"):
+        lab.ask_switches("/flows", "s2")
