@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NoReturn
 
 from controller.compiler.pipeline import Part, add_stage
 from controller.compiler.view import SwitchView
 from controller.flow.builders import Priority, flow, miss
 from controller.flow.tables import Field, Table
 from controller.messages import AllProgrammed, Event, Names, event, watch
+from dataplane.hosts.driver import Door, Execute, Place
+from dataplane.hosts.drivers import DRIVERS
+from dataplane.hosts.namespace import NamespaceHosts
 from nfv.contract import Program
 from nfv.kinds import PROGRAMS
 from topologies.importers.registry import IMPORTERS, Importer
+from topologies.model.choices import HOST_KINDS
 from topologies.model.functions import Function
 from topologies.model.kinds import MODELS
 from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
@@ -23,8 +27,8 @@ from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report
 from topologies.syntax.service_specification import KINDS, Engine
 
-# An importer: "toy: 3" is a row of three switches, each with a host; from the first host to the last a toy
-# function is in the way
+# An importer: "toy: 3" is a row of three switches, each with a host, the last of which is a toy; from the
+# first to the last a toy function is in the way
 
 IMPORTERS.append(Importer("Toy", (".toy",), (b"toy:",), __name__))
 
@@ -41,7 +45,7 @@ def read(raw: bytes, report: Report) -> Node:
         {
             "name": Node(1, "toys"),
             "switches": Node(1, [Node(1, name) for name in names]),
-            "hosts": Node(1, {f"h{name[1:]}": Node(1, name) for name in names}),
+            "hosts": Node(1, {f"h{name[1:]}": Node(1, host(name, names[-1])) for name in names}),
             "links": Node(1, links),
             "functions": Node(1, {"wire": Node(1, {"kind": Node(1, "toy"), "switch": Node(1, "s1")})}),
             "chains": Node(
@@ -59,6 +63,30 @@ def read(raw: bytes, report: Report) -> Node:
             ),
         },
     )
+
+
+def host(switch: str, last: str) -> str | dict[str, Node]:
+    return switch if switch != last else {"switch": Node(1, switch), "kind": Node(1, "toy")}
+
+
+# A kind of host: a namespace whose commands find a variable
+
+
+class ToyHosts(NamespaceHosts):
+    def door(self, place: Place) -> ToyDoor:
+        return ToyDoor(super().door(place))
+
+
+class ToyDoor:
+    def __init__(self, room: Door) -> None:
+        self._room = room
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
+        self._room.run(command, {**environment, "TOY": "1"}, execute)
+
+
+HOST_KINDS["toy"] = "a namespace whose commands find a variable"
+DRIVERS["toy"] = ToyHosts()
 
 
 # A stage of the pipeline, with a table of its own: hosts may not use an experimental protocol (RFC 3692)

@@ -29,6 +29,10 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
             "toy: all else goes on": True,
         }
 
+        # the kind of host: its driver says what a command finds inside
+        assert line("exec", "h2", "--", "printenv", "TOY").stdout == "1\n"
+        assert line("exec", "h1", "--", "printenv", "TOY", code=None).stdout == ""
+
         # the kind of function: it works, and what h1 sends to h2 passes it
         def function() -> dict[str, Any]:
             [only] = line.json("functions")
