@@ -54,11 +54,13 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
 
 def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
     """The files that functions name, as seen from the topology file; what can't be read is reported."""
+    from topologies.syntax.service_specification import takes
+
     named: list[tuple[Path, str]] = []
     for name, function in (spec.functions or {}).items():
-        if function.file is not None and function.kind == "python":
+        if function.file is not None and takes(function.kind, "file"):
             named.append((("functions", name, "file"), function.file))
-        for index, file in enumerate(function.files or () if function.kind == "ids" else ()):
+        for index, file in enumerate(function.files or () if takes(function.kind, "files") else ()):
             if file is not None:
                 named.append((("functions", name, "files", index), file))
     found: dict[str, bytes] = {}

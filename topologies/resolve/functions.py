@@ -16,7 +16,7 @@ from topologies.resolve.kinds.context import Context
 from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Filled, Lab, Stations
 from topologies.syntax.problem import Path, Report, shown
-from topologies.syntax.service_specification import KINDS, FunctionSpec, kind_keys
+from topologies.syntax.service_specification import KINDS, FunctionSpec, kind_keys, takes
 
 INSTANCE_PORT = 40_001
 """The first port number on a switch for functions' instances."""
@@ -146,8 +146,12 @@ class Resolver:
                 allowed = "switch: done there, for chains; networks: done at the ports of all their hosts"
                 self.report.add(path, what, allowed, "remove one of them")
         elif spec.switch is None:
-            flows = spec.kind == "firewall" and mode == "flows"
-            remedy = "write switch: and one of them" + (", or networks: for all their hosts" if flows else "")
+            choice = (
+                ", or networks: for all their hosts"
+                if mode == "flows" and takes(spec.kind, "networks")
+                else ""
+            )
+            remedy = f"write switch: and one of them{choice}"
             listed = ", ".join(list(self.switches)[:8])
             self.report.add(path, "the function has no switch", listed, remedy)
         elif spec.switch.port is not None and not RESOLUTIONS[spec.kind or ""].own_port:
@@ -156,7 +160,7 @@ class Resolver:
 
     def _mirrors(self, base: Path, spec: FunctionSpec, mode: Mode) -> tuple[str, ...]:
         path = (*base, "mirrors")
-        if spec.mirrors is not None and mode != "tap" and spec.kind == "ids":
+        if spec.mirrors is not None and mode != "tap" and takes(spec.kind, "mirrors"):
             self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")
             return ()
         both = {**dict.fromkeys(self.lab.networks), **dict.fromkeys(self.lab.hosts)}

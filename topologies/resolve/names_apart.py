@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import File
 
@@ -56,5 +57,5 @@ def _resolved(spec: File) -> Iterator[tuple[Path, str]]:
     for name in spec.hosts or {}:
         yield ("hosts", name), name
     for name, function in (spec.functions or {}).items():
-        if function.kind == "load-balancer":
+        if function.kind is not None and RESOLUTIONS[function.kind].own_port:
             yield ("functions", name), name

@@ -20,7 +20,7 @@ from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Network, Topology
 from topologies.resolve import allocate
 from topologies.syntax.problem import Path, Report, shown
-from topologies.syntax.service_specification import FunctionSpec
+from topologies.syntax.service_specification import FunctionSpec, takes
 from topologies.syntax.specification import HostSpec
 from wire.mac import mac_number, mac_text
 
@@ -31,7 +31,7 @@ Family = int
 
 def addressed(spec: FunctionSpec) -> bool:
     """Whether functions of this kind have an address."""
-    return spec.kind in ("load-balancer", "nat")
+    return takes(spec.kind, "mac")
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[s
     found = {}
     known = sorted(lab.networks, key=names.natural)
     for name, spec in specs.items():
-        if spec.kind == "load-balancer":
+        if takes(spec.kind, "backends"):
             near = [lab.member.get(each.host or "") for each in spec.backends or ()]
             some = [network for network in near if network is not None]
             if some:
                 found[name] = some[0]
-        elif spec.kind == "nat":
+        elif addressed(spec):
             path = ("functions", name, "network")
             if spec.network is not None and spec.network not in lab.networks:
                 remedy = report.suggest(spec.network, known, "add it to networks, or change the name")
@@ -99,7 +99,7 @@ def _static(spec: FunctionSpec, family: Family) -> int | None:
 
 def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
     """The families that a function has addresses of: those given, or all that there are."""
-    if spec.kind == "nat":
+    if not takes(spec.kind, "ipv6"):
         return [4]
     given = [family for family in (4, 6) if _static(spec, family) is not None]
     return given or [family for family in (4, 6) if _subnet(network, family) is not None]

@@ -15,6 +15,7 @@ from topologies.resolve import overlaps, path_numbers, service_addresses
 from topologies.resolve.address_book import Book, Leaf
 from topologies.resolve.draft import Draft
 from topologies.resolve.functions import instance_count, instance_names, mode_of
+from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Filled, Stations
 from topologies.syntax import units
 from topologies.syntax.problem import Path, shown
@@ -36,7 +37,8 @@ def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
     """Everything of functions that has a port: its key (see ``topologies.resolve.pinned``), and where it
     is."""
     for name, end in draft.function_ends.items():
-        if draft.function_specs[name].kind == "load-balancer":
+        kind = draft.function_specs[name].kind
+        if kind is not None and RESOLUTIONS[kind].own_port:
             yield ("at", name), end
         for instance in _instances(draft, name):
             for side in ("in", "out"):

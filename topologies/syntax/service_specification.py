@@ -335,6 +335,11 @@ class ChainSpec(Spec):
     )
 
 
+def takes(kind: str | None, key: str) -> bool:
+    """Whether functions of this kind take the key with any of their engines; of no kind: none."""
+    return any(key in engine.keys for engine in KINDS.get(kind or "", ()))
+
+
 def kind_keys(kind: str | None, engine: str | None = None) -> list[str]:
     """The keys of a function of this kind (with this engine), or of any kind."""
     engines = [

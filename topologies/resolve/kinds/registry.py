@@ -26,7 +26,8 @@ class Resolution(NamedTuple):
     ``mode``: from the file's keys and the engine to how the function is attached. ``part``: the field of its
     class (see ``topologies.model.kinds``) that it alone has, empty: none. ``resolve``: from the function's
     name, the file's keys and the rest of the lab to that field's value; None when what is wrong
-    with it, which is reported, leaves none. ``own_port``: whether ``switch`` may say a port, too.
+    with it, which is reported, leaves none. ``own_port``: whether it has an end system of
+    its own, whose port ``switch`` may say.
     """
 
     mode: Callable[[FunctionSpec, str], Mode]
