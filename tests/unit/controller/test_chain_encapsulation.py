@@ -11,8 +11,10 @@ from controller.openflow import actions
 from controller.runtime.osken.nsh import NSH, add_nsh_actions
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
+from topologies.model.functions import Balancer, Ids, Nat, Script
+from topologies.model.kinds import function_of
 from topologies.model.overlay import membership, reach
-from topologies.model.topology import Topology
+from topologies.model.topology import Port, Topology
 from topologies.model.transit import senders, without_offloads
 
 
@@ -45,6 +47,19 @@ def test_who_sends_into_nsh_must_not_offload() -> None:
     assert not without_offloads(chained(1, "auto"))
 
 
+MAC = "02:00:00:00:00:99"
+PARTS: dict[str, dict[str, object]] = {
+    "load-balancer": {
+        "balancer": Balancer(
+            network="elsewhere", at=Port(switch="s1", number=99), mac=MAC, port=80, backends=()
+        )
+    },
+    "nat": {"nat": Nat(network="n1", mac=MAC, ipv4="10.1.0.200/24")},
+    "python": {"script": Script(file="a.py", source="pass")},
+    "ids": {"ids": Ids(rules="")},
+}
+
+
 @pytest.mark.parametrize("kind", ["load-balancer", "nat"])
 @pytest.mark.parametrize(("other", "engine"), [("python", "python"), ("ids", "suricata")])
 def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_not_offload(
@@ -54,8 +69,10 @@ def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_n
 
     def made(kinds: list[tuple[str, str, str]]) -> Topology:
         functions = tuple(
-            whole.functions[0].model_copy(
-                update={"name": f"f{number}", "kind": kind, "engine": engine, "mode": mode}
+            function_of(
+                **dict(whole.functions[0])
+                | {"name": f"f{number}", "kind": kind, "engine": engine, "mode": mode}
+                | PARTS.get(kind, {})
             )
             for number, (kind, engine, mode) in enumerate(kinds, 1)
         )
