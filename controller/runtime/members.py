@@ -9,6 +9,7 @@ from typing import NamedTuple
 from controller.flow.tables import SwitchTables
 from controller.messages import Connected, ControllerError
 from controller.runtime.commands import Command, Disconnect, Emit, Held, Patience
+from topologies.model.choices import SDNLAB
 from topologies.model.topology import Port, Topology
 
 
@@ -71,6 +72,8 @@ class Roster:
         old = self.members
         self.members = {}
         for switch in topology.switches:
+            if switch.controller != SDNLAB:  # another controller's: it never comes here, and is not missed
+                continue
             kept = old.get(switch.name)
             same = kept is not None and kept.dpid == switch.dpid
             self.members[switch.name] = kept if kept and same else Member(switch.name, switch.dpid)
@@ -182,5 +185,6 @@ class Roster:
         return member.conn is None and member.gone is not None and now < member.gone + self._patience.grace
 
     def _down(self, port: Port) -> bool:
-        ports = self.members[port.switch].ports
+        member = self.members.get(port.switch)
+        ports = member.ports if member is not None else None
         return ports is not None and not ports.get(port.number, False)

@@ -356,9 +356,8 @@ class Lab:
         """
         controller = of or self.controllers.own
         if controller.api is None:
-            raise Failure(
-                f"{called(key_of(controller.name))} can't be asked for {path}", "ask the switch: ovs-ofctl"
-            )
+            remedy = "ask a switch itself: sdnlab exec SWITCH -- ovs-ofctl dump-flows SWITCH"
+            raise Failure(f"{called(key_of(controller.name))} can't be asked for {path}", remedy)
         return ask(
             str(controller.api),
             path,

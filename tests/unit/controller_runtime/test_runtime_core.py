@@ -51,6 +51,26 @@ def test_a_switch_that_never_comes_is_given_up_after_a_while() -> None:
     lab.check()
 
 
+def test_a_switch_of_another_controller_is_not_waited_for_and_not_routed_around() -> None:
+    whole = ring()
+    shared = whole.model_copy(
+        update={
+            "switches": tuple(
+                each.model_copy(update={"controller": "other"}) if each.name == "s4" else each
+                for each in whole.switches
+            )
+        }
+    )
+    lab = PretendedSwitches(shared)
+    for name in NAMES[:-1]:
+        lab.connect(name)
+    lab.run(lab.core.patience.absent / 2)
+    assert len(lab.named("all-programmed")) == 1
+    lab.run(lab.core.patience.absent + 1)
+    assert lab.core.avoid(lab.now) == frozenset() and lab.named("recompiled") == []
+    assert lab.core.down_links() == frozenset()
+
+
 def test_reconnect_with_nothing_changed_sends_nothing() -> None:
     lab = converged()
     lab.programs.clear()
