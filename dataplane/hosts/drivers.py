@@ -8,12 +8,20 @@ imports this module.
 
 from __future__ import annotations
 
-from dataplane.hosts.driver import HostDriver
+from dataplane.hosts.driver import HostDriver, HostError
 from dataplane.hosts.namespace import NamespaceHosts
+
+
+class UnknownKind(HostError):
+    """Another process of the lab has an extension that this one does not have."""
+
 
 DRIVERS: dict[str, HostDriver] = {"namespace": NamespaceHosts()}
 
 
 def driver(kind: str) -> HostDriver:
-    """The driver of hosts of ``kind``. Raises KeyError for one that has none."""
-    return DRIVERS[kind]
+    """The driver of hosts of ``kind``. Raises ``UnknownKind``."""
+    try:
+        return DRIVERS[kind]
+    except KeyError:
+        raise UnknownKind(f"hosts of kind {kind!r} are not known here, only {', '.join(DRIVERS)}") from None

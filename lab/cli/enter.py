@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from dataplane.hosts.driver import Door, HostError, Place
-from dataplane.hosts.drivers import driver
+from dataplane.hosts.drivers import UnknownKind, driver
 from dataplane.hosts.packages import how_to_install
 from lab.cli.streams import ReaderGone
 from lab.failure import Exit, Failure, unknown
 from lab.naming import OWNER, owner
 from linux import syscalls
+from topologies.extensions import VARIABLE
 
 NETNS = Path("/run/netns")
 """Where the sandbox keeps its hosts' and domains' network namespaces."""
@@ -140,6 +141,9 @@ def _door(name: str, place: Mapping[str, str]) -> Door:
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
         return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file))
+    except UnknownKind as error:
+        remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
+        raise Failure(str(error), remedy) from None
     except HostError as error:
         raise Failure(str(error), "is the lab just being built, or changed? Try again", Exit.LOST) from None
 

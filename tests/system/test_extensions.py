@@ -33,6 +33,12 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
         assert line("exec", "h2", "--", "printenv", "TOY").stdout == "1\n"
         assert line("exec", "h1", "--", "printenv", "TOY", code=None).stdout == ""
 
+        extensions = line.environment.pop("SDNLAB_EXTENSIONS")
+        refused = line("exec", "h2", "--", "true", code=1)
+        assert "hosts of kind 'toy' are not known here, only namespace" in refused.stderr
+        assert "SDNLAB_EXTENSIONS=FILE sdnlab exec" in refused.stderr
+        line.environment["SDNLAB_EXTENSIONS"] = extensions
+
         # the kind of function: it works, and what h1 sends to h2 passes it
         def function() -> dict[str, Any]:
             [only] = line.json("functions")
