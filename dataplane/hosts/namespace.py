@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from dataplane.hosts import interface
 from dataplane.hosts import room as rooms
 from dataplane.hosts.driver import Execute, HostError, Place, Running
-from dataplane.hosts.serving_rooms import ServingRooms
 from linux import syscalls
 
 if TYPE_CHECKING:
+    from dataplane.hosts.serving_rooms import ServingRooms
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
     from dataplane.sandbox.namespaces import Namespace
 
@@ -26,15 +26,20 @@ class NamespaceHosts:
     """The driver. Nothing is started before somebody comes in: the first command makes the room."""
 
     def __init__(self) -> None:
-        self._serving = ServingRooms()
+        self._serving: ServingRooms | None = None
+        self._lock = threading.Lock()
 
     def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
         """The device is the host's interface."""
-        interface.configure(space, wire)
+        from dataplane.hosts.interface import configure
+
+        configure(space, wire)
 
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
         """In place."""
-        interface.reconfigure(space, old, new)
+        from dataplane.hosts.interface import reconfigure
+
+        reconfigure(space, old, new)
 
     def start(self, place: Place, space: Namespace) -> None:
         """Nothing: the kernel answers for it."""
@@ -61,6 +66,10 @@ class NamespaceHosts:
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """In the host's room. Raises OSError."""
+        from dataplane.hosts.serving_rooms import ServingRooms
+
+        with self._lock:
+            self._serving = self._serving or ServingRooms()
         return self._serving.start(place.name, place.netns, place.names_file, servers)
 
 

@@ -50,7 +50,9 @@ def test_a_server_of_the_file_runs_in_its_hosts_room(lab: CommandLine) -> None:
 def test_a_host_sees_its_own_processes_and_can_end_no_other(lab: CommandLine) -> None:
     other = lab.start("exec", "h2", "--", "sleep", "1000")
     try:
-        until(lambda: "sleep 1000" in said(lab, "h2", "ps ax"), "a process runs in h2")
+        until(
+            lambda: "sleep 1000" in said(lab, "h2", "ps ax -o args=").splitlines(), "a process runs in h2"
+        )  # its init sleeps, too, for longer
         seen = said(lab, "h1", "ps ax -o args=")
         for foreign in ("sleep 1000\n", "ovs-vswitchd", "ovsdb-server", "supervisor", "sdnlab-init"):
             assert foreign not in seen

@@ -33,6 +33,10 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         ("controller.api.app", "controller.runtime", "topologies.model.topology"),
     ),
     "controller.runtime.app": (CONTROLLER, ("controller",)),
+    "dataplane.hosts.namespace": (
+        "every exec imports it, and needs 7 ms less without what builds",
+        ("dataplane.hosts.interface", "dataplane.hosts.serving_rooms"),
+    ),
     "lab.api.serve": (BUILDING, ("asyncio", "lab.api.app", "uvicorn")),
     "lab.cli": (COMMAND, ("lab.cli",)),
     "lab.cli.app": (COMMAND, ("importlib.metadata",)),
