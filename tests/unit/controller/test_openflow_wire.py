@@ -291,7 +291,7 @@ def test_steering_actions_are_packed_as_os_ken_packs_them() -> None:
         their.OFPActionPushVlan(),
         their.OFPActionSetField(vlan_vid=0x1005),
         their.OFPActionPopVlan(),
-        their.NXActionResubmitTable(in_port=0xFFF8, table_id=5),
+        their.NXActionResubmitTable(in_port=0xFFF8, table_id=int(Table.STEER)),
         their.NXActionMultipath(3, 0, 0, 63, 0, 31, "reg4"),
     ]
     packed = bytearray()
