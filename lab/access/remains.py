@@ -6,6 +6,8 @@ when no process and no mount holds one of them any more, and nobody holds its ad
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +18,31 @@ KINDS = ("net", "mnt", "pid", "uts", "ipc", "user")
 PROC = Path("/proc")
 
 
-def spaces(member: int) -> frozenset[str]:
+@contextlib.contextmanager
+def spaces(member: int) -> Iterator[frozenset[str]]:
     """The namespaces (``net:[4026532008]``) of all processes in the PID namespace of process ``member``, but
-    those that the caller is in itself."""
+    those that the caller is in itself.
+
+    They are kept for as long as the context lasts: the kernel gives the number of one that has gone to the
+    next that is made, by whomever.
+    """
     where = _spaces_of(PROC / str(member)).get("pid")
-    found = {
-        space
-        for process in _processes()
-        if (own := _spaces_of(process)).get("pid") == where
-        for space in own.values()
-    }
-    return frozenset(found - set(_spaces_of(PROC / "self").values()))
+    ours = set(_spaces_of(PROC / "self").values())
+    with contextlib.ExitStack() as kept:
+        found: set[str] = set()
+        for process in _processes():
+            if _spaces_of(process).get("pid") != where:
+                continue
+            for kind in KINDS:
+                with contextlib.suppress(OSError):
+                    handle = os.open(process / "ns" / kind, os.O_RDONLY | os.O_CLOEXEC)
+                    name = str(Path(f"/proc/self/fd/{handle}").readlink())
+                    if name in found or name in ours:
+                        os.close(handle)
+                    else:
+                        found.add(name)
+                        kept.callback(os.close, handle)
+        yield frozenset(found)
 
 
 def remains(name: str, held: frozenset[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -40,17 +41,18 @@ def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
     launched = start(file, name, "auto", True, Progress(moving(sys.stderr)))
     said = launched.said
-    try:
-        seconds = time.monotonic() - begin
-        out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(said)}, {said['datapath']} datapath,")
-        out(f"   {said['flows']} flows installed by the controller before the first packet")
-        good = show(name)
-        held = spaces(supervisor_pid(name))
-    finally:
-        begin = time.monotonic()
-        launched.stop()
-    took = milliseconds(time.monotonic() - begin)
-    left = remains(name, held)
+    with contextlib.ExitStack() as kept:
+        try:
+            seconds = time.monotonic() - begin
+            out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(said)}, {said['datapath']} datapath,")
+            out(f"   {said['flows']} flows installed by the controller before the first packet")
+            good = show(name)
+            held = kept.enter_context(spaces(supervisor_pid(name)))
+        finally:
+            begin = time.monotonic()
+            launched.stop()
+        took = milliseconds(time.monotonic() - begin)
+        left = remains(name, held)
     out(f"{p(str(step + (3 if step == 1 else 4)), 'bold')}  stop")
     if left:
         out(p(f"   stopped after {took} ms; left behind: {', '.join(left)}", "red"))

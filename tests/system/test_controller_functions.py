@@ -148,6 +148,7 @@ def test_an_instance_that_passes_nothing_is_left_out_and_taken_back(lab: Lab) ->
     controller.wait("all-programmed", back["number"])
 
 
+@pytest.mark.alone
 def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab) -> None:
     switches, controller = lab
     number = controller.last

@@ -275,6 +275,7 @@ def test_scaling_under_load_loses_nothing(two: tuple[CommandLine, Path]) -> None
     assert "out of range" in line("scale", "there", "99", code=1).stderr
 
 
+@pytest.mark.alone
 def test_a_chain_that_changes_under_load_loses_nothing(two: tuple[CommandLine, Path]) -> None:
     line, file = two
     takes_part(line, "here.1", "there.1", "edge.1")

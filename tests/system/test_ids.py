@@ -249,6 +249,7 @@ def test_what_stands_in_the_way_drops_and_tells(exercise: Lab) -> None:
     until(lambda: exercise.instance("guard.1")["counters"]["dropped"] >= 4, "guard counts")
 
 
+@pytest.mark.alone
 def test_changed_rules_are_taken_while_traffic_flows_and_nothing_is_lost(exercise: Lab) -> None:
     exercise.works()
     pid = exercise.instance("guard.1")["pid"]

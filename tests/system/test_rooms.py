@@ -208,7 +208,7 @@ def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp
     assert said(lab, "s1", "ps ax -o args=").count("sdnlab-host -c") <= before
     (tmp_path / "two.yaml").write_text(TOPOLOGY, encoding="utf-8")
     assert "serves nothing" not in lab("apply", str(tmp_path / "two.yaml")).stdout
-    assert "serving" in said(lab, "h2", "ps ax -o args=")
+    until(lambda: "serving" in said(lab, "h2", "ps ax -o args="), "the new host serves")
     # its first process, which stays, holds nothing open that belongs to whoever came first
     kept, given = os.pipe()
     words = [*SDNLAB, "exec", "h2", "--", "hostname"]

@@ -20,6 +20,7 @@ from tests.system.dataplane_lab import (
     run,
     why_no_lab,
 )
+from tests.waiting import until
 from topologies.edit import move
 
 # one network: ordinary switches know nothing of several
@@ -93,6 +94,7 @@ def test_a_host_that_moves_keeps_its_interface_and_its_cut_wire() -> None:
         fabric.replace(move(fabric.topology, "h1", "s1"))
         cut = fabric.link_states()["h1-s1"], reaches("h1", "10.0.0.2")
         fabric.set_link("h1-s1", True)
+        until(lambda: reaches("h1", "10.0.0.2"), "the mended wire carries")
         back = reaches("h1", "10.0.0.2", 2)
         return there, cut, back, addresses() == before
 

@@ -39,7 +39,8 @@ def test_what_is_left_of_a_lab_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     own = str(Path("/proc/self/ns/net").readlink())
     assert f"process {os.getpid()}" in remains("nothing", frozenset({own}))
     assert remains("nothing", frozenset({"net:[1]"})) == []
-    assert own not in spaces(os.getpid())  # what the caller is in is no lab's
+    with spaces(os.getpid()) as held:
+        assert own not in held  # what the caller is in is no lab's
     monkeypatch.setenv(naming.OWNER, str(1_000_000 + os.getpid()))
     with socket.socket(socket.AF_UNIX) as holder:
         holder.bind(naming.address("x"))
