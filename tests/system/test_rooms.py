@@ -44,16 +44,16 @@ def test_a_server_of_the_file_runs_in_its_hosts_room(lab: CommandLine) -> None:
     mine = said(lab, "h2", "cat /proc/self/status")
     rights = [row for row in mine.splitlines() if row.startswith(("Uid", "Gid", "Cap", "Groups"))]
     assert [row for row in status.splitlines() if row.startswith(("Uid", "Gid", "Cap", "Groups"))] == rights
-    assert "serving" not in said(lab, "h1", "ps ax -o args=")
+    assert "serving" not in said(lab, "h1", "ps axww -o args=")
 
 
 def test_a_host_sees_its_own_processes_and_can_end_no_other(lab: CommandLine) -> None:
     other = lab.start("exec", "h2", "--", "sleep", "1000")
     try:
         until(
-            lambda: "sleep 1000" in said(lab, "h2", "ps ax -o args=").splitlines(), "a process runs in h2"
+            lambda: "sleep 1000" in said(lab, "h2", "ps axww -o args=").splitlines(), "a process runs in h2"
         )  # its init sleeps, too, for longer
-        seen = said(lab, "h1", "ps ax -o args=")
+        seen = said(lab, "h1", "ps axww -o args=")
         for foreign in ("sleep 1000\n", "ovs-vswitchd", "ovsdb-server", "supervisor", "sdnlab-init"):
             assert foreign not in seen
         said(lab, "h1", "kill -9 -1; kill -9 1; kill -9 2")
@@ -202,13 +202,13 @@ def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp
     assert " Z" not in said(lab, "h1", "sh -c 'sleep 0 & exec true'; sleep 0.1; ps ax -o stat=")
     file = tmp_path / "one.yaml"
     file.write_text(TOPOLOGY.replace(", h2: {switch: s1, serves: http}", ""), encoding="utf-8")
-    before = said(lab, "s1", "ps ax -o args=").count("sdnlab-host")
+    before = said(lab, "s1", "ps axww -o args=").count("sdnlab-host")
     said(lab, "h2", "true")
     lab("apply", str(file))
-    assert said(lab, "s1", "ps ax -o args=").count("sdnlab-host -c") <= before
+    assert said(lab, "s1", "ps axww -o args=").count("sdnlab-host -c") <= before
     (tmp_path / "two.yaml").write_text(TOPOLOGY, encoding="utf-8")
     assert "serves nothing" not in lab("apply", str(tmp_path / "two.yaml")).stdout
-    until(lambda: "serving" in said(lab, "h2", "ps ax -o args="), "the new host serves")
+    until(lambda: "serving" in said(lab, "h2", "ps axww -o args="), "the new host serves")
     # its first process, which stays, holds nothing open that belongs to whoever came first
     kept, given = os.pipe()
     words = [*SDNLAB, "exec", "h2", "--", "hostname"]
