@@ -10,11 +10,14 @@ import codecs
 import os
 import re
 import select
+import time
 from typing import Any
 
 _PROMPT = chr(127)
 LONGEST = 4000
 """Bytes of one command: a terminal in canonical mode takes lines of 4,096 (termios(3))."""
+PATIENCE = 0.5
+"""Seconds that an interrupt waits for its command to begin; the shell's own never have the terminal."""
 
 
 class TooLong(ValueError):
@@ -55,6 +58,7 @@ class SafeShell:
     lastPid: int | None
     _plain = False
     _background: str | None = None
+    _idle = 0
     quiet_input = False
     """Whether commands get an empty standard input: where nobody types."""
 
@@ -84,6 +88,7 @@ class SafeShell:
         self.wake()
         if self.waiting:
             raise RuntimeError(f"{self.name} is still running {str(self.lastCmd)[:60]!r}: interrupt it first")
+        self._idle = self._foreground()
         words = args[0] if len(args) == 1 and isinstance(args[0], list) else args
         command = " ".join(map(str, words))
         self._plain = bool(re.search(r"\w", command)) and not kwargs.get("printPid")
@@ -93,6 +98,20 @@ class SafeShell:
             self.lastCmd = command
         else:
             super().sendCmd(command, **kwargs)  # type: ignore[misc]
+
+    def sendInt(self, intr: str = chr(3)) -> None:
+        """Interrupt the command once it has the terminal: before, Ctrl-C would reach the shell alone."""
+        end = time.monotonic() + PATIENCE
+        while self.waiting and self._foreground() == self._idle and time.monotonic() < end:
+            time.sleep(0.01)
+        super().sendInt(intr)  # type: ignore[misc]
+
+    def _foreground(self) -> int:
+        """The process group that the terminal belongs to; 0 when that can't be told."""
+        try:
+            return os.tcgetpgrp(self.stdout.fileno())
+        except (OSError, ValueError):
+            return 0
 
     def waitReadable(self, timeoutms: float | None = None) -> Any:
         """Wait until there is output; None when there is none in time, or the shell has ended."""
