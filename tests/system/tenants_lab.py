@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 from scapy.utils import rdpcap
 
 from tests.system.command_line import CommandLine, of_an_owner_of_its_own
@@ -57,12 +58,37 @@ def packets(file: Path) -> list[Packet]:
     return list(rdpcap(str(file)))
 
 
-def send(line: CommandLine, host: str, frames: list[Packet]) -> None:
-    """Put frames on the wire at a host, whatever they claim."""
-    program = (
+def _sender(host: str) -> str:
+    return (
         "import socket, sys\n"
         "raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
         f"raw.bind(('{host}-eth0', 0))\n"
         "for line in sys.stdin: raw.send(bytes.fromhex(line))\n"
     )
-    line("exec", host, "--", "python3", "-c", program, stdin="\n".join(bytes(f).hex() for f in frames))
+
+
+def send(line: CommandLine, host: str, frames: list[Packet]) -> None:
+    """Put frames on the wire at a host, whatever they claim."""
+    text = "\n".join(bytes(frame).hex() for frame in frames)
+    line("exec", host, "--", "python3", "-c", _sender(host), stdin=text)
+
+
+BURST = 50
+"""Frames that a switch's socket holds without dropping one."""
+
+
+def send_all(
+    line: CommandLine, host: str, frames: list[Packet], last: Packet, came: Callable[[bytes], bool]
+) -> None:
+    """The same for more frames than a switch's socket holds: after each few, ``last`` with a number behind it
+    is sent and waited for. A switch takes a port's frames in their order, so it has seen those before."""
+    with line.start("exec", host, "--", "python3", "-c", _sender(host)) as sender:
+        assert sender.stdin is not None
+        for start in range(0, len(frames), BURST):
+            mark = f"{start:06d}".encode()
+            for frame in (*frames[start : start + BURST], last / Raw(mark)):
+                sender.stdin.write(f"{bytes(frame).hex()}\n")
+            sender.stdin.flush()
+            until(partial(came, bytes(last[Raw].load) + mark), f"the frames from {start} have passed")
+        sender.stdin.close()
+        assert sender.wait(PATIENCE) == 0
