@@ -293,8 +293,10 @@ class Fabric(Operating):
     def stop(self) -> None:
         """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
         for host in self._hosts.values():
-            with contextlib.suppress(Exception):  # the end of the sandbox ends it in any case
+            try:
                 self.stop_host(host)
+            except Exception as error:  # of whatever driver; the end of the sandbox ends it in any case
+                print(f"host {host.name} was not stopped: {error!r}", flush=True)  # into the log
         if self._underlay is not None:
             self._underlay.stop()
         for switch in self._switches.values():
