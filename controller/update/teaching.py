@@ -289,4 +289,6 @@ def _over(
                 also(each, (Output(then),))
         if one.port is not None and other.port is not None and one.port != other.port:
             also(one.whole, (Output(other.port),))
+        # who spreads keeps doing so: the new flow in its place would hand all over before the lesson
+        instead.setdefault(one.whole.cookie, one.whole)
     return more, instead

@@ -8,11 +8,14 @@ import pytest
 
 import topologies
 from controller.compiler.compile import compile_topology
+from controller.flow.tables import Clone
+from controller.origin import Into, Spreading
 from controller.simulate.network import Fabric, wire
 from controller.simulate.tracking import Connections
 from controller.update.consistent_update import stages, teaches
 from controller.update.joining import joining, lesson
 from tests.unit.controller.made_chains import packet, routed
+from topologies.edit import scale
 from topologies.model.topology import Host, Topology
 
 LAB = """
@@ -82,6 +85,25 @@ def test_what_has_passed_a_function_is_not_taught_it() -> None:
     old = given("wire, edge")
     for new in (given("edge, wire", old), given("edge", old), given("edge, wire", old, name="other")):
         assert not joining(old, new).hops
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2), (2, 4)])
+def test_instances_take_connections_over_when_they_have_been_taught(before: int, after: int) -> None:
+    text = LAB.format(functions="walls", name="all", source="h1")
+    text = text.replace(
+        "  edge:", "  walls: {kind: firewall, switch: s2, rules: [{action: accept}]}\n  edge:"
+    )
+    old = scale(topologies.loads(text.encode(), "lab.yaml"), "walls", before)
+    new = scale(old, "walls", after)
+    tables = compile_topology(old)
+    steps = stages(tables, compile_topology(new), joining(old, new))
+    (lesson,) = (number for number, step in enumerate(steps) if teaches(step))
+    for step in steps[: lesson + 1]:
+        held = {(each.table, each.priority, each.match): each for each in step["s2"].flows}
+        for each in tables["s2"].flows:
+            if isinstance(each.origin, (Into, Spreading)):
+                now = held[each.table, each.priority, each.match].actions
+                assert [one for one in now if not isinstance(one, Clone)] == list(each.actions)
 
 
 def test_bridges_have_nothing_to_learn_unless_copies_have_to_pass_them() -> None:
