@@ -1,4 +1,8 @@
-"""``python -m bench``: run measurements, print them side by side with their ratios."""
+"""Run measurements of sdnlab and of its peers, and print them side by side as Markdown, with ratios and
+targets.
+
+Example: bench/run --runs 3 starting outage.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +49,17 @@ def machine() -> str:
 def main() -> int:
     """Run the chosen measurements; 0 even when a figure is not reached, 1 when one could not be taken."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MEASUREMENTS)}; all if none")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each (5); slow peers may get fewer")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all samples to this file")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MEASUREMENTS)} (default: all)")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of each measurement (default: 5); slow peers run less",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write all samples to this file, as JSON"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in MEASUREMENTS]
     if unknown:

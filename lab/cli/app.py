@@ -10,40 +10,40 @@ import typer
 
 from lab.cli.wording import meant
 
-_HELP = """A software-defined network in a file: describe it, start it, break it, see why.
+_HELP = """A lab for software-defined networking: describe a network in a file, start it, test it, break it.
 
 [bold]First steps[/bold]
 
-    sdnlab demo                    a whole lab in a second, and what it proves
-    sdnlab topologies              the labs that come with sdnlab
+    sdnlab demo                    watch two small labs start, fail and recover
+    sdnlab topologies              list the labs that come with sdnlab
     sdnlab up quickstart           start one of them
     sdnlab up my/lab.yaml -d       start your own, in the background
 
-    sdnlab ids --pcap FILE         rules in Suricata's language over a capture
+    sdnlab ids --pcap FILE         inspect a capture with Suricata rules
 
 [bold]From any terminal, while a lab runs[/bold]
 
-    sdnlab status                  switches, hosts, links
-    sdnlab exec h1 -- ping h2      a command in a host
-    sdnlab ping                    does every host reach every other?
-    sdnlab link down s1 s2         cut a link; 'link up' mends it
-    sdnlab flows s1                what the controller installed, and why
-    sdnlab overlay                 tunnels between domains, their traffic
-    sdnlab capture d1-r1           packets as they pass, tunnelled ones too
-    sdnlab move h1 d2              a host goes to another domain
-    sdnlab functions               firewalls, balancers: do they work?
-    sdnlab chains                  what is led through them, hop by hop
-    sdnlab apply my/lab.yaml       take over what you changed in the file
-    sdnlab down                    stop; nothing is left behind
+    sdnlab status                  show switches, hosts, links
+    sdnlab exec h1 -- ping h2      run a command in a host
+    sdnlab ping                    test whether all hosts reach each other
+    sdnlab link down s1 s2         cut a link; 'link up' repairs it
+    sdnlab flows s1                show the flows of a switch, and their reasons
+    sdnlab overlay                 show tunnels between domains, and their traffic
+    sdnlab capture d1-r1           show packets on a link, also inside tunnels
+    sdnlab move h1 d2              move a host to another domain
+    sdnlab functions               show firewalls, balancers and their health
+    sdnlab chains                  show service chains, hop by hop
+    sdnlab apply my/lab.yaml       change the lab to what the file says now
+    sdnlab down                    stop the lab; nothing is left behind
 
-With one lab running its name may be left out; otherwise say --lab NAME, or set $SDNLAB.
-'sdnlab help COMMAND' says more of each."""
+If several labs run, name one with --lab NAME, or set $SDNLAB.
+'sdnlab help COMMAND' explains a command."""
 
 _EPILOG = (
-    "Exit codes: 0 all is well; 1 what you asked for did not come true (a host unreachable, a file invalid, "
-    "no such lab); 2 the command line is wrong; 3 this machine lacks something; 4 the lab ended meanwhile; "
-    "130 Ctrl-C. 'exec' gives the command's own code, 127 when there is no such command. "
-    "With --json a failure is an object, too: what failed, the remedy, the code."
+    "Exit codes: 0 success; 1 the answer is negative (a host is unreachable, a file is invalid, there is no "
+    "such lab); 2 the command line is wrong; 3 this machine lacks something; 4 the lab ended meanwhile; "
+    "130 Ctrl-C. 'exec' exits with the command's own code, or 127 if there is no such command. "
+    "With --json, a failure is an object with the error, the remedy and the code."
 )
 
 _PANELS = {
@@ -70,7 +70,7 @@ def _version(wanted: bool) -> None:
 
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -92,8 +92,15 @@ def build(only: str | None = None) -> typer.Typer:
         for name in names:
             if only is None or name == only:
                 function = import_module(module).COMMANDS[name]
-                app.command(name, rich_help_panel=panel, context_settings=_SETTINGS.get(name))(function)
+                settings = _SETTINGS.get(name)
+                text = _paragraphs(function.__doc__ or "")
+                app.command(name, help=text, rich_help_panel=panel, context_settings=settings)(function)
     return app
+
+
+def _paragraphs(docstring: str) -> str:
+    """The text with one line for each paragraph: typer then wraps it at the terminal's width, not at ours."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
 
 
 def for_programs(arguments: Sequence[str]) -> bool:

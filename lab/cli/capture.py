@@ -21,34 +21,38 @@ from wire.mac import CONTROLLER, mac_text
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 BUFFER = 64 << 20
-"""Bytes that the kernel keeps for a capture. Packets are read as they come: else the kernel keeps them for up
-to a second, and those of the last one are lost at Ctrl-C. Its buffer then has a place of full size for each,
-however small, so it must be large: of a stream at full speed the usual 2 MB lose a third, this nothing."""
+"""Bytes of the kernel's buffer for a capture.
+
+We read each packet immediately; otherwise the kernel keeps packets for up to a second, and the packets of the
+last second are lost at Ctrl-C. In this mode each packet takes a slot of full size in the buffer, however
+small it is. So the buffer must be large: at full speed, the usual 2 MB lose a third of the packets, and this
+size loses none.
+"""
 
 
 PROBE, PROBER = f"ether proto {ethertype.PROBE:#06x}", f"ether src {mac_text(CONTROLLER)}"
-"""The frames by which the controller finds out whether functions work: twenty a second each way."""
+"""Filters for the controller's probe frames, which measure the health of functions (20 a second each way)."""
 
 
 def without_probes(expression: str, cooked: bool) -> str:
-    """The filter that matches the same, but for probe frames.
+    """A filter that matches the same frames, except probe frames.
 
-    ``cooked``: all devices at once, where a capture has no MAC addresses to filter by (pcap-linktype(7),
-    LINKTYPE_LINUX_SLL2); elsewhere hosts' own frames of that type are seen.
+    ``cooked``: the capture is on all devices at once, and has no MAC addresses to match (pcap-linktype(7),
+    LINKTYPE_LINUX_SLL2). Otherwise frames of that EtherType that a host sends still match.
     """
     probe = PROBE if cooked else f"({PROBE} and {PROBER})"
     return f"not {probe} and ({expression})" if expression else f"not {probe}"
 
 
 def arguments(tcpdump: str, verbose: bool) -> list[str]:
-    """tcpdump's argument list: what comes as pcap on standard input, as lines."""
+    """The arguments with which tcpdump reads pcap from standard input and writes lines."""
     words = [tcpdump, "-r", "-", "-n", "-l", "-e"]
-    words += ["-Z", "root"] if os.geteuid() == 0 else []  # it would drop privileges to a user of its own
+    words += ["-Z", "root"] if os.geteuid() == 0 else []  # otherwise tcpdump changes to a user of its own
     return [*words, "-v"] if verbose else words
 
 
 def check_filter(tcpdump: str, expression: str) -> None:
-    """Raise Failure with tcpdump's own words for an expression that it can't compile."""
+    """Raise Failure with tcpdump's message if it can't compile the expression."""
     done = subprocess.run(
         [tcpdump, "-d", "-y", "EN10MB", "--", expression], capture_output=True, text=True, timeout=20
     )
@@ -64,32 +68,37 @@ def capture(
         str,
         typer.Argument(
             metavar="LINK|HOST|SWITCH|FUNCTION[:in|:out]",
-            help="What to look at; also a host's wire (h1-s1), an underlay link (d1-r1), a domain or router; "
-            "of a function with several instances, one of them (fw.1, fw.1:in).",
+            help="Where to capture. Also a host's link (h1-s1), an underlay link (d1-r1), a domain or an "
+            "underlay router. If a function has several instances, name one (fw.1, fw.1:in).",
             autocompletion=complete_capture,
         ),
     ],
     write: Annotated[
-        Path | None, typer.Option("--write", "-w", metavar="FILE", help="Write pcap; '-': to the output.")
+        Path | None,
+        typer.Option("--write", "-w", metavar="FILE", help="Write a pcap file; '-': to standard output."),
     ] = None,
     expression: Annotated[
-        str, typer.Option("--filter", "-f", metavar="BPF", help="Only what matches, like 'udp port 4789'.")
+        str,
+        typer.Option("--filter", "-f", metavar="BPF", help="Only packets that match, like 'udp port 4789'."),
     ] = "",
     count: Annotated[
-        int | None, typer.Option("--count", "-c", min=1, help="End after so many packets.")
+        int | None, typer.Option("--count", "-c", min=1, help="End after this number of packets.")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show more of each packet.")] = False,
     probes: Annotated[
-        bool, typer.Option("--probes", help="Also the controller's probes of functions' health.")
+        bool, typer.Option("--probes", help="Show the controller's probe frames, too.")
     ] = False,
     lab: Lab = None,
 ) -> None:
-    """Show packets as they pass, both headers of those in a tunnel, or write them to a file; Ctrl-C ends it.
+    """Show packets of a running lab, or write them to a file. Ctrl-C ends the capture.
 
-    A link between switches of one domain has no device to look at: it gets one
-    while you look, which may cost some packets. A switch is seen through a
-    mirror: each frame once. Frames can be larger than the MTU, since hosts leave
-    segmentation to their wire's other end.
+    A packet in a tunnel is shown with its outer and its inner header. At a switch, each frame is shown once.
+    Frames can be longer than the MTU, because a host leaves segmentation to the other end of its link.
+
+    A link between switches of one domain has no device. It gets one during the capture, and may lose some
+    packets at that moment.
+
+    Example: sdnlab capture d1-r1 --filter 'udp port 4789'
     """
     from lab.access.client import Client, supervisor_pid
     from lab.cli import enter

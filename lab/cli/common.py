@@ -88,31 +88,29 @@ def _entries(ctx: typer.Context, kind: str) -> list[dict[str, Any]]:
 
 Lab = Annotated[
     str | None,
-    typer.Option(
-        "--lab", "-l", metavar="NAME", help="Which lab, when several run.", autocompletion=complete_lab
-    ),
+    typer.Option("--lab", "-l", metavar="NAME", help="The lab, if several run.", autocompletion=complete_lab),
 ]
 LabArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="Which lab, when several run.", autocompletion=complete_lab),
+    typer.Argument(metavar="[NAME]", help="The lab, if several run.", autocompletion=complete_lab),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def choose(named: str | None) -> str:
-    """The lab that is meant."""
+    """The name of the lab that the user means: the named one, $SDNLAB, or the only one that runs."""
     return naming.choose(named, holders.running(), os.environ.get("SDNLAB"))
 
 
 def one_of(argument: str | None, option: str | None) -> str | None:
-    """The lab that a command was told of, as an argument or by --lab."""
+    """The lab that the command line names, as an argument or by --lab; None when it names none."""
     if argument is not None and option is not None and argument != option:
         raise usage(f"two labs are named: {argument} and {option}", "name one of them")
     return argument if argument is not None else option
 
 
 def client(named: str | None, **options: Any) -> Client:
-    """A client of the lab that is meant."""
+    """A client of the lab that the user means (see ``choose``)."""
     from lab.access.client import Client
 
     return Client(choose(named), **options)

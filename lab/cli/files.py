@@ -1,4 +1,5 @@
-"""Commands about topology files: ``topologies``, ``validate``, ``schema``; finding the file that is meant."""
+"""Commands about topology files: ``topologies``, ``validate``, ``graph``, ``schema``; and how a command finds
+the file that the user names."""
 
 from __future__ import annotations
 
@@ -22,9 +23,10 @@ MOST_BYTES = 4 << 20
 
 
 def find(text: str, strict: bool = False) -> Path:
-    """The file that is meant: a path, or the name of a topology that comes with sdnlab, or of its file.
+    """The file that the user names by a path, or by the name of a topology that comes with sdnlab.
 
-    ``strict``: only a path, or a bare name.  Failure, with what may be meant, when there is no such file.
+    ``strict``: don't accept ``topologies/NAME.yaml`` for a topology that comes with sdnlab.  Raises Failure,
+    with similar names, when there is no such file.
     """
     path = Path(text)
     if _is_something(path):
@@ -44,7 +46,7 @@ def find(text: str, strict: bool = False) -> Path:
 
 
 def _is_something(path: Path) -> bool:
-    """Whether anything has that name, if only a link to nothing: the loader says what is wrong with it."""
+    """Whether the path exists, even as a dangling link: the loader then reports what is wrong with it."""
     try:
         return path.exists() or path.is_symlink()
     except OSError:
@@ -52,7 +54,7 @@ def _is_something(path: Path) -> bool:
 
 
 def _beside(path: Path) -> list[str]:
-    """Topology files where ``path`` would be, as they would be typed."""
+    """The topology files in the folder of ``path``, as a user types them."""
     try:
         return [
             str(path.parent / each.name)
@@ -64,7 +66,10 @@ def _beside(path: Path) -> list[str]:
 
 
 def topologies_(json: Json = False) -> None:
-    """List the topologies that come with sdnlab: 'sdnlab up NAME' starts one, its file says what to try."""
+    """List the topologies that come with sdnlab.
+
+    'sdnlab up NAME' starts one. The comments in its file say what to try.
+    """
     import topologies
 
     found = {name: topologies.load(shipped.path(name)) for name in shipped.names()}
@@ -223,10 +228,12 @@ def graph(
         bool, typer.Option("--graphml", help="Print GraphML, for programs that draw and analyse graphs.")
     ] = False,
 ) -> None:
-    """Say what a lab's wiring withstands: its diameter, and the links and switches that must not fail.
+    """Print the diameter of a topology, and the links and switches whose failure splits the network.
 
-    --json and --graphml print the graph itself, with hosts and functions: the first in the format of
+    --json and --graphml print the graph itself, with hosts and functions; --json uses the format of
     Cytoscape. No lab is started.
+
+    Example: sdnlab graph leaf-spine
     """
     import topologies
 
@@ -260,8 +267,9 @@ def graph(
 def schema() -> None:
     """Print the JSON schema of topology files, for editors.
 
-    In VS Code (YAML extension), say:  sdnlab schema > sdnlab.schema.json  and begin a file with
-    # yaml-language-server: $schema=sdnlab.schema.json
+    For VS Code with the YAML extension, run: sdnlab schema > sdnlab.schema.json
+
+    Then begin a topology file with this line: # yaml-language-server: $schema=sdnlab.schema.json
     """
     import topologies
 

@@ -1,4 +1,4 @@
-"""``sdnlab ids``: captures through the intrusion detection engine, and rule files checked, without a lab."""
+"""``sdnlab ids``: inspects captures with the intrusion detection engine, and checks rules, without a lab."""
 
 from __future__ import annotations
 
@@ -32,42 +32,53 @@ def ids(
             "--rules",
             "-S",
             metavar="FILE",
-            help="Rules in Suricata's language; may be given again. Else our own few.",
+            help="Rules in Suricata's language; can be repeated. Default: the rules that come with sdnlab.",
         ),
     ] = None,
     pcap: Annotated[
         list[Path] | None,
-        typer.Option("--pcap", "-r", metavar="FILE", help="A capture (pcap, pcapng); may be given again."),
+        typer.Option("--pcap", "-r", metavar="FILE", help="A capture (pcap, pcapng); can be repeated."),
     ] = None,
     eve: Annotated[
-        str | None, typer.Option("--eve", metavar="FILE", help="Write EVE JSON lines; '-': to the output.")
+        str | None,
+        typer.Option(
+            "--eve", metavar="FILE", help="Write EVE JSON lines to this file; '-': to standard output."
+        ),
     ] = None,
     checksums: Annotated[
         str,
-        typer.Option("-k", metavar="all|none", help="Whether TCP segments with a bad checksum are left out."),
+        typer.Option(
+            "-k",
+            metavar="all|none",
+            help="all: ignore TCP segments with a bad checksum; none: don't verify checksums.",
+        ),
     ] = "all",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting, like stream.midstream=true."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of Suricata, like stream.midstream=true."
+        ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="A suricata.yaml to take settings from."),
+        typer.Option("--config", "-c", metavar="FILE", help="Read settings from this suricata.yaml."),
     ] = None,
     simulate_ips: Annotated[
-        bool, typer.Option("--simulate-ips", help="Act as if inline: drops are decided and told.")
+        bool, typer.Option("--simulate-ips", help="Report the drops of an inline IPS.")
     ] = False,
     test: Annotated[
-        bool, typer.Option("--test", "-T", help="Only check the rules, and say why some are not loaded.")
+        bool, typer.Option("--test", "-T", help="Only check the rules, and print why rules are refused.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Inspect captures with rules in Suricata's language, and write what is found as EVE JSON.
+    """Inspect captures with rules in Suricata's language, and write the events as EVE JSON.
 
-    Needs no lab and no root. A rule that can't be honoured in full is not loaded,
-    and said so with its file, line and keyword; the others are.
+    Needs no lab and no root. A rule that the engine does not support completely is refused, with its file,
+    line and keyword. The other rules load.
 
-    Exits 0 when all went well, whether or not there were alerts; with --test 1 when a rule was refused.
+    Exits 0 if the captures were inspected, with or without alerts. With --test, exits 1 if a rule is refused.
+
+    Example: sdnlab ids --rules my.rules --pcap my.pcap --eve eve.json
     """
     chosen = _settings(settings or [], config, checksums, simulate_ips)
     loaded = _load(rules or [], chosen)

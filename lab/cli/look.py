@@ -18,13 +18,13 @@ from lab.failure import unknown
 Switch = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SWITCH]", help="One switch; all when none is named.", autocompletion=complete_switch
+        metavar="[SWITCH]", help="A switch. Default: all switches.", autocompletion=complete_switch
     ),
 ]
 
 
 def status(name: LabArgument = None, lab: Lab = None, json: Json = False) -> None:
-    """Show domains, switches, hosts, links, functions and chains, and what is wrong with them."""
+    """Show the domains, switches, hosts, links, functions and chains of a lab, and their problems."""
     api = client(one_of(name, lab))
     found = api.get("/status")
     if json:
@@ -39,9 +39,12 @@ def flows(
     switch: Switch = None,
     lab: Lab = None,
     json: Json = False,
-    hit: Annotated[bool, typer.Option("--hit", help="Only those that packets have met.")] = False,
+    hit: Annotated[bool, typer.Option("--hit", help="Only flows that matched packets.")] = False,
 ) -> None:
-    """Show the flow tables: what is matched and done, how often it was met, and why it is there."""
+    """Show the flow tables: the reason of each flow, its packets, its match and its actions.
+
+    Example: sdnlab flows s1 --hit
+    """
     found = _controllers_list(client(lab), "flows", switch)
     if hit:
         found = [flow for flow in found if flow.get("packets")]
@@ -52,7 +55,7 @@ def flows(
 
 
 def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
-    """Show the groups: several equal paths (select), or a path and its stand-in (ff)."""
+    """Show the groups: several paths of equal cost (select), or a path and its backup (ff, fast failover)."""
     found = _controllers_list(client(lab), "groups", switch)
     if json:
         out_json(found)
@@ -61,9 +64,9 @@ def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
 
 
 def overlay(lab: Lab = None, json: Json = False) -> None:
-    """Show the tunnels between domains and what they carried, by network.
+    """Show the tunnels between domains and the packets and bytes that they carried, by network.
 
-    Bytes are those of the inner frames; a counter lags by up to a second.
+    Bytes are those of the inner frames. The counters are up to a second old.
     """
     api = client(lab)
     found = api.get("/overlay")
@@ -82,15 +85,20 @@ def _controllers_list(lab: Any, what: str, switch: str | None) -> list[dict[str,
 def events(
     lab: Lab = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new ones, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Also show new events as they happen, until Ctrl-C.")
     ] = False,
-    since: Annotated[int, typer.Option(min=0, help="Only those after this number.")] = 0,
+    since: Annotated[
+        int, typer.Option(min=0, help="Only events after this number ('number' in --json).")
+    ] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON, for programs; with -f one object per line.")
     ] = False,
 ) -> None:
-    """Show what happened in a lab: switches, links, daemons, the controller's work, and what functions say
-    (a firewall's logged connections, alerts, backends up and down), with hosts by name."""
+    """Show what happened in a lab, with the names of hosts.
+
+    Events are about switches, links, daemons, the controller, and functions: connections that a firewall
+    logs, alerts, backends that go up or down.
+    """
     api = client(lab)
     if not follow:
         found = api.get(f"/events?since={since}")
@@ -102,11 +110,18 @@ def events(
 
 
 def logs(
-    log: Annotated[str | None, typer.Argument(metavar="[LOG]", help="One of them; without it all.")] = None,
+    log: Annotated[
+        str | None, typer.Argument(metavar="[LOG]", help="The name of a log. Default: all logs.")
+    ] = None,
     lab: Lab = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="The last so many lines of each.")] = 40,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="How many lines of each log, from its end.")
+    ] = 40,
 ) -> None:
-    """Show the ends of a lab's logs: the supervisor's, the controller's, Open vSwitch's."""
+    """Show the last lines of a lab's logs: of the supervisor, the controller and Open vSwitch.
+
+    Example: sdnlab logs controller -n 100
+    """
     found: dict[str, str] = client(lab).get("/logs")
     if log is not None:
         if log not in found:

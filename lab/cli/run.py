@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Datapath(str, Enum):
-    """Which of Open vSwitch's datapaths: ``auto`` takes the userspace one; the kernel's is refused."""
+    """Open vSwitch's datapaths. ``auto`` chooses ``userspace``; the supervisor refuses ``kernel``."""
 
     auto = "auto"
     kernel = "kernel"
@@ -34,24 +34,32 @@ def up(
     file: files.File,
     name: Annotated[
         str | None,
-        typer.Option("--name", "-n", help="The lab's name; else the topology's. A file may run often."),
+        typer.Option(
+            "--name",
+            "-n",
+            help="The lab's name. Default: the topology's. With other names, one file can run several times.",
+        ),
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Leave it running in the background.")
+        bool, typer.Option("--detach", "-d", help="Keep the lab running in the background.")
     ] = False,
     datapath: Annotated[
-        Datapath, typer.Option(help="Open vSwitch's; 'auto' is the userspace one.")
+        Datapath, typer.Option(help="Open vSwitch's datapath; 'auto' chooses 'userspace'.")
     ] = Datapath.auto,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Don't probe all pairs of hosts at the end.")
+        bool, typer.Option("--no-check", help="Don't test all pairs of hosts after the start.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; needs -d.")] = False,
 ) -> None:
     """Start the lab that a topology file describes.
 
-    Without -d you get Mininet's shell in the lab ('h1 ping h2', 'help'), and leaving it stops the lab.
+    Without -d, Mininet's shell opens in the lab ('h1 ping h2', 'help'). The lab stops when you leave the
+    shell.
 
-    Exits 1 when hosts don't reach each other; with -d the lab then keeps running, so that you can look why.
+    Exits 1 if some hosts don't reach each other. With -d the lab then keeps running, so that you can find out
+    why.
+
+    Example: sdnlab up quickstart -d
     """
     if json and not detach:
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
@@ -124,9 +132,12 @@ def _in_the_foreground(launched: Launched, lab: str) -> None:
 def down(
     name: LabArgument = None,
     lab: Lab = None,
-    all_: Annotated[bool, typer.Option("--all", help="Stop every lab of yours.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Stop all your labs.")] = False,
 ) -> None:
-    """Stop a lab. All it consists of goes with it, also when it hangs or is still being built."""
+    """Stop a lab and remove all its parts. It works also if the lab hangs or is still starting.
+
+    Example: sdnlab down quickstart
+    """
     from lab.start.launch import stop
 
     named = one_of(name, lab)
@@ -139,7 +150,7 @@ def down(
         try:
             stop(each)
         except Failure as failure:
-            if failure.code != Exit.FAILED:  # it did run when we looked: somebody else was quicker
+            if failure.code != Exit.FAILED:  # FAILED: it ran a moment ago, and somebody else has stopped it
                 raise
         out(f"{each} is stopped")
 
@@ -181,8 +192,11 @@ def list_(json: Json = False) -> None:
 
 
 def demo() -> None:
-    """Show what sdnlab does: a small lab whose link is cut and mended, and a service chain whose firewall is
-    killed. Takes seconds."""
+    """Show what sdnlab does, in a few seconds.
+
+    A small lab starts, loses a link and gets it back. Then a service chain starts, and its firewall is
+    killed.
+    """
     from lab.cli.demo import run
     from topologies import shipped
 
@@ -192,7 +206,10 @@ def demo() -> None:
 def test(
     tiers: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TIER]...", help="lint, unit, golden, conformance, switch, nfv, system."),
+        typer.Argument(
+            metavar="[TIER]...",
+            help="lint, unit, golden, conformance, switch, nfv, system. Default: all.",
+        ),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option(help="Write the results as JUnit XML into this folder.")
@@ -200,7 +217,9 @@ def test(
 ) -> None:
     """Run sdnlab's own tests: linters, types, import contracts, and every tier that this machine allows.
 
-    Says which tests were skipped and why. Exits 0 when nothing failed.
+    Prints which tests are skipped, and why. Exits 0 if no test fails.
+
+    Example: sdnlab test lint unit
     """
     from lab.cli.selftest import run
 

@@ -32,17 +32,19 @@ def functions(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="One function, with all that it counts.", autocompletion=complete_function
+            metavar="[NAME]", help="One function, with all its counters.", autocompletion=complete_function
         ),
     ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Show network functions: where they are, whether they work, what passed them.
+    """Show network functions: where they are, whether they work, how many packets passed them.
 
-    STATE is that of an instance's process, HEALTH whether the controller's probe frames pass it from one side
-    to the other. A function done by flow tables has no process. Look inside one with
-    'sdnlab exec fw.1 -- nft list ruleset', at its packets with 'sdnlab capture fw.1:in'.
+    STATE is the state of an instance's process. HEALTH says whether the controller's probe frames pass the
+    instance. A function that flow tables implement has no process.
+
+    To look inside an instance: sdnlab exec fw.1 -- nft list ruleset. To see its packets: sdnlab capture
+    fw.1:in
     """
     found: list[FunctionState] = client(lab).get("/functions")
     if name is not None:
@@ -59,9 +61,10 @@ def functions(
 
 
 def chains(lab: Lab = None, json: Json = False) -> None:
-    """Show service chains hop by hop: what they take, how it travels, how many packets came to each.
+    """Show service chains hop by hop: which traffic they take, the encapsulation, and the packets at each
+    hop.
 
-    Between switches a frame carries its place in the chain: a VLAN tag, or a network service header (NSH).
+    Between switches, a VLAN tag or a network service header (NSH) carries a frame's position in the chain.
     """
     found = client(lab).get("/chains")
     if json:
@@ -71,19 +74,24 @@ def chains(lab: Lab = None, json: Json = False) -> None:
 
 
 def function(
-    action: Annotated[Action, typer.Argument(metavar="stop|start|restart")],
+    action: Annotated[Action, typer.Argument(metavar="stop|start|restart", help="What to do.")],
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME[.N]", help="A function, or one of its instances.", autocompletion=complete_instance
+            metavar="NAME[.N]",
+            help="A function (all its instances), or one instance (fw.1).",
+            autocompletion=complete_instance,
         ),
     ],
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Stop a function's process, start it, or start it anew; what it knew of connections is lost.
+    """Stop, start or restart the process of a function. It forgets all connections.
 
-    While no instance works its failure policy decides: traffic passes by it (open) or stops (closed).
+    If no instance works, the function's on-failure decides: traffic bypasses it (open) or is dropped
+    (closed).
+
+    Example: sdnlab function restart fw.1
     """
     api = client(lab)
     whole, instance = _find(api, name)
@@ -96,7 +104,7 @@ def function(
 
 
 def _find(api: Client, name: str) -> tuple[str, str | None]:
-    """The function that is meant, and which of its instances (None: all)."""
+    """The function of this name, and the instance of this name (None: all its instances)."""
     found: list[FunctionState] = api.get("/functions")
     if any(each["name"] == name for each in found):
         return name, None
@@ -108,14 +116,19 @@ def _find(api: Client, name: str) -> tuple[str, str | None]:
 
 
 def scale(
-    name: Annotated[str, typer.Argument(metavar="FUNCTION", autocompletion=complete_function)],
-    instances: Annotated[int, typer.Argument(metavar="N", min=1, help="How many instances it shall have.")],
+    name: Annotated[
+        str, typer.Argument(metavar="FUNCTION", help="The function.", autocompletion=complete_function)
+    ],
+    instances: Annotated[int, typer.Argument(metavar="N", min=1, help="The new number of instances.")],
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Give a function more instances, or fewer, while traffic flows; each connection stays with one of them.
+    """Change the number of a function's instances while traffic flows. Each connection uses one instance.
 
-    A new instance gets traffic once a probe has passed it; one that goes gets none any more before it ends.
+    A new instance gets traffic after a probe frame has passed it. An instance that is removed gets no more
+    traffic before it ends.
+
+    Example: sdnlab scale fw 3
     """
     path = f"/functions/{quote(name, safe='')}/scale"
     done: Applied = client(lab, timeout=120.0).post(path, {"instances": instances})
@@ -131,15 +144,19 @@ def apply(
     file: files.File,
     lab: Lab = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would change, and what that disrupts.")
+        bool, typer.Option("--dry-run", help="Change nothing; print the changes and what they disrupt.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Change a running lab to what a changed topology file says; only what differs is touched.
+    """Change a running lab to what a topology file says now. Only the differences change.
 
-    What is new is made first, then traffic is led to it, and what is old goes when nothing uses it any more:
-    a chain that is made longer or re-ordered loses no packet. '+' is added, '~' changed, '-' removed.
-    A file with mistakes changes nothing. Domains, switches and the underlay can't change in a running lab.
+    The new parts are built first. Then traffic moves to them, and unused parts are removed. So a chain that
+    gets longer or another order loses no packet.
+
+    The output marks what is added (+), changed (~) and removed (-). If the file has mistakes, nothing
+    changes. Domains, switches and the underlay can't change in a running lab.
+
+    Example: sdnlab apply my/lab.yaml --dry-run
     """
     path, raw = files.content(file, strict=True)
     content = _text(raw, file)

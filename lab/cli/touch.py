@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(str, Enum):
-    """What a link or switch shall be."""
+    """The wanted state of a link or switch."""
 
     up = "up"
     down = "down"
@@ -49,16 +49,21 @@ def exec_(
         ),
     ],
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What to run there.")
+        list[str] | None,
+        typer.Argument(metavar="-- COMMAND...", help="The command and its arguments. Default: a shell."),
     ] = None,
     lab: Lab = None,
 ) -> None:
-    """Run a command in a host, as if it was typed there; without a command a shell.
+    """Run a command in a host, or open a shell there.
 
-    In a switch, Open vSwitch's tools talk to it: sdnlab exec s1 -- ovs-ofctl -O OpenFlow15 dump-flows s1
-    In a function, look at what it is made of: sdnlab exec fw.1 -- nft list ruleset
+    In a host: sdnlab exec h1 -- ping -c 2 h2
 
-    Exits with the command's own code; 128 + N when signal N ended it, 127 when there is no such command.
+    In a switch, use Open vSwitch's tools: sdnlab exec s1 -- ovs-ofctl -O OpenFlow15 dump-flows s1
+
+    In a function, look at its parts: sdnlab exec fw.1 -- nft list ruleset
+
+    Exits with the command's own code; with 128 + N if signal N ended it; with 127 if there is no such
+    command.
     """
     from lab.access.client import supervisor_pid
     from lab.cli import enter
@@ -72,7 +77,10 @@ def exec_(
 
 
 def shell(name: LabArgument = None, lab: Lab = None) -> None:
-    """Open Mininet's shell in a running lab ('h1 ping h2', 'pingall', 'help'); leaving it stops nothing."""
+    """Open Mininet's shell in a running lab ('h1 ping h2', 'pingall', 'help').
+
+    The lab keeps running when you leave the shell.
+    """
     raise typer.Exit(open_shell(choose(one_of(name, lab))))
 
 
@@ -86,10 +94,14 @@ def open_shell(lab: str) -> int:
 
 def ping(
     src: Annotated[
-        str | None, typer.Argument(metavar="[SRC]", help="From here ...", autocompletion=complete_host)
+        str | None,
+        typer.Argument(
+            metavar="[SRC]", help="The host that sends. Default: all pairs.", autocompletion=complete_host
+        ),
     ] = None,
     dst: Annotated[
-        str | None, typer.Argument(metavar="[DST]", help="... to there.", autocompletion=complete_host)
+        str | None,
+        typer.Argument(metavar="[DST]", help="The host that answers.", autocompletion=complete_host),
     ] = None,
     lab: Lab = None,
     timeout: Annotated[
@@ -97,23 +109,27 @@ def ping(
         typer.Option(
             min=0.1,
             max=600.0,
-            help="Seconds from the first frame on until what is missing is lost; default: by the number of "
+            help="Seconds to wait for answers, from the first frame on. Default: depends on the number of "
             "pairs.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Find out by real frames who reaches whom, over IPv4 and IPv6; all pairs when none is named.
+    """Test with real frames which hosts reach each other, over IPv4 and IPv6.
 
-    In a network of more than 45 hosts all pairs are probed over IPv4, and over IPv6 each host to the next.
-    Times are in milliseconds, the slower family's where both are reached. Exits 1 when a pair is not reached
-    that should be, or reached that a firewall of the file should hold off.
+    In a network of more than 45 hosts, all pairs are tested over IPv4, and over IPv6 each host to the next
+    one.
+
+    Times are in milliseconds; if both IPv4 and IPv6 work, the longer time is shown. Exits 1 if a pair is not
+    reached that should be, or if a pair is reached that a firewall of the file should block.
+
+    Example: sdnlab ping h1 h2
     """
     from lab.cli.rendering import lab as render
 
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")
-    if timeout is not None and math.isnan(timeout):  # which lies in any range
+    if timeout is not None and math.isnan(timeout):  # no range check refuses NaN
         raise usage("--timeout nan: that is no time", "allowed: 0.1 to 600 (seconds)")
     request: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     if json:
@@ -131,38 +147,53 @@ def ping(
 
 
 def link(
-    wanted: Annotated[Wanted, typer.Argument(metavar="up|down")],
+    wanted: Annotated[Wanted, typer.Argument(metavar="up|down", help="down: cut it; up: repair it.")],
     a: Annotated[
         str,
         typer.Argument(
-            metavar="A", help="A switch or host, or the link's own name.", autocompletion=complete_end
+            metavar="A",
+            help="A switch or host at one end, or the link's name (s1-s2, or s1-s2#2 of parallel links).",
+            autocompletion=complete_end,
         ),
     ],
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The other end.", autocompletion=complete_end)
+        str | None,
+        typer.Argument(
+            metavar="[B]", help="The switch or host at the other end.", autocompletion=complete_end
+        ),
     ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Cut a link, or plug it in again: by its two ends, or by its name (one of parallel links: s1-s2#2)."""
+    """Cut a link, or repair it.
+
+    Examples: sdnlab link down s1 s2, sdnlab link up s1-s2
+    """
     api = client(lab)
     name = a if b is None else link_between(api.get("/status"), api.get("/links"), a, b)
     _change(api.post(f"/links/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "link", json)
 
 
 def move(
-    host: Annotated[str, typer.Argument(metavar="HOST", autocompletion=complete_host)],
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", autocompletion=complete_domain)],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host.", autocompletion=complete_host)],
+    domain: Annotated[
+        str, typer.Argument(metavar="DOMAIN", help="Its new domain.", autocompletion=complete_domain)
+    ],
     switch: Annotated[
         str | None,
         typer.Option(
-            "--switch", help="Which switch there; the first when left out.", autocompletion=complete_switch
+            "--switch",
+            help="The switch of that domain. Default: its first switch.",
+            autocompletion=complete_switch,
         ),
     ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Move a host to another domain while the lab runs; it keeps its addresses and stays reachable."""
+    """Move a host to another domain while the lab runs. The host keeps its addresses and stays reachable.
+
+    Example: sdnlab move blue1 d2
+    """
     answer = client(lab).post(f"/hosts/{quote(host, safe='')}/move", {"domain": domain, "switch": switch})
     if json:
         out_json(answer)
@@ -176,22 +207,30 @@ def move(
 
 
 def switch(
-    wanted: Annotated[Wanted, typer.Argument(metavar="up|down")],
-    name: Annotated[str, typer.Argument(metavar="SWITCH", autocompletion=complete_switch)],
+    wanted: Annotated[Wanted, typer.Argument(metavar="up|down", help="down: switch it off; up: on again.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SWITCH", help="The switch.", autocompletion=complete_switch)
+    ],
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Take a whole switch away, or bring it back."""
+    """Switch a whole switch off, with all its links, or on again.
+
+    Example: sdnlab switch down s1
+    """
     _change(
         client(lab).post(f"/switches/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "switch", json
     )
 
 
 def controller(
-    action: Annotated[str, typer.Argument(metavar="restart")],
+    action: Annotated[str, typer.Argument(metavar="restart", help="The word 'restart'.")],
     lab: Lab = None,
 ) -> None:
-    """Restart the controller; switches keep forwarding meanwhile, and only differences are sent to them."""
+    """Restart the controller. The switches keep forwarding, and get only the flows that differ.
+
+    Example: sdnlab controller restart
+    """
     if action != "restart":
         raise usage(f"the controller can't {action}", "sdnlab controller restart")
     client(lab).post("/controller/restart")

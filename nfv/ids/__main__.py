@@ -1,4 +1,7 @@
-"""``python -m nfv.ids``: the intrusion detection function as a process of its own."""
+"""Inspect the traffic of a device (tap), or forward between two devices and drop what the rules say (inline).
+
+Example: python -m nfv.ids --interface eth1 --rules my.rules --eve eve.json
+"""
 
 from __future__ import annotations
 
@@ -15,36 +18,58 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     words = argparse.ArgumentParser(prog="python -m nfv.ids", description=__doc__)
     where = words.add_mutually_exclusive_group(required=True)
-    where.add_argument("--interface", metavar="IF", help="tap: read one device")
+    where.add_argument("--interface", metavar="IF", help="tap: inspect the packets of this device")
     where.add_argument(
-        "--inline", nargs=2, metavar=("IN", "OUT"), help="bridge two devices, dropping what rules say"
+        "--inline",
+        nargs=2,
+        metavar=("IN", "OUT"),
+        help="forward packets between these devices, and drop those that the rules drop",
     )
     words.add_argument(
-        "--rules", action="append", required=True, type=Path, metavar="FILE", help="may be given again"
+        "--rules",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="rules in Suricata's language; can be repeated",
     )
     words.add_argument(
-        "--eve", required=True, type=Path, metavar="FILE", help="EVE JSON lines are appended to it"
-    )
-    words.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for sdnlab ids")
-    words.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that share the device (1)"
+        "--eve", required=True, type=Path, metavar="FILE", help="append EVE JSON lines to this file"
     )
     words.add_argument(
-        "--fanout-group", type=int, default=0, metavar="ID", help="1 to 65535; chosen when left out"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of Suricata, like stream.midstream=true; can be repeated",
     )
     words.add_argument(
-        "--stats", type=float, default=8.0, metavar="SECONDS", help="between two stats records (8)"
+        "--workers", type=int, default=1, metavar="N", help="processes that share the device (default: 1)"
+    )
+    words.add_argument(
+        "--fanout-group",
+        type=int,
+        default=0,
+        metavar="ID",
+        help="their PACKET_FANOUT group, 1 to 65535 (default: a free one)",
+    )
+    words.add_argument(
+        "--stats",
+        type=float,
+        default=8.0,
+        metavar="SECONDS",
+        help="time between two stats records (default: 8)",
     )
     words.add_argument(
         "--checksums",
         action="store_true",
-        help="leave out TCP segments with a bad checksum (virtual wires have those)",
+        help="ignore TCP segments with a bad checksum (on virtual links, many valid segments have one)",
     )
     return words
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; 0 after SIGTERM, 1 when it can't begin, 2 when the command line is wrong."""
+    """Run until SIGTERM. Returns 0 after SIGTERM, 1 if it can't start, 2 if the command line is wrong."""
     words = parser()
     given = words.parse_args(arguments)
     settings = Settings()

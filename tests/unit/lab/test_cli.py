@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from lab.access import client as client_module
@@ -157,6 +158,14 @@ def test_every_command_explains_itself() -> None:
         for name in names:
             result = run(name, "--help")
             assert result.exit_code == 0 and "Usage" in result.stdout
+
+
+def test_help_explains_every_argument_in_paragraphs_that_fit_the_terminal() -> None:
+    group = typer.main.get_command(app_module.build())
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert command.help and "\n" not in command.help.replace("\n\n", ""), name
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name}"
 
 
 @pytest.mark.parametrize(
