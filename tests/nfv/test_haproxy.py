@@ -61,7 +61,7 @@ def test_a_dead_backend_is_taken_out_and_back_in(kind: str, site: Site) -> None:
     site.stop("web1")
     event = running.event("backend", up=False)
     assert event["backend"] == "web1"
-    # HAProxy's word for a connection that could not be made; it adds the system's reason only where it has seen one
+    # HAProxy's word for a failed connection; the system's reason follows only if HAProxy knows it
     assert event["reason"].startswith("L4CON: ")
     assert {site.ask().split()[0] for _ in range(6)} == {b"web2"}
     site.serve("web1")
