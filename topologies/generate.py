@@ -9,7 +9,7 @@ import random as _random
 
 from topologies.model.topology import Topology
 from topologies.resolve.phases import resolve
-from topologies.syntax.problem import Report
+from topologies.syntax.problem import Problems
 from topologies.syntax.specification import File, HostSpec, LinkSpec
 from topologies.syntax.units import End
 
@@ -24,7 +24,7 @@ def make(name: str, switches: int, hosts: list[int], links: list[tuple[int, int]
         },
         links=[LinkSpec.model_construct(ends=[End(f"s{a}"), End(f"s{b}")]) for a, b in links],
     )
-    return resolve(spec, Report(name))
+    return resolve(spec, Problems(name))
 
 
 def single(hosts: int) -> Topology:

@@ -46,7 +46,8 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
             root = document.read(document.decode(raw, report), report)
         report.locate = root.at
         spec = check.check(root, report)
-        return phases.resolve(spec, report, _files(spec, file, report), running)
+        files = _files(spec, file, report)
+        return phases.resolve(spec, report.known(), files, running)
     except document.Fatal:
         report.check()
         raise AssertionError("a fatal problem was not reported") from None

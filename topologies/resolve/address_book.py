@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import NamedTuple
 
@@ -33,59 +33,78 @@ class Item(NamedTuple):
     leaves: tuple[Leaf, ...]
 
 
-@dataclass
+Entries = Mapping[str, tuple[Path, Sequence[str | None]]]
+"""Group -> its path in the file, and what is listed there."""
+
+
+class Group(NamedTuple):
+    """A group: where it stands, and all addresses in it."""
+
+    path: Path
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass(frozen=True)
 class Book:
-    """All names with addresses. ``groups``: name -> its path in the file, and its entries."""
+    """All names with addresses."""
 
     hosts: Mapping[str, Leaf]
     networks: Mapping[str, Leaf]
     functions: Mapping[str, Leaf]
-    groups: Mapping[str, tuple[Path, Sequence[str | None]]]
-    report: Report
     unusable: frozenset[str] = frozenset()
     """Names of what could not be resolved: reported where they are."""
-    _known: dict[str, tuple[Leaf, ...]] = field(default_factory=dict)
-    _open: list[str] = field(default_factory=list)
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
-    def with_groups(self, more: Mapping[str, tuple[Path, Sequence[str | None]]]) -> Book:
-        """The same names and these groups: a function's own."""
-        if not more:
+    def with_groups(self, entries: Entries, report: Report) -> Book:
+        """The same names and these groups, too; what is wrong in them is reported, whether used or not."""
+        if not entries:
             return self
-        groups = {**self.groups, **more}
-        return Book(self.hosts, self.networks, self.functions, groups, self.report, self.unusable)
+        lookup = _Lookup(self, entries, report)
+        groups = {name: Group(path, lookup.group(name)) for name, (path, _) in entries.items()}
+        return replace(self, groups={**self.groups, **groups})
+
+    def items(self, path: Path, texts: Sequence[str | None] | None, report: Report) -> list[Item]:
+        """What the list at ``path`` names; what is unknown is reported and left out."""
+        return _Lookup(self, {}, report).items(path, texts)
+
+
+class _Lookup:
+    """Looks names up in a book, and in groups that are about to come into it."""
+
+    def __init__(self, book: Book, entries: Entries, report: Report) -> None:
+        self.book, self.entries, self.report = book, entries, report
+        self._resolved: dict[str, tuple[Leaf, ...]] = {}
+        self._open: list[str] = []
 
     def items(self, path: Path, texts: Sequence[str | None] | None) -> list[Item]:
-        """What the list at ``path`` names; what is unknown is reported and left out."""
-        found = []
+        items = []
         for index, text in enumerate(texts or ()):
             if text is not None:  # else reported where it was read
                 where = (*path, index)
                 leaves = tuple(self._leaves(where, text))
                 if leaves:
-                    found.append(Item(where, text, leaves))
-        return found
-
-    def check_groups(self) -> None:
-        """Look at all groups, also unused ones."""
-        for name in self.groups:
-            self._group(name)
+                    items.append(Item(where, text, leaves))
+        return items
 
     def _leaves(self, path: Path, text: str) -> Iterable[Leaf]:
-        kinds = {"host": self.hosts, "network": self.networks, "function": self.functions}
-        found = [(kind, known[text]) for kind, known in kinds.items() if text in known]
-        if text in self.groups:
-            return self._group(text, path)
-        if len(found) > 1:
-            what = " and ".join(f"a {kind}" for kind, _ in found)
+        if text in self.entries:
+            return self.group(text, path)
+        if text in self.book.groups:
+            return self.book.groups[text].leaves
+        book = self.book
+        kinds = {"host": book.hosts, "network": book.networks, "function": book.functions}
+        meanings = [(kind, leaves[text]) for kind, leaves in kinds.items() if text in leaves]
+        if len(meanings) > 1:
+            what = " and ".join(f"a {kind}" for kind, _ in meanings)
             self.report.add(path, f"{shown(text)} is {what}", remedy="rename one of them")
             return ()
-        if found:
-            return (found[0][1],)
-        if text in self.unusable:
+        if meanings:
+            return (meanings[0][1],)
+        if text in book.unusable:
             return ()
         if _ADDRESS.fullmatch(text) and set(text) & set(".:"):
             return self._address(path, text)
-        known = [*self.hosts, *self.networks, *self.functions, *self.groups]
+        known = [*book.hosts, *book.networks, *book.functions, *book.groups, *self.entries]
         remedy = self.report.suggest(text, known, "define it, or change the name")
         self.report.add(path, f"{shown(text)} is the name of nothing that has an address", _ALLOWED, remedy)
         return ()
@@ -103,10 +122,11 @@ class Book:
             return
         yield Leaf(text, (prefix,), None)
 
-    def _group(self, name: str, used: Path = ()) -> tuple[Leaf, ...]:
-        path, texts = self.groups[name]
-        if name in self._known:
-            return self._known[name]
+    def group(self, name: str, used: Path = ()) -> tuple[Leaf, ...]:
+        """The addresses of a group that is about to come; ``used``: where it is named, if anywhere."""
+        path, texts = self.entries[name]
+        if name in self._resolved:
+            return self._resolved[name]
         if name in self._open:
             circle = " -> ".join([*self._open[self._open.index(name) :], name])
             self.report.add(used, f"group {name} contains itself: {circle}", remedy="take it out")
@@ -117,7 +137,7 @@ class Book:
         leaves = tuple(dict.fromkeys(leaf for item in self.items(path, texts) for leaf in item.leaves))
         self._open.pop()
         if not self._open:  # inside a circle it is not the whole
-            self._known[name] = leaves
+            self._resolved[name] = leaves
         return leaves
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from topologies.model.topology import Network
@@ -16,7 +16,7 @@ def addresses4(
     hosts: Mapping[str, HostSpec],
     member: Mapping[str, str | None],
     networks: Mapping[str, Network],
-    taken: Mapping[tuple[str, int], set[int]],
+    taken: Mapping[tuple[str, int], Set[int]],
     kept: Mapping[str, int],
     report: Report,
 ) -> dict[str, IPv4Interface]:
@@ -28,7 +28,7 @@ def addresses4(
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv4 for name in hosts if member[name] == network.name}
-        used = taken.get((network.name, 4), set())
+        used = taken.get((network.name, 4), frozenset())
         offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4, used, kept)
         for name, number in offsets.items():
             assert network.subnet4 is not None
@@ -42,7 +42,7 @@ def addresses6(
     hosts: Mapping[str, HostSpec],
     member: Mapping[str, str | None],
     networks: Mapping[str, Network],
-    taken: Mapping[tuple[str, int], set[int]],
+    taken: Mapping[tuple[str, int], Set[int]],
     kept: Mapping[str, int],
     report: Report,
 ) -> dict[str, IPv6Interface]:
@@ -51,7 +51,7 @@ def addresses6(
     made = {}
     for network in networks.values():
         inside = {name: hosts[name].ipv6 for name in hosts if member[name] == network.name}
-        used = taken.get((network.name, 6), set())
+        used = taken.get((network.name, 6), frozenset())
         offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6, used, kept)
         for name, number in offsets.items():
             assert network.subnet6 is not None
@@ -68,7 +68,7 @@ def _offsets(
     family: int,
     report: Report,
     gateway: IPv4Interface | IPv6Interface | None,
-    others: set[int],
+    others: Set[int],
     kept: Mapping[str, int],
 ) -> dict[str, int]:
     """For each host of one network its address's distance from the subnet's first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, cast
 
@@ -22,7 +22,8 @@ MOST_PAIRS = 4096
 class Resolver:
     """Makes chains. ``functions``: those that could be resolved; ``named``: all that the file names.
 
-    ``liberal``: networks with a host that may send from any address.
+    ``liberal``: networks with a host that may send from any address. ``uses``: function -> the chains of the
+    file that it is in.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class Resolver:
         functions: Mapping[str, Function],
         named: Mapping[str, object],
         liberal: frozenset[str],
+        uses: Mapping[str, Set[str]],
         book: Book,
         report: Report,
     ) -> None:
         self.networks, self.functions, self.named = networks, functions, named
-        self.liberal, self.book, self.report = liberal, book, report
+        self.liberal, self.uses, self.book, self.report = liberal, uses, book, report
         self.peers: dict[str, tuple[str, ...]] = {name: () for name in networks}
         for router in routers.values():
             for name in router.networks:
@@ -52,13 +54,13 @@ class Resolver:
         known = [self.functions[each] for each in spec.functions or () if each and each in self.functions]
         goes_back = spec.symmetric is not False or spec.direction == "both"
         good = self._two_ways(base, spec, known) and good
-        sources = self.book.items((*base, "source"), spec.source)
+        sources = self.book.items((*base, "source"), spec.source, self.report)
         network = self._network(base, spec, sources)
         if network is None:
             return None
         balancer = next((each for each in known if isinstance(each, LoadBalancer)), None)
         nat = next((each.nat for each in known if isinstance(each, AddressTranslator)), None)
-        targets = self.book.items((*base, "destination"), spec.destination)
+        targets = self.book.items((*base, "destination"), spec.destination, self.report)
         if spec.destination is None and balancer is not None and balancer.name in self.book.functions:
             leaf = self.book.functions[balancer.name]
             targets = [Item((*base, "functions"), balancer.name, (leaf,))]
@@ -157,9 +159,6 @@ class Resolver:
             else:
                 good = False  # what is wrong with it is reported
         return good
-
-    uses: Mapping[str, set[str]] = {}
-    """Function -> the chains that it is in."""
 
     def _elsewhere(self, function: str, chain: str) -> bool:
         return bool(self.uses.get(function, set()) - {chain})

@@ -14,10 +14,10 @@ from topologies.model.topology import Domain, Network, Router, Server, Switch, T
 from topologies.model.values import Port
 from topologies.resolve import pinned, wires
 from topologies.resolve.address_book import Book
-from topologies.resolve.plugs import Plugs
+from topologies.resolve.plugs import KeptPorts
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
-from topologies.syntax.problem import Report
+from topologies.syntax.problem import Problems
 from topologies.syntax.service_specification import FunctionSpec
 from topologies.syntax.specification import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
@@ -31,27 +31,25 @@ class Draft:
     """A lab as far as it is resolved. A phase takes a draft and gives one with more in it.
 
     The first part is the file itself, in natural order of names. Then follows what each phase adds; it is
-    empty before.  Two notebooks are written to by all phases: ``report`` (problems), and ``ports`` with
-    ``plugs`` (which numbers are taken).  ``kept``: what a running lab has of what the file leaves out.
+    empty before. Nothing in it changes: ``problems`` and ``port_owners`` (which port numbers are taken), too,
+    are values, and a phase gives back others. ``kept``: what a running lab has of what the file leaves out.
     """
 
     spec: File
-    report: Report
+    problems: Problems
     files: Mapping[str, bytes]
     kept: pinned.Kept
-    domain_names: list[str]
-    switch_specs: dict[str, SwitchSpec]
-    host_specs: dict[str, HostSpec]
-    links: list[tuple[int, LinkSpec]]
-    network_specs: dict[str, NetworkSpec]
-    function_specs: dict[str, FunctionSpec]
-    ports: wires.Ports
-    plugs: Plugs
+    domain_names: tuple[str, ...]
+    switch_specs: Mapping[str, SwitchSpec]
+    host_specs: Mapping[str, HostSpec]
+    links: tuple[tuple[int, LinkSpec], ...]
+    network_specs: Mapping[str, NetworkSpec]
+    function_specs: Mapping[str, FunctionSpec]
 
     domains: tuple[Domain, ...] = ()
     switches: tuple[Switch, ...] = ()
-    networks: dict[str, Network] = field(default_factory=dict)
-    routers: dict[str, Router] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    routers: Mapping[str, Router] = field(default_factory=dict)
     membership: Mapping[str, str | None] = field(default_factory=dict)
     """Host -> its network."""
     attached: Mapping[str, units.End] = field(default_factory=dict)
@@ -61,15 +59,17 @@ class Draft:
     """Name of a link -> its place in the file."""
     served: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
 
-    homes: dict[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
     """Load balancer or NAT -> the network that its address is in."""
-    reserved: dict[tuple[str, Family], set[int]] = field(default_factory=dict)
+    reserved: Mapping[tuple[str, Family], frozenset[int]] = field(default_factory=dict)
     """(network, family) -> addresses that no host may be given."""
     function_ends: Mapping[str, units.End] = field(default_factory=dict)
     """Function -> its switch, and the port that the file gives."""
     ipv4: Mapping[str, IPv4Interface] = field(default_factory=dict)
     ipv6: Mapping[str, IPv6Interface] = field(default_factory=dict)
     macs: Mapping[str, str] = field(default_factory=dict)
+    port_owners: wires.Owners = field(default_factory=dict)
+    kept_ports: KeptPorts = field(default_factory=dict)
     host_ports: Mapping[str, Port] = field(default_factory=dict)
     link_ports: Mapping[str, tuple[Port, ...]] = field(default_factory=dict)
 
@@ -78,6 +78,7 @@ class Draft:
     chains: tuple[Chain, ...] = ()
     underlay_spec: UnderlaySpec | None = None
     underlay: Underlay | None = None
+    tunnel_switches: tuple[Switch, ...] = ()
 
     @property
     def lab(self) -> Lab:
@@ -90,24 +91,20 @@ class Draft:
         return Stations(self.macs, self.ipv4, self.ipv6)
 
 
-def begin(spec: File, report: Report, files: Mapping[str, bytes], running: Topology | None) -> Draft:
+def begin(spec: File, problems: Problems, files: Mapping[str, bytes], running: Topology | None) -> Draft:
     """A draft with what the file says, and nothing resolved."""
     kept = pinned.kept(running)
-    switches = in_order(spec.switches)
-    ports = wires.Ports(switches, report)
     return Draft(
         spec=spec,
-        report=report,
+        problems=problems,
         files=files,
         kept=kept,
-        domain_names=sorted(spec.domains or [_default_domain(spec, running)], key=names.natural),
-        switch_specs=switches,
+        domain_names=tuple(sorted(spec.domains or [_default_domain(spec, running)], key=names.natural)),
+        switch_specs=in_order(spec.switches),
         host_specs=in_order(spec.hosts),
-        links=list(enumerate(spec.links or [])),
+        links=tuple(enumerate(spec.links or ())),
         function_specs=in_order(spec.functions),
         network_specs=spec.networks or {DEFAULT_NETWORK: NetworkSpec()},
-        ports=ports,
-        plugs=Plugs(ports, kept),
     )
 
 

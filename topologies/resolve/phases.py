@@ -9,13 +9,14 @@ from pathlib import PurePath
 from topologies.model import names
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.needs_overlay import crosses, transit_overhead
-from topologies.model.topology import Domain, Host, Link, Port, Switch, Topology, UnderlayLink
+from topologies.model.topology import Domain, Host, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
     draft,
     hosts,
     name_rules,
     networks,
+    plugs,
     services,
     switches,
     tenants,
@@ -23,22 +24,24 @@ from topologies.resolve import (
     wires,
 )
 from topologies.resolve.draft import Draft
-from topologies.syntax.problem import Report
+from topologies.resolve.plugs import Key
+from topologies.syntax import units
+from topologies.syntax.problem import Problems, Report
 from topologies.syntax.specification import File, UnderlaySpec
 
 
 def resolve(
     spec: File,
-    report: Report,
+    problems: Problems,
     files: Mapping[str, bytes] | None = None,
     running: Topology | None = None,
 ) -> Topology:
-    """The whole lab, or ``Invalid`` with everything that ``report`` has by then.
+    """The whole lab. Raises ``Invalid`` with these problems and all that are found here.
 
     ``files``: the content of the files that functions name. ``running``: a lab whose numbers and addresses
     are kept where the file leaves them out.
     """
-    lab = draft.begin(spec, report, files or {}, running)
+    lab = draft.begin(spec, problems, files or {}, running)
     for phase in PHASES:
         lab = phase(lab)
     return _finished(lab)
@@ -46,11 +49,12 @@ def resolve(
 
 def check_names(lab: Draft) -> Draft:
     """Names can be names, and there is at least one switch."""
-    name_rules.check(lab.spec, lab.report)
-    if not lab.switch_specs and not lab.report.is_broken(("switches",)):
+    report = lab.problems.report()
+    name_rules.check(lab.spec, report)
+    if not lab.switch_specs and not report.is_broken(("switches",)):
         what, remedy = "there are no switches", "name at least one"
-        lab.report.add(("switches",), what, "a list of names, like [s1, s2]", remedy)
-    return lab
+        report.add(("switches",), what, "a list of names, like [s1, s2]", remedy)
+    return replace(lab, problems=lab.problems.and_those_of(report))
 
 
 def give_subnets(lab: Draft) -> Draft:
@@ -60,14 +64,17 @@ def give_subnets(lab: Draft) -> Draft:
 
 def plug_in(lab: Draft) -> Draft:
     """Hosts and links end at switches that exist, and hosts are in networks that exist."""
-    attached = wires.attachments(lab.host_specs, lab.ports, lab.report)
-    ends = wires.link_ends(lab.links, lab.ports, lab.report)
+    report = lab.problems.report()
+    ports = wires.Ports(lab.switch_specs, lab.port_owners, report)
+    attached = wires.attachments(lab.host_specs, ports, report)
+    ends = wires.link_ends(lab.links, ports, report)
     membership = {
-        name: networks.network_of(name, host, lab.networks, lab.report)
-        for name, host in lab.host_specs.items()
+        name: networks.network_of(name, host, lab.networks, report) for name, host in lab.host_specs.items()
     }
     return replace(
         lab,
+        problems=lab.problems.and_those_of(report),
+        port_owners=ports.owners,
         attached=attached,
         link_ends=ends,
         link_names=wires.named(lab.links, ends),
@@ -77,32 +84,36 @@ def plug_in(lab: Draft) -> Draft:
 
 def identify_switches(lab: Draft) -> Draft:
     """Switches have domains, datapath ids and controllers."""
+    report = lab.problems.report()
     stated = lab.spec.domains or {}
     domains = tuple(
         Domain(name=name, controller=(name in stated and stated[name].controller) or SDNLAB)
         for name in lab.domain_names
     )
-    made = switches.switches(lab.switch_specs, domains, lab.kept.dpids, lab.report)
-    return replace(lab, switches=made, domains=domains)
+    identified = switches.switches(lab.switch_specs, domains, lab.kept.dpids, report)
+    return replace(lab, problems=lab.problems.and_those_of(report), switches=identified, domains=domains)
 
 
 def join_networks(lab: Draft) -> Draft:
     """Routers join networks, which have gateways then."""
-    routers = tenants.routers(draft.in_order(lab.spec.routers), lab.network_specs, lab.report)
-    completed = tenants.complete(lab.networks, lab.network_specs, routers, lab.kept.networks, lab.report)
-    return replace(lab, routers=routers, networks=completed)
+    report = lab.problems.report()
+    routers = tenants.routers(draft.in_order(lab.spec.routers), lab.network_specs, report)
+    completed = tenants.complete(lab.networks, lab.network_specs, routers, lab.kept.networks, report)
+    return replace(lab, problems=lab.problems.and_those_of(report), routers=routers, networks=completed)
 
 
 def give_addresses(lab: Draft) -> Draft:
     """Hosts have IP and MAC addresses, none of which a function has."""
+    report = lab.problems.report()
     known = (lab.host_specs, lab.membership, lab.networks, lab.reserved)
-    stated = [each.mac for each in lab.function_specs.values() if each.mac is not None]
-    return replace(
+    stated = [spec.mac for spec in lab.function_specs.values() if spec.mac is not None]
+    addressed = replace(
         lab,
-        ipv4=addressing.addresses4(*known, lab.kept.ipv4, lab.report),
-        ipv6=addressing.addresses6(*known, lab.kept.ipv6, lab.report),
-        macs=hosts.macs(lab.host_specs, stated, lab.kept.macs, lab.report),
+        ipv4=addressing.addresses4(*known, lab.kept.ipv4, report),
+        ipv6=addressing.addresses6(*known, lab.kept.ipv6, report),
+        macs=hosts.macs(lab.host_specs, stated, lab.kept.macs, report),
     )
+    return replace(addressed, problems=lab.problems.and_those_of(report))
 
 
 def number_ports(lab: Draft) -> Draft:
@@ -110,32 +121,41 @@ def number_ports(lab: Draft) -> Draft:
 
     Hosts first, as in Mininet: their port numbers don't change when a link is added.
     """
-    of_links = {name: lab.link_ends[index] for name, index in lab.link_names.items()}
-    for name, end in lab.attached.items():
-        lab.plugs.keep(("host", name), (end,))
-    for name, ends in of_links.items():
-        lab.plugs.keep(("link", name), ends)
-    for key, end in services.ends(lab):
-        lab.plugs.keep(key, (end,))
+    report = lab.problems.report()
+    ports = wires.Ports(lab.switch_specs, lab.port_owners, report)
+    of_hosts: dict[Key, tuple[units.End, ...]] = {
+        ("host", name): (end,) for name, end in lab.attached.items()
+    }
+    of_links: dict[Key, tuple[units.End, ...]] = {
+        ("link", name): lab.link_ends[index] for name, index in lab.link_names.items()
+    }
+    of_functions = {key: (end,) for key, end in services.ends(lab)}
+    staying = plugs.keep({**of_hosts, **of_links, **of_functions}, lab.kept, ports)
+    plugged = plugs.Plugs(ports, lab.kept, staying)
+    host_ports = {name: plugged.number((kind, name), ends)[0] for (kind, name), ends in of_hosts.items()}
+    link_ports = {name: plugged.number((kind, name), ends) for (kind, name), ends in of_links.items()}
     return replace(
         lab,
-        host_ports={name: lab.plugs.number(("host", name), (end,))[0] for name, end in lab.attached.items()},
-        link_ports={name: lab.plugs.number(("link", name), ends) for name, ends in of_links.items()},
+        problems=lab.problems.and_those_of(report),
+        port_owners=ports.owners,
+        kept_ports=staying,
+        host_ports=host_ports,
+        link_ports=link_ports,
     )
 
 
 def serve(lab: Draft) -> Draft:
     """Hosts have the servers that the file gives them."""
-    return replace(
-        lab, served={name: hosts.served(name, host, lab.report) for name, host in lab.host_specs.items()}
-    )
+    report = lab.problems.report()
+    served = {name: hosts.served(name, host, report) for name, host in lab.host_specs.items()}
+    return replace(lab, problems=lab.problems.and_those_of(report), served=served)
 
 
 def want_underlay(lab: Draft) -> Draft:
     """There is an underlay where the file describes one, the running lab has one, or something needs it."""
     wanted = _underlay_wanted(lab)
     if wanted is None and (
-        lab.kept.underlay is not None or (not lab.report.problems and crosses(_topology(lab, 0)))
+        lab.kept.underlay is not None or (not lab.problems.found and crosses(_topology(lab, 0)))
     ):
         wanted = UnderlaySpec()
     return replace(lab, underlay_spec=wanted)
@@ -143,19 +163,23 @@ def want_underlay(lab: Draft) -> Draft:
 
 def identify_networks(lab: Draft) -> Draft:
     """Networks have VXLAN network identifiers where there is an underlay, and no subnet of it."""
+    report = lab.problems.report()
     subnet = None if lab.underlay_spec is None else underlay.subnet_of(lab.underlay_spec)
-    identified = tenants.identified(lab.networks, lab.network_specs, subnet, lab.kept.networks, lab.report)
-    return replace(lab, networks=identified)
+    identified = tenants.identified(lab.networks, lab.network_specs, subnet, lab.kept.networks, report)
+    return replace(lab, problems=lab.problems.and_those_of(report), networks=identified)
 
 
 def join_domains(lab: Draft) -> Draft:
-    """Domains are joined by the underlay."""
+    """Domains are joined by the underlay, each at a switch for its tunnels."""
     if lab.underlay_spec is None:
         return lab
-    underlay.check_ports(lab.spec, lab.switches, lab.networks, lab.report)
-    resolved = underlay.resolve(lab.underlay_spec, lab.spec, lab.domains, lab.kept.underlay, lab.report)
-    _check_link_names(resolved.links, lab.link_ports, lab.host_ports, lab.report)
-    return replace(lab, underlay=resolved)
+    report = lab.problems.report()
+    underlay.check_ports(lab.spec, lab.switches, lab.networks, report)
+    resolved = underlay.resolve(lab.underlay_spec, lab.spec, lab.domains, lab.kept.underlay, report)
+    _check_link_names(resolved.links, lab.link_ports, lab.host_ports, report)
+    tunnels = underlay.tunnel_switches(lab.domains, lab.switches, lab.kept.dpids, report)
+    problems = lab.problems.and_those_of(report)
+    return replace(lab, problems=problems, underlay=resolved, tunnel_switches=tunnels)
 
 
 PHASES: tuple[Callable[[Draft], Draft], ...] = (
@@ -174,33 +198,33 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
     identify_networks,
     join_domains,
 )
-"""What is resolved, in this order: a phase needs what those before it have found."""
+"""What is resolved, in this order: a phase needs what those before it have resolved."""
 
 
 def _finished(lab: Draft) -> Topology:
     """The topology, once it is known how large hosts' packets may be. Raises Invalid."""
-    made = _topology(lab, underlay.HOST_MTU)
-    lab.report.check()
+    lab.problems.check()
+    topology = _topology(lab, underlay.HOST_MTU)
     if lab.underlay is None:
-        return made
-    mtu = underlay.host_mtu(lab.underlay, transit_overhead(made))
-    underlay.check_mtu(lab.spec, lab.underlay, mtu, lab.report)
-    lab.report.check()
-    return made if mtu == underlay.HOST_MTU else _topology(lab, mtu)
+        return topology
+    report = lab.problems.report()
+    mtu = underlay.host_mtu(lab.underlay, transit_overhead(topology))
+    underlay.check_mtu(lab.spec, lab.underlay, mtu, report)
+    lab.problems.and_those_of(report).check()
+    return topology if mtu == underlay.HOST_MTU else _topology(lab, mtu)
 
 
 def _topology(lab: Draft, mtu: int) -> Topology:
     """What the draft describes so far. ``mtu``: of hosts' interfaces, in bytes."""
-    tunnels: list[Switch] = []
-    if lab.underlay is not None:
-        tunnels = underlay.tunnel_switches(lab.domains, lab.switches, lab.kept.dpids, lab.report)
     specs = dict(lab.links)
     return Topology(
-        name=lab.spec.name or _name_of(lab.report.file),
+        name=lab.spec.name or _name_of(lab.problems.file),
         description=lab.spec.description or "",
         domains=lab.domains,
         networks=tuple(lab.networks[name] for name in sorted(lab.networks, key=names.natural)),
-        switches=tuple(sorted((*lab.switches, *tunnels), key=lambda each: names.natural(each.name))),
+        switches=tuple(
+            sorted((*lab.switches, *lab.tunnel_switches), key=lambda switch: names.natural(switch.name))
+        ),
         links=tuple(
             Link(name=name, a=a, b=b, shaping=wires.shaping(specs[lab.link_names[name]]))
             for name, (a, b) in sorted(lab.link_ports.items(), key=lambda item: names.natural(item[0]))

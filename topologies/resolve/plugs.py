@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from topologies.model.values import Port
 from topologies.resolve import wires
@@ -10,32 +11,36 @@ from topologies.resolve.functions import INSTANCE_PORT
 from topologies.resolve.pinned import Kept
 from topologies.syntax import units
 
+Key = tuple[str, str]
+"""What has ports: see ``topologies.resolve.pinned.Kept.ports``."""
+KeptPorts = Mapping[Key, Mapping[int, Port]]
+"""Key -> place of an end -> the port that the running lab has there."""
 
-class Plugs:
-    """Port numbers: those that the file gives, those of the running lab, then the lowest free ones."""
 
-    def __init__(self, ports: wires.Ports, kept: Kept) -> None:
-        self.ports, self.kept = ports, kept
-        self.found: dict[tuple[str, str], dict[int, Port]] = {}
+def keep(ends: Mapping[Key, Sequence[units.End]], kept: Kept, ports: wires.Ports) -> KeptPorts:
+    """The running lab's ports that stay: on the same switches, and free. ``ports`` notes them as taken."""
+    staying: dict[Key, dict[int, Port]] = {}
+    for key, of_key in ends.items():
+        for place, (end, port) in enumerate(zip(of_key, kept.ports.get(key, ()), strict=False)):
+            if end.port is None and end.switch == port.switch and ports.keep(port, " ".join(key)):
+                staying.setdefault(key, {})[place] = port
+    return staying
 
-    def keep(self, key: tuple[str, str], ends: Sequence[units.End]) -> None:
-        """Take the numbers that the running lab has, where they are on the same switches and free."""
-        old = self.kept.ports.get(key, ())
-        for side, (end, port) in enumerate(zip(ends, old, strict=False)):
-            if end.port is None and end.switch == port.switch and self.ports.keep(port, " ".join(key)):
-                self.found.setdefault(key, {})[side] = port
+
+class Plugs(NamedTuple):
+    """Gives out the ports of ends within one phase: those that stay, else new ones of ``ports``."""
+
+    ports: wires.Ports
+    kept: Kept
+    staying: KeptPorts
 
     def number(
-        self,
-        key: tuple[str, str],
-        ends: Sequence[units.End],
-        least: int = 1,
-        shunned: Collection[int] = (),
+        self, key: Key, ends: Sequence[units.End], least: int = 1, shunned: Collection[int] = ()
     ) -> tuple[Port, ...]:
         """The ports at these ends; new ones are none of the ``shunned``."""
-        kept = self.found.get(key, {})
+        staying = self.staying.get(key, {})
         return tuple(
-            kept.get(side) or self.ports.number(end, least, shunned) for side, end in enumerate(ends)
+            staying.get(place) or self.ports.number(end, least, shunned) for place, end in enumerate(ends)
         )
 
     def service_port(self, side: str, name: str, end: units.End) -> Port:

@@ -119,7 +119,7 @@ def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
 
 def reserved(
     specs: Mapping[str, FunctionSpec], found: Mapping[str, str], lab: Lab
-) -> dict[tuple[str, Family], set[int]]:
+) -> dict[tuple[str, Family], frozenset[int]]:
     """(network, family) -> addresses that no host may get unless the file gives it: functions' own."""
     made: dict[tuple[str, Family], set[int]] = {}
     for name, network in found.items():
@@ -129,7 +129,7 @@ def reserved(
                 made.setdefault((network, family), set()).add(address)
         for each in _further(specs[name]):
             made.setdefault((network, each.version), set()).add(int(each))
-    return made
+    return {key: frozenset(addresses) for key, addresses in made.items()}
 
 
 def _further(spec: FunctionSpec) -> list[IPv4Address | IPv6Address]:

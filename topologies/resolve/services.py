@@ -11,26 +11,29 @@ from topologies.model.functions import Chain, Function
 from topologies.model.values import Port
 from topologies.resolve import chains as resolve_chains
 from topologies.resolve import functions as resolve_functions
-from topologies.resolve import overlaps, path_numbers, service_addresses
+from topologies.resolve import overlaps, path_numbers, plugs, service_addresses, wires
 from topologies.resolve.address_book import Book, Leaf
 from topologies.resolve.draft import Draft
 from topologies.resolve.functions import instance_count, instance_names, mode_of
 from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Filled, Stations
 from topologies.syntax import units
-from topologies.syntax.problem import Path, shown
-from topologies.syntax.service_specification import KINDS
+from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.service_specification import KINDS, FunctionSpec
 
 Entry = dict[str, tuple[str, Path]]
 
 
 def place(draft: Draft) -> Draft:
     """Where functions are: the network of each address, and the switch; and what no host may be given."""
-    homes = service_addresses.homes(draft.function_specs, draft.lab, draft.report)
+    report = draft.problems.report()
+    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    homes = service_addresses.homes(draft.function_specs, draft.lab, report)
     reserved = service_addresses.reserved(draft.function_specs, homes, draft.lab)
-    placed = replace(draft, homes=homes, reserved=reserved, function_ends=_attached(draft))
-    _check_names(placed)
-    return placed
+    ends = _attached(draft.function_specs, ports)
+    placed = replace(draft, homes=homes, reserved=reserved, function_ends=ends, port_owners=ports.owners)
+    _check_names(placed, report)
+    return replace(placed, problems=draft.problems.and_those_of(report))
 
 
 def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
@@ -47,19 +50,20 @@ def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
 
 def make_functions(draft: Draft) -> Draft:
     """All functions that could be made of the file, with their addresses and ports."""
-    lab, stations = draft.lab, draft.stations
+    lab, stations, report = draft.lab, draft.stations, draft.problems.report()
     everyone = [
         (name, lab.member[name], address)
         for family in (stations.ipv4, stations.ipv6)
         for name, address in family.items()
     ]
     used = service_addresses.used_by(everyone)
-    addresses = service_addresses.choose(draft.function_specs, draft.homes, used, lab, draft.report)
+    addresses = service_addresses.choose(draft.function_specs, draft.homes, used, lab, report)
     owners = {mac: host for host, mac in stations.macs.items()}
-    macs = service_addresses.macs(draft.function_specs, owners, lab, draft.report)
-    further = service_addresses.further(draft.function_specs, draft.homes, used, addresses, lab, draft.report)
-    book = _book(draft, stations, addresses, further)
-    book.check_groups()
+    macs = service_addresses.macs(draft.function_specs, owners, lab, report)
+    further = service_addresses.further(draft.function_specs, draft.homes, used, addresses, lab, report)
+    book = _book(draft, stations, addresses, further, report)
+    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    plugged = plugs.Plugs(ports, draft.kept, draft.kept_ports)
     filled = Filled(draft.homes, addresses, macs, draft.files, further)
     made = {}
     for name, spec in draft.function_specs.items():
@@ -67,26 +71,34 @@ def make_functions(draft: Draft) -> Draft:
 
         def numbered(owner: str, side: str, end: units.End | None = end) -> Port:
             assert end is not None
-            return draft.plugs.service_port(side, owner, end if side == "at" else units.End(end.switch))
+            return plugged.service_port(side, owner, end if side == "at" else units.End(end.switch))
 
         resolver = resolve_functions.Resolver(
-            lab, stations, filled, book, tuple(draft.ports.switches), numbered, draft.report
+            lab, stations, filled, book, tuple(draft.switch_specs), numbered, report
         )
         function = resolver.function(name, spec, None if end is None else end.switch)
         if function is not None:
             made[name] = function
-    overlaps.check_functions(made, {each.name: each.domain for each in draft.switches}, draft.report)
-    return replace(draft, functions=tuple(made.values()), book=book)
+    overlaps.check_functions(made, {each.name: each.domain for each in draft.switches}, report)
+    problems = draft.problems.and_those_of(report)
+    functions = tuple(made.values())
+    return replace(draft, problems=problems, port_owners=ports.owners, functions=functions, book=book)
 
 
 def make_chains(draft: Draft) -> Draft:
     """All chains that could be made of the file, and the implicit ones, each with its path's number."""
     assert draft.book is not None
+    report = draft.problems.report()
     lab, functions = draft.lab, {each.name: each for each in draft.functions}
     liberal = {
         lab.member[name]
         for name, host in lab.hosts.items()
         if host.allow_spoofing and lab.member[name] is not None
+    }
+    given = draft.spec.chains or {}
+    uses = {
+        name: {chain for chain, each in given.items() if name in (each.functions or ())}
+        for name in draft.function_specs
     }
     resolver = resolve_chains.Resolver(
         draft.networks,
@@ -94,34 +106,29 @@ def make_chains(draft: Draft) -> Draft:
         functions,
         draft.function_specs,
         frozenset(name for name in liberal if name is not None),
+        uses,
         draft.book,
-        draft.report,
+        report,
     )
-    given = draft.spec.chains or {}
-    resolver.uses = {
-        name: {chain for chain, each in given.items() if name in (each.functions or ())}
-        for name in draft.function_specs
-    }
     made = []
-    broken = {path[1] for path in draft.report.broken if path[0] == "chains" and len(path) > 1}
+    broken = {path[1] for path in report.broken if path[0] == "chains" and len(path) > 1}
     for name in sorted(given, key=names.natural):
         chain = resolver.chain(name, given[name])
         if chain is not None and name not in broken:
             made.append(chain)
-    overlaps.check_chains(made, functions, draft.report)
+    overlaps.check_chains(made, functions, report)
     made += path_numbers.implicit(functions, draft.networks, draft.routers)
-    return _numbered(draft, functions, made)
+    return _numbered(draft, functions, made, report)
 
 
-def _attached(draft: Draft) -> dict[str, units.End]:
+def _attached(specs: Mapping[str, FunctionSpec], ports: wires.Ports) -> dict[str, units.End]:
     """The switches, and ports, of functions as far as they are there."""
-    found = {}
-    for name, spec in draft.function_specs.items():
-        if spec.switch is None:
-            continue
-        if draft.ports.claim(("functions", name, "switch"), spec.switch, f"function {name}"):
-            found[name] = spec.switch
-    return found
+    return {
+        name: spec.switch
+        for name, spec in specs.items()
+        if spec.switch is not None
+        and ports.claim(("functions", name, "switch"), spec.switch, f"function {name}")
+    }
 
 
 def _engine(draft: Draft, name: str) -> str | None:
@@ -137,7 +144,7 @@ def _instances(draft: Draft, name: str) -> list[str]:
     return instance_names(name, instance_count(name, draft.function_specs[name], draft.kept.topology))
 
 
-def _check_names(draft: Draft) -> None:
+def _check_names(draft: Draft, report: Report) -> None:
     """Whatever can be entered, captured or named in a rule has a name of its own."""
     taken: Entry = {}
     underlay = draft.spec.underlay.routers if draft.spec.underlay is not None else None
@@ -155,25 +162,25 @@ def _check_names(draft: Draft) -> None:
         if router is not None:
             taken.setdefault(router, ("underlay router", ("underlay", "routers", index)))
     for name in draft.function_specs:
-        _claim(draft, taken, name, "function", ("functions", name), "")
+        _claim(report, taken, name, "function", ("functions", name), "")
     for name in draft.function_specs:
         for instance in _instances(draft, name):
-            _claim(draft, taken, instance, "instance", ("functions", name), f"instance {instance}: ")
+            _claim(report, taken, instance, "instance", ("functions", name), f"instance {instance}: ")
     for name in draft.spec.groups or {}:
-        _claim(draft, taken, name, "group", ("groups", name), "")
+        _claim(report, taken, name, "group", ("groups", name), "")
     mirroring = {name for name, each in draft.function_specs.items() if each.mirrors}
     for name in draft.spec.chains or {}:
         if name in mirroring:
-            line = draft.report.locate(("functions", name))
+            line = report.locate(("functions", name))
             what = f"{shown(name)} is also the name of a function with copies (line {line})"
-            draft.report.add(("chains", name), what, remedy="rename one")
+            report.add(("chains", name), what, remedy="rename one")
 
 
-def _claim(draft: Draft, taken: Entry, name: str, kind: str, path: Path, note: str) -> None:
+def _claim(report: Report, taken: Entry, name: str, kind: str, path: Path, note: str) -> None:
     if name in taken:
         other, where = taken[name]
-        what = f"{note}{shown(name)} is also the name of a {other} (line {draft.report.locate(where)})"
-        draft.report.add(path, what, remedy="rename one")
+        what = f"{note}{shown(name)} is also the name of a {other} (line {report.locate(where)})"
+        report.add(path, what, remedy="rename one")
     else:
         taken[name] = kind, path
 
@@ -183,6 +190,7 @@ def _book(
     stations: Stations,
     addresses: Mapping[tuple[str, int], object],
     further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]],
+    report: Report,
 ) -> Book:
     lab = draft.lab
     hosts = {}
@@ -211,18 +219,19 @@ def _book(
         for name, each in draft.function_specs.items()
         if name not in functions and (each.kind is None or service_addresses.addressed(each))
     }
-    return Book(hosts, known, functions, groups, draft.report, frozenset(unusable))
+    return Book(hosts, known, functions, frozenset(unusable)).with_groups(groups, report)
 
 
-def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain]) -> Draft:
+def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain], report: Report) -> Draft:
     """With path numbers, in the order of names."""
-    paths, taps = path_numbers.number_paths(chains, functions, draft.kept.topology, draft.report)
+    paths, taps = path_numbers.number_paths(chains, functions, draft.kept.topology, report)
     made = [
         each.model_copy(update={"path": taps[name]}) if name in taps else each
         for name, each in functions.items()
     ]
     return replace(
         draft,
+        problems=draft.problems.and_those_of(report),
         functions=tuple(sorted(made, key=lambda each: names.natural(each.name))),
         chains=tuple(sorted(paths, key=lambda each: names.natural(each.name))),
     )

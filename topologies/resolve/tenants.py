@@ -43,7 +43,7 @@ def routers(
 
 
 def complete(
-    networks: dict[str, Network],
+    networks: Mapping[str, Network],
     specs: Mapping[str, NetworkSpec],
     routed: Mapping[str, Router],
     running: Mapping[str, Network],

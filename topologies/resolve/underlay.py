@@ -48,7 +48,7 @@ def vtep_name(domain: str) -> str:
 
 def tunnel_switches(
     domains: Sequence[Domain], taken: Sequence[Switch], kept: Mapping[str, int], report: Report
-) -> list[Switch]:
+) -> tuple[Switch, ...]:
     """A switch for the tunnels of each domain; datapath ids after those of the file's switches, or (by name)
     those ``kept``."""
     known = {switch.name for switch in taken}
@@ -68,7 +68,7 @@ def tunnel_switches(
             own = number
         ids.add(own)
         made.append(Switch(name=name, domain=domain.name, dpid=own, role="vtep"))
-    return made
+    return tuple(made)
 
 
 def subnet_of(spec: UnderlaySpec) -> IPv4Network:

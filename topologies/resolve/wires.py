@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from topologies.model import names
 from topologies.model.topology import Port, Shaping
@@ -21,14 +21,34 @@ def unknown(path: Path, what: str, name: str, known: Iterable[str], section: str
     report.add(path, f"there is no {what} {shown(name)}", listed, remedy)
 
 
-class Ports:
-    """Port numbers: those that the file gives, then the lowest free ones."""
+Owners = Mapping[str, Mapping[int, str]]
+"""Switch -> port number -> what has it."""
 
-    def __init__(self, switches: Mapping[str, object], report: Report) -> None:
+
+class Ports:
+    """Gives out port numbers within one phase: those that the file gives, then the lowest free ones.
+
+    ``taken``: the numbers that earlier phases gave out; it stays as it is. See ``owners`` for all.
+    """
+
+    def __init__(self, switches: Mapping[str, object], taken: Owners, report: Report) -> None:
         self.switches = switches
         self.report = report
-        self.owners: dict[str, dict[int, str]] = {}
-        self.next: dict[tuple[str, int], int] = {}
+        self._taken = taken
+        self._owners: dict[str, dict[int, str]] = {}
+        self._next: dict[tuple[str, int], int] = {}
+
+    @property
+    def owners(self) -> Owners:
+        """All numbers that are taken by now; a later change does not show in it."""
+        return {**self._taken, **{switch: dict(ports) for switch, ports in self._owners.items()}}
+
+    def _of(self, switch: str) -> dict[int, str]:
+        """The taken numbers of a switch: a copy of this phase's own."""
+        ports = self._owners.get(switch)
+        if ports is None:
+            ports = self._owners[switch] = dict(self._taken.get(switch, ()))
+        return ports
 
     def claim(self, path: Path, end: units.End, owner: str) -> bool:
         """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
@@ -37,7 +57,7 @@ class Ports:
             return False
         if end.port is None:
             return True
-        taken = self.owners.setdefault(end.switch, {})
+        taken = self._of(end.switch)
         if end.port in taken:
             what = f"port {end.switch}:{end.port} is used by {taken[end.port]} already"
             self.report.add(path, what, remedy="take another number, or leave it out")
@@ -47,7 +67,7 @@ class Ports:
 
     def keep(self, port: Port, owner: str) -> bool:
         """Note a port of the running lab for its owner; False when the file has given it away."""
-        taken = self.owners.setdefault(port.switch, {})
+        taken = self._of(port.switch)
         if port.switch not in self.switches or port.number in taken:
             return False
         taken[port.number] = owner
@@ -58,12 +78,12 @@ class Ports:
         ``shunned``."""
         if end.port is not None:
             return Port(switch=end.switch, number=end.port)
-        taken = self.owners.setdefault(end.switch, {})
-        number = self.next.get((end.switch, least), least)
+        taken = self._of(end.switch)
+        number = self._next.get((end.switch, least), least)
         while number in taken or number in shunned:
             number += 1
         if not shunned:
-            self.next[end.switch, least] = number + 1
+            self._next[end.switch, least] = number + 1
         taken[number] = "something"
         if number > units.MAX_PORT:
             path = ("switches", end.switch)
@@ -75,7 +95,7 @@ class Ports:
         return Port(switch=end.switch, number=number)
 
 
-def attachments(hosts: dict[str, HostSpec], ports: Ports, report: Report) -> dict[str, units.End]:
+def attachments(hosts: Mapping[str, HostSpec], ports: Ports, report: Report) -> dict[str, units.End]:
     attached = {}
     for name, spec in hosts.items():
         path = ("hosts", name, "switch")
@@ -88,7 +108,7 @@ def attachments(hosts: dict[str, HostSpec], ports: Ports, report: Report) -> dic
 
 
 def link_ends(
-    links: list[tuple[int, LinkSpec]], ports: Ports, report: Report
+    links: Sequence[tuple[int, LinkSpec]], ports: Ports, report: Report
 ) -> dict[int, tuple[units.End, units.End]]:
     """The two ends of each link, the naturally smaller switch first."""
     ends = {}
@@ -114,7 +134,7 @@ def link_ends(
 
 
 def named(
-    links: list[tuple[int, LinkSpec]], ends: Mapping[int, tuple[units.End, units.End]]
+    links: Sequence[tuple[int, LinkSpec]], ends: Mapping[int, tuple[units.End, units.End]]
 ) -> dict[str, int]:
     """Name -> index of each link whose ends are known, in the order in which they are numbered."""
     known = [item for item in links if item[0] in ends]

@@ -135,7 +135,7 @@ def _names(items: list[Node], key: str, report: Report) -> dict[str, Node]:
     for index, item in enumerate(items):
         if not isinstance(item.value, str):
             report.add((key, index), f"is {_kind(item.data())}", _FORMS[key], line=item.line)
-            report.incomplete.add(key)
+            report.lacks_names(key)
         elif item.value in made:
             first = made[item.value].line
             what = f"{shown(item.value)} is given twice (first on line {first})"

@@ -1,13 +1,15 @@
 """What is wrong with a topology file, in words that lead to the remedy.
 
-Nothing here raises while problems are being looked for: a ``Report`` collects them, so that
-a user sees all of them at once.
+Nothing here raises while problems are being looked for, so that a user sees all of them at once:
+``Problems`` is what is known, a value; a ``Report`` collects more and lives no longer than what looks for
+them, such as one phase of ``topologies.resolve.phases``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 Step = str | int
 Path = tuple[Step, ...]
@@ -90,17 +92,64 @@ class Invalid(Exception):
         return Invalid, (self.problems,)
 
 
-class Report:
-    """Collects the problems of one file. ``locate`` says on which line a path stands."""
+def _the_file(path: Path) -> int:
+    """The line of everything in a file without lines: 0, the file as a whole."""
+    return 0
 
-    def __init__(self, file: str, locate: Callable[[Path], int] = lambda path: 0) -> None:
+
+@dataclass(frozen=True)
+class Problems:
+    """The problems of one file that are known, and what decides how further ones are told.
+
+    ``locate`` says on which line a path stands. ``broken``: the paths whose content was unusable and was left
+    out; ``incomplete``: the sections with such an entry, where names may be missing. ``suggestions``: how
+    many more may be looked for.
+    """
+
+    file: str
+    locate: Callable[[Path], int] = _the_file
+    found: tuple[Problem, ...] = ()
+    broken: AbstractSet[Path] = frozenset()
+    incomplete: AbstractSet[str] = frozenset()
+    suggestions: int = _SUGGESTIONS
+
+    def report(self) -> Report:
+        """An empty report, to collect what comes next."""
+        return Report(self.file, self.locate, self.broken, self.incomplete, self.suggestions)
+
+    def and_those_of(self, report: Report) -> Problems:
+        """These problems, then those that ``report`` collected."""
+        more = report.known()
+        return replace(more, found=(*self.found, *more.found)) if self.found else more
+
+    def check(self) -> None:
+        """Raise ``Invalid`` when there is a problem. One that several phases found is told once."""
+        if self.found:
+            raise Invalid(dict.fromkeys(self.found))
+
+
+class Report:
+    """Collects the problems of one file; for its arguments see ``Problems``."""
+
+    def __init__(
+        self,
+        file: str,
+        locate: Callable[[Path], int] = _the_file,
+        broken: AbstractSet[Path] = frozenset(),
+        incomplete: AbstractSet[str] = frozenset(),
+        suggestions: int = _SUGGESTIONS,
+    ) -> None:
         self.file = file
         self.locate = locate
         self.problems: list[Problem] = []
         self._seen: set[Problem] = set()
-        self.broken: set[Path] = set()
-        self.incomplete: set[str] = set()  # sections with an unreadable entry: names may be missing
-        self._suggestions = _SUGGESTIONS
+        self.broken, self.incomplete = broken, incomplete
+        self._suggestions = suggestions
+
+    def known(self) -> Problems:
+        """What was collected, as a value: what this report is told later does not change it."""
+        broken, incomplete = frozenset(self.broken), frozenset(self.incomplete)
+        return Problems(self.file, self.locate, tuple(self.problems), broken, incomplete, self._suggestions)
 
     def add(
         self, path: Path, message: str, allowed: str = "", remedy: str = "", line: int | None = None
@@ -117,7 +166,13 @@ class Report:
 
     def broke(self, path: Path) -> None:
         """What stands at ``path`` was unusable and was left out: nothing more about it."""
+        if not isinstance(self.broken, set):
+            self.broken = set(self.broken)
         self.broken.add(path)
+
+    def lacks_names(self, section: str) -> None:
+        """An entry of ``section`` was unusable: a name that is missing there may be meant to be there."""
+        self.incomplete = {*self.incomplete, section}
 
     def is_broken(self, path: Path) -> bool:
         return any(path[:n] in self.broken for n in range(1, len(path) + 1))

@@ -22,11 +22,10 @@ def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firew
     }
     for group in own:
         if group in book.groups:
-            line = report.locate(book.groups[group][0])
+            line = report.locate(book.groups[group].path)
             what = f"there is a group {group} for all already (line {line})"
             report.add((*base, "groups", group), what, remedy="rename one")
-    book = book.with_groups({group: each for group, each in own.items() if group not in book.groups})
-    book.check_groups()
+    book = book.with_groups({group: own[group] for group in own if group not in book.groups}, report)
     if len(spec.rules or ()) > MOST_RULES:
         report.add((*base, "rules"), "there are too many rules", f"up to {MOST_RULES}")
         return Firewall(rules=())
@@ -57,7 +56,7 @@ def _rule(path: Path, name: str, spec: RuleSpec, book: Book, report: Report) -> 
         what = f"a rate is of rules that accept, this one's action is {spec.action}"
         report.add((*path, "rate"), what, remedy="remove the rate, or accept")
     source, destination = (
-        prefixes(book.items((*path, key), texts))
+        prefixes(book.items((*path, key), texts, report))
         for key, texts in (("source", spec.source), ("destination", spec.destination))
     )
     ranges = {"source-ports": spec.source_ports or (), "ports": spec.ports or ()}
