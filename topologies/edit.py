@@ -20,7 +20,7 @@ class Impossible(ValueError):
 
 def switch_in(topology: Topology, domain: str) -> str:
     """The switch of ``domain`` that a host comes to when none is named: the first."""
-    domains = [each.name for each in topology.domains]
+    domains = [domain.name for domain in topology.domains]
     if domain not in domains:
         raise Impossible(f"there is no domain {shown(domain)}", f"there are: {', '.join(domains[:12])}")
     for switch in topology.switches:
@@ -34,11 +34,11 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
 
     A host that is there already stays where it is. Raises ``Impossible``.
     """
-    hosts = {each.name: each for each in topology.hosts}
+    hosts = {existing.name: existing for existing in topology.hosts}
     if host not in hosts:
         some = ", ".join([*hosts][:12])
         raise Impossible(f"there is no host {shown(host)}", f"there are: {some}")
-    switches = {each.name: each for each in topology.switches if each.role == "switch"}
+    switches = {existing.name: existing for existing in topology.switches if existing.role == "switch"}
     if switch not in switches:
         some = ", ".join([*switches][:12])
         raise Impossible(f"there is no switch {shown(switch)} for hosts", f"there are: {some}")
@@ -47,8 +47,7 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
         return topology
     number = _free(topology, switch, 1)
     there = moved.model_copy(update={"port": Port(switch=switch, number=number)})
-    made = tuple(there if each is moved else each for each in topology.hosts)
-    return topology.model_copy(update={"hosts": made})
+    return topology.model_copy(update={"hosts": tuple({**hosts, host: there}.values())})
 
 
 def scale(topology: Topology, function: str, count: int) -> Topology:
@@ -57,39 +56,39 @@ def scale(topology: Topology, function: str, count: int) -> Topology:
 
     Raises ``Impossible``.
     """
-    functions = {each.name: each for each in topology.functions}
+    functions = {existing.name: existing for existing in topology.functions}
     if function not in functions:
         some = ", ".join([*functions][:12])
         raise Impossible(f"there is no function {shown(function)}", f"there are: {some}" if some else "")
     old = functions[function]
     if old.mode not in ("inline", "tap") or old.switch is None:
-        scaled = ", ".join(each.name for each in topology.functions if each.instances)
+        scaled = ", ".join(scalable.name for scalable in topology.functions if scalable.instances)
         what = f"function {function} has no instances: {_where(old)} does its work"
         raise Impossible(what, f"there are of: {scaled}" if scaled else "")
     if not 1 <= count <= MOST_INSTANCES:
         raise Impossible(f"{count} is out of range", f"1 to {MOST_INSTANCES} instances")
     names = instance_names(function, count)
-    kept = {each.name: each for each in old.instances}
+    kept = {instance.name: instance for instance in old.instances}
     taken = _names(topology) - set(kept)
     clash = next((name for name in names if name in taken), None)
     if clash is not None:
         raise Impossible(f"{clash} is the name of something else", "rename that")
     instances = tuple(kept[name] for name in names if name in kept)
-    made = _with(topology, old, instances)
+    changed = _with(topology, old, instances)
     for name in names[len(instances) :]:
-        inward = Port(switch=old.switch, number=_free(made, old.switch, INSTANCE_PORT))
+        inward = Port(switch=old.switch, number=_free(changed, old.switch, INSTANCE_PORT))
         outward = None
         if old.mode == "inline":
-            outward = Port(switch=old.switch, number=_free(made, old.switch, inward.number + 1))
+            outward = Port(switch=old.switch, number=_free(changed, old.switch, inward.number + 1))
         instances = (*instances, Instance(name=name, inward=inward, outward=outward))
-        made = _with(topology, old, instances)
-    return made
+        changed = _with(topology, old, instances)
+    return changed
 
 
 def _with(topology: Topology, function: Function, instances: tuple[Instance, ...]) -> Topology:
     changed = function.model_copy(update={"instances": instances})
-    made = tuple(changed if each.name == function.name else each for each in topology.functions)
-    return topology.model_copy(update={"functions": made})
+    functions = tuple(changed if other.name == function.name else other for other in topology.functions)
+    return topology.model_copy(update={"functions": functions})
 
 
 def _where(function: Function) -> str:
@@ -100,10 +99,10 @@ def _where(function: Function) -> str:
 
 def _names(topology: Topology) -> set[str]:
     parts = (topology.domains, topology.networks, topology.switches, topology.hosts, topology.routers)
-    found = {each.name for part in parts for each in part}
-    found |= set(topology.underlay.routers) if topology.underlay is not None else set()
-    found |= {each.name for each in topology.functions}
-    return found | {instance.name for each in topology.functions for instance in each.instances}
+    names = {member.name for part in parts for member in part}
+    names |= set(topology.underlay.routers) if topology.underlay is not None else set()
+    names |= {function.name for function in topology.functions}
+    return names | {instance.name for function in topology.functions for instance in function.instances}
 
 
 def _free(topology: Topology, switch: str, least: int) -> int:

@@ -37,7 +37,7 @@ class ExtensionError(Exception):
 
 def named(text: str) -> list[str]:
     """The modules and files that the value of ``SDNLAB_EXTENSIONS`` names."""
-    return [each.strip() for each in text.split(",") if each.strip()]
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def installed(folders: Iterable[str]) -> list[str]:
@@ -50,7 +50,7 @@ def installed(folders: Iterable[str]) -> list[str]:
         return []
     from importlib.metadata import entry_points
 
-    return sorted({each.value.partition(":")[0].strip() for each in entry_points(group=GROUP)})
+    return sorted({entry_point.value.partition(":")[0].strip() for entry_point in entry_points(group=GROUP)})
 
 
 def _entry_points(folder: str) -> Iterator[bytes]:

@@ -64,10 +64,10 @@ def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
         for index, file in enumerate(function.files or () if takes(function.kind, "files") else ()):
             if file is not None:
                 named.append((("functions", name, "files", index), file))
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     broken: set[str] = set()
     for path, file in named[:MOST_FILES]:
-        if file in found:
+        if file in contents:
             continue
         before = len(report.problems)
         where = os.path.join(os.path.dirname(beside), file)  # noqa: PTH118, PTH120 - may hold a NUL
@@ -75,10 +75,10 @@ def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
         if len(report.problems) > before:
             broken.add(file)
         elif file not in broken:
-            found[file] = raw
+            contents[file] = raw
     for path, _ in named[MOST_FILES:]:
         report.add(path, "too many files are named", f"up to {MOST_FILES}", "join some of them")
-    return found
+    return contents
 
 
 def _too_big(report: Report) -> None:

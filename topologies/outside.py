@@ -86,8 +86,8 @@ def descriptor_of(name: Name) -> int | None:
     text = os.fspath(name)
     if text == STANDARD_INPUT:
         return 0
-    found = _DESCRIPTOR.fullmatch(text)
-    return int(found[1] or 0) if found else None
+    match = _DESCRIPTOR.fullmatch(text)
+    return int(match[1] or 0) if match else None
 
 
 def open_stream(file: Name, allowed: str = "a file", patience: float = PATIENCE) -> io.RawIOBase:
@@ -207,12 +207,12 @@ def _open(file: Name, allowed: str, pipes: bool = False) -> int:
     return descriptor
 
 
-def _check(found: os.stat_result, allowed: str, pipes: bool, handed_over: bool = False) -> None:
+def _check(status: os.stat_result, allowed: str, pipes: bool, handed_over: bool = False) -> None:
     """Raises Unreadable for what is never read; a socket can be, where it is handed over open."""
-    mode = found.st_mode
+    mode = status.st_mode
     if pipes and (stat.S_ISFIFO(mode) or (handed_over and stat.S_ISSOCK(mode))):
         return
-    if handed_over and stat.S_ISCHR(mode) and found.st_rdev == _NULL_DEVICE:
+    if handed_over and stat.S_ISCHR(mode) and status.st_rdev == _NULL_DEVICE:
         raise Unreadable("holds nothing", allowed)
     for test, what, remedy in _KINDS:
         if test(mode):
@@ -231,12 +231,12 @@ def _within(patience: float, work: Callable[[], T], waiting: Callable[[], None] 
 
     ``waiting`` is called when it has taken ``NOTICE`` seconds.
     """
-    found: list[T] = []
+    returned: list[T] = []
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(work())
+            returned.append(work())
         except BaseException as error:
             failed.append(error)
 
@@ -248,9 +248,9 @@ def _within(patience: float, work: Callable[[], T], waiting: Callable[[], None] 
         thread.join(patience - NOTICE)
     if failed:
         raise failed[0]
-    if not found:
+    if not returned:
         raise Unreadable(f"was not read within {patience:g} s", "", "copy what is meant into a file")
-    return found[0]
+    return returned[0]
 
 
 class NotJson(ValueError):
@@ -273,12 +273,12 @@ def parse_json(raw: bytes) -> Any:
         return number if math.isfinite(number) else no_number(word)
 
     def once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        unique: dict[str, Any] = {}
         for name, value in members:
-            if name in found:
+            if name in unique:
                 raise NotJson(f"the name {name[:40]!r} is there twice")
-            found[name] = value
-        return found
+            unique[name] = value
+        return unique
 
     try:
         value = json.loads(

@@ -22,10 +22,10 @@ from scapy.sendrecv import send
 from scapy.supersocket import StreamSocket
 
 
-def packets(made: Packet | Iterable[Packet], pause: float = 0.01) -> None:
+def packets(crafted: Packet | Iterable[Packet], pause: float = 0.01) -> None:
     """Send packets of layer 3."""
     conf.verb = 0
-    send(made, inter=pause)
+    send(crafted, inter=pause)
 
 
 def flags(which: str) -> Callable[[str], None]:

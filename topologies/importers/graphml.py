@@ -38,14 +38,14 @@ class _Graph:
     edges: list[tuple[str, str, int]] = field(default_factory=list)
     title: str = ""
     directed: bool = False
-    found: bool = False
+    has_graph: bool = False
 
 
 def read(raw: bytes, report: Report) -> Node:
     """The tree that a YAML file of the same network would give. Problems go to ``report``."""
     graph = _Reader(report).read(raw)
     if not graph.vertices and not report.problems:
-        what = "the graph has no nodes" if graph.found else "there is no <graph>"
+        what = "the graph has no nodes" if graph.has_graph else "there is no <graph>"
         report.add((), what, "a GraphML graph with <node> elements", _EXAMPLE, line=1)
     for source, target, line in graph.edges:
         for end in (source, target):
@@ -181,9 +181,9 @@ class _Reader:
         if name == "key":
             self.keys[attributes.get("id", "")] = (attributes.get("for", ""), attributes.get("attr.name", ""))
         elif name == "graph":
-            if not self.graph.found:
+            if not self.graph.has_graph:
                 self.graph.directed = attributes.get("edgedefault") == "directed"
-            self.graph.found = True
+            self.graph.has_graph = True
         elif name == "node":
             self.node(attributes.get("id"))
         elif name == "edge":

@@ -35,12 +35,12 @@ class Endpoint(NamedTuple):
     @property
     def ipv4(self) -> IPv4Interface | None:
         """The first IPv4 address."""
-        return next((each for each in self.addresses if isinstance(each, IPv4Interface)), None)
+        return next((address for address in self.addresses if isinstance(address, IPv4Interface)), None)
 
     @property
     def ipv6(self) -> IPv6Interface | None:
         """The first IPv6 address."""
-        return next((each for each in self.addresses if isinstance(each, IPv6Interface)), None)
+        return next((address for address in self.addresses if isinstance(address, IPv6Interface)), None)
 
 
 def endpoints(topology: Topology) -> Iterator[Endpoint]:
@@ -64,9 +64,9 @@ def endpoints(topology: Topology) -> Iterator[Endpoint]:
 
 def stations(topology: Topology) -> Iterator[tuple[Endpoint, Port]]:
     """The endpoints that are behind a switch port, and that port."""
-    for each in endpoints(topology):
-        if each.port is not None:
-            yield each, each.port
+    for endpoint in endpoints(topology):
+        if endpoint.port is not None:
+            yield endpoint, endpoint.port
 
 
 class Plug(NamedTuple):
@@ -100,4 +100,4 @@ def plugs(topology: Topology) -> Iterator[Plug]:
 def _given(
     *addresses: IPv4Interface | IPv6Interface | None,
 ) -> tuple[IPv4Interface | IPv6Interface, ...]:
-    return tuple(each for each in addresses if each is not None)
+    return tuple(address for address in addresses if address is not None)

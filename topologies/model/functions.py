@@ -117,7 +117,7 @@ class Balancer(Frozen):
     @property
     def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
         """All of them, the first of each family first."""
-        return (*(each for each in (self.ipv4, self.ipv6) if each is not None), *self.more_addresses)
+        return (*(address for address in (self.ipv4, self.ipv6) if address is not None), *self.more_addresses)
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -38,5 +38,5 @@ def transit_overhead(topology: Topology) -> int:
     """Bytes that chains' frames have more than others in the tunnels of a lab with an underlay."""
     hops = service(topology).hops if topology.functions else {}
     nsh = {chain.name for chain in topology.chains if chain.encapsulation == "nsh"}
-    crossing = [hops[number] for each in overlay(topology).transports for number in each.hops]
+    crossing = [hops[number] for transport in overlay(topology).transports for number in transport.hops]
     return max((NSH_BYTES if hop.chain in nsh else VLAN_BYTES for hop in crossing), default=0)

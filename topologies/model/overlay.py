@@ -127,8 +127,8 @@ def joined(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
 
     for a, b in links:
         parent[root(a)] = root(b)
-    found: dict[str, int] = {}
-    return {name: found.setdefault(root(name), len(found)) for name in switches}
+    set_numbers: dict[str, int] = {}
+    return {name: set_numbers.setdefault(root(name), len(set_numbers)) for name in switches}
 
 
 def reach(topology: Topology) -> dict[str, set[str]]:
@@ -136,12 +136,12 @@ def reach(topology: Topology) -> dict[str, set[str]]:
     to it, and by the last function of a chain."""
     members, leaving = membership(topology), exits(topology)
     sending = {name: switches | leaving.get(name, set()) for name, switches in members.items()}
-    found = {name: set(switches) for name, switches in sending.items()}
+    reached = {name: set(switches) for name, switches in sending.items()}
     for router in topology.routers:
         everywhere = set().union(*(sending[network] for network in router.networks))
         for network in router.networks:
-            found[network] |= everywhere
-    return found
+            reached[network] |= everywhere
+    return reached
 
 
 def membership(topology: Topology) -> dict[str, set[str]]:
@@ -182,7 +182,7 @@ def overlay(topology: Topology) -> Overlay:
             far = Port(switch=vtep, number=place * len(topology.networks) + number[network.name])
             uplinks.append(Uplink(network.name, near, far))
         sending = [
-            each for each in topology.underlay.vteps if each.domain in {domain_of[s] for s in switches}
+            member for member in topology.underlay.vteps if member.domain in {domain_of[s] for s in switches}
         ]
         populated = {domain_of[name] for name in members[network.name]}
         for vtep_ in sending if len(sending) > 1 else ():
@@ -194,9 +194,9 @@ def overlay(topology: Topology) -> Overlay:
                     Port(switch=vtep_.switch, number=own),
                     {m: a for m, a in hosts.get(network.name, {}).items() if a != vtep_.address},
                     tuple(
-                        each.address
-                        for each in topology.underlay.vteps
-                        if each.domain in populated and each is not vtep_
+                        peer.address
+                        for peer in topology.underlay.vteps
+                        if peer.domain in populated and peer is not vtep_
                     ),
                 )
             )
@@ -226,28 +226,28 @@ def _transports(
             needs.setdefault(domain_of[target], {})[number] = target
             using.setdefault(domain_of[target], set()).update(from_afar, {target})
     vnis = _free_vnis(topology)
-    made = []
-    for count, domain in enumerate((each.name for each in topology.domains), 1):
+    transports = []
+    for count, domain in enumerate((member.name for member in topology.domains), 1):
         vni = next(vnis)  # also of domains that need none now: what is added later moves no other
         if domain not in needs:
             continue
         name = f"chains to {domain}"
         uplinks = []
-        for user in (each for each in places if each in using[domain]):
+        for user in (switch for switch in places if switch in using[domain]):
             vtep, place = places[user]
             near = Port(switch=user, number=TRANSPORT_PORT + count)
             far = Port(switch=vtep, number=TUNNEL_PORT - count - place * len(topology.domains))
             uplinks.append(Uplink(name, near, far))
         sending = {domain_of[user] for user in using[domain]}
         tunnels = []
-        for each in topology.underlay.vteps if sending != {domain} else ():
-            if each.domain in sending:
+        for member in topology.underlay.vteps if sending != {domain} else ():
+            if member.domain in sending:
                 own = TUNNEL_PORT if topology.underlay.tunnels == "ovs" else TRANSPORT_PORT + count
-                there = () if each.domain == domain else (vteps[domain].address,)
-                port = Port(switch=each.switch, number=own)
-                tunnels.append(Tunnel(name, each.domain, port, {}, there))
-        made.append(Transport(name, domain, vni, needs[domain], tuple(uplinks), tuple(tunnels)))
-    return tuple(made)
+                there = () if member.domain == domain else (vteps[domain].address,)
+                port = Port(switch=member.switch, number=own)
+                tunnels.append(Tunnel(name, member.domain, port, {}, there))
+        transports.append(Transport(name, domain, vni, needs[domain], tuple(uplinks), tuple(tunnels)))
+    return tuple(transports)
 
 
 def _free_vnis(topology: Topology) -> Iterator[int]:

@@ -36,8 +36,8 @@ def parts(topology: Topology) -> tuple[Part, ...]:
             switches.setdefault(number[switch.name], []).append(switch.name)
     for host in topology.hosts:
         hosts.setdefault(number[host.port.switch], []).append(host.name)
-    found = [Part(tuple(names), tuple(hosts.get(each, ()))) for each, names in switches.items()]
-    return tuple(sorted(found, key=lambda part: (-len(part.switches), -len(part.hosts))))
+    all_parts = [Part(tuple(names), tuple(hosts.get(island, ()))) for island, names in switches.items()]
+    return tuple(sorted(all_parts, key=lambda part: (-len(part.switches), -len(part.hosts))))
 
 
 def part_of(topology: Topology) -> dict[str, int]:
@@ -49,12 +49,12 @@ def part_of(topology: Topology) -> dict[str, int]:
 
 def remark(topology: Topology) -> str:
     """What to tell of a lab in parts, in a sentence; empty when everything is joined."""
-    found = parts(topology)
-    if len(found) < 2:
+    apart = parts(topology)
+    if len(apart) < 2:
         return ""
-    shown = "; ".join(map(str, found[:_MOST]))
-    more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    what = f"there are {len(found)} parts that no link joins, and hosts reach those of their own only"
+    shown = "; ".join(map(str, apart[:_MOST]))
+    more = f"; and {len(apart) - _MOST} more" if len(apart) > _MOST else ""
+    what = f"there are {len(apart)} parts that no link joins, and hosts reach those of their own only"
     return f"{what}: {shown}{more}"
 
 

@@ -91,7 +91,7 @@ class Policy:
 
     def ping(self, src: Host, dst: Host, family: int) -> Expectation:
         """What becomes of an echo request from ``src`` to ``dst`` and of its reply."""
-        source, destination = (each.ipv4 if family == 4 else each.ipv6 for each in (src, dst))
+        source, destination = (host.ipv4 if family == 4 else host.ipv6 for host in (src, dst))
         if source is None or destination is None:
             return ALLOWED
         a, b = src.port.switch, dst.port.switch
@@ -105,7 +105,7 @@ class Policy:
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates it")
         met = [*self._at_ports.get(src.network, ()), *passed]
-        met += [each for each in self._at_ports.get(dst.network, ()) if each not in met]
+        met += [function for function in self._at_ports.get(dst.network, ()) if function not in met]
         for function in met:
             if isinstance(function, FirewallFunction) and (why := _refusal(function, seen)):
                 return Expectation(False, why)
@@ -116,7 +116,7 @@ class Policy:
                 return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates the reply")
-        strange = [each for each in passed if not each.predictable]
+        strange = [function for function in passed if not function.predictable]
         if strange:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
         return ALLOWED
@@ -142,7 +142,7 @@ class Policy:
 
 def _one_family(entry: Entry, version: int) -> bool:
     """Addresses of one family alone make an entry one of that family."""
-    return all(version in {each.version for each in some} for some in _stated(entry))
+    return all(version in {prefix.version for prefix in some} for some in _stated(entry))
 
 
 def _stated(entry: Entry) -> Iterator[Prefixes]:

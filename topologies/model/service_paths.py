@@ -155,8 +155,8 @@ def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Function, ..
 
 def translator(chain: Chain, functions: Mapping[str, Function], kind: type[Kind]) -> Kind | None:
     """The chain's one function of the class ``kind`` that is done by flows, if it has one."""
-    found = (each for each in steps(chain, functions) if each.mode == "flows")
-    return next((each for each in found if isinstance(each, kind)), None)
+    by_flows = (function for function in steps(chain, functions) if function.mode == "flows")
+    return next((function for function in by_flows if isinstance(function, kind)), None)
 
 
 def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]:
@@ -170,7 +170,7 @@ def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]
 
 def answers_hop(topology: Topology, function: str) -> Hop | None:
     """Where a load balancer looks at what backends send: on the way back of its implicit chain."""
-    functions = {each.name: each for each in topology.functions}
+    functions = {existing.name: existing for existing in topology.functions}
     for chain in topology.chains:
         if chain.implicit and chain.functions == (function,):
             for hop in chain_hops(chain, functions):
@@ -183,9 +183,9 @@ def opposite(topology: Topology, hop: Hop) -> Hop | None:
     """The hop of the same chain at the same function in the other direction; None where there is none."""
     functions = {function.name: function for function in topology.functions}
     chain = next(chain for chain in topology.chains if chain.name == hop.chain)
-    for each in chain_hops(chain, functions):
-        if each.function == hop.function and each.forward is not hop.forward:
-            return each
+    for other in chain_hops(chain, functions):
+        if other.function == hop.function and other.forward is not hop.forward:
+            return other
     return None
 
 
@@ -259,13 +259,13 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
     nat = translator(chain, functions, AddressTranslator)
     if nat is not None:
         outside = (IPv4Network(nat.nat.ipv4.ip),)
-        for each in nat.nat.forwards:
-            known, inside = ((each.port, each.port),), ((each.to_port, each.to_port),)
-            opened = back._replace(destination=outside, protocol=each.protocol, destination_ports=known)
+        for forward in nat.nat.forwards:
+            known, inside = ((forward.port, forward.port),), ((forward.to_port, forward.to_port),)
+            opened = back._replace(destination=outside, protocol=forward.protocol, destination_ports=known)
             opened = opened._replace(source_ports=())
             yield opened
             answer = opened.reversed()._replace(
-                source=(IPv4Network(each.ipv4.ip),),
+                source=(IPv4Network(forward.ipv4.ip),),
                 source_ports=inside,
                 forward=True,
                 network=chain.network,
@@ -296,15 +296,17 @@ def _places(
     chain: Chain, functions: Mapping[str, Function]
 ) -> Iterator[tuple[Balancer, Backend, tuple[IPv4Network | IPv6Network, ...]]]:
     """Backends and former ones of an implicit chain's balancer, with their addresses of its families."""
-    found = translator(chain, functions, LoadBalancer)
-    if found is None:
+    function = translator(chain, functions, LoadBalancer)
+    if function is None:
         return
-    families = {each.version for each in found.balancer.addresses}
-    for backend in (*found.balancer.backends, *found.balancer.former):
+    families = {address.version for address in function.balancer.addresses}
+    for backend in (*function.balancer.backends, *function.balancer.former):
         both = (backend.ipv4, backend.ipv6)
-        addresses = tuple(_alone(each) for each in both if each is not None and each.version in families)
+        addresses = tuple(
+            _alone(address) for address in both if address is not None and address.version in families
+        )
         if addresses:
-            yield found.balancer, backend, addresses
+            yield function.balancer, backend, addresses
 
 
 def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
@@ -312,7 +314,7 @@ def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> It
     be it answers or health checks."""
     for number, (balancer, backend, addresses) in enumerate(_places(chain, functions)):
         if not number and chain.network == balancer.network:
-            own = tuple(_alone(each) for each in balancer.addresses)
+            own = tuple(_alone(address) for address in balancer.addresses)
             yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
         yield there._replace(
             destination=addresses,

@@ -33,14 +33,14 @@ def skippable(hop: Hop, functions: Mapping[str, Function]) -> bool:
 
 def exits(topology: Topology) -> dict[str, set[str]]:
     """Network -> the switches from which frames that are out of a chain go on in it."""
-    found: dict[str, set[str]] = {}
+    leaving: dict[str, set[str]] = {}
     functions = {function.name: function for function in topology.functions}
     for _, _, way in paths(topology):
         for hop in reversed(way):
-            found.setdefault(hop.leaves, set()).add(hop.switch)
+            leaving.setdefault(hop.leaves, set()).add(hop.switch)
             if not skippable(hop, functions):
                 break
-    return found
+    return leaving
 
 
 def without_offloads(topology: Topology) -> frozenset[str]:
@@ -56,17 +56,17 @@ def without_offloads(topology: Topology) -> frozenset[str]:
       what is made of it then is wrong.
     """
     functions = {function.name: function for function in topology.functions}
-    balanced = {each.network for each in topology.chains if each.implicit}
-    chains = [each for each in topology.chains if _needs_whole_packets(each, functions, balanced)]
+    balanced = {chain.network for chain in topology.chains if chain.implicit}
+    chains = [chain for chain in topology.chains if _needs_whole_packets(chain, functions, balanced)]
     ends = {network for chain in chains for network in (chain.network, chain.far_network)}
     passed = {name for chain in chains for name in chain.functions}
-    found = {host.name for host in topology.hosts if host.network in ends}
+    affected = {host.name for host in topology.hosts if host.network in ends}
     for function in topology.functions:
         if function.name in passed and function.mode == "inline":
-            found.add(function.name)
+            affected.add(function.name)
         if isinstance(function, LoadBalancer) and function.balancer.network in ends:
-            found.add(function.name)
-    return frozenset(found)
+            affected.add(function.name)
+    return frozenset(affected)
 
 
 def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanced: Container[str]) -> bool:
@@ -74,9 +74,9 @@ def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanc
     if chain.encapsulation == "nsh":
         return True
     way = steps(chain, functions)
-    translates = any(each.mode == "flows" and each.rewrites for each in way)
+    translates = any(function.mode == "flows" and function.rewrites for function in way)
     translates = translates or chain.network in balanced or chain.far_network in balanced
-    return translates and any(each.needs_whole_packets for each in way)
+    return translates and any(function.needs_whole_packets for function in way)
 
 
 def senders(
@@ -87,27 +87,27 @@ def senders(
     ``members``: network -> switches that have a host of it; ``reach``: those whose hosts' frames get into it.
     """
     functions = {function.name: function for function in topology.functions}
-    made = service(topology)
-    found: dict[int, set[str]] = {number: set() for number in made.hops}
+    steering = service(topology)
+    starts: dict[int, set[str]] = {number: set() for number in steering.hops}
 
     def start(source: Entry | Copy, switches: set[str]) -> None:
         number = source.hop
         while number:
-            hop = made.hops[number]
-            found[number] |= switches
+            hop = steering.hops[number]
+            starts[number] |= switches
             number = hop.next if skippable(hop, functions) else 0
 
-    out: dict[str, set[str]] = exits(topology) if any(hop.balanced for hop in made.hops.values()) else {}
-    for entry in made.entries:
+    out: dict[str, set[str]] = exits(topology) if any(hop.balanced for hop in steering.hops.values()) else {}
+    for entry in steering.entries:
         # what is out of a chain may be for a load balancer still
         further = out.get(entry.network, set[str]()) if entry.priority < 0 else set[str]()
         start(entry, members[entry.network] | further)
-    for copy in made.copies:
+    for copy in steering.copies:
         # what is sent to a host is copied where it enters
         start(copy, members[copy.network] if copy.host is None else reach[copy.network])
-    for hop in made.hops.values():
+    for hop in steering.hops.values():
         number = hop.next
         while number:
-            found[number].add(hop.switch)
-            number = made.hops[number].next if skippable(made.hops[number], functions) else 0
-    return found
+            starts[number].add(hop.switch)
+            number = steering.hops[number].next if skippable(steering.hops[number], functions) else 0
+    return starts

@@ -29,9 +29,9 @@ def function_zones(topology: Topology) -> dict[str, int]:
     """
     domains = {switch.name: switch.domain for switch in topology.switches}
     what = {
-        each.name: zone_key(each, domains.get(each.switch or "", ""))
-        for each in topology.functions
-        if each.mode == "flows"
+        function.name: zone_key(function, domains.get(function.switch or "", ""))
+        for function in topology.functions
+        if function.mode == "flows"
     }
     numbers = numbered(set(what.values()), FUNCTION_ZONES)
     return {name: numbers[key] for name, key in what.items()}
@@ -47,8 +47,10 @@ def zone_key(function: Function, domain: str) -> str:
 def together(topology: Topology, function: Function) -> tuple[LoadBalancer, ...]:
     """The load balancers, by name, that track connections in this one's zone; itself as well."""
     zones = function_zones(topology)
-    some = (each for each in topology.functions if each.mode == "flows" and isinstance(each, LoadBalancer))
-    return tuple(each for each in some if zones[each.name] == zones[function.name])
+    some = (
+        other for other in topology.functions if other.mode == "flows" and isinstance(other, LoadBalancer)
+    )
+    return tuple(balancer for balancer in some if zones[balancer.name] == zones[function.name])
 
 
 def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
@@ -60,7 +62,7 @@ def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
 def numbered(names: Iterable[str], among: range) -> dict[str, int]:
     """A number for each name, all different: that of its hash, or the next that is free."""
     taken: set[int] = set()
-    found = {}
+    zones = {}
     for name in sorted(names):
         if len(taken) == len(among):
             raise ValueError(f"more than {len(among)} functions or ports track connections: use fewer")
@@ -68,24 +70,24 @@ def numbered(names: Iterable[str], among: range) -> dict[str, int]:
         while number in taken:
             number = (number + 1) % len(among)
         taken.add(number)
-        found[name] = among[number]
-    return found
+        zones[name] = among[number]
+    return zones
 
 
 def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
     """Domain -> zone -> seconds for which what is silent is remembered (RFC 4787, REQ-5), of all functions
     that the switches do."""
     domains = {switch.name: switch.domain for switch in topology.switches}
-    found: dict[str, dict[int, int]] = {}
+    timeouts: dict[str, dict[int, int]] = {}
     zones = function_zones(topology)
     seconds: dict[str, int] = {}
     for function in topology.functions:
         if function.mode == "flows" and function.switch is not None:
-            found.setdefault(domains[function.switch], {})[zones[function.name]] = function.udp_timeout
+            timeouts.setdefault(domains[function.switch], {})[zones[function.name]] = function.udp_timeout
         elif function.mode == "ports":
             for network in function.networks:
                 seconds.setdefault(network, function.udp_timeout)
     ports = {host.port: seconds[host.network] for host in topology.hosts if host.network in seconds}
     for port, zone in port_zones(ports).items():
-        found.setdefault(domains[port.switch], {})[zone] = ports[port]
-    return found
+        timeouts.setdefault(domains[port.switch], {})[zone] = ports[port]
+    return timeouts

@@ -155,7 +155,7 @@ def want_underlay(lab: Draft) -> Draft:
     """There is an underlay where the file describes one, the running lab has one, or something needs it."""
     wanted = _underlay_wanted(lab)
     if wanted is None and (
-        lab.kept.underlay is not None or (not lab.problems.found and crosses(_topology(lab, 0)))
+        lab.kept.underlay is not None or (not lab.problems.listed and crosses(_topology(lab, 0)))
     ):
         wanted = UnderlaySpec()
     return replace(lab, underlay_spec=wanted)

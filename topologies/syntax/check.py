@@ -131,18 +131,18 @@ def _split(text: str) -> list[str]:
 
 
 def _names(items: list[Node], key: str, report: Report) -> dict[str, Node]:
-    made: dict[str, Node] = {}
+    entries: dict[str, Node] = {}
     for index, item in enumerate(items):
         if not isinstance(item.value, str):
             report.add((key, index), f"is {_kind(item.data())}", _FORMS[key], line=item.line)
             report.lacks_names(key)
-        elif item.value in made:
-            first = made[item.value].line
+        elif item.value in entries:
+            first = entries[item.value].line
             what = f"{shown(item.value)} is given twice (first on line {first})"
             report.add((key, item.value), what, remedy="rename or remove one", line=item.line)
         else:
-            made[item.value] = Node(item.line, {})
-    return made
+            entries[item.value] = Node(item.line, {})
+    return entries
 
 
 def _kind(value: Any) -> str:

@@ -108,7 +108,7 @@ class Problems:
 
     file: str
     locate: Callable[[Path], int] = _the_file
-    found: tuple[Problem, ...] = ()
+    listed: tuple[Problem, ...] = ()
     broken: AbstractSet[Path] = frozenset()
     incomplete: AbstractSet[str] = frozenset()
     suggestions: int = _SUGGESTIONS
@@ -120,12 +120,12 @@ class Problems:
     def and_those_of(self, report: Report) -> Problems:
         """These problems, then those that ``report`` collected."""
         more = report.known()
-        return replace(more, found=(*self.found, *more.found)) if self.found else more
+        return replace(more, listed=(*self.listed, *more.listed)) if self.listed else more
 
     def check(self) -> None:
         """Raise ``Invalid`` when there is a problem. One that several phases found is told once."""
-        if self.found:
-            raise Invalid(dict.fromkeys(self.found))
+        if self.listed:
+            raise Invalid(dict.fromkeys(self.listed))
 
 
 class Report:

@@ -343,12 +343,12 @@ def takes(kind: str | None, key: str) -> bool:
 def kind_keys(kind: str | None, engine: str | None = None) -> list[str]:
     """The keys of a function of this kind (with this engine), or of any kind."""
     engines = [
-        each
+        candidate
         for name, some in KINDS.items()
-        for each in some
-        if kind in (None, name) and engine in (None, each.name)
+        for candidate in some
+        if kind in (None, name) and engine in (None, candidate.name)
     ]
-    known = {key for each in engines for key in each.keys}
+    known = {key for candidate in engines for key in candidate.keys}
     fields = [field.alias or name for name, field in FunctionSpec.model_fields.items()]
     return [name for name in fields if name in ("kind", "engine") or name in known]
 

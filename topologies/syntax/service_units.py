@@ -77,13 +77,13 @@ def ports(text: str) -> tuple[tuple[int, int], ...]:
         if last < first:
             raise BadValue(f"range {shown(piece.strip())} is empty", _PORTS, f"write {last}-{first}")
         ranges.append((first, last))
-    made: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
-        if made and first <= made[-1][1] + 1:
-            made[-1] = made[-1][0], max(last, made[-1][1])
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
         else:
-            made.append((first, last))
-    return tuple(made)
+            joined.append((first, last))
+    return tuple(joined)
 
 
 def rate(text: str) -> int:

@@ -265,9 +265,9 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
 
 def schema() -> JsonSchema:
     """JSON schema (draft 2020-12) of the topology file."""
-    made = File.model_json_schema()
+    model_schema = File.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sdnlab topology",
-        **{key: value for key, value in made.items() if key != "title"},
+        **{key: value for key, value in model_schema.items() if key != "title"},
     }

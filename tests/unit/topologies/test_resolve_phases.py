@@ -56,7 +56,7 @@ def test_a_report_changes_no_problems() -> None:
     report.broke(("hosts", "h3"))
     report.lacks_names("switches")
     assert problems == Problems("x.yaml", broken=frozenset({("links", 1)}))
-    assert [problem.message for problem in known.found] == ["first"]
+    assert [problem.message for problem in known.listed] == ["first"]
     assert known.broken == {("links", 1)}
     assert known.incomplete == frozenset()
 
