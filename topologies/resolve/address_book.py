@@ -145,9 +145,9 @@ def prefixes(items: Iterable[Item], families: Iterable[int] = (4, 6)) -> Prefixe
     """All their addresses as the fewest prefixes, IPv4 first."""
     wanted = set(families)
     leaves = {leaf for item in items for leaf in item.leaves}
-    found = {prefix for leaf in leaves for prefix in leaf.prefixes if prefix.version in wanted}
-    four = collapse_addresses(each for each in found if isinstance(each, IPv4Network))
-    six = collapse_addresses(each for each in found if isinstance(each, IPv6Network))
+    wanted_prefixes = {prefix for leaf in leaves for prefix in leaf.prefixes if prefix.version in wanted}
+    four = collapse_addresses(prefix for prefix in wanted_prefixes if isinstance(prefix, IPv4Network))
+    six = collapse_addresses(prefix for prefix in wanted_prefixes if isinstance(prefix, IPv6Network))
     return (*four, *six)
 
 
@@ -161,15 +161,17 @@ def ranges(some: Prefixes, version: int) -> list[tuple[int, int]]:
     if not some:
         return [(0, (1 << (32 if version == 4 else 128)) - 1)]
     spans = sorted(
-        (int(each.network_address), int(each.broadcast_address)) for each in some if each.version == version
+        (int(prefix.network_address), int(prefix.broadcast_address))
+        for prefix in some
+        if prefix.version == version
     )
-    made: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for low, high in spans:
-        if made and low <= made[-1][1] + 1:
-            made[-1] = made[-1][0], max(high, made[-1][1])
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(high, joined[-1][1])
         else:
-            made.append((low, high))
-    return made
+            joined.append((low, high))
+    return joined
 
 
 def common(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
@@ -194,18 +196,18 @@ def known_names(
     given: Sequence[str | None] | None, path: Path, known: Mapping[str, object], kind: str, report: Report
 ) -> tuple[str, ...]:
     """The names of a list that stand for a ``kind`` of thing, in natural order; others are reported."""
-    made: dict[str, None] = {}
+    unique: dict[str, None] = {}
     if given is not None and not given:
         report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")
-    for index, each in enumerate(given or ()):
-        if each is None:
+    for index, name in enumerate(given or ()):
+        if name is None:
             continue  # reported where it was read
-        if each not in known:
+        if name not in known:
             listed = ", ".join(sorted_names(known)[:8])
-            remedy = report.suggest(each, known, f"add it to {kind}s, or change the name")
-            report.add((*path, index), f"there is no {kind} {shown(each)}", listed, remedy)
-        elif each in made:
-            report.add((*path, index), f"{shown(each)} is given twice", remedy="remove one")
+            remedy = report.suggest(name, known, f"add it to {kind}s, or change the name")
+            report.add((*path, index), f"there is no {kind} {shown(name)}", listed, remedy)
+        elif name in unique:
+            report.add((*path, index), f"{shown(name)} is given twice", remedy="remove one")
         else:
-            made[each] = None
-    return tuple(sorted_names(made))
+            unique[name] = None
+    return tuple(sorted_names(unique))

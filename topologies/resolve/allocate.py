@@ -50,16 +50,16 @@ def settle(
     """A number of 1..``top`` for each of ``order`` that the file gives none: its ``kept`` one, if that is
     free, else as ``numbers`` has it.  ``taken``: others that may not be used."""
     used = {*taken, *given.values()}
-    made: dict[str, int | None] = {}
+    settled: dict[str, int | None] = {}
     for name in order:
         number = kept.get(name)
         if name not in given and number is not None and 1 <= number <= top and number not in used:
-            made[name] = number
+            settled[name] = number
             used.add(number)
-    wants = [n for n, name in enumerate(order, 1) if name not in given and name not in made]
+    wants = [n for n, name in enumerate(order, 1) if name not in given and name not in settled]
     for want, number in zip(wants, numbers(len(order), wants, used, top), strict=True):
-        made[order[want - 1]] = number
-    return made
+        settled[order[want - 1]] = number
+    return settled
 
 
 def capacity(subnet: IPv4Network | IPv6Network) -> tuple[int, int]:

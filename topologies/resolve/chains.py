@@ -51,15 +51,19 @@ class Resolver:
         good = self._functions(base, spec)
         if not spec.functions:
             return None
-        known = [self.functions[each] for each in spec.functions or () if each and each in self.functions]
+        known = [
+            self.functions[function]
+            for function in spec.functions or ()
+            if function and function in self.functions
+        ]
         goes_back = spec.symmetric is not False or spec.direction == "both"
         good = self._two_ways(base, spec, known) and good
         sources = self.book.items((*base, "source"), spec.source, self.report)
         network = self._network(base, spec, sources)
         if network is None:
             return None
-        balancer = next((each for each in known if isinstance(each, LoadBalancer)), None)
-        nat = next((each.nat for each in known if isinstance(each, AddressTranslator)), None)
+        balancer = next((function for function in known if isinstance(function, LoadBalancer)), None)
+        nat = next((function.nat for function in known if isinstance(function, AddressTranslator)), None)
         targets = self.book.items((*base, "destination"), spec.destination, self.report)
         if spec.destination is None and balancer is not None and balancer.name in self.book.functions:
             leaf = self.book.functions[balancer.name]
@@ -110,7 +114,7 @@ class Resolver:
             source_ports=ports["source-ports"],
             destination_ports=ports["ports"],
             direction=cast(Literal["forward", "both"], spec.direction or "forward"),
-            functions=tuple(each for each in spec.functions or () if each is not None),
+            functions=tuple(function for function in spec.functions or () if function is not None),
             symmetric=spec.symmetric is not False,
             on_failure=cast("Policy | None", spec.on_failure),
             encapsulation=cast(Literal["auto", "vlan", "nsh"], spec.encapsulation or "auto"),
@@ -130,29 +134,29 @@ class Resolver:
             return False
         good = True
         nats = 0
-        for index, each in enumerate(spec.functions):
+        for index, name in enumerate(spec.functions):
             where = (*path, index)
-            if each is None:
+            if name is None:
                 good = False  # reported where it was read
-            elif each not in self.named:
-                remedy = self.report.suggest(each, self.named, "add it to functions, or change the name")
-                self.report.add(where, f"there is no function {shown(each)}", listed or "none", remedy)
+            elif name not in self.named:
+                remedy = self.report.suggest(name, self.named, "add it to functions, or change the name")
+                self.report.add(where, f"there is no function {shown(name)}", listed or "none", remedy)
                 good = False
-            elif each in spec.functions[:index]:
-                what = f"function {each} is in the chain twice: a loop"
+            elif name in spec.functions[:index]:
+                what = f"function {name} is in the chain twice: a loop"
                 self.report.add(where, what, remedy="remove one, or make a second function")
                 good = False
-            elif each in self.functions:
-                function = self.functions[each]
+            elif name in self.functions:
+                function = self.functions[name]
                 good = self._place(where, function, index == len(spec.functions) - 1, str(base[1])) and good
                 nats += isinstance(function, AddressTranslator)
                 if nats > 1 and isinstance(function, AddressTranslator):
                     what = "the chain translates addresses twice"
                     self.report.add(where, what, "one nat", "remove one")
                     good = False
-                if nats and function.mode == "inline" and self._elsewhere(each, str(base[1])):
+                if nats and function.mode == "inline" and self._elsewhere(name, str(base[1])):
                     what = (
-                        f"{each} is in another chain, too, and behind a nat its packets can't be told apart"
+                        f"{name} is in another chain, too, and behind a nat its packets can't be told apart"
                     )
                     self.report.add(where, what, remedy="put it before the nat, or make a second function")
                     good = False
@@ -225,7 +229,7 @@ class Resolver:
             return leaf.network == network
         there = self.networks[network]
         subnets: list[IPv4Network | IPv6Network] = [
-            each for each in (there.subnet4, there.subnet6) if each is not None
+            subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None
         ]
         return any(
             prefix.version == subnet.version and prefix.overlaps(subnet)
@@ -250,7 +254,7 @@ class Resolver:
 
     def _subnets(self, network: str) -> str:
         there = self.networks[network]
-        return ", ".join(str(each) for each in (there.subnet4, there.subnet6) if each is not None)
+        return ", ".join(str(subnet) for subnet in (there.subnet4, there.subnet6) if subnet is not None)
 
     def _far(self, base: Path, targets: list[Item], network: str, unsaid: bool) -> str | None:
         """The network that the destination is in. ``unsaid``: none is given, and replies matter."""
@@ -262,7 +266,7 @@ class Resolver:
                 self.report.add((*base, "destination"), what, "addresses of one network", remedy)
                 return None
             return network
-        found: dict[str, None] = {}
+        reached: dict[str, None] = {}
         good = True
         for item in targets:
             near = [leaf for leaf in item.leaves if self._inside(leaf, network)]
@@ -278,14 +282,14 @@ class Resolver:
                 else:
                     self._unreachable(item, network)
                     good = False
-            found |= dict.fromkeys([network] * bool(near) + [peer for _, peer in there])
+            reached |= dict.fromkeys([network] * bool(near) + [peer for _, peer in there])
         if not good:
             return None
-        if len(found) > 1:
-            what = f"the destination is in several networks: {', '.join(sorted_names(found))}"
+        if len(reached) > 1:
+            what = f"the destination is in several networks: {', '.join(sorted_names(reached))}"
             self.report.add((*base, "destination"), what, "one network", "make a chain for each")
             return None
-        return next(iter(found))
+        return next(iter(reached))
 
     def _unreachable(self, item: Item, network: str) -> None:
         named = [leaf.network for leaf in item.leaves if leaf.network is not None]
@@ -305,9 +309,9 @@ class Resolver:
         for function in known:
             if isinstance(function, LoadBalancer):
                 balancer = function.balancer
-                own = {each.ip for each in balancer.addresses}
+                own = {address.ip for address in balancer.addresses}
                 there = prefixes(targets)
-                if any(each.num_addresses > 1 or each.network_address not in own for each in there):
+                if any(prefix.num_addresses > 1 or prefix.network_address not in own for prefix in there):
                     what = f"load balancer {function.name} is the destination of what passes it"
                     self.report.add((*base, "destination"), what, function.name, "leave the key out")
                     return False

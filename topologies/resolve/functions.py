@@ -51,7 +51,7 @@ def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> No
         key = info.alias or field
         if key in known or getattr(spec, field) is None:
             continue
-        others = [each.name for each in KINDS[spec.kind] if key in each.keys]
+        others = [candidate.name for candidate in KINDS[spec.kind] if key in candidate.keys]
         kind = _a(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")
         remedy = f"write engine: {others[0]}, or remove the key" if others else "remove it"
         report.add(("functions", name, key), f"{kind} has no key {shown(key)}", ", ".join(known), remedy)
@@ -117,11 +117,11 @@ class Resolver:
             count = instance_count(name, spec, self.lab.running)
             instances = tuple(
                 Instance(
-                    name=each,
-                    inward=self.port(each, "in"),
-                    outward=self.port(each, "out") if mode == "inline" else None,
+                    name=instance,
+                    inward=self.port(instance, "in"),
+                    outward=self.port(instance, "out") if mode == "inline" else None,
                 )
-                for each in instance_names(name, count)
+                for instance in instance_names(name, count)
             )
         if part is None:
             return None
@@ -164,13 +164,13 @@ class Resolver:
             self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")
             return ()
         both = {**dict.fromkeys(self.lab.networks), **dict.fromkeys(self.lab.hosts)}
-        for index, each in enumerate(spec.mirrors or ()):
-            if each in self.lab.networks and each in self.lab.hosts:
-                what = f"{shown(each)} is a host and a network"
+        for index, copied in enumerate(spec.mirrors or ()):
+            if copied in self.lab.networks and copied in self.lab.hosts:
+                what = f"{shown(copied)} is a host and a network"
                 self.report.add((*path, index), what, remedy="rename one of them")
-        found = known_names(spec.mirrors, path, both, "network or host", self.report)
-        for host in found:
-            if host in self.lab.hosts and self.lab.member.get(host) in found:
+        mirrors = known_names(spec.mirrors, path, both, "network or host", self.report)
+        for host in mirrors:
+            if host in self.lab.hosts and self.lab.member.get(host) in mirrors:
                 what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
                 self.report.add(path, what, remedy=f"remove {host}")
-        return found
+        return mirrors

@@ -51,11 +51,11 @@ def macs(
     stated = {name: _number(spec.mac) for name, spec in hosts.items() if spec.mac is not None}
     old = {name: mac - _AUTO_MAC for name, mac in kept.items()}
     settled = allocate.settle(list(hosts), stated, old, map(_number, others), _AUTO_MACS)
-    made = {}
+    addresses = {}
     for name, spec in hosts.items():
         digits = f"{_AUTO_MAC + (settled.get(name) or 0):012x}"
-        made[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
-    return made
+        addresses[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
+    return addresses
 
 
 def _number(mac: str) -> int:

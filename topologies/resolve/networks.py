@@ -17,23 +17,28 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
     stated: list[IPv4Network | IPv6Network] = [
         subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
     ]
-    made: dict[str, Network] = {}
+    settled: dict[str, Network] = {}
     for name, spec in specs.items():
         old = kept.get(name)
-        both = [each for each in (old.subnet4, old.subnet6) if each is not None] if old is not None else []
+        both = (
+            [subnet for subnet in (old.subnet4, old.subnet6) if subnet is not None] if old is not None else []
+        )
         if (
             spec.subnet4 is None
             and spec.subnet6 is None
             and len(both) == 2
             and not _overlapping(both, stated)
         ):
-            made[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
+            settled[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
     stated += [
-        subnet for each in made.values() for subnet in (each.subnet4, each.subnet6) if subnet is not None
+        subnet
+        for network in settled.values()
+        for subnet in (network.subnet4, network.subnet6)
+        if subnet is not None
     ]
     index = 0
     for name in sorted(specs, key=names.natural):
-        if name in made:
+        if name in settled:
             continue
         spec = specs[name]
         subnet4, subnet6 = spec.subnet4, spec.subnet6
@@ -46,14 +51,14 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
             subnet4, subnet6 = auto4, auto6
             stated += [auto4, auto6]
             index += 1
-        made[name] = Network(name=name, subnet4=subnet4, subnet6=subnet6)
-    return made
+        settled[name] = Network(name=name, subnet4=subnet4, subnet6=subnet6)
+    return settled
 
 
 def _overlapping(
     some: Iterable[IPv4Network | IPv6Network], others: Sequence[IPv4Network | IPv6Network]
 ) -> bool:
-    return any(one.version == each.version and one.overlaps(each) for one in some for each in others)
+    return any(one.version == other.version and one.overlaps(other) for one in some for other in others)
 
 
 def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], report: Report) -> str | None:

@@ -59,7 +59,7 @@ def _known_only(mine: PortRanges, theirs: PortRanges) -> bool:
     some: Sequence[tuple[int, int] | None] = mine or theirs
     if mine and theirs:
         some = (common(mine, theirs),)  # the least of them decides
-    return bool(some) and all(each is not None and each[1] < EPHEMERAL for each in some)
+    return bool(some) and all(span is not None and span[1] < EPHEMERAL for span in some)
 
 
 def _ports(mine: PortRanges, theirs: PortRanges) -> str:
@@ -78,9 +78,9 @@ def _span(span: tuple[int, int], version: int) -> str:
 def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], report: Report) -> None:
     """Report each chain of which another takes traffic at the same priority."""
     entries = [
-        (each, tuple(map(Claim, chain_entries(each, functions)))) for each in chains if not each.implicit
+        (chain, tuple(map(Claim, chain_entries(chain, functions)))) for chain in chains if not chain.implicit
     ]
-    entries.sort(key=lambda each: report.locate(("chains", each[0].name)))  # the later one is told
+    entries.sort(key=lambda claiming: report.locate(("chains", claiming[0].name)))  # the later one is told
     for index, (chain, mine) in enumerate(entries):
         for other, theirs in entries[:index]:
             if chain.priority != other.priority:
@@ -121,7 +121,7 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
 def _apart(one: Function, other: Function, domains: Mapping[str, str]) -> tuple[str, str] | None:
     """Why connections by two load balancers to one port could look alike, and what to do; None: they
     can't."""
-    mine, theirs = (domains.get(each.switch or "", "") for each in (one, other))
+    mine, theirs = (domains.get(function.switch or "", "") for function in (one, other))
     if zone_key(one, mine) == zone_key(other, theirs):
         return None
     if mine != theirs:

@@ -24,22 +24,22 @@ def implicit(
     One in its own network and one from each network that a router joins to that. By the way back of the first
     goes what backends answer to anybody.
     """
-    made = []
+    chains = []
     for function in functions.values():
         if not isinstance(function, LoadBalancer) or function.mode != "flows":
             continue
         balancer = function.balancer
         addresses = balancer.addresses
-        target = tuple(_host(int(each.ip), each.version) for each in addresses)
-        router = next((each for each in routers.values() if balancer.network in each.networks), None)
+        target = tuple(_host(int(address.ip), address.version) for address in addresses)
+        router = next((joining for joining in routers.values() if balancer.network in joining.networks), None)
         for name in router.networks if router is not None else (balancer.network,):
             there = networks[name]
-            subnets = [each for each in (there.subnet4, there.subnet6) if each is not None]
-            versions = {each.version for each in addresses}
-            source = tuple(each for each in subnets if each.version in versions)
+            subnets = [subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None]
+            versions = {address.version for address in addresses}
+            source = tuple(subnet for subnet in subnets if subnet.version in versions)
             if router is not None and not source:
                 continue  # nobody there can reach the address
-            made.append(
+            chains.append(
                 Chain(
                     name=f"{function.name}@{name}",
                     path=0,
@@ -52,7 +52,7 @@ def implicit(
                     implicit=True,
                 )
             )
-    return made
+    return chains
 
 
 def _host(address: int, version: int) -> IPv4Network | IPv6Network:
@@ -71,13 +71,17 @@ def number_paths(
     can be there until nothing is on it any more; and so does what packets may change over to or from while
     they are in a function (see ``_exchanging``).
     """
-    explicit = [f"chain {each.name}" for each in chains if not each.implicit]
-    made = [f"chain {each.name}" for each in chains if each.implicit]
-    taps = [f"tap {each.name}" for each in functions.values() if each.mode == "tap" and each.mirrors]
-    order = [*sorted_names(explicit), *sorted_names(made), *sorted_names(taps)]
+    explicit = [f"chain {chain.name}" for chain in chains if not chain.implicit]
+    implied = [f"chain {chain.name}" for chain in chains if chain.implicit]
+    taps = [
+        f"tap {function.name}"
+        for function in functions.values()
+        if function.mode == "tap" and function.mirrors
+    ]
+    order = [*sorted_names(explicit), *sorted_names(implied), *sorted_names(taps)]
     old, in_use = _signatures(running)
-    new = {f"chain {each.name}": _way(each, functions) for each in chains}
-    new |= {f"tap {each.name}": (each.switch,) for each in functions.values()}
+    new = {f"chain {chain.name}": _way(chain, functions) for chain in chains}
+    new |= {f"tap {function.name}": (function.switch,) for function in functions.values()}
     kept = {name: old[name][0] for name in order if name in old and old[name][1] == new[name]}
     for name in _exchanging(chains, functions, running):
         kept.pop(f"chain {name}", None)
@@ -89,13 +93,15 @@ def number_paths(
             what += f", and {len(in_use)} paths in use in the running lab"
         report.add((section,), what, f"{MOST_PATHS} in all", "remove some, or join them")
         return [], {}
-    numbered = [each.model_copy(update={"path": settled[f"chain {each.name}"]}) for each in chains]
+    numbered = [chain.model_copy(update={"path": settled[f"chain {chain.name}"]}) for chain in chains]
     return numbered, {name[4:]: settled[name] or 0 for name in taps}
 
 
 def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
     """Where a chain's frames go: what makes it another path when it changes."""
-    way = tuple((each.name, each.mode, each.kind, each.switch) for each in steps(chain, functions))
+    way = tuple(
+        (function.name, function.mode, function.kind, function.switch) for function in steps(chain, functions)
+    )
     back = chain.symmetric or chain.direction == "both"
     return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
 
@@ -122,20 +128,23 @@ def _exchanging(
     """
     if running is None:
         return set()
-    sides = ((running.chains, {each.name: each for each in running.functions}), (chains, functions))
+    sides = (
+        (running.chains, {function.name: function for function in running.functions}),
+        (chains, functions),
+    )
     taken: list[dict[str, frozenset[Entry]]] = []
     passed: dict[str, set[str]] = {}
     for some, known in sides:
-        taken.append({each.name: _takes(each, known) for each in some})
-        for each in some:
-            inline = {step.name for step in steps(each, known) if step.mode == "inline"}
-            passed.setdefault(each.name, set()).update(inline)
+        taken.append({chain.name: _takes(chain, known) for chain in some})
+        for chain in some:
+            inline = {step.name for step in steps(chain, known) if step.mode == "inline"}
+            passed.setdefault(chain.name, set()).update(inline)
     none: frozenset[Entry] = frozenset()
     every: dict[str, _Crossing] = {}
     for name, inline in passed.items():
         before, after = (side.get(name, none) for side in taken)
         every[name] = _Crossing(before, after, frozenset(inline), tuple(map(Claim, before | after)))
-    found: set[str] = set()
+    exchanging: set[str] = set()
     for name, one in every.items():
         if name not in taken[0] or one.before == one.after:
             continue
@@ -143,8 +152,8 @@ def _exchanging(
             if other == name or not one.functions & two.functions:
                 continue
             if any(overlap(a, b) for a in one.claims for b in two.claims):
-                found |= {name, other}
-    return found
+                exchanging |= {name, other}
+    return exchanging
 
 
 def _takes(chain: Chain, functions: Mapping[str, Function]) -> frozenset[Entry]:
@@ -155,11 +164,11 @@ def _takes(chain: Chain, functions: Mapping[str, Function]) -> frozenset[Entry]:
 def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:
     if running is None:
         return {}, set()
-    functions = {each.name: each for each in running.functions}
-    found: dict[str, tuple[int, tuple[object, ...]]] = {}
+    functions = {function.name: function for function in running.functions}
+    signatures: dict[str, tuple[int, tuple[object, ...]]] = {}
     for chain in running.chains:
-        found[f"chain {chain.name}"] = chain.path, _way(chain, functions)
-    for each in running.functions:
-        if each.mode == "tap" and each.mirrors:
-            found[f"tap {each.name}"] = each.path, (each.switch,)
-    return found, {path for path, _ in found.values()}
+        signatures[f"chain {chain.name}"] = chain.path, _way(chain, functions)
+    for function in running.functions:
+        if function.mode == "tap" and function.mirrors:
+            signatures[f"tap {function.name}"] = function.path, (function.switch,)
+    return signatures, {path for path, _ in signatures.values()}

@@ -31,10 +31,10 @@ class Kept:
     @cached_property
     def in_use(self) -> Mapping[str, frozenset[int]]:
         """The numbers of each switch's ports."""
-        found: dict[str, set[int]] = {}
+        numbers_of: dict[str, set[int]] = {}
         for port in (port for some in self.ports.values() for port in some):
-            found.setdefault(port.switch, set()).add(port.number)
-        return {switch: frozenset(numbers) for switch, numbers in found.items()}
+            numbers_of.setdefault(port.switch, set()).add(port.number)
+        return {switch: frozenset(numbers) for switch, numbers in numbers_of.items()}
 
     @property
     def underlay(self) -> Underlay | None:

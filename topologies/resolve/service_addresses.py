@@ -66,14 +66,14 @@ class Stations:
 
 def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[str, str]:
     """Load balancers and NATs -> the network that their address is in, as far as there is one."""
-    found = {}
+    homes = {}
     known = sorted(lab.networks, key=names.natural)
     for name, spec in specs.items():
         if takes(spec.kind, "backends"):
-            near = [lab.member.get(each.host or "") for each in spec.backends or ()]
+            near = [lab.member.get(backend.host or "") for backend in spec.backends or ()]
             some = [network for network in near if network is not None]
             if some:
-                found[name] = some[0]
+                homes[name] = some[0]
         elif addressed(spec):
             path = ("functions", name, "network")
             if spec.network is not None and spec.network not in lab.networks:
@@ -83,8 +83,8 @@ def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[s
                 what = "the NAT names no outside network, and there are several"
                 report.add(path, what, ", ".join(known[:8]), f"write network: {known[0]}")
             else:
-                found[name] = spec.network or known[0]
-    return found
+                homes[name] = spec.network or known[0]
+    return homes
 
 
 def _subnet(network: Network, family: Family) -> IPv4Network | IPv6Network | None:
@@ -118,27 +118,27 @@ def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
 
 
 def reserved(
-    specs: Mapping[str, FunctionSpec], found: Mapping[str, str], lab: Lab
+    specs: Mapping[str, FunctionSpec], homes: Mapping[str, str], lab: Lab
 ) -> dict[tuple[str, Family], frozenset[int]]:
     """(network, family) -> addresses that no host may get unless the file gives it: functions' own."""
-    made: dict[tuple[str, Family], set[int]] = {}
-    for name, network in found.items():
+    reserved: dict[tuple[str, Family], set[int]] = {}
+    for name, network in homes.items():
         for family in wanted(specs[name], lab.networks[network]):
             address = _static(specs[name], family) or _kept(name, network, family, lab)
             if address is not None:
-                made.setdefault((network, family), set()).add(address)
-        for each in _further(specs[name]):
-            made.setdefault((network, each.version), set()).add(int(each))
-    return {key: frozenset(addresses) for key, addresses in made.items()}
+                reserved.setdefault((network, family), set()).add(address)
+        for further_address in _further(specs[name]):
+            reserved.setdefault((network, further_address.version), set()).add(int(further_address))
+    return {key: frozenset(addresses) for key, addresses in reserved.items()}
 
 
 def _further(spec: FunctionSpec) -> list[IPv4Address | IPv6Address]:
     """The further addresses of a load balancer that can be read as such."""
-    found = []
+    readable = []
     for text in spec.addresses or ():
         with suppress(ValueError):
-            found.append(ip_address(text or ""))
-    return found
+            readable.append(ip_address(text or ""))
+    return readable
 
 
 def further(
@@ -155,9 +155,9 @@ def further(
     }
     for (name, family), first in chosen.items():
         taken[homes[name], family, int(first.ip)] = f"function {name}"
-    made: dict[str, tuple[IPv4Interface | IPv6Interface, ...]] = {}
+    further: dict[str, tuple[IPv4Interface | IPv6Interface, ...]] = {}
     for name, spec in specs.items():
-        found: list[IPv4Interface | IPv6Interface] = []
+        own: list[IPv4Interface | IPv6Interface] = []
         for index, text in enumerate(spec.addresses or () if name in homes else ()):
             path = ("functions", name, "addresses", index)
             network = lab.networks[homes[name]]
@@ -172,9 +172,9 @@ def further(
                 report.add(path, what, remedy="change or remove one")
                 continue
             taken[key] = f"function {name}"
-            found.append(interface)
-        made[name] = tuple(found)
-    return made
+            own.append(interface)
+        further[name] = tuple(own)
+    return further
 
 
 def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Interface | IPv6Interface | None:
@@ -199,7 +199,7 @@ def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Inte
 
 def choose(
     specs: Mapping[str, FunctionSpec],
-    found: Mapping[str, str],
+    homes: Mapping[str, str],
     used: Mapping[tuple[str, Family], Mapping[int, str]],
     lab: Lab,
     report: Report,
@@ -208,15 +208,15 @@ def choose(
 
     The n-th function of a network, in the order of names, gets the n-th address from the end.
     """
-    made: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
+    chosen: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
     for network in lab.networks.values():
-        inside = [name for name, home in found.items() if home == network.name]
+        inside = [name for name, home in homes.items() if home == network.name]
         for family in (4, 6):
             here = [name for name in inside if family in wanted(specs[name], network)]
             if here:
                 taken = used.get((network.name, family), {})
-                made |= _of_network(here, specs, network, family, taken, lab, report)
-    return made
+                chosen |= _of_network(here, specs, network, family, taken, lab, report)
+    return chosen
 
 
 def _of_network(
@@ -269,7 +269,9 @@ def _of_network(
         else:
             owners[static] = name
     end = base + first + count  # one beyond: numbers count back from it
-    others = [int(each) for name in order for each in _further(specs[name]) if each.version == family]
+    others = [
+        int(address) for name in order for address in _further(specs[name]) if address.version == family
+    ]
     others += [] if gateway is None else [int(gateway.ip)]
     taken = [end - address for address in (*hosts, *others)]
     stated = {name: 0 for name in order if _static(specs[name], family) is not None}
@@ -278,16 +280,16 @@ def _of_network(
     settled = allocate.settle(
         order, stated, {name: end - address for name, address in kept.items() if address}, taken, count
     )
-    made: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
+    chosen: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
     for name in order:
         number = stated.get(name) or settled.get(name)
         if number:
             both = (end - number, subnet.prefixlen)
-            made[name, family] = IPv4Interface(both) if family == 4 else IPv6Interface(both)
+            chosen[name, family] = IPv4Interface(both) if family == 4 else IPv6Interface(both)
         elif name not in stated:
             what = f"network {network.name} has no IPv{family} address left for it"
             report.add(("functions", name), what, remedy=f"use a larger subnet{family}")
-    return made
+    return chosen
 
 
 def macs(
@@ -322,8 +324,8 @@ def used_by(
     addresses: Iterable[tuple[str, str | None, IPv4Interface | IPv6Interface]],
 ) -> dict[tuple[str, Family], dict[int, str]]:
     """(host, network, address) of all -> (network, family) -> address -> host."""
-    found: dict[tuple[str, Family], dict[int, str]] = {}
+    used: dict[tuple[str, Family], dict[int, str]] = {}
     for host, network, address in addresses:
         if network is not None:
-            found.setdefault((network, address.version), {})[int(address.ip)] = host
-    return found
+            used.setdefault((network, address.version), {})[int(address.ip)] = host
+    return used

@@ -65,7 +65,7 @@ def make_functions(draft: Draft) -> Draft:
     ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
     plugged = plugs.Plugs(ports, draft.kept, draft.kept_ports)
     filled = Filled(draft.homes, addresses, macs, draft.files, further)
-    made = {}
+    functions = {}
     for name, spec in draft.function_specs.items():
         end = draft.function_ends.get(name)
 
@@ -78,18 +78,23 @@ def make_functions(draft: Draft) -> Draft:
         )
         function = resolver.function(name, spec, None if end is None else end.switch)
         if function is not None:
-            made[name] = function
-    overlaps.check_functions(made, {each.name: each.domain for each in draft.switches}, report)
+            functions[name] = function
+    overlaps.check_functions(functions, {switch.name: switch.domain for switch in draft.switches}, report)
     problems = draft.problems.and_those_of(report)
-    functions = tuple(made.values())
-    return replace(draft, problems=problems, port_owners=ports.owners, functions=functions, book=book)
+    return replace(
+        draft,
+        problems=problems,
+        port_owners=ports.owners,
+        functions=tuple(functions.values()),
+        book=book,
+    )
 
 
 def make_chains(draft: Draft) -> Draft:
     """All chains that could be made of the file, and the implicit ones, each with its path's number."""
     assert draft.book is not None
     report = draft.problems.report()
-    lab, functions = draft.lab, {each.name: each for each in draft.functions}
+    lab, functions = draft.lab, {function.name: function for function in draft.functions}
     liberal = {
         lab.member[name]
         for name, host in lab.hosts.items()
@@ -97,7 +102,7 @@ def make_chains(draft: Draft) -> Draft:
     }
     given = draft.spec.chains or {}
     uses = {
-        name: {chain for chain, each in given.items() if name in (each.functions or ())}
+        name: {chain for chain, spec in given.items() if name in (spec.functions or ())}
         for name in draft.function_specs
     }
     resolver = resolve_chains.Resolver(
@@ -110,15 +115,15 @@ def make_chains(draft: Draft) -> Draft:
         draft.book,
         report,
     )
-    made = []
+    resolved = []
     broken = {path[1] for path in report.broken if path[0] == "chains" and len(path) > 1}
     for name in sorted(given, key=names.natural):
         chain = resolver.chain(name, given[name])
         if chain is not None and name not in broken:
-            made.append(chain)
-    overlaps.check_chains(made, functions, report)
-    made += path_numbers.implicit(functions, draft.networks, draft.routers)
-    return _numbered(draft, functions, made, report)
+            resolved.append(chain)
+    overlaps.check_chains(resolved, functions, report)
+    resolved += path_numbers.implicit(functions, draft.networks, draft.routers)
+    return _numbered(draft, functions, resolved, report)
 
 
 def _attached(specs: Mapping[str, FunctionSpec], ports: wires.Ports) -> dict[str, units.End]:
@@ -168,7 +173,7 @@ def _check_names(draft: Draft, report: Report) -> None:
             _claim(report, taken, instance, "instance", ("functions", name), f"instance {instance}: ")
     for name in draft.spec.groups or {}:
         _claim(report, taken, name, "group", ("groups", name), "")
-    mirroring = {name for name, each in draft.function_specs.items() if each.mirrors}
+    mirroring = {name for name, spec in draft.function_specs.items() if spec.mirrors}
     for name in draft.spec.chains or {}:
         if name in mirroring:
             line = report.locate(("functions", name))
@@ -195,12 +200,14 @@ def _book(
     lab = draft.lab
     hosts = {}
     for name, network in lab.member.items():
-        own = [each[name] for each in (stations.ipv4, stations.ipv6) if name in each]
+        own = [by_host[name] for by_host in (stations.ipv4, stations.ipv6) if name in by_host]
         if network is not None and own:
-            hosts[name] = Leaf(name, tuple(_alone(int(each.ip), each.version) for each in own), network)
+            hosts[name] = Leaf(
+                name, tuple(_alone(int(interface.ip), interface.version) for interface in own), network
+            )
     known = {}
     for name, there in draft.networks.items():
-        subnets = tuple(each for each in (there.subnet4, there.subnet6) if each is not None)
+        subnets = tuple(subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None)
         known[name] = Leaf(name, subnets, name)
     functions: dict[str, Leaf] = {}
     for (name, family), address in addresses.items():
@@ -208,7 +215,7 @@ def _book(
         alone = _alone(int(getattr(address, "ip", 0)), family)
         functions[name] = Leaf(name, (*before, alone), draft.homes[name])
     for name, leaf in functions.items():
-        more = tuple(_alone(int(each.ip), each.version) for each in further.get(name, ()))
+        more = tuple(_alone(int(interface.ip), interface.version) for interface in further.get(name, ()))
         functions[name] = leaf._replace(prefixes=(*leaf.prefixes, *more))
     groups: dict[str, tuple[Path, list[str | None]]] = {
         name: (("groups", name), texts or []) for name, texts in (draft.spec.groups or {}).items()
@@ -216,8 +223,8 @@ def _book(
     unusable = {name for name in lab.hosts if name not in hosts}
     unusable |= {
         name
-        for name, each in draft.function_specs.items()
-        if name not in functions and (each.kind is None or service_addresses.addressed(each))
+        for name, spec in draft.function_specs.items()
+        if name not in functions and (spec.kind is None or service_addresses.addressed(spec))
     }
     return Book(hosts, known, functions, frozenset(unusable)).with_groups(groups, report)
 
@@ -225,15 +232,15 @@ def _book(
 def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain], report: Report) -> Draft:
     """With path numbers, in the order of names."""
     paths, taps = path_numbers.number_paths(chains, functions, draft.kept.topology, report)
-    made = [
-        each.model_copy(update={"path": taps[name]}) if name in taps else each
-        for name, each in functions.items()
+    numbered = [
+        function.model_copy(update={"path": taps[name]}) if name in taps else function
+        for name, function in functions.items()
     ]
     return replace(
         draft,
         problems=draft.problems.and_those_of(report),
-        functions=tuple(sorted(made, key=lambda each: names.natural(each.name))),
-        chains=tuple(sorted(paths, key=lambda each: names.natural(each.name))),
+        functions=tuple(sorted(numbered, key=lambda function: names.natural(function.name))),
+        chains=tuple(sorted(paths, key=lambda chain: names.natural(chain.name))),
     )
 
 

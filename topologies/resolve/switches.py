@@ -28,7 +28,7 @@ def switches(
             owners[spec.dpid] = name
     stated = {name: spec.dpid for name, spec in specs.items() if spec.dpid is not None}
     settled = allocate.settle(list(specs), stated, kept, (), 2**64 - 1)
-    made = []
+    identified = []
     for name, spec in specs.items():
         path = ("switches", name, "domain")
         domain = spec.domain
@@ -44,5 +44,5 @@ def switches(
         dpid = spec.dpid or settled[name] or 0
         home = domain if domain in controllers else domains[0]
         whose = spec.controller or controllers[home]
-        made.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=whose))
-    return tuple(made)
+        identified.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=whose))
+    return tuple(identified)

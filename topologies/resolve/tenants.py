@@ -18,7 +18,7 @@ def routers(
 ) -> dict[str, Router]:
     """The routers of the file, by name; each network is of one router at most."""
     owners: dict[str, str] = {}
-    made = {}
+    resolved = {}
     for name, spec in specs.items():
         if not spec.networks:
             known = ", ".join(sorted(networks, key=names.natural)[:8])
@@ -38,8 +38,8 @@ def routers(
             else:
                 owners[network] = name
                 joined.append(network)
-        made[name] = Router(name=name, networks=tuple(sorted(joined, key=names.natural)))
-    return made
+        resolved[name] = Router(name=name, networks=tuple(sorted(joined, key=names.natural)))
+    return resolved
 
 
 def complete(
@@ -51,7 +51,7 @@ def complete(
 ) -> dict[str, Network]:
     """Networks with their gateways. ``running``: those of the running lab, whose gateways are kept."""
     router_of = {network: router.name for router in routed.values() for network in router.networks}
-    made = {}
+    completed = {}
     for name, network in networks.items():
         changes: dict[str, object] = {}
         for family in (4, 6):
@@ -60,10 +60,10 @@ def complete(
             changes[f"gateway{family}"] = _gateway(
                 network, specs[name], family, router_of.get(name), kept, report
             )
-        made[name] = network.model_copy(update=changes)
+        completed[name] = network.model_copy(update=changes)
     for router in routed.values():
-        _apart([made[name] for name in router.networks], router, report)
-    return made
+        _apart([completed[name] for name in router.networks], router, report)
+    return completed
 
 
 def identified(
@@ -75,7 +75,7 @@ def identified(
 ) -> dict[str, Network]:
     """Networks with their VNIs. ``underlay``: the underlay's subnet, None without one."""
     vnis = _vnis(networks, specs, underlay is not None, running, report)
-    made = {}
+    identified = {}
     for name, network in networks.items():
         taken = [("the management network", MANAGEMENT)] if underlay is not None else []
         taken += [("the underlay", underlay)] if underlay is not None else []
@@ -83,8 +83,8 @@ def identified(
             if network.subnet4 is not None and network.subnet4.overlaps(other):
                 message = f"subnet {network.subnet4} overlaps {what}, {other}"
                 report.add(("networks", name, "subnet4"), message, remedy="change one of them")
-        made[name] = network.model_copy(update={"vni": vnis[name]})
-    return made
+        identified[name] = network.model_copy(update={"vni": vnis[name]})
+    return identified
 
 
 def _vnis(

@@ -38,7 +38,10 @@ def needed(
     places: dict[str | None, set[tuple[int, str]]] = {}
     for network, switch in hosts:
         places.setdefault(network, set()).add((island[switch], domain[switch]))
-    return any(len({i for i, _ in each}) > 1 and len({d for _, d in each}) > 1 for each in places.values())
+    return any(
+        len({i for i, _ in of_network}) > 1 and len({d for _, d in of_network}) > 1
+        for of_network in places.values()
+    )
 
 
 def vtep_name(domain: str) -> str:
@@ -54,10 +57,10 @@ def tunnel_switches(
     known = {switch.name for switch in taken}
     ids = {switch.dpid for switch in taken}
     number = max(ids, default=0)
-    made: list[Switch] = []
+    tunnels: list[Switch] = []
     for domain in domains:
         name = vtep_name(domain.name)
-        if name in known or any(each.name == name for each in made):
+        if name in known or any(switch.name == name for switch in tunnels):
             what = f"{shown(name)} is the name of domain {domain.name}'s tunnel switch"
             report.add(("switches", name), what, remedy="rename the switch")
         own = kept.get(name)
@@ -67,8 +70,8 @@ def tunnel_switches(
                 number = number + 1 if number < 1 << 64 else 1
             own = number
         ids.add(own)
-        made.append(Switch(name=name, domain=domain.name, dpid=own, role="vtep"))
-    return tuple(made)
+        tunnels.append(Switch(name=name, domain=domain.name, dpid=own, role="vtep"))
+    return tuple(tunnels)
 
 
 def subnet_of(spec: UnderlaySpec) -> IPv4Network:
@@ -160,7 +163,7 @@ def check_mtu(file: File, underlay: Underlay, mtu: int, report: Report) -> None:
 def _routers(spec: UnderlaySpec, domains: Sequence[str], file: File, report: Report) -> list[str]:
     if spec.routers is None:
         return [_free_router([*domains, *(file.functions or {})])]
-    made: list[str] = []
+    routers: list[str] = []
     for index, name in enumerate(spec.routers):
         path: Path = ("underlay", "routers", index)
         if name is None:
@@ -173,11 +176,11 @@ def _routers(spec: UnderlaySpec, domains: Sequence[str], file: File, report: Rep
             kind = "switch" if name in (file.switches or {}) else "host"
             kind = kind if name not in (file.functions or {}) else "function"
             report.add(path, f"{shown(name)} is also the name of a {kind}", remedy="rename one")
-        elif name in made:
+        elif name in routers:
             report.add(path, f"{shown(name)} is given twice", remedy="rename or remove one")
         else:
-            made.append(name)
-    return sorted(made, key=names.natural)
+            routers.append(name)
+    return sorted(routers, key=names.natural)
 
 
 def _free_router(taken: Sequence[str]) -> str:

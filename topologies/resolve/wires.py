@@ -140,15 +140,15 @@ def named(
     known = [item for item in links if item[0] in ends]
     order = sorted(known, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
     counts: dict[str, int] = {}
-    made = {}
+    by_name = {}
     for index, _ in order:
         a, b = ends[index]
         name = f"{a.switch}-{b.switch}"
         counts[name] = counts.get(name, 0) + 1
         if counts[name] > 1:
             name += f"#{counts[name]}"
-        made[name] = index
-    return made
+        by_name[name] = index
+    return by_name
 
 
 def shaping(spec: Shaped) -> Shaping:

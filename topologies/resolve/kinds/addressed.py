@@ -47,7 +47,7 @@ class Addressed:
         ports = self._ports(base, spec)
         backends = self._backends(base, spec, network, ports)
         check = self._check(base, spec)
-        http = self._http(base, spec, {each.host for each in backends})
+        http = self._http(base, spec, {backend.host for backend in backends})
         if spec.protocol == "udp" and spec.engine == "haproxy":
             report.add((*base, "protocol"), "HAProxy balances TCP", "tcp", "write engine: openflow for UDP")
         if network is None or not ports or switch is None or name not in self.filled.macs:
@@ -68,7 +68,7 @@ class Addressed:
             port=ports[0],
             more_ports=ports[1:],
             more_addresses=self.filled.further.get(name, ()),
-            backends=tuple(sorted(backends, key=lambda each: (names.natural(each.host), each.port))),
+            backends=tuple(sorted(backends, key=lambda backend: (names.natural(backend.host), backend.port))),
             hash=cast(Literal["5-tuple", "source"], spec.hash or "5-tuple"),
             check=check,
             http=http,
@@ -81,12 +81,16 @@ class Addressed:
         latest ``MOST_FORMER``. A backend at another address or port is another one."""
         running = self.lab.running
         known = running.functions if running is not None else ()
-        balancers = [each.balancer for each in known if each.name == name and isinstance(each, LoadBalancer)]
+        balancers = [
+            function.balancer
+            for function in known
+            if function.name == name and isinstance(function, LoadBalancer)
+        ]
         if not balancers or balancers[0].network != network:
             return ()
-        now = {_place(each) for each in backends}
-        found = {_place(each): each for each in (*balancers[0].former, *balancers[0].backends)}
-        return tuple(each for place, each in found.items() if place not in now)[-MOST_FORMER:]
+        now = {_place(backend) for backend in backends}
+        by_place = {_place(backend): backend for backend in (*balancers[0].former, *balancers[0].backends)}
+        return tuple(backend for place, backend in by_place.items() if place not in now)[-MOST_FORMER:]
 
     def _ports(self, base: Path, spec: FunctionSpec) -> tuple[int, ...]:
         count = sum(last - first + 1 for first, last in spec.port or ())
@@ -99,42 +103,44 @@ class Addressed:
     def _backends(
         self, base: Path, spec: FunctionSpec, network: str | None, ports: tuple[int, ...]
     ) -> list[Backend]:
-        made: list[Backend] = []
+        backends: list[Backend] = []
         seen: set[str] = set()
-        for index, each in enumerate(spec.backends or ()):
+        for index, entry in enumerate(spec.backends or ()):
             path = (*base, "backends", index)
-            if each.host is None:
+            if entry.host is None:
                 self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host: web1")
                 continue
-            if each.host not in self.lab.hosts:
+            if entry.host not in self.lab.hosts:
                 listed = ", ".join(list(self.lab.hosts)[:8])
-                remedy = self.report.suggest(each.host, self.lab.hosts, "add it to hosts, or change the name")
-                self.report.add(path, f"there is no host {shown(each.host)}", listed, remedy)
+                remedy = self.report.suggest(
+                    entry.host, self.lab.hosts, "add it to hosts, or change the name"
+                )
+                self.report.add(path, f"there is no host {shown(entry.host)}", listed, remedy)
                 continue
-            home = self.lab.member.get(each.host)
+            home = self.lab.member.get(entry.host)
             if home is None:
                 continue  # reported where it is
-            if each.host in seen:
-                what = f"host {each.host} is a backend twice"
+            if entry.host in seen:
+                what = f"host {entry.host} is a backend twice"
                 self.report.add(path, what, remedy="give it a weight instead, and remove one")
                 continue
-            seen.add(each.host)
+            seen.add(entry.host)
             if home != network:
-                what = f"host {each.host} is in network {home}, the load balancer in {network}"
+                what = f"host {entry.host} is in network {home}, the load balancer in {network}"
                 self.report.add(path, what, f"hosts of {network}", "take another backend")
                 continue
-            made.append(
+            backends.append(
                 Backend(
-                    host=each.host,
-                    mac=self.stations.macs[each.host],
-                    ipv4=self.stations.ipv4.get(each.host),
-                    ipv6=self.stations.ipv6.get(each.host),
-                    port=each.port or (ports[0] if ports else 1),
-                    same_port=each.port is None and len(ports) > 1,
-                    weight=each.weight or 1,
+                    host=entry.host,
+                    mac=self.stations.macs[entry.host],
+                    ipv4=self.stations.ipv4.get(entry.host),
+                    ipv6=self.stations.ipv6.get(entry.host),
+                    port=entry.port or (ports[0] if ports else 1),
+                    same_port=entry.port is None and len(ports) > 1,
+                    weight=entry.weight or 1,
                 )
             )
-        return made
+        return backends
 
     def _check(self, base: Path, spec: FunctionSpec) -> HealthCheck:
         given = spec.check or CheckSpec.model_construct()
@@ -161,67 +167,67 @@ class Addressed:
         )
 
     def _http(self, base: Path, spec: FunctionSpec, backends: set[str]) -> tuple[HttpRule, ...]:
-        made = []
-        for index, each in enumerate(spec.http or ()):
+        rules = []
+        for index, rule in enumerate(spec.http or ()):
             path = (*base, "http", index)
             chosen = known_names(
-                each.backends, (*path, "backends"), dict.fromkeys(backends), "backend", self.report
+                rule.backends, (*path, "backends"), dict.fromkeys(backends), "backend", self.report
             )
-            if each.backends is None:
+            if rule.backends is None:
                 what = "the rule names no backends"
                 some = ", ".join(sorted_names(backends))
                 self.report.add((*path, "backends"), what, some, "write backends: [...]")
-            if index + 1 < len(spec.http or ()) and each.path is None and each.host is None:
+            if index + 1 < len(spec.http or ()) and rule.path is None and rule.host is None:
                 what = "this rule takes all requests, those after it get none"
                 self.report.add(path, what, "path, host", "move it to the end, or give it a path")
             if chosen:
-                made.append(HttpRule(path=each.path, host=each.host, backends=chosen))
-        return tuple(made)
+                rules.append(HttpRule(path=rule.path, host=rule.host, backends=chosen))
+        return tuple(rules)
 
     def nat(self, name: str, spec: FunctionSpec) -> Nat | None:
         base: Path = ("functions", name)
         forwards: list[Forward] = []
         seen: dict[tuple[str, int], int] = {}
-        for index, each in enumerate(spec.forwards or ()):
+        for index, forward in enumerate(spec.forwards or ()):
             path = (*base, "forwards", index)
-            if each.port is None or each.to is None:
-                key, form = ("port", "8080") if each.port is None else ("to", "web1:80")
-                what = "the forward has no port" if each.port is None else "the forward leads to no host"
+            if forward.port is None or forward.to is None:
+                key, form = ("port", "8080") if forward.port is None else ("to", "web1:80")
+                what = "the forward has no port" if forward.port is None else "the forward leads to no host"
                 self.report.add((*path, key), what, remedy=f"write {key}: {form}")
                 continue
-            protocol = each.protocol or "tcp"
-            if (protocol, each.port) in seen:
-                line = self.report.locate((*base, "forwards", seen[protocol, each.port]))
-                what = f"{protocol} port {each.port} is forwarded already (line {line})"
+            protocol = forward.protocol or "tcp"
+            if (protocol, forward.port) in seen:
+                line = self.report.locate((*base, "forwards", seen[protocol, forward.port]))
+                what = f"{protocol} port {forward.port} is forwarded already (line {line})"
                 self.report.add(path, what, remedy="change or remove one")
                 continue
-            seen[protocol, each.port] = index
-            if each.to.host not in self.lab.hosts:
+            seen[protocol, forward.port] = index
+            if forward.to.host not in self.lab.hosts:
                 listed = ", ".join(list(self.lab.hosts)[:8])
                 other = "add it to hosts, or change the name"
-                remedy = self.report.suggest(each.to.host, self.lab.hosts, other)
-                self.report.add((*path, "to"), f"there is no host {shown(each.to.host)}", listed, remedy)
+                remedy = self.report.suggest(forward.to.host, self.lab.hosts, other)
+                self.report.add((*path, "to"), f"there is no host {shown(forward.to.host)}", listed, remedy)
                 continue
-            address = self.stations.ipv4.get(each.to.host)
+            address = self.stations.ipv4.get(forward.to.host)
             if address is None:
-                if self.lab.member.get(each.to.host) is not None:
-                    what = f"host {each.to.host} has no IPv4 address"
+                if self.lab.member.get(forward.to.host) is not None:
+                    what = f"host {forward.to.host} has no IPv4 address"
                     self.report.add((*path, "to"), what, remedy="give its network a subnet4")
                 continue
             forwards.append(
                 Forward(
                     protocol=cast(Literal["tcp", "udp"], protocol),
-                    port=each.port,
-                    host=each.to.host,
+                    port=forward.port,
+                    host=forward.to.host,
                     ipv4=address,
-                    to_port=each.to.port or each.port,
+                    to_port=forward.to.port or forward.port,
                 )
             )
         address = cast("IPv4Interface | None", self.filled.addresses.get((name, 4)))
         network = self.filled.homes.get(name)
         if address is None or network is None:
             return None
-        ordered = tuple(sorted(forwards, key=lambda each: (each.protocol, each.port)))
+        ordered = tuple(sorted(forwards, key=lambda forward: (forward.protocol, forward.port)))
         return Nat(
             network=network, mac=self.filled.macs[name], ipv4=address, forwards=ordered,
             udp_timeout=spec.udp_timeout or UDP_TIMEOUT,

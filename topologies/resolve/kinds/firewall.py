@@ -31,17 +31,17 @@ def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firew
         return Firewall(rules=())
     rules: list[Rule] = []
     taken: dict[str, int] = {}
-    for index, each in enumerate(spec.rules or ()):
+    for index, rule in enumerate(spec.rules or ()):
         path = (*base, "rules", index)
-        if each.name is not None:
-            if each.name in taken:
-                line = report.locate((*base, "rules", taken[each.name]))
-                what = f"{shown(each.name)} is the name of another rule (line {line})"
+        if rule.name is not None:
+            if rule.name in taken:
+                line = report.locate((*base, "rules", taken[rule.name]))
+                what = f"{shown(rule.name)} is the name of another rule (line {line})"
                 report.add((*path, "name"), what, remedy="rename one")
-            taken[each.name] = index
-        made = _rule(path, each.name or f"rule-{index + 1}", each, book, report)
-        if made is not None:
-            rules.append(made)
+            taken[rule.name] = index
+        resolved = _rule(path, rule.name or f"rule-{index + 1}", rule, book, report)
+        if resolved is not None:
+            rules.append(resolved)
     default = cast(Verdict, spec.default or "drop")
     return Firewall(rules=tuple(rules), default=default, udp_timeout=spec.udp_timeout or UDP_TIMEOUT)
 
