@@ -12,12 +12,13 @@ carry it between switches, and the value of the compiler's HOP register inside t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple, TypeVar
 
 from topologies.model.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Topology
+from topologies.model.values import host_prefix
 
 Kind = TypeVar("Kind", bound=Function)
 MOST_FUNCTIONS = 8
@@ -303,7 +304,7 @@ def _places(
     for backend in (*function.balancer.backends, *function.balancer.former):
         both = (backend.ipv4, backend.ipv6)
         addresses = tuple(
-            _alone(address) for address in both if address is not None and address.version in families
+            host_prefix(address) for address in both if address is not None and address.version in families
         )
         if addresses:
             yield function.balancer, backend, addresses
@@ -314,7 +315,7 @@ def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> It
     be it answers or health checks."""
     for number, (balancer, backend, addresses) in enumerate(_places(chain, functions)):
         if not number and chain.network == balancer.network:
-            own = tuple(_alone(address) for address in balancer.addresses)
+            own = tuple(map(host_prefix, balancer.addresses))
             yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)
         yield there._replace(
             destination=addresses,
@@ -327,10 +328,6 @@ def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> It
 
 def _single(ports: tuple[int, ...]) -> PortRanges:
     return tuple((port, port) for port in sorted(ports))
-
-
-def _alone(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
-    return IPv4Network(interface.ip) if interface.version == 4 else IPv6Network(interface.ip)
 
 
 def _copy_hop(function: Function) -> Hop:

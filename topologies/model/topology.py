@@ -82,6 +82,19 @@ class Network(Frozen):
     gateway4: IPv4Interface | None = None
     gateway6: IPv6Interface | None = None
 
+    @property
+    def subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Those that it has, IPv4's first."""
+        return tuple(subnet for subnet in (self.subnet4, self.subnet6) if subnet is not None)
+
+    def subnet(self, family: int) -> IPv4Network | IPv6Network | None:
+        """Its subnet of IPv4 (``family`` 4) or IPv6 (6), if it has one."""
+        return self.subnet4 if family == 4 else self.subnet6
+
+    def gateway(self, family: int) -> IPv4Interface | IPv6Interface | None:
+        """Its gateway's address of IPv4 (``family`` 4) or IPv6 (6), if it has one."""
+        return self.gateway4 if family == 4 else self.gateway6
+
 
 class Router(Frozen):
     """A tenant's distributed router between ``networks``: every switch routes at the first hop.

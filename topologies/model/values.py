@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
 from pydantic import BaseModel, ConfigDict
 
 MAX_VNI = (1 << 24) - 1
@@ -22,3 +24,9 @@ class Port(Frozen):
 
     def __str__(self) -> str:
         return f"{self.switch}:{self.number}"
+
+
+def host_prefix(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
+    """The prefix of nothing but the interface's address: a /32 or a /128."""
+    address = int(interface.ip)
+    return IPv4Network(address) if interface.version == 4 else IPv6Network(address)

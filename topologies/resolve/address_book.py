@@ -204,8 +204,7 @@ def known_names(
             continue  # reported where it was read
         if name not in known:
             listed = ", ".join(sorted_names(known)[:8])
-            remedy = report.suggest(name, known, f"add it to {kind}s, or change the name")
-            report.add((*path, index), f"there is no {kind} {shown(name)}", listed, remedy)
+            report.no_such((*path, index), kind, name, known, listed=listed)
         elif name in unique:
             report.add((*path, index), f"{shown(name)} is given twice", remedy="remove one")
         else:

@@ -2,63 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from topologies.model.topology import Network
 from topologies.resolve import allocate
+from topologies.resolve.service_addresses import Lab
 from topologies.syntax.problem import Report
-from topologies.syntax.specification import HostSpec
 from topologies.syntax.units import Static4, Static6
 
 
+Reserved = Mapping[tuple[str, int], Set[int]]
+"""(network, family) -> addresses that none may be chosen of."""
+
+
 def addresses4(
-    hosts: Mapping[str, HostSpec],
-    member: Mapping[str, str | None],
-    networks: Mapping[str, Network],
-    taken: Mapping[tuple[str, int], Set[int]],
-    kept: Mapping[str, int],
-    report: Report,
+    lab: Lab, reserved: Reserved, kept: Mapping[str, int], report: Report
 ) -> dict[str, IPv4Interface]:
     """An IPv4 address with its subnet's prefix length for each host whose network has an IPv4 subnet.
 
-    ``taken``: (network, family) -> addresses that none may be chosen of; ``kept``: those that hosts have in
-    the running lab.
+    ``kept``: the addresses that hosts have in the running lab.
     """
-    made = {}
-    for network in networks.values():
-        inside = {name: hosts[name].ipv4 for name in hosts if member[name] == network.name}
-        used = taken.get((network.name, 4), frozenset())
-        offsets = _offsets(inside, network, network.subnet4, 4, report, network.gateway4, used, kept)
-        for name, number in offsets.items():
-            assert network.subnet4 is not None
-            made[name] = IPv4Interface(
-                (int(network.subnet4.network_address) + number, network.subnet4.prefixlen)
-            )
-    return made
+    stated = {name: host.ipv4 for name, host in lab.hosts.items()}
+    return {name: IPv4Interface(address) for name, address in _chosen(4, stated, lab, reserved, kept, report)}
 
 
 def addresses6(
-    hosts: Mapping[str, HostSpec],
-    member: Mapping[str, str | None],
-    networks: Mapping[str, Network],
-    taken: Mapping[tuple[str, int], Set[int]],
+    lab: Lab, reserved: Reserved, kept: Mapping[str, int], report: Report
+) -> dict[str, IPv6Interface]:
+    """The same for IPv6."""
+    stated = {name: host.ipv6 for name, host in lab.hosts.items()}
+    return {name: IPv6Interface(address) for name, address in _chosen(6, stated, lab, reserved, kept, report)}
+
+
+def _chosen(
+    family: int,
+    stated: Mapping[str, Static4 | Static6 | None],
+    lab: Lab,
+    reserved: Reserved,
     kept: Mapping[str, int],
     report: Report,
-) -> dict[str, IPv6Interface]:
-    """An IPv6 address with its subnet's prefix length for each host whose network has an IPv6 subnet; see
-    ``addresses4``."""
-    made = {}
-    for network in networks.values():
-        inside = {name: hosts[name].ipv6 for name in hosts if member[name] == network.name}
-        used = taken.get((network.name, 6), frozenset())
-        offsets = _offsets(inside, network, network.subnet6, 6, report, network.gateway6, used, kept)
-        for name, number in offsets.items():
-            assert network.subnet6 is not None
-            made[name] = IPv6Interface(
-                (int(network.subnet6.network_address) + number, network.subnet6.prefixlen)
-            )
-    return made
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """(host, (address as a number, prefix length)) of one family. ``stated``: the file's address of each."""
+    for network in lab.networks.values():
+        inside = {name: static for name, static in stated.items() if lab.member[name] == network.name}
+        subnet, gateway = network.subnet(family), network.gateway(family)
+        used = reserved.get((network.name, family), frozenset())
+        offsets = _offsets(inside, network, subnet, family, report, gateway, used, kept)
+        if subnet is not None:
+            base = int(subnet.network_address)
+            yield from ((name, (base + offset, subnet.prefixlen)) for name, offset in offsets.items())
 
 
 def _offsets(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, cast
 
 from topologies.model.functions import Chain, Function, Policy, Prefixes, Protocol
@@ -12,7 +11,7 @@ from topologies.model.service_paths import MOST_FUNCTIONS
 from topologies.model.topology import Network, Router
 from topologies.resolve.address_book import Book, Item, Leaf, common, prefixes, ranges, sorted_names
 from topologies.resolve.kinds.firewall import WITH_PORTS, can_match
-from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.problem import Path, Report
 from topologies.syntax.service_specification import ChainSpec
 
 MOST_PAIRS = 4096
@@ -139,8 +138,7 @@ class Resolver:
             if name is None:
                 good = False  # reported where it was read
             elif name not in self.named:
-                remedy = self.report.suggest(name, self.named, "add it to functions, or change the name")
-                self.report.add(where, f"there is no function {shown(name)}", listed or "none", remedy)
+                self.report.no_such(where, "function", name, self.named, listed=listed or "none")
                 good = False
             elif name in spec.functions[:index]:
                 what = f"function {name} is in the chain twice: a loop"
@@ -206,8 +204,7 @@ class Resolver:
         if spec.network is not None:
             if spec.network in self.networks:
                 return spec.network
-            remedy = self.report.suggest(spec.network, known, "add it to networks, or change the name")
-            self.report.add(path, f"there is no network {shown(spec.network)}", ", ".join(known[:8]), remedy)
+            self.report.no_such(path, "network", spec.network, known)
             return None
         leaves = [leaf for item in sources for leaf in item.leaves]
         named = {leaf.network for leaf in leaves if leaf.network is not None} & set(known)
@@ -227,14 +224,10 @@ class Resolver:
         """Whether hosts of ``network`` can have some of the leaf's addresses."""
         if leaf.network is not None:
             return leaf.network == network
-        there = self.networks[network]
-        subnets: list[IPv4Network | IPv6Network] = [
-            subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None
-        ]
         return any(
             prefix.version == subnet.version and prefix.overlaps(subnet)
             for prefix in leaf.prefixes
-            for subnet in subnets
+            for subnet in self.networks[network].subnets
         )
 
     def _sources(self, sources: list[Item], network: str) -> bool:
@@ -253,8 +246,7 @@ class Resolver:
         return good
 
     def _subnets(self, network: str) -> str:
-        there = self.networks[network]
-        return ", ".join(str(subnet) for subnet in (there.subnet4, there.subnet6) if subnet is not None)
+        return ", ".join(map(str, self.networks[network].subnets))
 
     def _far(self, base: Path, targets: list[Item], network: str, unsaid: bool) -> str | None:
         """The network that the destination is in. ``unsaid``: none is given, and replies matter."""

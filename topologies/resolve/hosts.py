@@ -9,7 +9,7 @@ from topologies.resolve import allocate
 from topologies.syntax import units
 from topologies.syntax.problem import Report
 from topologies.syntax.specification import HostSpec
-from wire.mac import mac_number
+from wire.mac import mac_number, mac_text
 
 _AUTO_MAC = 0x02_00_00_00_00_00  # locally administered (IEEE 802-2014, 8.4)
 _AUTO_MACS = 0xFF_FF_FF
@@ -51,11 +51,7 @@ def macs(
     stated = {name: _number(spec.mac) for name, spec in hosts.items() if spec.mac is not None}
     old = {name: mac - _AUTO_MAC for name, mac in kept.items()}
     settled = allocate.settle(list(hosts), stated, old, map(_number, others), _AUTO_MACS)
-    addresses = {}
-    for name, spec in hosts.items():
-        digits = f"{_AUTO_MAC + (settled.get(name) or 0):012x}"
-        addresses[name] = spec.mac or ":".join(digits[n : n + 2] for n in range(0, 12, 2))
-    return addresses
+    return {name: spec.mac or mac_text(_AUTO_MAC + (settled.get(name) or 0)) for name, spec in hosts.items()}
 
 
 def _number(mac: str) -> int:

@@ -20,9 +20,7 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
     settled: dict[str, Network] = {}
     for name, spec in specs.items():
         old = kept.get(name)
-        both = (
-            [subnet for subnet in (old.subnet4, old.subnet6) if subnet is not None] if old is not None else []
-        )
+        both = old.subnets if old is not None else ()
         if (
             spec.subnet4 is None
             and spec.subnet6 is None
@@ -30,12 +28,7 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
             and not _overlapping(both, stated)
         ):
             settled[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
-    stated += [
-        subnet
-        for network in settled.values()
-        for subnet in (network.subnet4, network.subnet6)
-        if subnet is not None
-    ]
+    stated += [subnet for network in settled.values() for subnet in network.subnets]
     index = 0
     for name in sorted(specs, key=names.natural):
         if name in settled:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import MOST_PATHS, Entry, chain_entries, steps
 from topologies.model.topology import Network, Router, Topology
+from topologies.model.values import host_prefix
 from topologies.resolve import allocate
 from topologies.resolve.address_book import sorted_names
 from topologies.resolve.overlaps import Claim, overlap
@@ -30,13 +30,11 @@ def implicit(
             continue
         balancer = function.balancer
         addresses = balancer.addresses
-        target = tuple(_host(int(address.ip), address.version) for address in addresses)
+        target = tuple(map(host_prefix, addresses))
         router = next((joining for joining in routers.values() if balancer.network in joining.networks), None)
         for name in router.networks if router is not None else (balancer.network,):
-            there = networks[name]
-            subnets = [subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None]
             versions = {address.version for address in addresses}
-            source = tuple(subnet for subnet in subnets if subnet.version in versions)
+            source = tuple(subnet for subnet in networks[name].subnets if subnet.version in versions)
             if router is not None and not source:
                 continue  # nobody there can reach the address
             chains.append(
@@ -53,10 +51,6 @@ def implicit(
                 )
             )
     return chains
-
-
-def _host(address: int, version: int) -> IPv4Network | IPv6Network:
-    return IPv4Network(address) if version == 4 else IPv6Network(address)
 
 
 def number_paths(

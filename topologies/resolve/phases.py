@@ -105,12 +105,11 @@ def join_networks(lab: Draft) -> Draft:
 def give_addresses(lab: Draft) -> Draft:
     """Hosts have IP and MAC addresses, none of which a function has."""
     report = lab.problems.report()
-    known = (lab.host_specs, lab.membership, lab.networks, lab.reserved)
     stated = [spec.mac for spec in lab.function_specs.values() if spec.mac is not None]
     addressed = replace(
         lab,
-        ipv4=addressing.addresses4(*known, lab.kept.ipv4, report),
-        ipv6=addressing.addresses6(*known, lab.kept.ipv6, report),
+        ipv4=addressing.addresses4(lab.lab, lab.reserved, lab.kept.ipv4, report),
+        ipv6=addressing.addresses6(lab.lab, lab.reserved, lab.kept.ipv6, report),
         macs=hosts.macs(lab.host_specs, stated, lab.kept.macs, report),
     )
     return replace(addressed, problems=lab.problems.and_those_of(report))

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
-    IPv4Network,
     IPv6Address,
     IPv6Interface,
-    IPv6Network,
     ip_address,
 )
 
@@ -77,18 +75,13 @@ def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[s
         elif addressed(spec):
             path = ("functions", name, "network")
             if spec.network is not None and spec.network not in lab.networks:
-                remedy = report.suggest(spec.network, known, "add it to networks, or change the name")
-                report.add(path, f"there is no network {shown(spec.network)}", ", ".join(known[:8]), remedy)
+                report.no_such(path, "network", spec.network, known)
             elif spec.network is None and len(known) > 1:
                 what = "the NAT names no outside network, and there are several"
                 report.add(path, what, ", ".join(known[:8]), f"write network: {known[0]}")
             else:
                 homes[name] = spec.network or known[0]
     return homes
-
-
-def _subnet(network: Network, family: Family) -> IPv4Network | IPv6Network | None:
-    return network.subnet4 if family == 4 else network.subnet6
 
 
 def _static(spec: FunctionSpec, family: Family) -> int | None:
@@ -102,7 +95,7 @@ def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
     if not takes(spec.kind, "ipv6"):
         return [4]
     given = [family for family in (4, 6) if _static(spec, family) is not None]
-    return given or [family for family in (4, 6) if _subnet(network, family) is not None]
+    return given or [family for family in (4, 6) if network.subnet(family) is not None]
 
 
 def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
@@ -164,7 +157,7 @@ def further(
             interface = _inside(text or "", network, path, report)
             if interface is None:
                 continue
-            gateway = network.gateway4 if interface.version == 4 else network.gateway6
+            gateway = network.gateway(interface.version)
             key = network.name, interface.version, int(interface.ip)
             owner = f"the gateway of {network.name}" if interface == gateway else taken.get(key)
             if owner is not None:
@@ -185,7 +178,7 @@ def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Inte
         what = f"{shown(text)} is no address"
         report.add(path, what, "an address like 10.0.0.101 or fd00::101")
         return None
-    subnet = _subnet(network, address.version)
+    subnet = network.subnet(address.version)
     if subnet is not None:
         first, count = allocate.capacity(subnet)
         both = (int(address), subnet.prefixlen)
@@ -228,7 +221,7 @@ def _of_network(
     lab: Lab,
     report: Report,
 ) -> dict[tuple[str, Family], IPv4Interface | IPv6Interface]:
-    subnet = _subnet(network, family)
+    subnet = network.subnet(family)
     if subnet is None:
         for name in order:
             what = f"network {network.name} has no IPv{family} subnet"
@@ -238,7 +231,7 @@ def _of_network(
         return {}
     first, count = allocate.capacity(subnet)
     base = int(subnet.network_address)
-    gateway = network.gateway4 if family == 4 else network.gateway6
+    gateway = network.gateway(family)
     owners: dict[int, str] = {}
     for name in order:
         static = _static(specs[name], family)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv6Interface
 
 from topologies.model import names
 from topologies.model.functions import Chain, Function
-from topologies.model.values import Port
+from topologies.model.values import Port, host_prefix
 from topologies.resolve import chains as resolve_chains
 from topologies.resolve import functions as resolve_functions
 from topologies.resolve import overlaps, path_numbers, plugs, service_addresses, wires
@@ -16,7 +16,7 @@ from topologies.resolve.address_book import Book, Leaf
 from topologies.resolve.draft import Draft
 from topologies.resolve.functions import instance_count, instance_names, mode_of
 from topologies.resolve.kinds.registry import RESOLUTIONS
-from topologies.resolve.service_addresses import Filled, Stations
+from topologies.resolve.service_addresses import Family, Filled, Stations
 from topologies.syntax import units
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import KINDS, FunctionSpec
@@ -193,7 +193,7 @@ def _claim(report: Report, taken: Entry, name: str, kind: str, path: Path, note:
 def _book(
     draft: Draft,
     stations: Stations,
-    addresses: Mapping[tuple[str, int], object],
+    addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface],
     further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]],
     report: Report,
 ) -> Book:
@@ -202,20 +202,14 @@ def _book(
     for name, network in lab.member.items():
         own = [by_host[name] for by_host in (stations.ipv4, stations.ipv6) if name in by_host]
         if network is not None and own:
-            hosts[name] = Leaf(
-                name, tuple(_alone(int(interface.ip), interface.version) for interface in own), network
-            )
-    known = {}
-    for name, there in draft.networks.items():
-        subnets = tuple(subnet for subnet in (there.subnet4, there.subnet6) if subnet is not None)
-        known[name] = Leaf(name, subnets, name)
+            hosts[name] = Leaf(name, tuple(map(host_prefix, own)), network)
+    networks = {name: Leaf(name, network.subnets, name) for name, network in draft.networks.items()}
     functions: dict[str, Leaf] = {}
-    for (name, family), address in addresses.items():
+    for (name, _), address in addresses.items():
         before = functions[name].prefixes if name in functions else ()
-        alone = _alone(int(getattr(address, "ip", 0)), family)
-        functions[name] = Leaf(name, (*before, alone), draft.homes[name])
+        functions[name] = Leaf(name, (*before, host_prefix(address)), draft.homes[name])
     for name, leaf in functions.items():
-        more = tuple(_alone(int(interface.ip), interface.version) for interface in further.get(name, ()))
+        more = tuple(map(host_prefix, further.get(name, ())))
         functions[name] = leaf._replace(prefixes=(*leaf.prefixes, *more))
     groups: dict[str, tuple[Path, list[str | None]]] = {
         name: (("groups", name), texts or []) for name, texts in (draft.spec.groups or {}).items()
@@ -226,7 +220,7 @@ def _book(
         for name, spec in draft.function_specs.items()
         if name not in functions and (spec.kind is None or service_addresses.addressed(spec))
     }
-    return Book(hosts, known, functions, frozenset(unusable)).with_groups(groups, report)
+    return Book(hosts, networks, functions, frozenset(unusable)).with_groups(groups, report)
 
 
 def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain], report: Report) -> Draft:
@@ -242,7 +236,3 @@ def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chai
         functions=tuple(sorted(numbered, key=lambda function: names.natural(function.name))),
         chains=tuple(sorted(paths, key=lambda chain: names.natural(chain.name))),
     )
-
-
-def _alone(address: int, version: int) -> IPv4Network | IPv6Network:
-    return IPv4Network(address) if version == 4 else IPv6Network(address)

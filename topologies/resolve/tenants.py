@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from topologies.model import names
 from topologies.model.topology import Network, Router
 from topologies.model.values import MAX_VNI
 from topologies.resolve import allocate
-from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.problem import Path, Report
 from topologies.syntax.specification import MANAGEMENT, NetworkSpec, RouterSpec
 
 
@@ -30,8 +30,7 @@ def routers(
             if network is None:
                 continue  # reported where it was read
             if network not in networks:
-                remedy = report.suggest(network, networks, "add it to networks, or change the name")
-                report.add(path, f"there is no network {shown(network)}", ", ".join(networks), remedy)
+                report.no_such(path, "network", network, networks, listed=", ".join(networks))
             elif network in owners:
                 what = f"network {network} is that of router {owners[network]} already"
                 report.add(path, what, remedy="a network has one router at most: remove one")
@@ -56,7 +55,7 @@ def complete(
         changes: dict[str, object] = {}
         for family in (4, 6):
             old = running.get(name)
-            kept = None if old is None else old.gateway4 if family == 4 else old.gateway6
+            kept = None if old is None else old.gateway(family)
             changes[f"gateway{family}"] = _gateway(
                 network, specs[name], family, router_of.get(name), kept, report
             )
@@ -120,7 +119,7 @@ def _gateway(
     report: Report,
 ) -> IPv4Interface | IPv6Interface | None:
     static = spec.gateway4 if family == 4 else spec.gateway6
-    subnet: IPv4Network | IPv6Network | None = network.subnet4 if family == 4 else network.subnet6
+    subnet = network.subnet(family)
     path = ("networks", network.name, f"gateway{family}")
     if static is not None and router is None:
         remedy = f"remove it, or write routers: {{r: [{network.name}, ...]}}"

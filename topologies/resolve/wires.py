@@ -17,8 +17,7 @@ def unknown(path: Path, what: str, name: str, known: Iterable[str], section: str
         return
     all_known = list(known)
     listed = ", ".join(all_known[:8]) + (", …" if len(all_known) > 8 else "")
-    remedy = report.suggest(name, all_known, f"add it to {section}, or change the name")
-    report.add(path, f"there is no {what} {shown(name)}", listed, remedy)
+    report.no_such(path, what, name, all_known, section, listed)
 
 
 Owners = Mapping[str, Mapping[int, str]]

@@ -62,7 +62,13 @@ class Or:
         return {"anyOf": [handler(schema), *self.schemas]}
 
 
+def matching(parse: Callable[[str], Any], what: str, pattern: str) -> Parsed:
+    """Text that ``parse`` reads; editors are told that it matches the regular expression ``pattern``."""
+    return Parsed(parse, what, TEXT | {"pattern": pattern})
+
+
 TEXT: JsonSchema = {"type": "string"}
+NAME_AND_PORT = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"
 NULL: JsonSchema = {"type": "null"}
 LIST_OF_NAMES: JsonSchema = {"type": "array", "items": TEXT | NAME, "uniqueItems": True}
 
@@ -70,11 +76,10 @@ Text = Annotated[str, Parsed(str, "text", TEXT)]
 Name = Annotated[str, Parsed(str, "a name", TEXT | NAME)]
 Bandwidth = Annotated[
     int,
-    Parsed(
+    matching(
         units.bandwidth,
         "a bandwidth like 100mbit",
-        TEXT
-        | {"pattern": r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]|[kKmMgGtT]?([bB][iI][tT][sS]?(/s)?|bps|b/s|b))$"},
+        r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT]|[kKmMgGtT]?([bB][iI][tT][sS]?(/s)?|bps|b/s|b))$",
     ),
 ]
 Delay = Annotated[
@@ -99,39 +104,18 @@ Loss = Annotated[
     ),
 ]
 Dpid = Annotated[int, Parsed(units.dpid, "a datapath id like 7 or 0x7", {"type": ["integer", "string"]})]
-End = Annotated[
-    units.End,
-    Parsed(
-        units.end,
-        "a switch or switch:port",
-        TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"},
-    ),
-]
+End = Annotated[units.End, matching(units.end, "a switch or switch:port", NAME_AND_PORT)]
 Serving = Annotated[
     units.Serving,
-    Parsed(
-        units.serving,
-        "what a host serves, like http",
-        TEXT | {"pattern": rf"^({'|'.join(units.SERVED)})(:[0-9]{{1,5}})?$"},
+    matching(
+        units.serving, "what a host serves, like http", rf"^({'|'.join(units.SERVED)})(:[0-9]{{1,5}})?$"
     ),
 ]
-Mac = Annotated[
-    str, Parsed(units.mac, "a MAC address", TEXT | {"pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"})
-]
-Ipv4 = Annotated[
-    units.Static4, Parsed(units.ipv4, "an IPv4 address", TEXT | {"pattern": r"^[0-9.]+(/[0-9]+)?$"})
-]
-Ipv6 = Annotated[
-    units.Static6, Parsed(units.ipv6, "an IPv6 address", TEXT | {"pattern": r"^[0-9A-Fa-f:.]+(/[0-9]+)?$"})
-]
-Subnet4 = Annotated[
-    IPv4Network, Parsed(units.subnet4, "an IPv4 subnet", TEXT | {"pattern": r"^[0-9.]+/[0-9]+$"})
-]
-Subnet6 = Annotated[
-    IPv6Network, Parsed(units.subnet6, "an IPv6 subnet", TEXT | {"pattern": r"^[0-9A-Fa-f:.]+/[0-9]+$"})
-]
-
-
+Mac = Annotated[str, matching(units.mac, "a MAC address", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+Ipv4 = Annotated[units.Static4, matching(units.ipv4, "an IPv4 address", r"^[0-9.]+(/[0-9]+)?$")]
+Ipv6 = Annotated[units.Static6, matching(units.ipv6, "an IPv6 address", r"^[0-9A-Fa-f:.]+(/[0-9]+)?$")]
+Subnet4 = Annotated[IPv4Network, matching(units.subnet4, "an IPv4 subnet", r"^[0-9.]+/[0-9]+$")]
+Subnet6 = Annotated[IPv6Network, matching(units.subnet6, "an IPv6 subnet", r"^[0-9A-Fa-f:.]+/[0-9]+$")]
 Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": MAX_VNI})]
 Mtu = Annotated[
     int,

@@ -189,6 +189,18 @@ class Report:
         close = self.nearest(word, known)
         return f"did you mean {shown(close)}?" if close else otherwise
 
+    def no_such(
+        self, path: Path, kind: str, name: str, known: Iterable[str], section: str = "", listed: str = ""
+    ) -> None:
+        """Note a reference to nothing: there is no ``kind`` of this name.
+
+        ``known``: the names that there are; ``section``: where one is added, by default the kind's plural.
+        ``listed``: the allowed names as text, by default the first of the known ones.
+        """
+        names = list(known)
+        remedy = self.suggest(name, names, f"add it to {section or kind + 's'}, or change the name")
+        self.add(path, f"there is no {kind} {shown(name)}", listed or ", ".join(names[:8]), remedy)
+
     def check(self) -> None:
         """Raise ``Invalid`` when anything was noted."""
         if self.problems:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from topologies.syntax import service_units
 from topologies.syntax.fields import (
+    NAME_AND_PORT,
     NAMED,
     TEXT,
     Bandwidth,
@@ -25,6 +26,7 @@ from topologies.syntax.fields import (
     Spec,
     Switched,
     Text,
+    matching,
 )
 
 
@@ -90,40 +92,17 @@ Ports = Annotated[
     ),
 ]
 L4Port = Annotated[int, Parsed(service_units.port, "a port", _PORT)]
-Rate = Annotated[int, Parsed(service_units.rate, "a rate like 10/s", TEXT | {"pattern": r"^[0-9]{1,7} ?/s$"})]
+Rate = Annotated[int, matching(service_units.rate, "a rate like 10/s", r"^[0-9]{1,7} ?/s$")]
 Size = Annotated[
     int,
-    Parsed(
-        service_units.size,
-        "a size like 64kB",
-        TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(B|kB|KB|KiB|MB|MiB)$"},
-    ),
+    matching(service_units.size, "a size like 64kB", r"^[0-9]+(\.[0-9]+)? ?(B|kB|KB|KiB|MB|MiB)$"),
 ]
 Interval = Annotated[
-    int,
-    Parsed(
-        service_units.interval,
-        "a time like 500ms",
-        TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s)$"},
-    ),
+    int, matching(service_units.interval, "a time like 500ms", r"^[0-9]+(\.[0-9]+)? ?(ms|s)$")
 ]
-Duration = Annotated[
-    int,
-    Parsed(
-        service_units.duration,
-        "a time like 120s",
-        TEXT | {"pattern": r"^[0-9]{1,6} ?(s|min|h)$"},
-    ),
-]
-Target = Annotated[
-    service_units.Target,
-    Parsed(
-        service_units.target,
-        "a host or host:port",
-        TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"},
-    ),
-]
-UrlPath = Annotated[str, Parsed(service_units.url_path, "a path like /images", TEXT | {"pattern": "^/"})]
+Duration = Annotated[int, matching(service_units.duration, "a time like 120s", r"^[0-9]{1,6} ?(s|min|h)$")]
+Target = Annotated[service_units.Target, matching(service_units.target, "a host or host:port", NAME_AND_PORT)]
+UrlPath = Annotated[str, matching(service_units.url_path, "a path like /images", "^/")]
 HostName = Annotated[str, Parsed(service_units.host_name, "a host name", TEXT)]
 Names = Annotated[list[Name | None], Or(TEXT)]
 Addresses = Annotated[list[Text | None], Or(TEXT)]

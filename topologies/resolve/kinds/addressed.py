@@ -12,7 +12,7 @@ from topologies.model.kinds import LoadBalancer
 from topologies.model.values import Port
 from topologies.resolve.address_book import known_names, sorted_names
 from topologies.resolve.service_addresses import Filled, Lab, Stations
-from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.problem import Path, Report
 from topologies.syntax.service_specification import CheckSpec, FunctionSpec
 
 MOST_PORTS = 64
@@ -111,11 +111,7 @@ class Addressed:
                 self.report.add(path, "the backend names no host", "web1 or {host: web1}", "write host: web1")
                 continue
             if entry.host not in self.lab.hosts:
-                listed = ", ".join(list(self.lab.hosts)[:8])
-                remedy = self.report.suggest(
-                    entry.host, self.lab.hosts, "add it to hosts, or change the name"
-                )
-                self.report.add(path, f"there is no host {shown(entry.host)}", listed, remedy)
+                self.report.no_such(path, "host", entry.host, self.lab.hosts)
                 continue
             home = self.lab.member.get(entry.host)
             if home is None:
@@ -203,10 +199,7 @@ class Addressed:
                 continue
             seen[protocol, forward.port] = index
             if forward.to.host not in self.lab.hosts:
-                listed = ", ".join(list(self.lab.hosts)[:8])
-                other = "add it to hosts, or change the name"
-                remedy = self.report.suggest(forward.to.host, self.lab.hosts, other)
-                self.report.add((*path, "to"), f"there is no host {shown(forward.to.host)}", listed, remedy)
+                self.report.no_such((*path, "to"), "host", forward.to.host, self.lab.hosts)
                 continue
             address = self.stations.ipv4.get(forward.to.host)
             if address is None:
