@@ -11,7 +11,6 @@ from topologies.resolve.service_addresses import Lab
 from topologies.syntax.problem import Report
 from topologies.syntax.units import Static4, Static6
 
-
 Reserved = Mapping[tuple[str, int], Set[int]]
 """(network, family) -> addresses that none may be chosen of."""
 

@@ -81,7 +81,7 @@ class Draft:
     tunnel_switches: tuple[Switch, ...] = ()
 
     @property
-    def lab(self) -> Lab:
+    def hosts_and_networks(self) -> Lab:
         """What choosing functions' addresses asks of hosts and networks."""
         return Lab(self.host_specs, self.membership, self.networks, self.kept.topology)
 

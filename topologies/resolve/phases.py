@@ -12,7 +12,6 @@ from topologies.model.needs_overlay import crosses, transit_overhead
 from topologies.model.topology import Domain, Host, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
-    draft,
     hosts,
     name_rules,
     networks,
@@ -23,7 +22,7 @@ from topologies.resolve import (
     underlay,
     wires,
 )
-from topologies.resolve.draft import Draft
+from topologies.resolve.draft import Draft, begin, in_order
 from topologies.resolve.plugs import Key
 from topologies.syntax import units
 from topologies.syntax.problem import Problems, Report
@@ -41,101 +40,102 @@ def resolve(
     ``files``: the content of the files that functions name. ``running``: a lab whose numbers and addresses
     are kept where the file leaves them out.
     """
-    lab = draft.begin(spec, problems, files or {}, running)
+    draft = begin(spec, problems, files or {}, running)
     for phase in PHASES:
-        lab = phase(lab)
-    return _finished(lab)
+        draft = phase(draft)
+    return _finished(draft)
 
 
-def check_names(lab: Draft) -> Draft:
+def check_names(draft: Draft) -> Draft:
     """Names can be names, and there is at least one switch."""
-    report = lab.problems.report()
-    name_rules.check(lab.spec, report)
-    if not lab.switch_specs and not report.is_broken(("switches",)):
+    report = draft.problems.report()
+    name_rules.check(draft.spec, report)
+    if not draft.switch_specs and not report.is_broken(("switches",)):
         what, remedy = "there are no switches", "name at least one"
         report.add(("switches",), what, "a list of names, like [s1, s2]", remedy)
-    return replace(lab, problems=lab.problems.and_those_of(report))
+    return replace(draft, problems=draft.problems.and_those_of(report))
 
 
-def give_subnets(lab: Draft) -> Draft:
+def give_subnets(draft: Draft) -> Draft:
     """Networks have subnets."""
-    return replace(lab, networks=networks.with_subnets(lab.network_specs, lab.kept.networks))
+    return replace(draft, networks=networks.with_subnets(draft.network_specs, draft.kept.networks))
 
 
-def plug_in(lab: Draft) -> Draft:
+def plug_in(draft: Draft) -> Draft:
     """Hosts and links end at switches that exist, and hosts are in networks that exist."""
-    report = lab.problems.report()
-    ports = wires.Ports(lab.switch_specs, lab.port_owners, report)
-    attached = wires.attachments(lab.host_specs, ports, report)
-    ends = wires.link_ends(lab.links, ports, report)
+    report = draft.problems.report()
+    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    attached = wires.attachments(draft.host_specs, ports, report)
+    ends = wires.link_ends(draft.links, ports, report)
     membership = {
-        name: networks.network_of(name, host, lab.networks, report) for name, host in lab.host_specs.items()
+        name: networks.network_of(name, host, draft.networks, report)
+        for name, host in draft.host_specs.items()
     }
     return replace(
-        lab,
-        problems=lab.problems.and_those_of(report),
+        draft,
+        problems=draft.problems.and_those_of(report),
         port_owners=ports.owners,
         attached=attached,
         link_ends=ends,
-        link_names=wires.named(lab.links, ends),
+        link_names=wires.named(draft.links, ends),
         membership=membership,
     )
 
 
-def identify_switches(lab: Draft) -> Draft:
+def identify_switches(draft: Draft) -> Draft:
     """Switches have domains, datapath ids and controllers."""
-    report = lab.problems.report()
-    stated = lab.spec.domains or {}
+    report = draft.problems.report()
+    stated = draft.spec.domains or {}
     domains = tuple(
         Domain(name=name, controller=(name in stated and stated[name].controller) or SDNLAB)
-        for name in lab.domain_names
+        for name in draft.domain_names
     )
-    identified = switches.switches(lab.switch_specs, domains, lab.kept.dpids, report)
-    return replace(lab, problems=lab.problems.and_those_of(report), switches=identified, domains=domains)
+    identified = switches.switches(draft.switch_specs, domains, draft.kept.dpids, report)
+    return replace(draft, problems=draft.problems.and_those_of(report), switches=identified, domains=domains)
 
 
-def join_networks(lab: Draft) -> Draft:
+def join_networks(draft: Draft) -> Draft:
     """Routers join networks, which have gateways then."""
-    report = lab.problems.report()
-    routers = tenants.routers(draft.in_order(lab.spec.routers), lab.network_specs, report)
-    completed = tenants.complete(lab.networks, lab.network_specs, routers, lab.kept.networks, report)
-    return replace(lab, problems=lab.problems.and_those_of(report), routers=routers, networks=completed)
+    report = draft.problems.report()
+    routers = tenants.routers(in_order(draft.spec.routers), draft.network_specs, report)
+    completed = tenants.complete(draft.networks, draft.network_specs, routers, draft.kept.networks, report)
+    return replace(draft, problems=draft.problems.and_those_of(report), routers=routers, networks=completed)
 
 
-def give_addresses(lab: Draft) -> Draft:
+def give_addresses(draft: Draft) -> Draft:
     """Hosts have IP and MAC addresses, none of which a function has."""
-    report = lab.problems.report()
-    stated = [spec.mac for spec in lab.function_specs.values() if spec.mac is not None]
+    report = draft.problems.report()
+    stated = [spec.mac for spec in draft.function_specs.values() if spec.mac is not None]
     addressed = replace(
-        lab,
-        ipv4=addressing.addresses4(lab.lab, lab.reserved, lab.kept.ipv4, report),
-        ipv6=addressing.addresses6(lab.lab, lab.reserved, lab.kept.ipv6, report),
-        macs=hosts.macs(lab.host_specs, stated, lab.kept.macs, report),
+        draft,
+        ipv4=addressing.addresses4(draft.hosts_and_networks, draft.reserved, draft.kept.ipv4, report),
+        ipv6=addressing.addresses6(draft.hosts_and_networks, draft.reserved, draft.kept.ipv6, report),
+        macs=hosts.macs(draft.host_specs, stated, draft.kept.macs, report),
     )
-    return replace(addressed, problems=lab.problems.and_those_of(report))
+    return replace(addressed, problems=draft.problems.and_those_of(report))
 
 
-def number_ports(lab: Draft) -> Draft:
+def number_ports(draft: Draft) -> Draft:
     """Hosts and links have port numbers: the running lab's where these are free.
 
     Hosts first, as in Mininet: their port numbers don't change when a link is added.
     """
-    report = lab.problems.report()
-    ports = wires.Ports(lab.switch_specs, lab.port_owners, report)
+    report = draft.problems.report()
+    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
     of_hosts: dict[Key, tuple[units.End, ...]] = {
-        ("host", name): (end,) for name, end in lab.attached.items()
+        ("host", name): (end,) for name, end in draft.attached.items()
     }
     of_links: dict[Key, tuple[units.End, ...]] = {
-        ("link", name): lab.link_ends[index] for name, index in lab.link_names.items()
+        ("link", name): draft.link_ends[index] for name, index in draft.link_names.items()
     }
-    of_functions = {key: (end,) for key, end in services.ends(lab)}
-    staying = plugs.keep({**of_hosts, **of_links, **of_functions}, lab.kept, ports)
-    plugged = plugs.Plugs(ports, lab.kept, staying)
+    of_functions = {key: (end,) for key, end in services.ends(draft)}
+    staying = plugs.keep({**of_hosts, **of_links, **of_functions}, draft.kept, ports)
+    plugged = plugs.Plugs(ports, draft.kept, staying)
     host_ports = {name: plugged.number((kind, name), ends)[0] for (kind, name), ends in of_hosts.items()}
     link_ports = {name: plugged.number((kind, name), ends) for (kind, name), ends in of_links.items()}
     return replace(
-        lab,
-        problems=lab.problems.and_those_of(report),
+        draft,
+        problems=draft.problems.and_those_of(report),
         port_owners=ports.owners,
         kept_ports=staying,
         host_ports=host_ports,
@@ -143,42 +143,42 @@ def number_ports(lab: Draft) -> Draft:
     )
 
 
-def serve(lab: Draft) -> Draft:
+def serve(draft: Draft) -> Draft:
     """Hosts have the servers that the file gives them."""
-    report = lab.problems.report()
-    served = {name: hosts.served(name, host, report) for name, host in lab.host_specs.items()}
-    return replace(lab, problems=lab.problems.and_those_of(report), served=served)
+    report = draft.problems.report()
+    served = {name: hosts.served(name, host, report) for name, host in draft.host_specs.items()}
+    return replace(draft, problems=draft.problems.and_those_of(report), served=served)
 
 
-def want_underlay(lab: Draft) -> Draft:
+def want_underlay(draft: Draft) -> Draft:
     """There is an underlay where the file describes one, the running lab has one, or something needs it."""
-    wanted = _underlay_wanted(lab)
+    wanted = _underlay_wanted(draft)
     if wanted is None and (
-        lab.kept.underlay is not None or (not lab.problems.listed and crosses(_topology(lab, 0)))
+        draft.kept.underlay is not None or (not draft.problems.listed and crosses(_topology(draft, 0)))
     ):
         wanted = UnderlaySpec()
-    return replace(lab, underlay_spec=wanted)
+    return replace(draft, underlay_spec=wanted)
 
 
-def identify_networks(lab: Draft) -> Draft:
+def identify_networks(draft: Draft) -> Draft:
     """Networks have VXLAN network identifiers where there is an underlay, and no subnet of it."""
-    report = lab.problems.report()
-    subnet = None if lab.underlay_spec is None else underlay.subnet_of(lab.underlay_spec)
-    identified = tenants.identified(lab.networks, lab.network_specs, subnet, lab.kept.networks, report)
-    return replace(lab, problems=lab.problems.and_those_of(report), networks=identified)
+    report = draft.problems.report()
+    subnet = None if draft.underlay_spec is None else underlay.subnet_of(draft.underlay_spec)
+    identified = tenants.identified(draft.networks, draft.network_specs, subnet, draft.kept.networks, report)
+    return replace(draft, problems=draft.problems.and_those_of(report), networks=identified)
 
 
-def join_domains(lab: Draft) -> Draft:
+def join_domains(draft: Draft) -> Draft:
     """Domains are joined by the underlay, each at a switch for its tunnels."""
-    if lab.underlay_spec is None:
-        return lab
-    report = lab.problems.report()
-    underlay.check_ports(lab.spec, lab.switches, lab.networks, report)
-    resolved = underlay.resolve(lab.underlay_spec, lab.spec, lab.domains, lab.kept.underlay, report)
-    _check_link_names(resolved.links, lab.link_ports, lab.host_ports, report)
-    tunnels = underlay.tunnel_switches(lab.domains, lab.switches, lab.kept.dpids, report)
-    problems = lab.problems.and_those_of(report)
-    return replace(lab, problems=problems, underlay=resolved, tunnel_switches=tunnels)
+    if draft.underlay_spec is None:
+        return draft
+    report = draft.problems.report()
+    underlay.check_ports(draft.spec, draft.switches, draft.networks, report)
+    resolved = underlay.resolve(draft.underlay_spec, draft.spec, draft.domains, draft.kept.underlay, report)
+    _check_link_names(resolved.links, draft.link_ports, draft.host_ports, report)
+    tunnels = underlay.tunnel_switches(draft.domains, draft.switches, draft.kept.dpids, report)
+    problems = draft.problems.and_those_of(report)
+    return replace(draft, problems=problems, underlay=resolved, tunnel_switches=tunnels)
 
 
 PHASES: tuple[Callable[[Draft], Draft], ...] = (
@@ -200,55 +200,55 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
 """What is resolved, in this order: a phase needs what those before it have resolved."""
 
 
-def _finished(lab: Draft) -> Topology:
+def _finished(draft: Draft) -> Topology:
     """The topology, once it is known how large hosts' packets may be. Raises Invalid."""
-    lab.problems.check()
-    topology = _topology(lab, underlay.HOST_MTU)
-    if lab.underlay is None:
+    draft.problems.check()
+    topology = _topology(draft, underlay.HOST_MTU)
+    if draft.underlay is None:
         return topology
-    report = lab.problems.report()
-    mtu = underlay.host_mtu(lab.underlay, transit_overhead(topology))
-    underlay.check_mtu(lab.spec, lab.underlay, mtu, report)
-    lab.problems.and_those_of(report).check()
-    return topology if mtu == underlay.HOST_MTU else _topology(lab, mtu)
+    report = draft.problems.report()
+    mtu = underlay.host_mtu(draft.underlay, transit_overhead(topology))
+    underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
+    draft.problems.and_those_of(report).check()
+    return topology if mtu == underlay.HOST_MTU else _topology(draft, mtu)
 
 
-def _topology(lab: Draft, mtu: int) -> Topology:
+def _topology(draft: Draft, mtu: int) -> Topology:
     """What the draft describes so far. ``mtu``: of hosts' interfaces, in bytes."""
-    specs = dict(lab.links)
+    specs = dict(draft.links)
     return Topology(
-        name=lab.spec.name or _name_of(lab.problems.file),
-        description=lab.spec.description or "",
-        domains=lab.domains,
-        networks=tuple(lab.networks[name] for name in sorted(lab.networks, key=names.natural)),
+        name=draft.spec.name or _name_of(draft.problems.file),
+        description=draft.spec.description or "",
+        domains=draft.domains,
+        networks=tuple(draft.networks[name] for name in sorted(draft.networks, key=names.natural)),
         switches=tuple(
-            sorted((*lab.switches, *lab.tunnel_switches), key=lambda switch: names.natural(switch.name))
+            sorted((*draft.switches, *draft.tunnel_switches), key=lambda switch: names.natural(switch.name))
         ),
         links=tuple(
-            Link(name=name, a=a, b=b, shaping=wires.shaping(specs[lab.link_names[name]]))
-            for name, (a, b) in sorted(lab.link_ports.items(), key=lambda item: names.natural(item[0]))
+            Link(name=name, a=a, b=b, shaping=wires.shaping(specs[draft.link_names[name]]))
+            for name, (a, b) in sorted(draft.link_ports.items(), key=lambda item: names.natural(item[0]))
         ),
         hosts=tuple(
             Host(
                 name=name,
-                network=lab.membership[name] or "",
-                port=lab.host_ports[name],
-                mac=lab.macs[name],
-                ipv4=lab.ipv4.get(name),
-                ipv6=lab.ipv6.get(name),
+                network=draft.membership[name] or "",
+                port=draft.host_ports[name],
+                mac=draft.macs[name],
+                ipv4=draft.ipv4.get(name),
+                ipv6=draft.ipv6.get(name),
                 mtu=mtu,
                 allow_spoofing=bool(host.allow_spoofing),
                 shaping=wires.shaping(host),
-                serves=lab.served[name],
+                serves=draft.served[name],
                 kind=host.kind or NAMESPACE,
             )
-            for name, host in lab.host_specs.items()
-            if name in lab.host_ports and lab.membership[name] is not None
+            for name, host in draft.host_specs.items()
+            if name in draft.host_ports and draft.membership[name] is not None
         ),
-        routers=tuple(lab.routers.values()),
-        underlay=lab.underlay,
-        functions=lab.functions,
-        chains=lab.chains,
+        routers=tuple(draft.routers.values()),
+        underlay=draft.underlay,
+        functions=draft.functions,
+        chains=draft.chains,
     )
 
 
@@ -256,20 +256,22 @@ def _name_of(file: str) -> str:
     return names.slug(PurePath(file).stem, names.MAX_LENGTH) or "lab"
 
 
-def _underlay_wanted(lab: Draft) -> UnderlaySpec | None:
+def _underlay_wanted(draft: Draft) -> UnderlaySpec | None:
     """The underlay that the file describes, or an empty description where hosts need one."""
-    if lab.spec.underlay is not None:
-        return lab.spec.underlay
-    drawn = [lab.link_ends[index] for index, _ in lab.links if index in lab.link_ends]
+    if draft.spec.underlay is not None:
+        return draft.spec.underlay
+    drawn = [draft.link_ends[index] for index, _ in draft.links if index in draft.link_ends]
     at = [
-        (lab.membership[name], host.switch.switch)
-        for name, host in lab.host_specs.items()
+        (draft.membership[name], host.switch.switch)
+        for name, host in draft.host_specs.items()
         if host.switch is not None
     ]
-    known = {switch.name for switch in lab.switches}
-    if len(lab.domain_names) < 2 or len(drawn) < len(lab.links):
+    known = {switch.name for switch in draft.switches}
+    if len(draft.domain_names) < 2 or len(drawn) < len(draft.links):
         return None
-    return UnderlaySpec() if underlay.needed(lab.switches, drawn, [e for e in at if e[1] in known]) else None
+    return (
+        UnderlaySpec() if underlay.needed(draft.switches, drawn, [e for e in at if e[1] in known]) else None
+    )
 
 
 def _check_link_names(

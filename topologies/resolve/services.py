@@ -28,8 +28,8 @@ def place(draft: Draft) -> Draft:
     """Where functions are: the network of each address, and the switch; and what no host may be given."""
     report = draft.problems.report()
     ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
-    homes = service_addresses.homes(draft.function_specs, draft.lab, report)
-    reserved = service_addresses.reserved(draft.function_specs, homes, draft.lab)
+    homes = service_addresses.homes(draft.function_specs, draft.hosts_and_networks, report)
+    reserved = service_addresses.reserved(draft.function_specs, homes, draft.hosts_and_networks)
     ends = _attached(draft.function_specs, ports)
     placed = replace(draft, homes=homes, reserved=reserved, function_ends=ends, port_owners=ports.owners)
     _check_names(placed, report)
@@ -50,7 +50,7 @@ def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
 
 def make_functions(draft: Draft) -> Draft:
     """All functions that could be made of the file, with their addresses and ports."""
-    lab, stations, report = draft.lab, draft.stations, draft.problems.report()
+    lab, stations, report = draft.hosts_and_networks, draft.stations, draft.problems.report()
     everyone = [
         (name, lab.member[name], address)
         for family in (stations.ipv4, stations.ipv6)
@@ -94,7 +94,7 @@ def make_chains(draft: Draft) -> Draft:
     """All chains that could be made of the file, and the implicit ones, each with its path's number."""
     assert draft.book is not None
     report = draft.problems.report()
-    lab, functions = draft.lab, {function.name: function for function in draft.functions}
+    lab, functions = draft.hosts_and_networks, {function.name: function for function in draft.functions}
     liberal = {
         lab.member[name]
         for name, host in lab.hosts.items()
@@ -197,7 +197,7 @@ def _book(
     further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]],
     report: Report,
 ) -> Book:
-    lab = draft.lab
+    lab = draft.hosts_and_networks
     hosts = {}
     for name, network in lab.member.items():
         own = [by_host[name] for by_host in (stations.ipv4, stations.ipv6) if name in by_host]
