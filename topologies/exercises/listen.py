@@ -1,4 +1,4 @@
-"""Waits for one TCP connection, prints what comes and sends what is typed: what an attacker waits with.
+"""Waits for one TCP connection, prints what it receives and sends what is typed: an attacker's end of a shell.
 
 usage: python3 listen.py PORT
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Until either side has said all."""
+    """Copy both ways until the peer closes the connection."""
     with socket.create_server(("", int(sys.argv[1]))) as server:
         print("listening", flush=True)
         peer, (address, port, *_) = server.accept()

@@ -1,4 +1,4 @@
-"""Loses every fifth packet, always the same one: a bad line that an exercise can count on."""
+"""Loses every fifth packet: a bad line that always behaves the same, as an exercise needs it."""
 
 seen = 0
 

@@ -1,6 +1,6 @@
-"""Counts the header lines of HTTP requests by name, and prints what it has: `sdnlab events` shows it.
+"""Counts the header lines of HTTP requests by name, and prints the counts: `sdnlab events` shows them.
 
-With `packets: scapy` in the topology file, process(packet) gets a packet of Scapy's instead of bytes.
+With `packets: scapy` in the topology file, process(packet) gets a Scapy packet instead of bytes.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
-"""Text in UDP packets goes on in capitals; all else as it came.
+"""Writes the text in UDP packets in capitals; changes nothing else.
 
-process(packet) gets one Ethernet frame, as bytes, and returns what goes on instead: a frame, a list of
-frames, or None for none.
+process(packet) gets one Ethernet frame, as bytes, and returns what is sent on: a frame, a list of frames, or
+None for none.
 """
 
 
@@ -14,5 +14,5 @@ def process(packet):
     length = int.from_bytes(packet[38:40], "big") - udp
     changed = bytearray(packet)
     changed[text : text + length] = packet[text : text + length].upper()
-    changed[40:42] = b"\x00\x00"  # no checksum: over IPv4 UDP may do without (RFC 768)
+    changed[40:42] = b"\x00\x00"  # no checksum: over IPv4, UDP does not need one (RFC 768)
     return bytes(changed)
