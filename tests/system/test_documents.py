@@ -289,7 +289,9 @@ def attacks(address: str, file: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sent: list[Packet] = []
-    module.packets = lambda made, pause=0.0: sent.extend([made] if isinstance(made, Packet) else made)
+    module.send_packets = lambda crafted, pause=0.0: sent.extend(
+        [crafted] if isinstance(crafted, Packet) else crafted
+    )
     for name in ("scan", "xmas", "long-name", "many-names", "large-echoes", "ip-in-echo"):
         module.ATTACKS[name](address)
     for number, packet in enumerate(sent):
