@@ -1,4 +1,4 @@
-"""Waits for one TCP connection, prints what it receives and sends what is typed: an attacker's end of a shell.
+"""Waits for one TCP connection, prints what it receives and sends what is typed: the attacker's side.
 
 usage: python3 listen.py PORT
 """

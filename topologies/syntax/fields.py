@@ -1,4 +1,4 @@
-"""What the models of a topology file are made of: texts that a parser reads, and their JSON schema."""
+"""The fields of the models of a topology file: a parser for the text of each, and its JSON schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ NAMED: JsonSchema = {"propertyNames": NAME}
 
 
 class Parsed:
-    """Annotation: the field's text is read by ``parse``; ``schema`` is what editors are told."""
+    """Annotation: ``parse`` reads the text of the field; ``schema`` is its JSON schema, for editors.
+
+    ``what``: what is allowed, in words.
+    """
 
     def __init__(self, parse: Callable[[str], Any], what: str, schema: JsonSchema) -> None:
         self.parse, self.what, self.schema = parse, what, schema
@@ -42,7 +45,7 @@ class Parsed:
 
 
 class Registered(Parsed):
-    """Annotation: one of the names in ``known`` at the time when the file is read."""
+    """Annotation: one of the names that are in ``known`` when the file is read."""
 
     def __init__(self, kind: str, known: Mapping[str, str]) -> None:
         super().__init__(lambda text: service_units.choice(kind, *known)(text), f"the name of a {kind}", {})
@@ -128,6 +131,6 @@ Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["au
 
 
 class Spec(BaseModel):
-    """What all parts of a file share: unknown keys are refused, nothing is converted silently."""
+    """The base of all parts of a file: unknown keys are refused, no value is converted silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)

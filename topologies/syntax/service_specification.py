@@ -1,6 +1,6 @@
 """Functions and chains as they are written in a topology file (see ``topologies.syntax.specification``).
 
-One model holds the keys of all kinds of functions; which of them a kind takes says ``KINDS``.
+One model holds the keys of all kinds of functions; ``KINDS`` says which of them each kind has.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ KINDS: dict[str, tuple[Engine, ...]] = {
         Engine("suricata", (*_RUN, "mode", "mirrors", "signatures", "files")),
     ),
 }
-"""Kind -> its engines; the first is taken when the file names none. A registry: see
-``topologies.model.kinds``."""
+"""Kind -> its engines; the first is the default. A registry: see ``topologies.model.kinds``."""
 
 
 def choice(kind: str, *options: str) -> Any:
@@ -129,13 +128,13 @@ class RuleSpec(Spec):
     ports: Ports | None = Field(
         None, description="Ports it goes to; any when left out.", examples=[80, "80-90", "80,443"]
     )
-    log: Switched | None = Field(None, description="Whether each one is an event.")
+    log: Switched | None = Field(None, description="Whether each such connection is an event.")
     rate: Rate | None = Field(
         None,
-        description="At most so many new connections a second; what is above is dropped.",
+        description="At most so many new connections a second; the rest is dropped.",
         examples=["10/s"],
     )
-    name: Name | None = Field(None, description="What events call it; rule-1, rule-2, … when left out.")
+    name: Name | None = Field(None, description="Its name in events; rule-1, rule-2, … when left out.")
 
 
 class BackendSpec(Spec):
@@ -145,60 +144,66 @@ class BackendSpec(Spec):
     host: Name | None = Field(None, description="The host.")
     port: L4Port | None = Field(
         None,
-        description="Where it listens; the balancer's port, of several the one asked, when left out.",
+        description="Where it listens; when left out, the port of the balancer that the client asks.",
     )
     weight: Annotated[int, whole("weight", 1, service_units.MOST_WEIGHT)] | None = Field(
-        None, description="Its share of new connections, in proportion to the others'; 1 when left out."
+        None, description="Its share of new connections, relative to the other weights; 1 when left out."
     )
 
 
 class CheckSpec(Spec):
-    """How backends are tried. ``tcp`` is short for ``{kind: tcp}``."""
+    """How backends are checked. ``tcp`` is short for ``{kind: tcp}``."""
 
     kind: Annotated[str, choice("kind of check", "tcp", "icmp", "http")] | None = Field(
         None, description="A connection, a ping or a request; tcp (udp: icmp) when left out."
     )
-    path: UrlPath | None = Field(None, description="What a http check asks for; / when left out.")
-    interval: Interval | None = Field(None, description="Time between two; 500ms when left out.")
-    timeout: Interval | None = Field(None, description="When one has failed; the interval when left out.")
+    path: UrlPath | None = Field(None, description="The path that a http check asks for; / when left out.")
+    interval: Interval | None = Field(None, description="Time between two checks; 500ms when left out.")
+    timeout: Interval | None = Field(
+        None, description="Time after which a check has failed; the interval when left out."
+    )
     rise: Annotated[int, whole("number of checks", 1, 100)] | None = Field(
-        None, description="So many good ones in a row bring a backend back; 2 when left out."
+        None, description="So many good checks in a row bring a backend back; 2 when left out."
     )
     fall: Annotated[int, whole("number of checks", 1, 100)] | None = Field(
-        None, description="So many failed ones in a row take a backend out; 2 when left out."
+        None, description="So many failed checks in a row take a backend out; 2 when left out."
     )
 
 
 class HttpRuleSpec(Spec):
-    """Layer 7: to which backends requests go; the first that matches decides."""
+    """Layer 7: the backends that requests go to; the first rule that matches decides."""
 
     path: UrlPath | None = Field(None, description="How the request's path begins; any when left out.")
     host: HostName | None = Field(None, description="The request's host; any when left out.")
-    backends: Names | None = Field(None, description="The hosts that get them.", examples=[["web3"]])
+    backends: Names | None = Field(
+        None, description="The hosts that get these requests.", examples=[["web3"]]
+    )
 
 
 class ForwardSpec(Spec):
-    """A port forward: what comes to a port of the address goes to a host inside."""
+    """A port forward: packets to a port of the address go to a host inside."""
 
     protocol: Transport | None = Field(None, description="tcp when left out.")
     port: L4Port | None = Field(None, description="The port of the NAT's address.")
     to: Target | None = Field(
-        None, description="The host inside, with its port unless that is the same.", examples=["web1:80"]
+        None, description="The host inside, with its port if that is another one.", examples=["web1:80"]
     )
 
 
 class FunctionSpec(Spec):
-    """A virtual network function. ``br: bridge`` is not enough: it needs a switch, too."""
+    """A virtual network function."""
 
     kind: Kind | None = Field(None, description="What it does.")
     engine: Text | None = Field(
         None,
-        description="What does it: firewall nftables or openflow, load-balancer openflow or haproxy, ids "
-        "builtin or suricata; the first when left out.",
+        description="What carries it out: firewall nftables or openflow, load-balancer openflow or haproxy, "
+        "ids builtin or suricata; the first one when left out.",
     )
-    switch: End | None = Field(None, description="The switch that it is attached to, or done by.")
+    switch: End | None = Field(
+        None, description="The switch that it is attached to, or whose flow tables do it."
+    )
     networks: Names | None = Field(
-        None, description="firewall, openflow: in place of a switch: done at the ports of all their hosts."
+        None, description="firewall, openflow: instead of a switch; done at the ports of all their hosts."
     )
     network: Name | None = Field(None, description="nat: the outside network, where its address is.")
     instances: Annotated[int, whole("number of instances", 1, service_units.MOST_INSTANCES)] | None = Field(
@@ -207,20 +212,20 @@ class FunctionSpec(Spec):
     on_failure: Policy | None = Field(
         None,
         alias="on-failure",
-        description="While no instance works, traffic passes (open) or not (closed, when left out).",
+        description="While no instance works, traffic skips it (open) or is dropped (closed, when left out).",
     )
     default: Verdict | None = Field(
         None, description="firewall: what becomes of connections that no rule matches; drop when left out."
     )
-    rules: list[RuleSpec] | None = Field(None, description="firewall: the first that matches decides.")
+    rules: list[RuleSpec] | None = Field(None, description="firewall: the first rule that matches decides.")
     groups: Groups | None = Field(
-        None, description="firewall: groups for its own rules.", json_schema_extra=NAMED
+        None, description="firewall: groups for its own rules only.", json_schema_extra=NAMED
     )
     udp_timeout: Duration | None = Field(
         None,
         alias="udp-timeout",
-        description="firewall, load-balancer, nat: how long a silent UDP connection is remembered; 120s when "
-        "left out.",
+        description="firewall, load-balancer, nat: how long a UDP connection is remembered after its last "
+        "packet; 120s when left out.",
         examples=["5min"],
     )
     ipv4: Ipv4 | None = Field(None, description="load-balancer, nat: its address; chosen when left out.")
@@ -230,24 +235,21 @@ class FunctionSpec(Spec):
         description="load-balancer: further virtual addresses of the same service.",
         examples=[["10.0.0.101", "fd00::101"]],
     )
-    mac: Mac | None = Field(None, description="load-balancer, nat: chosen when left out.")
-    protocol: Transport | None = Field(None, description="load-balancer: tcp when left out.")
+    mac: Mac | None = Field(None, description="load-balancer, nat: its MAC address; chosen when left out.")
+    protocol: Transport | None = Field(None, description="load-balancer: its protocol; tcp when left out.")
     port: Ports | None = Field(
         None, description="load-balancer: the port of its address, or several.", examples=[80, "80,443"]
     )
-    backends: (
-        list[Annotated[BackendSpec, Or(TEXT | {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[0-9]{1,5})?$"})]]
-        | None
-    ) = Field(
+    backends: list[Annotated[BackendSpec, Or(TEXT | {"pattern": NAME_AND_PORT})]] | None = Field(
         None,
-        description="load-balancer: the hosts that do the work.",
+        description="load-balancer: the hosts that serve its clients.",
         examples=[["web1", "web2:8080", {"host": "web3", "weight": 2}]],
     )
     hash: Annotated[str, choice("hash", "5-tuple", "source")] | None = Field(
         None, description="load-balancer: what chooses the backend of a connection; 5-tuple when left out."
     )
     check: Annotated[CheckSpec, Or({"enum": ["tcp", "icmp", "http"]})] | None = Field(
-        None, description="load-balancer: how the backends are tried."
+        None, description="load-balancer: how the backends are checked."
     )
     http: list[HttpRuleSpec] | None = Field(
         None, description="load-balancer, haproxy: which requests go to which backends."
@@ -257,25 +259,26 @@ class FunctionSpec(Spec):
         None, description="rate-limiter: bits per second, in each direction.", examples=["10mbit"]
     )
     burst: Size | None = Field(
-        None, description="rate-limiter: what may come at once; 10 ms, at least 64kB, when left out."
+        None,
+        description="rate-limiter: how much may pass at once; 10 ms of traffic, at least 64kB, when left out.",
     )
     file: Text | None = Field(
         None,
-        description="python: the file with process(packet), seen from the topology file.",
+        description="python: the file with process(packet), relative to the topology file.",
         examples=["functions/uppercase.py"],
     )
     packets: Annotated[str, choice("form of packets", "bytes", "scapy")] | None = Field(
         None, description="python: what process gets; bytes when left out."
     )
     mode: Annotated[str, choice("mode", "tap", "inline")] | None = Field(
-        None, description="ids: it gets copies (tap, when left out), or stands in the way (inline)."
+        None, description="ids: it gets copies (tap, when left out), or traffic passes it (inline)."
     )
     mirrors: Names | None = Field(
-        None, description="ids, tap: the networks and hosts of whose frames it gets copies."
+        None, description="ids, tap: it gets copies of the frames of these networks and hosts."
     )
     signatures: Text | None = Field(None, description="ids: rules in Suricata's language.")
     files: Annotated[list[Text | None], Or(TEXT)] | None = Field(
-        None, description="ids: files with such rules, seen from the topology file."
+        None, description="ids: files with such rules, relative to the topology file."
     )
 
 
@@ -286,11 +289,11 @@ class ChainSpec(Spec):
         None, description="The functions, in the order in which packets pass them.", examples=[["fw", "lb"]]
     )
     network: Name | None = Field(
-        None, description="The network whose hosts send it; the source's, or the only one, when left out."
+        None, description="The network of the senders; that of the source, or the only one, when left out."
     )
     source: Addresses | None = Field(None, description=f"Who sends it: {_ADDRESSES}")
     destination: Addresses | None = Field(
-        None, description=f"Where to: {_ADDRESSES} With a load balancer: that."
+        None, description=f"Where it goes: {_ADDRESSES} With a load balancer: its address."
     )
     protocol: Protocol | None = Field(None, description="Its protocol; any when left out.")
     source_ports: Ports | None = Field(
@@ -298,29 +301,31 @@ class ChainSpec(Spec):
     )
     ports: Ports | None = Field(None, description="Ports it goes to; any when left out.")
     direction: Annotated[str, choice("direction", "forward", "both")] | None = Field(
-        None, description="both: connections that the destination opens, too; forward when left out."
+        None, description="both: also connections that the destination opens; forward when left out."
     )
     symmetric: Switched | None = Field(
         None, description="Whether replies pass the same functions in reverse order; true when left out."
     )
     on_failure: Policy | None = Field(
-        None, alias="on-failure", description="Its functions' failure policy, in place of their own."
+        None,
+        alias="on-failure",
+        description="The failure policy for all its functions, instead of their own.",
     )
     encapsulation: Annotated[str, choice("encapsulation", "auto", "vlan", "nsh")] | None = Field(
-        None, description="How frames between switches say where in the chain they are; auto: the fastest."
+        None, description="How frames between switches carry their place in the chain; auto: the fastest way."
     )
     priority: Annotated[int, whole("priority", 0, service_units.MOST_PRIORITY)] | None = Field(
-        None, description="Of two chains that match a packet the greater takes it; 0 when left out."
+        None, description="Of two chains that match a packet, the greater one takes it; 0 when left out."
     )
 
 
 def takes(kind: str | None, key: str) -> bool:
-    """Whether functions of this kind take the key with any of their engines; of no kind: none."""
+    """Whether functions of this kind have the key with any of their engines; False without a kind."""
     return any(key in engine.keys for engine in KINDS.get(kind or "", ()))
 
 
 def kind_keys(kind: str | None, engine: str | None = None) -> list[str]:
-    """The keys of a function of this kind (with this engine), or of any kind."""
+    """The keys of a function of this kind with this engine; None stands for all kinds, and all engines."""
     engines = [
         candidate
         for name, some in KINDS.items()
@@ -341,7 +346,7 @@ _INSIDE: dict[str, type[Spec]] = {
 
 
 def keys_inside(path: tuple[str | int, ...]) -> list[str]:
-    """The keys known in the mapping at ``path``, which begins with ``functions``, a name and a key."""
+    """The known keys of the mapping at ``path``, which begins with ``functions``, a name and a key."""
     model: type[Spec] | None = _INSIDE.get(str(path[2])) if len(path) == 4 else None
     if len(path) == 3 and path[2] == "check":
         model = CheckSpec

@@ -1,8 +1,7 @@
-"""The topology file as it is written: what may stand where, before anything is filled in.
+"""The form of a topology file: which keys may stand where, before anything is filled in.
 
-These models give the JSON schema for editors and check types, units and unknown keys.  They
-see text only (see ``topologies.syntax.document``); what concerns more than one entry is checked in
-``topologies.resolve.phases``.
+These models give the JSON schema for editors, and check types, units and unknown keys. They see only text
+(see ``topologies.syntax.document``). ``topologies.resolve.phases`` checks what concerns more than one entry.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ from topologies.syntax.fields import (
 from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside
 
 MANAGEMENT = IPv4Network("198.18.0.0/16")
-"""Where every lab's controller meets its switches (RFC 2544's range for device tests)."""
+"""The network between the controller and the switches of every lab (RFC 2544's range for device tests)."""
 
 
 class DomainSpec(Spec):
-    """A virtual site: an Open vSwitch instance of its own in its own network namespace."""
+    """A virtual site: it has its own Open vSwitch instance in its own network namespace."""
 
     controller: Controller | None = Field(
-        None, description="Whose its switches are that name none; sdnlab when left out."
+        None, description="The controller of its switches that name none; sdnlab when left out."
     )
 
 
@@ -58,12 +57,14 @@ class SwitchSpec(Spec):
     """An OpenFlow switch."""
 
     domain: Name | None = Field(
-        None, description="The domain it runs in; may be left out when there is one only."
+        None, description="The domain it runs in; may be left out when there is only one."
     )
     dpid: Dpid | None = Field(
         None, description="Datapath id; numbered in the order of names when left out.", examples=["0x1", 7]
     )
-    controller: Controller | None = Field(None, description="Whose it is; its domain's when left out.")
+    controller: Controller | None = Field(
+        None, description="Its controller; that of its domain when left out."
+    )
 
 
 class NetworkSpec(Spec):
@@ -71,7 +72,7 @@ class NetworkSpec(Spec):
 
     subnet4: Subnet4 | None = Field(
         None,
-        description="IPv4 subnet. With neither given, one of each is chosen; else hosts have what is given.",
+        description="IPv4 subnet. Without subnet4 and subnet6, one of each is chosen.",
         examples=["10.0.0.0/16"],
     )
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
@@ -79,10 +80,10 @@ class NetworkSpec(Spec):
         None, description="VXLAN network identifier; numbered in the order of names when left out."
     )
     gateway4: Ipv4 | None = Field(
-        None, description="Its router's IPv4 address; the subnet's last one when left out."
+        None, description="The IPv4 address of its router; the last one of the subnet when left out."
     )
     gateway6: Ipv6 | None = Field(
-        None, description="Its router's IPv6 address; the subnet's last one when left out."
+        None, description="The IPv6 address of its router; the last one of the subnet when left out."
     )
 
 
@@ -101,10 +102,10 @@ class HostSpec(Shaped):
 
     switch: End | None = Field(
         None,
-        description="The switch it is attached to, with a port number if that matters.",
+        description="The switch it is attached to, with a port number if you need a certain one.",
         examples=["s1", "s1:4"],
     )
-    network: Name | None = Field(None, description="Its network; may be left out when there is one only.")
+    network: Name | None = Field(None, description="Its network; may be left out when there is only one.")
     ipv4: Ipv4 | None = Field(
         None, description="IPv4 address; chosen when left out.", examples=["10.0.0.5", "10.0.0.5/16"]
     )
@@ -115,11 +116,11 @@ class HostSpec(Shaped):
     allow_spoofing: Switched | None = Field(
         None,
         alias="allow-spoofing",
-        description="Take frames with any source address from it; otherwise its own addresses only.",
+        description="Accept frames with any source address from it; otherwise only its own addresses.",
     )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
         None,
-        description="Servers that run in it and answer with its name; http, echo, discard.",
+        description="Servers that run in it: http (answers with its name), echo, discard.",
         examples=["http", ["http:8080", "echo"]],
     )
     kind: HostKind | None = Field(None, description="What it is; namespace when left out.")
@@ -130,7 +131,7 @@ class LinkSpec(Shaped):
 
     ends: Annotated[list[End | None] | None, Or(TEXT)] = Field(
         None,
-        description="The two switches, with port numbers if those matter.",
+        description="The two switches, with port numbers if you need certain ones.",
         examples=[["s1", "s2:3"]],
         json_schema_extra={"minItems": 2, "maxItems": 2},
     )
@@ -172,10 +173,10 @@ class UnderlaySpec(Spec):
         examples=[["d1 -- r1", ["d2", "r1"], {"ends": ["d1", "r2"], "bandwidth": "1gbit"}]],
     )
     subnet: Subnet4 | None = Field(
-        None, description="All its addresses are from this one.", examples=["198.19.0.0/16"]
+        None, description="The subnet of all its addresses.", examples=["198.19.0.0/16"]
     )
     mtu: Mtu | None = Field(
-        None, description="Bytes of IP packet that its links take; hosts get 50 less, at most 1500."
+        None, description="The largest IP packet on its links, in bytes; hosts get 50 less, at most 1500."
     )
     tunnels: Tunnels | None = Field(
         None,
@@ -184,7 +185,7 @@ class UnderlaySpec(Spec):
 
 
 class File(Spec):
-    """A topology: what an sdnlab lab is made of."""
+    """A topology: the description of a lab."""
 
     name: Name | None = Field(None, description="The topology's name; the file's name when left out.")
     description: Text | None = Field(None, description="What it shows; free text.")
@@ -228,7 +229,7 @@ class File(Spec):
     )
     underlay: Annotated[UnderlaySpec, Or(NULL)] | None = Field(
         None,
-        description="The IP network between domains; made when a network's hosts are on switches that "
+        description="The IP network between domains; added when hosts of a network are on switches that "
         "no link joins.",
     )
 
@@ -258,7 +259,7 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
         return keys_inside(path)
     if entry is None:
         return []
-    # its own before what it shares
+    # its own keys before those that it shares with others
     fields = sorted(entry.model_fields, key=lambda name: name not in entry.__annotations__)
     return [entry.model_fields[name].alias or name for name in fields]
 
