@@ -1,4 +1,4 @@
-"""sdnlab: topologies - what a lab is."""
+"""sdnlab: topologies - the description of a lab."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The model's names, when they are asked for (PEP 562): it takes longer to import than all else here."""
+    """Import the model when one of its names is used (PEP 562): it takes longer than all else here."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from topologies.model import topology as model
@@ -38,10 +38,10 @@ def __getattr__(name: str) -> Any:
 
 
 def load(path: str | PathLike[str], running: Topology | None = None) -> Topology:
-    """The resolved topology of a YAML or GraphML file, or ``Invalid`` with every problem found.
+    """The resolved topology of a YAML or GraphML file. Raises ``Invalid`` with all its problems.
 
-    ``running``: what a lab is at the moment; what the file leaves out (addresses, numbers) stays as it is
-    there.
+    ``running``: the topology of a running lab; addresses and numbers that the file leaves out stay as they
+    are there.
     """
     from topologies import loading
 
@@ -49,8 +49,8 @@ def load(path: str | PathLike[str], running: Topology | None = None) -> Topology
 
 
 def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = None) -> Topology:
-    """Like ``load``, of a file's content; ``file`` is what problems call it, decides the format, and says
-    where the files are that it names."""
+    """Like ``load``, with the content of a file. ``file`` is its name: it stands in problems, decides the
+    format, and other files that it names are relative to it."""
     from topologies import loading
 
     content = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
@@ -58,7 +58,7 @@ def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = Non
 
 
 def remarks(topology: Topology) -> list[str]:
-    """What is right, and yet may not be what was meant: each in a sentence."""
+    """Sentences about what is no problem, but may not be what the user wants."""
     from topologies.model import parts
 
     return [text for text in (parts.remark(topology),) if text]

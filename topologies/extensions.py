@@ -1,13 +1,13 @@
-"""Modules of other people that add to sdnlab: a format of files, a stage of the pipeline, an event.
+"""Extensions: modules of other people that add a file format, a stage of the pipeline or an event to sdnlab.
 
-An extension is a Python module. What it adds, it adds to the registries when it is imported, so each process
-of a lab imports it at its start. There are two ways to name one:
+An extension is a Python module. It adds to the registries when it is imported, so each process of a lab
+imports it when it starts. There are two ways to name an extension:
 
-* an installed package declares an entry point of the group ``sdnlab``, whose value is the module;
-* the environment variable ``SDNLAB_EXTENSIONS`` names modules and files (``.py``), with commas between.
+* an installed package declares an entry point in the group ``sdnlab``, whose value is the module;
+* the environment variable ``SDNLAB_EXTENSIONS`` names modules and files (``.py``), separated by commas.
 
-Both are read in one place, the command line. The supervisor is a fork of it, and hands the names on to the
-controller by ``--extension``. A function's process is started by the words that its kind gives.
+Only the command line reads them. The supervisor is a fork of it, and passes the names to the controller with
+``--extension``. The process of a function is started with the command that its kind gives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _loaded: list[str] = []
 
 
 class ExtensionError(Exception):
-    """An extension can't be had: ``what`` is wrong, and the ``remedy``."""
+    """An extension cannot be imported: ``what`` is wrong, and the ``remedy``."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -41,9 +41,10 @@ def named(text: str) -> list[str]:
 
 
 def installed(folders: Iterable[str]) -> list[str]:
-    """The modules of all entry points of the group ``sdnlab`` of what is installed in these folders.
+    """The modules of all entry points in the group ``sdnlab`` of the packages in these folders.
 
-    To import importlib.metadata takes 30 ms, so it is asked only when a file of entry points has the group.
+    The import of importlib.metadata takes 30 ms, so it is used only when a file of entry points has the
+    group.
     """
     section = f"[{GROUP}]".encode()
     if not any(section in text for folder in folders for text in _entry_points(folder)):
@@ -54,7 +55,7 @@ def installed(folders: Iterable[str]) -> list[str]:
 
 
 def _entry_points(folder: str) -> Iterator[bytes]:
-    """The content of each entry_points.txt of a folder of packages."""
+    """The content of each entry_points.txt in a folder with packages."""
     try:
         names = os.listdir(folder) if folder else []  # noqa: PTH208 - a tenth of the time
     except OSError:
@@ -69,14 +70,14 @@ def _entry_points(folder: str) -> Iterator[bytes]:
 
 
 def loaded() -> tuple[str, ...]:
-    """What this process has imported, as ``load`` of another process takes it."""
+    """The extensions that this process has imported, as ``load`` in another process takes them."""
     return tuple(_loaded)
 
 
 def load(names: Iterable[str], check: Callable[[Path], None] = lambda path: None) -> None:
     """Import these modules and files, each once. Raises ``ExtensionError``.
 
-    ``check`` is given each file that is about to be imported, and raises the same.
+    ``check`` gets each file before it is imported, and may raise ``ExtensionError``, too.
     """
     for name in names:
         file = Path(os.path.realpath(name)) if "/" in name or name.endswith(".py") else None
@@ -100,7 +101,7 @@ def load(names: Iterable[str], check: Callable[[Path], None] = lambda path: None
 
 
 def _import_file(file: Path, check: Callable[[Path], None]) -> None:
-    """Import a file under its own name. Only the file is read: nothing that was compiled before."""
+    """Import a file under its own name. Only the file is read, no bytecode that was compiled before."""
     check(file)
     source = file.read_bytes()
     name = file.stem
@@ -126,7 +127,7 @@ def _import_module(name: str, check: Callable[[Path], None]) -> None:
 
 
 def _line(error: BaseException, file: str) -> str:
-    """Where in the extension's file it went wrong."""
+    """The line of the extension's file that raised the error, in words."""
     line, trace = 0, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
@@ -136,7 +137,7 @@ def _line(error: BaseException, file: str) -> str:
 
 
 class Place(NamedTuple):
-    """A file, or a folder on the way to it: who owns it and what they allow (inode(7))."""
+    """A file, or a folder above it, with its owner and mode (inode(7))."""
 
     path: Path
     uid: int
@@ -145,9 +146,9 @@ class Place(NamedTuple):
 
 
 def changeable_by_others(places: Iterable[Place], uids: Collection[int], gids: Collection[int]) -> str | None:
-    """The first of these places that others than these users and groups can change, in words. Pure.
+    """Why a user outside of ``uids`` and ``gids`` can change one of these places; None: nobody can. Pure.
 
-    In a folder with the sticky bit, such as /tmp, nobody can replace what belongs to another.
+    In a folder with the sticky bit, such as /tmp, nobody can replace the files of others.
     """
     for place in places:
         if place.uid not in uids:
@@ -162,10 +163,11 @@ def changeable_by_others(places: Iterable[Place], uids: Collection[int], gids: C
 
 
 def check_for_root(file: Path) -> None:
-    """Refuse a file that somebody could change who can change neither root's files nor sdnlab itself.
+    """Raise ``ExtensionError`` for a file that users can change who can change neither sdnlab nor root's
+    files.
 
-    The variable comes from the caller's environment. Where sudo lets a user run sdnlab and passes the
-    environment on, it would else run any code of the user's as root. Raises ``ExtensionError``.
+    The variable is part of the caller's environment. Where sudo lets a user run sdnlab and keeps the
+    environment, root would otherwise run any code of this user.
     """
     own = Path(__file__).stat()
     above = {_ROOT, *_ROOT.parents}  # who can change these can change sdnlab
@@ -189,9 +191,9 @@ def check_for_root(file: Path) -> None:
 
 
 def is_root_for_others(uid: int, uid_map: str) -> bool:
-    """Whether a process has more rights than the user who started it may have.
+    """Whether a process may have more rights than the user who started it. Pure.
 
-    ``uid``: the effective one; ``uid_map``: the content of /proc/self/uid_map (user_namespaces(7)). Root of
-    a namespace with a single user is that user. Pure.
+    ``uid``: the effective user ID; ``uid_map``: the content of /proc/self/uid_map (user_namespaces(7)). Root
+    in a namespace with a single user has the rights of that user.
     """
     return uid == 0 and uid_map.split()[2:] != ["1"]

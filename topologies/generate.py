@@ -1,6 +1,6 @@
-"""Topologies made by rule, with the names that Mininet gives them (h1, …, s1, …). Pure.
+"""Topologies that follow a rule, with the names that Mininet gives (h1, …, s1, …). Pure.
 
-They go through ``topologies.resolve.phases`` like a file, so that what is filled in is the same.
+``topologies.resolve.phases`` resolves them like files, so addresses and numbers are filled in the same way.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def ring(switches: int) -> Topology:
 def random(
     switches: int, hosts: int, extra_links: int = 0, seed: int = 0, connected: bool = True
 ) -> Topology:
-    """A random graph: a random tree (when ``connected``) and ``extra_links`` more, parallel ones among them.
+    """A random graph: a random tree (when ``connected``) and ``extra_links`` more, which may be parallel.
 
     The same arguments give the same topology on every machine.
     """

@@ -1,4 +1,4 @@
-"""From a path to a resolved topology: the one place in this package that touches a file."""
+"""From a path to a resolved topology: the only module of this package that reads topology files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
 
 
 def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
-    """The files that functions name, as seen from the topology file; what can't be read is reported."""
+    """Name -> content of the files that functions name, relative to the topology file ``beside``.
+
+    A file that cannot be read is reported and left out.
+    """
     from topologies.syntax.service_specification import takes
 
     named: list[tuple[Path, str]] = []
@@ -93,10 +96,10 @@ def _read(
     limit: int = MAX_BYTES,
     allowed: str = "",
 ) -> bytes:
-    """The bytes of a regular file (see ``topologies.outside``); what is wrong with it is reported.
+    """The bytes of a regular file (see ``topologies.outside``); empty, with a problem, when it has none.
 
-    ``path``: where the file is named, ``called``: how, ``allowed``: what it may be; nothing for the topology
-    file itself.
+    ``path``: where the topology file names it, ``called``: its name there, ``allowed``: what it may be. All
+    are empty for the topology file itself.
     """
     try:
         return outside.read(file, limit, allowed or registry.allowed())

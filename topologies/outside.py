@@ -1,9 +1,9 @@
-"""One way in for what others name: files are read by kind, size and time, and JSON by what it may hold.
+"""Reads files and JSON that come from outside, with limits on kind, size and time.
 
-A name can stand for a device that never ends, a pipe that nobody writes to, a file of /proc that waits for
-news, a network file system that does not answer.  Nothing here waits for longer than it says, takes more than
-it says, or has effects on what is named.  What a shell hands over (``<(...)``, ``| ... -``) is read where the
-caller allows it, with more patience: a program has to make it first.
+A file name can mean a device that never ends, a pipe that nobody writes to, a file of /proc that blocks, or a
+network file system that does not answer. Each function here says how long it waits and how much it reads, and
+changes nothing. Pipes from a shell (``<(...)``, ``| ... -``) are read where the caller allows it, with a
+longer timeout: a program has to write to them first.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PATIENCE = 10.0
-"""Seconds that a file gets to be read."""
+"""Seconds within which a file must be read."""
 PIPE_PATIENCE = 60.0
-"""Seconds that whoever writes to a pipe gets, until its end; of a stream: until its next byte."""
+"""Seconds within which a pipe must end; for a stream: within which its next byte must come."""
 STREAM_TIME = 3600.0
-"""Seconds after which a stream that comes through a pipe has to be at its end."""
+"""Seconds within which a stream through a pipe must end."""
 NOTICE = 2.0
-"""Seconds of waiting after which the caller may tell of it."""
+"""Seconds of waiting after which the caller may tell the user."""
 _PIECE = 1 << 20
 _REMEDIES = {
     errno.ENOENT: ("there is no such file", "check the name"),
@@ -59,14 +59,15 @@ Name = str | PathLike[str]
 
 
 class Unreadable(Exception):
-    """What is named can't be read. ``what`` goes after its name; ``allowed`` and ``remedy`` may be empty."""
+    """A file cannot be read. ``what`` follows its name in a sentence; ``allowed`` and ``remedy`` may be
+    empty."""
 
     def __init__(self, what: str, allowed: str = "", remedy: str = "") -> None:
         super().__init__(what)
         self.what, self.allowed, self.remedy = what, allowed, remedy
 
     def words(self, name: object) -> str:
-        """A sentence about what is called ``name``."""
+        """A sentence about the file ``name``."""
         return f"{name} {self.what}" if self.what.split(" ", 1)[0] in _VERBS else f"{name}: {self.what}"
 
     @property
@@ -82,7 +83,7 @@ _NULL_DEVICE = os.makedev(1, 3)  # Linux, Documentation/admin-guide/devices.txt
 
 
 def descriptor_of(name: Name) -> int | None:
-    """The number of an open file that ``name`` stands for (``-``, ``/dev/stdin``, ``/dev/fd/63``)."""
+    """The descriptor of the open file that ``name`` means (``-``, ``/dev/stdin``, ``/dev/fd/63``), if any."""
     text = os.fspath(name)
     if text == STANDARD_INPUT:
         return 0
@@ -91,11 +92,11 @@ def descriptor_of(name: Name) -> int | None:
 
 
 def open_stream(file: Name, allowed: str = "a file", patience: float = PATIENCE) -> io.RawIOBase:
-    """A regular file, or what a pipe brings, to be read piece by piece; raises ``Unreadable``, also when
-    opening it takes too long.
+    """A regular file or a pipe, to be read piece by piece. Raises ``Unreadable``, also when it takes longer
+    than ``patience`` seconds to open it.
 
-    Reading raises OSError (ETIMEDOUT) when a pipe brings nothing for ``PIPE_PATIENCE`` seconds, or is not at
-    its end after ``STREAM_TIME``.  ``allowed``: what may be named here, in words.
+    Reading raises OSError (ETIMEDOUT) when a pipe gives nothing for ``PIPE_PATIENCE`` seconds, or has not
+    ended after ``STREAM_TIME``. ``allowed``: what the file may be, in words.
     """
     descriptor = _within(patience, lambda: _open(file, allowed, pipes=True))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -104,7 +105,7 @@ def open_stream(file: Name, allowed: str = "a file", patience: float = PATIENCE)
 
 
 class _Piped(io.RawIOBase):
-    """What comes through a pipe or socket."""
+    """A pipe or socket with timeouts."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -142,10 +143,10 @@ def read(
     pipe_patience: float = PIPE_PATIENCE,
     waiting: Callable[[], None] = lambda: None,
 ) -> bytes:
-    """A regular file's content, of up to ``limit`` bytes; raises ``Unreadable``.
+    """The content of a regular file, up to ``limit`` bytes. Raises ``Unreadable``.
 
-    ``pipes``: a pipe's, too, until its end, which gets ``pipe_patience`` seconds. ``waiting`` is called once
-    when it takes longer than ``NOTICE``.
+    ``pipes``: pipes are allowed, too; they must end within ``pipe_patience`` seconds. ``waiting`` is
+    called once when it takes longer than ``NOTICE``.
     """
     descriptor = _within(patience, lambda: _open(file, allowed, pipes), waiting)
     piped = not stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -175,7 +176,7 @@ def read(
             raise Unreadable("is too big", f"up to {size_text(limit)}")
         return b"".join(pieces)
 
-    # a pipe's own end of patience says more, and comes first
+    # the timeout inside ``work`` comes first: its message says more
     return _within(pipe_patience + 1 if piped else patience, work, waiting)
 
 
@@ -187,15 +188,15 @@ def size_text(limit: int) -> str:
 def _open(file: Name, allowed: str, pipes: bool = False) -> int:
     number = descriptor_of(file) if pipes else None
     try:
-        if number is not None:  # not opened anew: a socket can't be, nor another user's pipe
+        if number is not None:  # not opened again: that fails for sockets and for pipes of other users
             descriptor = os.dup(number)
         else:
             _check(os.stat(file), allowed, pipes)  # noqa: PTH116 - opening a device may have effects
-            # it may have been replaced since: not to block, and to look again, costs nothing
+            # the file may be another one by now, so do not block, and check again below
             descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         _refuse(error)
-    except ValueError:  # a NUL, or what no name can hold
+    except ValueError:  # a NUL, or something else that no name can have
         raise Unreadable("cannot be a file's name", "", "check the name") from None
     try:
         if number is not None and os.isatty(descriptor):
@@ -208,7 +209,7 @@ def _open(file: Name, allowed: str, pipes: bool = False) -> int:
 
 
 def _check(status: os.stat_result, allowed: str, pipes: bool, handed_over: bool = False) -> None:
-    """Raises Unreadable for what is never read; a socket can be, where it is handed over open."""
+    """Raise Unreadable for kinds of files that are not read. A socket is allowed if it is open already."""
     mode = status.st_mode
     if pipes and (stat.S_ISFIFO(mode) or (handed_over and stat.S_ISSOCK(mode))):
         return
@@ -227,7 +228,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _within(patience: float, work: Callable[[], T], waiting: Callable[[], None] = lambda: None) -> T:
-    """What ``work`` gives, in a thread that is left behind if it takes longer than ``patience`` seconds.
+    """The result of ``work``, in a thread that is abandoned if it takes longer than ``patience`` seconds.
 
     ``waiting`` is called when it has taken ``NOTICE`` seconds.
     """
@@ -254,15 +255,15 @@ def _within(patience: float, work: Callable[[], T], waiting: Callable[[], None] 
 
 
 class NotJson(ValueError):
-    """Bytes that are no JSON that we take; the text says why."""
+    """Bytes that are no acceptable JSON; the text says why."""
 
 
 def parse_json(raw: bytes) -> Any:
-    """The value of a JSON text (RFC 8259): UTF-8, numbers that are some, characters that are some, each name
-    of an object once.
+    """The value of a JSON text (RFC 8259). Raises ``NotJson``.
 
-    Raises ``NotJson``. Lone surrogates stand for no character (RFC 8259, 8.2), but those by which Python
-    carries the bytes of names that are not in UTF-8 (PEP 383) are taken.
+    It must be UTF-8, without NaN and infinities, without lone surrogates (RFC 8259, 8.2), and without an
+    object that has a name twice. The surrogates are allowed that Python uses for bytes that are not UTF-8
+    (PEP 383).
     """
 
     def no_number(word: str) -> NoReturn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# importlib.resources would say the same of an installed package, but takes 12 ms to import: that is too
-# long for a command that a user waits for. (Wheels are always unpacked, so there is a real folder.)
+# importlib.resources gives the same folder, but its import takes 12 ms: too long for a command that a user
+# waits for. (Wheels are always unpacked, so there is a real folder.)
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -15,5 +15,5 @@ def names() -> list[str]:
 
 
 def path(name: str) -> Path:
-    """Where the file of the shipped topology ``name`` is; whether it exists is for the caller to ask."""
+    """The file of the shipped topology ``name``, whether it exists or not."""
     return FOLDER / f"{name}.yaml"

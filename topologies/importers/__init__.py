@@ -1,1 +1,1 @@
-"""Files of other tools, turned into the tree of a topology file."""
+"""Files of other tools -> the tree of a topology file."""

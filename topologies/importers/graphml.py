@@ -1,11 +1,11 @@
 """GraphML -> the tree of a topology file: every node becomes a switch with one host.
 
-Read with expat itself, which knows lines, loads nothing from elsewhere, and needs no import of networkx
-(0.3 s).  Entity declarations are refused: GraphML has no use for them, and they are how XML bombs are made.
+It uses expat, which knows lines and loads no other files; the import of networkx takes 0.3 s. Entity
+declarations are refused: GraphML does not need them, and XML bombs are made of them.
 
-Traps of real collections (the Internet Topology Zoo): labels missing, doubled or ``None``; parallel
-edges (kept: two wires); self-loops (left out, and said so in the description); disconnected graphs (kept).
-Positions are not turned into delays: what the file doesn't ask for isn't applied.
+Real collections (the Internet Topology Zoo) have: labels that are missing, doubled or ``None``; parallel
+edges (kept: two wires); self-loops (left out; the description says how many); graphs in several parts (kept).
+Positions do not become delays: only what the file asks for is applied.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Vertex:
 
 @dataclass
 class _Graph:
-    """What of the file matters, in its order."""
+    """The part of the file that is used, in the order of the file."""
 
     vertices: dict[str, _Vertex] = field(default_factory=dict)
     edges: list[tuple[str, str, int]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class _Graph:
 
 
 def read(raw: bytes, report: Report) -> Node:
-    """The tree that a YAML file of the same network would give. Problems go to ``report``."""
+    """The tree of a YAML file that describes the same network. Problems go to ``report``."""
     graph = _Reader(report).read(raw)
     if not graph.vertices and not report.problems:
         what = "the graph has no nodes" if graph.has_graph else "there is no <graph>"
@@ -86,9 +86,9 @@ def _tree(graph: _Graph) -> Node:
 
 
 def _wires(graph: _Graph) -> tuple[list[tuple[str, str, int]], int]:
-    """The edges that are wires, and how many self-loops are not.
+    """The edges that are wires, and the number of self-loops, which are none.
 
-    In a directed graph an edge and its opposite are one wire: wires have both directions.
+    In a directed graph, an edge and its opposite are one wire: wires have both directions.
     """
     wires = []
     loops = 0
@@ -105,10 +105,10 @@ def _wires(graph: _Graph) -> tuple[list[tuple[str, str, int]], int]:
 
 
 def switch_names(labels: dict[str, str]) -> dict[str, str]:
-    """Node id -> a switch name made of its label, or else of its id.
+    """Node id -> the name of its switch, made from its label, or else from its id.
 
-    Lower-case letters, digits and hyphens, at most about 20 characters, no two alike, and
-    none like a host's name (``h-`` and a switch's name).
+    Names have lower-case letters, digits and hyphens, at most about 20 characters. No two are equal, and none
+    is the name of a host (``h-`` and the name of a switch).
     """
     chosen: dict[str, str] = {}
     taken: set[str] = set()
@@ -126,7 +126,7 @@ def switch_names(labels: dict[str, str]) -> dict[str, str]:
     for ident, slug in slugs.items():
         if slug and slug not in _NO_LABELS:
             choose(ident, f"n{slug}" if slug.isdigit() else slug)
-    # Those without a label last, so that they take no name that a label spells
+    # nodes without a label last, so that they do not take a name that a label gives
     for ident in labels:
         if ident not in chosen:
             slug = names.slug(ident, MAX_NAME)
@@ -140,10 +140,10 @@ class _Reader:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.graph = _Graph()
-        self.keys: dict[str, tuple[str, str]] = {}  # id -> (what it is for, its name)
+        self.keys: dict[str, tuple[str, str]] = {}  # id -> (the elements that have it, its name)
         self.open: list[str] = []
         self.vertex: _Vertex | None = None
-        self.wanted: str | None = None  # what the text now read is for
+        self.wanted: str | None = None  # what the text that is being read is used for
         self.text: list[str] = []
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
@@ -159,7 +159,7 @@ class _Reader:
             what = expat.ErrorString(error.code) or "unreadable"
             self.problem(f"XML syntax: {what}", line=error.lineno)
             raise Fatal from None
-        except (LookupError, ValueError):  # of an encoding that Python lacks or that is none of text
+        except (LookupError, ValueError):  # an encoding that Python does not have, or that is not for text
             self.problem("the XML declaration names an unusable encoding", "UTF-8", "save it as UTF-8", 1)
             raise Fatal from None
         return self.graph

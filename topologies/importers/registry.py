@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from topologies.syntax.problem import Report
 
 YAML = (".yaml", ".yml")
-"""How names of files in sdnlab's own format end. What no importer recognises is read as such."""
+"""The file names of sdnlab's own format end like this. A file that no importer recognises is read as YAML."""
 
 
 class Importer(NamedTuple):
-    """A format. A file has it when its name ends with one of ``suffixes``, or its content begins with one of
-    ``signatures``, after white space.
+    """A file format. A file has it when its name ends with one of ``suffixes``, or its content begins, after
+    white space, with one of ``signatures``.
 
-    ``module`` has ``read(raw: bytes, report: Report) -> Node``: the tree that a YAML file of the same network
-    would give. What is wrong goes to the report, with its line. It raises ``document.Fatal`` where
-    nothing more can be said. It is imported when it is needed.
+    ``module`` has ``read(raw: bytes, report: Report) -> Node``: the tree of a YAML file that describes
+    the same network. Problems go to the report, with their lines; it raises ``document.Fatal`` where it
+    cannot go on. The module is imported when it is needed.
     """
 
     name: str
@@ -42,7 +42,7 @@ IMPORTERS: list[Importer] = [
 
 
 def importer_of(file: str, raw: bytes) -> Importer | None:
-    """The importer for a file with this name and content; None: it is YAML."""
+    """The importer for a file with this name and content; None for YAML."""
     name, content = file.lower(), raw.lstrip()
     for importer in IMPORTERS:
         if name.endswith(importer.suffixes) or content.startswith(importer.signatures):
@@ -51,7 +51,7 @@ def importer_of(file: str, raw: bytes) -> Importer | None:
 
 
 def suffixes() -> tuple[str, ...]:
-    """How the names of all topology files end."""
+    """The suffixes of all topology files."""
     return YAML + tuple(suffix for importer in IMPORTERS for suffix in importer.suffixes)
 
 
@@ -62,5 +62,5 @@ def formats() -> str:
 
 
 def allowed() -> str:
-    """What may stand where a topology file is named: "a YAML or GraphML file"."""
+    """What a topology file may be, in words: "a YAML or GraphML file"."""
     return f"a {formats()} file"

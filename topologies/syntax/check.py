@@ -1,4 +1,4 @@
-"""A document's tree -> ``spec.File``: shorthands written out, every mistake of form in the report."""
+"""The tree of a document -> ``specification.File``: shorthands written out, mistakes of form reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMS = {
     **shorthand.FORMS,
     "underlay": "a mapping like {routers: [r1], links: [d1 -- r1, d2 -- r1]}",
 }
-# What other tools call it
+# The names that other tools use
 _SYNONYMS = {
     "subnet": ("subnet4",),
     "cidr": ("subnet4",),
@@ -55,7 +55,7 @@ _LINK = "s1 -- s2, [s1, s2] or {ends: [s1, s2], bandwidth: 100mbit}"
 
 
 def check(root: Node, report: Report) -> specification.File:
-    """What can be used of the file. What can't is in the report, and marked there as broken."""
+    """The usable part of the file. The rest is reported, and its paths are marked as broken."""
     if not isinstance(root.value, dict):
         report.add(
             (),
@@ -66,13 +66,13 @@ def check(root: Node, report: Report) -> specification.File:
         raise Fatal
     desugar(root, report)
     data = root.data()
-    # Each round leaves out what the one before found: what is left is checked, too.
+    # Each round removes what is wrong, then checks what is left
     for _ in range(6):
         try:
             return specification.File.model_validate(data)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                _tell(detail, data, report)
+                _report(detail, data, report)
     raise AssertionError("leaving out what is wrong must end")
 
 
@@ -153,8 +153,8 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else f"the text {shown(value)}"
 
 
-def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
-    """One of pydantic's errors in the user's words; leave its cause out of ``data``."""
+def _report(detail: ErrorDetails, data: Any, report: Report) -> None:
+    """Report an error of pydantic in words for users, and remove its cause from ``data``."""
     path: Path = detail["loc"]
     holder: Any = data
     for step in path[:-1]:
@@ -170,7 +170,7 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
         report.add(path, f"unknown key {shown(last)}", allowed, remedy)
         report.broke(path)
         if meant and meant not in holder:
-            report.broke((*path[:-1], meant))  # that it lacks needs no second problem
+            report.broke((*path[:-1], meant))  # that this key is missing needs no problem of its own
         del holder[last]
         return
     context = detail.get("ctx", {})
@@ -200,12 +200,12 @@ def _tell(detail: ErrorDetails, data: Any, report: Report) -> None:
 
 
 def _keys_of(path: Path, holder: Any) -> list[str]:
-    """The keys that may stand in ``holder``: a function's are those of its kind."""
+    """The keys that the mapping ``holder`` may have; for a function those of its kind."""
     kind = holder.get("kind") if path[:1] == ("functions",) and len(path) == 2 else None
     return kind_keys(kind) if isinstance(kind, str) and kind in KINDS else specification.keys_at(path)
 
 
 def _nearest_key(key: str, known: list[str], report: Report) -> str:
-    """The known key that was probably meant, or nothing."""
+    """The known key that the user probably means; empty when there is none."""
     meant = next((word for word in _SYNONYMS.get(key.lower(), ()) if word in known), "")
     return meant or report.nearest(key, known)

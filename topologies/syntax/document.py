@@ -1,8 +1,9 @@
-"""A YAML text as a tree of nodes that know their lines; nothing is guessed, built or run.
+"""YAML text -> a tree of nodes that know their lines. No value is guessed, and nothing is executed.
 
-The tree is made from libyaml's *events*: composing a node graph recurses in C (a deeply nested file
-would end the process), and constructing values applies YAML 1.1's guesses (``no`` is false, a MAC address a
-number of base 60).  Here every scalar stays text; what the text means is for its field to say.
+The tree is built from the *events* of libyaml. Its node graph is not used: to compose it, libyaml recurses in
+C, and a deeply nested file ends the process. Its values are not used: YAML 1.1 guesses (``no`` is false, a
+MAC address is a number of base 60). Here every scalar stays text; the field that reads it decides what it
+means.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ Value = Union[str, None, "list[Node]", "dict[str, Node]"]
 
 @dataclass
 class Node:
-    """A scalar's text (None: null), a sequence or a mapping. ``line`` is that of its key, if it has one."""
+    """The text of a scalar (None: null), a sequence or a mapping. ``line``: that of its key, if it has one.
+
+    ``size``: the nodes in it, itself included; ``height``: the levels.
+    """
 
     line: int
     value: Value = None
@@ -36,7 +40,7 @@ class Node:
     plain: bool = False  # an unquoted scalar
 
     def at(self, path: Path) -> int:
-        """The line of what stands at ``path``, or of the nearest thing around it."""
+        """The line of the node at ``path``, or of the innermost node around it that exists."""
         node = self
         for step in path:
             inside: Node | None = None
@@ -50,7 +54,7 @@ class Node:
         return node.line
 
     def data(self) -> Any:
-        """As plain dicts, lists, texts and None."""
+        """The tree as dicts, lists, strings and None."""
         if isinstance(self.value, dict):
             return {key: node.data() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -59,12 +63,12 @@ class Node:
 
 
 class Fatal(Exception):
-    """The text can't be read any further; the problem is in the report."""
+    """The text cannot be read further; the problem is in the report."""
 
 
 @dataclass
 class _Open:
-    """A collection whose end is still to come."""
+    """A collection whose end is not read yet."""
 
     node: Node
     path: Path
@@ -81,7 +85,7 @@ class _Open:
 
 
 def decode(raw: bytes, report: Report) -> str:
-    """UTF-8 bytes (a byte order mark is skipped) as text fit for YAML."""
+    """UTF-8 bytes (a byte order mark is skipped) -> text without control characters."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -98,7 +102,7 @@ def decode(raw: bytes, report: Report) -> str:
 
 
 def read(text: str, report: Report) -> Node:
-    """The one document in ``text``. Problems go to ``report``; ``Fatal`` when there is no going on."""
+    """The one document in ``text``. Problems go to ``report``; raises ``Fatal`` when it cannot go on."""
     import yaml
 
     try:
@@ -107,7 +111,7 @@ def read(text: str, report: Report) -> Node:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
         what = error.problem or error.context or "unreadable"
-        if "nesting depth" in what:  # libyaml's own limit, where it has one, is met before ours
+        if "nesting depth" in what:  # some versions of libyaml have a limit that is lower than ours
             report.add((), *_TOO_DEEP, line=line)
             raise Fatal from None
         tab = "\t" in text.split("\n")[line - 1 : line][0].partition("#")[0]
@@ -143,7 +147,7 @@ def _syntax_remedy(what: str) -> str:
 
 
 class _Builder:
-    """Builds the tree from events with a stack of its own, so depth costs no recursion."""
+    """Builds the tree from events with its own stack, so it does not recurse."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -168,10 +172,10 @@ class _Builder:
                 self.alias(event.anchor, line)
             elif isinstance(event, yaml.ScalarEvent):
                 self.tag(event.tag, line)
-                # an explicit tag or quotes make a text of it; the C parser says '' for plain style
+                # with a tag or quotes it is text; the C parser gives '' for the plain style
                 plain = event.implicit[0] and not event.style
                 null = plain and event.value in _NULLS
-                # A block scalar's text keeps no trailing line end: it is a description, not a file.
+                # a block scalar loses its last line ends: it is a description, not a file
                 value = event.value.rstrip("\n") if event.style in ("|", ">") else event.value
                 node = Node(line, None if null else value, plain=plain)
                 if event.anchor:
@@ -220,7 +224,7 @@ class _Builder:
         if len(self.stack) + target.height > MAX_DEPTH:
             self.too_deep(line)
         self.count(target.size, line)
-        # A node of its own, so that a problem is reported where the alias is used
+        # its own node, so that a problem is reported where the alias is used
         copy = Node(line, target.value, target.size, target.height, target.plain)
         self.put(copy, key_text=target.value if isinstance(target.value, str) else None)
 
@@ -247,7 +251,7 @@ class _Builder:
         self.put(node, key_text=None)
 
     def merge(self, into: Node, merged: Node, path: Path) -> None:
-        """``<<: *defaults``: keys that the mapping doesn't have itself."""
+        """``<<: *defaults``: add the keys that the mapping does not have itself."""
         sources = merged.value if isinstance(merged.value, list) else [merged]
         assert isinstance(into.value, dict)
         for source in sources:
@@ -258,7 +262,7 @@ class _Builder:
                 into.value.setdefault(key, node)
 
     def put(self, node: Node, key_text: str | None) -> None:
-        """Give a finished node to what is open around it."""
+        """Add a finished node to the collection that is open around it."""
         if not self.stack:
             self.root = node
             return
@@ -276,7 +280,7 @@ class _Builder:
             return
         key, top.key = top.key, None
         if not isinstance(key.value, str):
-            return  # reported; its value leads nowhere
+            return  # the key is reported; its value belongs nowhere
         name = key.value
         if name == "<<" and key.plain:
             top.merges.append(node)

@@ -1,8 +1,7 @@
-"""What is wrong with a topology file, in words that lead to the remedy.
+"""The problems of a topology file: what is wrong, what is allowed, and the remedy.
 
-Nothing here raises while problems are being looked for, so that a user sees all of them at once:
-``Problems`` is what is known, a value; a ``Report`` collects more and lives no longer than what looks for
-them, such as one phase of ``topologies.resolve.phases``.
+Looking for problems raises nothing, so a user sees all of them at once. ``Problems`` is a value: all that are
+known. A ``Report`` collects more of them, within one phase of ``topologies.resolve.phases`` for instance.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass, replace
 Step = str | int
 Path = tuple[Step, ...]
 
-# Beyond so many suggestions nobody reads them, and looking for one costs milliseconds among
-# thousands of names: a hostile file must not buy minutes of work with them.
+# Nobody reads more suggestions than this, and the search for one takes milliseconds among thousands of
+# names: a hostile file must not cause minutes of work.
 _SUGGESTIONS = 40
 _SHOWN = 60
 
@@ -27,12 +26,13 @@ def shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters written as escapes: a file must not steer the user's terminal."""
+    """``text`` with control characters as escapes: a file must not control the user's terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The nearest of the known words, or nothing when none is near; of those as near, one that begins so."""
+    """The known word that is most similar to ``word``; empty when none is. Words that begin with it go
+    first."""
     import difflib
 
     candidates = {name.lower(): name for name in known}
@@ -56,9 +56,9 @@ def path_text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong. ``line`` counts from 1; 0 means the file as a whole.
+    """One problem. ``line`` counts from 1; 0 means the whole file.
 
-    ``allowed`` and ``remedy`` may be empty. ``str()`` is the line for people.
+    ``allowed`` and ``remedy`` may be empty. ``str()`` gives the line that a user reads.
     """
 
     file: str
@@ -82,7 +82,7 @@ class Problem:
 
 
 class Invalid(Exception):
-    """A topology file that cannot be used. ``problems``: all of them, sorted by line."""
+    """A topology file has problems and cannot be used. ``problems``: all of them, sorted by line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.path, p.message)))
@@ -93,17 +93,17 @@ class Invalid(Exception):
 
 
 def _the_file(path: Path) -> int:
-    """The line of everything in a file without lines: 0, the file as a whole."""
+    """The line of every path where no lines are known: 0, the whole file."""
     return 0
 
 
 @dataclass(frozen=True)
 class Problems:
-    """The problems of one file that are known, and what decides how further ones are told.
+    """The known problems of one file, and what the search for further ones needs.
 
-    ``locate`` says on which line a path stands. ``broken``: the paths whose content was unusable and was left
-    out; ``incomplete``: the sections with such an entry, where names may be missing. ``suggestions``: how
-    many more may be looked for.
+    ``locate`` gives the line of a path. ``broken``: the paths whose content is unusable and left out.
+    ``incomplete``: the sections with such an entry, in which names may be missing. ``suggestions``: how many
+    more the search may make.
     """
 
     file: str
@@ -114,7 +114,7 @@ class Problems:
     suggestions: int = _SUGGESTIONS
 
     def report(self) -> Report:
-        """An empty report, to collect what comes next."""
+        """An empty report, which collects what comes next."""
         return Report(self.file, self.locate, self.broken, self.incomplete, self.suggestions)
 
     def and_those_of(self, report: Report) -> Problems:
@@ -123,7 +123,7 @@ class Problems:
         return replace(more, listed=(*self.listed, *more.listed)) if self.listed else more
 
     def check(self) -> None:
-        """Raise ``Invalid`` when there is a problem. One that several phases found is told once."""
+        """Raise ``Invalid`` when there is a problem. One that several phases report is listed once."""
         if self.listed:
             raise Invalid(dict.fromkeys(self.listed))
 
@@ -147,61 +147,62 @@ class Report:
         self._suggestions = suggestions
 
     def known(self) -> Problems:
-        """What was collected, as a value: what this report is told later does not change it."""
+        """What is collected so far, as a value that does not change later."""
         broken, incomplete = frozenset(self.broken), frozenset(self.incomplete)
         return Problems(self.file, self.locate, tuple(self.problems), broken, incomplete, self._suggestions)
 
     def add(
         self, path: Path, message: str, allowed: str = "", remedy: str = "", line: int | None = None
     ) -> None:
-        """Note a problem, unless it only follows from one noted at the same place before."""
+        """Add a problem, unless its path is broken: then a problem is listed already, and this one
+        follows."""
         if self.is_broken(path):
             return
         where = self.locate(path) if line is None else line
         texts = (printable(text) for text in (message, allowed, remedy))
         problem = Problem(self.file, where, path_text(path), *texts)
-        if problem not in self._seen:  # what is used in many places is looked at as often
+        if problem not in self._seen:  # a group that is used several times is checked several times
             self._seen.add(problem)
             self.problems.append(problem)
 
     def broke(self, path: Path) -> None:
-        """What stands at ``path`` was unusable and was left out: nothing more about it."""
+        """The content at ``path`` is unusable and left out: no further problem of it is listed."""
         if not isinstance(self.broken, set):
             self.broken = set(self.broken)
         self.broken.add(path)
 
     def lacks_names(self, section: str) -> None:
-        """An entry of ``section`` was unusable: a name that is missing there may be meant to be there."""
+        """An entry of ``section`` is unusable, so names may be missing there."""
         self.incomplete = {*self.incomplete, section}
 
     def is_broken(self, path: Path) -> bool:
         return any(path[:n] in self.broken for n in range(1, len(path) + 1))
 
     def nearest(self, word: str, known: Iterable[str]) -> str:
-        """The nearest of the known words, or nothing."""
+        """The most similar of the known words; empty when there is none, or after too many searches."""
         if self._suggestions <= 0 or not 0 < len(word) <= 64:
             return ""
         self._suggestions -= 1
         return nearest(word, known)
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
-        """A remedy: ``did you mean 'x'?`` with the nearest of the known words, or ``otherwise``."""
+        """A remedy: ``did you mean 'x'?`` with the most similar known word, else ``otherwise``."""
         close = self.nearest(word, known)
         return f"did you mean {shown(close)}?" if close else otherwise
 
     def no_such(
         self, path: Path, kind: str, name: str, known: Iterable[str], section: str = "", listed: str = ""
     ) -> None:
-        """Note a reference to nothing: there is no ``kind`` of this name.
+        """Add a reference to something that does not exist: there is no ``kind`` with this name.
 
-        ``known``: the names that there are; ``section``: where one is added, by default the kind's plural.
-        ``listed``: the allowed names as text, by default the first of the known ones.
+        ``known``: the names that exist; ``section``: where to add one, by default the plural of the kind.
+        ``listed``: the allowed names as text, by default the first known ones.
         """
         names = list(known)
         remedy = self.suggest(name, names, f"add it to {section or kind + 's'}, or change the name")
         self.add(path, f"there is no {kind} {shown(name)}", listed or ", ".join(names[:8]), remedy)
 
     def check(self) -> None:
-        """Raise ``Invalid`` when anything was noted."""
+        """Raise ``Invalid`` when there is a problem."""
         if self.problems:
             raise Invalid(self.problems)

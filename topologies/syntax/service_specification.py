@@ -260,7 +260,7 @@ class FunctionSpec(Spec):
     )
     burst: Size | None = Field(
         None,
-        description="rate-limiter: how much may pass at once; 10 ms of traffic, at least 64kB, when left out.",
+        description="rate-limiter: how much may pass at once; 10 ms of it, at least 64kB, when left out.",
     )
     file: Text | None = Field(
         None,

@@ -1,6 +1,6 @@
-"""Values of functions and chains as people write them: port ranges, rates, sizes, intervals, choices.
+"""Parsers for the values of functions and chains: port ranges, rates, sizes, intervals, choices.
 
-As in ``topologies.syntax.units``: text goes in, the value comes out, or ``BadValue`` is raised.
+As in ``topologies.syntax.units``, each takes text and returns the value, or raises ``BadValue``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INTERVAL_UNITS = {"ms": 1000, "s": 1_000_000}
 
 
 class Choice(BadValue):
-    """Something that is none of the ``options``: what was meant can be looked for among them."""
+    """A text that is none of the ``options``, among which a similar one can be suggested."""
 
     def __init__(self, what: str, options: tuple[str, ...]) -> None:
         super().__init__(what, ", ".join(options))
@@ -44,7 +44,7 @@ class Target(NamedTuple):
 
 
 def choice(kind: str, *options: str) -> Callable[[str], str]:
-    """A parser that takes ``options`` alone."""
+    """A parser that accepts only the ``options``."""
 
     def parse(text: str) -> str:
         if text not in options:
@@ -68,7 +68,7 @@ def port(text: str) -> int:
 
 
 def ports(text: str) -> tuple[tuple[int, int], ...]:
-    """Inclusive ranges, sorted, those that touch joined: equal sets of ports are equal values."""
+    """Sorted, inclusive ranges; adjacent ones are joined, so equal sets of ports are equal values."""
     ranges: list[tuple[int, int]] = []
     for piece in text.split(","):
         low, dash, high = piece.strip().partition("-")
@@ -116,7 +116,7 @@ def size(text: str) -> int:
 
 
 def interval(text: str) -> int:
-    """Microseconds between health checks, or until one has failed."""
+    """An interval or timeout of health checks, in microseconds."""
     return _measure(text, "a time", _INTERVAL_UNITS, 10_000, 60_000_000, _INTERVALS)
 
 
@@ -126,7 +126,7 @@ def duration(text: str) -> int:
 
 
 def whole(kind: str, low: int, high: int) -> Callable[[str], int]:
-    """A parser for whole numbers of ``low`` .. ``high``."""
+    """A parser for whole numbers from ``low`` to ``high``."""
     allowed = f"{low} to {high}"
 
     def parse(text: str) -> int:
@@ -155,7 +155,7 @@ def url_path(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """The host of a request (RFC 9110, 7.2): a DNS name or an IPv4 address."""
+    """The host of an HTTP request (RFC 9110, 7.2): a DNS name or an IPv4 address."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
         raise BadValue(f"{shown(text)} is not a host name", "a name like www.example.org")
     return text.lower()

@@ -1,4 +1,4 @@
-"""The short forms of functions and chains, written out: one name for a list of one, ``web1:8080``."""
+"""Writes out the short forms of functions and chains: one name instead of a list, ``web1:8080``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FORMS = {
     "source": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
     "destination": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
 }
-"""What is told of a value that is no list or mapping where there should be one, by key."""
-# What other tools call it
+"""Key -> the form of its value, for problems about a value that has another form."""
+# The names that other tools use
 SYNONYMS = {
     "type": ("kind",),
     "policy": ("default", "on-failure"),

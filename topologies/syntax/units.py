@@ -1,8 +1,7 @@
-"""Values as people write them: bandwidth, delay, loss, addresses, MACs, ports.
+"""Parsers for the values in a topology file: bandwidth, delay, loss, addresses, MACs, ports.
 
-Each function takes the text of the file and returns the value, or raises ``BadValue`` with
-what is wrong, what is allowed and the remedy.  Text goes in, never a number: YAML 1.1 would read
-``52:54:00:12:34:56`` as a number of base 60 and ``1_000`` as 1000.
+Each function takes the text of the file and returns the value, or raises ``BadValue``. It takes text, never a
+number: YAML 1.1 reads ``52:54:00:12:34:56`` as a number of base 60, and ``1_000`` as 1000.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ MAX_PORT = 65279  # OpenFlow 1.0's OFPP_MAX is 0xff00; Open vSwitch keeps to it 
 
 
 class BadValue(ValueError):
-    """``what`` is wrong, ``allowed``, ``remedy``."""
+    """A text is no value of its kind: ``what`` is wrong, what is ``allowed``, and the ``remedy``."""
 
     def __init__(self, what: str, allowed: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -34,14 +33,14 @@ class End(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """``http`` or ``http:8080``: what a host answers, and the port when the file names one."""
+    """``http`` or ``http:8080``: a server of a host, and its port when the file names one."""
 
     protocol: str
     port: int | None = None
 
 
 SERVED = {"http": 80, "echo": 7, "discard": 9}
-"""What a host can answer by itself, and the port that IANA gives it (RFC 9110, RFC 862, RFC 863)."""
+"""The servers that a host can run, and the standard port of each (RFC 9110, RFC 862, RFC 863)."""
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-zµμ/%]*)")
 _SI = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -64,7 +63,7 @@ def _quantity(text: str, kind: str, allowed: str) -> tuple[Decimal, str]:
 
 
 def bandwidth(text: str) -> int:
-    """Bits per second. SI prefixes; a bare number is refused, since its unit is anybody's guess."""
+    """Bits per second, with SI prefixes. A number without a unit is refused: its unit is not clear."""
     number, unit = _quantity(text, "bandwidth", _BANDWIDTHS)
     if not unit:
         raise BadValue(f"{shown(text)} has no unit", _BANDWIDTHS, f"write {text}mbit if megabits are meant")
@@ -94,7 +93,7 @@ def delay(text: str) -> int:
 
 
 def loss(text: str) -> float:
-    """Fraction 0..1 of the frames lost. A bare 1 is refused: it may mean 1% or everything."""
+    """The fraction 0..1 of frames that are lost. A plain 1 is refused: it may mean 1% or all frames."""
     number, unit = _quantity(text, "loss", _LOSSES)
     if unit not in ("", "%"):
         raise BadValue(f"{shown(text)} has an unknown unit {shown(unit)}", _LOSSES)
@@ -119,7 +118,7 @@ def end(text: str) -> End:
 
 
 def serving(text: str) -> Serving:
-    """What a host answers: ``http``, ``echo:7007``."""
+    """A server of a host: ``http``, ``echo:7007``."""
     allowed = f"{', '.join(SERVED)}; with a port, like http:8080"
     protocol, colon, number = text.partition(":")
     if protocol not in SERVED:
@@ -132,7 +131,7 @@ def serving(text: str) -> Serving:
 
 
 def dpid(text: str) -> int:
-    """A datapath id: decimal, 0x…, 16 hexadecimal digits or 8 colon-separated pairs (as OVS prints them)."""
+    """A datapath id: decimal, 0x…, 16 hexadecimal digits, or 8 pairs of them with colons."""
     value = 0
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text):
         value = int(text[2:], 16)
@@ -150,7 +149,7 @@ def dpid(text: str) -> int:
 
 
 def mac(text: str) -> str:
-    """A unicast MAC address, as lower case with colons."""
+    """A unicast MAC address, in lower case with colons."""
     allowed = "a unicast address like 02:00:00:00:00:01"
     if not re.fullmatch(r"[0-9a-fA-F]{2}(?:([:-])[0-9a-fA-F]{2})(?:\1[0-9a-fA-F]{2}){4}", text):
         raise BadValue(f"{shown(text)} is not a MAC address", allowed)
@@ -180,14 +179,14 @@ def _interface(text: str, version: int, example: str) -> tuple[str, int | None]:
 
 
 class Static4(NamedTuple):
-    """An address of the file; ``prefixed`` when it came with a prefix length."""
+    """An address in the file; ``prefixed``: the file also gives its prefix length."""
 
     interface: IPv4Interface
     prefixed: bool
 
 
 class Static6(NamedTuple):
-    """An address of the file; ``prefixed`` when it came with a prefix length."""
+    """An address in the file; ``prefixed``: the file also gives its prefix length."""
 
     interface: IPv6Interface
     prefixed: bool
@@ -203,7 +202,7 @@ def ipv6(text: str) -> Static6:
     return Static6(IPv6Interface(plain), prefix is not None)
 
 
-# Addresses that a host of a lab cannot have (RFC 6890 and its registry)
+# Addresses that no host can have (RFC 6890 and its registry)
 _RESERVED: dict[str, IPv4Network | IPv6Network] = {
     "'this network'": IPv4Network("0.0.0.0/8"),
     "loopback": IPv4Network("127.0.0.0/8"),
@@ -270,7 +269,7 @@ def vni(text: str) -> int:
 
 
 def mtu(text: str) -> int:
-    """Bytes of IP packet that an underlay link takes."""
+    """The largest IP packet on an underlay link, in bytes."""
     return _whole(text, "MTU", LEAST_MTU, MOST_MTU, _MTUS)
 
 
@@ -282,7 +281,7 @@ def switch_on(text: str) -> bool:
 
 
 def tunnels(text: str) -> str:
-    """What tunnels are made of."""
+    """Who makes the tunnels: ``kernel``, ``ovs``, or ``auto`` for the faster one."""
     if text not in ("auto", "kernel", "ovs"):
         raise BadValue(f"{shown(text)} is no kind of tunnel", "auto, kernel, ovs")
     return text
