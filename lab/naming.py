@@ -109,4 +109,6 @@ def choose(named: str | None, names: list[str], default: str | None = None) -> s
         return names[0]
     if not names:
         raise Failure("no lab is running", "start one: sdnlab up topologies/quickstart.yaml -d")
-    raise Failure(f"{len(names)} labs are running: {', '.join(names)}", "say which one is meant", Exit.USAGE)
+    raise Failure(
+        f"{len(names)} labs are running: {', '.join(names)}", "name one with --lab NAME", Exit.USAGE
+    )

@@ -79,7 +79,7 @@ class Gate:
                 while more:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise Refusal(400, "the request broke off", "ask again")
+                        raise Refusal(400, "the request is incomplete", "ask again")
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
                     if size > self._most:

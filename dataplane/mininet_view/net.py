@@ -363,7 +363,7 @@ class LabNet(Mininet):  # type: ignore[misc]
 def _refused(name: str) -> Callable[..., None]:
     def refuse(_self: LabNet, *_args: Any, **_params: Any) -> None:
         raise NotImplementedError(
-            f"{name}: a lab is what its file says; change that, and take it over with: sdnlab apply FILE"
+            f"{name}: this shell can't change the lab; change its file, and run: sdnlab apply FILE"
         )
 
     refuse.__doc__ = "Refused: it would change Mininet's picture of the lab, and not the lab."

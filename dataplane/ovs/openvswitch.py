@@ -207,9 +207,9 @@ class OpenVSwitch:
                 raise self._died(program)
             if program in stopped:
                 raise OpenVSwitchError(
-                    f"{program} of domain {self.name} is stopped (process {daemon.pid}); "
-                    "what was asked of it is done when it goes on",
-                    f"kill -CONT {daemon.pid}, or kill -9 {daemon.pid}: it is then started again",
+                    f"{program} of domain {self.name} is stopped by a signal (process {daemon.pid}); "
+                    "pending requests are done when it continues",
+                    f"continue it: kill -CONT {daemon.pid}; or kill -9 {daemon.pid}, and it is started again",
                 )
 
     def forget_worked_out(self) -> None:

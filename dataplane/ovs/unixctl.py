@@ -37,7 +37,7 @@ def ask(path: Path, command: str, *words: str, timeout: float = 60.0) -> str:
             while True:
                 data = stream.recv(1 << 16)
                 if not data:
-                    raise UnixctlError(f"{path.name} ended while it was asked for {command}")
+                    raise UnixctlError(f"{path.name} ended before it answered {command}")
                 heard += data
                 try:
                     answer, _ = decoder.raw_decode(heard.decode())

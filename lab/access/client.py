@@ -105,7 +105,7 @@ class Client:
             except TimeoutError:
                 raise Failure(f"lab {self.name} doesn't answer", "see: sdnlab logs", Exit.LOST) from None
             except (http.client.HTTPException, OSError, ValueError):
-                raise Failure(f"lab {self.name} ended while it was asked", "", Exit.LOST) from None
+                raise Failure(f"lab {self.name} ended before it answered", "", Exit.LOST) from None
             finally:
                 connection.close()
             time.sleep(0.05)
@@ -131,7 +131,7 @@ class Client:
             if is_stopped(pid):
                 raise Failure(
                     f"lab {self.name} is stopped by a signal (process {pid})",
-                    f"let it go on: kill -CONT {pid}; or end it: sdnlab down {self.name}",
+                    f"continue it: kill -CONT {pid}; or stop the lab: sdnlab down {self.name}",
                     Exit.LOST,
                 )
             if self.timeout is not None and time.monotonic() - began > self.timeout:

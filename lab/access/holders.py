@@ -97,5 +97,5 @@ def supervisor_pid(name: str) -> int:
     except OSError:
         raise Failure(f"no lab named {name!r} is running", "see: sdnlab list") from None
     if pid <= 0:
-        raise Failure(f"lab {name} runs in another process namespace", "call sdnlab where it was started")
+        raise Failure(f"lab {name} runs in another process namespace", "run sdnlab where the lab was started")
     return pid

@@ -114,7 +114,7 @@ def capture(
     try:
         where = next(stream, None)
         if where is None:
-            raise Failure(f"lab {chosen} ended while it was asked", "", Exit.LOST)
+            raise Failure(f"lab {chosen} ended before it answered", "", Exit.LOST)
         wanted = expression if probes else without_probes(expression, where["device"] == "any")
         decoder = None
         if write is None:
@@ -142,7 +142,7 @@ def _read(device: str, expression: str, count: int | None, what: str) -> int:
         sys.stderr.flush()
         number = seen.write(1, count)
     except pcap.CannotCapture as error:
-        raise Failure(f"can't capture: {error}", "is it gone? see: sdnlab status") from None
+        raise Failure(f"can't capture: {error}", "does it still exist? see: sdnlab status") from None
     words = f"{say.count(number, 'packet')} captured"
     dropped = seen.dropped()
     sys.stderr.write(f"{words}, {dropped} more dropped: they came too fast\n" if dropped else f"{words}\n")

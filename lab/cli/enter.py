@@ -73,7 +73,7 @@ def places() -> dict[str, dict[str, str]]:
     try:
         found = json.loads(MAP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+        raise Failure("this lab is still being built", "try again in a moment", Exit.LOST) from None
     return dict(found)
 
 
@@ -100,7 +100,7 @@ def join_place(name: str) -> dict[str, str]:
     try:
         handle = os.open(NETNS / place["netns"], os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        raise Failure("this lab is only just being built", "try again in a moment", Exit.LOST) from None
+        raise Failure("this lab is still being built", "try again in a moment", Exit.LOST) from None
     syscalls.setns(handle, syscalls.CLONE_NEWNET)
     os.close(handle)
     try:
@@ -145,7 +145,9 @@ def _door(name: str, place: Mapping[str, str]) -> Door:
         remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
         raise Failure(str(error), remedy) from None
     except HostError as error:
-        raise Failure(str(error), "is the lab just being built, or changed? Try again", Exit.LOST) from None
+        raise Failure(
+            str(error), "try again: possibly the lab is still being built, or is changing", Exit.LOST
+        ) from None
 
 
 def run_shell(lab: str, pid: int) -> int:

@@ -243,7 +243,7 @@ def graph(
         topology = _loaded(file)
     except topologies.Invalid as invalid:
         some = count(len(invalid.problems), "problem")
-        raise Failure(f"{file} is invalid: {some}", f"they are told by: sdnlab validate {file}") from None
+        raise Failure(f"{file} is invalid: {some}", f"to see them: sdnlab validate {file}") from None
     if json or graphml:
         from networkx import cytoscape_data, generate_graphml
 
@@ -256,7 +256,7 @@ def graph(
 
     facts = analysis(topology)
     parts = f"in {facts.parts} parts, " if facts.parts > 1 else ""
-    out(f"{topology.name}: {parts}the longest shortest way has {count(facts.diameter, 'link')}")
+    out(f"{topology.name}: {parts}the diameter is {count(facts.diameter, 'link')}")
     for noun, plural, names in (("link", "links", facts.bridges), ("switch", "switches", facts.cut_switches)):
         if names:
             out(f"{plural} without which some switches don't reach each other: {', '.join(names)}")

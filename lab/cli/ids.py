@@ -107,7 +107,7 @@ def _settings(given: list[str], config: Path | None, checksums: str, simulate_ip
             err(f"{config}: {count(len(unknown), 'setting')} unknown here, such as {unknown[0]}")
     if checksums not in ("all", "none"):
         raise usage(
-            f"-k {checksums}: there are all (leave out what has a bad checksum) and none (don't look)"
+            f"-k {checksums}: allowed are all (ignore segments with a bad checksum) and none (don't verify)"
         )
     chosen.stream.checksums = checksums == "all"
     for text in given:

@@ -125,7 +125,7 @@ def _in_the_foreground(launched: Launched, lab: str) -> None:
     if code:
         raise Failure(
             f"Mininet's shell ended with code {code}, and the lab with it",
-            "start it with -d: it outlives its shells",
+            "with -d, the lab keeps running when a shell ends",
         )
 
 
@@ -142,7 +142,7 @@ def down(
 
     named = one_of(name, lab)
     if all_ and named is not None:
-        raise usage("either a name or --all")
+        raise usage("give a name or --all, not both")
     names = _reserved() if all_ else [choose(named)]
     if not names:
         out("no lab is running")

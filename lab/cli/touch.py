@@ -130,7 +130,7 @@ def ping(
     if (src is None) != (dst is None):
         raise usage("name two hosts, or none", "sdnlab ping h1 h2")
     if timeout is not None and math.isnan(timeout):  # no range check refuses NaN
-        raise usage("--timeout nan: that is no time", "allowed: 0.1 to 600 (seconds)")
+        raise usage("--timeout nan is not a number of seconds", "allowed: 0.1 to 600 (seconds)")
     request: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
     if json:
         request["detail"] = "all"

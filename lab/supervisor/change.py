@@ -80,7 +80,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
 
 def _at_work(problems: list[str]) -> None:
     if problems:
-        raise Failure("not every function came to work: " + "; ".join(problems), "see: sdnlab events")
+        raise Failure("some functions don't work: " + "; ".join(problems), "see: sdnlab events")
 
 
 def _back(
@@ -106,10 +106,10 @@ def _failed(error: Exception, left: list[str]) -> Failure:
     remedy = error.remedy if isinstance(error, Failure) else "see: sdnlab logs supervisor"
     if left:
         return Failure(
-            f"the change failed ({what}), and not all of it could be taken back: {'; '.join(left)}",
+            f"the change failed ({what}), and a part of it could not be undone: {'; '.join(left)}",
             "sdnlab status shows what there is; start the lab again when in doubt",
         )
-    return Failure(f"the change failed: {what}; the lab is as it was", remedy)
+    return Failure(f"the change failed: {what}; the lab is unchanged", remedy)
 
 
 def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:

@@ -93,7 +93,7 @@ def name_hosts(topology: Topology) -> None:
     try:
         syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
     except OSError as error:
-        print(f"no names for hosts: {error}", flush=True)  # into the log; addresses work
+        print(f"hosts can't use each other's names: {error}", flush=True)  # into the log; addresses work
 
 
 PRECEDENCE = """\

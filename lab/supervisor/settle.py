@@ -114,7 +114,7 @@ def _follow(lab: Lab, controller: SwitchController, reported: Callable[[float], 
     """Wait until one controller has brought its switches up to date; why it has not, in words."""
     try:
         if not reported(FOLLOW_PATIENCE):
-            raise NoAnswer("it was not told of the function's state")
+            raise NoAnswer("it did not get the function's state")
         within = f"{FOLLOW_PATIENCE}"
         hangs = Lasting(partial(lab.health.why_no_answer, controller=controller.name), HUNG_PATIENCE / 2)
         said = lab.ask_controller(

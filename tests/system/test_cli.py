@@ -221,7 +221,7 @@ def test_nothing_that_is_typed_into_mininets_shell_ends_it(quick: CommandLine) -
     assert "\nh1\n" in said  # its host name
     assert told.count("h1's shell has ended; the next command starts a new one") == 2
     assert "unexpected EOF while looking for matching" in said
-    assert "addHost: a lab is what its file says" in told
+    assert "addHost: this shell can't change the lab" in told
     assert said.count("s1-eth3<->s2-eth3 (down)\n") == said.count("s1-eth3<->s2-eth3 (OK OK)\n") == 1
     assert "s1 is no host" in told and "Did you mean h1?" in told
     assert "all 2 of 2 reached" in said

@@ -147,9 +147,9 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
         return paint(f"there is nothing to probe: {why}", "yellow")
     head = paint(
         f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} reached"
-        + (f", {held} held off by a firewall, as the file wants" if held else "")
+        + (f", {held} blocked by a firewall, as the file wants" if held else "")
         + (f", {apart} in parts that no link joins, as the file has it" if apart else "")
-        + (f", {result['leaked']} that should be held off" if result["leaked"] else ""),
+        + (f", {result['leaked']} that should be blocked" if result["leaked"] else ""),
         "green" if good else "red",
     )
     families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
@@ -174,7 +174,7 @@ def _single(pair: Pair, paint: Paint) -> str:
 def _as_wanted(pair: Pair, paint: Paint) -> str:
     if pair["apart"]:
         return paint("apart", "yellow") + f", as the file has it: {pair['policy']}"
-    return paint("held off", "yellow") + f" by {pair['policy']}"
+    return paint("blocked", "yellow") + f" by {pair['policy']}"
 
 
 def _failures(failed: Sequence[Pair], paint: Paint) -> list[str]:

@@ -364,7 +364,7 @@ def _variables(rule: Rule) -> None:
                 used = getattr(op, name, None)
                 if isinstance(used, str) and used not in made:
                     raise Problem(
-                        "byte_extract", f"{used} is used in {where}, which is asked before it is set"
+                        "byte_extract", f"{used} is used in {where}, which is evaluated before {used} is set"
                     )
             if isinstance(op, (ByteExtract, ByteMath)):
                 made.add(op.name)

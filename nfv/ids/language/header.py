@@ -169,7 +169,7 @@ def ports(text: str, groups: Mapping[str, str]) -> Ports | None:
         (no if negated else yes).append((low, high))
     result = _minus(_merge(yes) if yes else [(0, 65535)], _merge(no))
     if not result:
-        raise Problem("", f"{text!r} leaves no port")
+        raise Problem("", f"{text!r} matches no port")
     return None if result == [(0, 65535)] else Ports(result)
 
 
@@ -194,7 +194,7 @@ def addresses(text: str, groups: Mapping[str, str]) -> Addresses | None:
         yes = {4: [(0, _LAST[4])], 6: [(0, _LAST[6])]}
     result = {v: _minus(_merge(yes[v]), _merge(no[v])) for v in (4, 6)}
     if not (result[4] or result[6]):
-        raise Problem("", f"{text!r} leaves no address")
+        raise Problem("", f"{text!r} matches no address")
     if result == {4: [(0, _LAST[4])], 6: [(0, _LAST[6])]}:
         return None
     return Addresses(result[4], result[6], bool(no[4] or no[6]))

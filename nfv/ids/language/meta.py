@@ -91,7 +91,7 @@ def requires(b: Builder, value: str | None) -> None:
         elif kind == "version":
             b.check_version(rest)
         else:
-            raise Problem("requires", f"{part.strip()!r} can't be promised")
+            raise Problem("requires", f"{part.strip()!r} is not supported")
 
 
 KEYWORDS = {

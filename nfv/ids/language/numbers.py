@@ -54,7 +54,7 @@ def compare(keyword: str, text: str | None, high: int = 0xFFFFFFFF, units: bool 
         low = whole(keyword, match[2], 0, high, units)
         top = whole(keyword, match[4], 0, high, units)
         if low >= top or top - low < 2:
-            raise Problem(keyword, f"{stripped!r} leaves no number between its ends")
+            raise Problem(keyword, f"{stripped!r} has no number between its limits")
         if match[1]:
             return lambda value: not low < value < top
         return lambda value: low < value < top
@@ -68,7 +68,7 @@ def compare(keyword: str, text: str | None, high: int = 0xFFFFFFFF, units: bool 
         wanted = whole(keyword, match[3], 0, high)
         return lambda value: (value & number == wanted) == (sign == "&")
     if (sign == "<" and number == 0) or (sign == ">" and number == high):
-        raise Problem(keyword, f"{stripped!r} can never be")
+        raise Problem(keyword, f"{stripped!r} can never be true")
     tests: dict[str, Test] = {
         "=": lambda value: value == number,
         "!": lambda value: value != number,
@@ -91,7 +91,7 @@ def bounds(keyword: str, text: str | None, high: int = 1 << 62) -> tuple[int, in
     if match := re.fullmatch(r"(\d+)\s*<>\s*(\d+)", stripped):
         low, top = int(match[1]), int(match[2])
         if top - low < 2:
-            raise Problem(keyword, f"{stripped!r} leaves no number between its ends")
+            raise Problem(keyword, f"{stripped!r} has no number between its limits")
         return low + 1, top - 1, False
     match = re.fullmatch(r"(<=|>=|<|>|!|=)?\s*(\w+)", stripped)
     if not match:

@@ -268,7 +268,7 @@ _AUTO = -1
 def _words(keyword: str, value: str | None, least: int) -> list[str]:
     words = [" ".join(part.split()) for part in (value or "").strip('"').split(",")]
     if len(words) < least:
-        raise Problem(keyword, f"needs at least {least} values parted by commas")
+        raise Problem(keyword, f"needs at least {least} values separated by commas")
     return words
 
 

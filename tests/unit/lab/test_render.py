@@ -204,14 +204,14 @@ def test_what_a_firewall_holds_off_is_well_and_what_it_lets_slip_is_not() -> Non
     held = pair("h2", "h1", rtt=None, reason="lost", policy="firewall fw: default drop")
     good = ping_result([pair("h1", "h2"), held], ["h1", "h2"])
     assert lab.ping_summary(good, PLAIN).startswith(
-        "1 of 2 reached, 1 held off by a firewall, as the file wants (IPv4 1/2)"
+        "1 of 2 reached, 1 blocked by a firewall, as the file wants (IPv4 1/2)"
     )
-    assert "h2 -> h1 IPv4: held off by firewall fw: default drop" in lab.ping(good, PLAIN)
+    assert "h2 -> h1 IPv4: blocked by firewall fw: default drop" in lab.ping(good, PLAIN)
     apart = pair("h1", "h3", rtt=None, reason="lost", policy="no link joins s1 and s3", apart=True)
     parted = ping_result([pair("h1", "h2"), held, apart], ["h1", "h2", "h3"])
     assert "1 in parts that no link joins, as the file has it" in lab.ping_summary(parted, PLAIN)
     assert "h1 -> h3 IPv4: apart, as the file has it: no link joins s1 and s3" in lab.ping(parted, PLAIN)
     leak = pair("h2", "h1", policy="firewall fw: default drop")
     bad = ping_result([pair("h1", "h2"), leak], ["h1", "h2"])
-    assert "1 that should be held off" in lab.ping_summary(bad, PLAIN)
+    assert "1 that should be blocked" in lab.ping_summary(bad, PLAIN)
     assert "in spite of firewall fw: default drop" in lab.ping(bad, PLAIN)
