@@ -68,7 +68,7 @@ def buckets(bandwidth: int, burst: int, mtu: int) -> list[str]:
 
 def dropped(shown: str) -> int:
     """Packets that the buckets dropped, from what ``tc -s -j qdisc show`` wrote."""
-    return sum(each.get("drops", 0) for each in json.loads(shown) if each.get("kind") == "tbf")
+    return sum(qdisc.get("drops", 0) for qdisc in json.loads(shown) if qdisc.get("kind") == "tbf")
 
 
 def _set(before: Sequence[str] = ()) -> None:
@@ -87,9 +87,9 @@ def _replace() -> None:
 
 
 def _count() -> None:
-    found: dict[str, Any] = devices.counters()
-    found["dropped"] += dropped(command(("tc", "-s", "-j", "qdisc", "show"), "iproute2"))
-    say("counters", **found)
+    counts: dict[str, Any] = devices.counters()
+    counts["dropped"] += dropped(command(("tc", "-s", "-j", "qdisc", "show"), "iproute2"))
+    say("counters", **counts)
 
 
 def main() -> None:

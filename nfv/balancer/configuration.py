@@ -23,7 +23,7 @@ def text(name: str, balancer: Balancer) -> str:
         _section(f"frontend {name}", _frontend(balancer, layer7)),
         _section(
             f"backend {ALL}",
-            _backend(balancer, layer7, [each.host for each in balancer.backends], tracked=False),
+            _backend(balancer, layer7, [backend.host for backend in balancer.backends], tracked=False),
         ),
     ]
     sections += [
@@ -66,8 +66,9 @@ def _defaults(layer7: bool) -> Iterator[str]:
 
 def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
     for port in balancer.ports:
-        for each in balancer.addresses:
-            yield f"bind {each.ip}:{port}" if each.version == 4 else f"bind [{each.ip}]:{port} v6only"
+        for interface in balancer.addresses:
+            at = f"{interface.ip}:{port}" if interface.version == 4 else f"[{interface.ip}]:{port} v6only"
+            yield f"bind {at}"
     if not layer7:
         # Nobody there: a reset, as a host gives where nothing listens.  A process that has been replaced
         # counts no servers from then on, but may have taken a connection just before: it can serve it.
@@ -103,7 +104,7 @@ def _backend(balancer: Balancer, layer7: bool, names: Sequence[str], tracked: bo
         yield "http-check expect status 200-399"
     if not tracked:
         yield f"timeout check {check.timeout}us"
-    by_name = {each.host: each for each in balancer.backends}
+    by_name = {backend.host: backend for backend in balancer.backends}
     for name in names:
         backend = by_name[name]
         # without a port: the one that the client has asked

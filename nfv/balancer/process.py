@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONFIGURATION, SOCKET, STATES, ALL = "haproxy.cfg", "stats.sock", "./servers.state", "all"
-WORDS = "haproxy.log"
+LOG = "haproxy.log"
 START_SECONDS = 10.0
 DESCRIPTORS = 40_000
 
@@ -32,7 +32,7 @@ class HAProxy:
     def __init__(self) -> None:
         self._current: subprocess.Popen[bytes] | None = None
         self._former: list[subprocess.Popen[bytes]] = []
-        self._known: dict[str, bool] = {}
+        self._up: dict[str, bool] = {}
 
     def start(self) -> None:
         """Start, or take over from the one that runs; raises ``Failed`` and leaves that one alone."""
@@ -41,7 +41,7 @@ class HAProxy:
         try:
             command(("haproxy", "-c", "-f", CONFIGURATION), "haproxy")
         except Failed as reason:
-            raise Failed(alerts(str(reason))) from None
+            raise Failed(first_alert(str(reason))) from None
         before = self._current
         options: list[str] = []
         if before is not None:
@@ -51,8 +51,8 @@ class HAProxy:
         # HAProxy must not outlive this process, however that ends
         argv = ("setpriv", "--pdeathsig", "KILL", "haproxy", "-db", "-f", CONFIGURATION, *options)
         try:
-            with open(WORDS, "wb") as words:  # noqa: PTH123
-                started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+            with open(LOG, "wb") as log:  # noqa: PTH123
+                started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         except FileNotFoundError:
             raise Failed(missing("setpriv", "util-linux")) from None
         self._wait(started)
@@ -69,8 +69,10 @@ class HAProxy:
                 if f"Pid: {started.pid}\n" in ask("show info"):
                     return
             if started.poll() is not None:
-                said = " | ".join(content(WORDS).splitlines())
-                raise Failed(f"haproxy ended at once with status {started.returncode}: {alerts(said)}")
+                messages = " | ".join(content(LOG).splitlines())
+                raise Failed(
+                    f"haproxy ended at once with status {started.returncode}: {first_alert(messages)}"
+                )
             if time.monotonic() > deadline:
                 started.kill()
                 started.wait()
@@ -86,18 +88,18 @@ class HAProxy:
         else:
             running()
 
-    def look(self) -> None:
-        """Say which backends came or went; end if HAProxy did."""
+    def report_backends(self) -> None:
+        """Say which backends went up or down; fail when HAProxy has ended."""
         assert self._current is not None
-        self._former = [each for each in self._former if each.poll() is None]
+        self._former = [process for process in self._former if process.poll() is None]
         if self._current.poll() is not None:
             fail(f"haproxy ended with status {self._current.returncode}")
         with contextlib.suppress(OSError):
-            found = healths(ask("show stat"))
-            for name, (up, reason) in found.items():
-                if self._known.get(name) is not up:
+            health_of = backend_health(ask("show stat"))
+            for name, (up, reason) in health_of.items():
+                if self._up.get(name) is not up:
                     say("backend", backend=name, up=up, reason=reason)
-            self._known = {name: up for name, (up, _) in found.items()}
+            self._up = {name: up for name, (up, _) in health_of.items()}
 
     def count(self) -> None:
         """Say the counters."""
@@ -106,16 +108,16 @@ class HAProxy:
 
     def end(self) -> None:
         """End it; connections that are open break."""
-        for each in (*self._former, self._current):
-            if each is not None:
-                each.kill()
-                each.wait()
+        for process in (*self._former, self._current):
+            if process is not None:
+                process.kill()
+                process.wait()
 
 
-def alerts(said: str) -> str:
-    """Of what HAProxy says about a configuration, what is wrong with it."""
-    found = [part for part in said.split(" | ") if "[ALERT]" in part]
-    return found[0].split(": ", 1)[-1] if found else said
+def first_alert(messages: str) -> str:
+    """The first alert of HAProxy's messages, which `` | `` separates; all of them if none is an alert."""
+    alerts = [message for message in messages.split(" | ") if "[ALERT]" in message]
+    return alerts[0].split(": ", 1)[-1] if alerts else messages
 
 
 def ask(question: str) -> str:
@@ -139,17 +141,17 @@ def table(shown: str) -> list[dict[str, str]]:
     return [dict(zip(names, line.split(","), strict=False)) for line in lines[1:]]
 
 
-def healths(shown: str) -> dict[str, tuple[bool, str]]:
-    """Whether each server that has been tried is up, and why."""
-    found = {}
+def backend_health(shown: str) -> dict[str, tuple[bool, str]]:
+    """Of each server that has been checked: is it up, and the reason. ``shown``: what ``show stat`` wrote."""
+    health_of = {}
     for row in table(shown):
         if row.get("pxname") != ALL or row.get("svname") in ("FRONTEND", "BACKEND", None):
             continue
         status = row.get("check_status", "").lstrip("* ")
         if status in ("", "INI", "UNK"):
             continue
-        found[row["svname"]] = (row["status"].startswith("UP"), reason(row, status))
-    return found
+        health_of[row["svname"]] = (row["status"].startswith("UP"), reason(row, status))
+    return health_of
 
 
 def reason(row: dict[str, str], status: str) -> str:
@@ -161,17 +163,17 @@ def reason(row: dict[str, str], status: str) -> str:
 def totals(shown: str) -> dict[str, Any]:
     """Connections in all and now, requests, refused ones, and the connections of each backend."""
     rows = table(shown)
-    found: dict[str, Any] = {"connections": 0, "current": 0, "dropped": 0, "backends": {}}
+    counts: dict[str, Any] = {"connections": 0, "current": 0, "dropped": 0, "backends": {}}
     for row in rows:
         if row.get("svname") == "FRONTEND":
-            found["connections"] += _number(row, "stot")
-            found["requests"] = _number(row, "req_tot")
-            found["current"] += _number(row, "scur")
-            found["dropped"] += sum(_number(row, name) for name in ("dreq", "dcon", "dses"))
+            counts["connections"] += _number(row, "stot")
+            counts["requests"] = _number(row, "req_tot")
+            counts["current"] += _number(row, "scur")
+            counts["dropped"] += sum(_number(row, name) for name in ("dreq", "dcon", "dses"))
         elif row.get("svname") not in ("BACKEND", None):
-            backends = found["backends"]
+            backends = counts["backends"]
             backends[row["svname"]] = backends.get(row["svname"], 0) + _number(row, "stot")
-    return found
+    return counts
 
 
 def _number(row: dict[str, str], name: str) -> int:
@@ -179,10 +181,10 @@ def _number(row: dict[str, str], name: str) -> int:
 
 
 def limit_descriptors() -> None:
-    """HAProxy reckons from this limit how many connections it takes, and sets aside memory for as many."""
+    """HAProxy takes as many connections as this limit allows, and reserves memory for them."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def main() -> None:
@@ -197,7 +199,7 @@ def main() -> None:
         fail(reason)
     running()
     loop = Loop()
-    loop.every(0.25, haproxy.look)
+    loop.every(0.25, haproxy.report_backends)
     loop.every(1.0, haproxy.count)
     try:
         loop.run(haproxy.replace)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from topologies.model.functions import Rule
 
 Interval = tuple[int, int]
-"""First and last, both of it."""
+"""The first and the last number; both belong to it."""
 SOURCE, DESTINATION, SOURCE_PORT, DESTINATION_PORT = "saddr", "daddr", "proto-src", "proto-dst"
 PORT_PROTOCOLS = ("tcp", "udp", "sctp")
 FAMILY_OF = {"icmp": 4, "icmpv6": 6}
@@ -57,8 +57,8 @@ class Part(NamedTuple):
     def size(self) -> int:
         """How many boxes it is."""
         count = 1
-        for each in self.intervals:
-            count *= len(each)
+        for choices in self.intervals:
+            count *= len(choices)
         return count
 
 
@@ -106,27 +106,28 @@ def _of(
 
 
 def _part(rule: Rule, family: int | None, protocol: str | None) -> Part:
-    found: dict[str, tuple[Interval, ...]] = {}
+    intervals: dict[str, tuple[Interval, ...]] = {}
     for name, prefixes in ((SOURCE, rule.source), (DESTINATION, rule.destination)):
         if prefixes:
-            found[name] = merged(
-                (int(each.network_address), int(each.broadcast_address)) for each in _of(prefixes, family)
+            intervals[name] = merged(
+                (int(prefix.network_address), int(prefix.broadcast_address))
+                for prefix in _of(prefixes, family)
             )
     for name, ranges in ((SOURCE_PORT, rule.source_ports), (DESTINATION_PORT, rule.destination_ports)):
         if ranges:
-            found[name] = merged(ranges)
-    return Part(Shape(family, protocol, tuple(found)), tuple(found.values()))
+            intervals[name] = merged(ranges)
+    return Part(Shape(family, protocol, tuple(intervals)), tuple(intervals.values()))
 
 
 def merged(intervals: Iterator[Interval] | Sequence[Interval]) -> tuple[Interval, ...]:
     """The same numbers in disjoint intervals, sorted; neighbours stay apart (as others' may)."""
-    found: list[Interval] = []
+    disjoint: list[Interval] = []
     for first, last in sorted(intervals):
-        if found and first <= found[-1][1]:
-            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        if disjoint and first <= disjoint[-1][1]:
+            disjoint[-1] = (disjoint[-1][0], max(last, disjoint[-1][1]))
         else:
-            found.append((first, last))
-    return tuple(found)
+            disjoint.append((first, last))
+    return tuple(disjoint)
 
 
 def plan(rules: Sequence[Rule]) -> list[Single | Together]:

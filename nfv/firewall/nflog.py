@@ -71,8 +71,8 @@ class Log:
 
     def read(self) -> list[Logged]:
         """What is there; what came faster than it was read is lost."""
-        found: list[Logged] = []
-        while len(found) < 1000:
+        packets: list[Logged] = []
+        while len(packets) < 1000:
             try:
                 data = self._sock.recv(1 << 17)
             except BlockingIOError:
@@ -81,8 +81,8 @@ class Log:
                 if error.errno != errno.ENOBUFS:
                     raise
                 continue
-            found += parse(data)
-        return found
+            packets += parse(data)
+        return packets
 
 
 def parse(data: bytes) -> Iterator[Logged]:
@@ -92,11 +92,11 @@ def parse(data: bytes) -> Iterator[Logged]:
             yield _logged(dict(attributes(payload[4:])))
 
 
-def _logged(found: dict[int, bytes]) -> Logged:
-    device = found.get(PHYSICAL_IN) or found.get(IN) or bytes(4)
+def _logged(attributes_by_kind: dict[int, bytes]) -> Logged:
+    device = attributes_by_kind.get(PHYSICAL_IN) or attributes_by_kind.get(IN) or bytes(4)
     return Logged(
-        found.get(PREFIX, b"").rstrip(b"\0").decode(errors="replace"),
+        attributes_by_kind.get(PREFIX, b"").rstrip(b"\0").decode(errors="replace"),
         int(struct.unpack("!I", device)[0]),
-        found.get(HARDWARE_HEADER, b""),
-        found.get(PAYLOAD, b""),
+        attributes_by_kind.get(HARDWARE_HEADER, b""),
+        attributes_by_kind.get(PAYLOAD, b""),
     )

@@ -23,11 +23,11 @@ def text(address: bytes) -> str:
 
 def fields(packet: Packet) -> dict[str, Any]:
     """What EVE says of a packet: ``src_ip``, ``dest_ip``, ``proto``; if it has them, the ports."""
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "src_ip": text(packet.source),
         "dest_ip": text(packet.destination),
         "proto": NAMES.get(packet.protocol, str(packet.protocol)),
     }
     if packet.ports is not None:
-        found["src_port"], found["dest_port"] = packet.ports
-    return found
+        members["src_port"], members["dest_port"] = packet.ports
+    return members

@@ -79,27 +79,27 @@ class Firewall:
 
     def tell(self) -> None:
         """Say what is logged."""
-        for each in self._logged.read():
-            number = int(each.prefix)
+        for logged in self._logged.read():
+            number = int(logged.prefix)
             rule = self._rules[number] if number < len(self._rules) else {"name": "?", "action": "?"}
-            packet = read(each.data)
+            packet = read(logged.data)
             seen = fields(packet) if packet is not None else {}
-            if each.device in self._names:
-                seen["in_iface"] = self._names[each.device]
+            if logged.device in self._names:
+                seen["in_iface"] = self._names[logged.device]
             say("log", rule=rule["name"], action=rule["action"], **seen)
 
     def refuse(self) -> None:
         """Answer what is refused, where it came from."""
-        for each in self._refused.read():
-            frame = refusal(each.header, each.data)
-            end = self._ends.get(each.device)
+        for refused in self._refused.read():
+            frame = refusal(refused.header, refused.data)
+            end = self._ends.get(refused.device)
             if frame is not None and end is not None:
                 with contextlib.suppress(OSError):  # a full queue, or a device that is down
                     end.send(frame)
 
     def count(self) -> None:
         """Say the counters; those of each rule as often as listing them is cheap."""
-        found: dict[str, Any] = dict(devices.counters())
+        counts: dict[str, Any] = dict(devices.counters())
         began = time.monotonic()
         listed = ["counters", "table", self._family, TABLE]
         whole = began >= self._next_listing
@@ -110,18 +110,20 @@ class Firewall:
         except (Failed, ValueError):
             return  # it is being replaced
         objects = {
-            each["counter"]["name"]: each["counter"] for each in ruleset["nftables"] if "counter" in each
+            listed["counter"]["name"]: listed["counter"]
+            for listed in ruleset["nftables"]
+            if "counter" in listed
         }
-        found["dropped"] += objects["dropped"]["packets"]
-        found["invalid"] = objects["invalid"]["packets"]
+        counts["dropped"] += objects["dropped"]["packets"]
+        counts["invalid"] = objects["invalid"]["packets"]
         if whole:
-            found["rules"] = self._by_rule(ruleset["nftables"])
+            counts["rules"] = self._by_rule(ruleset["nftables"])
             self._next_listing = began + WHEN_LISTING_TAKES * (time.monotonic() - began)
-        say("counters", **found)
+        say("counters", **counts)
 
-    def _by_rule(self, listed: list[dict[str, Any]]) -> dict[str, int]:
+    def _by_rule(self, objects: list[dict[str, Any]]) -> dict[str, int]:
         """Connections that each rule decided, by the rule's name; ``default`` last."""
-        counts = counts_by_comment(listed)
+        counts = counts_by_comment(objects)
         named = {rule["name"]: counts.get(str(number), 0) for number, rule in enumerate(self._rules)}
         return {**named, "default": counts.get("default", 0)}
 
@@ -130,19 +132,19 @@ class Firewall:
         return self._logged.fileno(), self._refused.fileno()
 
 
-def counts_by_comment(listed: list[dict[str, Any]]) -> dict[str, int]:
-    """Packets by the comments of rules and of maps' elements, from what ``nft -j list table`` wrote.
+def counts_by_comment(objects: list[dict[str, Any]]) -> dict[str, int]:
+    """Packets by the comment of a rule or of a map's element. ``objects``: what ``nft -j list table`` wrote.
 
-    Of a comment ``3: web`` only the number counts.
+    Of a comment ``3: web`` only the number is the key.
     """
     counts: dict[str, int] = {}
-    for each in listed:
-        rule = each.get("rule")
+    for entry in objects:
+        rule = entry.get("rule")
         if rule is not None and "comment" in rule:
             packets = sum(part["counter"]["packets"] for part in rule["expr"] if "counter" in part)
             key = rule["comment"].partition(":")[0]
             counts[key] = counts.get(key, 0) + packets
-        for matched, _ in each.get("map", {}).get("elem", ()):
+        for matched, _ in entry.get("map", {}).get("elem", ()):
             element = matched.get("elem", {}) if isinstance(matched, dict) else {}
             if "comment" in element:
                 packets = element["counter"]["packets"]

@@ -100,7 +100,8 @@ def comment(number: int, rule: Rule) -> str:
     A name may be any text; nothing of it that could end a string of nft's gets into the rule set.
     """
     plain = "".join(
-        each if each.isascii() and (each.isalnum() or each in " _.,:;/+=()-") else "?" for each in rule.name
+        character if character.isascii() and (character.isalnum() or character in " _.,:;/+=()-") else "?"
+        for character in rule.name
     )
     return f"{number}: {plain[:LONGEST_NAME]}"
 
@@ -162,7 +163,7 @@ def _protocol(name: str) -> str:
 
 def _tests(part: Part) -> Iterator[str]:
     for dimension, intervals in zip(part.shape.dimensions, part.intervals, strict=True):
-        values = ", ".join(_interval(dimension, part.shape.family, each) for each in intervals)
+        values = ", ".join(_interval(dimension, part.shape.family, interval) for interval in intervals)
         yield f"{_key(dimension, part.shape.family)} {{ {values} }}"
 
 
@@ -197,8 +198,8 @@ def _together(step: Together, firewall: Firewall, maps: list[str]) -> Iterator[s
             lines.append("flags interval")
         elements = (
             " . ".join(
-                _interval(dimension, shape.family, each)
-                for dimension, each in zip(shape.dimensions, box, strict=True)
+                _interval(dimension, shape.family, interval)
+                for dimension, interval in zip(shape.dimensions, box, strict=True)
             )
             + f' comment "{comment(number, firewall.rules[number])}"'
             + f" : goto {_target(number, firewall.rules[number])}"

@@ -116,7 +116,7 @@ class Checks:
     def _load(self) -> None:
         self._balancer = json.loads(content("checks.json"))
         self._check = self._balancer["check"]
-        self._backends = {each["host"]: each for each in self._balancer["backends"]}
+        self._backends = {backend["host"]: backend for backend in self._balancer["backends"]}
         known, now = self._health, time.monotonic()
         rise, fall = self._check["rise"], self._check["fall"]
         self._health = {}
@@ -138,16 +138,17 @@ class Checks:
 
     def next(self) -> float:
         """When something is due, or takes too long."""
-        ends = [each.deadline for each in self._tries.values()] + [each[0] for each in self._pings.values()]
-        return min([*self._due.values(), *ends], default=time.monotonic() + 3600)
+        deadlines = [attempt.deadline for attempt in self._tries.values()]
+        deadlines += [deadline for deadline, _ in self._pings.values()]
+        return min([*self._due.values(), *deadlines], default=time.monotonic() + 3600)
 
     def begin(self) -> None:
         """Begin what is due, and end what took too long."""
         now = time.monotonic()
-        for fd, each in list(self._tries.items()):
-            if each.deadline <= now:
+        for fd, attempt in list(self._tries.items()):
+            if attempt.deadline <= now:
                 self._forget(fd)
-                each.end(False, "timeout")
+                attempt.end(False, "timeout")
         for sequence, (deadline, done) in list(self._pings.items()):
             if deadline <= now:
                 del self._pings[sequence]
@@ -202,12 +203,12 @@ class Checks:
         """Something came, or a connection was made or refused."""
         for fd, _ in self._poll.poll(0):
             if fd in self._tries:
-                each = self._tries[fd]
+                attempt = self._tries[fd]
                 # removed first: a descriptor that is closed meanwhile may be another's next
                 self._forget(fd)
-                if not each.ready():
-                    self._tries[fd] = each
-                    self._poll.register(fd, select.EPOLLOUT if each.wants_to_write else select.EPOLLIN)
+                if not attempt.ready():
+                    self._tries[fd] = attempt
+                    self._poll.register(fd, select.EPOLLOUT if attempt.wants_to_write else select.EPOLLIN)
             else:
                 self._echoes()
 
@@ -219,9 +220,13 @@ class Checks:
         for six, sock in self._raw.items():
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    found = replied(six, sock.recv(2048))
-                    if found is not None and found[0] == self._identifier and found[1] in self._pings:
-                        self._pings.pop(found[1])[1](True, "echo reply")
+                    reply = replied(six, sock.recv(2048))
+                    if reply is None:
+                        continue
+                    identifier, sequence = reply
+                    if identifier == self._identifier and sequence in self._pings:
+                        _, done = self._pings.pop(sequence)
+                        done(True, "echo reply")
 
     def _result(self, name: str, good: bool, reason: str) -> None:
         self._told["checks"] += 1

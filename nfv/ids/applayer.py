@@ -27,7 +27,7 @@ def parser(name: str, stream: bool, eager: bool, budget: Budget | None = None) -
     return DnsParser(stream)
 
 
-def found(
+def start_parser(
     flow: Flow, name: str, toserver: bool, eager: bool, counters: Counters, budget: Budget | None = None
 ) -> None:
     """A flow's protocol is known now."""
@@ -89,7 +89,7 @@ def feed(
             return False
         if not name:
             return _failed(flow, toserver, counters)
-        found(flow, name, toserver, eager, counters, budget)
+        start_parser(flow, name, toserver, eager, counters, budget)
         app = flow.app
         assert app is not None
         other = flow.probe_tc if toserver else flow.probe_ts
@@ -154,7 +154,7 @@ def datagram(flow: Flow, data: bytes, toserver: bool, ts: float, counters: Count
                 flow.app_proto = FAILED
                 counters["app_layer.flow.failed_udp"] += 1
             return
-        found(flow, name, toserver, False, counters)
+        start_parser(flow, name, toserver, False, counters)
         app = flow.app
         assert app is not None
     _parse(flow, app, data, toserver, ts, counters)

@@ -39,7 +39,7 @@ def _unfinished(flow: Flow, session: Session) -> bool:
     ):
         return True
     sides = session.client, session.server
-    return any(each.raw or each.parts or each.waiting or each.held for each in sides)
+    return any(stream.raw or stream.parts or stream.waiting or stream.held for stream in sides)
 
 
 def _last_words(engine: Engine, flow: Flow, session: Session) -> None:

@@ -419,25 +419,27 @@ class Engine:
                 if app is not None:
                     self.tell.transactions(packet, flow, app)
                 return
-        found: list[Match] = []
+        rule_matches: list[Match] = []
         if stream is not None and stream.parts:
             for before, text in stream.parts:
-                self.detector.text(packet, text, before, found)
+                self.detector.text(packet, text, before, rule_matches)
             stream.parts.clear()
-        self.detector.packet(packet, chunk, tail, found)
+        self.detector.packet(packet, chunk, tail, rule_matches)
         if app is not None and app.txs and (packet.proto != TCP or packet.stream_est):
-            self._transactions(packet, app, stream, chunk, tail, found)
+            self._transactions(packet, app, stream, chunk, tail, rule_matches)
         if chunk and stream is not None:
             size = self._overlap
             stream.raw_tail = chunk[-size:] if len(chunk) >= size else (tail + chunk)[-size:]
-        if found:
+        if rule_matches:
             settings = self.settings
-            alerts = decide(found, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts)
+            alerts = decide(
+                rule_matches, packet, self.thresholds, self.counters, settings.ips, settings.max_alerts
+            )
             shown = stream.shown if stream is not None else None
             self.tell.alerts(packet, alerts, shown.text() if shown is not None else b"")
             if packet.dropped:
                 self.tell.dropped(packet, "")
-        if stream is not None and stream.shown is not None and (chunk or found):
+        if stream is not None and stream.shown is not None and (chunk or rule_matches):
             stream.shown.inspected()
         if app is not None and flow is not None:
             self.tell.transactions(packet, flow, app)
@@ -452,7 +454,7 @@ class Engine:
         stream: Stream | None,
         chunk: bytes,
         tail: bytes,
-        found: list[Match],
+        rule_matches: list[Match],
     ) -> None:
         recent: bytes | None = None
         toserver = packet.toserver
@@ -466,7 +468,7 @@ class Engine:
                     recent = tail + chunk + b"".join(stream.raw)
                 else:
                     recent = b""
-            self.detector.transaction(tx, packet, recent, found)
+            self.detector.transaction(tx, packet, recent, rule_matches)
             if tx.proto == "http":
                 tx.inspected(toserver)
                 if tx.done_ts if toserver else tx.done_tc:

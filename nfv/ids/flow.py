@@ -131,11 +131,11 @@ class FlowTable:
     def __init__(self, ended: Callable[[Flow, str], None], limit: int = 100_000) -> None:
         self._flows: dict[Key, Flow] = {}
         self._reverse: dict[Key, Flow] = {}
-        self._oldest: list[Flow] = []  # those made first, the very first at the end
+        self._oldest: list[Flow] = []  # those created first, the very first at the end
         self._ended = ended
         self._limit = limit
         self._swept = 0.0
-        self.made = 0
+        self.created = 0
         self.forced = 0
 
     def __len__(self) -> int:
@@ -233,8 +233,8 @@ class FlowTable:
             rkey = (packet.dst, packet.src, key[2], key[3], proto, packet.vlan)
         else:
             rkey = (packet.dst, packet.src, packet.dp, packet.sp, proto, packet.vlan)
-        self.made += 1
-        flow = Flow(packet, self.made, key, rkey)
+        self.created += 1
+        flow = Flow(packet, self.created, key, rkey)
         self._flows[key] = flow
         self._reverse[rkey] = flow
         return flow

@@ -258,16 +258,16 @@ def _count(tree: object, before: int, depth: int) -> int:
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """A configuration's leaves by dotted name; lists of one-key objects are taken as objects."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     if isinstance(tree, dict):
         for key, value in tree.items():
-            found.update(flat(value, f"{prefix}{key}."))
+            leaves.update(flat(value, f"{prefix}{key}."))
     elif isinstance(tree, list) and tree and all(isinstance(item, dict) and len(item) == 1 for item in tree):
         for item in tree:
-            found.update(flat(item, prefix))
+            leaves.update(flat(item, prefix))
     else:
-        found[prefix[:-1]] = tree
-    return found
+        leaves[prefix[:-1]] = tree
+    return leaves
 
 
 def from_config(settings: Settings, tree: Any) -> list[str]:

@@ -62,8 +62,8 @@ class Watch:
 def place(dump: str, file: str) -> str | None:
     """Of a stack as ``faulthandler`` dumps it (innermost call first), the script's own line in words."""
     for line in dump.splitlines():
-        head, found, rest = line.strip().partition(f'File "{file}", line ')
+        head, separator, rest = line.strip().partition(f'File "{file}", line ')
         number = rest.split(" ", 1)[0]
-        if found and not head and number.isdigit():
+        if separator and not head and number.isdigit():
             return f"line {number}"
     return None

@@ -32,12 +32,14 @@ def visible() -> list[str]:
     multiarch = getattr(sys.implementation, "_multiarch", "")
     libraries = [f"{base}/lib{tail}" for base in ("", "/usr") for tail in ("64", f"/{multiarch}")]
     own = __file__.rpartition("/nfv/")[0]
-    wanted = [each for each in sys.path if each.startswith("/") and each != own] + libraries
-    found: list[str] = []
-    for each in sorted(set(wanted)):  # a directory before those in it
-        if os.path.isdir(each) and not any(each.startswith(f"{other}/") for other in found):  # noqa: PTH112
-            found.append(each)
-    return found
+    wanted = [
+        directory for directory in sys.path if directory.startswith("/") and directory != own
+    ] + libraries
+    directories: list[str] = []
+    for directory in sorted(set(wanted)):  # a directory before those in it
+        if os.path.isdir(directory) and not any(directory.startswith(f"{other}/") for other in directories):  # noqa: PTH112
+            directories.append(directory)
+    return directories
 
 
 def leave(user: int, group: int) -> None:
@@ -82,9 +84,9 @@ def _see_only(root: str, directories: list[str]) -> None:
         syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC,
         "size=64k,mode=755",
     )
-    for each in directories:
-        os.makedirs(root + each, exist_ok=True)  # noqa: PTH103
-        syscalls.mount(each, root + each, None, syscalls.MS_BIND | syscalls.MS_REC)
+    for directory in directories:
+        os.makedirs(root + directory, exist_ok=True)  # noqa: PTH103
+        syscalls.mount(directory, root + directory, None, syscalls.MS_BIND | syscalls.MS_REC)
     syscalls.make_unchangeable(root, syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV)
     syscalls.pivot_root(root)
 
@@ -97,7 +99,7 @@ def _keep_only(keep: set[int]) -> None:
         if fd not in keep:
             os.dup2(reader, fd)
     last = 2
-    for fd in sorted(each for each in keep if each > 2):
+    for fd in sorted(fd for fd in keep if fd > 2):
         os.closerange(last + 1, fd)
         last = fd
     os.closerange(last + 1, 65536)

@@ -79,7 +79,7 @@ class Child:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-LONGEST_LINE:]
-        found = []
+        messages = []
         for line in lines:
             try:
                 value = json.loads(line)
@@ -87,8 +87,8 @@ class Child:
                 self.dump = (self.dump + line.decode(errors="replace") + "\n")[-LONGEST_LINE:]
                 continue
             if isinstance(value, dict):
-                found.append(value)
-        return found
+                messages.append(value)
+        return messages
 
     def hangs_at(self) -> str | None:
         """The script's line that a worker is at which does not come back; None: it does not say."""
@@ -248,11 +248,11 @@ class Function:
 
     def count(self) -> None:
         """Say the counters."""
-        found = devices.counters()
+        counts = devices.counters()
         now = self._child.counts if self._child is not None else {}
         for name, value in self._former.items():
-            found[name] = found.get(name, 0) + value + now.get(name, 0)
-        say("counters", **found)
+            counts[name] = counts.get(name, 0) + value + now.get(name, 0)
+        say("counters", **counts)
 
     def end(self) -> None:
         """End the workers."""

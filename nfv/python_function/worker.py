@@ -38,15 +38,15 @@ def frames(result: object, longest: int) -> list[bytes]:
     if result is None:
         return []
     if type(result) is bytes:
-        found = [result]
+        to_send = [result]
     elif isinstance(result, list | tuple):
-        found = [_frame(each) for each in result]
+        to_send = [_frame(frame) for frame in result]
     else:
-        found = [_frame(result)]
-    for each in found:
-        if not 14 <= len(each) <= longest:
-            raise Wrong(f"process() returned a frame of {len(each)} bytes; allowed are 14 to {longest}")
-    return found
+        to_send = [_frame(result)]
+    for frame in to_send:
+        if not 14 <= len(frame) <= longest:
+            raise Wrong(f"process() returned a frame of {len(frame)} bytes; allowed are 14 to {longest}")
+    return to_send
 
 
 def _frame(value: object) -> bytes:
@@ -81,7 +81,7 @@ def takes_direction(process: Callable[..., object]) -> bool:
     import inspect
 
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in kinds for each in inspect.signature(process).parameters.values()) >= 2
+    return sum(parameter.kind in kinds for parameter in inspect.signature(process).parameters.values()) >= 2
 
 
 def only_own(error: BaseException, file: str) -> str:
@@ -201,9 +201,9 @@ class Worker:
                 self._failed(error)
             if not out:
                 counts["dropped"] += 1
-            for each in out:
+            for frame in out:
                 try:
-                    send(each)
+                    send(frame)
                 except OSError:  # the other side's queue is full, or its device down
                     counts["dropped"] += 1
 

@@ -108,8 +108,8 @@ def certificate(data: bytes) -> Certificate:
     """Read a certificate; Invalid when it is none."""
     _, at, end = element(data, 0, len(data))
     _, at, end = element(data, at, end)  # tbsCertificate
-    found = Certificate(fingerprint=hashlib.sha1(data, usedforsecurity=False).hexdigest())
-    found.fingerprint = ":".join(found.fingerprint[i : i + 2] for i in range(0, 40, 2))
+    parsed = Certificate(fingerprint=hashlib.sha1(data, usedforsecurity=False).hexdigest())
+    parsed.fingerprint = ":".join(parsed.fingerprint[i : i + 2] for i in range(0, 40, 2))
     tag, begin, stop = element(data, at, end)
     if tag == 0xA0:
         at = stop
@@ -117,24 +117,24 @@ def certificate(data: bytes) -> Certificate:
     serial = data[begin:stop].lstrip(b"\0") or b"\0"
     if len(data[begin:stop]) > 1 and data[begin] == 0 and data[begin + 1] & 0x80:
         serial = data[begin:stop]
-    found.serial = ":".join(f"{byte:02X}" for byte in serial)
+    parsed.serial = ":".join(f"{byte:02X}" for byte in serial)
     _, _, at = element(data, stop, end)  # signature algorithm
     _, begin, at = element(data, at, end)
-    found.issuer = _name(data, begin, at)
+    parsed.issuer = _name(data, begin, at)
     _, begin, at = element(data, at, end)
     with contextlib.suppress(Invalid):  # whom it is for counts all the same
-        found.not_before, after = _time(data, begin, at)
-        found.not_after, _ = _time(data, after, at)
+        parsed.not_before, after = _time(data, begin, at)
+        parsed.not_after, _ = _time(data, after, at)
     _, begin, at = element(data, at, end)
-    found.subject = _name(data, begin, at)
+    parsed.subject = _name(data, begin, at)
     _, _, at = element(data, at, end)  # public key
     while at < end:
         tag, begin, stop = element(data, at, end)
         if tag == 0xA3:
             with contextlib.suppress(Invalid):
-                found.names = _alternative_names(data, begin, stop)
+                parsed.names = _alternative_names(data, begin, stop)
         at = stop
-    return found
+    return parsed
 
 
 def _alternative_names(data: bytes, at: int, end: int) -> list[str]:

@@ -89,35 +89,39 @@ class TlsTx(Tx):
             return [] if self.over_tc else None
         if name == "tls.certs":
             return self.chain
-        found = self.certificate
-        if found is None:
+        certificate = self.certificate
+        if certificate is None:
             return []
         if name == "tls.subjectaltname":
-            return [text.encode() for text in found.names]
+            return [text.encode() for text in certificate.names]
         values = {
-            "tls.cert_subject": found.subject,
-            "tls.cert_issuer": found.issuer,
-            "tls.cert_serial": found.serial,
-            "tls.cert_fingerprint": found.fingerprint,
+            "tls.cert_subject": certificate.subject,
+            "tls.cert_issuer": certificate.issuer,
+            "tls.cert_serial": certificate.serial,
+            "tls.cert_fingerprint": certificate.fingerprint,
         }
         return [values[name].encode()] if values.get(name) else []
 
     def eve(self) -> dict[str, Any]:
         """The ``tls`` object with Suricata's extended fields."""
         out: dict[str, Any] = {}
-        found = self.certificate
-        if found is not None:
-            out["subject"], out["issuerdn"], out["serial"] = found.subject, found.issuer, found.serial
-            out["fingerprint"] = found.fingerprint
+        certificate = self.certificate
+        if certificate is not None:
+            out["subject"], out["issuerdn"], out["serial"] = (
+                certificate.subject,
+                certificate.issuer,
+                certificate.serial,
+            )
+            out["fingerprint"] = certificate.fingerprint
         elif not self.chain and self.version and self.version < 0x0304:
             out["session_resumed"] = True
         if self.sni is not None:
             out["sni"] = self.sni.decode("utf-8", "backslashreplace")
         out["version"] = version_name(self.version or self.client_version)
-        if found is not None:
-            out["notbefore"], out["notafter"] = found.not_before, found.not_after
-            if found.names:
-                out["subjectaltname"] = found.names
+        if certificate is not None:
+            out["notbefore"], out["notafter"] = certificate.not_before, certificate.not_after
+            if certificate.names:
+                out["subjectaltname"] = certificate.names
         if self.ja3:
             out["ja3"] = {"hash": _md5(self.ja3), "string": self.ja3}
         if self.ja3s:
@@ -303,10 +307,10 @@ def _extensions(reader: _Reader) -> list[tuple[int, bytes]]:
     if not reader.more:
         return []
     inner = _Reader(reader.vector(2))
-    found: list[tuple[int, bytes]] = []
-    while inner.more and len(found) < 256:
-        found.append((inner.number(2), inner.vector(2)))
-    return found
+    extensions: list[tuple[int, bytes]] = []
+    while inner.more and len(extensions) < 256:
+        extensions.append((inner.number(2), inner.vector(2)))
+    return extensions
 
 
 def _numbers(data: bytes, size: int) -> list[int]:

@@ -51,11 +51,11 @@ def ipv4_options(packet: Packet) -> set[int]:
     """The option numbers in an IPv4 header."""
     if packet.version != 4:
         return set()
-    data, at, found = packet.data, packet.l3 + 20, set()
+    data, at, numbers = packet.data, packet.l3 + 20, set()
     end = packet.l3 + (data[packet.l3] & 15) * 4
     while at < end:
         kind = data[at]
-        found.add(kind)
+        numbers.add(kind)
         if kind == 0:
             break
         if kind == 1:
@@ -64,4 +64,4 @@ def ipv4_options(packet: Packet) -> set[int]:
         if at + 1 >= end or data[at + 1] < 2:
             break
         at += data[at + 1]
-    return found
+    return numbers

@@ -138,7 +138,7 @@ class Detector:
 
     # ------------------------------------------------------------ packets and streams
 
-    def packet(self, packet: Packet, chunk: bytes, tail: bytes, found: list[Match]) -> None:
+    def packet(self, packet: Packet, chunk: bytes, tail: bytes, rule_matches: list[Match]) -> None:
         """Rules that are asked of packets; ``chunk`` are the bytes of the stream to inspect now, behind
         ``tail``.
         """
@@ -175,19 +175,20 @@ class Detector:
             once = once + self._ip_only(packet, flow)
         if rules.proto_only and flow is not None:
             once = once + self._proto_only(packet, flow)
-        if found and candidates:  # in a text of the same stream
-            candidates = {*candidates} - {rule.order for rule, _, _ in found}
+        if rule_matches and candidates:  # in a text of the same stream
+            candidates = {*candidates} - {rule.order for rule, _, _ in rule_matches}
         if not candidates and not once:
             return
         if has_payload:
             payload = packet.payload
-        self._ask(sorted({*candidates, *(rule.order for rule in once)}), packet, payload, chunk, tail, found)  # type: ignore[arg-type]
+        orders = sorted({*candidates, *(rule.order for rule in once)})  # type: ignore[arg-type]
+        self._ask(orders, packet, payload, chunk, tail, rule_matches)
 
-    def text(self, packet: Packet, chunk: bytes, tail: bytes, found: list[Match]) -> None:
+    def text(self, packet: Packet, chunk: bytes, tail: bytes, rule_matches: list[Match]) -> None:
         """Rules about a text of the stream that ended at a hole; ``packet`` stands for it."""
-        hits = {*self.rules.stream_db.scan(tail + chunk)} - {rule.order for rule, _, _ in found}
+        hits = {*self.rules.stream_db.scan(tail + chunk)} - {rule.order for rule, _, _ in rule_matches}
         if hits:
-            self._ask(sorted(hits), packet, b"", chunk, tail, found)
+            self._ask(sorted(hits), packet, b"", chunk, tail, rule_matches)
 
     def _always(self, packet: Packet, flow: Flow | None) -> list[Rule]:
         rules = self.rules
@@ -220,7 +221,13 @@ class Detector:
         return self.rules.proto_only
 
     def _ask(
-        self, orders: list[int], packet: Packet, payload: bytes, chunk: bytes, tail: bytes, found: list[Match]
+        self,
+        orders: list[int],
+        packet: Packet,
+        payload: bytes,
+        chunk: bytes,
+        tail: bytes,
+        rule_matches: list[Match],
     ) -> None:
         rules = self.rules.rules
         flow = packet.flow
@@ -246,7 +253,7 @@ class Detector:
             if not self.bits.allow(rule, packet):
                 continue
             self.bits.set(rule, packet)
-            found.append((rule, None, in_stream or rule.flow_scope))
+            rule_matches.append((rule, None, in_stream or rule.flow_scope))
 
     def _payload(
         self,
@@ -298,7 +305,7 @@ class Detector:
 
     # ------------------------------------------------------------ transactions
 
-    def transaction(self, tx: Any, packet: Packet, recent: bytes, found: list[Match]) -> None:
+    def transaction(self, tx: Any, packet: Packet, recent: bytes, rule_matches: list[Match]) -> None:
         """Rules that are asked of transactions; ``recent`` are the bytes for their payload conditions."""
         toserver = packet.toserver
         rules = self.rules
@@ -338,11 +345,11 @@ class Detector:
             except Exhausted:
                 return
             for order in sorted(state.pending):
-                self._tx_rule(rules.rules[order], tx, packet, state, cache, done, recent, found)
+                self._tx_rule(rules.rules[order], tx, packet, state, cache, done, recent, rule_matches)
 
     def _tx_rule(
         self, rule: Rule, tx: Any, packet: Packet, state: TxState, cache: dict[Any, list[Buffer]], done: bool,
-        recent: bytes, found: list[Match],
+        recent: bytes, rule_matches: list[Match],
     ) -> None:  # fmt: skip
         toserver = packet.toserver
         mask = state.pending[rule.order]
@@ -396,7 +403,7 @@ class Detector:
         self.bits.set(rule, packet)
         del state.pending[rule.order]
         state.done.add(rule.order)
-        found.append((rule, tx, True))
+        rule_matches.append((rule, tx, True))
 
     def _buffers(
         self,

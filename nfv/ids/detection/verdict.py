@@ -25,16 +25,21 @@ class Alert:
 
 
 def decide(
-    found: list[Match], packet: Packet, thresholds: Thresholds, counters: Counters, ips: bool, most: int = 15
+    rule_matches: list[Match],
+    packet: Packet,
+    thresholds: Thresholds,
+    counters: Counters,
+    ips: bool,
+    most: int = 15,
 ) -> list[Alert]:
     """Alerts in the rules' order; marks the packet and its flow as passed, dropped or rejected.
 
     ``most`` is how many alerts a packet has; more are counted as overflow (Suricata's ``packet-alert-max``).
     """
-    found.sort(key=lambda match: (match[0].order, match[1].number if match[1] is not None else -1))
+    rule_matches.sort(key=lambda match: (match[0].order, match[1].number if match[1] is not None else -1))
     alerts: list[Alert] = []
     flow = packet.flow
-    for rule, tx, in_flow in found:
+    for rule, tx, in_flow in rule_matches:
         action = rule.action
         if action == "pass":
             if packet.dropped:  # by a rule that comes before, as the order of actions may say

@@ -62,9 +62,9 @@ CLASSES: Mapping[str, tuple[str, int]] = {
 
 def parse(text: str) -> dict[str, tuple[str, int]]:
     """The content of a classification.config file."""
-    found = {}
+    classes = {}
     for line in text.splitlines():
         match = re.match(r"\s*config\s+classification\s*:\s*([^,]+?)\s*,\s*(.*?)\s*,\s*(\d+)\s*$", line)
         if match:
-            found[match[1].lower()] = (match[2], int(match[3]))
-    return found
+            classes[match[1].lower()] = (match[2], int(match[3]))
+    return classes

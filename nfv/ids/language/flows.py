@@ -148,15 +148,16 @@ def detection_filter(b: Builder, value: str | None) -> None:
     if b.rule.threshold or b.rule.detection_filter:
         raise Problem("detection_filter", "there is a threshold or detection_filter already")
     given = _pairs("detection_filter", value, ("track", "count", "seconds", "unique_on"))
-    found = _threshold("detection_filter", "detection_filter", given)
-    found.unique_on = given.get("unique_on", "")
-    if found.unique_on not in ("", "src_port", "dst_port"):
+    threshold = _threshold("detection_filter", "detection_filter", given)
+    threshold.unique_on = given.get("unique_on", "")
+    if threshold.unique_on not in ("", "src_port", "dst_port"):
         raise Problem(
-            "detection_filter", f"unique_on {found.unique_on!r} is unknown; there are src_port and dst_port"
+            "detection_filter",
+            f"unique_on {threshold.unique_on!r} is unknown; there are src_port and dst_port",
         )
-    if found.unique_on and b.rule.protocols is None:
+    if threshold.unique_on and b.rule.protocols is None:
         raise Problem("detection_filter", "unique_on needs a protocol that has ports")
-    b.rule.detection_filter = found
+    b.rule.detection_filter = threshold
 
 
 def _pairs(keyword: str, value: str | None, names: tuple[str, ...]) -> dict[str, str]:

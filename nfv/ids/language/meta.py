@@ -39,13 +39,13 @@ def classtype(b: Builder, value: str | None) -> None:
     if not name:
         raise Problem("classtype", "needs a name")
     b.rule.classtype = readable(name)
-    found = b.classes.get(name.lower())
-    if found is None:
+    known = b.classes.get(name.lower())
+    if known is None:
         b.notes.append(f"classtype: {name!r} is not in the classification; priority 3 is used")
         return
-    b.rule.category = found[0]
+    b.rule.category, priority = known
     if not b.rule.has_priority:
-        b.rule.priority = found[1]
+        b.rule.priority = priority
 
 
 def priority(b: Builder, value: str | None) -> None:

@@ -81,14 +81,14 @@ def _run(ops: Sequence[Op], at: int, buffer: Buffer, position: int, names: dict[
         if isinstance(op, Content):
             if op.chained and not op.negated:
                 return _each_content(op, ops, at, buffer, position, names)
-            found = _find(op, buffer, position, 0, names)
+            begin = _find(op, buffer, position, 0, names)
             if op.negated:
-                if found >= 0:
+                if begin >= 0:
                     return False
                 continue
-            if found < 0:
+            if begin < 0:
                 return False
-            position = found + len(op.pattern)
+            position = begin + len(op.pattern)
             if position > buffer.last:
                 buffer.last = position
         elif isinstance(op, Pcre):
@@ -117,10 +117,10 @@ def _each_content(
 ) -> bool:
     start = 0
     while True:
-        found = _find(op, buffer, position, start, names)
-        if found < 0:
+        begin = _find(op, buffer, position, start, names)
+        if begin < 0:
             return False
-        end = found + len(op.pattern)
+        end = begin + len(op.pattern)
         if end > buffer.last:
             buffer.last = end
         if _run(ops, at, buffer, end, names):
@@ -128,7 +128,7 @@ def _each_content(
         buffer.steps += 1
         if buffer.steps > BUDGET:
             return False
-        start = found + 1
+        start = begin + 1
 
 
 def _each_pcre(
@@ -172,13 +172,13 @@ def _find(op: Content, buffer: Buffer, position: int, start: int, names: dict[st
             return -1
         low = max(low, size - length)
     if op.nocase:
-        found = buffer.lower.find(pattern.lower(), low, high)
+        begin = buffer.lower.find(pattern.lower(), low, high)
     else:
-        found = buffer.data.find(pattern, low, high)
-    searched = (high if found < 0 else found) - low
+        begin = buffer.data.find(pattern, low, high)
+    searched = (high if begin < 0 else begin) - low
     if searched > 4096:
         buffer.work.take(searched // 4096)
-    return found
+    return begin
 
 
 def _search(op: Pcre, buffer: Buffer, position: int, start: int) -> tuple[int, int] | None:
@@ -218,19 +218,19 @@ def number(data: bytes, at: int, size: int, base: int, little: bool) -> tuple[in
     blanks = _BLANKS.match(body)
     skip = blanks.end() if blanks else 0
     if base == -1:
-        found = _AUTO.match(body, skip)
-        if not found:
+        digits_match = _AUTO.match(body, skip)
+        if not digits_match:
             return None
-        digits, used = found[0], len(found[0])
+        digits, used = digits_match[0], len(digits_match[0])
         radix = 16 if digits[:2] in (b"0x", b"0X") else 8 if digits[:1] == b"0" and len(digits) > 1 else 10
         if radix == 8:
             octal = _DIGITS[8].match(digits)
             digits = octal[0] if octal else b"0"
         return _fits(int(digits, radix), skip + used)
-    found = _DIGITS[base].match(body, skip)
-    if not found:
+    digits_match = _DIGITS[base].match(body, skip)
+    if not digits_match:
         return None
-    return _fits(int(found[0], base), found.end())
+    return _fits(int(digits_match[0], base), digits_match.end())
 
 
 def _fits(value: int, used: int) -> tuple[int, int] | None:
@@ -341,8 +341,8 @@ _ALPHABET = re.compile(rb"[A-Za-z0-9+/ \t\r\n]*={0,2}")
 
 def decode64(data: bytes) -> bytes:
     """As much as can be decoded (RFC 4648, blanks being skipped as in RFC 2045)."""
-    found = _ALPHABET.match(data)
-    body = re.sub(rb"[ \t\r\n=]", b"", found[0] if found else b"")
+    match = _ALPHABET.match(data)
+    body = re.sub(rb"[ \t\r\n=]", b"", match[0] if match else b"")
     body = body[: len(body) // 4 * 4] if len(body) % 4 == 1 else body + b"=" * (-len(body) % 4)
     try:
         return base64.b64decode(body)

@@ -62,7 +62,7 @@ class Regex:
         "_exact",
         "_letters",
         "_linear",
-        "_made",
+        "_linear_tried",
         "_options",
         "_plain",
         "_repeat",
@@ -78,7 +78,7 @@ class Regex:
         self._plain = pcre2.compile(b"(*LIMIT_MATCH=%d)" % FEW_LIMIT + self._text(), pcre2.RegexFlag(options))
         self._counted: Any = None
         self._linear: Any = None
-        self._exact = self._made = False
+        self._exact = self._linear_tried = False
         self._repeat = max((min(int(m[1]), 65536) for m in _REPEAT.finditer(source)), default=0)
 
     def _text(self) -> bytes:
@@ -94,13 +94,13 @@ class Regex:
         if size <= FEW:
             work.take(2)
             try:
-                found = self._plain.search(data)
+                match = self._plain.search(data)
             except pcre2.LibraryError:
                 pass  # the limit was reached
             else:
-                return found.span() if found else None
-        if not self._made:
-            self._make()
+                return match.span() if match else None
+        if not self._linear_tried:
+            self._build_linear()
         if self._linear is not None:
             work.take(2 + size // 1024)
             end = self._scan(data, after)
@@ -118,17 +118,17 @@ class Regex:
 
     def group(self, data: bytes, work: Work) -> bytes | None:
         """What the first group of the first match captures, None without one; Exhausted."""
-        found = self._match(data, work)
-        return bytes(found[1]) if found and found[1] is not None else None
+        match = self._match(data, work)
+        return bytes(match[1]) if match and match[1] is not None else None
 
     # ------------------------------------------------------------ in linear time
 
-    def _make(self) -> None:
-        self._made = True
+    def _build_linear(self) -> None:
+        self._linear_tried = True
         source = self.source
         if _hyperscan is None or self._options or "x" in self._letters or _OTHERWISE.search(source):
             return
-        repeats = (max(1, *(int(number or 0) for number in found)) for found in _REPEATS.findall(source))
+        repeats = (max(1, *(int(number or 0) for number in bounds)) for bounds in _REPEATS.findall(source))
         if math.prod(repeats) > MOST_REPEATS:
             return
         flags = _hyperscan.HS_FLAG_ALLOWEMPTY
@@ -156,12 +156,12 @@ class Regex:
     def _search(self, data: bytes, work: Work, near: int = 0) -> Span | None:
         """The first match, or where that takes too long the first one close to ``near``, where one ends."""
         try:
-            found = self._match(data, work)
+            match = self._match(data, work)
         except Exhausted:
             if near <= NEAR or work.left <= 0:
                 raise
-            found = self._match(data, work, near - NEAR)
-        return found.span() if found else None
+            match = self._match(data, work, near - NEAR)
+        return match.span() if match else None
 
     def _match(self, data: bytes, work: Work, begin: int = 0) -> Any:
         """The first match from ``begin`` on, counted."""
@@ -169,25 +169,25 @@ class Regex:
             self._counted = pcre2.compile(self._text(), pcre2.RegexFlag(self._options | AUTO_CALLOUT))
         limit = min(work.left, SEARCH)
         used = last = 0
-        each = 4 + self._repeat // 64
+        step_cost = 4 + self._repeat // 64
 
         def count(block: Any) -> int:
             nonlocal used, last
             at = block.span(0)[1]
-            used += each + abs(at - last) // 64
+            used += step_cost + abs(at - last) // 64
             last = at
             return -1 if used > limit else 0  # to abort is not to match
 
         self._counted.callout = count
         try:
-            found = self._counted.search(data, begin)
+            match = self._counted.search(data, begin)
         except pcre2.LibraryError:  # a limit of its own
-            used, found = max(used, limit + 1), None
+            used, match = max(used, limit + 1), None
         work.left -= used
         if used > limit:
             work.exceeded += 1
             raise Exhausted
-        return found
+        return match
 
 
 def _database(source: bytes, flags: int) -> Any:

@@ -89,8 +89,8 @@ def _alert(settings: Settings, body: dict[str, Any]) -> list[str]:
         elif name == "metadata" and isinstance(value, dict):
             unknown += _metadata(settings, value)
         elif name == "metadata":
-            for each in ("app-layer", "flow", "rule-metadata"):
-                put(settings, f"outputs.alert.{each}", value)
+            for field in ("app-layer", "flow", "rule-metadata"):
+                put(settings, f"outputs.alert.{field}", value)
         elif name != "tagged-packets":
             unknown.append(f"outputs.eve-log.types.alert.{name}")
     return unknown

@@ -101,7 +101,7 @@ def account(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
     """What should be known of a rule set that was loaded; empty: nothing."""
     if not loaded.refused:
         return ""
-    some = "; ".join(place(each, parts) for each in loaded.refused[:3])
+    some = "; ".join(place(refused, parts) for refused in loaded.refused[:3])
     more = f"; and {len(loaded.refused) - 3} more" if len(loaded.refused) > 3 else ""
     total = len(loaded.rules) + len(loaded.refused)
     return f"{len(loaded.refused)} of {total} rules are not honoured: {some}{more}"
@@ -109,8 +109,8 @@ def account(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
 
 def described() -> tuple[str, list[tuple[str, int]]]:
     """Mode and parts of the rules, from the file."""
-    found = json.loads(content(DESCRIBED))
-    return str(found["mode"]), [(str(file), int(lines)) for file, lines in found["lines"]]
+    description = json.loads(content(DESCRIBED))
+    return str(description["mode"]), [(str(file), int(lines)) for file, lines in description["lines"]]
 
 
 def read(plan: Plan, parts: list[tuple[str, int]]) -> Loaded:
@@ -240,10 +240,10 @@ class Member(Worker):
 def settings() -> Settings:
     """Connections that were open before we were are followed, too: a function is started while traffic
     flows."""
-    made = Settings()
-    made.stream.midstream = True
-    made.stream.checksums = False  # sums are left to hardware that virtual wires do not have
-    return made
+    live = Settings()
+    live.stream.midstream = True
+    live.stream.checksums = False  # sums are left to hardware that virtual wires do not have
+    return live
 
 
 def main() -> None:

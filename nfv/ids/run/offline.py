@@ -45,12 +45,12 @@ def _open(path: Path) -> RawIOBase:
     """
     try:
         stream = outside.open_stream(path, "a capture (pcap, pcapng)")
-        found = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
     except outside.Unreadable as error:
         raise UnreadableCapture(path, error) from None
     except OSError as error:
         raise UnreadableCapture(path, outside.Unreadable(error.strerror or str(error))) from None
-    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         stream.close()
         raise BadCapture("the file is empty")
     return stream

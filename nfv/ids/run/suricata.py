@@ -74,8 +74,8 @@ def _answer(sock: socket.socket) -> dict[str, Any]:
     while part := sock.recv(65536):
         data += part
         with contextlib.suppress(ValueError):
-            found = json.loads(data)
-            return found if isinstance(found, dict) else {}
+            answer = json.loads(data)
+            return answer if isinstance(answer, dict) else {}
     raise ValueError("it ended the conversation")
 
 
@@ -132,8 +132,8 @@ class Suricata:
     def account(self) -> str | None:
         """What should be known of its rules."""
         try:
-            found: Any = ask("ruleset-stats").get("message")
-            first = found[0] if isinstance(found, list) else found
+            stats: Any = ask("ruleset-stats").get("message")
+            first = stats[0] if isinstance(stats, list) else stats
             bad, good = int(first["rules_failed"]), int(first["rules_loaded"])
         except (OSError, ValueError, LookupError, TypeError):
             return None

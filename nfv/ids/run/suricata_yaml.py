@@ -44,7 +44,7 @@ def configuration(interfaces: Sequence[str], commands: str) -> str:
         "stats": {"enabled": True, "interval": 1},
         "outputs": [{"eve-log": eve}],
         "logging": {"default-log-level": "notice", "outputs": [{"console": {"enabled": True}}]},
-        "af-packet": [_capture(each, interfaces, 90 + n) for n, each in enumerate(interfaces)],
+        "af-packet": [_capture(interface, interfaces, 90 + n) for n, interface in enumerate(interfaces)],
         # connections that were open before are followed; sums are left to hardware that virtual wires lack
         "stream": {"midstream": True, "checksum-validation": False, "inline": "auto"},
         "app-layer": {
@@ -65,7 +65,7 @@ def configuration(interfaces: Sequence[str], commands: str) -> str:
 
 
 def _capture(interface: str, all_of_them: Sequence[str], cluster: int) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    section: dict[str, Any] = {
         "interface": interface,
         "threads": 1,
         "cluster-id": cluster,
@@ -75,29 +75,29 @@ def _capture(interface: str, all_of_them: Sequence[str], cluster: int) -> dict[s
         "checksum-checks": False,
     }
     if len(all_of_them) == 1:
-        return {**found, "tpacket-v3": True}
-    other = next(each for each in all_of_them if each != interface)
-    return {**found, "tpacket-v3": False, "copy-mode": "ips", "copy-iface": other}
+        return {**section, "tpacket-v3": True}
+    other = next(name for name in all_of_them if name != interface)
+    return {**section, "tpacket-v3": False, "copy-mode": "ips", "copy-iface": other}
 
 
 def _block(value: Any, depth: int) -> Iterator[str]:
     """Lines of YAML's block style."""
     margin = "  " * depth
     if isinstance(value, dict):
-        for key, each in value.items():
-            if isinstance(each, (dict, list)):
+        for key, member in value.items():
+            if isinstance(member, (dict, list)):
                 yield f"{margin}{key}:"
-                yield from _block(each, depth + 1)
+                yield from _block(member, depth + 1)
             else:
-                yield f"{margin}{key}: {_scalar(each)}"
+                yield f"{margin}{key}: {_scalar(member)}"
     else:
-        for each in value:
-            if isinstance(each, dict):
-                first, *rest = _block(each, depth + 1)
+        for entry in value:
+            if isinstance(entry, dict):
+                first, *rest = _block(entry, depth + 1)
                 yield f"{margin}- {first.lstrip()}"
                 yield from rest
             else:
-                yield f"{margin}- {_scalar(each)}"
+                yield f"{margin}- {_scalar(entry)}"
 
 
 def _scalar(value: object) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfv.balancer.configuration import quoted, text
-from nfv.balancer.process import healths, totals
+from nfv.balancer.process import backend_health, totals
 from nfv.devices import counted, joined
 from nfv.health import checks_as_values
 from nfv.health.checks_as_values import Health
@@ -194,7 +194,7 @@ rule0,web1,0,4,,,,,UP,L4OK,
 
 
 def test_what_haproxy_shows() -> None:
-    assert healths(STAT) == {"web1": (True, "L4OK"), "web2": (False, "L4CON: Connection refused")}
+    assert backend_health(STAT) == {"web1": (True, "L4OK"), "web2": (False, "L4CON: Connection refused")}
     assert totals(STAT) == {
         "connections": 10,
         "current": 2,

@@ -109,8 +109,8 @@ class Body:
 
     def _keep(self, data: bytes) -> None:
         self.length += len(data)
-        for each in self._hashes:
-            each.update(data)
+        for digest in self._hashes:
+            digest.update(data)
         room = min(self.limit - len(self.kept), self.budget.limit - self.budget.used)
         if room > 0 and not self.released:
             part = data[:room]
@@ -119,7 +119,7 @@ class Body:
 
     def digests(self) -> dict[str, str]:
         """Hashes of all of it by name, those that are wanted."""
-        return {each.name: each.hexdigest() for each in self._hashes}
+        return {digest.name: digest.hexdigest() for digest in self._hashes}
 
     def release(self) -> None:
         """Keep nothing any more; lengths stay."""

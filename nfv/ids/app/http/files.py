@@ -32,16 +32,16 @@ def boundary(content_type: bytes) -> bytes:
     """The boundary of a multipart type (RFC 2046, section 5.1.1), empty where it is none."""
     if not content_type.lstrip().lower().startswith(b"multipart/form-data"):
         return b""
-    found = _BOUNDARY.search(content_type)
-    return (found[1] or found[2]) if found else b""
+    match = _BOUNDARY.search(content_type)
+    return (match[1] or match[2]) if match else b""
 
 
 def disposition_name(value: bytes) -> bytes | None:
     """The file name of a Content-Disposition (RFC 6266), None without one."""
-    found = _NAME.search(value)
-    if found is None:
+    match = _NAME.search(value)
+    if match is None:
         return None
-    return re.sub(rb"\\(.)", rb"\1", found[1]) if found[1] is not None else found[2]
+    return re.sub(rb"\\(.)", rb"\1", match[1]) if match[1] is not None else match[2]
 
 
 class Multipart:
@@ -100,14 +100,14 @@ class Multipart:
         return False
 
     def _headers(self) -> bool:
-        found = _EMPTY_LINE.search(self._rest, max(self._searched - 2, 0))
+        empty_line = _EMPTY_LINE.search(self._rest, max(self._searched - 2, 0))
         self._searched = len(self._rest)
-        if found is None and len(self._rest) < LONGEST_PART_HEADER:
+        if empty_line is None and len(self._rest) < LONGEST_PART_HEADER:
             return False
         self._searched = 0
-        end = found.end() if found else len(self._rest)
+        end = empty_line.end() if empty_line else len(self._rest)
         head = self._rest[:end]
-        self._skip = 1 if found else 0  # the line's end, which a border may follow
+        self._skip = 1 if empty_line else 0  # the line's end, which a border may follow
         self._rest = self._rest[end - self._skip :]
         self._file = None
         for line in re.sub(rb"\r?\n[ \t]+", b" ", head).splitlines():

@@ -49,11 +49,11 @@ def take_chunk(messages: Messages, side: Side, toserver: bool, data: bytes, at: 
     assert side.tx is not None
     begin = at
     parts: list[bytes] = []
-    while (found := lines.SMALL_CHUNK.match(data, at)) is not None:
-        stop = found.end() + int(found[1], 16)
-        if stop == found.end() or data[stop : stop + 2] != b"\r\n":
+    while (chunk := lines.SMALL_CHUNK.match(data, at)) is not None:
+        stop = chunk.end() + int(chunk[1], 16)
+        if stop == chunk.end() or data[stop : stop + 2] != b"\r\n":
             break
-        parts.append(data[found.end() : stop])
+        parts.append(data[chunk.end() : stop])
         at = stop + 2
     if parts:
         whole = b"".join(parts)

@@ -44,8 +44,8 @@ def response_line_end(data: bytes, at: int, closed: bool) -> int:
     """Where the line that begins at ``at`` or before it ends: after LF, CR LF, or a CR that nothing of both
     follows; -1 when that can't be told yet.  ``closed``: nothing follows on ``data``.
     """
-    found = _RESPONSE_END.search(data, at)
-    return found.end() if found else len(data) if closed else -1
+    line_end = _RESPONSE_END.search(data, at)
+    return line_end.end() if line_end else len(data) if closed else -1
 
 
 def request_line_end(data: bytes, at: int, closed: bool) -> int:
@@ -84,14 +84,14 @@ def looks_like_status(data: bytes, at: int = 0) -> bool:
 
 def not_blank(data: bytes, at: int) -> int:
     """Where the first byte is that is no blank (for ``looks_like_status``), the end without one."""
-    found = _NOT_BLANK.search(data, at)
-    return found.start() if found else len(data)
+    match = _NOT_BLANK.search(data, at)
+    return match.start() if match else len(data)
 
 
 def after_line_ends(data: bytes, at: int) -> int:
     """Where a run of CRs and LFs is over."""
-    found = _LINE_ENDS.match(data, at)
-    return found.end() if found else at
+    match = _LINE_ENDS.match(data, at)
+    return match.end() if match else at
 
 
 def may_become_status(data: bytes, at: int = 0) -> bool:
@@ -144,11 +144,11 @@ def chunk_length(line: bytes) -> int:
     Blanks and control characters may stand before it; what comes after it is an extension (RFC 9112,
     section 7.1) or ignored.
     """
-    found = _CHUNK.match(line)
-    assert found is not None
-    if not found[1]:
-        return BLANK if found.end() == len(line) else NO_CHUNK
-    digits = found[1].lstrip(b"0")
+    match = _CHUNK.match(line)
+    assert match is not None
+    if not match[1]:
+        return BLANK if match.end() == len(line) else NO_CHUNK
+    digits = match[1].lstrip(b"0")
     length = int(digits or b"0", 16) if len(digits) <= 8 else MAX_CHUNK + 1
     return length if length <= MAX_CHUNK else NO_CHUNK
 
@@ -156,9 +156,9 @@ def chunk_length(line: bytes) -> int:
 def may_be_chunk(data: bytes, at: int) -> bool:
     """Can the bytes from ``at`` become a chunk's first line?"""
     end = min(len(data), at + ENOUGH)
-    found = _CHUNK.match(data, at, end)
-    assert found is not None
-    return bool(found[1]) or found.end() == end
+    match = _CHUNK.match(data, at, end)
+    assert match is not None
+    return bool(match[1]) or match.end() == end
 
 
 def codings(value: bytes) -> tuple[list[str], bool]:

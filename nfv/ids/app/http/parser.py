@@ -134,9 +134,9 @@ class HttpParser(Parser):
         if mode == IDLE and data[at] in b"\r\n":  # empty lines between messages (RFC 9112, section 2.2)
             return lines.after_line_ends(data, at)
         if mode == HEADERS and not side.scanned and not side.field:
-            found = lines.PLAIN_HEADERS.match(data, at, at + MAX_HEAD)
-            if found is not None:
-                return self._plain_headers(side, toserver, found[0], at)
+            block = lines.PLAIN_HEADERS.match(data, at, at + MAX_HEAD)
+            if block is not None:
+                return self._plain_headers(side, toserver, block[0], at)
         if side.after_lf and not toserver and data[at] == lines.CR and mode in (HEADERS, TRAILER):
             side.after_lf = False  # LF CR ends a line, too
             return at + 1
@@ -317,13 +317,13 @@ class HttpParser(Parser):
         if not text:
             return
         headers = tx.request_headers if toserver else tx.response_headers
-        found = lines.field(text)
-        if found is None:
+        header = lines.field(text)
+        if header is None:
             self.event(
                 "REQUEST_FIELD_MISSING_COLON" if toserver else "RESPONSE_FIELD_MISSING_COLON", tx.number
             )
-            found = b"", text.strip()
-        headers.add(*found)
+            header = b"", text.strip()
+        headers.add(*header)
 
     def _headers_done(self, side: Side, toserver: bool, tx: HttpTx) -> None:
         coding = tx.header(toserver, b"transfer-encoding")
@@ -388,12 +388,12 @@ class HttpParser(Parser):
         asked = self._sides[True]
         if asked.tx is not None:
             self.finish(asked, True)
-        for each, direction in ((side, False), (asked, True)):
-            held = each.buffer
-            self._keep(each, b"")
-            each.mode = TUNNEL
+        for tunnelled, direction in ((side, False), (asked, True)):
+            held = tunnelled.buffer
+            self._keep(tunnelled, b"")
+            tunnelled.mode = TUNNEL
             if held:
-                self._hold(each, direction, held)
+                self._hold(tunnelled, direction, held)
 
     def _hold(self, side: Side, toserver: bool, data: bytes) -> None:
         if side.mode == WAIT:
