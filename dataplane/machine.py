@@ -175,22 +175,22 @@ def probe(topology: Topology | None = None, inside: bool = False) -> Machine:
         for name in ("ovsdb-server", "ovs-vswitchd", "ovs-ofctl", "mnexec", "ip", "tc")
         if shutil.which(name, path=SEARCH)
     )
-    found: dict[str, str] = {}
+    failures: dict[str, str] = {}
     refused, remedy = "", ""
     try:
         wanted = needs(topology)
-        found = {kind: try_out(kind) for kind in wanted} if inside else _probe_inside(wanted)
+        failures = {kind: try_out(kind) for kind in wanted} if inside else _probe_inside(wanted)
     except SandboxError as error:
         refused, remedy = error.what, error.remedy
     return Machine(
         sandbox=refused,
         sandbox_remedy=remedy,
-        tun=found.get("tun", ""),
-        veth=found.get("veth", ""),
-        bridge=found.get("bridge", ""),
-        tbf=found.get("tbf", ""),
-        netem=found.get("netem", ""),
-        vxlan=found.get("vxlan", ""),
+        tun=failures.get("tun", ""),
+        veth=failures.get("veth", ""),
+        bridge=failures.get("bridge", ""),
+        tbf=failures.get("tbf", ""),
+        netem=failures.get("netem", ""),
+        vxlan=failures.get("vxlan", ""),
         programs=programs,
         ovs=_ovs_version() if "ovs-vswitchd" in programs else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],

@@ -35,11 +35,11 @@ def library() -> ctypes.CDLL:
     """libpcap; raises CannotCapture where there is none."""
     for name in ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so"):
         with contextlib.suppress(OSError):
-            found = ctypes.CDLL(name)
+            libpcap = ctypes.CDLL(name)
             for function in ("pcap_create", "pcap_geterr", "pcap_dump_fopen", "pcap_datalink_val_to_name"):
-                getattr(found, function).restype = ctypes.c_void_p
-            found.pcap_datalink_val_to_description.restype = ctypes.c_char_p
-            return found
+                getattr(libpcap, function).restype = ctypes.c_void_p
+            libpcap.pcap_datalink_val_to_description.restype = ctypes.c_char_p
+            return libpcap
     raise CannotCapture("libpcap is not there; it comes with tcpdump: sudo apt-get install tcpdump")
 
 
@@ -104,9 +104,9 @@ class Capture:
 
     def dropped(self) -> int:
         """Packets that came faster than they were written."""
-        found = _Statistics()
-        self._pcap.pcap_stats(self._handle, ctypes.byref(found))
-        return int(found.dropped)
+        statistics = _Statistics()
+        self._pcap.pcap_stats(self._handle, ctypes.byref(statistics))
+        return int(statistics.dropped)
 
     def _error(self) -> str:
         return ctypes.string_at(self._pcap.pcap_geterr(self._handle)).decode(errors="replace")

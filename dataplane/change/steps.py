@@ -52,16 +52,16 @@ class Steps:
 
 def unchangeable(old: Topology, new: Topology) -> list[str]:
     """What differs and can't be changed while a lab runs, in words; nothing when all can be."""
-    found: list[str] = []
-    drawn = [[switch for switch in each.switches if switch.role == "switch"] for each in (old, new)]
+    differences: list[str] = []
+    drawn = [[switch for switch in topology.switches if switch.role == "switch"] for topology in (old, new)]
     for kind, a, b in (("domain", old.domains, new.domains), ("switch", drawn[0], drawn[1])):
-        before, after = {each.name: each for each in a}, {each.name: each for each in b}
-        found += [f"{kind} {name} would be added" for name in after if name not in before]
-        found += [f"{kind} {name} would be removed" for name in before if name not in after]
+        before, after = {part.name: part for part in a}, {part.name: part for part in b}
+        differences += [f"{kind} {name} would be added" for name in after if name not in before]
+        differences += [f"{kind} {name} would be removed" for name in before if name not in after]
         both = [name for name in after if name in before]
-        found += [f"{kind} {name} would change" for name in both if before[name] != after[name]]
+        differences += [f"{kind} {name} would change" for name in both if before[name] != after[name]]
     kinds = {host.name: host.kind for host in old.hosts}
-    found += [
+    differences += [
         f"host {host.name} would be a {host.kind} instead of a {kinds[host.name]}"
         for host in new.hosts
         if kinds.get(host.name, host.kind) != host.kind
@@ -70,10 +70,10 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         what = "change"
         if old.underlay is None or new.underlay is None:
             what = "be added" if old.underlay is None else "be removed"
-        found.append(f"the underlay between domains would {what}")
-    if not found and old.switches != new.switches:
-        found.append("the switches at the ends of tunnels would change")
-    return found
+        differences.append(f"the underlay between domains would {what}")
+    if not differences and old.switches != new.switches:
+        differences.append("the switches at the ends of tunnels would change")
+    return differences
 
 
 def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
@@ -89,7 +89,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
     wires = _Wires(old.wires, new.wires)
     spaces = space_kinds(old), space_kinds(new)
-    hosts = [{host.netns: host for host in each.hosts} for each in (old, new)]
+    hosts = [{host.netns: host for host in plan.hosts} for plan in (old, new)]
     tunnels = _tunnels(old), _tunnels(new)
     ports = _Ports(old, before, after, wires)
     extend: list[Operation] = [
@@ -126,7 +126,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
 
 def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:
     """New zones, and others' new times, at first; what nothing uses any more goes at the end."""
-    before = {each.name: each.udp_timeouts for each in old.domains}
+    before = {domain.name: domain.udp_timeouts for domain in old.domains}
     first: list[Operation] = []
     last: list[Operation] = []
     for domain in new.domains:
@@ -255,12 +255,12 @@ class _Ports:
     ) -> list[Operation]:
         """An operation for each switch that has any."""
         none: frozenset[PortPlan] = frozenset()
-        found: list[Operation] = []
+        operations: list[Operation] = []
         for switch in sorted({*lost, *gained}):
             less, more = lost.get(switch, none), gained.get(switch, none)
             if less or more:
-                found.append(SetPorts(switch, less, more))
-        return found
+                operations.append(SetPorts(switch, less, more))
+        return operations
 
 
 def _ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operation]:

@@ -47,8 +47,8 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
     requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
     requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
     # The old ones first: with the first address of a subnet the kernel deletes all others of it.
-    requests += [delete_address(device, each) for each in old.addresses if each not in new.addresses]
-    requests += [add_address(device, each) for each in new.addresses if each not in old.addresses]
+    requests += [delete_address(device, address) for address in old.addresses if address not in new.addresses]
+    requests += [add_address(device, address) for address in new.addresses if address not in old.addresses]
     kept = {gateway.version for gateway in new.gateways}
     requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
     # The kernel forgets a default route with the address that it needed: set them all again.

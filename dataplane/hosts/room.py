@@ -82,9 +82,9 @@ class Room:
 
     def close(self) -> None:
         """Give the descriptors back; who has entered stays."""
-        for each in (self.net, self.pid, self.mount, self.uts, self.ipc, self.user):
-            if each is not None:
-                os.close(each)
+        for fd in (self.net, self.pid, self.mount, self.uts, self.ipc, self.user):
+            if fd is not None:
+                os.close(fd)
 
 
 def find(name: str, netns: str, names_file: str = "") -> Room:
@@ -173,7 +173,7 @@ def limits_numbers(release: str) -> bool:
 
 def bounded(wanted: int, *limits: int) -> int:
     """``wanted``, but no more than any of ``limits`` (of getrlimit(2), where -1 is none)."""
-    return min([wanted, *(each for each in limits if each != resource.RLIM_INFINITY)])
+    return min([wanted, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
 
 
 def _become_root_of(user: int | None) -> None:

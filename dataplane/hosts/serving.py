@@ -135,13 +135,13 @@ def start(name: str, protocol: str, port: int) -> list[object]:
     """Begin to listen; raises OSError."""
     if protocol == "http":
         handler = type("Named", (Answering,), {"name": name})
-        found: list[object] = [Server(port, handler)]
+        servers: list[object] = [Server(port, handler)]
     else:
-        found = [Server(port, Echo if protocol == "echo" else Discard), datagrams(port, protocol == "echo")]
-    tcp = found[0]
+        servers = [Server(port, Echo if protocol == "echo" else Discard), datagrams(port, protocol == "echo")]
+    tcp = servers[0]
     assert isinstance(tcp, Server)
     threading.Thread(target=tcp.serve_forever, daemon=True).start()
-    return found
+    return servers
 
 
 def main() -> None:
@@ -153,12 +153,12 @@ def main() -> None:
 def serve(name: str, wanted: Sequence[str]) -> int:
     """Serve until the standard input ends; the exit code."""
     kept = []
-    for each in wanted:
-        protocol, _, port = each.partition(":")
+    for service in wanted:
+        protocol, _, port = service.partition(":")
         try:
             kept.append(start(name, protocol, int(port)))
         except OSError as error:
-            print(f"failed: {each}: {error.strerror}", flush=True)
+            print(f"failed: {service}: {error.strerror}", flush=True)
             return 1
     print("ready", flush=True)
     os.read(0, 1)

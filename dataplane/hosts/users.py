@@ -49,45 +49,45 @@ def maps(users: str, groups: str, environment: Mapping[str, str]) -> list[Map]:
     the topology.
     """
     own_users, own_groups = extents(users), extents(groups)
-    found = []
+    candidates = []
     if _there(own_users, RANGE, WIDTH) and _there(own_groups, RANGE, WIDTH):
         caller, group = environment.get("SUDO_UID", ""), environment.get("SUDO_GID", "")
         if caller.isdecimal() and group.isdecimal() and int(caller) and int(group):
             rest = f"1 {RANGE + 1} {WIDTH - 1}"
-            found.append(Map(f"0 {int(caller)} 1\n{rest}", f"0 {int(group)} 1\n{rest}"))
-        found.append(Map(f"0 {RANGE} {WIDTH}", f"0 {RANGE} {WIDTH}"))
+            candidates.append(Map(f"0 {int(caller)} 1\n{rest}", f"0 {int(group)} 1\n{rest}"))
+        candidates.append(Map(f"0 {RANGE} {WIDTH}", f"0 {RANGE} {WIDTH}"))
     if _there(own_users, NOBODY, 1) and _there(own_groups, NOBODY, 1):
-        found.append(Map(f"0 {NOBODY} 1", f"0 {NOBODY} 1"))
-    return [*found, Map("0 0 1", "0 0 1")]
+        candidates.append(Map(f"0 {NOBODY} 1", f"0 {NOBODY} 1"))
+    return [*candidates, Map("0 0 1", "0 0 1")]
 
 
 def create() -> int:
     """Make the hosts' user namespace; an open descriptor of it. Raises OSError where the system refuses."""
     wanted = maps(Path("/proc/self/uid_map").read_text(), Path("/proc/self/gid_map").read_text(), os.environ)
-    made, made_by = os.pipe()
+    ready, ready_writer = os.pipe()
     wait, go = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(go)
         with contextlib.suppress(OSError):
             syscalls.unshare(syscalls.CLONE_NEWUSER)
-            os.write(made_by, b"!")
+            os.write(ready_writer, b"!")
             os.read(wait, 1)  # until the parent has opened it, or is gone
         os._exit(0)
     try:
-        os.close(made_by)
-        if not os.read(made, 1):
+        os.close(ready_writer)
+        if not os.read(ready, 1):
             raise PermissionError("no user namespace for the lab's hosts (see user.max_user_namespaces)")
-        for number, each in enumerate(wanted, 1):
+        for number, candidate in enumerate(wanted, 1):
             try:
-                _write(child, each)
+                _write(child, candidate)
                 break
             except OSError:
                 if number == len(wanted):
                     raise
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        for fd in (made, wait, go):
+        for fd in (ready, wait, go):
             os.close(fd)
         os.waitpid(child, 0)
 

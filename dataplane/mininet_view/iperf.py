@@ -67,14 +67,14 @@ def _listening(serving: subprocess.Popen[bytes], name: str) -> None:
 
 def _rates(said: str) -> list[str]:
     try:
-        found = json.loads(said)
+        report = json.loads(said)
     except ValueError:
         raise CannotMeasure(f"iperf3 says: {said.strip()[:200]}") from None
-    if "error" in found:
-        raise CannotMeasure(f"iperf3 says: {found['error']}")
-    end = found["end"]
+    if "error" in report:
+        raise CannotMeasure(f"iperf3 says: {report['error']}")
+    end = report["end"]
     sums = [end[key] for key in ("sum_received", "sum_sent") if key in end] or [end["sum"], end["sum"]]
-    return [rate(each["bits_per_second"]) for each in sums]
+    return [rate(total["bits_per_second"]) for total in sums]
 
 
 def rate(bits: float) -> str:

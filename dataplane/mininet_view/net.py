@@ -339,9 +339,9 @@ class LabNet(Mininet):  # type: ignore[misc]
                 raise CannotMeasure(f"{node.name} is no host")
         output(f"*** iperf3: {l4Type} from {client.name} to {server.name} for {seconds} s\n")
         udp = udpBw if l4Type == "UDP" else ""
-        found = [*([udpBw] if udp else []), *measure(client, server, udp, seconds, port)]
-        output(f"*** Results: {found}\n")
-        return found
+        rates = [*([udpBw] if udp else []), *measure(client, server, udp, seconds, port)]
+        output(f"*** Results: {rates}\n")
+        return rates
 
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:
         """Mininet's ``link A B up|down``: all links between two nodes."""
@@ -350,10 +350,10 @@ class LabNet(Mininet):  # type: ignore[misc]
                 error(f"{name} not in network\n")
                 return
         ends = {src, dst}
-        found = [link for link in self.links if {link.intf1.node.name, link.intf2.node.name} == ends]
-        if not found:
+        links = [link for link in self.links if {link.intf1.node.name, link.intf2.node.name} == ends]
+        if not links:
             error(f"src and dst not connected: {src} {dst}\n")
-        for link in found:
+        for link in links:
             try:
                 self.set_link(link.name, status == "up")
             except LinkError:

@@ -137,8 +137,8 @@ class SafeShell:
         self._background += said
         if self.waiting:
             return ""
-        if found := re.findall(r"\x01(\d+)\r\n", self._background):
-            self.lastPid = int(found[-1])
+        if pids := re.findall(r"\x01(\d+)\r\n", self._background):
+            self.lastPid = int(pids[-1])
         return re.sub(r"\x01\d+\r\n|\[\d+\] \d+\r\n", "", self._background)
 
     def _more(self) -> bool:

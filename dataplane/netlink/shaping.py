@@ -55,7 +55,7 @@ def largest_packet(wires: Iterable[Shaping], buckets: Iterable[int] = ()) -> int
     The kernel's tbf cuts a packet that is larger than its bucket itself, which costs a sender that paces by
     what it sees acknowledged (BBR) nine tenths of the bandwidth: so nobody sends such.
     """
-    bursts = [*(burst_of(each.bandwidth) for each in wires if each.bandwidth is not None), *buckets]
+    bursts = [*(burst_of(wire.bandwidth) for wire in wires if wire.bandwidth is not None), *buckets]
     return max(FRAME, min(LARGEST, *(burst * 9 // 10 for burst in bursts), LARGEST))
 
 

@@ -59,10 +59,10 @@ def usable() -> bool:
                 return False
             name = struct.pack("=i", 0) + string(OVS_DP_ATTR_NAME, PROBE_NAME)
             upcall = u32(OVS_DP_ATTR_UPCALL_PID, 0)
-            made = _ask(netlink, request(family, OVS_DP_CMD_NEW, OVS_DP_VERSION, name + upcall))
-            if made:
+            created = _ask(netlink, request(family, OVS_DP_CMD_NEW, OVS_DP_VERSION, name + upcall))
+            if created:
                 _ask(netlink, request(family, OVS_DP_CMD_DEL, OVS_DP_VERSION, name))
-            return made
+            return created
     except OSError:
         return False
 

@@ -149,7 +149,7 @@ def timeout_operations(datapath: str, timeouts: Iterable[tuple[int, int]]) -> li
             policies.add(seconds)
             kinds = {f"udp_{kind}": seconds for kind in ("first", "single", "multiple")}
             kinds |= {f"icmp_{kind}": ICMP_TIMEOUT for kind in ("first", "reply")}
-            row = {"timeouts": ["map", [list(each) for each in kinds.items()]]}
+            row = {"timeouts": ["map", [list(pair) for pair in kinds.items()]]}
             operations.append(_insert("CT_Timeout_Policy", f"policy{seconds}", row))
         operations.append(
             _insert("CT_Zone", f"zone{zone}", {"timeout_policy": ["named-uuid", f"policy{seconds}"]})

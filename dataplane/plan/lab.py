@@ -70,17 +70,17 @@ class Plan:
     @property
     def wires(self) -> dict[tuple[str, ...], WirePlan]:
         """Every pair of devices (but the underlay's) by what it is: a host's, an instance's, a link's."""
-        found: dict[tuple[str, ...], WirePlan] = {("host", each.name): each.wire for each in self.hosts}
+        wires: dict[tuple[str, ...], WirePlan] = {("host", host.name): host.wire for host in self.hosts}
         for instance in self.instances:
-            found |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
-        found = {key: replace(wire, largest=self.largest) for key, wire in found.items()}
-        return found | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
+            wires |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
+        wires = {key: replace(wire, largest=self.largest) for key, wire in wires.items()}
+        return wires | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
 
 
 def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
     """Namespace -> what it is for, of hosts and of functions' instances."""
-    found: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
-    return found | {each.netns: "quiet" if each.quiet else "attached" for each in plan.instances}
+    kinds: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
+    return kinds | {instance.netns: "quiet" if instance.quiet else "attached" for instance in plan.instances}
 
 
 def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
@@ -103,8 +103,8 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     devices = _port_devices(topology, bridges)
     netns = _namespace_names(topology)
-    made = overlay(topology)
-    crossing = _crossing_ports(topology, made)
+    lab_overlay = overlay(topology)
+    crossing = _crossing_ports(topology, lab_overlay)
 
     as_devices |= breaks(topology)
     links = []
@@ -121,7 +121,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
 
     gateways = {
-        network.name: tuple(each.ip for each in (network.gateway4, network.gateway6) if each is not None)
+        network.name: tuple(end.ip for end in (network.gateway4, network.gateway6) if end is not None)
         for network in topology.networks
     }
     several = len(topology.networks) > 1
@@ -164,29 +164,30 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         )
         for index, domain in enumerate(topology.domains)
     )
-    under = underlay_plan(topology, made, netns)
-    shapings = [*(each.shaping for each in links), *(each.shaping for each in hosts)]
-    shapings += [each.shaping for each in under.links if each.shaping is not None]
-    buckets = (each.rate.burst for each in topology.functions if isinstance(each, RateLimiter))
+    under = underlay_plan(topology, lab_overlay, netns)
+    shapings = [*(link.shaping for link in links), *(host.shaping for host in hosts)]
+    shapings += [link.shaping for link in under.links if link.shaping is not None]
+    buckets = (limiter.rate.burst for limiter in topology.functions if isinstance(limiter, RateLimiter))
     largest = largest_packet(shapings, buckets)
     return Plan(domains, hosts, tuple(links), under, instances, largest)
 
 
-def _crossing_ports(topology: Topology, made: Overlay) -> dict[str, list[PortPlan]]:
+def _crossing_ports(topology: Topology, overlay: Overlay) -> dict[str, list[PortPlan]]:
     """Per switch: the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
 
     Their names, which begin with ``_``, can be no other port's.
     """
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
-    vni = vnis(topology, made)
+    vni = vnis(topology, overlay)
     native = topology.underlay is not None and topology.underlay.tunnels == "ovs"
     ports: dict[str, set[PortPlan]] = {}
-    for uplink in (*made.uplinks, *(uplink for each in made.transports for uplink in each.uplinks)):
+    transports = overlay.transports
+    for uplink in (*overlay.uplinks, *(uplink for transport in transports for uplink in transport.uplinks)):
         number = vni[uplink.network]
         near, far = f"_u{index[uplink.near.switch]}-{number}", f"_d{index[uplink.near.switch]}-{number}"
         ports.setdefault(uplink.near.switch, set()).add(PortPlan(near, uplink.near.number, far))
         ports.setdefault(uplink.far.switch, set()).add(PortPlan(far, uplink.far.number, near))
-    for tunnel in (*made.tunnels, *(tunnel for each in made.transports for tunnel in each.tunnels)):
+    for tunnel in (*overlay.tunnels, *(tunnel for transport in transports for tunnel in transport.tunnels)):
         device = "_vxlan" if native else vxlan_device(vni[tunnel.network])
         port = PortPlan(device, tunnel.port.number, tunnel=native)
         ports.setdefault(tunnel.port.switch, set()).add(port)
@@ -280,8 +281,8 @@ def _instances(
                 continue
             addresses = own.addresses
             # without an address of a family there is no way to a gateway of it
-            usable = {each.version for each in addresses}
-            ways = tuple(each for each in gateways[own.network] if each.version in usable)
+            usable = {address.version for address in addresses}
+            ways = tuple(address for address in gateways[own.network] if address.version in usable)
             end = EndPlan(space, device, own.mac)
             near = [host.mtu for host in topology.hosts if host.network == own.network]
             own_mtu = max(near, default=mtu)

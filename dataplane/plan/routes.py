@@ -33,7 +33,7 @@ def routes(
             out[link.a.node].append((link.b.node, Via(link.a.device, link.b.address.ip)))
             out[link.b.node].append((link.a.node, Via(link.b.device, link.a.address.ip)))
     forwarding = set(plan.routers)
-    found: dict[str, dict[IPv4Network, tuple[Via, ...]]] = {node: {} for node in plan.nodes}
+    routes_of: dict[str, dict[IPv4Network, tuple[Via, ...]]] = {node: {} for node in plan.nodes}
     for domain, address in plan.vteps.items():
         distance = {domain: 0}
         frontier = [domain]
@@ -55,8 +55,8 @@ def routes(
                 if distance.get(other) == away - 1 and (other == domain or other in forwarding)
             ]
             if hops:
-                found[node][prefix] = tuple(sorted(hops))
-    return found
+                routes_of[node][prefix] = tuple(sorted(hops))
+    return routes_of
 
 
 class Change(NamedTuple):
@@ -69,9 +69,9 @@ class Change(NamedTuple):
 
 def changes(old: Routes, new: Routes) -> list[Change]:
     """What turns one set of routes into the other."""
-    found = []
+    differences = []
     for node, wanted in new.items():
         held = old.get(node, {})
-        found += [Change(node, to, hops) for to, hops in wanted.items() if held.get(to) != hops]
-        found += [Change(node, to, ()) for to in held if to not in wanted]
-    return found
+        differences += [Change(node, to, hops) for to, hops in wanted.items() if held.get(to) != hops]
+        differences += [Change(node, to, ()) for to in held if to not in wanted]
+    return differences

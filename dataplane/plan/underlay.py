@@ -73,13 +73,13 @@ def vxlan_device(vni: int) -> str:
     return f"_vx{vni}"
 
 
-def vnis(topology: Topology, made: Overlay) -> dict[str, int]:
+def vnis(topology: Topology, overlay: Overlay) -> dict[str, int]:
     """VNI by the name of a network or a chains' transport."""
-    found = {network.name: network.vni or 0 for network in topology.networks}
-    return found | {transport.name: transport.vni for transport in made.transports}
+    vni = {network.name: network.vni or 0 for network in topology.networks}
+    return vni | {transport.name: transport.vni for transport in overlay.transports}
 
 
-def underlay_plan(topology: Topology, made: Overlay, netns: Mapping[tuple[str, str], str]) -> UnderlayPlan:
+def underlay_plan(topology: Topology, overlay: Overlay, netns: Mapping[tuple[str, str], str]) -> UnderlayPlan:
     """``netns``: file names of namespaces by (kind, name)."""
     underlay = topology.underlay
     if underlay is None:
@@ -94,12 +94,12 @@ def underlay_plan(topology: Topology, made: Overlay, netns: Mapping[tuple[str, s
     vteps = {vtep.domain: vtep.address for vtep in underlay.vteps}
     devices = []
     if underlay.tunnels != "ovs":
-        vni = vnis(topology, made)
+        vni = vnis(topology, overlay)
         mtu = max((host.mtu for host in topology.hosts), default=1500)
-        several = [(tunnel, mtu) for tunnel in made.tunnels]
+        several = [(tunnel, mtu) for tunnel in overlay.tunnels]
         # what chains' frames carry beside the packet must fit: all that the underlay takes
         widest = underlay.mtu - OVERHEAD
-        several += [(tunnel, widest) for each in made.transports for tunnel in each.tunnels]
+        several += [(tunnel, widest) for transport in overlay.transports for tunnel in transport.tunnels]
         for tunnel, mtu in several:
             number = vni[tunnel.network]
             devices.append(

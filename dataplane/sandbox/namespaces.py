@@ -83,23 +83,23 @@ def create(
     Raises the first error of any worker; what exists by then ends with the sandbox.
     """
     RUN_NETNS.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Namespace] = {}
+    created: dict[str, Namespace] = {}
 
     def work(share: Sequence[str]) -> None:
         for name in share:
             syscalls.unshare(syscalls.CLONE_NEWNET)
             fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            made[name] = _prepare(name, fd, settings or {})
+            created[name] = _prepare(name, fd, settings or {})
 
     def take(share: Sequence[str]) -> None:
         for name, fd in zip(share, _owned(owner or 0, len(share)), strict=True):
             syscalls.setns(fd, syscalls.CLONE_NEWNET)
-            made[name] = _prepare(name, fd, settings or {})
+            created[name] = _prepare(name, fd, settings or {})
 
     job = work if owner is None else take
     shares = [share for share in (names[i::workers] for i in range(workers)) if share]
     in_threads([lambda share=share: job(share) for share in shares])  # type: ignore[misc]
-    return {name: made[name] for name in names}
+    return {name: created[name] for name in names}
 
 
 def _prepare(name: str, fd: int, settings: Mapping[str, str]) -> Namespace:
@@ -132,15 +132,15 @@ def _owned(owner: int, count: int) -> list[int]:
         finally:
             os._exit(0)
     theirs.close()
-    found: list[int] = []
+    received: list[int] = []
     try:
-        while len(found) < count:
+        while len(received) < count:
             data, fds, _, _ = socket.recv_fds(ours, 16, 1)
-            found += fds
+            received += fds
             if not fds:
                 errno = int.from_bytes(data, "big")
                 raise OSError(errno, f"make a host's network namespace: {os.strerror(errno)}")
-        return found
+        return received
     finally:
         ours.close()
         os.waitpid(child, 0)
@@ -170,13 +170,13 @@ def occupants(fd: int) -> list[int]:
     if Path("/proc/self").readlink().name != str(os.getpid()):
         return []  # another process namespace's /proc: its numbers are not ours
     inode = os.fstat(fd).st_ino
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 if (entry / "ns" / "net").stat().st_ino == inode:
-                    found.append(int(entry.name))
-    return found
+                    pids.append(int(entry.name))
+    return pids
 
 
 def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
