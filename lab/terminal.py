@@ -29,7 +29,7 @@ def json_shown(text: str) -> str:
 
     ``json.dumps`` escapes the controls of ASCII but DEL itself.
     """
-    return _SUSPECT.sub(lambda found: _kept(found[0]) or _units(found[0]), text)
+    return _SUSPECT.sub(lambda match: _kept(match[0]) or _units(match[0]), text)
 
 
 def _kept(character: str) -> str:
@@ -37,8 +37,8 @@ def _kept(character: str) -> str:
     return character if plain else ""
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return _kept(found[0]) or found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+def _escaped(match: re.Match[str]) -> str:
+    return _kept(match[0]) or match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def _units(character: str) -> str:

@@ -29,7 +29,7 @@ def spaces(member: int) -> Iterator[frozenset[str]]:
     where = _spaces_of(PROC / str(member)).get("pid")
     ours = set(_spaces_of(PROC / "self").values())
     with contextlib.ExitStack() as kept:
-        found: set[str] = set()
+        names: set[str] = set()
         for process in _processes():
             if _spaces_of(process).get("pid") != where:
                 continue
@@ -37,25 +37,25 @@ def spaces(member: int) -> Iterator[frozenset[str]]:
                 with contextlib.suppress(OSError):
                     handle = os.open(process / "ns" / kind, os.O_RDONLY | os.O_CLOEXEC)
                     name = str(Path(f"/proc/self/fd/{handle}").readlink())
-                    if name in found or name in ours:
+                    if name in names or name in ours:
                         os.close(handle)
                     else:
-                        found.add(name)
+                        names.add(name)
                         kept.callback(os.close, handle)
-        yield frozenset(found)
+        yield frozenset(names)
 
 
 def remains(name: str, held: frozenset[str]) -> list[str]:
     """What is left of the lab ``name``, whose namespaces were ``held``, in words."""
-    found = []
+    leftovers = []
     for process in _processes():
         if held & set(_spaces_of(process).values()):
-            found.append(f"process {process.name}")
+            leftovers.append(f"process {process.name}")
     mounts = (PROC / "self" / "mountinfo").read_text(errors="replace")
-    found += [f"a mount of {space}" for space in sorted(held) if space in mounts]
+    leftovers += [f"a mount of {space}" for space in sorted(held) if space in mounts]
     if name in holders.running():
-        found.append(f"the address of {name}")
-    return found
+        leftovers.append(f"the address of {name}")
+    return leftovers
 
 
 def _processes() -> Iterator[Path]:
@@ -66,10 +66,10 @@ def _processes() -> Iterator[Path]:
 
 def _spaces_of(process: Path) -> dict[str, str]:
     """Kind -> namespace of a process, as far as we may know."""
-    found = {}
+    spaces_of = {}
     for kind in KINDS:
         try:
-            found[kind] = str((process / "ns" / kind).readlink())
+            spaces_of[kind] = str((process / "ns" / kind).readlink())
         except OSError:
             continue
-    return found
+    return spaces_of

@@ -154,8 +154,8 @@ def create(lab: Lab) -> FastAPI:
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
         """The tunnel mesh with what it carried, as the tunnel switches count it."""
-        found: OverlayState = lab.ask_switches("/overlay")
-        return found
+        state: OverlayState = lab.ask_switches("/overlay")
+        return state
 
     @app.get("/flows", tags=["look"], responses=_ERRORS)
     def flows(switch: str | None = None) -> Any:

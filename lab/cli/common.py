@@ -48,18 +48,18 @@ def complete_instance(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of what a command can be run in."""
     kinds = ("hosts", "switches", "domains")
-    found = [name for kind in kinds for name in _complete(ctx, kind, incomplete)]
-    return [*found, *_instances(ctx, incomplete)]
+    names = [name for kind in kinds for name in _complete(ctx, kind, incomplete)]
+    return [*names, *_instances(ctx, incomplete)]
 
 
 def complete_capture(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of what can be captured."""
-    found = [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
+    names = [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
     name, colon, side = incomplete.rpartition(":")
     if colon:
-        sides = [each for each in ("in", "out") if each.startswith(side)]
-        return [f"{known}:{each}" for known in _instances(ctx, name) if known == name for each in sides]
-    return [*found, *_instances(ctx, incomplete)]
+        devices = [device for device in ("in", "out") if device.startswith(side)]
+        return [f"{known}:{device}" for known in _instances(ctx, name) if known == name for device in devices]
+    return [*names, *_instances(ctx, incomplete)]
 
 
 def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -72,7 +72,7 @@ def _complete(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
 
 
 def _instances(ctx: typer.Context, incomplete: str) -> list[str]:
-    names = [each["name"] for entry in _entries(ctx, "functions") for each in entry["instances"]]
+    names = [instance["name"] for entry in _entries(ctx, "functions") for instance in entry["instances"]]
     return [name for name in names if name.startswith(incomplete)]
 
 

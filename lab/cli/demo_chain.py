@@ -77,8 +77,8 @@ def show(lab: str, begin: int, indent: Callable[[str], str]) -> bool:
 
 
 def _function(api: Client, name: str) -> FunctionState:
-    found: list[FunctionState] = api.get("/functions")
-    return next(function for function in found if function["name"] == name)
+    functions: list[FunctionState] = api.get("/functions")
+    return next(function for function in functions if function["name"] == name)
 
 
 def _last(api: Client) -> int:

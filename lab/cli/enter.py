@@ -71,10 +71,10 @@ def join(pid: int, lab: str, network: bool = True) -> None:
 def places() -> dict[str, dict[str, str]]:
     """Once inside: host or switch name -> its ``netns`` file; for switches ``ovs``, the run directory."""
     try:
-        found = json.loads(MAP.read_text(encoding="utf-8"))
+        where = json.loads(MAP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise Failure("this lab is still being built", "try again in a moment", Exit.LOST) from None
-    return dict(found)
+    return dict(where)
 
 
 def place_of(name: str) -> dict[str, str]:
@@ -241,17 +241,17 @@ def wait(pid: int) -> int:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 os.kill(pid, signal.SIGCONT)
             now = time.monotonic()
-            for number in [each for each, at in due.items() if at <= now]:
+            for number in [signal_number for signal_number, at in due.items() if at <= now]:
                 os.kill(pid, number)
                 del due[number]
             left = min(due.values(), default=now + 3600.0) - now
-            found = signal.sigtimedwait({signal.SIGCHLD, *typed, *_FORWARDED}, max(0.0, left))
-            if found is None or found.si_signo == signal.SIGCHLD:
+            received = signal.sigtimedwait({signal.SIGCHLD, *typed, *_FORWARDED}, max(0.0, left))
+            if received is None or received.si_signo == signal.SIGCHLD:
                 continue
-            if found.si_signo in _FORWARDED:
-                os.kill(pid, found.si_signo)
-            elif found.si_code != _SI_KERNEL:
-                due.setdefault(found.si_signo, time.monotonic() + _GROUP)
+            if received.si_signo in _FORWARDED:
+                os.kill(pid, received.si_signo)
+            elif received.si_code != _SI_KERNEL:
+                due.setdefault(received.si_signo, time.monotonic() + _GROUP)
     finally:
         while signal.sigtimedwait(typed, 0) is not None:  # what was meant for the child
             pass

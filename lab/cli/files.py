@@ -57,9 +57,9 @@ def _beside(path: Path) -> list[str]:
     """The topology files in the folder of ``path``, as a user types them."""
     try:
         return [
-            str(path.parent / each.name)
-            for each in path.parent.iterdir()
-            if each.suffix in registry.suffixes()
+            str(path.parent / entry.name)
+            for entry in path.parent.iterdir()
+            if entry.suffix in registry.suffixes()
         ]
     except (OSError, ValueError):
         return []
@@ -72,24 +72,24 @@ def topologies_(json: Json = False) -> None:
     """
     import topologies
 
-    found = {name: topologies.load(shipped.path(name)) for name in shipped.names()}
+    shipped_topologies = {name: topologies.load(shipped.path(name)) for name in shipped.names()}
     if json:
         out_json(
             [
                 {
                     "name": name,
                     "file": str(shipped.path(name)),
-                    "description": each.description,
-                    "switches": len(each.switches),
-                    "hosts": len(each.hosts),
+                    "description": topology.description,
+                    "switches": len(topology.switches),
+                    "hosts": len(topology.hosts),
                 }
-                for name, each in found.items()
+                for name, topology in shipped_topologies.items()
             ]
         )
         return
     rows = [
-        [name, str(len(each.switches)), str(len(each.hosts)), each.description]
-        for name, each in found.items()
+        [name, str(len(topology.switches)), str(len(topology.hosts)), topology.description]
+        for name, topology in shipped_topologies.items()
     ]
     out(table(["NAME", "SWITCHES", "HOSTS", "WHAT IT SHOWS"], rows, paint(), right=(1, 2)))
     out(f"\nstart one: sdnlab up quickstart; what to try is in its file, in {shipped.FOLDER}")
@@ -98,19 +98,19 @@ def topologies_(json: Json = False) -> None:
 def complete_file(incomplete: str) -> list[str]:
     """Topology files and folders that begin so, and the shipped ones by name."""
     folder = Path(incomplete).parent if "/" in incomplete else Path()
-    found = [name for name in shipped.names() if name.startswith(incomplete)]
+    names = [name for name in shipped.names() if name.startswith(incomplete)]
     try:
         entries = sorted(folder.iterdir())
     except OSError:
-        return found
+        return names
     for path in entries:
         if not str(path).startswith(incomplete.removeprefix("./")):
             continue
         if path.is_dir() and not path.name.startswith("."):
-            found.append(f"{path}/")
+            names.append(f"{path}/")
         elif path.suffix in registry.suffixes():
-            found.append(str(path))
-    return found
+            names.append(str(path))
+    return names
 
 
 File = Annotated[

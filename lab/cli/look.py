@@ -26,13 +26,13 @@ Switch = Annotated[
 def status(name: LabArgument = None, lab: Lab = None, json: Json = False) -> None:
     """Show the domains, switches, hosts, links, functions and chains of a lab, and their problems."""
     api = client(one_of(name, lab))
-    found = api.get("/status")
+    answer = api.get("/status")
     if json:
         from lab.access.client import supervisor_pid
 
-        out_json({**found, "pid": supervisor_pid(api.name)})
+        out_json({**answer, "pid": supervisor_pid(api.name)})
     else:
-        out(render.status(found, paint(), time.time()))
+        out(render.status(answer, paint(), time.time()))
 
 
 def flows(
@@ -45,22 +45,22 @@ def flows(
 
     Example: sdnlab flows s1 --hit
     """
-    found = _controllers_list(client(lab), "flows", switch)
+    entries = _controllers_list(client(lab), "flows", switch)
     if hit:
-        found = [flow for flow in found if flow.get("packets")]
+        entries = [flow for flow in entries if flow.get("packets")]
     if json:
-        out_json(found)
+        out_json(entries)
     else:
-        out(render.flows(found, paint(), not sys.stdout.isatty()))
+        out(render.flows(entries, paint(), not sys.stdout.isatty()))
 
 
 def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
     """Show the groups: several paths of equal cost (select), or a path and its backup (ff, fast failover)."""
-    found = _controllers_list(client(lab), "groups", switch)
+    entries = _controllers_list(client(lab), "groups", switch)
     if json:
-        out_json(found)
+        out_json(entries)
     else:
-        out(render.groups(found, paint()))
+        out(render.groups(entries, paint()))
 
 
 def overlay(lab: Lab = None, json: Json = False) -> None:
@@ -69,17 +69,17 @@ def overlay(lab: Lab = None, json: Json = False) -> None:
     Bytes are those of the inner frames. The counters are up to a second old.
     """
     api = client(lab)
-    found = api.get("/overlay")
+    state = api.get("/overlay")
     if json:
-        out_json(found)
+        out_json(state)
     else:
-        out(render_overlay.overlay(api.get("/status"), found, paint()))
+        out(render_overlay.overlay(api.get("/status"), state, paint()))
 
 
 def _controllers_list(lab: Any, what: str, switch: str | None) -> list[dict[str, Any]]:
     answer = lab.get(f"/{what}" + (f"?switch={quote(switch)}" if switch else ""))
-    found = answer.get(what, []) if isinstance(answer, dict) else answer
-    return list(found)
+    entries = answer.get(what, []) if isinstance(answer, dict) else answer
+    return list(entries)
 
 
 def events(
@@ -101,8 +101,8 @@ def events(
     """
     api = client(lab)
     if not follow:
-        found = api.get(f"/events?since={since}")
-        out_json(found) if json else out(render.events(found, paint()) or "nothing yet")
+        past = api.get(f"/events?since={since}")
+        out_json(past) if json else out(render.events(past, paint()) or "nothing yet")
         return
     p = paint()
     for event in api.stream(f"/events/stream?since={since}"):
@@ -122,14 +122,14 @@ def logs(
 
     Example: sdnlab logs controller -n 100
     """
-    found: dict[str, str] = client(lab).get("/logs")
+    logs_by_name: dict[str, str] = client(lab).get("/logs")
     if log is not None:
-        if log not in found:
-            raise unknown("log", log, list(found))
-        out("\n".join(found[log].splitlines()[-lines:]))
+        if log not in logs_by_name:
+            raise unknown("log", log, list(logs_by_name))
+        out("\n".join(logs_by_name[log].splitlines()[-lines:]))
         return
     p = paint()
-    for name, text in found.items():
+    for name, text in logs_by_name.items():
         kept = text.splitlines()[-lines:]
         out(p(f"== {name} ==", "bold") + ("" if kept else " (empty)"))
         if kept:

@@ -146,13 +146,13 @@ def down(
     names = _reserved() if all_ else [choose(named)]
     if not names:
         out("no lab is running")
-    for each in names:
+    for lab_name in names:
         try:
-            stop(each)
+            stop(lab_name)
         except Failure as failure:
             if failure.code != Exit.FAILED:  # FAILED: it ran a moment ago, and somebody else has stopped it
                 raise
-        out(f"{each} is stopped")
+        out(f"{lab_name} is stopped")
 
 
 def _reserved() -> list[str]:

@@ -46,18 +46,18 @@ def functions(
     To look inside an instance: sdnlab exec fw.1 -- nft list ruleset. To see its packets: sdnlab capture
     fw.1:in
     """
-    found: list[FunctionState] = client(lab).get("/functions")
+    states: list[FunctionState] = client(lab).get("/functions")
     if name is not None:
-        known = [each["name"] for each in found]
-        found = [each for each in found if each["name"] == name]
-        if not found:
+        known = [state["name"] for state in states]
+        states = [state for state in states if state["name"] == name]
+        if not states:
             raise unknown("function", name, known)
     if json:
-        out_json(found)
+        out_json(states)
     elif name is not None:
-        out(services.one_function(found[0], paint()))
+        out(services.one_function(states[0], paint()))
     else:
-        out(services.functions(found, paint()))
+        out(services.functions(states, paint()))
 
 
 def chains(lab: Lab = None, json: Json = False) -> None:
@@ -66,11 +66,11 @@ def chains(lab: Lab = None, json: Json = False) -> None:
 
     Between switches, a VLAN tag or a network service header (NSH) carries a frame's position in the chain.
     """
-    found = client(lab).get("/chains")
+    states = client(lab).get("/chains")
     if json:
-        out_json(found)
+        out_json(states)
     else:
-        out(services.chains(found, paint()))
+        out(services.chains(states, paint()))
 
 
 def function(
@@ -96,23 +96,23 @@ def function(
     api = client(lab)
     whole, instance = _find(api, name)
     path = f"/functions/{quote(whole, safe='')}"
-    found = api.post(path, {"action": action.value, "instance": instance})
+    states = api.post(path, {"action": action.value, "instance": instance})
     if json:
-        out_json(found)
+        out_json(states)
     else:
-        out(services.functions(found, paint()))
+        out(services.functions(states, paint()))
 
 
 def _find(api: Client, name: str) -> tuple[str, str | None]:
     """The function of this name, and the instance of this name (None: all its instances)."""
-    found: list[FunctionState] = api.get("/functions")
-    if any(each["name"] == name for each in found):
+    states: list[FunctionState] = api.get("/functions")
+    if any(state["name"] == name for state in states):
         return name, None
-    for each in found:
-        if any(instance["name"] == name for instance in each["instances"]):
-            return each["name"], name
-    known = [instance["name"] for each in found for instance in each["instances"]]
-    raise unknown("function or instance", name, known, among=[each["name"] for each in found])
+    for state in states:
+        if any(instance["name"] == name for instance in state["instances"]):
+            return state["name"], name
+    known = [instance["name"] for state in states for instance in state["instances"]]
+    raise unknown("function or instance", name, known, among=[state["name"] for state in states])
 
 
 def scale(

@@ -251,24 +251,24 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
     """The name of the link or wire between ``a`` and ``b``; Failure when there is none, or several."""
     ends = {frozenset((a, b))}
     under = status["underlay"]
-    found = [
+    names = [
         link["name"]
         for link in (under["links"] if under is not None else ())
         if frozenset((link["a"], link["b"])) in ends
     ]
-    found += [
+    names += [
         link["name"]
         for link in status["links"]
         if frozenset((link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])) in ends
     ]
     for host in status["hosts"]:
         if frozenset((host["name"], host["switch"])) in ends:
-            found += [name for name in (f"{host['name']}-{host['switch']}",) if name in links]
-    if len(found) == 1:
-        return found[0]
-    if found:
+            names += [name for name in (f"{host['name']}-{host['switch']}",) if name in links]
+    if len(names) == 1:
+        return names[0]
+    if names:
         raise usage(
-            f"there are {len(found)} links between {a} and {b}", f"name one of them: {', '.join(found)}"
+            f"there are {len(names)} links between {a} and {b}", f"name one of them: {', '.join(names)}"
         )
     known = {entry["name"] for entry in (*status["switches"], *status["hosts"])}
     if under is not None:

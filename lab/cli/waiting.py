@@ -26,12 +26,12 @@ def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
 
     Raises Failure as the lab does, or when it doesn't answer any more.
     """
-    found: list[Any] = []
+    answers: list[Any] = []
     failed: list[BaseException] = []
 
     def ask() -> None:
         try:
-            found.append(api.post("/ping", request))
+            answers.append(api.post("/ping", request))
         except BaseException as error:
             failed.append(error)
 
@@ -58,4 +58,4 @@ def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
             over("")
     if failed:
         raise failed[0]
-    return found[0]
+    return answers[0]

@@ -12,7 +12,7 @@ _UP_DOWN = {"up": "up", "down": "down", "start": "up", "stop": "down"}
 _ACTIONS = {
     "link": _UP_DOWN,
     "switch": _UP_DOWN,
-    "function": {each: each for each in ("stop", "start", "restart")},
+    "function": {action: action for action in ("stop", "start", "restart")},
     "controller": {"restart": "restart"},
 }
 """What may stand before or after the names that it is about, and what it is called."""
@@ -86,14 +86,14 @@ def action_first(command: str, words: Sequence[str]) -> list[str]:
 
 def _plain(words: Sequence[str]) -> list[int]:
     """Where arguments are that are no options, nor options' values."""
-    found: list[int] = []
+    positions: list[int] = []
     at = 0
     while at < len(words):
         if words[at] == "--":
-            return [*found, *range(at + 1, len(words))]
+            return [*positions, *range(at + 1, len(words))]
         if words[at].startswith("-"):
             at += 2 if words[at] in _WITH_VALUE else 1
         else:
-            found.append(at)
+            positions.append(at)
             at += 1
-    return found
+    return positions

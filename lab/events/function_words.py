@@ -58,8 +58,8 @@ def _said(kind: str, message: Mapping[str, Any]) -> str:
     if kind == "http":
         parts = [own.get("http_method"), own.get("hostname"), own.get("url"), own.get("status")]
     elif kind == "dns":
-        asked = own.get("queries") or [own]
-        parts = [own.get("type"), *(each.get(key) for each in asked[:3] for key in ("rrtype", "rrname"))]
+        queries = own.get("queries") or [own]
+        parts = [own.get("type"), *(query.get(key) for query in queries[:3] for key in ("rrtype", "rrname"))]
     elif kind == "tls":
         parts = [own.get("version"), own.get("sni")]
     elif kind == "flow":

@@ -18,17 +18,17 @@ class Names:
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[str, dict[str, str]] = {}  # address -> network -> name
-        for each in endpoints(topology):
-            also = (link_local(each.mac),) if each.kind == "host" else ()
-            for address in (*each.addresses, *also):
-                self._known.setdefault(str(address.ip), {})[each.network] = each.name
+        for endpoint in endpoints(topology):
+            also = (link_local(endpoint.mac),) if endpoint.kind == "host" else ()
+            for address in (*endpoint.addresses, *also):
+                self._known.setdefault(str(address.ip), {})[endpoint.network] = endpoint.name
         self._near = _networks(topology)
 
     def of(self, address: str, function: str | None = None) -> str:
         """The name of who has ``address``, or the address itself."""
-        found = self._known.get(_short(address), {})
+        by_network = self._known.get(_short(address), {})
         near = self._near.get(function or "", set())
-        names = {name for network, name in found.items() if network in near} or set(found.values())
+        names = {name for network, name in by_network.items() if network in near} or set(by_network.values())
         return names.pop() if len(names) == 1 else address
 
     def flow(self, message: Mapping[str, Any], function: str | None = None) -> str:

@@ -31,13 +31,13 @@ Describe = Callable[[Function, str, Topology], "Program"]
 
 def processes(topology: Topology) -> dict[str, Function]:
     """Instances that have a process: inline and tap functions' ones, and a balancer's, of its own name."""
-    found: dict[str, Function] = {}
+    instances: dict[str, Function] = {}
     for function in topology.functions:
         if function.mode in ("inline", "tap"):
-            found |= {instance.name: function for instance in function.instances}
+            instances |= {instance.name: function for instance in function.instances}
         if function.end_system is not None:
-            found[function.name] = function
-    return found
+            instances[function.name] = function
+    return instances
 
 
 class Functions:
@@ -71,20 +71,24 @@ class Functions:
         """Instances without a working process and backends that are down, as the controller calls them, with
         the reasons."""
         with self._condition:
-            found: dict[str, str] = {}
+            reasons: dict[str, str] = {}
             for name, keeper in self._keepers.items():
                 function = self._functions[name]
                 own = function.balancer.backends if isinstance(function, LoadBalancer) else ()
                 known = {backend.host for backend in own}
                 bad = keeper.record.failed(function.mode in ("inline", "tap"))
-                found |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
-            return found
+                reasons |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
+            return reasons
 
     def remarks(self, functions: Iterable[Function]) -> list[str]:
         """What instances of these functions have said beside that they run."""
         wanted = {function.name for function in functions}
-        found = [record for record in self.records().values() if record.function in wanted]
-        return [f"{each.name}: {each.message}" for each in found if each.state == "running" and each.message]
+        records = [record for record in self.records().values() if record.function in wanted]
+        return [
+            f"{record.name}: {record.message}"
+            for record in records
+            if record.state == "running" and record.message
+        ]
 
     # What changes them
 
@@ -95,7 +99,7 @@ class Functions:
         Nothing is stopped. Waits up to ``patience`` seconds for all of it to be at work; what is not then,
         in words.
         """
-        wanted = {name: each for name, each in processes(topology).items() if name not in but}
+        wanted = {name: function for name, function in processes(topology).items() if name not in but}
         programs = {name: self._describe(function, name, topology) for name, function in wanted.items()}
         awaited: list[str] = []
         with self._condition:
@@ -130,7 +134,7 @@ class Functions:
 
         Waits like ``prepare``.
         """
-        wanted = {name: each for name, each in processes(topology).items() if name in names}
+        wanted = {name: function for name, function in processes(topology).items() if name in names}
         self.halt(wanted)
         with self._condition:
             there = {name: keeper for name, keeper in self._keepers.items() if name in wanted}

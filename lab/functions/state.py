@@ -72,14 +72,15 @@ class InstanceRecord:
     def failed(self, counts: bool) -> dict[str, str]:
         """What of it does not work, as the controller calls it, and why: the instance (if it ``counts``), and
         backends."""
-        found = {
+        reasons = {
             f"{self.function}/{name}": self.reasons.get(name, "")
             for name, up in self.backends.items()
             if not up
         }
         if counts and self.was_lost:
-            found[self.name] = f"its process is {self.state}" + (f": {self.message}" if self.message else "")
-        return found
+            more = f": {self.message}" if self.message else ""
+            reasons[self.name] = f"its process is {self.state}{more}"
+        return reasons
 
 
 def _is_number(value: object) -> bool:

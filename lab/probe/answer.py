@@ -92,12 +92,12 @@ def _against(
         return {}
     hosts = {host.name: host for host in topology.hosts}
     probed = [*result.rtt, *((f.src, f.dst, f.family) for f in result.failures)]
-    found = {}
+    unwanted = {}
     for src, dst, family in probed:
         expected = policy.ping(hosts[src], hosts[dst], family)
         if expected.allowed is False:
-            found[src, dst, family] = expected
-    return found
+            unwanted[src, dst, family] = expected
+    return unwanted
 
 
 def tellable(

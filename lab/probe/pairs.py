@@ -25,15 +25,15 @@ def gateways(topology: Topology) -> dict[str, Gateway]:
     """Network -> its gateway, for those that have a router."""
     leads = {router.name: frozenset(router.networks) for router in topology.routers}
     return {
-        each.network: Gateway(
-            each.name,
-            each.mac,
-            each.ipv4 and each.ipv4.ip,
-            each.ipv6 and each.ipv6.ip,
-            leads[each.name] - {each.network},
+        endpoint.network: Gateway(
+            endpoint.name,
+            endpoint.mac,
+            endpoint.ipv4 and endpoint.ipv4.ip,
+            endpoint.ipv6 and endpoint.ipv6.ip,
+            leads[endpoint.name] - {endpoint.network},
         )
-        for each in endpoints(topology)
-        if each.kind == "router"
+        for endpoint in endpoints(topology)
+        if endpoint.kind == "router"
     }
 
 

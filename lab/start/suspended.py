@@ -33,31 +33,31 @@ def go_on(init: int) -> list[int]:
 
 
 def _parents_outside(space: int) -> set[int]:
-    found = set()
+    parents = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and space in _spaces(int(entry.name)):
             parent = _parent(int(entry.name))
             if parent > 1 and space not in _spaces(parent):
-                found.add(parent)
-    return found
+                parents.add(parent)
+    return parents
 
 
 def _spaces(pid: int) -> list[int]:
     """A process's process namespace and those above it, as far as they can be seen from here."""
-    found: list[int] = []
+    inodes: list[int] = []
     try:
         at = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return found
+        return inodes
     while at >= 0:
-        found.append(os.fstat(at).st_ino)
+        inodes.append(os.fstat(at).st_ino)
         try:
             above = fcntl.ioctl(at, _NS_GET_PARENT)
         except OSError:  # ours is the last
             above = -1
         os.close(at)
         at = above
-    return found
+    return inodes
 
 
 def _fields(pid: int) -> list[str]:

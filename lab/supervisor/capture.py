@@ -72,33 +72,33 @@ def _at(netns: str, device: str, what: str) -> CapturePoint:
 
 def names(plan: Plan) -> list[str]:
     """Everything that can be captured."""
-    found = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
-    found += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
-    found += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
-    found += [instance.name for instance in plan.instances]
-    return [*found, *plan.underlay.nodes]
+    captured = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
+    captured += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
+    captured += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
+    captured += [instance.name for instance in plan.instances]
+    return [*captured, *plan.underlay.nodes]
 
 
 @contextmanager
-def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
+def capturing(lab: Lab, name: str) -> Iterator[CapturePoint]:
     """The place to capture ``name`` at, for as long as the context lasts. Raises KeyError."""
     mirrored = False
     with lab.lock:
-        found = point(lab.net.plan, name)
-        if found is not None:
+        place = point(lab.net.plan, name)
+        if place is not None:
             pass
         elif any(link.name == name for link in lab.net.plan.links):
             lab.captured[name] = lab.captured.get(name, 0) + 1
             lab.net.make_device(name, True)
-            found = point(lab.net.plan, name)
-            assert found is not None
+            place = point(lab.net.plan, name)
+            assert place is not None
         else:
             netns, tap = lab.net.add_mirror(name)
             mirrored = True
             down = " (it is down now: nothing does)" if name in lab.switches_down else ""
-            found = _at(netns, tap, f"all that passes switch {name}{down}")
+            place = _at(netns, tap, f"all that passes switch {name}{down}")
     try:
-        yield found
+        yield place
     finally:
         with lab.lock, contextlib.suppress(Exception):  # the switch may have failed, or its domain died
             if name in lab.captured:
@@ -107,4 +107,4 @@ def looking(lab: Lab, name: str) -> Iterator[CapturePoint]:
                     del lab.captured[name]
                     lab.net.make_device(name, False)
             elif mirrored:
-                lab.net.remove_mirror(name, found["device"])
+                lab.net.remove_mirror(name, place["device"])

@@ -59,7 +59,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
     except Exception as error:
         left = _back(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
-    notes = lab.functions.remarks(each for each in new.functions if each not in old.functions)
+    notes = lab.functions.remarks(function for function in new.functions if function not in old.functions)
     lab.topology = new
     last: list[tuple[str, Callable[[], str | None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),
@@ -141,7 +141,7 @@ def scale(lab: Lab, function: str, instances: int) -> Applied:
 
 
 def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) -> Applied:
-    found: list[ChangeState] = [
+    differences: list[ChangeState] = [
         {"kind": c.kind, "name": c.name, "what": c.what, "detail": c.detail, "disrupts": c.disrupts}
         for c in changes(lab.topology, new)
     ]
@@ -149,11 +149,13 @@ def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) 
     if dry_run or same:
         if not same:
             check_possible(lab, new)
-        return {"changes": found, "applied": False, "seconds": 0.0, "notes": []}
+        return {"changes": differences, "applied": False, "seconds": 0.0, "notes": []}
     notes = take(lab, new)
     seconds = time.monotonic() - began
-    lab.events.add("changed", f"{words}: {len(found)} changes in {seconds:.2f} s", {"changes": found})
-    return {"changes": found, "applied": True, "seconds": seconds, "notes": notes}
+    lab.events.add(
+        "changed", f"{words}: {len(differences)} changes in {seconds:.2f} s", {"changes": differences}
+    )
+    return {"changes": differences, "applied": True, "seconds": seconds, "notes": notes}
 
 
 def check_possible(lab: Lab, new: Topology) -> None:
@@ -177,13 +179,13 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
         old = lab.topology
         try:
             target = switch or switch_in(old, domain)
-            home = next((each.domain for each in old.switches if each.name == target), None)
-            if home is not None and home != domain:
-                raise Impossible(f"switch {target} is in domain {home}, not {domain}")
+            domain_of = {known.name: known.domain for known in old.switches}
+            if domain_of.get(target, domain) != domain:
+                raise Impossible(f"switch {target} is in domain {domain_of[target]}, not {domain}")
             new = move(old, host, target)
         except Impossible as error:
             raise NotThere(error.what, error.remedy) from None
-        before = next(each.port.switch for each in old.hosts if each.name == host)
+        before = next(known.port.switch for known in old.hosts if known.name == host)
         moved: Moved = {
             "host": host,
             "source": before,

@@ -39,50 +39,54 @@ Describe = Callable[[Any, Any], tuple[str, str]]
 
 def changes(old: Topology, new: Topology) -> list[Change]:
     """Every difference that a running lab can follow, in the order of a topology file."""
-    found: list[Change] = []
+    differences: list[Change] = []
     for change in _compare("network", old.networks, new.networks, _network):
         moved = _moved_tunnels(old, new) if change.what != "changed" else []
         others = f"a moment of the traffic of {some(moved)} between domains: their tunnels are renumbered"
-        found.append(change._replace(disrupts=others) if moved else change)
-    found += _compare("router", old.routers, new.routers, _router)
-    found += _compare("link", old.links, new.links, _link)
-    found += _compare("host", old.hosts, new.hosts, _host)
-    found += _compare("function", old.functions, new.functions, _function)
-    told = [[chain for chain in each.chains if not chain.implicit] for each in (old, new)]
+        differences.append(change._replace(disrupts=others) if moved else change)
+    differences += _compare("router", old.routers, new.routers, _router)
+    differences += _compare("link", old.links, new.links, _link)
+    differences += _compare("host", old.hosts, new.hosts, _host)
+    differences += _compare("function", old.functions, new.functions, _function)
+    told = [[chain for chain in topology.chains if not chain.implicit] for topology in (old, new)]
     joins = _joins(old, new)
 
     def chain(a: Chain | None, b: Chain | None) -> tuple[str, str]:
         detail, disrupts = _chain(a, b)
         return detail, disrupts or ("" if b is None else joins.get(b.name, ""))
 
-    found += _compare("chain", told[0], told[1], chain)
-    return found
+    differences += _compare("chain", told[0], told[1], chain)
+    return differences
 
 
 def _joins(old: Topology, new: Topology) -> dict[str, str]:
     """Chain -> what those functions cut off that its traffic has not passed before."""
-    joins, functions = joining(old, new), {each.name: each for each in new.functions}
-    found: dict[str, dict[str, None]] = {}
+    joins, functions = joining(old, new), {function.name: function for function in new.functions}
+    functions_of: dict[str, dict[str, None]] = {}
     for number, hop in service(new).hops.items():
         if number in joins.hops & joins.knowing:
-            found.setdefault(hop.chain, {})[hop.function] = None
+            functions_of.setdefault(hop.chain, {})[hop.function] = None
     seconds = f"{lesson(new):g} s"
     words: dict[str, str] = {}
-    for chain, names in found.items():
+    for chain, names in functions_of.items():
         met = [functions[name] for name in names]
-        parts = [f"connections that {each.name} translates from now on" for each in met if each.rewrites]
-        for each in met:
-            if isinstance(each, FirewallFunction):
+        parts = [
+            f"connections that {function.name} translates from now on"
+            for function in met
+            if function.rewrites
+        ]
+        for function in met:
+            if isinstance(function, FirewallFunction):
                 parts.append(
-                    f"connections that {each.name} does not accept, and those that rest now and that the side"
-                    f" goes on with which may not open them; answers that take longer than {seconds}"
+                    f"connections that {function.name} does not accept, and those that rest now and that the"
+                    f" side goes on with which may not open them; answers that take longer than {seconds}"
                 )
         words[chain] = "; ".join(parts)
     return words
 
 
 def _compare(kind: str, old: Sequence[_Named], new: Sequence[_Named], describe: Describe) -> Iterator[Change]:
-    before, after = {each.name: each for each in old}, {each.name: each for each in new}
+    before, after = {part.name: part for part in old}, {part.name: part for part in new}
     for name in [*after, *(name for name in before if name not in after)]:
         a, b = before.get(name), after.get(name)
         if a == b:
@@ -181,7 +185,8 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     if (old.kind, old.engine, old.mode, old.switch) != (new.kind, new.engine, new.mode, new.switch):
         disrupts = "it is made anew: what it knew of connections"
     disrupts = disrupts or _guards(new, [name for name in new.networks if name not in old.networks])
-    before, after = [each.name for each in old.instances], [each.name for each in new.instances]
+    before = [instance.name for instance in old.instances]
+    after = [instance.name for instance in new.instances]
     if len(before) != len(after):
         words.append(f"instances {len(before)} -> {len(after)}")
         gone = [name for name in before if name not in after]

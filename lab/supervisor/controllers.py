@@ -139,19 +139,19 @@ class Controllers:
 
     def at_work(self) -> list[SwitchController]:
         """Those that have a switch, the lab's own first."""
-        return [each for name, each in self._all.items() if name in self._whose.values()]
+        return [controller for name, controller in self._all.items() if name in self._whose.values()]
 
     def ports(self) -> dict[str, int]:
         """Controller -> the TCP port where its switches connect to."""
-        return {name: each.port for name, each in self._all.items()}
+        return {name: controller.port for name, controller in self._all.items()}
 
     @property
     def converged(self) -> bool:
         """Whether each has brought its switches what it wants them to have."""
-        return all(each.state.converged for each in self.at_work())
+        return all(controller.state.converged for controller in self.at_work())
 
     def wait_programmed(self, timeout: float, doubt: Callable[[str], Callable[[], str]]) -> None:
         """Wait until all switches have their first tables; raises Failure. ``doubt`` makes, of a controller's
         name, what says why there is no sense in waiting for it."""
-        for each in self.at_work():
-            each.wait_programmed(timeout, doubt=doubt(each.name))
+        for controller in self.at_work():
+            controller.wait_programmed(timeout, doubt=doubt(controller.name))

@@ -46,10 +46,10 @@ def write_map(plan: Plan) -> None:
 def names_of(topology: Topology, networks: set[str]) -> list[str]:
     """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
     return [
-        f"{address.ip}\t{each.name}"
-        for each, _ in stations(topology)
-        if each.network in networks
-        for address in (each.ipv4, each.ipv6)
+        f"{address.ip}\t{station.name}"
+        for station, _ in stations(topology)
+        if station.network in networks
+        for address in (station.ipv4, station.ipv6)
         if address is not None
     ]
 

@@ -47,13 +47,13 @@ class Health:
         self._pulse.start()
 
     def _targets(self) -> dict[Key, Target]:
-        found = {key: Target(pid, path, _VERSION) for key, (pid, path) in self._sockets().items()}
+        targets = {key: Target(pid, path, _VERSION) for key, (pid, path) in self._sockets().items()}
         for controller in self._controllers():
             if pid := controller.pid:
                 question = (controller.api, _HEALTH) if controller.api is not None else ()
-                found[key_of(controller.name)] = Target(pid, *question)
+                targets[key_of(controller.name)] = Target(pid, *question)
         records = self._records()
-        return found | {("", name): Target(each.pid) for name, each in records.items() if each.pid}
+        return targets | {("", name): Target(record.pid) for name, record in records.items() if record.pid}
 
     def _said(self, key: Key, pid: int, why: str) -> None:
         text = hung(key, why) if why else f"{called(key)} goes on"
@@ -84,7 +84,7 @@ class Health:
 
     def controller_works(self, name: str = SDNLAB) -> bool:
         """Whether the controller of this name is there, and does not hang."""
-        there = any(each.name == name and each.pid for each in self._controllers())
+        there = any(controller.name == name and controller.pid for controller in self._controllers())
         return there and key_of(name) not in self._pulse.hung()
 
 

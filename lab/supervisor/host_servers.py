@@ -87,7 +87,7 @@ class HostServers:
 
 def first_lines(processes: Mapping[str, Running], patience: float) -> dict[str, str]:
     """The first line that each process writes, of those that write one within ``patience`` seconds."""
-    found: dict[str, str] = {}
+    lines: dict[str, str] = {}
     deadline = time.monotonic() + patience
     with contextlib.closing(selectors.DefaultSelector()) as selector:
         for name, process in processes.items():
@@ -98,6 +98,6 @@ def first_lines(processes: Mapping[str, Running], patience: float) -> dict[str, 
                 process = processes[key.data]
                 assert process.stdout is not None
                 # The program writes its line at once, so no reader waits for the rest of one.
-                found[key.data] = process.stdout.readline().decode(errors="replace").strip() or "it has ended"
+                lines[key.data] = process.stdout.readline().decode(errors="replace").strip() or "it has ended"
                 selector.unregister(key.fileobj)
-    return found
+    return lines

@@ -126,16 +126,16 @@ class Lab:
     def troubles(self) -> list[str]:
         """What is wrong now, in words."""
         ailing = self.health.ailing()
-        found = list(ailing.values())
+        problems = list(ailing.values())
         known = {key[1] for key in ailing if not key[0]}
-        found += services.troubles(self.functions.records(), known)
-        found += filter(None, [self.net.weakness()])
+        problems += services.troubles(self.functions.records(), known)
+        problems += filter(None, [self.net.weakness()])
         sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
-        here = {each.name for each in self.topology.switches if each.domain not in sick}
+        here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down
         for controller in self.controllers.at_work():
-            found += missing(called(key_of(controller.name)), bool(controller.pid), controller.state, here)
-        return found
+            problems += missing(called(key_of(controller.name)), bool(controller.pid), controller.state, here)
+        return problems
 
     def set_link(self, name: str, up: bool) -> LinkChange:
         """Plug or cut a link between switches, or a host's wire. Raises NotThere for an unknown one."""
@@ -275,7 +275,7 @@ class Lab:
     def control_function(self, name: str, action: str, instance: str | None) -> list[FunctionState]:
         """Stop, start or restart a function's processes, or one instance's. Raises NotThere."""
         self.check_function(name)
-        own = [each for each, function in processes(self.topology).items() if function.name == name]
+        own = [key for key, function in processes(self.topology).items() if function.name == name]
         if not own:
             raise Failure(f"{name} has no process: the switches' flow tables do its work")
         if instance is not None and instance not in own:
@@ -296,21 +296,21 @@ class Lab:
 
     def function_states(self, counted: bool = True) -> list[FunctionState]:
         """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
-        found = (
+        counted_states = (
             self._controllers(list[answers.FunctionState], "/functions")
             if counted and self.topology.functions
             else None
         )
-        return services.functions(self.topology, self.functions.records(), found)
+        return services.functions(self.topology, self.functions.records(), counted_states)
 
     def chain_states(self, counted: bool = True) -> list[ChainState]:
         """Every chain, hop by hop."""
-        found = (
+        counted_states = (
             self._controllers(list[answers.ChainState], "/chains")
             if counted and self.topology.chains
             else None
         )
-        return services.chains(self.topology, found)
+        return services.chains(self.topology, counted_states)
 
     def _controllers(self, kind: type[T], path: str) -> T | None:
         try:
@@ -329,9 +329,9 @@ class Lab:
     def capture(self, name: str) -> Iterator[CapturePoint]:
         """Where to listen to see ``name``, for as long as the context lasts. Raises NotThere."""
         try:
-            with supervisor_capture.looking(self, name) as found:
-                self.events.add("capture", f"somebody looks at {found['what']}", {"name": name})
-                yield found
+            with supervisor_capture.capturing(self, name) as place:
+                self.events.add("capture", f"somebody looks at {place['what']}", {"name": name})
+                yield place
         except (KeyError, LinkError):
             known = supervisor_capture.names(self.net.plan)
             raise unknown("link, host, switch or function", name, known, where=" to capture") from None
@@ -389,13 +389,13 @@ class Lab:
 
     def logs(self) -> dict[str, str]:
         """Name -> end of every log in the sandbox, at most 64 KiB of each."""
-        found = {"supervisor": _end(os.dup(self.log_fd))}
+        logs = {"supervisor": _end(os.dup(self.log_fd))}
         for path in sorted(self.log_files()):
             try:
-                found[path.relative_to(RUN).with_suffix("").as_posix()] = _end(os.open(path, os.O_RDONLY))
+                logs[path.relative_to(RUN).with_suffix("").as_posix()] = _end(os.open(path, os.O_RDONLY))
             except OSError:
                 continue
-        return found
+        return logs
 
     def log_files(self) -> list[Path]:
         """Log files in the sandbox: the controller's and Open vSwitch's."""
@@ -436,8 +436,8 @@ def missing(who: str, runs: bool, state: Programming, here: set[str]) -> list[st
     if not runs:
         return [f"{who} is not running (it is being restarted); the switches keep forwarding"]
     absent, bare = (state.switches & here) - state.connected, (state.connected & here) - state.programmed
-    found = [f"not connected to {who}: {', '.join(sorted(absent))}"] if absent else []
-    return found + ([f"without their flow tables yet: {', '.join(sorted(bare))}"] if bare else [])
+    lacks = [f"not connected to {who}: {', '.join(sorted(absent))}"] if absent else []
+    return lacks + ([f"without their flow tables yet: {', '.join(sorted(bare))}"] if bare else [])
 
 
 def _host(host: Host, links: dict[str, bool]) -> HostState:

@@ -32,7 +32,7 @@ class Target(NamedTuple):
 def silent(targets: Mapping[K, Target], within: float) -> set[K]:
     """Who does not answer within so many seconds. Who does not listen (yet, or any more) is not silent."""
     waiting: dict[int, tuple[K, socket.socket]] = {}
-    found: set[K] = set()
+    mute: set[K] = set()
     poll = select.poll()
     try:
         for key, target in targets.items():
@@ -44,7 +44,7 @@ def silent(targets: Mapping[K, Target], within: float) -> set[K]:
                 stream.connect(str(target.path))
                 stream.sendall(target.question)
             except BlockingIOError:  # its queue is full
-                found.add(key)
+                mute.add(key)
                 stream.close()
             except OSError:
                 stream.close()
@@ -56,7 +56,7 @@ def silent(targets: Mapping[K, Target], within: float) -> set[K]:
             for fd, _ in poll.poll(left * 1000):
                 poll.unregister(fd)
                 waiting.pop(fd)[1].close()
-        return found | {key for key, _ in waiting.values()}
+        return mute | {key for key, _ in waiting.values()}
     finally:
         for _, stream in waiting.values():
             stream.close()
@@ -82,8 +82,8 @@ class Pulse(Generic[K]):
     def hung(self) -> dict[K, str]:
         """Who does nothing now, and why that is known, in words."""
         now = time.monotonic()
-        found = {key: self._why(key, target, now) for key, target in self._targets().items()}
-        return {key: why for key, why in found.items() if why}
+        reasons = {key: self._why(key, target, now) for key, target in self._targets().items()}
+        return {key: why for key, why in reasons.items() if why}
 
     def look(self, within: float = PERIOD) -> None:
         """Ask all of them once."""

@@ -47,8 +47,8 @@ def machine_must_do(topology: Topology, datapath: str) -> None:
 
     What is tried is tried right here, in the sandbox that the lab will run in.
     """
-    found = machine.probe(topology, inside=True)
-    lacks = machine.missing(found, topology, datapath)
+    probed = machine.probe(topology, inside=True)
+    lacks = machine.missing(probed, topology, datapath)
     if lacks:
         remedy = "\n".join(str(lack) for lack in lacks)
         raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)

@@ -42,7 +42,7 @@ def intend(lab: Lab, topology: Topology) -> Intents:
     Its successor, should one die now, reads the same; one that hangs is replaced by a successor.  Raises
     Failure when one refuses.
     """
-    return {each.name: _intend(lab, each, topology) for each in lab.controllers.all()}
+    return {controller.name: _intend(lab, controller, topology) for controller in lab.controllers.all()}
 
 
 def _intend(lab: Lab, controller: SwitchController, topology: Topology) -> int:
@@ -105,7 +105,11 @@ def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) 
     what could not be waited for, in words.
     """
     lab.net.notice_devices()
-    notes = [_follow(lab, each, reported) for each in lab.controllers.at_work() if each.api is not None]
+    notes = [
+        _follow(lab, controller, reported)
+        for controller in lab.controllers.at_work()
+        if controller.api is not None
+    ]
     lab.net.forget_worked_out()
     return "; ".join(filter(None, notes))
 

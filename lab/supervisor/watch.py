@@ -48,7 +48,9 @@ class DaemonWatch:
         with self._lock:
             known = dict(self._known)
         return {
-            key: now(key, each.state, each.words) for key, each in known.items() if each.state != "working"
+            key: now(key, daemon.state, daemon.words)
+            for key, daemon in known.items()
+            if daemon.state != "working"
         }
 
 

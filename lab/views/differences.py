@@ -8,19 +8,19 @@ from typing import Any
 
 def fields(old: Any, new: Any, names: Mapping[str, str]) -> list[str]:
     """``gateway 10.0.0.1 -> 10.0.0.2`` for each of these fields that differs."""
-    found = []
+    words = []
     for field, word in names.items():
         a, b = getattr(old, field), getattr(new, field)
         if a != b:
-            found.append(f"{word} {_short(a)} -> {_short(b)}")
-    return found
+            words.append(f"{word} {_short(a)} -> {_short(b)}")
+    return words
 
 
 def _short(value: Any) -> str:
     if value is None or value == ():
         return "none"
     if isinstance(value, tuple):
-        return " ".join(_short(each) for each in value)
+        return " ".join(_short(part) for part in value)
     return str(value)
 
 

@@ -95,7 +95,8 @@ def _ids(_old: Ids, _new: Ids) -> tuple[str, str]:
 
 def _virtual(function: LoadBalancer) -> str:
     own = function.balancer
-    return f"{' '.join(str(each.ip) for each in own.addresses)} port {', '.join(map(str, own.ports))}"
+    addresses = " ".join(str(interface.ip) for interface in own.addresses)
+    return f"{addresses} port {', '.join(map(str, own.ports))}"
 
 
 def _outside(function: AddressTranslator) -> str:

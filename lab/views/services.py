@@ -20,15 +20,15 @@ Records = Mapping[str, InstanceRecord]
 
 def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
     """What is wrong with functions now, in words; of the instances ``told`` the reason was given already."""
-    found = []
+    problems = []
     for record in records.values():
         if record.state in ("dead", "failed") and record.name not in told:
-            found.append(
+            problems.append(
                 f"{record.name} is {record.state}" + (f": {record.message}" if record.message else "")
             )
         down = [name for name, up in record.backends.items() if not up]
-        found += [f"{record.function}: backend {name} is down" for name in down]
-    return found
+        problems += [f"{record.function}: backend {name} is down" for name in down]
+    return problems
 
 
 def functions(
@@ -36,8 +36,8 @@ def functions(
 ) -> list[FunctionState]:
     """Every function. ``counted``: the controller's answer to GET /functions, None without one."""
     domain_of = {switch.name: switch.domain for switch in topology.switches}
-    known = {each.name: each for each in counted or ()}
-    return [_function(each, domain_of, records, known.get(each.name)) for each in topology.functions]
+    known = {state.name: state for state in counted or ()}
+    return [_function(state, domain_of, records, known.get(state.name)) for state in topology.functions]
 
 
 def _function(
@@ -46,7 +46,7 @@ def _function(
     names = [instance.name for instance in function.instances]
     if function.end_system is not None:
         names.append(function.name)
-    seen = {each.name: each for each in known.instances} if known is not None else {}
+    seen = {instance.name: instance for instance in known.instances} if known is not None else {}
     instances = [_instance(records[name], seen.get(name)) for name in names if name in records]
     packets, dropped = (known.packets, known.dropped) if known is not None else (None, None)
     return {
@@ -118,7 +118,7 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
     """``running``, ``2 of 3 running``, or what the only instance is."""
     if not instances:
         return "in the switch" if function.mode == "flows" else "in every switch"
-    running = sum(each["state"] == "running" and each["health"] != "failed" for each in instances)
+    running = sum(instance["state"] == "running" and instance["health"] != "failed" for instance in instances)
     if len(instances) == 1 and instances[0]["state"] != "running":
         return instances[0]["state"]
     if len(instances) == 1:
@@ -128,7 +128,7 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
 
 def chains(topology: Topology, counted: list[answers.ChainState] | None) -> list[ChainState]:
     """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains, or None."""
-    known = {each.name: each for each in counted or ()}
+    known = {state.name: state for state in counted or ()}
     return [_chain(c, topology, known.get(c.name)) for c in topology.chains if not c.implicit]
 
 
@@ -136,7 +136,7 @@ def _chain(chain: Chain, topology: Topology, known: answers.ChainState | None) -
     functions = {function.name: function for function in topology.functions}
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     island = islands(topology)
-    seen = {each.number: each for each in known.hops} if known is not None else {}
+    seen = {counted.number: counted for counted in known.hops} if known is not None else {}
     how = known.encapsulation if known is not None else chain.encapsulation
     hops: list[HopState] = []
     came: dict[bool, set[str]] = {}
@@ -181,13 +181,13 @@ def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
     named = {function.name: function for function in topology.functions}
     passed = [named[name] for name in chain.functions]
     behind = {b.host for own in passed if isinstance(own, LoadBalancer) for b in own.balancer.backends}
-    found = set()
+    switches = set()
     for host in topology.hosts:
-        addresses = [each.ip for each in (host.ipv4, host.ipv6) if each is not None]
+        addresses = [interface.ip for interface in (host.ipv4, host.ipv6) if interface is not None]
         meant = not some or any(ip in prefix for ip in addresses for prefix in some)
         if host.network == network and (meant or (not forward and host.name in behind)):
-            found.add(host.port.switch)
-    return found
+            switches.add(host.port.switch)
+    return switches
 
 
 def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) -> str:
@@ -196,7 +196,7 @@ def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) ->
     if not elsewhere or how == "none":
         return ""
     tag = f"NSH path {hop.spi} index {hop.si}" if how == "nsh" else f"VLAN {hop.number}"
-    return tag + (" in VXLAN" if any(island[each] != island[hop.switch] for each in elsewhere) else "")
+    return tag + (" in VXLAN" if any(island[switch] != island[hop.switch] for switch in elsewhere) else "")
 
 
 def takes(chain: Chain) -> str:

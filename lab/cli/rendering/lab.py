@@ -202,15 +202,15 @@ def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
     def cell(src: str, dst: str) -> str:
         if src == dst:
             return paint("·", "dim")
-        found = cells.get((src, dst), [])
-        reached = [pair for pair in found if pair["reached"]]
-        if not found:
+        probed = cells.get((src, dst), [])
+        reached = [pair for pair in probed if pair["reached"]]
+        if not probed:
             return ""
-        if not reached and all(pair["policy"] for pair in found):
+        if not reached and all(pair["policy"] for pair in probed):
             return paint("-", "yellow")
         if not reached:
             return paint("x", "red", "bold")
-        if len(reached) < len(found):
+        if len(reached) < len(probed):
             return paint(f"IPv{reached[0]['family']} only", "yellow")
         return paint(milliseconds(max(pair["rtt"] or 0.0 for pair in reached)), "green")
 
@@ -218,9 +218,9 @@ def _matrix(names: Sequence[str], pairs: Sequence[Pair], paint: Paint) -> str:
     return table(["ms  to", *names], rows, paint, right=range(1, len(names) + 1))
 
 
-def events(found: Sequence[Event], paint: Paint) -> str:
+def events(happened: Sequence[Event], paint: Paint) -> str:
     """Events, one line each."""
-    return "\n".join(event_line(event, paint) for event in found)
+    return "\n".join(event_line(event, paint) for event in happened)
 
 
 def event_line(event: Event, paint: Paint) -> str:
@@ -236,14 +236,14 @@ def event_line(event: Event, paint: Paint) -> str:
     return f"{paint(clock, 'dim')}  {text}"
 
 
-def flows(found: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
+def flows(entries: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
     """Flow entries by switch and table: why each is there, then what it matches and does.
 
     ``one_line`` keeps each flow on one line, for grep.
     """
     parts = []
-    for switch in dict.fromkeys(flow["switch"] for flow in found):
-        mine = [flow for flow in found if flow["switch"] == switch]
+    for switch in dict.fromkeys(flow["switch"] for flow in entries):
+        mine = [flow for flow in entries if flow["switch"] == switch]
         parts.append(f"{paint(switch, 'bold')}: {count(len(mine), 'flow')}")
         for name in dict.fromkeys(str(flow["table"]) for flow in mine):
             rows = [_flow(flow, paint, one_line) for flow in mine if str(flow["table"]) == name]
@@ -258,11 +258,11 @@ def _flow(flow: Mapping[str, Any], paint: Paint, one_line: bool) -> list[str]:
     return [str(flow["priority"]), _number(flow.get("packets")), text]
 
 
-def groups(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
+def groups(entries: Sequence[Mapping[str, Any]], paint: Paint) -> str:
     """Groups with their buckets, by switch."""
     parts = []
-    for switch in dict.fromkeys(group["switch"] for group in found):
-        mine = [group for group in found if group["switch"] == switch]
+    for switch in dict.fromkeys(group["switch"] for group in entries):
+        mine = [group for group in entries if group["switch"] == switch]
         rows = [
             [
                 str(group["id"]),

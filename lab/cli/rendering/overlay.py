@@ -51,15 +51,15 @@ def underlay(under: UnderlayState, paint: Paint) -> str:
     return f"{vteps}\n\ntunnels: {under['why'] or under['tunnels']}\n\n{links}"
 
 
-def overlay(lab: Status, found: OverlayState, paint: Paint) -> str:
+def overlay(lab: Status, state: OverlayState, paint: Paint) -> str:
     """The page of ``sdnlab overlay``."""
     if lab["underlay"] is None:
         return "this lab has no underlay: all its switches are joined by links. See: sdnlab up two-domains"
-    if not found["mesh"]:
+    if not state["mesh"]:
         return "no network crosses the underlay"
     addresses = {vtep["domain"]: vtep["address"] for vtep in lab["underlay"]["vteps"]}
     rows = []
-    for way in sorted(found["mesh"], key=lambda way: (way["vni"], way["source"], way["target"])):
+    for way in sorted(state["mesh"], key=lambda way: (way["vni"], way["source"], way["target"])):
         rows.append(
             [
                 way["network"],
@@ -72,15 +72,21 @@ def overlay(lab: Status, found: OverlayState, paint: Paint) -> str:
         )
     parts = [table(["NETWORK", "VNI", "FROM", "TO", "PACKETS", "BYTES"], rows, paint, right=(1, 4, 5))]
     rows = [
-        [each["network"], str(each["vni"]), each["domain"], str(each["packets"]), size(each["bytes"])]
-        for each in found["flooded"]
-        if each["packets"]
+        [
+            copied["network"],
+            str(copied["vni"]),
+            copied["domain"],
+            str(copied["packets"]),
+            size(copied["bytes"]),
+        ]
+        for copied in state["flooded"]
+        if copied["packets"]
     ]
     if rows:
         heads = ["NETWORK", "VNI", "TO ALL MEMBERS, FROM", "PACKETS", "BYTES"]
         parts.append(table(heads, rows, paint, right=(1, 3, 4)))
-    packets = sum(way["packets"] for way in found["mesh"])
-    parts.append(f"{packets} packets, {size(sum(way['bytes'] for way in found['mesh']))} in inner frames")
+    packets = sum(way["packets"] for way in state["mesh"])
+    parts.append(f"{packets} packets, {size(sum(way['bytes'] for way in state['mesh']))} in inner frames")
     return "\n\n".join(parts)
 
 

@@ -13,13 +13,13 @@ _WAYS: tuple[tuple[Literal["forward", "backward"], str], ...] = (("forward", "th
 _GOOD = ("running", "in the switch", "in every switch")
 
 
-def functions(found: Sequence[FunctionState], paint: Paint) -> str:
+def functions(states: Sequence[FunctionState], paint: Paint) -> str:
     """The page of ``sdnlab functions``: a line for each instance."""
-    if not found:
+    if not states:
         return "this lab has no functions; see: topologies/README.md, functions"
     rows = []
-    alerts = any(function["kind"] == "ids" for function in found)
-    for function in found:
+    alerts = any(function["kind"] == "ids" for function in states)
+    for function in states:
         head = [function["name"], function["kind"], function["engine"], _at(function)]
         if not function["instances"]:
             rows.append(
@@ -40,7 +40,7 @@ def functions(found: Sequence[FunctionState], paint: Paint) -> str:
     heads = ["FUNCTION", "KIND", "ENGINE", "AT", "INSTANCE", "STATE", "HEALTH", "PACKETS", "DROPPED"]
     heads += ["ALERTS"] if alerts else []
     parts = [table(heads, rows, paint, right=(7, 8, 9))]
-    for function in found:
+    for function in states:
         for instance in function["instances"]:
             wrong = instance["message"] or (instance["reason"] if instance["health"] == "failed" else "")
             if wrong:
@@ -97,8 +97,8 @@ def _health(function: FunctionState, instance: InstanceState, paint: Paint) -> s
     return paint("not tried yet", "yellow") if instance["health"] == "unproven" else paint("fails", "red")
 
 
-def _counted(found: FunctionState | InstanceState) -> list[str]:
-    return ["-" if value is None else str(value) for value in (found["packets"], found["dropped"])]
+def _counted(counted: FunctionState | InstanceState) -> list[str]:
+    return ["-" if value is None else str(value) for value in (counted["packets"], counted["dropped"])]
 
 
 def _alerts(instance: InstanceState, shown: bool) -> list[str]:
@@ -116,11 +116,11 @@ def _backends(function: FunctionState, paint: Paint) -> str:
     return table([f"BACKEND OF {function['name'].upper()}", "STATE", "WHY"], rows, paint)
 
 
-def chains(found: Sequence[ChainState], paint: Paint) -> str:
+def chains(states: Sequence[ChainState], paint: Paint) -> str:
     """The page of ``sdnlab chains``: hop by hop, both ways."""
-    if not found:
+    if not states:
         return "this lab has no chains; see: topologies/README.md, chains"
-    return "\n\n".join(_chain(chain, paint) for chain in found)
+    return "\n\n".join(_chain(chain, paint) for chain in states)
 
 
 def _chain(chain: ChainState, paint: Paint) -> str:
@@ -180,22 +180,22 @@ def summary(functions_: Sequence[FunctionState], chains_: Sequence[ChainState], 
     return "\n\n".join(parts)
 
 
-def applied(found: Applied, file: str, dry_run: bool, paint: Paint) -> str:
+def applied(outcome: Applied, file: str, dry_run: bool, paint: Paint) -> str:
     """What ``sdnlab apply`` changed, or would."""
-    if not found["changes"]:
+    if not outcome["changes"]:
         return f"nothing to do: the lab is what {file} says"
     signs = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
     lines = []
-    for change in found["changes"]:
+    for change in outcome["changes"]:
         sign, colour = signs[change["what"]]
         detail = f": {change['detail']}" if change["detail"] else ""
         lines.append(f"{paint(sign, colour, 'bold')} {change['kind']} {change['name']}{detail}")
         if change["disrupts"]:
             lines.append(f"    {paint('disrupts', 'yellow')} {change['disrupts']}")
-    number = count(len(found["changes"]), "change")
+    number = count(len(outcome["changes"]), "change")
     if dry_run:
         lines.append(f"{number}; nothing was touched (--dry-run)")
-    elif found["applied"]:
-        lines.append(f"{number} made in {found['seconds']:.2f} s")
-    lines += [f"{paint('!', 'red', 'bold')} {note}" for note in found["notes"]]
+    elif outcome["applied"]:
+        lines.append(f"{number} made in {outcome['seconds']:.2f} s")
+    lines += [f"{paint('!', 'red', 'bold')} {note}" for note in outcome["notes"]]
     return "\n".join(lines)
