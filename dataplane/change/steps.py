@@ -106,14 +106,14 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     finish: list[Operation] = []
     for end, device in tunnels[1].items():
         if end in tunnels[0] and tunnels[0][end] != device:
-            first, then, last = _forward(end, tunnels[0][end], device)
+            first, then, last = _change_forwarding(end, tunnels[0][end], device)
             extend += first
             shift += then
             finish += last
     shift += [MoveWire(a, b) for a, b in wires.moved]
     shift += [ConfigureWire(a, b) for a, b in wires.configured]
     shift += [AddWire(wire) for wire in wires.late]
-    shift += _ends(before, after, wires)
+    shift += _set_ends(before, after, wires)
     shift += ports.set(ports.swapped, ports.shifting)
     finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
     finish += ports.set(ports.finishing, {})
@@ -125,7 +125,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
 
 
 def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:
-    """New zones, and others' new times, at first; what nothing uses any more goes at the end."""
+    """Operations to do first and last: new zones and new times come first, unused ones go last."""
     before = {domain.name: domain.udp_timeouts for domain in old.domains}
     first: list[Operation] = []
     last: list[Operation] = []
@@ -141,7 +141,7 @@ def _tunnels(plan: Plan) -> dict[End, VxlanPlan]:
     return {(device.netns, device.device): device for device in plan.underlay.devices}
 
 
-def _of(wire: WirePlan) -> tuple[End, End]:
+def _ends_of(wire: WirePlan) -> tuple[End, End]:
     return (wire.near.netns, wire.near.device), (wire.far.netns, wire.far.device)
 
 
@@ -154,7 +154,7 @@ class _Wires:
     """
 
     def __init__(self, old: Mapping[Key, WirePlan], new: Mapping[Key, WirePlan]) -> None:
-        held = {end for wire in old.values() for end in _of(wire)}
+        held = {end for wire in old.values() for end in _ends_of(wire)}
         self.moved: list[tuple[WirePlan, WirePlan]] = []
         self.configured: list[tuple[WirePlan, WirePlan]] = []
         self.no_longer_aided: list[WirePlan] = []
@@ -169,7 +169,7 @@ class _Wires:
             alike = (was.near, was.shaping, was.thick) == (wire.near, wire.shaping, wire.thick)
             alike = alike and (not wire.thick or was.mtu == wire.mtu)
             stays = alike and was.far == wire.far
-            if not stays and (not alike or key[0] == "link" or _of(wire)[1] in held):
+            if not stays and (not alike or key[0] == "link" or _ends_of(wire)[1] in held):
                 gone.append(was)
                 come.append(wire)
                 continue
@@ -177,20 +177,20 @@ class _Wires:
                 (self.no_longer_aided if wire.whole else self.aided_again).append(was if wire.whole else wire)
                 was, wire = replace(was, whole=True), replace(wire, whole=True)
             if stays:
-                self.kept |= set(_of(wire))
+                self.kept |= set(_ends_of(wire))
                 self.configured += [(was, wire)] if was != wire else []
             else:
                 there = _configured(was, wire)
                 self.moved.append((was, there))
                 self.configured += [(there, wire)] if there != wire else []
-        self.early = [wire for wire in come if not held & set(_of(wire))]
-        self.late = [wire for wire in come if held & set(_of(wire))]
-        taken = {end for wire in self.late for end in _of(wire)}
-        self.cleared = [wire for wire in gone if taken & set(_of(wire))]
-        self.last = [wire for wire in gone if not taken & set(_of(wire))]
-        self.leaving = {_of(a)[1] for a, _ in self.moved}
-        self.coming = {_of(b)[1] for _, b in self.moved} | taken
-        self.remade = {end for wire in self.cleared for end in _of(wire)}
+        self.early = [wire for wire in come if not held & set(_ends_of(wire))]
+        self.late = [wire for wire in come if held & set(_ends_of(wire))]
+        taken = {end for wire in self.late for end in _ends_of(wire)}
+        self.cleared = [wire for wire in gone if taken & set(_ends_of(wire))]
+        self.last = [wire for wire in gone if not taken & set(_ends_of(wire))]
+        self.leaving = {_ends_of(a)[1] for a, _ in self.moved}
+        self.coming = {_ends_of(b)[1] for _, b in self.moved} | taken
+        self.remade = {end for wire in self.cleared for end in _ends_of(wire)}
 
 
 def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
@@ -263,16 +263,16 @@ class _Ports:
         return operations
 
 
-def _ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operation]:
+def _set_ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operation]:
     """New and moved wires come up; what is cut, or at a failed switch, goes down again."""
-    touched = {end for wire in (*wires.early, *wires.late) for end in _of(wire)} | wires.coming
+    touched = {end for wire in (*wires.early, *wires.late) for end in _ends_of(wire)} | wires.coming
     up = frozenset((before.down - after.down) & wires.kept)
     down = frozenset(end for end in after.down if end in touched or end not in before.down)
     if up or down:
         yield SetEnds(up, down)
 
 
-def _forward(
+def _change_forwarding(
     end: End, old: VxlanPlan, new: VxlanPlan
 ) -> tuple[list[Operation], list[Operation], list[Operation]]:
     """New entries first, those that change next, and at last what is gone."""

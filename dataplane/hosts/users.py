@@ -37,12 +37,12 @@ def extents(text: str) -> list[tuple[int, int]]:
     return [(int(row[0]), int(row[2])) for row in rows if len(row) == 3]
 
 
-def _there(having: Iterable[tuple[int, int]], first: int, count: int) -> bool:
+def _covers(having: Iterable[tuple[int, int]], first: int, count: int) -> bool:
     return any(start <= first and first + count <= start + length for start, length in having)
 
 
-def maps(users: str, groups: str, environment: Mapping[str, str]) -> list[Map]:
-    """What to try, the best first. ``users``, ``groups``: /proc/self/uid_map and gid_map of the lab.
+def candidate_maps(users: str, groups: str, environment: Mapping[str, str]) -> list[Map]:
+    """The maps to try, the best first. ``users``, ``groups``: /proc/self/uid_map and gid_map of the lab.
 
     An ordinary user's lab knows one id alone, the user's, and hosts have that.  Root's lab gives hosts ids
     that own nothing; root by sudo gives their root the rights of who called (SUDO_UID), for the files beside
@@ -50,20 +50,22 @@ def maps(users: str, groups: str, environment: Mapping[str, str]) -> list[Map]:
     """
     own_users, own_groups = extents(users), extents(groups)
     candidates = []
-    if _there(own_users, RANGE, WIDTH) and _there(own_groups, RANGE, WIDTH):
+    if _covers(own_users, RANGE, WIDTH) and _covers(own_groups, RANGE, WIDTH):
         caller, group = environment.get("SUDO_UID", ""), environment.get("SUDO_GID", "")
         if caller.isdecimal() and group.isdecimal() and int(caller) and int(group):
             rest = f"1 {RANGE + 1} {WIDTH - 1}"
             candidates.append(Map(f"0 {int(caller)} 1\n{rest}", f"0 {int(group)} 1\n{rest}"))
         candidates.append(Map(f"0 {RANGE} {WIDTH}", f"0 {RANGE} {WIDTH}"))
-    if _there(own_users, NOBODY, 1) and _there(own_groups, NOBODY, 1):
+    if _covers(own_users, NOBODY, 1) and _covers(own_groups, NOBODY, 1):
         candidates.append(Map(f"0 {NOBODY} 1", f"0 {NOBODY} 1"))
     return [*candidates, Map("0 0 1", "0 0 1")]
 
 
 def create() -> int:
     """Make the hosts' user namespace; an open descriptor of it. Raises OSError where the system refuses."""
-    wanted = maps(Path("/proc/self/uid_map").read_text(), Path("/proc/self/gid_map").read_text(), os.environ)
+    wanted = candidate_maps(
+        Path("/proc/self/uid_map").read_text(), Path("/proc/self/gid_map").read_text(), os.environ
+    )
     ready, ready_writer = os.pipe()
     wait, go = os.pipe()
     child = os.fork()

@@ -85,18 +85,18 @@ def create(
     RUN_NETNS.mkdir(parents=True, exist_ok=True)
     created: dict[str, Namespace] = {}
 
-    def work(share: Sequence[str]) -> None:
+    def create_plain(share: Sequence[str]) -> None:
         for name in share:
             syscalls.unshare(syscalls.CLONE_NEWNET)
             fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             created[name] = _prepare(name, fd, settings or {})
 
-    def take(share: Sequence[str]) -> None:
-        for name, fd in zip(share, _owned(owner or 0, len(share)), strict=True):
+    def create_owned(share: Sequence[str]) -> None:
+        for name, fd in zip(share, _create_owned(owner or 0, len(share)), strict=True):
             syscalls.setns(fd, syscalls.CLONE_NEWNET)
             created[name] = _prepare(name, fd, settings or {})
 
-    job = work if owner is None else take
+    job = create_plain if owner is None else create_owned
     shares = [share for share in (names[i::workers] for i in range(workers)) if share]
     in_threads([lambda share=share: job(share) for share in shares])  # type: ignore[misc]
     return {name: created[name] for name in names}
@@ -112,10 +112,11 @@ def _prepare(name: str, fd: int, settings: Mapping[str, str]) -> Namespace:
     return Namespace(name, fd, netlink)
 
 
-def _owned(owner: int, count: int) -> list[int]:
-    """New network namespaces that belong to the user namespace ``owner``: only who is in it makes such.
+def _create_owned(owner: int, count: int) -> list[int]:
+    """Descriptors of ``count`` new network namespaces that belong to the user namespace ``owner``.
 
-    A process with several threads can't enter a user namespace, so a child does, and hands them over.
+    Only a process in ``owner`` can make them. A process with several threads can't enter a user namespace, so
+    a child enters it, and hands them over.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     child = os.fork()

@@ -69,9 +69,8 @@ def holds(name: str) -> bool:
     return True
 
 
-def before(name: str, taken: int) -> bool:
-    """Whether a lab of the caller's holds an address of ``name`` that comes before the one numbered
-    ``taken``."""
+def comes_before(name: str, taken: int) -> bool:
+    """Whether a lab of the caller's holds one of the addresses of ``name`` before number ``taken``."""
     for address in naming.addresses(name)[:taken]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(0.0)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab.cli.wording import meant
+from lab.cli.wording import corrected
 
 _HELP = """A lab for software-defined networking: describe a network in a file, start it, test it, break it.
 
@@ -116,7 +116,7 @@ def separated(arguments: Sequence[str]) -> list[str]:
 
     A "--" further on is the command's own (``exec h1 git log -- FILE``).
     """
-    words = meant(arguments)
+    words = corrected(arguments)
     if words[:1] != ["exec"]:
         return words
     host = _after_options(words, 1)

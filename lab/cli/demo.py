@@ -14,7 +14,7 @@ from lab.access.remains import remains, spaces
 from lab.cli import demo_chain
 from lab.cli.expected import joined_pairs
 from lab.cli.rendering import lab as render
-from lab.cli.say import milliseconds, moving, out, paint
+from lab.cli.say import can_overwrite, milliseconds, out, paint
 from lab.cli.starting import Progress, sizes, start
 from lab.cli.touch import link_between
 from lab.failure import Exit
@@ -39,7 +39,7 @@ def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
     name = _free_name("demo")
     begin = time.monotonic()
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
-    launched = start(file, name, "auto", True, Progress(moving(sys.stderr)))
+    launched = start(file, name, "auto", True, Progress(can_overwrite(sys.stderr)))
     said = launched.said
     with contextlib.ExitStack() as kept:
         try:

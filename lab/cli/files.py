@@ -132,8 +132,8 @@ def content(file: str, strict: bool = False) -> tuple[str, bytes]:
     """
     number = outside.descriptor_of(file)
     path = find(file, strict) if number is None else Path(file)
-    called = str(path) if number is None else "pipe" if number else "stdin"
-    return called, outside_file(path, registry.allowed(), MOST_BYTES)
+    display_name = str(path) if number is None else "pipe" if number else "stdin"
+    return display_name, outside_file(path, registry.allowed(), MOST_BYTES)
 
 
 def outside_file(path: Path, allowed: str, limit: int) -> bytes:
@@ -148,17 +148,17 @@ def outside_file(path: Path, allowed: str, limit: int) -> bytes:
 
 
 def _waits_for(path: Path) -> None:
-    err(f"waiting for {printable(called(path))}; Ctrl-C ends it")
+    err(f"waiting for {printable(display_name(path))}; Ctrl-C ends it")
 
 
-def called(path: Path) -> str:
+def display_name(path: Path) -> str:
     """A file in words."""
     return "standard input" if outside.descriptor_of(path) == 0 else str(path)
 
 
 def unreadable(path: Path, error: outside.Unreadable) -> Failure:
     """The failure to read a file that the command line names."""
-    return Failure(error.words(printable(called(path))), error.advice)
+    return Failure(error.words(printable(display_name(path))), error.advice)
 
 
 def validate(file: File, json: Json = False) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab.cli.common import Json, usage
-from lab.cli.files import called, outside_file, unreadable
+from lab.cli.files import display_name, outside_file, unreadable
 from lab.cli.say import count, err, out, out_json, out_json_line, paint, paint_err, table
 from lab.failure import Exit, Failure
 
@@ -100,7 +100,7 @@ def _settings(given: list[str], config: Path | None, checksums: str, simulate_ip
         try:
             tree = tree_of(_text(config))
         except BadSetting as error:
-            raise Failure(f"{called(config)}: {error}", "mend it, or leave --config out") from None
+            raise Failure(f"{display_name(config)}: {error}", "mend it, or leave --config out") from None
         own = {key: value for key, value in tree.items() if key != "outputs"}
         unknown = [*from_config(chosen, own), *outputs.take(chosen, tree.get("outputs"))]
         if unknown:

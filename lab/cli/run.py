@@ -13,7 +13,7 @@ import typer
 from lab.access import holders
 from lab.cli import files
 from lab.cli.common import Json, Lab, LabArgument, choose, one_of, usage
-from lab.cli.say import err, moving, out, out_json, paint
+from lab.cli.say import can_overwrite, err, out, out_json, paint
 from lab.cli.starting import Progress, sizes, start
 from lab.failure import Exit, Failure
 
@@ -64,7 +64,7 @@ def up(
     if json and not detach:
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
     begin = time.monotonic()
-    progress = Progress(moving(sys.stderr))
+    progress = Progress(can_overwrite(sys.stderr))
     launched = start(file, name, datapath.value, not no_check, progress)
     seconds = time.monotonic() - begin
     said = launched.said

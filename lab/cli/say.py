@@ -18,14 +18,14 @@ _STYLE = f"\x1b[{os.urandom(8).hex()};"
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
-def moving(stream: TextIO) -> bool:
-    """Whether a line can be written over: only on a terminal that is more than a printer."""
+def can_overwrite(stream: TextIO) -> bool:
+    """Whether a line can be overwritten: only on a terminal, and not on one that only prints (``dumb``)."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def coloured(stream: TextIO) -> bool:
     """Colours only on a terminal that has them, and never with NO_COLOR (no-color.org)."""
-    return moving(stream) and not os.environ.get("NO_COLOR")
+    return can_overwrite(stream) and not os.environ.get("NO_COLOR")
 
 
 class Paint:
@@ -122,8 +122,8 @@ def err(text: str) -> None:
         sys.stderr.flush()
 
 
-def over(text: str) -> None:
-    """Write over the last line of a terminal (see ``moving``); without text take it away."""
+def overwrite_line(text: str) -> None:
+    """Replace the last line of a terminal (see ``can_overwrite``) by ``text``; an empty text clears it."""
     with contextlib.suppress(OSError, UnicodeError, AttributeError, ValueError):
         sys.stderr.write("\r\x1b[K" + written(text))
         sys.stderr.flush()
@@ -152,6 +152,6 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'es' if noun.endswith(('ch', 's')) else 's'}"
 
 
-def far(done: int, total: int) -> str:
-    """How far a probe of pairs has come."""
+def probe_progress(done: int, total: int) -> str:
+    """How many pairs of a probe are done, for people."""
     return f"probing: {done:,} of {total:,} done" if total else "probing: preparing the frames"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab import naming
 from lab.cli import files
-from lab.cli.say import count, far, over, paint_err
+from lab.cli.say import count, overwrite_line, paint_err, probe_progress
 
 if TYPE_CHECKING:
     from lab.start.launch import Launched
@@ -25,7 +25,7 @@ class Progress:
     def stage(self, message: dict[str, Any]) -> None:
         """A stage has ended, or has come further."""
         if "probing" in message:
-            self._write(far(message["probing"], message["of"]))
+            self._write(probe_progress(message["probing"], message["of"]))
             return
         self.stages.append(message)
         self._write(f"{message['stage']} done")
@@ -37,12 +37,12 @@ class Progress:
     def clear(self) -> None:
         """Take the line away."""
         if self._live:
-            over("")
+            overwrite_line("")
 
     def _write(self, text: str) -> None:
         if self._live:
             elapsed = f"{time.monotonic() - self._begin:5.2f} s"
-            over(f"{self._paint(elapsed, 'dim')}  {text} …")
+            overwrite_line(f"{self._paint(elapsed, 'dim')}  {text} …")
 
 
 def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lab.cli.say import far, moving, over
+from lab.cli.say import can_overwrite, overwrite_line, probe_progress
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
 
     asking = threading.Thread(target=ask, name="ping", daemon=True)
     asking.start()
-    live, silent = moving(sys.stderr), 0
+    live, silent = can_overwrite(sys.stderr), 0
     try:
         while asking.is_alive():
             asking.join(LOOK)
@@ -52,10 +52,10 @@ def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
                     raise Failure(f"lab {api.name} doesn't answer", "see: sdnlab logs", Exit.LOST) from None
                 continue
             if live and state["running"]:
-                over(far(state["done"], state["total"]))
+                overwrite_line(probe_progress(state["done"], state["total"]))
     finally:
         if live:
-            over("")
+            overwrite_line("")
     if failed:
         raise failed[0]
     return answers[0]

@@ -43,7 +43,7 @@ _TAKES_FILE = ("up", "apply", "validate", "graph")
 def advice(arguments: Sequence[str], known: Collection[str]) -> str:
     """A remedy for a wrong command line beside its ``-h``, or nothing. ``known``: our commands' names."""
     words = list(arguments)
-    places = _plain(words)
+    places = _operands(words)
     if not places:
         return ""
     first, at = words[places[0]], places[0]
@@ -60,7 +60,7 @@ def advice(arguments: Sequence[str], known: Collection[str]) -> str:
     return ""
 
 
-def meant(arguments: Sequence[str]) -> list[str]:
+def corrected(arguments: Sequence[str]) -> list[str]:
     """``help link`` is ``link --help``, ``stop`` is ``down``, ``link s1 s2 down`` is ``link down s1 s2``."""
     words = list(arguments)
     if words[:1] == ["help"]:
@@ -73,9 +73,9 @@ def meant(arguments: Sequence[str]) -> list[str]:
 
 
 def action_first(command: str, words: Sequence[str]) -> list[str]:
-    """The arguments of ``command`` with what it shall do in front, in our word for it."""
+    """The arguments of ``command`` with the action first, called as our command line calls it."""
     actions = _ACTIONS[command]
-    places = list(_plain(words))
+    places = list(_operands(words))
     if not places:
         return list(words)
     first, last = places[0], places[-1]
@@ -84,8 +84,8 @@ def action_first(command: str, words: Sequence[str]) -> list[str]:
     return [actions.get(word, word) if place == first else word for place, word in enumerate(words)]
 
 
-def _plain(words: Sequence[str]) -> list[int]:
-    """Where arguments are that are no options, nor options' values."""
+def _operands(words: Sequence[str]) -> list[int]:
+    """The positions in ``words`` of the arguments that are neither options nor values of options."""
     positions: list[int] = []
     at = 0
     while at < len(words):

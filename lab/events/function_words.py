@@ -22,7 +22,7 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         why = f": {message['reason']}" if message.get("reason") else ""
         return f"{instance}: backend {message.get('backend')} is {'up' if message.get('up') else 'down'}{why}"
     if kind == "exception":
-        said = _raised(str(message.get("traceback", ""))) or str(message.get("message", "no message"))
+        said = _exception_line(str(message.get("traceback", ""))) or str(message.get("message", "no message"))
         return f"{instance}: exception: {said}"
     if kind == "alert" and isinstance(message.get("alert"), Mapping):
         alert = message["alert"]
@@ -39,18 +39,18 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         if key not in _PLAIN and not isinstance(value, (dict, list))
     )
     if flow:
-        return f"{instance}: {kind} {flow}" + (f": {said}" if (said := _said(kind, message)) else "")
+        return f"{instance}: {kind} {flow}" + (f": {said}" if (said := _app_layer(kind, message)) else "")
     return f"{instance}: {kind}" + (f": {rest}" if rest else "")
 
 
-def _raised(traceback: str) -> str:
+def _exception_line(traceback: str) -> str:
     """Of a traceback, what was raised: all that stands behind the last line of the stack, in one line."""
     lines = [line for line in traceback.splitlines() if line.strip()]
     stack = [number for number, line in enumerate(lines) if line.startswith("  ")]
     return " ".join(line.strip() for line in (lines[stack[-1] + 1 :] if stack else lines[-1:]))
 
 
-def _said(kind: str, message: Mapping[str, Any]) -> str:
+def _app_layer(kind: str, message: Mapping[str, Any]) -> str:
     """What was said in a flow, of EVE's records of application layers."""
     own = message.get(kind)
     if not isinstance(own, Mapping):

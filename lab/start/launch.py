@@ -163,7 +163,7 @@ def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]
                 follow(message)
                 continue
             said.update(message)
-            if "taken" in message and holders.before(message["name"], message["taken"]):
+            if "taken" in message and holders.comes_before(message["name"], message["taken"]):
                 raise Failure(
                     f"a lab named {message['name']!r} is running already",
                     f"choose another name with --name, or stop it: sdnlab down {message['name']}",

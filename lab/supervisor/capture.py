@@ -20,30 +20,32 @@ ANY = "any"
 """tcpdump's name for all devices of a network namespace at once."""
 
 
-def point(plan: Plan, name: str) -> CapturePoint | None:
-    """The device at which ``name`` can be seen as it is, None where there is none (yet): a switch, a link of
-    patch ports. KeyError: nothing has that name."""
+def device_to_capture(plan: Plan, name: str) -> CapturePoint | None:
+    """The device that sees the frames of ``name``. None where there is no such device yet: at a switch, at a
+    link of patch ports. Raises KeyError when nothing has that name."""
     for host in plan.hosts:
         if name == host.name:
             seen = driver(host.kind).seen_at(host)
-            return _at(seen.netns, seen.device, f"host {name}")
+            return _capture_point(seen.netns, seen.device, f"host {name}")
         if name == wire_name(host.name, host.switch):
-            return _at(host.far.netns, host.far.device, f"the wire of host {host.name}, at {host.switch}")
+            return _capture_point(
+                host.far.netns, host.far.device, f"the wire of host {host.name}, at {host.switch}"
+            )
     for link in plan.links:
         if name == link.name:
             if link.kind == "patch":
                 return None
-            return _at(link.end_a.netns, link.end_a.device, f"link {name}, at {link.a.switch}")
+            return _capture_point(link.end_a.netns, link.end_a.device, f"link {name}, at {link.a.switch}")
     function = _function(plan, name)
     if function is not None:
         return function
     for wire in plan.underlay.links:
         if name == wire.name:
-            return _at(wire.a.netns, wire.a.device, f"underlay link {name}, at {wire.a.node}")
+            return _capture_point(wire.a.netns, wire.a.device, f"underlay link {name}, at {wire.a.node}")
     if any(name == bridge.switch for domain in plan.domains for bridge in domain.bridges):
         return None
     if name in plan.underlay.nodes:
-        return _at(plan.underlay.nodes[name], ANY, f"all interfaces of {name}")
+        return _capture_point(plan.underlay.nodes[name], ANY, f"all interfaces of {name}")
     raise KeyError(name)
 
 
@@ -55,23 +57,23 @@ def _function(plan: Plan, name: str) -> CapturePoint | None:
         devices = [wire.near.device for wire in instance.wires]
         if name in called:
             device = devices[0] if len(devices) == 1 else ANY
-            return _at(
+            return _capture_point(
                 instance.netns,
                 device,
                 f"function {instance.name}" + (", in and out" if device == ANY else ""),
             )
         own, _, device = name.rpartition(":")
         if own in called and device in devices:
-            return _at(instance.netns, device, f"function {instance.name}, its {device}")
+            return _capture_point(instance.netns, device, f"function {instance.name}, its {device}")
     return None
 
 
-def _at(netns: str, device: str, what: str) -> CapturePoint:
+def _capture_point(netns: str, device: str, what: str) -> CapturePoint:
     return {"netns": netns, "device": device, "what": what}
 
 
 def names(plan: Plan) -> list[str]:
-    """Everything that can be captured."""
+    """The names of everything that can be captured."""
     captured = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
     captured += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
     captured += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
@@ -81,22 +83,25 @@ def names(plan: Plan) -> list[str]:
 
 @contextmanager
 def capturing(lab: Lab, name: str) -> Iterator[CapturePoint]:
-    """The place to capture ``name`` at, for as long as the context lasts. Raises KeyError."""
+    """Yield where to capture ``name``; what is made for the capture is removed at the context's end.
+
+    Raises KeyError when nothing has that name.
+    """
     mirrored = False
     with lab.lock:
-        place = point(lab.net.plan, name)
+        place = device_to_capture(lab.net.plan, name)
         if place is not None:
             pass
         elif any(link.name == name for link in lab.net.plan.links):
             lab.captured[name] = lab.captured.get(name, 0) + 1
             lab.net.make_device(name, True)
-            place = point(lab.net.plan, name)
+            place = device_to_capture(lab.net.plan, name)
             assert place is not None
         else:
             netns, tap = lab.net.add_mirror(name)
             mirrored = True
             down = " (it is down now: nothing does)" if name in lab.switches_down else ""
-            place = _at(netns, tap, f"all that passes switch {name}{down}")
+            place = _capture_point(netns, tap, f"all that passes switch {name}{down}")
     try:
         yield place
     finally:

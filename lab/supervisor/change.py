@@ -30,17 +30,18 @@ PROCESS_PATIENCE = 15.0
 """Seconds until new functions' processes must be at work."""
 
 
-def take(lab: Lab, new: Topology) -> list[str]:
-    """Make the running lab be ``new``; what went wrong after that was reached, in words.
+def change_to(lab: Lab, new: Topology) -> list[str]:
+    """Change the running lab to ``new``. Returns, in words, what failed after the change was complete.
 
-    Raises Failure when it can't be reached; it says whether the lab is as it was. ``lab.lock`` is held.
+    Raises Failure when the change fails; its text says whether the lab is as before. The caller holds
+    ``lab.lock``.
     """
     old = lab.topology
     try:
         change = lab.net.changing(new)
-    except Unchangeable as wall:
+    except Unchangeable as refusal:
         raise Failure(
-            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "that can't change while the lab runs: " + "; ".join(refusal.what[:8]),
             "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
         ) from None
     # What can't have its devices beside what it replaces begins when they are there.
@@ -48,16 +49,16 @@ def take(lab: Lab, new: Topology) -> list[str]:
     told = False
     try:
         change.extend()
-        _at_work(lab.functions.prepare(new, PROCESS_PATIENCE, late))
+        _raise_problems(lab.functions.prepare(new, PROCESS_PATIENCE, late))
         told = True
         numbers = intend(lab, new)
         lab.functions.halt(late)
         change.shift()
         lab.net.notice_devices()
-        _at_work(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
+        _raise_problems(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
         wait_settled(lab, numbers)
     except Exception as error:
-        left = _back(lab, old, told, late, change.undo)
+        left = _undo(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
     notes = lab.functions.remarks(function for function in new.functions if function not in old.functions)
     lab.topology = new
@@ -78,15 +79,15 @@ def take(lab: Lab, new: Topology) -> list[str]:
     return notes
 
 
-def _at_work(problems: list[str]) -> None:
+def _raise_problems(problems: list[str]) -> None:
     if problems:
         raise Failure("some functions don't work: " + "; ".join(problems), "see: sdnlab events")
 
 
-def _back(
+def _undo(
     lab: Lab, old: Topology, told: bool, late: Collection[str], undo: Callable[[], list[str]]
 ) -> list[str]:
-    """Take back what was done, in reverse order; what could not be, in words."""
+    """Take back what was done, in reverse order. Returns, in words, what could not be taken back."""
     left: list[str] = []
     if told:
         try:
@@ -122,7 +123,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
             raise invalid_file(file, invalid.problems) from None
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
         runnable.machine_must_do(new, lab.net.datapath)
-        done = _take_all(lab, new, dry_run, began, f"the lab was changed to what {file} says")
+        done = _become(lab, new, dry_run, began, f"the lab was changed to what {file} says")
         if done["applied"]:
             lab.file = file
         return done
@@ -137,10 +138,10 @@ def scale(lab: Lab, function: str, instances: int) -> Applied:
             new = scaled(lab.topology, function, instances)
         except Impossible as error:
             raise Failure(error.what, error.remedy) from None
-        return _take_all(lab, new, False, began, f"{function} has {instances} instances now")
+        return _become(lab, new, False, began, f"{function} has {instances} instances now")
 
 
-def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) -> Applied:
+def _become(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) -> Applied:
     differences: list[ChangeState] = [
         {"kind": c.kind, "name": c.name, "what": c.what, "detail": c.detail, "disrupts": c.disrupts}
         for c in changes(lab.topology, new)
@@ -150,7 +151,7 @@ def _take_all(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) 
         if not same:
             check_possible(lab, new)
         return {"changes": differences, "applied": False, "seconds": 0.0, "notes": []}
-    notes = take(lab, new)
+    notes = change_to(lab, new)
     seconds = time.monotonic() - began
     lab.events.add(
         "changed", f"{words}: {len(differences)} changes in {seconds:.2f} s", {"changes": differences}
@@ -162,9 +163,9 @@ def check_possible(lab: Lab, new: Topology) -> None:
     """Raise Failure when the running lab can't become ``new``. Nothing is touched."""
     try:
         lab.net.changing(new)
-    except Unchangeable as wall:
+    except Unchangeable as refusal:
         raise Failure(
-            "that can't change while the lab runs: " + "; ".join(wall.what[:8]),
+            "that can't change while the lab runs: " + "; ".join(refusal.what[:8]),
             "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
         ) from None
 
@@ -196,7 +197,7 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
         }
         if not moved["changed"]:
             return moved
-        take(lab, new)
+        change_to(lab, new)
         moved["seconds"] = time.monotonic() - began
         lab.events.add("move", f"host {host} moved from {before} to {target} (domain {domain})", dict(moved))
         return moved

@@ -56,7 +56,7 @@ class Health:
         return targets | {("", name): Target(record.pid) for name, record in records.items() if record.pid}
 
     def _said(self, key: Key, pid: int, why: str) -> None:
-        text = hung(key, why) if why else f"{called(key)} goes on"
+        text = hung(key, why) if why else f"{process_name(key)} goes on"
         kind = "daemon" if key[0] else "controller" if is_controller(key) else "function"
         self._events.add(kind, text, {"domain": key[0], "program": key[1], "pid": pid, "hung": bool(why)})
 
@@ -114,8 +114,8 @@ def is_controller(key: Key) -> bool:
     return not key[0] and key[1].partition(" ")[0] == CONTROLLER[1]
 
 
-def called(key: Key) -> str:
-    """A process as people call it."""
+def process_name(key: Key) -> str:
+    """What people call a process: ``ovs-vswitchd of domain d1``, ``the controller``."""
     domain, program = key
     if domain:
         return f"{program} of domain {domain}"
@@ -123,11 +123,11 @@ def called(key: Key) -> str:
 
 
 def hung(key: Key, why: str) -> str:
-    """That a process hangs, and what that means."""
+    """A sentence that says that a process hangs, and what does not work meanwhile."""
     if key[1] == VSWITCHD and key[0]:
         loss = "its switches forward nothing"
     elif key[0]:
         loss = "its switches forward, and can't be changed"
     else:
         loss = "the switches keep forwarding" if is_controller(key) else "no traffic passes it"
-    return f"{called(key)} {why}; until then {loss}"
+    return f"{process_name(key)} {why}; until then {loss}"

@@ -44,7 +44,7 @@ from lab.supervisor import capture as supervisor_capture
 from lab.supervisor.controller import Programming
 from lab.supervisor.controllers import Controllers, SwitchController
 from lab.supervisor.files import name_hosts, write_map
-from lab.supervisor.health import Health, Lasting, called, key_of
+from lab.supervisor.health import Health, Lasting, key_of, process_name
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.northbound import TIMEOUT, ask
 from lab.supervisor.runnable import datapath_word
@@ -134,7 +134,9 @@ class Lab:
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down
         for controller in self.controllers.at_work():
-            problems += missing(called(key_of(controller.name)), bool(controller.pid), controller.state, here)
+            problems += missing(
+                process_name(key_of(controller.name)), bool(controller.pid), controller.state, here
+            )
         return problems
 
     def set_link(self, name: str, up: bool) -> LinkChange:
@@ -357,7 +359,7 @@ class Lab:
         controller = of or self.controllers.own
         if controller.api is None:
             remedy = "ask a switch itself: sdnlab exec SWITCH -- ovs-ofctl dump-flows SWITCH"
-            raise Failure(f"{called(key_of(controller.name))} can't be asked for {path}", remedy)
+            raise Failure(f"{process_name(key_of(controller.name))} can't be asked for {path}", remedy)
         return ask(
             str(controller.api),
             path,

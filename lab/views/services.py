@@ -161,7 +161,7 @@ def _chain(chain: Chain, topology: Topology, known: answers.ChainState | None) -
     return {
         "name": chain.name,
         "network": chain.network,
-        "takes": takes(chain),
+        "takes": classifier_text(chain),
         "functions": list(chain.functions),
         "symmetric": chain.symmetric,
         "direction": chain.direction,
@@ -199,7 +199,7 @@ def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) ->
     return tag + (" in VXLAN" if any(island[switch] != island[hop.switch] for switch in elsewhere) else "")
 
 
-def takes(chain: Chain) -> str:
+def classifier_text(chain: Chain) -> str:
     """The classifier in words: ``tcp from 10.0.0.1/32 to 10.0.0.9/32 port 80``."""
     words: list[str] = [chain.protocol or "all"]
     ports = _ports(chain.source_ports)

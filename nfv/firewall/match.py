@@ -95,11 +95,11 @@ def _families(rule: Rule) -> tuple[int | None, ...]:
     return tuple(
         version
         for version in (4, 6)
-        if all(not side or _of(side, version) for side in (rule.source, rule.destination))
+        if all(not side or _of_family(side, version) for side in (rule.source, rule.destination))
     )
 
 
-def _of(
+def _of_family(
     prefixes: Sequence[IPv4Network | IPv6Network], version: int | None
 ) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(prefix for prefix in prefixes if prefix.version == version)
@@ -111,7 +111,7 @@ def _part(rule: Rule, family: int | None, protocol: str | None) -> Part:
         if prefixes:
             intervals[name] = merged(
                 (int(prefix.network_address), int(prefix.broadcast_address))
-                for prefix in _of(prefixes, family)
+                for prefix in _of_family(prefixes, family)
             )
     for name, ranges in ((SOURCE_PORT, rule.source_ports), (DESTINATION_PORT, rule.destination_ports)):
         if ranges:

@@ -78,7 +78,7 @@ class Firewall:
             running()
 
     def tell(self) -> None:
-        """Say what is logged."""
+        """Report the packets that the rules log."""
         for logged in self._logged.read():
             number = int(logged.prefix)
             rule = self._rules[number] if number < len(self._rules) else {"name": "?", "action": "?"}
@@ -89,7 +89,7 @@ class Firewall:
             say("log", rule=rule["name"], action=rule["action"], **seen)
 
     def refuse(self) -> None:
-        """Answer what is refused, where it came from."""
+        """Answer refused packets, out of the device by which they came."""
         for refused in self._refused.read():
             frame = refusal(refused.header, refused.data)
             end = self._ends.get(refused.device)

@@ -61,7 +61,7 @@ def template(firewall: Firewall) -> str:
         ),
     ]
     chains += [
-        _chain(f"rule{number}", _own(number, rule))
+        _chain(f"rule{number}", _action_chain(number, rule))
         for number, rule in enumerate(firewall.rules)
         if special(rule)
     ]
@@ -115,7 +115,7 @@ def _chain(name: str, lines: list[str]) -> str:
     return "\n".join([f"chain {name} {{", *lines, "}"])
 
 
-def _own(number: int, rule: Rule) -> list[str]:
+def _action_chain(number: int, rule: Rule) -> list[str]:
     """The chain of a rule that logs or has a rate."""
     lines = []
     if rule.rate is not None and rule.action == "accept":

@@ -15,7 +15,7 @@ import socket
 import time
 
 from nfv import devices
-from nfv.health.checks_as_values import Health, address, echo, replied, request, status
+from nfv.health.checks_as_values import Health, address, echo_reply, echo_request, request, status
 from nfv.lines import HOST, say
 from nfv.process import Loop, content, running
 
@@ -31,7 +31,7 @@ being programmed, and its server is starting."""
 OTHERS = 0.3
 """Seconds after the first answer of any backend, which ends the beginning for all: the network is there."""
 SOON = 0.05
-"""Seconds until then, and as many until an answer is given up."""
+"""In that beginning: seconds from one check of a backend to its next, and seconds to wait for an answer."""
 
 
 class Try:
@@ -109,7 +109,7 @@ class Checks:
         self._identifier = os.getpid() & 0xFFFF
         self._health: dict[str, Health] = {}
         self._due: dict[str, float] = {}
-        self._told: dict[str, Any] = {"checks": 0, "failed": 0}
+        self._counts: dict[str, Any] = {"checks": 0, "failed": 0}
         self._beginning_ends = time.monotonic() + BEGINNING
         self._load()
 
@@ -137,13 +137,13 @@ class Checks:
         return self._poll.fileno()
 
     def next(self) -> float:
-        """When something is due, or takes too long."""
+        """When the next check is due, or the next deadline passes (seconds of ``time.monotonic``)."""
         deadlines = [attempt.deadline for attempt in self._tries.values()]
         deadlines += [deadline for deadline, _ in self._pings.values()]
         return min([*self._due.values(), *deadlines], default=time.monotonic() + 3600)
 
     def begin(self) -> None:
-        """Begin what is due, and end what took too long."""
+        """Begin the checks that are due, and end those whose deadline has passed."""
         now = time.monotonic()
         for fd, attempt in list(self._tries.items()):
             if attempt.deadline <= now:
@@ -171,7 +171,7 @@ class Checks:
             timeout = min(timeout, SOON)
 
         def done(good: bool, reason: str) -> None:
-            self._result(name, good, reason)
+            self._record(name, good, reason)
 
         if self._check["kind"] == "icmp":
             self._ping(host, timeout, done)
@@ -184,17 +184,17 @@ class Checks:
         self._poll.register(begun.sock.fileno(), select.EPOLLOUT)
 
     def _ping(self, host: str, timeout: float, done: Callable[[bool, str], None]) -> None:
-        six = ":" in host
-        if six not in self._raw:
+        ipv6 = ":" in host
+        if ipv6 not in self._raw:
             family, protocol = (
-                (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
+                (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ipv6 else (socket.AF_INET, socket.IPPROTO_ICMP)
             )
-            sock = self._raw[six] = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            sock = self._raw[ipv6] = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
             self._poll.register(sock.fileno(), select.EPOLLIN)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._pings[self._sequence] = (time.monotonic() + timeout, done)
         try:
-            self._raw[six].sendto(echo(six, self._identifier, self._sequence), (host, 0))
+            self._raw[ipv6].sendto(echo_request(ipv6, self._identifier, self._sequence), (host, 0))
         except OSError as problem:
             del self._pings[self._sequence]
             done(False, str(problem.strerror))
@@ -217,10 +217,10 @@ class Checks:
         self._poll.unregister(fd)
 
     def _echoes(self) -> None:
-        for six, sock in self._raw.items():
+        for ipv6, sock in self._raw.items():
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    reply = replied(six, sock.recv(2048))
+                    reply = echo_reply(ipv6, sock.recv(2048))
                     if reply is None:
                         continue
                     identifier, sequence = reply
@@ -228,9 +228,9 @@ class Checks:
                         _, done = self._pings.pop(sequence)
                         done(True, "echo reply")
 
-    def _result(self, name: str, good: bool, reason: str) -> None:
-        self._told["checks"] += 1
-        self._told["failed"] += not good
+    def _record(self, name: str, good: bool, reason: str) -> None:
+        self._counts["checks"] += 1
+        self._counts["failed"] += not good
         health, now = self._health.get(name), time.monotonic()
         if good:
             self._beginning_ends = min(self._beginning_ends, now + OTHERS)
@@ -239,7 +239,7 @@ class Checks:
 
     def count(self) -> None:
         """Say the counters."""
-        say("counters", **devices.counters((HOST,)), **self._told)
+        say("counters", **devices.counters((HOST,)), **self._counts)
 
 
 def main() -> None:

@@ -61,14 +61,14 @@ def status(answer: bytes) -> int | None:
     return int(words[1])
 
 
-def echo(six: bool, identifier: int, sequence: int) -> bytes:
+def echo_request(ipv6: bool, identifier: int, sequence: int) -> bytes:
     """An ICMP echo request; the kernel sets the checksum of ICMPv6's."""
-    return icmp.echo(six, identifier, sequence, b"sdnlab health")
+    return icmp.echo(ipv6, identifier, sequence, b"sdnlab health")
 
 
-def replied(six: bool, data: bytes) -> tuple[int, int] | None:
+def echo_reply(ipv6: bool, data: bytes) -> tuple[int, int] | None:
     """Identifier and sequence of an echo reply as a raw socket gives it; None if it is something else."""
-    at = 0 if six or not data else (data[0] & 15) * 4
-    if len(data) < at + 8 or data[at] != (icmp.ECHO_REPLY6 if six else icmp.ECHO_REPLY):
+    at = 0 if ipv6 or not data else (data[0] & 15) * 4
+    if len(data) < at + 8 or data[at] != (icmp.ECHO_REPLY6 if ipv6 else icmp.ECHO_REPLY):
         return None
     return struct.unpack_from("!HH", data, at + 4)

@@ -59,8 +59,8 @@ class Watch:
         return self._still > self._longest
 
 
-def place(dump: str, file: str) -> str | None:
-    """Of a stack as ``faulthandler`` dumps it (innermost call first), the script's own line in words."""
+def script_line(dump: str, file: str) -> str | None:
+    """``line 7``: the innermost line of ``file`` in a stack that ``faulthandler`` dumped; None without one."""
     for line in dump.splitlines():
         head, separator, rest = line.strip().partition(f'File "{file}", line ')
         number = rest.split(" ", 1)[0]

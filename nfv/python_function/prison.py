@@ -27,7 +27,7 @@ NAMESPACES = (
 )
 
 
-def visible() -> list[str]:
+def visible_directories() -> list[str]:
     """The directories that stay: where Python finds modules, and where these find shared libraries."""
     multiarch = getattr(sys.implementation, "_multiarch", "")
     libraries = [f"{base}/lib{tail}" for base in ("", "/usr") for tail in ("64", f"/{multiarch}")]
@@ -59,7 +59,7 @@ def lock(root: str, keep: set[int]) -> None:
 
     Raises OSError when a wall can't be built; nothing of a user may run then.
     """
-    _see_only(root, visible())
+    _see_only(root, visible_directories())
     _keep_only(keep)
     for kind, most in (
         (resource.RLIMIT_AS, MEMORY),

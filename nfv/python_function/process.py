@@ -21,7 +21,7 @@ from nfv import devices
 from nfv.lines import say
 from nfv.process import Failed, Loop, content, fail, running
 from nfv.python_function import ports, prison
-from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
+from nfv.python_function.life import LOOK, STUCK, Progress, Watch, script_line
 from nfv.python_function.worker import LONGEST_TEXT, News, serve
 
 TYPE_CHECKING = False
@@ -99,9 +99,9 @@ class Child:
         poll.register(self.news, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
             poll.poll(left * 1000)
-            if self.read() is None or place(self.dump, self.file) is not None:
+            if self.read() is None or script_line(self.dump, self.file) is not None:
                 break
-        return place(self.dump, self.file)
+        return script_line(self.dump, self.file)
 
     def end(self) -> int:
         """End it, by force if it does not hear; its status as wait gives it."""
@@ -181,8 +181,8 @@ class Function:
         child = self._coming = Child(content("script.py"), described, self._ends)
         self._loop.watch(child.news, lambda: self._news(child))
 
-    def look(self) -> None:
-        """End what does not come to its end."""
+    def end_hung(self) -> None:
+        """End a worker that hangs."""
         now = time.monotonic()
         coming, child = self._coming, self._child
         if coming is not None and now - coming.begun > LOADING:
@@ -281,7 +281,7 @@ def main() -> None:
         fail(reason)
     except OSError as error:
         fail(f"its ports can't be opened: {error}")
-    loop.every(LOOK, function.look)
+    loop.every(LOOK, function.end_hung)
     loop.every(1.0, function.count)
     try:
         loop.run(function.load)

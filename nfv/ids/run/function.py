@@ -86,8 +86,11 @@ class Lines:
             self.flush()
 
 
-def place(refused: Refused, parts: list[tuple[str, int]]) -> str:
-    """A refused rule with the file and line that its writer knows. ``parts``: file and number of lines."""
+def refusal(refused: Refused, parts: list[tuple[str, int]]) -> str:
+    """A refused rule with its reason, and with its line in the file that it comes from.
+
+    ``parts``: each file and its number of lines, in the order in which they were joined.
+    """
     line = refused.line
     for file, count in parts:
         if line <= count:
@@ -97,27 +100,27 @@ def place(refused: Refused, parts: list[tuple[str, int]]) -> str:
     return str(refused)
 
 
-def account(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
-    """What should be known of a rule set that was loaded; empty: nothing."""
+def refusals(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
+    """How many rules of a rule set are refused, and why the first three are; empty when none is."""
     if not loaded.refused:
         return ""
-    some = "; ".join(place(refused, parts) for refused in loaded.refused[:3])
+    some = "; ".join(refusal(refused, parts) for refused in loaded.refused[:3])
     more = f"; and {len(loaded.refused) - 3} more" if len(loaded.refused) > 3 else ""
     total = len(loaded.rules) + len(loaded.refused)
     return f"{len(loaded.refused)} of {total} rules are not honoured: {some}{more}"
 
 
-def described() -> tuple[str, list[tuple[str, int]]]:
-    """Mode and parts of the rules, from the file."""
+def read_description() -> tuple[str, list[tuple[str, int]]]:
+    """The function's mode, and the files of its rules with their numbers of lines."""
     description = json.loads(content(DESCRIBED))
     return str(description["mode"]), [(str(file), int(lines)) for file, lines in description["lines"]]
 
 
 def read(plan: Plan, parts: list[tuple[str, int]]) -> Loaded:
-    """The rules; ValueError when there are some, none of which can be honoured, OSError."""
+    """The rules. Raises OSError, and ValueError when all rules are refused."""
     loaded = read_rules(plan)
     if loaded.refused and not loaded.rules:
-        raise ValueError(account(loaded, parts))
+        raise ValueError(refusals(loaded, parts))
     return loaded
 
 
@@ -147,7 +150,7 @@ class Member(Worker):
     def state(self, what: str, loaded: Loaded) -> None:
         """Say ``running``, and what should be known of the rules; the end is not said."""
         if what in ("running", "reloaded"):
-            self._say(account(loaded, self._parts))
+            self._say(refusals(loaded, self._parts))
 
     def _say(self, message: str) -> None:
         line = {"timestamp": timestamp(time.time()), "event_type": "state", "state": "running"}
@@ -227,7 +230,7 @@ class Member(Worker):
 
     def _read_again(self) -> None:
         try:
-            _, parts = described()
+            _, parts = read_description()
             loaded = read(self.plan, parts)
             fresh = RuleSet(loaded.rules, self.plan.settings.actions)
         except Exception as error:
@@ -251,7 +254,7 @@ def main() -> None:
     sys.setswitchinterval(SWITCH)
     opened: list[Any]
     try:
-        mode, parts = described()
+        mode, parts = read_description()
         interfaces = [INWARD, OUTWARD] if mode == "inline" else [TAP]
         plan = Plan(interfaces, [Path(RULES)], Path(os.devnull), settings())
         loaded = read(plan, parts)

@@ -122,15 +122,15 @@ class Suricata:
         raise Failed(f"suricata does not answer on its command socket after {START_SECONDS:.0f} s")
 
     def alive(self) -> None:
-        """Raises ``Failed`` with its last words when it has ended."""
+        """Raise ``Failed`` with its last words when it has ended."""
         code = self._process.poll()
         if code is not None:
             lines = [line.strip() for line in content(WORDS).splitlines() if line.strip()]
             said = [line for line in lines if "error" in line.lower() or "<Error>" in line] or lines
             raise Failed(f"suricata ended (status {code}): {' | '.join(said[-3:]) or 'it said nothing'}")
 
-    def account(self) -> str | None:
-        """What should be known of its rules."""
+    def refusals(self) -> str | None:
+        """How many rules Suricata refuses; None when it refuses none, or can't say."""
         try:
             stats: Any = ask("ruleset-stats").get("message")
             first = stats[0] if isinstance(stats, list) else stats
@@ -146,7 +146,7 @@ class Suricata:
         except (OSError, ValueError) as error:
             running(f"the changed rules were not taken: {error}")
         else:
-            running(self.account())
+            running(self.refusals())
 
     def _came(self) -> None:
         connection, _ = self._listener.accept()
@@ -209,7 +209,7 @@ def main() -> None:
         fail(reason)
     except (OSError, ValueError) as error:
         fail(f"suricata can't be started: {error}")
-    running(suricata.account())
+    running(suricata.refusals())
 
     def watch() -> None:
         try:

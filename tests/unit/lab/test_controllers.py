@@ -17,7 +17,7 @@ from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.supervisor.controller import Programming, own_switches
 from lab.supervisor.controllers import MAKERS, Controllers, Means
-from lab.supervisor.health import called, is_controller, key_of
+from lab.supervisor.health import is_controller, key_of, process_name
 from lab.supervisor.lab import Lab, missing
 from lab.supervisor.settle import intend, settle, wait_settled
 from topologies.model.choices import CONTROLLERS
@@ -138,14 +138,14 @@ def test_what_is_missing_says_whose() -> None:
     state.switches = frozenset({"s2", "s4"})
     state.take(Connected("s2"))
     here = {"s1", "s2", "s4"}
-    who = called(key_of("toy"))
+    who = process_name(key_of("toy"))
     assert missing(who, True, state, here) == [
         "not connected to the controller toy: s4",
         "without their flow tables yet: s2",
     ]
     state.take(Programmed("s2", 1, 0, 0.1))
     assert missing(who, True, state, {"s1", "s2"}) == []
-    assert missing(called(key_of("sdnlab")), False, state, here)[0].startswith(
+    assert missing(process_name(key_of("sdnlab")), False, state, here)[0].startswith(
         "the controller is not running"
     )
     assert is_controller(key_of("toy")) and not is_controller(("", "controller-fw.1"))

@@ -74,11 +74,11 @@ def test_a_lab_takes_the_next_address_when_a_stranger_has_its_own(
     strangers.add(usual)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
         taken = take_name(first, NAME)
-        assert taken == 1 and not holders.before(NAME, taken)
+        assert taken == 1 and not holders.comes_before(NAME, taken)
         assert NAME in holders.running()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as second:
             taken = take_name(second, NAME)
-            assert holders.before(NAME, taken)  # one is running already
+            assert holders.comes_before(NAME, taken)  # one is running already
     strangers.clear()
 
 

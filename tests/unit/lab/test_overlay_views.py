@@ -16,7 +16,7 @@ from lab.cli.say import Paint
 from lab.cli.touch import link_between
 from lab.failure import Failure
 from lab.messages.lab import OverlayState, Status
-from lab.supervisor.capture import ANY, names, point
+from lab.supervisor.capture import ANY, device_to_capture, names
 from lab.supervisor.controller import Programming
 from lab.supervisor.runnable import settled_tunnels
 from lab.views import overlay as supervisor_overlay
@@ -102,19 +102,19 @@ def test_auto_is_what_labs_have_been_tried_on() -> None:
 
 def test_where_a_capture_listens() -> None:
     made = plan(TWO)
-    place = point(made, "blue1")
+    place = device_to_capture(made, "blue1")
     assert place is not None and (place["netns"], place["device"]) == ("blue1", "blue1-eth0")
-    wire = point(made, "blue1-s1")
+    wire = device_to_capture(made, "blue1-s1")
     assert wire is not None and (wire["netns"], wire["device"]) == ("domain-d1", "s1-eth1")
-    link = point(made, "d1-r1")
+    link = device_to_capture(made, "d1-r1")
     assert link is not None and (link["netns"], link["device"]) == ("underlay-d1", "d1-r1")
-    node = point(made, "r1")
+    node = device_to_capture(made, "r1")
     assert node is not None and (node["netns"], node["device"]) == ("router-r1", ANY)
-    assert point(made, "s1") is None, "a switch needs a mirror"
+    assert device_to_capture(made, "s1") is None, "a switch needs a mirror"
     with pytest.raises(KeyError):
-        point(made, "nobody")
+        device_to_capture(made, "nobody")
     for name in names(made):
-        point(made, name)
+        device_to_capture(made, name)
 
 
 def test_tcpdumps_arguments() -> None:

@@ -18,7 +18,7 @@ from lab.events.host_names import Names
 from lab.functions.keepers import processes
 from lab.functions.state import InstanceRecord
 from lab.messages.lab import Applied
-from lab.supervisor.capture import names, point
+from lab.supervisor.capture import device_to_capture, names
 from lab.views import services as supervisor_service
 
 PLAIN = Paint(False)
@@ -176,18 +176,18 @@ def test_functions_can_be_looked_at_by_instance_and_side() -> None:
     from dataplane.plan.lab import plan
 
     made = plan(CHAIN)
-    assert point(made, "fw.2") == {
+    assert device_to_capture(made, "fw.2") == {
         "netns": "function-fw.2",
         "device": "any",
         "what": "function fw.2, in and out",
     }
-    assert (point(made, "fw.2:out") or {})["device"] == "out"
-    assert (point(made, "limit:in") or {})["netns"] == "function-limit.1"
-    assert (point(made, "lb") or {})["device"] == "eth0"
+    assert (device_to_capture(made, "fw.2:out") or {})["device"] == "out"
+    assert (device_to_capture(made, "limit:in") or {})["netns"] == "function-limit.1"
+    assert (device_to_capture(made, "lb") or {})["device"] == "eth0"
     assert {"fw.1", "fw.2", "limit.1", "lb"} <= set(names(made))
     for wrong in ("fw", "fw.1:tap", "fw.9", ":in"):
         try:
-            point(made, wrong)
+            device_to_capture(made, wrong)
         except KeyError:
             continue
         raise AssertionError(wrong)

@@ -97,7 +97,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("TERM") if term is None else monkeypatch.setenv("TERM", term)
     stream = Terminal()
-    assert say.moving(stream) is say.coloured(stream) is expected  # type: ignore[arg-type]
+    assert say.can_overwrite(stream) is say.coloured(stream) is expected  # type: ignore[arg-type]
 
 
 def test_ctrl_c_ends_what_is_only_being_imported_without_a_traceback() -> None:

@@ -9,7 +9,7 @@ import pytest
 from dataplane.hosts.packages import how_to_install
 from lab.cli import files
 from lab.cli.app import commands
-from lab.cli.wording import action_first, advice, meant
+from lab.cli.wording import action_first, advice, corrected
 from lab.failure import Failure
 from topologies import shipped
 from topologies.syntax.problem import nearest
@@ -43,8 +43,8 @@ from topologies.syntax.problem import nearest
     ],
 )
 def test_what_is_typed_is_what_is_meant(typed: str, words: str) -> None:
-    assert meant(typed.split()) == words.split()
-    assert meant(meant(typed.split())) == meant(typed.split())
+    assert corrected(typed.split()) == words.split()
+    assert corrected(corrected(typed.split())) == corrected(typed.split())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nfv.probes import only
 from nfv.python_function import seccomp
-from nfv.python_function.life import LOOK, STUCK, Progress, Watch, place
+from nfv.python_function.life import LOOK, STUCK, Progress, Watch, script_line
 from wire.ethertype import PROBE
 
 MACHINES = list(seccomp.ARCHITECTURES)
@@ -129,6 +129,6 @@ def test_the_scripts_own_line_is_found() -> None:
         'Current thread 0x7f (most recent call first):\n  File "/lib/re.py", line 9 in match\n'
         '  File "mine.py", line 7 in helper\n  File "mine.py", line 12 in process\n'
     )
-    assert place(dump, "mine.py") == "line 7"
-    assert place(dump, "other.py") is None
-    assert place('File "mine.py", line x', "mine.py") is None
+    assert script_line(dump, "mine.py") == "line 7"
+    assert script_line(dump, "other.py") is None
+    assert script_line('File "mine.py", line x', "mine.py") is None
