@@ -60,7 +60,7 @@ class Watch:
 
 
 def script_line(dump: str, file: str) -> str | None:
-    """``line 7``: the innermost line of ``file`` in a stack that ``faulthandler`` dumped; None without one."""
+    """``line 7``: the innermost line of ``file`` in a stack that ``faulthandler`` dumped; else None."""
     for line in dump.splitlines():
         head, separator, rest = line.strip().partition(f'File "{file}", line ')
         number = rest.split(" ", 1)[0]
