@@ -37,7 +37,9 @@ def functions(
     """Every function. ``counted``: the controller's answer to GET /functions, None without one."""
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     known = {state.name: state for state in counted or ()}
-    return [_function(state, domain_of, records, known.get(state.name)) for state in topology.functions]
+    return [
+        _function(function, domain_of, records, known.get(function.name)) for function in topology.functions
+    ]
 
 
 def _function(

@@ -22,7 +22,7 @@ def lacking() -> str | None:
     absent = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
     if absent:
         return f"Open vSwitch is not installed (no {', '.join(absent)})"
-    if not any(Path(each).exists() for each in SCHEMAS):
+    if not any(Path(schema).exists() for schema in SCHEMAS):
         return "Open vSwitch's database schema was not found"
     return None
 
@@ -51,7 +51,7 @@ class Vswitch:
 
     def start(self) -> None:
         here = self.directory
-        schema = next(each for each in SCHEMAS if Path(each).exists())
+        schema = next(path for path in SCHEMAS if Path(path).exists())
         self.run("ovsdb-tool", "create", str(here / "conf.db"), schema)
         database = f"unix:{here}/db.sock"
         self._daemon("ovsdb-server", "--no-chdir", f"--remote=p{database}",
@@ -126,19 +126,19 @@ class Channel:
     def send(self, data: bytes) -> list[bytes]:
         """Send, and return all that came until the switch had done it; an error fails."""
         self.sock.sendall(data + messages.barrier_request(0xBA221E2))
-        found = []
+        answers = []
         while True:
             message = self.next()
             if message[1] == messages.ECHO_REQUEST:
                 self.sock.sendall(bytes((6, messages.ECHO_REPLY)) + message[2:])
             elif message[1] == messages.BARRIER_REPLY and message[4:8] == b"\x0b\xa2\x21\xe2":
-                return found
+                return answers
             else:
                 kind = int.from_bytes(message[8:10], "big"), int.from_bytes(message[10:12], "big")
                 assert message[1] != messages.ERROR, f"error {kind} for {message[12:].hex()}"
-                found.append(message)
+                answers.append(message)
 
     def ask(self, request: bytes) -> bytes:
         """The joined bodies of a multipart reply."""
-        replies = [each for each in self.send(request) if each[1] == messages.MULTIPART_REPLY]
-        return b"".join(each[16:] for each in replies)
+        replies = [reply for reply in self.send(request) if reply[1] == messages.MULTIPART_REPLY]
+        return b"".join(reply[16:] for reply in replies)

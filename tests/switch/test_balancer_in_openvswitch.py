@@ -34,9 +34,9 @@ def balanced(
     """A lab with ``count`` servers, of which the first ``used`` are backends."""
     here = servers(count)
     backends = tuple(
-        Backend(host=each.name, mac=each.mac, ipv4=each.ipv4, ipv6=each.ipv6, port=8080,
+        Backend(host=server.name, mac=server.mac, ipv4=server.ipv4, ipv6=server.ipv6, port=8080,
                 weight=weights[number] if weights else 1)
-        for number, each in enumerate(here[:used])
+        for number, server in enumerate(here[:used])
     )  # fmt: skip
     service = Balancer(
         network="n", at=Port(switch="s", number=9), mac=VMAC, ipv4=IPv4Interface(f"{VIP}/24"),
@@ -47,10 +47,10 @@ def balanced(
 
 @pytest.fixture
 def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(vswitch, "lb", (1, 2), tmp_path)
-    made.forget()
-    yield made
-    made.close()
+    opened = Bridge(vswitch, "lb", (1, 2), tmp_path)
+    opened.forget()
+    yield opened
+    opened.close()
 
 
 def ask(number: int, flags: str = "S", version: int = 4, port: int = 80) -> bytes:
@@ -62,7 +62,7 @@ def ask(number: int, flags: str = "S", version: int = 4, port: int = 80) -> byte
 
 def many(count: int, first: int = 0) -> list[bytes]:
     """SYNs of many connections, quickly: all differ in the client's port and last octet of sequence alone."""
-    found = []
+    packets = []
     for number in range(first, first + count):
         packet = bytearray(ask(0))
         old = packet[34:36]
@@ -74,8 +74,8 @@ def many(count: int, first: int = 0) -> list[bytes]:
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
         packet[50:52] = total.to_bytes(2, "big")
-        found.append(bytes(packet))
-    return found
+        packets.append(bytes(packet))
+    return packets
 
 
 def answer(question: bytes, flags: str) -> bytes:
@@ -97,7 +97,7 @@ def test_a_connection_is_translated_there_and_back(bridge: Bridge, version: int)
     bridge.program(surrounded(topology))
     (there,) = bridge.send(1, [ask(1, version=version)], 2)[2]
     got, head = Ether(there), IP if version == 4 else IPv6
-    reached = next(each for each in topology.hosts if each.mac == got.dst)
+    reached = next(known for known in topology.hosts if known.mac == got.dst)
     address = reached.ipv4 if version == 4 else reached.ipv6
     assert address is not None and got[head].dst == str(address.ip) and reached.name.startswith("web")
     assert (got.src, got[TCP].dport, got[TCP].sport) == (CLIENT.mac, 8080, 20001)
@@ -212,7 +212,7 @@ def test_datagrams_and_fragments_are_balanced(bridge: Bridge) -> None:
     out = bridge.send(1, fragments(long, ident=78), 2)[2]
     assert datagrams(out) == [whole]
     # to a server itself, also where it is no backend's port and no other's connection
-    reached = next(each for each in servers(3) if each.mac == Ether(out[0]).dst)
+    reached = next(server for server in servers(3) if server.mac == Ether(out[0]).dst)
     for ident, (source, to) in enumerate(((8, 8080), (300, 8080), (301, 9999)), 79):
         head = Ether(src=CLIENT.mac, dst=reached.mac) / IP(
             src="10.9.0.1", dst=str(reached.ipv4).split("/")[0]
@@ -251,21 +251,21 @@ def test_one_port_to_the_service_and_to_the_backend_itself(
     """The backend sees two source ports of one client, and each answer comes from whom it asked."""
     bridge.program(surrounded(balanced(1, protocol="tcp" if kind is TCP else "udp")))
     both = {"service": asked(version, kind), "backend": direct(version, kind)}
-    order = [first, *(each for each in both if each != first)]
-    reached = {each: bridge.send(1, [both[each]], 2)[2][0] for each in order}
+    order = [first, *(name for name in both if name != first)]
+    reached = {name: bridge.send(1, [both[name]], 2)[2][0] for name in order}
     head = IP if version == 4 else IPv6
-    seen = [Ether(reached[each]) for each in order]
+    seen = [Ether(reached[name]) for name in order]
     assert all((got[head].src, got[kind].dport) == (Ether(both[first])[head].src, 8080) for got in seen)
     assert seen[0][kind].sport == 20001 != seen[1][kind].sport >= 1024
     for _ in range(2):
-        for each in order[::-1]:
-            question, got = Ether(both[each]), Ether(reached[each])
+        for name in order[::-1]:
+            question, got = Ether(both[name]), Ether(reached[name])
             said = kind(sport=got[kind].dport, dport=got[kind].sport)
             if kind is TCP:
                 said.flags, said.seq, said.ack = "SA", 5, got[TCP].seq + 1
             back = Ether(src=got.dst, dst=got.src) / head(src=got[head].dst, dst=got[head].src) / said
             (home,) = map(Ether, bridge.send(2, [bytes(back)], 1)[1])
-            assert (home.src, home[head].src) == (question.dst, question[head].dst), each
-            assert (home[kind].sport, home[kind].dport) == (question[kind].dport, 20001), each
-            (again,) = bridge.send(1, [both[each]], 2)[2]
+            assert (home.src, home[head].src) == (question.dst, question[head].dst), name
+            assert (home[kind].sport, home[kind].dport) == (question[kind].dport, 20001), name
+            (again,) = bridge.send(1, [both[name]], 2)[2]
             assert Ether(again)[kind].sport == got[kind].sport, "it keeps its port"

@@ -67,16 +67,16 @@ H1, H2, H3 = LABS["vlan"].hosts
 
 
 def ports(topology: Topology, switch: str) -> list[int]:
-    found = [host.port for host in topology.hosts]
-    found += [end for link in topology.links for end in (link.a, link.b)]
-    found += [
+    ports = [host.port for host in topology.hosts]
+    ports += [end for link in topology.links for end in (link.a, link.b)]
+    ports += [
         port
         for function in topology.functions
-        for each in function.instances
-        for port in (each.inward, each.outward)
+        for instance in function.instances
+        for port in (instance.inward, instance.outward)
         if port is not None
     ]
-    return sorted(each.number for each in found if each.switch == switch)
+    return sorted(port.number for port in ports if port.switch == switch)
 
 
 @pytest.fixture(scope="module", params=LABS)
@@ -105,7 +105,7 @@ FROM_H1: dict[str, Frame] = {
 
 def shared(tables: object, frame: Frame, in_port: int) -> set[tuple[tuple[int, ...], frozenset[int]]]:
     return {
-        (tuple(each.cookie for each in flows), frozenset(one.port for one in sent))
+        (tuple(entry.cookie for entry in flows), frozenset(one.port for one in sent))
         for sent, flows in at_switch(Lookup(tables), frame, in_port)  # type: ignore[arg-type]
     }
 
@@ -138,11 +138,11 @@ def test_what_comes_back_from_a_function_goes_on_as_evaluated(
 
 
 def tagged(kind: str, hop: int, frame: Frame) -> Frame:
-    each = service(LABS[kind]).hops[hop]
+    place = service(LABS[kind]).hops[hop]
     if kind == "vlan":
         return {**frame, "vlan_vid": 0x1000 | hop}
     return {"eth_src": 0x024E53480001, "eth_dst": 0x024E53480000, "eth_type": 0x894F,
-            "nsh_spi": each.spi, "nsh_si": each.si}  # fmt: skip
+            "nsh_spi": place.spi, "nsh_si": place.si}  # fmt: skip
 
 
 def hops_at(kind: str, switch: str) -> list[int]:
@@ -172,20 +172,20 @@ def test_frames_for_a_hop_come_in_and_pass_as_evaluated(programmed: tuple[Vswitc
 @pytest.fixture(scope="module")
 def steering(vswitch: Vswitch) -> dict[int, str]:
     """Hop of f1 -> a bridge that takes every frame for one at this hop, and knows nothing but STEER."""
-    found = {}
-    for hop in (each for each in service(LABS["vlan"]).hops.values() if each.function == "f1"):
-        name = found[hop.number] = f"steer-{hop.number}"
+    bridges = {}
+    for hop in (known for known in service(LABS["vlan"]).hops.values() if known.function == "f1"):
+        name = bridges[hop.number] = f"steer-{hop.number}"
         vswitch.bridge(name, ports(LABS["vlan"], "s1"))
         into = [
-            each
-            for each in TABLES["vlan"]["s1"].flows
-            if each.table is Table.STEER and Field(HOP, hop.number) in each.match
+            entry
+            for entry in TABLES["vlan"]["s1"].flows
+            if entry.table is Table.STEER and Field(HOP, hop.number) in entry.match
         ]
         start = flow(Table.CLASSIFY, 1, (), (SetField(HOP, hop.number),), Table.STEER)
         with vswitch.channel(name) as channel:
-            for each in (start, *into):
-                channel.send(messages.flow_mod(each))
-    return found
+            for entry in (start, *into):
+                channel.send(messages.flow_mod(entry))
+    return bridges
 
 
 def test_both_directions_of_a_connection_get_the_same_instance(
@@ -201,7 +201,7 @@ def test_both_directions_of_a_connection_get_the_same_instance(
         got = {}
         for hop, bridge in steering.items():
             (got[forward[hop]],) = trace(vswitch, bridge, there if forward[hop] else back, 1).ports
-        (instance,) = [each for each in instances if each.inward.number == got[True]]
+        (instance,) = [known for known in instances if known.inward.number == got[True]]
         assert instance.outward is not None and instance.outward.number == got[False]
         used.add(instance.name)
     assert len(used) == 3, "all instances serve some connections"
@@ -211,15 +211,15 @@ def captured(pcap: Path, count: int) -> list[Packet]:
     """The first ``count`` frames of a capture that is being written."""
     deadline = time.monotonic() + 20
     while True:
-        found: list[Packet] = []
+        frames: list[Packet] = []
         try:
             with PcapReader(str(pcap)) as reader:
-                found = [each for each in reader]
+                frames = [frame for frame in reader]
         except (OSError, Scapy_Exception, EOFError):
-            found = []  # not whole yet
-        if len(found) >= count:
-            return found
-        assert time.monotonic() < deadline, [each.summary() for each in found]
+            frames = []  # not whole yet
+        if len(frames) >= count:
+            return frames
+        assert time.monotonic() < deadline, [frame.summary() for frame in frames]
 
 
 @pytest.fixture(scope="module", params=LABS)
@@ -250,7 +250,9 @@ SENT = (
 
 def test_the_wire_carries_the_place_in_the_chain_and_the_frame_as_it_was(transit: tuple[str, Path]) -> None:
     kind, pcap = transit
-    hop = next(each for each in service(LABS[kind]).hops.values() if each.function == "f2" and each.forward)
+    hop = next(
+        known for known in service(LABS[kind]).hops.values() if known.function == "f2" and known.forward
+    )
     (frame, *_) = captured(pcap, 1)
     if kind == "vlan":
         assert frame[Dot1Q].vlan == hop.number
@@ -271,11 +273,11 @@ def test_tshark_reads_it(transit: tuple[str, Path]) -> None:
     if tshark is None:
         pytest.skip("tshark is not installed")
     fields = ["vlan.id"] if kind == "vlan" else ["nsh.spi", "nsh.si", "nsh.mdtype"]
-    asked = [part for each in (*fields, "ip.dst") for part in ("-e", each)]
+    asked = [part for field in (*fields, "ip.dst") for part in ("-e", field)]
     said = subprocess.run(
         [tshark, "-r", str(pcap), "-T", "fields", *asked], capture_output=True, text=True, check=True
     ).stdout.split()
-    numbers = [int(each, 0) for each in said[:-1]]
+    numbers = [int(value, 0) for value in said[:-1]]
     assert numbers == ([2] if kind == "vlan" else [2, 254, 2])
     assert said[-1] == str(H2.ipv4.ip)  # type: ignore[union-attr]
 

@@ -22,10 +22,10 @@ PORTS = {"there": 1, "back": 2}
 
 @pytest.fixture
 def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(vswitch, "fw", (1, 2), tmp_path)
-    made.forget()
-    yield made
-    made.close()
+    opened = Bridge(vswitch, "fw", (1, 2), tmp_path)
+    opened.forget()
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -46,8 +46,8 @@ def test_a_case_has_its_verdicts(bridge: Bridge, case: Case) -> None:
         known = notices(topology)
         if passed:
             got = "accept"
-        elif not came and told and all(known[each.cookie].action == "reject" for each in told):
-            answers = [refusal(each.data) for each in told]
+        elif not came and told and all(known[packet.cookie].action == "reject" for packet in told):
+            answers = [refusal(packet.data) for packet in told]
             assert answers[0] is not None and refuses(answers[0], step.frames[0])
             got = "reject"
         else:
@@ -68,8 +68,8 @@ def test_the_rule_is_named_that_tells(bridge: Bridge) -> None:
     for frame, count in ((tcp("there", "S"), 1), (tcp("there", "A", seq=1), 0), (udp("there"), 1),
                          (tcp("there", "S", 81), 1)):  # fmt: skip
         bridge.send(1, [frame], 2)
-        heard += [known[each.cookie] for each in bridge.packet_ins(count)]
-    assert [(each.function, each.rule, each.action, each.logged) for each in heard] == [
+        heard += [known[packet.cookie] for packet in bridge.packet_ins(count)]
+    assert [(notice.function, notice.rule, notice.action, notice.logged) for notice in heard] == [
         ("f", "web", "accept", True),
         ("f", "dns", "drop", True),
         ("f", None, "reject", False),

@@ -65,9 +65,11 @@ def allowed(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
 
 
 def balanced(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
-    made = next(each.balancer for each in lab.topology.functions if isinstance(each, LoadBalancer))
+    service = next(
+        function.balancer for function in lab.topology.functions if isinstance(function, LoadBalancer)
+    )
     asked = head(lab.topology, "h1", "web", six)
-    asked.dst, asked[IPv6 if six else IP].dst = made.mac, str(made.ipv6.ip if six else made.ipv4.ip)  # type: ignore[union-attr]
+    asked.dst, asked[IPv6 if six else IP].dst = service.mac, str(service.ipv6.ip if six else service.ipv4.ip)  # type: ignore[union-attr]
     return "h1", asked / TCP(sport=number, dport=80, flags="S")
 
 
@@ -78,10 +80,10 @@ def masqueraded(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
 
 
 def forwarded(lab: Lab, number: int, six: bool) -> tuple[str, Packet]:
-    made = next(each.nat for each in lab.topology.functions if isinstance(each, AddressTranslator))
+    nat = next(function.nat for function in lab.topology.functions if isinstance(function, AddressTranslator))
     far = lab.hosts["far"]
     assert far.ipv4
-    return "far", Ether(src=far.mac, dst=made.mac) / IP(src=str(far.ipv4.ip), dst=str(made.ipv4.ip)) / UDP(
+    return "far", Ether(src=far.mac, dst=nat.mac) / IP(src=str(far.ipv4.ip), dst=str(nat.ipv4.ip)) / UDP(
         sport=number, dport=53
     )
 
@@ -101,12 +103,12 @@ CASES: dict[str, tuple[Topology, Callable[[Lab, int, bool], tuple[str, Packet]],
 @pytest.fixture(scope="module")
 def labs(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Lab]]:
     """By their topology."""
-    made = {
-        id(each): Lab(vswitch, each, f"beside{number}", tmp_path_factory.mktemp("beside"))
-        for number, each in enumerate((AT_PORTS, IN_A_CHAIN, BESIDE_OTHERS))
+    labs_by_topology = {
+        id(topology): Lab(vswitch, topology, f"beside{number}", tmp_path_factory.mktemp("beside"))
+        for number, topology in enumerate((AT_PORTS, IN_A_CHAIN, BESIDE_OTHERS))
     }
-    yield made
-    for lab in made.values():
+    yield labs_by_topology
+    for lab in labs_by_topology.values():
         lab.bridge.close()
 
 
@@ -118,10 +120,10 @@ def case(request: pytest.FixtureRequest, labs: dict[int, Lab]) -> tuple[Lab, str
 def dropped(lab: Lab, six: bool, idents: range, size: int) -> list[list[bytes]]:
     """Datagrams of h3 in fragments, which the firewall before h2 drops."""
     wholes = (
-        head(lab.topology, "h3", "h2", six) / UDP(sport=each, dport=53) / Raw(LOST * (size // 4))
-        for each in idents
+        head(lab.topology, "h3", "h2", six) / UDP(sport=ident, dport=53) / Raw(LOST * (size // 4))
+        for ident in idents
     )
-    return [[*fragments(bytes(one), 1240, each)] for one, each in zip(wholes, idents, strict=True)]
+    return [[*fragments(bytes(one), 1240, ident)] for one, ident in zip(wholes, idents, strict=True)]
 
 
 def test_what_waited_in_vain_reaches_nobody(case: tuple[Lab, str]) -> None:
@@ -142,7 +144,7 @@ def test_what_waited_in_vain_reaches_nobody(case: tuple[Lab, str]) -> None:
 
 def expired(lab: Lab, six: bool) -> int:
     said = lab.bridge.vswitch.appctl("dpctl/ipf-get-status")
-    (line,) = (each for each in said.splitlines() if f"v{6 if six else 4} frags expired" in each)
+    (line,) = (line for line in said.splitlines() if f"v{6 if six else 4} frags expired" in line)
     return int(line.split()[-1])
 
 

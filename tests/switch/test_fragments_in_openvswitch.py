@@ -79,14 +79,14 @@ chains:
 
 
 def numbered(topology: Topology) -> list[int]:
-    found = {host.port.number for host in topology.hosts}
-    for each in topology.functions:
-        found |= {
-            end.number for one in each.instances for end in (one.inward, one.outward) if end is not None
+    numbers = {host.port.number for host in topology.hosts}
+    for function in topology.functions:
+        numbers |= {
+            end.number for one in function.instances for end in (one.inward, one.outward) if end is not None
         }
-        if isinstance(each, LoadBalancer):
-            found.add(each.balancer.at.number)
-    return sorted(found)
+        if isinstance(function, LoadBalancer):
+            numbers.add(function.balancer.at.number)
+    return sorted(numbers)
 
 
 def with_markers(tables: SwitchTables, ports: list[int]) -> SwitchTables:
@@ -112,8 +112,8 @@ class Lab:
         self.hosts = {host.name: host for host in topology.hosts}
         self.far = {}
         self.through: dict[int, str] = {}
-        for each in topology.functions:
-            for one in each.instances:
+        for function in topology.functions:
+            for one in function.instances:
                 if one.outward is not None:
                     self.far[one.inward.number] = one.outward.number
                     self.far[one.outward.number] = one.inward.number
@@ -141,16 +141,16 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def chains(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    made = Lab(vswitch, CHAINS, "frag", tmp_path_factory.mktemp("frag"))
-    yield made
-    made.bridge.close()
+    opened = Lab(vswitch, CHAINS, "frag", tmp_path_factory.mktemp("frag"))
+    yield opened
+    opened.bridge.close()
 
 
 @pytest.fixture(scope="module")
 def balancers(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    made = Lab(vswitch, BALANCERS, "bal", tmp_path_factory.mktemp("bal"))
-    yield made
-    made.bridge.close()
+    opened = Lab(vswitch, BALANCERS, "bal", tmp_path_factory.mktemp("bal"))
+    yield opened
+    opened.bridge.close()
 
 
 def head(topology: Topology, source: str, target: str, six: bool) -> Packet:
@@ -219,12 +219,12 @@ def extended(ident: int, before: bool) -> list[bytes]:
     else:
         body = bytes(IPv6ExtHdrDestOpt(nh=17, options=options)) + body
         following = 60
-    found = []
+    frames = []
     for at in range(0, len(body), 1400):
         more = int(at + 1400 < len(body))
         fragment = IPv6ExtHdrFragment(nh=following, offset=at // 8, m=more, id=ident)
-        found.append(bytes(first / fragment / Raw(body[at : at + 1400])))
-    return found
+        frames.append(bytes(first / fragment / Raw(body[at : at + 1400])))
+    return frames
 
 
 def test_extension_headers_before_the_fragment_header_hide_nothing(chains: Lab) -> None:
@@ -240,11 +240,11 @@ def hidden(ident: int, size: int) -> list[bytes]:
     body = bytes(options)
     body = body[:size] if size < len(body) else body + bytes(-len(body) % 8)
     rest = bytes(options)[size:] + bytes(UDP(sport=4000, dport=53, len=1008) / Raw(bytes(1000)))
-    found = []
+    frames = []
     for at, part, more in ((0, body, 1), (len(body), rest, 0)):
         fragment = IPv6ExtHdrFragment(nh=60, offset=at // 8, m=more, id=ident)
-        found.append(bytes(head(CHAINS, "h1", "h2", True) / fragment / Raw(part)))
-    return found
+        frames.append(bytes(head(CHAINS, "h1", "h2", True) / fragment / Raw(part)))
+    return frames
 
 
 def refused() -> dict[str, list[bytes]]:
@@ -284,7 +284,7 @@ def test_each_fragment_by_itself_is_treated_as_evaluated(chains: Lab, six: bool,
         alone = {name: value for name, value in frame.items() if not name.startswith("part:")}
         got = trace(chains.bridge.vswitch, "frag", alone, h1.port.number)
         ways = [
-            (tuple(each.cookie for each in flows), frozenset(one.port for one in sent))
+            (tuple(entry.cookie for entry in flows), frozenset(one.port for one in sent))
             for sent, flows in at_switch(tables, alone, h1.port.number, connections=Connections())
         ]
         assert (got.cookies, got.ports) in ways
@@ -293,16 +293,16 @@ def test_each_fragment_by_itself_is_treated_as_evaluated(chains: Lab, six: bool,
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("service", ["aa", "zz"])
 def test_large_answers_of_backends_that_two_balancers_share(balancers: Lab, service: str, six: bool) -> None:
-    function = next(each for each in BALANCERS.functions if each.name == service)
-    made = function.balancer
-    assert made is not None and made.ipv4 and made.ipv6
-    address = str(made.ipv6.ip if six else made.ipv4.ip)
+    function = next(known for known in BALANCERS.functions if known.name == service)
+    balancer = function.balancer
+    assert balancer is not None and balancer.ipv4 and balancer.ipv6
+    address = str(balancer.ipv6.ip if six else balancer.ipv4.ip)
     client = balancers.hosts["client"]
     for number in range(4):
         question = head(BALANCERS, "client", "web1", six)
-        question.dst = made.mac
+        question.dst = balancer.mac
         question[IPv6 if six else IP].dst = address
-        question /= UDP(sport=7000 + number, dport=made.port) / Raw(b"?")
+        question /= UDP(sport=7000 + number, dport=balancer.port) / Raw(b"?")
         (question_sent,), _ = balancers.send([bytes(question)], "client")
         got = Ether(question_sent)
         server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
@@ -310,8 +310,8 @@ def test_large_answers_of_backends_that_two_balancers_share(balancers: Lab, serv
         answer /= UDP(sport=got[UDP].dport, dport=7000 + number) / Raw(bytes(3500))
         some, _ = balancers.send([*fragments(bytes(answer), ident=900 + number)][::-1], server)
         assert len(some) == 3
-        assert {Ether(each)[IPv6 if six else IP].src for each in some} == {address}
-        assert {Ether(each).dst for each in some} == {client.mac}
+        assert {Ether(piece)[IPv6 if six else IP].src for piece in some} == {address}
+        assert {Ether(piece).dst for piece in some} == {client.mac}
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
@@ -319,14 +319,14 @@ def test_large_answers_of_backends_that_two_balancers_share(balancers: Lab, serv
 def test_an_error_about_either_balancers_connection_reaches_its_client(
     balancers: Lab, service: str, six: bool
 ) -> None:
-    function = next(each for each in BALANCERS.functions if each.name == service)
-    made = function.balancer
-    assert made is not None and made.ipv4 and made.ipv6
-    address = str(made.ipv6.ip if six else made.ipv4.ip)
+    function = next(known for known in BALANCERS.functions if known.name == service)
+    balancer = function.balancer
+    assert balancer is not None and balancer.ipv4 and balancer.ipv6
+    address = str(balancer.ipv6.ip if six else balancer.ipv4.ip)
     kind = IPv6 if six else IP
     question = head(BALANCERS, "client", "web1", six)
-    question.dst, question[kind].dst = made.mac, address
-    question /= UDP(sport=8000, dport=made.port) / Raw(b"?")
+    question.dst, question[kind].dst = balancer.mac, address
+    question /= UDP(sport=8000, dport=balancer.port) / Raw(b"?")
     (question_sent,), _ = balancers.send([bytes(question)], "client")
     got = Ether(question_sent)
     server = "web1" if got.dst == balancers.hosts["web1"].mac else "web2"
@@ -337,7 +337,7 @@ def test_an_error_about_either_balancers_connection_reaches_its_client(
     assert answer.dst == balancers.hosts["client"].mac
     assert answer[kind].src == address
     about = answer[IPerror6 if six else IPerror]
-    assert (about.dst, about[UDPerror].dport) == (address, made.port)
+    assert (about.dst, about[UDPerror].dport) == (address, balancer.port)
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
@@ -352,9 +352,9 @@ def test_a_whole_packet_is_neither_tracked_nor_looked_up_twice(chains: Lab, six:
 
 @pytest.fixture(scope="module")
 def translator(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    made = Lab(vswitch, TRANSLATOR, "natted", tmp_path_factory.mktemp("natted"))
-    yield made
-    made.bridge.close()
+    opened = Lab(vswitch, TRANSLATOR, "natted", tmp_path_factory.mktemp("natted"))
+    yield opened
+    opened.bridge.close()
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -367,14 +367,14 @@ def test_a_chain_by_protocol_has_datagrams_turned_round(translator: Lab, order: 
         asked /= UDP(sport=5000 - order, dport=53) / Raw(bytes(3000))
         arrived, _ = translator.send([*fragments(bytes(asked), ident=70 + number)][::order], "pc")
         (whole,) = datagrams(arrived)
-        assert {Ether(each).dst for each in arrived} == {nas.mac}
+        assert {Ether(piece).dst for piece in arrived} == {nas.mac}
         source, to = (int.from_bytes(whole[-1][at : at + 2], "big") for at in (0, 2))
         assert whole[1] == IPv4("203.0.113.1", str(nas.ipv4.ip)).build()[12:20] and to == 5353
         answer = Ether(src=nas.mac, dst=router) / IPv4(str(nas.ipv4.ip), "203.0.113.1")
         answer /= UDP(sport=5353, dport=source) / Raw(bytes(3000))
         home, _ = translator.send([*fragments(bytes(answer), ident=80 + number)][::order], "nas")
         (whole,) = datagrams(home)
-        assert {Ether(each).dst for each in home} == {pc.mac}
+        assert {Ether(piece).dst for piece in home} == {pc.mac}
         assert whole[-1][:4] == bytes(UDP(sport=53, dport=5000 - order))[:4]
 
 

@@ -43,11 +43,11 @@ def translated() -> Topology:
 
 @pytest.fixture
 def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(vswitch, "nat", (1, 2), tmp_path)
-    made.forget()
-    made.program(surrounded(translated()))
-    yield made
-    made.close()
+    opened = Bridge(vswitch, "nat", (1, 2), tmp_path)
+    opened.forget()
+    opened.program(surrounded(translated()))
+    yield opened
+    opened.close()
 
 
 def out(number: int, body: Packet) -> bytes:
@@ -79,12 +79,12 @@ def test_a_connection_is_masqueraded_and_its_replies_come_home(bridge: Bridge) -
 
 def test_two_hosts_with_the_same_port_get_two(bridge: Bridge) -> None:
     frames = [out(number, UDP(sport=5000, dport=53) / Raw(b"question")) for number in (1, 3)]
-    there = [Ether(each) for each in bridge.send(1, frames, 2)[2]]
-    ports = [each[UDP].sport for each in there]
+    there = [Ether(frame) for frame in bridge.send(1, frames, 2)[2]]
+    ports = [frame[UDP].sport for frame in there]
     assert len(set(ports)) == 2
     answers = [back(UDP(sport=53, dport=port) / Raw(b"answer")) for port in ports]
-    home = [Ether(each) for each in bridge.send(2, answers, 1)[1]]
-    assert [(each.dst, each[IP].dst, each[UDP].dport) for each in home] == [
+    home = [Ether(frame) for frame in bridge.send(2, answers, 1)[1]]
+    assert [(frame.dst, frame[IP].dst, frame[UDP].dport) for frame in home] == [
         (host(1).mac, "10.9.0.1", 5000),
         (host(3).mac, "10.9.0.3", 5000),
     ]
@@ -134,11 +134,11 @@ def translating(bridge: Bridge, port: int, frames: list[bytes], far: int, by_con
     echoes = Echoes(translated())
     out = bridge.send(port, frames, far)[far]
     while by_controller:
-        found = bridge.packet_ins(1)
-        by_controller -= len(found)
-        for each in found:
-            port_of, known = Port(switch="s", number=each.in_port), each.fields.items()
-            punt = Punt(port_of, each.cookie, each.data, {k: v for k, v in known if "reg" in k})
+        packet_ins = bridge.packet_ins(1)
+        by_controller -= len(packet_ins)
+        for packet_in in packet_ins:
+            port_of, known = Port(switch="s", number=packet_in.in_port), packet_in.fields.items()
+            punt = Punt(port_of, packet_in.cookie, packet_in.data, {k: v for k, v in known if "reg" in k})
             for resume in echoes.packet(punt, 1.0) or []:
                 assert isinstance(resume, Resume)
                 bridge.tell(messages.packet_out(resume.in_port, resume.actions, resume.frame))
@@ -152,9 +152,9 @@ def sound(frame: bytes) -> Packet:
     got = Ether(frame)
     wanted = (got[IP].chksum, got[ICMP].chksum)
     del got[IP].chksum, got[ICMP].chksum
-    made = Ether(bytes(got))
-    assert (made[IP].chksum, made[ICMP].chksum) == wanted
-    return made
+    correct = Ether(bytes(got))
+    assert (correct[IP].chksum, correct[ICMP].chksum) == wanted
+    return correct
 
 
 def test_pings_of_two_hosts_with_one_identifier_are_told_apart(bridge: Bridge) -> None:
@@ -162,13 +162,13 @@ def test_pings_of_two_hosts_with_one_identifier_are_told_apart(bridge: Bridge) -
         asked = {n: out(n, ICMP(type=8, id=77, seq=seq) / Raw(b"from %d" % n)) for n in (1, 3)}
         # the one that came later goes by the controller
         there = translating(bridge, 1, [asked[1], asked[3]], 2, 1)
-        got = [sound(each) for each in there]
-        assert [(each.src, each[IP].src, each[Raw].load) for each in got] == [
+        got = [sound(frame) for frame in there]
+        assert [(echo.src, echo[IP].src, echo[Raw].load) for echo in got] == [
             (NMAC, OUTSIDE, b"from 1"), (NMAC, OUTSIDE, b"from 3")
         ]  # fmt: skip
         assert got[0][ICMP].id == 77 != got[1][ICMP].id
         replies = [
-            back(ICMP(type=0, id=each[ICMP].id, seq=seq) / Raw(each[Raw].load)) for each in reversed(got)
+            back(ICMP(type=0, id=echo[ICMP].id, seq=seq) / Raw(echo[Raw].load)) for echo in reversed(got)
         ]
         home = translating(bridge, 2, replies, 1, 1)
         assert sorted((e.dst, e[IP].dst, e[ICMP].id, e[Raw].load) for e in map(sound, home)) == [
@@ -179,7 +179,7 @@ def test_pings_of_two_hosts_with_one_identifier_are_told_apart(bridge: Bridge) -
 def collided(bridge: Bridge, size: int = 9) -> tuple[list[bytes], int]:
     """Two hosts ping with one identifier; the second one's echo outside, and its identifier there."""
     asked = [out(n, ICMP(type=8, id=77, seq=n) / Raw(bytes(range(64)) * (size // 64))) for n in (1, 3)]
-    first, second = (fragments(each) if size > 1400 else [each] for each in asked)
+    first, second = (fragments(echo) if size > 1400 else [echo] for echo in asked)
     translating(bridge, 1, first, 2, 0)
     there = translating(bridge, 1, second, 2, len(second))
     assert len(there) == len(second)
@@ -244,9 +244,9 @@ def test_when_no_substitute_is_left_it_is_told(bridge: Bridge, monkeypatch: pyte
 
 def heard_of(last: list[Punt], packet: Any) -> Any:
     def heard(self: Echoes, punt: Punt, now: float) -> Any:
-        found = packet(self, punt, now)
-        last.extend([punt] if found is None else [])
-        return found
+        commands = packet(self, punt, now)
+        last.extend([punt] if commands is None else [])
+        return commands
 
     return heard
 
@@ -299,14 +299,14 @@ def test_large_datagrams_from_inside_to_a_forward_are_turned_round(bridge: Bridg
             asked = from_inside(1, UDP(sport=5000, dport=53) / Raw(bytes(size)))
             arrived = bridge.send(1, fragments(asked)[::order], 2)[2]
             (whole,) = datagrams(arrived)
-            assert {Ether(each).dst for each in arrived} == {host(3).mac}
+            assert {Ether(frame).dst for frame in arrived} == {host(3).mac}
             assert whole[1] == IP(src=OUTSIDE, dst="10.9.0.3").build()[12:20]
             source, to = (int.from_bytes(whole[-1][at : at + 2], "big") for at in (0, 2))
             assert source >= 1024 and to == 5353
             answer = from_inside(3, UDP(sport=5353, dport=source) / Raw(bytes(size)))
             home = bridge.send(1, fragments(answer)[::order], 2)[1]
             (whole,) = datagrams(home)
-            assert {Ether(each).dst for each in home} == {host(1).mac}
+            assert {Ether(frame).dst for frame in home} == {host(1).mac}
             assert whole[1] == IP(src=OUTSIDE, dst="10.9.0.1").build()[12:20]
             assert whole[-1][:4] == bytes(UDP(sport=53, dport=5000))[:4]
     # and what is not forwarded goes nowhere
@@ -342,9 +342,12 @@ def test_the_controller_hears_when_no_port_is_free(bridge: Bridge, monkeypatch: 
     bridge.program(surrounded(topology))
     frames = [out(1, UDP(sport=5000 + number, dport=99) / Raw(b"x")) for number in range(4)]
     there = bridge.send(1, frames, 2)[2]
-    assert {Ether(each)[UDP].sport for each in there} == {2000, 2001} and len(there) == 2
+    assert {Ether(frame)[UDP].sport for frame in there} == {2000, 2001} and len(there) == 2
     told = Exhausted(topology)
-    events = [told.packet(Punt(PORT, each.cookie, each.data, {}), 1.0) for each in bridge.packet_ins(2)]
+    events = [
+        told.packet(Punt(PORT, packet_in.cookie, packet_in.data, {}), 1.0)
+        for packet_in in bridge.packet_ins(2)
+    ]
     (first,), second = events
     assert isinstance(first, Emit) and isinstance(first.event, NatExhausted) and not second
     assert (first.event.function, first.event.message) == (

@@ -140,13 +140,13 @@ def captured(pcap: Path, count: int) -> list[Packet]:
     """The first ``count`` VXLAN packets, once they are there."""
     deadline = time.monotonic() + 20
     while True:
-        found = []
+        packets = []
         if pcap.exists() and pcap.stat().st_size > 24:
             with PcapReader(str(pcap)) as reader:
-                found = [each for each in reader if UDP in each]
-        if len(found) >= count:
-            return found
-        assert time.monotonic() < deadline, [each.summary() for each in found]
+                packets = [packet for packet in reader if UDP in packet]
+        if len(packets) >= count:
+            return packets
+        assert time.monotonic() < deadline, [packet.summary() for packet in packets]
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +157,8 @@ def wire(vswitch: Vswitch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert H1.ipv4 and H3.ipv4
     frame = Ether(src=H1.mac, dst=H3.mac) / IP(src=str(H1.ipv4.ip), dst=str(H3.ipv4.ip)) / ICMP()
     everyone = Ether(src=H1.mac, dst="ff:ff:ff:ff:ff:ff", type=0x88B5) / b"to all"
-    for each in (frame, everyone):
-        vswitch.appctl("netdev-dummy/receive", "native-eth1", bytes(each).hex())
+    for sent in (frame, everyone):
+        vswitch.appctl("netdev-dummy/receive", "native-eth1", bytes(sent).hex())
     captured(pcap, 3)
     return pcap
 

@@ -40,23 +40,23 @@ def ports_lab(firewall: Firewall) -> Topology:
 
 
 def tables(topology: Topology) -> SwitchTables:
-    made = compile_topology(topology)["s"]
+    compiled = compile_topology(topology)["s"]
     markers = [
         flow(Table.CLASSIFY, 900, (Field("in_port", here), Field("eth_type", MARKER)), (Output(far),))
         for here, far in ((1, 2), (2, 1))
     ]
-    return SwitchTables("s", 1, (*made.flows, *markers), made.groups, made.meters)
+    return SwitchTables("s", 1, (*compiled.flows, *markers), compiled.groups, compiled.meters)
 
 
 @pytest.fixture
 def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(vswitch, "pf", (1, 2), tmp_path)
-    made.forget()
-    yield made
-    made.close()
+    opened = Bridge(vswitch, "pf", (1, 2), tmp_path)
+    opened.forget()
+    yield opened
+    opened.close()
 
 
-@pytest.mark.parametrize("case", [each for each in CASES if each.name not in OWN_SAKE], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in OWN_SAKE], ids=lambda c: c.name)
 def test_a_case_has_its_verdicts(bridge: Bridge, case: Case) -> None:
     topology = ports_lab(case.firewall)
     bridge.program(tables(topology))
@@ -84,9 +84,9 @@ def test_the_sender_of_a_refused_packet_is_told(bridge: Bridge) -> None:
     # and again with none at the sender's port
     at_receiver = (
         *(
-            each
-            for each in whole.flows
-            if each.table != Table.FIREWALL or each.match[:1] != (Field("in_port", 1),)
+            entry
+            for entry in whole.flows
+            if entry.table != Table.FIREWALL or entry.match[:1] != (Field("in_port", 1),)
         ),
         flow(Table.ADMIT, 65500, (Field(OUT_PORT, 1),), (Output(1),)),
     )
@@ -100,4 +100,4 @@ def test_the_sender_of_a_refused_packet_is_told(bridge: Bridge) -> None:
             assert answer is not None
             bridge.tell(messages.packet_out(CONTROLLER, answering(told.table, told.fields), answer))
             out = bridge.send(2, [], 1)
-            assert [refuses(each, frame) for each in out[1]] == [True], "told, once"
+            assert [refuses(reply, frame) for reply in out[1]] == [True], "told, once"

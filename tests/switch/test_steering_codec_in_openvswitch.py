@@ -74,7 +74,7 @@ def test_actions_read_back_as_they_were_meant(vswitch: Vswitch, bridge: str, nam
     octets = b"".join(map(actions.encode, done))
     assert octets in body, "the switch gives back other octets"
     assert actions.decode(octets, 0, len(octets)) == done
-    wanted = b"".join(fields.encode(*each) for each in match)
+    wanted = b"".join(fields.encode(*field) for field in match)
     assert wanted in body
 
 

@@ -86,7 +86,7 @@ def test_a_leaf_treats_a_frame_as_evaluated(programmed: Vswitch, name: str) -> N
     assert_agreed(got, TABLES[LEAF], frame, port_of(H1))
 
 
-@pytest.mark.parametrize("name", [each for each in FROM_HOSTS if each[:3] in ("ARP", "ND,")])
+@pytest.mark.parametrize("name", [name for name in FROM_HOSTS if name[:3] in ("ARP", "ND,")])
 def test_an_answer_has_the_fields_that_were_evaluated(programmed: Vswitch, name: str) -> None:
     frame = FROM_HOSTS[name]
     ((sent, _),) = at_switch(Lookup(TABLES[LEAF]), frame, port_of(H1))
@@ -182,11 +182,11 @@ def test_what_is_read_back_is_what_was_wanted(programmed: Vswitch, name: str) ->
     with programmed.channel(name) as channel:
         entries = list(replies.parse_flow_desc(channel.ask(messages.flow_stats_request())))
         groups = list(replies.parse_group_desc(channel.ask(messages.group_desc_request())))
-    assert not difference([each.cookie for each in entries], groups, TABLES[name])
-    assert sorted((each.table, each.priority, each.cookie) for each in entries) == sorted(
-        (each.table, each.priority, each.cookie) for each in TABLES[name].flows
+    assert not difference([entry.cookie for entry in entries], groups, TABLES[name])
+    assert sorted((entry.table, entry.priority, entry.cookie) for entry in entries) == sorted(
+        (entry.table, entry.priority, entry.cookie) for entry in TABLES[name].flows
     )
-    assert all(each.duration > 0 for each in entries)
+    assert all(entry.duration > 0 for entry in entries)
 
 
 def test_a_changed_topology_is_reached_by_its_difference_alone(vswitch: Vswitch) -> None:
@@ -203,7 +203,7 @@ def test_a_changed_topology_is_reached_by_its_difference_alone(vswitch: Vswitch)
         def installed() -> tuple[list[int], list[object]]:
             entries = replies.parse_flow_desc(channel.ask(messages.flow_stats_request()))
             groups = replies.parse_group_desc(channel.ask(messages.group_desc_request()))
-            return [each.cookie for each in entries], list(groups)
+            return [entry.cookie for entry in entries], list(groups)
 
         for wanted in versions:
             cookies, groups = installed()
@@ -227,7 +227,7 @@ def test_a_refused_bundle_changes_nothing(vswitch: Vswitch) -> None:
 
 def test_the_same_flows_through_ovs_ofctl_read_alike(programmed: Vswitch) -> None:
     lines = programmed.ofctl("--no-stats", "--no-names", "dump-flows", LEAF).splitlines()
-    found = {
+    cookies = {
         int(match[1], 16) for match in (re.search(r"cookie=0x([0-9a-f]+)", line) for line in lines) if match
     }
-    assert found == {each.cookie for each in TABLES[LEAF].flows}
+    assert cookies == {entry.cookie for entry in TABLES[LEAF].flows}

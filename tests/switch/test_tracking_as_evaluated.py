@@ -35,7 +35,7 @@ HOSTS = (host(1), host(3), host(2, port=2))
 
 
 def firewall() -> list[Topology]:
-    return [chain_lab("firewall", hosts=HOSTS, firewall=each) for each in (SOME_RULES, OTHER_RULES)]
+    return [chain_lab("firewall", hosts=HOSTS, firewall=rules) for rules in (SOME_RULES, OTHER_RULES)]
 
 
 def balancer() -> list[Topology]:
@@ -94,17 +94,17 @@ def answered(dice: random.Random, frame: bytes) -> bytes | None:
 
 @pytest.fixture
 def bridge(vswitch: Vswitch, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(vswitch, "any", (1, 2), tmp_path)
-    made.forget()
-    yield made
-    made.close()
+    opened = Bridge(vswitch, "any", (1, 2), tmp_path)
+    opened.forget()
+    yield opened
+    opened.close()
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", LABS)
 def test_open_vswitch_sends_what_was_evaluated(bridge: Bridge, kind: str, seed: int) -> None:
     dice, connections = random.Random(seed), Connections()
-    labs = [surrounded(each) for each in LABS[kind]()]
+    labs = [surrounded(topology) for topology in LABS[kind]()]
     known: list[tuple[int, bytes]] = []
     passed = 0
     for step in range(150):
@@ -118,14 +118,14 @@ def test_open_vswitch_sends_what_was_evaluated(bridge: Bridge, kind: str, seed: 
             frame = answered(dice, before) or b""
         frame = frame or begun(dice, port == 1)
         out = bridge.send(port, [frame], 3 - port)
-        got = [(number, wire(read(each))) for number, some in out.items() for each in some]
+        got = [(number, wire(read(received))) for number, some in out.items() for received in some]
         chosen = [
             fields.get("tcp_src", fields.get("udp_src", 0)) for _, some in got for fields in (dict(some),)
         ]
         connections.pick = (lambda _, port=chosen[0]: port) if chosen else None
         ((sent, _),) = at_switch(lookup, read(frame), port, connections=connections)
-        wanted = [(each.port, wire(each.frame)) for each in sent if each.port != CONTROLLER]
+        wanted = [(output.port, wire(output.frame)) for output in sent if output.port != CONTROLLER]
         assert got == wanted, (step, port, Ether(frame).summary())
-        known += [(number, each) for number, some in out.items() for each in some]
+        known += [(number, received) for number, some in out.items() for received in some]
         passed += bool(got)
     assert passed > 20

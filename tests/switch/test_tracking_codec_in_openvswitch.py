@@ -88,8 +88,8 @@ def test_actions_and_matches_read_back_as_they_were_meant(vswitch: Vswitch, brid
     assert octets in body, "the switch gives back other octets"
     assert actions.decode(octets, 0, len(octets)) == done
     start = body.index(fields.encode(*match[0]))
-    end = start + sum(len(fields.encode(*each)) for each in match)
-    assert sorted(fields.decode(body, start, end)) == sorted(tuple(each) for each in match)
+    end = start + sum(len(fields.encode(*field)) for field in match)
+    assert sorted(fields.decode(body, start, end)) == sorted(tuple(field) for field in match)
 
 
 GROUP = Group(
@@ -107,9 +107,11 @@ GROUP = Group(
 def test_a_group_that_chooses_by_fields_reads_back_equal(vswitch: Vswitch, bridge: str) -> None:
     fixed = Group(6, "select", (Bucket((Output(1),)), Bucket((Output(2),))))
     with vswitch.channel(bridge) as channel:
-        for each in (GROUP, fixed):
-            channel.send(messages.group_mod(each))
-        got = {each.id: each for each in replies.parse_group_desc(channel.ask(messages.group_desc_request()))}
+        for group in (GROUP, fixed):
+            channel.send(messages.group_mod(group))
+        got = {
+            group.id: group for group in replies.parse_group_desc(channel.ask(messages.group_desc_request()))
+        }
     assert set(got[5].fields) == set(GROUP.fields)
     assert got == {5: GROUP, 6: fixed}
     printed = vswitch.ofctl("dump-groups", bridge)
@@ -118,7 +120,7 @@ def test_a_group_that_chooses_by_fields_reads_back_equal(vswitch: Vswitch, bridg
 
 def test_meters_come_before_the_bundle_and_go_after_it(vswitch: Vswitch, bridge: str) -> None:
     def tables(*some: Meter) -> SwitchTables:
-        flows = [flow(Table.STEER, each.id, (IPV4,), (ToMeter(each.id), ToGroup(5))) for each in some]
+        flows = [flow(Table.STEER, meter.id, (IPV4,), (ToMeter(meter.id), ToGroup(5))) for meter in some]
         return SwitchTables(bridge, 1, tuple(flows), (GROUP,), some)
 
     wanted = [tables(Meter(1, 10, 5), Meter(2, 20, 5)), tables(Meter(2, 21, 5), Meter(3, 30, 9)), tables()]
@@ -129,13 +131,13 @@ def test_meters_come_before_the_bundle_and_go_after_it(vswitch: Vswitch, bridge:
             groups = list(replies.parse_group_desc(channel.ask(messages.group_desc_request())))
             return entries, groups, list(meters.parse_meter_desc(channel.ask(meters.meter_desc_request())))
 
-        for each in wanted:
+        for tables_wanted in wanted:
             cookies, groups, metered = held()
-            change = difference(cookies, groups, each, metered)
+            change = difference(cookies, groups, tables_wanted, metered)
             assert change
             channel.send(before_bundle(change))
             channel.send(bundle(change))
             channel.send(after_bundle(change))
             cookies, groups, metered = held()
-            assert not difference(cookies, groups, each, metered)
-            assert sorted(metered) == sorted(each.meters)
+            assert not difference(cookies, groups, tables_wanted, metered)
+            assert sorted(metered) == sorted(tables_wanted.meters)

@@ -43,10 +43,10 @@ def trace(vswitch: Vswitch, bridge: str, frame: Frame, in_port: int) -> Traced:
         flat = line
         while "(" in flat:
             flat = re.sub(r"[a-z_0-9]*\([^()]*\)", "", flat)
-        ports |= {numbers[int(each)] for each in flat.split(",") if each.isdigit()}
+        ports |= {numbers[int(number)] for number in flat.split(",") if number.isdigit()}
         if "controller(" in line:
             ports.add(CONTROLLER)
-    cookies = tuple(int(each, 16) for each in re.findall(r"^ *\d+\. .*cookie 0x([0-9a-f]+)$", said, re.M))
+    cookies = tuple(int(cookie, 16) for cookie in re.findall(r"^ *\d+\. .*cookie 0x([0-9a-f]+)$", said, re.M))
     final = (re.findall(r"^Final flow: (.*)$", said, re.M) or [""])[-1]
     return Traced(cookies, frozenset(ports), final, "hash(" in said)
 
@@ -56,7 +56,7 @@ def assert_agreed(
 ) -> None:
     """Open vSwitch did what is one of the evaluator's ways."""
     ways = [
-        (tuple(flow.cookie for flow in flows), frozenset(each.port for each in sent))
+        (tuple(flow.cookie for flow in flows), frozenset(output.port for output in sent))
         for sent, flows in at_switch(Lookup(tables), frame, in_port, dead)
     ]
     assert got.chosen == (len(ways) > 1)

@@ -35,14 +35,14 @@ class Wire:
     def new(self) -> list[bytes]:
         """The frames that have come since the last call."""
         data = self.path.read_bytes() if self.path.exists() else b""
-        found = []
+        frames = []
         while self.at + 16 <= len(data):
             size = struct.unpack_from("=I", data, self.at + 8)[0]
             if self.at + 16 + size > len(data):
                 break
-            found.append(data[self.at + 16 : self.at + 16 + size])
+            frames.append(data[self.at + 16 : self.at + 16 + size])
             self.at += 16 + size
-        return found
+        return frames
 
 
 class Bridge:
@@ -78,12 +78,14 @@ class Bridge:
         self.vswitch.vsctl("del-br", self.name, wait=True)
 
     def tell(self, data: bytes) -> list[bytes]:
-        found = self.channel.send(data)
-        self.heard += [parse_packet_in(each) for each in found if each[1] == messages.PACKET_IN]
-        return [each for each in found if each[1] != messages.PACKET_IN]
+        answers = self.channel.send(data)
+        self.heard += [parse_packet_in(message) for message in answers if message[1] == messages.PACKET_IN]
+        return [message for message in answers if message[1] != messages.PACKET_IN]
 
     def _ask(self, request: bytes) -> bytes:
-        return b"".join(each[16:] for each in self.tell(request) if each[1] == messages.MULTIPART_REPLY)
+        return b"".join(
+            message[16:] for message in self.tell(request) if message[1] == messages.MULTIPART_REPLY
+        )
 
     def program(self, tables: SwitchTables) -> None:
         """Have the switch hold these tables, by the difference alone."""
@@ -114,7 +116,7 @@ class Bridge:
         head = bytes.fromhex("020000000bad020000000bae") + MARKER.to_bytes(2, "big")
         marker = head + self._count.to_bytes(4, "big") + bytes(46)
         interface = f"{self.name}-eth{port}"
-        self.vswitch.appctl("netdev-dummy/receive", interface, *(each.hex() for each in (*frames, marker)))
+        self.vswitch.appctl("netdev-dummy/receive", interface, *(frame.hex() for frame in (*frames, marker)))
         out: dict[int, list[bytes]] = {}
         deadline = time.monotonic() + 30
         while True:
@@ -131,6 +133,6 @@ class Bridge:
         while True:
             self.tell(b"")
             if len(self.heard) >= count:
-                found, self.heard = self.heard, []
-                return found
+                heard, self.heard = self.heard, []
+                return heard
             assert time.monotonic() < deadline, f"{len(self.heard)} packet-ins, not {count}"

@@ -112,7 +112,9 @@ class Switches:
         for host in topology.hosts:
             command += [*self._internal(host.port), f'mac="{host.mac}"']
         instances = [instance for function in topology.functions for instance in function.instances]
-        sides = [port for each in instances for port in (each.inward, each.outward) if port is not None]
+        sides = [
+            port for instance in instances for port in (instance.inward, instance.outward) if port is not None
+        ]
         for port in sides:
             command += self._internal(port)
         self.vsctl(*command[1:])
@@ -253,24 +255,24 @@ class Controller:
 
 def inside(namespace: str, do: Callable[[], T]) -> T:
     """Do something (open a socket) in another network namespace, in a thread that visits it."""
-    made: list[T] = []
+    opened: list[T] = []
 
     def visit() -> None:
         with Path(namespace).open() as file:
             assert ctypes.CDLL(None).setns(file.fileno(), 0x40000000) == 0
-        made.append(do())
+        opened.append(do())
 
     thread = threading.Thread(target=visit)
     thread.start()
     thread.join()
-    return made[0]
+    return opened[0]
 
 
 def _packet_socket(device: str) -> socket.socket:
-    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    made.bind((device, 0))
-    made.settimeout(10)
-    return made
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    sock.bind((device, 0))
+    sock.settimeout(10)
+    return sock
 
 
 @contextlib.contextmanager

@@ -42,35 +42,35 @@ class Command(NamedTuple):
 
 def of_comments(text: str) -> list[Command]:
     """The commands in a topology file's comments: indented by three, a remark two spaces behind."""
-    found = []
+    commands = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _TRY.match(line)
         if match and match.group(1).startswith(_COMMANDS):
-            found.append(Command(match.group(1), number))
-    return found
+            commands.append(Command(match.group(1), number))
+    return commands
 
 
 def of_blocks(text: str) -> list[Command]:
     """The commands after ``$ `` in a document's code blocks, each with the output that follows."""
-    found = []
+    commands = []
     for fence in _FENCE.finditer(text):
         first = text.count("\n", 0, fence.start(2)) + 1
         lines = fence.group(2).split("\n")
         starts = [index for index, line in enumerate(lines) if line.startswith("$ ")]
         for index, end in pairwise([*starts, len(lines)]):
             wanted = tuple(line for line in lines[index + 1 : end] if line.strip())
-            found.append(Command(lines[index][2:], first + index, wanted))
-    return found
+            commands.append(Command(lines[index][2:], first + index, wanted))
+    return commands
 
 
 def without_dollar(text: str) -> list[str]:
     """Lines of code blocks that look like commands and that ``of_blocks`` does not see."""
-    found = []
+    missed = []
     for fence in _FENCE.finditer(text):
         for line in fence.group(2).split("\n"):
             if re.match(r"(\./)?sdnlab |curl |bench/run|python -m", line):
-                found.append(line)
-    return found
+                missed.append(line)
+    return missed
 
 
 def pattern(line: str, command: str) -> re.Pattern[str]:

@@ -43,14 +43,14 @@ def quick() -> Iterator[CommandLine]:
 def processes(pid: int) -> list[int]:
     """All descendants of ``pid``'s sandbox: those of its process namespace."""
     space = Path(f"/proc/{pid}/ns/pid").readlink()
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "ns/pid").readlink() == space:
-                found.append(int(entry.name))
+                pids.append(int(entry.name))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def wait_gone(pids: list[int]) -> None:
@@ -347,9 +347,9 @@ def _until(sdnlab: CommandLine, since: int, words: str) -> int:
     events = sdnlab.start("events", "--follow", "--json", "--since", str(since))
     with events:
         assert events.stdout is not None
-        found = next(event for event in map(json.loads, events.stdout) if words in event["text"])
+        event = next(event for event in map(json.loads, events.stdout) if words in event["text"])
         events.terminate()
-    return int(found["number"])
+    return int(event["number"])
 
 
 def test_daemons_that_die_are_healed_and_one_that_hangs_is_told(sdnlab: CommandLine) -> None:
@@ -362,8 +362,8 @@ def test_daemons_that_die_are_healed_and_one_that_hangs_is_told(sdnlab: CommandL
         _until(sdnlab, dead, f"{program} of domain d1 runs again")
         if program == "ovs-vswitchd":
             _until(sdnlab, dead, "every switch is programmed")
-        found = json.loads(sdnlab("ping", "--timeout", "1", "--json", code=1).stdout)
-        assert (found["reached"], found["total"]) == (12, 24)  # h4's wire is cut, as before
+        result = json.loads(sdnlab("ping", "--timeout", "1", "--json", code=1).stdout)
+        assert (result["reached"], result["total"]) == (12, 24)  # h4's wire is cut, as before
     sdnlab("link", "up", "h4", "s2")
     assert sdnlab.json("ping")["reached"] == 24
     assert sdnlab.json("status")["troubles"] == []

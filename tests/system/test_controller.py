@@ -163,8 +163,8 @@ def test_an_address_that_moves_is_told_to_all_and_answered_for_anew(lab: Lab) ->
         for host, here, there in ((h2, two, three), (h3, three, two), (h2, two, three)):
             number = controller.last
             here.send(packets.arp_request(_mac(host.mac), address, address))
-            for each in (asks, there):
-                while (seen := packets.read(each.recv(2048))) is None or seen.sender != address:
+            for receiver in (asks, there):
+                while (seen := packets.read(receiver.recv(2048))) is None or seen.sender != address:
                     pass
                 assert seen.eth_src == _mac(host.mac)
             controller.wait("all-programmed", controller.wait("learned", number)["number"])

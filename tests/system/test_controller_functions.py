@@ -119,15 +119,17 @@ def test_what_a_chain_takes_passes_its_functions_and_is_counted(lab: Lab) -> Non
         until(lambda: sum_of(web, "left") == 100, "what the instances gave back")
         fw, limit = web.get("/functions").json()
         assert (fw["state"], fw["packets"], fw["dropped"]) == ("live", 50, 0)
-        assert [each["state"] for each in fw["instances"]] == ["live", "live"]
-        assert all(each["entered"] > 0 for each in fw["instances"]), "50 connections share two instances"
+        assert [instance["state"] for instance in fw["instances"]] == ["live", "live"]
+        assert all(instance["entered"] > 0 for instance in fw["instances"]), (
+            "50 connections share two instances"
+        )
         assert 0 < fw["instances"][0]["rtt"] < 1
         assert limit["instances"][0]["entered"] == 50
         assert web.get("/functions", params={"name": "mars"}).status_code == 404
 
 
 def sum_of(web: httpx.Client, key: str) -> int:
-    return sum(each[key] for some in web.get("/functions").json() for each in some["instances"])
+    return sum(instance[key] for some in web.get("/functions").json() for instance in some["instances"])
 
 
 def test_an_instance_that_passes_nothing_is_left_out_and_taken_back(lab: Lab) -> None:
@@ -139,8 +141,8 @@ def test_an_instance_that_passes_nothing_is_left_out_and_taken_back(lab: Lab) ->
     assert "4 probes in a row" in failed["reason"]
     controller.wait("all-programmed", failed["number"])
     with switches.socket_at(H1.port) as near, switches.socket_at(H4.port) as far:
-        for each in range(50):
-            near.send(udp(each, 4000 + each))
+        for flow_number in range(50):
+            near.send(udp(flow_number, 4000 + flow_number))
         received(far, set(range(50)))
     number = controller.last
     switches.join(first)
@@ -153,8 +155,8 @@ def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab)
     switches, controller = lab
     number = controller.last
     with switches.socket_at(H1.port) as at:
-        for each in range(100_000):  # the switch asks the controller about each
-            at.send(packets.arp_request(mac_number(H1.mac), 0x0A000001, 0x0A000064 + each % 100))
+        for question in range(100_000):  # the switch asks the controller about each
+            at.send(packets.arp_request(mac_number(H1.mac), 0x0A000001, 0x0A000064 + question % 100))
     controller.wait("limited", number)
     switches.part(TOPOLOGY.functions[0].instances[1])
     controller.wait("instance", number, instance="fw.2", state="failed")
@@ -209,17 +211,17 @@ class Stream:
         self._far.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_BEYOND_LIMIT, 1 << 25)
         self._far.settimeout(0.2)
         self._done = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._hear, self._say)]
+        self._threads = [threading.Thread(target=job) for job in (self._hear, self._say)]
 
     def __enter__(self) -> Stream:
-        for each in self._threads:
-            each.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
-        for each in self._threads:
-            each.join()
+        for thread in self._threads:
+            thread.join()
         self._near.close()
         self._far.close()
 

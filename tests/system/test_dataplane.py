@@ -75,19 +75,19 @@ def test_an_ordinary_user_has_the_same_lab(loose_tun: None) -> None:
 
 def seen(inodes: set[int], pids: set[int]) -> list[str]:
     """Processes that are in one of these namespaces or have one of these ids."""
-    found = []
+    occupants = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         if int(entry.name) in pids:
-            found.append(entry.name)
+            occupants.append(entry.name)
         for space in ("net", "mnt", "pid", "ipc", "uts"):
             try:
                 if (entry / "ns" / space).stat().st_ino in inodes:
-                    found.append(f"{entry.name} {space}")
+                    occupants.append(f"{entry.name} {space}")
             except OSError:
                 continue
-    return found
+    return occupants
 
 
 def marks(fabric: Fabric) -> dict[str, list[int]]:
@@ -181,22 +181,22 @@ def test_links_and_switches_fail_and_return(domains: int) -> None:
         return wait_for(lambda: not reaches("h1", address))
 
     def body(fabric: Fabric) -> list[bool]:
-        found = [works("10.0.0.3")]
+        outcomes = [works("10.0.0.3")]
         fabric.set_link("s1-s2", False)
-        found.append(fails("10.0.0.3"))
+        outcomes.append(fails("10.0.0.3"))
         fabric.set_link("s1-s2", True)
-        found.append(works("10.0.0.3"))
+        outcomes.append(works("10.0.0.3"))
         fabric.set_switch("s2", False)
         assert fabric.link_states()["s2-s3"] is False
-        found.append(fails("10.0.0.3"))
+        outcomes.append(fails("10.0.0.3"))
         fabric.set_switch("s2", True)
         forward_normally(fabric, "s2")
-        found.append(works("10.0.0.3"))
+        outcomes.append(works("10.0.0.3"))
         fabric.set_link("h1-s1", False)
-        found.append(fails("fd00::3"))
+        outcomes.append(fails("fd00::3"))
         fabric.set_link("h1-s1", True)
-        found.append(works("fd00::3"))
-        return found
+        outcomes.append(works("fd00::3"))
+        return outcomes
 
     assert inside(line(3, domains), body) == [True] * 7
 
@@ -288,13 +288,13 @@ def transfer(fabric: Fabric) -> dict[str, str]:
     python = ["ip", "netns", "exec", "h2", sys.executable, "-c", SERVER]
     server = subprocess.Popen(python, stdout=subprocess.PIPE)
     assert server.stdout is not None and server.stdout.readline() == b"up\n"
-    found = {}
+    answers = {}
     for address in ("10.0.0.2", "fd00::2"):
         client = ["ip", "netns", "exec", "h1", sys.executable, "-c", CLIENT, address]
-        found[address] = subprocess.run(client, text=True, capture_output=True, timeout=60).stdout.strip()
+        answers[address] = subprocess.run(client, text=True, capture_output=True, timeout=60).stdout.strip()
     server.kill()
     server.wait()
-    return found
+    return answers
 
 
 @pytest.mark.parametrize("domains", [1, 2])
@@ -331,26 +331,26 @@ def test_a_shaped_link_has_its_discipline_at_both_ends() -> None:
 def test_mininets_view_of_a_lab_that_runs() -> None:
     def body(fabric: Fabric) -> dict[str, Any]:
         net = MININET.attach(fabric.topology, RUN, fabric.set_link, fabric.set_switch)
-        found: dict[str, Any] = {"idle": [node.shell is None for node in net.values()]}
-        found["ping"] = net["h1"].cmd("ping -c1 -W2", net["h2"].IP())
-        found["awake"] = [node.name for node in net.values() if node.shell is not None]
-        found["address"] = net["h1"].pexec("ip -o -4 a show h1-eth0")[0]
-        found["pingall"] = net.pingAll(timeout="1")
+        observed: dict[str, Any] = {"idle": [node.shell is None for node in net.values()]}
+        observed["ping"] = net["h1"].cmd("ping -c1 -W2", net["h2"].IP())
+        observed["awake"] = [node.name for node in net.values() if node.shell is not None]
+        observed["address"] = net["h1"].pexec("ip -o -4 a show h1-eth0")[0]
+        observed["pingall"] = net.pingAll(timeout="1")
         net.configLinkStatus("s1", "s2", "down")
-        found["cut"] = net.pingAll(timeout="1")
+        observed["cut"] = net.pingAll(timeout="1")
         net.configLinkStatus("s1", "s2", "up")
-        found["flows"] = net["s1"].dpctl("dump-flows")
-        found["links"] = sorted(f"{link.intf1}-{link.intf2}" for link in net.links)
+        observed["flows"] = net["s1"].dpctl("dump-flows")
+        observed["links"] = sorted(f"{link.intf1}-{link.intf2}" for link in net.links)
         net.stop()
-        return found
+        return observed
 
-    found = inside(line(2), body)
-    assert all(found["idle"])
-    assert " 0% packet loss" in found["ping"] and found["awake"] == ["h1"]
-    assert "10.0.0.1/16" in found["address"]
-    assert found["pingall"] == 0 and found["cut"] == 100
-    assert "NORMAL" in found["flows"]
-    assert found["links"] == ["h1-eth0-s1-eth1", "h2-eth0-s2-eth1", "s1-eth3-s2-eth2"]
+    observed = inside(line(2), body)
+    assert all(observed["idle"])
+    assert " 0% packet loss" in observed["ping"] and observed["awake"] == ["h1"]
+    assert "10.0.0.1/16" in observed["address"]
+    assert observed["pingall"] == 0 and observed["cut"] == 100
+    assert "NORMAL" in observed["flows"]
+    assert observed["links"] == ["h1-eth0-s1-eth1", "h2-eth0-s2-eth1", "s1-eth3-s2-eth2"]
 
 
 def test_stop_ends_the_switches_and_keeps_no_descriptor() -> None:
@@ -395,7 +395,7 @@ def test_a_refusal_on_the_way_in_is_typed_and_leaves_no_process(
 
     def children() -> set[str]:
         return {
-            pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()
+            pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()
         }
 
     before = children()

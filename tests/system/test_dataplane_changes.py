@@ -48,21 +48,21 @@ def start() -> Topology:
 
 def without_underlay(links: dict[str, tuple[int, int | None]]) -> Topology:
     """Two switches that nothing joins but these links."""
-    made = lab(HOSTS, NONE, links, {"blue": 10})
-    switches = tuple(each for each in made.switches if each.role == "switch")
-    return made.model_copy(update={"underlay": None, "switches": switches})
+    topology = lab(HOSTS, NONE, links, {"blue": 10})
+    switches = tuple(switch for switch in topology.switches if switch.role == "switch")
+    return topology.model_copy(update={"underlay": None, "switches": switches})
 
 
 def address(host: str, fabric: Fabric) -> str:
-    found = next(each for each in fabric.topology.hosts if each.name == host)
-    assert found.ipv4 is not None
-    return str(found.ipv4.ip)
+    interface = next(known.ipv4 for known in fabric.topology.hosts if known.name == host)
+    assert interface is not None
+    return str(interface.ip)
 
 
 def links_of(netns: str) -> dict[str, tuple[int, bool, int]]:
     """Device -> its index, whether it is up, its MTU."""
-    found = json.loads(run(f"ip -n {netns} -j link"))
-    return {each["ifname"]: (each["ifindex"], "UP" in each["flags"], each["mtu"]) for each in found}
+    links = json.loads(run(f"ip -n {netns} -j link"))
+    return {link["ifname"]: (link["ifindex"], "UP" in link["flags"], link["mtu"]) for link in links}
 
 
 def test_a_host_comes_and_goes_and_the_others_keep_what_they_had() -> None:
@@ -97,11 +97,11 @@ def test_a_link_comes_as_patch_ports_becomes_shaped_and_goes() -> None:
         def connected() -> bool:
             return reaches("h1", address("h2", fabric), 2)
 
-        found = [connected()]
+        reached = [connected()]
         for links in (LINK, {"s1-s2": (5, 10_000_000)}, {"s1-s2": (6, None)}, {}):
             fabric.replace(without_underlay(links))
-            found.append(wait_for(connected) if links else connected())
-        return found
+            reached.append(wait_for(connected) if links else connected())
+        return reached
 
     assert inside(without_underlay({}), body) == [False, True, True, True, False]
 
@@ -134,20 +134,20 @@ def test_a_changed_vni_takes_new_tunnels() -> None:
     far = {**HOSTS, "h3": ("s3", 1, "blue", None)}
 
     def body(fabric: Fabric) -> Any:
-        found = []
+        tunnels = []
         for vni in (10, 11):
             fabric.replace(lab(far, NONE, {}, {"blue": vni}))
-            found.append(sorted(name for name in links_of("domain-d1") if name.startswith("_vx")))
-        return found
+            tunnels.append(sorted(name for name in links_of("domain-d1") if name.startswith("_vx")))
+        return tunnels
 
     assert inside(lab(HOSTS, NONE, {}, {"blue": 10}), body) == [["_vx10"], ["_vx11"]]
 
 
 def test_functions_have_silent_devices_that_are_up_and_a_balancer_is_a_host() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3]), "lb": ("s2", "host", [2])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3]), "lb": ("s2", "host", [2])}
 
     def body(fabric: Fabric) -> Any:
-        fabric.replace(lab(HOSTS, made, LINK, {"blue": 10}))
+        fabric.replace(lab(HOSTS, with_functions, LINK, {"blue": 10}))
         inline = links_of(instance_netns("fw.1"))
         addresses = run(f"ip -n {instance_netns('fw.1')} -6 -o address")
         return (
@@ -160,7 +160,7 @@ def test_functions_have_silent_devices_that_are_up_and_a_balancer_is_a_host() ->
 
 
 def test_a_functions_process_sees_its_own_namespace_and_directory_only() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3])}
     script = """
 import os, sys, json
 say = lambda **fields: print(json.dumps(fields), flush=True)
@@ -172,15 +172,15 @@ for line in sys.stdin: say(heard=line.strip(), text=open("hello").read())
     def body(fabric: Fabric) -> Any:
         directory = Path(RUN) / "functions" / "fw.1"
         argv = [sys.executable, "-c", script]
-        found = functions.start(fabric.instance_fd("fw.1"), directory, argv, {"hello": b"a"}, Path(RUN))
-        first = json.loads(found.output.readline())
-        found.write({"hello": b"b"})
-        told = found.tell(b"replace")
-        second = json.loads(found.output.readline())
-        code = found.end()
-        return first, told, second, code, found.pid
+        process = functions.start(fabric.instance_fd("fw.1"), directory, argv, {"hello": b"a"}, Path(RUN))
+        first = json.loads(process.output.readline())
+        process.write({"hello": b"b"})
+        told = process.tell(b"replace")
+        second = json.loads(process.output.readline())
+        code = process.end()
+        return first, told, second, code, process.pid
 
-    first, told, second, code, pid = inside(lab(HOSTS, made, LINK, {"blue": 10}), body)
+    first, told, second, code, pid = inside(lab(HOSTS, with_functions, LINK, {"blue": 10}), body)
     assert first == {
         "devices": ["in", "lo", "out"],
         "here": ["function.log", "hello"],
@@ -193,16 +193,16 @@ for line in sys.stdin: say(heard=line.strip(), text=open("hello").read())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
 def test_an_ordinary_users_lab_changes_and_runs_functions_too() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3])}
     words = "ip link add br0 type bridge && ls /sys/class/net /run/sdnlab | tr '\\n' ' '; echo; read line"
 
     def body(fabric: Fabric) -> Any:
-        fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, made, LINK, {"blue": 10}))
+        fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, with_functions, LINK, {"blue": 10}))
         directory = Path(RUN) / "functions" / "fw.1"
         netns = fabric.instance_fd("fw.1")
-        found = functions.start(netns, directory, ["sh", "-c", words], {}, Path(RUN))
-        said = found.output.readline().decode().split()
-        code = found.end()
+        process = functions.start(netns, directory, ["sh", "-c", words], {}, Path(RUN))
+        said = process.output.readline().decode().split()
+        code = process.end()
         fabric.replace(start())
         return reaches("h1", address("h2", fabric), 2), said, code, Path("/run/netns/h3").exists()
 
@@ -222,7 +222,7 @@ def test_an_ordinary_users_lab_changes_and_runs_functions_too() -> None:
 
 
 def test_a_killed_process_takes_its_children_along_and_its_successor_finds_a_clean_namespace() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3])}
 
     def body(fabric: Fabric) -> Any:
         netns, directory = fabric.instance_fd("fw.1"), Path(RUN) / "functions" / "fw.1"
@@ -240,11 +240,11 @@ def test_a_killed_process_takes_its_children_along_and_its_successor_finds_a_cle
         second.end(0.0)
         return code, ended, again
 
-    assert inside(lab(HOSTS, made, LINK, {"blue": 10}), body) == [-9, True, True]
+    assert inside(lab(HOSTS, with_functions, LINK, {"blue": 10}), body) == [-9, True, True]
 
 
 def test_what_can_not_be_started_says_why() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3])}
 
     def body(fabric: Fabric) -> Any:
         words = []
@@ -255,13 +255,13 @@ def test_what_can_not_be_started_says_why() -> None:
                 words.append(str(error))
         return words
 
-    missing, outside = inside(lab(HOSTS, made, LINK, {"blue": 10}), body)
+    missing, outside = inside(lab(HOSTS, with_functions, LINK, {"blue": 10}), body)
     assert missing == "can't start /no/such: No such file or directory"
     assert outside == "a function's file can't be called '../x'"
 
 
 def test_a_change_that_fails_is_taken_back() -> None:
-    made: Functions = {"fw": ("s1", "inline", [2, 3])}
+    with_functions: Functions = {"fw": ("s1", "inline", [2, 3])}
 
     def body(fabric: Fabric) -> Any:
         before = sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")
@@ -276,12 +276,12 @@ def test_a_change_that_fails_is_taken_back() -> None:
 
         fabric._carry_out = failing  # type: ignore[method-assign]
         try:
-            fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, made, LINK, {"blue": 10}))
+            fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, with_functions, LINK, {"blue": 10}))
         except OSError as error:
             words = str(error)
         fabric._carry_out = whole  # type: ignore[method-assign]
         same = (sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")) == before
-        fabric.replace(lab(HOSTS, made, LINK, {"blue": 10}))  # and it goes, when it is tried again
+        fabric.replace(lab(HOSTS, with_functions, LINK, {"blue": 10}))  # and it goes, when it is tried again
         return words, len(wires), same, reaches("h1", address("h2", fabric), 2)
 
     assert inside(start(), body) == ["the disk is full", 3, True, True]

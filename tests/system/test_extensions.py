@@ -53,7 +53,7 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
 
         # the event, which the controller says and the lab understands
         def heard() -> list[str]:
-            return [each["text"] for each in line.json("events") if each["event"] == "toy"]
+            return [event["text"] for event in line.json("events") if event["event"] == "toy"]
 
         before = heard()
         assert before and set(before) == {"the toy has seen intent 1"}

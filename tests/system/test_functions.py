@@ -85,14 +85,14 @@ def running(text: str, folder: Path) -> Iterator[tuple[CommandLine, Path]]:
 
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[tuple[CommandLine, Path]]:
-    with running(ONE, tmp_path) as made:
-        yield made
+    with running(ONE, tmp_path) as lab:
+        yield lab
 
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[tuple[CommandLine, Path]]:
-    with running(TWO, tmp_path) as made:
-        yield made
+    with running(TWO, tmp_path) as lab:
+        yield lab
 
 
 def reaches(line: CommandLine, host: str, target: str, count: int = 1) -> bool:
@@ -101,7 +101,11 @@ def reaches(line: CommandLine, host: str, target: str, count: int = 1) -> bool:
 
 
 def instances(line: CommandLine) -> dict[str, Any]:
-    return {each["name"]: each for found in line.json("functions") for each in found["instances"]}
+    return {
+        instance["name"]: instance
+        for function in line.json("functions")
+        for instance in function["instances"]
+    }
 
 
 def takes_part(line: CommandLine, *names: str) -> None:
@@ -229,7 +233,7 @@ def test_a_chain_in_two_domains_carries_its_place_in_vxlan(
     takes_part(line, "here.1", "there.1", "there.2")
     hops = {(h["function"], h["forward"]): h for h in line.json("chains")[0]["hops"]}
     assert hops["here", True]["carried"] == "" and "in VXLAN" in hops["there", True]["carried"]
-    link = next(each["name"] for each in line.json("status")["underlay"]["links"])
+    link = next(link_state["name"] for link_state in line.json("status")["underlay"]["links"])
     file = tmp_path / "underlay.pcap"
     process = line.start("capture", link, "-w", str(file), "--filter", "udp port 4789")
     try:
@@ -237,8 +241,8 @@ def test_a_chain_in_two_domains_carries_its_place_in_vxlan(
         assert reaches(line, "h1", "h2", 3)
 
         def tagged() -> set[int]:
-            found = [p[VXLAN].payload for p in rdpcap(str(file)) if VXLAN in p]
-            return {p[Dot1Q].vlan for p in found if Dot1Q in p}
+            inner = [p[VXLAN].payload for p in rdpcap(str(file)) if VXLAN in p]
+            return {p[Dot1Q].vlan for p in inner if Dot1Q in p}
 
         wanted = {hops["there", True]["number"], hops["here", False]["number"]}
         until(lambda: wanted <= tagged(), "frames with the hops' numbers on the wire")
@@ -301,8 +305,8 @@ def test_a_logged_rule_is_an_event_with_hosts_names(two: tuple[CommandLine, Path
     takes_part(line, "edge.1")
 
     def logged() -> list[str]:
-        found = line.json("events")
-        return [e["text"] for e in found if e["event"] == "log" and e["data"]["instance"] == "edge.1"]
+        events = line.json("events")
+        return [e["text"] for e in events if e["event"] == "log" and e["data"]["instance"] == "edge.1"]
 
     # a packet may still meet what Open vSwitch had worked out for the one before
     until(lambda: reaches(line, "h1", "h2") and bool(logged()), "the rule's event")
@@ -311,7 +315,7 @@ def test_a_logged_rule_is_an_event_with_hosts_names(two: tuple[CommandLine, Path
 
 def test_what_differs_comes_and_goes_and_a_bad_file_changes_nothing(two: tuple[CommandLine, Path]) -> None:
     line, file = two
-    pids = {name: each["pid"] for name, each in instances(line).items()}
+    pids = {name: state["pid"] for name, state in instances(line).items()}
     file.write_text(TWO.replace("far: s2}", "far: s2, more: s2}"))
     assert "+ host more" in line("apply", str(file), "--dry-run").stdout
     assert "more" not in [host["name"] for host in line.json("status")["hosts"]]
@@ -328,7 +332,7 @@ def test_what_differs_comes_and_goes_and_a_bad_file_changes_nothing(two: tuple[C
     file.write_text(TWO)
     assert "- host more" in line("apply", str(file)).stdout
     # nothing of all this has touched a function
-    assert pids == {name: each["pid"] for name, each in instances(line).items()}
+    assert pids == {name: state["pid"] for name, state in instances(line).items()}
     assert line.json("ping")["reached"] == line.json("ping")["total"]
 
 
@@ -343,7 +347,7 @@ def test_a_function_whose_program_fails_leaves_the_lab_as_it_was(one: tuple[Comm
     failed = line("apply", str(file), code=1).stderr
     assert "some functions don't work" in failed, failed
     assert "no_such_module" in failed and "the lab is unchanged" in failed
-    assert [each["name"] for each in line.json("functions")] == ["wire"]
+    assert [function["name"] for function in line.json("functions")] == ["wire"]
     takes_part(line, "wire.1")
     assert reaches(line, "h1", "h2", 3)
     script.write_text(
@@ -352,7 +356,7 @@ def test_a_function_whose_program_fails_leaves_the_lab_as_it_was(one: tuple[Comm
     line("apply", str(file))
     takes_part(line, "mine.1")
     # what it prints is told, steers no terminal, and it knows nothing of who started the lab
-    assert r"mine.1: ['HOME', 'LANG', 'PATH'] a\x1b[2Jb" in [each["text"] for each in line.json("events")]
+    assert r"mine.1: ['HOME', 'LANG', 'PATH'] a\x1b[2Jb" in [event["text"] for event in line.json("events")]
     assert reaches(line, "h1", "h2", 3)
 
 
@@ -365,7 +369,7 @@ def test_a_backend_that_dies_is_reported_and_gets_no_connections(tmp_path: Path)
 
         def up() -> dict[str, bool]:
             (lb,) = line.json("functions")
-            return {each["name"]: each["up"] for each in lb["backends"]}
+            return {backend["name"]: backend["up"] for backend in lb["backends"]}
 
         def fetched() -> bool:
             words = ["exec", "client", "--", "curl", "-sf", "-m2", "-o", "/dev/null", "http://lb/"]
@@ -389,8 +393,8 @@ def test_nothing_is_left_of_functions_when_a_lab_is_killed(tmp_path: Path) -> No
     with running(ONE, tmp_path) as (line, _):
         takes_part(line, "wire.1")
         supervisor = line.json("status")["pid"]
-        found = subprocess.run(["pgrep", "-f", "nfv/__main__.py bridge"], capture_output=True, text=True)
-        ours = [int(pid) for pid in found.stdout.split() if _below(int(pid), supervisor)]
+        listed = subprocess.run(["pgrep", "-f", "nfv/__main__.py bridge"], capture_output=True, text=True)
+        ours = [int(pid) for pid in listed.stdout.split() if _below(int(pid), supervisor)]
         assert ours
         os.kill(supervisor, 9)
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ours), "they are gone with it")

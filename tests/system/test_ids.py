@@ -61,19 +61,19 @@ class Lab:
         self._servers: list[subprocess.Popen[str]] = []
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.line.json("events", "--since", str(since))
-        return found
+        events: list[dict[str, Any]] = self.line.json("events", "--since", str(since))
+        return events
 
     def last(self) -> int:
         return int(self.events()[-1]["number"])
 
     def alerts(self, function: str, since: int) -> list[int]:
-        found = [e["data"] for e in self.events(since) if e["event"] == "alert"]
-        return [e["alert"]["signature_id"] for e in found if e["function"] == function]
+        alerts = [e["data"] for e in self.events(since) if e["event"] == "alert"]
+        return [e["alert"]["signature_id"] for e in alerts if e["function"] == function]
 
     def instance(self, name: str) -> dict[str, Any]:
-        found = [i for f in self.line.json("functions") for i in f["instances"] if i["name"] == name]
-        return dict(found[0])
+        instances = [i for f in self.line.json("functions") for i in f["instances"] if i["name"] == name]
+        return dict(instances[0])
 
     def works(self, name: str = "guard.1") -> None:
         until(lambda: self.instance(name)["health"] == "live", f"{name} takes part")
@@ -101,7 +101,7 @@ class Lab:
 
         until(seen, "the tap judges")
 
-    def found(self, attack: str, scapy: bool) -> set[int]:
+    def alerted_by(self, attack: str, scapy: bool) -> set[int]:
         """What the tap finds in an attack."""
         since = self.last()
         if attack in FROM_VICTIM:
@@ -134,9 +134,9 @@ class Pinging:
     def stop(self) -> None:
         self._lab.run(self._host, "kill", "-INT", self._pid)
         out, err = self._process.communicate(timeout=PATIENCE)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", out)
-        assert found, out + err
-        self.sent, self.received = int(found[1]), int(found[2])
+        summary = re.search(r"(\d+) packets transmitted, (\d+) received", out)
+        assert summary, out + err
+        self.sent, self.received = int(summary[1]), int(summary[2])
 
 
 @contextmanager
@@ -176,12 +176,14 @@ def fresh(exercise: Lab) -> Lab:
 
 
 def test_every_attack_with_real_clients_is_found_by_its_rule_alone(fresh: Lab) -> None:
-    assert {attack: fresh.found(attack, False) for attack in BOTH} == {a: {s} for a, s in BOTH.items()}
+    assert {attack: fresh.alerted_by(attack, False) for attack in BOTH} == {a: {s} for a, s in BOTH.items()}
 
 
 def test_every_attack_made_with_scapy_is_found_by_its_rule_alone(fresh: Lab) -> None:
     wanted = {**MADE, **BOTH}
-    assert {attack: fresh.found(attack, True) for attack in wanted} == {a: {s} for a, s in wanted.items()}
+    assert {attack: fresh.alerted_by(attack, True) for attack in wanted} == {
+        a: {s} for a, s in wanted.items()
+    }
 
 
 def test_the_attacks_are_all_that_the_rules_are_for() -> None:

@@ -79,8 +79,8 @@ class Ids:
         if not self.eve.exists():
             return []
         text = self.eve.read_text()
-        found = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-        return [event for event in found if not kind or event["event_type"] == kind]
+        events = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [event for event in events if not kind or event["event_type"] == kind]
 
     def states(self) -> list[str]:
         return [event["engine"]["state"] for event in self.events("engine")]

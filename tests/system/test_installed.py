@@ -69,7 +69,7 @@ def test_nothing_comes_from_the_checkout(program: Path) -> None:
 
 
 def test_an_installed_sdnlab_runs_what_comes_with_it(installed: CommandLine) -> None:
-    assert [each["name"] for each in installed.json("topologies")] == shipped.names()
+    assert [topology["name"] for topology in installed.json("topologies")] == shipped.names()
     installed("up", "quickstart", "-d")
     installed("down")
     installed("up", "python-function", "-d")  # needs a file beside it, and modules in the function's process

@@ -98,10 +98,10 @@ def from_red1() -> Packet:
 
 def test_nothing_that_a_host_forges_leaves_its_port_or_its_network(two: CommandLine, tmp_path: Path) -> None:
     watched = ["blue1", "blue3", "red3"]
-    found = seen(two, watched, tmp_path, "red1", [*forged(), *to_a_vtep()], from_red1(), "red3")
-    assert not found["blue1"] and not found["blue3"]
+    received = seen(two, watched, tmp_path, "red1", [*forged(), *to_a_vtep()], from_red1(), "red3")
+    assert not received["blue1"] and not received["blue3"]
     # in its own network, only what has its own source, to whomever (nobody has that address in there)
-    for packet in found["red3"]:
+    for packet in received["red3"]:
         assert (packet.src, packet[IP].src) == ("02:00:00:00:00:03", "10.0.0.1")
 
 
@@ -111,10 +111,10 @@ def test_a_host_that_may_spoof_still_stays_in_its_network(tmp_path: Path) -> Non
     file.write_text(text.replace("red1: {", "red1: {allow-spoofing: true, "), encoding="utf-8")
     with running(file) as line:
         watched = ["blue1", "blue3", "red3"]
-        found = seen(line, watched, tmp_path, "red1", [*forged(), *to_a_vtep()], from_red1(), "red3")
-        assert not found["blue1"] and not found["blue3"]
+        received = seen(line, watched, tmp_path, "red1", [*forged(), *to_a_vtep()], from_red1(), "red3")
+        assert not received["blue1"] and not received["blue3"]
         # they did go out: what is forged in there is the lesson
-        assert {"10.0.0.77", "198.19.0.1"} <= {p[IP].src for p in found["red3"] if IP in p}
+        assert {"10.0.0.77", "198.19.0.1"} <= {p[IP].src for p in received["red3"] if IP in p}
         line("ping", "blue1", "blue3")
 
 
@@ -163,12 +163,14 @@ def test_nobody_becomes_the_gateway_and_no_tenant_is_routed_to_another(tmp_path:
         watched = ["web2", "db1", "db2", "shop1", "shop2", "stock2", "lab1", "lab2"]
         web1, web2 = macs("web1", "web2")
         last = Ether(src=web1, dst=web2) / IP(src="10.1.1.1", dst="10.1.1.2") / UDP()
-        found = seen(five, watched, tmp_path, "web1", as_the_gateway(), last, "web2")
-        assert not any(found.values()), {name: [p.summary() for p in some] for name, some in found.items()}
+        received = seen(five, watched, tmp_path, "web1", as_the_gateway(), last, "web2")
+        assert not any(received.values()), {
+            name: [p.summary() for p in some] for name, some in received.items()
+        }
         # to 10.1.2.2 it is routed: to its own tenant's, not to the one of the same address
         routed = Ether(src=web1, dst=GATEWAY) / IP(src="10.1.1.1", dst="10.1.2.2", ttl=9) / UDP() / Raw(MARK)
-        found = seen(five, watched, tmp_path, "web1", [routed], last, "web2")
-        ways = {name: [p[IP].ttl for p in some if UDP in p] for name, some in found.items() if some}
+        received = seen(five, watched, tmp_path, "web1", [routed], last, "web2")
+        ways = {name: [p[IP].ttl for p in some if UDP in p] for name, some in received.items() if some}
         assert ways == {"db2": [8]}
         for family, gateway in (("-4", "10.1.1.254"), ("-6", GATEWAY6)):
             five("exec", "web2", "--", "ping", family, "-c1", "db2")

@@ -76,7 +76,7 @@ def tunnelled() -> Packet:
 
 def attacks(devices: dict[str, str]) -> dict[str, Packet]:
     """Name of an attack -> its frame. ``devices``: MAC by name of those in the namespace of the port."""
-    found: dict[str, Packet] = {}
+    frames: dict[str, Packet] = {}
     by = {"broadcast": EVERYBODY, **{f"MAC of {name}": mac for name, mac in devices.items()}}
     by |= {f"group {mac}": mac for mac in LINK_LOCAL}
     for (aim, to), source, (way, mac) in product(AIMS.items(), SOURCES, by.items()):
@@ -93,11 +93,11 @@ def attacks(devices: dict[str, str]) -> dict[str, Packet]:
             "ARP": ARP(op=1, hwsrc=RED1, psrc=source, pdst=to) / Raw(MARK),
         }
         for kind, payload in kinds.items():
-            found[f"{kind} to the {aim} from {source} by {way}"] = Ether(src=RED1, dst=mac) / payload
+            frames[f"{kind} to the {aim} from {source} by {way}"] = Ether(src=RED1, dst=mac) / payload
             if source == SOURCES[0] and way == "broadcast":
                 for vlan in (0, 1):
                     tagged = Ether(src=RED1, dst=mac) / Dot1Q(vlan=vlan) / payload
-                    found[f"{kind} to the {aim} tagged {vlan}"] = tagged
+                    frames[f"{kind} to the {aim} tagged {vlan}"] = tagged
     for way, mac in by.items():
         octets = bytes.fromhex(mac.replace(":", ""))
         fe80 = f"fe80::{octets[0] ^ 2:02x}{octets[1]:02x}:{octets[2]:02x}ff:fe{octets[3]:02x}:" + (
@@ -105,11 +105,11 @@ def attacks(devices: dict[str, str]) -> dict[str, Packet]:
         )
         for to in (fe80, "ff02::1", "ff02::2"):
             six = IPv6(src="fe80::3", dst=to, hlim=255)
-            found[f"ping to {to} by {way}"] = Ether(src=RED1, dst=mac) / six / ICMPv6EchoRequest(data=MARK)
+            frames[f"ping to {to} by {way}"] = Ether(src=RED1, dst=mac) / six / ICMPv6EchoRequest(data=MARK)
             asked = ICMPv6ND_NS(tgt=fe80) / ICMPv6NDOptSrcLLAddr(lladdr=RED1) / Raw(MARK)
-            found[f"solicitation of {fe80} at {to} by {way}"] = Ether(src=RED1, dst=mac) / six / asked
+            frames[f"solicitation of {fe80} at {to} by {way}"] = Ether(src=RED1, dst=mac) / six / asked
             through = UDP(sport=5000, dport=4789, chksum=0) / tunnelled()
-            found[f"VXLAN to {to} by {way}"] = Ether(src=RED1, dst=mac) / six / through
+            frames[f"VXLAN to {to} by {way}"] = Ether(src=RED1, dst=mac) / six / through
     # where both tenants' chains pass the same firewall, and the destination tells a tap of all that is sent
     for (way, mac), source, to in product(
         {"broadcast": EVERYBODY, "blue3": BLUE3, "red3": RED3}.items(),
@@ -118,11 +118,11 @@ def attacks(devices: dict[str, str]) -> dict[str, Packet]:
     ):
         ip = IP(src="10.0.0.1", dst=to)
         for kind, payload in (("UDP", UDP(dport=9)), ("TCP", TCP(dport=80, flags="S")), ("ping", ICMP())):
-            found[f"{kind} to {to} by {way} from {source}"] = (
+            frames[f"{kind} to {to} by {way} from {source}"] = (
                 Ether(src=source, dst=mac) / ip / payload / Raw(MARK)
             )
     for way, mac in (("all nodes", "33:33:00:00:00:01"), ("shop", SHOP)):
-        found[f"router advertisement by {way}"] = (
+        frames[f"router advertisement by {way}"] = (
             Ether(src=RED1, dst=mac)
             / IPv6(src="fe80::ff:fe00:3", dst="ff02::1", hlim=255)
             / ICMPv6ND_RA(routerlifetime=1800)
@@ -130,7 +130,7 @@ def attacks(devices: dict[str, str]) -> dict[str, Packet]:
             / ICMPv6NDOptSrcLLAddr(lladdr=RED1)
             / Raw(b"\xfd\x02" + MARK + b"!")  # an unknown option: what is no option makes it void
         )
-    return found
+    return frames
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +156,15 @@ HEARD = ANSWERED | {"Udp: InDatagrams", "Ip: ForwDatagrams"}
 def heard(line: CommandLine, place: str) -> dict[str, int]:
     """What the kernel's stack of a place took for itself, or passed on, so far (/proc/net/snmp)."""
     rows = line("exec", place, "--", "cat", "/proc/net/snmp").stdout.splitlines()
-    found = {}
+    counters = {}
     for names, values in zip(rows[::2], rows[1::2], strict=True):
         kind = names.split(":")[0]
         counted = zip(names.split()[1:], values.split()[1:], strict=True)
-        found |= {f"{kind}: {name}": int(value) for name, value in counted}
+        counters |= {f"{kind}: {name}": int(value) for name, value in counted}
     wanted = HEARD if place.startswith("s") else ANSWERED
     if place in PASSIVE:
         wanted = HEARD | {"Ip: InDelivers", "Ip: OutRequests"}
-    return {name: value for name, value in found.items() if name in wanted}
+    return {name: value for name, value in counters.items() if name in wanted}
 
 
 def control(packet: Packet) -> bool:

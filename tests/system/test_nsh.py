@@ -53,9 +53,9 @@ Lab = tuple[CommandLine, Path]
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with running(LAB, tmp_path) as made:
-        takes_part(made[0], "here.1", "there.1")
-        yield made
+    with running(LAB, tmp_path) as started:
+        takes_part(started[0], "here.1", "there.1")
+        yield started
 
 
 def transfers(line: CommandLine, source: str, target: str) -> None:
@@ -98,7 +98,7 @@ def offloading(line: CommandLine, place: str, device: str) -> set[str]:
     """Which of the offloads that matter here are on."""
     done = line("exec", place, "--", "ethtool", "-k", device).stdout
     features = ("tx-checksumming", "tx-tcp-segmentation", "generic-segmentation-offload")
-    return {each for each in features if re.search(rf"{each}: on", done)}
+    return {feature for feature in features if re.search(rf"{feature}: on", done)}
 
 
 @pytest.mark.skipif(shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin") is None, reason="no ethtool")
@@ -114,7 +114,7 @@ def test_only_who_sends_into_nsh_does_not_offload(lab: Lab) -> None:
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_the_underlay_carries_nsh_in_vxlan_with_paths_and_indices(lab: Lab, tmp_path: Path) -> None:
     line, _ = lab
-    link = next(each["name"] for each in line.json("status")["underlay"]["links"])
+    link = next(link_state["name"] for link_state in line.json("status")["underlay"]["links"])
     file = tmp_path / "underlay.pcap"
     process = line.start("capture", link, "-w", str(file), "--filter", "udp port 4789")
     wanted = {hop["carried"] for hop in hops(line).values() if "in VXLAN" in hop["carried"]}
@@ -137,7 +137,7 @@ def test_the_underlay_carries_nsh_in_vxlan_with_paths_and_indices(lab: Lab, tmp_
 
 def test_capture_shows_nsh_to_people(lab: Lab) -> None:
     line, _ = lab
-    link = next(each["name"] for each in line.json("status")["underlay"]["links"])
+    link = next(link_state["name"] for link_state in line.json("status")["underlay"]["links"])
     process = line.start("capture", link, "-c", "2", "--filter", "udp port 4789")
     ping = Pinging(line, "h1", "h2", 0.05)
     shown = process.communicate(timeout=PATIENCE)[0]

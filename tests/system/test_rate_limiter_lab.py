@@ -35,5 +35,5 @@ def test_a_busy_limiter_limits_and_stays_live(tmp_path: Path) -> None:
         assert received["bits_per_second"] < 20e6, received
         assert seen == {"live"}
         assert not [
-            each for each in line.json("events") if "shaper.1" in each["text"] and "fail" in each["text"]
+            event for event in line.json("events") if "shaper.1" in event["text"] and "fail" in event["text"]
         ]

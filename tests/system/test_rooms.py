@@ -138,9 +138,9 @@ def test_a_host_that_forks_without_end_takes_neither_lab_nor_machine_along(lab: 
     bomb = lab.start("exec", "h1", "--", "python3", "-c", BOMB)
     try:
         assert bomb.stdout is not None
-        made = int(bomb.stdout.readline())
+        processes = int(bomb.stdout.readline())
         if limits_numbers(os.uname().release):
-            assert 300 < made < PROCESSES_OF_ONE
+            assert 300 < processes < PROCESSES_OF_ONE
         assert said(lab, "h2", "hostname") == "h2\n"
         assert lab.json("ping")["reached"] == 4
     finally:
@@ -223,5 +223,5 @@ def test_a_killed_command_and_a_removed_host_leave_nothing(lab: CommandLine, tmp
 def test_many_commands_at_once_meet_one_room(lab: CommandLine) -> None:
     lab("exec", "s1", "--", "true")
     started = [lab.start("exec", "h2", "--", "sh", "-c", "readlink /proc/self/ns/pid") for _ in range(8)]
-    found = {process.communicate(timeout=60)[0] for process in started}
-    assert len(found) == 1
+    spaces = {process.communicate(timeout=60)[0] for process in started}
+    assert len(spaces) == 1

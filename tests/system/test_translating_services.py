@@ -108,16 +108,16 @@ for each in held[::-1]:
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CommandLine, Path]]:
     folder = tmp_path_factory.mktemp("services")
     (folder / "plain.py").write_text("def process(packet):\n    return packet\n")
-    with running(LAB.replace("BACKENDS", BOTH), folder) as made:
-        line, _ = made
-        until(lambda: all(up for each in line.json("functions") for up in states(each)), "all are up")
-        yield made
+    with running(LAB.replace("BACKENDS", BOTH), folder) as lab:
+        line, _ = lab
+        until(lambda: all(up for function in line.json("functions") for up in states(function)), "all are up")
+        yield lab
 
 
 def states(function: dict[str, object]) -> list[bool]:
     backends = function.get("backends") or []
     assert isinstance(backends, list)
-    return [bool(each["up"]) for each in backends]
+    return [bool(backend["up"]) for backend in backends]
 
 
 def fetched(line: CommandLine, host: str, url: str) -> str:
@@ -169,8 +169,8 @@ def test_pings_of_two_inside_hosts_with_one_identifier_are_both_answered(
     for size in ("56", "4000"):
         ping = ("--", "ping", "-e", "77", "-i", "0.02", "-c", "20", "-W", "5", "-s", size, "server")
         both = [line.start("exec", host, *ping) for host in ("client", "web1")]
-        said_of_both = [each.communicate(timeout=60)[0] for each in both]
-        assert all(" 0% packet loss" in each for each in said_of_both), said_of_both
+        outputs = [process.communicate(timeout=60)[0] for process in both]
+        assert all(" 0% packet loss" in output for output in outputs), outputs
 
 
 def test_datagrams_to_a_backend_that_dies_go_to_another(services: tuple[CommandLine, Path]) -> None:
@@ -178,23 +178,23 @@ def test_datagrams_to_a_backend_that_dies_go_to_another(services: tuple[CommandL
     line, _ = services
     started = [line.start("exec", name, "--", "python3", "-c", NAMED, name) for name in ("web1", "web2")]
     try:
-        assert [said(each) for each in started] == ["ready", "ready"]
+        assert [said(process) for process in started] == ["ready", "ready"]
         started.append(line.start("exec", "client", "--", "python3", "-c", ASK))
         first = said(started[-1])
         line("link", "down", *{"web1": ("web1", "s1"), "web2": ("web2", "s2")}[first])
         assert {first, said(started[-1])} == {"web1", "web2"}
         line("link", "up", *{"web1": ("web1", "s1"), "web2": ("web2", "s2")}[first])
     finally:
-        for each in started:
-            each.terminate()
-            each.communicate()
+        for process in started:
+            process.terminate()
+            process.communicate()
 
 
 def test_connections_of_a_backend_that_is_removed_are_reset_and_others_go_on(
     services: tuple[CommandLine, Path],
 ) -> None:
     line, file = services
-    until(lambda: all(up for each in line.json("functions") for up in states(each)), "all are up")
+    until(lambda: all(up for function in line.json("functions") for up in states(function)), "all are up")
     client = line.start("exec", "client", "--", "python3", "-c", HELD)
     try:
         assert said(client) == "held"

@@ -72,9 +72,9 @@ def test_the_kernel_forwards_what_the_plan_says() -> None:
             for device in fabric.plan.underlay.devices
         }
 
-    found = inside(CROSSING, body)
-    assert set(found) == {"domain-d1", "domain-d2"}
-    lines = sorted(found["domain-d1"].split("\n"))
+    entries = inside(CROSSING, body)
+    assert set(entries) == {"domain-d1", "domain-d2"}
+    lines = sorted(entries["domain-d1"].split("\n"))
     assert [line.split(" self")[0].split(" link-netnsid")[0] for line in lines if line] == [
         "00:00:00:00:00:00 dst 198.19.0.2",
         "02:00:00:00:00:02 dst 198.19.0.2",

@@ -47,7 +47,7 @@ class Zygote:
             given.write(stdin)
             given.seek(0)
             order = {"words": list(words), "environment": dict(environment), "folder": str(Path.cwd())}
-            files = [each.fileno() for each in (far, given, out, err)]
+            files = [file.fileno() for file in (far, given, out, err)]
             self._socket.sendmsg(
                 [len(text := json.dumps(order).encode()).to_bytes(4, "big")],
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))],
@@ -60,8 +60,8 @@ class Zygote:
             except TimeoutError:
                 raise TimeoutExpired(list(words), timeout) from None
             assert told, "the command's process was killed"
-            for each in (out, err):
-                each.seek(0)
+            for output in (out, err):
+                output.seek(0)
             return CompletedProcess(list(words), int(told), out.read(), err.read())
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ def _serve(sock: socket.socket) -> None:
         if os.fork() == 0:
             sock.close()
             _watch(order, list(files))
-        for each in files:
-            os.close(each)
+        for fd in files:
+            os.close(fd)
         while True:  # those that have told how their command ended
             try:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
@@ -105,12 +105,12 @@ def _watch(order: dict[str, object], files: list[int]) -> None:
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        for number, each in enumerate(streams):
-            os.dup2(each, number)
-            os.close(each)
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
+            os.close(fd)
         _run(order)
-    for each in streams:
-        os.close(each)
+    for fd in streams:
+        os.close(fd)
     _, status = os.waitpid(pid, 0)
     os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
