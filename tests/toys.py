@@ -21,11 +21,13 @@ from nfv.kinds import PROGRAMS
 from topologies.importers.registry import IMPORTERS, Importer
 from topologies.model.choices import HOST_KINDS
 from topologies.model.functions import Function
-from topologies.model.kinds import MODELS
+from topologies.model.kinds import MODELS, taking
+from topologies.model.values import Frozen
+from topologies.resolve.kinds.context import Context
 from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
 from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report
-from topologies.syntax.service_specification import KINDS, Engine
+from topologies.syntax.service_specification import KINDS, Engine, FunctionSpec
 
 # An importer: "toy: 3" is a row of three switches, each with a host, the last of which is a toy; from the
 # first to the last a toy function is in the way
@@ -38,7 +40,8 @@ def read(raw: bytes, report: Report) -> Node:
     if not number.isdigit():
         report.add((), "has no number of switches", "toy: NUMBER", "write one", line=1)
         raise Fatal
-    names = [f"s{each}" for each in range(1, int(number) + 1)]
+    names = [f"s{count}" for count in range(1, int(number) + 1)]
+    function = {"kind": Node(1, "toy"), "switch": Node(1, "s1"), "greeting": Node(1, "hello")}
     links = [Node(1, f"{a} -- {b}") for a, b in pairwise(names)]
     return Node(
         1,
@@ -47,7 +50,7 @@ def read(raw: bytes, report: Report) -> Node:
             "switches": Node(1, [Node(1, name) for name in names]),
             "hosts": Node(1, {f"h{name[1:]}": Node(1, host(name, names[-1])) for name in names}),
             "links": Node(1, links),
-            "functions": Node(1, {"wire": Node(1, {"kind": Node(1, "toy"), "switch": Node(1, "s1")})}),
+            "functions": Node(1, {"wire": Node(1, function)}),
             "chains": Node(
                 1,
                 {
@@ -105,7 +108,7 @@ def compile_toy(here: SwitchView, after: Table) -> Part:
 TOY = add_stage("TOY", compile_toy, before=Table.CHAIN)
 
 
-# A kind of function: frames pass it as they are, and it says how many did
+# A kind of function: frames pass it as they are, and it says how many did; with a key that only it has
 
 PROGRAM = b"""
 import json, select, socket, sys, time
@@ -120,7 +123,7 @@ for end, name in zip(ends, ("in", "out")):
     end.bind((name, 3))
 far = dict(zip(ends, reversed(ends)))
 packets = octets = 0
-say("state", state="running")
+say("state", state="running", message=open("greeting").read())
 told = time.monotonic()
 while True:
     ready = select.select([*ends, sys.stdin], [], [], 1)[0]
@@ -138,20 +141,37 @@ while True:
 """
 
 
+class Greeting(Frozen):
+    text: str
+
+
 class ToyFunction(Function):
     kind: Literal["toy"]
+    greeting: Greeting
 
     @property
-    def part(self) -> None:
+    def part(self) -> Greeting:
+        return self.greeting
+
+
+def resolve_greeting(name: str, spec: FunctionSpec, context: Context) -> Greeting | None:
+    text = spec.own.get("greeting")
+    if not isinstance(text, str):
+        path = ("functions", name, "greeting")
+        context.report.add(path, "the toy has no greeting", "a text", "write greeting: hello")
         return None
+    return Greeting(text=text)
+
+
+def program(function: ToyFunction) -> Program:
+    files = {"toy_program.py": PROGRAM, "greeting": function.greeting.text.encode()}
+    return Program((sys.executable, "-I", "-S", "toy_program.py"), files, replaceable=False)
 
 
 MODELS["toy"] = ToyFunction
-KINDS["toy"] = (Engine("toy", ("switch", "instances", "on-failure")),)
-RESOLUTIONS["toy"] = Resolution(inline)
-PROGRAMS["toy", "toy"] = lambda function: Program(
-    (sys.executable, "-I", "-S", "toy_program.py"), {"toy_program.py": PROGRAM}
-)
+KINDS["toy"] = (Engine("toy", ("switch", "instances", "on-failure", "greeting")),)
+RESOLUTIONS["toy"] = Resolution(inline, "greeting", resolve_greeting)
+PROGRAMS["toy", "toy"] = taking(ToyFunction, program)
 
 
 # An event, which follows from another

@@ -30,7 +30,7 @@ PROCESS_PATIENCE = 15.0
 """Seconds until new functions' processes must be at work."""
 
 
-def change_to(lab: Lab, new: Topology) -> list[str]:
+def take(lab: Lab, new: Topology) -> list[str]:
     """Change the running lab to ``new``. Returns, in words, what failed after the change was complete.
 
     Raises Failure when the change fails; its text says whether the lab is as before. The caller holds
@@ -151,7 +151,7 @@ def _become(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) ->
         if not same:
             check_possible(lab, new)
         return {"changes": differences, "applied": False, "seconds": 0.0, "notes": []}
-    notes = change_to(lab, new)
+    notes = take(lab, new)
     seconds = time.monotonic() - began
     lab.events.add(
         "changed", f"{words}: {len(differences)} changes in {seconds:.2f} s", {"changes": differences}
@@ -197,7 +197,7 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
         }
         if not moved["changed"]:
             return moved
-        change_to(lab, new)
+        take(lab, new)
         moved["seconds"] = time.monotonic() - began
         lab.events.add("move", f"host {host} moved from {before} to {target} (domain {domain})", dict(moved))
         return moved

@@ -45,6 +45,7 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
             return dict(only)
 
         assert (function()["name"], function()["kind"]) == ("wire", "toy")
+        assert function()["instances"][0]["message"] == "hello", "the value of its own key"
         until(lambda: function()["instances"][0]["health"] == "live", "probes pass the toy function")
         packets = function()["packets"]
         line("exec", "h1", "--", "ping", "-c", "1", "h2")

@@ -16,8 +16,11 @@ from topologies.model import kinds
 from topologies.model.functions import Firewall, Function, Instance, RateLimit
 from topologies.model.kinds import MODELS, Bridge, FirewallFunction, RateLimiter, function_of, taking
 from topologies.model.topology import Port, Topology
+from topologies.model.values import Frozen
+from topologies.resolve.kinds.context import Context
 from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
-from topologies.syntax.service_specification import KINDS, Engine
+from topologies.syntax import specification
+from topologies.syntax.service_specification import KINDS, Engine, FunctionSpec
 
 COMMON: dict[str, Any] = {"name": "f", "engine": "openflow", "mode": "flows", "switch": "s1"}
 
@@ -111,3 +114,49 @@ def test_a_kind_is_added_by_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Topology.model_validate_json(made.model_dump_json()) == made
     with pytest.raises(topologies.Invalid, match="a diode has no key 'bandwidth'"):
         topologies.loads(text.replace(b"switch: s1}}", b"switch: s1, bandwidth: 1mbit}}"), "lab.yaml")
+
+
+class Lamp(Frozen):
+    colour: str
+
+
+class LampFunction(Function):
+    kind: Literal["lamp"]
+    lamp: Lamp
+
+    @property
+    def part(self) -> Lamp:
+        return self.lamp
+
+
+def test_a_kind_has_keys_that_no_other_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lamp(name: str, spec: FunctionSpec, context: Context) -> Lamp | None:
+        colour = spec.own.get("colour")
+        if colour != "red":
+            context.report.add(("functions", name, "colour"), "a lamp is red", "red", "write colour: red")
+            return None
+        return Lamp(colour=colour)
+
+    monkeypatch.setitem(kinds.MODELS, "lamp", LampFunction)
+    monkeypatch.setitem(KINDS, "lamp", (Engine("led", ("switch", "colour")), Engine("gas", ("switch",))))
+    monkeypatch.setitem(RESOLUTIONS, "lamp", Resolution(inline, "lamp", lamp))
+
+    def problems(function: str) -> list[str]:
+        text = f"switches: [s1]\nhosts: {{h1: s1}}\nfunctions:\n  f: {{{function}, switch: s1}}\n"
+        try:
+            (loaded,) = topologies.loads(text.encode(), "lab.yaml").functions
+        except topologies.Invalid as invalid:
+            return [f"{problem.line} {problem.path}: {problem.message}" for problem in invalid.problems]
+        assert loaded.part == Lamp(colour="red")
+        return []
+
+    assert problems("kind: lamp, colour: red") == []
+    assert problems("kind: lamp, colour: [red]") == ["4 functions.f.colour: a lamp is red"]
+    assert problems("kind: lamp, colour: red, color: red") == ["4 functions.f.color: unknown key 'color'"]
+    assert problems("kind: lamp, colour: red, engine: gas") == [
+        "4 functions.f.colour: a lamp with engine gas has no key 'colour'"
+    ]
+    assert problems("kind: bridge, colour: red") == ["4 functions.f.colour: unknown key 'colour'"]
+    assert problems("kind: lampp, colour: red") == ["4 functions.f.kind: 'lampp' is no kind of function"]
+    function = specification.schema()["$defs"]["FunctionSpec"]["properties"]
+    assert "lamp" in str(function["kind"]) and "colour" in function

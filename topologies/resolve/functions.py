@@ -47,9 +47,8 @@ def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> No
     """Report the keys that are of other kinds or engines."""
     assert spec.kind is not None
     known = kind_keys(spec.kind, engine)
-    for field, info in FunctionSpec.model_fields.items():
-        key = info.alias or field
-        if key in known or getattr(spec, field) is None:
+    for key in spec.given:
+        if key in known:
             continue
         others = [candidate.name for candidate in KINDS[spec.kind] if key in candidate.keys]
         kind = _a(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")

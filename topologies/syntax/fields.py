@@ -47,7 +47,7 @@ class Parsed:
 class Registered(Parsed):
     """Annotation: one of the names that are in ``known`` when the file is read."""
 
-    def __init__(self, kind: str, known: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, known: Mapping[str, object]) -> None:
         super().__init__(lambda text: service_units.choice(kind, *known)(text), f"the name of a {kind}", {})
         self.known = known
 

@@ -5,9 +5,12 @@ One model holds the keys of all kinds of functions; ``KINDS`` says which of them
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from typing_extensions import Self
 
 from topologies.syntax import service_units
 from topologies.syntax.fields import (
@@ -23,6 +26,7 @@ from topologies.syntax.fields import (
     Name,
     Or,
     Parsed,
+    Registered,
     Spec,
     Switched,
     Text,
@@ -31,7 +35,10 @@ from topologies.syntax.fields import (
 
 
 class Engine(NamedTuple):
-    """The keys that a kind of function takes with one of its engines; ``kind`` and ``engine`` aside."""
+    """The keys that a kind of function takes with one of its engines; ``kind`` and ``engine`` aside.
+
+    A key that is no field of ``FunctionSpec`` is the kind's own: see ``FunctionSpec.own``.
+    """
 
     name: str
     keys: tuple[str, ...]
@@ -70,12 +77,7 @@ def whole(kind: str, low: int, high: int) -> Any:
     return Parsed(service_units.whole(kind, low, high), f"a {kind}", schema)
 
 
-def _kind(text: str) -> str:
-    """One of ``KINDS`` as they are now: kinds can be added."""
-    return service_units.choice("kind of function", *KINDS)(text)
-
-
-Kind = Annotated[str, Parsed(_kind, "a kind of function", {"enum": list(KINDS)})]
+Kind = Annotated[str, Registered("kind of function", KINDS)]
 Verdict = Annotated[str, choice("action", "accept", "drop", "reject")]
 Protocol = Annotated[str, choice("protocol", "tcp", "udp", "sctp", "icmp", "icmpv6")]
 Transport = Annotated[str, choice("protocol", "tcp", "udp")]
@@ -190,9 +192,20 @@ class ForwardSpec(Spec):
     )
 
 
+def _with_own_keys(schema: JsonSchema) -> None:
+    """Let editors know the kinds' own keys, with any value."""
+    properties = schema["properties"]
+    for kind, engines in KINDS.items():
+        for key in (key for engine in engines for key in engine.keys):
+            properties.setdefault(key, {"description": f"{kind}: its own."})
+
+
 class FunctionSpec(Spec):
     """A virtual network function."""
 
+    model_config = ConfigDict(json_schema_extra=_with_own_keys)
+
+    _own: dict[str, Any] = PrivateAttr(default_factory=dict)
     kind: Kind | None = Field(None, description="What it does.")
     engine: Text | None = Field(
         None,
@@ -281,6 +294,29 @@ class FunctionSpec(Spec):
         None, description="ids: files with such rules, relative to the topology file."
     )
 
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """The keys that ``KINDS`` has for the kind and that are no field here, with their values in the file:
+        texts, None, lists and mappings. The kind's ``Resolution`` checks them."""
+        return self._own
+
+    @property
+    def given(self) -> list[str]:
+        """The keys that the file gives a value."""
+        fields = FunctionSpec.model_fields.items()
+        shared = [field.alias or name for name, field in fields if getattr(self, name) is not None]
+        return [*shared, *(key for key, value in self.own.items() if value is not None)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _set_own_apart(cls, entry: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        own = own_keys(entry.get("kind")) if isinstance(entry, dict) else []
+        if not own:
+            return handler(entry)
+        spec = handler({key: value for key, value in entry.items() if key not in own})
+        spec._own = {key: entry[key] for key in own if key in entry}
+        return spec
+
 
 class ChainSpec(Spec):
     """Which traffic passes which functions. ``c: [fw, lb]`` is short for ``c: {functions: [fw, lb]}``."""
@@ -332,9 +368,24 @@ def kind_keys(kind: str | None, engine: str | None = None) -> list[str]:
         for candidate in some
         if kind in (None, name) and engine in (None, candidate.name)
     ]
-    known = {key for candidate in engines for key in candidate.keys}
-    fields = [field.alias or name for name, field in FunctionSpec.model_fields.items()]
-    return [name for name in fields if name in ("kind", "engine") or name in known]
+    known = dict.fromkeys(key for candidate in engines for key in candidate.keys)
+    fields = _shared_keys()
+    return [
+        *(name for name in fields if name in ("kind", "engine") or name in known),
+        *(key for key in known if key not in fields),
+    ]
+
+
+def own_keys(kind: object) -> list[str]:
+    """The keys of a function of this kind that are no field of ``FunctionSpec``; those of all for no kind."""
+    known = kind if isinstance(kind, str) and kind in KINDS else None
+    return [key for key in kind_keys(known) if key not in _shared_keys()]
+
+
+@cache
+def _shared_keys() -> tuple[str, ...]:
+    """The keys that are fields of ``FunctionSpec``, in its order."""
+    return tuple(field.alias or name for name, field in FunctionSpec.model_fields.items())
 
 
 _INSIDE: dict[str, type[Spec]] = {

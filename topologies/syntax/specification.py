@@ -39,7 +39,7 @@ from topologies.syntax.fields import (
     Tunnels,
     Vni,
 )
-from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside
+from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside, kind_keys
 
 MANAGEMENT = IPv4Network("198.18.0.0/16")
 """The network between the controller and the switches of every lab (RFC 2544's range for device tests)."""
@@ -255,8 +255,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     entry = _ENTRIES.get(str(path[0])) if len(path) == 2 else None
     if path[:2] == ("underlay", "links") and len(path) == 3:
         entry = UnderlayLinkSpec
-    if path[0] == "functions" and len(path) > 2:
-        return keys_inside(path)
+    if path[0] == "functions" and len(path) > 1:
+        return keys_inside(path) if len(path) > 2 else kind_keys(None)
     if entry is None:
         return []
     # its own keys before those that it shares with others
