@@ -119,6 +119,6 @@ def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
 def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:
     fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
     assert fabric.seen_at("t1") == EndPlan("t1", "tap0")
-    found = capture.point(fabric.plan, "t1")
+    found = capture.device_to_capture(fabric.plan, "t1")
     assert found is not None and (found["netns"], found["device"]) == ("t1", "tap0")
     assert fabric.seen_at("h1") == fabric.host_plan("h1").near
