@@ -14,7 +14,7 @@ PATIENCE = 60.0
 def until(holds: Callable[[], T], what: str = "it came true", seconds: float = PATIENCE) -> T:
     """Ask again and again; what ``holds`` gave at last. AssertionError: ``what`` never came true."""
     deadline = time.monotonic() + seconds
-    while not (found := holds()):
+    while not (value := holds()):
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.005)
-    return found
+    return value

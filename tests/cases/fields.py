@@ -21,39 +21,39 @@ def read(frame: bytes) -> dict[str, int]:
     """No fragments; of an ICMP error, what it is about as ``inner_*`` (see
     ``controller.simulate.tracking``)."""
     packet = Ether(frame)
-    found = {"eth_src": _mac(packet.src), "eth_dst": _mac(packet.dst), "eth_type": packet.type}
+    fields = {"eth_src": _mac(packet.src), "eth_dst": _mac(packet.dst), "eth_type": packet.type}
     inner = packet.payload
     if isinstance(inner, IP):
-        found |= {"ip_src": int(IPv4Address(inner.src)), "ip_dst": int(IPv4Address(inner.dst))}
-        found["ip_proto"], found["nw_ttl"], body = inner.proto, inner.ttl, inner.payload
+        fields |= {"ip_src": int(IPv4Address(inner.src)), "ip_dst": int(IPv4Address(inner.dst))}
+        fields["ip_proto"], fields["nw_ttl"], body = inner.proto, inner.ttl, inner.payload
     elif isinstance(inner, IPv6):
-        found |= {"ipv6_src": int(IPv6Address(inner.src)), "ipv6_dst": int(IPv6Address(inner.dst))}
+        fields |= {"ipv6_src": int(IPv6Address(inner.src)), "ipv6_dst": int(IPv6Address(inner.dst))}
         head: Packet = inner
         while isinstance(head.payload, _IPv6ExtHdr):
             head = head.payload
-        found["ip_proto"], found["nw_ttl"], body = head.nh, inner.hlim, head.payload
+        fields["ip_proto"], fields["nw_ttl"], body = head.nh, inner.hlim, head.payload
     else:
-        return found
+        return fields
     for layer, name in PORTS.items():
         if isinstance(body, layer):
-            found |= {f"{name}_src": body.sport, f"{name}_dst": body.dport}
+            fields |= {f"{name}_src": body.sport, f"{name}_dst": body.dport}
     if isinstance(body, TCP):
-        found["tcp_flags"] = int(body.flags)
+        fields["tcp_flags"] = int(body.flags)
     elif isinstance(body, ICMP):
-        found |= {"icmp_type": body.type, "icmp_code": body.code, "icmp_id": body.id or 0}
+        fields |= {"icmp_type": body.type, "icmp_code": body.code, "icmp_id": body.id or 0}
         if IPerror in body:
-            found |= _about(body[IPerror], body[IPerror].proto)
+            fields |= _about(body[IPerror], body[IPerror].proto)
     elif isinstance(body, _ICMPv6):
-        found |= {"icmpv6_type": body.type, "icmpv6_code": body.code, "icmp_id": getattr(body, "id", 0)}
+        fields |= {"icmpv6_type": body.type, "icmpv6_code": body.code, "icmp_id": getattr(body, "id", 0)}
         if IPerror6 in body:
-            found |= _about(body[IPerror6], body[IPerror6].nh)
-    return found
+            fields |= _about(body[IPerror6], body[IPerror6].nh)
+    return fields
 
 
 def _about(packet: Packet, protocol: int) -> dict[str, int]:
     kind = IPv4Address if isinstance(packet, IP) else IPv6Address
-    found = {"inner_src": int(kind(packet.src)), "inner_dst": int(kind(packet.dst)), "inner_proto": protocol}
+    fields = {"inner_src": int(kind(packet.src)), "inner_dst": int(kind(packet.dst)), "inner_proto": protocol}
     for layer in (TCPerror, UDPerror):
         if layer in packet:
-            found |= {"inner_tp_src": packet[layer].sport, "inner_tp_dst": packet[layer].dport}
-    return found
+            fields |= {"inner_tp_src": packet[layer].sport, "inner_tp_dst": packet[layer].dport}
+    return fields

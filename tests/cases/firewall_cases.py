@@ -73,10 +73,10 @@ def rule(action: str, **some: Any) -> Rule:
     """A rule; addresses as text, ports as numbers or pairs."""
     for side in ("source", "destination"):
         if side in some:
-            some[side] = tuple(ip_network(each) for each in some[side].split())
+            some[side] = tuple(ip_network(prefix) for prefix in some[side].split())
         if f"{side}_ports" in some:
             some[f"{side}_ports"] = tuple(
-                each if isinstance(each, tuple) else (each, each) for each in some[f"{side}_ports"]
+                port if isinstance(port, tuple) else (port, port) for port in some[f"{side}_ports"]
             )
     return Rule(name=some.pop("name", action), action=action, **some)
 

@@ -122,24 +122,24 @@ def fragments(frame: bytes, size: int = 1400, ident: int = 77) -> tuple[bytes, .
     """An IPv4 or IPv6 packet as fragments of ``size`` octets each (a multiple of 8), in order."""
     packet = Ether(frame)
     inner = packet.payload
-    found = []
+    frames = []
     if isinstance(inner, IP):
         body = bytes(inner.payload)
         for at in range(0, len(body), size):
             more = at + size < len(body)
             head = IP(src=inner.src, dst=inner.dst, id=ident, ttl=inner.ttl, proto=inner.proto,
                       flags="MF" if more else 0, frag=at // 8)  # fmt: skip
-            found.append(bytes(Ether(src=packet.src, dst=packet.dst) / head / Raw(body[at : at + size])))
-        return tuple(found)
+            frames.append(bytes(Ether(src=packet.src, dst=packet.dst) / head / Raw(body[at : at + size])))
+        return tuple(frames)
     body = bytes(inner.payload)
     for at in range(0, len(body), size):
         more = at + size < len(body)
         fragment = IPv6ExtHdrFragment(nh=inner.nh, offset=at // 8, m=1 if more else 0, id=ident)
         head = IPv6(src=inner.src, dst=inner.dst, hlim=inner.hlim)
-        found.append(
+        frames.append(
             bytes(Ether(src=packet.src, dst=packet.dst) / head / fragment / Raw(body[at : at + size]))
         )
-    return tuple(found)
+    return tuple(frames)
 
 
 def overlapping(frame: bytes) -> tuple[bytes, ...]:
@@ -155,15 +155,15 @@ def extended(frame: bytes, *headers: Literal["hop-by-hop", "destination", "routi
     """An IPv6 packet with these extension headers before its payload."""
     packet = Ether(frame)
     inner = packet.payload
-    made: Packet = IPv6(src=inner.src, dst=inner.dst, hlim=inner.hlim)
+    network: Packet = IPv6(src=inner.src, dst=inner.dst, hlim=inner.hlim)
     for name in headers:
         if name == "hop-by-hop":
-            made /= IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
+            network /= IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
         elif name == "destination":
-            made /= IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+            network /= IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
         else:
-            made /= IPv6ExtHdrRouting(type=4, segleft=0, addresses=[])
-    return bytes(Ether(src=packet.src, dst=packet.dst) / made / inner.payload)
+            network /= IPv6ExtHdrRouting(type=4, segleft=0, addresses=[])
+    return bytes(Ether(src=packet.src, dst=packet.dst) / network / inner.payload)
 
 
 def arp(way: Way) -> bytes:

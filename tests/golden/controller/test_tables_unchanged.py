@@ -53,15 +53,15 @@ def troubled(topology: Topology) -> dict[str, Any]:
     """What the compiler is told when something is down, has failed, is avoided, and was learned."""
     host = next(iter(topology.hosts), None)
     learned = [Learned(host.network, 0x02EE00000001, host.port, IPv4Address("10.0.0.250"))] if host else []
-    running = [each.instances[0].name for each in topology.functions if each.instances]
+    running = [function.instances[0].name for function in topology.functions if function.instances]
     backends = [
-        f"{each.name}/{each.balancer.backends[0].host}"
-        for each in topology.functions
-        if isinstance(each, LoadBalancer)
+        f"{function.name}/{function.balancer.backends[0].host}"
+        for function in topology.functions
+        if isinstance(function, LoadBalancer)
     ]
     return {
-        "down_links": frozenset(each.name for each in topology.links[:1]),
-        "avoid": frozenset(each.name for each in topology.switches[1:2]),
+        "down_links": frozenset(link.name for link in topology.links[:1]),
+        "avoid": frozenset(switch.name for switch in topology.switches[1:2]),
         "learned": tuple(learned),
         "failed": frozenset(running[:1] + backends[:1]),
     }
@@ -76,9 +76,9 @@ def line(flow: Flow) -> str:
 def lines(tables: SwitchTables) -> dict[str, list[str]]:
     """Table -> what it holds, a sorted line for each flow; groups and meters beside."""
     held: dict[str, list[str]] = {"groups": [], "meters": [f"datapath id {tables.dpid}"]}
-    for each in tables.flows:
-        held.setdefault(each.table.name, []).append(line(each))
-    held["groups"] = [group_text(each).partition("  # ")[0] for each in tables.groups]
+    for entry in tables.flows:
+        held.setdefault(entry.table.name, []).append(line(entry))
+    held["groups"] = [group_text(group).partition("  # ")[0] for group in tables.groups]
     weights = [f"{g.id} {b.weight}" for g in tables.groups for b in g.buckets]
     held["groups"] += weights
     held["meters"] += map(meter_text, tables.meters)
@@ -88,8 +88,8 @@ def lines(tables: SwitchTables) -> dict[str, list[str]]:
 def rerouted(topology: Topology) -> Topology:
     """The same with each chain's functions in reverse order: all of its hops are new."""
     chains = (
-        each.model_copy(update={"path": each.path + 100, "functions": each.functions[::-1]})
-        for each in topology.chains
+        chain.model_copy(update={"path": chain.path + 100, "functions": chain.functions[::-1]})
+        for chain in topology.chains
     )
     return topology.model_copy(update={"chains": tuple(chains)})
 
@@ -97,12 +97,12 @@ def rerouted(topology: Topology) -> Topology:
 def states(name: str) -> dict[str, Mapping[str, SwitchTables]]:
     topology = case(name)
     plain = compile_topology(topology)
-    found: dict[str, Mapping[str, SwitchTables]] = {"as in the file": plain}
-    found["in trouble"] = compile_topology(topology, **troubled(topology))
+    tables_by_state: dict[str, Mapping[str, SwitchTables]] = {"as in the file": plain}
+    tables_by_state["in trouble"] = compile_topology(topology, **troubled(topology))
     if topology.chains and name not in FILES:
         for number, stage in enumerate(stages(plain, compile_topology(rerouted(topology))), 1):
-            found[f"stage {number} of a change"] = stage
-    return found
+            tables_by_state[f"stage {number} of a change"] = stage
+    return tables_by_state
 
 
 def digest(some: Iterable[str]) -> str:
@@ -111,19 +111,19 @@ def digest(some: Iterable[str]) -> str:
 
 def digests(name: str) -> dict[str, str]:
     """One for each state, each switch and each table: where those that differ cross is the difference."""
-    found: dict[str, list[str]] = {}
+    lines_of: dict[str, list[str]] = {}
     shown: list[str] = []
     for state, tables in states(name).items():
-        for switch, held in ((each, lines(one)) for each, one in tables.items()):
-            for table, some in sorted(held.items()):
+        for switch, own in tables.items():
+            for table, some in sorted(lines(own).items()):
                 titled = [f"## {state}, {switch}, {table}", *some]
                 for key in (state, f"switch {switch}", f"table {table}"):
-                    found.setdefault(key, []).extend(titled)
+                    lines_of.setdefault(key, []).extend(titled)
                 shown += titled
     if folder := os.environ.get("SDNLAB_SHOW_TABLES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, name.replace("/", "-")).write_text("\n".join(shown) + "\n", encoding="utf-8")
-    return {key: digest(some) for key, some in found.items()}
+    return {key: digest(some) for key, some in lines_of.items()}
 
 
 def test_tables_are_those_of_before() -> None:

@@ -49,5 +49,5 @@ def test_the_forms_of_functions_and_chains_load() -> None:
     lab = "switches: [s1, s2]\nhosts: {client: s1, web1: s2, web2: s2, web3: s2}\ngroups: {servers: web1}\n"
     limit = "  limit: {kind: rate-limiter, switch: s2, bandwidth: 10mbit}\n"
     topology = topologies.loads(f"{lab}{functions}\n{limit}{chains}\n")
-    assert [each.name for each in topology.functions] == ["fw", "lb", "limit"]
+    assert [function.name for function in topology.functions] == ["fw", "lb", "limit"]
     assert topology.chains[1].functions == ("fw", "limit", "lb")

@@ -24,44 +24,44 @@ PATIENCE = 30.0
 @contextmanager
 def kept(*argv: str, heal: Callable[[], None] = lambda: None) -> Iterator[tuple[Daemon, queue.Queue[News]]]:
     news: queue.Queue[News] = queue.Queue()
-    made = Daemon("x", lambda: subprocess.Popen(argv), heal, news.put)
+    kept_daemon = Daemon("x", lambda: subprocess.Popen(argv), heal, news.put)
     try:
-        yield made, news
+        yield kept_daemon, news
     finally:
-        process = made.stop()
+        process = kept_daemon.stop()
         process.kill()
         process.wait()
 
 
 def test_who_is_killed_is_started_again_and_takes_up_its_work() -> None:
-    with kept("sleep", "600") as (made, news):
-        first = made.pid
+    with kept("sleep", "600") as (kept_daemon, news):
+        first = kept_daemon.pid
         os.kill(first, signal.SIGKILL)
         dead, returned, working = (news.get(timeout=PATIENCE) for _ in range(3))
         assert (dead.state, dead.pid, dead.words) == ("dead", 0, "signal 9")
         assert returned.state == "returned" and working == News("x", "working", returned.pid)
-        assert returned.pid == made.pid != first
+        assert returned.pid == kept_daemon.pid != first
 
 
 def test_who_is_replaced_on_purpose_does_not_keep_ending() -> None:
-    with kept("sleep", "600") as (made, news):
+    with kept("sleep", "600") as (kept_daemon, news):
         for _ in range(daemon.HOPELESS):
-            first = made.pid
-            made.replace("its database was away")
+            first = kept_daemon.pid
+            kept_daemon.replace("its database was away")
             dead, returned, _ = (news.get(timeout=PATIENCE) for _ in range(3))
-            assert dead.words == "its database was away" and returned.pid == made.pid != first
-            assert not made.hopeless
+            assert dead.words == "its database was away" and returned.pid == kept_daemon.pid != first
+            assert not kept_daemon.hopeless
 
 
 @pytest.mark.parametrize(("in_a_row", "younger", "replaced"), [(1, False, 0), (2, False, 1), (2, True, 0)])
 def test_who_has_lost_its_database_twice_is_replaced_since_it_would_wait_ever_longer(
     in_a_row: int, younger: bool, replaced: int, tmp_path: Path
 ) -> None:
-    made, asked = OpenVSwitch("d1", tmp_path), list[str]()
+    switch, asked = OpenVSwitch("d1", tmp_path), list[str]()
     database = SimpleNamespace(in_a_row=in_a_row, began=10.0)
     switching = SimpleNamespace(pid=7, began=11.0 if younger else 9.0, replace=asked.append)
-    made._daemons = {"ovsdb-server": database, "ovs-vswitchd": switching}  # type: ignore[dict-item]
-    made._reconnect()
+    switch._daemons = {"ovsdb-server": database, "ovs-vswitchd": switching}  # type: ignore[dict-item]
+    switch._reconnect()
     assert len(asked) == replaced
 
 
@@ -73,27 +73,27 @@ def test_who_is_kept_from_its_work_takes_it_up_when_that_has_passed(monkeypatch:
         if (obstacle := next(obstacles)) is not None:
             raise obstacle
 
-    with kept("sleep", "600", heal=heal) as (made, news):
-        os.kill(made.pid, signal.SIGKILL)
+    with kept("sleep", "600", heal=heal) as (kept_daemon, news):
+        os.kill(kept_daemon.pid, signal.SIGKILL)
         assert [news.get(timeout=PATIENCE).state for _ in range(3)] == ["dead", "returned", "working"]
 
 
 def test_who_is_stopped_on_purpose_stays_so() -> None:
-    with kept("sleep", "600") as (made, news):
-        process = made.stop()
+    with kept("sleep", "600") as (kept_daemon, news):
+        process = kept_daemon.stop()
         process.kill()
         process.wait()
-        assert made.pid == 0
+        assert kept_daemon.pid == 0
         with pytest.raises(queue.Empty):
             news.get(timeout=0.2)
 
 
 def test_nobody_waits_for_one_that_ends_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "BACKOFF", (0.0,))
-    with kept("false") as (made, news):
+    with kept("false") as (kept_daemon, news):
         states = [news.get(timeout=PATIENCE) for _ in range(12)]
-        assert made.hopeless
-        assert {each.words for each in states if each.state == "dead"} == {"exit code 1"}
+        assert kept_daemon.hopeless
+        assert {report.words for report in states if report.state == "dead"} == {"exit code 1"}
 
 
 def test_a_stopped_process_is_told_from_one_that_waits() -> None:

@@ -20,14 +20,14 @@ def messages(batch: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def test_each_device_gets_a_chain_that_drops_at_its_ingress() -> None:
-    found = list(messages(dropping(["s1-eth1", "_vx100"])))
-    assert [kind for kind, *_ in found] == [0x10, 10 << 8, 10 << 8 | 3, 10 << 8 | 3, 0x11]
-    assert [sequence for _, _, sequence, _ in found] == [0, 1, 2, 3, 4]
-    assert [bool(flags & NLM_F_ACK) for _, flags, _, _ in found] == [False, False, False, True, False]
-    table = nft_table_msg(found[1][3])
+    requests = list(messages(dropping(["s1-eth1", "_vx100"])))
+    assert [kind for kind, *_ in requests] == [0x10, 10 << 8, 10 << 8 | 3, 10 << 8 | 3, 0x11]
+    assert [sequence for _, _, sequence, _ in requests] == [0, 1, 2, 3, 4]
+    assert [bool(flags & NLM_F_ACK) for _, flags, _, _ in requests] == [False, False, False, True, False]
+    table = nft_table_msg(requests[1][3])
     table.decode()
     assert (table["nfgen_family"], table.get_attr("NFTA_TABLE_NAME")) == (5, "sdnlab")
-    for (*_, data), device in zip(found[2:4], ("s1-eth1", "_vx100"), strict=True):
+    for (*_, data), device in zip(requests[2:4], ("s1-eth1", "_vx100"), strict=True):
         chain = nft_chain_msg(data)
         chain.decode()
         assert chain["nfgen_family"] == 5
@@ -41,9 +41,9 @@ def test_each_device_gets_a_chain_that_drops_at_its_ingress() -> None:
 
 
 def test_a_functions_namespace_takes_nothing_that_is_sent_to_itself() -> None:
-    found = list(messages(closing()))
-    assert [kind for kind, *_ in found] == [0x10, 10 << 8, 10 << 8 | 3, 0x11]
-    chain = nft_chain_msg(found[2][3])
+    requests = list(messages(closing()))
+    assert [kind for kind, *_ in requests] == [0x10, 10 << 8, 10 << 8 | 3, 0x11]
+    chain = nft_chain_msg(requests[2][3])
     chain.decode()
     assert chain["nfgen_family"] == 1  # inet: IPv4 and IPv6
     assert chain.get_attr("NFTA_CHAIN_POLICY") == 0  # NF_DROP

@@ -29,9 +29,9 @@ def test_root_by_sudo_gives_them_the_callers_rights_and_no_more() -> None:
 
 
 def test_an_ordinary_users_hosts_have_the_users_own_id() -> None:
-    assert [each.users for each in candidate_maps(ONE, ONE, {"SUDO_UID": "1000", "SUDO_GID": "1000"})] == [
-        "0 0 1"
-    ]
+    assert [
+        candidate.users for candidate in candidate_maps(ONE, ONE, {"SUDO_UID": "1000", "SUDO_GID": "1000"})
+    ] == ["0 0 1"]
 
 
 def test_where_few_ids_are_mapped_nobodys_is_taken() -> None:
@@ -41,8 +41,8 @@ def test_where_few_ids_are_mapped_nobodys_is_taken() -> None:
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_whatever_the_environment_says_root_is_never_the_first_choice(uid: str, gid: str) -> None:
     environment = {"SUDO_UID": uid, "SUDO_GID": gid}
-    for each in candidate_maps(ALL, ALL, environment)[:-1]:
-        assert first_outside(each.users) != 0 and first_outside(each.groups) != 0
+    for candidate in candidate_maps(ALL, ALL, environment)[:-1]:
+        assert first_outside(candidate.users) != 0 and first_outside(candidate.groups) != 0
 
 
 def test_extents_of_a_map() -> None:

@@ -19,18 +19,18 @@ NOBODY: frozenset[str] = frozenset()
 
 def test_every_kind_of_function_has_its_devices() -> None:
     functions = {"fw": ("s1", "inline", [2, 3, 4, 5]), "ids": ("s2", "tap", [7]), "lb": ("s3", "host", [1])}
-    made = plan(lab({"h1": ("s1", 1, "blue", None)}, functions, {}, {"blue": 10}))  # type: ignore[arg-type]
-    found = {
-        each.name: (each.netns, [(w.near.device, w.far.netns, w.far.device) for w in each.wires])
-        for each in made.instances
+    planned = plan(lab({"h1": ("s1", 1, "blue", None)}, functions, {}, {"blue": 10}))  # type: ignore[arg-type]
+    devices = {
+        instance.name: (instance.netns, [(w.near.device, w.far.netns, w.far.device) for w in instance.wires])
+        for instance in planned.instances
     }
-    assert found == {
+    assert devices == {
         "fw.1": ("function-fw.1", [("in", "domain-d1", "s1-eth2"), ("out", "domain-d1", "s1-eth3")]),
         "fw.2": ("function-fw.2", [("in", "domain-d1", "s1-eth4"), ("out", "domain-d1", "s1-eth5")]),
         "ids.1": ("function-ids.1", [("tap", "domain-d1", "s2-eth7")]),
         "lb": ("function-lb", [("eth0", "domain-d2", "s3-eth1")]),
     }
-    numbers = {b.switch: {p.device: p.number for p in b.ports} for d in made.domains for b in d.bridges}
+    numbers = {b.switch: {p.device: p.number for p in b.ports} for d in planned.domains for b in d.bridges}
     assert numbers["s1"]["s1-eth4"] == 4 and numbers["s3"]["s3-eth1"] == 1
 
 
@@ -38,8 +38,8 @@ def test_a_balancer_is_a_host_and_the_others_are_silent() -> None:
     functions = {"fw": ("s1", "inline", [2, 3]), "lb": ("s1", "host", [4])}
     topology = lab({"h1": ("s1", 1, "blue", None)}, functions, {}, {"blue": 10})  # type: ignore[arg-type]
     routed = topology.networks[0].model_copy(update={"gateway4": topology.hosts[0].ipv4})
-    made = plan(topology.model_copy(update={"networks": (routed,)}))
-    firewall, balancer = made.instances
+    planned = plan(topology.model_copy(update={"networks": (routed,)}))
+    firewall, balancer = planned.instances
     (eth0,) = balancer.wires
     assert eth0.near.mac and [str(a) for a in eth0.addresses] == ["10.0.200.1/16"]
     assert [str(gateway) for gateway in eth0.gateways] == ["10.0.0.1"]
@@ -53,17 +53,17 @@ def test_wires_of_functions_take_the_largest_host() -> None:
 
 
 def test_a_failed_switch_takes_down_the_ends_of_its_functions() -> None:
-    made = plan(lab({}, {"fw": ("s1", "inline", [2, 3])}, {}, {"blue": 10}))
-    assert wiring(made, NOBODY, frozenset({"s1"})).down == {("domain-d1", f"s1-eth{n}") for n in (2, 3)}
+    planned = plan(lab({}, {"fw": ("s1", "inline", [2, 3])}, {}, {"blue": 10}))
+    assert wiring(planned, NOBODY, frozenset({"s1"})).down == {("domain-d1", f"s1-eth{n}") for n in (2, 3)}
 
 
 @settings(max_examples=50, deadline=None)
 @given(labs())
 def test_names_are_unique_and_fit(topology: Topology) -> None:
-    made = plan(topology)
-    spaces = list(made.namespaces)
+    planned = plan(topology)
+    spaces = list(planned.namespaces)
     assert len(set(spaces)) == len(spaces)
-    ends = [(end.netns, end.device) for wire in made.wires.values() for end in (wire.near, wire.far)]
+    ends = [(end.netns, end.device) for wire in planned.wires.values() for end in (wire.near, wire.far)]
     assert len(set(ends)) == len(ends)
     assert all(len(device) <= DEVICE_NAME_LIMIT for _, device in ends)
 
@@ -74,15 +74,15 @@ def test_transports_of_chains_are_patch_ports_and_vxlan_devices_of_their_own() -
     chain = Chain(name="c", path=1, network="blue", far_network="blue", functions=("fw",))
     topology = topology.model_copy(update={"chains": (chain,)})
     (transport,) = overlay(topology).transports
-    made = plan(topology)
+    planned = plan(topology)
     before = plan(topology.model_copy(update={"chains": ()}))
-    more = set(made.underlay.devices) - set(before.underlay.devices)
+    more = set(planned.underlay.devices) - set(before.underlay.devices)
     assert {(d.netns, d.vni, d.flood) for d in more if d.vni == transport.vni} == {
         ("domain-d1", transport.vni, (IPv4Address("198.19.0.2"),)),
         ("domain-d2", transport.vni, ()),
     }
     assert {d.mtu for d in more if d.vni == transport.vni} == {1500}
-    ports = {b.switch: {p.number: p for p in b.ports} for d in made.domains for b in d.bridges}
+    ports = {b.switch: {p.number: p for p in b.ports} for d in planned.domains for b in d.bridges}
     for uplink in transport.uplinks:
         near = ports[uplink.near.switch][uplink.near.number]
         far = ports[uplink.far.switch][uplink.far.number]
@@ -101,4 +101,8 @@ functions: {lb: {kind: load-balancer, switch: s1, ipv4: 10.0.0.100, port: 80, ba
 """
     (instance,) = plan(topologies.loads(text)).instances
     (wire,) = instance.wires
-    assert [each.version for each in wire.gateways] == [each.version for each in wire.addresses] == [4]
+    assert (
+        [address.version for address in wire.gateways]
+        == [address.version for address in wire.addresses]
+        == [4]
+    )

@@ -18,10 +18,10 @@ rates = st.integers(1, 40_000_000_000)
 
 @given(st.lists(rates, max_size=4))
 def test_no_packet_is_larger_than_any_bucket_on_its_way(wires: list[int]) -> None:
-    largest = largest_packet(Shaping(bandwidth=each) for each in wires)
+    largest = largest_packet(Shaping(bandwidth=bandwidth) for bandwidth in wires)
     assert 10_000 < largest <= LARGEST
     frames = -(-largest // 1448)
-    assert all(largest + frames * 136 <= burst_of(each) for each in wires)  # IPv6 and TCP in VXLAN
+    assert all(largest + frames * 136 <= burst_of(bandwidth) for bandwidth in wires)  # IPv6 and TCP in VXLAN
 
 
 @given(rates)
@@ -36,8 +36,8 @@ def test_a_bucket_and_its_queue_hold_several_of_the_largest_packets(rate: int) -
 def test_every_host_of_a_lab_with_a_slow_wire_sends_smaller_packets(
     bandwidth: int | None, limited: bool
 ) -> None:
-    made = plan(line(2, shaping=Shaping(bandwidth=bandwidth)))
-    for key, wire in made.wires.items():
+    planned = plan(line(2, shaping=Shaping(bandwidth=bandwidth)))
+    for key, wire in planned.wires.items():
         assert (wire.largest < LARGEST) is (limited and key[0] != "link")
 
 

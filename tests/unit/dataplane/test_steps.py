@@ -41,16 +41,16 @@ MANY = settings(max_examples=100, deadline=None)
 class World:
     """What exists, and the laws that nothing may break at any time."""
 
-    def __init__(self, made: Plan, wired: Wiring) -> None:
-        self.netns = {b.switch: d.netns for d in made.domains for b in d.bridges}
-        self.fixed = {d.netns for d in made.domains} | set(made.underlay.nodes.values())
+    def __init__(self, planned: Plan, wired: Wiring) -> None:
+        self.netns = {b.switch: d.netns for d in planned.domains for b in d.bridges}
+        self.fixed = {d.netns for d in planned.domains} | set(planned.underlay.nodes.values())
         self.undoing = False
-        self.spaces = {h.netns for h in made.hosts} | {i.netns for i in made.instances}
-        self.wires = set(made.wires.values())
+        self.spaces = {h.netns for h in planned.hosts} | {i.netns for i in planned.instances}
+        self.wires = set(planned.wires.values())
         self.ports = {switch: set(some) for switch, some in wired.ports.items()}
         self.down = set(wired.down)
-        self.timeouts = {d.name: d.udp_timeouts for d in made.domains}
-        self.tunnels = {(d.netns, d.device): _told(d) for d in made.underlay.devices}
+        self.timeouts = {d.name: d.udp_timeouts for d in planned.domains}
+        self.tunnels = {(d.netns, d.device): _told(d) for d in planned.underlay.devices}
         self.births: dict[tuple[str, str], int] = {}
         self.held = {(switch, port): 0 for switch, some in self.ports.items() for port in some}
 
@@ -170,14 +170,14 @@ failures = st.sets(st.sampled_from(["s1", "s2", "s3", "vtep-d1"]), max_size=1).m
 def test_the_steps_lead_from_any_lab_to_any_other_and_back(
     old: Topology, new: Topology, links: frozenset[str], switches: frozenset[str]
 ) -> None:
-    world, made, wanted = change(old, new, links, switches)
+    world, taken, wanted = change(old, new, links, switches)
     was = World(plan(old), wiring(plan(old), links, switches))
-    for operation in made.all:
+    for operation in taken.all:
         world.do(operation)
     assert world.state() == wanted.state()
     world.check_held()
     world.undoing = True
-    for operation in undone(made.all):
+    for operation in undone(taken.all):
         world.do(operation)
     back = world.state()
     assert back[:3] == was.state()[:3] and back[4] == was.state()[4]  # type: ignore[index]
@@ -186,9 +186,9 @@ def test_the_steps_lead_from_any_lab_to_any_other_and_back(
 @MANY
 @given(labs(), labs())
 def test_what_is_made_first_leaves_all_that_was_as_it_was(old: Topology, new: Topology) -> None:
-    world, made, _ = change(old, new)
+    world, taken, _ = change(old, new)
     spaces, wires, ports, _, tunnels, _ = World(plan(old), wiring(plan(old), NOBODY, NOBODY)).state()  # type: ignore[misc]
-    for operation in made.extend:
+    for operation in taken.extend:
         world.do(operation)
     assert world.spaces >= spaces
     # but that packets may have to be whole from now on, which nobody on their way notices
@@ -201,14 +201,14 @@ def test_what_is_made_first_leaves_all_that_was_as_it_was(old: Topology, new: To
 @MANY
 @given(labs(), labs())
 def test_nothing_that_is_equal_in_both_is_touched(old: Topology, new: Topology) -> None:
-    _, made, _ = change(old, new)
+    _, taken, _ = change(old, new)
     a, b = plan(old), plan(new)
     same_wires = {wire for key, wire in a.wires.items() if b.wires.get(key) == wire}
     spaces = {h.netns for h in a.hosts} & {h.netns for h in b.hosts}
     ends = {(e.netns, e.device) for wire in same_wires for e in (wire.near, wire.far)}
     tunnels = set(a.underlay.devices) & set(b.underlay.devices)
     home = {br.switch: d.netns for d in a.domains for br in d.bridges}
-    for operation in made.all:
+    for operation in taken.all:
         assert not set(_wires(operation)) & same_wires
         if isinstance(operation, (AddSpace, RemoveSpace)):
             assert operation.netns not in spaces
@@ -241,7 +241,7 @@ def _wires(operation: Operation) -> Iterable[WirePlan]:
 @given(labs(), labs())
 def test_who_must_send_whole_packets_before_or_after_does_so_meanwhile(old: Topology, new: Topology) -> None:
     """From before the switches are told (the second part) until the last packet of before has arrived."""
-    world, made, _ = change(old, new)
+    world, taken, _ = change(old, new)
     keys = plan(old).wires.keys() & plan(new).wires.keys()
     unaided = {
         wire.near
@@ -249,12 +249,12 @@ def test_who_must_send_whole_packets_before_or_after_does_so_meanwhile(old: Topo
         for key, wire in some.items()
         if key in keys and wire.whole
     }
-    for operation in made.extend:
+    for operation in taken.extend:
         world.do(operation)
     # a wire that has to be another one is cut meanwhile
-    remade = {op.wire.near for op in made.all if isinstance(op, (AddWire, RemoveWire))}
+    remade = {op.wire.near for op in taken.all if isinstance(op, (AddWire, RemoveWire))}
     assert all(wire.whole for wire in world.wires if wire.near in unaided - remade)
-    for operation in made.shift:
+    for operation in taken.shift:
         world.do(operation)
         assert all(wire.whole for wire in world.wires if wire.near in unaided - remade)
 
@@ -270,23 +270,23 @@ def test_one_more_instance_touches_only_what_is_its_own() -> None:
     old = lab(hosts, {"fw": ("s1", "inline", [2, 3])}, {}, {"blue": 10})
     new = lab(hosts, {"fw": ("s1", "inline", [2, 3, 4, 5])}, {}, {"blue": 10})
     _, up, _ = change(old, new)
-    assert [type(each) for each in up.extend] == [AddSpace, AddWire, AddWire, SetPorts]
+    assert [type(operation) for operation in up.extend] == [AddSpace, AddWire, AddWire, SetPorts]
     assert not up.shift and not up.finish
     _, down, _ = change(new, old)
     assert not down.extend and not down.shift
-    assert [type(each) for each in down.finish] == [SetPorts, RemoveWire, RemoveWire, RemoveSpace]
+    assert [type(operation) for operation in down.finish] == [SetPorts, RemoveWire, RemoveWire, RemoveSpace]
 
 
 def test_a_host_keeps_its_interface_when_it_moves_or_gets_a_gateway() -> None:
     old = lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10})
     moved = lab({"h1": ("s2", 4, "blue", None)}, {}, {}, {"blue": 10})
-    _, made, _ = change(old, moved)
-    assert [type(each) for each in made.all] == [MoveWire, SetPorts, SetPorts]
+    _, taken, _ = change(old, moved)
+    assert [type(operation) for operation in taken.all] == [MoveWire, SetPorts, SetPorts]
     routed = old.model_copy(
         update={"networks": (old.networks[0].model_copy(update={"gateway4": old.hosts[0].ipv4}),)}
     )
-    _, made, _ = change(old, routed)
-    assert [type(each) for each in made.all] == [ConfigureWire]
+    _, taken, _ = change(old, routed)
+    assert [type(operation) for operation in taken.all] == [ConfigureWire]
 
 
 def test_a_host_takes_the_place_that_another_leaves_in_the_same_change() -> None:
@@ -294,8 +294,8 @@ def test_a_host_takes_the_place_that_another_leaves_in_the_same_change() -> None
         text = f"name: lab\nswitches: [s1, s2]\nlinks: [s1 -- s2]\nhosts: {json.dumps(where)}\n"
         return topologies.loads(text.encode(), "lab.yaml")
 
-    world, made, wanted = change(hosts(h2="s1"), hosts(h2="s2", h4="s1"))
-    for operation in made.all:
+    world, taken, wanted = change(hosts(h2="s1"), hosts(h2="s2", h4="s1"))
+    for operation in taken.all:
         world.do(operation)
     assert world.state() == wanted.state()
     world.check_held()
@@ -304,10 +304,10 @@ def test_a_host_takes_the_place_that_another_leaves_in_the_same_change() -> None
 def test_a_link_that_becomes_a_device_is_swapped_at_once() -> None:
     old = lab({}, {}, {"s1-s2": (1, None)}, {"blue": 10})
     a, b = plan(old), plan(old, frozenset({"s1-s2"}))
-    made = steps(a, b, wiring(a, NOBODY, NOBODY), wiring(b, NOBODY, NOBODY))
-    assert [type(each) for each in made.extend] == [AddWire]
-    assert {each.switch for each in made.shift if isinstance(each, SetPorts)} == {"s1", "s2"}
-    assert not made.finish
+    taken = steps(a, b, wiring(a, NOBODY, NOBODY), wiring(b, NOBODY, NOBODY))
+    assert [type(operation) for operation in taken.extend] == [AddWire]
+    assert {operation.switch for operation in taken.shift if isinstance(operation, SetPorts)} == {"s1", "s2"}
+    assert not taken.finish
 
 
 @pytest.mark.parametrize("kind", ["domain", "switch", "underlay"])
@@ -320,16 +320,16 @@ def test_what_can_not_change_while_a_lab_runs_is_named(kind: str) -> None:
         "underlay": {"underlay": None},
     }[kind]
     words = {"domain": "domain d9 would be added", "switch": "switch s1 would be removed"}
-    found = unchangeable(old, old.model_copy(update=changed))
-    assert found == [words.get(kind, "the underlay between domains would be removed")]
+    differences = unchangeable(old, old.model_copy(update=changed))
+    assert differences == [words.get(kind, "the underlay between domains would be removed")]
 
 
 def test_the_model_world_notices_a_broken_law() -> None:
     """The oracle itself can fail."""
     old = lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10})
-    made = plan(old)
-    world = World(made, wiring(made, NOBODY, NOBODY))
-    (wire,) = made.wires.values()
+    planned = plan(old)
+    world = World(planned, wiring(planned, NOBODY, NOBODY))
+    (wire,) = planned.wires.values()
     with pytest.raises(AssertionError, match="two devices"):
         world.do(AddWire(replace(wire, mtu=1)))
 
@@ -341,9 +341,9 @@ def test_how_long_datagrams_are_remembered_changes_in_place_new_zones_first() ->
         replace(bare, domains=(replace(first, udp_timeouts=some), second))
         for some in (((5, 120), (9, 60)), ((7, 120), (9, 300)))
     )
-    made = steps(old, new, wiring(old, NOBODY, NOBODY), wiring(new, NOBODY, NOBODY))
+    taken = steps(old, new, wiring(old, NOBODY, NOBODY), wiring(new, NOBODY, NOBODY))
     both = ((5, 120), (7, 120), (9, 300))
-    assert made.extend == (SetTimeouts(first.name, ((5, 120), (9, 60)), both),)
-    assert made.finish == (SetTimeouts(first.name, both, ((7, 120), (9, 300))),) and not made.shift
-    assert undone(made.extend) == [SetTimeouts(first.name, both, ((5, 120), (9, 60)))]
+    assert taken.extend == (SetTimeouts(first.name, ((5, 120), (9, 60)), both),)
+    assert taken.finish == (SetTimeouts(first.name, both, ((7, 120), (9, 300))),) and not taken.shift
+    assert undone(taken.extend) == [SetTimeouts(first.name, both, ((5, 120), (9, 60)))]
     assert not steps(old, old, wiring(old, NOBODY, NOBODY), wiring(old, NOBODY, NOBODY)).all

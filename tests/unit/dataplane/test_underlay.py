@@ -47,7 +47,7 @@ def underlays(draw: st.DrawFn) -> UnderlayPlan:
 @given(underlays(), st.sets(st.integers(0, 11)))
 def test_routes_are_all_shortest_paths_through_routers(plan: UnderlayPlan, cut: set[int]) -> None:
     down = frozenset(f"l{number}" for number in cut)
-    found = routes(plan, down)
+    routes_of = routes(plan, down)
     for source in plan.nodes:
         for domain, address in plan.vteps.items():
             # domains are ends: for this pair, only they and the routers are in the graph
@@ -67,7 +67,7 @@ def test_routes_are_all_shortest_paths_through_routers(plan: UnderlayPlan, cut: 
                     for mine, theirs in ((link.a, link.b), (link.b, link.a)):
                         if mine.node == source and theirs.node in nexts and link.name not in down:
                             wanted.add((mine.device, theirs.address.ip))
-            assert set(found[source].get(prefix, ())) == wanted
+            assert set(routes_of[source].get(prefix, ())) == wanted
 
 
 @settings(max_examples=60, deadline=None)
@@ -85,22 +85,22 @@ def test_changes_lead_from_one_set_of_routes_to_the_other(plan: UnderlayPlan, cu
 
 
 def test_a_tunnel_is_planned_with_all_that_sits_behind_it() -> None:
-    made = plan(shipped("two-domains"))
-    blue = next(device for device in made.underlay.devices if device.device == "_vx100")
+    planned = plan(shipped("two-domains"))
+    blue = next(device for device in planned.underlay.devices if device.device == "_vx100")
     assert (blue.netns, blue.vni, blue.local) == ("domain-d1", 100, IPv4Address("198.19.0.1"))
     assert blue.unicast == (("02:00:00:00:00:02", IPv4Address("198.19.0.2")),)
     assert blue.flood == (IPv4Address("198.19.0.2"),)
-    vtep = next(b for d in made.domains for b in d.bridges if b.switch == "vtep-d1")
+    vtep = next(b for d in planned.domains for b in d.bridges if b.switch == "vtep-d1")
     ports = {port.number: port for port in vtep.ports}
     assert ports[60_001].device == "_vx100" and ports[60_001].is_device
-    s1 = next(b for d in made.domains for b in d.bridges if b.switch == "s1")
+    s1 = next(b for d in planned.domains for b in d.bridges if b.switch == "s1")
     assert ports[1].peer in {port.device for port in s1.ports} and not ports[1].is_device
 
 
 def test_devices_have_names_that_no_switch_or_host_can_have() -> None:
     for file in ("two-domains", "multi-domain"):
-        made = plan(shipped(file))
-        for domain in made.domains:
+        planned = plan(shipped(file))
+        for domain in planned.domains:
             names = [bridge.device for bridge in domain.bridges]
             names += [port.device for bridge in domain.bridges for port in bridge.ports]
             assert len(set(names)) == len(names)
@@ -109,19 +109,19 @@ def test_devices_have_names_that_no_switch_or_host_can_have() -> None:
 
 def test_nothing_of_the_underlay_is_where_tenants_ports_are() -> None:
     for file in ("two-domains", "multi-domain", "service-chain", "ids"):
-        made = plan(shipped(file))
-        ports = {end.netns for wire in made.wires.values() for end in (wire.near, wire.far)}
-        ports |= {domain.netns for domain in made.domains}
-        assert not ports & set(made.underlay.nodes.values())
-        assert not ports & {end.netns for link in made.underlay.links for end in (link.a, link.b)}
-        homes = {domain.netns: made.underlay.nodes[domain.name] for domain in made.domains}
-        assert all(device.underlay == homes[device.netns] for device in made.underlay.devices)
-        assert len(set(made.namespaces)) == len(list(made.namespaces))
+        planned = plan(shipped(file))
+        ports = {end.netns for wire in planned.wires.values() for end in (wire.near, wire.far)}
+        ports |= {domain.netns for domain in planned.domains}
+        assert not ports & set(planned.underlay.nodes.values())
+        assert not ports & {end.netns for link in planned.underlay.links for end in (link.a, link.b)}
+        homes = {domain.netns: planned.underlay.nodes[domain.name] for domain in planned.domains}
+        assert all(device.underlay == homes[device.netns] for device in planned.underlay.devices)
+        assert len(set(planned.namespaces)) == len(list(planned.namespaces))
 
 
 def test_a_lab_without_an_underlay_is_planned_as_before() -> None:
-    made = plan(linear(3))
-    assert not made.underlay.nodes and not made.underlay.devices
+    planned = plan(linear(3))
+    assert not planned.underlay.nodes and not planned.underlay.devices
 
 
 def test_a_moved_host_is_made_before_it_is_broken() -> None:
@@ -130,24 +130,31 @@ def test_a_moved_host_is_made_before_it_is_broken() -> None:
     assert not unchangeable(old, new) and unchangeable(old, linear(2))
     before, after = plan(old), plan(new)
     none: frozenset[str] = frozenset()
-    made = steps(before, after, wiring(before, none, none), wiring(after, none, none))
-    (moved,) = (each for each in made.shift if isinstance(each, MoveWire))
+    taken = steps(before, after, wiring(before, none, none), wiring(after, none, none))
+    (moved,) = (operation for operation in taken.shift if isinstance(operation, MoveWire))
     assert (moved.old.far.device, moved.new.far.device) == ("s1-eth1", "s2-eth3")
-    assert not made.extend  # nothing more is needed there
+    assert not taken.extend  # nothing more is needed there
     # the network's tunnels stay until the host has moved, and then go: nobody of blue is left in d1
-    lost = {port.device for each in made.shift if isinstance(each, SetPorts) for port in each.lost}
-    gone = {port.device for each in made.finish if isinstance(each, SetPorts) for port in each.lost}
+    lost = {
+        port.device for operation in taken.shift if isinstance(operation, SetPorts) for port in operation.lost
+    }
+    gone = {
+        port.device
+        for operation in taken.finish
+        if isinstance(operation, SetPorts)
+        for port in operation.lost
+    }
     assert lost == {"s1-eth1"} and "_vx100" in gone
     assert renamed(frozenset({"blue1-s1", "d1-r1"}), before, after) == {"blue1-s2", "d1-r1"}
 
 
 def test_a_cut_underlay_link_is_down_at_both_ends() -> None:
-    made = plan(shipped("multi-domain"))
+    planned = plan(shipped("multi-domain"))
     cut = frozenset({"d1-r1"})
     none: frozenset[str] = frozenset()
-    down = wiring(made, cut, none).down - wiring(made, none, none).down
+    down = wiring(planned, cut, none).down - wiring(planned, none, none).down
     assert down == {("underlay-d1", "d1-r1"), ("router-r1", "d1-r1")}
-    assert link_states(made, cut, none)["d1-r1"] is False
+    assert link_states(planned, cut, none)["d1-r1"] is False
 
 
 def test_what_can_not_be_moved_is_said() -> None:

@@ -11,7 +11,9 @@ NONE: frozenset[str] = frozenset()
 
 def ports(links: frozenset[str], switches: frozenset[str], domains: int = 1) -> dict[str, set[int]]:
     state = wiring(plan(line(3, domains)), links, switches)
-    return {switch: {port.number for port in found} for switch, found in state.ports.items()}
+    return {
+        switch: {port.number for port in ports_of_switch} for switch, ports_of_switch in state.ports.items()
+    }
 
 
 def test_a_cut_patch_link_loses_both_its_ports() -> None:
@@ -40,6 +42,6 @@ def test_a_hosts_wire_is_unplugged_at_the_switch() -> None:
 
 
 def test_link_states_tell_cut_links_and_those_of_failed_switches() -> None:
-    made = plan(line(3))
-    states = link_states(made, frozenset({"s1-s2"}), frozenset({"s3"}))
+    planned = plan(line(3))
+    states = link_states(planned, frozenset({"s1-s2"}), frozenset({"s3"}))
     assert states == {"s1-s2": False, "s2-s3": False, "h1-s1": True, "h2-s2": True, "h3-s3": False}

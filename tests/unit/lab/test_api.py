@@ -92,8 +92,8 @@ def test_links(api: TestClient, lab: FakeLab) -> None:
 
 
 def test_functions_and_chains_pass_their_own_description(api: TestClient, lab: FakeLab) -> None:
-    names = [each["name"] for each in api.get("/functions").json()]
-    assert names == ["fw", "lb", "limit"] == [each["name"] for each in lab.function_states()]
+    names = [function["name"] for function in api.get("/functions").json()]
+    assert names == ["fw", "lb", "limit"] == [function["name"] for function in lab.function_states()]
     assert api.get("/functions").json() == lab.function_states()
     assert api.get("/chains").json() == lab.chain_states()
 

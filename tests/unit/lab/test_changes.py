@@ -68,7 +68,7 @@ def test_a_changed_host_says_what_and_whom_it_costs(update: Any, detail: str, di
 
 def test_functions_say_what_of_their_own_changed() -> None:
     web, ssh = (Rule(name=name, action="accept") for name in ("web", "ssh"))
-    found = {
+    versions = {
         "rules": (firewall(web), firewall(web, ssh, default="reject")),
         "order": (firewall(web, ssh), firewall(ssh, web)),
         "scale": (inline("fw", 3), inline("fw", 1)),
@@ -83,7 +83,7 @@ def test_functions_say_what_of_their_own_changed() -> None:
         "policy": (inline("fw", 1), inline("fw", 1, on_failure="open")),
     }
     said = {}
-    for name, (old, new) in found.items():
+    for name, (old, new) in versions.items():
         (change,) = changes(lan(old), lan(new))
         said[name] = (change.detail, change.disrupts)
     assert said == {
@@ -119,8 +119,8 @@ chains:
 """
     old = topologies.loads(text.encode(), "lab.yaml")
     without, before, after, guarded = (
-        topologies.loads(text.replace(*each).encode(), "lab.yaml", running=old)
-        for each in (
+        topologies.loads(text.replace(*replacement).encode(), "lab.yaml", running=old)
+        for replacement in (
             (text[text.index("chains") :], ""),
             ("[wire]", "[edge]"),
             ("[wire]", "[edge, wire]"),
@@ -131,10 +131,10 @@ chains:
         "connections that edge does not accept, and those that rest now and that the side goes on with which"
         " may not open them; answers that take longer than 0.5 s"
     )
-    assert [each.disrupts for each in changes(old, after)] == [cuts]
-    assert [each.disrupts for each in changes(without, old)] == [""]
-    assert [each.disrupts for each in changes(without, before)] == [cuts]
-    assert [each.disrupts for each in changes(before, after)] == [""]
+    assert [change.disrupts for change in changes(old, after)] == [cuts]
+    assert [change.disrupts for change in changes(without, old)] == [""]
+    assert [change.disrupts for change in changes(without, before)] == [cuts]
+    assert [change.disrupts for change in changes(before, after)] == [""]
     (wall,) = changes(old, guarded)
     assert wall.disrupts.startswith("in lan: answers that are on their way")
 

@@ -43,7 +43,7 @@ def distribution(requirement: str) -> str:
 
 def declared(extra: str | None = None) -> set[str]:
     listed = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
-    return {distribution(each) for each in listed}
+    return {distribution(requirement) for requirement in listed}
 
 
 def imported(*folders: str) -> dict[str, str]:

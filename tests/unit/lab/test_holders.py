@@ -20,17 +20,17 @@ NAME = f"test-{os.getpid()}"
 @pytest.fixture
 def listen() -> Iterator[Listen]:
     """Listen at an address."""
-    made: list[socket.socket] = []
+    opened: list[socket.socket] = []
 
     def listening(address: str, backlog: int = 5) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.append(sock)
+        opened.append(sock)
         sock.bind(address)
         sock.listen(backlog)
         return sock
 
     yield listening
-    for sock in made:
+    for sock in opened:
         sock.close()
 
 

@@ -135,9 +135,9 @@ def test_a_server_that_ends_is_an_event() -> None:
     servers = HostServers(start, events)
     servers.become(loads(FILE.replace("SERVES", "[]")))
     start.processes["a"].kill()
-    while not (found := [e for e in events.since(0) if e["event"] == "server"]):
+    while not (ended := [e for e in events.since(0) if e["event"] == "server"]):
         assert not heard.wait(0.01)
-    assert found[0]["text"] == "a serves http:80 no more: its server has ended"
+    assert ended[0]["text"] == "a serves http:80 no more: its server has ended"
 
 
 def test_the_process_that_starts_servers_finds_its_program() -> None:

@@ -17,9 +17,9 @@ def probed(topology: Topology, reached: frozenset[tuple[str, str]]) -> ProbeResu
     return ProbeResult("stack", (4,), rtt, failed, 0.1, len(pairs))
 
 
-def row(parts: int, each: int) -> Topology:
-    """``parts`` switches that nothing joins, with ``each`` hosts."""
-    hosts = ", ".join(f"h{p}-{i}: s{p}" for p in range(parts) for i in range(each))
+def row(parts: int, per_part: int) -> Topology:
+    """``parts`` switches that nothing joins, with ``per_part`` hosts each."""
+    hosts = ", ".join(f"h{p}-{i}: s{p}" for p in range(parts) for i in range(per_part))
     switches = ", ".join(f"s{p}" for p in range(parts))
     return topologies.loads(f"switches: [{switches}]\nhosts: {{{hosts}}}\n".encode(), "row.yaml")
 

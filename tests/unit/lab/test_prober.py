@@ -281,10 +281,10 @@ def test_pairs_of_different_parts_are_tried_once(method: str) -> None:
 
 def test_time_is_not_up_while_things_come_to_their_end() -> None:
     soft, hard = Deadline(10.0, True, 0.0), Deadline(10.0, False, 0.0)
-    for each in (soft, hard):
-        each.moved(2.0)
-        assert each.at == 10.0
-        each.moved(9.5)
+    for deadline in (soft, hard):
+        deadline.moved(2.0)
+        assert deadline.at == 10.0
+        deadline.moved(9.5)
     assert soft.at > 14.0 and hard.at == 10.0
     soft.moved(10_000.0)
     assert soft.at < 10_000.0  # a run has an end
@@ -328,7 +328,7 @@ def test_an_address_answered_before_it_was_asked_for_spoils_no_other_pair() -> N
             asker = next(host for host in hosts if host.name == name)
             for host in hosts:
                 assert host.ipv4 and asker.ipv4
-                macs = [bytes.fromhex(each.mac.replace(":", "")) for each in (asker, host)]
+                macs = [bytes.fromhex(host_of_pair.mac.replace(":", "")) for host_of_pair in (asker, host)]
                 head = b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02"
                 ends = macs[1] + host.ipv4.ip.packed + macs[0] + asker.ipv4.ip.packed
                 wire.give(name, macs[0] + macs[1] + head + ends)

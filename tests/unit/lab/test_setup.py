@@ -53,7 +53,7 @@ def set_up(
         real = shutil.which(name)
         if real is not None:
             (programs / name).symlink_to(real)
-    for name in [each for each in LAB if each != lacks]:
+    for name in [program for program in LAB if program != lacks]:
         stand_in(programs / name, "#!/bin/sh\n")
     stand_in(programs / "id", "#!/bin/sh\necho 0\n")
     stand_in(programs / "apt-get", APT)
