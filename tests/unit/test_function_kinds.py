@@ -44,9 +44,9 @@ def test_each_floor_knows_the_same_kinds() -> None:
 
 
 def test_a_function_is_of_the_class_that_its_kind_names() -> None:
-    made = function_of(kind="firewall", firewall=Firewall(rules=()), **COMMON)
-    assert isinstance(made, FirewallFunction)
-    assert made.part == Firewall(rules=())
+    firewall = function_of(kind="firewall", firewall=Firewall(rules=()), **COMMON)
+    assert isinstance(firewall, FirewallFunction)
+    assert firewall.part == Firewall(rules=())
     with pytest.raises(TypeError, match="abstract"):
         Function(kind="bridge", **COMMON)  # type: ignore[abstract]
 
@@ -108,10 +108,10 @@ def test_a_kind_is_added_by_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, "diode", (Engine("kernel", ("switch",)),))
     monkeypatch.setitem(RESOLUTIONS, "diode", Resolution(inline))
     text = b"switches: [s1]\nhosts: {h1: s1, h2: s1}\nfunctions: {d: {kind: diode, switch: s1}}\n"
-    made = topologies.loads(text, "lab.yaml")
-    assert [type(each) for each in made.functions] == [Diode]
-    assert made.functions[0].instances[0].name == "d.1"
-    assert Topology.model_validate_json(made.model_dump_json()) == made
+    topology = topologies.loads(text, "lab.yaml")
+    assert [type(function) for function in topology.functions] == [Diode]
+    assert topology.functions[0].instances[0].name == "d.1"
+    assert Topology.model_validate_json(topology.model_dump_json()) == topology
     with pytest.raises(topologies.Invalid, match="a diode has no key 'bandwidth'"):
         topologies.loads(text.replace(b"switch: s1}}", b"switch: s1, bandwidth: 1mbit}}"), "lab.yaml")
 

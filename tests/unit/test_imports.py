@@ -90,12 +90,12 @@ class Import(NamedTuple):
 
 
 def modules() -> dict[str, Path]:
-    found = {}
+    paths = {}
     for folder in PRODUCT:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found[name.removesuffix(".__init__")] = path
-    return found
+            paths[name.removesuffix(".__init__")] = path
+    return paths
 
 
 def imports(module: str, tree: ast.AST, known: Iterable[str], later: bool = False) -> Iterator[Import]:
@@ -106,10 +106,10 @@ def imports(module: str, tree: ast.AST, known: Iterable[str], later: bool = Fals
                 yield from imports(module, ast.Module([other], []), known, later)
             continue
         if isinstance(node, ast.Import):
-            yield from (Import(module, each.name, node.lineno, later) for each in node.names)
+            yield from (Import(module, alias.name, node.lineno, later) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for each in node.names:
-                inner = f"{node.module}.{each.name}"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
                 yield Import(module, inner if inner in known else node.module, node.lineno, later)
         inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         yield from imports(module, node, known, later or inside)
@@ -118,9 +118,9 @@ def imports(module: str, tree: ast.AST, known: Iterable[str], later: bool = Fals
 def all_imports() -> list[Import]:
     known = modules()
     return [
-        each
+        statement
         for name, path in known.items()
-        for each in imports(name, ast.parse(path.read_text(encoding="utf-8")), known)
+        for statement in imports(name, ast.parse(path.read_text(encoding="utf-8")), known)
     ]
 
 
@@ -152,7 +152,7 @@ def test_a_circle_is_found() -> None:
     assert circle([("a", "b"), ("b", "c"), ("x", "b")]) == []
     assert sorted(circle([("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])) == ["b", "c", "d"]
     source = "def f():\n    import b\nif TYPE_CHECKING:\n    import c\nelse:\n    import d\n"
-    assert [(each.of, each.later) for each in imports("a", ast.parse(source), ())] == [
+    assert [(statement.of, statement.later) for statement in imports("a", ast.parse(source), ())] == [
         ("b", True),
         ("d", False),
     ]
@@ -160,27 +160,31 @@ def test_a_circle_is_found() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     known = modules()
-    edges = {(each.by, each.of) for each in all_imports() if each.of in known and each.by != each.of}
+    edges = {
+        (statement.by, statement.of)
+        for statement in all_imports()
+        if statement.of in known and statement.by != statement.of
+    }
     assert edges >= CIRCLES, "an exception that nothing needs"
     assert not circle(sorted(edges - CIRCLES))
 
 
 def within(module: str, some: Iterable[str]) -> bool:
-    return any(module == each or module.startswith(f"{each}.") for each in some)
+    return any(module == allowed or module.startswith(f"{allowed}.") for allowed in some)
 
 
 def test_imports_stand_at_the_top_but_for_measured_reasons() -> None:
-    later = [each for each in all_imports() if each.later]
+    later = [statement for statement in all_imports() if statement.later]
     wrong = [
-        f"{each.by}, line {each.line}: {each.of}"
-        for each in later
-        if not within(each.of, LATER.get(each.by, ("", ()))[1])
+        f"{statement.by}, line {statement.line}: {statement.of}"
+        for statement in later
+        if not within(statement.of, LATER.get(statement.by, ("", ()))[1])
     ]
     assert not wrong, "move these imports to the top, or give a measured reason in LATER"
     unused = [
         f"{name}: {allowed}"
         for name, (_, some) in LATER.items()
         for allowed in some
-        if not any(each.by == name and within(each.of, (allowed,)) for each in later)
+        if not any(statement.by == name and within(statement.of, (allowed,)) for statement in later)
     ]
     assert not unused, "an exception that nothing needs"

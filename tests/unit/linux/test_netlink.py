@@ -17,7 +17,9 @@ ATTRIBUTES = st.lists(st.tuples(KINDS, st.binary(max_size=9)), max_size=4)
 
 @given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 99), ATTRIBUTES), max_size=3))
 def test_what_is_made_is_read(some: list[tuple[int, int, list[tuple[int, bytes]]]]) -> None:
-    bodies = [b"".join(netlink.attribute(*each) for each in inside) for _, _, inside in some]
+    bodies = [
+        b"".join(netlink.attribute(*kind_and_value) for kind_and_value in inside) for _, _, inside in some
+    ]
     data = b"".join(
         netlink.message(kind, netlink.NLM_F_REQUEST, number, body)
         for (kind, number, _), body in zip(some, bodies, strict=True)

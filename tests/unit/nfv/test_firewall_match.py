@@ -104,16 +104,16 @@ def decided(steps: list[Single | Together], seen: Flow) -> int | None:
             if any(part_matches(part, seen) for part in parts(step.rule)):
                 return step.number
             continue
-        found = [
+        numbers = [
             number
             for shape, boxes in step.maps.items()
             if fits(shape, seen)
             for box, number in boxes.items()
             if all(low <= at[name] <= high for name, (low, high) in zip(shape.dimensions, box, strict=True))
         ]
-        assert len(found) <= 1, "boxes of one look-up overlap"
-        if found:
-            return found[0]
+        assert len(numbers) <= 1, "boxes of one look-up overlap"
+        if numbers:
+            return numbers[0]
     return None
 
 
@@ -125,8 +125,8 @@ def test_parts_match_what_the_rule_does(some: Rule, seen: Flow) -> None:
 @given(rules, st.lists(flows, min_size=20, max_size=20))
 def test_the_first_rule_decides(some: tuple[Rule, ...], seen: list[Flow]) -> None:
     steps = plan(some)
-    for each in seen:
-        assert decided(steps, each) == first(some, each)
+    for five_tuple in seen:
+        assert decided(steps, five_tuple) == first(some, five_tuple)
 
 
 @given(rules)
@@ -170,7 +170,7 @@ def test_few_rules_stay_single(count: int) -> None:
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)).map(lambda two: (two[0], sum(two)))))
 def test_merged_keeps_the_numbers(some: list[tuple[int, int]]) -> None:
     def numbers(intervals: object) -> list[int]:
-        return [each for low, high in intervals for each in range(low, high + 1)]  # type: ignore[attr-defined]
+        return [number for low, high in intervals for number in range(low, high + 1)]  # type: ignore[attr-defined]
 
-    found = numbers(merged(some))
-    assert found == sorted(set(numbers(some)))
+    in_order = numbers(merged(some))
+    assert in_order == sorted(set(numbers(some)))

@@ -66,7 +66,7 @@ def test_generations_never_share_a_mark() -> None:
         completed("@ACCEPTED@ @DENIED@ @REFUSED@", "inet", generation).split()
         for generation in (0, 1, 2, (1 << 30) - 1)
     ]
-    flat = [int(mark) for each in marks for mark in each]
+    flat = [int(mark) for of_generation in marks for mark in of_generation]
     assert len(set(flat)) == len(flat)
     assert all(0 < mark < 1 << 32 for mark in flat)
 

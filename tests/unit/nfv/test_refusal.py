@@ -19,20 +19,20 @@ V6 = IPv6(src="fd00::1", dst="fd00::2")
 
 def answer(packet: Packet, snaplen: int = 1232) -> Packet | None:
     frame = bytes(HEAD / packet)
-    made = refusal(frame[:14], frame[14 : 14 + snaplen])
-    if made is None:
+    reply = refusal(frame[:14], frame[14 : 14 + snaplen])
+    if reply is None:
         return None
-    read = Ether(made)
+    read = Ether(reply)
     assert (read.src, read.dst) == (HEAD.dst, HEAD.src)
     # scapy's own checksums, made anew, are the same
-    anew = Ether(made)
+    anew = Ether(reply)
     for layer in (IP, TCP, ICMP, ICMPv6DestUnreach):
         if layer in anew and (layer is IP or IP not in anew[layer].payload or layer is not IP):
             for name in ("chksum", "cksum"):
                 if name in anew[layer].fields:
                     delattr(anew[layer], name)
     if ICMP not in anew:
-        assert bytes(anew) == made
+        assert bytes(anew) == reply
     return read
 
 

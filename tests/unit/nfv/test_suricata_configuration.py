@@ -10,16 +10,16 @@ from nfv.ids.run.suricata_yaml import configuration
 
 def test_a_tap_reads_one_device_and_two_are_bridged() -> None:
     tap = yaml.safe_load(configuration(["tap"], "/run/x/suricata.sock"))
-    assert [each["interface"] for each in tap["af-packet"]] == ["tap"]
+    assert [capture["interface"] for capture in tap["af-packet"]] == ["tap"]
     assert "copy-mode" not in tap["af-packet"][0]
     assert tap["unix-command"] == {"enabled": True, "filename": "/run/x/suricata.sock"}
     assert tap["rule-files"] == ["ids.rules"]
     both = yaml.safe_load(configuration(["in-user", "out-user"], "/s"))["af-packet"]
-    assert [(each["interface"], each["copy-iface"], each["copy-mode"]) for each in both] == [
+    assert [(capture["interface"], capture["copy-iface"], capture["copy-mode"]) for capture in both] == [
         ("in-user", "out-user", "ips"),
         ("out-user", "in-user", "ips"),
     ]
-    assert len({each["cluster-id"] for each in both}) == 2
+    assert len({capture["cluster-id"] for capture in both}) == 2
 
 
 def test_events_go_to_the_socket_and_drops_where_it_stands_in_the_way() -> None:

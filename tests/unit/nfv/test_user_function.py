@@ -84,7 +84,7 @@ def test_calls_with_arguments(machine: str) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_another_architectures_call_ends_the_process(machine: str) -> None:
-    other = next(each for each in MACHINES if each != machine)
+    other = next(known for known in MACHINES if known != machine)
     assert answer(machine, 0, by=other) == seccomp.KILL
 
 

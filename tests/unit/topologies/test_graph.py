@@ -21,7 +21,7 @@ def test_shipped_topologies_are_graphs_with_everything_in_them(name: str) -> Non
     topology = topologies.load(shipped.path(name))
     graph = topology.graph()
     kinds = [kind for _, kind in graph.nodes(data="kind")]
-    instances = [each for function in topology.functions for each in function.instances]
+    instances = [instance for function in topology.functions for instance in function.instances]
     underlay = topology.underlay
     assert kinds.count("switch") + kinds.count("vtep") == len(topology.switches)
     assert kinds.count("host") == len(topology.hosts)
@@ -45,19 +45,19 @@ def test_attributes_of_a_wire() -> None:
 def test_the_analysis_agrees_with_what_cutting_does(n: int, extra: int, seed: int, connected: bool) -> None:
     """A bridge is a link without which there are more parts; a cut switch is one, too."""
     topology = generate.random(n, 1, extra, seed, connected)
-    found = analysis(topology)
-    assert found.parts == len(parts.parts(topology))
+    result = analysis(topology)
+    assert result.parts == len(parts.parts(topology))
     names = [switch.name for switch in topology.switches]
     ends = {link.name: (link.a.switch, link.b.switch) for link in topology.links}
 
     def count(left_out: str) -> int:
         joined = [pair for link, pair in ends.items() if left_out not in (link, *pair)]
-        return len(set(overlay.joined([each for each in names if each != left_out], joined).values()))
+        return len(set(overlay.joined([name for name in names if name != left_out], joined).values()))
 
-    assert set(found.bridges) == {link for link in ends if count(link) > found.parts}
+    assert set(result.bridges) == {link for link in ends if count(link) > result.parts}
     alone = {name for name in names if all(name not in pair for pair in ends.values())}
-    cutting = {name for name in names if count(name) > found.parts - (name in alone)}
-    assert set(found.cut_switches) == cutting
+    cutting = {name for name in names if count(name) > result.parts - (name in alone)}
+    assert set(result.cut_switches) == cutting
 
 
 def test_diameter() -> None:

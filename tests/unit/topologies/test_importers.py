@@ -21,7 +21,7 @@ def read(raw: bytes, report: Report) -> Node:
     if not number.isdigit():
         report.add((), "has no number of switches", "toy: NUMBER", "write one", line=1)
         raise Fatal
-    names = [f"s{each}" for each in range(1, int(number) + 1)]
+    names = [f"s{count}" for count in range(1, int(number) + 1)]
     switches = Node(1, {name: Node(1, {}) for name in names})
     hosts = Node(1, {f"h{name}": Node(1, name) for name in names})
     return Node(1, {"switches": switches, "hosts": hosts})
@@ -64,5 +64,5 @@ def test_the_command_line_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_which_importer_a_file_has(file: str, raw: bytes, name: str | None) -> None:
-    found = registry.importer_of(file, raw)
-    assert (found.name if found else None) == name
+    importer = registry.importer_of(file, raw)
+    assert (importer.name if importer else None) == name

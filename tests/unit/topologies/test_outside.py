@@ -28,9 +28,9 @@ def names(tmp_path: Path) -> dict[str, str]:
         file.truncate(1 << 40)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "socket"))
-    made = {path.name: str(path) for path in tmp_path.iterdir()}
-    made |= {"missing": str(tmp_path / "no"), "below": f"{tmp_path}/sparse/x"}
-    return {**made, "zero": "/dev/zero", "nul": "a\0b", "surrogate": "\ud800", "long": "x" * 5000}
+    paths = {path.name: str(path) for path in tmp_path.iterdir()}
+    paths |= {"missing": str(tmp_path / "no"), "below": f"{tmp_path}/sparse/x"}
+    return {**paths, "zero": "/dev/zero", "nul": "a\0b", "surrogate": "\ud800", "long": "x" * 5000}
 
 
 @pytest.mark.parametrize(

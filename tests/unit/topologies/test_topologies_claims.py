@@ -20,7 +20,7 @@ from topologies.syntax.units import BadValue
 PREFIXES = st.lists(
     st.sampled_from(["10.0.0.0/30", "10.0.0.1/32", "10.0.0.2/31", "0.0.0.0/0", "fd00::/126", "fd00::1/128"]),
     max_size=2,
-).map(lambda some: cast(Prefixes, tuple(ip_network(each) for each in some)))
+).map(lambda some: cast(Prefixes, tuple(ip_network(prefix) for prefix in some)))
 PORTS = st.lists(st.tuples(st.integers(1, 3), st.integers(3, 5)), max_size=1).map(tuple)
 HIGH = st.lists(st.tuples(st.integers(40000, 40002), st.integers(40002, 40004)), max_size=1).map(tuple)
 
@@ -44,7 +44,7 @@ def matches(entry: Entry, packet: Packet) -> bool:
     if entry.network != network or entry.protocol not in (None, protocol):
         return False
     for address, some in ((source, entry.source), (destination, entry.destination)):
-        if some and not any(address.version == each.version and address in each for each in some):
+        if some and not any(address.version == prefix.version and address in prefix for prefix in some):
             return False
     for port, spans in ((sport, entry.source_ports), (dport, entry.destination_ports)):
         if spans and not any(low <= port <= high for low, high in spans):
@@ -94,7 +94,7 @@ def test_ranges_are_the_addresses(one: Prefixes, other: Prefixes) -> None:
         inside = {n for n in range(first, first + 9) if any(low <= n <= high for low, high in spans)}
         assert inside == {
             n for n in range(first, first + 9)
-            if not some or any(each.version == 4 and IPv4Address(n) in each for each in some)
+            if not some or any(prefix.version == 4 and IPv4Address(n) in prefix for prefix in some)
         }  # fmt: skip
         sets.append(inside)
     if sets[0] & sets[1]:
@@ -129,8 +129,8 @@ def prefixes_of(source: str, more: str = "") -> Prefixes:
     ],
 )
 def test_names_stand_for_addresses(source: str, prefixes: list[str]) -> None:
-    assert [str(each) for each in prefixes_of(source)] == prefixes
-    assert all(isinstance(each, (IPv4Network, IPv6Network)) for each in prefixes_of(source))
+    assert [str(prefix) for prefix in prefixes_of(source)] == prefixes
+    assert all(isinstance(prefix, (IPv4Network, IPv6Network)) for prefix in prefixes_of(source))
 
 
 @pytest.mark.parametrize(

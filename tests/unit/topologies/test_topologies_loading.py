@@ -221,10 +221,10 @@ def test_scripts_are_utf8_and_rules_are_bytes(tmp_path: Path) -> None:
         ("marked", b"# \xc3\xa4\n"),
     ):
         (tmp_path / "lab.yaml").write_text(IDS.format(file=files))
-        found = topologies.load(tmp_path / "lab.yaml")
-        again = topologies.Topology.model_validate_json(found.model_dump_json())
-        for each in (found, again):
-            ids = each.functions[0].ids
+        topology = topologies.load(tmp_path / "lab.yaml")
+        again = topologies.Topology.model_validate_json(topology.model_dump_json())
+        for version in (topology, again):
+            ids = version.functions[0].ids
             assert ids is not None and (ids.rules + "\n").encode(ids.encoding) == wanted
 
 

@@ -40,17 +40,17 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         {"switch": st.sampled_from(["s1", "s2", "s3", "s1:60001", "s9"]), "network": FEW},
         optional={"allow-spoofing": maybe(st.booleans())},
     )
-    made: dict[str, Any] = {
+    file: dict[str, Any] = {
         "domains": ["d1", "d2", "d3"],
         "switches": {name: {"domain": draw(DOMAIN)} for name in ("s1", "s2", "s3")},
         "networks": {name: draw(network) for name in ("blue", "red", "green")},
         "hosts": draw(st.dictionaries(st.sampled_from(["h1", "h2", "h3", "h4", "h5"]), host)),
     }
     if draw(st.booleans()):
-        made["links"] = [draw(st.sampled_from(["s1 -- s2", "s2 -- s3"]))]
+        file["links"] = [draw(st.sampled_from(["s1 -- s2", "s2 -- s3"]))]
     if draw(st.booleans()):
         some = st.one_of(st.lists(FEW, max_size=3), st.fixed_dictionaries({"networks": st.lists(NAMES)}))
-        made["routers"] = draw(maybe(st.dictionaries(st.sampled_from(["t1", "t2"]), maybe(some))))
+        file["routers"] = draw(maybe(st.dictionaries(st.sampled_from(["t1", "t2"]), maybe(some))))
     if draw(st.booleans()):
         under = st.fixed_dictionaries(
             {},
@@ -62,8 +62,8 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
                 "tunnels": maybe(st.sampled_from(["auto", "kernel", "ovs", "gre"])),
             },
         )
-        made["underlay"] = draw(maybe(under))
-    return made
+        file["underlay"] = draw(maybe(under))
+    return file
 
 
 @settings(max_examples=400, deadline=None)
@@ -77,10 +77,10 @@ def test_any_file_is_refused_with_reasons_or_makes_a_sound_overlay(file: dict[st
             assert problem.message and problem.line
         return
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
-    made = overlay(topology)
-    ports = [port for uplink in made.uplinks for port in (uplink.near, uplink.far)]
+    crossing = overlay(topology)
+    ports = [port for uplink in crossing.uplinks for port in (uplink.near, uplink.far)]
     ports += [
-        tunnel.port for tunnel in made.tunnels if topology.underlay and topology.underlay.tunnels != "ovs"
+        tunnel.port for tunnel in crossing.tunnels if topology.underlay and topology.underlay.tunnels != "ovs"
     ]
     ports += [host.port for host in topology.hosts]
     ports += [end for link in topology.links for end in (link.a, link.b)]
@@ -92,7 +92,7 @@ def test_any_file_is_refused_with_reasons_or_makes_a_sound_overlay(file: dict[st
         for network in topology.networks:
             at = {host.port.switch for host in topology.hosts if host.network == network.name}
             assert len({island[s] for s in at}) < 2 or len({domain[s] for s in at}) < 2
-        assert not made.uplinks and not made.tunnels
+        assert not crossing.uplinks and not crossing.tunnels
         return
     vnis = [network.vni for network in topology.networks]
     assert None not in vnis and len(set(vnis)) == len(vnis)
@@ -102,13 +102,13 @@ def test_any_file_is_refused_with_reasons_or_makes_a_sound_overlay(file: dict[st
     assert all(host.mtu + OVERHEAD <= under.mtu for host in topology.hosts)
     names = [link.name for link in (*topology.links, *under.links)]
     assert len(set(names)) == len(names)
-    for tunnel in made.tunnels:
+    for tunnel in crossing.tunnels:
         assert tunnel.port.number >= TUNNEL_PORT
         own = next(vtep.address for vtep in under.vteps if vtep.domain == tunnel.domain)
         assert own not in tunnel.flood and own not in tunnel.unicast.values()
     for router in topology.routers:
         for name in router.networks:
-            network = next(each for each in topology.networks if each.name == name)
+            network = next(known for known in topology.networks if known.name == name)
             taken = [h.ipv4.ip for h in topology.hosts if h.network == name and h.ipv4]
             if network.gateway4 is not None:
                 assert network.gateway4.ip not in taken and network.gateway4.ip in network.gateway4.network

@@ -44,16 +44,16 @@ def expectations(rules: str = "", more: str = "priority: 1") -> dict[tuple[str, 
 
 
 def test_a_chains_firewall_decides_by_who_begins() -> None:
-    found = expectations("{name: in, action: accept, source: a, destination: b, protocol: icmp}")
-    assert found["a", "b", 4] == ALLOWED
-    assert found["a", "b", 6] == Expectation(False, "firewall edge: default drop")
-    assert found["b", "a", 4] == Expectation(False, "firewall edge: default drop")
+    expected = expectations("{name: in, action: accept, source: a, destination: b, protocol: icmp}")
+    assert expected["a", "b", 4] == ALLOWED
+    assert expected["a", "b", 6] == Expectation(False, "firewall edge: default drop")
+    assert expected["b", "a", 4] == Expectation(False, "firewall edge: default drop")
 
 
 def test_a_firewall_at_ports_needs_no_chain() -> None:
-    found = expectations()
-    assert found["c", "d", 4] == Expectation(False, "firewall guard: rule no-pings (reject)")
-    assert found["d", "c", 4] == found["c", "d", 6] == ALLOWED
+    expected = expectations()
+    assert expected["c", "d", 4] == Expectation(False, "firewall guard: rule no-pings (reject)")
+    assert expected["d", "c", 4] == expected["c", "d", 6] == ALLOWED
 
 
 def test_a_firewall_that_sees_only_replies_drops_them() -> None:
@@ -87,8 +87,8 @@ def test_a_rule_with_addresses_of_one_family_is_about_that_family(seen: Connecti
             Rule(name="six", action="drop", protocol="icmpv6"),
         )
     )
-    found = deciding(firewall, seen)
-    assert (found.name if found else None) == rule
+    first = deciding(firewall, seen)
+    assert (first.name if first else None) == rule
 
 
 def test_a_lab_without_functions_holds_nobody_off() -> None:

@@ -95,17 +95,17 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     for switch, dpid in zip(switches, dpids, strict=False):
         spec["switches"][switch]["dpid"] = dpid
     for host in hosts:
-        made: dict[str, Any] = {"switch": draw(st.sampled_from(switches))}
+        entry: dict[str, Any] = {"switch": draw(st.sampled_from(switches))}
         if fours and draw(st.booleans()):
-            made["ipv4"] = f"10.0.0.{fours.pop()}"
+            entry["ipv4"] = f"10.0.0.{fours.pop()}"
         if sixes and draw(st.booleans()):
-            made["ipv6"] = f"fd00::{sixes.pop():x}"
+            entry["ipv6"] = f"fd00::{sixes.pop():x}"
         if macs and draw(st.booleans()):
             digits = f"{macs.pop():012x}"
-            made["mac"] = ":".join(digits[n : n + 2] for n in range(0, 12, 2))
+            entry["mac"] = ":".join(digits[n : n + 2] for n in range(0, 12, 2))
         if ports and draw(st.booleans()):
-            made["switch"] = ":".join(map(str, ports.pop()))
-        spec["hosts"][host] = made
+            entry["switch"] = ":".join(map(str, ports.pop()))
+        spec["hosts"][host] = entry
     if len(switches) > 1:
         pairs = st.lists(st.sampled_from(switches), min_size=2, max_size=2, unique=True)
         spec["links"] = draw(st.lists(pairs, max_size=12))
@@ -119,10 +119,10 @@ def test_valid_files_load_soundly(value: dict[str, Any]) -> None:
     assert len(topology.hosts) == len(value["hosts"])
     assert len(topology.links) == len(value["links"])
     for host in topology.hosts:
-        made = value["hosts"][host.name]
-        assert str(host.port).startswith(made["switch"])
-        assert str(host.ipv4).startswith(made.get("ipv4", ""))
-        assert host.mac == made.get("mac", host.mac)
+        entry = value["hosts"][host.name]
+        assert str(host.port).startswith(entry["switch"])
+        assert str(host.ipv4).startswith(entry.get("ipv4", ""))
+        assert host.mac == entry.get("mac", host.mac)
     # neither the order of the entries nor the order of a wire's ends means anything
     for key in ("switches", "hosts"):
         value[key] = dict(reversed(value[key].items()))

@@ -96,8 +96,8 @@ def test_schema_refuses(text: str) -> None:
 
 def test_examples_are_accepted() -> None:
     schema = topologies.schema()
-    for made in (schema, *schema["$defs"].values()):
-        for prop in made.get("properties", {}).values():
+    for definition in (schema, *schema["$defs"].values()):
+        for prop in definition.get("properties", {}).values():
             for example in prop.get("examples", []):
                 assert accepts(prop, example, schema), example
 
@@ -112,6 +112,6 @@ def test_schema_knows_every_key() -> None:
         "HttpRuleSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "RuleSpec", "SwitchSpec",
         "UnderlayLinkSpec", "UnderlaySpec",
     }  # fmt: skip
-    for made in schema["$defs"].values():
-        assert made["additionalProperties"] is False
-        assert all(prop.get("description") for prop in made.get("properties", {}).values())
+    for definition in schema["$defs"].values():
+        assert definition["additionalProperties"] is False
+        assert all(prop.get("description") for prop in definition.get("properties", {}).values())

@@ -28,12 +28,12 @@ def test_each_function_and_each_guarded_port_has_a_zone_with_its_timeout() -> No
     """RFC 4787, REQ-5: two minutes at least, unless the file says otherwise."""
     topology = topologies.loads(FILE)
     zones = function_zones(topology)
-    found = udp_timeouts(topology)
-    assert found["d1"][zones["fw"]] == UDP_TIMEOUT >= 120
-    assert (found["d2"][zones["lb"]], found["d2"][zones["gate"]]) == (3600, 130)
-    ports = {domain: [z for z in some if z in PORT_ZONES] for domain, some in found.items()}
+    timeouts = udp_timeouts(topology)
+    assert timeouts["d1"][zones["fw"]] == UDP_TIMEOUT >= 120
+    assert (timeouts["d2"][zones["lb"]], timeouts["d2"][zones["gate"]]) == (3600, 130)
+    ports = {domain: [z for z in some if z in PORT_ZONES] for domain, some in timeouts.items()}
     assert {domain: len(some) for domain, some in ports.items()} == {"d1": 1, "d2": 1}
-    assert all(found[domain][zone] == 300 for domain, some in ports.items() for zone in some)
+    assert all(timeouts[domain][zone] == 300 for domain, some in ports.items() for zone in some)
     assert set(zones.values()) <= set(FUNCTION_ZONES)
 
 

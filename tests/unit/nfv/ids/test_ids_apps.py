@@ -250,9 +250,9 @@ def certificate() -> bytes:
 
 
 def test_tls_certificates() -> None:
-    found = der.certificate(certificate())
-    assert (found.subject, found.issuer, found.serial) == ("CN=evil.example.org", "CN=Evil CA", "0A:BC")
-    assert (found.not_before, found.names) == ("2020-01-02T03:04:05", ["alt.example.org"])
+    parsed = der.certificate(certificate())
+    assert (parsed.subject, parsed.issuer, parsed.serial) == ("CN=evil.example.org", "CN=Evil CA", "0A:BC")
+    assert (parsed.not_before, parsed.names) == ("2020-01-02T03:04:05", ["alt.example.org"])
     server = b"\x03\x03" + bytes(32) + b"\0" + b"\xc0\x2f\0"
     message = b"\2" + len(server).to_bytes(3, "big") + server
     one = certificate()
@@ -276,7 +276,7 @@ alert tls any any -> any any (tls.cert_subject; content:"good"; sid:6;)
 def test_a_tls_handshake_that_ends_early_is_inspected_as_far_as_it_came() -> None:
     server = b"\x03\x03" + bytes(32) + b"\0" + b"\xc0\x2f\0"
     one = certificate()
-    chain = b"".join(len(each).to_bytes(3, "big") + each for each in (one, one))
+    chain = b"".join(len(entry).to_bytes(3, "big") + entry for entry in (one, one))
     chain = len(chain).to_bytes(3, "big") + chain
     message = b"\2" + len(server).to_bytes(3, "big") + server
     message += b"\x0b" + len(chain).to_bytes(3, "big") + chain
@@ -318,8 +318,8 @@ def test_lengths_may_take_more_bytes_than_needed() -> None:
         return wide(0x30, wide(0x31, wide(0x30, wide(6, b"\x55\x04\x03"), wide(12, text))))
 
     inner = wide(0x30, wide(2, b"\1"), wide(0x30), name(b"a"), wide(0x30), name(b"b"), wide(0x30))
-    found = der.certificate(wide(0x30, inner))
-    assert (found.issuer, found.subject, found.not_before) == ("CN=a", "CN=b", "")
+    parsed = der.certificate(wide(0x30, inner))
+    assert (parsed.issuer, parsed.subject, parsed.not_before) == ("CN=a", "CN=b", "")
 
 
 @settings(max_examples=200, deadline=None)

@@ -226,10 +226,10 @@ def test_captures_of_both_kinds_and_orders(tmp_path: Path) -> None:
         ]
     ):
         data = capture(tmp_path / str(number), writer, **options)
-        found = list(records(data))
-        assert found == list(records(Dripping(data)))
-        assert [round(ts) for ts, _, _ in found] == [1000, 1001, 1002]
-        assert {frame for _, frame, _ in found} == {bytes(E / INNER)}
+        packets = list(records(data))
+        assert packets == list(records(Dripping(data)))
+        assert [round(ts) for ts, _, _ in packets] == [1000, 1001, 1002]
+        assert {frame for _, frame, _ in packets} == {bytes(E / INNER)}
 
 
 def test_a_capture_that_is_cut_gives_what_was_before(tmp_path: Path) -> None:

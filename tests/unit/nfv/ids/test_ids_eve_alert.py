@@ -23,10 +23,10 @@ EVIL = 'alert tcp any any -> any any (content:"EVIL"; sid:1;)'
 
 
 def settings(*names: str, **more: Any) -> Settings:
-    made = Settings(**more)
+    chosen = Settings(**more)
     for name in names:
-        put(made, f"outputs.alert.{name}", True)
-    return made
+        put(chosen, f"outputs.alert.{name}", True)
+    return chosen
 
 
 def alerts(rules: str, frames: list[bytes], chosen: Settings) -> list[dict[str, Any]]:
@@ -72,9 +72,9 @@ def test_what_is_missing_is_said_and_not_matched_over() -> None:
     )
     for acknowledged in (True, False):
         kept = frames if acknowledged else frames[:5]
-        found = alerts(rules, kept, settings("payload-printable"))
-        assert [each["alert"]["signature_id"] for each in found] == [1, 2]
-        assert {each["payload_printable"] for each in found} == {"VERY[4 bytes missing]EVIL"}
+        told = alerts(rules, kept, settings("payload-printable"))
+        assert [alert["alert"]["signature_id"] for alert in told] == [1, 2]
+        assert {alert["payload_printable"] for alert in told} == {"VERY[4 bytes missing]EVIL"}
 
 
 def test_shown_is_bounded_and_the_latest() -> None:
@@ -129,7 +129,7 @@ def test_a_tunnel_of_ip_is_a_flow() -> None:
 
 def test_a_packet_put_together_is_told_whole_behind_its_link_header() -> None:
     whole = IP(src="10.1.0.1", dst="10.1.0.2", id=7) / UDP(sport=1, dport=2) / Raw(b"x" * 50 + b"EVIL")
-    frames = [bytes(Ether(src=MACS[0], dst=MACS[1]) / each) for each in fragment(whole, 24)]
+    frames = [bytes(Ether(src=MACS[0], dst=MACS[1]) / piece) for piece in fragment(whole, 24)]
     (alert,) = alerts('alert udp any any -> any any (content:"EVIL"; sid:1;)', frames, settings("packet"))
     assert base64.b64decode(alert["packet"]) == bytes(Ether(src=MACS[0], dst=MACS[1]) / whole)
     assert (alert["pkt_src"], "tunnel" in alert) == ("defrag", False)
@@ -159,15 +159,15 @@ def test_verdicts(action: str, ips: bool, verdict: dict[str, Any]) -> None:
     put(chosen, "outputs.drop.verdict", True)
     rules = f'{action} tcp any any -> any any (content:"EVIL"; sid:1;)'
     events = run(f'{rules}\nalert tcp any any -> any any (content:"VIL"; sid:2;)', frames, chosen)
-    assert [each["verdict"] for each in of(events, "alert")] == [verdict] * 2
-    for each in of(events, "drop"):
-        assert (each["verdict"], each["alert"]["signature_id"]) == (verdict, 1)
+    assert [alert["verdict"] for alert in of(events, "alert")] == [verdict] * 2
+    for drop in of(events, "drop"):
+        assert (drop["verdict"], drop["alert"]["signature_id"]) == (verdict, 1)
 
 
 def test_a_drop_says_its_rule_though_no_alert_is_told() -> None:
     events = run("drop tcp any any -> any any (noalert; sid:7;)", Talk().exchange(b"x"), Settings(ips=True))
     assert not of(events, "alert")
-    assert [each.get("alert", {}).get("signature_id") for each in of(events, "drop")][:2] == [7, None]
+    assert [drop.get("alert", {}).get("signature_id") for drop in of(events, "drop")][:2] == [7, None]
 
 
 def test_outputs_of_a_configuration() -> None:

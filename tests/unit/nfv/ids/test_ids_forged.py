@@ -39,7 +39,7 @@ def test_the_synack_that_the_client_takes_counts(order: tuple[str, ...]) -> None
         "f": forged(talk, 1, "SA", 77_000, 1001),
         "g": forged(talk, 1, "SA", 3_000_000_000, 1001),
     }
-    frames += [answers[each] for each in order]
+    frames += [answers[letter] for letter in order]
     assert sids(run(RULES, [*frames, *rest(talk)])) == [1, 2]
 
 
@@ -47,7 +47,7 @@ def test_the_synack_that_the_client_takes_counts(order: tuple[str, ...]) -> None
 def test_the_syn_that_the_server_takes_counts(order: tuple[str, ...]) -> None:
     talk = Talk()
     asked = {"f": forged(talk, 0, "S", 9), "g": forged(talk, 0, "S", 4_000_000_000), "t": talk.frame(0, "S")}
-    frames = [*(asked[each] for each in order), talk.frame(1, "SA")]
+    frames = [*(asked[letter] for letter in order), talk.frame(1, "SA")]
     assert sids(run(RULES, [*frames, *rest(talk)])) == [1, 2]
 
 

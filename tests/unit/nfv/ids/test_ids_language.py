@@ -134,10 +134,10 @@ reject ip any any -> any any (sid:7;)
 def test_addresses(text: str, inside: str, outside: str) -> None:
     from ipaddress import ip_address
 
-    found = addresses(text, ADDRESS_GROUPS)
-    assert found is not None
-    assert ip_address(inside).packed in found
-    assert ip_address(outside).packed not in found
+    group = addresses(text, ADDRESS_GROUPS)
+    assert group is not None
+    assert ip_address(inside).packed in group
+    assert ip_address(outside).packed not in group
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_addresses(text: str, inside: str, outside: str) -> None:
     ],
 )
 def test_ports(text: str, inside: int, outside: int) -> None:
-    found = ports(text, PORT_GROUPS)
-    assert found is not None and inside in found and outside not in found
+    group = ports(text, PORT_GROUPS)
+    assert group is not None and inside in group and outside not in group
 
 
 def test_a_variable_that_names_itself_is_refused() -> None:

@@ -25,7 +25,7 @@ UTF8, LATIN = "été".encode(), "été".encode("latin-1")
 
 
 @pytest.mark.parametrize(
-    ("options", "body", "found"),
+    ("options", "body", "matches"),
     [
         (b'content:"\xc3\xa9t\xc3\xa9"', UTF8, True),
         (b'content:"\xc3\xa9t\xc3\xa9"', LATIN, False),
@@ -43,11 +43,11 @@ UTF8, LATIN = "été".encode(), "été".encode("latin-1")
         (b'to_lowercase; pcrexform:"(\xe9+)"; content:"\xe9"; bsize:1', b"AA\xe9BB", True),
     ],
 )
-def test_patterns_are_the_bytes_of_the_file(options: bytes, body: bytes, found: bool) -> None:
+def test_patterns_are_the_bytes_of_the_file(options: bytes, body: bytes, matches: bool) -> None:
     rule = b"alert http any any -> any any (http.request_body; " + options + b"; sid:1;)"
     loaded = load_text(rule)
     assert not loaded.refused
-    assert bool(sids(run(rule, post(body)))) == found
+    assert bool(sids(run(rule, post(body)))) == matches
 
 
 def test_a_rule_file_in_any_encoding_loads_and_is_told_as_it_was_written(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_lines_end_at_newlines_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("options", "matches"),
     [
         ('content:"id="; http_uri; isdataat:10,relative', True),
         ('content:"id="; http_uri; isdataat:11,relative', False),
@@ -95,8 +95,8 @@ def test_lines_end_at_newlines_alone() -> None:
         ('content:"id="; http_uri; isdataat:40', True),  # not relative: the payload's
     ],
 )  # fmt: skip
-def test_what_is_relative_is_about_the_buffer_of_what_it_follows(options: str, found: bool) -> None:
-    assert fired(options, GET, head=HTTP) == found
+def test_what_is_relative_is_about_the_buffer_of_what_it_follows(options: str, matches: bool) -> None:
+    assert fired(options, GET, head=HTTP) == matches
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_variables_reach_the_buffers_that_are_asked_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "found"),
+    ("options", "matches"),
     [
         ("byte_test:0,=,1234567890,14,string,dec", True),
         ("byte_test:0,>,1234567890,14,string,dec", False),
@@ -149,14 +149,14 @@ def test_variables_reach_the_buffers_that_are_asked_later() -> None:
         ('content:"7890"; offset:4; depth:19; endswith', False),
     ],
 )
-def test_forms_that_public_rules_use(options: str, found: bool) -> None:
-    assert fired("http.uri; " + options, GET, head=HTTP) == found
+def test_forms_that_public_rules_use(options: str, matches: bool) -> None:
+    assert fired("http.uri; " + options, GET, head=HTTP) == matches
 
 
 def test_digits_beyond_64_bits_are_no_number() -> None:
-    for digits, found in ((b"0" * 400 + b"7", True), (b"9" * 19, True), (b"9" * 20, False)):
+    for digits, matches in ((b"0" * 400 + b"7", True), (b"9" * 19, True), (b"9" * 20, False)):
         options = "http.request_body; byte_test:0,>,6,0,string,dec"
-        assert fired(options, post(digits), head=HTTP) == found
+        assert fired(options, post(digits), head=HTTP) == matches
 
 
 def test_long_patterns_are_found_whole_also_between_two_chunks() -> None:
@@ -164,8 +164,8 @@ def test_long_patterns_are_found_whole_also_between_two_chunks() -> None:
     rule = f'alert tcp any any -> any any (content:"{pattern.decode()}"; sid:1;)'
     other = bytearray(pattern)
     other[2900] = ord("#")
-    for body, found in ((b"#" * 2000 + pattern + b"#" * 5000, [1]), (bytes(other), [])):
-        assert sids(run(rule, Talk().exchange(body, size=700))) == found
+    for body, alerts in ((b"#" * 2000 + pattern + b"#" * 5000, [1]), (bytes(other), [])):
+        assert sids(run(rule, Talk().exchange(body, size=700))) == alerts
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])

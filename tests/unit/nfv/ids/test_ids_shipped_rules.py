@@ -22,29 +22,31 @@ def frame(*layers: object) -> bytes:
     return bytes(packet)
 
 
-def found(frames: list[bytes]) -> set[int]:
+def alerting_rules(frames: list[bytes]) -> set[int]:
     return set(sids(run(RULES, frames)))
 
 
 def test_port_scans() -> None:
     scan = [frame(TCP(sport=40000, dport=port, flags="S")) for port in range(1, 60)]
-    assert found(scan) == {9000001}
-    assert found([frame(TCP(flags="SF"))]) == {9000002}
-    assert found([frame(TCP(flags="", ack=0))]) == {9000003}
-    assert found([frame(TCP(flags="FPU"))]) == {9000004}
+    assert alerting_rules(scan) == {9000001}
+    assert alerting_rules([frame(TCP(flags="SF"))]) == {9000002}
+    assert alerting_rules([frame(TCP(flags="", ack=0))]) == {9000003}
+    assert alerting_rules([frame(TCP(flags="FPU"))]) == {9000004}
     again = [frame(TCP(sport=port, dport=80, flags="S")) for port in range(1000, 1100)]
-    assert not found(again), "many connections to one port are no scan"
+    assert not alerting_rules(again), "many connections to one port are no scan"
 
 
 def test_reverse_shells() -> None:
     shell = b"bash: cannot set terminal process group (812): Inappropriate ioctl for device\n"
     shell += b"bash: no job control in this shell\n"
-    assert found(Talk(dp=4444).exchange(shell, b"id\n")) == {9000011}
+    assert alerting_rules(Talk(dp=4444).exchange(shell, b"id\n")) == {9000011}
     windows = (
         b"Microsoft Windows [Version 10.0.19045.3803]\r\n(c) Microsoft Corporation. All rights reserved."
     )
-    assert found(Talk(dp=4444).exchange(windows, b"dir\r\n")) == {9000012}
-    assert found(Talk(dp=4444).exchange(b"uid=0(root) gid=0(root) groups=0(root)\n", b"id\n")) == {9000013}
+    assert alerting_rules(Talk(dp=4444).exchange(windows, b"dir\r\n")) == {9000012}
+    assert alerting_rules(Talk(dp=4444).exchange(b"uid=0(root) gid=0(root) groups=0(root)\n", b"id\n")) == {
+        9000013
+    }
 
 
 def request(uri: bytes) -> list[bytes]:
@@ -54,10 +56,12 @@ def request(uri: bytes) -> list[bytes]:
 
 
 def test_sql_injection() -> None:
-    assert found(request(b"/item?id=1%20UNION%20ALL%20SELECT%20user,password%20FROM%20users")) == {9000021}
-    assert found(request(b"/login?user=admin'%20or%20'1'='1")) == {9000022}
-    assert found(request(b"/login?user=x'+or+1=1--")) == {9000022}
-    assert found(request(b"/item?id=1%3bDROP%20TABLE%20users")) == {9000023}
+    assert alerting_rules(request(b"/item?id=1%20UNION%20ALL%20SELECT%20user,password%20FROM%20users")) == {
+        9000021
+    }
+    assert alerting_rules(request(b"/login?user=admin'%20or%20'1'='1")) == {9000022}
+    assert alerting_rules(request(b"/login?user=x'+or+1=1--")) == {9000022}
+    assert alerting_rules(request(b"/item?id=1%3bDROP%20TABLE%20users")) == {9000023}
 
 
 def query(name: str, port: int = 5000) -> bytes:
@@ -66,16 +70,16 @@ def query(name: str, port: int = 5000) -> bytes:
 
 def test_dns_tunnels() -> None:
     long = ".".join("a" * 50 for _ in range(3)) + ".t.example.org"
-    assert found([query(long)]) == {9000031}
-    assert found([query(f"{at:040x}.d.t.example.org", 5000 + at) for at in range(40)]) == {9000032}
+    assert alerting_rules([query(long)]) == {9000031}
+    assert alerting_rules([query(f"{at:040x}.d.t.example.org", 5000 + at) for at in range(40)]) == {9000032}
 
 
 def test_icmp_tunnels() -> None:
     large = [frame(ICMP(type=8, id=7, seq=at), Raw(b"x" * 900)) for at in range(20)]
-    assert found(large) == {9000041}
+    assert alerting_rules(large) == {9000041}
     inner = bytes(IP(src="172.16.0.1", dst="172.16.0.2") / TCP())
-    assert found([frame(ICMP(type=8), Raw(inner))]) == {9000042}
-    assert found([frame(ICMP(type=0), Raw(b"SSH-2.0-OpenSSH_9.2"))]) == {9000043}
+    assert alerting_rules([frame(ICMP(type=8), Raw(inner))]) == {9000042}
+    assert alerting_rules([frame(ICMP(type=0), Raw(b"SSH-2.0-OpenSSH_9.2"))]) == {9000043}
 
 
 def test_everyday_traffic_sets_nothing_off() -> None:
@@ -86,4 +90,4 @@ def test_everyday_traffic_sets_nothing_off() -> None:
     ]
     frames += [frame(ICMP(type=8, id=1, seq=at), Raw(bytes(range(56)))) for at in range(30)]
     frames += Talk(dp=22, sp=4100).exchange(b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_8.4\r\n")
-    assert not found(frames)
+    assert not alerting_rules(frames)
