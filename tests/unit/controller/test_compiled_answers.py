@@ -97,7 +97,7 @@ def test_no_answer_across_networks_but_the_controller_hears(topology: Topology, 
     for frame in (arp_request(source, int(other.ipv4.ip)), solicitation(source, int(other.ipv6.ip))):
         one = only(fabric.outcomes(frame, source.port))
         assert not one.delivered
-        assert [each.at for each in one.punted] == [Port(switch=source.port.switch, number=CONTROLLER)]
+        assert [punt.at for punt in one.punted] == [Port(switch=source.port.switch, number=CONTROLLER)]
         assert one.steps[-1].flows[-1].table == Table.RESOLVE
 
 
@@ -122,9 +122,9 @@ def test_an_unknown_sender_who_may_spoof_is_copied_to_the_controller_and_still_f
     fabric = Fabric(topology, compile_topology(topology))
     host, target = topology.hosts[0], topology.hosts[2]
     frame = {**ipv4(host, target), "eth_src": 0x02AAAAAAAAAA}
-    for each in fabric.outcomes(frame, host.port):
-        assert [one.at.number for one in each.punted] == [CONTROLLER]
-        assert [one.at for one in each.delivered] == [target.port]
+    for outcome in fabric.outcomes(frame, host.port):
+        assert [one.at.number for one in outcome.punted] == [CONTROLLER]
+        assert [one.at for one in outcome.delivered] == [target.port]
 
 
 def test_a_learned_station_is_like_a_host() -> None:
@@ -136,10 +136,10 @@ def test_a_learned_station_is_like_a_host() -> None:
     one = only(fabric.outcomes(arp_request(h1, int(address)), h1.port))
     assert dict(one.delivered[0].fields)["arp_sha"] == mac
     one = only(fabric.outcomes({**ipv4(h1, h2), "eth_dst": mac}, h1.port))
-    assert [each.at for each in one.delivered] == [h2.port]
+    assert [frame_out.at for frame_out in one.delivered] == [h2.port]
     spoofed = {**ipv4(h2, h1), "eth_src": mac, "ip_src": int(address)}
     one = only(fabric.outcomes(spoofed, h2.port))
-    assert not one.punted and [each.at for each in one.delivered] == [h1.port]
+    assert not one.punted and [frame_out.at for frame_out in one.delivered] == [h1.port]
 
 
 def test_what_the_file_says_beats_what_was_learned() -> None:
@@ -158,9 +158,9 @@ def test_what_the_file_says_beats_what_was_learned() -> None:
 
 def announcing(topology: Topology, learned: tuple[Learned, ...] = ()) -> Fabric:
     """h1 and h2 may claim addresses, h3 may not."""
-    free = tuple(each.model_copy(update={"allow_spoofing": True}) for each in topology.hosts[:2])
-    made = topology.model_copy(update={"hosts": (*free, *topology.hosts[2:])})
-    return Fabric(made, compile_topology(made, learned=learned))
+    free = tuple(host.model_copy(update={"allow_spoofing": True}) for host in topology.hosts[:2])
+    claiming = topology.model_copy(update={"hosts": (*free, *topology.hosts[2:])})
+    return Fabric(claiming, compile_topology(claiming, learned=learned))
 
 
 def test_claims_of_further_addresses_are_told_to_the_controller_and_go_on() -> None:
@@ -171,11 +171,11 @@ def test_claims_of_further_addresses_are_told_to_the_controller_and_go_on() -> N
     claim = {**arp_request(h1, 1), "arp_spa": other}
     reply = {**claim, "arp_op": 2, "eth_dst": mac_number(h3.mac), "arp_tpa": int(h3.ipv4.ip)}  # type: ignore[union-attr]
     one = only(fabric.outcomes(reply, h1.port))
-    assert [each.at.number for each in one.punted] == [CONTROLLER]
-    assert [each.at for each in one.delivered] == [h3.port]
+    assert [punt.at.number for punt in one.punted] == [CONTROLLER]
+    assert [frame_out.at for frame_out in one.delivered] == [h3.port]
     own = {**reply, "arp_spa": int(h1.ipv4.ip)}  # type: ignore[union-attr]
     one = only(fabric.outcomes(own, h1.port))
-    assert not one.punted and [each.at for each in one.delivered] == [h3.port]
+    assert not one.punted and [frame_out.at for frame_out in one.delivered] == [h3.port]
     one = only(fabric.outcomes({**reply, "eth_src": mac_number(h3.mac)}, h3.port))
     assert not one.punted and not one.delivered, "not everybody may claim"
 
@@ -189,8 +189,8 @@ def test_who_announces_an_address_that_somebody_had_is_not_told_that_it_is_taken
     assert dict(one.delivered[0].fields)["arp_sha"] == mac_number(h1.mac)
     announced = {**arp_request(h2, int(address)), "arp_spa": int(address)}
     one = only(fabric.outcomes(announced, h2.port))
-    assert [each.at.number for each in one.punted] == [CONTROLLER]
+    assert [punt.at.number for punt in one.punted] == [CONTROLLER]
     assert not one.delivered
     # one that only asks whether it is free is told (RFC 5227, 2.1.1)
     one = only(fabric.outcomes({**announced, "arp_spa": 0}, h2.port))
-    assert [each.at for each in one.delivered] == [h2.port]
+    assert [frame_out.at for frame_out in one.delivered] == [h2.port]

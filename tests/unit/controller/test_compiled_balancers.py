@@ -56,61 +56,61 @@ ITSELF = [("web1", 8080, TCP), ("web2", 8080, TCP), ("web1", 8080, UDP), ("web2"
 
 
 def asked(services: list[tuple[str, int, int]], askers: list[str]) -> st.SearchStrategy[Asked]:
-    def made(asker: str, what: tuple[str, int, int], port: int, version: int) -> Asked:
+    def case_of(asker: str, what: tuple[str, int, int], port: int, version: int) -> Asked:
         return Asked(asker, what[0], what[1], port, what[2], version)
 
     some = st.sampled_from([*services, *ITSELF])
     ports = st.sampled_from([53, 8080, 40000])
-    return st.builds(made, st.sampled_from(askers), some, ports, st.sampled_from([4, 6])).filter(
+    return st.builds(case_of, st.sampled_from(askers), some, ports, st.sampled_from([4, 6])).filter(
         can_be_answered
     )
 
 
-def can_be_answered(each: Asked) -> bool:
+def can_be_answered(case: Asked) -> bool:
     """Not who asks itself, nor who may be chosen for that at the port that it asks from."""
-    serves = each.asker in ("web1", "web2") and each.port in (53, 8080)
-    return each.asker != each.target and not (serves and each.target in ("lb", "dns", "more"))
+    serves = case.asker in ("web1", "web2") and case.port in (53, 8080)
+    return case.asker != case.target and not (serves and case.target in ("lb", "dns", "more"))
 
 
 def place(topology: Topology, name: str, version: int) -> tuple[int, int, Port, str]:
     """Address, MAC address, port and network of a host or a load balancer."""
-    found = next((each for each in topology.hosts if each.name == name), None)
-    if found is not None:
+    host = next((known for known in topology.hosts if known.name == name), None)
+    if host is not None:
         address, mac, port, network = (
-            found.ipv4 if version == 4 else found.ipv6,
-            found.mac,
-            found.port,
-            found.network,
+            host.ipv4 if version == 4 else host.ipv6,
+            host.mac,
+            host.port,
+            host.network,
         )
     else:
-        own = next(each.balancer for each in topology.functions if each.name == name)
+        own = next(function.balancer for function in topology.functions if function.name == name)
         assert own is not None
         address, mac, port, network = own.ipv4 if version == 4 else own.ipv6, own.mac, own.at, own.network
     assert address is not None
     return int(address.ip), mac_number(mac), port, network
 
 
-def question(topology: Topology, each: Asked, flags: int = 2) -> dict[str, int]:
-    source, mac, _, network = place(topology, each.asker, each.version)
-    target, to, _, there = place(topology, each.target, each.version)
+def question(topology: Topology, case: Asked, flags: int = 2) -> dict[str, int]:
+    source, mac, _, network = place(topology, case.asker, case.version)
+    target, to, _, there = place(topology, case.target, case.version)
     if network != there:
         to = mac_number(topology.routers[0].mac)
-    head, kind = ("ip", 0x0800) if each.version == 4 else ("ipv6", 0x86DD)
-    name = "tcp" if each.protocol == TCP else "udp"
-    found = {
-        "eth_src": mac, "eth_dst": to, "eth_type": kind, "ip_proto": each.protocol, "nw_ttl": 64,
-        f"{head}_src": source, f"{head}_dst": target, f"{name}_src": each.port, f"{name}_dst": each.to,
+    head, kind = ("ip", 0x0800) if case.version == 4 else ("ipv6", 0x86DD)
+    name = "tcp" if case.protocol == TCP else "udp"
+    frame = {
+        "eth_src": mac, "eth_dst": to, "eth_type": kind, "ip_proto": case.protocol, "nw_ttl": 64,
+        f"{head}_src": source, f"{head}_dst": target, f"{name}_src": case.port, f"{name}_dst": case.to,
     }  # fmt: skip
-    return found | ({"tcp_flags": flags} if each.protocol == TCP else {})
+    return frame | ({"tcp_flags": flags} if case.protocol == TCP else {})
 
 
 def turned(frame: Mapping[str, int], flags: int = 18) -> dict[str, int]:
     """The answer to a frame from where it has come."""
-    found = dict(frame) | {"nw_ttl": 64}
+    answer = dict(frame) | {"nw_ttl": 64}
     for name in ("eth", "ip", "ipv6", "tcp", "udp"):
         if f"{name}_src" in frame:
-            found |= {f"{name}_src": frame[f"{name}_dst"], f"{name}_dst": frame[f"{name}_src"]}
-    return found | ({"tcp_flags": flags} if "tcp_flags" in frame else {})
+            answer |= {f"{name}_src": frame[f"{name}_dst"], f"{name}_dst": frame[f"{name}_src"]}
+    return answer | ({"tcp_flags": flags} if "tcp_flags" in frame else {})
 
 
 def delivered(fabric: Fabric, frame: dict[str, int], at: Port) -> tuple[Port, dict[str, int]]:
@@ -141,21 +141,21 @@ def all_are_answered(text: str, some: list[Asked], order: list[int]) -> None:
     fabric = Fabric(topology, tables, connections=Connections())
     reached: dict[Asked, tuple[Port, dict[str, int]]] = {}
     seen: dict[tuple[Port, Tuple], Asked] = {}
-    for each in some:
-        at, got = delivered(fabric, question(topology, each), place(topology, each.asker, each.version)[2])
-        assert seen.setdefault((at, of(got)), each) == each, "nobody else's connection looks like it"
-        reached.setdefault(each, (at, got))
-        assert of(reached[each][1]) == of(got), "it stays the same"
+    for case in some:
+        at, got = delivered(fabric, question(topology, case), place(topology, case.asker, case.version)[2])
+        assert seen.setdefault((at, of(got)), case) == case, "nobody else's connection looks like it"
+        reached.setdefault(case, (at, got))
+        assert of(reached[case][1]) == of(got), "it stays the same"
     for number in order:
-        each = some[number % len(some)]
-        at, got = reached[each]
-        source = place(topology, each.asker, each.version)
+        case = some[number % len(some)]
+        at, got = reached[case]
+        source = place(topology, case.asker, case.version)
         home, answer = delivered(fabric, turned(got), at)
         assert home == source[2]
-        assert of(answer) == of(question(topology, each)).reversed(), "from whom it asked"
+        assert of(answer) == of(question(topology, case)).reversed(), "from whom it asked"
         assert answer["eth_dst"] == source[1]
         if source[3] == "lan":
-            assert answer["eth_src"] == question(topology, each)["eth_dst"]
+            assert answer["eth_src"] == question(topology, case)["eth_dst"]
 
 
 @settings(max_examples=60)

@@ -54,11 +54,11 @@ def segment(number: int, version: int, flags: int = 16) -> dict[str, int]:
 
 def turned(frame: dict[str, int]) -> dict[str, int]:
     """The answer to a frame, from where it has come."""
-    found = dict(frame)
+    answer = dict(frame)
     for name in ("eth", "ip", "ipv6", "tcp", "udp"):
         if f"{name}_src" in frame:
-            found |= {f"{name}_src": frame[f"{name}_dst"], f"{name}_dst": frame[f"{name}_src"]}
-    return found
+            answer |= {f"{name}_src": frame[f"{name}_dst"], f"{name}_dst": frame[f"{name}_src"]}
+    return answer
 
 
 def sent(tables: Lookup, frame: dict[str, int], port: int, connections: Connections) -> dict[str, int] | None:
@@ -131,7 +131,7 @@ def test_a_service_has_several_ports(number: int, version: int, port: int, same:
     topology = balanced(2, (0, 1), more_ports=(443,))
     own = topology.functions[0].balancer
     assert own is not None
-    backends = tuple(each.model_copy(update={"same_port": same}) for each in own.backends)
+    backends = tuple(backend.model_copy(update={"same_port": same}) for backend in own.backends)
     function = topology.functions[0].model_copy(
         update={"balancer": own.model_copy(update={"backends": backends})}
     )
@@ -192,11 +192,11 @@ def test_a_backend_reaches_the_service_also_when_it_is_chosen_itself(
 
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=40))
 def test_shares_are_in_proportion_and_few(weights: list[int]) -> None:
-    found = shares(weights)
-    assert len(found) == len(weights) and min(found) >= 1
-    assert sum(found) <= MOST_BUCKETS + len(weights)
+    proportions = shares(weights)
+    assert len(proportions) == len(weights) and min(proportions) >= 1
+    assert sum(proportions) <= MOST_BUCKETS + len(weights)
     if sum(weights) <= MOST_BUCKETS:
-        assert all(a * weights[0] == b * found[0] for a, b in zip(found, weights, strict=True))
+        assert all(a * weights[0] == b * proportions[0] for a, b in zip(proportions, weights, strict=True))
 
 
 @settings(max_examples=60)
@@ -229,7 +229,7 @@ def test_what_is_for_a_backend_that_has_gone_is_heard_by_the_controller(
     def told(frame: dict[str, int], port: int) -> str | None:
         ((some, flows),) = at_switch(tables, frame, port, connections=connections)
         heard = [known[flow.cookie].action for flow in flows if flow.cookie in known]
-        assert [each.port for each in some] == ([CONTROLLER] if heard else [3 - port])
+        assert [output.port for output in some] == ([CONTROLLER] if heard else [3 - port])
         return heard[0] if heard else None
 
     if protocol == "tcp":
@@ -248,10 +248,10 @@ def test_what_is_for_a_backend_that_has_gone_is_heard_by_the_controller(
 
 def test_hops_of_one_function_share_its_group() -> None:
     tables = surrounded(balanced(3, range(3)))
-    assert len(tables.groups) == 2 and min(each.id for each in tables.groups) >= GROUPS
+    assert len(tables.groups) == 2 and min(part.id for part in tables.groups) >= GROUPS
     everywhere = [bucket.id for bucket in tables.groups[0].buckets]
     without = surrounded(balanced(3, range(3)), failed=frozenset(("f/web1",))).groups[0]
-    assert [each.id for each in without.buckets] == [everywhere[0], everywhere[2]]
+    assert [part.id for part in without.buckets] == [everywhere[0], everywhere[2]]
 
 
 # -- address translation ---------------------------------------------------------------
@@ -268,12 +268,12 @@ NAT = Lookup(surrounded(nat_lab()))
 
 def flying(source: int, port: int, to: int, protocol: int = UDP) -> dict[str, int]:
     name = "udp" if protocol == UDP else "tcp"
-    found = {
+    frame = {
         "eth_src": mac_number(host(source).mac), "eth_dst": mac_number(host(2).mac), "eth_type": 0x0800,
         "ip_proto": protocol, "ip_src": 0x0A090000 + source, "ip_dst": 0x0A090002,
         f"{name}_src": port, f"{name}_dst": to,
     }  # fmt: skip
-    return found | ({"tcp_flags": 2} if protocol == TCP else {})
+    return frame | ({"tcp_flags": 2} if protocol == TCP else {})
 
 
 @settings(max_examples=100)

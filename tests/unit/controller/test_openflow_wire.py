@@ -66,12 +66,12 @@ def octets(message: Any, xid: int = 0) -> bytes:
 
 
 def split(message: bytes) -> list[bytes]:
-    found = []
+    messages_apart = []
     while message:
         size = int.from_bytes(message[2:4], "big")
-        found.append(message[:size])
+        messages_apart.append(message[:size])
         message = message[size:]
-    return found
+    return messages_apart
 
 
 def user(name: str, value: int) -> int | str:
@@ -104,14 +104,14 @@ def their_action(action: Action) -> Any:
         )
     if isinstance(action, DecTtl):
         return their.OFPActionDecNwTtl()
-    oxms = [their.OFPOxmId(type_=WRITTEN.get(each, each)) for each in (action.src, action.dst)]
+    oxms = [their.OFPOxmId(type_=WRITTEN.get(field, field)) for field in (action.src, action.dst)]
     return their.OFPActionCopyField(action.bits, action.src_bit, action.dst_bit, oxms)
 
 
 def their_flow(ours: Flow) -> Any:
     instructions = []
     if ours.actions:
-        done = [their_action(each) for each in ours.actions]
+        done = [their_action(action) for action in ours.actions]
         instructions.append(their.OFPInstructionActions(ofproto_v1_5.OFPIT_APPLY_ACTIONS, done))
     if ours.goto is not None:
         instructions.append(their.OFPInstructionGotoTable(int(ours.goto)))
@@ -123,7 +123,7 @@ def their_flow(ours: Flow) -> Any:
 
 
 def speaks_ericsson(ours: Flow) -> bool:
-    return any(isinstance(each, SetField) and each.field in ERICSSON for each in ours.actions)
+    return any(isinstance(action, SetField) and action.field in ERICSSON for action in ours.actions)
 
 
 def test_every_compiled_flow_is_packed_as_os_ken_packs_it() -> None:
@@ -131,37 +131,41 @@ def test_every_compiled_flow_is_packed_as_os_ken_packs_it() -> None:
     for kind in ("kernel", "ovs"):
         crossing = overlay_lab([1, 2], [(1, 2)], [(0, 0), (1, 0), (2, 1)], [[0, 1]], kind, frozenset({1}))
         tables += compile_topology(crossing).values()
-    seen = {each.cookie: each for one in tables for each in one.flows if not speaks_ericsson(each)}
-    assert {type(action) for each in seen.values() for action in each.actions} >= {DecTtl, SetField, Move}
-    assert {field.name for each in seen.values() for field in each.match} >= {"nw_ttl", "tun_id", "vlan_vid"}
+    seen = {entry.cookie: entry for one in tables for entry in one.flows if not speaks_ericsson(entry)}
+    assert {type(action) for entry in seen.values() for action in entry.actions} >= {DecTtl, SetField, Move}
+    assert {field.name for entry in seen.values() for field in entry.match} >= {
+        "nw_ttl",
+        "tun_id",
+        "vlan_vid",
+    }
     assert len(seen) > 60
-    for each in [*seen.values(), flow(Table.FORWARD, 7, (), (Output(1),), idle_timeout=30)]:
+    for entry in [*seen.values(), flow(Table.FORWARD, 7, (), (Output(1),), idle_timeout=30)]:
         # os-ken puts this field before those that it depends on, which a switch must refuse
-        if all(field.name != "nw_ttl" for field in each.match):
-            assert messages.flow_mod(each, xid=9) == octets(their_flow(each), 9), each
+        if all(field.name != "nw_ttl" for field in entry.match):
+            assert messages.flow_mod(entry, xid=9) == octets(their_flow(entry), 9), entry
 
 
 def test_every_compiled_group_is_packed_as_os_ken_packs_it() -> None:
     crossing = overlay_lab([1, 1], [], [(0, 0), (1, 0)], tunnels="ovs")
     both = [*compile_topology(leaf_spine(3, 2)).values(), *compile_topology(crossing).values()]
-    groups = [each for one in both for each in one.groups]
-    assert {each.kind for each in groups} == {"select", "ff", "all"}
-    for each in groups:
+    groups = [group for one in both for group in one.groups]
+    assert {group.kind for group in groups} == {"select", "ff", "all"}
+    for group in groups:
         buckets = []
-        for number, ours in enumerate(each.buckets):
+        for number, ours in enumerate(group.buckets):
             properties: list[Any] = []
             if ours.watch_port is not None:
                 properties.append(their.OFPGroupBucketPropWatch(type_=1, length=8, watch=ours.watch_port))
-            if each.kind == "select":
+            if group.kind == "select":
                 properties.insert(0, their.OFPGroupBucketPropWeight(type_=0, length=8, weight=1))
             buckets.append(their.OFPBucket(number, [their_action(one) for one in ours.actions], properties))
         kind = {
             "select": ofproto_v1_5.OFPGT_SELECT,
             "ff": ofproto_v1_5.OFPGT_FF,
             "all": ofproto_v1_5.OFPGT_ALL,
-        }[each.kind]
-        theirs = their.OFPGroupMod(DATAPATH, messages.GROUP_MODIFY, kind, each.id, buckets=buckets)
-        assert messages.group_mod(each, messages.GROUP_MODIFY) == octets(theirs)
+        }[group.kind]
+        theirs = their.OFPGroupMod(DATAPATH, messages.GROUP_MODIFY, kind, group.id, buckets=buckets)
+        assert messages.group_mod(group, messages.GROUP_MODIFY) == octets(theirs)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +181,16 @@ def test_a_bundle_is_opened_filled_in_order_and_committed() -> None:
     wanted = compile_topology(leaf_spine())["s1"]
     stale = Group(999, "select", ())
     changed = Group(wanted.groups[0].id, "ff", ())
-    change = difference([0xDEAD, *(each.cookie for each in wanted.flows[5:])], [stale, changed], wanted)
+    change = difference([0xDEAD, *(entry.cookie for entry in wanted.flows[5:])], [stale, changed], wanted)
     xid = messages.BUNDLE_XID
     opening, *inner, commit = split(bundle(change, 7))
     for message, kind in ((opening, 0), (commit, 4)):
         assert message == octets(their.OFPBundleCtrlMsg(DATAPATH, 7, kind, 3, []), xid)
     for message, added in zip(inner[-6:-1], wanted.flows[:5], strict=True):
         assert message == octets(their.OFPBundleAddMsg(DATAPATH, 7, 3, their_flow(added), []), xid)
-    raw = [each[16:] for each in split(bundle(change, 7))[1:-1]]
-    assert {each[4:8] for each in raw} == {pack("!I", messages.BUNDLE_XID)}
-    kinds = [(each[1], each[25] if each[1] == messages.FLOW_MOD else each[9]) for each in raw]
+    raw = [message[16:] for message in split(bundle(change, 7))[1:-1]]
+    assert {message[4:8] for message in raw} == {pack("!I", messages.BUNDLE_XID)}
+    kinds = [(message[1], message[25] if message[1] == messages.FLOW_MOD else message[9]) for message in raw]
     order = [(15, 0)] * (len(wanted.groups) - 1) + [(15, 1), (14, 3)] + [(14, 0)] * 5 + [(15, 2)]
     assert kinds == order
     assert raw[-1] == octets(
@@ -295,8 +299,8 @@ def test_steering_actions_are_packed_as_os_ken_packs_them() -> None:
         their.NXActionMultipath(3, 0, 0, 63, 0, 31, "reg4"),
     ]
     packed = bytearray()
-    for each in theirs:
-        each.serialize(packed, len(packed))
+    for action in theirs:
+        action.serialize(packed, len(packed))
     ours = (PushVlan(5), PopVlan(), Resubmit(Table.STEER), Spread("reg4", 64))
     assert b"".join(map(actions.encode, ours)) == bytes(packed)
 
@@ -330,7 +334,7 @@ def test_a_tag_of_another_type_or_an_unfinished_row_is_none_of_ours() -> None:
     whole = actions.encode(EncapNsh(1, 2, 3, 4))
     for octets in (pack("!HHH2x", 17, 8, 0x88A8), whole[:-16], actions.encode(DecapNsh())[:16]):
         decoded = actions.decode(octets, 0, len(octets))
-        assert not {type(each) for each in decoded} & {PushVlan, EncapNsh, DecapNsh}
+        assert not {type(action) for action in decoded} & {PushVlan, EncapNsh, DecapNsh}
 
 
 def test_a_foreign_action_equals_none_of_ours() -> None:
@@ -348,7 +352,7 @@ def test_a_bucket_with_a_group_is_not_packed_as_the_port_of_that_number() -> Non
 
 def test_flows_shared_between_switches_are_packed_once() -> None:
     tables = compile_topology(lab(3, [(0, 1), (1, 2)], range(3)))
-    first = {each.cookie: messages.bundled_flow(each) for each in tables["s1"].flows}
-    for each in tables["s2"].flows:
-        if each.cookie in first:
-            assert messages.bundled_flow(each) is first[each.cookie]
+    first = {entry.cookie: messages.bundled_flow(entry) for entry in tables["s1"].flows}
+    for entry in tables["s2"].flows:
+        if entry.cookie in first:
+            assert messages.bundled_flow(entry) is first[entry.cookie]

@@ -46,9 +46,9 @@ def given(functions: str, running: Topology | None = None, name: str = "all", so
 def answered(old: Topology, new: Topology) -> list[int]:
     """A request at each stage but the last, and its answer in the next one: how many answers arrive each."""
     steps = [compile_topology(old), *stages(compile_topology(old), compile_topology(new), joining(old, new))]
-    hosts: dict[str, Host] = {each.name: each for each in new.hosts}
+    hosts: dict[str, Host] = {host.name: host for host in new.hosts}
     a, b = hosts["h1"], hosts["h2"]
-    connections, found = Connections(), []
+    connections, counts = Connections(), []
     for number, (one, two) in enumerate(pairwise(steps)):
         ports = (40000 + number, 80)
         for tables, asked in ((one, (a, b, ports)), (two, (b, a, ports[::-1]))):
@@ -56,12 +56,12 @@ def answered(old: Topology, new: Topology) -> list[int]:
             frame = packet(source, target, "udp", some, False)
             fabric = Fabric(new, tables, connections=connections)
             (outcome,) = fabric.outcomes(frame, source.port)
-            there = [each for each in outcome.delivered if each.at == target.port]
-            assert all(each.fields == wire(routed(frame, target)) for each in there)
+            there = [delivery for delivery in outcome.delivered if delivery.at == target.port]
+            assert all(delivery.fields == wire(routed(frame, target)) for delivery in there)
         # what begins before anything is taught is on its way for longer than functions are taught
         if number and teaches(steps[number]):
-            found.append(len(there))
-    return found
+            counts.append(len(there))
+    return counts
 
 
 WAYS = ("", "wire", "seen", "first", "wire, first, seen")
@@ -72,8 +72,8 @@ WAYS = ("", "wire", "seen", "first", "wire, first, seen")
 def test_an_answer_comes_once_through_a_firewall_that_joined_meanwhile(before: str, after: str) -> None:
     old = given(before)
     new = given(after.format(before), old)
-    found = answered(old, new)
-    assert found and set(found) == {1}
+    counts = answered(old, new)
+    assert counts and set(counts) == {1}
 
 
 def test_a_firewall_that_takes_more_than_before_is_taught_that() -> None:
@@ -99,11 +99,11 @@ def test_instances_take_connections_over_when_they_have_been_taught(before: int,
     steps = stages(tables, compile_topology(new), joining(old, new))
     (lesson,) = (number for number, step in enumerate(steps) if teaches(step))
     for step in steps[: lesson + 1]:
-        held = {(each.table, each.priority, each.match): each for each in step["s2"].flows}
-        for each in tables["s2"].flows:
-            if isinstance(each.origin, (Into, Spreading)):
-                now = held[each.table, each.priority, each.match].actions
-                assert [one for one in now if not isinstance(one, Clone)] == list(each.actions)
+        held = {(entry.table, entry.priority, entry.match): entry for entry in step["s2"].flows}
+        for entry in tables["s2"].flows:
+            if isinstance(entry.origin, (Into, Spreading)):
+                now = held[entry.table, entry.priority, entry.match].actions
+                assert [one for one in now if not isinstance(one, Clone)] == list(entry.actions)
 
 
 def test_bridges_have_nothing_to_learn_unless_copies_have_to_pass_them() -> None:

@@ -40,20 +40,20 @@ functions:
 chains:
   out: {network: lan, functions: [nat]}
 """)
-MACS = sorted({each.mac for each in owners(LAB)} | {0x02AA00000001, 0x02AA00000002})
-FOUR = sorted({each.ipv4 for each in owners(LAB) if each.ipv4} | {0x0A0000C8, 0xC0000263})
+MACS = sorted({station.mac for station in owners(LAB)} | {0x02AA00000001, 0x02AA00000002})
+FOUR = sorted({station.ipv4 for station in owners(LAB) if station.ipv4} | {0x0A0000C8, 0xC0000263})
 SIX = sorted(
-    {address for each in owners(LAB) for family, address in each.addresses() if family == 6}
+    {address for station in owners(LAB) for family, address in station.addresses() if family == 6}
     | {link_local(0x02AA00000001), 0xFD << 120 | 0xC8}
 )
 
 
 def keys_are_unique(tables: Iterable[SwitchTables]) -> None:
-    for each in tables:
+    for held in tables:
         known: dict[object, str] = {}
-        for flow in each.flows:
+        for flow in held.flows:
             key = (flow.table, flow.priority, frozenset(flow.match))
-            assert key not in known, f"{each.switch}, {flow.table.name}: {known[key]} and {flow.why}"
+            assert key not in known, f"{held.switch}, {flow.table.name}: {known[key]} and {flow.why}"
             known[key] = flow.why
 
 
@@ -85,13 +85,13 @@ def test_whatever_hosts_claim_on_the_wire(claims: list[tuple[str, int, tuple[int
             frame = make(mac, sender, target)
         learning.packet(ports[host], Table.CLASSIFY, frame, float(now))
     keys_are_unique(compile_topology(LAB, learned=learning.learned()).values())
-    mine = {(each.network, one) for each in owners(LAB) for one in each.addresses()}
+    mine = {(own.network, one) for own in owners(LAB) for one in own.addresses()}
     for station in learning.stations:
         assert not mine & {(station.network, (4, one)) for one in station.ipv4}
         assert not mine & {(station.network, (6, one)) for one in station.ipv6}
-        for each in owners(LAB):
-            if (each.network, each.mac) == (station.network, station.mac):
-                assert each.port == station.port, "only further addresses of its own host"
+        for own in owners(LAB):
+            if (own.network, own.mac) == (station.network, station.mac):
+                assert own.port == station.port, "only further addresses of its own host"
 
 
 @settings(max_examples=100)
@@ -123,9 +123,10 @@ def staged(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> 
 def test_any_chains_and_all_stages_between_them(topology: Topology, data: st.DataObject) -> None:
     old = compile_topology(topology)
     keys_are_unique(old.values())
-    kept = [each for each in topology.chains if data.draw(st.booleans())]
+    kept = [chain for chain in topology.chains if data.draw(st.booleans())]
     other = [
-        each.model_copy(update={"path": each.path + 10, "functions": each.functions[::-1]}) for each in kept
+        chain.model_copy(update={"path": chain.path + 10, "functions": chain.functions[::-1]})
+        for chain in kept
     ]
     new = compile_topology(topology.model_copy(update={"chains": tuple(other)}))
     staged(old, new)
@@ -135,7 +136,7 @@ def test_any_chains_and_all_stages_between_them(topology: Topology, data: st.Dat
 def test_a_link_local_address_of_another_mac_address_is_answered_for_by_who_has_it() -> None:
     strange = Learned("lan", 0x02AA00000001, LAB.hosts[0].port, None, IPv6Address(link_local(0x02AA00000002)))
     tables = compile_topology(LAB, learned=(strange,))["s1"]
-    own = next(each for each in tables.flows if "02:aa:00:00:00:01 answered" in each.why)
-    pattern = [each for each in tables.flows if "link-local address that contains its MAC" in each.why]
-    assert pattern and all(each.priority < own.priority for each in pattern)
+    own = next(entry for entry in tables.flows if "02:aa:00:00:00:01 answered" in entry.why)
+    pattern = [entry for entry in tables.flows if "link-local address that contains its MAC" in entry.why]
+    assert pattern and all(entry.priority < own.priority for entry in pattern)
     assert mac_number("02:aa:00:00:00:01") == strange.mac

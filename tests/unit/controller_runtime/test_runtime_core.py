@@ -56,8 +56,8 @@ def test_a_switch_of_another_controller_is_not_waited_for_and_not_routed_around(
     shared = whole.model_copy(
         update={
             "switches": tuple(
-                each.model_copy(update={"controller": "other"}) if each.name == "s4" else each
-                for each in whole.switches
+                switch.model_copy(update={"controller": "other"}) if switch.name == "s4" else switch
+                for switch in whole.switches
             )
         }
     )
@@ -270,7 +270,7 @@ def test_who_takes_a_switch_away_waits_until_all_go_round_it_and_not_until_it_is
         lab.run()
     assert lab.core.settled()
     lab.disconnect("s2")
-    dpids = {each.name: each.dpid for each in lab.topology.switches}
+    dpids = {switch.name: switch.dpid for switch in lab.topology.switches}
     for link in lab.topology.links:
         for near, far in ((link.a, link.b), (link.b, link.a)):
             if far.switch == "s2":

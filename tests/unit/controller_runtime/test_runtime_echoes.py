@@ -58,16 +58,16 @@ def test_the_reply_to_each_substitute_has_the_hosts_identifier(
     now = ident
     for number in range(SUBSTITUTES):
         # as the translator has found that the one before is taken: with its own address
-        made = substituted(packet(GATE, SERVER, message(query, now, payload)), INSIDE_ADDRESS, number)
-        assert made is not None and is_sound(made)
-        now = int.from_bytes(made[38:40], "big")
-        assert made == packet(PC, SERVER, message(query, now, payload))
+        substitute = substituted(packet(GATE, SERVER, message(query, now, payload)), INSIDE_ADDRESS, number)
+        assert substitute is not None and is_sound(substitute)
+        now = int.from_bytes(substitute[38:40], "big")
+        assert substitute == packet(PC, SERVER, message(query, now, payload))
         home = given_back(packet(SERVER, PC, message(reply, now, payload)), number + 1)
         assert home is not None and is_sound(home) and home[38:40] == ident.to_bytes(2, "big")
-        error = given_back(packet("203.0.113.77", PC, message(11, 0, made[14:])), number + 1)
+        error = given_back(packet("203.0.113.77", PC, message(11, 0, substitute[14:])), number + 1)
         assert error is not None and is_sound(error)
         assert error[42:] == packet(PC, SERVER, message(query, ident, payload))[14:]
-    assert substituted(made, INSIDE_ADDRESS, SUBSTITUTES) is None
+    assert substituted(substitute, INSIDE_ADDRESS, SUBSTITUTES) is None
 
 
 @settings(deadline=None)
@@ -85,11 +85,11 @@ def test_a_packet_goes_on_as_it_came_with_its_next_substitute(port: int, way: in
     cookie = next(cookie for cookie, outward in changed_identifiers(topology).items() if outward)
     frame = bytes(HEAD / IP(src=PC, dst=SERVER) / ICMP(type=8, id=7))
     registers = {NETWORK: 1, HOP: 3, INSIDE: INSIDE_ADDRESS, VERDICT: 2 | 1 << 4}
-    (found,) = echoes.packet(Punt(Port(switch="s1", number=port), cookie, frame, registers), 0.0) or []
-    assert isinstance(found, Resume) and found.in_port == way
-    given_again = dict(each[:2] for each in found.actions if isinstance(each, SetField))
+    (resume,) = echoes.packet(Punt(Port(switch="s1", number=port), cookie, frame, registers), 0.0) or []
+    assert isinstance(resume, Resume) and resume.in_port == way
+    given_again = dict(action[:2] for action in resume.actions if isinstance(action, SetField))
     assert given_again == {NETWORK: 1, HOP: 3, VERDICT: 2 << 4} | (
         {"in_port": NO_PORT} if way != port else {}
     )
-    assert found.actions[-1] == Resubmit(Table.STEER)
+    assert resume.actions[-1] == Resubmit(Table.STEER)
     assert echoes.packet(Punt(Port(switch="s1", number=1), cookie + 1, frame, registers), 0.0) is None

@@ -35,9 +35,9 @@ def test_it_is_told_once_in_a_while_with_what_was_dropped_between() -> None:
     told = Exhausted(topology)
 
     def event(body: Any, now: float) -> str | None:
-        found = told.packet(Punt(AT, cookie, bytes(HEAD / body), {}), now)
-        assert found is not None
-        return found[0].event.text(Nameless()) if found and isinstance(found[0], Emit) else None
+        commands = told.packet(Punt(AT, cookie, bytes(HEAD / body), {}), now)
+        assert commands is not None
+        return commands[0].event.text(Nameless()) if commands and isinstance(commands[0], Emit) else None
 
     udp = UDP(sport=5000, dport=53)
     assert event(udp, 5.0) == "gate has no port free for a new connection, which is dropped"

@@ -126,7 +126,7 @@ def test_duplicate_address_detection_of_ones_own_address_stays_unanswered() -> N
     other = solicitation(H1, 0, link_local(H2))
     assert len(sends(learning.packet(at(1), Table.RESOLVE, other, 0))) == 1
     announced = sends(learning.packet(at(1), Table.RESOLVE, arp_request(H1, NEW, NEW), 0))
-    assert at(1) not in {each.port for each in announced}
+    assert at(1) not in {frame.port for frame in announced}
 
 
 def test_what_comes_from_a_link_is_nobodys() -> None:
@@ -219,9 +219,12 @@ def test_indexes_agree_and_nothing_goes_to_a_link(steps: list[tuple[int, int, Ta
 
 def strict() -> Topology:
     """The ring, of which only h1's port takes strangers."""
-    made = ring()
-    hosts = (made.hosts[0], *(host.model_copy(update={"allow_spoofing": False}) for host in made.hosts[1:]))
-    return made.model_copy(update={"hosts": hosts})
+    topology = ring()
+    hosts = (
+        topology.hosts[0],
+        *(host.model_copy(update={"allow_spoofing": False}) for host in topology.hosts[1:]),
+    )
+    return topology.model_copy(update={"hosts": hosts})
 
 
 def test_stations_of_a_port_that_no_longer_takes_strangers_are_forgotten() -> None:
@@ -237,10 +240,10 @@ def test_stations_of_a_port_that_no_longer_takes_strangers_are_forgotten() -> No
 
 
 def routed() -> Topology:
-    made = ring()
-    network = made.networks[0].model_copy(update={"gateway4": IPv4Interface("10.0.0.254/24")})
+    topology = ring()
+    network = topology.networks[0].model_copy(update={"gateway4": IPv4Interface("10.0.0.254/24")})
     router = Router(name="t", networks=("lan",))
-    return made.model_copy(update={"networks": (network,), "routers": (router,)})
+    return topology.model_copy(update={"networks": (network,), "routers": (router,)})
 
 
 def test_nobody_becomes_the_gateway() -> None:
@@ -286,7 +289,7 @@ def test_an_address_moves_between_the_files_hosts_as_soon_as_one_says_so(kind: s
         out = learning.packet(port, Table.CLASSIFY, frame, now / 10)
         assert learning.changed, "at once"
         assert told(out) == ["learned"]
-        assert {(each.port, each.frame) for each in sends(out)} == {
+        assert {(copy.port, copy.frame) for copy in sends(out)} == {
             (at(other), frame) for other in (1, 2, 3, 4) if at(other) != port
         }
         (learned,) = learning.learned()
@@ -303,7 +306,7 @@ def test_an_advertisement_that_nobody_asked_for_moves_an_address() -> None:
         frame = packets.advertisement(mac, shared, 0, 0)
         out = learning.packet(port, Table.CLASSIFY, frame, now)
         assert len(sends(out)) == 3
-        assert [(each.mac, int(each.ipv6 or 0)) for each in learning.learned()] == [(mac, shared)]
+        assert [(station.mac, int(station.ipv6 or 0)) for station in learning.learned()] == [(mac, shared)]
 
 
 def test_repeats_are_told_once_a_second_and_changes_at_once() -> None:
@@ -391,4 +394,4 @@ def test_a_host_that_moves_takes_its_addresses_along() -> None:
     hosts = ring().hosts
     moved = hosts[0].model_copy(update={"port": at(3, 9)})
     learning.replace(ring().model_copy(update={"hosts": (moved, *hosts[1:])}))
-    assert [(each.port, each.ipv4) for each in learning.stations] == [(at(3, 9), (SHARED,))]
+    assert [(station.port, station.ipv4) for station in learning.stations] == [(at(3, 9), (SHARED,))]

@@ -104,7 +104,7 @@ def test_nothing_is_said_where_nothing_may_be_said() -> None:
     assert refusal(bytes(ETHER / V4 / ICMP(type=8))) and refusal(bytes(ETHER / V6 / ICMPv6EchoRequest()))
 
 
-SILENT_OCTETS = [bytes(each) for each in SILENT.values()]  # once: Scapy builds slowly
+SILENT_OCTETS = [bytes(packet) for packet in SILENT.values()]  # once: Scapy builds slowly
 
 
 @settings(max_examples=300)

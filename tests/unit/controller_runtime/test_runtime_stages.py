@@ -235,7 +235,7 @@ def test_no_switch_is_a_stage_ahead_and_all_end_up_holding_what_is_wanted(steps:
 
 
 def tables(*cookies: int) -> dict[str, SwitchTables]:
-    flows = tuple(Flow(Table.FORWARD, 1, (), cookie=each) for each in cookies)
+    flows = tuple(Flow(Table.FORWARD, 1, (), cookie=cookie) for cookie in cookies)
     return {"s1": SwitchTables("s1", 1, flows, ())}
 
 

@@ -74,9 +74,9 @@ def right(frame: bytes) -> Packet:
 
 
 def done(stranded: Stranded, number: int, frame: bytes, now: float) -> list[Any]:
-    found = stranded.packet(Punt(AT, number, frame, {}), now)
-    assert found is not None
-    return found
+    commands = stranded.packet(Punt(AT, number, frame, {}), now)
+    assert commands is not None
+    return commands
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -122,11 +122,11 @@ def test_former_backends_are_those_of_the_running_lab_that_the_file_has_not() ->
     old = lab("tcp")
     assert not balancer(old).former
     new = lab("tcp", "web2:5353", old)
-    assert [each.host for each in balancer(new).former] == ["web1"]
+    assert [backend.host for backend in balancer(new).former] == ["web1"]
     assert lab("tcp", "web2:5353", new) == new, "once more the same"
     assert not balancer(lab("tcp", running=new)).former, "it is one again"
     moved = lab("tcp", "web1:5353, web2:99", old)
-    assert [(each.host, each.port) for each in balancer(moved).former] == [("web2", 5353)]
+    assert [(backend.host, backend.port) for backend in balancer(moved).former] == [("web2", 5353)]
 
 
 @pytest.mark.parametrize("version", [4, 6])
