@@ -20,12 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(name="row")
 def a_row(tmp_path: Path) -> Iterator[Row]:
-    with row(tmp_path) as made:
-        yield made
+    with row(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
 def quiet(tmp_path: Path) -> Iterator[Row]:
     """A row whose ends are only wires."""
-    with row(tmp_path, quiet=True) as made:
-        yield made
+    with row(tmp_path, quiet=True) as opened:
+        yield opened

@@ -12,8 +12,8 @@ from tests.nfv.balancing import FAST, Site, balancer, described, site
 
 @pytest.fixture(name="site")
 def a_site(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path) as made:
-        yield made
+    with site(tmp_path) as opened:
+        yield opened
 
 
 def check(kind: str, **some: object):  # type: ignore[no-untyped-def]
@@ -24,7 +24,7 @@ def check(kind: str, **some: object):  # type: ignore[no-untyped-def]
 def test_a_backend_goes_and_comes(kind: str, site: Site) -> None:
     site.serve("web1")
     running = site.start(described("openflow", balancer("web1 web2", check(kind))))
-    first = {each["backend"]: each["up"] for each in (running.event("backend"), running.event("backend"))}
+    first = {event["backend"]: event["up"] for event in (running.event("backend"), running.event("backend"))}
     assert first == {"web1": True, "web2": False}
     site.stop("web1")
     event = running.event("backend")

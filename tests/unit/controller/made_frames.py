@@ -83,8 +83,8 @@ def pieces(frame: dict[str, int], of: int, count: int = 3) -> list[dict[str, int
     }
     if frame["eth_type"] == 0x86DD:
         bare["ip_proto"] = 44
-    found = []
+    frames = []
     for number in range(count):
         place = {"part:of": of, "part:number": number, "part:count": count}
-        found.append((bare if number else frame) | place | {"ip_frag": 3 if number else 1})
-    return found
+        frames.append((bare if number else frame) | place | {"ip_frag": 3 if number else 1})
+    return frames

@@ -50,10 +50,10 @@ def test_frames_pass_an_added_stage_on_their_way() -> None:
         return Part([miss(added, after, "added")] if here.name == "s1" else ())
 
     added = add_stage("ADDED", compile_added, before=Table.CHAIN)
-    made = compile_topology(loads("switches: [s1, s2]\nhosts: {a: s1, b: s2}\nlinks: [s1 -- s2]"))
+    tables = compile_topology(loads("switches: [s1, s2]\nhosts: {a: s1, b: s2}\nlinks: [s1 -- s2]"))
 
     def entered(switch: str, table: Table) -> set[Table]:
-        return {flow.table for flow in made[switch].flows if flow.goto == table}
+        return {flow.table for flow in tables[switch].flows if flow.goto == table}
 
     assert entered("s1", added) == {Table.SECURITY}
     assert added in entered("s1", Table.RESOLVE)

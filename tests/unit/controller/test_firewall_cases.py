@@ -25,7 +25,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(
-    "case", [each for each in CASES if each.name not in UNKNOWN], ids=lambda case: case.name
+    "case", [case for case in CASES if case.name not in UNKNOWN], ids=lambda case: case.name
 )
 def test_a_case_has_its_verdicts(case: Case) -> None:
     tables, connections = Lookup(surrounded(chain_lab("firewall", firewall=case.firewall))), Connections()
@@ -37,7 +37,7 @@ def test_a_case_has_its_verdicts(case: Case) -> None:
         for octets in step.frames:
             frame = read(octets)
             ((sent, _),) = at_switch(tables, frame, here, connections=connections)
-            ports = [each.port for each in sent]
+            ports = [output.port for output in sent]
             got = {(far,): "accept", (CONTROLLER,): "reject", (): "drop"}[tuple(ports)]
             assert got == step.expected(ENGINE), f"step {number + 1}: {step.way}"
             assert got != "accept" or wire(sent[0].frame) == wire(frame)

@@ -20,7 +20,7 @@ def test_counters_add_up_by_pair_of_domains() -> None:
     carried = {(way.source, way.target): way.counted for way in ways}
     assert carried[("d1", "d2")] == (2, 2 + 3) and carried[("d1", "d3")] == (1, 4)
     assert carried[("d2", "d1")] == (0, 0) and len(carried) == 6
-    assert {each.domain: each.counted for each in flooded} == {d: Counted() for d in ("d1", "d2", "d3")}
+    assert {copies.domain: copies.counted for copies in flooded} == {d: Counted() for d in ("d1", "d2", "d3")}
 
 
 def test_broadcasts_and_unknown_destinations_are_counted_apart() -> None:
@@ -29,4 +29,4 @@ def test_broadcasts_and_unknown_destinations_are_counted_apart() -> None:
     counters = {f.cookie: Counted(1, 10) for f in tables["vtep-d1"].flows if "all members" in f.why}
     ways, flooded = mesh(topology, tables, {"vtep-d1": counters})
     assert not any(way.counted.packets for way in ways)
-    assert {each.domain: each.counted for each in flooded} == {"d1": (2, 20), "d2": (0, 0)}
+    assert {copies.domain: copies.counted for copies in flooded} == {"d1": (2, 20), "d2": (0, 0)}

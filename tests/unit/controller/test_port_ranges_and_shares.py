@@ -25,7 +25,7 @@ def test_masks_match_the_ports_of_the_ranges_once_and_no_others(
 ) -> None:
     blocks = list(covering(some))
     edges = [number + step for ends in some for number in ends for step in (-1, 0, 1)]
-    for number in (each for each in [*edges, *others] if 0 <= each <= MOST):
+    for number in (port for port in [*edges, *others] if 0 <= port <= MOST):
         inside = any(first <= number <= last for first, last in some)
         assert hit(number, blocks) == (inside if blocks else 0) or (not blocks and inside)
 

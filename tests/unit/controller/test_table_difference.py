@@ -13,7 +13,7 @@ from controller.update.difference import Difference, after_bundle, before_bundle
 from tests.unit.controller.made_labs import leaf_spine
 
 WANTED = compile_topology(leaf_spine(3, 2))["s1"]
-COOKIES = tuple(each.cookie for each in WANTED.flows)
+COOKIES = tuple(entry.cookie for entry in WANTED.flows)
 
 
 def test_nothing_differs() -> None:
@@ -29,7 +29,7 @@ def test_an_empty_switch_gets_everything() -> None:
 
 
 def test_provenance_alone_is_no_difference() -> None:
-    groups = [replace(each, why="") for each in WANTED.groups]
+    groups = [replace(group, why="") for group in WANTED.groups]
     assert not difference(COOKIES, groups, WANTED)
 
 
@@ -44,9 +44,9 @@ def test_groups_are_compared_by_content() -> None:
 def test_applying_a_difference_gives_what_was_wanted(have: set[int], foreign: set[int]) -> None:
     installed = have | (foreign - set(COOKIES))
     change = difference(installed, (), WANTED)
-    after = (installed - set(change.delete)) | {each.cookie for each in change.add}
+    after = (installed - set(change.delete)) | {entry.cookie for entry in change.add}
     assert after == set(COOKIES)
-    assert not have & {each.cookie for each in change.add}
+    assert not have & {entry.cookie for entry in change.add}
 
 
 def test_meters_are_compared_by_content() -> None:

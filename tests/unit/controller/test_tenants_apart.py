@@ -49,7 +49,7 @@ def load(text: bytes) -> tuple[Topology, dict[str, Host]]:
 
 
 def arrived(outcomes: frozenset[Outcome]) -> set[object]:
-    return {each.at for outcome in outcomes for each in outcome.delivered}
+    return {delivery.at for outcome in outcomes for delivery in outcome.delivered}
 
 
 @pytest.mark.parametrize("family", (ipv4, ipv6))
