@@ -181,7 +181,7 @@ class Detector:
             return
         if has_payload:
             payload = packet.payload
-        orders = sorted({*candidates, *(rule.order for rule in once)})  # type: ignore[arg-type]
+        orders: list[int] = sorted({*candidates, *(rule.order for rule in once)})  # type: ignore[arg-type]
         self._ask(orders, packet, payload, chunk, tail, rule_matches)
 
     def text(self, packet: Packet, chunk: bytes, tail: bytes, rule_matches: list[Match]) -> None:

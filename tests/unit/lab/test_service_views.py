@@ -141,9 +141,9 @@ def test_chains_tell_how_a_frame_travels() -> None:
 def test_a_chains_classifier_in_words() -> None:
     chain = CHAIN.chains[0]
     ports = chain.model_copy(update={"protocol": "tcp", "destination_ports": ((80, 80), (8000, 8080))})
-    assert supervisor_service.takes(ports).endswith("fd00::100/128 port 80,8000-8080 in lan")
+    assert supervisor_service.classifier_text(ports).endswith("fd00::100/128 port 80,8000-8080 in lan")
     bare = chain.model_copy(update={"source": (), "destination": (), "direction": "both"})
-    assert supervisor_service.takes(bare) == "all in lan, both ways"
+    assert supervisor_service.classifier_text(bare) == "all in lan, both ways"
 
 
 def test_changes_have_signs_and_say_whom_they_disrupt() -> None:

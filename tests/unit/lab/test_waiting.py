@@ -42,8 +42,8 @@ HALF = {"running": True, "done": 6, "total": 12_000}
 def often(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
     monkeypatch.setattr(waiting, "LOOK", 0.01)
-    monkeypatch.setattr(waiting, "moving", lambda _: True)
-    monkeypatch.setattr(waiting, "over", said.append)
+    monkeypatch.setattr(waiting, "can_overwrite", lambda _: True)
+    monkeypatch.setattr(waiting, "overwrite_line", said.append)
     return said
 
 
