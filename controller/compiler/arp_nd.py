@@ -1,8 +1,8 @@
 """Table RESOLVE: ARP (RFC 826) and neighbour discovery (RFC 4861) answered in the switch.
 
-An answer is made from the request itself and sent back where it came from, so no request is
-ever flooded.  A neighbour advertisement is finished in table EGRESS: Open vSwitch lets only a
-flow that matches an advertisement write its target link-layer address.
+The switch rewrites the request into its answer, and sends it back out of the ingress port, so it floods no
+request.  Table EGRESS finishes a neighbour advertisement: Open vSwitch lets only a flow that matches an
+advertisement write its target link-layer address.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _link_local(universal: bool) -> Flow:
     bit = _EUI64_LOCAL if universal else 0
     return flow(
         Table.RESOLVE,
-        Priority.KNOWN - 1,  # who has such an address without having that MAC is answered for by its own
+        Priority.KNOWN - 1,  # a station with such an address and another MAC has its own answer, at KNOWN
         (*_SOLICITATION, Field("nd_target", _EUI64 | bit, _EUI64_MASK | _EUI64_LOCAL)),
         (
             Move("eth_src", "eth_dst", 48),
@@ -131,7 +131,7 @@ def answer4(network: int, address: int, mac: int, name: str) -> Flow:
 
 
 def announcement(network: int, address: int, name: str) -> Flow:
-    """Gratuitous ARP in a request (RFC 5227, 1.2 and 3): no question, so nobody answers."""
+    """Drops gratuitous ARP requests (RFC 5227, 1.2 and 3): they announce an address, so nobody answers."""
     match = (
         Field(NETWORK, network),
         _REQUEST[0],
@@ -163,21 +163,21 @@ def answer6(network: int, address: int, mac: int, name: str) -> Flow:
 
 def answers(stations: Iterable[Station]) -> dict[int, tuple[Flow, ...]]:
     """Per network: the answers for all its addresses, the same on every switch."""
-    found: dict[int, list[Flow]] = {}
+    by_network: dict[int, list[Flow]] = {}
     for station in stations:
-        some = found.setdefault(station.network, [])
+        flows = by_network.setdefault(station.network, [])
         if station.ipv4 is not None:
-            some.append(answer4(station.network, station.ipv4, station.mac, station.name))
+            flows.append(answer4(station.network, station.ipv4, station.mac, station.name))
         if station.ipv6 is not None:
-            some.append(answer6(station.network, station.ipv6, station.mac, station.name))
-    return {network: tuple(flows) for network, flows in found.items()}
+            flows.append(answer6(station.network, station.ipv6, station.mac, station.name))
+    return {network: tuple(flows) for network, flows in by_network.items()}
 
 
 def resolve(
     local: Iterable[Station], shared: dict[int, tuple[Flow, ...]], networks: Iterable[int]
 ) -> list[Flow]:
     """Flows of one switch that has host ports in ``networks``; ``local`` are its stations."""
-    found = [
+    flows = [
         flow(
             Table.RESOLVE,
             Priority.GUARD,
@@ -187,8 +187,8 @@ def resolve(
         for station in local
         if station.ipv4 is not None
     ]
-    found.append(_PROBE6)
+    flows.append(_PROBE6)
     for network in sorted(networks):
-        found += shared.get(network, ())
-    found += _TAIL
-    return found
+        flows += shared.get(network, ())
+    flows += _TAIL
+    return flows

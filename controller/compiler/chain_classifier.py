@@ -1,15 +1,15 @@
 """Table CHAIN: which frames of a switch's hosts a chain takes (RFC 7665's classifier).
 
-Only IP is ever taken: never ARP, neighbour discovery or any other multicast, and nothing that the
-tenant's router answers itself.
+Chains take IP only: never ARP, neighbour discovery or other multicast, and nothing that the tenant's router
+answers itself.
 
-Later fragments have no ports, and over IPv6 no protocol: where a chain matches by these, all fragments
-between its addresses are gathered first (``controller.compiler.fragments``), and go where the first one's
-ports say.
+Later fragments have no ports, and over IPv6 no protocol.  Where a chain matches ports or protocol, all
+fragments between its addresses are gathered first (``controller.compiler.fragments``), and go where the ports
+of the first fragment lead.
 
-An ICMP error has no ports either: those of the packet that it is about are inside it, where no flow can
-look.  The controller can (``controller.simulate.icmp_errors``), and sends it where an answer to that packet
-would go.
+An ICMP error has no ports of its own.  It contains the start of the packet that it reports, and no flow can
+match that.  The controller reads it (``controller.simulate.icmp_errors``), and sends the error where an
+answer to that packet would go.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ from wire.protocol import ICMP, ICMPV6, NUMBERS
 NEIGHBOUR_DISCOVERY = range(133, 138)
 """ICMPv6 types of router and neighbour solicitation and advertisement, and redirect (RFC 4861, 4)."""
 ERRORS = {IPV4: (3, 11, 12), IPV6: (1, 2, 3, 4)}
-"""ICMP types that say what became of another packet (RFC 792; RFC 4443, 2.1)."""
+"""ICMP types that report an error about another packet (RFC 792; RFC 4443, 2.1)."""
 
 NEVER = 60_000
-"""Priority of what no chain takes."""
+"""Priority of the flows for frames that no chain takes."""
 GATHER = 50_000
-"""Priority of what gathers fragments, above what chains take: a first fragment's ports count after that."""
+"""Priority of the flows that gather fragments: above those of chains, which match the first one
+afterwards."""
 TAKEN = 1_000
-"""Lowest priority of what chains take; see ``level_of``."""
+"""Lowest priority of the flows by which chains take frames; see ``level_of``."""
 
 TO_CONTROLLER = (ToMeter(TOLD_ERRORS.id), Output(CONTROLLER))
 
@@ -73,12 +74,13 @@ _NEVER = (_MULTICAST, *map(_discovery, NEIGHBOUR_DISCOVERY))
 
 
 def levels(entries: Iterable[Entry]) -> dict[int, int]:
-    """Chains' priority -> its place among those in use, from 0."""
-    return {priority: place for place, priority in enumerate(sorted({each.priority for each in entries}))}
+    """A chain's priority -> its place among the priorities in use, from 0."""
+    return {priority: place for place, priority in enumerate(sorted({entry.priority for entry in entries}))}
 
 
 def level_of(level: int, forward: bool, exact: bool) -> int:
-    """A flow's priority: first by the chain's, then there before back, then packets before errors."""
+    """A flow's priority: by the chain's priority (``level``, of ``levels``), then the forward direction
+    before the way back, then packets (``exact``) before ICMP errors."""
     return TAKEN + 4 * level + 2 * forward + exact
 
 
@@ -95,15 +97,19 @@ EVERY: Sequence[tuple[Field, ...]] = ((),)
 """The one match of all addresses."""
 
 
-def _addresses(name: str, version: int, some: Prefixes) -> Sequence[tuple[Field, ...]]:
-    """Matches for those of this family; one that matches all when no prefix is asked for."""
-    if not some:
+def _addresses(name: str, version: int, prefixes: Prefixes) -> Sequence[tuple[Field, ...]]:
+    """Matches on the prefixes of this family; the match of all addresses when there is no prefix."""
+    if not prefixes:
         return EVERY
-    return [prefix_field(name, some, index) for index, each in enumerate(some) if each.version == version]
+    return [
+        prefix_field(name, prefixes, index)
+        for index, prefix in enumerate(prefixes)
+        if prefix.version == version
+    ]
 
 
 def pairs(entry: Entry) -> Iterator[tuple[int, tuple[Field, ...]]]:
-    """(Ethernet type, matches on it and on both addresses), for each family that the entry is about."""
+    """(Ethernet type, matches on it and on both addresses), for each address family of the entry."""
     for version, kind, prefix in ((4, IPV4, "ip"), (6, IPV6, "ipv6")):
         if entry.protocol == ("icmpv6" if version == 4 else "icmp"):
             continue
@@ -116,17 +122,18 @@ def pairs(entry: Entry) -> Iterator[tuple[int, tuple[Field, ...]]]:
 
 
 def exact_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
-    """What the entry says, ports included."""
+    """The packets that the entry is about, by addresses, protocol and ports."""
     protocol = () if entry.protocol is None else (Field("ip_proto", NUMBERS[entry.protocol]),)
-    sources = [(Field(f"{entry.protocol}_src", *each),) for each in covering(entry.source_ports)]
-    destinations = [(Field(f"{entry.protocol}_dst", *each),) for each in covering(entry.destination_ports)]
+    sources = [(Field(f"{entry.protocol}_src", *block),) for block in covering(entry.source_ports)]
+    destinations = [(Field(f"{entry.protocol}_dst", *block),) for block in covering(entry.destination_ports)]
     for _, addresses in pairs(entry):
         for source, destination in product(sources or EVERY, destinations or EVERY):
             yield (*addresses, *protocol, *source, *destination)
 
 
 def fragment_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
-    """Fragments that may belong to the entry, and don't all say so; none for an entry of all protocols."""
+    """Fragments that may belong to the entry, but lack the fields to show it; none for an entry of all
+    protocols."""
     if entry.protocol is None:
         return
     by_ports = covering(entry.source_ports) or covering(entry.destination_ports)
@@ -138,15 +145,16 @@ def fragment_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
             yield (*addresses[:1], FRAGMENT, *addresses[1:], protocol, ALONE)
 
 
-def whole_or_not(entry: Entry) -> Iterator[tuple[Field, ...]]:
+def all_fragments(entry: Entry) -> Iterator[tuple[Field, ...]]:
     """All fragments between the entry's addresses, of whatever protocol and port."""
     for _, addresses in pairs(entry):
         yield (*addresses[:1], FRAGMENT, *addresses[1:])
 
 
 def unreadable_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
-    """What can't be told to be the entry's or not: a packet whose IPv6 headers don't end in it (its protocol
-    is 0 to Open vSwitch), and a first fragment that ends before its ports, which RFC 7112 forbids."""
+    """Packets of which no flow can tell whether the entry is about them: a packet that ends within its IPv6
+    headers (its protocol is 0 to Open vSwitch), and a first fragment that ends before its ports, which
+    RFC 7112 forbids."""
     if entry.protocol is None:
         return
     protocol = NUMBERS[entry.protocol]
@@ -169,28 +177,29 @@ def error_matches(entry: Entry) -> Iterator[tuple[Field, ...]]:
             yield (*addresses, Field("ip_proto", number), Field(name, error))
 
 
-def all_one_way(entry: Entry, others: Sequence[Entry]) -> bool:
+def has_one_hop(entry: Entry, others: Sequence[Entry]) -> bool:
     """Whether all packets between an entry's addresses go to its hop, whatever their ports."""
-
-    near = [each for each in others if each.network == entry.network and each.hop and overlap(entry, each)]
+    near = [
+        other for other in others if other.network == entry.network and other.hop and overlap(entry, other)
+    ]
     whole = any(
-        each.protocol is None
-        and within(entry.source, each.source)
-        and within(entry.destination, each.destination)
-        for each in near
+        other.protocol is None
+        and within(entry.source, other.source)
+        and within(entry.destination, other.destination)
+        for other in near
     )
-    return whole and all(each.hop == entry.hop for each in near)
+    return whole and all(other.hop == entry.hop for other in near)
 
 
-def within(some: Prefixes, more: Prefixes) -> bool:
-    """Whether all of these addresses are among the others; none at all are all addresses."""
-    return not more or (
-        bool(some) and all(any(a.version == b.version and a.subnet_of(b) for b in more) for a in some)  # type: ignore[arg-type]
+def within(inner: Prefixes, outer: Prefixes) -> bool:
+    """Whether all addresses of ``inner`` are in ``outer``. No prefix stands for all addresses."""
+    return not outer or (
+        bool(inner) and all(any(a.version == b.version and a.subnet_of(b) for b in outer) for a in inner)  # type: ignore[arg-type]
     )
 
 
 def overlap(one: Entry, other: Entry) -> bool:
-    """Whether there are addresses that both entries are about."""
+    """Whether some packet's addresses match both entries."""
 
     def common(some: Prefixes, more: Prefixes) -> bool:
         pairs = product(some, more)
@@ -207,20 +216,20 @@ def chain_table(
     translators: Mapping[int, int],
     zones: Mapping[str, int],
 ) -> list[Flow]:
-    """CHAIN of a switch with hosts of the networks ``here``; none when no chain takes anything of theirs.
+    """CHAIN of a switch with hosts of the networks ``here``; no flows when no chain takes their frames.
 
-    ``entries``: all of the lab's. ``translators``: zones of hops at functions that
-    translate addresses, which know ICMP errors about what they translated from others. ``zones``: see
-    ``controller.compiler.fragments.place_zones``.  Two balancers that track connections apart can't both be
-    given all fragments of a backend that they have in common, nor all errors.
+    ``entries``: all of the lab's. ``translators``: hop at an address translator -> its connection tracking
+    zone; a translator knows the ICMP errors about its own connections. ``zones``: see
+    ``controller.compiler.fragments.place_zones``.  A backend may have two balancers with different zones;
+    then neither can be given all fragments and errors of the backend.
     """
     at = frozenset(here)
-    some = [each for each in entries if numbers[each.network] in at]
-    if not some:
+    local_entries = [entry for entry in entries if numbers[entry.network] in at]
+    if not local_entries:
         return []
-    found = [*_NEVER]
-    for number in sorted({numbers[each.network] for each in some} & set(gateways)):
-        found += _routers_own(gateways[number], gateways)
+    flows = [*_NEVER]
+    for number in sorted({numbers[entry.network] for entry in local_entries} & set(gateways)):
+        flows += _routers_own(gateways[number], gateways)
     place = levels(entries)
     seen: set[tuple[int, tuple[Field, ...]]] = set()
 
@@ -231,13 +240,13 @@ def chain_table(
         goto: Table | None,
         why: str | Origin,
     ) -> None:
-        # who comes first, in the order of entries, has it
+        # the first matching entry wins
         if (priority, match) not in seen:
             seen.add((priority, match))
-            found.append(flow(Table.CHAIN, priority, match, actions, goto, why=why))
+            flows.append(flow(Table.CHAIN, priority, match, actions, goto, why=why))
 
-    balanced = any(each.priority == IMPLICIT for each in some)
-    for entry in some:
+    balanced = any(entry.priority == IMPLICIT for entry in local_entries)
+    for entry in local_entries:
         network: tuple[Field, ...] = (Field(NETWORK, numbers[entry.network]),)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
@@ -246,29 +255,29 @@ def chain_table(
                 put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, f"{why}: of its own")
             continue
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
-        sure = all_one_way(entry, some)
+        sure = has_one_hop(entry, local_entries)
         if entry.priority == ANSWER:
             network = (*network, Field(PAST, 0))
         elif entry.priority >= 0 and balanced:
             network = (*network, Field(PAST, 0, THROUGH))
         alone = entry.returned and not any(
-            each.returned
-            and (each.network, each.forward) == (entry.network, entry.forward)
-            and translators.get(each.hop) != translators.get(entry.hop)
-            and overlap(entry, each)
-            for each in some
+            other.returned
+            and (other.network, other.forward) == (entry.network, entry.forward)
+            and translators.get(other.hop) != translators.get(entry.hop)
+            and overlap(entry, other)
+            for other in local_entries
         )
         if entry.returned:
             why = f"chain {entry.chain}, {'to' if entry.forward else 'from'} a backend itself"
         if alone:
-            # what is looked at before all chains can't be gathered for one of them first
+            # a balancer looks at a backend's answers before all chains, so also before any chain gathers them
             high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
-            for match in whole_or_not(entry):
-                said = f"{why}: a fragment, maybe"
-                put(high, (*network, *match), take, Table.STEER, Classified(said, entry.hop))
+            for match in all_fragments(entry):
+                text = f"{why}: a fragment, maybe"
+                put(high, (*network, *match), take, Table.STEER, Classified(text, entry.hop))
         for match in () if sure or alone else fragment_matches(entry):
-            said = "fragments that a chain may take, gathered first"
-            put(GATHER, (*network, *match), together, None, said)
+            text = "fragments that a chain may take, gathered first"
+            put(GATHER, (*network, *match), together, None, text)
         for match in () if alone else unreadable_matches(entry):
             put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
         for match in exact_matches(entry):
@@ -280,22 +289,25 @@ def chain_table(
                 Classified(why, entry.hop),
             )
         rivals = (
-            each for each in some if each.hop and each.network == entry.network and each.chain != entry.chain
+            other
+            for other in local_entries
+            if other.hop and other.network == entry.network and other.chain != entry.chain
         )
-        known = alone or (entry.hop in translators and not any(overlap(entry, each) for each in rivals))
+        known = alone or (entry.hop in translators and not any(overlap(entry, rival) for rival in rivals))
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:
-                said = f"{why}: an ICMP error"
-                put(low, (*network, *match), take, Table.STEER, Classified(said, entry.hop))
+                text = f"{why}: an ICMP error"
+                put(low, (*network, *match), take, Table.STEER, Classified(text, entry.hop))
             else:
-                said = "an ICMP error: the controller looks what it is about"
-                put(low, (*network, *match), TO_CONTROLLER, None, said)
-    return [*found, MISS]
+                text = "an ICMP error: the controller looks what it is about"
+                put(low, (*network, *match), TO_CONTROLLER, None, text)
+    return [*flows, MISS]
 
 
 def _routers_own(gateway: Gateway, known: Mapping[int, Gateway]) -> Iterator[Flow]:
-    """What the router of a network answers itself: packets to its addresses, and those with no hop left."""
+    """Flows for packets that a network's router answers itself: those to its addresses, and those whose TTL
+    runs out."""
     network = Field(NETWORK, gateway.network)
     why = f"for router {gateway.router} itself: in no chain"
     for number in (gateway.network, *gateway.others):

@@ -37,7 +37,7 @@ def _tables(lab: LabView, index: int, switch: Switch) -> SwitchTables:
             switch.name, lab.crossing, lab.by_network, lab.populated, lab.transports
         )
         return SwitchTables(switch.name, switch.dpid, tuple(flows), sorted_groups(groups))
-    made = compiled(SwitchView(lab, index, switch.name))
+    part = compiled(SwitchView(lab, index, switch.name))
     return SwitchTables(
-        switch.name, switch.dpid, tuple(made.flows), sorted_groups(made.groups), tuple(made.meters)
+        switch.name, switch.dpid, tuple(part.flows), sorted_groups(part.groups), tuple(part.meters)
     )

@@ -1,4 +1,4 @@
-"""Table FORWARD: the way to every station, with repair that needs no controller.
+"""Table FORWARD: the path to every station, repaired without the controller when a link dies.
 
 A remote station's flow sends out of the one port that leads there, or to a group when there is
 a choice: ``select`` over equal paths, or ``ff`` (fast failover) over the path and an alternate.
@@ -8,12 +8,12 @@ and the flows stay.
 Ethernet frames have no hop limit, so a detour must never meet another detour: a frame on
 its way round a dead link carries a mark, the I/G bit of its source address (always 0 in a valid
 frame; cleared again before the frame leaves for a host).  CLASSIFY copies the mark to
-DETOURED, and a marked frame finds alternates closed: marked, a frame only ever comes closer
-to its destination, so whatever number of links die at once, it can not circle.
+DETOURED, and no alternate takes a marked frame.  So each hop brings a marked frame closer to its destination,
+and it cannot loop, however many links die at once.
 
-An alternate bucket opens and closes by a property of OpenFlow (1.5.1, 5.10: a frame is never
-sent out of its ingress port unless by IN_PORT): it writes ``in_port`` so that it equals the output port
-exactly when the mark is set. The same write lets an unmarked frame turn back to where it came from.
+An alternate's bucket drops marked frames by a rule of OpenFlow (1.5.1, 5.10: a frame never leaves by its
+ingress port, unless by IN_PORT).  The bucket writes ``in_port`` so that it equals the output port exactly
+when the mark is set.  This also lets an unmarked frame turn back to where it came from.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from wire.mac import GROUP_BIT
 
 TRAVELLING_TURNED = 600
 TRAVELLING = 500
-"""Frames on their way to a hop of a chain: their tag says where to, not their addresses."""
+"""Priorities for frames on their way to a hop of a chain: their tag leads them, not their addresses."""
 TURNED = 300
 DIRECT = 200
 
@@ -45,8 +45,8 @@ _VARIANT = 1 << 16
 
 
 def group_id(destination: int, turned_from: int | None = None) -> int:
-    """Number of the group towards a switch; the variant for frames that switch
-    ``turned_from`` could not send on has its own."""
+    """Number of the group towards a switch. Frames that the switch ``turned_from`` turned back have another
+    group."""
     return destination + 1 if turned_from is None else (turned_from + 1) * _VARIANT + destination + 1
 
 
@@ -56,7 +56,7 @@ def primary(port: int) -> Bucket:
 
 
 def detour(port: int) -> Bucket:
-    """A bucket that marks the frame, and drops frames marked already (see the module's text)."""
+    """A bucket that marks the frame, and drops frames that have the mark already (see the module's text)."""
     bit = (port & -port).bit_length() - 1
     actions: tuple[Action, ...] = (
         SetField("in_port", port),
@@ -67,13 +67,13 @@ def detour(port: int) -> Bucket:
     return Bucket(actions, port)
 
 
-def _leave(number: int) -> Action:
+def _action(number: int) -> Action:
     """A port's number, or a group's negated, as the action."""
     return Output(number) if number > 0 else ToGroup(-number)
 
 
 class Forwarding:
-    """Collects FORWARD flows and groups of all switches, sharing equal ones between them."""
+    """Collects the FORWARD flows and groups of all switches; switches share equal ones."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Forwarding:
                 self._remote(switch, destination, route, stations, tags)
             elif switch != destination:
                 if self.uplinks[switch]:
-                    self._away(switch, destination, stations)
+                    self._beyond_links(switch, destination, stations)
                 ways = self.transports[switch]
                 for tag in tags if self.islands[switch] != self.islands[destination] else ():
                     if tag.hop in ways:
@@ -126,9 +126,9 @@ class Forwarding:
     def _gates(self, switch: int, network: int) -> tuple[int, ...]:
         """The values of NETWORK with which a frame may go to a station of ``network``; -1: any.
 
-        A frame in transit (0) was checked where it entered; of the frames from this switch's own
-        hosts only those of the same network may pass.  In a lab with chains a frame may be in any network
-        where a function lets it out: nothing is left out there, so that this changes with no chain.
+        A frame in transit (0) was checked where it entered. Of the frames from this switch's own hosts only
+        those of the same network may pass. In a lab with chains, a function may let a frame out into any
+        network: both values are always there, so that these flows stay the same when a chain changes.
         """
         if self.chained and self.isolate:
             return (0, network)
@@ -157,7 +157,7 @@ class Forwarding:
             self._failover(switch, destination, route.ports[0], route.alternate)
         else:
             number = route.ports[0]
-        action = _leave(number)
+        action = _action(number)
         direct = self.direct[switch]
         for station in stations:
             for gate in self._gates(switch, station.network):
@@ -170,13 +170,14 @@ class Forwarding:
         if len(ports) > 1:
             number = -group_id(destination, switch)
             self._select(via, -number, ports, destination, f"not by {self.graph.names[switch]}")
-        turn = _leave(number)
+        turn = _action(number)
         for station in stations:
             self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
         self.turned[via] += [self._travelling(tag, destination, entry, turn) for tag in tags]
 
-    def _away(self, switch: int, destination: int, stations: list[Station]) -> None:
-        """Where no link leads: another island is behind the uplink; this one's cut off part is not."""
+    def _beyond_links(self, switch: int, destination: int, stations: list[Station]) -> None:
+        """Flows to a switch that no link leads to. A switch of another island is reached by the uplink; a
+        switch of the same island is cut off, and its frames are dropped."""
         same = self.islands[switch] == self.islands[destination]
         for station in stations:
             uplink = self.uplinks[switch].get(station.network)
@@ -189,7 +190,7 @@ class Forwarding:
             self.direct[switch].append(flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why))
 
     def _travelling(self, tag: Tag, destination: int, entry: int, action: Action) -> Flow:
-        """The same for frames on their way to a hop; none of a host's own frames is (NETWORK is not 0)."""
+        """The flow for frames on their way to a hop. It matches NETWORK 0, which no host's own frame has."""
         came = (Field("in_port", entry),) if entry else ()
         match = (*came, Field(NETWORK, 0), *tag.match())
         why = f"to hop {tag.hop} at {self.graph.names[destination]}"
@@ -203,8 +204,8 @@ class Forwarding:
     ) -> Flow:
         """``number`` stands for the actions: the port, or the group's number negated."""
         key = (station.mac, gate, entry, number, len(actions))
-        found = self._flows.get(key)
-        if found is None:
+        shared = self._flows.get(key)
+        if shared is None:
             match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
             if gate >= 0:
                 match = (Field(NETWORK, gate), *match)
@@ -215,9 +216,9 @@ class Forwarding:
                 why += ", turned back here by a neighbour whose link is dead"
             elif gate > 0:
                 why += ", from its own network"
-            found = flow(Table.FORWARD, TURNED if entry else DIRECT, match, actions, why=why)
-            self._flows[key] = found
-        return found
+            shared = flow(Table.FORWARD, TURNED if entry else DIRECT, match, actions, why=why)
+            self._flows[key] = shared
+        return shared
 
     def _select(self, switch: int, number: int, ports: tuple[int, ...], destination: int, note: str) -> None:
         buckets = self._buckets.get(ports)
@@ -256,14 +257,14 @@ def forward(
     frame leaves by only through table ADMIT.
     """
     chained = travelling is not None
-    made = Forwarding(
+    forwarding = Forwarding(
         graph, networks_at, isolate, islands, uplinks, transports or {}, chained, firewalled or {}
     )
     hops = travelling or {}
     for number, name in enumerate(graph.names):
         if name in by_switch or hops.get(name):
-            made.add(number, by_switch.get(name, []), hops.get(name, ()))
-    return made
+            forwarding.add(number, by_switch.get(name, []), hops.get(name, ()))
+    return forwarding
 
 
 def sorted_groups(groups: Iterable[Group]) -> tuple[Group, ...]:

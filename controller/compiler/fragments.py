@@ -1,26 +1,28 @@
-"""Table FRAGMENT: all fragments of a datagram go where its first one goes, which alone has ports.
+"""Table FRAGMENT: all fragments of a datagram go where its first fragment goes. Only the first has ports.
 
-Later fragments have no ports, and over IPv6 not even their protocol (in Open vSwitch it is 44, the fragment
-header's), so no flow can tell by itself which chain they belong to.  A
-place that has to tell sends fragments here (``gather``), by connection tracking, which lets none through
-before it has seen all of a datagram; no connection is remembered, so nothing has to be forgotten either.
+Later fragments have no ports, and over IPv6 not even their protocol (Open vSwitch says 44, the number of the
+fragment header), so no flow can tell which chain they belong to.  A place in the pipeline that needs the
+ports sends fragments here (``gather``), through connection tracking: this lets no fragment through before it
+has all of the datagram.  No connection is committed, so none has to be deleted.
 
-1. Each later fragment leaves a copy of itself waiting in zone WAITING, and all go through zone GATHERED,
-   where they meet once more: when the first one comes out of that, all copies wait.
-2. The first one goes back to the place that asked, marked in DATAGRAM: its ports can be looked at
-   (``nx-match``, see ``controller.openflow.messages``).
-3. On its way on, in tables STEER and RESOLVE, it goes through zone WAITING, and all that waited comes out
-   with it, and with its registers: what waited is put into the packet batch of whoever completes the datagram
-   (``ipf_send_completed_frags`` in Open vSwitch's ``ipf.c``).
+1. Each later fragment leaves a copy of itself in zone WAITING.  Then all fragments go through zone GATHERED,
+   which holds them until the datagram is whole: when the first comes out, all copies are waiting.
+2. The first fragment goes back to the place that sent it, marked in DATAGRAM.  Flows there can match its
+   ports (``nx-match``, see ``controller.openflow.messages``).
+3. After that, in table STEER or RESOLVE, the first fragment goes through zone WAITING.  All waiting copies
+   come out with it and get its registers: Open vSwitch puts them into the packet batch of the fragment that
+   completes the datagram (``ipf_send_completed_frags`` in its ``ipf.c``).
 
-What waits in vain comes out of tracking, too, as invalid, a quarter of a minute later and in the batch of any
-other packet: so nothing may come out of tracking here without being looked up once more.
+Fragments of a datagram that never becomes whole come out of tracking, too: as invalid, a quarter of a minute
+later, and in the batch of any other packet.  So each packet that comes out of tracking here is looked up once
+more.
 
-Open vSwitch tells datagrams apart by addresses, protocol, identification, zone and recirculation, and by no
-port or network: so each place has a zone of its own for each network (``place_zones``).  Both visits of this
-table have the same registers, hence the same recirculation: else the copies would not be met.
-What tracking refuses is dropped: overlaps, repeats, fragments below the least size, and what never
-becomes whole.  The kernel's datapath gives a whole packet back in step 1; that goes straight to step 3.
+Open vSwitch tells datagrams apart by addresses, protocol, identification, zone and recirculation, not by
+ports or network: so each place has its own zone for each network (``place_zones``).  Both visits of this
+table have the same registers, hence the same recirculation: otherwise the copies would not join the first.
+Fragments that tracking refuses are dropped: those that overlap, repeat, or are too short, and those of
+datagrams that never become whole.  The kernel's datapath returns a whole packet in step 1; that packet goes
+on to step 3.
 """
 
 from __future__ import annotations
@@ -37,69 +39,71 @@ from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
 
 GATHERED, WAITING = 65534, 65535
-"""Zones of steps 1 and 2. Shared by all: here the recirculation tells places and networks apart."""
+"""Zones of steps 1 and 3. All places share them: the recirculation tells places and networks apart."""
 
 FRAGMENT = Field("ip_frag", 1, 1)
 FIRST_FRAGMENT = Field("ip_frag", 1, 3)
 _WHOLE = Field("ip_frag", 0, 1)
 ALONE, LEADING = Field(DATAGRAM, 0, 1), Field(DATAGRAM, 1, 1)
-"""A fragment that has not been here, and one that leads its datagram's others (or a packet that is whole)."""
+"""A fragment that has not been here yet; and a first fragment (or a whole packet) that has."""
 _LEAD = (SetField(DATAGRAM, 1, 1), Resubmit(Table.FRAGMENT))
 RELEASE = 65_500
-"""Priority in STEER and RESOLVE of what takes a datagram's other fragments along, before all else there."""
+"""Priority in STEER and RESOLVE of the flows that take a datagram's other fragments along: above all
+others."""
 _KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
 
 
 def gather(zone: int, network: int = 0) -> tuple[Action, ...]:
-    """What a place does with a fragment that it can't tell anything by. ``zone``: the place's, see
-    ``place_zones``. ``network``: where NETWORK is not set, the number of the one that the frame is in."""
+    """The actions by which a place sends a fragment here. ``zone``: the place's, see ``place_zones``.
+    ``network``: the number of the frame's network, where the register NETWORK does not have it."""
     told = (SetField(DATAGRAM, network << 1),) if network else ()
     return (*told, Ct(zone, Table.FRAGMENT))
 
 
 def place_zones(topology: Topology, service: Service) -> dict[str, int]:
-    """The zone of each place that may have to tell fragments apart: ``at_classifier``,
-    ``at_hop``, ``at_return``."""
+    """The zone of each place that may need the ports of fragments: ``at_classifier``, ``at_hop``,
+    ``at_return``."""
     names = {at_classifier(entry.network) for entry in service.entries}
-    several = {each.name for each in topology.functions if forwards_datagrams(each)}
+    several = {function.name for function in topology.functions if forwards_datagrams(function)}
     names |= {at_hop(number) for number, hop in service.hops.items() if hop.function in several}
     names |= {at_return(hop.function, hop.network) for hop in service.hops.values() if not hop.ends}
     return numbered(names, PLACE_ZONES)
 
 
 def forwards_datagrams(function: Function) -> bool:
-    """Whether it is an address translator that has to see a datagram's port to know where it goes."""
+    """Whether it is an address translator that forwards UDP ports: it needs a datagram's port."""
     return isinstance(function, AddressTranslator) and any(
-        each.protocol == "udp" for each in function.nat.forwards
+        forward.protocol == "udp" for forward in function.nat.forwards
     )
 
 
 def at_classifier(network: str) -> str:
-    """Table CHAIN, for what hosts of this network send."""
+    """The place in table CHAIN for frames that hosts of this network send."""
     return f"classifier {network}"
 
 
 def at_hop(number: int) -> str:
-    """Table STEER, where a port forward has to be told."""
+    """The place in table STEER where a translator looks for its port forwards."""
     return f"hop {number}"
 
 
 def at_return(function: str, network: str) -> str:
-    """Table CLASSIFY, for what comes back from a function, in this network."""
+    """The place in table CLASSIFY for frames of this network that come out of a function."""
     return f"function {function}, network {network}"
 
 
 def fragment_table(others: Iterable[Flow]) -> list[Flow]:
-    """FRAGMENT of a switch with these other flows, and what leads back there; none when none leads here."""
-    return [*_FLOWS] if any(gathers(each) for each in others) else []
+    """FRAGMENT of a switch with these other flows, and the flows that lead back; none when no flow
+    gathers."""
+    return [*_FLOWS] if any(gathers(other) for other in others) else []
 
 
-def gathers(each: Flow) -> bool:
-    """Whether a flow sends fragments here, of which the first comes back."""
-    return any(isinstance(action, Ct) and action.table is Table.FRAGMENT for action in each.actions)
+def gathers(entry: Flow) -> bool:
+    """Whether a flow sends fragments here."""
+    return any(isinstance(action, Ct) and action.table is Table.FRAGMENT for action in entry.actions)
 
 
-def _back(place: Table, *at: Field) -> Flow:
+def _back_to(place: Table, *at: Field) -> Flow:
     why = f"the first of a datagram's fragments, whose ports count: to {place.name}"
     return flow(Table.FRAGMENT, Priority.TRUNK + len(at), (LEADING, *at), (Resubmit(place),), why=why)
 
@@ -111,7 +115,7 @@ def _release(place: Table) -> Iterator[Flow]:
         yield flow(place, RELEASE, (LEADING, kind), done, why=why)
 
 
-def _on(place: Table, *at: Field) -> Flow:
+def _on_to(place: Table, *at: Field) -> Flow:
     match = (*at, VALID, Field("ct_zone", WAITING))
     why = f"a fragment that goes where its datagram's first one does: to {place.name}"
     return flow(Table.FRAGMENT, Priority.SPECIAL + len(at), match, (CtClear(), Resubmit(place)), why=why)
@@ -135,10 +139,10 @@ def _steps() -> Iterable[Flow]:
 
 
 _FLOWS = (
-    _back(Table.CLASSIFY, Field(HOP, 0), Field(NETWORK, 0)),
-    _back(Table.CHAIN, Field(HOP, 0)),
-    _back(Table.STEER),
-    *(_on(place, *at) for place, at in ((Table.RESOLVE, (Field(HOP, 0),)), (Table.STEER, ()))),
+    _back_to(Table.CLASSIFY, Field(HOP, 0), Field(NETWORK, 0)),
+    _back_to(Table.CHAIN, Field(HOP, 0)),
+    _back_to(Table.STEER),
+    *(_on_to(place, *at) for place, at in ((Table.RESOLVE, (Field(HOP, 0),)), (Table.STEER, ()))),
     *_release(Table.STEER),
     *_release(Table.RESOLVE),
     flow(Table.FRAGMENT, Priority.GUARD, (INVALID_STATE,), why="no fragment of a whole datagram: dropped"),

@@ -1,4 +1,4 @@
-"""Table CLASSIFY: which network a frame belongs to, and whether we know its sender."""
+"""Table CLASSIFY: which network a frame belongs to, and whether its sender is known."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TAGGED = flow(
     (Field("vlan_vid", VLAN_PRESENT, VLAN_PRESENT),),
     why="a VLAN tag on an access port: dropped",
 )
-"""Also at ports that take any source. A chain's tag would look the same; and of a frame with two tags
-Open vSwitch sees no IP, a firewall neither, but a host's kernel takes off both if their VID is 0."""
+"""Also at ports that take any source, since a chain's tag looks the same. In a frame with two tags Open
+vSwitch sees no IP, and neither does a firewall, but a host's kernel removes both tags if their VID is 0."""
 
 
 def classify(
@@ -36,13 +36,14 @@ def classify(
     access: Mapping[int, tuple[str, int]],
     local: Iterable[Station],
     free: frozenset[int] = frozenset(),
-    inside: Table = Table.RESOLVE,
+    after: Table = Table.RESOLVE,
     guards: tuple[Flow, ...] = (),
 ) -> list[Flow]:
     """Flows of one switch. ``trunks``: link ports with the link's name. ``access``: host ports
     with their network's name and number. ``local``: stations on this switch. ``free``: host ports that
-    take frames from any source. ``inside``: the table after SECURITY. ``guards``: what no host may send."""
-    found = [
+    take frames from any source. ``after``: the table after SECURITY. ``guards``: flows that drop what no host
+    may send."""
+    flows = [
         flow(
             Table.CLASSIFY,
             Priority.TRUNK,
@@ -55,18 +56,18 @@ def classify(
         for port in sorted(trunks)
     ]
     if access:
-        found.append(_FORGED)
+        flows.append(_FORGED)
     if free or guards:
-        found.append(_TAGGED)
-    found += guards
+        flows.append(_TAGGED)
+    flows += guards
     for station in local:
-        found.append(
+        flows.append(
             flow(
                 Table.CLASSIFY,
                 Priority.KNOWN,
                 (Field("in_port", station.port), Field("eth_src", station.mac)),
                 (SetField(NETWORK, station.network),),
-                inside if station.port in free else Table.SECURITY,
+                after if station.port in free else Table.SECURITY,
                 why=Host(
                     f"from {station.name}, network {access[station.port][0]}", station.port, station.mac
                 ),
@@ -74,7 +75,7 @@ def classify(
         )
     for port, (network, number) in sorted(access.items()):
         if port not in free:
-            found.append(
+            flows.append(
                 flow(
                     Table.CLASSIFY,
                     Priority.UNKNOWN,
@@ -83,30 +84,30 @@ def classify(
                 )
             )
             continue
-        found.append(
+        flows.append(
             flow(
                 Table.CLASSIFY,
                 Priority.UNKNOWN,
                 (Field("in_port", port),),
                 (SetField(NETWORK, number), Output(CONTROLLER)),
-                inside,
+                after,
                 why=f"unknown sender in network {network}: copy to the controller, which learns it",
             )
         )
-    found.append(_MISS)
-    return found
+    flows.append(_MISS)
+    return flows
 
 
 def claims(
-    own: Iterable[Station], access: Mapping[int, tuple[str, int]], inside: Table = Table.RESOLVE
+    own: Iterable[Station], access: Mapping[int, tuple[str, int]], after: Table = Table.RESOLVE
 ) -> list[Flow]:
-    """Flows of one switch for what hosts say of their addresses at ports that take frames from any source.
+    """Flows of one switch for address announcements at ports that take frames from any source.
 
-    ``own``: the file's hosts at such ports. Whatever they say in ARP and in neighbour advertisements of other
-    addresses than the file gives them, the controller gets a copy of: addresses move without a MAC address
-    being new (RFC 5944, 4.6; RFC 9568, 6.4.1).
+    ``own``: the file's hosts at such ports. The controller gets a copy of each ARP packet and neighbour
+    advertisement for an address that the file does not give the host: an address can move to a MAC address
+    that is known already (RFC 5944, 4.6; RFC 9568, 6.4.1).
     """
-    found = []
+    flows = []
     for station in own:
         port = Field("in_port", station.port)
         arp = (port, Field("eth_type", ARP))
@@ -119,9 +120,9 @@ def claims(
         network, number = access[station.port]
         known = (SetField(NETWORK, number),)
         for match in (arp, advertisement):
-            said = f"an address claimed in network {network}: copy to the controller, which learns it"
+            why = f"an address claimed in network {network}: copy to the controller, which learns it"
             copied = (*known, Output(CONTROLLER))
-            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 1, match, copied, inside, why=said))
+            flows.append(flow(Table.CLASSIFY, Priority.KNOWN + 1, match, copied, after, why=why))
         source = Field("eth_src", station.mac)
         mine: list[tuple[Field, ...]] = [
             (port, source, arp[1], Field("arp_spa", address))
@@ -134,6 +135,6 @@ def claims(
             if address is not None
         ]
         for own_claim in mine:
-            said = f"from {station.name}, of its own address"
-            found.append(flow(Table.CLASSIFY, Priority.KNOWN + 2, own_claim, known, inside, why=said))
-    return found
+            why = f"from {station.name}, of its own address"
+            flows.append(flow(Table.CLASSIFY, Priority.KNOWN + 2, own_claim, known, after, why=why))
+    return flows

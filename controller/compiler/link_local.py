@@ -1,10 +1,10 @@
-"""Multicast that stays on its link, between hosts that may spoof: VRRP's, OSPF's and the like. Pure.
+"""Link-local multicast between hosts that may spoof (``allow_spoofing``): VRRP, OSPF and the like. Pure.
 
-Nothing is flooded in a network that does not cross, so it could not be heard there.  It is handed to the
-controller, which sends a copy out of the other ports of the network that take any source: it never passes a
-link between switches, so no ring of them can have it circle, and so many a second of each port are sent on
-(``Limits.port_rate`` in ``controller.runtime.learning``).  Two groups of addresses: 224.0.0.0/24 (RFC 5771,
-section 4) and ff02::/16 (RFC 4291, 2.7).  In a network that crosses, the overlay floods all multicast.
+A network on one island floods nothing, so such a frame would reach nobody.  It goes to the controller, which
+sends a copy out of the network's other ports that take any source.  The copies never pass a link between
+switches, so they cannot loop.  ``Limits.port_rate`` in ``controller.runtime.learning`` says how many a second
+the controller takes from each port.  Two groups of addresses: 224.0.0.0/24 (RFC 5771, section 4) and
+ff02::/16 (RFC 4291, 2.7).  In a network on several islands, the overlay floods all multicast.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _V4 = (Field("eth_type", IPV4), Field("ip_dst", 0xE0000000, 0xFFFFFF00))
 _V6 = (Field("eth_type", IPV6), Field("ipv6_dst", 0xFF02 << 112, 0xFFFF << 112))
 
 
-def heard(ports: Iterable[int]) -> list[Flow]:
-    """RESOLVE's flows of one switch for its host ports that take any source, in networks that don't cross."""
+def link_local_multicast(ports: Iterable[int]) -> list[Flow]:
+    """RESOLVE's flows of one switch, for its host ports that take any source, in networks on one island."""
     return [
         flow(
             Table.RESOLVE,
@@ -36,7 +36,7 @@ def heard(ports: Iterable[int]) -> list[Flow]:
 
 
 def is_link_local(frame: bytes) -> bool:
-    """Whether an untagged Ethernet frame is such a multicast."""
+    """Whether an untagged Ethernet frame is link-local multicast."""
     if len(frame) < 34 or not frame[0] & 1:
         return False
     kind = int.from_bytes(frame[12:14], "big")

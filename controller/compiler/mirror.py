@@ -1,7 +1,7 @@
-"""Table MIRROR: copies for taps, where frames enter.
+"""Table MIRROR: copies for taps, made where frames enter.
 
-A frame may be wanted by several taps, and by one for several reasons (its network, who sends it, who it is
-for): one flow matches it, and gives each tap one copy.
+Several taps may want a frame, and one tap may want it for several reasons (its network, its sender, its
+receiver).  One flow matches the frame, and gives each of these taps one copy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mirror_table(
 
     ``stations``: all of the lab's. ``goto``: where frames go on.
     """
-    found: list[Flow] = []
+    flows: list[Flow] = []
     everyone = _by_network(copies, numbers)
     by_name = _by_host(copies)
     watched = [station for station in stations if station.name in by_name]
@@ -42,13 +42,13 @@ def mirror_table(
         whole = everyone.get(number, frozenset())
         senders: list[tuple[Match, frozenset[int]]] = [((), whole)]
         senders += [
-            ((Field("in_port", each.port),), whole | by_name[each.name])
-            for each in watched
-            if each.network == number and each.switch == switch
+            ((Field("in_port", station.port),), whole | by_name[station.name])
+            for station in watched
+            if station.network == number and station.switch == switch
         ]
         receivers: list[tuple[Match, frozenset[int]]] = [((), frozenset())]
-        for each in watched:
-            receivers += [(match, by_name[each.name]) for match in _towards(each, number, gateways)]
+        for station in watched:
+            receivers += [(match, by_name[station.name]) for match in _towards(station, number, gateways)]
         for sender, wanted in senders:
             for receiver, also in receivers:
                 taps = wanted | also
@@ -56,25 +56,25 @@ def mirror_table(
                     continue
                 priority = _BASE + (_FROM if sender else 0) + (_TO if receiver else 0)
                 match = (*sender, Field(NETWORK, number), *receiver)
-                found.append(flow(Table.MIRROR, priority, match, _copied(taps), goto, why=_why(taps, copies)))
-    return [*found, miss(Table.MIRROR, goto, "no tap wants it")] if found else []
+                flows.append(flow(Table.MIRROR, priority, match, _copied(taps), goto, why=_why(taps, copies)))
+    return [*flows, miss(Table.MIRROR, goto, "no tap wants it")] if flows else []
 
 
 def _by_network(copies: Iterable[Copy], numbers: Mapping[str, int]) -> dict[int, frozenset[int]]:
-    found: dict[int, frozenset[int]] = {}
-    for each in copies:
-        if each.host is None:
-            number = numbers[each.network]
-            found[number] = found.get(number, frozenset()) | {each.hop}
-    return found
+    taps: dict[int, frozenset[int]] = {}
+    for copy in copies:
+        if copy.host is None:
+            number = numbers[copy.network]
+            taps[number] = taps.get(number, frozenset()) | {copy.hop}
+    return taps
 
 
 def _by_host(copies: Iterable[Copy]) -> dict[str, frozenset[int]]:
-    found: dict[str, frozenset[int]] = {}
-    for each in copies:
-        if each.host is not None:
-            found[each.host] = found.get(each.host, frozenset()) | {each.hop}
-    return found
+    taps: dict[str, frozenset[int]] = {}
+    for copy in copies:
+        if copy.host is not None:
+            taps[copy.host] = taps.get(copy.host, frozenset()) | {copy.hop}
+    return taps
 
 
 def _towards(station: Station, network: int, gateways: Mapping[int, Gateway]) -> Iterator[Match]:
@@ -94,5 +94,5 @@ def _copied(taps: frozenset[int]) -> tuple[Action, ...]:
 
 
 def _why(taps: frozenset[int], copies: Iterable[Copy]) -> str:
-    names = sorted({each.host or f"network {each.network}" for each in copies if each.hop in taps})
+    names = sorted({copy.host or f"network {copy.network}" for copy in copies if copy.hop in taps})
     return "copies for taps that look at " + ", ".join(names)

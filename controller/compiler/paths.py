@@ -38,7 +38,7 @@ class Route(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """An adjacent switch: our ports to it, and at the same places its ports to us."""
+    """An adjacent switch: our ports to it, and in the same order its ports to us."""
 
     switch: int
     ports: tuple[int, ...]
@@ -51,7 +51,7 @@ def _neighbour(switch: int, pairs: list[tuple[int, int]]) -> Neighbour:
 
 
 class Graph:
-    """Who is next to whom, with the ports between: a value computed once per compilation."""
+    """The neighbours of each switch, with the ports between them; computed once for each compilation."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Graph:
             between[a].setdefault(b, []).append((link.a.number, link.b.number))
             between[b].setdefault(a, []).append((link.b.number, link.a.number))
         self.neighbours = [
-            [_neighbour(other, pairs) for other, pairs in sorted(each.items())] for each in between
+            [_neighbour(other, pairs) for other, pairs in sorted(links.items())] for links in between
         ]
-        self.adjacent = [frozenset(each) for each in between]
+        self.adjacent = [frozenset(links) for links in between]
         self.avoid = frozenset(index[name] for name in avoid if name in index)
 
     def distances(self, destination: int) -> list[int]:
-        """Cost from every switch to the destination, ``UNREACHED`` where no path is."""
+        """Cost from every switch to the destination, ``UNREACHED`` where there is no path."""
         distance = [UNREACHED] * len(self.names)
         distance[destination] = 0
         if self.avoid:
@@ -109,7 +109,7 @@ class Graph:
         return DETACHED if switch in self.avoid and switch != destination else 1
 
     def routes(self, destination: int) -> list[Route | None]:
-        """Every switch's route to ``destination``; None for itself and where no path is."""
+        """Every switch's route to ``destination``; None for itself and where there is no path."""
         distance = self.distances(destination)
         hops = [self._hops(switch, destination, distance) for switch in range(len(self.names))]
         return [
@@ -142,13 +142,13 @@ class Graph:
         if len(ports) > 1:
             return Route(ports)
         primary = mine[0][0]
-        side = self._sideways(switch, primary, distance)
+        side = self._loop_free_alternates(switch, primary, distance)
         if side:
             # spread destinations over the candidates
             return Route(ports, side[destination % len(side)])
-        return self._turning(switch, destination, distance, hops, ports)
+        return self._uturn_route(switch, destination, distance, hops, ports)
 
-    def _sideways(self, switch: int, shun: int, distance: list[int]) -> list[int]:
+    def _loop_free_alternates(self, switch: int, shun: int, distance: list[int]) -> list[int]:
         """Ports to loop-free alternates (RFC 5286, inequality 1): neighbours no farther from the
         destination than we are, hence not sending through us. Those that are not next to
         ``shun``, the primary (inequality 3, node protection), are preferred."""
@@ -161,7 +161,7 @@ class Graph:
             (link if shun in self.adjacent[other] else node).append(ports[0])
         return node or link
 
-    def _turning(
+    def _uturn_route(
         self,
         switch: int,
         destination: int,
@@ -172,7 +172,7 @@ class Graph:
         """A U-turn alternate (draft-atlas-ip-local-protect-uturn): a farther neighbour that has
         another way than through us, and takes it for frames that come from us."""
         mine = distance[switch]
-        found = []
+        alternates = []
         for other, to_it, to_me in self.neighbours[switch]:
             if distance[other] <= mine or other in self.avoid:
                 continue
@@ -191,8 +191,8 @@ class Graph:
                 ]
                 onward = side[:1]
             if onward:
-                found.append((to_it[0], UTurn(other, to_me[0], tuple(sorted(onward)))))
-        if not found:
+                alternates.append((to_it[0], UTurn(other, to_me[0], tuple(sorted(onward)))))
+        if not alternates:
             return Route(ports)
-        alternate, uturn = found[destination % len(found)]
+        alternate, uturn = alternates[destination % len(alternates)]
         return Route(ports, alternate, uturn)

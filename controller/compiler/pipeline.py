@@ -1,8 +1,8 @@
 """The pipeline as data: which stages there are, in which order, and what each is made of. Pure.
 
-A stage makes the flows of one table of one switch, and whatever else belongs to them: groups, meters, flows
-of other tables that lead to it.  Which table frames go on to comes from here: a stage that has nothing to do
-at a switch is passed by.
+A stage makes the flows of one table of one switch, and what belongs to them: groups, meters, and flows of
+other tables that lead to it.  The pipeline tells each stage the next table: it leaves out a stage that has no
+flows at a switch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controller.compiler.chain_classifier import TO_CONTROLLER, chain_table
 from controller.compiler.fragments import fragment_table
 from controller.compiler.functions.firewall import admitting, sending
 from controller.compiler.ingress import claims, classify
-from controller.compiler.link_local import heard
+from controller.compiler.link_local import link_local_multicast
 from controller.compiler.mirror import mirror_table
 from controller.compiler.route import route
 from controller.compiler.sff.forwarder import GUARDS, arrival_ports, steer
@@ -35,10 +35,10 @@ class Part(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """``table``: whose flows ``compile`` makes, of a switch and the table that frames go on to.
+    """``compile`` makes the flows of ``table``, given a switch and the next table.
 
-    ``on_the_way``: frames enter it from the stage before, and pass it by where it has no flows. Others are
-    entered by name.
+    ``on_the_way``: the stage before sends frames here; where the stage has no flows, they skip it. Other
+    stages get frames from flows that name their table.
     """
 
     table: Table
@@ -49,7 +49,7 @@ class Stage(NamedTuple):
 def _ingress(here: SwitchView, after: Table) -> Part:
     guards = GUARDS if here.lab.chains.service.hops else ()
     claimants = {host.name for host in here.lab.topology.hosts if host.allow_spoofing}
-    own = (each for each in here.stations if each.name in claimants)
+    own = (station for station in here.stations if station.name in claimants)
     known = classify(here.trunks, here.access, here.stations, here.free, after, guards)
     return Part([*known, *claims(own, here.access, after)])
 
@@ -58,8 +58,10 @@ def _source_guard(here: SwitchView, after: Table) -> Part:
     if not here.access:
         return Part()
     lab = here.lab
-    further = (each for each in lab.further if each.switch == here.name and each.name in lab.by_file)
-    checked = (each for each in (*here.stations, *further) if each.port not in here.free)
+    further = (
+        station for station in lab.further if station.switch == here.name and station.name in lab.by_file
+    )
+    checked = (station for station in (*here.stations, *further) if station.port not in here.free)
     return Part(secure(checked, after))
 
 
@@ -100,13 +102,13 @@ def _route(here: SwitchView, after: Table) -> Part:
 
 
 def _forward(here: SwitchView, after: Table) -> Part:
-    made = here.lab.forwarding
+    forwarding = here.lab.forwarding
     members = {number: [p for p, (_, n) in here.access.items() if n == number] for number in here.networks}
     uplinks = here.lab.crossing.uplinks.get(here.name, {})
     before, flooding, groups = edge(uplinks, members)
-    multicast = heard(port for port in here.free if here.access[port][1] not in uplinks)
-    flows = [*before, *multicast, *flooding, *made.flows(here.index)]
-    return Part(flows, [*groups, *made.groups[here.index]])
+    multicast = link_local_multicast(port for port in here.free if here.access[port][1] not in uplinks)
+    flows = [*before, *multicast, *flooding, *forwarding.flows(here.index)]
+    return Part(flows, [*groups, *forwarding.groups[here.index]])
 
 
 def _admit(here: SwitchView, after: Table) -> Part:
@@ -131,15 +133,15 @@ PIPELINE = [
     Stage(Table.ADMIT, _admit),
     Stage(Table.EGRESS, _egress),
 ]
-"""In the order in which frames pass them. After the last on the way comes RESOLVE."""
+"""In the order in which frames pass them. RESOLVE comes after the last stage that is on the way."""
 
 
 def add_stage(
     name: str, compile: Callable[[SwitchView, Table], Part], before: Table, on_the_way: bool = True
 ) -> Table:
-    """Register a stage with a table of its own, in front of the stage of the table ``before``; its table.
+    """Register a stage with a table of its own, before the stage of the table ``before``. Returns its table.
 
-    An on-the-way stage stands between SECURITY and STEER. Raises ValueError where there is no room for it.
+    A stage on the way stands between SECURITY and STEER. Raises ValueError where there is no room for it.
     """
     places = [stage.table for stage in PIPELINE]
     if before not in places[1:]:
@@ -161,10 +163,10 @@ def compiled(here: SwitchView, pipeline: Sequence[Stage] = PIPELINE) -> Part:
         parts.insert(0, part)
         if stage.on_the_way and part.flows:
             after = stage.table
-    flows = [each for part in parts for each in part.flows]
-    meters = {each.id: each for part in parts for each in part.meters}
+    flows = [flow for part in parts for flow in part.flows]
+    meters = {meter.id: meter for part in parts for meter in part.meters}
     if here.lab.chains.service.hops or here.firewalled:  # nothing else gathers fragments or asks about errors
         flows += fragment_table(flows)
-        if any(each.actions == TO_CONTROLLER for each in flows):
+        if any(flow.actions == TO_CONTROLLER for flow in flows):
             meters[TOLD_ERRORS.id] = TOLD_ERRORS
-    return Part(flows, [each for part in parts for each in part.groups], list(meters.values()))
+    return Part(flows, [group for part in parts for group in part.groups], list(meters.values()))

@@ -1,9 +1,9 @@
 """Which of a function's instances serves which share of its connections. Pure.
 
-A switch can only count up to a fixed number of shares with its hash, so the hash chooses a share and a
-table gives each share to an instance, by rendezvous hashing (Thaler and Ravishankar, 1998): each instance
-bids for each share, and the highest bid wins.  An instance that goes gives up its own shares and
-no others; one that comes takes its shares and no others.
+A switch's hash chooses one of a fixed number of shares, and a table gives each share to an instance.  The
+table is made by rendezvous hashing (Thaler and Ravishankar, 1998): each instance bids for each share, and the
+highest bid wins.  When an instance leaves, only its own shares move; when one joins, only the shares that it
+wins move.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def _bid(instance: str, share: int) -> tuple[bytes, str]:
 
 def winner(instances: Iterable[str], share: int) -> str:
     """The instance, of at least one, that serves this share."""
-    return max(instances, key=lambda each: _bid(each, share))
+    return max(instances, key=lambda instance: _bid(instance, share))
 
 
 def shared_out(instances: Iterable[str], shares: int = SHARES) -> tuple[str, ...]:
     """Share -> the instance that serves it."""
-    some = tuple(instances)
-    return tuple(winner(some, share) for share in range(shares))
+    bidders = tuple(instances)
+    return tuple(winner(bidders, share) for share in range(shares))

@@ -1,8 +1,8 @@
 """Table ROUTE: a tenant's distributed router (RFC 9135's asymmetric model).
 
 Every switch routes what its own hosts send to their gateway's MAC address: the first hop takes one from
-the TTL, writes the destination's MAC address and network, and from there on the packet is one of that
-network.  So gateways answer everywhere alike, and no packet makes a detour to a router.
+the TTL, writes the destination's MAC address and network, and from there on the packet belongs to that
+network.  So a gateway answers alike on every switch, and no packet makes a detour to a router.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Gateway(NamedTuple):
 def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gateway]:
     """Each routed network's gateway, by the network's number."""
     networks = {network.name: network for network in topology.networks}
-    found = {}
+    by_network = {}
     for router in topology.routers:
         for name in router.networks:
             network = networks[name]
-            found[numbers[name]] = Gateway(
+            by_network[numbers[name]] = Gateway(
                 router.name,
                 numbers[name],
                 mac_number(router.mac),
@@ -49,17 +49,17 @@ def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gatewa
                 None if network.gateway6 is None else int(network.gateway6.ip),
                 tuple(numbers[other] for other in router.networks if other != name),
             )
-    return found
+    return by_network
 
 
 def gateway_answers(gateway: Gateway) -> list[Flow]:
     """ARP and neighbour discovery for a gateway's addresses, in table RESOLVE."""
-    found = []
+    flows = []
     if gateway.ipv4 is not None:
-        found.append(answer4(gateway.network, gateway.ipv4, gateway.mac, f"router {gateway.router}"))
+        flows.append(answer4(gateway.network, gateway.ipv4, gateway.mac, f"router {gateway.router}"))
     if gateway.ipv6 is not None:
-        found.append(answer6(gateway.network, gateway.ipv6, gateway.mac, f"router {gateway.router}"))
-    return found
+        flows.append(answer6(gateway.network, gateway.ipv6, gateway.mac, f"router {gateway.router}"))
+    return flows
 
 
 def routes(
@@ -70,10 +70,10 @@ def routes(
         network: (
             *_own(gateway, known),
             *(
-                each
+                entry
                 for other in gateway.others
                 for station in stations.get(other, ())
-                for each in _towards(gateway, station)
+                for entry in _towards(gateway, station)
             ),
         )
         for network, gateway in known.items()
@@ -82,7 +82,7 @@ def routes(
 
 def route(here: Iterable[int], shared: Mapping[int, tuple[Flow, ...]]) -> list[Flow]:
     """Flows of one switch that has hosts of the networks ``here``."""
-    return [*(each for network in sorted(here) for each in shared.get(network, ())), MISS]
+    return [*(entry for network in sorted(here) for entry in shared.get(network, ())), MISS]
 
 
 def _to(gateway: Gateway) -> tuple[Field, Field]:
@@ -90,11 +90,11 @@ def _to(gateway: Gateway) -> tuple[Field, Field]:
 
 
 def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
-    """What a router does with packets for itself, for nobody, and with those that have no hop left."""
-    found = []
+    """Flows for packets to the router itself, to unknown addresses, and for those whose TTL runs out."""
+    flows = []
     for kind, name in ((IPV4, "IPv4"), (IPV6, "IPv6")):
         for ttl in (0, 1):
-            found.append(
+            flows.append(
                 flow(
                     Table.ROUTE,
                     Priority.SPECIAL,
@@ -103,7 +103,7 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
                     why=f"{name} with no hop left at router {gateway.router}: its sender is told",
                 )
             )
-    found.append(
+    flows.append(
         flow(
             Table.ROUTE,
             Priority.UNKNOWN,
@@ -114,10 +114,10 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
     for network in (gateway.network, *gateway.others):
         other = known[network]
         if other.ipv4 is not None:
-            found.append(_echo(gateway, other.ipv4, _ECHO4))
+            flows.append(_echo(gateway, other.ipv4, _ECHO4))
         if other.ipv6 is not None:
-            found.append(_echo(gateway, other.ipv6, _ECHO6))
-    return found
+            flows.append(_echo(gateway, other.ipv6, _ECHO6))
+    return flows
 
 
 class _Echo(NamedTuple):
@@ -162,14 +162,14 @@ def _echo(gateway: Gateway, address: int, ping: _Echo) -> Flow:
 
 
 def _towards(gateway: Gateway, station: Station) -> list[Flow]:
-    found = []
+    flows = []
     for kind, field, address in (
         (IPV4, "ip_dst", station.ipv4),
         (IPV6, "ipv6_dst", station.ipv6),
     ):
         if address is None:
             continue
-        found.append(
+        flows.append(
             flow(
                 Table.ROUTE,
                 Priority.KNOWN,
@@ -184,4 +184,4 @@ def _towards(gateway: Gateway, station: Station) -> list[Flow]:
                 why=f"router {gateway.router}: to {station.name}",
             )
         )
-    return found
+    return flows

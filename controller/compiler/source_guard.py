@@ -4,8 +4,8 @@ What a port's host may claim: its MAC address (checked in CLASSIFY already), its
 address, the link-local address made of its MAC, and no address yet (0.0.0.0 in an ARP probe, RFC 5227, or
 to the limited broadcast address, RFC 2131; :: to a multicast group, RFC 4862).  Tagged frames
 are dropped: hosts are on access ports.  So are router advertisements and redirects of ICMPv6: the file says
-who routes.  Types that are neither IP nor ARP have no other source than
-their MAC.  Ports of hosts with ``allow_spoofing`` never come here.
+who routes.  Frames that are neither IP nor ARP have no source but their MAC address.  Frames from ports of
+hosts with ``allow_spoofing`` never come here.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def _let(priority: int, match: tuple[Field, ...], why: str) -> Flow:
     return flow(Table.SECURITY, priority, match, goto=Table.RESOLVE, why=why)
 
 
-def _led(flows: Iterable[Flow], inside: Table) -> list[Flow]:
-    """The flows with table ``inside`` in place of RESOLVE."""
-    if inside is Table.RESOLVE:
+def _with_next_table(flows: Iterable[Flow], after: Table) -> list[Flow]:
+    """The flows with table ``after`` in place of RESOLVE."""
+    if after is Table.RESOLVE:
         return list(flows)
     return [
-        each
-        if each.goto is None
-        else flow(each.table, each.priority, each.match, goto=inside, why=each.origin)
-        for each in flows
+        entry
+        if entry.goto is None
+        else flow(entry.table, entry.priority, entry.match, goto=after, why=entry.origin)
+        for entry in flows
     ]
 
 
@@ -77,18 +77,18 @@ _SHARED = (
 )
 
 
-def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow]:
+def secure(local: Iterable[Station], after: Table = Table.RESOLVE) -> list[Flow]:
     """Flows of one switch for those of its stations whose ports are checked; none for no station.
 
-    ``inside``: the table that follows.
+    ``after``: the table that follows.
     """
-    found: list[Flow] = []
+    flows: list[Flow] = []
     for station in local:
         port, name = Field("in_port", station.port), station.name
         if station.ipv4 is not None:
             own = Field("arp_sha", station.mac)
             arp = (port, Field("eth_type", ARP))
-            found += [
+            flows += [
                 _let(Priority.KNOWN, (*arp, Field("arp_spa", station.ipv4), own), f"ARP from {name}"),
                 _let(Priority.KNOWN, (*arp, Field("arp_spa", 0), own), f"ARP probe from {name}"),
                 _let(
@@ -103,7 +103,7 @@ def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow
             ipv6 = (port, Field("eth_type", IPV6))
             source = Field("ipv6_src", address)
             advertisement = (Field("ip_proto", ICMPV6), Field("icmpv6_type", ADVERTISEMENT))
-            found += [
+            flows += [
                 _let(Priority.KNOWN, (*ipv6, source), f"IPv6 from {name}"),
                 _let(
                     Priority.GUARD,
@@ -111,5 +111,5 @@ def secure(local: Iterable[Station], inside: Table = Table.RESOLVE) -> list[Flow
                     f"{name} advertises its own address",
                 ),
             ]
-    # one of several addresses comes with the same link-local one
-    return _led([*dict.fromkeys(found), *_SHARED], inside) if found else []
+    # a station with several addresses has one link-local address, so its flows come more than once
+    return _with_next_table([*dict.fromkeys(flows), *_SHARED], after) if flows else []

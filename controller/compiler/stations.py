@@ -1,4 +1,4 @@
-"""Stations: whatever has a MAC address on a host port, from the file or learned."""
+"""Stations: end systems with a MAC address on a host port, from the file or learned."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from wire.mac import link_local, mac_number, mac_text
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A station that the file does not know, seen on a host port of ``network``; or further addresses of one
-    that it knows there, or of one that came before in the same list."""
+    """A station that the file does not have, seen on a host port of ``network``; or a further address of a
+    station that the file or an earlier element of the same list has there."""
 
     network: str
     mac: int
@@ -43,22 +43,27 @@ def network_numbers(topology: Topology) -> dict[str, int]:
 
 
 def access_ports(topology: Topology) -> dict[str, dict[int, str]]:
-    """Switch -> port -> network, of all ports that one station of the file is behind."""
-    found: dict[str, dict[int, str]] = {}
+    """Switch -> port -> network, of all ports with a station of the file."""
+    by_switch: dict[str, dict[int, str]] = {}
     for endpoint, port in endpoints_at_ports(topology):
-        found.setdefault(port.switch, {})[port.number] = endpoint.network
-    return found
+        by_switch.setdefault(port.switch, {})[port.number] = endpoint.network
+    return by_switch
 
 
 def function_ports(topology: Topology) -> frozenset[Port]:
     """All ports of functions' instances."""
-    ends = (end for each in topology.functions for one in each.instances for end in (one.inward, one.outward))
+    ends = (
+        end
+        for function in topology.functions
+        for instance in function.instances
+        for end in (instance.inward, instance.outward)
+    )
     return frozenset(end for end in ends if end is not None)
 
 
 class Owner(NamedTuple):
-    """Who answers for addresses in a network, by the file. ``port``: the host port that it is behind, or None
-    where the switches answer for it themselves."""
+    """Who has addresses in a network, by the file. ``port``: its host port, or None where the switches answer
+    in its place."""
 
     name: str
     network: str
@@ -68,20 +73,22 @@ class Owner(NamedTuple):
     ipv6: int | None
 
     def addresses(self) -> list[tuple[int, int]]:
-        """Family and address of all that nobody else may have, also the link-local one of its MAC address."""
-        found = [(4, self.ipv4), (6, self.ipv6), (6, link_local(self.mac))]
-        return [(family, address) for family, address in found if address is not None]
+        """(family, address) of all addresses that nobody else may have; one is the link-local address made of
+        the MAC address."""
+        claimed = [(4, self.ipv4), (6, self.ipv6), (6, link_local(self.mac))]
+        return [(family, address) for family, address in claimed if address is not None]
 
 
 def owners(topology: Topology) -> Iterator[Owner]:
-    """All that have addresses of their own by the file: hosts, virtual services, translators, routers."""
-    for each in endpoints(topology):
-        mac, first4, first6 = mac_number(each.mac), each.ipv4, each.ipv6
-        yield Owner(each.name, each.network, mac, each.port, _number(first4), _number(first6))
-        for further in each.addresses:
+    """All that have addresses of their own by the file: hosts, virtual services, translators, routers. One
+    more ``Owner`` for each further address."""
+    for endpoint in endpoints(topology):
+        mac, first4, first6 = mac_number(endpoint.mac), endpoint.ipv4, endpoint.ipv6
+        yield Owner(endpoint.name, endpoint.network, mac, endpoint.port, _number(first4), _number(first6))
+        for further in endpoint.addresses:
             if further not in (first4, first6):
                 four, six = (int(further.ip), None) if further.version == 4 else (None, int(further.ip))
-                yield Owner(each.name, each.network, mac, each.port, four, six)
+                yield Owner(endpoint.name, endpoint.network, mac, endpoint.port, four, six)
 
 
 def _at(port: Port) -> tuple[str, int]:
@@ -92,36 +99,36 @@ def _number(interface: IPv4Interface | IPv6Interface | None) -> int | None:
     return None if interface is None else int(interface.ip)
 
 
-class Found(NamedTuple):
-    """``stations``: all end systems, each once; ``further``: the same with addresses beside their first."""
+class Stations(NamedTuple):
+    """``stations``: all end systems, each once; ``further``: one for each further address of them."""
 
     stations: tuple[Station, ...]
     further: tuple[Station, ...]
 
 
-def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Found:
-    """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC; and further
-    addresses, of those whose ports may claim any (``allow_spoofing``).
+def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
+    """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC address; and
+    further addresses of stations whose ports may claim any address (``allow_spoofing``).
 
-    What the file says wins: a learned station is left out when its MAC is somebody's elsewhere, when its
-    port is no host port of its network, or (the address alone) when somebody has that address.
+    The file wins: a learned station is left out when its MAC address has a place elsewhere, or when its port
+    is no host port of its network. A learned address that somebody has is left out by itself.
     """
     numbers = network_numbers(topology)
     known = list(owners(topology))
     known_stations = [
-        Station(each.name, numbers[each.network], each.mac, *_at(each.port), each.ipv4, each.ipv6)
-        for each in known
-        if each.port is not None  # a load balancer's namespace is reached as a host is
+        Station(owner.name, numbers[owner.network], owner.mac, *_at(owner.port), owner.ipv4, owner.ipv6)
+        for owner in known
+        if owner.port is not None  # a load balancer's namespace is reached as a host is
     ]
-    first = {each.mac: each for each in reversed(known_stations)}
-    found = [each for each in known_stations if first[each.mac] is each]
-    further = [each for each in known_stations if first[each.mac] is not each]
+    first = {station.mac: station for station in reversed(known_stations)}
+    unique = [station for station in known_stations if first[station.mac] is station]
+    further = [station for station in known_stations if first[station.mac] is not station]
     free = {host.port for host in topology.hosts if host.allow_spoofing}
-    taken = {each.mac: (each.network, each.port if each.port in free else None) for each in known}
-    addresses = {(numbers[each.network], *one) for each in known for one in each.addresses()}
+    taken = {owner.mac: (owner.network, owner.port if owner.port in free else None) for owner in known}
+    addresses = {(numbers[owner.network], *address) for owner in known for address in owner.addresses()}
     ports = {host.port: host.network for host in topology.hosts}
-    placed = {each.mac for each in known}
-    for extra in sorted(learned, key=lambda each: (each.mac, str(each.port))):
+    placed = {owner.mac for owner in known}
+    for extra in sorted(learned, key=lambda seen: (seen.mac, str(seen.port))):
         here = (extra.network, extra.port)
         if ports.get(extra.port) != extra.network or taken.setdefault(extra.mac, here) != here:
             continue
@@ -132,7 +139,7 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Found:
         ipv6 = None if (number, 6, ipv6) in addresses else ipv6
         addresses |= {(number, 4, ipv4 or 0), (number, 6, ipv6 or 0)}
         name = mac_text(extra.mac)
-        made = Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6)
-        (further if extra.mac in placed else found).append(made)
+        station = Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6)
+        (further if extra.mac in placed else unique).append(station)
         placed.add(extra.mac)
-    return Found(tuple(found), tuple(further))
+    return Stations(tuple(unique), tuple(further))

@@ -1,5 +1,5 @@
-"""What all functions that track connections in the tables share: states, zones (``topologies.model.zones``),
-and the way on."""
+"""What all functions share that track connections by flows: states, zones (``topologies.model.zones``), and
+how a frame leaves the function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LETTERS = {"new": NEW, "est": ESTABLISHED, "rel": RELATED, "rpl": REPLY, "inv":
 
 
 def state(text: str) -> Field:
-    """A match of connection states: ``+trk-inv``: that bit set, this one not."""
+    """A match on ct_state: ``+trk-inv`` is the bit trk set and the bit inv not set."""
     value = mask = 0
     for part in text.replace("+", " +").replace("-", " -").split():
         bit = _LETTERS[part[1:]]
@@ -32,15 +32,16 @@ def state(text: str) -> Field:
 
 UNTRACKED = state("-trk-inv")
 INVALID_STATE = state("+inv")
-"""Fragments that have waited in vain come out beside any packet that is tracked later, in its pipeline:
-Open vSwitch's userspace tracking calls them invalid, and not tracked."""
+"""Fragments of a datagram that never became whole come out beside some packet that is tracked later, and go
+through the pipeline with it. Open vSwitch's userspace tracking says that they are invalid, and not
+tracked."""
 VALID = state("+trk-inv")
 LATER_FRAGMENT = Field("ip_frag", 3, 3)
 """A fragment other than the first (ovs-fields(7), ip_frag)."""
 
 
 def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Table | None]:
-    """How a frame goes on from a hop that the switch itself is: actions, and the table after them."""
+    """How a frame leaves a hop whose function is made of flows: actions, and the next table."""
     leave: tuple[Action, ...] = (CtClear(), SetField(HOP, hop.next))
     if hop.leaves != hop.network:
         leave += (SetField(NETWORK, numbers[hop.leaves]),)

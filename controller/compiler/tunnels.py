@@ -1,15 +1,15 @@
-"""Flows that let a network cross: uplinks on switches, tunnels on tunnel switches.
+"""Flows of the overlay, for networks on several islands: uplinks on switches, tunnels on tunnel switches.
 
-A switch hands a frame for a station on another island to its uplink of that network; the tunnel switch
-hands it to the station's switch, or into the tunnel to the VTEP that it sits behind.  What has a
-group address, or a destination that nobody knows, goes to all members of the network and nowhere else:
-by head-end replication to the VTEPs that have any, once.  Split horizon (what came out of a tunnel
-never goes into one) needs no flow: all tunnels of a network are one port, and OpenFlow sends no frame
-out of the port that it came in by (1.5.1, 4.5).
+A switch sends a frame for a station on another island to its uplink of that network.  The tunnel switch sends
+it to the station's switch, or into the tunnel to the station's VTEP.  A frame to a group address or to an
+unknown destination goes to all members of the network and nowhere else: by head-end replication, one copy to
+each VTEP that has members.  Split horizon (a frame that comes out of a tunnel never goes into one) needs no
+flow: all tunnels of a network are one port, and OpenFlow sends no frame out of the port that it came in by
+(1.5.1, 4.5).
 
-``Kernel`` and ``OpenVSwitch`` are the one place that knows how a tunnel is addressed: the kernel's vxlan
-device of a VNI finds the VTEP by destination address itself (its forwarding database has what
-``topologies.model.overlay`` says), Open vSwitch's tunnel port is told VTEP and VNI by each flow.
+Only ``Kernel`` and ``OpenVSwitch`` know how a tunnel is addressed.  The kernel's vxlan device of a VNI finds
+the VTEP by the destination address (its forwarding database holds what ``topologies.model.overlay`` says).
+For Open vSwitch's tunnel port each flow sets VTEP and VNI.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _NOBODY = miss(Table.FORWARD, None, "no such station: dropped")
 
 
 class Encapsulation(Protocol):
-    """How frames get into the tunnels of one network, and are known when they come out."""
+    """How frames get into the tunnels of one network, and how flows match them when they come out."""
 
     def arriving(self) -> tuple[Field, ...]:
-        """What matches a frame of this network that comes out of a tunnel."""
+        """The match of a frame of this network that comes out of a tunnel."""
 
     def to(self, vtep: IPv4Address) -> tuple[Action, ...]:
-        """Into the tunnel to one VTEP."""
+        """The actions that send a frame into the tunnel to one VTEP."""
 
     def to_all(self) -> list[tuple[Action, ...]]:
-        """Into the tunnels to all VTEPs that have members: one copy an element."""
+        """The actions that send a frame to all VTEPs that have members: an element for each copy."""
 
 
 class Kernel:
@@ -94,11 +94,11 @@ class Crossing(NamedTuple):
     """Switch -> its domain's tunnel end point."""
 
 
-def crossing(topology: Topology, made: Overlay, numbers: Mapping[str, int]) -> Crossing:
-    """The overlay as the compiler looks at it."""
+def crossing(topology: Topology, overlay: Overlay, numbers: Mapping[str, int]) -> Crossing:
+    """The overlay by switch, of the topology's and with networks as ``numbers``."""
     uplinks: dict[str, dict[int, Uplink]] = {}
     behind: dict[str, dict[int, list[Uplink]]] = {}
-    for uplink in made.uplinks:
+    for uplink in overlay.uplinks:
         number = numbers[uplink.network]
         uplinks.setdefault(uplink.near.switch, {})[number] = uplink
         behind.setdefault(uplink.far.switch, {}).setdefault(number, []).append(uplink)
@@ -106,23 +106,26 @@ def crossing(topology: Topology, made: Overlay, numbers: Mapping[str, int]) -> C
     underlay = topology.underlay
     kind = OpenVSwitch if underlay is not None and underlay.tunnels == "ovs" else Kernel
     vni = {network.name: network.vni or 0 for network in topology.networks}
-    for tunnel in made.tunnels:
+    for tunnel in overlay.tunnels:
         end: Encapsulation = kind(tunnel, vni[tunnel.network])
         tunnels.setdefault(tunnel.port.switch, {})[numbers[tunnel.network]] = end
     by_domain = {vtep.domain: vtep for vtep in (underlay.vteps if underlay is not None else ())}
     return Crossing(
         uplinks,
-        {switch: {n: tuple(some) for n, some in each.items()} for switch, each in behind.items()},
+        {
+            switch: {n: tuple(uplinks_behind) for n, uplinks_behind in by_network.items()}
+            for switch, by_network in behind.items()
+        },
         tunnels,
-        {each.name: by_domain[each.domain] for each in topology.switches if each.domain in by_domain},
+        {switch.name: by_domain[switch.domain] for switch in topology.switches if switch.domain in by_domain},
     )
 
 
-class Carried(NamedTuple):
-    """What takes frames to the hops of one domain from other islands, as the compiler looks at it.
+class ChainTransport(NamedTuple):
+    """What carries frames to the hops of one domain from other islands.
 
-    ``ends``: tunnel switch -> how it sends into the transport's tunnels. ``far``: tunnel switch -> switch of
-    its domain -> port to it.
+    ``at``: hop -> its switch. ``ends``: tunnel switch -> how it sends into the transport's tunnels. ``far``:
+    tunnel switch -> switch of its domain -> port to it.
     """
 
     name: str
@@ -133,47 +136,54 @@ class Carried(NamedTuple):
     far: Mapping[str, Mapping[str, int]]
 
 
-def carried(topology: Topology, made: Overlay, tags: Mapping[int, Tag]) -> tuple[Carried, ...]:
+def chain_transports(
+    topology: Topology, overlay: Overlay, tags: Mapping[int, Tag]
+) -> tuple[ChainTransport, ...]:
     """The transports of a lab's chains."""
     underlay = topology.underlay
     if underlay is None:
         return ()
     vteps = {vtep.domain: vtep for vtep in underlay.vteps}
     kind = OpenVSwitch if underlay.tunnels == "ovs" else Kernel
-    found = []
-    for transport in made.transports:
+    transports = []
+    for transport in overlay.transports:
         far: dict[str, dict[str, int]] = {}
         for uplink in transport.uplinks:
             far.setdefault(uplink.far.switch, {})[uplink.near.switch] = uplink.far.number
         ends: dict[str, Encapsulation] = {
-            each.port.switch: kind(each, transport.vni) for each in transport.tunnels
+            tunnel.port.switch: kind(tunnel, transport.vni) for tunnel in transport.tunnels
         }
-        some = tuple(tags[hop] for hop in sorted(transport.hops))
-        found.append(Carried(transport.name, some, transport.hops, vteps[transport.domain], ends, far))
-    return tuple(found)
+        hop_tags = tuple(tags[hop] for hop in sorted(transport.hops))
+        vtep = vteps[transport.domain]
+        transports.append(ChainTransport(transport.name, hop_tags, transport.hops, vtep, ends, far))
+    return tuple(transports)
 
 
-def _carrying(name: str, some: Iterable[Carried]) -> tuple[list[Flow], list[Flow]]:
+def _transport_flows(name: str, transports: Iterable[ChainTransport]) -> tuple[list[Flow], list[Flow]]:
     """CLASSIFY and FORWARD flows of one tunnel switch for frames on their way to hops."""
     before: list[Flow] = []
     onward: list[Flow] = []
-    for each in some:
-        far, end = each.far.get(name, {}), each.ends.get(name)
+    for transport in transports:
+        far, end = transport.far.get(name, {}), transport.ends.get(name)
         arrivals: list[tuple[tuple[Field, ...], str]] = [
             ((Field("in_port", port),), f"from {switch}") for switch, port in sorted(far.items())
         ]
         if end is not None:
             arrivals.append((end.arriving(), "out of a tunnel"))
         for came, note in arrivals:
-            why = f"{each.name}: {note}"
+            why = f"{transport.name}: {note}"
             before.append(flow(Table.CLASSIFY, Priority.TRUNK, came, goto=Table.FORWARD, why=why))
-        for tag in each.tags:
-            here = name == each.vtep.switch
+        for tag in transport.tags:
+            here = name == transport.vtep.switch
             if not here and end is None:
                 continue
-            actions = (Output(far[each.at[tag.hop]]),) if here or end is None else end.to(each.vtep.address)
+            actions = (
+                (Output(far[transport.at[tag.hop]]),)
+                if here or end is None
+                else end.to(transport.vtep.address)
+            )
             match = (Field(NETWORK, 0), *tag.match())
-            why = f"to hop {tag.hop} at {each.at[tag.hop]} (domain {each.vtep.domain})"
+            why = f"to hop {tag.hop} at {transport.at[tag.hop]} (domain {transport.vtep.domain})"
             onward.append(flow(Table.FORWARD, TRAVELLING, match, actions, why=why))
     return before, onward
 
@@ -185,7 +195,7 @@ def _group_frames(network: int) -> tuple[Field, ...]:
 def edge(
     uplinks: Mapping[int, Uplink], hosts: Mapping[int, Sequence[int]]
 ) -> tuple[list[Flow], list[Flow], list[Group]]:
-    """Of one ordinary switch: CLASSIFY and RESOLVE flows, FORWARD's flooding flows, and groups.
+    """For one ordinary switch: CLASSIFY and RESOLVE flows, FORWARD's flooding flows, and groups.
 
     ``hosts``: network -> ports of its hosts.
     """
@@ -245,18 +255,18 @@ def tunnel_switch(
     crossing: Crossing,
     stations: Mapping[int, Sequence[Station]],
     populated: Mapping[int, frozenset[str]],
-    transports: Iterable[Carried] = (),
+    transports: Iterable[ChainTransport] = (),
 ) -> tuple[list[Flow], list[Group]]:
-    """All that the tunnel switch ``name`` holds. ``stations`` by network; ``populated``: network ->
+    """All flows and groups of the tunnel switch ``name``. ``stations`` by network; ``populated``: network ->
     switches that have hosts of it; ``transports``: of the lab's chains."""
     here = crossing.vteps[name]
-    found: list[Flow] = []
+    arriving: list[Flow] = []
     forward: list[Flow] = []
     groups: list[Group] = []
     for number, uplinks in sorted(crossing.behind.get(name, {}).items()):
         tunnel = crossing.tunnels.get(name, {}).get(number)
         network = uplinks[0].network
-        found += _arriving(number, network, uplinks, tunnel)
+        arriving += _arriving(number, network, uplinks, tunnel)
         ways = {uplink.near.switch: uplink.far.number for uplink in uplinks}
         for station in stations.get(number, ()):
             forward += _station(station, ways, tunnel, crossing.vteps[station.switch], here)
@@ -265,14 +275,14 @@ def tunnel_switch(
         buckets = tuple(map(Bucket, [*local, *remote]))
         groups.append(Group(FLOOD + number, "all", buckets, f"members of network {network}"))
         forward += _flooding(number, network)
-    before, onward = _carrying(name, transports)
-    return [*found, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
+    before, onward = _transport_flows(name, transports)
+    return [*arriving, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
 
 
 def _arriving(
     number: int, network: str, uplinks: Iterable[Uplink], tunnel: Encapsulation | None
 ) -> list[Flow]:
-    found = [
+    arriving = [
         flow(
             Table.CLASSIFY,
             Priority.TRUNK,
@@ -284,7 +294,7 @@ def _arriving(
         for uplink in uplinks
     ]
     if tunnel is not None:
-        found.append(
+        arriving.append(
             flow(
                 Table.CLASSIFY,
                 Priority.TRUNK,
@@ -294,7 +304,7 @@ def _arriving(
                 why=f"out of a tunnel of network {network}",
             )
         )
-    return found
+    return arriving
 
 
 def _station(
@@ -307,6 +317,6 @@ def _station(
         return [flow(Table.FORWARD, Priority.KNOWN, address, (Output(local),), why=why)]
     if tunnel is None or vtep == here:
         return []
-    said = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
-    why = Tunnelled(said, station.network, station.mac)
+    text = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
+    why = Tunnelled(text, station.network, station.mac)
     return [flow(Table.FORWARD, Priority.KNOWN, address, tunnel.to(vtep.address), why=why)]

@@ -1,4 +1,4 @@
-"""What the compiler looks at: a lab, and one of its switches; computed once for all tables. Pure."""
+"""The compiler's view of a lab and of one of its switches: what all tables need, computed once. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.compiler.paths import Graph
 from controller.compiler.route import Gateway, gateway_answers, gateways, routes
 from controller.compiler.sff.forwarder import Steering, steering, transport_ports
 from controller.compiler.stations import Learned, Station, access_ports, network_numbers, owners, stations
-from controller.compiler.tunnels import Carried, Crossing, carried, crossing
+from controller.compiler.tunnels import ChainTransport, Crossing, chain_transports, crossing
 from controller.flow.tables import Flow
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
@@ -27,8 +27,8 @@ from wire.mac import mac_number
 class LabView:
     """A lab as all stages of the pipeline see it.
 
-    ``stations``: all end systems; ``further``: the same with addresses beside their first. ``down_links``,
-    ``avoid``, ``failed``: see ``controller.compiler.compile.compile_topology``.
+    ``stations``: all end systems. ``further``: a station for each further address of an end system.
+    ``down_links``, ``avoid``, ``failed``: see ``controller.compiler.compile.compile_topology``.
     """
 
     topology: Topology
@@ -47,7 +47,7 @@ class LabView:
         learned: tuple[Learned, ...] = (),
         failed: frozenset[str] = frozenset(),
     ) -> LabView:
-        """The view of a topology with what was found out while it runs."""
+        """The view of a topology, with what the controller has learned while the lab runs."""
         known, further = stations(topology, learned)
         return cls(topology, known, further, down_links, avoid, failed)
 
@@ -59,18 +59,18 @@ class LabView:
     @cached_property
     def by_switch(self) -> dict[str, list[Station]]:
         """Switch -> its stations."""
-        found: dict[str, list[Station]] = {}
+        by_switch: dict[str, list[Station]] = {}
         for station in self.stations:
-            found.setdefault(station.switch, []).append(station)
-        return found
+            by_switch.setdefault(station.switch, []).append(station)
+        return by_switch
 
     @cached_property
     def by_network(self) -> dict[int, list[Station]]:
         """Network's number -> its stations."""
-        found: dict[int, list[Station]] = {}
+        by_network: dict[int, list[Station]] = {}
         for station in self.stations:
-            found.setdefault(station.network, []).append(station)
-        return found
+            by_network.setdefault(station.network, []).append(station)
+        return by_network
 
     @cached_property
     def access(self) -> dict[str, dict[int, tuple[str, int]]]:
@@ -83,21 +83,21 @@ class LabView:
     @cached_property
     def free(self) -> dict[str, frozenset[int]]:
         """Switch -> access ports that take any source address."""
-        found: dict[str, frozenset[int]] = {}
+        free: dict[str, frozenset[int]] = {}
         for host in self.topology.hosts:
             if host.allow_spoofing:
                 switch = host.port.switch
-                found[switch] = found.get(switch, frozenset()) | {host.port.number}
-        return found
+                free[switch] = free.get(switch, frozenset()) | {host.port.number}
+        return free
 
     @cached_property
     def trunks(self) -> dict[str, dict[int, str]]:
         """Switch -> its ports of links -> the link's name."""
-        found: dict[str, dict[int, str]] = {}
+        trunks: dict[str, dict[int, str]] = {}
         for link in self.topology.links:
-            found.setdefault(link.a.switch, {})[link.a.number] = link.name
-            found.setdefault(link.b.switch, {})[link.b.number] = link.name
-        return found
+            trunks.setdefault(link.a.switch, {})[link.a.number] = link.name
+            trunks.setdefault(link.b.switch, {})[link.b.number] = link.name
+        return trunks
 
     @cached_property
     def overlay(self) -> Overlay:
@@ -106,7 +106,7 @@ class LabView:
 
     @cached_property
     def crossing(self) -> Crossing:
-        """The networks that cross, by number."""
+        """The overlay by switch and network number."""
         return crossing(self.topology, self.overlay, self.numbers)
 
     @cached_property
@@ -115,9 +115,9 @@ class LabView:
         return steering(self.topology, self.numbers, self.failed)
 
     @cached_property
-    def transports(self) -> tuple[Carried, ...]:
-        """What carries chains' frames between islands."""
-        return carried(self.topology, self.overlay, self.chains.tags)
+    def transports(self) -> tuple[ChainTransport, ...]:
+        """The transports that carry chains' frames between islands."""
+        return chain_transports(self.topology, self.overlay, self.chains.tags)
 
     @cached_property
     def firewalled(self) -> dict[str, dict[int, Guarded]]:
@@ -131,18 +131,18 @@ class LabView:
 
     @cached_property
     def answers(self) -> dict[int, tuple[Flow, ...]]:
-        """Network's number -> the flows of RESOLVE that answer in it, for whoever is there."""
+        """Network's number -> the flows of RESOLVE that answer ARP and neighbour discovery in it."""
         shared = answers((*self.stations, *self.further))
         for station in (*self.stations, *self.further):
             if station.ipv4 is not None and station.name not in self.by_file:
-                said = announcement(station.network, station.ipv4, station.name)
-                shared[station.network] = (*shared[station.network], said)
+                announced = announcement(station.network, station.ipv4, station.name)
+                shared[station.network] = (*shared[station.network], announced)
         for number, gateway in self.gateways.items():
             shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
-        for each in endpoints(self.topology):
-            if each.kind == "address translator" and each.ipv4 is not None:
-                number = self.numbers[each.network]
-                answer = answer4(number, int(each.ipv4.ip), mac_number(each.mac), each.name)
+        for endpoint in endpoints(self.topology):
+            if endpoint.kind == "address translator" and endpoint.ipv4 is not None:
+                number = self.numbers[endpoint.network]
+                answer = answer4(number, int(endpoint.ipv4.ip), mac_number(endpoint.mac), endpoint.name)
                 shared[number] = (*shared.get(number, ()), answer)
         return shared
 
@@ -156,11 +156,11 @@ class LabView:
 
     @cached_property
     def forwarding(self) -> Forwarding:
-        """The ways between all switches."""
+        """The FORWARD tables and groups of all switches."""
         names = [switch.name for switch in self.topology.switches]
         uplinks = {
-            switch: {number: each.near.number for number, each in some.items()}
-            for switch, some in self.crossing.uplinks.items()
+            switch: {number: uplink.near.number for number, uplink in by_network.items()}
+            for switch, by_network in self.crossing.uplinks.items()
         }
         chained = bool(self.chains.service.hops)
         return forward(
@@ -178,14 +178,14 @@ class LabView:
     @cached_property
     def populated(self) -> dict[int, frozenset[str]]:
         """Network's number -> switches that have an end system of it."""
-        found: dict[int, set[str]] = {}
+        switches_of: dict[int, set[str]] = {}
         for endpoint, port in endpoints_at_ports(self.topology):
-            found.setdefault(self.numbers[endpoint.network], set()).add(port.switch)
-        return {number: frozenset(switches) for number, switches in found.items()}
+            switches_of.setdefault(self.numbers[endpoint.network], set()).add(port.switch)
+        return {number: frozenset(switches) for number, switches in switches_of.items()}
 
     @cached_property
     def networks_at(self) -> list[frozenset[int]]:
-        """Per switch: the networks that frames of its hosts can be in, also after they were routed."""
+        """Per switch: the networks that its hosts' frames can be in, before and after routing."""
         at: dict[str, set[int]] = {switch.name: set() for switch in self.topology.switches}
         for network, switches in reach(self.topology).items():
             for switch in switches:
@@ -194,7 +194,7 @@ class LabView:
 
     @cached_property
     def translators(self) -> dict[int, int]:
-        """Hop at a function of the switches that translates addresses -> the zone that it tracks in."""
+        """Hop at an address translator that switches run by flows -> its connection tracking zone."""
         tracked = function_zones(self.topology)
         return {
             number: tracked[hop.function]
@@ -204,8 +204,8 @@ class LabView:
 
     @cached_property
     def by_file(self) -> frozenset[str]:
-        """Names of all that have addresses by the file."""
-        return frozenset(each.name for each in owners(self.topology))
+        """Names of all that have an address in the topology file."""
+        return frozenset(owner.name for owner in owners(self.topology))
 
 
 @dataclass(frozen=True)
@@ -248,5 +248,6 @@ class SwitchView:
 
     @cached_property
     def passing(self) -> frozenset[int]:
-        """Networks in which frames go on from here: of its hosts, and those that chains let out here."""
+        """Networks whose frames this switch forwards: its hosts' networks, and those that chains end in
+        here."""
         return self.networks | self.lab.chains.leaving(self.name)
