@@ -1,9 +1,8 @@
-"""What went through functions and chains: flow counters of switches, read as the compiler meant the flows.
+"""Packets through functions and chains: the switches' flow counters, added up by the flows' origins.
 
-Counters belong to flows: one that is replaced (another rule, another share of instances) starts at 0, so
-these are numbers since the last change of what they count, and Open vSwitch may be half a second behind.
-Fragments that were gathered (``controller.compiler.fragments``) count as one frame at a classifier, that of
-the first.
+Counters belong to flows.  A flow that is replaced (another rule, another share of instances) starts at 0, so
+a count begins at the last change of its flows.  Open vSwitch may be half a second late.  Fragments that were
+gathered (``controller.compiler.fragments``) count as one frame at a classifier.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from topologies.model.functions import Function, Instance
 from topologies.model.service_paths import Hop, Service
 
 Counters = Mapping[str, Mapping[int, Counted]]
-"""Switch -> cookie -> counters. A switch that is missing has not said."""
+"""Switch -> cookie -> counters. A switch that has not answered is missing."""
 
 
 class Passage(NamedTuple):
-    """Frames that went into an instance, and that came out of it at its other side; both directions together.
+    """Frames that went into an instance, and frames that came out of it; both directions together.
 
-    ``left`` None: nothing comes out of a tap."""
+    ``left`` is None for a tap: nothing comes out of it."""
 
     entered: Counted
     left: Counted | None
@@ -33,7 +32,7 @@ class Passage(NamedTuple):
 def through(
     function: Function, instance: Instance, tables: SwitchTables, counted: Mapping[int, Counted]
 ) -> Passage:
-    """What one instance on the switch of these tables was given, and what it gave back, without probes."""
+    """The frames into and out of one instance, on the switch of these tables; probes don't count."""
     ports = {port.number for port in (instance.inward, instance.outward) if port is not None}
     entered = left = Counted()
     for flow in tables.flows:
@@ -60,15 +59,15 @@ def taken(
     """Frames that a chain's classifiers have taken in one direction, at all switches together."""
     first = {entry.hop for entry in service.entries if (entry.chain, entry.forward) == (chain, forward)}
     total = Counted()
-    for name, each in tables.items():
+    for name, held in tables.items():
         counted = counters.get(name, {})
-        for flow in each.flows:
+        for flow in held.flows:
             if isinstance(flow.origin, Classified) and flow.origin.hop in first:
                 total = total.plus(counted.get(flow.cookie, Counted()))
     return total
 
 
 def concerned(tables: Mapping[str, SwitchTables]) -> list[str]:
-    """Switches that count anything of chains."""
+    """Switches that have flows of chains."""
     tell = (Table.CHAIN, Table.STEER)
-    return [name for name, each in tables.items() if any(flow.table in tell for flow in each.flows)]
+    return [name for name, held in tables.items() if any(flow.table in tell for flow in held.flows)]

@@ -1,4 +1,4 @@
-"""What the tunnels carried: flow counters of tunnel switches added up by network and pair of domains."""
+"""Frames through the tunnels: the tunnel switches' flow counters, added up by network and pair of domains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wire.mac import mac_number
 
 
 class Counted(NamedTuple):
-    """Packets and bytes that a flow met; bytes of the inner frames, headers of the tunnel left out."""
+    """Packets and bytes that matched a flow; the bytes are those of inner frames, without tunnel headers."""
 
     packets: int = 0
     bytes: int = 0
@@ -48,7 +48,7 @@ def mesh(
     tables: Mapping[str, SwitchTables],
     counters: Mapping[str, Mapping[int, Counted]],
 ) -> tuple[list[Way], list[Flooded]]:
-    """Every way that unicast can take through a tunnel, also unused ones, and what was flooded.
+    """Unicast frames of each network from each domain to each other (also 0), and flooded frames.
 
     ``counters``: tunnel switch -> cookie -> counters, as the switch reports them; a switch that is
     missing counts as 0.
@@ -82,7 +82,7 @@ def mesh(
 
 
 def _of_network(tables: SwitchTables | None, number: int) -> Iterator[tuple[int | None, Flow]]:
-    """The network's FORWARD flows of a tunnel switch with the MAC that each is for; None: all members."""
+    """(MAC address, FORWARD flow) of the network in a tunnel switch; None for flows to all members."""
     flows: Iterable[Flow] = tables.flows if tables is not None else ()
     for flow in flows:
         if isinstance(flow.origin, Tunnelled) and flow.origin.network == number:

@@ -1,21 +1,22 @@
-"""Changing chains without a packet being lost or treated half in the old way and half in the new. Pure.
+"""Changes of chains in stages: no packet is lost, or treated partly by old and partly by new chains. Pure.
 
 Two-phase consistent updates (Reitblatt et al., "Abstractions for network update", SIGCOMM 2012): a packet's
-version is the number of the hop that it carries, since a changed chain has hops of its own.  First what
-the new hops need is added, then the classifiers are switched over, and when what was on its way is through,
-the old hops go.
+version is the number of the hop that it carries, since a changed chain has new hops.  The first stage adds
+the flows of the new hops, the next changes the classifiers, and the old hops go when no packet is on its way
+to them any more.
 
-Inside a function a packet carries no number, and one function may be a hop of both: with [a, b] turned into
-[b, a], a packet that comes out of b may have been through a or not.  Until the old hops are gone, the new
-ones mark their packets where they go into such functions, by one bit of the source's MAC address that
-all stations have alike, and what comes out with that mark is one of theirs; the mark is taken off there.
+Inside a function a packet carries no number, and one function may serve an old hop and a new one: when [a, b]
+becomes [b, a], a packet that comes out of b may or may not have passed a.  Until the old hops are gone, the
+flows of new hops mark their packets on the way into such functions, by one bit of the source MAC address that
+is equal in all stations.  A packet that comes out with the mark belongs to a new hop; there the mark is
+removed.
 
-Before the classifiers are switched over, functions that join are taught (``controller.update.teaching``), in
-a stage of its own that has to last as long as what was on its way may take to come back.
+Before the classifiers change, functions that join are taught (``controller.update.teaching``).  This is a
+stage of its own, and lasts as long as packets on their way may take to come back.
 
-What this rests on: a chain has another path number when its list of functions changes, when a function
-moves to another switch, and, if it shares a function with a chain whose classifier or priority
-changes or which is gone, then as well (packets of the one may be the other's from now on).
+All this needs another path number for a chain whose list of functions changes, or one of whose functions
+moves to another switch.  So does a chain that shares a function with a chain that goes, or whose classifier
+or priority changes: packets of the one may then belong to the other.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ Tables = Mapping[str, SwitchTables]
 Key = tuple[Table, int, tuple[Field, ...]]
 _CLASSIFIERS = (Table.MIRROR, Table.CHAIN)
 _ABOVE = 20_000
-"""What comes back marked has the priority of what comes back unmarked, and this."""
+"""Added to a flow's priority for the flow that takes the same packets marked."""
 
 
 def stages(old: Tables, new: Tables, joining: Joining = NOBODY) -> list[dict[str, SwitchTables]]:
-    """What switches hold one after the other, ``new`` last; all of them have a stage before the next begins.
+    """The tables of each stage in order, ``new`` last. All switches hold a stage before the next begins.
 
-    Before a stage that only removes, what is on its way has to arrive.  A list of one when no chain changes
-    in a way that packets could notice.  ``joining``: what is to be taught before it is in the way.
+    Before a stage that only removes flows, packets on their way must arrive.  There is one stage when no
+    chain changes in a way that packets could meet.  ``joining``: the hops whose functions are to be taught
+    first.
     """
     if not old:
         return [dict(new)]
@@ -63,31 +65,31 @@ def stages(old: Tables, new: Tables, joining: Joining = NOBODY) -> list[dict[str
         return [dict(new)]
     fresh = _hops(new.values()) - _hops(old.values())
     mark, other = _marks((*old.values(), *new.values()))
-    each = {}
+    switches = {}
     for name, tables in new.items():
-        before = old.get(name, _nothing(tables))
+        before = old.get(name, _empty(tables))
         taught = NOTHING
         if (moved or joining.hops) and other is not None:
             here = _function_ports(before) | _function_ports(tables)
             taught = teaching(before, tables, joining, other, here)
-        each[name] = _Switch(before, tables, fresh, mark, taught)
-    made = [{name: stage(switch) for name, switch in each.items()} for stage in _ORDER]
-    made.append(dict(new))
-    found: list[dict[str, SwitchTables]] = []
-    for one in made:
-        if found and not any(_differ(one[name], found[-1][name]) for name in one):
-            found.pop()
-        found.append(one)
-    return found
+        switches[name] = _SwitchStages(before, tables, fresh, mark, taught)
+    steps = [{name: stage(switch) for name, switch in switches.items()} for stage in _ORDER]
+    steps.append(dict(new))
+    distinct: list[dict[str, SwitchTables]] = []
+    for step in steps:  # of equal steps in a row, the last
+        if distinct and not any(_differ(step[name], distinct[-1][name]) for name in step):
+            distinct.pop()
+        distinct.append(step)
+    return distinct
 
 
 def teaches(tables: Tables) -> bool:
-    """Whether functions are given copies in this stage, which has to last for a while then."""
+    """Whether functions get copies in this stage; then it has to last for a while."""
     return any(
-        isinstance(one, Clone) and _marks_copy(one)
-        for some in tables.values()
-        for each in some.flows
-        for one in each.actions
+        isinstance(action, Clone) and _marks_copy(action)
+        for switch_tables in tables.values()
+        for entry in switch_tables.flows
+        for action in entry.actions
     )
 
 
@@ -104,95 +106,100 @@ def _differ(one: SwitchTables, other: SwitchTables) -> bool:
     )
 
 
-def _nothing(tables: SwitchTables) -> SwitchTables:
+def _empty(tables: SwitchTables) -> SwitchTables:
     return SwitchTables(tables.switch, tables.dpid, (), ())
 
 
-def _hops(some: Iterable[SwitchTables]) -> frozenset[int]:
-    """Numbers of all hops that frames can be at."""
+def _hops(all_tables: Iterable[SwitchTables]) -> frozenset[int]:
+    """Numbers of all hops of these tables."""
     return frozenset(
-        each.origin.hop for tables in some for each in tables.flows if isinstance(each.origin, AtHop)
+        entry.origin.hop for tables in all_tables for entry in tables.flows if isinstance(entry.origin, AtHop)
     )
 
 
 def _chains_change(old: Tables, new: Tables) -> bool:
-    """Whether a packet could meet one switch that does as before and one that does not, and be lost by that:
-    when hops come or go, when functions' ports go, when hops are tagged otherwise, or when both classifiers
-    and what functions' ports look for change."""
+    """Whether a packet could be lost because it meets one switch with old tables and one with new ones: when
+    hops come or go, when functions' ports go, when a hop's tag changes, or when both the classifiers and the
+    flows of functions' ports change."""
     if _hops(old.values()) != _hops(new.values()):
         return True
-    # what is on its way through an instance that goes has to come back
+    # packets on their way through an instance that goes have to come back
     if any(_function_ports(old[name]) - _function_ports(new[name]) for name in old.keys() & new.keys()):
         return True
     classified = come_back = False
     for name in old.keys() & new.keys():
         one, two = old[name], new[name]
-        tagged = [{each.match: each.actions for each in tables.flows if _tags(each)} for tables in (one, two)]
+        tagged = [
+            {entry.match: entry.actions for entry in tables.flows if _is_tagging(entry)}
+            for tables in (one, two)
+        ]
         if any(tagged[0][match] != tagged[1][match] for match in tagged[0].keys() & tagged[1].keys()):
             return True
-        sides = [{each.cookie for each in t.flows if each.table in _CLASSIFIERS} for t in (one, two)]
+        sides = [{entry.cookie for entry in t.flows if entry.table in _CLASSIFIERS} for t in (one, two)]
         classified = classified or sides[0] != sides[1]
         before, after = _by_port(one), _by_port(two)
         come_back = come_back or any(before[port] != after[port] for port in before.keys() & after.keys())
     return classified and come_back
 
 
-def _tags(each: Flow) -> bool:
-    return isinstance(each.origin, Away)
+def _is_tagging(entry: Flow) -> bool:
+    return isinstance(entry.origin, Away)
 
 
 def _function_ports(tables: SwitchTables) -> frozenset[int]:
-    """Ports of inline functions: those that probes come from."""
-    return frozenset(each.origin.port for each in tables.flows if isinstance(each.origin, Probe))
+    """Ports of inline functions: those that probes come out of."""
+    return frozenset(entry.origin.port for entry in tables.flows if isinstance(entry.origin, Probe))
 
 
-def _comes_back(each: Flow, ports: Container[int]) -> bool:
-    """Whether a flow treats what comes back from functions at these ports."""
-    return isinstance(each.origin, Return) and each.origin.port in ports
+def _is_return(entry: Flow, ports: Container[int]) -> bool:
+    """Whether a flow treats packets that come out of functions at these ports."""
+    return isinstance(entry.origin, Return) and entry.origin.port in ports
 
 
 def _by_port(tables: SwitchTables) -> dict[int, frozenset[int]]:
-    """Function port -> cookies of the flows for what comes back there."""
-    found: dict[int, set[int]] = {port: set() for port in _function_ports(tables)}
-    for each in tables.flows:
-        if isinstance(each.origin, Return) and each.origin.port in found:
-            found[each.origin.port].add(each.cookie)
-    return {port: frozenset(cookies) for port, cookies in found.items()}
+    """Function port -> cookies of the flows for packets that come out there."""
+    by_port: dict[int, set[int]] = {port: set() for port in _function_ports(tables)}
+    for entry in tables.flows:
+        if isinstance(entry.origin, Return) and entry.origin.port in by_port:
+            by_port[entry.origin.port].add(entry.cookie)
+    return {port: frozenset(cookies) for port, cookies in by_port.items()}
 
 
-def _marks(some: Iterable[SwitchTables]) -> tuple[Mark | None, Mark | None]:
-    """Two bits that all known addresses have alike; None where there is none."""
+def _marks(all_tables: Iterable[SwitchTables]) -> tuple[Mark | None, Mark | None]:
+    """Two address bits that are equal in all known MAC addresses; None where there is no such bit."""
     macs: set[int] = set()
-    for tables in some:
-        for each in tables.flows:
-            if each.table in (Table.CLASSIFY, Table.FORWARD):
+    for tables in all_tables:
+        for entry in tables.flows:
+            if entry.table in (Table.CLASSIFY, Table.FORWARD):
                 macs |= {
-                    one.value for one in each.match if one.name in ("eth_src", "eth_dst") and one.mask is None
+                    field.value
+                    for field in entry.match
+                    if field.name in ("eth_src", "eth_dst") and field.mask is None
                 }
-    found: list[Mark | None] = []
+    marks: list[Mark | None] = []
     for place in range(47, -1, -1):
         bit = 1 << place
         values = {mac & bit for mac in macs}
-        if bit != GROUP_BIT and len(values) <= 1 and len(found) < 2:
+        if bit != GROUP_BIT and len(values) <= 1 and len(marks) < 2:
             plain = values.pop() if values else 0
-            found.append(Mark(bit, plain, plain ^ bit))
-    first, second, *_ = (*found, None, None)
+            marks.append(Mark(bit, plain, plain ^ bit))
+    first, second, *_ = (*marks, None, None)
     return first, second
 
 
-def _key(each: Flow) -> Key:
-    return each.table, each.priority, each.match
+def _key(entry: Flow) -> Key:
+    return entry.table, entry.priority, entry.match
 
 
-def _without_network(each: Flow) -> tuple[int, tuple[Field, ...]]:
-    return each.priority, tuple(field for field in each.match if field.name != NETWORK)
+def _without_network(entry: Flow) -> tuple[int, tuple[Field, ...]]:
+    return entry.priority, tuple(field for field in entry.match if field.name != NETWORK)
 
 
-def _gated(each: Flow) -> bool:
-    return any(field.name == NETWORK for field in each.match)
+def _gated(entry: Flow) -> bool:
+    return any(field.name == NETWORK for field in entry.match)
 
 
-class _Switch:
+class _SwitchStages:
     """The stages of one switch. ``fresh``: numbers of hops that are new in the lab."""
 
     def __init__(
@@ -203,167 +210,189 @@ class _Switch:
         mark: Mark | None,
         taught: Taught = NOTHING,
     ) -> None:
-        self.old, self.new, self.lessons = old, new, taught
-        self.had, self.have = ({each.cookie for each in tables.flows} for tables in (old, new))
+        self.old, self.new, self.teaching = old, new, taught
+        self.old_cookies, self.new_cookies = (
+            {entry.cookie for entry in tables.flows} for tables in (old, new)
+        )
         before, after = _by_port(old), _by_port(new)
-        # function ports whose frames may be of old hops or of new ones, which go on otherwise
-        torn = [port for port in before.keys() & after.keys() if before[port] != after[port]]
-        self.torn = frozenset(torn)
-        self.joined = not fresh or mark is None
+        # function ports whose packets may belong to old hops or new ones, which send them to different places
+        ambiguous = [port for port in before.keys() & after.keys() if before[port] != after[port]]
+        self.ambiguous = frozenset(ambiguous)
+        # no hop is new, or no bit is left to mark packets with
+        self.never_marks = not fresh or mark is None
         self.marking: dict[int, Flow] = {}  # cookie -> the marking flow instead
-        self.back: list[Flow] = []
-        if self.torn and not self.joined and mark is not None:
+        self.marked_returns: list[Flow] = []
+        if self.ambiguous and not self.never_marks and mark is not None:
             ports = _function_ports(new)
-            for each in new.flows:
-                into = each.origin
+            for entry in new.flows:
+                into = entry.origin
                 if isinstance(into, Into) and into.port in ports and into.hop in fresh:
-                    self.marking[each.cookie] = _marking(each, mark)
-            self.back = [_marked(each, mark) for each in new.flows if _comes_back(each, ports)]
-        self.wide = self._wide()
+                    self.marking[entry.cookie] = _marking(entry, mark)
+            self.marked_returns = [_marked(entry, mark) for entry in new.flows if _is_return(entry, ports)]
+        self.ungated = self._ungated()
 
-    def _wide(self) -> frozenset[int]:
-        """Cookies of FORWARD flows for frames of any network that one side has, and the other by network."""
-        found: set[int] = set()
+    def _ungated(self) -> frozenset[int]:
+        """Cookies of FORWARD flows that match any network on one side, and one network on the other."""
+        wide: set[int] = set()
         for one, other in ((self.old, self.new), (self.new, self.old)):
             gated = {
-                _without_network(each) for each in other.flows if each.table is Table.FORWARD and _gated(each)
+                _without_network(entry)
+                for entry in other.flows
+                if entry.table is Table.FORWARD and _gated(entry)
             }
-            found |= {
-                each.cookie
-                for each in one.flows
-                if each.table is Table.FORWARD and not _gated(each) and _without_network(each) in gated
+            wide |= {
+                entry.cookie
+                for entry in one.flows
+                if entry.table is Table.FORWARD and not _gated(entry) and _without_network(entry) in gated
             }
-        return frozenset(found)
+        return frozenset(wide)
 
-    def _kept_back(self, each: Flow) -> bool:
+    def _held_back(self, entry: Flow) -> bool:
         """Whether a flow of the new tables has to wait until the old hops are gone."""
-        mine = each.cookie in self.have and each.cookie not in self.had
-        return mine and not self.joined and _comes_back(each, self.torn)
+        added = entry.cookie in self.new_cookies and entry.cookie not in self.old_cookies
+        return added and not self.never_marks and _is_return(entry, self.ambiguous)
 
-    def _both(self, classifiers: Sequence[Flow], tagged_as: SwitchTables) -> SwitchTables:
-        """Old and new together, with ``classifiers``, and hops of both tagged as in ``tagged_as``."""
-        tagging = {_key(each): each for each in tagged_as.flows if _tags(each)}
-        asked = {each.cookie for each in classifiers}
-        # who takes over does so with the classifiers
-        mine = [each for each in self.old.flows if each.cookie in self.lessons.instead]
-        kept = {_key(each): each for each in mine} if tagged_as is self.old else {}
+    def _merged(self, classifiers: Sequence[Flow], tagged_as: SwitchTables) -> SwitchTables:
+        """Old and new flows together, with these ``classifiers``; hops of both are tagged as in
+        ``tagged_as``."""
+        tagging = {_key(entry): entry for entry in tagged_as.flows if _is_tagging(entry)}
+        classifying = {entry.cookie for entry in classifiers}
+        # instances take over connections when the classifiers change
+        waiting = [entry for entry in self.old.flows if entry.cookie in self.teaching.instead]
+        kept = {_key(entry): entry for entry in waiting} if tagged_as is self.old else {}
         flows: dict[Key, Flow] = {}
-        # what the old hops lead on stays so; what they drop may be of a hop that takes more now
-        first = [each for each in self.old.flows if _comes_back(each, self.torn) and each.goto is not None]
-        for each in (*classifiers, *first, *self.new.flows, *self.back, *self.old.flows):
-            if each.table in _CLASSIFIERS and each.cookie not in asked:
+        # packets that old hops send on still go there; those that they drop may belong to a new hop
+        first = [
+            entry for entry in self.old.flows if _is_return(entry, self.ambiguous) and entry.goto is not None
+        ]
+        for entry in (*classifiers, *first, *self.new.flows, *self.marked_returns, *self.old.flows):
+            if entry.table in _CLASSIFIERS and entry.cookie not in classifying:
                 continue
-            if each.cookie in self.wide or self._kept_back(each):
+            if entry.cookie in self.ungated or self._held_back(entry):
                 continue
-            made = self.marking.get(each.cookie, each)
-            if _tags(each):
-                made = tagging.get(_key(each), each)
-            made = kept.get(_key(made), made)
-            flows.setdefault(_key(made), made)
+            chosen = self.marking.get(entry.cookie, entry)
+            if _is_tagging(entry):
+                chosen = tagging.get(_key(entry), entry)
+            chosen = kept.get(_key(chosen), chosen)
+            flows.setdefault(_key(chosen), chosen)
         return self._tables(flows.values())
 
     def added(self) -> SwitchTables:
-        """What the new hops need is there; packets are classified as before."""
-        found: list[Flow] = []
+        """The flows of the new hops are there; packets are classified as before."""
+        classifiers: list[Flow] = []
         for table in _CLASSIFIERS:
-            mine = [each for each in self.old.flows if each.table is table]
-            # other flows may lead here now: let all pass
-            mine = mine or [each for each in self.new.flows if each.table is table and not each.match]
-            found += mine
-        return self._both(found, self.old)
+            old = [entry for entry in self.old.flows if entry.table is table]
+            # a table that is new has its table-miss flow alone: other flows may lead to it already
+            classifiers += old or [
+                entry for entry in self.new.flows if entry.table is table and not entry.match
+            ]
+        return self._merged(classifiers, self.old)
 
     def taught(self) -> SwitchTables:
-        """As before, and who joins gets copies."""
-        if not self.lessons:
+        """As before, and functions that join get copies."""
+        if not self.teaching:
             return self.added()
-        flows = {_key(each): each for each in self.lessons.flows}
-        for each in self.added().flows:
-            made = self.lessons.instead.get(each.cookie, each)
-            flows.setdefault(_key(made), made)
+        flows = {_key(entry): entry for entry in self.teaching.flows}
+        for entry in self.added().flows:
+            chosen = self.teaching.instead.get(entry.cookie, entry)
+            flows.setdefault(_key(chosen), chosen)
         return self._tables(flows.values())
 
     def switched(self) -> SwitchTables:
-        """The classifiers are the new ones; copies that are on their way still get no further."""
-        made = self._both([each for each in self.new.flows if each.table in _CLASSIFIERS], self.new)
-        if not self.lessons.after:
-            return made
-        flows = {_key(each): each for each in (*self.lessons.after, *made.flows)}
+        """The classifiers are the new ones; flows still end copies that are on their way."""
+        switched = self._merged([entry for entry in self.new.flows if entry.table in _CLASSIFIERS], self.new)
+        if not self.teaching.after:
+            return switched
+        flows = {_key(entry): entry for entry in (*self.teaching.after, *switched.flows)}
         return self._tables(flows.values())
 
     def drained(self) -> SwitchTables:
-        """All that only the old hops needed is gone, and nothing else has changed."""
-        keep = self.have | {each.cookie for each in (*self.marking.values(), *self.back)}
-        narrow = {_without_network(each) for each in self.new.flows if each.cookie in self.wide}
+        """The flows of old hops alone are gone, and nothing else has changed."""
+        keep = self.new_cookies | {entry.cookie for entry in (*self.marking.values(), *self.marked_returns)}
+        narrow = {_without_network(entry) for entry in self.new.flows if entry.cookie in self.ungated}
         return self._tables(
-            each
-            for each in self.switched().flows
-            if each.cookie in keep
-            or _comes_back(each, self.torn)
-            or (each.table is Table.FORWARD and _gated(each) and _without_network(each) in narrow)
+            entry
+            for entry in self.switched().flows
+            if entry.cookie in keep
+            or _is_return(entry, self.ambiguous)
+            or (entry.table is Table.FORWARD and _gated(entry) and _without_network(entry) in narrow)
         )
 
     def returned(self) -> SwitchTables:
-        """What comes back from functions unmarked goes on as new, though nothing does so yet.
+        """Unmarked packets out of functions go on as those of new hops do, though all are still marked.
 
-        A stage before nothing is marked any more: Open vSwitch takes up a change in its cache flow by
-        flow, and what comes back must not meet what was cached for it before.
+        This comes one stage before marking ends: Open vSwitch updates its cache flow by flow, and a packet
+        that comes out must not meet what was cached for unmarked packets before.
         """
-        if not self.back:
+        if not self.marked_returns:
             return self.drained()
         held = [
-            each
-            for each in self.drained().flows
-            if not _comes_back(each, self.torn) or each.cookie in self.have or each in self.back
+            entry
+            for entry in self.drained().flows
+            if not _is_return(entry, self.ambiguous)
+            or entry.cookie in self.new_cookies
+            or entry in self.marked_returns
         ]
-        known = {each.cookie for each in held}
-        more = [each for each in self.new.flows if _comes_back(each, self.torn) and each.cookie not in known]
+        known = {entry.cookie for entry in held}
+        more = [
+            entry
+            for entry in self.new.flows
+            if _is_return(entry, self.ambiguous) and entry.cookie not in known
+        ]
         return self._tables((*held, *more))
 
     def unmarked(self) -> SwitchTables:
-        """As new: nothing is marked any more, but what still is is known."""
-        return self._tables((*self.new.flows, *self.back)) if self.back else self.new
+        """The new tables: no flow marks packets, but flows still take those that are marked."""
+        return self._tables((*self.new.flows, *self.marked_returns)) if self.marked_returns else self.new
 
     def _tables(self, flows: Iterable[Flow]) -> SwitchTables:
-        some = tuple(flows)
-        used = {one.group for each in some for one in each.actions if isinstance(one, ToGroup)}
-        groups: dict[int, Group] = {each.id: each for each in self.new.groups}
+        entries = tuple(flows)
+        used = {action.group for entry in entries for action in entry.actions if isinstance(action, ToGroup)}
+        groups: dict[int, Group] = {group.id: group for group in self.new.groups}
         for group in self.old.groups:
             if group.id in used:
                 groups.setdefault(group.id, group)
-        meters: dict[int, Meter] = {each.id: each for each in (*self.old.meters, *self.new.meters)}
-        metered = {one.meter for each in some for one in each.actions if isinstance(one, ToMeter)}
-        known = {each.id for each in self.new.meters}
-        meters = {number: each for number, each in meters.items() if number in metered | known}
+        meters: dict[int, Meter] = {meter.id: meter for meter in (*self.old.meters, *self.new.meters)}
+        metered = {
+            action.meter for entry in entries for action in entry.actions if isinstance(action, ToMeter)
+        }
+        known = {meter.id for meter in self.new.meters}
+        meters = {number: meter for number, meter in meters.items() if number in metered | known}
         sorted_groups = tuple(groups[number] for number in sorted(groups))
-        return SwitchTables(self.new.switch, self.new.dpid, some, sorted_groups, tuple(meters.values()))
+        return SwitchTables(self.new.switch, self.new.dpid, entries, sorted_groups, tuple(meters.values()))
 
 
 _ORDER = (
-    _Switch.added,
-    _Switch.taught,
-    _Switch.switched,
-    _Switch.drained,
-    _Switch.returned,
-    _Switch.unmarked,
+    _SwitchStages.added,
+    _SwitchStages.taught,
+    _SwitchStages.switched,
+    _SwitchStages.drained,
+    _SwitchStages.returned,
+    _SwitchStages.unmarked,
 )
 
 
-def _marking(each: Flow, mark: Mark) -> Flow:
-    """A flow into a function that marks what it sends there."""
-    actions: tuple[Action, ...] = (SetField("eth_src", mark.marked, mark.bit), *each.actions)
+def _marking(entry: Flow, mark: Mark) -> Flow:
+    """The same flow into a function, marking the packets that it sends there."""
+    actions: tuple[Action, ...] = (SetField("eth_src", mark.marked, mark.bit), *entry.actions)
     return flow(
-        each.table, each.priority, each.match, actions, each.goto, why=each.origin.noted(", marked as new")
+        entry.table,
+        entry.priority,
+        entry.match,
+        actions,
+        entry.goto,
+        why=entry.origin.noted(", marked as new"),
     )
 
 
-def _marked(each: Flow, mark: Mark) -> Flow:
-    """The same for what comes back with the mark: it is taken off."""
+def _marked(entry: Flow, mark: Mark) -> Flow:
+    """The same flow for packets that come out with the mark, which it removes."""
     match = tuple(
         field._replace(value=field.value ^ mark.bit) if field.name == "eth_src" else field
-        for field in each.match
+        for field in entry.match
     )
     if not any(field.name == "eth_src" for field in match):
         match = (match[0], Field("eth_src", mark.marked, mark.bit), *match[1:])
-    actions: tuple[Action, ...] = (SetField("eth_src", mark.plain, mark.bit), *each.actions)
-    why = each.origin.noted(", marked as new")
-    return flow(each.table, each.priority + _ABOVE, match, actions, each.goto, why=why)
+    actions: tuple[Action, ...] = (SetField("eth_src", mark.plain, mark.bit), *entry.actions)
+    why = entry.origin.noted(", marked as new")
+    return flow(entry.table, entry.priority + _ABOVE, match, actions, entry.goto, why=why)

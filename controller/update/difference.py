@@ -1,4 +1,4 @@
-"""What to send to a switch so that it holds what it should: installed against wanted."""
+"""What to send to a switch: the difference between the tables that it holds and those that it should hold."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def difference(
 ) -> Difference:
     """Compare installed cookies, groups and meters with the wanted tables.
 
-    Equal cookies are equal flows.  The type of a group can change only together with its
-    flows' meaning, never its number, so a modification suffices.
+    Equal cookies are equal flows.  A group that changes, even its type, keeps its number, so a modification
+    suffices.
     """
     installed = frozenset(cookies)
     present = dict(groups) if isinstance(groups, Mapping) else {group.id: group for group in groups}
@@ -67,35 +67,35 @@ def difference(
         tuple(new),
         tuple(changed),
         tuple(sorted(present)),
-        tuple(each for each in wanted.meters if each.id not in metered),
-        tuple(each for each in wanted.meters if metered.get(each.id, each) != each),
-        tuple(sorted(metered.keys() - {each.id for each in wanted.meters})),
+        tuple(meter for meter in wanted.meters if meter.id not in metered),
+        tuple(meter for meter in wanted.meters if metered.get(meter.id, meter) != meter),
+        tuple(sorted(metered.keys() - {meter.id for meter in wanted.meters})),
     )
 
 
 def before_bundle(change: Difference) -> bytes:
-    """What is to be sent before the bundle: meters, which no bundle takes (1.5.1, 6.9; Open vSwitch refuses
-    them there), must be there before flows lead to them."""
-    new = [meter_mod(each, ADD, messages.BUNDLE_XID) for each in change.meters_add]
-    return b"".join(new + [meter_mod(each, MODIFY, messages.BUNDLE_XID) for each in change.meters_modify])
+    """The messages to send before the bundle. Meters must be there before flows lead to them, and a bundle
+    cannot hold them (1.5.1, 6.9; Open vSwitch refuses them there)."""
+    new = [meter_mod(meter, ADD, messages.BUNDLE_XID) for meter in change.meters_add]
+    return b"".join(new + [meter_mod(meter, MODIFY, messages.BUNDLE_XID) for meter in change.meters_modify])
 
 
 def after_bundle(change: Difference) -> bytes:
-    """What is to be sent after the bundle, once it is committed: a meter that goes takes the flows that
-    still lead to it with it, so they have to have gone."""
+    """The messages to send after the bundle: the deletion of a meter deletes the flows that lead to it, so
+    these have to go first."""
     return b"".join(delete_meter(number, messages.BUNDLE_XID) for number in change.meters_delete)
 
 
 def transmission(change: Difference) -> bytes:
-    """All that a switch has to be sent, in order; its errors bear the bundle's transaction."""
+    """All messages for a switch, in order; its errors have the bundle's transaction number."""
     return before_bundle(change) + bundle(change) + after_bundle(change)
 
 
 def bundle(change: Difference, number: int = 1) -> bytes:
     """The whole change as one atomic, ordered OpenFlow bundle (1.5.1, 6.9), ready to send.
 
-    Groups come before the flows that lead to them, and go after; flows with an old cookie go
-    before the new come, so that a new flow with an old one's match is never the one deleted.
+    Groups are added before the flows that lead to them, and deleted after these flows. Old flows are deleted
+    before new ones are added: so a new flow with an old one's match is never deleted.
     """
     xid = messages.BUNDLE_XID
     parts = [messages.bundle_open(number, xid)]

@@ -1,9 +1,10 @@
-"""Functions that come into the way of traffic which has not passed them before. Pure.
+"""Functions that join a chain: traffic will pass them that has not passed them before. Pure.
 
-What a function knows of connections it has from their packets.  One that joins knows none: the answer to a
-request that went by before belongs to nothing, and a firewall drops it (RFC 5382 and RFC 4787 call the rule
-endpoint-dependent filtering; to Linux and Open vSwitch such a packet is invalid).  So functions that join are
-taught first (``controller.update.teaching``); here is which ones join, and after what.
+A function learns of a connection from its packets.  A function that joins knows none: when it gets the answer
+to a request that it has not seen, the answer belongs to no connection, and a firewall drops it (RFC 5382 and
+RFC 4787 call the rule endpoint-dependent filtering; Linux and Open vSwitch call such a packet invalid).  So
+functions that join are taught first (``controller.update.teaching``).  This module says which functions join,
+and after which hops.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from topologies.model.topology import Topology
 
 
 class Joining(NamedTuple):
-    """Numbers of hops. ``hops``: of the new lab, at functions that not all their traffic has passed before.
+    """Numbers of hops. ``hops``: of the new lab, at functions that join: not all traffic passed them before.
 
-    ``first``: those of them that come after none of them: copies have to be made for them.  ``knowing``: all
-    of the new lab at functions that know connections.  ``after``: hop of the old lab at a function of which
-    frames come out by no port -> the joining hop that is next.
+    ``first``: those of ``hops`` that follow no other of ``hops``: copies have to be made for them.
+    ``knowing``: all hops of the new lab at functions that know connections.  ``after``: hop of the old lab,
+    at a function out of which frames come by no port -> the joining hop that is next.
     """
 
     hops: frozenset[int] = frozenset()
@@ -41,30 +42,30 @@ LEAST_LESSON, LONGEST_LESSON = 0.5, 3.0
 
 
 def lesson(topology: Topology) -> float:
-    """Seconds for which what joins is taught: as long as a packet and its answer may be on their way.
+    """Seconds for which functions that join are taught: as long as a packet and its answer may take.
 
-    No more than all delays of the lab, on each leg of its longest chain there and back, and what switches,
-    functions and hosts take; answers that take longer than ``LONGEST_LESSON`` are not waited for.
+    That is all delays of the lab, on each leg of its longest chain in both directions, and ``LEAST_LESSON``
+    for switches, functions and hosts; at most ``LONGEST_LESSON``.
     """
-    some = [*(each.shaping for each in topology.links), *(each.shaping for each in topology.hosts)]
+    shaped = [*(link.shaping for link in topology.links), *(host.shaping for host in topology.hosts)]
     if topology.underlay is not None:
-        some += [each.shaping for each in topology.underlay.links]
+        shaped += [link.shaping for link in topology.underlay.links]
     legs = 1 + max((len(chain.functions) for chain in topology.chains), default=0)
-    delays = sum(each.delay or 0 for each in some)
+    delays = sum(shaping.delay or 0 for shaping in shaped)
     return min(LEAST_LESSON + 2 * legs * delays / 1e6, LONGEST_LESSON)
 
 
 def joining(old: Topology, new: Topology) -> Joining:
-    """What joins when a lab becomes another one."""
+    """The hops that join when the lab ``old`` becomes ``new``."""
     if not new.functions:
         return NOBODY
     now = service(new)
-    after = {each.name: each for each in new.functions}
+    after = {function.name: function for function in new.functions}
     knowing = {number for number, hop in now.hops.items() if not hop.ends and _knows(after[hop.function])}
     if old is new or not knowing:
         return Joining(knowing=frozenset(knowing))
     was = service(old)
-    before = {each.name: each for each in old.functions}
+    before = {function.name: function for function in old.functions}
     stays = {name for name in before.keys() & after.keys() if _same(before[name], after[name])}
     passed = {name: [hop for hop in was.hops.values() if hop.function == name] for name in stays}
     hops = {
@@ -73,47 +74,49 @@ def joining(old: Topology, new: Topology) -> Joining:
         if not hop.ends and (hop.number not in was.hops or hop.function in stays)
         if _joins(hop, after[hop.function], passed.get(hop.function, []), was, now)
     }
-    # others join only where copies have to go through them
+    # a function that knows no connections joins only where copies have to pass it
     needed = {number for number in hops if knowing & hops & _onward(number, now)}
-    found = frozenset(needed)
-    first = found - {now.hops[number].next for number in found}
-    return Joining(found, first, frozenset(knowing), _following(old, new, was, now, found, stays, after))
+    joined = frozenset(needed)
+    first = joined - {now.hops[number].next for number in joined}
+    return Joining(joined, first, frozenset(knowing), _following(old, new, was, now, joined, stays, after))
 
 
 def _knows(function: Function) -> bool:
     return function.mode != "tap" and function.remembers
 
 
-def _onward(number: int, made: Service) -> set[int]:
+def _onward(number: int, paths: Service) -> set[int]:
     """This hop and all that come after it."""
-    found: set[int] = set()
-    while number and number not in found:
-        found.add(number)
-        number = made.hops[number].next
-    return found
+    numbers: set[int] = set()
+    while number and number not in numbers:
+        numbers.add(number)
+        number = paths.hops[number].next
+    return numbers
 
 
 def _same(one: Function, other: Function) -> bool:
-    """Whether what a function knows stays."""
-    ports = [{(each.inward, each.outward) for each in some.instances} for some in (one, other)]
-    made = [(some.kind, some.engine, some.mode, some.switch) for some in (one, other)]
-    return made[0] == made[1] and (one.mode == "flows" or bool(ports[0] & ports[1]))
+    """Whether a function keeps what it knows of connections."""
+    ports = [
+        {(instance.inward, instance.outward) for instance in function.instances} for function in (one, other)
+    ]
+    kinds = [(function.kind, function.engine, function.mode, function.switch) for function in (one, other)]
+    return kinds[0] == kinds[1] and (one.mode == "flows" or bool(ports[0] & ports[1]))
 
 
 def _joins(hop: Hop, function: Function, passed: Iterable[Hop], was: Service, now: Service) -> bool:
-    """``passed``: hops of the old lab at this function, with all that it knows."""
+    """Whether a hop joins. ``passed``: the old lab's hops at this function, if it keeps what it knows."""
     mine = _entries(now, hop)
-    theirs = [entry for each in passed for entry in _entries(was, each)]
-    if all(any(covers(entry, each) for entry in theirs) for each in mine):
+    theirs = [entry for hop in passed for entry in _entries(was, hop)]
+    if all(any(covers(entry, needed) for entry in theirs) for needed in mine):
         return False
-    # some of it may have passed: to a firewall a packet's second copy says nothing new, others would count it
+    # some traffic may have passed already: a second copy tells a firewall nothing new, others would count it
     return isinstance(function, FirewallFunction) or not any(
-        entry.network == each.network and overlap(entry, each) for entry in theirs for each in mine
+        entry.network == needed.network and overlap(entry, needed) for entry in theirs for needed in mine
     )
 
 
-def _entries(made: Service, hop: Hop) -> list[Entry]:
-    return [entry for entry in made.entries if entry.chain == hop.chain and entry.forward is hop.forward]
+def _entries(paths: Service, hop: Hop) -> list[Entry]:
+    return [entry for entry in paths.entries if entry.chain == hop.chain and entry.forward is hop.forward]
 
 
 def covers(one: Entry, other: Entry) -> bool:
@@ -137,7 +140,7 @@ def _following(
     stays: set[str],
     functions: Mapping[str, Function],
 ) -> dict[int, int]:
-    found: dict[int, int] = {}
+    following: dict[int, int] = {}
     for chain in new.chains:
         former = _former(old, chain)
         if former is None:
@@ -148,19 +151,27 @@ def _following(
             for one, then in pairwise(way):
                 known = one.function in stays and one.function in there and one.number not in hops
                 if known and then.number in hops and functions[one.function].mode in ("flows", "tap"):
-                    found[there[one.function]] = then.number
-    return found
+                    following[there[one.function]] = then.number
+    return following
 
 
 def _former(old: Topology, chain: Chain) -> Chain | None:
-    """What a chain was in the old lab, whatever it was called."""
+    """The chain of the old lab that this chain was: by its name, or by what it takes."""
 
-    def takes(each: Chain) -> tuple[object, ...]:
-        return each.network, each.source, each.destination, each.protocol, each.destination_ports
+    def takes(candidate: Chain) -> tuple[object, ...]:
+        return (
+            candidate.network,
+            candidate.source,
+            candidate.destination,
+            candidate.protocol,
+            candidate.destination_ports,
+        )
 
-    named = [each for each in old.chains if each.name == chain.name]
-    return next(iter([*named, *(each for each in old.chains if takes(each) == takes(chain))]), None)
+    named = [candidate for candidate in old.chains if candidate.name == chain.name]
+    return next(
+        iter([*named, *(candidate for candidate in old.chains if takes(candidate) == takes(chain))]), None
+    )
 
 
-def _of(made: Service, chain: str, forward: bool) -> list[Hop]:
-    return [hop for hop in made.hops.values() if hop.chain == chain and hop.forward is forward]
+def _of(paths: Service, chain: str, forward: bool) -> list[Hop]:
+    return [hop for hop in paths.hops.values() if hop.chain == chain and hop.forward is forward]

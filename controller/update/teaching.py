@@ -1,17 +1,17 @@
-"""Teaching functions what passes before they come into its way. Pure.
+"""Teaching: functions get copies of the traffic that they will have, before it passes them. Pure.
 
-Between two stages of a change (``controller.update.consistent_update``) functions that join a chain, and
-instances that take over connections from others, get copies of what will go through them: taken where their
-traffic will come from, and dropped where they let it go on.  What was on its way meanwhile is known to them
-when it comes back.
+In one stage of a change (``controller.update.consistent_update``), functions that join a chain, and instances
+that take over connections from others, get copies of the packets that will pass them.  The copies are made
+where this traffic will come from, and dropped where the functions let them out.  So the functions know the
+connections of packets that are on their way during the change.
 
-A copy is told by one bit of its source's MAC address that all stations have alike.  So it needs no flows of
-its own on its way through hops that join; of other hops, of table RESOLVE (where frames leave chains), and of
-what comes out of functions it gets no further.  What a function answers to a copy has the bit in its
-destination.
+A copy has a mark: one bit of its source MAC address, which is otherwise equal in all stations.  Hops that
+join treat copies like other packets, so these need no flows of their own there.  Copies end at other hops, in
+table RESOLVE (where frames leave chains), and where they come out of functions.  The answer of a function to
+a copy has the mark in its destination address.
 
-To find out what is to be copied, the new tables are asked beside the old ones: a frame is looked up a second
-time, marked, among flows that look like the new ones and take marked frames alone.
+Which packets are copied is decided by the new tables, beside the old ones: a marked copy of each frame is
+looked up once more, by flows that are like the new ones but match marked frames only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from wire import ethertype
 from wire.mac import GROUP_BIT
 
 FIRST = 65_535
-"""Priority of what makes copies, and of what takes them out."""
+"""Priority of flows that make copies, and of those that end them."""
 COPIES = {Table.CHAIN: 60_001, Table.CLASSIFY: 40_001}
 """Lowest priority of the flows for marked frames: above all that a chain takes; below guards and probes."""
 
 
 class Mark(NamedTuple):
-    """One bit of a source address: the value that it has in every station's, and that of a marked one."""
+    """One bit of a source address: its value in all stations' addresses (``plain``), and in a marked one."""
 
     bit: int
     plain: int
@@ -43,8 +43,8 @@ class Mark(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """What teaching changes on one switch. ``flows``: what there is in addition; ``instead``: cookie -> what
-    takes the place of this flow; ``after``: what is in addition until the last copies are gone."""
+    """What teaching changes on one switch. ``flows``: added; ``instead``: cookie -> the flow that replaces
+    this one; ``after``: flows that stay until the last copies are gone."""
 
     flows: tuple[Flow, ...] = ()
     instead: Mapping[int, Flow] = {}
@@ -61,47 +61,56 @@ Key = tuple[Table, int, tuple[Field, ...]]
 def teaching(
     old: SwitchTables, new: SwitchTables, joining: Joining, mark: Mark, ports: frozenset[int]
 ) -> Taught:
-    """For one switch of a lab in which something joins or takes over. ``ports``: of its inline functions, old
-    and new."""
+    """The changes on one switch, for what joins or takes over. ``ports``: of its inline functions, old and
+    new."""
     moved = {n: how for n, how in taking_over(old, new, ports).items() if n in joining.knowing}
-    guards = [*_guards(old, new, joining.hops, mark), *_come_out(ports, mark)]
+    guards = [*_guards(old, new, joining.hops, mark), *_copies_that_return(ports, mark)]
     flows: list[Flow] = []
-    known = {each.cookie for each in old.flows}
+    known = {entry.cookie for entry in old.flows}
     asked: list[tuple[Table, tuple[Field, ...], list[Flow]]] = [
-        (Table.CHAIN, (), [each for each in new.flows if each.table is Table.CHAIN])
+        (Table.CHAIN, (), [entry for entry in new.flows if entry.table is Table.CHAIN])
     ]
     for port in sorted(ports):
         came = Field("in_port", port)
-        back = [each for each in new.flows if isinstance(each.origin, Return) and each.origin.port == port]
+        back = [
+            entry for entry in new.flows if isinstance(entry.origin, Return) and entry.origin.port == port
+        ]
         asked.append((Table.CLASSIFY, (came,), back))
     for table, here, theirs in asked:
-        leading = [each for each in theirs if _leads(each) in joining.hops and _is_news(each, known)]
+        leading = [
+            entry for entry in theirs if _next_hop(entry) in joining.hops and _takes_new_traffic(entry, known)
+        ]
         if leading:
             flows += _copies(table, theirs, leading, mark)
-            if any(_leads(each) in joining.first for each in leading):
-                flows.append(_copying(table, here, mark))
-    leaving = [each for each in old.flows if each.table is Table.STEER and _leaves(each.actions)]
+            if any(_next_hop(entry) in joining.first for entry in leading):
+                flows.append(_copy_maker(table, here, mark))
+    leaving = [entry for entry in old.flows if entry.table is Table.STEER and _leaves(entry.actions)]
     after = joining.after
     instead = {
-        each.cookie: _and_then(each, after[_hop(each)], mark) for each in leaving if _hop(each) in after
+        entry.cookie: _with_copy_onward(entry, after[_hop(entry)], mark)
+        for entry in leaving
+        if _hop(entry) in after
     }
-    more, others = _over(old, new, moved, mark)
+    more, others = _takeover_copies(old, new, moved, mark)
     return Taught((*flows, *guards, *more), {**instead, **others}, tuple(guards))
 
 
-def _is_news(each: Flow, known: set[int]) -> bool:
-    """Whether what a flow takes may have gone elsewhere so far. What comes out of a function that joins does
-    so marked, and goes on in any case."""
-    return each.cookie not in known or each.table is Table.CLASSIFY
+def _takes_new_traffic(entry: Flow, known: set[int]) -> bool:
+    """Whether a flow may take packets that went elsewhere so far. In CLASSIFY every flow counts: a copy that
+    comes out of a function that joins is marked, and goes on in any case."""
+    return entry.cookie not in known or entry.table is Table.CLASSIFY
 
 
-def _hop(each: Flow) -> int:
-    return each.origin.hop if isinstance(each.origin, AtHop) else 0
+def _hop(entry: Flow) -> int:
+    return entry.origin.hop if isinstance(entry.origin, AtHop) else 0
 
 
-def _leads(each: Flow) -> int | None:
-    """The hop that a flow sends frames to; 0: out of the chain."""
-    return next((one.value for one in each.actions if isinstance(one, SetField) and one.field == HOP), None)
+def _next_hop(entry: Flow) -> int | None:
+    """The hop that a flow sends frames to; 0: out of the chain; None: it does not set the hop."""
+    return next(
+        (action.value for action in entry.actions if isinstance(action, SetField) and action.field == HOP),
+        None,
+    )
 
 
 def _marking(mark: Mark) -> SetField:
@@ -113,12 +122,12 @@ def _is_marked(mark: Mark) -> Field:
 
 
 def _answers(mark: Mark) -> Field:
-    """What is sent to a marked station's address, and to no group."""
+    """The match of an answer to a copy: its destination has the mark, and is no group address."""
     return Field("eth_dst", mark.marked, mark.bit | GROUP_BIT)
 
 
-def _copying(table: Table, here: tuple[Field, ...], mark: Mark) -> Flow:
-    """What makes copies: they, and the frames themselves, are looked up in the same table once more."""
+def _copy_maker(table: Table, here: tuple[Field, ...], mark: Mark) -> Flow:
+    """The flow that makes copies. Copies and frames are both looked up in the same table once more."""
     again = (SetField(COPIED, 1), Resubmit(table))
     match = (*here, Field("eth_src", mark.plain, mark.bit), Field(COPIED, 0))
     done = (Clone((_marking(mark), *again)), *again)
@@ -126,54 +135,56 @@ def _copying(table: Table, here: tuple[Field, ...], mark: Mark) -> Flow:
 
 
 def _copies(table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mark) -> Iterator[Flow]:
-    """How copies go on from a table of which the new flows are ``theirs``."""
-    ranks = {priority: n for n, priority in enumerate(sorted({each.priority for each in theirs}))}
-    led = {each.cookie for each in leading}
-    for each in theirs:
-        match = _of_copies(each.match, mark)
-        goes_on = each.cookie in led
+    """The flows for copies in a table. ``theirs``: the new flows of this table; ``leading``: those of them
+    that lead to a function that joins."""
+    ranks = {priority: n for n, priority in enumerate(sorted({entry.priority for entry in theirs}))}
+    led = {entry.cookie for entry in leading}
+    for entry in theirs:
+        match = _marked_match(entry.match, mark)
+        goes_on = entry.cookie in led
         yield flow(
             table,
-            COPIES[table] + ranks[each.priority],
+            COPIES[table] + ranks[entry.priority],
             match,
-            each.actions if goes_on else (),
-            each.goto if goes_on else None,
+            entry.actions if goes_on else (),
+            entry.goto if goes_on else None,
             why=replace(
-                each.origin,
-                text=f"a copy: {each.why}"
+                entry.origin,
+                text=f"a copy: {entry.why}"
                 if goes_on
                 else "a copy that no function which joins gets: dropped",
             ),
         )
 
 
-def _of_copies(match: tuple[Field, ...], mark: Mark) -> tuple[Field, ...]:
-    """The same match, of marked frames."""
-    found = []
-    for each in match:
-        if each.name == "eth_src":
-            value = each.value & ~mark.bit | mark.marked
-            each = Field("eth_src", value, None if each.mask is None else each.mask | mark.bit)
-        found.append(each)
-    if not any(each.name == "eth_src" for each in match):
+def _marked_match(match: tuple[Field, ...], mark: Mark) -> tuple[Field, ...]:
+    """The same match, for marked frames."""
+    fields = []
+    for field in match:
+        if field.name == "eth_src":
+            value = field.value & ~mark.bit | mark.marked
+            field = Field("eth_src", value, None if field.mask is None else field.mask | mark.bit)
+        fields.append(field)
+    if not any(field.name == "eth_src" for field in match):
         place = 1 if match[:1] and match[0].name == "in_port" else 0
-        found.insert(place, _is_marked(mark))
-    return tuple(found)
+        fields.insert(place, _is_marked(mark))
+    return tuple(fields)
 
 
 def _guards(old: SwitchTables, new: SwitchTables, hops: frozenset[int], mark: Mark) -> Iterator[Flow]:
-    """Where copies end."""
-    if not any(each.table is Table.RESOLVE for some in (old, new) for each in some.flows):
+    """The flows that end copies in RESOLVE and STEER."""
+    if not any(entry.table is Table.RESOLVE for tables in (old, new) for entry in tables.flows):
         return
     why = "a copy for a function that joins ends here"
     yield flow(Table.RESOLVE, FIRST, (_is_marked(mark),), why=why)
     yield flow(Table.RESOLVE, FIRST - 1, (_answers(mark),), why=f"{why}: an answer to it")
-    steered = {_hop(each) for some in (old, new) for each in some.flows if each.table is Table.STEER}
+    steered = {_hop(entry) for tables in (old, new) for entry in tables.flows if entry.table is Table.STEER}
     for number in sorted(steered - hops - {0}):
         yield flow(Table.STEER, FIRST, (_is_marked(mark), Field(HOP, number)), why=why)
 
 
-def _come_out(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
+def _copies_that_return(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
+    """The flows that end copies, and answers to them, that come out of functions."""
     why = "a copy has been through a function that joins: dropped"
     for port in sorted(ports):
         came = Field("in_port", port)
@@ -187,27 +198,30 @@ def _come_out(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
             yield flow(Table.CLASSIFY, FIRST - 1, match, why=Refused(why, port))
 
 
-def _and_then(each: Flow, joins: int, mark: Mark) -> Flow:
-    """A flow of the old tables by which frames leave a function, and a copy of each goes to hop ``joins``."""
+def _with_copy_onward(entry: Flow, joins: int, mark: Mark) -> Flow:
+    """A flow of the old tables by which frames leave a function, with a copy of each to hop ``joins``."""
     copy = Clone((_marking(mark), SetField(SHARE, 0), SetField(HOP, joins), Resubmit(Table.STEER)))
-    actions, origin = _with(each.actions, copy), each.origin.noted("; a copy joins")
-    return flow(each.table, each.priority, each.match, actions, each.goto, why=origin)
+    actions, origin = _insert_copy(entry.actions, copy), entry.origin.noted("; a copy joins")
+    return flow(entry.table, entry.priority, entry.match, actions, entry.goto, why=origin)
 
 
 def _leaves(actions: tuple[Action, ...]) -> bool:
     """Whether frames leave a function by these actions: they get another hop."""
     return any(
-        (isinstance(one, SetField) and one.field == HOP) or (isinstance(one, Clone) and _leaves(one.actions))
-        for one in actions
+        (isinstance(action, SetField) and action.field == HOP)
+        or (isinstance(action, Clone) and _leaves(action.actions))
+        for action in actions
     )
 
 
-def _with(actions: tuple[Action, ...], copy: Clone) -> tuple[Action, ...]:
-    """The actions with ``copy`` where the frame leaves."""
-    if not any(isinstance(one, SetField) and one.field == HOP for one in actions):
+def _insert_copy(actions: tuple[Action, ...], copy: Clone) -> tuple[Action, ...]:
+    """The actions, with ``copy`` added where the frame leaves the function."""
+    if not any(isinstance(action, SetField) and action.field == HOP for action in actions):
         return tuple(
-            Clone(_with(one.actions, copy)) if isinstance(one, Clone) and _leaves(one.actions) else one
-            for one in actions
+            Clone(_insert_copy(action.actions, copy))
+            if isinstance(action, Clone) and _leaves(action.actions)
+            else action
+            for action in actions
         )
     last = len(actions)
     while last and isinstance(actions[last - 1], Resubmit):
@@ -219,7 +233,7 @@ def _with(actions: tuple[Action, ...], copy: Clone) -> tuple[Action, ...]:
 
 
 class _Into(NamedTuple):
-    """How frames of one hop get into instances: all by ``whole``, or those of a share by ``shares``."""
+    """The flows that send frames of one hop into instances: ``whole`` for all, ``shares`` for each share."""
 
     whole: Flow
     port: int | None
@@ -232,63 +246,63 @@ class _Into(NamedTuple):
 def taking_over(
     old: SwitchTables, new: SwitchTables, ports: frozenset[int]
 ) -> dict[int, tuple[_Into, _Into]]:
-    """Hops at which some share of the frames goes into another instance than before."""
+    """Hops at which a share of the frames changes its instance -> how they got there before, and after."""
     was, now = _instances(old, ports), _instances(new, ports)
-    found = {}
+    moved = {}
     for number in was.keys() & now.keys():
-        one, other = was[number], now[number]
-        shares = {*one.shares, *other.shares} or {0}
-        if any(None not in (pair := (one.of(n), other.of(n))) and pair[0] != pair[1] for n in shares):
-            found[number] = one, other
-    return found
+        before, after = was[number], now[number]
+        shares = {*before.shares, *after.shares} or {0}
+        if any(None not in (pair := (before.of(n), after.of(n))) and pair[0] != pair[1] for n in shares):
+            moved[number] = before, after
+    return moved
 
 
 def _instances(tables: SwitchTables, ports: frozenset[int]) -> dict[int, _Into]:
     whole: dict[int, tuple[Flow, int | None]] = {}
     shares: dict[int, dict[int, tuple[Flow, int]]] = {}
-    for each in tables.flows:
-        origin = each.origin
+    for entry in tables.flows:
+        origin = entry.origin
         if isinstance(origin, Spreading):
-            whole[origin.hop] = each, None
+            whole[origin.hop] = entry, None
         elif isinstance(origin, Into) and origin.port in ports:
             if origin.share is None:
-                whole[origin.hop] = each, origin.port
+                whole[origin.hop] = entry, origin.port
             else:
-                shares.setdefault(origin.hop, {})[origin.share] = each, origin.port
+                shares.setdefault(origin.hop, {})[origin.share] = entry, origin.port
     return {
-        number: _Into(each, out, shares.get(number, {}))
-        for number, (each, out) in whole.items()
+        number: _Into(entry, out, shares.get(number, {}))
+        for number, (entry, out) in whole.items()
         if out is not None or number in shares
     }
 
 
-def _over(
+def _takeover_copies(
     old: SwitchTables, new: SwitchTables, moved: Mapping[int, tuple[_Into, _Into]], mark: Mark
 ) -> tuple[list[Flow], dict[int, Flow]]:
     more: list[Flow] = []
     instead: dict[int, Flow] = {}
 
-    def also(each: Flow, actions: tuple[Action, ...]) -> None:
+    def copy_to(entry: Flow, actions: tuple[Action, ...]) -> None:
         copy = Clone((_marking(mark), *actions))
-        why = each.origin.noted("; a copy for who takes over")
-        instead[each.cookie] = flow(
-            each.table, each.priority, each.match, (copy, *each.actions), each.goto, why=why
+        why = entry.origin.noted("; a copy for who takes over")
+        instead[entry.cookie] = flow(
+            entry.table, entry.priority, entry.match, (copy, *entry.actions), entry.goto, why=why
         )
 
-    for number, (one, other) in sorted(moved.items()):
-        if one.port is not None and other.port is None:
-            also(one.whole, other.whole.actions)
-            for share, (_, port) in sorted(other.shares.items()):
-                if port == one.port:
+    for number, (before, after) in sorted(moved.items()):
+        if before.port is not None and after.port is None:
+            copy_to(before.whole, after.whole.actions)
+            for share, (_, port) in sorted(after.shares.items()):
+                if port == before.port:
                     match = (_is_marked(mark), Field(HOP, number), Field(SHARE, share))
                     more.append(flow(Table.STEER, FIRST, match, why="it has this frame already: no copy"))
             continue
-        for share, (each, port) in sorted(one.shares.items()):
-            then = other.of(share)
+        for share, (entry, port) in sorted(before.shares.items()):
+            then = after.of(share)
             if then is not None and then != port:
-                also(each, (Output(then),))
-        if one.port is not None and other.port is not None and one.port != other.port:
-            also(one.whole, (Output(other.port),))
-        # who spreads keeps doing so: the new flow in its place would hand all over before the lesson
-        instead.setdefault(one.whole.cookie, one.whole)
+                copy_to(entry, (Output(then),))
+        if before.port is not None and after.port is not None and before.port != after.port:
+            copy_to(before.whole, (Output(after.port),))
+        # this flow stays: the new one in its place would change all instances before the new ones are taught
+        instead.setdefault(before.whole.cookie, before.whole)
     return more, instead
