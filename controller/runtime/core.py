@@ -28,7 +28,7 @@ from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
 from controller.runtime.stranded import Stranded
 from controller.runtime.verdicts import Punt, Verdicts
-from controller.simulate.icmp_errors import asked, onward
+from controller.simulate.icmp_errors import onward, without_errors
 from controller.simulate.switch import Lookup
 from controller.update.difference import stages
 from controller.update.joining import NOBODY, joining, lesson
@@ -191,7 +191,7 @@ class Core:
             return []
         known = self._lookups.get((port.switch, table))
         if known is None or known[0] is not tables:
-            known = self._lookups[port.switch, table] = tables, asked(tables, table)
+            known = self._lookups[port.switch, table] = tables, without_errors(tables, table)
         actions = onward(known[1], table, port.number, registers, frame)
         return [Resume(port.switch, port.number, actions, frame)] if actions else []
 

@@ -1,9 +1,9 @@
-"""Where an ICMP error goes: where an answer to the packet that it is about would go.
+"""Where an ICMP error goes: where an answer to the packet that it reports would go.
 
-The tables can't look into an error (RFC 792; RFC 4443, 2.4 c), so those that a chain by protocol or ports may
-be meant by come to the controller.  It asks the same flows about the answer instead, and has the error do
-what they say.  An error that says nothing of use, or is about another's packet than its receiver's, is
-dropped.
+Flows can't match the packet inside an error (RFC 792; RFC 4443, 2.4 c).  So errors that may belong to a chain
+with protocol or ports come to the controller.  It looks up the answer to the packet in the same table, and
+has the switch do with the error what the flow says.  An error that can't be read is dropped, and so is one
+about a packet that its receiver has not sent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ _WITH_PORTS = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
 
 
 def answer_to(frame: bytes) -> dict[str, int] | None:
-    """What the answer to the packet that the ICMP error ``frame`` is about would look like, between the same
-    stations, as fields of ``controller.flow.tables``. None: it is no whole error about its receiver's
-    packet."""
+    """The answer to the packet that the ICMP error ``frame`` reports, between the same stations, as fields of
+    ``controller.flow.tables``. None: it is no whole error about a packet of its receiver."""
     outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (IPV4, IPV6) else None
     if outer is None:
         return None
@@ -41,7 +40,7 @@ def answer_to(frame: bytes) -> dict[str, int] | None:
     if inner is None or inner["version"] != outer["version"] or inner["source"] != outer["target"]:
         return None
     head = "ip" if kind == IPV4 else "ipv6"
-    found = {
+    answer = {
         "eth_dst": int.from_bytes(frame[0:6], "big"),
         "eth_src": int.from_bytes(frame[6:12], "big"),
         "eth_type": kind,
@@ -54,37 +53,37 @@ def answer_to(frame: bytes) -> dict[str, int] | None:
         ports = body[8 + inner["size"] :][:4]
         if len(ports) < 4:
             return None
-        found[f"{name}_src"] = int.from_bytes(ports[2:], "big")
-        found[f"{name}_dst"] = int.from_bytes(ports[:2], "big")
-    return found
+        answer[f"{name}_src"] = int.from_bytes(ports[2:], "big")
+        answer[f"{name}_dst"] = int.from_bytes(ports[:2], "big")
+    return answer
 
 
-def asked(tables: SwitchTables, table: Table) -> Lookup:
-    """What ``onward`` asks: one table of a switch, without the flows that send errors here."""
-    kept = tuple(each for each in tables.flows if each.table is table and each.actions != TO_CONTROLLER)
+def without_errors(tables: SwitchTables, table: Table) -> Lookup:
+    """The lookup for ``onward``: one table of a switch, without the flows that send errors here."""
+    kept = tuple(entry for entry in tables.flows if entry.table is table and entry.actions != TO_CONTROLLER)
     return Lookup(replace(tables, flows=kept))
 
 
 def onward(
     lookup: Lookup, table: Table, in_port: int, registers: Mapping[str, int], frame: bytes
 ) -> tuple[Action, ...]:
-    """What a switch has to do with an error that a flow of ``table`` sent here; nothing to have it dropped.
+    """The actions for an error that a flow of ``table`` sent here; none: it is dropped.
 
-    ``lookup``: of ``asked``. ``registers``: those that the error had there.  When no chain takes the answer,
-    one of ICMP may take the error.
+    ``lookup``: of ``without_errors``. ``registers``: those of the error in ``table``.  When no chain takes
+    the answer, a chain of ICMP may take the error.
     """
     answer = answer_to(frame)
     if answer is None:
         return ()
     place = {**registers, "in_port": in_port}
-    found = lookup.find(table, {**answer, **place})
-    if found is None or not TAKEN <= found.priority < NEVER:
-        found = lookup.find(table, {**_as_it_is(answer, frame), **place})
-    if found is None or (found.goto is None and not found.actions):
+    entry = lookup.find(table, {**answer, **place})
+    if entry is None or not TAKEN <= entry.priority < NEVER:
+        entry = lookup.find(table, {**_as_it_is(answer, frame), **place})
+    if entry is None or (entry.goto is None and not entry.actions):
         return ()
     as_it_was = tuple(SetField(name, value) for name, value in sorted(registers.items()) if value)
-    on = () if found.goto is None else (Resubmit(found.goto),)
-    return (*as_it_was, *found.actions, *on)
+    on = () if entry.goto is None else (Resubmit(entry.goto),)
+    return (*as_it_was, *entry.actions, *on)
 
 
 def _as_it_is(answer: Frame, frame: bytes) -> Frame:

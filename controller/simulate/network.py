@@ -1,7 +1,7 @@
 """What compiled tables do to a frame in a whole lab.
 
-This is the oracle that the compiler's output is tested against, and itself compared with Open
-vSwitch's ``ofproto/trace``.  Frames are those of ``controller.simulate.switch``.
+Tests compare the compiler's output with it, and compare it with Open vSwitch's ``ofproto/trace``.  Frames are
+those of ``controller.simulate.switch``.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that comes of one frame for one way that select groups can choose.
+    """What happens to one frame, for one choice of buckets by the select groups.
 
-    ``delivered`` and ``punted`` (to the controller) are sorted, with repeats. ``visited``: the ports into
-    functions that it went through, in order. ``steps`` is one example of how it came about and not compared.
+    ``delivered`` and ``punted`` (to the controller) are sorted, with repeats. ``visited``: the ports of
+    functions that it went into, in order. ``steps`` is one example of the way there, and is not compared.
     """
 
     delivered: tuple[Arrival, ...] = ()
@@ -66,10 +66,10 @@ class Outcome:
 
 
 class Fabric:
-    """A whole lab's tables joined by its links, of which some may be dead.
+    """A whole lab's tables joined by its links, some of which may be dead.
 
-    An inline function's instance is a wire between its two ports; one of ``failed`` lets nothing through.
-    ``connections``: those that all switches know (their zones differ); frames change them.
+    An inline function's instance is a wire between its two ports; an instance of ``failed`` passes nothing.
+    ``connections``: of all switches together (their zones differ); frames change them.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Fabric:
         connections: Connections | None = None,
     ) -> None:
         self._chooser, self._connections = chooser, connections
-        self._lookup = {name: Lookup(each) for name, each in tables.items()}
+        self._lookup = {name: Lookup(held) for name, held in tables.items()}
         self._far: dict[Port, Port] = {}
         dead: dict[str, set[int]] = {}
         for link in topology.links:
@@ -104,15 +104,15 @@ class Fabric:
             self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
         self._underlay = topology.underlay
         vni = {network.name: network.vni or 0 for network in topology.networks}
-        self._vteps = {each.address: each.switch for each in (self._underlay.vteps if self._underlay else ())}
-        self._tunnels = {(each.port, vni[each.network]): each for each in over.tunnels}
+        self._vteps = {vtep.address: vtep.switch for vtep in (self._underlay.vteps if self._underlay else ())}
+        self._tunnels = {(tunnel.port, vni[tunnel.network]): tunnel for tunnel in over.tunnels}
         for transport in over.transports:
             for uplink in transport.uplinks:
                 self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
-            self._tunnels |= {(each.port, transport.vni): each for each in transport.tunnels}
+            self._tunnels |= {(tunnel.port, transport.vni): tunnel for tunnel in transport.tunnels}
 
     def outcomes(self, frame: Frame, at: Port) -> frozenset[Outcome]:
-        """All that can come of ``frame`` entering at ``at``."""
+        """All outcomes that ``frame`` can have when it enters at ``at``."""
         return self._follow(wire(frame), at, (), {})
 
     def _follow(
@@ -127,15 +127,15 @@ class Fabric:
             return frozenset((Outcome(loop=True),))
         if state in memo:
             return memo[state]
-        found: set[Outcome] = set()
+        outcomes: set[Outcome] = set()
         dead = self._dead.get(at.switch, frozenset[int]())
         lookup = self._lookup[at.switch]
         ways = at_switch(lookup, dict(fields), at.number, dead, self._chooser, self._connections)
         for sent, flows in _distinct(ways):
-            step = Step(at.switch, at.number, tuple(flows), tuple(each.port for each in sent))
-            parts = [self._beyond(each, at.switch, (*path, state), memo) for each in sent]
-            found.update(_joined(step, way) for way in product(*parts))
-        memo[state] = frozenset(found)
+            step = Step(at.switch, at.number, tuple(flows), tuple(copy.port for copy in sent))
+            parts = [self._beyond(copy, at.switch, (*path, state), memo) for copy in sent]
+            outcomes.update(_joined(step, way) for way in product(*parts))
+        memo[state] = frozenset(outcomes)
         return memo[state]
 
     def _beyond(
@@ -150,8 +150,8 @@ class Fabric:
                 return frozenset((Outcome(visited=(here.at,)),))
             assert far is not None
             return frozenset(
-                replace(each, visited=(here.at, *each.visited))
-                for each in self._follow(here.fields, far, path, memo)
+                replace(outcome, visited=(here.at, *outcome.visited))
+                for outcome in self._follow(here.fields, far, path, memo)
             )
         if far is not None:
             return self._follow(here.fields, far, path, memo)
@@ -167,7 +167,7 @@ class Fabric:
     def _through(
         self, tunnels: list[Tunnel], sent: Sent, port: Port
     ) -> Iterator[tuple[Port, tuple[tuple[str, int], ...]]]:
-        """Where a frame that was put into a tunnel port comes out, and with which tunnel fields."""
+        """Where a frame that goes into a tunnel port comes out, and with which tunnel fields."""
         assert self._underlay is not None
         if self._underlay.tunnels == "ovs":
             address = IPv4Address(sent.frame["tun_dst"])
@@ -184,26 +184,26 @@ class Fabric:
 def _distinct(
     ways: Iterable[tuple[list[Sent], list[Flow]]],
 ) -> Iterator[tuple[list[Sent], list[Flow]]]:
-    """Of ways that send the same frames by the same ports one only: many shares lead to one instance."""
+    """One of the ways that send the same frames by the same ports: many shares lead to one instance."""
     seen = set()
     for sent, flows in ways:
-        key = tuple((each.port, wire(each.frame)) for each in sent)
+        key = tuple((copy.port, wire(copy.frame)) for copy in sent)
         if key not in seen:
             seen.add(key)
             yield sent, flows
 
 
 def _together(way: tuple[Outcome, ...]) -> Outcome:
-    """All that comes of several copies of a frame."""
+    """The outcome of several copies of a frame together."""
     return Outcome(
-        tuple(sorted((each for one in way for each in one.delivered), key=repr)),
-        tuple(sorted((each for one in way for each in one.punted), key=repr)),
-        any(one.loop for one in way),
-        tuple(each for one in way for each in one.visited),
-        tuple(each for one in way for each in one.steps),
+        tuple(sorted((arrival for outcome in way for arrival in outcome.delivered), key=repr)),
+        tuple(sorted((arrival for outcome in way for arrival in outcome.punted), key=repr)),
+        any(outcome.loop for outcome in way),
+        tuple(port for outcome in way for port in outcome.visited),
+        tuple(step for outcome in way for step in outcome.steps),
     )
 
 
 def _joined(step: Step, way: tuple[Outcome, ...]) -> Outcome:
-    made = _together(way)
-    return replace(made, steps=(step, *made.steps))
+    outcome = _together(way)
+    return replace(outcome, steps=(step, *outcome.steps))

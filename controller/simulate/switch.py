@@ -1,4 +1,4 @@
-"""What one switch's compiled tables do to a frame: the pipeline's meaning, without any switch.
+"""What one switch's compiled tables do to a frame: the pipeline evaluated without a switch.
 
 A frame is a mapping of field names (those of ``controller.flow.tables``) to integers; registers that it
 does not mention are 0.  ``controller.simulate.network`` joins switches to a fabric.
@@ -41,18 +41,18 @@ from wire.ethertype import NSH
 
 Frame = Mapping[str, int]
 Chooser = Callable[[Frame, int], int]
-"""Which of so many ways the switch's symmetric hash of a frame says."""
+"""Given a frame and a number of ways: the way that the switch's symmetric hash chooses."""
 _ZERO = ("reg", "ct_", "ip_frag")
-"""Fields that are 0 where a frame does not mention them."""
+"""How the names of fields begin that are 0 where a frame does not have them."""
 _ADDRESSES = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 _INSIDE = "inside:"
-"""Fields of the frame that is inside NSH: they travel with it, and nothing matches them."""
+"""Prefix of the fields of the frame inside NSH: they travel with it, and no flow matches them."""
 _NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
 
 
 def symmetric(frame: Frame, ways: int) -> int:
-    """A hash like Open vSwitch's symmetric_l3l4+udp: the same in both directions of a connection; not
-    of the same value."""
+    """A hash like Open vSwitch's symmetric_l3l4+udp: equal in both directions of a connection. Its values are
+    not Open vSwitch's."""
     hashed = [frame.get("ip_proto", 0)]
     for prefix in ("ip", "ipv6", "tcp", "udp", "sctp"):
         hashed.append(frame.get(f"{prefix}_src", 0) ^ frame.get(f"{prefix}_dst", 0))
@@ -72,11 +72,11 @@ class Sent(NamedTuple):
 
 
 _Asked = tuple[str, int | None, int | None]
-"""Of a field that flows match: its name, their mask, and its value in frames that do not mention it."""
+"""A field that flows match: its name, their mask, and its value in frames that do not have it."""
 
 
 class _Shape:
-    """The flows of a table that ask for the same fields under the same masks."""
+    """The flows of a table that match the same fields with the same masks."""
 
     def __init__(self, asked: tuple[_Asked, ...]) -> None:
         self.asked = asked
@@ -96,13 +96,13 @@ class Lookup:
         self.groups = {group.id: group for group in tables.groups}
         shapes: dict[Table, dict[tuple[_Asked, ...], _Shape]] = {}
         for flow in tables.flows:
-            asked = tuple((each.name, each.mask, _absent(each.name)) for each in flow.match)
+            asked = tuple((field.name, field.mask, _absent(field.name)) for field in flow.match)
             known = shapes.setdefault(flow.table, {})
             if asked not in known:
                 known[asked] = _Shape(asked)
-            known[asked].add(tuple([each.value for each in flow.match]), flow)
+            known[asked].add(tuple([field.value for field in flow.match]), flow)
         self._shapes = {
-            table: sorted(known.values(), key=lambda each: -each.highest) for table, known in shapes.items()
+            table: sorted(known.values(), key=lambda shape: -shape.highest) for table, known in shapes.items()
         }
 
     def find(self, table: Table, frame: Frame) -> Flow | None:
@@ -118,9 +118,9 @@ class Lookup:
                     break
                 values.append(value if mask is None else value & mask)
             else:
-                found = shape.flows.get(tuple(values))
-                if found is not None and (best is None or found.priority > best.priority):
-                    best = found
+                flow = shape.flows.get(tuple(values))
+                if flow is not None and (best is None or flow.priority > best.priority):
+                    best = flow
         return best
 
 
@@ -130,8 +130,8 @@ def _absent(name: str) -> int | None:
 
 
 class _Way(NamedTuple):
-    """One way that a frame can take through a switch: what was sent, what it has become, flows hit. The frame
-    is empty when it was kept: nothing more is done to it."""
+    """One way that a frame can take through a switch: frames sent, the frame as it goes on, and flows that
+    matched. The frame is empty when tracking keeps it: nothing more happens to it."""
 
     sent: tuple[Sent, ...]
     frame: dict[str, int]
@@ -140,7 +140,7 @@ class _Way(NamedTuple):
 
 @dataclass(frozen=True)
 class _Switch:
-    """What is fixed while one frame is looked at: tables, dead ports, how connections are spread."""
+    """What stays the same for one frame: tables, dead ports, how connections are spread."""
 
     tables: Lookup
     dead: frozenset[int]
@@ -156,10 +156,10 @@ def at_switch(
     chooser: Chooser | None = None,
     connections: Connections | None = None,
 ) -> Iterator[tuple[list[Sent], list[Flow]]]:
-    """What one switch does with a frame from ``in_port``: one (frames sent, flows hit) per way
-    to choose. ``dead`` are ports whose link is down. ``chooser`` says how connections are spread over
-    shares; without it each share is a way (several with the same result are one). ``connections``: those that
-    the switch knows, which change; select groups then have one way."""
+    """What one switch does with a frame from ``in_port``: (frames sent, flows that matched) for each way that
+    it can take. ``dead``: ports whose link is down. ``chooser`` says how connections are spread over shares;
+    without it each share is a way (ways with the same result count once). ``connections``: those that the
+    switch knows, which change; with them a select group has one way."""
     start = dict(frame)
     start["in_port"] = in_port
     for way in _tables(_Switch(tables, dead, chooser, connections), start, Table.CLASSIFY):
@@ -180,7 +180,7 @@ def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_W
 
 
 def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) -> list[_Way]:
-    """The action list's effects and the frame as it goes on, per way to choose."""
+    """What the actions send, and the frame as it goes on, for each way that it can take."""
     ways = [_Way((), dict(frame), ())]
     for action in actions:
         ways = [
@@ -209,17 +209,18 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
 
 
 def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
-    """With a table the tracked frames are looked up there, and this one goes on as it was."""
+    """Connection tracking. With a table, tracked frames are looked up there, and this one goes on
+    unchanged."""
     connections = Connections() if switch.connections is None else switch.connections
-    after = [out for each in apart(frame) for out in connections.through(action, each)]
+    tracked = [out for member in apart(frame) for out in connections.through(action, member)]
     if action.table is None:
         known = {name: value for name, value in frame.items() if name.startswith("ct_")}
-        return (_Way((), together([cleared(each) | known for each in after]), ()),)
-    registers = tuple(sorted(each for each in frame.items() if each[0].startswith(("reg", "in_port"))))
+        return (_Way((), together([cleared(out) | known for out in tracked]), ()),)
+    registers = tuple(sorted(field for field in frame.items() if field[0].startswith(("reg", "in_port"))))
     number = connections.reassembly.recirculation(switch.tables, action.table, registers)
-    ways = [_Way((), frame if after else {}, ())]
-    for each in after:
-        looked_up = [*_tables(switch, {**each, RECIRCULATION: number}, action.table)]
+    ways = [_Way((), frame if tracked else {}, ())]
+    for out in tracked:
+        looked_up = [*_tables(switch, {**out, RECIRCULATION: number}, action.table)]
         ways = [
             way._replace(sent=way.sent + more.sent, flows=way.flows + more.flows)
             for way in ways
@@ -287,15 +288,16 @@ def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sen
 
 
 def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:
-    """What a group sends, per way to choose (OpenFlow 1.5.1, 5.10.1); the frame stays as it was."""
+    """What a group sends, for each way that it can take (OpenFlow 1.5.1, 5.10.1); the frame stays
+    unchanged."""
     group = switch.tables.groups.get(action.group)
     if group is None:
         yield _Way((), frame, ())
         return
     live = [bucket for bucket in group.buckets if bucket.watch_port not in switch.dead]
     if group.kind == "all":
-        for ways in product(*(_apply(switch, each.actions, frame) for each in live)):
-            sent = tuple(one for way in ways for one in way.sent)
+        for ways in product(*(_apply(switch, bucket.actions, frame) for bucket in live)):
+            sent = tuple(copy for way in ways for copy in way.sent)
             yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
         return
     chosen = live if group.kind == "select" else live[:1]

@@ -1,9 +1,9 @@
 """What connection tracking does to a frame: the meaning of ``Ct``, without any switch.
 
-This is what the flows of firewalls, load balancers and translators are tested against.  Of a connection it
-knows its two directions and its mark; neither time nor sequence numbers.  Fields of a frame beyond those of
-OpenFlow: ``icmp_id`` (an echo's identifier) and, of an ICMP error, what it is about: ``inner_src``,
-``inner_dst``, ``inner_proto``, ``inner_tp_src``, ``inner_tp_dst``.
+Tests compare the flows of firewalls, load balancers and translators with this.  It knows a connection's two
+directions and its mark, neither time nor sequence numbers.  A frame has these fields beyond those of
+OpenFlow: ``icmp_id`` (an echo's identifier), and in an ICMP error those of the packet that it reports:
+``inner_src``, ``inner_dst``, ``inner_proto``, ``inner_tp_src``, ``inner_tp_dst``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _SYN, _RST, _ACK = 2, 4, 16
 EPHEMERAL = (1024, 65535)
-"""Source ports that Open vSwitch gives to what it was not told to translate the source of, when its own is
-taken (those below 1024 stay below)."""
+"""Source ports that Open vSwitch chooses from when it translates no source, and the packet's own port is
+taken. (A port below 1024 gets another below 1024.)"""
 _HEADS = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 _HEADS_PORTS = tuple(f"{name}_" for name in _NAMES.values())
 
 
 class Tuple(NamedTuple):
-    """One direction of a connection. Of an echo, both ports are its identifier."""
+    """One direction of a connection. For an echo, both ports are its identifier."""
 
     version: int
     source: int
@@ -47,8 +47,8 @@ class Tuple(NamedTuple):
 
 @dataclass
 class Connection:
-    """``original``: what its beginner's packets look like where they come; ``reply``: what the answers look
-    like where they come, so with translation not its reverse."""
+    """``original``: the tuple of the initiator's packets as they arrive; ``reply``: that of the answers as
+    they arrive, which is not the reverse when addresses are translated."""
 
     zone: int
     original: Tuple
@@ -58,10 +58,11 @@ class Connection:
 
 @dataclass
 class Connections:
-    """All connections of one switch (in truth: of all switches of a domain); changed by evaluating.
+    """All connections of one switch (or, as in Open vSwitch, of all switches of a domain); frames change
+    them.
 
-    ``pick``: which port a masqueraded connection gets. Open vSwitch's choice is by a hash; by default it is
-    its own port, where that is in the range, or the next that is free.
+    ``pick``: chooses the port of a masqueraded connection. Open vSwitch chooses by a hash; the default is the
+    connection's own port if that is in the range, otherwise the next free one.
     """
 
     known: dict[tuple[int, Tuple], tuple[Connection, bool]] = field(default_factory=dict)
@@ -69,8 +70,8 @@ class Connections:
     reassembly: Reassembly = field(default_factory=Reassembly)
 
     def through(self, action: Ct, frame: Mapping[str, int]) -> list[dict[str, int]]:
-        """What comes out of connection tracking when a frame goes in: itself, or nothing while the rest of
-        its datagram is awaited, or all the datagram's fragments, this one first."""
+        """The frames that come out of connection tracking when this one goes in: itself; or none, while
+        fragments of its datagram are missing; or all fragments of the datagram, this one first."""
         now = cleared(frame)
         parts = self.reassembly.take(action.zone, now)
         if parts is None:
@@ -79,11 +80,11 @@ class Connections:
             return [self.track(action, now)]
         if not parts:
             return []
-        # tracking sees the whole packet, of which the first fragment has all that matters
+        # tracking looks at the whole packet; the first fragment has all fields that it needs
         whole = self.track(action, {**parts[0], "ip_frag": 0})
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
-        found = [_of_fragment({**travels(one), **pipeline}, whole) for one in parts]
-        return sorted(found, key=lambda one: one["part:number"] != now["part:number"])
+        fragments = [_of_fragment({**travels(one), **pipeline}, whole) for one in parts]
+        return sorted(fragments, key=lambda fragment: fragment["part:number"] != now["part:number"])
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:
         """The connection, and whether the packet is a reply."""
@@ -96,16 +97,15 @@ class Connections:
         if which is None:
             return {**now, "ct_zone": action.zone, "ct_state": TRACKED | INVALID}
         about = inner_of(now)
-        # an error goes against the packet that it is about
-        found = self.find(action.zone, which if about is None else about.reversed())
-        if found is None:
+        # an error goes in the opposite direction to the packet that it reports
+        known = self.find(action.zone, which if about is None else about.reversed())
+        if known is None:
             if about is not None or not _may_begin(now, which):
                 return {**now, "ct_zone": action.zone, "ct_state": TRACKED | INVALID}
-            made = self._commit(action, which) if action.commit else None
-            states = TRACKED | NEW
-            connection, reply = made, False
+            connection = self._commit(action, which) if action.commit else None
+            states, reply = TRACKED | NEW, False
         else:
-            connection, reply = found
+            connection, reply = known
             states = TRACKED | (ESTABLISHED if about is None else RELATED) | (REPLY if reply else 0)
         original = which if connection is None else connection.original
         if connection is not None:
@@ -116,7 +116,7 @@ class Connections:
         return now | _found_out(action.zone, states, connection, original)
 
     def _commit(self, action: Ct, which: Tuple) -> Connection | None:
-        """The new connection; None where its answers would look like another one's."""
+        """The new connection; None where its answers would look like those of another one."""
         after = which
         if action.nat == "dst" and action.address is not None:
             port = which.tp_dst if action.port is None else action.port[0]
@@ -126,16 +126,16 @@ class Connections:
             after = self._unused(action.zone, after, EPHEMERAL, keep=True)
         elif action.nat == "src" and action.address is not None:
             after = self._unused(action.zone, after._replace(source=action.address), action.port)
-        made = Connection(action.zone, which, after.reversed())
-        if (action.zone, made.reply) in self.known:
+        connection = Connection(action.zone, which, after.reversed())
+        if (action.zone, connection.reply) in self.known:
             return None
-        self.known[action.zone, which] = made, False
-        self.known[action.zone, made.reply] = made, True
-        return made
+        self.known[action.zone, which] = connection, False
+        self.known[action.zone, connection.reply] = connection, True
+        return connection
 
     def _unused(self, zone: int, after: Tuple, ports: tuple[int, int] | None, keep: bool = False) -> Tuple:
-        """With a source port of a range that makes the replies another connection's none. ``keep``: its own,
-        also from outside of the range, where it is free."""
+        """The tuple with a source port of the range, so that its answers are no other connection's. ``keep``:
+        with its own port if that is free, even outside the range."""
         if ports is None or after.protocol in _ERRORS:
             return after
         if keep and (zone, after.reversed()) not in self.known:
@@ -150,25 +150,25 @@ class Connections:
 
 
 def cleared(frame: Mapping[str, int]) -> dict[str, int]:
-    """The frame without what tracking has found out."""
+    """The frame without the fields that tracking writes."""
     return {name: value for name, value in frame.items() if not name.startswith("ct_")}
 
 
 def _of_fragment(frame: dict[str, int], whole: Mapping[str, int]) -> dict[str, int]:
-    """A fragment as it comes out, from its whole packet: a later one has no ports, neither of its own nor of
-    the original tuple."""
+    """A fragment as it comes out of tracking, made from the whole packet: a later fragment has no ports,
+    neither its own nor those of the original tuple."""
     later = frame["ip_frag"] & 2
     names = {*_HEADS, *(() if later else (name for name in frame if name.startswith(_HEADS_PORTS)))}
     own = {name: whole[name] for name in names if name in frame}
-    found = {name: value for name, value in whole.items() if name.startswith("ct_")}
+    tracked = {name: value for name, value in whole.items() if name.startswith("ct_")}
     if later:
-        found = {name: value for name, value in found.items() if not name.startswith("ct_tp_")}
-    return {**frame, **own, **found}
+        tracked = {name: value for name, value in tracked.items() if not name.startswith("ct_tp_")}
+    return {**frame, **own, **tracked}
 
 
 def choose(group: Group, live: list[Bucket], frame: Mapping[str, int]) -> list[Bucket]:
-    """The one bucket that the hash of the group's fields and of its identifier says (not Open vSwitch's
-    hash); the first one of a group without fields."""
+    """The one bucket that a hash of the group's fields and the bucket's identifier chooses (not Open
+    vSwitch's hash); the first bucket of a group without fields."""
     values = [frame.get(name) for name in group.fields]
 
     def score(bucket: Bucket) -> bytes:
@@ -178,7 +178,7 @@ def choose(group: Group, live: list[Bucket], frame: Mapping[str, int]) -> list[B
 
 
 def tuple_of(frame: Mapping[str, int]) -> Tuple | None:
-    """The connection that a packet is of; None: of none, as it is no whole IP packet."""
+    """The tuple of a packet; None: it is no whole IP packet."""
     version = {IPV4: 4, IPV6: 6}.get(frame.get("eth_type", 0))
     if version is None or "ip_proto" not in frame:
         return None
@@ -193,7 +193,7 @@ def tuple_of(frame: Mapping[str, int]) -> Tuple | None:
 
 
 def inner_of(frame: Mapping[str, int]) -> Tuple | None:
-    """The packet that an ICMP error is about; None: it is no error."""
+    """The tuple of the packet that an ICMP error reports; None: it is no error."""
     protocol = frame.get("ip_proto", 0)
     if protocol not in _ERRORS or _kind(frame, protocol) not in _ERRORS[protocol]:
         return None
@@ -211,18 +211,18 @@ def _may_begin(frame: Mapping[str, int], which: Tuple) -> bool:
         flags = frame.get("tcp_flags", _SYN)
         return not (flags & _SYN and flags & _ACK) and bool(flags & (_SYN | _RST | _ACK))
     if which.protocol in _ERRORS:
-        # an ICMP message of no type that is told is taken for an echo
+        # an ICMP message without a type counts as an echo request
         return _kind(frame, which.protocol) in (-1, _ECHO[which.protocol])
     return which.protocol != SCTP
 
 
 def _translated(frame: dict[str, int], connection: Connection, reply: bool) -> dict[str, int]:
-    """The frame with the addresses and ports of the side that it goes to."""
+    """The frame with the addresses and ports that its receiver's side knows."""
     after = connection.original.reversed() if reply else connection.reply.reversed()
     about = inner_of(frame)
     if about is None:
         return _with(frame, after)
-    # what it is about went the other way, and the side that it goes to knows that packet by other addresses
+    # the reported packet went the other way, and the receiver of the error knows it by other addresses
     before = connection.reply if reply else connection.original
     head = "ip" if about.version == 4 else "ipv6"
     source = frame[f"{head}_src"]

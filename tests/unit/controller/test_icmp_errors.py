@@ -18,7 +18,7 @@ from scapy.packet import Packet, Raw
 from controller.compiler.compile import compile_topology
 from controller.flow.builders import HOP, NETWORK
 from controller.flow.tables import CONTROLLER, Output, Resubmit, SetField, Table
-from controller.simulate.icmp_errors import answer_to, asked, onward
+from controller.simulate.icmp_errors import answer_to, onward, without_errors
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
 from topologies.model.service_paths import service
@@ -58,7 +58,9 @@ def sent(port: int, six: bool = False, source: str | None = None) -> Packet:
 
 
 def goes(frame: bytes) -> tuple[object, ...]:
-    return onward(asked(TABLES["s2"], Table.CHAIN), Table.CHAIN, H2.port.number, {NETWORK: 1, HOP: 0}, frame)
+    return onward(
+        without_errors(TABLES["s2"], Table.CHAIN), Table.CHAIN, H2.port.number, {NETWORK: 1, HOP: 0}, frame
+    )
 
 
 def back_hop(function: str) -> int:
@@ -138,7 +140,7 @@ def test_a_chain_of_icmp_takes_what_is_about_packets_of_no_other(six: bool) -> N
     topology = with_functions(LAB, [Asked("inline", 1) for _ in range(3)])
     h1, h2 = topology.hosts
     topology = chain(topology, h2, h1, ("f3",), path=3, protocol=kind, priority=-1, symmetric=False)
-    lookup = asked(compile_topology(topology)["s2"], Table.CHAIN)
+    lookup = without_errors(compile_topology(topology)["s2"], Table.CHAIN)
     (own,) = (hop.number for hop in service(topology).hops.values() if hop.function == "f3")
     for port, wanted in ((99, own), (53, back_hop("f1"))):
         found = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(port, six), six))
