@@ -1,7 +1,7 @@
 """``python -m controller``: the controller as a process of its own.
 
-It answers switches within a third of a second of its start; the API, whose libraries take
-as long again to import, follows when the lab is programmed.
+It answers switches within a third of a second of its start.  The API's libraries take as long again to
+import, so the API follows when the lab is programmed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT. Exit status 2: what was asked for can not be."""
+    """Run until SIGTERM or SIGINT. Exit status 2: an argument cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m controller", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--listen-fd", type=int, metavar="N", help="inherited listening TCP socket")
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, metavar="FILE",
                         help="remember learned stations here across restarts")  # fmt: skip
     options = parser.parse_args(arguments)
-    gc.disable()  # a quarter of the time to import would be collecting what is all still needed
+    gc.disable()  # it would take a quarter of the time of importing, and find nothing to free
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread exists: all inherit it
     logging.basicConfig(level=logging.WARNING, format="controller: %(levelname)s: %(message)s")
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             Path(options.api).unlink()
     sys.stderr.flush()
-    # Threads may be anywhere, in a compilation say; the kernel closes what is open.
+    # Other threads may still run, a compilation for instance; the kernel closes what is open.
     os._exit(2 if bad.is_set() else 0)
 
 
@@ -124,7 +124,7 @@ def _listener(fd: int | None, address: str | None) -> socket.socket:
 def _serve_api(app: SwitchKeeper, path: str) -> None:
     app.compiled.wait()
     started = time.monotonic()
-    # Importing costs as much as programming a lab: not at the same time.
+    # Importing takes as long as programming a lab, so it waits until that is done.
     while not app.ready.wait(_QUIET) and time.monotonic() - started < _MOST:
         if not app.busy and time.monotonic() - app.active_at > _QUIET:
             break

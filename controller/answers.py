@@ -1,7 +1,7 @@
-"""What the controller answers the lab: one type for each answer of the northbound API, used at both ends.
+"""The controller's answers to the lab: one type for each answer of the northbound API, used at both ends.
 
-FastAPI makes JSON of them; ``read`` makes them of that again.  Flows and groups, of which there are tens of
-thousands, are not among them: the lab hands them on as they come.
+FastAPI turns them into JSON, and ``read`` turns that into the type.  Flows and groups have no type here:
+there are tens of thousands of them, and the lab passes them on unread.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ T = TypeVar("T")
 
 
 def read(kind: type[T], answer: Any) -> T:
-    """An answer of JSON as its type, such as ``list[FunctionState]``; it may have more in it.
+    """An answer of JSON as its type, such as ``list[FunctionState]``; it may have further keys.
 
     Raises ``controller.messages.BadMessage``.
     """
-    made: T = value_of(answer, kind, "the answer")
-    return made
+    typed: T = value_of(answer, kind, "the answer")
+    return typed
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The answer to a new intent: reconciliation has begun; ``all-programmed`` says it is done.
+    """The answer to a new intent: reconciliation has begun; the event ``all-programmed`` comes when it is
+    done.
 
-    ``since``: number of the last event before, to wait from (``GET /events?since=``)."""
+    ``since``: number of the last event before it, to wait from there (``GET /events?since=``)."""
 
     since: int
 
 
 @dataclass(frozen=True)
 class Settled:
-    """``settled``: every switch that there is holds what it should, by all that is known."""
+    """``settled``: every switch that is there holds its tables, and no known event may change these."""
 
     settled: bool
 
@@ -49,7 +50,7 @@ class Taken:
 @dataclass(frozen=True)
 class InstanceState:
     """One instance. ``state`` ``unproven``: no probe has passed it yet. ``since``: seconds since 1970.
-    ``rtt``: how long a probe takes through it and the controller's own channel, in seconds.
+    ``rtt``: seconds that a probe takes through it and the controller's connections.
 
     ``entered``, ``left``: packets that went in and came out, both directions together; ``dropped`` is the
     difference.  None: not probed, not counted, or (``left``) a tap."""
@@ -67,7 +68,7 @@ class InstanceState:
 
 @dataclass(frozen=True)
 class BackendState:
-    """A load balancer's backend, as the lab's health checks say."""
+    """A load balancer's backend, by the lab's health checks."""
 
     name: str
     up: bool
@@ -77,7 +78,8 @@ class BackendState:
 
 @dataclass(frozen=True)
 class FunctionState:
-    """A function. ``state``: ``live`` (all of it works), ``degraded`` (some) or ``failed`` (nothing).
+    """A function. ``state``: ``live`` (all instances and backends work), ``degraded`` (some) or ``failed``
+    (none).
 
     ``packets``: that reached it, ``dropped``: that did not leave it; None: not known."""
 
@@ -98,7 +100,7 @@ class FunctionState:
 class HopState:
     """A chain's arrival at one function. ``next``: number of the hop after it, 0: none.
 
-    ``state``: ``live``, or what the policy does while nothing works there: ``skipped``, ``dropped``."""
+    ``state``: ``live``; or, while no instance works, what happens to frames: ``skipped``, ``dropped``."""
 
     number: int
     direction: Literal["forward", "backward"]
@@ -114,7 +116,7 @@ class HopState:
 
 @dataclass(frozen=True)
 class ChainState:
-    """A chain. ``encapsulation``: what carries the position between switches, and ``why``.
+    """A chain. ``encapsulation``: what carries a frame's hop between switches, and ``why``.
 
     ``forward``, ``backward``: packets that its classifiers took; None: not known, or no such direction."""
 

@@ -1,8 +1,8 @@
-"""What the controller tells the lab: one type for each event, used at both ends of the pipe between them.
+"""The controller's events for the lab: one type for each, used at both ends of the pipe between them.
 
-An event is a frozen dataclass. ``encode`` makes JSON of it, ``decode`` the event of that again;
-``EVENTS`` knows them by name, and ``event`` registers one.  ``text`` says it to people.  To add a kind of
-event is to add a class here, or in an extension (``topologies.extensions``).
+An event is a frozen dataclass. ``encode`` turns it into JSON, and ``decode`` turns that into the event.
+``EVENTS`` has the types by name, and ``event`` registers one.  ``text`` is the event in words.  To add a kind
+of event, add a class here, or in an extension (``topologies.extensions``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ENVELOPE = ("event", "number", "time")
 
 
 class BadMessage(ValueError):
-    """A message that is no event; says why."""
+    """A message that is no event; its text says why."""
 
 
 class Names(Protocol):
@@ -31,7 +31,7 @@ class Names(Protocol):
 
 
 class Nameless:
-    """Calls all addresses by themselves."""
+    """Names for which each address is its own name."""
 
     def flow(self, message: Json, function: str | None = None) -> str:
         """As ``Names`` has it."""
@@ -40,12 +40,12 @@ class Nameless:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. ``NAME``: what it is called in JSON."""
+    """Something that happened. ``NAME``: its name in JSON."""
 
     NAME: ClassVar[str]
 
     def text(self, names: Names) -> str:
-        """For people, in one line; empty: it is none for people. Else each field and its value."""
+        """The event in one line of words; empty: people need not see it. The default: each field's value."""
         fields = ((key, value) for key, value in encode(self).items() if key not in _ENVELOPE)
         rest = ", ".join(f"{key} {value}" for key, value in fields)
         return f"{self.NAME}: {rest}" if rest else self.NAME
@@ -70,50 +70,52 @@ def event(name: str) -> Callable[[E], E]:
 
 Watcher = Callable[[Event], Iterable[Event]]
 WATCHERS: list[Watcher] = []
-"""Each is given every event that the controller has, and gives the events that follow from it."""
+"""Each gets every event of the controller, and returns the events that follow from it."""
 
 
 def watch(watcher: Watcher) -> Watcher:
-    """Register a function that finds out more from events, in the controller's process.
+    """Register a function that makes further events of events, in the controller's process.
 
-    It is called in the thread that has the event, so it must not block. It is not given what watchers give.
+    It runs in the thread that has the event, so it must not block. It does not get the events of watchers.
     """
     WATCHERS.append(watcher)
     return watcher
 
 
-def following(said: Event) -> list[Event]:
-    """What all watchers make of an event; an error of one is an event, too."""
-    made: list[Event] = []
+def following(happened: Event) -> list[Event]:
+    """The events that all watchers make of an event; an error in a watcher is an event, too."""
+    events: list[Event] = []
     for watcher in WATCHERS:
         try:
-            made += watcher(said)
+            events += watcher(happened)
         except Exception as error:
             who = f"{watcher.__module__}.{getattr(watcher, '__qualname__', watcher)}"
-            made.append(ControllerError(f"{who} fails at {said.NAME}: {type(error).__name__}: {error}"))
-    return made
+            events.append(ControllerError(f"{who} fails at {happened.NAME}: {type(error).__name__}: {error}"))
+    return events
 
 
-def encode(said: Event) -> dict[str, Any]:
-    """An event as JSON; what is None by default, and is so, is left out."""
-    made: dict[str, Any] = {"event": said.NAME}
-    for each in dataclasses.fields(said):
-        value = getattr(said, each.name)
-        if value is not None or each.default is MISSING:
-            made[each.metadata.get("json", each.name)] = list(value) if isinstance(value, tuple) else value
-    return made
+def encode(happened: Event) -> dict[str, Any]:
+    """An event as JSON. A field with a default is left out when its value is None."""
+    message: dict[str, Any] = {"event": happened.NAME}
+    for attribute in dataclasses.fields(happened):
+        value = getattr(happened, attribute.name)
+        if value is not None or attribute.default is MISSING:
+            message[attribute.metadata.get("json", attribute.name)] = (
+                list(value) if isinstance(value, tuple) else value
+            )
+    return message
 
 
 def decode(message: Json) -> Event:
-    """The event of a JSON object, which may have more in it. Raises ``BadMessage``."""
+    """The event of a JSON object, which may have further keys. Raises ``BadMessage``."""
     name = message.get("event")
     if not isinstance(name, str):
         raise BadMessage("it has no name")
     kind = EVENTS.get(name)
     if kind is None:
         raise BadMessage(f"no event is called {name}")
-    said: Event = _filled(kind, message, name)
-    return said
+    decoded: Event = _filled(kind, message, name)
+    return decoded
 
 
 @cache
@@ -121,22 +123,32 @@ def _shape(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
     """Attribute, key in JSON, type, and whether it must be there, of each field."""
     hints = get_type_hints(kind)
     return tuple(
-        (each.name, each.metadata.get("json", each.name), hints[each.name], each.default is MISSING)
-        for each in dataclasses.fields(kind)
+        (
+            attribute.name,
+            attribute.metadata.get("json", attribute.name),
+            hints[attribute.name],
+            attribute.default is MISSING,
+        )
+        for attribute in dataclasses.fields(kind)
     )
 
 
 def value_of(value: Any, hint: Any, where: str) -> Any:
-    """A value of JSON as one of this type: a plain one, a list or tuple of one, a choice, a dataclass, or one
-    of several. ``where`` names it in what ``BadMessage`` says."""
+    """A value of JSON as a value of this type: a plain type, a list or tuple of one, a choice, a dataclass,
+    or a union. ``where`` names it in the text of ``BadMessage``."""
     kind = get_origin(hint)
     if kind in (tuple, list) and isinstance(value, list):
-        made = [value_of(each, get_args(hint)[0], where) for each in value]
-        return made if kind is list else tuple(made)
+        values = [value_of(element, get_args(hint)[0], where) for element in value]
+        return values if kind is list else tuple(values)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _filled(hint, value, where)
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    choices = [each for one in allowed if get_origin(one) is Literal for each in get_args(one)]
+    choices = [
+        choice
+        for alternative in allowed
+        if get_origin(alternative) is Literal
+        for choice in get_args(alternative)
+    ]
     if value in choices and isinstance(value, str):
         return value
     plain = tuple(one for one in allowed if isinstance(one, type))
@@ -212,7 +224,7 @@ class Compiled(Event):
 @event("recompiled")
 @dataclass(frozen=True)
 class Recompiled(Event):
-    """The tables of the same intent, because something has happened."""
+    """New tables of the same intent; ``why``: what has happened."""
 
     seconds: float
     flows: int
@@ -227,7 +239,7 @@ class Recompiled(Event):
 @event("programmed")
 @dataclass(frozen=True)
 class Programmed(Event):
-    """A switch holds what it should: flows, groups and meters that were added and deleted for that."""
+    """A switch holds its tables now. ``added``, ``deleted``: flows, groups and meters."""
 
     switch: str
     added: int
@@ -244,7 +256,7 @@ class Programmed(Event):
 @event("stage")
 @dataclass(frozen=True)
 class Stage(Event):
-    """A change that is made in stages has come to the next."""
+    """The next stage of a change in stages begins."""
 
     stage: int
     of: int
@@ -253,7 +265,7 @@ class Stage(Event):
 @event("all-programmed")
 @dataclass(frozen=True)
 class AllProgrammed(Event):
-    """Every switch there is holds what it should. ``intent``: the number of what they are programmed for."""
+    """Every switch that is there holds its tables. ``intent``: the number of the intent."""
 
     seconds: float
     intent: int = 0
@@ -295,7 +307,7 @@ class _Station(Event):
 @event("learned")
 @dataclass(frozen=True)
 class StationLearned(_Station):
-    """A station that the file does not know. ``was``: the port that it was behind before."""
+    """A station that the file does not have. ``was``: the port where it was before."""
 
     was: str | None = field(default=None, metadata={"json": "from"})
 
@@ -303,13 +315,13 @@ class StationLearned(_Station):
 @event("aged")
 @dataclass(frozen=True)
 class StationAged(_Station):
-    """One that was silent for so long that it is forgotten."""
+    """A station that was silent for so long that it is forgotten."""
 
 
 @event("limited")
 @dataclass(frozen=True)
 class Limited(Event):
-    """A host did more than it may."""
+    """A host has reached a limit."""
 
     switch: str
     port: int
@@ -322,7 +334,7 @@ class Limited(Event):
 @event("instance")
 @dataclass(frozen=True)
 class InstanceChanged(Event):
-    """An instance takes part in forwarding from now on, or no more; ``state``: ``live`` or ``failed``."""
+    """An instance gets traffic from now on, or gets none any more; ``state``: ``live`` or ``failed``."""
 
     function: str
     instance: str
@@ -337,7 +349,7 @@ class InstanceChanged(Event):
 @event("backend")
 @dataclass(frozen=True)
 class BackendChanged(Event):
-    """A load balancer's server gets connections from now on, or no more."""
+    """A load balancer's backend gets connections from now on, or gets none any more."""
 
     function: str
     backend: str
@@ -345,12 +357,12 @@ class BackendChanged(Event):
     reason: str
 
     def text(self, names: Names) -> str:
-        return ""  # what the lab has told the controller, which is an event of the lab's already
+        return ""  # the lab has told the controller this, so it has an event of its own
 
 
 @dataclass(frozen=True)
 class _OfPacket(Event):
-    """Something that a packet did: who it is from and to, as far as it says so, in EVE's names."""
+    """An event that is about a packet: the packet's fields under EVE's names; None: it does not have them."""
 
     proto: str | None = field(default=None, kw_only=True)
     src_ip: str | None = field(default=None, kw_only=True)
@@ -364,7 +376,7 @@ class _OfPacket(Event):
 @event("firewall")
 @dataclass(frozen=True)
 class RuleMet(_OfPacket):
-    """A packet that a rule that logs (``default``: none does) has decided on, in a switch."""
+    """A firewall's rule that logs has decided on a packet, in a switch. ``default``: no rule matched."""
 
     function: str
     rule: str
@@ -379,7 +391,7 @@ class RuleMet(_OfPacket):
 @event("firewall-omitted")
 @dataclass(frozen=True)
 class RulesMet(Event):
-    """So many ``packets`` more met such rules, which are not told one by one."""
+    """So many more ``packets`` met rules that log; they have no events of their own."""
 
     packets: int
     message: str
@@ -391,7 +403,7 @@ class RulesMet(Event):
 @event("nat-exhausted")
 @dataclass(frozen=True)
 class NatExhausted(_OfPacket):
-    """A translator has no port or identifier left for this packet's connection."""
+    """A translator has no port or identifier left for the connection of this packet."""
 
     function: str
     message: str

@@ -1,7 +1,7 @@
-"""What a flow is there for: a value that counters, staged updates and a packet's trace read.
+"""What a flow is for: a value that counters, staged updates and a packet's trace read.
 
-The compiler knows it when it makes the flow; to find it out again from match fields is to guess.
-``text`` says it to people.  An origin is no part of what a flow does.
+The compiler knows it when it makes the flow; match fields do not show it.  ``text`` says it to people.  An
+origin does not change what a flow does.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Same = TypeVar("Same", bound="Origin")
 
 @dataclass(frozen=True)
 class Origin:
-    """Anything that nobody asks about by its kind."""
+    """A flow that no code looks for by its kind."""
 
     text: str = ""
 
     def noted(self: Same, note: str) -> Same:
-        """The same, with something added to its text."""
+        """The same origin, with ``note`` added to its text."""
         return replace(self, text=f"{self.text}{note}")
 
 
 @dataclass(frozen=True)
 class Host(Origin):
-    """Takes what a station sends, in table CLASSIFY: ``port`` and ``mac`` are its own."""
+    """Takes a station's frames, in table CLASSIFY: ``port`` and ``mac`` are the station's."""
 
     port: int = 0
     mac: int = 0
@@ -33,39 +33,39 @@ class Host(Origin):
 
 @dataclass(frozen=True)
 class Probe(Origin):
-    """Takes the probes that come out of an inline function's instance, at ``port``."""
+    """Takes probes that come out of an inline function's instance, at ``port``."""
 
     port: int = 0
 
 
 @dataclass(frozen=True)
 class Return(Origin):
-    """Says how frames go on that come out of an inline function's instance, at ``port``."""
+    """Sends on frames that come out of an inline function's instance, at ``port``."""
 
     port: int = 0
 
 
 @dataclass(frozen=True)
 class Refused(Origin):
-    """Takes, before all others, what an instance may not send, and the fragments that wait for their first;
-    at ``port``."""
+    """Takes frames that an instance may not send, and fragments that wait for their first, before all other
+    flows; at ``port``."""
 
     port: int = 0
 
 
 @dataclass(frozen=True)
 class Classified(Origin):
-    """A chain's classifier takes frames: they go to the hop of this number."""
+    """Takes frames into a chain: they go to the hop of this number."""
 
     hop: int = 0
 
 
 @dataclass(frozen=True)
 class AtHop(Origin):
-    """What is done with frames at a hop, in table STEER.
+    """Takes frames at a hop, in table STEER.
 
-    ``first``: a frame meets exactly one of these when it gets to the hop; later it is looked up again, with
-    its share known, or its connection.
+    ``first``: of these flows a frame matches exactly one when it gets to the hop; it may be looked up again
+    when its share or its connection is known.
     """
 
     hop: int = 0
@@ -74,12 +74,12 @@ class AtHop(Origin):
 
 @dataclass(frozen=True)
 class Spreading(AtHop):
-    """At a hop of several instances: a connection gets its share, by which it is looked up again."""
+    """At a hop of several instances: gives a connection its share, and looks the frame up again."""
 
 
 @dataclass(frozen=True)
 class Into(AtHop):
-    """At a hop: into an instance by its ``port``; if there is a ``share`` (as in SHARE), only its frames."""
+    """At a hop: into an instance by its ``port``. ``share``: only frames of this share (as in SHARE)."""
 
     port: int = 0
     share: int | None = None
@@ -87,13 +87,13 @@ class Into(AtHop):
 
 @dataclass(frozen=True)
 class Away(AtHop):
-    """At a hop of another switch: tagged, and on the way there."""
+    """At a hop of another switch: tags the frame, and sends it there."""
 
 
 @dataclass(frozen=True)
 class Tunnelled(Origin):
-    """Through a tunnel or to an uplink, in a tunnel switch: to the station of this MAC address in a network
-    (its number)."""
+    """In a tunnel switch: into a tunnel or to an uplink, for the station of this MAC address in the network
+    of this number."""
 
     network: int = 0
     mac: int = 0
@@ -101,6 +101,6 @@ class Tunnelled(Origin):
 
 @dataclass(frozen=True)
 class Flooded(Origin):
-    """To all members of a network (its number)."""
+    """To all members of the network of this number."""
 
     network: int = 0

@@ -1,4 +1,4 @@
-"""A controller without switches, for tests: what its core sends is carried out in memory.
+"""A controller without switches, for tests: its core's commands are carried out in memory.
 
 This project's own tests use ``PretendedSwitches``; tests of what builds on the controller may use it, too.
 """
@@ -34,14 +34,14 @@ Steps = list[dict[str, SwitchTables]]
 
 @lru_cache(maxsize=512)
 def compiled(topology: Topology, *state: Any) -> dict[str, SwitchTables]:
-    """Like ``compile_topology``; what is asked for again is not compiled again."""
+    """Like ``compile_topology``; keeps the results."""
     return compile_topology(topology, *state)
 
 
 def in_three_stages(
     old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables], _joining: object = None
 ) -> Steps:
-    """A stand-in for what the compiler's own stages are: what is new, what is changed, what goes."""
+    """A stand-in for the compiler's own stages: first add, then change, then remove."""
 
     def both(name: str, first: Mapping[str, SwitchTables], then: Mapping[str, SwitchTables]) -> SwitchTables:
         if name not in first or name not in then:
@@ -51,7 +51,7 @@ def in_three_stages(
         flows = (*one.flows, *(flow for flow in other.flows if _key(flow) not in keys))
         ids = {group.id for group in one.groups}
         groups = (*one.groups, *(group for group in other.groups if group.id not in ids))
-        meters = tuple({each.id: each for each in (*one.meters, *other.meters)}.values())
+        meters = tuple({meter.id: meter for meter in (*one.meters, *other.meters)}.values())
         return replace(new[name], flows=flows, groups=groups, meters=meters)
 
     add = {name: both(name, old, new) for name in new}
@@ -65,7 +65,7 @@ def _key(flow: Flow) -> tuple[object, ...]:
 
 @dataclass
 class PretendedSwitches:
-    """Carries out the commands of a controller's core on switches that exist only as what they hold.
+    """Carries out the commands of a controller's core on switches that are only sets of flows and groups.
 
     ``core`` is the controller. Tell it of connections with ``connect`` and ``disconnect``, of anything else
     by ``take(core.…)``, and let time pass with ``run``: ``now`` is the only clock. ``check`` says whether
@@ -114,7 +114,7 @@ class PretendedSwitches:
 
     def connect(self, name: str, down: frozenset[int] = frozenset()) -> None:
         self.conns += 1
-        self.waiting = [each for each in self.waiting if each.switch != name]
+        self.waiting = [program for program in self.waiting if program.switch != name]
         dpid = next(s.dpid for s in self.topology.switches if s.name == name)
         ports = {number: number not in down for number in self.ports}
         self.take(self.core.connected(dpid, self.conns, ports, self.now))
@@ -122,7 +122,7 @@ class PretendedSwitches:
     def disconnect(self, name: str) -> None:
         member = self.core.members[name]
         if member.conn is not None:
-            self.waiting = [each for each in self.waiting if each.switch != name]
+            self.waiting = [program for program in self.waiting if program.switch != name]
             self.take(self.core.disconnected(member.dpid, member.conn, self.now))
 
     def run(self, seconds: float = 0.0) -> None:
@@ -149,7 +149,7 @@ class PretendedSwitches:
         self.take(out)
 
     def _passed(self, stage: dict[str, SwitchTables]) -> None:
-        """All who are there hold this stage, but those who keep refusing."""
+        """All switches that are there hold this stage, except for those that keep refusing."""
         for name, member in self.core.members.items():
             if member.conn is not None and member.failures < self.core.patience.refusals:
                 assert self.cookies[name] == {flow.cookie for flow in stage[name].flows}, name
@@ -160,7 +160,7 @@ class PretendedSwitches:
             self._commit(self.waiting.pop(number % len(self.waiting)))
 
     def deliver(self, send: Send) -> None:
-        """A probe goes through its instance, if that passes anything."""
+        """A probe goes through its instance, unless that is dead."""
         for function in self.core.topology.functions:
             for instance in function.instances:
                 ends = (instance.inward, instance.outward)
@@ -171,7 +171,7 @@ class PretendedSwitches:
                     self.take(self.core.packet(dpid, out.number, Table.CLASSIFY, send.frame, self.now))
 
     def carry_out(self, command: Command) -> None:
-        """Do what a command says, and tell the core what came of it."""
+        """Carry out a command, and tell the core the result."""
         core = self.core
         self.seen.append(command)
         if isinstance(command, Compile):
@@ -230,11 +230,11 @@ class PretendedSwitches:
         self.take(self.core.committed(name, command.conn, self.now))
 
     def named(self, event: str) -> list[dict[str, object]]:
-        said = [encode(entry.event) for entry in self.events if event == entry.event.NAME]
-        return [{key: value for key, value in each.items() if key != "event"} for each in said]
+        messages = [encode(entry.event) for entry in self.events if event == entry.event.NAME]
+        return [{key: value for key, value in message.items() if key != "event"} for message in messages]
 
     def check(self) -> None:
-        """Every connected switch holds exactly what the compiler says for the state of things."""
+        """Every connected switch holds exactly the tables that the compiler makes of the present state."""
         core = self.core
         wanted = compiled(
             core.topology,

@@ -1,4 +1,4 @@
-"""What Linux offers and Python has no function for: system calls, netlink.
+"""What Linux offers, and Python has no function for: system calls, netlink.
 
-The ground floor, beside ``wire``: standard library only, below all other packages.
+It uses the standard library only, and is below all other packages, beside ``wire``.
 """

@@ -1,6 +1,7 @@
 """Netlink messages and their attributes as octets (netlink(7), linux/netlink.h). Pure.
 
-pyroute2 would do it, but costs 0.2 s to import and a millisecond a message; the tests use it as the oracle.
+pyroute2 has this, but takes 0.2 s to import and a millisecond for a message; tests compare our messages with
+its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLM_F_APPEND = 0x800
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
-"""Flags of an acknowledgement: without the request's payload; with attributes behind it."""
+"""Flags of an acknowledgement: without the request's payload; with attributes at its end."""
 NLMSG_ERROR = 2
 NLMSGERR_ATTR_MSG = 1
 NLA_TYPE_MASK = 0x3FFF
@@ -46,7 +47,7 @@ def message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Type, flags, sequence number and payload of each message of a datagram; it ends where one is broken."""
+    """(type, flags, sequence number, payload) of each message in a datagram, up to the first broken one."""
     at = 0
     while at + HEADER <= len(data):
         length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
@@ -57,7 +58,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type, without its flags, and payload of each attribute; it ends where one is broken."""
+    """(type without its flags, payload) of each attribute, up to the first broken one."""
     at = 0
     while at + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, at)
@@ -68,17 +69,17 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def answers(data: bytes) -> list[tuple[int, int, str]]:
-    """Sequence number, errno (0: an acknowledgement), and the kernel's words, of each NLMSG_ERROR."""
-    found = []
+    """(sequence number, errno, the kernel's message) of each NLMSG_ERROR; errno 0: an acknowledgement."""
+    errors = []
     for kind, flags, sequence, payload in messages(data):
         if kind != NLMSG_ERROR or len(payload) < 4:
             continue
         (error,) = struct.unpack_from("=i", payload)
         words = ""
         if flags & NLM_F_ACK_TLVS and len(payload) >= 8:
-            # behind the error number: the request's header, and its payload unless that is left out
+            # after the error number: the request's header, and its payload unless that is left out
             inner = HEADER if flags & NLM_F_CAPPED else struct.unpack_from("=I", payload, 4)[0]
-            said = dict(attributes(payload[4 + inner :])).get(NLMSGERR_ATTR_MSG, b"")
-            words = said.rstrip(b"\0").decode(errors="replace")
-        found.append((sequence, -error, words))
-    return found
+            text = dict(attributes(payload[4 + inner :])).get(NLMSGERR_ATTR_MSG, b"")
+            words = text.rstrip(b"\0").decode(errors="replace")
+        errors.append((sequence, -error, words))
+    return errors

@@ -1,8 +1,8 @@
 """System calls that Python 3.10 has no function for: namespaces, mounts, prctl, capabilities.
 
-``os.unshare`` and ``os.setns`` came with Python 3.12; ``mount`` is in no version.  Each function
+``os.unshare`` and ``os.setns`` came with Python 3.12; no version has ``mount``.  Each function
 raises ``OSError`` with the kernel's errno.  ctypes releases the interpreter lock during a call, so
-two threads that create namespaces really run side by side.
+two threads can create namespaces at the same time.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
-# x86-64 has its own number (asm/unistd.h), the others the common one (asm-generic/unistd.h)
+# x86-64 has its own number (asm/unistd.h), other machines have the common one (asm-generic/unistd.h)
 _SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 
 
 def pivot_root(root: str) -> None:
-    """Make a mount the root and the current folder, and let go of the old root (pivot_root(2))."""
+    """Make a mount the root and the current folder, and detach the old root (pivot_root(2))."""
     os.chdir(root)
     _check(_libc.syscall(ctypes.c_long(_SYS_PIVOT_ROOT), b".", b"."), "pivot_root")
     umount(".", MNT_DETACH)
@@ -94,8 +94,10 @@ def pivot_root(root: str) -> None:
 
 
 def prctl(option: int, value: int | bytes, more: int | bytes = 0) -> None:
-    """prctl(2). Octets are given as the address where they are."""
-    words = [each if isinstance(each, bytes) else ctypes.c_ulong(each) for each in (value, more)]
+    """prctl(2). For an argument of octets, the kernel gets their address."""
+    words = [
+        argument if isinstance(argument, bytes) else ctypes.c_ulong(argument) for argument in (value, more)
+    ]
     _check(_libc.prctl(option, *words, 0, 0), f"prctl {option}")
 
 
@@ -110,13 +112,13 @@ def name_process(name: str) -> None:
 
 
 def make_dumpable(dumpable: bool = True) -> None:
-    """Own one's /proc/self again after a change of user id, as id maps need it; with False, let root alone
-    own it (PR_SET_DUMPABLE)."""
+    """Let the process own its /proc/self again after a change of user id, which writing id maps needs; with
+    False, only root owns it (PR_SET_DUMPABLE)."""
     prctl(PR_SET_DUMPABLE, int(dumpable))
 
 
 def forbid_new_privileges() -> None:
-    """No program that is run from now on has more rights than who runs it (PR_SET_NO_NEW_PRIVS)."""
+    """A program that this process executes gets no more rights than the process has (PR_SET_NO_NEW_PRIVS)."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -145,7 +147,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def drop_from_bounding_set(capability: int) -> bool:
-    """Give up ever getting a capability (PR_CAPBSET_DROP); False: the kernel knows none of that number."""
+    """Remove a capability for good (PR_CAPBSET_DROP); False: the kernel has no capability of that number."""
     if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) == 0:
         return True
     if ctypes.get_errno() != errno.EINVAL:
@@ -161,10 +163,10 @@ def set_capabilities(mask: int) -> None:
 
 
 def keep_capabilities(kept: frozenset[int]) -> None:
-    """Give up all other capabilities, for good: a program that is executed can't get them back."""
+    """Remove all other capabilities for good: a program that is executed can't get them back."""
     for number in range(64):
         if number not in kept and not drop_from_bounding_set(number):
-            break  # beyond the last that this kernel knows
+            break  # after the last one that this kernel has
     set_capabilities(sum(1 << number for number in kept))
 
 
@@ -176,7 +178,7 @@ _MOUNT_FLAGS = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec
 
 
 def copy_tree(path: str) -> int:
-    """A copy of what is mounted at a folder and below, for ``attach_tree``; a descriptor (open_tree(2))."""
+    """A copy of the mounts at a folder and below it, for ``attach_tree``; a descriptor (open_tree(2))."""
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
     result = _libc.syscall(ctypes.c_long(_SYS_OPEN_TREE), _AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags))
     if result < 0:
@@ -185,17 +187,17 @@ def copy_tree(path: str) -> int:
 
 
 def attach_tree(tree: int, path: str) -> None:
-    """Mount what ``copy_tree`` has copied, maybe in another mount namespace (move_mount(2))."""
+    """Mount the copy of ``copy_tree``, even in another mount namespace (move_mount(2))."""
     flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
     call = _libc.syscall(ctypes.c_long(_SYS_MOVE_MOUNT), tree, b"", _AT_FDCWD, os.fsencode(path), flags)
     _check(call, f"move_mount to {path}")
 
 
 def make_unchangeable(path: str, flags: int = MS_RDONLY | MS_NOSUID) -> None:
-    """Make all mounts at ``path`` and below, in this mount namespace, read-only and without set-user-ID; with
-    other ``flags`` (MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC) what these say.
+    """Give these flags (MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC) to all mounts at ``path`` and below it, in
+    this mount namespace; by default read-only and without set-user-ID.
 
-    mount_setattr(2), or before Linux 5.12 one by one.
+    mount_setattr(2); before Linux 5.12 mount by mount.
     """
     attributes = struct.pack("=4Q", flags, 0, 0, 0)  # the values of MOUNT_ATTR_* are the same
     arguments = (_AT_FDCWD, os.fsencode(path), ctypes.c_uint(_AT_RECURSIVE), attributes)
@@ -211,10 +213,11 @@ def make_unchangeable(path: str, flags: int = MS_RDONLY | MS_NOSUID) -> None:
 
 
 def below(rows: Iterable[Sequence[str]], path: str) -> list[tuple[str, int]]:
-    """Of the rows of mountinfo (proc(5)), split: what is mounted at ``path`` and below, and its MS_ flags."""
-    found = []
+    """(mount point, its MS_ flags) of each mount at ``path`` and below it. ``rows``: of mountinfo (proc(5)),
+    split into words."""
+    mounts = []
     for row in rows:
         target = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), row[4])
         if target == path or target.startswith(path.rstrip("/") + "/"):
-            found.append((target, sum(_MOUNT_FLAGS.get(word, 0) for word in row[5].split(","))))
-    return found
+            mounts.append((target, sum(_MOUNT_FLAGS.get(word, 0) for word in row[5].split(","))))
+    return mounts

@@ -1,5 +1,5 @@
-"""What is on the wire: numbers, addresses, checksums and packets of the protocols, as octets.
+"""What is on the wire: the protocols' numbers, addresses, checksums and packets, as octets.
 
-The ground floor: standard library only, below all other packages.  Functions' processes import it, tens of
-them at once, so nothing here imports more than it needs (not even ``typing``).
+It uses the standard library only, and is below all other packages.  Many processes of functions import it at
+the same time, so nothing here imports more than it needs (not even ``typing``).
 """

@@ -17,7 +17,7 @@ def request(sender_mac: bytes, sender: bytes, target: bytes) -> bytes:
 
 
 def reply(mac: bytes, address: bytes, asker_mac: bytes, asker: bytes) -> bytes:
-    """``address`` is at ``mac``, said to ``asker``."""
+    """Tells ``asker`` that ``address`` is at ``mac``."""
     return _frame(asker_mac, mac, REPLY, address, asker_mac, asker)
 
 
@@ -27,8 +27,8 @@ def _frame(to: bytes, sender_mac: bytes, operation: int, sender: bytes, mac: byt
 
 
 def read(body: bytes) -> tuple[int, bytes, bytes, bytes] | None:
-    """Operation, sender's MAC and IP address, and target of what follows a frame's EtherType; None if it is
-    none, or of other protocols."""
+    """(operation, sender's MAC address, sender's IP address, target) of the octets after a frame's EtherType;
+    None if they are no ARP packet, or one for other protocols."""
     if len(body) < _BODY.size:
         return None
     hardware, protocol, hlen, plen, operation, mac, sender, _, target = _BODY.unpack_from(body)

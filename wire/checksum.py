@@ -6,15 +6,15 @@ import struct
 
 
 def checksum(data: bytes) -> int:
-    """Of data of any length, an odd one as if a zero octet followed.
+    """The checksum of data; after an odd number of octets, a zero octet is assumed.
 
-    One's complement sums of 16 bits are what remains modulo 65,535 of the octets as one number, which is
-    several times faster than to add them up.
+    The one's complement sum of 16-bit words is the octets, as one number, modulo 65,535.  This is several
+    times faster than adding the words.
     """
     number = int.from_bytes(data, "big")
     if len(data) % 2:
         number <<= 8
-    # a sum of nothing but zeros is 0; any other multiple of 65,535 is 65,535
+    # the sum of zeros alone is 0; any other multiple of 65,535 is 65,535
     return (0xFFFF - number % 0xFFFF) % 0xFFFF if number else 0xFFFF
 
 
@@ -24,11 +24,12 @@ def words(data: bytes) -> int:
 
 
 def fold(total: int) -> int:
-    """The checksum of data whose words have this sum, which has less than 32 bits."""
+    """The checksum of data whose words have this sum (below 2**32)."""
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 
 
 def adjusted(checksum: int, old: int, new: int) -> int:
-    """A checksum once one 16-bit word of what it covers has changed (RFC 1624, equation 3)."""
+    """The checksum after one 16-bit word of the data changes from ``old`` to ``new`` (RFC 1624, equation
+    3)."""
     return fold((~checksum & 0xFFFF) + (~old & 0xFFFF) + new)

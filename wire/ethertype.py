@@ -11,7 +11,8 @@ MPLS, MPLS_MULTICAST = 0x8847, 0x8848
 QINQ = 0x88A8
 """The outer tag of IEEE 802.1ad."""
 PROBE = 0x88B5
-"""IEEE 802's local experimental type 1 (IEEE 802, 9.2.3): the frames that try a function's data path."""
+"""IEEE 802's local experimental type 1 (IEEE 802, 9.2.3): for the frames that probe a function's data
+path."""
 NSH = 0x894F
 
 OF_VERSION = {4: IPV4, 6: IPV6}
@@ -19,5 +20,5 @@ OF_VERSION = {4: IPV4, 6: IPV6}
 
 
 def octets(ethertype: int) -> bytes:
-    """As they stand in a frame."""
+    """An EtherType's two octets in a frame."""
     return ethertype.to_bytes(2, "big")

@@ -1,4 +1,4 @@
-"""ICMP (RFC 792) and ICMPv6 (RFC 4443): messages, and what may be said about which packet."""
+"""ICMP (RFC 792) and ICMPv6 (RFC 4443): messages, and which packets may have an error message."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MOST4, MOST6 = 576, 1280
 _QUERIES = frozenset((0, 8, 13, 14, 15, 16, 17, 18))
 """Types of ICMP messages that are no errors (RFC 792, RFC 950)."""
 _INTERNETWORK_CONTROL = 0xC0
-"""The precedence of what routers say (RFC 1812, 4.3.2.5)."""
+"""The precedence of routers' messages (RFC 1812, 4.3.2.5)."""
 
 
 def may_be_told(about: Packet) -> bool:
-    """Whether a packet's sender may be sent an error message about it (RFC 1122, 3.2.2; RFC 4443, 2.4 e).
+    """Whether a packet's sender may get an error message about it (RFC 1122, 3.2.2; RFC 4443, 2.4 e).
 
-    Not about an error message, a later fragment, or what is not from and to one host.
+    Not about an error message, a later fragment, or a packet that is not from one host to one host.
     """
     if about.later:
         return False
@@ -50,7 +50,7 @@ def message6(source: bytes, destination: bytes, kind: int, code: int, rest: byte
 
 
 def error(kind: tuple[int, int], source: bytes, destination: bytes, quoted: bytes) -> bytes:
-    """The IP packet with an error message from ``source``: its type and code, about the packet ``quoted``."""
+    """The IP packet with an error message about the packet ``quoted``. ``kind``: type and code."""
     if len(source) == 16:
         return message6(source, destination, *kind, bytes(4) + quoted[: MOST6 - 48], TTL)
     body = message(*kind, bytes(4) + quoted[: MOST4 - 28])
@@ -58,7 +58,9 @@ def error(kind: tuple[int, int], source: bytes, destination: bytes, quoted: byte
 
 
 def time_exceeded(about: Packet, router: bytes, quoted: bytes) -> bytes | None:
-    """What the router with this address tells the sender of a packet that has no hop left; None: nothing."""
+    """A router's message to the sender of a packet whose TTL has run out; None: no message is allowed.
+
+    ``router``: its address."""
     if not may_be_told(about):
         return None
     if about.version == 6:
@@ -68,6 +70,6 @@ def time_exceeded(about: Packet, router: bytes, quoted: bytes) -> bytes | None:
 
 
 def echo(six: bool, identifier: int, sequence: int, payload: bytes) -> bytes:
-    """An echo request's message; ICMPv6's without its checksum, which the kernel sets on raw sockets."""
+    """An echo request. In ICMPv6 (``six``) its checksum is 0: the kernel sets it on raw sockets."""
     rest = identifier.to_bytes(2, "big") + sequence.to_bytes(2, "big") + payload
     return bytes((ECHO6, 0, 0, 0)) + rest if six else message(ECHO, 0, rest)

@@ -1,4 +1,4 @@
-"""IP packets (RFC 791, RFC 8200): what one says, and one made. Addresses are octets, as in the packet."""
+"""IP packets (RFC 791, RFC 8200): reading one, and making one. Addresses are octets, as in the packet."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ DONT_FRAGMENT = 0x4000
 if TYPE_CHECKING:
 
     class Packet(NamedTuple):
-        """``source``, ``destination``: 4 or 16 octets. ``protocol``: past IPv6's extension headers.
+        """``source``, ``destination``: 4 or 16 octets. ``protocol``: that after IPv6's extension headers.
 
-        ``at``: where the protocol's header begins. ``body``: what is there of it and behind, of ``length``
-        octets in the whole packet. ``fragment``: one of several; ``later``: not the first of them, whose body
-        has no header. ``ports``: None if the protocol has none, or they are not there.
+        ``at``: where the protocol's header begins. ``body``: the octets from there that are present;
+        ``length``: their number in the whole packet. ``fragment``: it is one of several fragments; ``later``:
+        it is not the first of them, so its body has no header. ``ports``: None if the protocol has none, or
+        they are not present.
         """
 
         version: int
@@ -42,7 +43,8 @@ else:
 
 
 def read(data: bytes) -> Packet | None:
-    """An IPv4 or IPv6 packet, which may be cut short, or be followed by padding; None if it is neither."""
+    """Read an IPv4 or IPv6 packet, which may be cut short, or have padding after it; None if it is
+    neither."""
     if len(data) >= 20 and data[0] >> 4 == 4:
         at, total = (data[0] & 15) * 4, int.from_bytes(data[2:4], "big")
         if at < 20 or total < at:
@@ -55,7 +57,7 @@ def read(data: bytes) -> Packet | None:
         while following in EXTENSIONS and at + 8 <= min(len(data), end):
             if following == FRAGMENT:
                 word = int.from_bytes(data[at + 2 : at + 4], "big")
-                # as IPv4 has it: whether more come, and the offset (RFC 8200, 4.5)
+                # in IPv4's form: the flag for more fragments, and the offset (RFC 8200, 4.5)
                 parts, size = (word & 1) << 13 | word >> 3, 8
             else:
                 size = (data[at + 1] + 2) * 4 if following == AUTHENTICATION else (data[at + 1] + 1) * 8
@@ -100,7 +102,7 @@ def packet(
     tos: int = 0,
     flags: int = DONT_FRAGMENT,
 ) -> bytes:
-    """A packet without options or extension headers, of the version of its addresses. ``flags``: IPv4's."""
+    """A packet without options or extension headers; its addresses decide the version. ``flags``: IPv4's."""
     if len(source) == 16:
         head = struct.pack("!IHBB", 6 << 28 | tos << 20, len(body), protocol, ttl)
         return head + source + destination + body
@@ -110,6 +112,6 @@ def packet(
 
 
 def covered(source: bytes, destination: bytes, protocol: int, body: bytes, at: int) -> bytes:
-    """``body`` with the checksum at ``at``, which covers the pseudo-header, too; it is 0 there so far."""
+    """``body`` with its checksum at ``at``, where it has 0 so far. The pseudo-header is part of the sum."""
     whole = pseudo(source, destination, protocol, len(body)) + body
     return body[:at] + checksum(whole).to_bytes(2, "big") + body[at + 2 :]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 BROADCAST = 0xFFFFFFFFFFFF
 GROUP_BIT = 1 << 40
-"""The I/G bit (IEEE 802, 8.2.2). No valid frame has it set in its source."""
+"""The I/G bit (IEEE 802, 8.2.2). It is 0 in the source of every valid frame."""
 CONTROLLER = 0x02_53_44_4E_00_00
-"""The source of frames that the controller itself makes."""
+"""The source address of frames that the controller itself makes (locally administered)."""
 
 
 def mac_number(text: str) -> int:
@@ -25,6 +25,6 @@ def mac_octets(text: str) -> bytes:
 
 
 def link_local(mac: int) -> int:
-    """The IPv6 link-local address that a MAC address implies (modified EUI-64, RFC 4291 appendix A)."""
+    """The IPv6 link-local address made of a MAC address (modified EUI-64, RFC 4291 appendix A)."""
     high, low = mac >> 24 ^ 0x020000, mac & 0xFFFFFF
     return 0xFE80 << 112 | high << 40 | 0xFFFE << 24 | low

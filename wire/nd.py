@@ -8,14 +8,14 @@ from wire.icmp import message6
 SOLICITATION, ADVERTISEMENT = 135, 136
 """Types of ICMPv6 messages (RFC 4861, 4.3 and 4.4)."""
 ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
-"""Those by which a router speaks (RFC 4861, 4.2 and 4.5)."""
+"""Types that only routers send (RFC 4861, 4.2 and 4.5)."""
 HOPS = 255
-"""The hop limit: only what comes from the same link is valid (RFC 4861, 7.1)."""
+"""The hop limit: it shows that a packet comes from the same link (RFC 4861, 7.1)."""
 _EVERYONE = b"\xff\x02" + bytes(13) + b"\x01"
 
 
 def solicited_node(address: bytes) -> bytes:
-    """The group of an address (RFC 4291, 2.7.1)."""
+    """The solicited-node multicast address of an address (RFC 4291, 2.7.1)."""
     return b"\xff\x02" + bytes(9) + b"\x01\xff" + address[13:]
 
 
@@ -38,7 +38,7 @@ def solicitation(sender_mac: bytes, sender: bytes, target: bytes) -> bytes:
 def advertisement(mac: bytes, address: bytes, asker_mac: bytes, asker: bytes) -> bytes:
     """``address`` is at ``mac``, solicited and overriding (RFC 4861, 4.4).
 
-    An asker without address (duplicate address detection) is told by multicast, unsolicited.
+    An asker without an address (duplicate address detection) is answered by multicast, unsolicited.
     """
     flags = 0x60 if any(asker) else 0x20
     rest = bytes((flags, 0, 0, 0)) + address + b"\x02\x01" + mac

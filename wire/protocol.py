@@ -18,8 +18,8 @@ FRAGMENT = 44
 AUTHENTICATION = 51
 DESTINATION = 60
 EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION))
-"""IPv6's extension headers that say what follows them (RFC 8200, 4; RFC 4302)."""
+"""IPv6's extension headers that have a next header field (RFC 8200, 4; RFC 4302)."""
 
 NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMPV6}
-"""Those that a topology file names, by its names."""
+"""The protocols that a topology file can name -> their numbers."""
 NAMES = {number: name for name, number in NUMBERS.items()}

@@ -1,8 +1,7 @@
-"""What the sender of a refused packet is told: a TCP reset, or that it is prohibited.
+"""The answer to the sender of a refused packet: a TCP reset, or ICMP's "administratively prohibited".
 
-The answer comes as if from the packet's destination (MAC and IP address), and goes out where the packet came
-in: so the sender's own connection tracking knows what it is about, and no address of the firewall's is
-needed.
+Its source is the packet's destination (MAC and IP address), and it leaves where the packet came in.  So the
+sender's connection tracking can assign it to the connection, and a firewall needs no address.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from wire.protocol import TCP
 def refusal(header: bytes, data: bytes) -> bytes | None:
     """The frame to send back for the IP packet ``data`` (or its beginning) behind the Ethernet ``header``.
 
-    None where nothing may be said (RFC 9293, 3.5.2; RFC 1122, 3.2.2; RFC 4443, 2.4 e): about a reset, an
-    error message, a later fragment, what is not from and to one host; or where it is no IP packet.
+    None where no answer is allowed (RFC 9293, 3.5.2; RFC 1122, 3.2.2; RFC 4443, 2.4 e): to a reset, an error
+    message, a later fragment, or a packet that is not from one host to one host; or where it is no IP packet.
     """
     packet = read(data)
     if packet is None or len(header) < 14 or header[0] & 1 or not icmp.may_be_told(packet):

@@ -13,15 +13,15 @@ CHECKSUM = 16
 
 
 def bare(source: int, destination: int, sequence: int, acknowledged: int, flags: int) -> bytes:
-    """A segment of nothing but its header, without options, its checksum 0. Ports and numbers."""
+    """A segment of only a header without options; its checksum is 0. ``source``, ``destination``: ports."""
     return struct.pack("!HHIIBBHHH", source, destination, sequence, acknowledged, 5 << 4, flags, 0, 0, 0)
 
 
 def reset(segment: bytes, length: int | None = None) -> bytes | None:
-    """The reset that answers a segment of no connection, its checksum 0 (RFC 9293, 3.10.7.1).
+    """The reset that answers a segment without a connection; its checksum is 0 (RFC 9293, 3.10.7.1).
 
-    ``length``: octets of the whole segment, if ``segment`` is its beginning. None: it is itself a reset, or
-    no whole header.
+    ``length``: octets of the whole segment, if ``segment`` is only its beginning. None: it is a reset itself,
+    or its header is not whole.
     """
     if len(segment) < 20 or segment[13] & RST:
         return None
@@ -34,5 +34,5 @@ def reset(segment: bytes, length: int | None = None) -> bytes | None:
 
 
 def in_ip(source: bytes, destination: bytes, segment: bytes) -> bytes:
-    """The IP packet around a segment whose checksum is 0 so far."""
+    """The IP packet with a segment whose checksum is 0 so far."""
     return packet(source, destination, TCP, covered(source, destination, TCP, segment, CHECKSUM))

@@ -1,4 +1,4 @@
-"""The northbound API: intent in; switches, flows with provenance, groups and events out.
+"""The northbound API: intent in; switches, flows with their origin, groups and events out.
 
 FastAPI on a Unix socket, in a thread; every question about the core is answered on the
 core's own thread.  OpenAPI at ``/openapi.json``.
@@ -35,15 +35,15 @@ from controller.runtime.app import SwitchKeeper
 from topologies.model.topology import Topology
 
 MOST_BODY = 128 << 20
-"""Bytes: a resolved topology is far longer than the file that says it."""
+"""Bytes of a body: a resolved topology is far longer than its file."""
 _ANSWER = 10.0
 _POLL = 1.0
 _SETTLING = 0.005
 
 
 class Health(BaseModel):
-    """``converged``: every switch there is holds what is wanted. ``stage`` ``of`` how many: how far a
-    change that is made in stages has come. ``failed``: instances and backends that get no traffic."""
+    """``converged``: every switch that is there holds its wanted tables. ``stage``, ``of``: the present stage
+    of a change, and the number of its stages. ``failed``: instances and backends that get no traffic."""
 
     status: str = "ok"
     topology: str
@@ -55,7 +55,7 @@ class Health(BaseModel):
 
 
 class SwitchState(BaseModel):
-    """One switch: what is wanted of it, and whether it holds it. ``down_ports``: numbers."""
+    """One switch: its wanted tables, and whether it holds them. ``down_ports``: numbers."""
 
     name: str
     dpid: int
@@ -69,8 +69,8 @@ class SwitchState(BaseModel):
 
 
 class FlowState(BaseModel):
-    """One flow, wanted and installed. ``packets`` is None when the switch does not hold it (yet);
-    ``why`` is its provenance, empty for a flow that nobody wants."""
+    """One flow, wanted or installed. ``packets`` is None when the switch does not hold it (yet);
+    ``why`` is its origin, empty for a flow that is not wanted."""
 
     switch: str
     table: str
@@ -134,7 +134,8 @@ def make(app: SwitchKeeper) -> FastAPI:
     async def put_topology(
         body: Annotated[dict[str, Any], Body()], number: Annotated[int, Query(ge=0)] = 0
     ) -> Applied:
-        """Another intent; ``number`` is said with ``all-programmed`` when every switch holds its tables."""
+        """Another intent. The event ``all-programmed`` has its ``number`` when every switch holds its
+        tables."""
         try:
             wanted = Topology.model_validate_json(json.dumps(body))
         except ValidationError as problem:
@@ -149,8 +150,8 @@ def make(app: SwitchKeeper) -> FastAPI:
         within: Annotated[float, Query(ge=0, le=60)] = _ANSWER,
         without: str = "",
     ) -> Settled:
-        """Wait until all that switches have said was followed: all of them hold what is wanted. ``without``:
-        those that nobody should wait for, since they were taken away; commas between."""
+        """Wait until the messages that switches have sent are handled, and all hold their wanted tables.
+        ``without``: names of switches that were taken away, with commas between; these are not waited for."""
         away = frozenset(filter(None, without.split(",")))
         deadline = time.monotonic() + within
         heard = asyncio.Event()
@@ -159,7 +160,7 @@ def make(app: SwitchKeeper) -> FastAPI:
         def hear() -> None:
             loop.call_soon_threadsafe(heard.set)
 
-        app.hear_out(hear)
+        app.after_replies(hear)
         with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(heard.wait(), within)
         done = False
@@ -177,8 +178,8 @@ def make(app: SwitchKeeper) -> FastAPI:
     @web.get("/flows")
     async def flows(switch: Annotated[str | None, Query()] = None) -> list[FlowState]:
         names = [switch] if switch is not None else [s.name for s in app.core.topology.switches]
-        found = await asyncio.gather(*(_flows(app, name, switch is not None) for name in names))
-        return [flow for some in found for flow in some]
+        per_switch = await asyncio.gather(*(_flows(app, name, switch is not None) for name in names))
+        return [state for states in per_switch for state in states]
 
     @web.get("/groups")
     async def groups(switch: Annotated[str | None, Query()] = None) -> list[GroupState]:
@@ -210,7 +211,7 @@ def make(app: SwitchKeeper) -> FastAPI:
 
     @web.get("/events", response_class=StreamingResponse)
     async def events(request: Request, since: int | None = None, follow: bool = True) -> StreamingResponse:
-        """Events as JSON lines from number ``since`` + 1 on (default: from now on)."""
+        """Events as JSON lines, from number ``since`` + 1 on (default: from now on)."""
 
         async def lines() -> AsyncIterator[bytes]:
             number = app.journal.last if since is None else since
@@ -234,10 +235,10 @@ def _reasons(errors: Any) -> list[str]:
 def _switches(app: SwitchKeeper) -> list[SwitchState]:
     core = app.core
     avoid = core.avoid(time.monotonic())
-    found = []
+    states = []
     for member in core.members.values():
         wanted = core.wanted.get(member.name)
-        found.append(
+        states.append(
             SwitchState(
                 name=member.name,
                 dpid=member.dpid,
@@ -250,7 +251,7 @@ def _switches(app: SwitchKeeper) -> list[SwitchState]:
                 failures=member.failures,
             )
         )
-    return found
+    return states
 
 
 async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
@@ -264,10 +265,10 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
             raise HTTPException(503, str(problem)) from None
         parts = []
     live = {entry.cookie: entry for part in parts for entry in parse_flow_desc(part)}
-    found = []
+    states = []
     for flow in wanted.flows if wanted else ():
         entry = live.pop(flow.cookie, None)
-        found.append(
+        states.append(
             FlowState(
                 switch=name,
                 table=flow.table.name.lower(),
@@ -283,13 +284,13 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
     for entry in live.values():  # installed, but not (or no longer) wanted
         known = table_of(entry.table)
         table = str(entry.table) if known is None else known.name.lower()
-        found.append(
+        states.append(
             FlowState(
                 switch=name, table=table, priority=entry.priority, match="?", actions="?",
                 cookie=f"{entry.cookie:#x}", packets=entry.packets, bytes=entry.bytes, why="",
             )
         )  # fmt: skip
-    return found
+    return states
 
 
 def serve(app: SwitchKeeper, path: str) -> None:
@@ -306,5 +307,5 @@ def serve(app: SwitchKeeper, path: str) -> None:
     config = uvicorn.Config(make(app), log_level="warning", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
     app.journal.emit(ApiListens(path))
-    # Signals are the process's own business, which a thread may not touch anyway.
+    # The main thread handles signals; this thread could not.
     asyncio.run(server.serve(sockets=[listener]))

@@ -15,20 +15,21 @@ from topologies.model.transit import senders
 
 
 def chain_states(
-    present: Present, some: list[Chain], counters: Counters, failed: frozenset[str]
+    present: Present, chains: list[Chain], counters: Counters, failed: frozenset[str]
 ) -> list[ChainState]:
-    """What there is to say of some chains. ``failed``: names of instances and backends."""
+    """The states of these chains. ``failed``: names of instances and backends."""
     topology, tables = present.topology, present.tables
-    made = service(topology)
-    starts = senders(topology, membership(topology), reach(topology)) if made.hops else {}
+    paths = service(topology)
+    starts = senders(topology, membership(topology), reach(topology)) if paths.hops else {}
     known = any(name in counters for name in concerned(tables))
-    found = []
-    for chain in some:
+    states = []
+    for chain in chains:
         way, why = encapsulation(topology, chain, starts)
-        hops = [hop for hop in made.hops.values() if hop.chain == chain.name and not hop.ends]
+        hops = [hop for hop in paths.hops.values() if hop.chain == chain.name and not hop.ends]
         back = any(not hop.forward for hop in hops)
-        there = taken(made, chain.name, True, tables, counters).packets if known else None
-        found.append(
+        forward = taken(paths, chain.name, True, tables, counters).packets if known else None
+        backward = taken(paths, chain.name, False, tables, counters).packets if known and back else None
+        states.append(
             ChainState(
                 **chain.model_dump(
                     include={
@@ -40,18 +41,18 @@ def chain_states(
                 functions=list(chain.functions),
                 encapsulation=way,
                 why=why,
-                forward=there,
-                backward=taken(made, chain.name, False, tables, counters).packets if known and back else None,
+                forward=forward,
+                backward=backward,
                 hops=[_hop(hop, present, counters, failed) for hop in hops],
             )
         )  # fmt: skip
-    return found
+    return states
 
 
 def _hop(hop: Hop, present: Present, counters: Counters, failed: frozenset[str]) -> HopState:
     tables = present.tables
-    function = next(each for each in present.topology.functions if each.name == hop.function)
-    works = not function.instances or any(each.name not in failed for each in function.instances)
+    function = next(function for function in present.topology.functions if function.name == hop.function)
+    works = not function.instances or any(instance.name not in failed for instance in function.instances)
     counted = None
     if hop.switch in tables and hop.switch in counters:
         counted = arrived(hop, tables[hop.switch], counters[hop.switch])
@@ -70,7 +71,7 @@ def _hop(hop: Hop, present: Present, counters: Counters, failed: frozenset[str])
 
 
 def classifier_text(chain: Chain) -> str:
-    """What a chain takes, in words: ``tcp from 10.0.0.1/32 to 10.0.1.0/24 port 80,8000-8080``."""
+    """A chain's classifier in words: ``tcp from 10.0.0.1/32 to 10.0.1.0/24 port 80,8000-8080``."""
     words: list[str] = [chain.protocol or "everything"]
     if chain.source or chain.source_ports:
         words += ["from", *_end(chain.source, chain.source_ports)]

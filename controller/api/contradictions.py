@@ -1,6 +1,6 @@
-"""What is wrong with an intent beyond its form.
+"""Errors of an intent that its form does not show.
 
-A file is checked when it is loaded, but anyone can PUT.
+A file is checked when it is loaded; an intent that somebody PUTs is checked here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST_PORT = 65279
 
 
 def contradictions(topology: Topology) -> list[str]:
-    """All that keeps an intent from being compiled, in words; empty when there is nothing."""
+    """Why an intent cannot be compiled, in words; empty when it can."""
     return [
         *_switches(topology),
         *_ports(topology),
@@ -104,7 +104,9 @@ def _chains(topology: Topology) -> Iterator[str]:
     functions = {function.name: function for function in topology.functions}
     paths: dict[int, str] = {}
     numbered = [(f"chain {chain.name}", chain.path) for chain in topology.chains]
-    numbered += [(f"tap {each.name}", each.path) for each in topology.functions if each.mirrors]
+    numbered += [
+        (f"tap {function.name}", function.path) for function in topology.functions if function.mirrors
+    ]
     for what, path in numbered:
         if not 1 <= path <= MOST_PATHS:
             yield f"{what}: path number {path} is not within 1..{MOST_PATHS}"

@@ -1,4 +1,4 @@
-"""Flow counters of several switches at once, for the northbound API's answers."""
+"""Flow counters of several switches at once, for the answers of the northbound API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Present(NamedTuple):
 
 
 async def present(app: SwitchKeeper, patience: float) -> Present:
-    """All of one moment."""
+    """The intent and the tables at one moment."""
 
     def look() -> Present:
         return Present(app.core.topology, dict(app.core.wanted), time.monotonic())
@@ -34,7 +34,7 @@ async def present(app: SwitchKeeper, patience: float) -> Present:
 
 
 async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) -> Counters:
-    """Switch -> cookie -> what its flow counted; a switch that does not answer is missing."""
+    """Switch -> cookie -> its flow's counters; a switch that does not answer is missing."""
 
     async def one(name: str) -> dict[int, Counted] | None:
         try:
@@ -45,10 +45,10 @@ async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) 
         return {entry.cookie: Counted(entry.packets, entry.bytes) for entry in entries}
 
     names = list(switches)
-    found = await asyncio.gather(*map(one, names))
-    return {name: each for name, each in zip(names, found, strict=True) if each is not None}
+    replies = await asyncio.gather(*map(one, names))
+    return {name: counted for name, counted in zip(names, replies, strict=True) if counted is not None}
 
 
 async def waited(future: Any, patience: float) -> Any:
-    """The result of something asked on the core's thread (TimeoutError: none came)."""
+    """The result of a question to the core's thread (TimeoutError: it did not come in time)."""
     return await asyncio.wait_for(asyncio.wrap_future(future), patience)

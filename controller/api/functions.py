@@ -1,4 +1,4 @@
-"""The northbound API's answers about functions, and what it takes from the lab about them."""
+"""The northbound API's answers about functions, and the lab's reports about them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reported(BaseModel):
 
 
 class BackendReport(BaseModel):
-    """What a health check found out."""
+    """The result of a health check."""
 
     function: Name
     backend: Name
@@ -42,7 +42,7 @@ class BackendReport(BaseModel):
 
 
 class InstanceReport(BaseModel):
-    """What the lab knows of an instance's process."""
+    """Whether an instance's process works."""
 
     instance: Name
     up: bool
@@ -50,35 +50,37 @@ class InstanceReport(BaseModel):
 
 
 def routes(app: SwitchKeeper, patience: float) -> APIRouter:
-    """These endpoints; ``patience``: seconds until a switch that does not answer is left out."""
+    """The API's endpoints for functions. ``patience``: seconds until a silent switch is left out."""
     web = APIRouter()
 
     @web.get("/functions")
     async def functions(
         name: Annotated[str | None, Query()] = None, within: Within = None
     ) -> list[FunctionState]:
-        """All functions (or the one named), with what the switches count of them."""
+        """All functions (or the one named), with the switches' counters."""
         known = await present(app, patience)
-        some = [each for each in known.topology.functions if name in (None, each.name)]
-        if name is not None and not some:
+        chosen = [function for function in known.topology.functions if name in (None, function.name)]
+        if name is not None and not chosen:
             raise HTTPException(404, f"no function named {name}")
-        switches = {each.switch for each in some if each.switch is not None} & set(concerned(known.tables))
+        switches = {function.switch for function in chosen if function.switch is not None} & set(
+            concerned(known.tables)
+        )
         counted = await counters(app, switches, within or patience)
-        made = service(known.topology)
-        return [_function(app.core.health, each, made, known, counted) for each in some]
+        paths = service(known.topology)
+        return [_function(app.core.health, function, paths, known, counted) for function in chosen]
 
     @web.get("/chains")
     async def chains(name: Annotated[str | None, Query()] = None, within: Within = None) -> list[ChainState]:
-        """All chains (or the one named), hop by hop, with what the switches count of them."""
+        """All chains (or the one named), hop by hop, with the switches' counters."""
         known = await present(app, patience)
-        some = [each for each in known.topology.chains if name in (None, each.name)]
-        if name is not None and not some:
+        chosen = [chain for chain in known.topology.chains if name in (None, chain.name)]
+        if name is not None and not chosen:
             raise HTTPException(404, f"no chain named {name}")
-        counted = await counters(app, concerned(known.tables) if some else (), within or patience)
-        return chain_states(known, some, counted, app.core.health.failed)
+        counted = await counters(app, concerned(known.tables) if chosen else (), within or patience)
+        return chain_states(known, chosen, counted, app.core.health.failed)
 
     async def reported(body: Reported) -> Taken:
-        """Everything that the lab knows to have failed; what is not named here works, as far as it knows."""
+        """All that has failed by the lab's knowledge; what is not named here counts as working."""
         failed = {name: body.reasons.get(name, "") for name in body.failed}
         since = app.journal.last
         await waited(app.reported(failed), patience)
@@ -94,7 +96,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 
     @web.post("/functions/instance")
     async def instance(body: InstanceReport) -> Taken:
-        """One instance's process has failed or works again; its probes have their own say."""
+        """One instance's process has failed or works again; probes check it besides."""
         return await report(body.instance, body.up, body.reason)
 
     async def report(name: str, up: bool, reason: str) -> Taken:
@@ -109,12 +111,12 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 
 
 def _function(
-    health: Health, function: Function, made: Service, known: Present, counters: Counters
+    health: Health, function: Function, paths: Service, known: Present, counters: Counters
 ) -> FunctionState:
-    instances = [_instance(health, function, each, known, counters) for each in function.instances]
+    instances = [_instance(health, function, instance, known, counters) for instance in function.instances]
     of_balancer = function.balancer.backends if isinstance(function, LoadBalancer) else ()
-    backends = [_backend(health, function.name, each.host, known.now) for each in of_balancer]
-    works = [*(each.state != "failed" for each in instances), *(each.up for each in backends)]
+    backends = [_backend(health, function.name, backend.host, known.now) for backend in of_balancer]
+    works = [*(instance.state != "failed" for instance in instances), *(backend.up for backend in backends)]
     state: Literal["live", "degraded", "failed"] = "live"
     if works and not all(works):
         state = "degraded" if any(works) else "failed"
@@ -122,10 +124,10 @@ def _function(
     switch = function.switch or ""
     counted = counters.get(switch)
     if instances and counted is not None:
-        packets = sum(each.entered or 0 for each in instances)
-        dropped = sum(each.dropped or 0 for each in instances) if function.mode == "inline" else None
+        packets = sum(instance.entered or 0 for instance in instances)
+        dropped = sum(instance.dropped or 0 for instance in instances) if function.mode == "inline" else None
     elif function.mode == "flows" and counted is not None and switch in known.tables:
-        here = [hop for hop in made.hops.values() if hop.function == function.name]
+        here = [hop for hop in paths.hops.values() if hop.function == function.name]
         packets = sum(arrived(hop, known.tables[switch], counted).packets for hop in here)
     return FunctionState(
         name=function.name,

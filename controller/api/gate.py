@@ -1,6 +1,6 @@
-"""What of a request reaches an API's application: bodies by size, by time, and by what is in them.
+"""Which requests reach an API's application: bodies are checked by size, by time, and for being JSON.
 
-An ASGI middleware, so that no endpoint has to think of it; the lab's API has it, too.
+It is an ASGI middleware, so that no endpoint has to check this; the lab's API uses it, too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse
 from topologies.outside import NotJson, parse_json, size_text
 
 MOST = 32 << 20
-"""Bytes of a body: a topology file of its largest size, however JSON escapes it, and little more."""
+"""Bytes of a body: enough for a topology file of the largest size, even if JSON escapes all of it."""
 SECONDS = 10.0
-"""That a body may take to come."""
+"""Time in which a body has to arrive."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,7 +26,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class PlainJson(JSONResponse):
-    """JSON in ASCII: whatever an answer holds can be written, also bytes of names that are not in UTF-8."""
+    """JSON in ASCII: every answer can be written, also names that are not valid UTF-8."""
 
     def render(self, content: Any) -> bytes:
         """The body."""
@@ -34,7 +34,7 @@ class PlainJson(JSONResponse):
 
 
 class Refusal(Exception):
-    """A request that goes no further; ``status`` is HTTP's."""
+    """A request that is refused; ``status`` is HTTP's."""
 
     def __init__(self, status: int, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -42,13 +42,13 @@ class Refusal(Exception):
 
 
 class Gate:
-    """Lets requests through whose body is whole, small enough and JSON; answers the others itself."""
+    """Passes requests on whose body is whole, small enough and JSON; answers the others itself."""
 
     def __init__(self, app: App, most: int = MOST, seconds: float = SECONDS) -> None:
         self._app, self._most, self._seconds = app, most, seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """ASGI's entry."""
+        """The entry point of ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,15 +63,15 @@ class Gate:
         async def again() -> Message:
             nonlocal given
             if given:
-                return await receive()  # that the asker has gone
+                return await receive()  # the message that the client has gone
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, again, send)
 
     async def _body(self, scope: Message, receive: Receive) -> bytes:
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._most:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._most:
             raise self._too_big()
         pieces, size, more = [], 0, True
         try:

@@ -1,4 +1,4 @@
-"""The northbound API's answer to what the tunnels carried."""
+"""The northbound API's answer about frames through the tunnels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controller.runtime.app import SwitchKeeper
 
 
 async def overlay_state(app: SwitchKeeper, patience: float) -> OverlayState:
-    """Ask all tunnel switches for their counters; one that does not answer counts as 0."""
+    """Ask all tunnel switches for their counters; those of a switch that does not answer are 0."""
     known = await present(app, patience)
     topology, tables = known.topology, known.tables
     vteps = topology.underlay.vteps if topology.underlay else ()
@@ -30,7 +30,7 @@ async def overlay_state(app: SwitchKeeper, patience: float) -> OverlayState:
             for way in ways
         ],
         flooded=[
-            FloodState(domain=each.domain, network=each.network, vni=each.vni, **each.counted._asdict())
-            for each in flooded
+            FloodState(domain=flood.domain, network=flood.network, vni=flood.vni, **flood.counted._asdict())
+            for flood in flooded
         ],
     )

@@ -12,46 +12,46 @@ from controller.flow.tables import Action, Field, Flow, Table
 from controller.origin import Origin
 
 NETWORK = "reg0"
-"""Number of the network a frame from a host port belongs to; 0 for frames in transit, which
-were checked where they entered."""
+"""Number of the network that a frame from a host port belongs to; 0 for frames in transit, which were checked
+where they entered."""
 
 DETOURED = "reg1"
 """Bit 0: this frame has already left its shortest path once (see ``controller.compiler.forwarding``)."""
 
 ANSWER = "reg2"
-"""1: this frame is our own answer to a solicitation, to be finished and sent back."""
+"""1: this frame is the switch's own answer to a solicitation; table EGRESS completes it and sends it back."""
 
 HOP = "reg3"
 """Number of the hop that the frame is at (see ``topologies.model.service_paths``); 0: at none."""
 
 SHARE = "reg4"
-"""Which share of a function's connections this frame's belongs to, as spread over its instances."""
+"""The share of this frame's connection, by which a function's connections are spread over its instances."""
 
 OUT_PORT = "reg5"
-"""The host port that a frame goes to when table ADMIT lets it pass."""
+"""The host port that a frame leaves by when table ADMIT accepts it."""
 
 VERDICT = "reg6"
-"""1: the rules that are asked about this frame's connection accept it (see
-``controller.compiler.functions.firewall``). The bits above are an address translator's (see
+"""1: a firewall's rules accept this frame's connection (see ``controller.compiler.functions.firewall``). The
+bits above are an address translator's (see
 ``controller.compiler.functions.nat``, ``controller.compiler.functions.echoes``)."""
 
 RULES = "reg7"
-"""Number of the rule set that tables FIREWALL and ADMIT ask about this frame."""
+"""Number of the rule set by which tables FIREWALL and ADMIT decide on this frame."""
 
 DATAGRAM = "reg8"
 """Bit 0: this fragment leads all others of its datagram (see ``controller.compiler.fragments``). The bits
-above: the number of the network that it is in, where NETWORK does not say so."""
+above: the number of its network, where NETWORK does not have it."""
 
 COPIED = "reg9"
-"""1: joining functions have been given their copy of this frame here (see ``controller.update.teaching``)."""
+"""1: functions that join have their copy of this frame already (see ``controller.update.teaching``)."""
 
 INSIDE = "reg10"
-"""The address inside, of the host that sent an ICMP query, while a translator asks what is known of it (see
+"""The address of the inside host that sent an ICMP query, while a translator looks its connection up (see
 ``controller.compiler.functions.echoes``)."""
 
 PAST = "reg11"
-"""What of table CHAIN has had this frame already. Bit 0: a load balancer, which gives it back as no answer of
-a balanced connection. Bit 1: a chain, so that none but load balancers' own can take it still."""
+"""What took this frame in table CHAIN before. Bit 0: a load balancer, which gave it back since it answers no
+balanced connection. Bit 1: a chain; after that only load balancers' own chains can take it."""
 GIVEN_BACK, THROUGH = 1, 2
 
 
@@ -76,7 +76,7 @@ def cookie_of(
     goto: Table | None,
     idle_timeout: int,
 ) -> int:
-    """64-bit hash of what a flow does, never 0 (which other tools' flows carry)."""
+    """64-bit hash of what a flow does, never 0 (which is the cookie of other tools' flows)."""
     content = (
         int(table),
         int(priority),
@@ -98,7 +98,7 @@ def flow(
     idle_timeout: int = 0,
     why: str | Origin = "",
 ) -> Flow:
-    """A ``Flow`` with its cookie filled in. ``why``: its origin, or the text of one that is of no kind."""
+    """A ``Flow`` with its cookie. ``why``: its origin, or the text of a plain ``Origin``."""
     cookie = cookie_of(table, priority, match, actions, goto, idle_timeout)
     return Flow(
         table,

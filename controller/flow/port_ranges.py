@@ -11,8 +11,8 @@ MOST = (1 << BITS) - 1
 def masked(first: int, last: int) -> Iterator[tuple[int, int | None]]:
     """``first``..``last`` (0..65535, inclusive) as (value, mask); mask None: that port alone.
 
-    Each block is the greatest power of two that starts here and ends within the range: none cover
-    it with fewer.
+    Each block is the greatest power of two that starts here and ends within the range, so no other blocks
+    cover the range with fewer.
     """
     while first <= last:
         size = first & -first or 1 << BITS
@@ -32,4 +32,4 @@ def covering(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int | None],
             joined.append([first, last])
     if joined == [[0, MOST]]:
         return ()
-    return tuple(each for first, last in joined for each in masked(first, last))
+    return tuple(block for first, last in joined for block in masked(first, last))

@@ -1,4 +1,4 @@
-"""Flow tables as plain values: what the compiler makes and the OpenFlow edge installs.
+"""Flow tables as plain values: the compiler makes them, ``controller.openflow`` writes them as messages.
 
 Terms are OpenFlow's (1.5.1, sections 5 and 7.2).  Match fields and set-field values are
 integers; field names are Open vSwitch's (``ovs-fields(7)``: ``eth_dst``, ``arp_tpa``,
@@ -17,7 +17,7 @@ from controller.origin import Origin
 class Table(IntEnum):
     """The pipeline, in order; code never says a table's number.
 
-    A frame goes on to tables of higher numbers only (OpenFlow 1.5.1, 5.1). The numbers between are for
+    A frame goes on to tables of higher numbers only (OpenFlow 1.5.1, 5.1). The numbers between these are for
     tables that ``add_table`` adds.
     """
 
@@ -40,16 +40,16 @@ class Table(IntEnum):
 
 
 ADDED: dict[object, Table] = {}
-"""By number: the tables of stages that were added."""
+"""Number -> the table of a stage that was added."""
 
 
 def add_table(name: str, after: Table, before: Table) -> Table:
-    """A table of its own for a stage that is added, with a number between two others'.
+    """A new table for a stage that is added, with a number between those of two others.
 
-    The same calls in the same order give the same numbers. Raises ValueError: the name is taken, or no number
-    is left.
+    The same calls in the same order give the same numbers. Raises ValueError when the name is taken, or no
+    number is left.
     """
-    if name in {each.name for each in (*Table, *ADDED.values())}:
+    if name in {table.name for table in (*Table, *ADDED.values())}:
         raise ValueError(f"a table is called {name} already")
     number = (after + before) // 2
     if not after < number < before:
@@ -76,8 +76,8 @@ class Output(NamedTuple):
 
 IN_PORT = 0xFFFFFFF8
 NO_PORT = 0xFFFF
-"""OpenFlow's OFPP_NONE, in its 16 bits: what a frame's in_port is set to that may have to go back by the port
-that it came in by, which OpenFlow lets no frame do by itself (1.5.1, 4.5)."""
+"""OpenFlow's OFPP_NONE in 16 bits. Flows set in_port to it in frames that may have to go back by their
+ingress port, since OpenFlow sends no frame out of its in_port (1.5.1, 4.5)."""
 CONTROLLER = 0xFFFFFFFD
 
 
@@ -102,7 +102,7 @@ class Move(NamedTuple):
 
 
 class DecTtl(NamedTuple):
-    """Take one from the IPv4 TTL or IPv6 hop limit; a packet that has none left is dropped here."""
+    """Take one from the IPv4 TTL or IPv6 hop limit; a packet whose TTL runs out is dropped."""
 
 
 class PushVlan(NamedTuple):
@@ -122,15 +122,15 @@ class Resubmit(NamedTuple):
 
 
 class Clone(NamedTuple):
-    """Do these actions to a copy: nothing of what they change stays (Open vSwitch's clone)."""
+    """Apply these actions to a copy: the frame itself does not change (Open vSwitch's clone)."""
 
     actions: tuple[Action, ...]
 
 
 class Spread(NamedTuple):
-    """Write a hash of the connection, the same in both directions, into ``field``: 0 .. ``ways`` - 1
-    (Open vSwitch's multipath with symmetric_l3l4+udp and modulo_n).  ``ports`` False: of its addresses alone
-    (symmetric_l3), which all fragments of a datagram have alike."""
+    """Write a hash of the connection, equal in both directions, into ``field``: 0 .. ``ways`` - 1 (Open
+    vSwitch's multipath with symmetric_l3l4+udp and modulo_n).  ``ports`` False: a hash of the addresses alone
+    (symmetric_l3), equal in all fragments of a datagram."""
 
     field: str
     ways: int
@@ -153,11 +153,11 @@ class DecapNsh(NamedTuple):
 class Ct(NamedTuple):
     """Open vSwitch's connection tracking (ovs-actions(7), ct).
 
-    The frame comes back in ``table`` with ct_state set (None: it is only committed). ``nat``: None for no
-    translation; ``""`` to translate what belongs to a translated connection; ``src`` or ``dst`` to
-    translate new ones to ``address`` (and to a ``port`` of this range); ``src`` without one to give them
-    another source port where answers to their own would be another connection's. ``mark`` is set on the
-    connection. ``mark``, ``src`` and ``dst`` come with ``commit`` only.
+    The frame comes back in ``table`` with ct_state set (None: it does not come back). ``nat``: None for no
+    translation; ``""`` to translate packets of connections that are translated already; ``src`` or ``dst`` to
+    translate new connections to ``address`` (and to a ``port`` of this range); ``src`` without an address to
+    give a new connection another source port where its answers would look like another connection's. ``mark``
+    is set on the connection. ``mark``, ``src`` and ``dst`` need ``commit``.
     """
 
     zone: int
@@ -172,7 +172,7 @@ class Ct(NamedTuple):
 
 
 class CtClear(NamedTuple):
-    """Forget ct_state and all else that tracking has found out about the frame."""
+    """Clear ct_state and all other fields that tracking has written."""
 
 
 class ToMeter(NamedTuple):
@@ -214,8 +214,8 @@ class Flow:
 
     ``match`` is sorted by the order OXM prerequisites need; ``actions`` are applied at once,
     then the packet goes on to table ``goto`` (None: it ends here).  ``cookie`` is the 64-bit
-    hash of everything above it, so equal cookies mean equal flows: reconciliation compares
-    cookies alone.  ``origin`` says what it is there for, and is no part of the hash.
+    hash of the fields before it, so equal cookies mean equal flows: reconciliation compares cookies alone.
+    ``origin`` says what the flow is for, and is not part of the hash.
     """
 
     table: Table
@@ -234,7 +234,8 @@ class Flow:
 
 
 class Bucket(NamedTuple):
-    """One way of a group. ``id``: what it is known by when a group's ``fields`` choose; else None."""
+    """A bucket of a group. ``id``: its identifier where the group's ``fields`` choose the bucket, else
+    None."""
 
     actions: tuple[Action, ...]
     watch_port: int | None = None
@@ -246,8 +247,8 @@ class Bucket(NamedTuple):
 class Group:
     """A group: ``kind`` is ``all``, ``select``, ``indirect`` or ``ff`` (fast failover).
 
-    ``fields``: those whose hash chooses the bucket of a select group, in Open vSwitch's order (see
-    ``controller.openflow.selection``); every bucket has an ``id`` then. None: the switch chooses.
+    ``fields``: their hash chooses the bucket of a select group, in Open vSwitch's order (see
+    ``controller.openflow.selection``); then every bucket has an ``id``. Empty: the switch chooses by itself.
     """
 
     id: int

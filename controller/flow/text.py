@@ -55,7 +55,7 @@ _CT_STATE = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
 
 
 def _state_text(value: int, mask: int) -> str:
-    """``+est-new+trk``: the bits that must be set, and those that must not, in the order of their weight."""
+    """``+est-new+trk``: bits that must be set, and bits that must not be, from the lowest."""
     bits = [(name, 1 << number) for number, name in enumerate(_CT_STATE) if mask >> number & 1]
     return "".join(("+" if value & bit else "-") + name for name, bit in bits)
 
@@ -69,7 +69,7 @@ def _masked(name: str, value: int, mask: int | None) -> str:
 
 def match_text(match: tuple[Field, ...]) -> str:
     """``in_port=1,eth_src=02:...``; an empty match is ``any``."""
-    return ",".join(f"{each.name}={_masked(*each)}" for each in match) or "any"
+    return ",".join(f"{field.name}={_masked(*field)}" for field in match) or "any"
 
 
 def action_text(action: Action) -> str:
@@ -93,7 +93,7 @@ def action_text(action: Action) -> str:
 
 
 def _steering_text(action: Action) -> str | None:
-    """Tables by name, where ``ovs-ofctl`` has their number; else what it prints."""
+    """As ``ovs-ofctl`` prints it, but with names of tables for their numbers; None: no such action."""
     if isinstance(action, PushVlan):
         return f"push_vlan:{VLAN:#06x},set_field:{0x1000 | action.vid}->vlan_vid"
     if isinstance(action, PopVlan):
@@ -154,7 +154,7 @@ def _part(name: str, first: int, bits: int) -> str:
 
 def actions_text(flow: Flow) -> str:
     """Actions, then where the frame goes on: ``set_field:1->reg0,goto:RESOLVE``."""
-    parts = [action_text(each) for each in flow.actions]
+    parts = [action_text(action) for action in flow.actions]
     if flow.goto is not None:
         parts.append(f"goto:{flow.goto.name}")
     return ",".join(parts) or "drop"

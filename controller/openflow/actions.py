@@ -18,7 +18,7 @@ _HEAD = Struct("!HH")
 
 
 def encode(action: Action) -> bytes:
-    """One action's wire form, padded to 8 octets; several wire actions in a row for some."""
+    """One action's wire form, padded to 8 octets. Some actions are several in a row on the wire."""
     if isinstance(action, Output):
         return _OUTPUT.pack(OUTPUT, 16, action.port, WHOLE_FRAME)
     if isinstance(action, ToGroup):
@@ -47,19 +47,19 @@ def _padded(head: int, kind: int, body: bytes) -> bytes:
 
 
 class Unknown(tuple[int, bytes]):
-    """An action that we never send, kept as (type, octets) so that it equals none of ours."""
+    """An action that we never send, as (type, octets); it equals none of ours."""
 
 
 def decode(data: bytes, start: int, end: int) -> tuple[Action | Unknown, ...]:
-    """The actions of ``data[start:end]``; foreign ones as ``Unknown``."""
-    found: list[Action | Unknown] = []
+    """The actions of ``data[start:end]``; those that we never send as ``Unknown``."""
+    decoded: list[Action | Unknown] = []
     while start + 4 <= end:
         kind, length = _HEAD.unpack_from(data, start)
         if length < 8:
             break
-        found.append(_one(kind, data, start, start + length))
+        decoded.append(_one(kind, data, start, start + length))
         start += length
-    return tuple(actions_steering.joined(found, _written))
+    return tuple(actions_steering.joined(decoded, _written))
 
 
 def _written(action: Action | Unknown) -> tuple[str, int] | None:

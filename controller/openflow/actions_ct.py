@@ -69,7 +69,7 @@ def _nat(action: Ct) -> bytes:
 
 
 def decode(kind: int, data: bytes, start: int, end: int) -> Action | None:
-    """The action of ``data[start:end]``; None: none of these, or one that we never send."""
+    """The action of ``data[start:end]``; None: it is none of these, or one that we never send."""
     if kind == METER:
         return ToMeter(_METER.unpack_from(data, start)[2])
     if kind != EXPERIMENTER or end - start < 16:
@@ -85,16 +85,16 @@ def decode(kind: int, data: bytes, start: int, end: int) -> Action | None:
     known = table == _NO_TABLE or table_of(table) is not None
     if source or alg or not known or flags & ~(COMMIT | FORCE):
         return None
-    found = Ct(
+    tracking = Ct(
         zone,
         None if table == _NO_TABLE else Table(table),
         bool(flags & COMMIT),
         force=bool(flags & FORCE),
     )
-    return _nested(found, data, start + _CT.size, end)
+    return _nested(tracking, data, start + _CT.size, end)
 
 
-def _nested(found: Ct, data: bytes, start: int, end: int) -> Ct | None:
+def _nested(tracking: Ct, data: bytes, start: int, end: int) -> Ct | None:
     while start + 8 <= end:
         kind, length = _HEAD.unpack_from(data, start)
         if length < 8 or start + length > end:
@@ -103,31 +103,31 @@ def _nested(found: Ct, data: bytes, start: int, end: int) -> Ct | None:
             ((name, value, mask),) = fields.decode(data, start + 4, start + 12)
             if name != "ct_mark" or mask is not None:
                 return None
-            found = found._replace(mark=value)
+            tracking = tracking._replace(mark=value)
         elif kind == EXPERIMENTER and length >= _NAT.size and data[start + 8 : start + 10] == b"\0\x24":
-            translated = _translation(found, data, start)
+            translated = _translation(tracking, data, start)
             if translated is None:
                 return None
-            found = translated
+            tracking = translated
         else:
             return None
         start += length
-    return found
+    return tracking
 
 
-def _translation(found: Ct, data: bytes, start: int) -> Ct | None:
+def _translation(tracking: Ct, data: bytes, start: int) -> Ct | None:
     _, _, _, _, flags, present = _NAT.unpack_from(data, start)
     if flags not in (0, SRC, DST) or present & (_IPV4_MAX | _IPV6_MAX):
         return None
-    found = found._replace(nat={0: "", SRC: "src", DST: "dst"}[flags])
+    tracking = tracking._replace(nat={0: "", SRC: "src", DST: "dst"}[flags])
     at = start + _NAT.size
     for bit, size, version in ((_IPV4_MIN, 4, 4), (_IPV6_MIN, 16, 6)):
         if present & bit:
-            found = found._replace(address=int.from_bytes(data[at : at + size], "big"), version=version)
+            tracking = tracking._replace(address=int.from_bytes(data[at : at + size], "big"), version=version)
             at += size
     if present & _PROTO_MIN:
         first = last = int.from_bytes(data[at : at + 2], "big")
         if present & _PROTO_MAX:
             last = int.from_bytes(data[at + 2 : at + 4], "big")
-        found = found._replace(port=(first, last))
-    return found
+        tracking = tracking._replace(port=(first, last))
+    return tracking

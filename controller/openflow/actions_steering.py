@@ -1,8 +1,7 @@
 """Actions that steer, both ways: VLAN tags (OpenFlow 1.5.1, 7.2.6) and Open vSwitch's own (ovs-actions(7)).
 
-What one value of ``controller.flow.tables`` means may be several actions in a row on the wire: a tag is
-pushed and then numbered, and an NSH header is put on, filled in and then put into an Ethernet frame.
-``joined`` makes one value of such a row again.
+One action of ``controller.flow.tables`` may be several on the wire: a tag is pushed and then numbered; an NSH
+header is put on and filled in, and then gets an Ethernet header.  ``joined`` makes one action of such a row.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ SYMMETRIC_L3L4_UDP, SYMMETRIC_L3, MODULO_N = 3, 6, 0
 _SAME_PORT = 0xFFF8
 """OFPP_IN_PORT of OpenFlow 1.0: resubmit with the ingress port as it is."""
 ETHERNET, NSH, WHATEVER = 0x00000000, 0x0001894F, 0x0000FFFE
-"""Packet types (7.2.3.11): namespace and type; the last lets the header say what is inside it."""
+"""Packet types (7.2.3.11): namespace and type. With the last, the header says what follows it."""
 _NSH_CLASS, _MD_TYPE, _MD_TYPE_2 = 4, 1, 2
 
 _HEAD = Struct("!HH")
@@ -60,7 +59,7 @@ def _set(name: str, value: int) -> bytes:
 
 
 def encode(action: Action, inner: Callable[[Action], bytes]) -> bytes | None:
-    """One action's wire form; ``inner`` encodes those within. None: not one of these actions."""
+    """One action's wire form; ``inner`` encodes the actions of a clone. None: not one of these actions."""
     if isinstance(action, PushVlan):
         return _PUSH.pack(PUSH_VLAN, 8, VLAN) + _set("vlan_vid", PRESENT | action.vid)
     if isinstance(action, PopVlan):
@@ -94,7 +93,7 @@ def encode(action: Action, inner: Callable[[Action], bytes]) -> bytes | None:
 
 
 class Part(tuple[str, int]):
-    """A wire action that is a part of one of ours: its kind, and a number that goes with it."""
+    """A wire action that is part of one of ours: its kind, and its number."""
 
 
 PUSHED = Part(("push_vlan", VLAN))
@@ -106,7 +105,7 @@ TAKEN_OFF = Part(("decap", WHATEVER))
 def decode(
     kind: int, data: bytes, start: int, end: int, inner: Callable[[bytes, int, int], tuple[Any, ...]]
 ) -> Any:
-    """The action, or the part of one, of ``data[start:end]``; None when it is none that we send."""
+    """The action, or the part of one, in ``data[start:end]``; None when we never send it."""
     if kind == PUSH_VLAN and data[start + 4 : start + 6] == b"\x81\x00":
         return PUSHED
     if kind == POP_VLAN:
@@ -135,28 +134,29 @@ def decode(
     return None
 
 
-def joined(some: Sequence[Any], is_set: Callable[[Any], tuple[str, int] | None]) -> list[Any]:
-    """Rows of parts as the one action that they mean; ``is_set``: field and value of a whole set-field."""
-    found: list[Any] = []
+def joined(decoded: Sequence[Any], is_set: Callable[[Any], tuple[str, int] | None]) -> list[Any]:
+    """The actions, with each row of parts as one action. ``is_set``: field and value of an unmasked
+    set-field."""
+    actions: list[Any] = []
     at = 0
-    while at < len(some):
-        made, used = _row(some[at : at + 6], is_set)
-        found.append(made)
+    while at < len(decoded):
+        action, used = _row(decoded[at : at + 6], is_set)
+        actions.append(action)
         at += used
-    return found
+    return actions
 
 
-def _row(some: Sequence[Any], is_set: Callable[[Any], tuple[str, int] | None]) -> tuple[Any, int]:
-    first = some[0]
+def _row(decoded: Sequence[Any], is_set: Callable[[Any], tuple[str, int] | None]) -> tuple[Any, int]:
+    first = decoded[0]
     if type(first) is not Part:
         return first, 1
-    written = [is_set(each) for each in some]
-    if first == PUSHED and len(some) > 1 and written[1] is not None and written[1][0] == "vlan_vid":
+    written = [is_set(decoded_action) for decoded_action in decoded]
+    if first == PUSHED and len(decoded) > 1 and written[1] is not None and written[1][0] == "vlan_vid":
         return PushVlan(written[1][1] & ~PRESENT), 2
-    if first == TAKEN_OFF and some[1:2] == [TAKEN_OFF]:
+    if first == TAKEN_OFF and decoded[1:2] == [TAKEN_OFF]:
         return DecapNsh(), 2
     wanted = [None, "nsh_spi", "nsh_si", None, "eth_src", "eth_dst"]
-    if first == NSH_PUT_ON and [None if each is None else each[0] for each in written] == wanted:
-        values = [each[1] for each in written if each is not None]
+    if first == NSH_PUT_ON and [None if field is None else field[0] for field in written] == wanted:
+        values = [field[1] for field in written if field is not None]
         return EncapNsh(*values), 6
     return first, 1

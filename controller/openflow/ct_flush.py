@@ -1,4 +1,4 @@
-"""The message by which connection tracking forgets connections: Open vSwitch's NXT_CT_FLUSH (3.1 and newer).
+"""The message that deletes tracked connections: Open vSwitch's NXT_CT_FLUSH (3.1 and newer).
 
 Its layout is that of nx_ct_flush in nicira-ext.h: nested type-length-value fields, padded to 8 octets.
 """
@@ -26,12 +26,14 @@ def ct_flush(
     reply: Mapping[str, int],
     xid: int = 0,
 ) -> bytes:
-    """The connections of ``zone`` with this protocol that agree with what is given of both tuples: of
-    ``source``, ``destination`` (addresses of IP ``version``), ``tp_src`` and ``tp_dst``."""
+    """Delete the connections of ``zone`` with this protocol whose tuples have the given values.
+
+    ``original`` and ``reply`` may give ``source``, ``destination`` (addresses of IP ``version``), ``tp_src``
+    and ``tp_dst``."""
     body = b""
-    for outer, some in ((_ORIGINAL, original), (_REPLY, reply)):
-        if some:
-            inner = (_part(name, some[name], version) for name in _PARTS if name in some)
+    for outer, given in ((_ORIGINAL, original), (_REPLY, reply)):
+        if given:
+            inner = (_part(name, given[name], version) for name in _PARTS if name in given)
             body += _field(outer, bytes(4) + b"".join(inner))
     body += _field(_ZONE, zone.to_bytes(2, "big") + bytes(2))
     return header(EXPERIMENTER, xid, _HEAD.pack(NICIRA, NXT_CT_FLUSH, protocol, 0) + body)

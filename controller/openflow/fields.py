@@ -84,7 +84,8 @@ FIELDS["nd_reserved"] = OXM(ERICSSON << 16 | 1 << 9, 4)
 FIELDS["nd_options_type"] = OXM(ERICSSON << 16 | 2 << 9, 1)
 
 WRITTEN = FIELDS | {"in_port": OXM(0, 2)}
-"""The fields as actions name them: Open vSwitch writes the ingress port only in its 16-bit NXM form."""
+"""The fields by their headers in actions: Open vSwitch writes the ingress port only in its 16-bit NXM
+form."""
 
 NAMES = {oxm.head: name for fields in (FIELDS, WRITTEN) for name, oxm in fields.items()}
 
@@ -92,7 +93,7 @@ MASKED = 1 << 8
 
 
 def encode(name: str, value: int, mask: int | None = None, among: dict[str, OXM] = FIELDS) -> bytes:
-    """One OXM TLV: header, value and, where ``mask`` is given, the mask."""
+    """One OXM TLV: header, value, and the mask if there is one. ``among``: ``FIELDS``, or ``WRITTEN``."""
     head, size, experimenter = among[name]
     if experimenter:
         return _of_experimenter(head, size, experimenter, value, mask)
@@ -112,15 +113,15 @@ def _of_experimenter(head: int, size: int, experimenter: int, value: int, mask: 
 
 
 def header(name: str) -> bytes:
-    """The OXM header alone, as copy_field names its fields; of no experimenter's field."""
+    """The OXM header alone, as copy_field has it. Not for experimenters' fields."""
     head, size, _ = WRITTEN[name]
     return (head | size).to_bytes(4, "big")
 
 
 def decode(data: bytes, start: int, end: int) -> list[tuple[str, int, int | None]]:
-    """The OXM TLVs of ``data[start:end]`` as (name, value, mask); a field that we have no name
-    for is called by its header (``0x80004a``)."""
-    found = []
+    """The OXM TLVs of ``data[start:end]`` as (name, value, mask). The name of an unknown field is its header
+    in hexadecimal (``0x80004a``)."""
+    tlvs = []
     while start + 4 <= end:
         head = int.from_bytes(data[start : start + 4], "big")
         size = head & 0xFF
@@ -134,6 +135,6 @@ def decode(data: bytes, start: int, end: int) -> list[tuple[str, int, int | None
             mask: int | None = int.from_bytes(data[start + half : start + size], "big")
         else:
             value, mask = int.from_bytes(data[start : start + size], "big"), None
-        found.append((name if name is not None else f"{head & 0xFFFFFE00:#x}", value, mask))
+        tlvs.append((name if name is not None else f"{head & 0xFFFFFE00:#x}", value, mask))
         start += size
-    return found
+    return tlvs

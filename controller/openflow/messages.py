@@ -1,7 +1,7 @@
 """Messages that we send, value to octets (OpenFlow 1.5.1, section 7.3).
 
-Equal flows of several switches are packed once: what a flow becomes on the wire is kept by its
-cookie, which is a hash of all that goes into it.
+Equal flows of several switches are packed once: a flow's octets are kept by its cookie, which is a hash of
+all that the flow does.
 """
 
 from __future__ import annotations
@@ -49,24 +49,24 @@ def header(kind: int, xid: int, body: bytes = b"") -> bytes:
     return _HEADER.pack(VERSION, kind, _HEADER.size + len(body), xid) + body
 
 
-def match(some: tuple[Field, ...]) -> bytes:
+def match(match_fields: tuple[Field, ...]) -> bytes:
     """``ofp_match``, padded to 8 octets."""
-    if not some:
+    if not match_fields:
         return _EMPTY_MATCH
-    body = b"".join([fields.encode(*field) for field in some])
+    body = b"".join([fields.encode(*field) for field in match_fields])
     length = 4 + len(body)
     return b"\x00\x01" + length.to_bytes(2, "big") + body + bytes(-length % 8)
 
 
 def instructions(flow: Flow) -> bytes:
     """Apply-actions, then goto-table, each if there is any."""
-    found = b""
+    octets = b""
     if flow.actions:
         body = b"".join(map(actions.encode, flow.actions))
-        found = b"\x00\x04" + (8 + len(body)).to_bytes(2, "big") + bytes(4) + body
+        octets = b"\x00\x04" + (8 + len(body)).to_bytes(2, "big") + bytes(4) + body
     if flow.goto is not None:
-        found += b"\x00\x01\x00\x08" + bytes((flow.goto, 0, 0, 0))
-    return found
+        octets += b"\x00\x01\x00\x08" + bytes((flow.goto, 0, 0, 0))
+    return octets
 
 
 def flow_mod(flow: Flow, command: int = ADD, xid: int = 0) -> bytes:
@@ -93,7 +93,7 @@ def delete_flows(cookie: int = 0, mask: int = 0, table: int = ALL_TABLES, xid: i
 
 def group_mod(group: Group, command: int = GROUP_ADD, xid: int = 0) -> bytes:
     """Add a group, or give an existing one new buckets."""
-    body = b"".join([_bucket(number, each, group.kind) for number, each in enumerate(group.buckets)])
+    body = b"".join([_bucket(number, bucket, group.kind) for number, bucket in enumerate(group.buckets)])
     method = selection.encode(group.fields)
     size = _GROUP_MOD.size + len(body) + len(method)
     kind = _GROUP_KIND[group.kind]
@@ -102,7 +102,7 @@ def group_mod(group: Group, command: int = GROUP_ADD, xid: int = 0) -> bytes:
 
 
 def delete_group(number: int = ALL_GROUPS, xid: int = 0) -> bytes:
-    """Delete one group (by default all), and with it any flow that still leads to it."""
+    """Delete one group (by default all), and with it all flows that lead to it."""
     return _GROUP_MOD.pack(VERSION, GROUP_MOD, _GROUP_MOD.size, xid, GROUP_DELETE, 0, number, 0, ANY)
 
 
@@ -131,7 +131,7 @@ Key = TypeVar("Key")
 
 
 def _keep(cache: dict[Key, bytes], key: Key, packed: bytes) -> None:
-    """Remember, but never without bound: a full cache starts anew."""
+    """Add to a cache; a full one is emptied first, so its size has a bound."""
     if len(cache) >= _KEEP:
         cache.clear()
     cache[key] = packed
@@ -146,12 +146,13 @@ def bundle_commit(bundle: int, xid: int = 0) -> bytes:
 
 
 def bundle_add(bundle: int, message: bytes, xid: int = 0) -> bytes:
-    """``message`` as part of a bundle; it must carry the same ``xid`` (7.3.9.2)."""
+    """``message`` as part of a bundle; it must have the same ``xid`` (7.3.9.2)."""
     return _BUNDLE_ADD.pack(VERSION, BUNDLE_ADD, 16 + len(message), xid, bundle, 0, ATOMIC_ORDERED) + message
 
 
 BUNDLE_XID = 0x0B0D1E00
-"""Transaction of every message in a bundle; one constant, so that packed messages can be shared."""
+"""Transaction number of every message in a bundle. It is a constant, so that packed messages can be
+shared."""
 
 _bundled: dict[int, bytes] = {}
 
@@ -168,8 +169,8 @@ def bundled_flow(flow: Flow, bundle: int = 1) -> bytes:
 
 
 def set_config(xid: int = 0) -> bytes:
-    """OFPT_SET_CONFIG (OpenFlow 1.5.1, 7.3.2): the first of a datagram's fragments is matched with its ports
-    (Open vSwitch's OFPC_FRAG_NX_MATCH; else they count as 0); whole packets are sent to the controller."""
+    """OFPT_SET_CONFIG (OpenFlow 1.5.1, 7.3.2): flows can match the ports of a datagram's first fragment (Open
+    vSwitch's OFPC_FRAG_NX_MATCH; otherwise they are 0); whole packets are sent to the controller."""
     return header(SET_CONFIG, xid, Struct("!HH").pack(_FRAG_NX_MATCH, 0xFFFF))
 
 
@@ -178,7 +179,7 @@ def barrier_request(xid: int = 0) -> bytes:
 
 
 def flow_stats_request(xid: int = 0, table: int = ALL_TABLES, cookie: int = 0, mask: int = 0) -> bytes:
-    """Ask for the flows (OFPMP_FLOW_DESC), all or those that agree with ``cookie`` in ``mask``."""
+    """Ask for the flows (OFPMP_FLOW_DESC): those whose cookie equals ``cookie`` in the bits of ``mask``."""
     body = Struct("!HH4xB3xII4xQQ").pack(FLOW_DESC, 0, table, ANY, ANY, cookie, mask)
     return header(MULTIPART_REQUEST, xid, body + _EMPTY_MATCH)
 
@@ -188,8 +189,8 @@ def group_desc_request(xid: int = 0) -> bytes:
     return header(MULTIPART_REQUEST, xid, Struct("!HH4xI4x").pack(GROUP_DESC, 0, ALL_GROUPS))
 
 
-def packet_out(in_port: int, some: tuple[Action, ...], data: bytes, xid: int = 0) -> bytes:
-    """Have ``data`` treated by ``some`` actions as if it had come in by ``in_port``."""
-    body = b"".join(map(actions.encode, some))
+def packet_out(in_port: int, applied: tuple[Action, ...], data: bytes, xid: int = 0) -> bytes:
+    """Apply the actions ``applied`` to the frame ``data``, as if it had come in by ``in_port``."""
+    body = b"".join(map(actions.encode, applied))
     head = Struct("!IH2x").pack(ANY, len(body)) + match((Field("in_port", in_port),))
     return header(PACKET_OUT, xid, head + body + data)

@@ -1,4 +1,4 @@
-"""Meters, both ways (OpenFlow 1.5.1, 7.3.4.4 and 7.3.5.15): ours drop what is above a rate of packets."""
+"""Meters, both ways (OpenFlow 1.5.1, 7.3.4.4 and 7.3.5.15): ours drop packets above a rate."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DESC = Struct("!HHI")
 
 
 def meter_mod(meter: Meter, command: int = ADD, xid: int = 0) -> bytes:
-    """Add a meter, or change an existing one. No bundle takes it: it is sent by itself."""
+    """Add a meter, or change an existing one. A bundle cannot hold it: it is sent by itself."""
     band = _BAND.pack(_DROP, _BAND.size, meter.rate, meter.burst)
     return header(METER_MOD, xid, _MOD.pack(command, _PACKETS | _BURST, meter.id) + band)
 
 
 def delete_meter(number: int = ALL_METERS, xid: int = 0) -> bytes:
-    """Delete one meter (by default all), and with it any flow that still leads to it."""
+    """Delete one meter (by default all), and with it all flows that lead to it."""
     return header(METER_MOD, xid, _MOD.pack(DELETE, 0, number))
 
 
@@ -35,7 +35,7 @@ def meter_desc_request(xid: int = 0) -> bytes:
 
 
 def parse_meter_desc(body: bytes) -> Iterator[Meter]:
-    """The meters of one OFPMP_METER_DESC reply; one that is none of ours has rate and burst -1."""
+    """The meters of one OFPMP_METER_DESC reply. A meter of another form than ours has rate and burst -1."""
     start, end = 0, len(body)
     while start + _DESC.size <= end:
         length, flags, number = _DESC.unpack_from(body, start)

@@ -1,4 +1,4 @@
-"""Messages that we get, octets to plain values, without building an object per field."""
+"""Messages that we get, octets to plain values, without an object for each field."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ _LENGTH_AND_COOKIE = Struct("!H14xQ")
 
 
 def parse_cookies(body: bytes) -> list[int]:
-    """The cookies alone of an OFPMP_FLOW_DESC reply, several times faster than whole entries:
-    all that a comparison with the wanted flows needs."""
-    found, start, unpack = [], 0, _LENGTH_AND_COOKIE.unpack_from
+    """The cookies alone of an OFPMP_FLOW_DESC reply, which are enough to compare with the wanted flows;
+    several times faster than whole entries."""
+    cookies, start, unpack = [], 0, _LENGTH_AND_COOKIE.unpack_from
     end = len(body) - 24
     while start <= end:
         length, cookie = unpack(body, start)
         if length < 32:
             raise ValueError(f"flow entry of {length} octets")
-        found.append(cookie)
+        cookies.append(cookie)
         start += length
-    return found
+    return cookies
 
 
 def parse_group_desc(body: bytes) -> Iterator[Group]:
@@ -93,17 +93,17 @@ def parse_group_desc(body: bytes) -> Iterator[Group]:
 
 @lru_cache(maxsize=8192)
 def _same_buckets(body: bytes, named: bool) -> tuple[Bucket, ...]:
-    """Few of a lab's many groups differ in their buckets, so each array is decoded once."""
+    """Many groups of a lab have equal buckets, so each array is decoded once."""
     return tuple(_buckets(body, 0, len(body), named))
 
 
 def _buckets(body: bytes, start: int, end: int, named: bool) -> Iterator[Bucket]:
-    """``named``: their identifiers matter, and are no mere places in the array."""
+    """``named``: the buckets have identifiers of their own; otherwise these are places in the array."""
     while start + 8 <= end:
         length, size, number = Struct("!HHI").unpack_from(body, start)
         if length < 8:
             raise ValueError(f"bucket of {length} octets")
-        some = actions.decode(body, start + 8, start + 8 + size)
+        bucket_actions = actions.decode(body, start + 8, start + 8 + size)
         watch, weight = None, 1
         at = start + 8 + size
         while at + 4 <= start + length:
@@ -114,12 +114,12 @@ def _buckets(body: bytes, start: int, end: int, named: bool) -> Iterator[Bucket]
                 port = int.from_bytes(body[at + 4 : at + 8], "big")
                 watch = None if port == 0xFFFFFFFF else port
             at += max((property_length + 7) // 8 * 8, 8)
-        yield Bucket(some, watch, weight, number if named else None)  # type: ignore[arg-type]
+        yield Bucket(bucket_actions, watch, weight, number if named else None)  # type: ignore[arg-type]
         start += length
 
 
 class PacketIn(NamedTuple):
-    """A frame that a flow sent us. ``fields`` are the pipeline fields: in_port, registers."""
+    """A frame that a flow sent to the controller. ``fields`` are the pipeline fields: in_port, registers."""
 
     table: int
     cookie: int
@@ -136,16 +136,17 @@ def parse_packet_in(message: bytes) -> PacketIn:
     """A whole OFPT_PACKET_IN message, header included (7.4.1)."""
     _, total, reason, table, cookie, _, match_length = Struct("!IHBBQHH").unpack_from(message, 8)
     start = 24
-    some = fields.decode(message, start + 4, start + match_length)
+    tlvs = fields.decode(message, start + 4, start + match_length)
     at = start + (match_length + 7) // 8 * 8 + 2
-    found: dict[str, int] = {}
-    for name, value, _ in some:
-        found |= _registers(name, value)
-    return PacketIn(table, cookie, reason, found, message[at : at + total])
+    pipeline_fields: dict[str, int] = {}
+    for name, value, _ in tlvs:
+        pipeline_fields |= _registers(name, value)
+    return PacketIn(table, cookie, reason, pipeline_fields, message[at : at + total])
 
 
 def _registers(name: str, value: int) -> dict[str, int]:
-    """A 64-bit register as the two that it is made of, the first its upper half; any other field as it is."""
+    """A 64-bit register as the two registers that it is made of, the first its upper half; any other field
+    unchanged."""
     if not name.startswith("0x8001"):
         return {name: value}
     first = 2 * (int(name, 16) >> 9 & 0x7F)

@@ -1,8 +1,8 @@
 """How a select group chooses its bucket: Open vSwitch's group property (Netronome's extension).
 
-Layout: ntr_group_prop_selection_method in Open vSwitch's netronome-ext.h. Method ``hash`` chooses
-by a hash of the fields that it lists and of each bucket's identifier, so that a bucket that goes or comes
-moves its own share alone (rendezvous hashing). A field that a packet has not is left out.
+Layout: ntr_group_prop_selection_method in Open vSwitch's netronome-ext.h. Method ``hash`` chooses by a hash
+of the listed fields and of each bucket's identifier: when a bucket comes or goes, only its own share moves
+(rendezvous hashing). A field that a packet does not have is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HASH = b"hash"
 
 
 def encode(names: tuple[str, ...]) -> bytes:
-    """The property that has buckets chosen by these fields; nothing for none."""
+    """The property by which these fields choose the bucket; no octets when there are no fields."""
     if not names:
         return b""
     body = b"".join(fields.encode(name, (1 << 8 * fields.FIELDS[name].size) - 1) for name in names)
@@ -27,7 +27,7 @@ def encode(names: tuple[str, ...]) -> bytes:
 
 
 def decode(data: bytes, start: int, end: int) -> tuple[str, ...]:
-    """The fields that the properties in ``data[start:end]`` list; none where the switch itself chooses."""
+    """The fields that the properties in ``data[start:end]`` list; none where the switch chooses by itself."""
     while start + _PROPERTY.size <= end:
         kind, size, vendor, what, method, _ = _PROPERTY.unpack_from(data, start)
         if (kind, vendor, what) == (_EXPERIMENTER, NETRONOME, SELECTION_METHOD):

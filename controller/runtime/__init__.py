@@ -1,5 +1,5 @@
-"""The controller's running half: connections, reconciliation, learning, events.
+"""The controller while it runs: connections, reconciliation, learning, events.
 
-``core`` and ``learning`` decide (values in, values out, the clock injected); ``osken`` is
-the edge to os-ken and its sockets, ``app`` carries the decisions out.
+``core`` and ``learning`` decide (values in, values out, the time among them).  ``osken`` is the edge to
+os-ken and its sockets.  ``app`` carries out what was decided.
 """

@@ -1,4 +1,4 @@
-"""When to compile, and for what: one compilation at a time, of what bursts of events add up to."""
+"""When to compile, and from which input: one compilation at a time, and one for each burst of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class _Pending:
 
 
 class Compiled(NamedTuple):
-    """A compilation that ended: what it was for, what the one before was for (None: it was the first)."""
+    """A compilation that has ended: its input, why it was made, and the input before (None: it was the
+    first)."""
 
     command: Compile
     why: str
@@ -24,10 +25,10 @@ class Compiled(NamedTuple):
 
     @property
     def staged(self) -> bool:
-        """Whether switches are to be brought there in stages: another intent, or more that works.
+        """Whether the switches change in stages: for another intent, or when failed parts work again.
 
-        Where something has failed, or a link or a switch is gone, packets are being lost: it is mended at
-        once.
+        When something has failed, or a link or a switch is gone, packets are being lost: then the switches
+        change at once.
         """
         if self.before is None:
             return False
@@ -38,8 +39,8 @@ class Compiled(NamedTuple):
 
 
 class Agenda:
-    """``pending``: the compiler's input may have changed; ``compiled``: the newest input of which the tables
-    are known (or the compiler has failed)."""
+    """``pending``: the compiler's input may have changed. ``compiled``: the newest input that was compiled,
+    or that the compiler failed at."""
 
     def __init__(self) -> None:
         self.pending: _Pending | None = None
@@ -54,7 +55,7 @@ class Agenda:
 
     @property
     def idle(self) -> bool:
-        """Whether the tables that are known are those of the present."""
+        """Whether the newest tables are those of the present input."""
         return self.compiled is not None and self.compiling is None and self.pending is None
 
     def insist(self, why: str, now: float) -> None:
@@ -62,12 +63,12 @@ class Agenda:
         self.pending = _Pending(why, now)
 
     def reconsider(self, why: str, at: float) -> None:
-        """The compiler's input may have changed: look at it at ``at``, when the burst is over."""
+        """The compiler's input may have changed: compare it at the time ``at``, when the burst is over."""
         if self.pending is None or self.pending.at > at:
             self.pending = _Pending(why, at)
 
     def take(self, now: float, given: Callable[[int], Compile]) -> Compile | None:
-        """The compilation that is due. ``given``: what to compile, with this generation."""
+        """The compilation that is due. ``given``: makes the compiler's input of this generation."""
         pending = self.pending
         if pending is None or self.compiling is not None or pending.at > now:
             return None
@@ -80,7 +81,7 @@ class Agenda:
         return command
 
     def done(self, generation: int, seconds: float | None) -> Compiled | None:
-        """The compiler is ready (``seconds`` None: it failed); None: not with what it was asked for last."""
+        """The compiler has ended (``seconds`` None: it failed). None: it was another compilation."""
         if self.compiling is None or self.compiling[0].generation != generation:
             return None
         (command, why), before = self.compiling, self.compiled

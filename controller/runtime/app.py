@@ -1,7 +1,7 @@
-"""The os-ken app: hands events to the core and carries out what it decides.
+"""The os-ken app: gives events to the core, and carries out what the core decides.
 
-One thread owns the core.  Compiling runs beside it, so that switches are greeted, and
-their questions answered, while a large lab is being compiled.
+One thread owns the core.  Another thread compiles, so that switches are greeted, and their questions
+answered, while a large lab is being compiled.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ _PROBE = ethertype.octets(ethertype.PROBE)
 _NO_COOKIE = (1 << 64) - 2
 """A cookie that no flow has."""
 _SWITCH_INTERVAL = 0.0005
-"""Seconds a busy thread keeps the interpreter: compiling must not starve greeting."""
+"""Seconds for which a busy thread keeps the interpreter: compiling must not delay the greeting of
+switches."""
 
 
 class SwitchKeeper(QueuedApp):
-    """Keeps every switch holding what the intent asks for.
+    """Keeps the tables of every switch as the intent wants them.
 
-    ``load`` returns the first intent; it runs on the app's thread, when switches can already connect;
-    ``number`` is the intent's, which ``all-programmed`` says.  Learned stations silent for ``idle`` seconds
-    are forgotten; what is known is remembered across restarts in the file ``state``.  ``shared``: users' apps
-    run beside it.  ``ready`` is set when the lab first converged.
+    ``load`` returns the first intent; it runs on the app's thread, when switches can already connect.
+    ``number``: of this intent, for the event ``all-programmed``.  A learned station that is silent for
+    ``idle`` seconds is forgotten.  The file ``state`` keeps what was learned across restarts.  ``shared``:
+    users' apps run in the same process.  ``ready`` is set when the lab first converges.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class SwitchKeeper(QueuedApp):
         self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def prepare(self) -> None:
-        """Load the intent and all that it takes; slow imports happen here."""
+        """Load the intent, and the modules that are slow to import."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
         from controller.runtime import admission, core, memory, questions
@@ -141,18 +142,22 @@ class SwitchKeeper(QueuedApp):
         fields = dict(msg.match.items())
         port = fields.get("in_port")
         if port is not None:
-            data, now, found = bytes(msg.data), time.monotonic(), registers(fields)
-            self._do(self.core.packet(msg.datapath.id, port, msg.table_id, data, now, msg.cookie, found))
+            data, now, pipeline_registers = bytes(msg.data), time.monotonic(), registers(fields)
+            self._do(
+                self.core.packet(
+                    msg.datapath.id, port, msg.table_id, data, now, msg.cookie, pipeline_registers
+                )
+            )
 
     def urgent(self, ev: Any) -> bool:
-        """Probes that come back wait behind nothing: no flood of packets makes an instance look dead."""
+        """Probes that come back are handled first: no flood of packets makes an instance look dead."""
         if not isinstance(ev, ofp_event.EventOFPPacketIn):
             return False
         msg = ev.msg
         return msg.data[12:14] == _PROBE and (msg.datapath.id, msg.match.get("in_port")) in self._probed
 
     def admits(self, datapath: Datapath, data: bytes) -> bool:
-        """No port gets more of this process than it can be given."""
+        """Whether a port's packet-in is within the port's limit."""
         if self._admission is None or datapath.id is None:
             return True
         return self._admission.admits(datapath.id, data, time.monotonic())
@@ -211,9 +216,9 @@ class SwitchKeeper(QueuedApp):
     def _program(self, command: Any) -> None:
         from controller.update.difference import transmission
 
-        made = self._bundles.pop(command.switch, None)
-        if command.fresh and made is not None and made[0] is command.wanted:
-            data = made[1]
+        precomputed = self._bundles.pop(command.switch, None)
+        if command.fresh and precomputed is not None and precomputed[0] is command.wanted:
+            data = precomputed[1]
         else:
             data = transmission(command.difference)
         self._datapaths[command.conn].send(data)
@@ -288,7 +293,7 @@ class SwitchKeeper(QueuedApp):
             datapath.send(ct_flush(*known, datapath.own_xid()))
 
     def _remember(self) -> None:
-        """Keep what was found out for the next controller: called when it has reached the switches."""
+        """Save what was learned for the next controller; called when the switches hold it."""
         from controller.runtime import memory
 
         known = memory.Memory(self.core.learning.stations, self.core.health.failed)
@@ -341,7 +346,7 @@ class SwitchKeeper(QueuedApp):
         self.compiled.set()
 
     def _precompute(self, tables: dict[str, SwitchTables]) -> None:
-        """What an empty switch will be sent, made while switches are still connecting."""
+        """Prepare the messages for empty switches, while switches are still connecting."""
         from controller.update.difference import difference, transmission
 
         for name, wanted in tables.items():
@@ -353,7 +358,7 @@ class SwitchKeeper(QueuedApp):
     # -- for the API -------------------------------------------------------------------
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
-        """Have ``question`` answered on the app's thread."""
+        """Call ``question`` on the app's thread; its result."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -368,7 +373,8 @@ class SwitchKeeper(QueuedApp):
         return future
 
     def replace(self, topology: Topology, number: int = 0) -> Future[int]:
-        """Make ``topology`` the intent, of this ``number``; the number of the last event before it was."""
+        """Make ``topology`` the intent with this ``number``. The number of the last event before the
+        change."""
 
         def begin() -> int:
             since = self.journal.last
@@ -380,11 +386,11 @@ class SwitchKeeper(QueuedApp):
         return self.ask(begin)
 
     def reported(self, failed: dict[str, str]) -> Future[None]:
-        """The lab says which instances and backends have failed, and why: all of them."""
+        """The lab reports all instances and backends that have failed, with the reasons."""
         return self.ask(lambda: self._do(self.core.reported(failed, time.monotonic())))
 
     def report(self, name: str, up: bool, reason: str) -> Future[None]:
-        """The lab says of one instance or backend whether it works (KeyError: the intent has none)."""
+        """The lab reports whether one instance or backend works (KeyError: the intent does not have it)."""
 
         def tell() -> None:
             if not self.core.health.knows(name):
@@ -393,10 +399,11 @@ class SwitchKeeper(QueuedApp):
 
         return self.ask(tell)
 
-    def hear_out(self, done: Callable[[], None]) -> None:
-        """Call ``done``, on the app's thread, when all that connected switches have said before was heard:
-        each is asked something short, and answers after what it has said.  A connection that ends answers,
-        too."""
+    def after_replies(self, done: Callable[[], None]) -> None:
+        """Call ``done``, on the app's thread, when all messages that switches have sent so far are handled.
+
+        Each connected switch is asked a short question, whose answer comes after its earlier messages.  The
+        end of a connection counts as an answer."""
         from controller.flow.tables import Table
 
         waiting: set[int] = set()
@@ -419,7 +426,7 @@ class SwitchKeeper(QueuedApp):
     def counters(self, switch: str, table: int | None = None) -> Future[list[bytes]]:
         """The switch's flows (of one table, or all) as it reports them: bodies of OFPMP_FLOW_DESC replies.
 
-        KeyError: no such switch; ConnectionError: it is not connected or refused to say.
+        KeyError: no such switch; ConnectionError: it is not connected, or it refused.
         """
         from controller.openflow import messages
 

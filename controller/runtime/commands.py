@@ -1,4 +1,4 @@
-"""What a `controller.runtime.core.Core` says is to be done, and the values that this takes."""
+"""The commands of a `controller.runtime.core.Core`, and the values in them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Patience:
     reply: float = 30.0  # no answer to a bundle or a dump: the connection is given up
     retry: float = 0.2  # after a refusal, doubled each time
     retry_most: float = 30.0
-    drain: float = 0.2  # what is on its way by old flows gets there before they go
-    pause: float = 0.03  # between two other stages: switches bring their caches up to date
-    refusals: int = 3  # a switch that refuses so often in a row is no longer waited for by the others
+    drain: float = 0.2  # before old flows are deleted: packets that they have sent on arrive
+    pause: float = 0.03  # before other stages: switches update their caches
+    refusals: int = 3  # the others no longer wait for a switch that refuses so often in a row
 
 
 class Compile(NamedTuple):
-    """Compile these; the answer comes to `Core.compiled`."""
+    """Compile this input; the answer goes to `Core.compiled`."""
 
     generation: int
     topology: Topology
@@ -43,7 +43,7 @@ class Compile(NamedTuple):
 
 
 class Dump(NamedTuple):
-    """Ask what the switch holds; the answer comes to `Core.dumped`."""
+    """Ask what the switch holds; the answer goes to `Core.dumped`."""
 
     switch: str
     conn: int
@@ -68,7 +68,7 @@ class Usage(NamedTuple):
 
 
 class Emit(NamedTuple):
-    """Say this to the supervisor and the API's listeners."""
+    """Tell the supervisor and the API's listeners this event."""
 
     event: Event
 
@@ -78,8 +78,8 @@ class Disconnect(NamedTuple):
 
 
 class Inject(NamedTuple):
-    """Have ``frame`` go on at a switch as if a host of the network (its number) had sent it there; with a
-    ``hop`` (its number), as if the classifier had sent it to that."""
+    """Send ``frame`` through a switch's tables as if a host of the network (its number) had sent it there;
+    with a ``hop`` (its number), as if a classifier had sent it to that hop."""
 
     switch: str
     network: int
@@ -88,7 +88,7 @@ class Inject(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """Have a switch do ``actions`` with a frame that had come in by ``in_port``."""
+    """Let a switch apply ``actions`` to a frame, as if it had come in by ``in_port``."""
 
     switch: str
     in_port: int
@@ -97,8 +97,8 @@ class Resume(NamedTuple):
 
 
 class Flush(NamedTuple):
-    """Have a switch's connection tracking forget the connections of one zone that agree with all that is
-    given of their original and of their reply tuple: ``source``, ``destination``, ``tp_src``, ``tp_dst``."""
+    """Delete connections of one zone from a switch's connection tracking: those whose original and reply
+    tuples have all given values, of ``source``, ``destination``, ``tp_src``, ``tp_dst``."""
 
     switch: str
     zone: int
@@ -112,7 +112,7 @@ Command = Compile | Dump | Program | Usage | Emit | Disconnect | Send | Inject |
 
 
 class Held(NamedTuple):
-    """What a switch said it holds."""
+    """What a switch holds, by its own answer."""
 
     cookies: frozenset[int]
     groups: tuple[Group, ...]

@@ -1,11 +1,11 @@
-"""What the controller does next: events go in, commands come out, nothing is touched.
+"""What the controller does next: events go in, commands come out; nothing here does input or output.
 
-One `Core` holds what is wanted (the intent, compiled) and what each switch is known to
-hold.  First start, reconnect, controller restart, a changed intent and a dead link are one
-path: whenever a switch is connected, idle and holds something else than is wanted, the
-difference goes out as one bundle.  What a switch holds is asked from it only when it is
-not known (a new connection, or after a refusal).  Where service chains change, what is wanted
-changes in stages (`controller.runtime.rollout`), and all switches pass one before the next begins.
+One `Core` holds the wanted tables (the compiled intent), and what each switch is known to hold.  First start,
+reconnect, controller restart, a changed intent and a dead link are handled in one way: when a connected, idle
+switch does not hold the wanted tables, the difference is sent to it as one bundle.  A switch is asked what it
+holds only when this is not known (a new connection, or after a refusal).  When service chains change, the
+wanted tables change in stages (`controller.runtime.rollout`), and all switches hold a stage before the next
+begins.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from topologies.model.topology import Port, Topology
 class Core:
     """The controller's state machine.
 
-    What happens is told to the first half's methods, which return what follows at once;
-    then (after one event or a burst of them) ``tick`` returns all that is due.  ``token``: 8 random
-    octets by which probes are told from forged ones.
+    The methods of the first half take events, and return the commands that follow at once.  After one event
+    or a burst of them, ``tick`` returns all commands that are due.  ``token``: 8 random octets that mark the
+    controller's own probes, so that nobody can forge them.
     """
 
     topology: Topology
@@ -84,17 +84,17 @@ class Core:
 
     @property
     def wanted(self) -> dict[str, SwitchTables]:
-        """What every switch should hold now; while a rollout is in progress, not yet what it leads to."""
+        """What every switch should hold now; during a rollout these are the tables of its present stage."""
         return self.programming.rollout.wanted
 
     @property
     def converged(self) -> bool:
-        """Whether every switch that is there holds what the newest intent asks for."""
+        """Whether every switch that is there holds the tables of the newest intent."""
         return self.programming.converged
 
     def settled(self, without: frozenset[str] = frozenset()) -> bool:
-        """Whether it is also of the present that the tables are: nothing has happened that may change
-        them.  ``without``: switches that were taken away, for which nobody waits until they are given up."""
+        """Whether all switches hold their tables, and no event is left that may change these.  ``without``:
+        switches that were taken away on purpose, for which nobody needs to wait."""
         compiled = self._agenda.compiled
         if compiled is None or not self._agenda.idle:
             return False
@@ -104,10 +104,10 @@ class Core:
 
     def start(self, now: float) -> list[Command]:
         """Begin: compile the first intent."""
-        return self._intend("start", now)
+        return self._begin("start", now)
 
     def intent(self, topology: Topology, now: float) -> list[Command]:
-        """The lab is to be another one."""
+        """Another intent: the lab becomes this topology."""
         self.topology = topology
         self.learning.replace(topology)
         self._functions = function_ports(topology)
@@ -117,22 +117,22 @@ class Core:
         self.echoes.replace(topology)
         self.exhausted.replace(topology)
         self.roster.enrol(topology)
-        out = self._intend("intent", now)
+        out = self._begin("intent", now)
         for dpid, conn, ports in self.roster.admitted():
             out += self.connected(dpid, conn, ports, now)
         return out
 
-    def _intend(self, why: str, now: float) -> list[Command]:
+    def _begin(self, why: str, now: float) -> list[Command]:
         self.programming.unsettle(now)
         self._agenda.insist(why, now)
         return []
 
     def connected(self, dpid: int, conn: int, ports: Mapping[int, bool], now: float) -> list[Command]:
-        """A switch finished its handshake; ``ports``: number -> up."""
+        """A switch has finished its handshake; ``ports``: number -> up."""
         member, out = self.roster.connected(dpid, conn, ports, now)
         if member is not None:
             self.programming.unsettle(now)
-            if self._news(member):
+            if self._links_differ(member):
                 self._reconsider(f"{member.name} connected", now)
         return out
 
@@ -154,7 +154,7 @@ class Core:
         if self.roster.leads_on(port):
             self._reconsider(f"port {port} {'up' if up else 'down'}", now)
         elif not up:
-            out += self._ailing(self.health.down(port, now), now)
+            out += self._follow_health(self.health.down(port, now), now)
         return out
 
     def packet(
@@ -185,7 +185,7 @@ class Core:
         return self._outcomes(self.learning.packet(port, table, frame, now), now)
 
     def _error(self, port: Port, table: Table, frame: bytes, registers: Mapping[str, int]) -> list[Command]:
-        """An ICMP error, of which the tables can't tell which chain it belongs to."""
+        """An ICMP error: flows can't tell which chain it belongs to."""
         tables = self.wanted.get(port.switch)
         if tables is None:
             return []
@@ -196,15 +196,15 @@ class Core:
         return [Resume(port.switch, port.number, actions, frame)] if actions else []
 
     def reported(self, failed: Mapping[str, str], now: float) -> list[Command]:
-        """The lab says which instances and backends have failed (name -> why): all of them."""
-        return self._ailing(self.health.reported(failed, now), now)
+        """The lab reports all instances and backends that have failed (name -> why)."""
+        return self._follow_health(self.health.reported(failed, now), now)
 
     def report(self, name: str, up: bool, reason: str, now: float) -> list[Command]:
-        """The lab says of one instance or backend whether it works."""
-        return self._ailing(self.health.report(name, up, reason, now), now)
+        """The lab reports whether one instance or backend works."""
+        return self._follow_health(self.health.report(name, up, reason, now), now)
 
     def used(self, station: Station, packets: bool, now: float) -> list[Command]:
-        """A station's flows were looked at: did they count packets since it was last heard?"""
+        """Whether a station's flows have counted packets since it was last heard (``packets``)."""
         self._usage.pop((station.network, station.mac), None)
         if packets:
             self.learning.heard(station.network, station.mac, now)
@@ -221,16 +221,16 @@ class Core:
             self._reconsider("learning", max(now, self._learned_at + 4 * self._agenda.cost))
         return out
 
-    def _ailing(self, said: list[Emit], now: float) -> list[Command]:
+    def _follow_health(self, events: list[Emit], now: float) -> list[Command]:
         latest = self._agenda.latest
         if latest is not None and self.health.failed != latest.failed:
             self._reconsider(self.health.why, now)
-        return list(said)
+        return list(events)
 
     def compiled(
         self, generation: int, tables: Mapping[str, SwitchTables], seconds: float, now: float
     ) -> list[Command]:
-        """Tables for what `Compile` asked."""
+        """The compiler's answer to `Compile`."""
         done = self._agenda.done(generation, seconds)
         if done is None:
             return []
@@ -240,7 +240,7 @@ class Core:
         rollout = self.programming.rollout
         if not rollout.later and done.before is not None:
             self._before = done.before.topology
-        # what a rollout that is in progress was to teach is not forgotten for a newer aim
+        # during a rollout, functions that were to be taught for it are still taught for a newer aim
         topology = done.command.topology
         joins = NOBODY if self._before is None else joining(self._before, topology)
         rollout.aim(tables, done.staged, joins, lesson(topology))
@@ -252,12 +252,12 @@ class Core:
         return [Emit(Recompiled(seconds, flows, groups, done.why, stages))]
 
     def uncompiled(self, generation: int, message: str, now: float) -> list[Command]:
-        """The compiler failed: what was wanted before stays."""
+        """The compiler has failed: the wanted tables stay as they were."""
         self._agenda.done(generation, None)
         return [Emit(ControllerError(f"cannot compile: {message}"))]
 
     def dumped(self, name: str, conn: int, held: Held, now: float) -> list[Command]:
-        """What a switch holds."""
+        """A switch's answer: what it holds."""
         self.programming.dumped(name, conn, held)
         return []
 
@@ -266,15 +266,15 @@ class Core:
         return self.programming.committed(name, conn, now)
 
     def refused(self, name: str, conn: int, message: str, now: float) -> list[Command]:
-        """The switch reported an error: ask it anew what it holds, after a while."""
+        """The switch has reported an error: after a while, ask it again what it holds."""
         return self.programming.refused(name, conn, message, now)
 
     # -- what follows ------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Command]:
-        """All that is due. Called after whatever happens, and at `next_due`."""
-        probes, said = self.health.tick(now, self.roster.is_up)
-        out: list[Command] = [*probes, *self._ailing(said, now), *self.verdicts.tick(now)]
+        """All commands that are due. To be called after every event, and at `next_due`."""
+        probes, events = self.health.tick(now, self.roster.is_up)
+        out: list[Command] = [*probes, *self._follow_health(events, now), *self.verdicts.tick(now)]
         self._check_absent(now)
         out += self._check_compile(now)
         out += self.programming.tick(now)
@@ -284,7 +284,7 @@ class Core:
         return out
 
     def next_due(self, now: float) -> float | None:
-        """When `tick` should be called again, if nothing happens before; None: never."""
+        """When `tick` should be called again if no event comes before; None: never."""
         due = self.learning.next_due()
         if due is not None and self._usage:
             due = max(due, now + self.patience.grace)
@@ -298,7 +298,7 @@ class Core:
         return min([*times, *self.programming.times(now)], default=None)
 
     def name(self, dpid: int | None, conn: int) -> str | None:
-        """The switch whose connection ``conn`` now is; None for an old or unknown one."""
+        """The switch whose present connection is ``conn``; None for an old or unknown connection."""
         member = self.roster.by_dpid(dpid)
         return member.name if member is not None and member.conn == conn else None
 
@@ -312,11 +312,11 @@ class Core:
         return self.roster.avoid(now)
 
     def down_links(self) -> frozenset[str]:
-        """Links of which an end's port is down or missing, as far as its switch ever said."""
+        """Links with a port that is down or missing, by what the switches have reported."""
         return self.roster.down_links()
 
-    def _news(self, member: Member) -> bool:
-        """Whether a switch that came says something else of its links than was compiled."""
+    def _links_differ(self, member: Member) -> bool:
+        """Whether the links of a switch that has connected are not as they were compiled."""
         latest = self._agenda.latest
         down = latest.down_links if latest else frozenset()
         return (latest is not None and member.name in latest.avoid) or any(
@@ -324,9 +324,11 @@ class Core:
         )
 
     def _reconsider(self, why: str, when: float) -> None:
-        """The compiler's input may have changed: look shortly after, when the burst is over."""
+        """The compiler's input may have changed: compare it a little later, when the burst is over."""
         patience = self.patience
-        self._agenda.reconsider(why, when + (patience.coalesce if self.programming.ever else patience.gather))
+        self._agenda.reconsider(
+            why, when + (patience.coalesce if self.programming.converged_once else patience.gather)
+        )
 
     def _check_absent(self, now: float) -> None:
         compiled, agenda = self._agenda.compiled, self._agenda

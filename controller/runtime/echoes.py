@@ -15,7 +15,7 @@ _LAST_PORT = 0xFEFF
 
 
 class Echoes:
-    """Knows what a cookie is about, and nothing of any session."""
+    """Knows which cookies are of such flows; it keeps no state of sessions."""
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[int, bool] = {}
@@ -23,12 +23,12 @@ class Echoes:
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
-        """Another intent. What the flows of the one before sent may still be on its way."""
+        """Another intent. Packets from the earlier intent's flows may still be on their way."""
         new = changed_identifiers(topology)
         self._known, self._newest = self._newest | new, new
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:
-        """What follows from a packet-in; None when it is not about such a query, or no substitute is left."""
+        """The commands for a packet-in; None when it holds no such query, or no other identifier is left."""
         outward = self._known.get(punt.cookie)
         if outward is None:
             return None
@@ -44,7 +44,7 @@ class Echoes:
         again: list[Action] = [SetField(name, value) for name, value in sorted(registers.items()) if value]
         port = punt.port.number
         if port > _LAST_PORT:
-            # it came for this hop from another switch (``controller.compiler.sff.forwarder``)
+            # it came to this hop from another switch (``controller.compiler.sff.forwarder``)
             again.append(SetField("in_port", NO_PORT))
             port = CONTROLLER
         return [Resume(punt.port.switch, port, (*again, Resubmit(Table.STEER)), frame)]

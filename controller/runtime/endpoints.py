@@ -1,4 +1,4 @@
-"""Who a packet is from and to, for people, in the words of Suricata's EVE.
+"""A packet's source and destination, for people, under the names of Suricata's EVE.
 
 Nothing here raises on a malformed packet.
 """
@@ -13,17 +13,17 @@ from wire.protocol import ICMP, ICMPV6, NAMES
 
 
 def endpoints(frame: bytes) -> dict[str, Any]:
-    """Protocol, addresses and ports for people, in EVE's names; empty when it is not IP."""
+    """Protocol, addresses and ports for people, under EVE's names; empty when it is not IP."""
     packet = ip.read(frame[14:])
     if packet is None or frame[12:14] != ethertype.octets(ethertype.OF_VERSION[packet.version]):
         return {}
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "proto": NAMES.get(packet.protocol, str(packet.protocol)),
         "src_ip": str(ip_address(packet.source)),
         "dest_ip": str(ip_address(packet.destination)),
     }
     if packet.ports is not None:
-        found["src_port"], found["dest_port"] = packet.ports
+        described["src_port"], described["dest_port"] = packet.ports
     elif packet.protocol in (ICMP, ICMPV6) and len(packet.body) >= 2 and not packet.later:
-        found["icmp_type"], found["icmp_code"] = packet.body[0], packet.body[1]
-    return found
+        described["icmp_type"], described["icmp_code"] = packet.body[0], packet.body[1]
+    return described

@@ -1,6 +1,6 @@
 """Questions to switches and their answers: which raw messages belong together.
 
-Knows no socket: `Exchange.ask` gives bytes to send, `Exchange.answer` takes what came.
+Knows no socket: `Exchange.ask` notes a question, `Exchange.answer` takes the messages that arrive.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Exchange:
         self._open: dict[tuple[int, int], _Question] = {}
 
     def ask(self, conn: int, xid: int, done: Callable[[Parts], None], failed: Callable[[str], None]) -> None:
-        """Expect the answer to transaction ``xid``; exactly one of the two gets called.
+        """Expect the answer to transaction ``xid``; exactly one of the two functions is called.
 
-        ``done`` gets the bodies of all the reply's messages, in order.
+        ``done`` gets the bodies of all messages of the reply, in order.
         """
         self._open[conn, xid] = _Question(done, failed)
 
     def answer(self, conn: int, kind: int, xid: int, data: bytes) -> bool:
-        """Take a raw message; False when nobody asked."""
+        """Take a raw message; False when it answers no question."""
         question = self._open.get((conn, xid))
         if question is None:
             return False
@@ -74,7 +74,7 @@ def is_commit_reply(kind: int, data: bytes) -> bool:
 
 
 def error_text(data: bytes) -> str:
-    """What an error message says, for people."""
+    """An error message in words."""
     if len(data) < 12:
         return "an error message too short to read"
     kind, code = _ERROR.unpack_from(data, 8)
@@ -83,9 +83,9 @@ def error_text(data: bytes) -> str:
 
 
 def cookies(body: bytes) -> Iterator[int]:
-    """Just the cookies of an OFPMP_FLOW_DESC reply (ValueError: malformed).
+    """The cookies of an OFPMP_FLOW_DESC reply (ValueError: malformed).
 
-    Reconciliation needs no more, and reads them ten times faster than whole entries.
+    Reconciliation needs only these, and reads them ten times faster than whole entries.
     """
     start, end = 0, len(body)
     while start + _LEAST_ENTRY <= end:

@@ -1,4 +1,4 @@
-"""Address translators and load balancers whose ports have run out: what is told of it."""
+"""Events for address translators and load balancers that have no port left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY = 10.0
 
 
 class Exhausted:
-    """Knows what a cookie is about, and when a translator was told of last."""
+    """Knows the function of each cookie, and when it made the last event for it."""
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[int, str] = {}
@@ -25,12 +25,12 @@ class Exhausted:
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
-        """Another intent. What the flows of the one before sent may still be on its way."""
+        """Another intent. Packets from the earlier intent's flows may still be on their way."""
         new = {**exhausted(topology), **crowded(topology)}
         self._known, self._newest = self._newest | new, new
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:
-        """What follows from a packet-in; None when it is not about such a connection."""
+        """The commands for a packet-in; None when it is not from such a flow."""
         name = self._known.get(punt.cookie)
         if name is None:
             return None

@@ -1,4 +1,4 @@
-"""What of the lab's functions does not work: what probes find, and what the lab reports.
+"""Which of the lab's functions do not work: by probes, and by the lab's reports.
 
 Names are those that the compiler takes as ``failed``: of an instance (``fw.1``), or of a load balancer's
 backend (``lb/web1``).
@@ -29,7 +29,7 @@ class _Known(NamedTuple):
 
 
 class Health:
-    """``failed``: all that gets no traffic now. ``why``: in words, what changed last."""
+    """``failed``: names that get no traffic now. ``why``: the last change in words."""
 
     def __init__(self, topology: Topology, liveness: Liveness, now: float = 0.0) -> None:
         self.liveness = liveness
@@ -38,7 +38,7 @@ class Health:
         self.replace(topology, now)
 
     def replace(self, topology: Topology, now: float) -> None:
-        """Another intent. Reports stay: of what it does not name they are without effect."""
+        """Another intent. Reports stay, but have no effect for names that it does not have."""
         self.liveness.replace(topology, now)
         self._known: dict[str, _Known] = {}
         for function in topology.functions:
@@ -50,7 +50,7 @@ class Health:
         self._recompute()
 
     def restore(self, failed: Iterable[str], now: float) -> None:
-        """What an earlier controller held for failed; reports count until the lab's next complete one."""
+        """The failures that an earlier controller knew; they stay until the lab's next complete report."""
         names = frozenset(failed)
         self.liveness.restore(names, now)
         for name in names:
@@ -63,23 +63,27 @@ class Health:
         return name in self._known
 
     def reported(self, failed: Mapping[str, str], now: float) -> list[Emit]:
-        """The lab says what of its processes and backends has failed, and why: all of it."""
-        some = dict(list(failed.items())[:MOST_REPORTED])
+        """The lab's complete report: the processes and backends that have failed, with the reasons."""
+        reasons = dict(list(failed.items())[:MOST_REPORTED])
         old = self._reported
-        self._reported = {name: (why, old[name][1] if name in old else now) for name, why in some.items()}
-        changed = sorted(old.keys() ^ some.keys())
-        self._explain((name, name not in some) for name in changed if name in self._known)
-        out = [said for name in changed for said in self._say(name, name not in some, some.get(name, ""))]
+        self._reported = {name: (why, old[name][1] if name in old else now) for name, why in reasons.items()}
+        changed = sorted(old.keys() ^ reasons.keys())
+        self._explain((name, name not in reasons) for name in changed if name in self._known)
+        events = [
+            event
+            for name in changed
+            for event in self._events_of(name, name not in reasons, reasons.get(name, ""))
+        ]
         self._recompute()
-        return out
+        return events
 
     def report(self, name: str, up: bool, reason: str, now: float) -> list[Emit]:
-        """The lab says of one instance or backend whether it works."""
-        some = {known: why for known, (why, _) in self._reported.items() if known != name}
-        return self.reported(some if up else some | {name: reason}, now)
+        """The lab's report whether one instance or backend works."""
+        others = {known: why for known, (why, _) in self._reported.items() if known != name}
+        return self.reported(others if up else others | {name: reason}, now)
 
     def report_of(self, name: str) -> tuple[str, float] | None:
-        """Why, and since when, the lab says that this has failed; None: it does not."""
+        """Why, and since when, the lab reports this as failed; None: it does not."""
         return self._reported.get(name)
 
     def tick(self, now: float, up: Callable[[Port], bool | None]) -> tuple[list[Send], list[Emit]]:
@@ -92,7 +96,7 @@ class Health:
         return self._changed(self.liveness.down(port, now))
 
     def _changed(self, changes: list[Changed]) -> list[Emit]:
-        # of what the lab says has failed, probes say nothing that matters
+        # the lab's report of a failure comes before what probes show
         news = [change for change in changes if change.instance not in self._reported]
         self._explain((change.instance, change.state == "live") for change in news)
         if changes:
@@ -103,7 +107,7 @@ class Health:
         words = [f"{name} {'works' if up else 'has failed'}" for name, up in changes]
         self.why = "; ".join(words) or self.why
 
-    def _say(self, name: str, up: bool, reason: str) -> list[Emit]:
+    def _events_of(self, name: str, up: bool, reason: str) -> list[Emit]:
         known = self._known.get(name)
         if known is None:
             return []
@@ -112,7 +116,7 @@ class Health:
         state = "live" if up else "failed"
         facts = self.liveness.facts(name)
         if up and facts is not None and facts.state != "live":
-            return []  # its probes will tell
+            return []  # its probes decide
         return [Emit(InstanceChanged(known.function, name, state, reason))]
 
     def _recompute(self) -> None:
@@ -120,5 +124,5 @@ class Health:
 
 
 def backend_name(function: str, backend: str) -> str:
-    """As the compiler's ``failed`` names a backend."""
+    """A backend's name in the compiler's ``failed``."""
     return f"{function}/{backend}"

@@ -1,4 +1,4 @@
-"""What happened, as JSON lines for the supervisor and as a short memory for the API."""
+"""Events, as JSON lines for the supervisor; the API can ask for the latest ones."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Journal:
     """Events, numbered from 1. ``fd``: where JSON lines go (a pipe; its reader may be slow).
 
     A line has ``event``, ``number``, ``time`` (seconds since 1970) and the event's own
-    fields.  Writing happens in a thread of its own, so that a reader who does not read
-    never delays the network; beyond 10,000 unread lines, more are dropped.
+    fields.  Another thread writes, so a reader who does not read never delays the network;
+    when 10,000 lines wait for him, further lines are dropped.
     """
 
     def __init__(self, fd: int) -> None:
@@ -35,7 +35,7 @@ class Journal:
         self._writer.start()
 
     def emit(self, event: Event) -> None:
-        """Record an event, and what watchers make of it; never blocks."""
+        """Record an event, and the events that watchers make of it; never blocks."""
         self._record(event)
         for further in following(event):
             self._record(further)
@@ -61,7 +61,7 @@ class Journal:
             return [entry for entry in self._recent if entry["number"] > number]
 
     def close(self, timeout: float = 0.2) -> None:
-        """Write out what waits, as far as that takes no longer than ``timeout``."""
+        """Write the lines that wait, for at most ``timeout`` seconds."""
         self._lines.put(None)
         self._writer.join(timeout)
 

@@ -1,9 +1,8 @@
-"""Learning what the file does not know: who is where, with limits that hold against anyone.
+"""Learning stations that the file does not have, with limits for each port and station.
 
-Decides only: packet-ins and the time go in, what to send and what to compile come out.
-Nothing is ever flooded: a search for an unknown address goes, as one ARP request or
-neighbour solicitation, to the host ports of its network and to no link; it never makes
-another switch ask in turn.
+This module only decides: packet-ins and the time go in, frames to send and stations to compile come out.
+Nothing is flooded: a search for an unknown address is one ARP request or neighbour solicitation to the host
+ports of its network.  It goes to no link, and no other switch repeats it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from wire.mac import CONTROLLER, GROUP_BIT, mac_number, mac_text
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of anything a host may cause. Rates per second; bursts in packets."""
+    """How much work a host may cause. Rates per second; bursts in packets; times in seconds."""
 
     port_rate: float = 50.0
     port_burst: float = 50.0
@@ -44,7 +43,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """An end system that the file does not name, as learned from its own packets."""
+    """An end system that the file does not have, learned from its own packets."""
 
     network: str
     port: Port
@@ -54,7 +53,7 @@ class Station:
 
 
 class Send(NamedTuple):
-    """Emit ``frame`` at a port of a switch."""
+    """Send ``frame`` out of a port of a switch."""
 
     port: Port
     frame: bytes
@@ -65,7 +64,7 @@ Outcome = Send | Event
 
 @dataclass(slots=True)
 class Bucket:
-    """A token bucket; ``take`` is told the time."""
+    """A token bucket; ``take`` gets the time."""
 
     rate: float
     burst: float
@@ -83,7 +82,7 @@ class Bucket:
 
 @dataclass(slots=True)
 class _Known:
-    """What the file says, indexed for packets."""
+    """The file's hosts and networks, indexed for lookups by packets."""
 
     ports: dict[Port, Host] = field(default_factory=dict)
     macs: dict[tuple[str, int], Port | None] = field(default_factory=dict)  # None: no host port's
@@ -104,11 +103,15 @@ def _index(topology: Topology) -> _Known:
     for host in topology.hosts:
         known.ports[host.port] = host
         known.members.setdefault(host.network, []).append(host.port)
-    for each in endpoints(topology):
-        if each.kind == "router":
-            four, six = each.ipv4, each.ipv6
-            mac = mac_number(each.mac)
-            known.gateways[each.network] = mac, int(four.ip) if four else None, int(six.ip) if six else None
+    for endpoint in endpoints(topology):
+        if endpoint.kind == "router":
+            four, six = endpoint.ipv4, endpoint.ipv6
+            mac = mac_number(endpoint.mac)
+            known.gateways[endpoint.network] = (
+                mac,
+                int(four.ip) if four else None,
+                int(six.ip) if six else None,
+            )
     return known
 
 
@@ -151,8 +154,8 @@ class Learning:
         self._asked.clear()
 
     def learned(self) -> tuple[Learned, ...]:
-        """The stations as the compiler takes them, sorted: one entry for the first address of each family,
-        and one more for each further pair."""
+        """The stations for the compiler, sorted: one element with the first address of each family, and one
+        more for each further pair of addresses."""
         return tuple(
             Learned(
                 station.network,
@@ -166,9 +169,9 @@ class Learning:
         )
 
     def restore(self, stations: Iterable[Station], now: float) -> None:
-        """What an earlier controller had learned, as far as the intent still has a place for it.
+        """The stations that an earlier controller had learned, if the intent still allows them.
 
-        The stations count as heard of ``now``.
+        They count as heard at the time ``now``.
         """
         for station in stations:
             host = self._known.ports.get(station.port)
@@ -184,21 +187,21 @@ class Learning:
         return [_facts(station) for station in self.stations]
 
     def packet(self, port: Port, table: int, frame: bytes, now: float) -> list[Outcome]:
-        """A packet-in from ``port``: what to send and to tell.
+        """A packet-in from ``port``: frames to send, and events.
 
-        A flow of CLASSIFY sent a copy, because it does not know the sender (the frame itself
-        goes on through the tables); a flow of RESOLVE handed over a question that it cannot answer, or
-        link-local multicast, which the others that may spoof are to hear.
+        From CLASSIFY it is a copy of a frame with an unknown sender (the frame itself goes on through the
+        tables). From RESOLVE it is a question that no flow answers, or link-local multicast for the other
+        ports that may spoof. From ROUTE it is a packet whose TTL runs out.
         """
         host = self._known.ports.get(port)
         if host is None:
-            return []  # a link's port: what a host sends there has been seen at its own
+            return []  # a link's port: the controller has seen the frame at its host's port
         limits = self.limits
         bucket = self._buckets.setdefault(
             port, Bucket(limits.port_rate, limits.port_burst, limits.port_burst, now)
         )
         if not bucket.take(now):
-            return self._complain(
+            return self._report_limit(
                 port, "packets", _exceeded("packets to the controller", f"{limits.port_rate:g}/s"), now
             )
         packet = packets.read(frame)
@@ -206,40 +209,41 @@ class Learning:
             return []
         network = host.network
         if table == Table.RESOLVE and packet.kind == "data" and is_link_local(frame):
-            others = (each for each in self._known.members[network] if each != port)
-            return [Send(each, frame) for each in others if self._known.ports[each].allow_spoofing]
+            others = (other for other in self._known.members[network] if other != port)
+            return [Send(other, frame) for other in others if self._known.ports[other].allow_spoofing]
         if table == Table.ROUTE:
             return self._expired(port, network, frame)
         out = self._learn(network, port, packet, now)
         if out is None:
-            return self._refused(network, port, packet, now)
+            return self._report_refused(network, port, packet, now)
         out += self._announce(network, port, packet, frame, now)
         if packet.kind == "ask" and table == Table.RESOLVE:
             out += self._ask(network, port, packet, now)
         return out
 
     def _announce(self, network: str, port: Port, packet: Packet, frame: bytes, now: float) -> list[Outcome]:
-        """What a station says of its own address without being asked, all others in its network are to hear,
-        unless the switches flood it anyway; the same again only after a while."""
+        """Send an unsolicited announcement of a station's own address to all other ports of its network.
+
+        Not if the switches flood it anyway, nor if the same one was sent a short time before."""
         key = (network, packet.family, packet.sender)
         unasked = packet.sender == packet.target if packet.kind == "ask" else packet.eth_dst & GROUP_BIT
         if packet.kind == "data" or not unasked or self._owners.get(key) != packet.eth_src:
             return []
         if packet.kind == "answer" and network in self._known.flooded:
             return []
-        mac, said = self._announced.get(key, (0, 0.0))
-        if mac == packet.eth_src and now - said < self.limits.search_interval:
+        mac, announced_at = self._announced.get(key, (0, 0.0))
+        if mac == packet.eth_src and now - announced_at < self.limits.search_interval:
             return []
         self._announced[key] = packet.eth_src, now
         return [Send(other, frame) for other in self._known.members[network] if other != port]
 
     def _is_elsewhere(self, station: Station) -> bool:
-        """Whether the file says that somebody at another port has the station's MAC address."""
+        """Whether the file gives the station's MAC address to somebody at another port."""
         key = (station.network, station.mac)
         return key in self._known.macs and self._known.macs[key] != station.port
 
     def due(self, now: float) -> list[Station]:
-        """Stations not heard of for the idle time: ask their switch, then `heard` or `age`."""
+        """Stations that were silent for the idle time: ask their switch, then call `heard` or `age`."""
         if now < self._look_at or not self._seen:
             return []
         idle = self.limits.idle
@@ -247,11 +251,11 @@ class Learning:
         return [self._stations[key] for key, seen in self._seen.items() if now - seen >= idle]
 
     def next_due(self) -> float | None:
-        """When to ask `due` again (not too late, at times too early); None without stations."""
+        """When to call `due` again (sometimes too early, never too late); None without stations."""
         return self._look_at if self._seen else None
 
     def heard(self, network: str, mac: int, now: float) -> None:
-        """The station's flows counted packets since last asked."""
+        """The station's flows have counted packets since the last question."""
         if (network, mac) in self._seen:
             self._seen[network, mac] = now
 
@@ -282,7 +286,7 @@ class Learning:
         self.changed = True
 
     def _learn(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome] | None:
-        """Take note of the sender; None when it may not be believed."""
+        """Learn the sender; None when its claim is refused."""
         mac, key = packet.eth_src, (network, packet.eth_src)
         if mac == 0 or mac & GROUP_BIT or mac == CONTROLLER:
             return None
@@ -291,8 +295,8 @@ class Learning:
             if self._known.macs[key] != port:
                 return None
             if packet.kind == "data" or not self._known.ports[port].allow_spoofing:
-                return []  # who only forwards for others claims nothing
-            if old is None and not self._believable(network, packet):
+                return []  # a host that forwards for others claims no addresses by that
+            if old is None and not self._may_claim(network, packet):
                 return []
         if (old is None or old.port != port) and len(self._at.get(port, ())) >= self.limits.stations_per_port:
             return None
@@ -309,13 +313,13 @@ class Learning:
         was = str(old.port) if old is not None and old.port != port else None
         out: list[Outcome] = [StationLearned(**_facts(station), was=was)]
         if packet.sender:
-            out += self._tell(network, packet.family, packet.sender, mac)
+            out += self._answer_askers(network, packet.family, packet.sender, mac)
         return out
 
     def _address(self, station: Station, packet: Packet) -> Station:
-        """The station with the packet's source address, when that address may be its own."""
+        """The station with the packet's source address added, if it may have that address."""
         family, address, network = packet.family, packet.sender, station.network
-        if not self._believable(network, packet):
+        if not self._may_claim(network, packet):
             return station
         have = station.ipv4 if family == 4 else station.ipv6
         if address in have or len(have) >= self.limits.addresses_per_station:
@@ -330,14 +334,14 @@ class Learning:
         more = tuple(sorted((*have, address)))
         return replace(station, ipv4=more) if family == 4 else replace(station, ipv6=more)
 
-    def _believable(self, network: str, packet: Packet) -> bool:
-        """Whether a packet's source address is one that somebody may turn up with."""
+    def _may_claim(self, network: str, packet: Packet) -> bool:
+        """Whether a learned station may have the packet's source address."""
         family, address = packet.family, packet.sender
-        if not address or not self._inside(network, family, address):
+        if not address or not self._in_subnet(network, family, address):
             return False
-        return (network, family, address) not in self._known.addresses  # the file says whose that is
+        return (network, family, address) not in self._known.addresses  # those have an owner by the file
 
-    def _inside(self, network: str, family: int, address: int) -> bool:
+    def _in_subnet(self, network: str, family: int, address: int) -> bool:
         net = self._known.networks[network]
         if family == 4:
             subnet4 = net.subnet4
@@ -351,20 +355,20 @@ class Learning:
             subnet6.broadcast_address
         )
 
-    def _refused(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
+    def _report_refused(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
         if self._known.macs.get((network, packet.eth_src), port) != port:
             mac = mac_text(packet.eth_src)
-            return self._complain(
+            return self._report_limit(
                 port, "forged", f"a frame from {mac}, which belongs elsewhere, was dropped", now
             )
         if packet.eth_src == 0 or packet.eth_src & GROUP_BIT or packet.eth_src == CONTROLLER:
             return []
-        return self._complain(
+        return self._report_limit(
             port, "learned", _exceeded("addresses learned", self.limits.stations_per_port), now
         )
 
-    def _complain(self, port: Port, topic: str, words: str, now: float) -> list[Outcome]:
-        """Say it once in a while for each port and topic."""
+    def _report_limit(self, port: Port, topic: str, words: str, now: float) -> list[Outcome]:
+        """An event, but only one in each interval for a port and topic."""
         key = (port, topic)
         last = self._complained.get(key)
         if last is not None and now - last < self.limits.complain_interval:
@@ -373,29 +377,29 @@ class Learning:
         return [Limited(port.switch, port.number, f"{port}: {words}")]
 
     def _expired(self, port: Port, network: str, frame: bytes) -> list[Outcome]:
-        """A packet ran out of hops at the network's router: its sender is told, as by any router."""
+        """A packet's TTL has run out at the network's router: tell its sender, as any router does."""
         gateway = self._known.gateways.get(network)
         answer = packets.time_exceeded(frame, *gateway) if gateway is not None else None
         return [Send(port, answer)] if answer is not None else []
 
-    def _where(self, network: str, family: int, address: int) -> tuple[int, Port | None] | None:
-        found = self._known.addresses.get((network, family, address))
-        if found is not None:
-            return found
+    def _holder(self, network: str, family: int, address: int) -> tuple[int, Port | None] | None:
+        holder = self._known.addresses.get((network, family, address))
+        if holder is not None:
+            return holder
         owner = self._owners.get((network, family, address))
         return None if owner is None else (owner, self._stations[network, owner].port)
 
     def _ask(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
         family, target = packet.family, packet.target
-        found = self._where(network, family, target)
-        if found is not None:
-            mac, _ = found
+        holder = self._holder(network, family, target)
+        if holder is not None:
+            mac, _ = holder
             # An address asks for itself to find a duplicate: silence means that there is none.
             return [] if mac == packet.eth_src else [Send(port, _answer(packet, mac))]
-        if packet.sender == target or not self._inside(network, family, target):
+        if packet.sender == target or not self._in_subnet(network, family, target):
             return []
         if family == 6 and packet.sender == 0:
-            return []  # duplicate address detection: nobody has it, as far as is known
+            return []  # duplicate address detection: nobody is known to have the address
         key = (network, family, target)
         searched = self._searched.get(key)
         if searched is not None and now - searched < self.limits.search_interval:
@@ -406,7 +410,7 @@ class Learning:
             del self._searched[old]
             self._asked.pop(old, None)
         if len(self._searched) >= self.limits.searches:
-            return self._complain(
+            return self._report_limit(
                 port, "searches", _exceeded("searches for unknown addresses", self.limits.searches), now
             )
         self._searched[key] = now
@@ -417,15 +421,15 @@ class Learning:
         frame = make(packet.eth_src, packet.sender, target)
         return [Send(other, frame) for other in self._known.members[network] if other != port]
 
-    def _tell(self, network: str, family: int, address: int, mac: int) -> list[Outcome]:
-        """Answer those who asked for ``address`` before it was known."""
+    def _answer_askers(self, network: str, family: int, address: int, mac: int) -> list[Outcome]:
+        """Answer the stations that asked for ``address`` before it was known."""
         askers = self._asked.pop((network, family, address), {})
         make = packets.arp_reply if family == 4 else packets.advertisement
         return [Send(port, make(mac, address, who, whose)) for port, (who, whose) in askers.items()]
 
 
 def _may_be_learned(station: Station, host: Host | None) -> bool:
-    """Whether there is (still) a port that takes strangers where the station is."""
+    """Whether the station's port is (still) a port of its network that takes any source."""
     return host is not None and host.network == station.network and host.allow_spoofing
 
 

@@ -1,12 +1,13 @@
-"""Whether instances of functions pass frames: probes in at one side, out at the other, both ways.
+"""Whether instances of functions pass frames: probes go in at one port and come out at the other, both ways.
 
-Decides only: the time and what came back go in, probes to send and what changed come out.  A probe is an
-Ethernet frame of IEEE 802's local experimental type 1 (IEEE 802, 9.2.3), which every inline function passes
-unchanged.  It is put out of the switch at one port of an instance and has to come in at the other.
+This module only decides: the time and probes that came back go in, probes to send and changes come out.  A
+probe is an Ethernet frame of IEEE 802's local experimental type 1 (IEEE 802, 9.2.3), which every inline
+function passes unchanged.  The switch sends it out of one port of an instance, and it has to come back by the
+other.
 
-An instance is *unproven* until it has been seen to pass a probe each way.  One that joins others gets no
-traffic before, as long as another instance of its function is known to work.  Otherwise it counts as
-working: to try it is better than what the failure policy does.
+An instance is *unproven* until it has passed a probe each way.  An unproven instance that joins others gets
+no traffic while another instance of its function is known to work.  When there is no such other, it gets
+traffic: to try it is better than to apply the failure policy.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from wire import ethertype
 from wire.mac import CONTROLLER
 
 PROBE_TARGET = CONTROLLER + 1
-"""Never the source of a frame, so that a learning bridge passes it on whatever it has learned."""
+"""No frame has this source address, so no learning bridge learns it, and each passes such a frame on."""
 
 _HEAD = struct.Struct("!6s6sH4s8sBIB")
 _MAGIC = b"sdnl"
 _LEAST_FRAME = 60
 _REMEMBERED = 64
-"""Probes whose answer is still taken, one way through one instance: some seconds' worth."""
+"""How many probes of one direction can still come back: those of some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """``interval`` in seconds; ``fall`` and ``rise`` in probes in a row; ``proof``: seconds after which an
-    instance that never passed anything counts as failed.
+    """``interval`` in seconds; ``fall`` and ``rise``: probes in a row after which an instance fails or works
+    again; ``proof``: seconds after which an instance that has passed no probe counts as failed.
 
-    One that fails again within ``steady`` seconds of coming back needs twice the ``rise`` from then on,
-    up to ``patience`` times: who comes and goes does not take traffic with it each time.
+    An instance that fails again within ``steady`` seconds of working again needs twice the ``rise`` from then
+    on, up to ``patience`` times the ``rise``: so one that comes and goes loses less traffic.
     """
 
     interval: float = 0.05
@@ -50,7 +51,7 @@ class Rhythm:
 
 
 class Changed(NamedTuple):
-    """An instance got another state."""
+    """An instance has another state now."""
 
     function: str
     instance: str
@@ -79,7 +80,7 @@ class _Way:
         self.sent.clear()
 
     def count(self, silence_counts: bool) -> None:
-        """Judge the interval that ends now."""
+        """Count the interval that ends now: a probe passed, or was missed."""
         if self.heard:
             self.row = max(self.row, 0) + 1
         elif self.asked and silence_counts:
@@ -97,13 +98,13 @@ class _Watch:
     reason: str = ""
     first: float | None = None
     joins: bool = False
-    fell: bool = False
-    wary: int = 1
+    failed_before: bool = False
+    rise_factor: int = 1
 
 
 class Facts(NamedTuple):
-    """What is known of an instance. ``since`` on the controller's clock; ``rtt``: seconds from a probe's
-    sending to its sight, on the slower way."""
+    """What is known of an instance. ``since`` on the controller's clock; ``rtt``: seconds from sending a
+    probe to its return, in the slower direction."""
 
     state: State
     since: float
@@ -122,7 +123,7 @@ class Liveness:
         self._due: float | None = None
 
     def replace(self, topology: Topology, now: float) -> None:
-        """Another intent: who is in it with the same ports stays what it is; others begin unproven."""
+        """Another intent: an instance that keeps its ports keeps its state; others begin unproven."""
         old, self._watches = self._watches, {}
         known = {watch.function for watch in old.values() if watch.state != "unproven"}
         for function, instance in _inline(topology):
@@ -135,7 +136,7 @@ class Liveness:
         self._due = None if not self._watches else now if self._due is None else self._due
 
     def restore(self, failed: frozenset[str], now: float) -> None:
-        """What an earlier controller knew to have failed."""
+        """The instances that had failed by an earlier controller's knowledge."""
         for name in failed & self._watches.keys():
             watch = self._watches[name]
             watch.state, watch.since, watch.reason = (
@@ -145,7 +146,7 @@ class Liveness:
             )
 
     def failed(self) -> frozenset[str]:
-        """Instances that get no traffic: those that failed, and the unproven that joined one that works."""
+        """Instances that get no traffic: those that failed, and unproven ones that joined a working one."""
         live = {watch.function for watch in self._watches.values() if watch.state == "live"}
         return frozenset(
             name
@@ -155,7 +156,7 @@ class Liveness:
         )
 
     def facts(self, instance: str) -> Facts | None:
-        """None: not watched."""
+        """What is known of an instance; None: it is not watched."""
         watch = self._watches.get(instance)
         if watch is None:
             return None
@@ -163,7 +164,7 @@ class Liveness:
         return Facts(watch.state, watch.since, watch.reason, max(times) if times else None)
 
     def watches(self, port: Port) -> bool:
-        """Whether an instance's port is there, so that probes come from it."""
+        """Whether probes come out of this port: it is an instance's."""
         return port in self._ways
 
     @property
@@ -176,21 +177,22 @@ class Liveness:
         return self._due
 
     def seen(self, port: Port, frame: bytes, now: float) -> None:
-        """A frame of type `ethertype.PROBE` came from a port; any but our own probe of there says nothing."""
-        found = self._ways.get(port)
-        if found is None:
+        """A frame of type `ethertype.PROBE` has come from a port; it counts if it is our probe of that
+        port."""
+        watched = self._ways.get(port)
+        if watched is None:
             return
-        watch, way = found
-        number = self._read(frame, watch, way)
+        watch, way = watched
+        number = self._probe_number(frame, watch, way)
         sent = way.sent.pop(number, None) if number is not None else None
         if sent is not None:  # also a late one shows life
             way.heard, way.rtt = True, now - sent
 
     def tick(self, now: float, up: Callable[[Port], bool | None]) -> tuple[list[Send], list[Changed]]:
-        """Judge the interval that ended, and probe again, if it is time.
+        """When it is time, count the interval that has ended, and send the next probes.
 
-        ``up``: whether a port works; None: its switch is not there or not ready, so nothing can be said.
-        A tick that is an interval late says that this process was held up: silence doesn't count then.
+        ``up``: whether a port works; None: its switch is not there or not ready, so nothing is known.  When a
+        tick is more than an interval late, this process was held up: then missing probes don't count.
         """
         if self._due is None or now < self._due:
             return [], []
@@ -220,9 +222,9 @@ class Liveness:
         return probes, changes
 
     def down(self, port: Port, now: float) -> list[Changed]:
-        """A port went down or was deleted: no need to wait for probes to miss."""
-        found = self._ways.get(port)
-        change = self._judge(found[0], [port], now) if found is not None else None
+        """A port has gone down or was deleted: its instance fails at once."""
+        watched = self._ways.get(port)
+        change = self._judge(watched[0], [port], now) if watched is not None else None
         return [] if change is None else [change]
 
     def _judge(self, watch: _Watch, dead: list[Port], now: float) -> Changed | None:
@@ -235,16 +237,16 @@ class Liveness:
             silent = next(way for way in watch.ways if way.row == min(rows))
             state = "failed"
             reason = f"{-silent.row} probes in a row did not get from port {silent.into} to {silent.out}"
-        elif not dead and min(rows) >= (1 if unproven else self._rhythm.rise * watch.wary):
+        elif not dead and min(rows) >= (1 if unproven else self._rhythm.rise * watch.rise_factor):
             state, reason = "live", "probes pass both ways"
         elif unproven and watch.first is not None and now - watch.first >= self._rhythm.proof:
             state, reason = "failed", f"no probe has passed both ways for {self._rhythm.proof:g} s"
         if state == watch.state or state == "unproven":
             return None
         if state == "failed":
-            again = watch.state == "live" and now - watch.since < self._rhythm.steady and watch.fell
-            watch.wary = min(2 * watch.wary, self._rhythm.patience) if again else 1
-            watch.fell = True
+            again = watch.state == "live" and now - watch.since < self._rhythm.steady and watch.failed_before
+            watch.rise_factor = min(2 * watch.rise_factor, self._rhythm.patience) if again else 1
+            watch.failed_before = True
         watch.state, watch.since, watch.reason = state, now, reason
         return Changed(watch.function, watch.instance.name, state, reason)
 
@@ -261,13 +263,13 @@ class Liveness:
         head = _HEAD.pack(target, source, ethertype.PROBE, _MAGIC, self._token, way.number, number, len(name))
         return (head + name).ljust(_LEAST_FRAME, b"\0")
 
-    def _read(self, frame: bytes, watch: _Watch, way: _Way) -> int | None:
+    def _probe_number(self, frame: bytes, watch: _Watch, way: _Way) -> int | None:
         """The number of a probe that went this way, None for any other frame."""
         if len(frame) < _LEAST_FRAME:
             return None
         number: int = _HEAD.unpack_from(frame)[6]
         wanted = self._frame(watch, way, number)
-        # what lies behind may be padding that some device added
+        # octets after it may be padding that a device has added
         return number if frame[: len(wanted)] == wanted else None
 
 

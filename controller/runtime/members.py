@@ -1,4 +1,4 @@
-"""The switches: who is connected, since when, and what they say of their ports."""
+"""The switches: which are connected, since when, and the state of their ports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from topologies.model.topology import Port, Topology
 
 
 class Flight(NamedTuple):
-    """A bundle on its way: what the switch will hold, the number of changes, and when it was sent."""
+    """A bundle that was sent: what the switch will hold, the numbers of changes, and the time."""
 
     wanted: SwitchTables
     added: int
@@ -24,7 +24,7 @@ class Flight(NamedTuple):
 
 @dataclass(slots=True)
 class Member:
-    """A switch of the lab. ``held`` None: unknown, to be asked; ``ports`` None: never seen."""
+    """A switch of the lab. ``held`` None: not known, so ask it; ``ports`` None: it has never connected."""
 
     name: str
     dpid: int
@@ -41,21 +41,21 @@ class Member:
 
     @property
     def asked(self) -> float | None:
-        """When it was sent something that it has not answered yet."""
+        """When it was sent the message that it has not answered yet; None: it has answered all."""
         return self.flight.sent if self.flight else self.dumping
 
     @property
     def ready(self) -> bool:
-        """Whether it has been greeted and nothing is on its way to it."""
+        """Whether it has been greeted, and has answered all messages."""
         return self.greeted and self.asked is None
 
     def forget(self) -> None:
-        """Nothing is known any more of what it holds, and nothing is on its way."""
+        """Forget what it holds, and which answers it owes."""
         self.held = self.dumping = self.flight = None
 
 
 class Roster:
-    """The members by name, and strangers: switches that connected but are not in the intent (yet)."""
+    """The members by name, and strangers: switches that are connected, but are not in the intent (yet)."""
 
     def __init__(self, topology: Topology, patience: Patience) -> None:
         self.members: dict[str, Member] = {}
@@ -67,12 +67,12 @@ class Roster:
         self.enrol(topology)
 
     def enrol(self, topology: Topology) -> None:
-        """Another intent: who stays in it keeps its connection."""
+        """Another intent: switches that stay in it keep their connection."""
         self._topology = topology
         old = self.members
         self.members = {}
         for switch in topology.switches:
-            if switch.controller != SDNLAB:  # another controller's: it never comes here, and is not missed
+            if switch.controller != SDNLAB:  # another controller's: it does not connect here
                 continue
             kept = old.get(switch.name)
             same = kept is not None and kept.dpid == switch.dpid
@@ -87,22 +87,21 @@ class Roster:
                 self._strangers[member.dpid] = (member.conn, member.ports or {})
 
     def admitted(self) -> list[tuple[int, int, dict[int, bool]]]:
-        """Strangers whom the intent names now, as (dpid, connection, ports); they are none any more."""
-        found = [(dpid, *self._strangers.pop(dpid)) for dpid in list(self._strangers) if dpid in self._names]
-        return found
+        """Take out the strangers that the intent has now, as (dpid, connection, ports)."""
+        return [(dpid, *self._strangers.pop(dpid)) for dpid in list(self._strangers) if dpid in self._names]
 
     def by_dpid(self, dpid: int | None) -> Member | None:
         return self.members.get(self._names.get(dpid or 0, ""))
 
     def present(self, name: str, conn: int) -> Member | None:
-        """The member with that connection; None: it has another one, or none."""
+        """The member if it has this connection; None: it has another one, or none."""
         member = self.members.get(name)
         return member if member is not None and member.conn == conn else None
 
     def connected(
         self, dpid: int, conn: int, ports: Mapping[int, bool], now: float
     ) -> tuple[Member | None, list[Command]]:
-        """A switch finished its handshake; None: it is a stranger."""
+        """A switch has finished its handshake; None: it is a stranger."""
         member = self.by_dpid(dpid)
         if member is None:
             self._strangers[dpid] = (conn, dict(ports))
@@ -121,7 +120,7 @@ class Roster:
         return member, [*out, Emit(Connected(member.name))]
 
     def disconnected(self, dpid: int, conn: int, now: float) -> Member | None:
-        """A connection ended; None: it was not a member's present one."""
+        """A connection has ended; None: it was not a member's present connection."""
         if self._strangers.get(dpid, (0, {}))[0] == conn:
             del self._strangers[dpid]
         member = self.by_dpid(dpid)
@@ -132,7 +131,7 @@ class Roster:
         return member
 
     def port(self, dpid: int, number: int, up: bool) -> Member | None:
-        """A port changed; None: nothing new of a member."""
+        """A port has changed; None: it is no member's, or was in that state already."""
         if dpid in self._strangers:
             self._strangers[dpid][1][number] = up
         member = self.by_dpid(dpid)
@@ -142,7 +141,7 @@ class Roster:
         return member
 
     def leads_on(self, port: Port) -> bool:
-        """Whether a link of the intent ends there."""
+        """Whether a link of the intent ends at this port."""
         return port.number in self._links.get(port.switch, {})
 
     def links_at(self, member: Member) -> Iterator[tuple[str, bool]]:
@@ -152,7 +151,7 @@ class Roster:
             yield name, ports.get(number, False)
 
     def is_up(self, port: Port) -> bool | None:
-        """Whether a port carries traffic; None: its switch is not there or holds nothing of ours yet."""
+        """Whether a port carries traffic; None: its switch is not there, or has no tables yet."""
         member = self.members.get(port.switch)
         if member is None or member.conn is None or not member.greeted or member.ports is None:
             return None
@@ -167,13 +166,14 @@ class Roster:
         )
 
     def down_links(self) -> frozenset[str]:
-        """Links of which an end's port is down or missing, as far as its switch ever said."""
+        """Links with a port that is down or missing, by what the switches have reported."""
         return frozenset(
             link.name for link in self._topology.links if self._down(link.a) or self._down(link.b)
         )
 
     def absent_at(self, member: Member) -> float | None:
-        """From when on a member that is not connected is routed around."""
+        """The time from which a member that is not connected is routed around; None: it is connected, or no
+        switch has ever connected."""
         if member.conn is not None:
             return None
         if member.gone is not None:
@@ -181,7 +181,7 @@ class Roster:
         return self._arrival + self._patience.absent if self._arrival is not None else None
 
     def may_return(self, member: Member, now: float) -> bool:
-        """Whether a member's connection ended so lately that others wait for it."""
+        """Whether a member's connection has ended so recently that the others wait for it."""
         return member.conn is None and member.gone is not None and now < member.gone + self._patience.grace
 
     def _down(self, port: Port) -> bool:

@@ -1,7 +1,7 @@
-"""What a controller has found out, as a file, so that its successor finds nothing to change.
+"""What a controller has learned, as a file, so that the next controller has nothing to change.
 
-Otherwise the flows of every learned station would be deleted at a restart, and made again when it next
-speaks; and traffic would be sent to instances and backends that are known not to work.
+Without it, a restart would delete the flows of each learned station, until the station sends again; and it
+would send traffic to instances and backends that are known not to work.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Memory(NamedTuple):
 
 
 def write(path: Path, memory: Memory) -> None:
-    """Replace the file at once (OSError: it cannot be)."""
+    """Replace the file atomically (OSError: it cannot be written)."""
     rows = [
-        [each.network, each.port.switch, each.port.number, each.mac, each.ipv4, each.ipv6]
-        for each in memory.stations
+        [station.network, station.port.switch, station.port.number, station.mac, station.ipv4, station.ipv6]
+        for station in memory.stations
     ]
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps({"stations": rows, "failed": sorted(memory.failed)}))
@@ -33,9 +33,9 @@ def write(path: Path, memory: Memory) -> None:
 
 
 def read(path: Path) -> Memory:
-    """What the file holds; nothing when it is missing or damaged: all of it can be found out again."""
+    """What the file holds; empty when it is missing or damaged, since all of it can be learned again."""
     try:
-        found = json.loads(path.read_text())
+        saved = json.loads(path.read_text())
         stations = tuple(
             Station(
                 str(network),
@@ -44,8 +44,8 @@ def read(path: Path) -> Memory:
                 tuple(map(int, ipv4)),
                 tuple(map(int, ipv6)),
             )
-            for network, switch, number, mac, ipv4, ipv6 in found["stations"]
+            for network, switch, number, mac, ipv4, ipv6 in saved["stations"]
         )
-        return Memory(stations, frozenset(map(str, found["failed"])))
+        return Memory(stations, frozenset(map(str, saved["failed"])))
     except (OSError, ValueError, TypeError, KeyError):
         return Memory()

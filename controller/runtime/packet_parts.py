@@ -1,4 +1,4 @@
-"""An IP packet's connection, and the packet sent elsewhere: octets in, octets out."""
+"""An IP packet's connection, and the packet with another destination: octets in, octets out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Parts(NamedTuple):
 
 
 def parts(frame: bytes) -> Parts | None:
-    """Of an Ethernet frame; None: no whole TCP or UDP packet, or behind IPv6 extension headers."""
+    """The TCP or UDP packet in an Ethernet frame; None: it is not whole, or has IPv6 extension headers."""
     packet = ip.read(frame[14:])
     if packet is None or frame[12:14] != ethertype.octets(ethertype.OF_VERSION[packet.version]):
         return None
@@ -36,15 +36,15 @@ def parts(frame: bytes) -> Parts | None:
         return None
     if len(packet.body) < packet.length or packet.length < least or (packet.version == 6 and packet.at > 40):
         return None
-    source, destination = (int.from_bytes(each, "big") for each in (packet.source, packet.destination))
+    source, destination = (int.from_bytes(address, "big") for address in (packet.source, packet.destination))
     at = 14 + packet.at
     return Parts(packet.version, source, destination, packet.protocol, *packet.ports, at, at + packet.length)
 
 
 def sent_to(frame: bytes, what: Parts, mac: bytes, address: int, port: int) -> bytes:
-    """The frame to another destination, its checksums made anew.
+    """The frame with another destination, and with new checksums.
 
-    They are not adjusted: on virtual wires a checksum may have been left to hardware (see
+    The old checksums are not adjusted: on virtual wires a checksum may be left to hardware (see
     ``topologies.model.transit.without_offloads``).
     """
     width = 4 if what.version == 4 else 16
@@ -61,16 +61,16 @@ def sent_to(frame: bytes, what: Parts, mac: bytes, address: int, port: int) -> b
     body[place : place + 2] = bytes(2)
     source, target = bytes(head[where - width : where]), bytes(head[where : where + width])
     total = checksum(ip.pseudo(source, target, what.protocol, len(body)) + bytes(body))
-    # RFC 768: 0 would say that there is none
+    # RFC 768: 0 means that there is no checksum
     body[place : place + 2] = (total or 0xFFFF if what.protocol == UDP else total).to_bytes(2, "big")
     return bytes(head + body)
 
 
 def reset_onward(frame: bytes, what: Parts) -> bytes:
-    """The reset that a TCP segment's receiver gets in its place, as if from its sender.
+    """A reset for the receiver of a TCP segment, in place of the segment, as if from its sender.
 
-    It has the segment's sequence number. A receiver that expects another one answers with an acknowledgement
-    (RFC 5961, 3.2), which tells that.
+    It has the segment's sequence number. A receiver that expects another number answers with an
+    acknowledgement (RFC 5961, 3.2), which tells the number.
     """
     (sequence,) = struct.unpack_from("!I", frame, what.at + 4)
     width = 4 if what.version == 4 else 16

@@ -1,8 +1,7 @@
-"""The few packets the controller itself reads and writes: ARP, neighbour discovery, ICMP errors.
+"""The few packets that the controller itself reads and writes: ARP, neighbour discovery, ICMP errors.
 
-Addresses are integers (MAC 48 bit, IPv4 32 bit, IPv6 128 bit), as in the flow tables; ``wire`` has the same
-in octets.  Nothing here raises on a malformed packet: `read` returns None, or leaves out what it could not
-read.
+Addresses are integers (MAC 48 bit, IPv4 32 bit, IPv6 128 bit), as in the flow tables; in ``wire`` they are
+octets.  Nothing here raises on a malformed packet: `read` returns None, or leaves out what it cannot read.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ def read(frame: bytes) -> Packet | None:
         return None
     dst, src = _int(frame[0:6]), _int(frame[6:12])
     kind = _int(frame[12:14])
-    if kind == ethertype.ARP and (said := arp.read(frame[14:])) is not None:
-        operation, _, sender4, target4 = said
+    if kind == ethertype.ARP and (arp_packet := arp.read(frame[14:])) is not None:
+        operation, _, sender4, target4 = arp_packet
         return Packet(
             src, dst, "ask" if operation == arp.REQUEST else "answer", 4, _int(sender4), _int(target4)
         )
@@ -60,7 +59,7 @@ def arp_request(sender_mac: int, sender: int, target: int) -> bytes:
 
 
 def arp_reply(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
-    """``address`` is at ``mac``, said to ``asker``."""
+    """Tells ``asker`` that ``address`` is at ``mac``."""
     return arp.reply(_mac(mac), _ip4(address), _mac(asker_mac), _ip4(asker))
 
 
@@ -75,10 +74,10 @@ def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
 
 
 def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) -> bytes | None:
-    """What a router tells the sender of a packet that has no hop left (RFC 792; RFC 4443, 3.3).
+    """A router's answer to the sender of a packet whose TTL has run out (RFC 792; RFC 4443, 3.3).
 
-    ``mac``, ``ipv4`` and ``ipv6`` are the router's.  None where it must keep silent (``icmp.may_be_told``),
-    or has no address of the family.
+    ``mac``, ``ipv4`` and ``ipv6`` are the router's.  None where it must not answer (``icmp.may_be_told``), or
+    has no address of the family.
     """
     if len(frame) < 34 or frame[0] & 1:
         return None

@@ -1,4 +1,4 @@
-"""Making every switch hold what is wanted of it: asks, sends differences, resynchronises after refusals."""
+"""Bringing every switch to its wanted tables: asks, sends differences, resynchronises after refusals."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from controller.update.difference import Difference, difference
 
 
 class Programming:
-    """``converged``: every switch that is there holds the aim; ``ever``: it was so once."""
+    """``converged``: every switch that is there holds the aim; ``converged_once``: that was so before."""
 
     def __init__(self, roster: Roster, patience: Patience, stages: Stages) -> None:
         self.rollout = Rollout(patience.drain, patience.pause, stages)
-        self.converged = self.ever = False
+        self.converged = self.converged_once = False
         self._roster, self._patience = roster, patience
         self._begun = 0.0
 
     def unsettle(self, now: float) -> None:
-        """Something has to be done, or may have to be."""
+        """The switches may have to change: they do not count as converged until this is known."""
         if self.converged or self._begun == 0.0:
             self._begun = now
         self.converged = False
 
     def dumped(self, name: str, conn: int, held: Held) -> None:
-        """What a switch holds."""
+        """A switch's answer: what it holds."""
         member = self._roster.present(name, conn)
         if member is not None and member.dumping is not None:
             member.held, member.dumping = held, None
@@ -43,20 +43,20 @@ class Programming:
         return [_programmed(member, flight.added, flight.deleted, now - flight.sent)]
 
     def refused(self, name: str, conn: int, message: str, now: float) -> list[Command]:
-        """The switch reported an error: ask it anew what it holds, after a while."""
+        """The switch has reported an error: after a while, ask it again what it holds."""
         member = self._roster.present(name, conn)
         if member is None or member.asked is None:
-            return []  # the errors after the first of a bundle say nothing new
+            return []  # after a bundle's first error, its other errors add nothing
         member.forget()
         member.failures += 1
         wait = min(self._patience.retry * 2 ** min(member.failures - 1, 20), self._patience.retry_most)
         member.not_before = now + wait
         self.unsettle(now)
-        said = f"{name}: {message}; resynchronised in {wait:g} s"
-        return [Emit(ControllerError(said, name))]
+        text = f"{name}: {message}; resynchronised in {wait:g} s"
+        return [Emit(ControllerError(text, name))]
 
     def tick(self, now: float) -> list[Command]:
-        """All that is to be sent, as far as the stage goes, and on to the next when all are through."""
+        """What is to be sent in this stage, and the next stages that can begin."""
         out = list(self._settle_all(now))
         while self.rollout.advance(self._confirmed(now), now):
             out.append(Emit(Stage(self.rollout.stage, self.rollout.of)))
@@ -64,14 +64,14 @@ class Programming:
         return out
 
     def settled(self, avoid: frozenset[str], now: float) -> list[Command]:
-        """Say so when all is done; ``avoid``: absent switches that the tables reckon with."""
+        """The event that all is done, once. ``avoid``: absent switches that the tables route around."""
         if self.converged or not self.holds(avoid):
             return []
-        self.converged = self.ever = True
+        self.converged = self.converged_once = True
         return [Emit(AllProgrammed(now - self._begun))]
 
     def holds(self, avoid: frozenset[str]) -> bool:
-        """Whether every switch holds the aim, but those of ``avoid`` that are not there."""
+        """Whether every switch holds the aim, except for switches of ``avoid`` that are not there."""
         if self.rollout.later:
             return False
         for name, member in self._roster.members.items():
@@ -83,7 +83,7 @@ class Programming:
         return True
 
     def times(self, now: float) -> Iterator[float]:
-        """When `tick` can have something to do without anything else happening."""
+        """Times at which `tick` may have something to do, without another event."""
         drained = self.rollout.next_due()
         if drained is not None:
             yield drained
@@ -129,7 +129,7 @@ class Programming:
         yield Program(member.name, conn, change, wanted, fresh)
 
     def _confirmed(self, now: float) -> bool:
-        """Whether all switches hold what is wanted now, but those that nobody should wait for."""
+        """Whether all switches hold the present stage, except for those that refuse again and again."""
         for name, member in self._roster.members.items():
             wanted = self.rollout.wanted.get(name)
             if wanted is None or member.failures >= self._patience.refusals:

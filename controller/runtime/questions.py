@@ -1,4 +1,4 @@
-"""What switches are asked, and how their answers are read."""
+"""The questions to switches, and how their answers are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Failed = Callable[[str], None]
 
 
 class Questions:
-    """Questions to connected switches. Of a question's two callbacks exactly one is called, later."""
+    """Questions to connected switches. Later, exactly one of a question's two functions is called."""
 
     def __init__(self) -> None:
         self._exchange = Exchange()
@@ -92,5 +92,5 @@ def cookie_of_station(station: Station, wanted: SwitchTables | None) -> int | No
 
 
 def packets_of(parts: Iterable[bytes]) -> int:
-    """Packets of all entries of an answer."""
+    """The packets of all entries of an answer, added up."""
     return sum(entry.packets for part in parts for entry in replies.parse_flow_desc(part))

@@ -1,4 +1,4 @@
-"""What the sender of a refused packet is told. Octets in, octets out; see ``wire.refusal``."""
+"""The answer to the sender of a refused packet. Octets in, octets out; see ``wire.refusal``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IP = (ethertype.octets(ethertype.IPV4), ethertype.octets(ethertype.IPV6))
 def refusal(frame: bytes) -> bytes | None:
     """The frame that tells the sender of ``frame`` that it is refused.
 
-    None where nothing may be said, or where the frame is no whole IP packet: switches send whole ones.
+    None where no answer is allowed, or the frame is no whole IP packet (switches send whole packets).
     """
     if frame[12:14] not in _IP:
         return None

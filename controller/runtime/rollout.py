@@ -1,10 +1,10 @@
-"""Bringing switches from one set of tables to another in stages that all of them pass together.
+"""Bringing the switches from one set of tables to another, in stages that all switches pass together.
 
-A packet meets several switches, which change one after the other.  Two-phase updates (Reitblatt et al.,
-"Abstractions for network update", SIGCOMM 2012) keep every packet within the old tables or within the new
-ones: what the new ones need is added first, then what sends packets there is turned over, and the old is
-removed when nothing can be on its way by it.  Which tables that makes is decided by
-``controller.update.difference.stages``; here is when.
+A packet passes several switches, which change one after the other.  With two-phase updates (Reitblatt et al.,
+"Abstractions for network update", SIGCOMM 2012) every packet meets only old tables or only new ones: first
+the new flows are added, then the flows that send packets to them change, and old flows are removed when no
+packet can be on its way by them.  ``controller.update.difference.stages`` decides the tables of each stage;
+this module decides the times.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Stages = Callable[[Tables, Tables, Joining], list[dict[str, SwitchTables]]]
 
 
 class Rollout:
-    """What switches should hold now (``wanted``), and after that (``later``), the aim last.
+    """What switches should hold now (``wanted``), and in later stages (``later``); the last one is the aim.
 
-    ``drain``: seconds between the moment when all have confirmed a stage and the next one, if that
-    only removes. ``pause``: the same before any other: what a switch has confirmed it takes up within
-    that time in its cache, flow by flow (Open vSwitch's revalidators).
+    ``drain``: seconds after all switches have confirmed a stage, before the next one if that only removes
+    flows. ``pause``: the same before any other stage: in this time a switch updates its cache, flow by flow
+    (Open vSwitch's revalidators).
     """
 
     def __init__(self, drain: float, pause: float, stages: Stages) -> None:
@@ -36,10 +36,10 @@ class Rollout:
         self._lesson = 0.0
 
     def aim(self, tables: Tables, staged: bool, joining: Joining = NOBODY, lesson: float = 0.0) -> None:
-        """New tables. Not ``staged``: at once, unless stages are in progress.
+        """New tables. Not ``staged``: in one stage, unless a rollout is in progress.
 
-        Those are left where they are: the new ones start from what is wanted now.  ``joining``: what has to
-        be taught; ``lesson``: for how many seconds.
+        That rollout ends at its present stage, and the new one starts from there.  ``joining``: the hops
+        whose functions are to be taught; ``lesson``: for how many seconds.
         """
         self._lesson = lesson
         steps = self._stages(self.wanted, tables, joining) if staged or self.later else [dict(tables)]
@@ -48,7 +48,8 @@ class Rollout:
         self._drained = None
 
     def advance(self, confirmed: bool, now: float) -> bool:
-        """Take the next stage, if ``confirmed`` (everyone holds this one) and it is time: whether it did."""
+        """Begin the next stage if it is time and all switches hold this one (``confirmed``). Whether it
+        began."""
         if not self.later or not confirmed:
             self._drained = None
             return False
@@ -64,12 +65,12 @@ class Rollout:
         return True
 
     def next_due(self) -> float | None:
-        """When `advance` can succeed without anything else happening."""
+        """When `advance` may begin the next stage, without another event; None: not by time alone."""
         return self._drained
 
 
 def _only_removes(old: Tables, new: Tables) -> bool:
-    """Whether the new tables hold less than the old ones and nothing else: what is on its way may need it."""
+    """Whether the new tables only remove flows or groups: packets on their way may still need these."""
     less = False
     for name, tables in new.items():
         before = old.get(name)
@@ -77,7 +78,7 @@ def _only_removes(old: Tables, new: Tables) -> bool:
             continue
         if before is None:
             return False
-        have, keep = ({flow.cookie for flow in each.flows} for each in (before, tables))
+        have, keep = ({flow.cookie for flow in held.flows} for held in (before, tables))
         groups = {group.id: group for group in before.groups}
         if not keep <= have or any(groups.get(group.id) != group for group in tables.groups):
             return False

@@ -15,11 +15,11 @@ from wire.mac import mac_number
 from wire.protocol import TCP, UDP
 
 EVERY = 1.0
-"""Seconds between two times that all datagram connections of one backend are forgotten together."""
+"""Seconds between two deletions of all UDP connections of one backend."""
 
 
 class Stranded:
-    """Knows what a cookie is about, and when a backend's connections were last forgotten together."""
+    """Knows which flow has a cookie, and when all UDP connections of a backend were last deleted."""
 
     def __init__(self, topology: Topology) -> None:
         self._known: Mapping[int, Stray] = {}
@@ -28,13 +28,13 @@ class Stranded:
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
-        """Another intent. What the flows of the one before sent may still be on its way."""
+        """Another intent. Packets from the earlier intent's flows may still be on their way."""
         new = strays(topology)
         self._known, self._newest = {**self._newest, **new}, new
         self._swept.clear()
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:
-        """What follows from a packet-in; None when it is not from one of these flows."""
+        """The commands for a packet-in; None when it is not from one of these flows."""
         stray = self._known.get(punt.cookie)
         if stray is None:
             return None
@@ -59,7 +59,7 @@ class Stranded:
         version = 4 if punt.frame[12:14] == b"\x08\x00" else 6
         key = (stray.function, stray.virtual, stray.backend, stray.backend_port)
         if stray.protocol == UDP and now - self._swept.get(key, -EVERY) >= EVERY:
-            # whoever sent datagrams to it: their senders may be many; not those who asked it itself
+            # the connections of all its clients at once, since they may be many; not those to its own address
             self._swept[key] = now
             asked, reply = (
                 {"destination": stray.virtual},

@@ -1,4 +1,4 @@
-"""What rules of firewalls that are done by flows send to the controller: packets to tell of, or to refuse."""
+"""Packets that rules of firewalls made of flows send to the controller: to log them, or to refuse them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SUMMARY = 1.0
 
 
 class Punt(NamedTuple):
-    """A packet that a flow sent: where it had come in, the flow's cookie, and registers that are not 0."""
+    """A packet that a flow sent: its ingress port, the flow's cookie, and registers that are not 0."""
 
     port: Port
     cookie: int
@@ -35,17 +35,17 @@ def registers(fields: Mapping[str, int | tuple[int, int]]) -> dict[str, int]:
     """The registers among a packet-in's fields, which come as pairs of 64 bit (OpenFlow 1.5.1, 7.2.3.10,
     packet registers): ``xreg0`` is reg0, its upper half, and reg1.  A value may come with a mask.
     """
-    found: dict[str, int] = {}
+    by_name: dict[str, int] = {}
     for name, value in fields.items():
         if name.startswith("xreg"):
             first = 2 * int(name[4:])
             both = value[0] if isinstance(value, tuple) else value
-            found |= {f"reg{first}": both >> 32, f"reg{first + 1}": both & 0xFFFFFFFF}
-    return found
+            by_name |= {f"reg{first}": both >> 32, f"reg{first + 1}": both & 0xFFFFFFFF}
+    return by_name
 
 
 class Verdicts:
-    """Knows what a cookie is about, and how much may be told and answered."""
+    """Knows the rule of each cookie, and limits events and answers."""
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[int, Notice] = {}
@@ -57,7 +57,7 @@ class Verdicts:
         self.replace(topology)
 
     def replace(self, topology: Topology) -> None:
-        """Another intent. What the flows of the one before sent may still be on its way."""
+        """Another intent. Packets from the earlier intent's flows may still be on their way."""
         new = notices(topology)
         self._known, self._newest = self._newest | new, new
         numbers = network_numbers(topology)
@@ -65,19 +65,19 @@ class Verdicts:
         self._refusals.clear()
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:
-        """What follows from a packet-in; None when it does not come from a rule of a firewall."""
-        found = self._known.get(punt.cookie)
-        if found is None:
+        """The commands for a packet-in; None when it is not from a firewall's rule."""
+        notice = self._known.get(punt.cookie)
+        if notice is None:
             return None
         out: list[Command] = []
-        if found.logged:
-            out += self._tell(found, punt, now)
-        if found.action == "reject":
+        if notice.logged:
+            out += self._event(notice, punt, now)
+        if notice.action == "reject":
             out += self._refuse(punt, now)
         return out
 
     def tick(self, now: float) -> list[Command]:
-        """Say how much was not told, once a second at most."""
+        """The event for packets that were not logged one by one, at most once a second."""
         if self._summary is None or now < self._summary:
             return []
         omitted, self._omitted, self._summary = self._omitted, 0, None
@@ -87,16 +87,16 @@ class Verdicts:
         return [Emit(RulesMet(omitted, message))]
 
     def next_due(self) -> float | None:
-        """When `tick` has something to say."""
+        """When `tick` has an event; None: never."""
         return self._summary
 
-    def _tell(self, found: Notice, punt: Punt, now: float) -> list[Command]:
+    def _event(self, notice: Notice, punt: Punt, now: float) -> list[Command]:
         if not self._events.take(now):
             self._omitted += 1
             self._summary = now + _SUMMARY if self._summary is None else self._summary
             return []
-        rule, seen = found.rule or "default", endpoints(punt.frame)
-        return [Emit(RuleMet(found.function, rule, found.action, punt.port.switch, **seen))]
+        rule, seen = notice.rule or "default", endpoints(punt.frame)
+        return [Emit(RuleMet(notice.function, rule, notice.action, punt.port.switch, **seen))]
 
     def _refuse(self, punt: Punt, now: float) -> list[Command]:
         bucket = self._refusals.setdefault(punt.port, Bucket(REFUSALS, REFUSALS, REFUSALS, now))
@@ -105,7 +105,7 @@ class Verdicts:
             return []
         if punt.port in self._networks:
             return [Send(punt.port, answer)]
-        # It came from another switch or out of a function: the answer finds its way as a host's frame does.
+        # It came from another switch or out of a function: the tables forward the answer like a host's frame.
         target = Port(switch=punt.port.switch, number=punt.registers.get(OUT_PORT, 0))
         network = punt.registers.get(NETWORK, 0) or self._networks.get(target, 0)
         return [Inject(punt.port.switch, network, answer)] if network else []

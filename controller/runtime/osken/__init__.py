@@ -1,1 +1,1 @@
-"""The only room that knows os-ken."""
+"""The only package that imports os-ken."""

@@ -1,14 +1,14 @@
-"""os-ken's runtime behind one door: its framework, with what version 4.2 breaks repaired.
+"""os-ken's app framework, with repairs for what is broken in version 4.2.
 
 Nothing else in this project imports os-ken's app framework.  os-ken 4.2 moved from
-eventlet to native threads, and its connection layer did not survive that move:
+eventlet to native threads, and since then its connection layer does not work:
 
 - ``hub.Event.wait(timeout)`` ignores its timeout, ``hub.kill`` does nothing, ``TaskExit``
   is plain ``Exception`` (so any exception in a handler ends that app's event loop);
-- when a switch goes away its ``_send_loop`` stays in ``queue.get`` and the state never
+- when a switch goes away, its ``_send_loop`` stays in ``queue.get``, and the state never
   becomes DEAD: no app ever learns of a disconnect;
-- two ``recv`` and at least one thread switch per message, two threads per switch;
-- ``OpenFlowController`` takes no listening socket of the caller's, and its backlog is 50.
+- it needs two ``recv`` and at least one thread switch for each message, two threads for each switch;
+- ``OpenFlowController`` takes no listening socket from the caller, and its backlog is 50.
 
 Here one thread (`Server`) serves all connections with epoll; `Datapath` keeps os-ken's
 interface to apps.  Transaction ids from `OURS` up belong to this controller: their
@@ -76,7 +76,7 @@ _BATCH = 64
 _PACKETS_WAITING = 1000
 _URGENT_WAITING = 1000
 _UNSENT_LIMIT = 256 << 20
-"""A switch that lets so many bytes pile up does not read at all: the connection is closed."""
+"""Bytes that may wait for a switch. With more, the switch does not read at all: the connection is closed."""
 
 
 class EventReply(event.EventBase):  # type: ignore[misc]
@@ -88,7 +88,7 @@ class EventReply(event.EventBase):  # type: ignore[misc]
 
 
 class EventTask(event.EventBase):  # type: ignore[misc]
-    """Something to run on an app's own thread (a result, a request from the API)."""
+    """A function to run on an app's own thread (for a result, or a request from the API)."""
 
     def __init__(self, run: Callable[[], None]) -> None:
         super().__init__()
@@ -96,7 +96,8 @@ class EventTask(event.EventBase):  # type: ignore[misc]
 
 
 def repair() -> None:
-    """Mend os-ken in place: its native hub, and NSH's actions. Idempotent; call before any app is loaded."""
+    """Repair os-ken in place: its native hub, and NSH's actions. Idempotent; call before any app is
+    loaded."""
     hub.TaskExit = TaskExit
     hub.Event = Event
     hub.HubThread = Thread
@@ -108,11 +109,11 @@ def repair() -> None:
 
 
 class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
-    """A connected switch, as os-ken's apps know it; its socket is served by `Server`.
+    """A connected switch, as os-ken's apps know it; `Server` serves its socket.
 
-    ``number`` tells connections apart (a switch that reconnects is a new one).  ``send``
-    may be called by any thread and never blocks: what the kernel does not take at once
-    is kept and sent when the socket has room.
+    ``number`` identifies the connection (a switch that reconnects gets a new one).  Any thread
+    may call ``send``, which never blocks: octets that the kernel does not take at once
+    wait until the socket has room.
     """
 
     _numbers = itertools.count(1)
@@ -148,7 +149,7 @@ class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
         return xid
 
     def own_xid(self) -> int:
-        """A fresh transaction id of this controller's own."""
+        """A new transaction id of this controller's own."""
         return _OWN_FIRST | (next(self._own_xids) & (_OWN_FIRST - 1))
 
     def send(self, buf: bytes | bytearray, close_socket: bool = False) -> bool:
@@ -182,7 +183,7 @@ class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
         return data
 
     def writable(self) -> None:
-        """Send what waits. Called by the server alone."""
+        """Send the octets that wait. Only the server calls this."""
         with self._lock:
             while self._unsent:
                 head = self._unsent[0]
@@ -197,7 +198,7 @@ class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
             self._server.want_write(self, False)
 
     def close(self) -> None:
-        """End the connection; the server notices, and says DEAD to the apps."""
+        """End the connection; the server notices, and tells the apps the state DEAD."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -211,10 +212,10 @@ class Datapath(oskencontroller.Datapath):  # type: ignore[misc]
 class Server:
     """All connections in one thread: accepts on ``listener``, reads, frames, dispatches.
 
-    Instead of os-ken's ``OpenFlowController``; os-ken's own ``OFPHandler`` calls it in a
+    It replaces os-ken's ``OpenFlowController``; os-ken's own ``OFPHandler`` calls it in a
     thread of its own and negotiates (HELLO, features, port descriptions, echo) through
-    `Datapath`.  A malformed message costs its sender the connection, never the process.  ``admits`` says
-    of a raw packet-in whether it is worth os-ken's parser, which takes many times as long as to drop it.
+    `Datapath`.  A malformed message ends its sender's connection, never the process.  ``admits`` decides
+    whether a raw packet-in is parsed: os-ken's parser takes many times as long as dropping it.
     """
 
     def __init__(self, listener: socket.socket, admits: Callable[[Datapath, bytes], bool]) -> None:
@@ -227,7 +228,7 @@ class Server:
         self._datapaths: dict[int, Datapath] = {}
 
     def want_write(self, datapath: Datapath, wanted: bool = True) -> None:
-        """Watch for room in the socket's buffer, or no longer. Called with its lock held."""
+        """Watch for room in the socket's buffer, or stop watching. Called with the datapath's lock held."""
         mask = select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN
         with contextlib.suppress(OSError, ValueError):
             self._epoll.modify(datapath.socket.fileno(), mask)
@@ -267,7 +268,7 @@ class Server:
                 sock.close()
 
     def _read(self, datapath: Datapath) -> bool:
-        """Take what has arrived; False when the connection is over."""
+        """Take the octets that have arrived; False when the connection is over."""
         try:
             data = datapath.socket.recv(_READ)
         except BlockingIOError:
@@ -331,10 +332,10 @@ class Server:
 class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
     """An app whose event queue has no limit, so that it can never stall the connections.
 
-    os-ken's queue of 128 events blocks whoever fills it; here that would be the thread
+    os-ken's queue of 128 events blocks the thread that fills it; here that is the thread
     that answers every switch's HELLO and echo requests.  `post` runs a function on the
-    app's thread, ``idle`` is called when the queue has run empty (or after some events)
-    and returns in how many seconds it wants to be called again (None: after the next event).
+    app's thread.  ``idle`` is called when the queue is empty (or after some events),
+    and returns after how many seconds it has to be called again (None: after the next event).
     """
 
     OFP_VERSIONS = [ofproto_v1_5.OFP_VERSION]  # noqa: RUF012 - os-ken's way
@@ -345,11 +346,11 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
         self._first: queue.SimpleQueue[tuple[Any, str | None]] = queue.SimpleQueue()
 
     def admits(self, datapath: Datapath, data: bytes) -> bool:
-        """Whether to parse a packet-in at all. Asked on the connections' thread, of the raw message."""
+        """Whether to parse a packet-in, given as raw message. Called on the connections' thread."""
         return True
 
     def urgent(self, ev: Any) -> bool:
-        """Whether an event is handled before all that wait. Asked on the thread of whoever sends it."""
+        """Whether an event is handled before all that wait. Called on the thread that sends it."""
         return False
 
     def _send_event(self, ev: Any, state: str | None) -> None:
@@ -359,7 +360,7 @@ class QueuedApp(app_manager.OSKenApp):  # type: ignore[misc]
                 self.post(_nothing)  # wakes the thread
             return
         if isinstance(ev, ofp_event.EventOFPPacketIn) and self._queue.qsize() > _PACKETS_WAITING:
-            return  # a flood from some host; what is dropped here would be refused later
+            return  # a flood from some host; the limits would refuse the packet later anyway
         self._queue.put((ev, state))
 
     def post(self, run: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """NSH's actions for programs that use os-ken's own classes; our codec (``controller.openflow``) needs none.
 
-os-ken 4.2 has no class for Open vSwitch's decap at all, and its class for encap(nsh) can not be made
-(``NXActionEncapNsh.__init__`` uses a name that is not there).
+os-ken 4.2 has no class for Open vSwitch's decap, and its class for encap(nsh) has no working constructor
+(``NXActionEncapNsh.__init__`` uses an undefined name).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 ENCAP, DECAP = 46, 47
 NSH, WHATEVER = 0x0001894F, 0x0000FFFE
-"""Packet types (OpenFlow 1.5.1, 7.2.3.11): NSH; and: whatever the header says is inside it."""
+"""Packet types (OpenFlow 1.5.1, 7.2.3.11): NSH; and the type that leaves it to the header."""
 _DECAP = Struct("!2xI")
 _ENCAP = Struct("!HI")
 _MD_TYPE = Struct("!HBBB3x")
@@ -63,7 +63,7 @@ def add_nsh_actions(parser: Any) -> None:
                 body += _MD_TYPE.pack(4, 1, 5, self.md_type)
             return bytearray(body)
 
-    for made in (NXActionDecap, NXActionEncap):
-        made.__module__ = parser.__name__  # what os-ken goes by when it prints one
-        setattr(parser, made.__name__, made)
-        parser.NXAction.register(made)
+    for action in (NXActionDecap, NXActionEncap):
+        action.__module__ = parser.__name__  # os-ken needs it to print an action
+        setattr(parser, action.__name__, action)
+        parser.NXAction.register(action)

@@ -1,6 +1,7 @@
-"""Threads as os-ken's apps expect them: killable, with timeouts that work.
+"""Threads as os-ken's apps expect them: they can be killed, and their timeouts work.
 
-What ``os_ken.lib.hub`` is mended with (see ``controller.runtime.osken.framework``); knows nothing of os-ken.
+``controller.runtime.osken.framework`` puts them into ``os_ken.lib.hub``; this module imports nothing of
+os-ken.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Event:
 
 
 class Thread(threading.Thread):
-    """A hub thread: a daemon (so that the process can end), and one that ``kill`` ends."""
+    """A hub thread: a daemon (so that the process can end) that ``kill`` can end."""
 
     def __init__(self, target: Callable[..., object], args: Any = (), kwargs: Any = None) -> None:
         kwargs = dict(kwargs or {})
@@ -74,6 +75,6 @@ def sleep(seconds: float = 0) -> None:
 def joinall(threads: list[threading.Thread]) -> None:
     for thread in threads:
         if isinstance(thread, Thread) and thread.killed.is_set():
-            thread.join(1.0)  # it may sit in a system call that nothing can interrupt
+            thread.join(1.0)  # it may be in a system call that nothing can interrupt
         elif thread is not threading.current_thread():
             thread.join()
