@@ -1,7 +1,7 @@
-"""What this machine has for a lab (by trying), and what a lab would lack (pure).
+"""Finds out what this machine offers (by trying), and what a lab would lack (pure).
 
-``probe(topology)`` tries what that topology needs, inside a throw-away sandbox, so that the answer is
-that of the place where the lab will run; ``missing`` compares.
+``probe(topology)`` tries everything that the topology needs, inside a temporary sandbox, because the lab runs
+in such a sandbox; ``missing`` compares.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is. Strings are empty where something works, else they say what the system answered."""
+    """What the machine offers. A string is empty if the thing works; otherwise it is the system's error."""
 
     sandbox: str = ""
     sandbox_remedy: str = ""
@@ -55,7 +55,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that a lab needs and this machine has not: what, who needs it, and what would help."""
+    """Something that a lab needs and this machine lacks: what it is, what needs it, and the remedy."""
 
     what: str
     needed: str
@@ -66,7 +66,7 @@ class Lack:
 
 
 def needs(topology: Topology | None) -> frozenset[str]:
-    """What is to be tried: ``tbf`` and ``netem`` only for a topology that shapes (None: everything)."""
+    """Names of the things to try: ``tbf`` and ``netem`` only if the topology shapes (None: everything)."""
     if topology is None:
         return frozenset({"tun", "veth", "bridge", "tbf", "netem", "vxlan"})
     shapings = [shaping for _, shaping in _wires(topology)]
@@ -87,7 +87,7 @@ def _wires(topology: Topology) -> Iterator[tuple[str, Shaping]]:
 
 
 def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> list[Lack]:
-    """What the lab of ``topology`` needs and ``machine`` lacks; empty: it can start."""
+    """The things that the lab of ``topology`` needs and ``machine`` lacks; empty: it can start."""
     lacks: list[Lack] = []
 
     def lack(what: str, needed: str, remedy: str) -> None:
@@ -136,7 +136,7 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
 
 
 def estimate(topology: Topology) -> tuple[int, int]:
-    """(open files of the busiest process, bytes of memory) of a lab; measured, with some air."""
+    """(open files of the busiest process, bytes of memory) of a lab: measured values with a reserve."""
     ports = 2 * len(topology.links) + len(topology.hosts)
     files = 200 + max(2 * (len(topology.hosts) + len(topology.domains)), ports + 6 * len(topology.switches))
     memory = (120 << 20) + (ports << 18) + (len(topology.hosts) << 18) + (len(topology.switches) << 19)
@@ -219,7 +219,7 @@ def _probe_inside(wanted: frozenset[str]) -> dict[str, str]:
 
 
 def try_out(kind: str) -> str:
-    """Try one thing in the present namespaces; what the system answered, empty when it works."""
+    """Try one thing in the present namespaces; the system's error, empty when it works."""
     try:
         if kind == "tun":
             descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What can be done to the data plane of a running lab, one thing each, as values; each can be undone."""
+"""Operations on the data plane of a running lab, as values. Each operation can be undone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataplane.plan.pieces import HostPlan, PortPlan, SpaceKind, WirePlan
 from dataplane.plan.underlay import VxlanPlan
 
 End = tuple[str, str]
-"""A device: its namespace's file name, and its own."""
+"""A device: the file name of its namespace, and the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddSpace:
-    """Make a network namespace. ``host``: that of a host; it is started when its wire is there."""
+    """Make a network namespace. ``host``: it is a host's; the host starts when its wire exists."""
 
     netns: str
     kind: SpaceKind
@@ -27,7 +27,7 @@ class AddSpace:
 
 @dataclass(frozen=True, slots=True)
 class RemoveSpace:
-    """End what runs in a namespace, and remove it."""
+    """End all processes in a namespace, and remove it."""
 
     netns: str
     kind: SpaceKind
@@ -39,7 +39,7 @@ class RemoveSpace:
 
 @dataclass(frozen=True, slots=True)
 class AddWire:
-    """Make a pair of devices with all that belongs to it; both ends are up."""
+    """Make a pair of devices with its shaping and addresses; both ends are up."""
 
     wire: WirePlan
 
@@ -59,7 +59,8 @@ class RemoveWire:
 
 @dataclass(frozen=True, slots=True)
 class MoveWire:
-    """Take the far end elsewhere; the near one stays, with all that it has. Both are up then."""
+    """Move the far end to another switch. The near end keeps its place and configuration. Both ends are up
+    then."""
 
     old: WirePlan
     new: WirePlan
@@ -81,7 +82,7 @@ class ConfigureWire:
 
 @dataclass(frozen=True, slots=True)
 class SetPorts:
-    """Take ports from a switch and give it others, at once."""
+    """Remove ports from a switch and add others, in one transaction."""
 
     switch: str
     lost: frozenset[PortPlan]
@@ -93,7 +94,7 @@ class SetPorts:
 
 @dataclass(frozen=True, slots=True)
 class SetTimeouts:
-    """Change how long the zones of a domain's connection tracking remember silent UDP connections."""
+    """Change the timeouts of UDP connections in the connection tracking zones of a domain."""
 
     domain: str
     old: tuple[tuple[int, int], ...]
@@ -172,5 +173,5 @@ Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetTimeouts | Tunnels
 
 
 def undone(operations: Iterable[Operation]) -> list[Operation]:
-    """What takes back ``operations``, which were done in this order."""
+    """The operations that undo ``operations``, which were done in this order."""
     return [operation.undone() for operation in reversed(list(operations))]

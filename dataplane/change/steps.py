@@ -1,8 +1,8 @@
-"""From one plan to any other in the same switches: what to do in which order. Pure.
+"""The operations that lead from one plan to another plan of the same switches, in order. Pure.
 
-Make before break.  ``extend`` makes what the new plan has beside the old one, and touches nothing of that;
-``shift`` moves and replaces what can't be there twice (a host's wire, a port's number); ``finish`` removes
-what nothing needs any more.  What is equal in both plans occurs in none of them.
+Make before break: ``extend`` adds the new parts beside the old ones and changes no old part; ``shift`` moves
+and replaces parts that can't exist twice (a host's wire, a port's number); ``finish`` removes the parts that
+are no longer used.  A part that is equal in both plans needs no operation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Steps:
 
 
 def unchangeable(old: Topology, new: Topology) -> list[str]:
-    """What differs and can't be changed while a lab runs, in words; nothing when all can be."""
+    """The differences that can't be changed while a lab runs, as texts; empty when all can be changed."""
     differences: list[str] = []
     drawn = [[switch for switch in topology.switches if switch.role == "switch"] for topology in (old, new)]
     for kind, a, b in (("domain", old.domains, new.domains), ("switch", drawn[0], drawn[1])):
@@ -77,7 +77,8 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
 
 
 def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
-    """Cut links by name: a host's wire that was cut stays so where it goes; what is gone is forgotten."""
+    """Names of cut links in the new plan: a host's cut wire stays cut when it moves; removed links are left
+    out."""
     before = {host.name: wire_name(host.name, host.switch) for host in old.hosts}
     names = {before[h.name]: wire_name(h.name, h.switch) for h in new.hosts if h.name in before}
     there = {link.name for link in new.links} | {wire.name for wire in new.underlay.links}
@@ -146,11 +147,11 @@ def _ends_of(wire: WirePlan) -> tuple[End, End]:
 
 
 class _Wires:
-    """``early``: new ones whose ends nothing holds; ``late``: others. ``cleared``: old ones that must go
-    before the late ones come; ``last``: other old ones.
+    """``early``: new wires whose ends are free; ``late``: other new wires. ``cleared``: old wires that must
+    be removed before the late ones; ``last``: other old wires.
 
-    Whose packets must be whole in one of both plans sends them so while anything is on the way in both:
-    ``no_longer_aided`` (as they are) from the first part on, ``aided_again`` (as they shall be) at the end.
+    If a host must send whole packets (without offloads) in one of the plans, it does so during the change:
+    ``no_longer_aided`` (old wires) from the first part on, ``aided_again`` (new wires) at the end.
     """
 
     def __init__(self, old: Mapping[Key, WirePlan], new: Mapping[Key, WirePlan]) -> None:
@@ -194,7 +195,7 @@ class _Wires:
 
 
 def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
-    """``wire`` as it is when it has moved and is not configured yet."""
+    """``wire`` after its move, before it is configured."""
     return replace(
         wire,
         addresses=was.addresses,
@@ -206,7 +207,7 @@ def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
 
 
 class _Ports:
-    """Which ports come and go when; each a mapping from a switch to ports."""
+    """Which ports are added and removed in each part; each is a mapping from switch to ports."""
 
     def __init__(self, old: Plan, before: Wiring, after: Wiring, wires: _Wires) -> None:
         names = {b.switch: domain.netns for domain in old.domains for b in domain.bridges}
@@ -219,7 +220,7 @@ class _Ports:
         gained: dict[str, set[PortPlan]] = {}
         for switch, have in before.ports.items():
             wanted = after.ports.get(switch, frozenset())
-            # Open vSwitch holds a device by more than its name: who takes the place of one is another
+            # For Open vSwitch, a new device with the name of an old one is another device
             others = wires.remade | wires.leaving | wires.coming
             same = {p for p in have & wanted if not (p.is_device and (names[switch], p.device) in others)}
             lost[switch], gained[switch] = set(have - same), set(wanted - same)
@@ -253,7 +254,7 @@ class _Ports:
     def set(
         self, lost: Mapping[str, frozenset[PortPlan]], gained: Mapping[str, frozenset[PortPlan]]
     ) -> list[Operation]:
-        """An operation for each switch that has any."""
+        """An operation for each switch with changed ports."""
         none: frozenset[PortPlan] = frozenset()
         operations: list[Operation] = []
         for switch in sorted({*lost, *gained}):
@@ -264,7 +265,7 @@ class _Ports:
 
 
 def _set_ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operation]:
-    """New and moved wires come up; what is cut, or at a failed switch, goes down again."""
+    """Set new and moved wires up; set devices of cut links and of failed switches down again."""
     touched = {end for wire in (*wires.early, *wires.late) for end in _ends_of(wire)} | wires.coming
     up = frozenset((before.down - after.down) & wires.kept)
     down = frozenset(end for end in after.down if end in touched or end not in before.down)
@@ -275,7 +276,7 @@ def _set_ends(before: Wiring, after: Wiring, wires: _Wires) -> Iterator[Operatio
 def _change_forwarding(
     end: End, old: VxlanPlan, new: VxlanPlan
 ) -> tuple[list[Operation], list[Operation], list[Operation]]:
-    """New entries first, those that change next, and at last what is gone."""
+    """Add the new entries first, then change others, and remove old ones last."""
     was, now = dict(old.unicast), dict(new.unicast)
     more = frozenset((mac, vtep) for mac, vtep in now.items() if mac not in was)
     less = frozenset((mac, vtep) for mac, vtep in was.items() if mac not in now)

@@ -1,1 +1,1 @@
-"""A lab's switches, wires and hosts as they are built and kept."""
+"""Builds a lab's switches, wires and hosts, and changes them while the lab runs."""

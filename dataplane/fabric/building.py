@@ -1,4 +1,4 @@
-"""Building a lab: namespaces, wires, Open vSwitch, the underlay, in the order that hides what takes long.
+"""Building a lab: namespaces, wires, Open vSwitch, the underlay. Slow steps run beside others.
 
 It must run inside the sandbox.  The caller's network namespace becomes the management network.
 """
@@ -50,19 +50,19 @@ from topologies.model.topology import Topology
 
 BRIDGE = "mgmt0"
 OWN_CONTROLLER: Mapping[str, tuple[str, int]] = {SDNLAB: (str(MANAGEMENT.ip), 6653)}
-"""Where the lab's own controller listens; IANA gives OpenFlow the port."""
+"""Address of the lab's own controller; the port is OpenFlow's (IANA)."""
 DEFAULT_RUN_DIR = Path("/run/openvswitch")
 Report = Callable[[str, float], None]
 TellDaemon = Callable[[str, News], None]
 
 
 class Building:
-    """A lab as it runs.
+    """A running lab.
 
-    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controllers`` says where the switches of
-    each find it (those of others have none).  ``datapath`` is ``auto``, ``netdev`` or ``system``; once built,
-    it is what was taken.  ``report`` is told each finished stage and its seconds, ``tell_daemon`` what
-    becomes of a domain's daemons.
+    ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controllers``: name -> address; switches
+    of a controller without an entry get no controller.  ``datapath`` is ``auto``, ``netdev`` or ``system``;
+    after the build, it is the chosen one.  ``report`` is called with each finished stage and its seconds,
+    ``tell_daemon`` when a domain's daemon ends or starts again.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class Building:
         self._hosts: dict[str, HostPlan] = {}  # by namespace: those that have one
         self._started: set[str] = set()  # of these, by namespace
         self.heard: set[str] = set()
-        """Namespaces whose own stack gets what tenants send, since this kernel can't drop it before."""
+        """Namespaces whose own IP stack receives tenants' frames, because this kernel can't drop them
+        before."""
         self._taps = 0
         self._mirrors: dict[str, tuple[str, str]] = {}  # device -> the switch that it sees, its other end
         self._links_down: frozenset[str] = frozenset()
@@ -100,12 +101,12 @@ class Building:
     # Building
 
     def build_lab(self) -> None:
-        """Start everything; returns when every switch has its ports. Raises what went wrong first."""
+        """Start everything. Returns when every switch has its ports. Raises the first error."""
         raise_file_limit()
         started = time.monotonic()
         if self.datapath == "auto":
             self.datapath = "system" if kernel_datapath.usable() else "netdev"
-        # Domains first: their daemons start, and make the bridges, while the rest is being built.
+        # Domains first: their daemons start and make the bridges while the rest is built.
         domains = [domain.netns for domain in self.plan.domains]
         self._spaces = namespaces.create(domains, namespaces.DEAF)
         starting = self._start_switches()
@@ -124,7 +125,7 @@ class Building:
         for future in starting:
             future.result()
         started = self._tell("daemons", started)
-        # The switches take up their ports while the hosts get their addresses.
+        # The switches add their ports while the hosts get their addresses.
         applying = [start_thread(partial(self._complete_bridges, domain)) for domain in self.plan.domains]
         self.address_wires([wire for key, wire in wires.items() if key[0] != "link"])
         started = self._tell("addresses", started)
@@ -135,8 +136,8 @@ class Building:
         self._tell("verify", started)
 
     def make_spaces(self, kinds: Mapping[str, SpaceKind]) -> None:
-        """Make the network namespaces of hosts and functions. In those of hosts, and nowhere else, root of a
-        host has the say."""
+        """Make the network namespaces of hosts and functions. Root of a host has capabilities in the hosts'
+        namespaces only."""
         by_kind = {kind: [name for name, each in kinds.items() if each == kind] for kind in kinds.values()}
         if self._host_users is None and by_kind.keys() - {"quiet"}:
             self._host_users = users.create()
@@ -150,7 +151,7 @@ class Building:
                 self._spaces |= namespaces.create(names, settings, owner=self._host_users)
 
     def _complete_bridges(self, domain: DomainPlan) -> None:
-        """What needs the wires: the ports that are devices, and the way to the controller."""
+        """Add the ports that are devices, and the route to the controller. The wires must exist."""
         operations: list[Operation] = []
         for bridge in domain.bridges:
             operations += add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
@@ -167,7 +168,7 @@ class Building:
 
     def _start_switches(self) -> list[Future[None]]:
         if len(self.plan.domains) == 1:
-            # Where Open vSwitch's own tools look; with several domains OVS_RUNDIR must say which.
+            # Open vSwitch's own tools look here; if there are several domains, OVS_RUNDIR must name one.
             with contextlib.suppress(OSError):
                 DEFAULT_RUN_DIR.symlink_to(self.run_dir / self.plan.domains[0].netns)
         for domain in self.plan.domains:
@@ -178,7 +179,7 @@ class Building:
         return [start_thread(partial(self._start_switch, domain)) for domain in self.plan.domains]
 
     def _start_switch(self, domain: DomainPlan) -> None:
-        """Start the daemons and hand them bridges and patch ports, which need nothing else to be there.
+        """Start the daemons and add bridges and patch ports, which need no device.
 
         ovs-vswitchd measures the processor's clock for 0.1 s when it gets its first bridge.
         """
@@ -194,17 +195,17 @@ class Building:
         bridge = socket.if_nametoindex(BRIDGE)
         requests = [add_address(bridge, MANAGEMENT)]
         for index, domain in enumerate(self.plan.domains):
-            # The kernel heeds a master for the first end only, so the bridge's end comes first.
+            # The kernel accepts a master for the first end only, so the bridge's end comes first.
             port = End(f"mgmt-{index}", up=True, master=bridge)
             requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
         self._netlink.run(requests)
         for domain in self.plan.domains:
             netlink = self._spaces[domain.netns].netlink
-            # Asked for by name: Open vSwitch makes devices of its own in here at the same time.
+            # We look it up by name: Open vSwitch makes devices in this namespace at the same time.
             device = netlink.index_of("mgmt")
             requests = [add_address(device, domain.address), set_index(device, True)]
             netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
-            # The one device in there that may say which address it has.
+            # The only device of this namespace that may answer ARP for its address.
             answers = {"ipv4/conf/mgmt/arp_ignore": "1"}
             run_in(self._spaces[domain.netns].fd, partial(namespaces.write_settings, answers))
 
@@ -224,13 +225,13 @@ class Building:
         self.deafen_ports([end for wire in wires for end in (wire.near, wire.far)])
         self._set_up(wire.far for wire in wires)
         for wire in wires:
-            # Each direction of a shaped wire is shaped where it leaves a switch or a host.
+            # Each direction of a wire is shaped at the device where it leaves a switch or a host.
             for end in (wire.near, wire.far) if wire.shaping else ():
                 netlink = self._spaces[end.netns].netlink
                 netlink.run(qdiscs(netlink.index_of(end.device), wire.shaping))
 
     def deafen_ports(self, ends: Iterable[EndPlan]) -> None:
-        """Let a domain's own stack hear nothing from those of the ends that are its switches'."""
+        """Keep frames that come in at a domain's switch ports from the IP stack of its namespace."""
         domains = {domain.netns for domain in self.plan.domains}
         by_netns: dict[str, list[str]] = {}
         for end in ends:
@@ -241,7 +242,8 @@ class Building:
                 self.heard.add(netns)
 
     def _set_up(self, ends: Iterable[EndPlan]) -> None:
-        """Second ends of veth pairs cannot be created up; Open vSwitch leaves its devices as they are."""
+        """Set devices up. The second end of a veth pair can't be created up, and Open vSwitch doesn't set it
+        up."""
         by_netns: dict[str, list[Request]] = {}
         for end in ends:
             by_netns.setdefault(end.netns, []).append(set_link(end.device, True))
@@ -249,7 +251,7 @@ class Building:
             self._spaces[netns].netlink.run(requests)
 
     def address_wires(self, wires: Sequence[WirePlan]) -> None:
-        """Bring hosts and functions to the near ends of new wires; a host starts with its first one."""
+        """Configure the near ends of new wires in hosts and functions. A host starts with its first wire."""
         for wire in wires:
             space = self._spaces[wire.near.netns]
             host = self._hosts.get(wire.near.netns)
@@ -263,13 +265,14 @@ class Building:
                 hosts.start(place_of(host, self.run_dir), space)
 
     def stop_host(self, host: HostPlan) -> None:
-        """End what a host consists of, but for its namespace."""
+        """End everything of a host except its namespace."""
         self._started.discard(host.netns)
         if (space := self._spaces.get(host.netns)) is not None:
             driver(host.kind).stop(place_of(host, self.run_dir), space)
 
     def _verify(self) -> None:
-        """Open vSwitch takes ofport_request as a wish; the compiled tables take it as a fact."""
+        """Check that each port has its number: Open vSwitch may ignore ofport_request, but the flows rely on
+        it."""
         for domain in self.plan.domains:
             rows = self._switches[domain.name].select("Interface", ["name", "ofport", "error"])
             got = {row["name"]: row for row in rows}
@@ -284,13 +287,16 @@ class Building:
 
 
 def target(bridge: BridgePlan, controllers: Mapping[str, tuple[str, int]]) -> str | None:
-    """Where a switch finds its controller, as Open vSwitch writes it (ovs-vswitchd.conf.db(5)); None: it has
-    none. ``controllers``: name -> address and TCP port."""
+    """The target of a switch's controller in Open vSwitch's form (ovs-vswitchd.conf.db(5)); None: no
+    controller.
+
+    ``controllers``: name -> address and TCP port.
+    """
     address = controllers.get(bridge.controller)
     return f"tcp:{address[0]}:{address[1]}" if address is not None else None
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the hard limit does: a big lab holds several for each host."""
+    """Raise the limit of open files to the hard limit: a big lab holds several for each host."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

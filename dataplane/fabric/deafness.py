@@ -1,13 +1,13 @@
-"""Devices that the kernel's own protocol stack does not hear: a drop at the netdev ingress hook (nft(8)).
+"""Keeps frames of devices from the kernel's own protocol stack: a drop at the netdev ingress hook (nft(8)).
 
-A switch port belongs to Open vSwitch, which reads it through a packet socket (or, in the kernel, its receive
-handler).  The stack of the namespace that the port is in gets every frame as well, and would answer for the
-addresses there.  The hook comes after packet sockets and before the stack, so Open vSwitch and ``capture``
-miss nothing.  It is the second wall: the first is that such a namespace has nothing to be reached (see
-``namespaces.DEAF``), which holds where a kernel lacks the hook (NETFILTER_INGRESS, nf_tables), too.
+Open vSwitch reads a switch port through a packet socket (or, in the kernel, its receive handler).  The IP
+stack of the port's namespace gets every frame as well, and would answer for the addresses there.  The hook
+comes after packet sockets and before the stack, so Open vSwitch and ``capture`` miss nothing.  It is the
+second protection. The first one is that such a namespace has no address that tenants can reach (see
+``namespaces.DEAF``); this also works if a kernel lacks the hook (NETFILTER_INGRESS, nf_tables).
 
-The stack of a function's namespace, whose bridge or process the frames are for, is closed at its own door
-(hook ``input``): at the devices, a drop would take them from the bridge, too.
+In a function's namespace, a bridge or process gets the frames.  A drop at the devices would take them from
+the bridge, too, so the drop is at the hook ``input`` there.
 
 Formats: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h.
 """
@@ -44,7 +44,7 @@ HOOK_NUMBER, HOOK_PRIORITY, HOOK_DEVICE = 1, 2, 3
 INGRESS, LOCAL_IN, FIRST, DROP = 0, 1, -500, 0
 TABLE, CLOSED = "sdnlab", "sdnlab-closed"
 _MOST = 100
-"""Devices of one batch: the kernel takes a batch whole, and it must fit a socket's buffer."""
+"""Devices of one batch: the kernel applies a batch as a whole, and the batch must fit a socket's buffer."""
 
 
 def _be32(kind: int, value: int) -> bytes:
@@ -57,7 +57,7 @@ def _message(kind: int, flags: int, sequence: int, family: int, resource: int, p
 
 
 class _Chain(NamedTuple):
-    """A chain that drops all it gets: its table's family and name, its own name, hook, and device if any."""
+    """A chain that drops everything: its table's family and name, its own name, hook, and device if any."""
 
     family: int
     table: str
@@ -75,20 +75,21 @@ class _Chain(NamedTuple):
 
 
 def dropping(devices: Sequence[str]) -> bytes:
-    """A batch that gives each device a chain of its own name, which drops all that comes in there.
+    """A batch with a chain for each device, with the device's name, which drops all its incoming frames.
 
-    One already there stays as it is. Sequence numbers count from 0; the last chain asks for an answer.
+    An existing chain stays as it is. Sequence numbers count from 0; the last chain asks for an
+    acknowledgement.
     """
     return _batch([_Chain(NFPROTO_NETDEV, TABLE, device, INGRESS, device) for device in devices])
 
 
 def closing() -> bytes:
-    """The same for a batch of one chain: of all that is for the namespace's own IP stack."""
+    """A batch of one chain, which drops all packets to the namespace's own IP stack."""
     return _batch([_Chain(NFPROTO_INET, CLOSED, "input", LOCAL_IN)])
 
 
 def _batch(chains: Sequence[_Chain]) -> bytes:
-    """All of one table; a begin, the table, the chains, an end."""
+    """The batch for chains of one table: begin, the table, the chains, end."""
     first = chains[0]
     out = _message(BATCH_BEGIN, 0, 0, 0, SUBSYSTEM, b"")
     out += _message(NEW_TABLE, NLM_F_CREATE, 1, first.family, 0, string(TABLE_NAME, first.table))
@@ -98,13 +99,13 @@ def _batch(chains: Sequence[_Chain]) -> bytes:
 
 
 def deafen(space: Namespace, devices: Sequence[str]) -> bool:
-    """Let the namespace's stack hear nothing from these devices of it; whether the kernel can do that."""
+    """Drop frames of these devices before the namespace's IP stack. False: this kernel can't."""
     some = [devices[start : start + _MOST] for start in range(0, len(devices), _MOST)]
     return _carried_out(space, [(dropping(each), len(each)) for each in some])
 
 
 def close(space: Namespace) -> bool:
-    """Let the namespace's stack take nothing that is sent to it; whether the kernel can do that."""
+    """Drop all packets to the namespace's IP stack. False: this kernel can't."""
     return _carried_out(space, [(closing(), 1)])
 
 
@@ -117,7 +118,7 @@ def _carried_out(space: Namespace, batches: Sequence[tuple[bytes, int]]) -> bool
 
 
 def _send(batches: Sequence[tuple[bytes, int]]) -> None:
-    """Send batches, each with the number of its chains, and wait until the kernel has taken them."""
+    """Send batches, each with the number of its chains, and wait until the kernel has applied them."""
     with contextlib.closing(
         socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     ) as netfilter:

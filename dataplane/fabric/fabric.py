@@ -1,7 +1,7 @@
-"""A lab's switches, wires and hosts, built and changed while it runs; Mininet's view of it is in ``net``.
+"""A lab's switches, wires and hosts: built, and changed while the lab runs.
 
-It must run inside the sandbox.  The caller's network namespace becomes the management network.
-Mininet is not imported here: that alone takes longer than building a small lab.
+It must run inside the sandbox.  The caller's network namespace becomes the management network.  Mininet's
+view is in ``dataplane.mininet_view.net``: an import of Mininet takes longer than the build of a small lab.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from topologies.model.topology import Topology
 
 
 class LinkError(KeyError):
-    """There is no link or switch of that name."""
+    """There is no link or switch of this name."""
 
 
 class Unchangeable(ValueError):
-    """A running lab can't become that; ``what`` lists the differences."""
+    """A running lab can't change to this topology; ``what`` lists the differences that can't change."""
 
     def __init__(self, what: list[str]) -> None:
         super().__init__("; ".join(what))
@@ -43,8 +43,7 @@ class Unchangeable(ValueError):
 class Change:
     """A change of a running lab, in three parts (see ``dataplane.change.steps``).
 
-    ``undo`` takes back what has been done of the first two.  When a part fails, the operation
-    that failed counts as not done.
+    ``undo`` undoes what was done of the first two parts.  An operation that fails counts as not done.
     """
 
     def __init__(
@@ -55,32 +54,35 @@ class Change:
         self._done: list[Operation] = []
 
     def renews(self, instance: str) -> bool:
-        """Whether a function's instance gets its devices only by ``shift``, since something holds their ends:
-        a process that is there loses its own by then."""
+        """Whether a function's instance gets new devices only in ``shift``, because old devices hold their
+        names.
+
+        A process that runs there loses its devices at that time.
+        """
         netns = instance_netns(instance)
         return any(isinstance(each, AddWire) and each.wire.near.netns == netns for each in self.steps.shift)
 
     def extend(self) -> None:
-        """Make what is new, beside what is there."""
+        """Add the new parts beside the old ones."""
         self._fabric.carry_out(self.steps.extend, self._done)
 
     def shift(self) -> None:
-        """Move and replace what can't be there twice."""
+        """Move and replace the parts that can't exist twice."""
         self._fabric.carry_out(self.steps.shift, self._done)
 
     def finish(self) -> None:
-        """Remove what nothing needs any more; there is no way back."""
+        """Remove the parts that are no longer used. This can't be undone."""
         self._fabric.become(self._topology, self._new, self._links_down)
         self._fabric.carry_out(self.steps.finish)
 
     def all(self) -> None:
-        """All three."""
+        """Do all three parts."""
         self.extend()
         self.shift()
         self.finish()
 
     def undo(self) -> list[str]:
-        """Take back what was done, as far as it can be; what could not be, in words."""
+        """Undo what was done, as far as possible; texts of the operations that could not be undone."""
         back, self._done = undone(self._done), []
         failed = []
         for operation in back:
@@ -92,7 +94,7 @@ class Change:
 
 
 class Fabric(Operating):
-    """A lab as it runs: what ``Building`` built, and how it is asked, changed and looked at."""
+    """A running lab that ``Building`` has built: queries, changes, and captures."""
 
     # Asking and changing
 
@@ -101,15 +103,17 @@ class Fabric(Operating):
         return self._spaces[self._host_netns(host)].fd
 
     def space_fd(self, netns: str) -> int:
-        """The same of the namespace with this file name. KeyError: none."""
+        """An open nsfs descriptor of the namespace with this file name. Raises KeyError if there is none."""
         return self._spaces[netns].fd
 
     def instance_fd(self, instance: str) -> int:
-        """The same of a function's instance, also of one that a change is just bringing. KeyError: none."""
+        """An open nsfs descriptor of a function's instance, also during a change that adds it. Raises
+        KeyError."""
         return self._spaces[instance_netns(instance)].fd
 
     def weakness(self) -> str:
-        """What this kernel does not keep away from the lab's own network stacks, in words; empty: nothing."""
+        """A text that says which frames of tenants this kernel lets reach the lab's own IP stacks; empty:
+        none."""
         if not self.heard:
             return ""
         return (
@@ -119,18 +123,18 @@ class Fabric(Operating):
         )
 
     def host_plan(self, host: str) -> HostPlan:
-        """What was planned for a host. KeyError: none."""
+        """The plan of a host. Raises KeyError if there is no such host."""
         for each in self.plan.hosts:
             if each.name == host:
                 return each
         raise KeyError(host)
 
     def place(self, host: str) -> Place:
-        """Where a host is, for its driver. KeyError: none."""
+        """The place of a host, for its driver. Raises KeyError if there is no such host."""
         return place_of(self.host_plan(host), self.run_dir)
 
     def seen_at(self, host: str) -> EndPlan:
-        """The device that all frames of a host pass. KeyError: none."""
+        """The device that all frames of a host pass. Raises KeyError if there is no such host."""
         planned = self.host_plan(host)
         return driver(planned.kind).seen_at(planned)
 
@@ -142,7 +146,7 @@ class Fabric(Operating):
         return link_states(self.plan, self._links_down, self._switches_down)
 
     def set_link(self, name: str, up: bool) -> None:
-        """Cut a link or a host's wire, or mend it. Raises ``LinkError`` for an unknown name."""
+        """Cut a link or a host's wire, or repair it. Raises ``LinkError`` for an unknown name."""
         if name not in self.link_states():
             raise LinkError(name)
         changed = frozenset({name})
@@ -150,7 +154,7 @@ class Fabric(Operating):
         self._change(cut, self._switches_down)
 
     def set_switch(self, name: str, up: bool) -> None:
-        """Have a switch fail (its bridge and all its ports go) or return, empty, to its controller."""
+        """Make a switch fail (its bridge and all its ports are removed), or return, without flows."""
         if name not in self._bridges:
             raise LinkError(name)
         changed = frozenset({name})
@@ -158,7 +162,8 @@ class Fabric(Operating):
         self._change(self._links_down, failed)
 
     def changing(self, topology: Topology) -> Change:
-        """How the running lab becomes ``topology``. Raises ``Unchangeable`` for what can't change."""
+        """The change of the running lab to ``topology``. Raises ``Unchangeable`` if something can't
+        change."""
         wrong = unchangeable(self.topology, topology)
         if wrong:
             raise Unchangeable(wrong)
@@ -169,9 +174,9 @@ class Fabric(Operating):
         return Change(self, topology, new, links_down, steps(self.plan, new, before, after))
 
     def replace(self, topology: Topology) -> None:
-        """Take the running lab to another topology in the same switches; only what differs is touched.
+        """Change the running lab to another topology with the same switches. Only differences change.
 
-        Raises ``Unchangeable``, or what went wrong; then the lab is as it was, as far as that can be.
+        Raises ``Unchangeable``, or the first error; then what was done is undone, as far as possible.
         """
         change = self.changing(topology)
         try:
@@ -183,7 +188,7 @@ class Fabric(Operating):
         change.finish()
 
     def become(self, topology: Topology, new: Plan, links_down: frozenset[str]) -> None:
-        """Take note of what the lab is from now on."""
+        """Remember the new plan as that of the lab."""
         self.topology, self.plan, self._links_down = topology, new, links_down
         self._hosts |= {host.netns: host for host in new.hosts}
         self._bridges = {b.switch: b for d in new.domains for b in d.bridges}
@@ -193,8 +198,10 @@ class Fabric(Operating):
     # Looking
 
     def make_device(self, link: str, wanted: bool) -> None:
-        """Turn a link between two switches into a pair of devices, so that it can be looked at, or back into
-        patch ports. Some milliseconds of traffic may be lost. Without effect on a link that needs devices."""
+        """Change a link between two switches into a pair of devices, for a capture, or back into patch ports.
+
+        Some milliseconds of traffic may be lost. A link that needs devices anyway does not change.
+        """
         devices = self._as_devices | {link} if wanted else self._as_devices - {link}
         new = plan(self.topology, devices)
         if new != self.plan:
@@ -204,9 +211,9 @@ class Fabric(Operating):
         self._as_devices = devices
 
     def add_mirror(self, switch: str) -> tuple[str, str]:
-        """A device that gets a copy of all that passes a switch: (namespace's name, device), which is up.
+        """A device, set up, that gets a copy of each frame of a switch: (namespace's name, device).
 
-        It stays when the switch fails, and sees it again when that returns.
+        It stays when the switch fails, and gets copies again when the switch returns.
         """
         if switch not in self._bridges:
             raise LinkError(switch)
@@ -221,14 +228,14 @@ class Fabric(Operating):
         return self._domain_of(switch).netns, tap
 
     def _mirror(self, switch: str) -> None:
-        """Have a switch copy to all devices that are there to see it."""
+        """Configure the mirrors of a switch again, for all devices that get its copies."""
         for at, feed in self._mirrors.values():
             open_vswitch = self._switches[self._domain_of(switch).name]
             if at == switch and feed not in open_vswitch.port_rows():
                 open_vswitch.apply(add_mirror(self._bridges[switch].device, feed))
 
     def remove_mirror(self, switch: str, tap: str) -> None:
-        """Take it away again."""
+        """Remove the mirror again."""
         _switch, feed = self._mirrors.pop(tap)
         domain = self._domain_of(switch)
         try:
@@ -245,8 +252,8 @@ class Fabric(Operating):
         return next(d for d in self.plan.domains for b in d.bridges if b.switch == switch)
 
     def _change(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
-        """Carry out the difference between the wiring that is and the one that shall be; what fails is taken
-        back, as far as that can be."""
+        """Do the operations from the present wiring to the wanted wiring. If one fails, undo all, as far as
+        possible."""
         old = wiring(self.plan, self._links_down, self._switches_down)
         new = wiring(self.plan, links_down, switches_down)
         try:
@@ -260,7 +267,7 @@ class Fabric(Operating):
     def _rewire(self, old: Wiring, new: Wiring) -> None:
         for netns, device in new.down - old.down:
             self._spaces[netns].netlink.run([set_link(device, False)])
-        # Up before a returning switch gets its ports, so that it finds them up.
+        # Set the devices up before a returning switch adds them as ports.
         risen = sorted(old.down - new.down)
         for netns, device in risen:
             self._spaces[netns].netlink.run([set_link(device, True)])
@@ -271,14 +278,15 @@ class Fabric(Operating):
             self._mirror(switch)
 
     def notice_devices(self) -> None:
-        """Wait until all switches, and the underlay's routing, know of what devices have become: they are
-        told by the kernel, which is what they are asked after."""
+        """Wait until all switches, and the underlay's routing, have read the kernel's events about
+        devices."""
         in_threads([switch.notice_devices for switch in self._switches.values()])
         if self._underlay is not None:
             self._underlay.settle(self._links_down)
 
     def forget_worked_out(self) -> None:
-        """Have all switches treat every packet from now on as their tables say now."""
+        """Make all switches drop their cached translations, so that the present flows apply to every
+        packet."""
         in_threads([switch.forget_worked_out for switch in self._switches.values()])
 
     def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
@@ -291,7 +299,7 @@ class Fabric(Operating):
         }
 
     def stop(self) -> None:
-        """End the daemons, quicker than the end of the sandbox would; the rest ends with it."""
+        """End the daemons, which is faster than to let the sandbox do it; the rest ends with the sandbox."""
         for host in self._hosts.values():
             try:
                 self.stop_host(host)

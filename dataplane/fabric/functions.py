@@ -1,8 +1,8 @@
 """Starting functions' processes in their instances' namespaces, and ending them.
 
-A process is started from a plain description: what to run, files, a directory.  It gets the instance's
-network namespace, and a mount namespace of its own in which /sys shows its devices and, of the lab's run
-directory, only its own part is to be seen.  Its standard input and output are pipes.
+A plain description (a program, its files, a directory) defines a process.  The process gets the instance's
+network namespace, and a mount namespace of its own: there /sys shows its devices, and it sees only its own
+part of the lab's run directory.  Its standard input and output are pipes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from dataplane.sandbox.namespaces import run_in
 from linux import syscalls
 
 LOG = "function.log"
-"""Where a process's standard error goes, in its directory."""
+"""The file, in its directory, to which a process's standard error goes."""
 HIDDEN = ("/run/netns", "/run/openvswitch")
 """Ways to the rest of the lab."""
 OWN = ("in", "out", "tap", "eth0")
-"""Devices that belong to an instance, whatever runs in it."""
+"""Devices that stay in an instance's namespace when its process changes."""
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/",
     "LANG": "C.UTF-8",
 }
-"""All that a process sees of an environment: whoever started the lab has secrets in theirs."""
+"""The whole environment of a process. The environment of the user who started the lab may hold secrets."""
 NOTHING_THERE = frozenset({errno.ENOENT, errno.EINVAL})
-"""What the kernel says of a queueing discipline that is not there."""
+"""The kernel's error for a queueing discipline that doesn't exist."""
 
 
 class FunctionError(Exception):
@@ -45,10 +45,10 @@ class FunctionError(Exception):
 
 
 class FunctionProcess:
-    """A function's running process. ``directory`` is its own, which outlives it.
+    """A function's running process. ``directory`` is its own, and stays when the process ends.
 
-    ``output`` is for the caller to read, to its end. ``netns`` (a descriptor, which stays the caller's) is
-    where it runs: with the process ends what it has made the kernel do there.
+    The caller reads ``output`` until its end. ``netns`` is a descriptor of its namespace, and stays the
+    caller's. When the process ends, the devices that it made in the namespace are removed.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FunctionProcess:
         self.process = process
         self.directory = directory
         self._log_begin = log_begin
-        # Its own, since the namespace may be given up before the process has ended.
+        # A descriptor of our own: the caller may close its one before the process has ended.
         self._netns = os.dup(netns)
 
     @property
@@ -89,7 +89,7 @@ class FunctionProcess:
         write_files(self.directory, files)
 
     def tell(self, line: bytes) -> bool:
-        """Write a command line to its standard input; False when it listens no more."""
+        """Write a line to its standard input; False when the process has closed it."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(line + b"\n")
@@ -99,21 +99,21 @@ class FunctionProcess:
         return True
 
     def ask_to_end(self) -> None:
-        """End its standard input, which asks it to end."""
+        """Close its standard input, which asks the process to end."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self.process.stdin.close()
 
     def kill(self) -> None:
-        """End it, and what it has started, at once."""
+        """Kill the process and all that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def reap(self) -> int:
-        """Wait for its end; its exit code, negative for a signal. What it had started ends, too.
+        """Wait for its end; its exit code, negative for a signal. Processes that it has started end, too.
 
-        So does what the kernel does for it: else a bridge would forward on, and who asks would be told that
-        the function does not run.
+        Its devices are removed as well. Otherwise a bridge would still forward, although the function's state
+        is that it does not run.
         """
         code = self.process.wait()
         self.kill()
@@ -125,7 +125,7 @@ class FunctionProcess:
         return code
 
     def end(self, patience: float = 1.0) -> int:
-        """Ask it to end, and kill it when it has not after ``patience`` seconds; its exit code."""
+        """Ask the process to end, and kill it after ``patience`` seconds; its exit code."""
         self.ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
@@ -134,9 +134,9 @@ class FunctionProcess:
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Make ``files`` be what ``directory`` holds of such names, each all at once (rename(2)).
+    """Write ``files`` into ``directory``, each one atomically (rename(2)).
 
-    Names are relative and stay inside. Raises FunctionError for one that does not.
+    Names are relative paths. Raises FunctionError for a name that leads out of the directory.
     """
     for name, content in files.items():
         path = PurePosixPath(name)
@@ -156,8 +156,8 @@ def start(
 ) -> FunctionProcess:
     """Start ``argv`` in the network namespace ``netns`` (a descriptor) and in ``directory``.
 
-    ``visible``: the lab's run directory, of which it sees ``directory`` alone. What it writes to its
-    standard error goes to ``function.log`` there. Raises FunctionError.
+    ``visible``: the lab's run directory; the process sees only ``directory`` of it. Its standard error goes
+    to ``function.log`` in ``directory``. Raises FunctionError.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -171,16 +171,17 @@ def start(
 
 
 def remove(directory: Path) -> None:
-    """Remove what an instance leaves behind."""
+    """Remove the files of an instance."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def _start(directory: Path, argv: Sequence[str], log: int, visible: Path) -> subprocess.Popen[bytes]:
-    """In a thread of its own, which is in the network namespace already and ends after this."""
+    """Start the process. Runs in a thread of its own, which is in the network namespace and ends after
+    this."""
     _clean()
     _own_mounts(directory, visible)
     pipe = subprocess.PIPE
-    # A session of its own: its process group is all that it starts, and ends with it.
+    # A session of its own: its process group then has all processes that it starts, and we can kill them all.
     return subprocess.Popen(
         list(argv),
         cwd=directory,
@@ -193,9 +194,9 @@ def _start(directory: Path, argv: Sequence[str], log: int, visible: Path) -> sub
 
 
 def _clean() -> None:
-    """Take away what an earlier process has left in the network namespace: devices, queueing disciplines.
+    """Remove the devices and queueing disciplines that an earlier process has left in the network namespace.
 
-    Its rules (nftables) are for the process to replace, in one step.
+    The new process replaces its nftables rules itself, in one step.
     """
     netlink = Socket()
     try:

@@ -1,4 +1,4 @@
-"""Carrying out operations on a running lab: namespaces, wires, ports and tunnels come, move and go."""
+"""Operations on a running lab: add, move and remove namespaces, wires, ports and tunnels."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import in_threads
 
 GONE = frozenset({errno.ENODEV})
-"""What the kernel says of a device that somebody has deleted already: a pair goes with either end."""
+"""The kernel's error for a device that is already deleted: a pair is deleted with either end."""
 
 Ports = Mapping[str, frozenset[PortPlan]]
 
 
 class Operating(Building):
-    """A lab that operations can be carried out on."""
+    """A lab on which operations can be done."""
 
     def carry_out(self, operations: Sequence[Operation], done: list[Operation] | None = None) -> None:
-        """Do all of them in order, those of one kind that follow each other together.
+        """Do the operations in order; successive operations of one kind are done together.
 
-        What was done is added to ``done``. Raises what went wrong first.
+        Each finished operation is added to ``done``. Raises the first error.
         """
         for kind, group in groupby(operations, type):
             some = list(group)
-            # What may end half done, or done though it failed, and can be undone all the same.
+            # These may be done in part, or done although they failed; they can be undone in each case.
             uncertain = kind in (AddSpace, AddWire, AddTunnel, SetPorts)
             if done is not None and uncertain:
                 done += some
@@ -107,7 +107,7 @@ class Operating(Building):
                 namespaces.remove(space)
 
     def _remove_wire(self, wire: WirePlan) -> None:
-        # By the switch's end: of the other one its owner may have made anything.
+        # Delete it by the switch's end: the host may have renamed or moved the other end.
         self._spaces[wire.far.netns].netlink.run([delete_link(wire.far.device)], GONE)
 
     def _move_wire(self, old: WirePlan, new: WirePlan) -> None:
@@ -134,7 +134,7 @@ class Operating(Building):
                 self._spaces[netns].netlink.run([set_link(device, up)], GONE)
 
     def _set_ports(self, some: Iterable[SetPorts]) -> None:
-        """Those of several domains at the same time; of one domain's switches, all at once."""
+        """Change ports: in several domains at the same time, and in one transaction for each domain."""
         wanted = {operation.switch: operation for operation in some}
         jobs = []
         for domain in self.plan.domains:
@@ -155,7 +155,7 @@ class Operating(Building):
             switch.apply(operations)
 
     def set_ports(self, old: Ports, new: Ports) -> None:
-        """Change the ports of all switches from ``old`` to ``new``; a switch without entry is not there."""
+        """Change the ports of all switches from ``old`` to ``new``. A switch without an entry has failed."""
         for domain in self.plan.domains:
             operations = self._port_changes(domain, old, new)
             if operations:
@@ -185,8 +185,10 @@ class Operating(Building):
 def _exchange(
     bridge: BridgePlan, lost: frozenset[PortPlan], gained: frozenset[PortPlan], rows: Mapping[str, str]
 ) -> list[ovsdb.Operation]:
-    """Take ports from a bridge and give it others, as far as that is not so already: what was asked for may
-    have been done though nobody was there any more to say so. ``rows``: the ports that there are."""
+    """The removals and additions of ports that are still necessary; ``rows`` are the present ports.
+
+    An earlier request may have been done although its answer was lost.
+    """
     going = {port.device for port in lost if port.device in rows}
     coming = [port for port in gained if port.device not in rows or port.device in going]
     operations = (

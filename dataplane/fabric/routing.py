@@ -1,14 +1,13 @@
-"""The underlay's routing, as it runs: follows the kernel's link events and sets routes.
+"""The underlay's routing: follows the kernel's link events and sets routes.
 
-Data centres run an interior gateway protocol or BGP with equal-cost paths in the underlay, and BFD (RFC
-5880) where a dead link does not show by itself.  A lab's wires are veth pairs, whose dead end the
-kernel reports at once, which is all that BFD would add; and a routing daemon for every router would cost
-megabytes and seconds each.  So one thread computes what a link-state protocol would, for all nodes, when
-a link's state changes.  It is no part of the SDN controller, and goes on without it: the underlay knows
-nothing of tenants.  Until it has, the kernel itself leaves out next hops whose own link is dead
-(ignore_routes_with_linkdown).
+Data centres run an interior gateway protocol or BGP with equal-cost paths in the underlay, and BFD (RFC 5880)
+to detect dead links that stay up.  A lab's wires are veth pairs: the kernel reports immediately that an end
+is down, so BFD would add nothing.  A routing daemon for every router would cost megabytes and seconds.  So
+when a link's state changes, one thread computes for all nodes what a link-state protocol computes.  It is not
+part of the SDN controller and works without it, since the underlay doesn't know tenants.  Until the thread
+has set the routes, the kernel itself omits next hops whose own link is down (ignore_routes_with_linkdown).
 
-What it can't see is a wire that is up and carries nothing; for that a real network needs BFD.
+It can't detect a wire that is up and loses all packets.  A real network needs BFD for this.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ RTMGRP_LINK = 1
 SIOCGIFFLAGS = 0x8913
 IFF_UP_RUNNING = 0x1 | 0x40
 CARRIER_PATIENCE = 0.3
-"""Seconds: who has set the other end down by hand is not waited for any longer."""
+"""Seconds to wait for a carrier. A user may have set the other end down by hand."""
 GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
-"""What the kernel answers about a route whose device went down: it has taken the route away itself."""
+"""The kernel's error for a route whose device went down: the kernel has already deleted the route."""
 FORWARD = {
     "ipv4/fib_multipath_hash_policy": "1",  # by ports, too: VXLAN's source port tells flows apart
     "ipv4/conf/all/ignore_routes_with_linkdown": "1",
@@ -54,7 +53,7 @@ def prepare(space: Namespace, forwards: bool) -> None:
 
 
 class Routing:
-    """Keeps the routes of all nodes right. ``spaces``: the nodes' namespaces by file name."""
+    """Keeps the routes of all nodes up to date. ``spaces``: the nodes' namespaces by file name."""
 
     def __init__(self, plan: UnderlayPlan, spaces: Mapping[str, Namespace]) -> None:
         self.plan = plan
@@ -72,14 +71,19 @@ class Routing:
         self._thread.start()
 
     def refresh(self, stirred: frozenset[str] = frozenset()) -> None:
-        """Look at all links, and set the routes that differ, and all of the nodes in ``stirred``: the
-        kernel drops the routes of a device that was down, be it for a moment."""
+        """Read the state of all links, and set the routes that differ.
+
+        For the nodes in ``stirred``, set all routes: the kernel deletes the routes of a device that was down,
+        even for a moment.
+        """
         with self._lock:
             self._refresh(stirred)
 
     def settle(self, links_down: frozenset[str], patience: float = CARRIER_PATIENCE) -> None:
-        """Set the routes when the kernel has every link up that is not in ``links_down``: a link whose both
-        ends were just set up carries traffic a moment later."""
+        """Set the routes when every link that is not in ``links_down`` has a carrier.
+
+        A link gets its carrier a moment after both ends are set up.
+        """
         ends = [
             (end.node, end.device)
             for link in self.plan.links
@@ -131,7 +135,7 @@ class Routing:
                 self.refresh(frozenset(stirred))
 
     def stop(self) -> None:
-        """End the thread and give the descriptors back."""
+        """End the thread and close the descriptors."""
         os.close(self._stopped)
         if self._thread is not None:
             self._thread.join()
@@ -160,8 +164,10 @@ def is_up(stream: socket.socket, device: str) -> bool:
 
 
 def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> None:
-    """Wait up to so many seconds until all of these have a carrier: a wire that was set up gets it a moment
-    later. Runs in their network namespace."""
+    """Wait until all these devices have a carrier, or until the time (seconds) is over.
+
+    A wire gets its carrier a moment after it is set up. Runs in the devices' network namespace.
+    """
     deadline = time.monotonic() + patience
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
         while not all(is_up(stream, device) for device in devices) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The underlay as it is built: wires, addresses, vxlan devices, and the routing that keeps it joined."""
+"""The underlay of a running lab: wires, addresses, vxlan devices, routing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a lab's host is, and what a command in it sees and may do."""
+"""Hosts of a lab: drivers, and the sandbox in which a host's commands run."""

@@ -19,5 +19,5 @@ SYS_PTRACE, SYS_MODULE, MKNOD, DAC_READ_SEARCH, BPF."""
 
 
 def confine(kept: frozenset[int] = OF_HOSTS) -> None:
-    """Give up all others, for good: a program that is executed can't get them back. Raises OSError."""
+    """Drop all other capabilities; a program that is executed can't get them back. Raises OSError."""
     syscalls.keep_capabilities(kept)

@@ -1,4 +1,4 @@
-"""What a lab asks of its hosts, whatever they are: a driver for each kind.
+"""The interface between a lab and its hosts: each kind of host has a driver.
 
 The lab itself makes, for each host of any kind, a network namespace that belongs to the hosts' user
 namespace, and a wire from its switch port to the device ``HostPlan.near`` in there.  So links, shaping,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dataplane.sandbox.namespaces import Namespace
 
 Execute = Callable[[Sequence[str], Mapping[str, str]], NoReturn]
-"""Become a program: its words, its environment."""
+"""Replaces the process by a program: its arguments, its environment."""
 
 
 class HostError(Exception):
@@ -26,10 +26,10 @@ class HostError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a host of a running lab is, for who wants into it.
+    """The place of a host in a running lab; a process that enters the host needs it.
 
-    ``netns``: its file in /run/netns. ``names_file``: the path of what it sees as /etc/hosts; empty: the
-    lab's.
+    ``netns``: its file in /run/netns. ``names_file``: the path of the file that it sees as /etc/hosts; empty:
+    the lab's file.
     """
 
     name: str
@@ -44,56 +44,61 @@ def place_of(host: HostPlan, run_dir: Path) -> Place:
 
 
 class Running(Protocol):
-    """A host's servers as they run: what they say, and their end."""
+    """A host's running servers."""
 
     @property
     def stdout(self) -> IO[bytes] | None:
-        """What they write: ``ready`` or ``failed`` and why, in one line."""
+        """Their output, one line: ``ready``, or ``failed`` and the reason."""
 
     def kill(self) -> None:
-        """End them at once."""
+        """Kill them."""
 
     def wait(self) -> object:
-        """Until they have ended."""
+        """Wait until they have ended."""
 
 
 class Door(Protocol):
     """A host that can be entered by a child of the calling process."""
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
-        """Run ``command`` in the host, in a child of who has the door, and end with its exit code.
+        """Run ``command`` in the host, and exit with its exit code. Runs in a child of the process that got
+        this.
 
-        ``environment``: the caller's; ``execute`` becomes a local program, and says why it can't. Raises
-        OSError when the host is gone.
+        ``environment``: the caller's. ``execute`` replaces the process by a local program, or reports why it
+        can't. Raises OSError when the host no longer exists.
         """
 
 
 class HostDriver(Protocol):
-    """What a kind of host does. One object serves all hosts of its kind, and from several threads."""
+    """The driver of a kind of host. One object serves all hosts of its kind, from several threads."""
 
     def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
-        """``wire`` was made, for the first time or anew: bring the host to it, with its addresses."""
+        """``wire`` was made, for the first time or again: connect the host to it, and set its addresses."""
 
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
         """Change the addresses, routes, MTU and offloads of the host's interface in place."""
 
     def start(self, place: Place, space: Namespace) -> None:
-        """Start what the host consists of, once, after its first ``wire_in``. Raises what went wrong."""
+        """Start the host's processes, once, after its first ``wire_in``. Raises the first error."""
 
     def stop(self, place: Place, space: Namespace) -> None:
-        """End it; its namespace goes next. Also for a host that was not started, or not wholly."""
+        """End the host's processes; then its namespace is removed. The host may be started, not started, or
+        started in part."""
 
     def seen_at(self, host: HostPlan) -> EndPlan:
-        """The device that all frames of the host pass: captures are taken there, and probes go out as the
-        host's own."""
+        """The device that all frames of the host pass. Captures and the prober use it."""
 
     def door(self, place: Place) -> Door:
-        """The way in, for a child that the caller forks next. The caller has one thread, is the lab's root
-        and is inside the sandbox. Raises HostError."""
+        """The entrance to the host, for a child that the caller forks next.
+
+        The caller has one thread, is the lab's root and is inside the sandbox. Raises HostError.
+        """
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
-        """The words of a program for the sandbox's root that runs ``words`` in the host, passes on input,
-        output and signals, and ends with its exit code."""
+        """The arguments of a program that runs ``words`` in the host, for the sandbox's root.
+
+        It passes input, output and signals on, and exits with the exit code of ``words``.
+        """
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
-        """Begin ``servers`` (``http:80``) in the host. Raises OSError."""
+        """Start ``servers`` (like ``http:80``) in the host. Raises OSError."""

@@ -1,9 +1,9 @@
-"""Which driver a host of a kind has.
+"""The driver of each kind of host.
 
-To add a kind: describe it in ``topologies.model.choices.HOST_KINDS`` (what files may say), and put an object
-that has the methods of ``dataplane.hosts.driver.HostDriver`` into ``DRIVERS`` under the same name.  Nothing
-else asks what kind a host is.  What is slow to import, a driver imports in its methods: every ``sdnlab exec``
-imports this module.
+To add a kind: describe it in ``topologies.model.choices.HOST_KINDS`` (the words of topology files), and put
+an object with the methods of ``dataplane.hosts.driver.HostDriver`` into ``DRIVERS`` under the same name.  No
+other code asks for a host's kind.  A driver imports slow modules in its methods, because every ``sdnlab
+exec`` imports this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataplane.hosts.namespace import NamespaceHosts
 
 
 class UnknownKind(HostError):
-    """Another process of the lab has an extension that this one does not have."""
+    """The kind is unknown here: another process of the lab has an extension that this process lacks."""
 
 
 DRIVERS: dict[str, HostDriver] = {"namespace": NamespaceHosts()}

@@ -1,4 +1,4 @@
-"""A device that the kernel of its own network namespace speaks through: addresses, routes, MTU, offloads.
+"""A device that the IP stack of its network namespace uses: addresses, routes, MTU, offloads.
 
 This is the near end of a wire of a host that is a namespace, and of a function with addresses.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
-"""An address or route that somebody has changed by hand already."""
+"""The kernel's errors for an address or route that a user has already changed by hand."""
 
 
 def configure(space: Namespace, wire: WirePlan) -> None:
-    """Give a new device its addresses, default routes, MTU and whether it may offload, and its namespace a
-    loopback."""
-    # By name: where tunnel modules are loaded, a new namespace has devices before ours (sit0, ...).
+    """Set addresses, default routes, MTU and offloads of a new device, and set its namespace's loopback
+    up."""
+    # By name: if tunnel modules are loaded, a new namespace already has devices (sit0, ...).
     device = space.netlink.index_of(wire.near.device)
     requests = [set_index(namespaces.LOOPBACK, True)]
     requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
@@ -41,7 +41,7 @@ def configure(space: Namespace, wire: WirePlan) -> None:
 
 
 def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
-    """Change what ``old`` says to what ``new`` says, in place."""
+    """Change the configuration of the device from ``old`` to ``new``."""
     device = space.netlink.index_of(new.near.device)
     requests: list[Request] = []
     requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
@@ -60,5 +60,5 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
 
 
 def _set_offloads(space: Namespace, wire: WirePlan, on: bool) -> None:
-    """Whether it may send what others have to cut and checksum. Raises OSError."""
+    """Allow or forbid offloads: packets that another device segments and checksums. Raises OSError."""
     run_in(space.fd, lambda: set_offloads(wire.near.device, on))

@@ -1,4 +1,4 @@
-"""Hosts that are network namespaces (``kind: namespace``), with a room for what runs in them."""
+"""Hosts that are network namespaces (``kind: namespace``), each with a sandbox (room) for its commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.r
 
 
 class NamespaceHosts:
-    """The driver. Nothing is started before somebody comes in: the first command makes the room."""
+    """The driver. The first command in a host makes its room; before, nothing runs there."""
 
     def __init__(self) -> None:
         self._serving: ServingRooms | None = None
@@ -36,23 +36,23 @@ class NamespaceHosts:
         configure(space, wire)
 
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
-        """In place."""
+        """Change the interface."""
         from dataplane.hosts.interface import reconfigure
 
         reconfigure(space, old, new)
 
     def start(self, place: Place, space: Namespace) -> None:
-        """Nothing: the kernel answers for it."""
+        """Start nothing: the kernel's IP stack answers for the host."""
 
     def stop(self, place: Place, space: Namespace) -> None:
-        """Nothing: what runs in it ends with its namespace."""
+        """End nothing: processes in the host end with its namespace."""
 
     def seen_at(self, host: HostPlan) -> EndPlan:
-        """Its interface."""
+        """The host's interface."""
         return host.near
 
     def door(self, place: Place) -> RoomDoor:
-        """The host's room, in which the caller's next children will be born. Raises HostError."""
+        """The host's room; the caller's next children are in its PID namespace. Raises HostError."""
         try:
             room = rooms.find(place.name, place.netns, place.names_file)
             syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
@@ -65,7 +65,7 @@ class NamespaceHosts:
         return [sys.executable, "-c", ENTER, str(ROOT), place.name, place.netns, place.names_file, *words]
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
-        """In the host's room. Raises OSError."""
+        """Start servers in the host's room. Raises OSError."""
         from dataplane.hosts.serving_rooms import ServingRooms
 
         with self._lock:
@@ -74,13 +74,13 @@ class NamespaceHosts:
 
 
 class RoomDoor:
-    """The way into a host's room."""
+    """The entrance to a host's room."""
 
     def __init__(self, room: rooms.Room) -> None:
         self._room = room
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
-        """Enter the room and become the command. Raises OSError."""
+        """Enter the room and execute the command. Raises OSError."""
         unseen = rooms.enter(self._room)
         syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
         if unseen is not None:

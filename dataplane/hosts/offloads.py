@@ -1,4 +1,4 @@
-"""Whether a device may leave cutting (TSO, GSO) and checksumming of what it sends to others: by ethtool."""
+"""Sets whether other devices segment (TSO, GSO) and checksum what a device sends, as ethtool does."""
 
 from __future__ import annotations
 

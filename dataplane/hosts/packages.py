@@ -1,4 +1,4 @@
-"""Which package of Debian and Ubuntu brings a program that people try in a host."""
+"""Packages of Debian and Ubuntu with programs that users often run in a host."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ PACKAGES = {
 
 
 def how_to_install(program: str) -> str:
-    """``sudo apt-get install PACKAGE`` for a program that is missing; empty for one that isn't known here."""
+    """``sudo apt-get install PACKAGE`` for a missing program; empty if the package is not known here."""
     package = PACKAGES.get(program.rpartition("/")[2])
     return f"sudo apt-get install {package}" if package else ""

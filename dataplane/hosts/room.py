@@ -1,10 +1,10 @@
-"""What a command that runs in a host sees and may do: a room of its own.
+"""The sandbox of a host, its room: what a command in the host sees and may do.
 
 A host is a network namespace that belongs to the hosts' user namespace (``dataplane.hosts.users``).  The
-first command that is run in it makes the rest: a process-id namespace with an init that only reaps, a host
-name, and a mount namespace in which the machine can be read and nothing of it changed, /run, /tmp, /root and
-what programs write to are the host's own, and nothing of the lab is to be found.  So a lab of hundreds of
-hosts costs nothing for those that nobody enters.  It lasts as long as the network namespace.
+first command in a host makes the rest: a PID namespace with an init that only reaps, a host name, and a mount
+namespace. There the machine's files are read-only; /run, /tmp, /root and other folders to which programs
+write are the host's own; and no file of the lab is visible.  A host in which no command runs costs nothing.
+The room exists as long as the network namespace.
 
 It must run inside the sandbox, as the lab's root, in a process with one thread.
 """
@@ -31,10 +31,10 @@ from dataplane.sandbox.namespaces import RUN_NETNS
 from linux import syscalls
 
 ROOMS = Path("/run/rooms")
-"""Below it, for each host that was entered: a lock, and the process id of its init."""
+"""The folder with a lock, and the process id of the init, of each host that has a room."""
 INIT = "exec </dev/null >/dev/null 2>&1; while :; do sleep 1000000; done"
-"""What a host's first process does. A shell waits for all its children, also adopted ones: none stays a
-zombie; and it takes a tenth of the memory of an interpreter."""
+"""The script of a host's first process. A shell waits for all its children, also adopted ones, so none stays
+a zombie. It needs a tenth of the memory of a Python interpreter."""
 PRIVATE = {
     "/tmp": "mode=1777,size=10%",
     "/var/tmp": "mode=1777,size=5%",
@@ -43,11 +43,11 @@ PRIVATE = {
     "/var/lib/dhcp": "mode=0755,size=16m",
     "/var/lib/misc": "mode=0755,size=16m",
 }
-"""Directories that a host has to itself, empty at first; and /run, where the lab's own files are."""
+"""Directories of the host's own, empty at first; also /run, which hides the lab's files."""
 NODES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 NOT_SHOWN = re.compile(r"/(?:(?:run|proc|sys|dev|var/run)(?:/.*)?)?\Z")
-"""Folders that a command isn't shown although it is started there: the root, and what is a host's own."""
+"""Current folders that are not shown in the host: the root, and folders of the host's own."""
 INSIDE = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
 
 
@@ -55,12 +55,12 @@ PROCESSES = 16384
 """Most processes and threads of all hosts of a lab (RLIMIT_NPROC in getrlimit(2): each user namespace
 counts its own); never more than the user has."""
 PROCESSES_OF_ONE = 1024
-"""The same of one host, where process-id namespaces have a limit of their own (Linux 6.14)."""
+"""The same for one host, if PID namespaces have a limit of their own (Linux 6.14)."""
 LIMITED_SINCE = (6, 14)
 ELSEWHERE = frozenset(
     {"TMPDIR", "XDG_RUNTIME_DIR", "XAUTHORITY", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"}
 )
-"""Variables that lead to what a host does not see."""
+"""Variables that name sockets or files that a host does not see."""
 PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -81,7 +81,7 @@ class Room:
     user: int | None
 
     def close(self) -> None:
-        """Give the descriptors back; who has entered stays."""
+        """Close the descriptors. A process that has entered the room stays there."""
         for fd in (self.net, self.pid, self.mount, self.uts, self.ipc, self.user):
             if fd is not None:
                 os.close(fd)
@@ -90,7 +90,7 @@ class Room:
 def find(name: str, netns: str, names_file: str = "") -> Room:
     """The room of the host ``name``, made if it is the first time; ``netns`` is its file in /run/netns.
 
-    ``names_file``: what it sees as /etc/hosts (empty: the lab's). Raises RoomError.
+    ``names_file``: the file that the host sees as /etc/hosts (empty: the lab's). Raises RoomError.
     """
     try:
         net = os.open(RUN_NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
@@ -115,11 +115,12 @@ def find(name: str, netns: str, names_file: str = "") -> Room:
 
 
 def enter(room: Room) -> str | None:
-    """Put the calling process into the room and give up all other rights. To be called in a child of whom
-    ``syscalls.setns(room.pid)`` has been called in: a process keeps the process ids that it was born with.
+    """Move the calling process into the room and drop all other rights.
 
-    The current folder is shown, with the rights of whoever the host's root is outside; its name is given
-    back when they don't reach so far, and the host's own home is taken instead. Raises OSError.
+    The caller is a child of a process that has called ``syscalls.setns(room.pid)``: a process keeps the PID
+    namespace in which it was created. The current folder is mounted in the room, with the rights of the user
+    that the host's root is outside. If these rights are too small, the current folder is the host's own home,
+    and the name of the folder is returned. Raises OSError.
     """
     here = Path().stat()
     shown = _current_folder()
@@ -165,8 +166,10 @@ def _current_folder() -> tuple[str, int] | None:
 
 
 def limits_numbers(release: str) -> bool:
-    """Whether the kernel of this release has a limit of process ids for each namespace of them; before, there
-    was one for the machine, which is not ours to change."""
+    """Whether a kernel of this release has a limit of process ids for each PID namespace.
+
+    Older kernels have one limit for the machine, which a lab must not change.
+    """
     version = re.match(r"(\d+)\.(\d+)", release)
     return version is not None and (int(version[1]), int(version[2])) >= LIMITED_SINCE
 
@@ -205,8 +208,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _init_of(net: int, guess: int) -> int | None:
-    """The process id of a host's init, as /proc has it: the first of its process-id namespace, in the host's
-    network. Where the system allows a lab no /proc of its own, the ids there are others than the lab's."""
+    """The process id of a host's init in /proc: the first of its PID namespace, in the host's network
+    namespace.
+
+    If the system allows a lab no /proc of its own, the ids in /proc differ from the lab's ids.
+    """
     inode = os.fstat(net).st_ino
     if guess and _is_init(guess, inode):
         return guess
@@ -217,7 +223,7 @@ def _init_of(net: int, guess: int) -> int | None:
 
 
 def _own_proc() -> bool:
-    """Is /proc that of the lab, whose init is called so (see ``dataplane.sandbox.sandbox``)?"""
+    """Whether /proc is the lab's own: then its init has the name from ``dataplane.sandbox.sandbox``."""
     with contextlib.suppress(OSError):
         return Path("/proc/1/comm").read_text().strip() == "sdnlab-init"
     return False
@@ -281,7 +287,7 @@ def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
 
 
 def _furnish(names_file: str) -> None:
-    """Make the mounts. Raises OSError: a host must not be entered without its walls."""
+    """Make the mounts. Raises OSError: no command may run in a host without them."""
     root = _root_of_network()
     owner = f",uid={root.st_uid},gid={root.st_gid}"
     plain = syscalls.MS_NOSUID | syscalls.MS_NODEV
@@ -303,13 +309,14 @@ def _furnish(names_file: str) -> None:
 
 
 def _root_of_network() -> os.stat_result:
-    """Whom root of this network namespace is for files: its owner has the kernel parameters of it
+    """User and group that root of this network namespace is for files: they own its kernel parameters
     (net_ctl_set_ownership in the kernel's net/sysctl_net.c)."""
     return Path("/proc/sys/net/ipv4/ip_forward").stat()
 
 
 def _devices(owner: str) -> None:
-    """A /dev with what every program expects. It is made aside, since its nodes are the machine's."""
+    """Make a /dev with the usual devices. It is made in another folder first, because it binds the machine's
+    nodes."""
     aside = Path("/run/dev")
     aside.mkdir(exist_ok=True)
     syscalls.mount("host", str(aside), "tmpfs", syscalls.MS_NOSUID, f"mode=0755,size=1m{owner}")
@@ -335,7 +342,7 @@ def _devices(owner: str) -> None:
 
 
 def main() -> NoReturn:
-    """``NAME NETNS NAMES_FILE COMMAND...`` as arguments: run the command in a host, passing signals on."""
+    """Run a command in a host and pass signals on. Arguments: ``NAME NETNS NAMES_FILE COMMAND...``."""
     name, netns, names_file, *command = sys.argv[1:]
     os.setsid()
     try:

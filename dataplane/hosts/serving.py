@@ -2,10 +2,10 @@
 
 usage: python -I -S serving.py NAME PROTOCOL:PORT ...
 
-It runs in the host's room (``dataplane.hosts.serving_rooms``) and answers whoever asks: ``http`` with the
-host's name, ``echo`` with what came (RFC 862), ``discard`` with nothing (RFC 863).  It writes one line when
-every server listens: ``ready``, or ``failed`` and the reason.  It uses the standard library alone, since
-each host that serves pays for its start.
+It runs in the host's room (``dataplane.hosts.serving_rooms``).  ``http`` answers with the host's name,
+``echo`` with what it received (RFC 862), ``discard`` not at all (RFC 863).  When every server listens, it
+writes one line: ``ready``, or ``failed`` and the reason.  It imports the standard library only, because each
+such host starts it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler
 PATIENCE = 30.0
 """Seconds that a silent client may keep a connection."""
 MOST_CLIENTS = 200
-"""Connections at once; those that come then wait in the kernel's queue."""
+"""Connections at the same time; further ones wait in the kernel's queue."""
 MOST_BODY = 1 << 20
 """Bytes of a request's body that are read; a longer one ends the connection."""
 
@@ -53,7 +53,7 @@ class Answering(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = _answer
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep no log: what came is seen on the wire."""
+        """Keep no log: a user can capture the packets."""
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -62,7 +62,7 @@ class Echo(socketserver.BaseRequestHandler):
     back = True
 
     def handle(self) -> None:
-        """Until the client has said all."""
+        """Read until the client closes its side."""
         self.request.settimeout(PATIENCE)
         while data := self.request.recv(65536):
             if self.back:
@@ -106,7 +106,7 @@ class Server(socketserver.ThreadingTCPServer):
             self._places.release()
 
     def handle_error(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
-        """A client that breaks off is no news."""
+        """Ignore a client that ends the connection."""
 
 
 def datagrams(port: int, back: bool) -> socket.socket:

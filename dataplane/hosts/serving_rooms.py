@@ -1,9 +1,10 @@
-"""Starting hosts' servers (``serves:``), each in its host's room as all that runs in the host.
+"""Starts hosts' servers (``serves:``), each in its host's room.
 
-Processes of the lab's root, with one thread each, fork them: they have loaded what all need, so a server
-costs a fork, and a process with several threads could enter no room.  A request is a JSON object and two
-descriptors, which become the server's standard input and output; the answer is its process id as the lab
-counts, or ``!`` and why not.  The server's parent is its room's first process, which reaps it.
+Worker processes of the lab's root fork the servers.  A worker has already imported the modules, so a server
+costs only a fork.  A worker has one thread, because a process with several threads can't enter a room.  A
+request is a JSON object and two descriptors, which become the server's standard input and output.  The answer
+is the server's process id in the lab's PID namespace, or ``!`` and the reason.  The server's parent is the
+first process of its room, which reaps it.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ class Serving:
     def __init__(self, pid: int, stdin: int, stdout: IO[bytes]) -> None:
         self.stdout = stdout
         self._stdin = stdin
-        # Opened before its first word is read, so it can't be somebody else's process by now.
+        # Opened before its first line is read: the process still runs, so the id can't belong to another one.
         self._handle = os.pidfd_open(pid)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill them."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Until it has ended, however."""
+        """Wait until they have ended."""
         while self.stdout.read(4096):
             pass
 
 
 class ServingRooms:
-    """The processes that start servers, as their lab's supervisor sees them; they begin with the first.
+    """The worker processes, for the lab's supervisor. They start with the first request.
 
     There are ``WORKERS``, and as many threads may start servers at once.
     """

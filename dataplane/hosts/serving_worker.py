@@ -1,4 +1,4 @@
-"""The process that starts hosts' servers (see ``serving_rooms``), with all that they need loaded."""
+"""The worker process that forks hosts' servers (see ``serving_rooms``); it has imported all their modules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from linux import syscalls
 
 
 def main() -> None:
-    """Start what is asked for on the standard input, a SOCK_SEQPACKET socket, until that ends."""
+    """Serve requests from the standard input, a SOCK_SEQPACKET socket, until its end."""
     channel = socket.socket(fileno=os.dup(0))
     while True:
         request, fds, _, _ = socket.recv_fds(channel, MOST, 2)

@@ -1,9 +1,9 @@
-"""The user namespace of a lab's hosts: their root is nobody on the machine, and has no right over the lab.
+"""The user namespace of a lab's hosts. Their root has no rights on the machine and over the lab.
 
-Whoever is root in a user namespace has all capabilities over what that namespace owns, and none over what
-others own (user_namespaces(7)).  The hosts' network namespaces are owned by one that holds nothing else, so
-root in a host configures its own devices, and can touch neither the switches nor the machine.  Which user of
-the machine it is there, for files, is decided in ``maps``.
+Root in a user namespace has all capabilities over namespaces that the user namespace owns, and none over
+others (user_namespaces(7)).  This user namespace owns the hosts' network namespaces and nothing else.  So
+root in a host configures its own devices, and can change neither the switches nor the machine.  ``maps``
+decides which user of the machine it is for files.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def _covers(having: Iterable[tuple[int, int]], first: int, count: int) -> bool:
 def candidate_maps(users: str, groups: str, environment: Mapping[str, str]) -> list[Map]:
     """The maps to try, the best first. ``users``, ``groups``: /proc/self/uid_map and gid_map of the lab.
 
-    An ordinary user's lab knows one id alone, the user's, and hosts have that.  Root's lab gives hosts ids
-    that own nothing; root by sudo gives their root the rights of who called (SUDO_UID), for the files beside
-    the topology.
+    An ordinary user's lab has only the user's id, and hosts use it.  Root's lab gives hosts ids that own
+    nothing. With sudo, the hosts' root gets the rights of the user who called sudo (SUDO_UID), for that
+    user's files.
     """
     own_users, own_groups = extents(users), extents(groups)
     candidates = []
@@ -62,7 +62,7 @@ def candidate_maps(users: str, groups: str, environment: Mapping[str, str]) -> l
 
 
 def create() -> int:
-    """Make the hosts' user namespace; an open descriptor of it. Raises OSError where the system refuses."""
+    """Make the hosts' user namespace; an open descriptor of it. Raises OSError if the system refuses."""
     wanted = candidate_maps(
         Path("/proc/self/uid_map").read_text(), Path("/proc/self/gid_map").read_text(), os.environ
     )

@@ -1,4 +1,4 @@
-"""How much two Mininet nodes get through, by iperf3, which is asked to end and made to."""
+"""Measures the throughput between two Mininet nodes with iperf3, for a limited time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _START = 5.0
 
 
 class CannotMeasure(Exception):
-    """No measurement, and why."""
+    """The measurement failed; the message says why."""
 
 
 def measure(client: Any, server: Any, udp: str = "", seconds: int = 5, port: int = 5201) -> list[str]:

@@ -1,9 +1,9 @@
-"""Mininet's view of a lab: ``net['h1'].cmd('ip a')``, its shell, its way to name things.
+"""Mininet's view of a lab: ``net['h1'].cmd('ip a')``, its shell, its names.
 
-``LabNet`` is a ``mininet.net.Mininet`` whose nodes exist already; a node's bash starts when it is first
-used.  It either owns a ``Fabric`` and builds it, or is attached, by a process that has entered the
-sandbox, to a lab that another one built.  Importing this module imports mininet (0.3 s); who only
-builds a lab uses ``dataplane.fabric.fabric``.
+``LabNet`` is a ``mininet.net.Mininet`` whose nodes exist already; a node's bash starts at its first use.  A
+``LabNet`` either owns a ``Fabric`` and builds it, or is attached to a lab that another process has built;
+then it runs in a process that has entered the sandbox.  This module imports mininet (0.3 s); to build a lab,
+``dataplane.fabric.fabric`` is enough.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _LazyShell(SafeShell):
     environment: dict[str, str]
 
     def startShell(self, mnopts: str | None = None) -> None:
-        """Called by Mininet's constructor: not yet."""
+        """Mininet's constructor calls this; the shell starts later."""
 
     def wake(self) -> None:
         """Start the shell if there is none."""
@@ -82,7 +82,7 @@ class _LazyShell(SafeShell):
         return super().popen(*args, **kwargs)  # type: ignore[misc]
 
     def addIntf(self, intf: Any, port: int | None = None, moveIntfFn: Any = None) -> None:
-        """Note an interface, which is where it belongs already."""
+        """Register an interface, which is already in its namespace."""
         super().addIntf(intf, port=port, moveIntfFn=lambda *_: None)  # type: ignore[misc]
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class _LazyShell(SafeShell):
 
 
 class LabRouter(_LazyShell, Host):  # type: ignore[misc]
-    """A router of the underlay, or a function's instance: a place of the lab's own."""
+    """A router of the underlay, or a function's instance: a namespace of the lab itself."""
 
     def __init__(self, name: str, netns: str, **params: Any) -> None:
         self.netns, self.environment = netns, {}
@@ -100,14 +100,14 @@ class LabRouter(_LazyShell, Host):  # type: ignore[misc]
 
 
 class LabHost(LabRouter):
-    """A host of a lab: its driver says how a command gets into it."""
+    """A host of a lab: its driver defines how a command enters it."""
 
     def __init__(self, place: Place, **params: Any) -> None:
         self.place = place
         LabRouter.__init__(self, place.name, place.netns, **params)
 
     def wake(self) -> None:
-        """Start the shell if there is none; each of its processes enters the host by itself."""
+        """Start the shell if there is none; each command enters the host in a process of its own."""
         if self.shell is None:
             self.inNamespace = False  # mnexec has nothing to make
             try:
@@ -150,16 +150,16 @@ class LabSwitch(_LazyShell, OVSSwitch):  # type: ignore[misc]
         return "true" in self.cmd("ovs-vsctl get-controller", self.device, "&& ovs-vsctl list controller")
 
     def start(self, controllers: Any) -> None:
-        """Have the switch return."""
+        """Make the switch return."""
         self.set_up(True)
 
     def stop(self, deleteIntfs: bool = True) -> None:
-        """Have the switch fail."""
+        """Make the switch fail."""
         self.set_up(False)
 
 
 class LabIntf(Intf):  # type: ignore[misc]
-    """An interface that is configured already."""
+    """An interface that is already configured."""
 
     def __init__(
         self, name: str, node: Any, port: int, link: Any, mac: str | None, address: str | None
@@ -178,7 +178,7 @@ class LabIntf(Intf):  # type: ignore[misc]
 
 
 class LabLink(Link):  # type: ignore[misc]
-    """A wire that exists; ``name`` is the lab's name for it."""
+    """An existing wire; ``name`` is its name in the lab."""
 
     def __init__(self, name: str, is_up: Callable[[str], bool]) -> None:
         self.name, self._is_up = name, is_up
@@ -186,7 +186,7 @@ class LabLink(Link):  # type: ignore[misc]
         self.intf2: LabIntf | None = None
 
     def status(self) -> str:
-        """For ``links``: whether it is cut, or at a switch that has failed."""
+        """The state for Mininet's ``links``: whether the link is cut, or at a failed switch."""
         return "(OK OK)" if self._is_up(self.name) else "(down)"
 
     def stop(self) -> None:
@@ -196,8 +196,8 @@ class LabLink(Link):  # type: ignore[misc]
 class LabNet(Mininet):  # type: ignore[misc]
     """A lab with Mininet's interface.
 
-    The parameters are those of ``Fabric``.  ``fabric`` is None when attached; changes then go through
-    ``set_link`` and ``set_switch`` of whom ``attach`` was told.
+    The parameters are those of ``Fabric``.  ``fabric`` is None when attached; changes then go through the
+    ``set_link`` and ``set_switch`` that ``attach`` got.
     """
 
     def __init__(
@@ -224,10 +224,10 @@ class LabNet(Mininet):  # type: ignore[misc]
         set_switch: SetLink | None = None,
         link_states: Callable[[], dict[str, bool]] | None = None,
     ) -> LabNet:
-        """Mininet's view of a lab that runs, for a process inside its sandbox.
+        """Mininet's view of a running lab, for a process inside its sandbox.
 
-        ``set_link(name, up)`` and ``set_switch(name, up)`` are called for Mininet's ``link`` and
-        ``switch`` commands; they should ask the supervisor, as should ``link_states()``.
+        Mininet's ``link`` and ``switch`` commands call ``set_link(name, up)`` and ``set_switch(name, up)``.
+        These, and ``link_states()``, should ask the supervisor.
         """
 
         def cannot(name: str, up: bool) -> None:
@@ -291,11 +291,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         self._own().build_lab()
 
     def set_link(self, name: str, up: bool) -> None:
-        """Cut or mend a link by its name; raises ``LinkError`` for an unknown one."""
+        """Cut or repair a link by its name; raises ``LinkError`` for an unknown name."""
         self.change_link(name, up)
 
     def set_switch(self, name: str, up: bool) -> None:
-        """Have a switch fail or return."""
+        """Make a switch fail or return."""
         self.change_switch(name, up)
 
     def link_states(self) -> dict[str, bool]:
@@ -311,7 +311,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         return self._own().namespace_fd(host)
 
     def start(self) -> None:
-        """It runs already."""
+        """Do nothing: the lab runs already."""
 
     def stop(self) -> None:
         """End the shells and, when this object built it, the lab."""
@@ -330,7 +330,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         seconds: int = 5,
         port: int = 5201,
     ) -> list[str]:
-        """What two hosts get through (the first and the last when none are named), by iperf3; the rates."""
+        """The rates between two hosts, measured by iperf3 (default: the first and the last host)."""
         if hosts is None and len(self.hosts) < 2:
             raise CannotMeasure("there are no two hosts")
         client, server = hosts or (self.hosts[0], self.hosts[-1])
