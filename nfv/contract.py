@@ -20,6 +20,10 @@ An inline function passes frames of Ethernet type ``wire.ethertype.PROBE`` uncha
 finds out whether its data path works.  They may overtake others, and should where packets can take long: a
 probe asks for life, not for load.
 
+Frames come as their senders' kernels made them: with TCP segments of up to 64 kB, and with checksums that are
+not computed yet. A program that forwards frames between packet sockets sets ``PACKET_VNET_HDR`` (packet(7))
+on both, and writes each frame with the header that it was read with (10 bytes, ``struct virtio_net_hdr``).
+
 A process that can't do its work says ``state`` ``failed`` with what to do about it, and ends with status 1.
 One that could not take changed files goes on as before and says ``running`` with a ``message``.
 """

@@ -69,7 +69,9 @@ def read(raw: bytes, report: Report) -> Node:
 
 
 def host(switch: str, last: str) -> str | dict[str, Node]:
-    return switch if switch != last else {"switch": Node(1, switch), "kind": Node(1, "toy")}
+    if switch != last:
+        return switch
+    return {"switch": Node(1, switch), "kind": Node(1, "toy"), "serves": Node(1, [Node(1, "http:80")])}
 
 
 # A kind of host: a namespace whose commands find a variable
@@ -118,8 +120,10 @@ def say(event_type, **fields):
     print(json.dumps({"timestamp": now, "event_type": event_type, **fields}), flush=True)
 
 ALL = socket.htons(3)
+SOL_PACKET, PACKET_VNET_HDR, VNET_HDR_SIZE = 263, 15, 10  # packet(7), linux/virtio_net.h
 ends = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, ALL) for name in ("in", "out")]
 for end, name in zip(ends, ("in", "out")):
+    end.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)  # checksums and long segments pass as they are
     end.bind((name, 3))
 far = dict(zip(ends, reversed(ends)))
 packets = octets = 0
@@ -131,10 +135,10 @@ while True:
         break
     for end in ends:
         if end in ready:
-            frame, (_, _, direction, *_) = end.recvfrom(65536)
+            frame, (_, _, direction, *_) = end.recvfrom(1 << 17)
             if direction != socket.PACKET_OUTGOING:
                 far[end].send(frame)
-                packets, octets = packets + 1, octets + len(frame)
+                packets, octets = packets + 1, octets + len(frame) - VNET_HDR_SIZE
     if time.monotonic() - told >= 1:
         told = time.monotonic()
         say("counters", packets=packets, bytes=octets, dropped=0)

@@ -48,7 +48,7 @@ def test_a_lab_with_a_toy_of_each_sort(tmp_path: Path) -> None:
         assert function()["instances"][0]["message"] == "hello", "the value of its own key"
         until(lambda: function()["instances"][0]["health"] == "live", "probes pass the toy function")
         packets = function()["packets"]
-        line("exec", "h1", "--", "ping", "-c", "1", "h2")
+        assert line("exec", "h1", "--", "curl", "-s", "-m", "20", "http://h2/").stdout == "h2\n"
         until(lambda: function()["packets"] > packets, "the toy function has counted frames")
         until(lambda: function()["instances"][0]["counters"].get("bytes"), "it says so itself")
 
