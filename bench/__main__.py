@@ -69,7 +69,7 @@ def main() -> int:
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     about = machine()
     print(about + "\n", flush=True)
-    found: list[figures.Figure] = []
+    measured: list[figures.Figure] = []
     failed = False
     for name in options.names or MEASUREMENTS:
         try:
@@ -80,9 +80,9 @@ def main() -> int:
             continue
         for figure in results:
             print(figures.text(figure), flush=True)
-        found += results
+        measured += results
     if options.json:
-        content = {"machine": about, "figures": [figure.as_json() for figure in found]}
+        content = {"machine": about, "figures": [figure.as_json() for figure in measured]}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     return 1 if failed else 0
 

@@ -25,9 +25,9 @@ def once(engine: str) -> dict[str, float]:
         file.write_text(service_labs.balanced(engine, BACKENDS))
         with ours.up(file) as lab, serving(lab, *names, port=80) as servers:
             _until_up(lab, BACKENDS)
-            found = open_connections(lab, "client", "10.0.0.100", 80, f"#{MANY}")
-            answered = found["answered"]
-            assert isinstance(answered, dict) and isinstance(found["seconds"], float)
+            opened = open_connections(lab, "client", "10.0.0.100", 80, f"#{MANY}")
+            answered = opened["answered"]
+            assert isinstance(answered, dict) and isinstance(opened["seconds"], float)
             counts = [answered.get(name, 0) for name in names]
             command = [ours.SDNLAB, "exec", "--lab", ours.NAME, "client", "--", sys.executable, PROGRAM]
             opening = subprocess.Popen(
@@ -37,7 +37,7 @@ def once(engine: str) -> dict[str, float]:
             servers.stop("web5")
             during = json.loads(opening.communicate(timeout=60)[0])
             return {
-                "rate": sum(answered.values()) / found["seconds"],
+                "rate": sum(answered.values()) / opened["seconds"],
                 "least": min(counts) / (MANY / BACKENDS),
                 "most": max(counts) / (MANY / BACKENDS),
                 "failed": float(during["failed"]),
@@ -64,12 +64,17 @@ def measure(runs: int) -> list[Figure]:
             samples[engine].append(once(engine))
     figure = Figure("a load balancer before ten servers")
     for engine, name in ENGINES.items():
-        some = samples[engine]
-        figure.row(f"{name}: connections a second", [each["rate"] for each in some], "/s")
+        figure.row(f"{name}: connections a second", [run["rate"] for run in samples[engine]], "/s")
         figure.row(
-            f"{name}: of 10,000, the least loaded server's share of a tenth", [e["least"] for e in some], ""
+            f"{name}: of 10,000, the least loaded server's share of a tenth",
+            [run["least"] for run in samples[engine]],
+            "",
         )
-        figure.row(f"{name}: … the most loaded one's", [each["most"] for each in some], "")
-        figure.row(f"{name}: connections failed while one of ten left", [e["failed"] for e in some], "")
-        figure.row(f"{name}: … of so many", [each["opened"] for each in some], "")
+        figure.row(f"{name}: … the most loaded one's", [run["most"] for run in samples[engine]], "")
+        figure.row(
+            f"{name}: connections failed while one of ten left",
+            [run["failed"] for run in samples[engine]],
+            "",
+        )
+        figure.row(f"{name}: … of so many", [run["opened"] for run in samples[engine]], "")
     return [figure]

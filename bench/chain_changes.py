@@ -30,12 +30,12 @@ def _healthy(lab: ours.Up, wanted: int) -> None:
     """Wait until so many instances are alive."""
     deadline = time.monotonic() + 20
     while True:
-        found = lab.api("/functions")
-        live = sum(i["health"] == "live" for function in found for i in function["instances"])
+        functions = lab.api("/functions")
+        live = sum(i["health"] == "live" for function in functions for i in function["instances"])
         if live >= wanted:
             return
         if time.monotonic() > deadline:
-            raise ours.Failed(f"{live} of {wanted} instances are alive: {found}")
+            raise ours.Failed(f"{live} of {wanted} instances are alive: {functions}")
 
 
 def _scaled(*numbers: int) -> None:

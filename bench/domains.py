@@ -72,8 +72,8 @@ def measure(runs: int) -> list[Figure]:
             ]
             for _ in range(runs)
         ]
-        big.row("compile", [each[0] for each in compiled])
-        columns = [median(each) for each in zip(*compiled, strict=True)]
+        big.row("compile", [run[0] for run in compiled])
+        columns = [median(column) for column in zip(*compiled, strict=True)]
         flows, middle, most, tunnel, tunnel_most = columns[1:]
         big.notes.append(
             f"{flows:.0f} flows in all; of a switch {middle:.0f} (median) and {most:.0f} (most), of a tunnel "

@@ -106,8 +106,8 @@ class serving:
 def open_connections(lab: ours.Up, host: str, target: str, port: int, amount: str) -> dict[str, object]:
     """What ``connections.py open`` says, run in a host."""
     text = lab.exec(host, [sys.executable, PROGRAM, "open", target, str(port), amount], timeout=120)
-    found: dict[str, object] = json.loads(text)
-    return found
+    opened: dict[str, object] = json.loads(text)
+    return opened
 
 
 def measure(runs: int) -> list[Figure]:
@@ -122,10 +122,10 @@ def measure(runs: int) -> list[Figure]:
             peers.append(plain(count))
         for figure, quantity, unit, per in ((bulk, "tcp", "Gbit/s", 1e9), (opening, "opened", "/s", 1.0)):
             peer = figure.row(
-                f"{count} rules: plain nftables, rule by rule", [each[quantity] / per for each in peers], unit
+                f"{count} rules: plain nftables, rule by rule", [run[quantity] / per for run in peers], unit
             )
             for engine in ENGINES:
-                samples = [each[quantity] / per for each in mine[engine]]
+                samples = [run[quantity] / per for run in mine[engine]]
                 one = figure.row(f"{count} rules: sdnlab, {engine}", samples, unit)
                 figure.notes.append(f"{count} rules, {engine} / plain: {one.median / peer.median:.2f}")
     return [bulk, opening]

@@ -90,7 +90,7 @@ def inside(pid: int, *words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def joined(made: Callable[[], Program], count: int) -> Iterator[tuple[int, int]]:
+def joined(program: Callable[[], Program], count: int) -> Iterator[tuple[int, int]]:
     """Two hosts with ``count`` functions between them; the process ids of the namespaces' holders."""
     with contextlib.ExitStack() as stack:
         spaces = [stack.enter_context(_space()) for _ in range(count + 2)]
@@ -105,7 +105,7 @@ def joined(made: Callable[[], Program], count: int) -> Iterator[tuple[int, int]]
         for pid, address in ((spaces[0], CLIENT), (spaces[-1], SERVER)):
             _run(*inside(pid, "ip", "address", "add", f"{address}/24", "dev", "eth0"))
         for pid in spaces[1:-1]:
-            stack.enter_context(_function(pid, made()))
+            stack.enter_context(_function(pid, program()))
         yield spaces[0], spaces[-1]
 
 
@@ -211,9 +211,9 @@ def _how_many(sock: socket.socket) -> int:
 
 def once(name: str) -> dict[str, float]:
     """One run of one setting."""
-    made, count = SETTINGS[name]
+    program, count = SETTINGS[name]
     this = [sys.executable, str(Path(__file__).resolve())]
-    with joined(made, count) as (client, server):
+    with joined(program, count) as (client, server):
         words = [*DIE_WITH_US, *inside(server, *this, "serve")]
         with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
             assert process.stdout is not None
@@ -224,19 +224,19 @@ def once(name: str) -> dict[str, float]:
                 )
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    quantities: dict[str, float] = json.loads(done.stdout)
+    return quantities
 
 
 def measure(runs: int, names: Sequence[str] = tuple(SETTINGS)) -> dict[str, dict[str, float]]:
-    """Medians of ``runs`` runs, settings in turn so that a machine's moods hit all alike."""
+    """Medians of ``runs`` runs, settings in turn, so that changes of the machine's load affect all alike."""
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(runs):
         for name in names:
             samples[name].append(once(name))
     return {
-        name: {what: statistics.median(each[what] for each in some) for what in some[0]}
-        for name, some in samples.items()
+        name: {what: statistics.median(run[what] for run in of_setting) for what in of_setting[0]}
+        for name, of_setting in samples.items()
     }
 
 
@@ -246,11 +246,11 @@ def main() -> None:
     elif sys.argv[1:] == ["ask"]:
         ask()
     else:
-        found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:] or tuple(SETTINGS))
+        medians = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:] or tuple(SETTINGS))
         print("| between two hosts | TCP, Gbit/s | 64-byte packets, 1,000/s | round trip, µs |")
         print("| --- | ---: | ---: | ---: |")
-        for name, each in found.items():
-            print(f"| {name} | {each['tcp']:.2f} | {each['pps'] / 1000:.0f} | {each['rtt']:.0f} |")
+        for name, median in medians.items():
+            print(f"| {name} | {median['tcp']:.2f} | {median['pps'] / 1000:.0f} | {median['rtt']:.0f} |")
 
 
 if __name__ == "__main__":

@@ -35,10 +35,10 @@ def _namespace() -> int:
 
 def namespaces(count: int) -> list[int]:
     """That many network namespaces, made by threads (each thread has a namespace of its own)."""
-    made: list[int] = []
+    descriptors: list[int] = []
 
     def work(share: int) -> None:
-        made.extend(_namespace() for _ in range(share))
+        descriptors.extend(_namespace() for _ in range(share))
 
     shares = [count // _WORKERS + (worker < count % _WORKERS) for worker in range(_WORKERS)]
     threads = [threading.Thread(target=work, args=(share,)) for share in shares]
@@ -46,7 +46,7 @@ def namespaces(count: int) -> list[int]:
         thread.start()
     for thread in threads:
         thread.join()
-    return made
+    return descriptors
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -56,14 +56,14 @@ class Up:
     def processes(self) -> list[int]:
         """All processes of the lab: those in its process-id namespace."""
         inside = Path(f"/proc/{self.supervisor()}/ns/pid").readlink()
-        found = []
+        processes = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if (entry / "ns/pid").readlink() == inside:
-                    found.append(int(entry.name))
+                    processes.append(int(entry.name))
             except OSError:
                 continue
-        return found
+        return processes
 
 
 def sdnlab(
@@ -82,10 +82,10 @@ def sdnlab(
 
 
 def _fraction(output: str) -> float:
-    found = re.search(r"(\d+) of (\d+) reached", output.replace(",", ""))
-    if not found:
+    counts = re.search(r"(\d+) of (\d+) reached", output.replace(",", ""))
+    if not counts:
         raise Failed(f"no lab: {output[-500:]}")
-    return int(found[1]) / int(found[2])
+    return int(counts[1]) / int(counts[2])
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def sealed(kind: str, more: int = 0) -> dict[str, float]:
 def ours_once(lab: ours.Up) -> dict[str, float]:
     """The same three quantities, blue1 to blue3 of ``two-domains``."""
     pings = lab.exec("blue1", ["ping", "-q", "-c", "300", "-i", "0.002", "10.0.0.3"])
-    found = {"rtt": float(re.findall(r"= [0-9.]+/([0-9.]+)/", pings)[0])}
+    quantities = {"rtt": float(re.findall(r"= [0-9.]+/([0-9.]+)/", pings)[0])}
     for name, options in (("tcp", ["-t", "3"]), ("udp", ["-u", "-b", "0", "-l", "64", "-t", "2"])):
         lab.exec("blue3", ["iperf3", "-s", "-1", "-D"])
         for _ in range(50):
@@ -50,10 +50,10 @@ def ours_once(lab: ours.Up) -> dict[str, float]:
                 break
         said = json.loads(lab.exec("blue1", ["iperf3", "-J", "-c", "10.0.0.3", *options]))["end"]
         if name == "tcp":
-            found["tcp"] = said["sum_received"]["bits_per_second"]
+            quantities["tcp"] = said["sum_received"]["bits_per_second"]
         else:
-            found["udp"] = said["sum"]["packets"] - said["sum"]["lost_packets"]
-    return found
+            quantities["udp"] = said["sum"]["packets"] - said["sum"]["lost_packets"]
+    return quantities
 
 
 def measure(runs: int) -> list[Figure]:
@@ -70,13 +70,13 @@ def measure(runs: int) -> list[Figure]:
     for quantity, (title, unit, per) in QUANTITIES.items():
         figure = Figure(title)
         for kind, name in SETTINGS.items():
-            figure.row(name, [each[quantity] / per for each in samples[kind]], unit)
-        figure.row("sdnlab, two-domains", [each[quantity] / per for each in lab_samples], unit)
-        for kind, some in crowded.items():
+            figure.row(name, [run[quantity] / per for run in samples[kind]], unit)
+        figure.row("sdnlab, two-domains", [run[quantity] / per for run in lab_samples], unit)
+        for kind, crowded_samples in crowded.items():
             name = f"{SETTINGS[kind]}, three more domains beside"
-            figure.row(name, [each[quantity] / per for each in some], unit)
+            figure.row(name, [run[quantity] / per for run in crowded_samples], unit)
         linux, *others = figure.rows
-        shares = "; ".join(f"{each.name}: {each.median / linux.median:.2f}" for each in others)
+        shares = "; ".join(f"{row.name}: {row.median / linux.median:.2f}" for row in others)
         figure.notes.append(f"divided by Linux's own: {shares}")
         figures.append(figure)
     idle = ", ".join(f"{SETTINGS[k]}: {samples[k][0]['idle'] / 200:.2f}" for k in SETTINGS if k != "linux")

@@ -10,7 +10,7 @@ def rules(count: int) -> list[dict[str, object]]:
 
     Addresses, ports and protocols vary, so that no engine may take them for one.
     """
-    made: list[dict[str, object]] = [
+    rules: list[dict[str, object]] = [
         {
             "action": "drop" if number % 2 else "accept",
             "source": f"10.{128 + number // 250 % 100}.{number % 250}.0/24",
@@ -19,7 +19,7 @@ def rules(count: int) -> list[dict[str, object]]:
         }
         for number in range(count - 1)
     ]
-    return [*made, {"action": "accept", "protocol": "tcp"}]
+    return [*rules, {"action": "accept", "protocol": "tcp"}]
 
 
 def _yaml_rules(count: int) -> str:

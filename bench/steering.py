@@ -35,7 +35,7 @@ def joined(count: int, kind: str) -> dict[str, float]:
 def between(lab: ours.Up, a: str, b: str, address: str) -> dict[str, float]:
     """Round trip in ms, TCP in bit/s, and small packets in two seconds, from ``a`` to ``b``."""
     pings = lab.exec(a, ["ping", "-q", "-c", "300", "-i", "0.002", address])
-    found = {"rtt": float(re.findall(r"= [0-9.]+/([0-9.]+)/", pings)[0])}
+    quantities = {"rtt": float(re.findall(r"= [0-9.]+/([0-9.]+)/", pings)[0])}
     for name, options in (("tcp", ["-t", "3"]), ("udp", ["-u", "-b", "0", "-l", "64", "-t", "2"])):
         lab.exec(b, ["iperf3", "-s", "-1", "-D"])
         for _ in range(50):
@@ -43,10 +43,10 @@ def between(lab: ours.Up, a: str, b: str, address: str) -> dict[str, float]:
                 break
         said = json.loads(lab.exec(a, ["iperf3", "-J", "-c", address, *options]))["end"]
         if name == "tcp":
-            found["tcp"] = said["sum_received"]["bits_per_second"]
+            quantities["tcp"] = said["sum_received"]["bits_per_second"]
         else:
-            found["udp"] = said["sum"]["packets"] - said["sum"]["lost_packets"]
-    return found
+            quantities["udp"] = said["sum"]["packets"] - said["sum"]["lost_packets"]
+    return quantities
 
 
 def once(count: int, kind: str) -> dict[str, float]:
@@ -73,12 +73,12 @@ def measure(runs: int) -> list[Figure]:
                     alone.append(joined(count, "ovs"))
             for figure, (quantity, (_, unit, per)) in zip(figures, QUANTITIES.items(), strict=True):
                 name = f"{count} × {kind}"
-                one = figure.row(f"{name}: sdnlab", [each[quantity] / per for each in mine], unit)
+                one = figure.row(f"{name}: sdnlab", [run[quantity] / per for run in mine], unit)
                 other = figure.row(
-                    f"{name}: {joint}, plain wires", [each[quantity] / per for each in peers], unit
+                    f"{name}: {joint}, plain wires", [run[quantity] / per for run in peers], unit
                 )
                 if alone:
-                    limit = [each[quantity] / per for each in alone]
+                    limit = [run[quantity] / per for run in alone]
                     row = figure.row(f"{name}: limit: Open vSwitch alone, a flow for each port", limit, unit)
                     figure.notes.append(f"{name}: ours / Open vSwitch alone: {one.median / row.median:.2f}")
                 if quantity == "rtt":
