@@ -20,8 +20,9 @@ from mininet.log import error, output
 from mininet.net import Mininet
 from mininet.node import Host, OVSSwitch
 
-from dataplane.fabric.building import OWN_CONTROLLER
-from dataplane.fabric.fabric import Fabric, LinkError, Report
+from dataplane.fabric.builder import Report
+from dataplane.fabric.fabric import Fabric, LinkError
+from dataplane.fabric.switches import OWN_CONTROLLER
 from dataplane.hosts.driver import Place, place_of
 from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
@@ -206,7 +207,7 @@ class LabNet(Mininet):  # type: ignore[misc]
         run_dir: str | Path,
         controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
         datapath: str = "auto",
-        report: Report | None = None,
+        report: Report = lambda stage, seconds: None,
     ) -> None:
         self.topology, self.run_dir = topology, Path(run_dir)
         self.fabric: Fabric | None = Fabric(topology, run_dir, controllers, datapath, report)

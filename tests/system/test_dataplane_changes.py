@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import pytest
 
 from dataplane.change.operations import AddWire
 from dataplane.fabric import functions
+from dataplane.fabric.executor import Executor
 from dataplane.fabric.fabric import Fabric, Unchangeable
 from dataplane.plan.lab import instance_netns
 from dataplane.sandbox.sandbox import SandboxError
@@ -266,20 +268,19 @@ def test_a_change_that_fails_is_taken_back() -> None:
     def body(fabric: Fabric) -> Any:
         before = sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")
         wires: list[Any] = []
-        whole = fabric._carry_out
+        executor = fabric.executor
 
-        def failing(kind: Any, some: Any) -> None:
-            whole(kind, some)
-            if kind is AddWire:
-                wires.extend(some)
-                raise OSError("the disk is full")
+        def failing(some: Sequence[AddWire]) -> None:
+            executor.jobs[AddWire](some)
+            wires.extend(some)
+            raise OSError("the disk is full")
 
-        fabric._carry_out = failing  # type: ignore[method-assign]
+        fabric.executor = Executor({**executor.jobs, AddWire: failing})
         try:
             fabric.replace(lab({**HOSTS, "h3": ("s2", 2, "blue", None)}, with_functions, LINK, {"blue": 10}))
         except OSError as error:
             words = str(error)
-        fabric._carry_out = whole  # type: ignore[method-assign]
+        fabric.executor = executor
         same = (sorted(map(str, Path("/run/netns").iterdir())), links_of("domain-d1")) == before
         fabric.replace(lab(HOSTS, with_functions, LINK, {"blue": 10}))  # and it goes, when it is tried again
         return words, len(wires), same, reaches("h1", address("h2", fabric), 2)

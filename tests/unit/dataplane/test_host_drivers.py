@@ -91,12 +91,12 @@ def test_the_fabric_leaves_a_host_to_its_driver(toy: Toy, monkeypatch: pytest.Mo
     monkeypatch.setattr("dataplane.sandbox.namespaces.remove", lambda space: None)
     monkeypatch.setattr("dataplane.hosts.users.create", lambda: 0)
     host = fabric.host_plan("t1")
-    fabric.carry_out([AddSpace(host.netns, "host", host)])
+    fabric.executor.carry_out([AddSpace(host.netns, "host", host)])
     assert toy.heard == []
-    fabric.address_wires([host.wire])
-    fabric.address_wires([host.wire])  # it was made anew
+    fabric.parts.wires.address([host.wire])
+    fabric.parts.wires.address([host.wire])  # it was made anew
     assert toy.heard == [("wire_in", "t1"), ("start", "t1"), ("wire_in", "t1")]
-    fabric.carry_out([RemoveSpace(host.netns, "host", host)])
+    fabric.executor.carry_out([RemoveSpace(host.netns, "host", host)])
     assert toy.heard[3:] == [("stop", "t1")]
     fabric.stop()
     assert len(toy.heard) == 4

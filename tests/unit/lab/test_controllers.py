@@ -11,7 +11,7 @@ import pytest
 
 import topologies
 from controller.messages import AllProgrammed, Connected, Nameless, Names, Programmed
-from dataplane.fabric.building import target
+from dataplane.fabric.switches import target
 from dataplane.plan.lab import plan
 from lab.events.log import EventLog
 from lab.failure import Failure

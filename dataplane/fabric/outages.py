@@ -1,0 +1,56 @@
+"""Cuts and repairs a lab's links, and makes its switches fail and return."""
+
+from __future__ import annotations
+
+import contextlib
+
+from dataplane.fabric.mirrors import Mirrors
+from dataplane.fabric.switches import Switches
+from dataplane.fabric.wires import Wires
+from dataplane.plan.lab import Plan
+from dataplane.plan.wiring import Wiring, wiring
+
+
+class Outages:
+    """Which links are cut, and which switches have failed."""
+
+    def __init__(self, wires: Wires, switches: Switches, mirrors: Mirrors) -> None:
+        self.links: frozenset[str] = frozenset()
+        self.switches: frozenset[str] = frozenset()
+        self._wires, self._switches, self._mirrors = wires, switches, mirrors
+
+    def wiring(self, plan: Plan) -> Wiring:
+        """The wiring of a lab with this plan and these outages."""
+        return wiring(plan, self.links, self.switches)
+
+    def set_link(self, plan: Plan, name: str, up: bool) -> None:
+        """Cut a link or a host's wire, or repair it."""
+        changed = frozenset({name})
+        self._become(plan, self.links - changed if up else self.links | changed, self.switches)
+
+    def set_switch(self, plan: Plan, name: str, up: bool) -> None:
+        """Make a switch fail (its bridge and all its ports are removed), or return, without flows."""
+        changed = frozenset({name})
+        self._become(plan, self.links, self.switches - changed if up else self.switches | changed)
+
+    def _become(self, plan: Plan, links: frozenset[str], switches: frozenset[str]) -> None:
+        """Do the operations from the present wiring to the wanted wiring. If one fails, undo all, as far as
+        possible."""
+        old, new = self.wiring(plan), wiring(plan, links, switches)
+        try:
+            self._rewire(old, new)
+        except Exception:
+            with contextlib.suppress(Exception):  # what went wrong first is what matters
+                self._rewire(new, old)
+            raise
+        self.links, self.switches = links, switches
+
+    def _rewire(self, old: Wiring, new: Wiring) -> None:
+        self._wires.set_ends(new.down - old.down, False)
+        # Set the devices up before a returning switch adds them as ports.
+        risen = old.down - new.down
+        self._wires.set_ends(risen, True)
+        self._wires.await_carriers(risen)
+        self._switches.set_ports(old.ports, new.ports)
+        for switch in new.ports.keys() - old.ports.keys():
+            self._mirrors.resume(switch)

@@ -1,0 +1,80 @@
+"""A lab's network namespaces by their file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from dataplane.fabric import deafness
+from dataplane.hosts import users
+from dataplane.plan.pieces import EndPlan, SpaceKind
+from dataplane.sandbox import namespaces
+from dataplane.sandbox.namespaces import Namespace
+
+
+class Spaces(Mapping[str, Namespace]):
+    """The namespaces by file name. They stay open until ``close``.
+
+    ``domains``: the file names of those that switches are in.
+    """
+
+    def __init__(self, domains: Iterable[str]) -> None:
+        self.domains = tuple(domains)
+        self.heard: set[str] = set()
+        """Namespaces whose own IP stack receives tenants' frames, because this kernel can't drop them
+        before."""
+        self._spaces: dict[str, Namespace] = {}
+        self._host_users: int | None = None
+
+    def __getitem__(self, netns: str) -> Namespace:
+        return self._spaces[netns]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spaces)
+
+    def __len__(self) -> int:
+        return len(self._spaces)
+
+    def make_domains(self) -> None:
+        """Make the namespaces that switches are in."""
+        self._spaces |= namespaces.create(self.domains, namespaces.DEAF)
+
+    def make_underlay(self, names: Sequence[str]) -> None:
+        """Make the namespaces of the underlay's nodes."""
+        self._spaces |= namespaces.create(names, namespaces.QUIET)
+
+    def make(self, kinds: Mapping[str, SpaceKind]) -> None:
+        """Make the namespaces of hosts and functions; ``kinds`` by file name. Root of a host has capabilities in
+        the hosts' namespaces only."""
+        by_kind = {kind: [name for name, other in kinds.items() if other == kind] for kind in kinds.values()}
+        if self._host_users is None and by_kind.keys() - {"quiet"}:
+            self._host_users = users.create()
+        for kind, names in by_kind.items():
+            if kind == "quiet":
+                quiet = namespaces.create(names, namespaces.DEAF)
+                self.heard |= {name for name, space in quiet.items() if not deafness.close(space)}
+                self._spaces |= quiet
+            else:
+                settings = namespaces.ATTACHED if kind == "attached" else None
+                self._spaces |= namespaces.create(names, settings, owner=self._host_users)
+
+    def remove(self, netns: str) -> None:
+        """Remove a namespace, if there is one of this name, and end the processes in it."""
+        space = self._spaces.pop(netns, None)
+        if space is not None:
+            namespaces.remove(space)
+
+    def deafen_ports(self, ends: Iterable[EndPlan]) -> None:
+        """Keep frames that come in at a domain's switch ports from the IP stack of its namespace."""
+        by_netns: dict[str, list[str]] = {}
+        for end in ends:
+            if end.netns in self.domains:
+                by_netns.setdefault(end.netns, []).append(end.device)
+        for netns, devices in by_netns.items():
+            if not deafness.deafen(self._spaces[netns], devices):
+                self.heard.add(netns)
+
+    def close(self) -> None:
+        """Close all descriptors. The namespaces end with the sandbox."""
+        for space in self._spaces.values():
+            space.close()
+        self._spaces = {}

@@ -1,0 +1,234 @@
+"""The switches of a running lab: one Open vSwitch for each domain, and the ports of its bridges."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from dataplane.change.operations import SetPorts
+from dataplane.ovs import kernel_datapath, ovsdb
+from dataplane.ovs.daemon import News
+from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
+from dataplane.ovs.unixctl import control_socket
+from dataplane.plan.lab import MANAGEMENT
+from dataplane.plan.pieces import BridgePlan, DomainPlan, PortPlan
+from dataplane.sandbox.namespaces import Namespace, in_threads, start_thread
+from topologies.model.choices import SDNLAB
+
+OWN_CONTROLLER: Mapping[str, tuple[str, int]] = {SDNLAB: (str(MANAGEMENT.ip), 6653)}
+"""Address of the lab's own controller; the port is OpenFlow's (IANA)."""
+DEFAULT_RUN_DIR = Path("/run/openvswitch")
+TellDaemon = Callable[[str, News], None]
+Ports = Mapping[str, frozenset[PortPlan]]
+"""Switch -> its ports. A switch that has failed has no entry."""
+
+
+class Switches:
+    """The Open vSwitch of every domain.
+
+    ``domains``: those of the lab's plan, set again when the plan changes.  ``run_dir`` gets a directory for
+    each.  ``controllers``: name -> address; switches of a controller without an entry get no controller.
+    ``datapath`` is ``auto``, ``netdev`` or ``system``; after the start, it is the chosen one.
+    ``tell_daemon`` is called when a domain's daemon ends or starts again.
+    """
+
+    def __init__(
+        self,
+        domains: tuple[DomainPlan, ...],
+        run_dir: Path,
+        controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
+        datapath: str = "auto",
+        tell_daemon: TellDaemon = lambda domain, news: None,
+    ) -> None:
+        self.domains = domains
+        self.datapath = datapath
+        self._run_dir = run_dir
+        self._controllers = dict(controllers)
+        self._tell_daemon = tell_daemon
+        self._running: dict[str, OpenVSwitch] = {}  # by domain
+
+    def start(self, spaces: Mapping[str, Namespace], hosts: int) -> list[Future[None]]:
+        """Start all daemons in their domains' namespaces (``spaces``, by file name). ``hosts``: their number in
+        the lab. Each future is done when one domain has its bridges."""
+        if self.datapath == "auto":
+            self.datapath = "system" if kernel_datapath.usable() else "netdev"
+        if len(self.domains) == 1:
+            # Open vSwitch's own tools look here; if there are several domains, OVS_RUNDIR must name one.
+            with contextlib.suppress(OSError):
+                DEFAULT_RUN_DIR.symlink_to(self._run_dir / self.domains[0].netns)
+        for domain in self.domains:
+            self._running[domain.name] = OpenVSwitch(
+                domain.name,
+                self._run_dir / domain.netns,
+                spaces[domain.netns].fd,
+                hosts,
+                self._tell_daemon,
+            )
+        return [start_thread(partial(self._start, domain)) for domain in self.domains]
+
+    def _start(self, domain: DomainPlan) -> None:
+        """Start the daemons and add bridges and patch ports, which need no device.
+
+        ovs-vswitchd measures the processor's clock for 0.1 s when it gets its first bridge.
+        """
+        switch = self._running[domain.name]
+        switch.start()
+        bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
+        timeouts = ovsdb.timeout_operations(self.datapath, domain.udp_timeouts) if domain.udp_timeouts else []
+        switch.order(ovsdb.bridge_operations(bare, self.datapath, None) + timeouts)
+
+    def complete(self) -> list[Future[None]]:
+        """Add the ports that are devices, and the addresses of controllers. The wires must exist.
+
+        Each future is done when one domain is complete.
+        """
+        return [start_thread(partial(self._complete, domain)) for domain in self.domains]
+
+    def _complete(self, domain: DomainPlan) -> None:
+        operations: list[ovsdb.Operation] = []
+        for bridge in domain.bridges:
+            operations += ovsdb.add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
+            operations += ovsdb.controller_operations(bridge.device, target(bridge, self._controllers))
+        self._running[domain.name].apply(operations)
+
+    def verify(self) -> None:
+        """Check that each port has its number: Open vSwitch may ignore ofport_request, but the flows rely on
+        it. Raises ``OpenVSwitchError``."""
+        for domain in self.domains:
+            rows = self._running[domain.name].select("Interface", ["name", "ofport", "error"])
+            got = {row["name"]: row for row in rows}
+            for bridge in domain.bridges:
+                for port in bridge.ports:
+                    row = got[port.device]
+                    if row["ofport"] != port.number:
+                        raise OpenVSwitchError(
+                            f"switch {bridge.switch} did not get port {port.number} ({port.device}): "
+                            f"{row['error'] or row['ofport']}"
+                        )
+
+    # Which there are
+
+    def names(self) -> frozenset[str]:
+        """Every switch, also one that has failed."""
+        return frozenset(bridge.switch for domain in self.domains for bridge in domain.bridges)
+
+    def domain_of(self, switch: str) -> DomainPlan:
+        """The domain of a switch."""
+        return next(d for d in self.domains for bridge in d.bridges if bridge.switch == switch)
+
+    def bridge(self, switch: str) -> BridgePlan:
+        """The plan of a switch's bridge."""
+        return next(bridge for d in self.domains for bridge in d.bridges if bridge.switch == switch)
+
+    def open_vswitch(self, switch: str) -> OpenVSwitch:
+        """The Open vSwitch that a switch is a bridge of."""
+        return self._running[self.domain_of(switch).name]
+
+    # Changing
+
+    def set_timeouts(self, domain: str, timeouts: tuple[tuple[int, int], ...]) -> None:
+        """Change the timeouts of idle UDP connections in a domain; see ``DomainPlan``."""
+        self._running[domain].apply(ovsdb.timeout_operations(self.datapath, timeouts))
+
+    def exchange_ports(self, some: Iterable[SetPorts]) -> None:
+        """Change ports: in several domains at the same time, and in one transaction for each domain."""
+        wanted = {operation.switch: operation for operation in some}
+        jobs = []
+        for domain in self.domains:
+            here = [(bridge, wanted[bridge.switch]) for bridge in domain.bridges if bridge.switch in wanted]
+            if here:
+                jobs.append(partial(_exchange_in, self._running[domain.name], here))
+        in_threads(jobs)
+
+    def set_ports(self, old: Ports, new: Ports) -> None:
+        """Change the ports of all switches from ``old`` to ``new``. A switch without an entry has failed."""
+        for domain in self.domains:
+            operations = self._port_changes(domain, old, new)
+            if operations:
+                self._running[domain.name].apply(operations)
+
+    def _port_changes(self, domain: DomainPlan, old: Ports, new: Ports) -> list[ovsdb.Operation]:
+        operations: list[ovsdb.Operation] = []
+        changed = [bridge for bridge in domain.bridges if old.get(bridge.switch) != new.get(bridge.switch)]
+        if not changed:
+            return []
+        switch = self._running[domain.name]
+        rows, bridges = switch.port_rows(), switch.bridge_rows()
+        for bridge in changed:
+            before, after = old.get(bridge.switch), new.get(bridge.switch)
+            there = bridges.get(bridge.device)
+            if after is None:
+                operations += ovsdb.remove_bridge(there) if there is not None else []
+            elif there is None:
+                ports = tuple(port for port in bridge.ports if port in after)
+                whole = replace(bridge, ports=ports)
+                to = target(bridge, self._controllers)
+                operations += ovsdb.bridge_operations([whole], self.datapath, to)
+            else:
+                operations += _exchange(bridge, (before or frozenset()) - after, after, rows)
+        return operations
+
+    # Asking
+
+    def notice_devices(self) -> None:
+        """Wait until all have read the kernel's events about devices."""
+        in_threads([switch.notice_devices for switch in self._running.values()])
+
+    def forget_worked_out(self) -> None:
+        """Make all drop their cached translations, so that the present flows apply to every packet."""
+        in_threads([switch.forget_worked_out for switch in self._running.values()])
+
+    def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
+        """(domain, program) -> process id and control socket of every daemon that runs."""
+        return {
+            (domain, program): (pid, control_socket(switch.run_dir, program, pid))
+            for domain, switch in list(self._running.items())
+            for program, pid in switch.pids().items()
+            if pid
+        }
+
+    def stop(self) -> None:
+        """End all daemons."""
+        for switch in self._running.values():
+            switch.stop()
+        self._running = {}
+
+
+def target(bridge: BridgePlan, controllers: Mapping[str, tuple[str, int]]) -> str | None:
+    """The target of a switch's controller in Open vSwitch's form (ovs-vswitchd.conf.db(5)); None: no
+    controller.
+
+    ``controllers``: name -> address and TCP port.
+    """
+    address = controllers.get(bridge.controller)
+    return f"tcp:{address[0]}:{address[1]}" if address is not None else None
+
+
+def _exchange_in(switch: OpenVSwitch, some: Iterable[tuple[BridgePlan, SetPorts]]) -> None:
+    rows = switch.port_rows()
+    operations = [
+        operation
+        for bridge, change in some
+        for operation in _exchange(bridge, change.lost, change.gained, rows)
+    ]
+    if operations:
+        switch.apply(operations)
+
+
+def _exchange(
+    bridge: BridgePlan, lost: frozenset[PortPlan], gained: frozenset[PortPlan], rows: Mapping[str, str]
+) -> list[ovsdb.Operation]:
+    """The removals and additions of ports that are still necessary; ``rows`` are the present ports.
+
+    An earlier request may have been done although its answer was lost.
+    """
+    going = {port.device for port in lost if port.device in rows}
+    coming = [port for port in gained if port.device not in rows or port.device in going]
+    operations = (
+        ovsdb.remove_ports(bridge.device, [rows[device] for device in sorted(going)]) if going else []
+    )
+    return operations + ovsdb.add_ports(bridge.device, sorted(coming, key=lambda port: port.number))
