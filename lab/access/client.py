@@ -63,6 +63,23 @@ class LabConnection(http.client.HTTPConnection):
         self.sock = connect(self._name, self.timeout)
 
 
+def await_answer(stream: socket.socket, name: str, timeout: float | None) -> None:
+    """Wait until the lab ``name`` at the other end has something to say, for ``timeout`` seconds at most.
+
+    Raises Failure when a signal has stopped the lab, TimeoutError after that time.
+    """
+    pid, began = peer(stream)[0], time.monotonic()
+    while not select.select([stream], [], [], _LOOK)[0]:
+        if is_stopped(pid):
+            raise Failure(
+                f"lab {name} is stopped by a signal (process {pid})",
+                f"continue it: kill -CONT {pid}; or stop the lab: sdnlab down {name}",
+                Exit.LOST,
+            )
+        if timeout is not None and time.monotonic() - began > timeout:
+            raise TimeoutError
+
+
 class Client:
     """Requests to the lab ``name``. Every method raises Failure with words for the user."""
 
@@ -118,24 +135,11 @@ class Client:
         payload = None if body is None else json.dumps(body).encode()
         headers = {} if payload is None else {"Content-Type": "application/json"}
         connection.request(method, path, payload, headers)
-        self._await(connection.sock)
+        await_answer(connection.sock, self.name, self.timeout)
         response = connection.getresponse()
         if response.status >= 400:
             self._refuse(response)
         return response
-
-    def _await(self, stream: socket.socket) -> None:
-        """Wait until there is an answer; one that a signal has stopped gives none (Failure)."""
-        pid, began = peer(stream)[0], time.monotonic()
-        while not select.select([stream], [], [], _LOOK)[0]:
-            if is_stopped(pid):
-                raise Failure(
-                    f"lab {self.name} is stopped by a signal (process {pid})",
-                    f"continue it: kill -CONT {pid}; or stop the lab: sdnlab down {self.name}",
-                    Exit.LOST,
-                )
-            if self.timeout is not None and time.monotonic() - began > self.timeout:
-                raise TimeoutError
 
     def _refuse(self, response: http.client.HTTPResponse) -> None:
         text = response.read()

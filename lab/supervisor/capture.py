@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from threading import Lock
 
+from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.drivers import driver
+from dataplane.plan.lab import Plan
 from dataplane.plan.wiring import wire_name
 from lab.messages.lab import CapturePoint
-
-if TYPE_CHECKING:
-    from dataplane.plan.lab import Plan
-    from lab.supervisor.lab import Lab
 
 ANY = "any"
 """tcpdump's name for all devices of a network namespace at once."""
@@ -81,35 +79,48 @@ def names(plan: Plan) -> list[str]:
     return [*captured, *plan.underlay.nodes]
 
 
-@contextmanager
-def capturing(lab: Lab, name: str) -> Iterator[CapturePoint]:
-    """Yield where to capture ``name``; what is made for the capture is removed at the context's end.
+class Captures:
+    """The captures of a running lab.
 
-    Raises KeyError when nothing has that name.
+    ``lock`` serialises what changes the data plane; ``switches_down``: those that have failed.
     """
-    mirrored = False
-    with lab.lock:
-        place = device_to_capture(lab.net.plan, name)
-        if place is not None:
-            pass
-        elif any(link.name == name for link in lab.net.plan.links):
-            lab.captured[name] = lab.captured.get(name, 0) + 1
-            lab.net.make_device(name, True)
-            place = device_to_capture(lab.net.plan, name)
-            assert place is not None
-        else:
-            netns, tap = lab.net.add_mirror(name)
-            mirrored = True
-            down = " (it is down now: nothing does)" if name in lab.switches_down else ""
-            place = _capture_point(netns, tap, f"all that passes switch {name}{down}")
-    try:
-        yield place
-    finally:
-        with lab.lock, contextlib.suppress(Exception):  # the switch may have failed, or its domain died
-            if name in lab.captured:
-                lab.captured[name] -= 1
-                if not lab.captured[name]:
-                    del lab.captured[name]
-                    lab.net.make_device(name, False)
-            elif mirrored:
-                lab.net.remove_mirror(name, place["device"])
+
+    def __init__(self, net: Fabric, lock: Lock, switches_down: Collection[str]) -> None:
+        self._net = net
+        self._lock = lock
+        self._switches_down = switches_down
+        self._captured: dict[str, int] = {}
+        """Links that are devices because somebody captures them, and the number of captures."""
+
+    @contextmanager
+    def capturing(self, name: str) -> Iterator[CapturePoint]:
+        """Yield where to capture ``name``; what is made for the capture is removed at the context's end.
+
+        Raises KeyError when nothing has that name.
+        """
+        mirrored = False
+        with self._lock:
+            place = device_to_capture(self._net.plan, name)
+            if place is not None:
+                pass
+            elif any(link.name == name for link in self._net.plan.links):
+                self._captured[name] = self._captured.get(name, 0) + 1
+                self._net.make_device(name, True)
+                place = device_to_capture(self._net.plan, name)
+                assert place is not None
+            else:
+                netns, tap = self._net.add_mirror(name)
+                mirrored = True
+                down = " (it is down now: nothing does)" if name in self._switches_down else ""
+                place = _capture_point(netns, tap, f"all that passes switch {name}{down}")
+        try:
+            yield place
+        finally:
+            with self._lock, contextlib.suppress(Exception):  # the switch may have failed, its domain died
+                if name in self._captured:
+                    self._captured[name] -= 1
+                    if not self._captured[name]:
+                        del self._captured[name]
+                        self._net.make_device(name, False)
+                elif mirrored:
+                    self._net.remove_mirror(name, place["device"])

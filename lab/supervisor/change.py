@@ -18,7 +18,6 @@ from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
 from lab.supervisor import runnable
 from lab.supervisor.changes import changes
-from lab.supervisor.settle import intend, settle, wait_settled
 from topologies.edit import Impossible, move, switch_in
 from topologies.edit import scale as scaled
 from topologies.model.topology import Topology
@@ -51,12 +50,12 @@ def take(lab: Lab, new: Topology) -> list[str]:
         change.extend()
         _raise_problems(lab.functions.prepare(new, PROCESS_PATIENCE, late))
         told = True
-        numbers = intend(lab, new)
+        numbers = lab.settling.intend(new)
         lab.functions.halt(late)
         change.shift()
         lab.net.notice_devices()
         _raise_problems(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
-        wait_settled(lab, numbers)
+        lab.settling.wait_settled(numbers)
     except Exception as error:
         left = _undo(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
@@ -68,7 +67,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
-        ("bringing switches up to date", partial(settle, lab)),
+        ("bringing switches up to date", lab.settle),
     ]
     for what, action in last:
         try:
@@ -91,7 +90,7 @@ def _undo(
     left: list[str] = []
     if told:
         try:
-            intend(lab, old)
+            lab.settling.intend(old)
         except Failure as failure:
             left.append(f"the controller still works for the changed lab: {failure.what}")
     left += lab.functions.prepare(old, PROCESS_PATIENCE, late)

@@ -12,7 +12,7 @@ def inform(lab: Lab) -> None:
     """Have the controller know which functions do not work, and people what it says of functions."""
 
     def tell(failed: Mapping[str, str]) -> None:
-        lab.ask_controller(
+        lab.questions.ask(
             "/functions/reported", method="POST", body={"failed": list(failed), "reasons": dict(failed)}
         )
 

@@ -7,20 +7,20 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from controller import answers
 from controller.messages import BadMessage
+from dataplane.fabric.fabric import Fabric
+from lab.events.log import EventLog
 from lab.failure import Failure
-from lab.supervisor.health import Lasting
+from lab.supervisor.controllers import Controllers, SwitchController
+from lab.supervisor.health import Health, Lasting
 from lab.supervisor.northbound import NoAnswer
-
-if TYPE_CHECKING:
-    from lab.supervisor.controllers import SwitchController
-    from lab.supervisor.lab import Lab
-    from topologies.model.topology import Topology
+from lab.supervisor.questions import Questions
+from topologies.model.topology import Topology
 
 SETTLE_PATIENCE = 30.0
 """Seconds until every switch must have confirmed a change."""
@@ -35,105 +35,130 @@ Intents = Mapping[str, int]
 """Controller -> the number of what it was told to work for."""
 
 
-def intend(lab: Lab, topology: Topology) -> Intents:
-    """Have all controllers work for ``topology``, now and whenever they are started again; the intents'
-    numbers.
+@dataclass(frozen=True)
+class Settling:
+    """Tells controllers what to work for, and waits until they and the switches have followed."""
 
-    Its successor, should one die now, reads the same; one that hangs is replaced by a successor.  Raises
-    Failure when one refuses.
-    """
-    return {controller.name: _intend(lab, controller, topology) for controller in lab.controllers.all()}
+    net: Fabric
+    controllers: Controllers
+    health: Health
+    questions: Questions
+    events: EventLog
 
+    def intend(self, topology: Topology) -> Intents:
+        """Have all controllers work for ``topology``, now and whenever they are started again; the intents'
+        numbers.
 
-def _intend(lab: Lab, controller: SwitchController, topology: Topology) -> int:
-    number = controller.replace(topology)
-    if controller.api is None:
-        return number
-    body = topology.model_dump(mode="json")
-    while not controller.has_read(number):
-        pid = controller.pid
-        hangs = Lasting(partial(lab.health.why_no_answer, controller=controller.name), HUNG_PATIENCE)
-        doubt = partial(_doubt, hangs, controller, pid)
-        try:
-            lab.ask_controller(
-                "/topology",
-                method="PUT",
-                body=body,
-                of=controller,
-                patience=_READ_PATIENCE,
-                doubt=doubt,
-                number=str(number),
-            )
+        Its successor, should one die now, reads the same; one that hangs is replaced by a successor.  Raises
+        Failure when one refuses.
+        """
+        return {controller.name: self._intend(controller, topology) for controller in self.controllers.all()}
+
+    def _intend(self, controller: SwitchController, topology: Topology) -> int:
+        number = controller.replace(topology)
+        if controller.api is None:
             return number
-        except NoAnswer as silence:
-            if pid and controller.pid == pid and not controller.has_read(number):
-                lab.events.add("controller", f"{silence.what}; a new controller replaces it")
-                controller.restart()
-            controller.wait_until(lambda _: controller.has_read(number), SETTLE_PATIENCE)
-    return number
+        body = topology.model_dump(mode="json")
+        while not controller.has_read(number):
+            pid = controller.pid
+            doubt = partial(_doubt, self._hangs(controller), controller, pid)
+            try:
+                self.questions.ask(
+                    "/topology",
+                    method="PUT",
+                    body=body,
+                    of=controller,
+                    patience=_READ_PATIENCE,
+                    doubt=doubt,
+                    number=str(number),
+                )
+                return number
+            except NoAnswer as silence:
+                if pid and controller.pid == pid and not controller.has_read(number):
+                    self.events.add("controller", f"{silence.what}; a new controller replaces it")
+                    controller.restart()
+                controller.wait_until(lambda _: controller.has_read(number), SETTLE_PATIENCE)
+        return number
+
+    def _hangs(self, controller: SwitchController, seconds: float = HUNG_PATIENCE) -> Lasting:
+        """Why the controller's process has not answered for so long, in words."""
+        return Lasting(partial(self.health.why_no_answer, controller=controller.name), seconds)
+
+    def _any_hangs(self, controller: SwitchController) -> Lasting:
+        """The same; any of its switches may be the reason, too."""
+        return Lasting(partial(self.health.why_no_answer, None, controller.name), HUNG_PATIENCE)
+
+    def wait_settled(self, numbers: Intents) -> None:
+        """Wait until every switch that is connected holds the tables of its controller's intent, whichever
+        process brings them, and every packet meets them.  Raises Failure."""
+        for controller in self.controllers.at_work():
+            self._wait_settled(controller, numbers[controller.name])
+        self.net.forget_worked_out()
+
+    def _wait_settled(self, controller: SwitchController, number: int) -> None:
+        hangs = self._any_hangs(controller)
+
+        def doubt() -> str:
+            why = hangs()
+            if why and not self.health.controller_works(controller.name):
+                controller.restart()  # its successor finds the intent
+                return ""
+            return why
+
+        controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
+
+    def settle(
+        self, without: Collection[str], reported: Callable[[float], bool] = lambda patience: True
+    ) -> str:
+        """Wait until what was changed in the data plane holds for every packet, and controllers have
+        followed. ``without``: the switches that have failed.
+
+        ``reported`` waits, so many seconds, until the lab's own was told what the lab itself knows.  Returns
+        what could not be waited for, in words.
+        """
+        self.net.notice_devices()
+        asked = [controller for controller in self.controllers.at_work() if controller.api is not None]
+        notes = [self._follow(controller, without, reported) for controller in asked]
+        self.net.forget_worked_out()
+        return "; ".join(filter(None, notes))
+
+    def _follow(
+        self, controller: SwitchController, without: Collection[str], reported: Callable[[float], bool]
+    ) -> str:
+        """Wait until one controller has brought its switches up to date; why it has not, in words."""
+        try:
+            if not reported(FOLLOW_PATIENCE):
+                raise NoAnswer("it did not get the function's state")
+            said = self.questions.ask(
+                "/settled",
+                method="POST",
+                of=controller,
+                patience=FOLLOW_PATIENCE,
+                doubt=self._hangs(controller, HUNG_PATIENCE / 2),
+                within=f"{FOLLOW_PATIENCE}",
+                without=",".join(sorted(without)),
+            )
+            if not answers.read(answers.Settled, said).settled:
+                return "the controller has not brought all switches up to date yet"
+        except Failure as failure:
+            return f"the controller has not followed yet: {failure.what}"
+        except BadMessage as problem:
+            return f"the controller says what is not understood: {problem}"
+        return ""
+
+    def follow_return(self, switch: str) -> str:
+        """Wait until a switch that is back has its tables; why it has not, in words."""
+        try:
+            controller = self.controllers.of(switch)
+            controller.wait_until(
+                lambda state: switch in state.programmed and state.converged,
+                FOLLOW_PATIENCE,
+                self._any_hangs(controller),
+            )
+        except Failure as failure:
+            return f"the controller has not followed yet: {failure.what}"
+        return ""
 
 
 def _doubt(hangs: Callable[[], str], controller: SwitchController, pid: int) -> str:
     return hangs() or ("" if controller.pid == pid else "the controller ended")
-
-
-def wait_settled(lab: Lab, numbers: Intents) -> None:
-    """Wait until every switch that is connected holds the tables of its controller's intent, whichever
-    process brings them, and every packet meets them.  Raises Failure."""
-    for controller in lab.controllers.at_work():
-        _wait_settled(lab, controller, numbers[controller.name])
-    lab.net.forget_worked_out()
-
-
-def _wait_settled(lab: Lab, controller: SwitchController, number: int) -> None:
-    hangs = Lasting(lambda: lab.health.why_no_answer(None, controller.name), HUNG_PATIENCE)
-
-    def doubt() -> str:
-        why = hangs()
-        if why and not lab.health.controller_works(controller.name):
-            controller.restart()  # its successor finds the intent
-            return ""
-        return why
-
-    controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
-
-
-def settle(lab: Lab, reported: Callable[[float], bool] = lambda patience: True) -> str:
-    """Wait until what was changed in the data plane holds for every packet, and controllers have followed.
-
-    ``reported`` waits, so many seconds, until the lab's own was told what the lab itself knows.  Returns
-    what could not be waited for, in words.
-    """
-    lab.net.notice_devices()
-    notes = [
-        _follow(lab, controller, reported)
-        for controller in lab.controllers.at_work()
-        if controller.api is not None
-    ]
-    lab.net.forget_worked_out()
-    return "; ".join(filter(None, notes))
-
-
-def _follow(lab: Lab, controller: SwitchController, reported: Callable[[float], bool]) -> str:
-    """Wait until one controller has brought its switches up to date; why it has not, in words."""
-    try:
-        if not reported(FOLLOW_PATIENCE):
-            raise NoAnswer("it did not get the function's state")
-        within = f"{FOLLOW_PATIENCE}"
-        hangs = Lasting(partial(lab.health.why_no_answer, controller=controller.name), HUNG_PATIENCE / 2)
-        said = lab.ask_controller(
-            "/settled",
-            method="POST",
-            of=controller,
-            patience=FOLLOW_PATIENCE,
-            doubt=hangs,
-            within=within,
-            without=",".join(sorted(lab.switches_down)),
-        )
-        if not answers.read(answers.Settled, said).settled:
-            return "the controller has not brought all switches up to date yet"
-    except Failure as failure:
-        return f"the controller has not followed yet: {failure.what}"
-    except BadMessage as problem:
-        return f"the controller says what is not understood: {problem}"
-    return ""

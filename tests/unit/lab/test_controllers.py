@@ -18,8 +18,10 @@ from lab.failure import Failure
 from lab.supervisor.controller import Programming, own_switches
 from lab.supervisor.controllers import MAKERS, Controllers, Means
 from lab.supervisor.health import is_controller, key_of, process_name
-from lab.supervisor.lab import Lab, missing
-from lab.supervisor.settle import intend, settle, wait_settled
+from lab.supervisor.lab import Lab
+from lab.supervisor.questions import Questions
+from lab.supervisor.settle import Settling
+from lab.supervisor.status import missing
 from topologies.model.choices import CONTROLLERS
 from topologies.model.topology import Topology
 
@@ -161,27 +163,26 @@ def test_a_change_is_told_to_each_and_waits_for_each() -> None:
         asked.append((of.name, path))
         return {"settled": True}
 
-    lab: Any = SimpleNamespace(
-        controllers=made,
-        ask_controller=ask,
-        health=SimpleNamespace(why_no_answer=lambda *_, **__: ""),
-        net=SimpleNamespace(notice_devices=lambda: None, forget_worked_out=lambda: None),
-        switches_down=set(),
-    )
-    numbers = intend(lab, topology)
+    health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
+    net: Any = SimpleNamespace(notice_devices=lambda: None, forget_worked_out=lambda: None)
+    questions: Any = SimpleNamespace(ask=ask)
+    settling = Settling(net, made, health, questions, EventLog())
+    numbers = settling.intend(topology)
     assert numbers == {"sdnlab": 2, "toy": 2} and asked == [("sdnlab", "/topology")]
-    assert settle(lab) == "" and asked[1:] == [("sdnlab", "/settled")]
+    assert settling.settle(set()) == "" and asked[1:] == [("sdnlab", "/settled")]
     made.own.state.settled = 2
     with pytest.raises(Failure, match="toy has not followed"):
-        wait_settled(lab, numbers)
+        settling.wait_settled(numbers)
     made.of("s2").state.settled = 2
-    wait_settled(lab, numbers)
+    settling.wait_settled(numbers)
 
 
 @pytest.mark.usefixtures("toy")
 def test_flows_are_asked_of_whose_the_switch_is() -> None:
+    health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
     lab: Any = object.__new__(Lab)
     lab.topology = topologies.loads(FILE)
     lab.controllers = controllers(lab.topology)
+    lab.questions = Questions(lab.controllers, health)
     with pytest.raises(Failure, match="the controller toy can't be asked for /flows"):
         lab.ask_switches("/flows", "s2")

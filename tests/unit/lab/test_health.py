@@ -22,6 +22,7 @@ from lab.supervisor import watch as supervisor_watch
 from lab.supervisor.health import Lasting
 from lab.supervisor.northbound import NoAnswer, ask
 from lab.supervisor.pulse import Pulse, Target, silent
+from lab.supervisor.settle import Settling
 from lab.supervisor.watch import DaemonWatch
 
 
@@ -140,33 +141,29 @@ class FakeController:
 
 @pytest.mark.parametrize("hangs", [True, False])
 def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
-    from lab.supervisor.settle import intend
-
     controller = FakeController(hangs)
 
-    class Lab:
-        health = type("Health", (), {"why_no_answer": staticmethod(lambda *_, **__: "")})
-        events = EventLog()
+    def ask(*_: Any, **__: Any) -> Any:
+        controller.told += 1
+        if not hangs:  # it dies, and its keeper starts another
+            controller.pid, controller.read = 11, controller.number
+        raise NoAnswer("nobody knows why")
 
-        def ask_controller(self, *_: Any, **__: Any) -> Any:
-            controller.told += 1
-            if not hangs:  # it dies, and its keeper starts another
-                controller.pid, controller.read = 11, controller.number
-            raise NoAnswer("nobody knows why")
-
-    lab: Any = Lab()
-    lab.controllers = SimpleNamespace(all=lambda: [controller])
-    topology: Any = type("Topology", (), {"model_dump": lambda self, mode: {}})()
-    assert intend(lab, topology) == {"sdnlab": 2}
+    events = EventLog()
+    controllers: Any = SimpleNamespace(all=lambda: [controller])
+    health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
+    questions: Any = SimpleNamespace(ask=ask)
+    net: Any = None
+    topology: Any = SimpleNamespace(model_dump=lambda mode: {})
+    assert Settling(net, controllers, health, questions, events).intend(topology) == {"sdnlab": 2}
     assert (controller.told, controller.restarts) == (1, 1 if hangs else 0)
-    assert bool(lab.events.since(0)) is hangs
+    assert bool(events.since(0)) is hangs
 
 
 def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """``apply`` waits for the lock while a ping runs, and the ping for it: what it probes and what it judges
     by are of one moment."""
     import topologies
-    from lab.supervisor import lab as supervisor_lab
     from lab.supervisor.lab import Lab
 
     old = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1}\n")
@@ -183,8 +180,8 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
         seen.append([host.name for host in topology.hosts])
         return {"note": "", "apart": 0, "reached": 0, "total": 0, "seconds": 0.0}
 
-    monkeypatch.setattr(supervisor_lab, "probe", probed)
-    monkeypatch.setattr(supervisor_lab, "ping_result", judged)
+    monkeypatch.setattr("lab.supervisor.pinging.probe", probed)
+    monkeypatch.setattr("lab.supervisor.pinging.ping_result", judged)
     with lab.lock:  # an apply
         pinging = threading.Thread(target=lab.ping, args=(None,))
         pinging.start()
@@ -203,7 +200,7 @@ def test_a_lab_that_a_signal_has_stopped_is_not_waited_for(
     monkeypatch.setattr(client, "peer", lambda _sock: (process.pid, os.getuid()))
     with socket.socket(socket.AF_UNIX) as stream, pytest.raises(Failure, match="is stopped by a signal"):
         stream.connect(str(deaf))
-        client.Client("x")._await(stream)
+        client.await_answer(stream, "x", None)
 
 
 @pytest.mark.parametrize(

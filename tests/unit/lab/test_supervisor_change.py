@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,120 +16,146 @@ from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.supervisor import change
 from lab.supervisor.controller import Programming
+from lab.supervisor.settle import Settling
 from tests.unit.lab.pretended_functions import inline, lan
+from topologies.model.functions import Function
 from topologies.model.topology import Topology
 
 
-class Pretended:
-    """A lab and all its parts, which note what they are asked; ``breaks`` at a step."""
+class Steps:
+    """What the parts of a lab are asked, in order; ``breaks`` at a step."""
 
-    def __init__(self, topology: Topology, breaks: str = "") -> None:
-        self.topology, self.breaks, self.asked = topology, breaks, list[str]()
-        self.file, self.datapath = "old.yaml", "netdev"
-        self.events = EventLog()
-        self.net = self.functions = self.health = self
-        self.name, self.api = "sdnlab", Path("/run/controller.sock")
-        self.controllers = SimpleNamespace(all=lambda: [self], at_work=lambda: [self])
-        self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
-        self.problems: list[str] = []
-        self.left: list[str] = []
-        self.switches_down: set[str] = set()
+    def __init__(self, breaks: str = "") -> None:
+        self.breaks, self.asked = breaks, list[str]()
 
-    def step(self, name: str) -> None:
+    def take(self, name: str) -> None:
         self.asked.append(name)
         if name == self.breaks:
             raise OSError(f"{name} broke")
 
-    # the data plane
 
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        yield
+class PretendedFabric:
+    """A data plane, and its one change. ``left``: what it can't take back; ``late``: instances that get their
+    devices only by ``shift``."""
 
-    def changing(self, topology: Topology | None = None) -> Any:
-        if topology is None:
-            return self._held()
-        if topology.switches != self.topology.switches:
+    datapath = "netdev"
+
+    def __init__(self, lab: Pretended) -> None:
+        self.lab = lab
+        self.left: list[str] = []
+        self.late: tuple[str, ...] = ()
+
+    def changing(self, topology: Topology) -> PretendedFabric:
+        if topology.switches != self.lab.topology.switches:
             raise Unchangeable(["switch s9 would be added"])
         return self
-
-    def extend(self) -> None:
-        self.step("extend")
-
-    def shift(self) -> None:
-        self.step("shift")
-
-    def finish(self) -> None:
-        self.step("finish")
-
-    def undo(self) -> list[str]:
-        self.asked.append("undo")
-        return self.left
-
-    # functions, controller, lab
-
-    remark = ""
-
-    late: tuple[str, ...] = ()
 
     def renews(self, instance: str) -> bool:
         return instance in self.late
 
-    def halt(self, names: Any) -> None:
-        if names:
-            self.asked.append(f"halt {' '.join(names)}")
+    def extend(self) -> None:
+        self.lab.steps.take("extend")
 
-    def renew(self, topology: Topology, names: Any, patience: float) -> list[str]:
-        breaks = self.breaks
-        if "undo" in self.asked:
-            self.breaks = ""  # then it works
-        self.step(f"renew {' '.join(names)}")
-        self.breaks = breaks
+    def shift(self) -> None:
+        self.lab.steps.take("shift")
+
+    def finish(self) -> None:
+        self.lab.steps.take("finish")
+
+    def undo(self) -> list[str]:
+        self.lab.steps.take("undo")
+        return self.left
+
+    def notice_devices(self) -> None: ...
+
+    def forget_worked_out(self) -> None:
+        self.lab.steps.take("forget")
+
+
+class PretendedFunctions:
+    """Functions' processes. ``problems``: why they do not come to work, the next time; ``remark``: what each
+    says of its own settings."""
+
+    def __init__(self, lab: Pretended) -> None:
+        self.lab = lab
+        self.problems: list[str] = []
+        self.remark = ""
+
+    def halt(self, names: Sequence[str]) -> None:
+        if names:
+            self.lab.steps.take(f"halt {' '.join(names)}")
+
+    def renew(self, topology: Topology, names: Sequence[str], patience: float) -> list[str]:
+        if "undo" in self.lab.steps.asked:
+            self.lab.steps.breaks = ""  # then it works
+        self.lab.steps.take(f"renew {' '.join(names)}")
         return []
 
-    def prepare(self, topology: Topology, patience: float, but: Any) -> list[str]:
-        assert tuple(but) == self.late
-        self.step(f"prepare {len(topology.functions)}")
+    def prepare(self, topology: Topology, patience: float, but: Sequence[str]) -> list[str]:
+        assert tuple(but) == self.lab.net.late
+        self.lab.steps.take(f"prepare {len(topology.functions)}")
         problems, self.problems = self.problems, []
         return problems
 
-    def remarks(self, functions: Any) -> list[str]:
+    def remarks(self, functions: Iterable[Function]) -> list[str]:
         return [f"{function.name}: {self.remark}" for function in functions if self.remark]
 
     def retain(self, topology: Topology) -> None:
-        self.step(f"retain {len(topology.functions)}")
+        self.lab.steps.take(f"retain {len(topology.functions)}")
 
-    def ask_controller(self, path: str, *, method: str = "GET", body: Any = None, **_query: Any) -> Any:
-        if path == "/settled":
-            return {"settled": True}
-        self.step(f"{method} {path} {len(body['functions'])}")
-        return {"since": 7}
 
-    pid = 1
+class PretendedController:
+    """The lab's own controller, whose intent is number 7."""
+
+    name, api, pid = "sdnlab", Path("/run/controller.sock"), 1
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
 
     def replace(self, topology: Topology) -> int:
-        self.asked.append(f"intent {len(topology.functions)}")
+        self.steps.take(f"intent {len(topology.functions)}")
         return 7
 
     def has_read(self, number: int) -> bool:
         return False
 
-    def wait_until(self, holds: Any, timeout: float, doubt: Any = None) -> None:
+    def wait_until(self, holds: Callable[[Programming], bool], timeout: float, doubt: object = None) -> None:
         state = Programming()
         state.take(AllProgrammed(0.1, intent=7))
         assert holds(state)
-        self.step("settled")
+        self.steps.take("settled")
 
-    def why_no_answer(self, domains: Any = (), controller: str = "") -> str:
-        return ""
+    def ask(self, path: str, *, method: str = "GET", body: Any = None, **_query: Any) -> Any:
+        """What its API answers."""
+        if path == "/settled":
+            return {"settled": True}
+        self.steps.take(f"{method} {path} {len(body['functions'])}")
+        return {"since": 7}
 
-    def notice_devices(self) -> None: ...
 
-    def forget_worked_out(self) -> None:
-        self.asked.append("forget")
+class Pretended:
+    """A lab whose parts note what they are asked."""
+
+    def __init__(self, topology: Topology, breaks: str = "") -> None:
+        self.topology, self.file = topology, "old.yaml"
+        self.steps, self.events = Steps(breaks), EventLog()
+        self.net, self.functions = PretendedFabric(self), PretendedFunctions(self)
+        self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
+        controller: Any = PretendedController(self.steps)
+        controllers: Any = SimpleNamespace(all=lambda: [controller], at_work=lambda: [controller])
+        health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
+        net: Any = self.net
+        self.settling = Settling(net, controllers, health, controller, self.events)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        yield
+
+    def settle(self) -> str:
+        return self.settling.settle(set())
 
     def remember(self) -> None:
-        self.step("remember")
+        self.steps.take("remember")
 
     def check_function(self, name: str) -> None: ...
 
@@ -153,7 +179,7 @@ WHOLE = [
 def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
     lab = Pretended(OLD)
     assert change.take(lab, NEW) == []  # type: ignore[arg-type]
-    assert lab.asked == WHOLE and lab.topology == NEW
+    assert lab.steps.asked == WHOLE and lab.topology == NEW
 
 
 @pytest.mark.parametrize(
@@ -170,41 +196,41 @@ def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) ->
     lab = Pretended(OLD, breaks)
     with pytest.raises(Failure, match=f"{breaks} broke.*the lab is unchanged"):
         change.take(lab, NEW)  # type: ignore[arg-type]
-    assert lab.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
+    assert lab.steps.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
     assert lab.topology == OLD
 
 
 def test_who_can_not_stand_beside_what_it_replaces_begins_when_its_wires_are_there() -> None:
     lab = Pretended(OLD)
-    lab.late = ("b.1",)
+    lab.net.late = ("b.1",)
     assert change.take(lab, NEW) == []  # type: ignore[arg-type]
     at = WHOLE.index("shift")
-    assert lab.asked == [*WHOLE[:at], "halt b.1", "shift", "renew b.1", *WHOLE[at + 1 :]]
+    assert lab.steps.asked == [*WHOLE[:at], "halt b.1", "shift", "renew b.1", *WHOLE[at + 1 :]]
     lab = Pretended(OLD, "renew b.1")
-    lab.late = ("b.1",)
+    lab.net.late = ("b.1",)
     with pytest.raises(Failure, match=r"renew b\.1 broke"):
         change.take(lab, NEW)  # type: ignore[arg-type]
-    assert lab.asked[-1] == "renew b.1" and lab.asked.index("undo") < len(lab.asked) - 1
+    assert lab.steps.asked[-1] == "renew b.1" and lab.steps.asked.index("undo") < len(lab.steps.asked) - 1
 
 
 def test_what_can_not_be_taken_back_is_said() -> None:
     lab = Pretended(OLD, "shift")
-    lab.left = ["RemoveWire: refused"]
+    lab.net.left = ["RemoveWire: refused"]
     with pytest.raises(Failure, match="a part of it could not be undone: RemoveWire: refused"):
         change.take(lab, NEW)  # type: ignore[arg-type]
 
 
 def test_a_function_that_does_not_come_to_work_stops_the_change() -> None:
     lab = Pretended(OLD)
-    lab.problems = ["b.1 is failed: no nft"]
+    lab.functions.problems = ["b.1 is failed: no nft"]
     with pytest.raises(Failure, match=r"some functions don't work: b\.1 is failed: no nft"):
         change.take(lab, NEW)  # type: ignore[arg-type]
-    assert "PUT /topology 2" not in lab.asked
+    assert "PUT /topology 2" not in lab.steps.asked
 
 
 def test_what_a_changed_function_remarks_is_noted() -> None:
     lab = Pretended(OLD)
-    lab.remark = "1 of 4 rules are not honoured"
+    lab.functions.remark = "1 of 4 rules are not honoured"
     assert change.take(lab, NEW) == ["b: 1 of 4 rules are not honoured"]  # type: ignore[arg-type]
     assert lab.topology == NEW
 
@@ -214,7 +240,7 @@ def test_what_fails_at_the_end_is_noted_and_the_rest_goes_on(breaks: str) -> Non
     lab = Pretended(OLD, breaks)
     (note,) = change.take(lab, NEW)  # type: ignore[arg-type]
     assert f"{breaks} broke" in note
-    assert lab.asked == WHOLE and lab.topology == NEW
+    assert lab.steps.asked == WHOLE and lab.topology == NEW
 
 
 def test_what_can_not_change_is_refused_before_anything_is_touched() -> None:
@@ -223,7 +249,7 @@ def test_what_can_not_change_is_refused_before_anything_is_touched() -> None:
     for call in (change.take, change.check_possible):
         with pytest.raises(Failure, match="that can't change while the lab runs: switch s9 would be added"):
             call(lab, other)  # type: ignore[arg-type]
-    assert lab.asked == []
+    assert lab.steps.asked == []
 
 
 def apply(lab: Pretended, text: str, dry_run: bool = False) -> Any:
@@ -244,27 +270,27 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Pretended:
 def test_a_dry_run_says_what_would_change_and_touches_nothing(lab: Pretended) -> None:
     done = apply(lab, FILE.replace("h2: s1", "h2: s1, h3: s1"), dry_run=True)
     assert [(c["kind"], c["name"], c["what"]) for c in done["changes"]] == [("host", "h3", "added")]
-    assert not done["applied"] and lab.asked == [] and lab.file == "old.yaml"
+    assert not done["applied"] and lab.steps.asked == [] and lab.file == "old.yaml"
 
 
 def test_a_file_is_applied_and_the_same_file_again_does_nothing(lab: Pretended) -> None:
     text = FILE.replace("h2: s1", "h2: s1, h3: s1")
     assert apply(lab, text)["applied"] and lab.file == "new.yaml"
     assert [host.name for host in lab.topology.hosts] == ["h1", "h2", "h3"]
-    lab.asked.clear()
+    lab.steps.asked.clear()
     assert apply(lab, text) == {"changes": [], "applied": False, "seconds": 0.0, "notes": []}
-    assert lab.asked == []
+    assert lab.steps.asked == []
 
 
 def test_a_bad_file_changes_nothing(lab: Pretended) -> None:
     with pytest.raises(Failure, match=r"1 problem in new.yaml") as caught:
         apply(lab, FILE.replace("h2: s1", "h2: s7"))
     assert "there is no switch 's7'" in caught.value.remedy
-    assert lab.asked == []
+    assert lab.steps.asked == []
 
 
 def test_a_host_moves_by_the_same_way(lab: Pretended) -> None:
     with pytest.raises(Failure, match="no domain"):
         change.move_host(lab, "h1", "d9", None)  # type: ignore[arg-type]
     stays = change.move_host(lab, "h1", "d1", None)  # type: ignore[arg-type]
-    assert not stays["changed"] and lab.asked == []
+    assert not stays["changed"] and lab.steps.asked == []

@@ -1,0 +1,56 @@
+"""Probing pairs of hosts of a running lab, and what came of it in the API's words."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from dataplane.fabric.fabric import Fabric
+from lab.failure import Exit, Failure, unknown
+from lab.messages.lab import PingResult
+from lab.probe.answer import ping_result, tellable
+from lab.probe.loop import Told
+from lab.probe.pairs import default_pairs, gateways
+from lab.probe.prober import open_in, probe
+from topologies.model.parts import part_of
+from topologies.model.parts import remark as parts_remark
+from topologies.model.policy import Policy
+from topologies.model.topology import Topology
+
+
+def ping(
+    net: Fabric,
+    topology: Topology,
+    pairs: Sequence[tuple[str, str]] | None,
+    timeout: float | None,
+    detail: str,
+    told: Told,
+) -> PingResult:
+    """Probe ``pairs``, all of them within each network when None; ``timeout`` (in seconds), ``detail`` and
+    the answer as in ``PingRequest``. ``told`` hears how far it has come. Raises Failure."""
+    hosts = topology.hosts
+    known = {host.name for host in hosts}
+    for name in {name for pair in pairs or () for name in pair}:
+        if name not in known:
+            raise unknown("host", name, [host.name for host in hosts])
+    for src, dst in pairs or ():
+        if src == dst:
+            raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
+    policy, note = Policy(topology), ""
+    routed = gateways(topology)
+    if pairs is None and policy:
+        pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
+
+    def open_at(host: str) -> socket.socket:
+        seen = net.seen_at(host)
+        return open_in(net.space_fd(seen.netns), seen.device)
+
+    try:
+        result = probe(hosts, open_at, pairs, timeout, routed=routed, parts=part_of(topology), told=told)
+    except OSError as error:
+        raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
+    down = [name for name, up in net.link_states().items() if not up]
+    answer = ping_result(topology, result, down, detail, policy)
+    parts = parts_remark(topology) if answer["apart"] else ""
+    answer["note"] = "; ".join(filter(None, (answer["note"], note, parts)))
+    return answer

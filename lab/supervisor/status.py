@@ -1,0 +1,50 @@
+"""The pieces of a lab's status, in the API's words."""
+
+from __future__ import annotations
+
+from dataplane.plan.wiring import wire_name
+from lab.messages.lab import HostState, LinkState, SwitchState
+from lab.supervisor.controller import Programming
+from topologies.model.topology import Host, Link, Switch
+
+
+def switch_state(switch: Switch, told: Programming, up: bool) -> SwitchState:
+    """A switch. ``told``: what its controller said of its switches; ``up``: it has not failed."""
+    return {
+        "name": switch.name,
+        "domain": switch.domain,
+        "dpid": f"{switch.dpid:016x}",
+        "role": switch.role,
+        "up": up,
+        "connected": switch.name in told.connected,
+        "programmed": switch.name in told.programmed,
+    }
+
+
+def host_state(host: Host, links: dict[str, bool]) -> HostState:
+    """A host. ``links``: wire or link -> whether it is up."""
+    return {
+        "name": host.name,
+        "network": host.network,
+        "switch": host.port.switch,
+        "port": host.port.number,
+        "interface": host.interface,
+        "mac": host.mac,
+        "ipv4": str(host.ipv4) if host.ipv4 else None,
+        "ipv6": str(host.ipv6) if host.ipv6 else None,
+        "up": links.get(wire_name(host.name, host.port.switch), True),
+    }
+
+
+def link_state(link: Link, links: dict[str, bool]) -> LinkState:
+    """A link between switches. ``links``: link -> whether it is up."""
+    return {"name": link.name, "a": str(link.a), "b": str(link.b), "up": links.get(link.name, True)}
+
+
+def missing(who: str, runs: bool, state: Programming, here: set[str]) -> list[str]:
+    """What a controller (``who``) owes its switches, of those that are ``here``, in words."""
+    if not runs:
+        return [f"{who} is not running (it is being restarted); the switches keep forwarding"]
+    absent, bare = (state.switches & here) - state.connected, (state.connected & here) - state.programmed
+    lacks = [f"not connected to {who}: {', '.join(sorted(absent))}"] if absent else []
+    return lacks + ([f"without their flow tables yet: {', '.join(sorted(bare))}"] if bare else [])
