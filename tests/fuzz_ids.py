@@ -65,7 +65,7 @@ def one(rng: random.Random, captures: list[Path], rules: RuleSet) -> None:
             del data[rng.randrange(len(data) + 1) :]
         engine.frame(bytes(data), ts, number, linktype)
     engine.finish()
-    left = settings.stream.buffered, engine.budget.used
+    left = settings.stream.buffered, engine.streams.budget.used
     if left != (0, 0):
         raise AssertionError(f"bytes of streams and bodies that are still counted: {left}")
 

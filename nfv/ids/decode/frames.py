@@ -1,5 +1,5 @@
 """From a frame to packets: link layers, VLAN tags, IPv4 and IPv6, TCP, UDP, ICMP; tunnels in
-``decode_tunnel``.
+``tunnels``.
 
 Ethernet (IEEE 802.3), 802.1Q and 802.1ad tags, RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443, RFC
 9260. What is wrong with a packet becomes an event under Suricata's name (``decoder.ipv4.trunc_pkt``) and

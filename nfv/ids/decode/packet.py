@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nfv.ids.flow import Flow
 from wire.protocol import AUTHENTICATION, ESP, GRE, ICMP, ICMPV6, IP_IN_IP, IPV6, SCTP, TCP, UDP
-
-if TYPE_CHECKING:
-    from nfv.ids.flow import Flow
 
 PROTOCOL_NAMES = {
     TCP: "TCP",

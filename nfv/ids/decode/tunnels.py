@@ -7,14 +7,12 @@ it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from nfv.ids.counters import Counters
 from nfv.ids.decode.packet import Packet
 from wire import ethertype
 from wire.protocol import GRE, IP_IN_IP, IPV6
-
-if TYPE_CHECKING:
-    from nfv.ids.decode.frames import Decoder
 
 _MPLS = (ethertype.MPLS, ethertype.MPLS_MULTICAST)
 _IN_GRE = (
@@ -27,6 +25,28 @@ _IN_GRE = (
     *_MPLS,
     ethertype.NSH,
 )
+
+
+class Decoder(Protocol):
+    """What decodes that which a tunnel carries: ``nfv.ids.decode.frames.Decoder``.
+
+    ``at``: offset of the header in the packet's bytes. ``layers``: headers that were decoded before it.
+    """
+
+    counters: Counters
+    vxlan_port: int
+
+    def ethernet(self, packet: Packet, at: int, layers: int) -> None: ...
+
+    def ppp(self, packet: Packet, at: int, layers: int) -> None: ...
+
+    def ipv4(self, packet: Packet, at: int, layers: int) -> None: ...
+
+    def ipv6(self, packet: Packet, at: int, layers: int) -> None: ...
+
+    def by_type(self, packet: Packet, kind: int, at: int, layers: int) -> None: ...
+
+    def adopt(self, packet: Packet, child: Packet) -> None: ...
 
 
 def by_type(decoder: Decoder, packet: Packet, kind: int, at: int, layers: int) -> None:

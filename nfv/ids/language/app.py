@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nfv.ids.app.dns import names as dns_names
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.numbers import bounds, compare
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER
 from nfv.ids.language.text import Problem, content, negation, unquote
 from nfv.ids.match.ops import Content, Size
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 
 def urilen(b: Builder, value: str | None) -> None:

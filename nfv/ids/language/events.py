@@ -5,12 +5,8 @@ Only events that this engine's decoders find are taken: a rule for another one c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.text import Problem
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 _BY_LAYER = {
     "chdlc": "pkt_too_small",

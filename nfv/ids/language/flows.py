@@ -5,15 +5,12 @@ Keywords", "Xbits Keyword", "Thresholding Keywords").
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.numbers import compare, whole
 from nfv.ids.language.rule import TO_CLIENT, TO_SERVER, Bit, Threshold
 from nfv.ids.language.text import BLANKS, Problem, readable
 from wire.protocol import TCP
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 _CONFLICTS = (
     ("to_server", "to_client"),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nfv.ids.decode.options import IPV4_OPTIONS, ipv4_options
 from nfv.ids.decode.packet import Packet
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.numbers import bounds, compare, whole
 from nfv.ids.language.text import Problem, negation
 from wire.protocol import ICMP, ICMPV6, TCP
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 
 def ttl(b: Builder, value: str | None) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.numbers import whole
 from nfv.ids.language.text import BLANKS, Problem, plain, readable, unquote
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 
 def msg(b: Builder, value: str | None) -> None:

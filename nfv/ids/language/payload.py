@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from nfv.ids.language import text as forms
 from nfv.ids.language.buffers import MODIFIERS, PCRE_LETTERS
+from nfv.ids.language.builder import Builder
 from nfv.ids.language.numbers import bounds, number_or_name, whole
 from nfv.ids.language.text import Problem, negation, unquote
 from nfv.ids.match.ops import (
@@ -23,9 +23,6 @@ from nfv.ids.match.ops import (
     Size,
 )
 from nfv.ids.match.regex import PatternError, Regex
-
-if TYPE_CHECKING:
-    from nfv.ids.language.build import Builder
 
 
 def content(b: Builder, value: str | None) -> None:

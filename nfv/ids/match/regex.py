@@ -108,8 +108,8 @@ class Regex:
                 return None
             if self._exact and not span:
                 return 0, end
-            return self._search(data, work, end)
-        return self._search(data, work)
+            return self.search(data, work, end)
+        return self.search(data, work)
 
     @property
     def groups(self) -> int:
@@ -153,7 +153,7 @@ class Regex:
 
     # ------------------------------------------------------------ counted
 
-    def _search(self, data: bytes, work: Work, near: int = 0) -> Span | None:
+    def search(self, data: bytes, work: Work, near: int = 0) -> Span | None:
         """The first match, or where that takes too long the first one close to ``near``, where one ends."""
         try:
             match = self._match(data, work)

@@ -211,8 +211,8 @@ class Member(Worker):
         if self.inline:
             packets, size = self._seen, self._seen_bytes
         else:
-            packets = counters["decoder.pkts"] + self.engine.fast_packets
-            size = counters["decoder.bytes"] + self.engine.fast_bytes
+            packets = counters["decoder.pkts"] + self.engine.fast.packets
+            size = counters["decoder.bytes"] + self.engine.fast.bytes
         self.writer({
             "timestamp": timestamp(time.time()),
             "event_type": "counters",

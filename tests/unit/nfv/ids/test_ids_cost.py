@@ -67,7 +67,7 @@ def test_all_ways_find_what_pcre2_finds(source: bytes, data: bytes, letters: str
     with contextlib.suppress(Exhausted):
         assert one.find(padded, Work()) == expected
     with contextlib.suppress(Exhausted):
-        assert one._search(data, Work()) == one.find(data, Work())
+        assert one.search(data, Work()) == one.find(data, Work())
 
 
 def test_a_chained_expression_is_found_at_the_end_of_much_data() -> None:
@@ -139,7 +139,7 @@ def test_a_packet_takes_no_more_steps_than_it_may(body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     loaded = load_text(RULES)
     engine = Engine(Settings(), RuleSet(loaded.rules), lambda event: None)
-    work = engine.detector.work = Metered(20_000)
+    work = engine.inspection.detector.work = Metered(20_000)
     frames = Talk().exchange(b"GET / HTTP/1.1\r\n\r\n", head + body)
     for number, frame in enumerate(frames):
         engine.frame(frame, number / 1000, number)
@@ -209,9 +209,9 @@ def test_what_is_counted_is_what_memory_it_takes(kind: str) -> None:
         engine.frame(frame, number / 1e6, number)
     real = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    counted = chosen.stream.buffered + engine.budget.used
+    counted = chosen.stream.buffered + engine.streams.budget.used
     assert real <= 2 * counted + len(engine.flows) * 12_000
     assert chosen.stream.buffered <= 1.1 * chosen.stream.memcap
-    assert engine.budget.used <= 1.3 * chosen.http_memcap
+    assert engine.streams.budget.used <= 1.3 * chosen.http_memcap
     engine.finish()
-    assert chosen.stream.buffered == engine.budget.used == 0
+    assert chosen.stream.buffered == engine.streams.budget.used == 0

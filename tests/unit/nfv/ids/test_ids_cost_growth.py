@@ -19,12 +19,13 @@ from nfv.ids.decode.defrag import MAX_OVERLAPS, Defragmenter
 from nfv.ids.decode.packet import Packet
 from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.detection.thresholds import LIMIT, Thresholds
-from nfv.ids.engine import PIECE, Engine
-from nfv.ids.flow import FlowTable
+from nfv.ids.engine import Engine
+from nfv.ids.flow_table import FlowTable
 from nfv.ids.language import load_text
 from nfv.ids.match.conditions import Buffer, matches
 from nfv.ids.match.work import Work
 from nfv.ids.settings import Settings
+from nfv.ids.streams import PIECE
 from nfv.ids.tcp.stream import Stream
 from tests.unit.nfv.ids.ids_values import Talk, fired
 
@@ -295,7 +296,9 @@ def test_a_full_table_of_flows_finds_the_first_at_once() -> None:
         table.find(packet(number))
         if number == 1000:
             for early in (500, 450, 403):  # these ended by themselves
-                table.end(table._flows[packet(early).src, b"\2" * 4, 0, 0, 17, ()], "test")
+                flow = table.find(packet(early))
+                assert flow is not None
+                table.end(flow, "test")
             del ended[-3:]
     assert ended == [number for number in range(1403) if number not in (500, 450, 403)][: len(ended)]
     assert len(table) == 600
@@ -375,7 +378,7 @@ def test_many_requests_in_one_packet_have_one_bound() -> None:
             used.append(self.limit - self.left)
             super().begin()
 
-    work = engine.detector.work = Noted(5000)
+    work = engine.inspection.detector.work = Noted(5000)
     talk = Talk()
     talk.window = 65535
     requests = b"GET / HTTP/1.1\r\n\r\n" * 3000
