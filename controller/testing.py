@@ -22,10 +22,10 @@ from controller.runtime.commands import (
     Held,
     Inject,
     Program,
+    Send,
     Usage,
 )
 from controller.runtime.core import Core
-from controller.runtime.learning import Send
 from controller.runtime.liveness import is_probe
 from topologies.model.topology import Topology
 

@@ -6,7 +6,7 @@ Reads raw OFPT_PACKET_IN messages (OpenFlow 1.5.1, 7.4.1).
 
 from __future__ import annotations
 
-from controller.runtime.learning import Bucket
+from controller.runtime.bucket import Bucket
 from wire import ethertype
 
 RATE = 500.0

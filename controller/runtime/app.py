@@ -183,7 +183,6 @@ class SwitchKeeper(QueuedApp):
 
     def _do(self, commands: Iterable[Command]) -> None:
         from controller.runtime import commands as todo
-        from controller.runtime.learning import Send
 
         for command in commands:
             if isinstance(command, todo.Emit):
@@ -200,7 +199,7 @@ class SwitchKeeper(QueuedApp):
                 self._dump(command)
             elif isinstance(command, todo.Compile):
                 self._work.put(command)
-            elif isinstance(command, Send):
+            elif isinstance(command, todo.Send):
                 self._send(command)
             elif isinstance(command, todo.Inject):
                 self._inject(command)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from controller.compiler.stations import Learned
 from controller.flow.tables import Action, Group, Meter, SwitchTables
 from controller.messages import Event
-from controller.runtime.learning import Send, Station
+from controller.runtime.stations import Station
 from controller.update.difference import Difference
-from topologies.model.topology import Topology
+from topologies.model.topology import Port, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,13 @@ class Patience:
     drain: float = 0.2  # before old flows are deleted: packets that they have sent on arrive
     pause: float = 0.03  # before other stages: switches update their caches
     refusals: int = 3  # the others no longer wait for a switch that refuses so often in a row
+
+
+class Send(NamedTuple):
+    """Send ``frame`` out of a port of a switch."""
+
+    port: Port
+    frame: bytes
 
 
 class Compile(NamedTuple):

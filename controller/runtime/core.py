@@ -21,11 +21,12 @@ from controller.runtime.commands import Command, Compile, Emit, Held, Patience, 
 from controller.runtime.echoes import Echoes
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.health import Health
-from controller.runtime.learning import Learning, Limits, Outcome, Station
+from controller.runtime.learning import Learning, Limits, Outcome
 from controller.runtime.liveness import Liveness, Rhythm, is_probe
 from controller.runtime.members import Member, Roster
 from controller.runtime.programming import Programming
 from controller.runtime.rollout import Stages
+from controller.runtime.stations import Station
 from controller.runtime.stranded import Stranded
 from controller.runtime.verdicts import Punt, Verdicts
 from controller.simulate.icmp_errors import onward, without_errors

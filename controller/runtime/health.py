@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from controller.messages import BackendChanged, InstanceChanged
-from controller.runtime.commands import Emit
-from controller.runtime.learning import Send
+from controller.runtime.commands import Emit, Send
 from controller.runtime.liveness import Changed, Liveness
 from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Port, Topology

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from controller.runtime.learning import Send
+from controller.runtime.commands import Send
 from topologies.model.functions import Function, Instance
 from topologies.model.topology import Port, Topology
 from wire import ethertype

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.runtime.learning import Station
+from controller.runtime.stations import Station
 from topologies.model.topology import Port
 
 

@@ -12,8 +12,8 @@ from controller.runtime.commands import Held
 from controller.runtime.exchange import Exchange, Parts, cookies
 
 if TYPE_CHECKING:
-    from controller.runtime.learning import Station
     from controller.runtime.osken.framework import Datapath
+    from controller.runtime.stations import Station
 
 Failed = Callable[[str], None]
 

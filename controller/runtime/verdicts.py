@@ -9,9 +9,9 @@ from controller.compiler.functions.firewall_verdicts import Notice, notices
 from controller.compiler.stations import network_numbers
 from controller.flow.builders import NETWORK, OUT_PORT
 from controller.messages import RuleMet, RulesMet
-from controller.runtime.commands import Command, Emit, Inject
+from controller.runtime.bucket import Bucket
+from controller.runtime.commands import Command, Emit, Inject, Send
 from controller.runtime.endpoints import endpoints
-from controller.runtime.learning import Bucket, Send
 from controller.runtime.refusals import refusal
 from topologies.model.topology import Port, Topology
 

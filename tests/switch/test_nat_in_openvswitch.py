@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from controller.compiler.functions.echoes import SUBSTITUTES, substitute_key
 from controller.messages import NatExhausted
 from controller.openflow import messages
 from controller.runtime.commands import Emit, Resume
@@ -129,8 +129,16 @@ def test_an_echo_is_masqueraded(bridge: Bridge) -> None:
     assert (Ether(home)[IP].dst, Ether(home)[ICMP].id) == ("10.9.0.1", 9)
 
 
-def translating(bridge: Bridge, port: int, frames: list[bytes], far: int, by_controller: int) -> list[bytes]:
-    """What comes out at ``far`` when the controller does its part, which is to get so many packets."""
+def translating(
+    bridge: Bridge,
+    port: int,
+    frames: list[bytes],
+    far: int,
+    by_controller: int,
+    unanswered: list[Punt] | None = None,
+) -> list[bytes]:
+    """What comes out at ``far`` when the controller does its part, which is to get so many packets; those
+    that it has no answer to are ``unanswered``."""
     echoes = Echoes(translated())
     out = bridge.send(port, frames, far)[far]
     while by_controller:
@@ -139,7 +147,10 @@ def translating(bridge: Bridge, port: int, frames: list[bytes], far: int, by_con
         for packet_in in packet_ins:
             port_of, known = Port(switch="s", number=packet_in.in_port), packet_in.fields.items()
             punt = Punt(port_of, packet_in.cookie, packet_in.data, {k: v for k, v in known if "reg" in k})
-            for resume in echoes.packet(punt, 1.0) or []:
+            commands = echoes.packet(punt, 1.0)
+            if commands is None and unanswered is not None:
+                unanswered.append(punt)
+            for resume in commands or []:
                 assert isinstance(resume, Resume)
                 bridge.tell(messages.packet_out(resume.in_port, resume.actions, resume.frame))
         out += bridge.send(port, [], far)[far]
@@ -229,26 +240,16 @@ def test_a_host_may_use_the_identifier_that_its_other_ping_has_outside(bridge: B
     assert Ether(home)[ICMP].id == 77
 
 
-def test_when_no_substitute_is_left_it_is_told(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.compiler.functions.echoes._key", lambda inside, number: number)
+def test_when_no_substitute_is_left_it_is_told(bridge: Bridge) -> None:
     told, last = Exhausted(translated()), list[Punt]()
-    monkeypatch.setattr(Echoes, "packet", heard_of(last, Echoes.packet))
-    asked = [out(1, ICMP(type=8, id=77 ^ number, seq=1)) for number in range(5)]
-    translating(bridge, 1, asked, 2, 0)
-    assert not translating(bridge, 1, [out(3, ICMP(type=8, id=77, seq=1))], 2, 5)
+    inside = int(IPv4Address("10.9.0.3"))
+    taken = [77 ^ substitute_key(inside, number) for number in range(SUBSTITUTES + 1)]
+    translating(bridge, 1, [out(1, ICMP(type=8, id=ident, seq=1)) for ident in taken], 2, 0)
+    assert not translating(bridge, 1, [out(3, ICMP(type=8, id=77, seq=1))], 2, 5, last)
     (event,) = told.packet(last[-1], 1.0) or []
     assert isinstance(event, Emit) and isinstance(event.event, NatExhausted)
     message = "f has no identifier for an echo free for a new connection, which is dropped"
     assert event.event.message == message
-
-
-def heard_of(last: list[Punt], packet: Any) -> Any:
-    def heard(self: Echoes, punt: Punt, now: float) -> Any:
-        commands = packet(self, punt, now)
-        last.extend([punt] if commands is None else [])
-        return commands
-
-    return heard
 
 
 def test_fragments_are_masqueraded(bridge: Bridge) -> None:

@@ -124,7 +124,7 @@ def substituted(frame: bytes, inside: int, number: int) -> bytes | None:
     at = _icmp_at(frame)
     if at is None or number >= SUBSTITUTES:
         return None
-    change = _key(inside, number) ^ _key(inside, number + 1)
+    change = substitute_key(inside, number) ^ substitute_key(inside, number + 1)
     data = bytearray(frame)
     _adjust(data, 24, 26, inside >> 16)
     _adjust(data, 24, 28, inside & 0xFFFF)
@@ -144,7 +144,7 @@ def given_back(frame: bytes, number: int) -> bytes | None:
     if _later(frame):
         return frame
     data = bytearray(frame)
-    key = _key(int.from_bytes(frame[30:34], "big"), number)
+    key = substitute_key(int.from_bytes(frame[30:34], "big"), number)
     if len(frame) >= at + 8 and frame[at] in _REPLIES:
         _adjust(data, at + 2, at + 4, _word(data, at + 4) ^ key)
         return bytes(data)
@@ -158,8 +158,9 @@ def given_back(frame: bytes, number: int) -> bytes | None:
     return bytes(data)
 
 
-def _key(inside: int, number: int) -> int:
-    """What a host's identifiers are changed by for their substitute; nothing for 0."""
+def substitute_key(inside: int, number: int) -> int:
+    """What the identifiers of the host ``inside`` (its IPv4 address) are changed by (XOR) for a substitute;
+    nothing for 0."""
     if number == 0:
         return 0
     content = inside.to_bytes(4, "big") + bytes([number])

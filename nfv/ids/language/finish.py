@@ -88,17 +88,17 @@ def _variables(rule: Rule) -> None:
         order = [*((part.name, part.ops) for part in rule.tx_parts), *header, *payload]
     else:
         order = [*payload, *header]
-    made: set[object] = set()
+    already_set: set[object] = set()
     for where, ops in order:
         for op in _flat(ops):
             for name in _NUMBERS:
                 used = getattr(op, name, None)
-                if isinstance(used, str) and used not in made:
+                if isinstance(used, str) and used not in already_set:
                     raise Problem(
-                        "byte_extract", f"{used} is used in {where}, which is asked before it is set"
+                        "byte_extract", f"{used} is used in {where}, which is evaluated before {used} is set"
                     )
             if isinstance(op, (ByteExtract, ByteMath)):
-                made.add(op.name)
+                already_set.add(op.name)
 
 
 def _flat(ops: list[Op]) -> Iterator[Op]:

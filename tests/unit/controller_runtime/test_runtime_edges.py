@@ -19,9 +19,10 @@ from controller.runtime import memory
 from controller.runtime.admission import Admission, in_port
 from controller.runtime.exchange import Exchange, cookies, error_text, is_commit_reply
 from controller.runtime.journal import Journal
-from controller.runtime.learning import Learning, Station
+from controller.runtime.learning import Learning
 from controller.runtime.memory import Memory
 from controller.runtime.osken import framework
+from controller.runtime.stations import Station
 from tests.unit.controller_runtime.small_lab import ring, serviced
 from topologies.model.topology import Port
 

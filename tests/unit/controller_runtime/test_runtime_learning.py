@@ -14,7 +14,8 @@ from controller.compiler.compile import compile_topology
 from controller.flow.tables import Field, Table
 from controller.messages import Event, encode
 from controller.runtime import packets
-from controller.runtime.learning import Learning, Limits, Outcome, Send
+from controller.runtime.commands import Send
+from controller.runtime.learning import Learning, Limits, Outcome
 from controller.runtime.packets import arp_reply, arp_request, read, solicitation
 from controller.simulate.network import Fabric
 from tests.unit.controller_runtime.small_lab import ring
@@ -170,8 +171,8 @@ def test_a_million_invented_addresses_stay_within_the_limits() -> None:
     assert len(learning.stations) == limits.stations_per_port
     assert complaints <= 6
     assert answers <= 10 * limits.port_rate * 3 + limits.port_burst * 3
-    assert len(learning._searched) <= limits.searches
-    assert len(learning._complained) <= 3
+    assert len(learning.searches) <= limits.searches
+    assert len(learning.reports) <= 3
     # and nobody else notices
     assert told(learning.packet(at(2), Table.CLASSIFY, arp_request(STRANGER, NEW, 1), 10)) == ["learned"]
 
@@ -213,8 +214,8 @@ def test_indexes_agree_and_nothing_goes_to_a_link(steps: list[tuple[int, int, Ta
             for family, some in ((4, s.ipv4), (6, s.ipv6))
             for address in some
         }
-        assert learning._owners == owners
-        assert sum(map(len, learning._at.values())) == len(learning.stations) == len(learning._seen)
+        assert learning.index.owners == owners
+        assert sum(map(len, learning.index.at.values())) == len(learning.stations) == len(learning.index.seen)
 
 
 def strict() -> Topology:

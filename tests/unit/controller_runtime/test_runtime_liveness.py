@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from controller.runtime.learning import Send
+from controller.runtime.commands import Send
 from controller.runtime.liveness import Changed, Liveness, is_probe
 from controller.testing import PretendedSwitches
 from tests.unit.controller_runtime.small_lab import serviced

@@ -13,9 +13,8 @@ from scapy.layers.l2 import ARP, Ether
 from controller.compiler.functions.firewall_verdicts import notices
 from controller.flow.builders import NETWORK, OUT_PORT
 from controller.messages import encode
-from controller.runtime.commands import Emit, Inject
+from controller.runtime.commands import Emit, Inject, Send
 from controller.runtime.endpoints import endpoints
-from controller.runtime.learning import Send
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
 from controller.testing import PretendedSwitches
 from tests.unit.controller_runtime.small_lab import ring

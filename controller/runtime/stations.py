@@ -1,0 +1,108 @@
+"""Stations that were learned, found by all that is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from topologies.model.topology import Port
+from wire.mac import mac_text
+
+Key = tuple[str, int]
+"""A station: its network and MAC address."""
+Owned = tuple[str, int, int]
+"""An address: its network, IP version and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """An end system that the file does not have, learned from its own packets."""
+
+    network: str
+    port: Port
+    mac: int
+    ipv4: tuple[int, ...] = ()
+    ipv6: tuple[int, ...] = ()
+
+
+class Stations:
+    """All of them, and who was heard of when. ``changed`` says that one came, went or became another.
+
+    ``seen``: when a station was heard of (seconds); ``at``: those of a port; ``owners``: address -> MAC.
+    """
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.by_key: dict[Key, Station] = {}
+        self.seen: dict[Key, float] = {}
+        self.at: dict[Port, set[Key]] = {}
+        self.owners: dict[Owned, int] = {}
+        self._look_at = 0.0
+
+    def put(self, key: Key, station: Station | None) -> None:
+        """Set, replace or remove a station, in all indexes."""
+        old = self.by_key.pop(key, None)
+        if old is not None:
+            self.at[old.port].discard(key)
+            for owned in _owned(old):
+                del self.owners[owned]
+        if station is not None:
+            self.by_key[key] = station
+            self.at.setdefault(station.port, set()).add(key)
+            for owned in _owned(station):
+                self.owners[owned] = station.mac
+        self.changed = True
+
+    def forget(self, key: Key) -> None:
+        """Remove a station, and when it was heard of."""
+        self.put(key, None)
+        del self.seen[key]
+
+    def hear(self, key: Key, now: float, idle: float) -> None:
+        """Note that a station was heard of, which is not asked after for ``idle`` seconds from then on."""
+        if not self.seen:
+            self._look_at = now + idle
+        self.seen[key] = now
+
+    def restored(self, now: float, idle: float) -> None:
+        """What is there was known before, and heard of ``now``."""
+        self._look_at = now + idle
+        self.changed = False
+
+    def due(self, now: float, idle: float) -> list[Station]:
+        """Those that were silent for ``idle`` seconds."""
+        if now < self._look_at or not self.seen:
+            return []
+        self._look_at = min(self.seen.values()) + idle
+        return [self.by_key[key] for key, seen in self.seen.items() if now - seen >= idle]
+
+    def next_due(self) -> float | None:
+        """When to call `due` again (sometimes too early, never too late); None without stations."""
+        return self._look_at if self.seen else None
+
+
+def facts(station: Station) -> dict[str, Any]:
+    """A station in words."""
+    return {
+        "network": station.network,
+        "switch": station.port.switch,
+        "port": station.port.number,
+        "mac": mac_text(station.mac),
+        "addresses": [_text(4, a) for a in station.ipv4] + [_text(6, a) for a in station.ipv6],
+    }
+
+
+def without(station: Station, family: int, address: int) -> Station:
+    """The station when another has one of its addresses; ``family``: the IP version."""
+    if family == 4:
+        return replace(station, ipv4=tuple(a for a in station.ipv4 if a != address))
+    return replace(station, ipv6=tuple(a for a in station.ipv6 if a != address))
+
+
+def _owned(station: Station) -> list[Owned]:
+    return [(station.network, 4, a) for a in station.ipv4] + [(station.network, 6, a) for a in station.ipv6]
+
+
+def _text(family: int, address: int) -> str:
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
