@@ -1,6 +1,7 @@
-"""Functions without processes, for tests: they say what they are told to, and note what they hear.
+"""Functions and daemons without processes, for tests: they say what they are told to, and note what they
+hear.
 
-They stand in for what ``dataplane.fabric.functions`` starts.
+They stand in for what ``dataplane.fabric.functions`` and ``dataplane.ovs.daemon`` start.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 
@@ -89,3 +91,19 @@ class PretendedStarter:
     def of(self, instance: str) -> PretendedProcess:
         """The newest process of an instance."""
         return [process for name, _, process in self.started if name == instance][-1]
+
+
+@dataclass
+class PretendedDaemon:
+    """A daemon that runs, began so long ago (seconds, monotonic), and ended ``in_a_row`` times before.
+
+    ``replaced``: why, each time that it was.
+    """
+
+    began: float
+    in_a_row: int = 0
+    pid: int = 7
+    replaced: list[str] = field(default_factory=list)
+
+    def replace(self, why: str) -> None:
+        self.replaced.append(why)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dataplane.ovs import unixctl
 from dataplane.ovs.daemon import Daemon, News
@@ -136,22 +136,15 @@ class OpenVSwitch:
     def _heal(self) -> None:
         """Wait until both daemons work with each other again: an order that changes nothing is carried
         out."""
-        self._reconnect()
+        database, switching = (self._daemons.get(name) for name in ("ovsdb-server", "ovs-vswitchd"))
+        if database is not None and switching is not None:
+            reconnect(database, switching)
         # A connection of its own: changes use the other at the same time.
         own = self._open_database()
         try:
             own.apply([])
         finally:
             own.close()
-
-    def _reconnect(self) -> None:
-        """Replace an ovs-vswitchd that has lost its database twice in a row: it would wait 2 s, then 4 and 8,
-        before it looks for it again (Open vSwitch's lib/reconnect.c), and forward nothing meanwhile."""
-        database, switching = (self._daemons.get(name) for name in ("ovsdb-server", "ovs-vswitchd"))
-        if database is None or switching is None or database.in_a_row < 2:
-            return
-        if switching.pid and switching.began < database.began:
-            switching.replace("is replaced, since it would wait for its database")
 
     def _open_database(self) -> Database:
         return Database(self.run_dir / "db.sock", f"Open vSwitch of domain {self.name}", self.check)
@@ -257,6 +250,25 @@ class OpenVSwitch:
             process.wait()
         self._daemons.clear()
         _close_side_by_side(kept)
+
+
+class Kept(Protocol):
+    """What ``reconnect`` needs of a ``Daemon``."""
+
+    in_a_row: int
+    began: float
+
+    @property
+    def pid(self) -> int: ...
+
+    def replace(self, why: str) -> None: ...
+
+
+def reconnect(database: Kept, switching: Kept) -> None:
+    """Replace an ovs-vswitchd that has lost its database twice in a row: it would wait 2 s, then 4 and 8,
+    before it looks for it again (Open vSwitch's lib/reconnect.c), and forward nothing meanwhile."""
+    if database.in_a_row >= 2 and switching.pid and switching.began < database.began:
+        switching.replace("is replaced, since it would wait for its database")
 
 
 def last_words(texts: Iterable[str]) -> str:

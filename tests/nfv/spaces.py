@@ -119,7 +119,7 @@ class Running:
             cwd=directory,
             text=True,
         )
-        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -130,15 +130,15 @@ class Running:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._lines.put(json.loads(line))
-        self._lines.put(None)
+            self.lines.put(json.loads(line))
+        self.lines.put(None)
 
     def event(self, event_type: str, seconds: float = 20.0, **fields: Any) -> dict[str, Any]:
         """The next event of that type with those fields; others are kept in ``seen``."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                line = self._lines.get(timeout=left)
+                line = self.lines.get(timeout=left)
                 assert line is not None, f"ended with {self.process.wait()}; said {self.seen}"
                 self.seen.append(line)
                 if line["event_type"] == event_type and fields.items() <= line.items():

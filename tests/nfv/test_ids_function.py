@@ -150,7 +150,7 @@ def test_an_exchange_of_rules_loses_no_packet_and_no_flow(quiet: Row) -> None:
     got = right.until(lambda data: data == last, 20)
     assert [data for data in got if b"number" in data] == [udp(b"number %d" % n) for n in range(sent)]
     assert running.close() == 0
-    while (line := running._lines.get(timeout=10)) is not None:
+    while (line := running.lines.get(timeout=10)) is not None:
         running.seen.append(line)
     flows = [each["flow"]["pkts_toserver"] for each in running.seen if each["event_type"] == "flow"]
     assert flows == [sent + 4], "the flow was cut by the exchange"

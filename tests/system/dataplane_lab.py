@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,16 +150,6 @@ def as_user(uid: int, job: Callable[[], Any]) -> Any:
     if "error" in said:
         raise AssertionError(said["error"])
     return said["answer"]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Poll a condition until it holds; False after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def why_no_lab(topology: Topology) -> str:

@@ -31,10 +31,10 @@ from tests.system.dataplane_lab import (
     reaches,
     run,
     started,
-    wait_for,
     why_no_lab,
 )
 from tests.unit.dataplane.labs import line
+from tests.waiting import holds_within
 from topologies.model.topology import Shaping
 
 _WHY = why_no_lab(line(2))
@@ -140,13 +140,13 @@ def test_a_tied_sandbox_dies_with_its_caller() -> None:
     init = int(os.read(reader, 100))
     os.close(reader)
     os.waitpid(child, 0)
-    assert wait_for(lambda: not Path(f"/proc/{init}").exists())
+    assert holds_within(lambda: not Path(f"/proc/{init}").exists())
 
 
 def test_a_detached_sandbox_outlives_its_caller_and_reaps_orphans() -> None:
     def main(status: int) -> None:
         subprocess.run("sleep 0 & sleep 0 & exec true", shell=True, check=True)
-        wait_for(lambda: "Z" not in run("ps -e -o stat= ").replace("\n", " "))
+        holds_within(lambda: "Z" not in run("ps -e -o stat= ").replace("\n", " "))
         os.write(status, str(os.getpid()).encode() + b"\n")
         signal.pause()
 
@@ -175,10 +175,10 @@ def test_what_main_writes_first_is_not_lost() -> None:
 @pytest.mark.parametrize("domains", [1, 2])
 def test_links_and_switches_fail_and_return(domains: int) -> None:
     def works(address: str) -> bool:  # at last: a switch hears of a device that came up from the kernel
-        return wait_for(lambda: reaches("h1", address))
+        return holds_within(lambda: reaches("h1", address))
 
     def fails(address: str) -> bool:  # at last: a switch forgets what it has worked out a little later
-        return wait_for(lambda: not reaches("h1", address))
+        return holds_within(lambda: not reaches("h1", address))
 
     def body(fabric: Fabric) -> list[bool]:
         outcomes = [works("10.0.0.3")]

@@ -26,10 +26,10 @@ from tests.system.dataplane_lab import (
     loosened_tun,
     reaches,
     run,
-    wait_for,
     why_no_lab,
 )
 from tests.unit.dataplane.changing_labs import lab
+from tests.waiting import holds_within
 from topologies.model.topology import Topology
 
 _WHY = why_no_lab(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))
@@ -87,7 +87,7 @@ def test_what_runs_in_a_removed_host_ends() -> None:
         import subprocess
 
         process = subprocess.Popen(["ip", "netns", "exec", "h2", "sleep", "600"])
-        wait_for(lambda: "sleep" in Path(f"/proc/{process.pid}/comm").read_text())
+        holds_within(lambda: "sleep" in Path(f"/proc/{process.pid}/comm").read_text())
         fabric.replace(lab({"h1": HOSTS["h1"]}, NONE, LINK, {"blue": 10}))
         return process.wait(30)
 
@@ -102,7 +102,7 @@ def test_a_link_comes_as_patch_ports_becomes_shaped_and_goes() -> None:
         reached = [connected()]
         for links in (LINK, {"s1-s2": (5, 10_000_000)}, {"s1-s2": (6, None)}, {}):
             fabric.replace(without_underlay(links))
-            reached.append(wait_for(connected) if links else connected())
+            reached.append(holds_within(connected) if links else connected())
         return reached
 
     assert inside(without_underlay({}), body) == [False, True, True, True, False]
@@ -236,7 +236,7 @@ def test_a_killed_process_takes_its_children_along_and_its_successor_finds_a_cle
         child = int(first.output.readline())
         first.kill()
         code = first.reap()
-        ended = wait_for(lambda: not Path(f"/proc/{child}").exists())
+        ended = holds_within(lambda: not Path(f"/proc/{child}").exists())
         second = functions.start(netns, directory, argv, {}, Path(RUN))
         again = second.output.readline().strip().isdigit()
         second.end(0.0)
@@ -306,6 +306,6 @@ def test_a_failed_switch_that_returns_has_what_came_meanwhile() -> None:
         apart = reaches("h1", address("h3", fabric))
         fabric.set_switch("s2", True)
         forward_normally(fabric, "s2")
-        return apart, wait_for(lambda: reaches("h1", address("h3", fabric)))
+        return apart, holds_within(lambda: reaches("h1", address("h3", fabric)))
 
     assert inside(start(), body) == [False, True]

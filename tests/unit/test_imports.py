@@ -83,10 +83,13 @@ CIRCLES = {
 
 
 class Import(NamedTuple):
+    """``later``: it stands inside a function; ``types``: it is for type checkers alone."""
+
     by: str
     of: str
     line: int
-    later: bool
+    later: bool = False
+    types: bool = False
 
 
 def modules() -> dict[str, Path]:
@@ -98,21 +101,23 @@ def modules() -> dict[str, Path]:
     return paths
 
 
-def imports(module: str, tree: ast.AST, known: Iterable[str], later: bool = False) -> Iterator[Import]:
-    """All that run: those for type checkers alone are left out."""
+def imports(
+    module: str, tree: ast.AST, known: Iterable[str], later: bool = False, types: bool = False
+) -> Iterator[Import]:
+    """All that a module imports; ``known``: the names of modules."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for other in node.orelse:
-                yield from imports(module, ast.Module([other], []), known, later)
+            yield from imports(module, ast.Module(node.body, []), known, later, True)
+            yield from imports(module, ast.Module(node.orelse, []), known, later, types)
             continue
         if isinstance(node, ast.Import):
-            yield from (Import(module, alias.name, node.lineno, later) for alias in node.names)
+            yield from (Import(module, alias.name, node.lineno, later, types) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield Import(module, inner if inner in known else node.module, node.lineno, later)
+                yield Import(module, inner if inner in known else node.module, node.lineno, later, types)
         inside = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        yield from imports(module, node, known, later or inside)
+        yield from imports(module, node, known, later or inside, types)
 
 
 def all_imports() -> list[Import]:
@@ -152,13 +157,15 @@ def test_a_circle_is_found() -> None:
     assert circle([("a", "b"), ("b", "c"), ("x", "b")]) == []
     assert sorted(circle([("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])) == ["b", "c", "d"]
     source = "def f():\n    import b\nif TYPE_CHECKING:\n    import c\nelse:\n    import d\n"
-    assert [(statement.of, statement.later) for statement in imports("a", ast.parse(source), ())] == [
-        ("b", True),
-        ("d", False),
+    assert list(imports("a", ast.parse(source), ())) == [
+        Import("a", "b", 2, later=True),
+        Import("a", "c", 4, types=True),
+        Import("a", "d", 6),
     ]
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even for type checkers alone."""
     known = modules()
     edges = {
         (statement.by, statement.of)
@@ -174,7 +181,7 @@ def within(module: str, some: Iterable[str]) -> bool:
 
 
 def test_imports_stand_at_the_top_but_for_measured_reasons() -> None:
-    later = [statement for statement in all_imports() if statement.later]
+    later = [statement for statement in all_imports() if statement.later and not statement.types]
     wrong = [
         f"{statement.by}, line {statement.line}: {statement.of}"
         for statement in later

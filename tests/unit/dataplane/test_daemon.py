@@ -8,15 +8,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from dataplane.ovs import daemon
 from dataplane.ovs.daemon import Daemon, News
-from dataplane.ovs.openvswitch import OpenVSwitch, last_words
+from dataplane.ovs.openvswitch import last_words, reconnect
 from dataplane.sandbox.process_state import is_stopped
+from dataplane.testing import PretendedDaemon
 
 PATIENCE = 30.0
 
@@ -55,14 +54,12 @@ def test_who_is_replaced_on_purpose_does_not_keep_ending() -> None:
 
 @pytest.mark.parametrize(("in_a_row", "younger", "replaced"), [(1, False, 0), (2, False, 1), (2, True, 0)])
 def test_who_has_lost_its_database_twice_is_replaced_since_it_would_wait_ever_longer(
-    in_a_row: int, younger: bool, replaced: int, tmp_path: Path
+    in_a_row: int, younger: bool, replaced: int
 ) -> None:
-    switch, asked = OpenVSwitch("d1", tmp_path), list[str]()
-    database = SimpleNamespace(in_a_row=in_a_row, began=10.0)
-    switching = SimpleNamespace(pid=7, began=11.0 if younger else 9.0, replace=asked.append)
-    switch._daemons = {"ovsdb-server": database, "ovs-vswitchd": switching}  # type: ignore[dict-item]
-    switch._reconnect()
-    assert len(asked) == replaced
+    database = PretendedDaemon(began=10.0, in_a_row=in_a_row)
+    switching = PretendedDaemon(began=11.0 if younger else 9.0)
+    reconnect(database, switching)
+    assert (len(switching.replaced), database.replaced) == (replaced, [])
 
 
 def test_who_is_kept_from_its_work_takes_it_up_when_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:

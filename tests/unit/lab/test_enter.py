@@ -10,7 +10,7 @@ import sys
 import pytest
 
 _SCRIPT = """
-import os, signal, sys, time
+import os, signal, sys
 from lab.cli import enter
 
 def child():
@@ -19,7 +19,7 @@ def child():
     signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     os.write(1, b"ready")
     while True:
-        time.sleep(60)
+        signal.pause()
 
 os._exit(enter.wait(enter.spawn(child)))
 """

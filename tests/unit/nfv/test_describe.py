@@ -74,13 +74,10 @@ def test_what_switches_do_needs_none(kind: str) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_process_imports_little(name: str) -> None:
-    code = (
-        f"import sys; sys.path.insert(0, {START.rpartition('/nfv/')[0]!r}); import {PROGRAMS[name]};"
-        " print(*sorted(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
-    )
+    code = f"import sys, {PROGRAMS[name]}; print(*sorted(sys.modules))"
+    root = START.rpartition("/nfv/")[0]
+    alone = [sys.executable, "-E", "-s", "-S", "-c", code]
+    done = subprocess.run(alone, cwd=root, capture_output=True, text=True, check=True)
     slow = {"pydantic", "typer", "scapy", "asyncio", "pathlib", "typing", "dataclasses", "inspect", "urllib"}
     assert not slow & set(done.stdout.split())
 
