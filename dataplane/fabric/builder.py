@@ -16,7 +16,7 @@ Report = Callable[[str, float], None]
 
 
 class Builder:
-    """Builds the lab of a plan from its parts. ``report`` is called with each finished stage and its seconds."""
+    """Builds the lab of a plan from its parts. ``report`` gets each finished stage and its seconds."""
 
     def __init__(self, plan: Plan, parts: Parts, report: Report) -> None:
         self._plan = plan

@@ -46,8 +46,8 @@ class Fabric:
     """A running lab, which owns its parts: queries, changes, and captures.
 
     ``run_dir`` gets a directory for each domain's Open vSwitch.  ``controllers``, ``datapath`` and
-    ``tell_daemon`` are for the switches (see ``Switches``).  ``build_lab`` calls ``report`` with each finished
-    stage and its seconds.  ``executor`` does the operations of every change.
+    ``tell_daemon`` are for the switches (see ``Switches``).  ``build_lab`` calls ``report`` with each
+    finished stage and its seconds.  ``executor`` does the operations of every change.
     """
 
     def __init__(

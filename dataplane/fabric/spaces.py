@@ -43,8 +43,8 @@ class Spaces(Mapping[str, Namespace]):
         self._spaces |= namespaces.create(names, namespaces.QUIET)
 
     def make(self, kinds: Mapping[str, SpaceKind]) -> None:
-        """Make the namespaces of hosts and functions; ``kinds`` by file name. Root of a host has capabilities in
-        the hosts' namespaces only."""
+        """Make the namespaces of hosts and functions; ``kinds`` by file name. Root of a host has capabilities
+        in the hosts' namespaces only."""
         by_kind = {kind: [name for name, other in kinds.items() if other == kind] for kind in kinds.values()}
         if self._host_users is None and by_kind.keys() - {"quiet"}:
             self._host_users = users.create()

@@ -52,8 +52,8 @@ class Switches:
         self._running: dict[str, OpenVSwitch] = {}  # by domain
 
     def start(self, spaces: Mapping[str, Namespace], hosts: int) -> list[Future[None]]:
-        """Start all daemons in their domains' namespaces (``spaces``, by file name). ``hosts``: their number in
-        the lab. Each future is done when one domain has its bridges."""
+        """Start all daemons in their domains' namespaces (``spaces``, by file name). ``hosts``: their number
+        in the lab. Each future is done when one domain has its bridges."""
         if self.datapath == "auto":
             self.datapath = "system" if kernel_datapath.usable() else "netdev"
         if len(self.domains) == 1:

@@ -38,7 +38,7 @@ GONE = frozenset({errno.ENODEV})
 
 
 class Wires:
-    """Makes, moves and removes wires between the namespaces ``spaces``. Drivers configure the ends at ``hosts``.
+    """Makes, moves and removes wires between the namespaces ``spaces``. Drivers configure those of ``hosts``.
 
     The caller's network namespace is the management network, in all calls.
     """
