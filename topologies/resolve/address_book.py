@@ -1,4 +1,4 @@
-"""What stands in ``source`` and ``destination``: names and addresses -> prefixes. Pure."""
+"""Names and addresses in ``source`` and ``destination`` -> prefixes. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALLOWED = "a host, network, group, load balancer or NAT of this file, an addres
 
 
 class Leaf(NamedTuple):
-    """Addresses that one name or text stands for; ``network``: in which they are, None for a text."""
+    """The addresses of one name or text. ``network``: the network that they are in; None for a text."""
 
     name: str
     prefixes: tuple[Subnet, ...]
@@ -26,7 +26,7 @@ class Leaf(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One entry of a list: where it stands, and what it comes down to (a group: all in it)."""
+    """One entry of a list, with its path and its addresses (of a group: those of all its entries)."""
 
     path: Path
     text: str
@@ -34,11 +34,11 @@ class Item(NamedTuple):
 
 
 Entries = Mapping[str, tuple[Path, Sequence[str | None]]]
-"""Group -> its path in the file, and what is listed there."""
+"""Group -> its path in the file, and its entries."""
 
 
 class Group(NamedTuple):
-    """A group: where it stands, and all addresses in it."""
+    """A group, with its path in the file and all its addresses."""
 
     path: Path
     leaves: tuple[Leaf, ...]
@@ -46,17 +46,17 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Book:
-    """All names with addresses."""
+    """All names that have addresses."""
 
     hosts: Mapping[str, Leaf]
     networks: Mapping[str, Leaf]
     functions: Mapping[str, Leaf]
     unusable: frozenset[str] = frozenset()
-    """Names of what could not be resolved: reported where they are."""
+    """Names of hosts and functions without addresses, because of problems that are reported already."""
     groups: Mapping[str, Group] = field(default_factory=dict)
 
     def with_groups(self, entries: Entries, report: Report) -> Book:
-        """The same names and these groups, too; what is wrong in them is reported, whether used or not."""
+        """This book with more groups. Their problems are reported, also when nothing uses them."""
         if not entries:
             return self
         lookup = _Lookup(self, entries, report)
@@ -64,12 +64,12 @@ class Book:
         return replace(self, groups={**self.groups, **groups})
 
     def items(self, path: Path, texts: Sequence[str | None] | None, report: Report) -> list[Item]:
-        """What the list at ``path`` names; what is unknown is reported and left out."""
+        """The entries of the list at ``path``. Unknown names are reported and left out."""
         return _Lookup(self, {}, report).items(path, texts)
 
 
 class _Lookup:
-    """Looks names up in a book, and in groups that are about to come into it."""
+    """Looks names up in a book, and in groups that are not in it yet (``entries``)."""
 
     def __init__(self, book: Book, entries: Entries, report: Report) -> None:
         self.book, self.entries, self.report = book, entries, report
@@ -123,7 +123,7 @@ class _Lookup:
         yield Leaf(text, (prefix,), None)
 
     def group(self, name: str, used: Path = ()) -> tuple[Leaf, ...]:
-        """The addresses of a group that is about to come; ``used``: where it is named, if anywhere."""
+        """The addresses of a group in ``entries``. ``used``: the path where it is named, if any."""
         path, texts = self.entries[name]
         if name in self._resolved:
             return self._resolved[name]
@@ -136,13 +136,13 @@ class _Lookup:
         self._open.append(name)
         leaves = tuple(dict.fromkeys(leaf for item in self.items(path, texts) for leaf in item.leaves))
         self._open.pop()
-        if not self._open:  # inside a circle it is not the whole
+        if not self._open:  # else it may be part of a circle, and incomplete
             self._resolved[name] = leaves
         return leaves
 
 
 def prefixes(items: Iterable[Item], families: Iterable[int] = (4, 6)) -> Prefixes:
-    """All their addresses as the fewest prefixes, IPv4 first."""
+    """All addresses of the items, as few prefixes as possible, IPv4 first."""
     wanted = set(families)
     leaves = {leaf for item in items for leaf in item.leaves}
     wanted_prefixes = {prefix for leaf in leaves for prefix in leaf.prefixes if prefix.version in wanted}
@@ -152,12 +152,13 @@ def prefixes(items: Iterable[Item], families: Iterable[int] = (4, 6)) -> Prefixe
 
 
 def families(some: Prefixes) -> set[int]:
-    """Which IP versions they leave; no prefixes leave both."""
+    """The IP versions that these prefixes allow; no prefixes allow both."""
     return {prefix.version for prefix in some} or {4, 6}
 
 
 def ranges(some: Prefixes, version: int) -> list[tuple[int, int]]:
-    """The addresses of one family as sorted, disjoint, inclusive ranges."""
+    """The addresses of one IP version as sorted, disjoint, inclusive ranges; no prefixes are all
+    addresses."""
     if not some:
         return [(0, (1 << (32 if version == 4 else 128)) - 1)]
     spans = sorted(
@@ -175,7 +176,7 @@ def ranges(some: Prefixes, version: int) -> list[tuple[int, int]]:
 
 
 def common(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """The first range that two lists of sorted, disjoint ranges have in common."""
+    """The first range that two lists of sorted, disjoint ranges have in common; None if there is none."""
     i = j = 0
     while i < len(a) and j < len(b):
         low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
@@ -189,13 +190,17 @@ def common(a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]) -> tuple[
 
 
 def sorted_names(some: Iterable[str]) -> list[str]:
+    """The names in natural order."""
     return sorted(some, key=names.natural)
 
 
 def known_names(
     given: Sequence[str | None] | None, path: Path, known: Mapping[str, object], kind: str, report: Report
 ) -> tuple[str, ...]:
-    """The names of a list that stand for a ``kind`` of thing, in natural order; others are reported."""
+    """The names of a list that are in ``known``, in natural order. Others are reported.
+
+    ``kind``: what the names mean, in words.
+    """
     unique: dict[str, None] = {}
     if given is not None and not given:
         report.add(path, "the list is empty", f"{kind}s", "name one, or remove the key")

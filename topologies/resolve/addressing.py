@@ -1,4 +1,4 @@
-"""Hosts' IP addresses: those of the file checked against their subnets, the others chosen. Pure."""
+"""IP addresses of hosts: checks those of the file against their subnets, and chooses the others. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topologies.syntax.problem import Report
 from topologies.syntax.units import Static4, Static6
 
 Reserved = Mapping[tuple[str, int], Set[int]]
-"""(network, family) -> addresses that none may be chosen of."""
+"""(network, family) -> addresses that are not chosen for hosts."""
 
 
 def addresses4(
@@ -63,7 +63,7 @@ def _offsets(
     others: Set[int],
     kept: Mapping[str, int],
 ) -> dict[str, int]:
-    """For each host of one network its address's distance from the subnet's first."""
+    """Host -> offset of its address from the first address of the subnet, for the hosts of one network."""
     if subnet is None:
         for name, static in hosts.items():
             if static is not None:
@@ -116,6 +116,7 @@ def _static(
     family: int,
     report: Report,
 ) -> int | None:
+    """The offset of an address that the file gives; None, with a problem, when the host cannot have it."""
     path = ("hosts", name, f"ipv{family}")
     first, count = allocate.capacity(subnet)
     offset = int(static.interface.ip) - int(subnet.network_address)
@@ -141,7 +142,7 @@ def _static(
 def _exhausted(
     network: Network, subnet: IPv4Network | IPv6Network, family: int, hosts: int, count: int, report: Report
 ) -> None:
-    """One problem for the network, with the longest prefix that would do."""
+    """Report once that a network has too many hosts, and the longest prefix that has room for them."""
     prefix = subnet.prefixlen
     while prefix > 0 and allocate.capacity(subnet.supernet(new_prefix=prefix))[1] < hosts:
         prefix -= 1

@@ -1,9 +1,8 @@
-"""Filling in what a file leaves out: addresses, MACs, datapath ids, port numbers.
+"""Fills in what a file leaves out: addresses, MACs, datapath ids, numbers of networks and paths.
 
-The rule is one for all: the n-th in natural order gets the n-th value, unless the file gives
-that value to another; then the first free one beyond those.  So h1, h2, … have .1, .2, …
-whatever else stands in the file, and the result depends on nothing but the file - or, for a lab
-that runs, on what each has there: that is kept.
+There is one rule: the n-th entry in natural order gets the n-th value. If the file gives this value to
+another entry, it gets the first free one after the values of all entries. So h1, h2, … have .1, .2, …, and
+the result depends only on the file. In a running lab, an entry keeps the value that it has.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 
 def numbers(count: int, wants: Sequence[int], taken: Iterable[int], top: int) -> list[int | None]:
-    """A number for each of ``wants`` (positions 1..``count``) of 1..``top`` that isn't ``taken``.
+    """For each of ``wants`` a number from 1..``top`` that is not ``taken``; None where none is left.
 
-    None where nothing is left. ``wants`` are distinct and ascending.
+    ``wants``: places from 1..``count``, distinct and ascending; each gets its own number if that is free.
     """
     used = set(taken)
     given: dict[int, int] = {}
@@ -34,7 +33,7 @@ def numbers(count: int, wants: Sequence[int], taken: Iterable[int], top: int) ->
             given[want] = spare
             used.add(spare)
             continue
-        # Nothing beyond: the gaps below, which belong to entries with a value of their own
+        # no number is free after ``count``: use the gaps, the places of entries that have another value
         while low <= top and low in used:
             low += 1
         if low > top:
@@ -47,8 +46,9 @@ def numbers(count: int, wants: Sequence[int], taken: Iterable[int], top: int) ->
 def settle(
     order: Sequence[str], given: Mapping[str, int], kept: Mapping[str, int], taken: Iterable[int], top: int
 ) -> dict[str, int | None]:
-    """A number of 1..``top`` for each of ``order`` that the file gives none: its ``kept`` one, if that is
-    free, else as ``numbers`` has it.  ``taken``: others that may not be used."""
+    """A number from 1..``top`` for each of ``order`` to which the file gives none (``given``): the
+    ``kept`` one of the running lab if it is free, else by the rule of ``numbers``. ``taken``: further
+    numbers not to use."""
     used = {*taken, *given.values()}
     settled: dict[str, int | None] = {}
     for name in order:
@@ -63,10 +63,10 @@ def settle(
 
 
 def capacity(subnet: IPv4Network | IPv6Network) -> tuple[int, int]:
-    """(first offset, how many) of the addresses that hosts may have.
+    """(offset of the first, number) of the addresses that hosts may have.
 
-    Left out: the network and broadcast address (RFC 919; not in a /31, RFC 3021), and IPv6's
-    subnet-router anycast address (RFC 4291, 2.6.1; not in a /127, RFC 6164).
+    Hosts have no network and broadcast address (RFC 919; except in a /31, RFC 3021), and no subnet-router
+    anycast address (RFC 4291, 2.6.1; except in a /127, RFC 6164).
     """
     size = subnet.num_addresses
     if size <= 2:
@@ -77,10 +77,10 @@ def capacity(subnet: IPv4Network | IPv6Network) -> tuple[int, int]:
 def free_subnet(
     index: int, taken: Sequence[IPv4Network | IPv6Network], make: Callable[[int], IPv4Network | IPv6Network]
 ) -> IPv4Network | IPv6Network:
-    """``make(n)`` for the first n from ``index`` on (round at 256) that overlaps nothing taken."""
+    """``make(n)`` for the first n from ``index`` on (modulo 256) that overlaps no ``taken`` subnet."""
     for n in range(index, index + 256):
         subnet = make(n % 256)
         if not any(subnet.overlaps(other) for other in taken if other.version == subnet.version):
             return subnet
-    # More than 256 networks: the same addresses again, which separate networks may have
+    # more than 256 networks: use addresses again, which separate networks may have in common
     return make(index % 256)

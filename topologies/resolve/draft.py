@@ -1,4 +1,4 @@
-"""What is known of a lab between two phases of ``topologies.resolve.phases``."""
+"""A draft: what is resolved of a lab between two phases of ``topologies.resolve.phases``."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ DEFAULT_NETWORK = "lan"
 
 @dataclass(frozen=True)
 class Draft:
-    """A lab as far as it is resolved. A phase takes a draft and gives one with more in it.
+    """A lab that is partly resolved. A phase takes a draft and returns another one, with more in it.
 
-    The first part is the file itself, in natural order of names. Then follows what each phase adds; it is
-    empty before. Nothing in it changes: ``problems`` and ``port_owners`` (which port numbers are taken), too,
-    are values, and a phase gives back others. ``kept``: what a running lab has of what the file leaves out.
+    The first fields are the file itself, in the natural order of names. Then come the fields that phases add;
+    they are empty before. A draft is a value and never changes, nor do ``problems`` and ``port_owners``
+    (the port numbers that are taken): a phase returns new ones. ``kept``: the addresses and numbers of the
+    running lab.
     """
 
     spec: File
@@ -53,18 +54,18 @@ class Draft:
     membership: Mapping[str, str | None] = field(default_factory=dict)
     """Host -> its network."""
     attached: Mapping[str, units.End] = field(default_factory=dict)
-    """Host -> its switch, and the port that the file gives."""
+    """Host -> its switch, and the port number if the file gives one."""
     link_ends: Mapping[int, tuple[units.End, units.End]] = field(default_factory=dict)
     link_names: Mapping[str, int] = field(default_factory=dict)
-    """Name of a link -> its place in the file."""
+    """Name of a link -> its index in the file."""
     served: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
 
     homes: Mapping[str, str] = field(default_factory=dict)
-    """Load balancer or NAT -> the network that its address is in."""
+    """Load balancer or NAT -> the network of its address."""
     reserved: Mapping[tuple[str, Family], frozenset[int]] = field(default_factory=dict)
-    """(network, family) -> addresses that no host may be given."""
+    """(network, family) -> addresses that are not given to hosts."""
     function_ends: Mapping[str, units.End] = field(default_factory=dict)
-    """Function -> its switch, and the port that the file gives."""
+    """Function -> its switch, and the port number if the file gives one."""
     ipv4: Mapping[str, IPv4Interface] = field(default_factory=dict)
     ipv6: Mapping[str, IPv6Interface] = field(default_factory=dict)
     macs: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class Draft:
 
     @property
     def hosts_and_networks(self) -> Lab:
-        """What choosing functions' addresses asks of hosts and networks."""
+        """The hosts and networks, as ``topologies.resolve.service_addresses`` takes them."""
         return Lab(self.host_specs, self.membership, self.networks, self.kept.topology)
 
     @property
@@ -92,7 +93,7 @@ class Draft:
 
 
 def begin(spec: File, problems: Problems, files: Mapping[str, bytes], running: Topology | None) -> Draft:
-    """A draft with what the file says, and nothing resolved."""
+    """A draft with the content of the file, in which nothing is resolved."""
     kept = pinned.kept(running)
     return Draft(
         spec=spec,
@@ -109,7 +110,8 @@ def begin(spec: File, problems: Problems, files: Mapping[str, bytes], running: T
 
 
 def _default_domain(spec: File, running: Topology | None) -> str:
-    """The only domain of a file that names none: the running lab's, or one whose name nothing else has."""
+    """The domain of a file that names none: that of the running lab, else the first of d1, d2, … that is no
+    other name."""
     if running is not None and len(running.domains) == 1:
         return running.domains[0].name
     taken = {*(spec.hosts or ()), *(spec.switches or ()), *(spec.functions or ())}
@@ -117,5 +119,5 @@ def _default_domain(spec: File, running: Topology | None) -> str:
 
 
 def in_order(entries: Mapping[str, Entry] | None) -> dict[str, Entry]:
-    """A section of the file in the natural order of its names; an empty one when it is not there."""
+    """A section of the file in the natural order of its names; empty when the file does not have it."""
     return {name: (entries or {})[name] for name in sorted(entries or {}, key=names.natural)}

@@ -1,4 +1,4 @@
-"""What hosts have beside addresses and ports: MAC addresses, and servers that the lab runs in them. Pure."""
+"""MAC addresses of hosts, and the servers that run in them. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AUTO_MACS = 0xFF_FF_FF
 
 
 def served(name: str, spec: HostSpec, report: Report) -> tuple[Server, ...]:
-    """The servers of a host; two of one port are a problem."""
+    """The servers of a host, by port. Two with the same port are reported."""
     at: dict[int, Server] = {}
     for index, serving in enumerate(spec.serves or []):
         if serving is None:
@@ -37,7 +37,8 @@ def served(name: str, spec: HostSpec, report: Report) -> tuple[Server, ...]:
 def macs(
     hosts: Mapping[str, HostSpec], others: Iterable[str], kept: Mapping[str, int], report: Report
 ) -> dict[str, str]:
-    """Every host's MAC address. ``others``: those that the file gives to functions."""
+    """Host -> its MAC address. ``others``: those that the file gives to functions; ``kept``: those of hosts
+    in the running lab, as numbers."""
     owners: dict[str, str] = {}
     for name, spec in hosts.items():
         if spec.mac is None:

@@ -1,4 +1,4 @@
-"""What may be a name or a description. Pure."""
+"""Checks names and descriptions. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from topologies.syntax.specification import File
 
 
 def check(spec: File, report: Report) -> None:
-    """Report what can't be a name, names that mean something else, and descriptions that can't be shown."""
+    """Report texts that cannot be names, ambiguous names, and descriptions with control characters."""
     if spec.name is not None:
         _check_name(("name",), spec.name, report)
     if not _showable(spec.description):
@@ -24,7 +24,7 @@ def check(spec: File, report: Report) -> None:
 
 
 def _showable(text: str | None) -> bool:
-    """Whether a description can be shown on a terminal as it is."""
+    """Whether a terminal can show a description: it has no control characters."""
     return all(c.isprintable() or c in "\n\t" for c in text or "")
 
 

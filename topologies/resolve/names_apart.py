@@ -1,4 +1,4 @@
-"""Names that mean one thing: in the file, on the command line, and in every host's /etc/hosts. Pure."""
+"""Checks that a name has one meaning: in the file, on the command line, and in /etc/hosts. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from topologies.syntax.specification import File
 
 _IPV6 = ("localhost", "loopback", "localnet", "mcastprefix", "allnodes", "allrouters", "allhosts")
 RESERVED = frozenset(("localhost", "localdomain", "broadcasthost", *(f"ip6-{name}" for name in _IPV6)))
-"""What every machine's /etc/hosts has, or may have (RFC 6761, 6.3)."""
+"""Names that /etc/hosts has, or may have, on every machine (RFC 6761, 6.3)."""
 
 
 def check(spec: File, report: Report) -> None:
-    """Report hosts (and what else has a name in /etc/hosts) whose name a program would take for something
-    else, and hosts and switches that have a domain's name, or each other's."""
+    """Report ambiguous names: of hosts, and of functions with a name in /etc/hosts, that programs read as
+    something else; and names that two of a host, a switch and a domain have."""
     seen: dict[str, str] = {}
-    for path, name in _resolved(spec):
+    for path, name in _in_etc_hosts(spec):
         low = name.lower()
         if low in RESERVED or low.endswith((".localhost", ".localdomain")):
             report.add(path, f"{shown(name)} means the host itself everywhere (RFC 6761)", remedy="rename it")
@@ -44,16 +44,17 @@ def check(spec: File, report: Report) -> None:
 
 
 def looks_like_an_address(name: str) -> bool:
-    """Whether the C library takes ``name`` for an IPv4 address: also ``1``, ``10.1`` and ``0x7f.1``, as
-    inet_aton(3) says."""
+    """Whether the C library reads ``name`` as an IPv4 address: also ``1``, ``10.1`` and ``0x7f.1``; see
+    inet_aton(3)."""
     try:
         socket.inet_aton(name)
-    except (OSError, ValueError):  # of a name with a NUL or half a surrogate pair
+    except (OSError, ValueError):  # ValueError: a NUL or half a surrogate pair
         return False
     return True
 
 
-def _resolved(spec: File) -> Iterator[tuple[Path, str]]:
+def _in_etc_hosts(spec: File) -> Iterator[tuple[Path, str]]:
+    """The names that stand in /etc/hosts, with their paths."""
     for name in spec.hosts or {}:
         yield ("hosts", name), name
     for name, function in (spec.functions or {}).items():

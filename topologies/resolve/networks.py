@@ -1,4 +1,4 @@
-"""Networks: their subnets, and which of them a host is in. Pure."""
+"""Subnets of networks, and the network of each host. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from topologies.syntax.specification import HostSpec, NetworkSpec
 
 
 def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) -> dict[str, Network]:
-    """All networks. One without a subnet in the file has that of the running lab (``kept``), or free ones."""
+    """All networks. One without a subnet in the file gets those of the running lab (``kept``), else free
+    ones."""
     stated: list[IPv4Network | IPv6Network] = [
         subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
     ]
@@ -55,7 +56,8 @@ def _overlapping(
 
 
 def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], report: Report) -> str | None:
-    """The network of a host: the one that it names, or the only one."""
+    """The network of a host: the one that it names, else the only one. None, with a problem, when there is no
+    such network."""
     path = ("hosts", name, "network")
     known = sorted(networks, key=names.natural)
     if spec.network is None:

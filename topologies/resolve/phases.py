@@ -98,7 +98,9 @@ def join_networks(draft: Draft) -> Draft:
     """Routers join networks, which have gateways then."""
     report = draft.problems.report()
     routers = tenants.routers(in_order(draft.spec.routers), draft.network_specs, report)
-    completed = tenants.complete(draft.networks, draft.network_specs, routers, draft.kept.networks, report)
+    completed = tenants.with_gateways(
+        draft.networks, draft.network_specs, routers, draft.kept.networks, report
+    )
     return replace(draft, problems=draft.problems.and_those_of(report), routers=routers, networks=completed)
 
 
@@ -164,7 +166,7 @@ def identify_networks(draft: Draft) -> Draft:
     """Networks have VXLAN network identifiers where there is an underlay, and no subnet of it."""
     report = draft.problems.report()
     subnet = None if draft.underlay_spec is None else underlay.subnet_of(draft.underlay_spec)
-    identified = tenants.identified(draft.networks, draft.network_specs, subnet, draft.kept.networks, report)
+    identified = tenants.with_vnis(draft.networks, draft.network_specs, subnet, draft.kept.networks, report)
     return replace(draft, problems=draft.problems.and_those_of(report), networks=identified)
 
 

@@ -1,4 +1,4 @@
-"""What a running lab has of what a file leaves out: kept, so that only what differs changes. Pure."""
+"""Addresses and numbers of a running lab, which stay when a file leaves them out. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wire.mac import mac_number
 
 @dataclass(frozen=True)
 class Kept:
-    """Numbers of a running lab by what they belong to; all empty for one that is yet to start.
+    """Addresses and numbers of a running lab, by their owners; all empty when no lab runs.
 
-    ``ports``: by ``("host", name)``, ``("link", name)`` (its two ends), ``("at", balancer)``, ``("in",
-    instance)`` and ``("out", instance)``.
+    The keys of ``ports`` are ``("host", name)``, ``("link", name)`` (its two ends), ``("at", balancer)``,
+    ``("in", instance)`` and ``("out", instance)``.
     """
 
     topology: Topology | None = None
@@ -30,7 +30,7 @@ class Kept:
 
     @cached_property
     def in_use(self) -> Mapping[str, frozenset[int]]:
-        """The numbers of each switch's ports."""
+        """Switch -> the port numbers that it uses."""
         numbers_of: dict[str, set[int]] = {}
         for port in (port for some in self.ports.values() for port in some):
             numbers_of.setdefault(port.switch, set()).add(port.number)
@@ -43,7 +43,7 @@ class Kept:
 
 
 def kept(running: Topology | None) -> Kept:
-    """All of ``running``'s numbers."""
+    """The addresses and numbers of ``running``."""
     if running is None:
         return Kept()
     ports: dict[tuple[str, str], tuple[Port, ...]] = {}

@@ -1,4 +1,5 @@
-"""Which port number each end of a wire has: the file's, the running lab's, or the lowest free one. Pure."""
+"""The port number of each end of a wire: that of the file, of the running lab, or the lowest free one.
+Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from topologies.resolve.pinned import Kept
 from topologies.syntax import units
 
 Key = tuple[str, str]
-"""What has ports: see ``topologies.resolve.pinned.Kept.ports``."""
+"""Who has ports: see ``topologies.resolve.pinned.Kept.ports``."""
 KeptPorts = Mapping[Key, Mapping[int, Port]]
-"""Key -> place of an end -> the port that the running lab has there."""
+"""Key -> index of an end -> its port in the running lab."""
 
 
 def keep(ends: Mapping[Key, Sequence[units.End]], kept: Kept, ports: wires.Ports) -> KeptPorts:
-    """The running lab's ports that stay: on the same switches, and free. ``ports`` notes them as taken."""
+    """The ports of the running lab that stay: their ends are on the same switches, and the file does not give
+    them to others. Takes them in ``ports``."""
     staying: dict[Key, dict[int, Port]] = {}
     for key, of_key in ends.items():
         for place, (end, port) in enumerate(zip(of_key, kept.ports.get(key, ()), strict=False)):
@@ -28,7 +30,7 @@ def keep(ends: Mapping[Key, Sequence[units.End]], kept: Kept, ports: wires.Ports
 
 
 class Plugs(NamedTuple):
-    """Gives out the ports of ends within one phase: those that stay, else new ones of ``ports``."""
+    """Assigns the ports of ends within one phase: those that stay, else new ones from ``ports``."""
 
     ports: wires.Ports
     kept: Kept
@@ -37,17 +39,17 @@ class Plugs(NamedTuple):
     def number(
         self, key: Key, ends: Sequence[units.End], least: int = 1, shunned: Collection[int] = ()
     ) -> tuple[Port, ...]:
-        """The ports at these ends; new ones are none of the ``shunned``."""
+        """The ports of these ends; new numbers are not in ``shunned``."""
         staying = self.staying.get(key, {})
         return tuple(
             staying.get(place) or self.ports.number(end, least, shunned) for place, end in enumerate(ends)
         )
 
     def service_port(self, side: str, name: str, end: units.End) -> Port:
-        """A port of a load balancer (``at``), or of an instance's side.
+        """A port of a load balancer (``side`` is ``at``) or of an instance (``in`` or ``out``).
 
-        A new one gets a number that is not in use in the running lab: it is made, and its process at work,
-        before the port that goes is taken away.
+        A new port gets a number that the running lab does not use: it is added, and its process works, before
+        the old port is removed.
         """
         shunned = self.kept.in_use.get(end.switch, frozenset())
         return self.number((side, name), (end,), 1 if side == "at" else INSTANCE_PORT, shunned)[0]

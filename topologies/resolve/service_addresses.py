@@ -1,4 +1,5 @@
-"""Addresses of load balancers and NATs: the file's checked, others chosen from the subnet's end. Pure."""
+"""Addresses of load balancers and NATs: checks those of the file, and chooses others from the end of the
+subnet. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ Family = int
 
 
 def addressed(spec: FunctionSpec) -> bool:
-    """Whether functions of this kind have an address."""
+    """Whether functions of this kind have addresses."""
     return takes(spec.kind, "mac")
 
 
 @dataclass(frozen=True)
 class Lab:
-    """What is known of the rest of the file. ``member``: host -> its network, None where that is unknown."""
+    """Hosts and networks of the draft. ``member``: host -> its network; None where that is unknown."""
 
     hosts: Mapping[str, HostSpec]
     member: Mapping[str, str | None]
@@ -44,7 +45,10 @@ class Lab:
 
 @dataclass(frozen=True)
 class Filled:
-    """What was chosen for functions: networks and addresses of those that have one, and files' contents."""
+    """What is chosen for functions with addresses, and the content of files.
+
+    ``homes``: function -> its network; ``further``: load balancer -> its further addresses.
+    """
 
     homes: Mapping[str, str]
     addresses: Mapping[tuple[str, Family], IPv4Interface | IPv6Interface]
@@ -55,7 +59,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Stations:
-    """Hosts' addresses."""
+    """The addresses of hosts."""
 
     macs: Mapping[str, str]
     ipv4: Mapping[str, IPv4Interface]
@@ -63,7 +67,7 @@ class Stations:
 
 
 def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[str, str]:
-    """Load balancers and NATs -> the network that their address is in, as far as there is one."""
+    """Load balancer or NAT -> the network of its address, where it is known."""
     homes = {}
     known = sorted(lab.networks, key=names.natural)
     for name, spec in specs.items():
@@ -90,8 +94,8 @@ def _static(spec: FunctionSpec, family: Family) -> int | None:
     return None if spec.ipv6 is None else int(spec.ipv6.interface.ip)
 
 
-def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
-    """The families that a function has addresses of: those given, or all that there are."""
+def families_of(spec: FunctionSpec, network: Network) -> list[Family]:
+    """The address families of a function: those that the file gives, else all of its network."""
     if not takes(spec.kind, "ipv6"):
         return [4]
     given = [family for family in (4, 6) if _static(spec, family) is not None]
@@ -99,7 +103,7 @@ def wanted(spec: FunctionSpec, network: Network) -> list[Family]:
 
 
 def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
-    """The address that the running lab's function has, if it is in the same network."""
+    """The address of the function in the running lab, if it is in the same network there."""
     for function in lab.running.functions if lab.running is not None else ():
         if not isinstance(function, (LoadBalancer, AddressTranslator)):
             continue
@@ -113,10 +117,10 @@ def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
 def reserved(
     specs: Mapping[str, FunctionSpec], homes: Mapping[str, str], lab: Lab
 ) -> dict[tuple[str, Family], frozenset[int]]:
-    """(network, family) -> addresses that no host may get unless the file gives it: functions' own."""
+    """(network, family) -> the addresses of functions, which are not chosen for hosts."""
     reserved: dict[tuple[str, Family], set[int]] = {}
     for name, network in homes.items():
-        for family in wanted(specs[name], lab.networks[network]):
+        for family in families_of(specs[name], lab.networks[network]):
             address = _static(specs[name], family) or _kept(name, network, family, lab)
             if address is not None:
                 reserved.setdefault((network, family), set()).add(address)
@@ -126,7 +130,7 @@ def reserved(
 
 
 def _further(spec: FunctionSpec) -> list[IPv4Address | IPv6Address]:
-    """The further addresses of a load balancer that can be read as such."""
+    """The further addresses of a load balancer, without texts that are no addresses."""
     readable = []
     for text in spec.addresses or ():
         with suppress(ValueError):
@@ -142,7 +146,8 @@ def further(
     lab: Lab,
     report: Report,
 ) -> dict[str, tuple[IPv4Interface | IPv6Interface, ...]]:
-    """Load balancers -> their further addresses. ``used``: hosts' addresses; ``chosen``: functions' first."""
+    """Load balancer -> its further addresses. ``used``: the addresses of hosts; ``chosen``: the first
+    addresses of functions."""
     taken: dict[tuple[str, Family, int], str] = {
         (*key, address): f"host {host}" for key, some in used.items() for address, host in some.items()
     }
@@ -171,7 +176,8 @@ def further(
 
 
 def _inside(text: str, network: Network, path: Path, report: Report) -> IPv4Interface | IPv6Interface | None:
-    """The address as one of the network's, if it can be a host's there."""
+    """The address with the prefix length of its subnet; None, with a problem, if no host can have it
+    there."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -197,15 +203,15 @@ def choose(
     lab: Lab,
     report: Report,
 ) -> dict[tuple[str, Family], IPv4Interface | IPv6Interface]:
-    """(function, family) -> address. ``used``: (network, family) -> hosts' addresses, with their names.
+    """(function, family) -> its first address. ``used``: (network, family) -> address of a host -> its name.
 
-    The n-th function of a network, in the order of names, gets the n-th address from the end.
+    The n-th function of a network, in the order of names, gets the n-th address from the end of the subnet.
     """
     chosen: dict[tuple[str, Family], IPv4Interface | IPv6Interface] = {}
     for network in lab.networks.values():
         inside = [name for name, home in homes.items() if home == network.name]
         for family in (4, 6):
-            here = [name for name in inside if family in wanted(specs[name], network)]
+            here = [name for name in inside if family in families_of(specs[name], network)]
             if here:
                 taken = used.get((network.name, family), {})
                 chosen |= _of_network(here, specs, network, family, taken, lab, report)
@@ -221,6 +227,7 @@ def _of_network(
     lab: Lab,
     report: Report,
 ) -> dict[tuple[str, Family], IPv4Interface | IPv6Interface]:
+    """``choose`` for the functions ``order`` of one network and one family."""
     subnet = network.subnet(family)
     if subnet is None:
         for name in order:
@@ -261,7 +268,7 @@ def _of_network(
             report.add(path, what, remedy="change or remove one")
         else:
             owners[static] = name
-    end = base + first + count  # one beyond: numbers count back from it
+    end = base + first + count  # the address after the last one: numbers count back from it
     others = [
         int(address) for name in order for address in _further(specs[name]) if address.version == family
     ]
@@ -288,7 +295,7 @@ def _of_network(
 def macs(
     specs: Mapping[str, FunctionSpec], hosts: Mapping[str, str], lab: Lab, report: Report
 ) -> dict[str, str]:
-    """A MAC address for each load balancer and NAT. ``hosts``: MAC -> host."""
+    """Load balancer or NAT -> its MAC address. ``hosts``: MAC address -> host."""
     order = [name for name, spec in specs.items() if addressed(spec)]
     owners: dict[str, str] = {}
     for name in order:
@@ -316,7 +323,7 @@ def macs(
 def used_by(
     addresses: Iterable[tuple[str, str | None, IPv4Interface | IPv6Interface]],
 ) -> dict[tuple[str, Family], dict[int, str]]:
-    """(host, network, address) of all -> (network, family) -> address -> host."""
+    """(host, network, address) of each host -> (network, family) -> address -> host."""
     used: dict[tuple[str, Family], dict[int, str]] = {}
     for host, network, address in addresses:
         if network is not None:

@@ -1,4 +1,4 @@
-"""Switches: their domains, datapath ids and controllers. Pure."""
+"""Domains, datapath ids and controllers of switches. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from topologies.syntax.specification import SwitchSpec
 
 
 def switches(
-    specs: Mapping[str, SwitchSpec], drawn: Sequence[Domain], kept: Mapping[str, int], report: Report
+    specs: Mapping[str, SwitchSpec], domains: Sequence[Domain], kept: Mapping[str, int], report: Report
 ) -> tuple[Switch, ...]:
-    """All switches. ``drawn``: the domains; ``kept``: the datapath ids of the running lab."""
-    domains = [domain.name for domain in drawn]
-    controllers = {domain.name: domain.controller for domain in drawn}
+    """All switches. ``kept``: the datapath ids of the running lab."""
+    known = [domain.name for domain in domains]
+    controllers = {domain.name: domain.controller for domain in domains}
     owners: dict[int, str] = {}
     for name, spec in specs.items():
         if spec.dpid is None:
@@ -32,17 +32,17 @@ def switches(
     for name, spec in specs.items():
         path = ("switches", name, "domain")
         domain = spec.domain
-        if domain is None and len(domains) > 1:
+        if domain is None and len(known) > 1:
             report.add(
                 path,
                 "the switch names no domain, and there are several",
-                ", ".join(domains),
-                f"write domain: {domains[0]}",
+                ", ".join(known),
+                f"write domain: {known[0]}",
             )
-        elif domain is not None and domain not in domains:
-            wires.unknown(path, "domain", domain, domains, "domains", report)
+        elif domain is not None and domain not in known:
+            wires.unknown(path, "domain", domain, known, "domains", report)
         dpid = spec.dpid or settled[name] or 0
-        home = domain if domain in controllers else domains[0]
-        whose = spec.controller or controllers[home]
-        identified.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=whose))
+        home = domain if domain in controllers else known[0]
+        controller = spec.controller or controllers[home]
+        identified.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=controller))
     return tuple(identified)

@@ -1,4 +1,4 @@
-"""Tenants' part of a file: network identifiers, gateways and routers. Pure."""
+"""Network identifiers, gateways and routers of tenants. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from topologies.syntax.specification import MANAGEMENT, NetworkSpec, RouterSpec
 def routers(
     specs: Mapping[str, RouterSpec], networks: Mapping[str, NetworkSpec], report: Report
 ) -> dict[str, Router]:
-    """The routers of the file, by name; each network is of one router at most."""
+    """Name -> router. A network that two routers join is reported."""
     owners: dict[str, str] = {}
     resolved = {}
     for name, spec in specs.items():
@@ -41,14 +41,15 @@ def routers(
     return resolved
 
 
-def complete(
+def with_gateways(
     networks: Mapping[str, Network],
     specs: Mapping[str, NetworkSpec],
     routed: Mapping[str, Router],
     running: Mapping[str, Network],
     report: Report,
 ) -> dict[str, Network]:
-    """Networks with their gateways. ``running``: those of the running lab, whose gateways are kept."""
+    """Name -> network with its gateways. ``running``: the networks of the running lab, whose gateways
+    stay."""
     router_of = {network: router.name for router in routed.values() for network in router.networks}
     completed = {}
     for name, network in networks.items():
@@ -61,18 +62,18 @@ def complete(
             )
         completed[name] = network.model_copy(update=changes)
     for router in routed.values():
-        _apart([completed[name] for name in router.networks], router, report)
+        _check_subnets([completed[name] for name in router.networks], router, report)
     return completed
 
 
-def identified(
+def with_vnis(
     networks: Mapping[str, Network],
     specs: Mapping[str, NetworkSpec],
     underlay: IPv4Network | None,
     running: Mapping[str, Network],
     report: Report,
 ) -> dict[str, Network]:
-    """Networks with their VNIs. ``underlay``: the underlay's subnet, None without one."""
+    """Name -> network with its VNI. ``underlay``: the subnet of the underlay; None when there is none."""
     vnis = _vnis(networks, specs, underlay is not None, running, report)
     identified = {}
     for name, network in networks.items():
@@ -142,8 +143,8 @@ def _gateway(
     return IPv6Interface((int(address), subnet.prefixlen))
 
 
-def _apart(joined: list[Network], router: Router, report: Report) -> None:
-    """A router can't tell apart networks of which the subnets overlap."""
+def _check_subnets(joined: list[Network], router: Router, report: Report) -> None:
+    """Report networks of one router whose subnets overlap: it cannot route between them."""
     for index, network in enumerate(joined):
         for other in joined[:index]:
             for mine, theirs in ((network.subnet4, other.subnet4), (network.subnet6, other.subnet6)):

@@ -1,6 +1,6 @@
-"""The underlay: read from the file, or made where networks need one. Pure.
+"""The underlay: that of the file, or one that is added when networks need it. Pure.
 
-VTEP addresses are counted from the start of its subnet, link addresses (/31, RFC 3021) from its middle.
+Addresses of VTEPs start at the beginning of its subnet, those of links (/31, RFC 3021) in the middle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def needed(
     links: Sequence[tuple[End, End]],
     hosts: Sequence[tuple[str | None, str]],
 ) -> bool:
-    """Whether some network's hosts are in several domains, on switches that no link joins.
+    """Whether a network has hosts in several domains, on switches that no links join.
 
     ``hosts``: (network, switch) of each.
     """
@@ -52,8 +52,8 @@ def vtep_name(domain: str) -> str:
 def tunnel_switches(
     domains: Sequence[Domain], taken: Sequence[Switch], kept: Mapping[str, int], report: Report
 ) -> tuple[Switch, ...]:
-    """A switch for the tunnels of each domain; datapath ids after those of the file's switches, or (by name)
-    those ``kept``."""
+    """A tunnel switch for each domain. Their datapath ids are those ``kept`` of the running lab, by name,
+    else the next after those of all ``taken`` switches."""
     known = {switch.name for switch in taken}
     ids = {switch.dpid for switch in taken}
     number = max(ids, default=0)
@@ -75,15 +75,15 @@ def tunnel_switches(
 
 
 def subnet_of(spec: UnderlaySpec) -> IPv4Network:
-    """Where all its addresses are from."""
+    """The subnet of all its addresses."""
     return spec.subnet or SUBNET
 
 
 def resolve(
     spec: UnderlaySpec, file: File, domains: Sequence[Domain], running: Underlay | None, report: Report
 ) -> Underlay:
-    """The underlay, whole; with problems in the report it may be less. ``running``: that of the running lab,
-    whose addresses are kept."""
+    """The underlay; with problems, parts of it may be missing. ``running``: the underlay of the running lab,
+    whose addresses stay."""
     known = [domain.name for domain in domains]
     routers = _routers(spec, known, file, report)
     subnet = subnet_of(spec)
@@ -103,8 +103,8 @@ def resolve(
         counts[name] = counts.get(name, 0) + 1
         named[name + (f"#{counts[name]}" if counts[name] > 1 else "")] = a, b, shaping
     base = int(subnet.network_address)
-    slots, places = _kept_places(running, base, half)
-    slots = _settled(list(named), slots, half // 2)
+    kept_slots, kept_vteps = _kept_places(running, base, half)
+    slots = _places(list(named), kept_slots, half // 2)
     links = []
     for name, (a, b, shaping) in named.items():
         first = base + half + 2 * (slots[name] - 1)
@@ -113,10 +113,10 @@ def resolve(
             for side, node in enumerate((a, b))
         )
         links.append(UnderlayLink(name=name, a=near, b=far, shaping=shaping))
-    vteps = _settled([domain.name for domain in domains], places, max(half - 1, len(domains)))
+    vteps = _places([domain.name for domain in domains], kept_vteps, max(half - 1, len(domains)))
     tunnels = spec.tunnels or "auto"
     if tunnels == "auto" and running is not None:
-        tunnels = running.tunnels  # settled when the lab was started
+        tunnels = running.tunnels  # decided when the lab started
     return Underlay(
         subnet=subnet,
         mtu=spec.mtu or MTU,
@@ -134,12 +134,12 @@ def resolve(
     )
 
 
-def _settled(order: list[str], kept: Mapping[str, int], top: int) -> dict[str, int]:
+def _places(order: list[str], kept: Mapping[str, int], top: int) -> dict[str, int]:
     return {name: number or 1 for name, number in allocate.settle(order, {}, kept, (), top).items()}
 
 
 def _kept_places(running: Underlay | None, base: int, half: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Which pair of addresses each link of the running lab has, and which address each domain's VTEP."""
+    """In the running lab: link -> number of its pair of addresses, domain -> number of its VTEP's address."""
     if running is None:
         return {}, {}
     slots = {link.name: (int(link.a.address.ip) - base - half) // 2 + 1 for link in running.links}
@@ -147,13 +147,13 @@ def _kept_places(running: Underlay | None, base: int, half: int) -> tuple[dict[s
 
 
 def host_mtu(underlay: Underlay, more: int = 0) -> int:
-    """What a host may send, so that a frame, with ``more`` bytes of a chain's headers, fits into the
+    """The MTU of hosts, in bytes, so that a packet with ``more`` bytes for a chain's headers fits into a
     tunnel."""
     return min(HOST_MTU, underlay.mtu - OVERHEAD - more)
 
 
 def check_mtu(file: File, underlay: Underlay, mtu: int, report: Report) -> None:
-    """Report when hosts are left less than IPv6 needs (RFC 8200, 5), which a chain's headers can lead to."""
+    """Report an MTU of hosts that is less than IPv6 needs (RFC 8200, 5), because of a chain's headers."""
     if mtu < LEAST_HOST_MTU:
         what = f"{underlay.mtu} bytes leave hosts {mtu} behind the headers of tunnels and chains"
         allowed = f"from {underlay.mtu - mtu + LEAST_HOST_MTU} (IPv6 needs {LEAST_HOST_MTU})"
@@ -193,7 +193,8 @@ def _free_router(taken: Sequence[str]) -> str:
 def _wires(
     spec: UnderlaySpec, domains: Sequence[str], routers: Sequence[str], report: Report
 ) -> list[tuple[str, str, Shaping]]:
-    """(end, end, shaping) in natural order, the smaller end first; every domain reaches every other."""
+    """(end, end, shaping) of each link in natural order. A domain that the first one does not reach is
+    reported."""
     if spec.links is None:
         return [(domain, routers[0], Shaping()) for domain in domains] if routers else []
     nodes = [*domains, *routers]
@@ -206,7 +207,7 @@ def _wires(
             shaping = Shaping(bandwidth=link.bandwidth, delay=link.delay or None, loss=link.loss or None)
             wires.append((*ends, shaping))
     if good and not report.is_broken(("underlay", "links")):
-        _connected(wires, domains, report)
+        _check_connected(wires, domains, report)
     return sorted(wires, key=lambda wire: (names.natural(wire[0]), names.natural(wire[1])))
 
 
@@ -233,12 +234,14 @@ def _ends(index: int, link: UnderlayLinkSpec, nodes: Sequence[str], report: Repo
         good = False
     if not good:
         return None
-    # a domain before a router, so that the name reads like a way out of it
+    # a domain before a router, so that names look like d1-r1
     return (a, b) if nodes.index(a) < nodes.index(b) else (b, a)
 
 
-def _connected(wires: Sequence[tuple[str, str, Shaping]], domains: Sequence[str], report: Report) -> None:
-    """Report the domains that no way leads to from the first."""
+def _check_connected(
+    wires: Sequence[tuple[str, str, Shaping]], domains: Sequence[str], report: Report
+) -> None:
+    """Report the domains that the first one does not reach."""
     near: dict[str, set[str]] = {}
     for a, b, _ in wires:
         near.setdefault(a, set()).add(b)
@@ -257,7 +260,7 @@ def _connected(wires: Sequence[tuple[str, str, Shaping]], domains: Sequence[str]
 def check_ports(
     file: File, switches: Sequence[Switch], networks: Mapping[str, object], report: Report
 ) -> None:
-    """Ports that uplinks and tunnels will need must be free, and enough."""
+    """Report when the ports for uplinks and tunnels are used, or too few."""
     for name, host in (file.hosts or {}).items():
         if host.switch is not None and (host.switch.port or 0) >= TUNNEL_PORT:
             _reserved(("hosts", name, "switch"), report)

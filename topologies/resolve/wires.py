@@ -1,4 +1,4 @@
-"""Where hosts and links are plugged in: references to switches checked, port numbers filled in. Pure."""
+"""The ends of hosts' wires and of links: checks their switches, and fills in port numbers. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topologies.syntax.specification import HostSpec, LinkSpec, Shaped
 
 
 def unknown(path: Path, what: str, name: str, known: Iterable[str], section: str, report: Report) -> None:
-    """A reference to nothing; silent where the section itself could not be read."""
+    """Report a name that does not exist, except when the section could not be read completely."""
     if section in report.incomplete or report.is_broken((section,)) or report.is_broken((section, name)):
         return
     all_known = list(known)
@@ -21,13 +21,13 @@ def unknown(path: Path, what: str, name: str, known: Iterable[str], section: str
 
 
 Owners = Mapping[str, Mapping[int, str]]
-"""Switch -> port number -> what has it."""
+"""Switch -> port number -> who has it, in words."""
 
 
 class Ports:
-    """Gives out port numbers within one phase: those that the file gives, then the lowest free ones.
+    """Assigns port numbers within one phase: those that the file gives, then the lowest free ones.
 
-    ``taken``: the numbers that earlier phases gave out; it stays as it is. See ``owners`` for all.
+    ``taken``: the numbers that earlier phases assigned; it is not changed. ``owners`` has them all.
     """
 
     def __init__(self, switches: Mapping[str, object], taken: Owners, report: Report) -> None:
@@ -39,24 +39,25 @@ class Ports:
 
     @property
     def owners(self) -> Owners:
-        """All numbers that are taken by now; a later change does not show in it."""
+        """All numbers that are taken so far, as a value that does not change later."""
         return {**self._taken, **{switch: dict(ports) for switch, ports in self._owners.items()}}
 
-    def _of(self, switch: str) -> dict[int, str]:
-        """The taken numbers of a switch: a copy of this phase's own."""
+    def _taken_at(self, switch: str) -> dict[int, str]:
+        """The taken numbers of a switch, in a copy that this phase may change."""
         ports = self._owners.get(switch)
         if ports is None:
             ports = self._owners[switch] = dict(self._taken.get(switch, ()))
         return ports
 
     def claim(self, path: Path, end: units.End, owner: str) -> bool:
-        """Note an end of a wire; False (and a problem) when its switch or port can't be had."""
+        """Take the port of an end. False, with a problem, when the switch does not exist or the port
+        is taken."""
         if end.switch not in self.switches:
             unknown(path, "switch", end.switch, self.switches, "switches", self.report)
             return False
         if end.port is None:
             return True
-        taken = self._of(end.switch)
+        taken = self._taken_at(end.switch)
         if end.port in taken:
             what = f"port {end.switch}:{end.port} is used by {taken[end.port]} already"
             self.report.add(path, what, remedy="take another number, or leave it out")
@@ -65,19 +66,19 @@ class Ports:
         return True
 
     def keep(self, port: Port, owner: str) -> bool:
-        """Note a port of the running lab for its owner; False when the file has given it away."""
-        taken = self._of(port.switch)
+        """Take a port that its owner has in the running lab. False when the file gives it to another."""
+        taken = self._taken_at(port.switch)
         if port.switch not in self.switches or port.number in taken:
             return False
         taken[port.number] = owner
         return True
 
     def number(self, end: units.End, least: int = 1, shunned: Collection[int] = ()) -> Port:
-        """The port of a claimed end; where it has none, the first free one from ``least`` on that is not
-        ``shunned``."""
+        """The port of a claimed end. If the file gives no number: the first free one from ``least``
+        on that is not in ``shunned``."""
         if end.port is not None:
             return Port(switch=end.switch, number=end.port)
-        taken = self._of(end.switch)
+        taken = self._taken_at(end.switch)
         number = self._next.get((end.switch, least), least)
         while number in taken or number in shunned:
             number += 1
@@ -95,6 +96,7 @@ class Ports:
 
 
 def attachments(hosts: Mapping[str, HostSpec], ports: Ports, report: Report) -> dict[str, units.End]:
+    """The switch of each host, with the port number if the file gives one. Problems are reported."""
     attached = {}
     for name, spec in hosts.items():
         path = ("hosts", name, "switch")
@@ -109,7 +111,7 @@ def attachments(hosts: Mapping[str, HostSpec], ports: Ports, report: Report) -> 
 def link_ends(
     links: Sequence[tuple[int, LinkSpec]], ports: Ports, report: Report
 ) -> dict[int, tuple[units.End, units.End]]:
-    """The two ends of each link, the naturally smaller switch first."""
+    """Index of each link -> its two ends; the switch that comes first in natural order is the first one."""
     ends = {}
     for index, spec in links:
         path: Path = ("links", index, "ends")
@@ -135,7 +137,7 @@ def link_ends(
 def named(
     links: Sequence[tuple[int, LinkSpec]], ends: Mapping[int, tuple[units.End, units.End]]
 ) -> dict[str, int]:
-    """Name -> index of each link whose ends are known, in the order in which they are numbered."""
+    """Name -> index of each link whose ends are known, in the order in which their ports are numbered."""
     known = [item for item in links if item[0] in ends]
     order = sorted(known, key=lambda item: (*(names.natural(end.switch) for end in ends[item[0]]), item[0]))
     counts: dict[str, int] = {}
@@ -151,5 +153,5 @@ def named(
 
 
 def shaping(spec: Shaped) -> Shaping:
-    # a delay or loss of nothing is none: equal values for equal wires
+    # a delay or loss of 0 becomes None, so that equal wires have equal values
     return Shaping(bandwidth=spec.bandwidth, delay=spec.delay or None, loss=spec.loss or None)
