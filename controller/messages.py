@@ -151,7 +151,7 @@ def value_of(value: Any, hint: Any, where: str) -> Any:
     ]
     if value in choices and isinstance(value, str):
         return value
-    plain = tuple(one for one in allowed if isinstance(one, type))
+    plain = tuple(alternative for alternative in allowed if isinstance(alternative, type))
     if isinstance(value, bool):
         fits = bool in plain
     elif isinstance(value, int) and float in plain:

@@ -201,9 +201,9 @@ def within(inner: Prefixes, outer: Prefixes) -> bool:
 def overlap(one: Entry, other: Entry) -> bool:
     """Whether some packet's addresses match both entries."""
 
-    def common(some: Prefixes, more: Prefixes) -> bool:
-        pairs = product(some, more)
-        return not some or not more or any(a.version == b.version and a.overlaps(b) for a, b in pairs)
+    def common(prefixes: Prefixes, others: Prefixes) -> bool:
+        pairs = product(prefixes, others)
+        return not prefixes or not others or any(a.version == b.version and a.overlaps(b) for a, b in pairs)
 
     return common(one.source, other.source) and common(one.destination, other.destination)
 

@@ -56,8 +56,8 @@ _KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
 def gather(zone: int, network: int = 0) -> tuple[Action, ...]:
     """The actions by which a place sends a fragment here. ``zone``: the place's, see ``place_zones``.
     ``network``: the number of the frame's network, where the register NETWORK does not have it."""
-    told = (SetField(DATAGRAM, network << 1),) if network else ()
-    return (*told, Ct(zone, Table.FRAGMENT))
+    number_of_network = (SetField(DATAGRAM, network << 1),) if network else ()
+    return (*number_of_network, Ct(zone, Table.FRAGMENT))
 
 
 def place_zones(topology: Topology, service: Service) -> dict[str, int]:

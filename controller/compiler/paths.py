@@ -138,7 +138,11 @@ class Graph:
         hops: list[list[tuple[int, tuple[int, ...]]]],
     ) -> Route:
         mine = hops[switch]
-        ports = mine[0][1] if len(mine) == 1 else tuple(sorted(port for _, some in mine for port in some))
+        ports = (
+            mine[0][1]
+            if len(mine) == 1
+            else tuple(sorted(port for _, neighbour_ports in mine for port in neighbour_ports))
+        )
         if len(ports) > 1:
             return Route(ports)
         primary = mine[0][0]
@@ -177,13 +181,16 @@ class Graph:
             if distance[other] <= mine or other in self.avoid:
                 continue
             onward = [
-                port for hop, some in hops[other] if hop != switch and distance[hop] <= mine for port in some
+                port
+                for hop, neighbour_ports in hops[other]
+                if hop != switch and distance[hop] <= mine
+                for port in neighbour_ports
             ]
             if not onward:
                 # or its own sideways neighbour, unless that one may turn to us
                 side = [
-                    some[0]
-                    for hop, some, _ in self.neighbours[other]
+                    neighbour_ports[0]
+                    for hop, neighbour_ports, _ in self.neighbours[other]
                     if hop not in self.adjacent[switch]
                     and hop != switch
                     and distance[hop] <= distance[other]

@@ -180,9 +180,9 @@ class Core:
             return self._error(port, Table(table), frame, registers or {})
         punt = Punt(port, cookie, frame, registers or {})
         for known in (self.verdicts, self.stranded, self.echoes, self.exhausted):
-            told = known.packet(punt, now)
-            if told is not None:
-                return told
+            commands = known.packet(punt, now)
+            if commands is not None:
+                return commands
         return self._outcomes(self.learning.packet(port, table, frame, now), now)
 
     def _error(self, port: Port, table: Table, frame: bytes, registers: Mapping[str, int]) -> list[Command]:
@@ -289,8 +289,8 @@ class Core:
         due = self.learning.next_due()
         if due is not None and self._usage:
             due = max(due, now + self.patience.grace)
-        some = (due, self._agenda.next_due(), self.health.liveness.next_due(), self.verdicts.next_due())
-        times = [time for time in some if time is not None]
+        due_times = (due, self._agenda.next_due(), self.health.liveness.next_due(), self.verdicts.next_due())
+        times = [time for time in due_times if time is not None]
         avoid = self._agenda.compiled.avoid if self._agenda.compiled else frozenset()
         for member in self.members.values():
             limit = self.roster.absent_at(member)

@@ -45,8 +45,8 @@ class Questions:
 
         def groups(parts: Parts) -> None:
             try:
-                some = tuple(g for part in parts for g in replies.parse_group_desc(part))
-                held = Held(installed[0], some, metered[0])
+                groups_held = tuple(g for part in parts for g in replies.parse_group_desc(part))
+                held = Held(installed[0], groups_held, metered[0])
             except (ValueError, IndexError, KeyError) as problem:
                 failed(f"unreadable list of groups: {problem!r}")
             else:

@@ -205,7 +205,7 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
         return _spread(switch, action, frame)
     if isinstance(action, Ct):
         return _tracked(switch, action, frame)
-    return (_Way((), each_of(frame, lambda one: _changed(action, one)), ()),)
+    return (_Way((), each_of(frame, lambda member: _changed(action, member)), ()),)
 
 
 def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
@@ -284,7 +284,7 @@ def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sen
     if port == frame["in_port"]:
         return ()
     port = frame["in_port"] if port == IN_PORT else port
-    return () if port in dead else tuple(Sent(port, one) for one in apart(frame))
+    return () if port in dead else tuple(Sent(port, member) for member in apart(frame))
 
 
 def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:

@@ -83,7 +83,7 @@ class Connections:
         # tracking looks at the whole packet; the first fragment has all fields that it needs
         whole = self.track(action, {**parts[0], "ip_frag": 0})
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
-        fragments = [_of_fragment({**travels(one), **pipeline}, whole) for one in parts]
+        fragments = [_of_fragment({**travels(part), **pipeline}, whole) for part in parts]
         return sorted(fragments, key=lambda fragment: fragment["part:number"] != now["part:number"])
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:

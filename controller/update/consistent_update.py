@@ -128,16 +128,17 @@ def _chains_change(old: Tables, new: Tables) -> bool:
         return True
     classified = come_back = False
     for name in old.keys() & new.keys():
-        one, two = old[name], new[name]
+        both = old[name], new[name]
         tagged = [
-            {entry.match: entry.actions for entry in tables.flows if _is_tagging(entry)}
-            for tables in (one, two)
+            {entry.match: entry.actions for entry in tables.flows if _is_tagging(entry)} for tables in both
         ]
         if any(tagged[0][match] != tagged[1][match] for match in tagged[0].keys() & tagged[1].keys()):
             return True
-        sides = [{entry.cookie for entry in t.flows if entry.table in _CLASSIFIERS} for t in (one, two)]
-        classified = classified or sides[0] != sides[1]
-        before, after = _by_port(one), _by_port(two)
+        classifiers = [
+            {entry.cookie for entry in tables.flows if entry.table in _CLASSIFIERS} for tables in both
+        ]
+        classified = classified or classifiers[0] != classifiers[1]
+        before, after = (_by_port(tables) for tables in both)
         come_back = come_back or any(before[port] != after[port] for port in before.keys() & after.keys())
     return classified and come_back
 
@@ -334,12 +335,12 @@ class _SwitchStages:
             or entry in self.marked_returns
         ]
         known = {entry.cookie for entry in held}
-        more = [
+        added = [
             entry
             for entry in self.new.flows
             if _is_return(entry, self.ambiguous) and entry.cookie not in known
         ]
-        return self._tables((*held, *more))
+        return self._tables((*held, *added))
 
     def unmarked(self) -> SwitchTables:
         """The new tables: no flow marks packets, but flows still take those that are marked."""

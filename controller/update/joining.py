@@ -148,10 +148,14 @@ def _following(
         for forward in (True, False):
             way = sorted(_of(now, chain.name, forward), key=lambda hop: hop.place)
             there = {hop.function: hop.number for hop in _of(was, former.name, forward)}
-            for one, then in pairwise(way):
-                known = one.function in stays and one.function in there and one.number not in hops
-                if known and then.number in hops and functions[one.function].mode in ("flows", "tap"):
-                    following[there[one.function]] = then.number
+            for hop, following_hop in pairwise(way):
+                known = hop.function in stays and hop.function in there and hop.number not in hops
+                if (
+                    known
+                    and following_hop.number in hops
+                    and functions[hop.function].mode in ("flows", "tap")
+                ):
+                    following[there[hop.function]] = following_hop.number
     return following
 
 

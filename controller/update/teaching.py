@@ -91,8 +91,8 @@ def teaching(
         for entry in leaving
         if _hop(entry) in after
     }
-    more, others = _takeover_copies(old, new, moved, mark)
-    return Taught((*flows, *guards, *more), {**instead, **others}, tuple(guards))
+    takeover_flows, others = _takeover_copies(old, new, moved, mark)
+    return Taught((*flows, *guards, *takeover_flows), {**instead, **others}, tuple(guards))
 
 
 def _takes_new_traffic(entry: Flow, known: set[int]) -> bool:
@@ -279,7 +279,7 @@ def _instances(tables: SwitchTables, ports: frozenset[int]) -> dict[int, _Into]:
 def _takeover_copies(
     old: SwitchTables, new: SwitchTables, moved: Mapping[int, tuple[_Into, _Into]], mark: Mark
 ) -> tuple[list[Flow], dict[int, Flow]]:
-    more: list[Flow] = []
+    added: list[Flow] = []
     instead: dict[int, Flow] = {}
 
     def copy_to(entry: Flow, actions: tuple[Action, ...]) -> None:
@@ -295,7 +295,7 @@ def _takeover_copies(
             for share, (_, port) in sorted(after.shares.items()):
                 if port == before.port:
                     match = (_is_marked(mark), Field(HOP, number), Field(SHARE, share))
-                    more.append(flow(Table.STEER, FIRST, match, why="it has this frame already: no copy"))
+                    added.append(flow(Table.STEER, FIRST, match, why="it has this frame already: no copy"))
             continue
         for share, (entry, port) in sorted(before.shares.items()):
             then = after.of(share)
@@ -305,4 +305,4 @@ def _takeover_copies(
             copy_to(before.whole, (Output(after.port),))
         # this flow stays: the new one in its place would change all instances before the new ones are taught
         instead.setdefault(before.whole.cookie, before.whole)
-    return more, instead
+    return added, instead
