@@ -7,7 +7,7 @@ those of ``controller.simulate.switch``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from itertools import product
 from typing import NamedTuple
@@ -65,6 +65,10 @@ class Outcome:
     steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
+_State = tuple[Port, tuple[tuple[str, int], ...]]
+"""Where a frame enters a switch, and what it is then."""
+
+
 class Fabric:
     """A whole lab's tables joined by its links, some of which may be dead.
 
@@ -105,43 +109,68 @@ class Fabric:
         self._underlay = topology.underlay
         vni = {network.name: network.vni or 0 for network in topology.networks}
         self._vteps = {vtep.address: vtep.switch for vtep in (self._underlay.vteps if self._underlay else ())}
-        self._tunnels = {(tunnel.port, vni[tunnel.network]): tunnel for tunnel in over.tunnels}
+        tunnels = {(tunnel.port, vni[tunnel.network]): tunnel for tunnel in over.tunnels}
         for transport in over.transports:
             for uplink in transport.uplinks:
                 self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
-            self._tunnels |= {(tunnel.port, transport.vni): tunnel for tunnel in transport.tunnels}
+            tunnels |= {(tunnel.port, transport.vni): tunnel for tunnel in transport.tunnels}
+        self._tunnels: dict[Port, list[Tunnel]] = {}
+        for (port, _), tunnel in tunnels.items():
+            self._tunnels.setdefault(port, []).append(tunnel)
+        # one object for each port: they are compared for every frame, and what is identical is equal at once
+        self._ports = {(port.switch, port.number): port for port in (*self._far, *self._tunnels)}
 
     def outcomes(self, frame: Frame, at: Port) -> frozenset[Outcome]:
         """All outcomes that ``frame`` can have when it enters at ``at``."""
-        return self._follow(wire(frame), at, (), {})
+        return self._follow(wire(frame), at, set(), {})
 
     def _follow(
         self,
         fields: tuple[tuple[str, int], ...],
         at: Port,
-        path: tuple[object, ...],
-        memo: dict[object, frozenset[Outcome]],
+        path: set[_State],
+        memo: dict[_State, frozenset[Outcome]],
     ) -> frozenset[Outcome]:
+        """``path``: where the frame was before, and as what, which it is again when this is done."""
         state = (at, fields)
         if state in path:
             return frozenset((Outcome(loop=True),))
-        if state in memo:
-            return memo[state]
+        known = memo.get(state)
+        if known is not None:
+            return known
         outcomes: set[Outcome] = set()
         dead = self._dead.get(at.switch, frozenset[int]())
         lookup = self._lookup[at.switch]
         ways = at_switch(lookup, dict(fields), at.number, dead, self._chooser, self._connections)
-        for sent, flows in _distinct(ways):
+        path.add(state)
+        for arrivals, sent, flows in self._distinct(at.switch, ways):
             step = Step(at.switch, at.number, tuple(flows), tuple(copy.port for copy in sent))
-            parts = [self._beyond(copy, at.switch, (*path, state), memo) for copy in sent]
-            outcomes.update(_joined(step, way) for way in product(*parts))
+            parts = [self._beyond(here, copy, path, memo) for here, copy in zip(arrivals, sent, strict=True)]
+            outcomes.update(_together(way, step) for way in product(*parts))
+        path.remove(state)
         memo[state] = frozenset(outcomes)
         return memo[state]
 
+    def _distinct(
+        self, switch: str, ways: Iterable[tuple[list[Sent], list[Flow]]]
+    ) -> Iterator[tuple[tuple[Arrival, ...], list[Sent], list[Flow]]]:
+        """One of the ways that send the same frames by the same ports, with those frames."""
+        seen = set()
+        for sent, flows in ways:
+            arrivals = tuple(Arrival(self._port(switch, copy.port), wire(copy.frame)) for copy in sent)
+            if arrivals not in seen:
+                seen.add(arrivals)
+                yield arrivals, sent, flows
+
+    def _port(self, switch: str, number: int) -> Port:
+        port = self._ports.get((switch, number))
+        if port is None:
+            port = self._ports[switch, number] = Port(switch=switch, number=number)
+        return port
+
     def _beyond(
-        self, sent: Sent, switch: str, path: tuple[object, ...], memo: dict[object, frozenset[Outcome]]
+        self, here: Arrival, sent: Sent, path: set[_State], memo: dict[_State, frozenset[Outcome]]
     ) -> frozenset[Outcome]:
-        here = Arrival(Port(switch=switch, number=sent.port), wire(sent.frame))
         if sent.port == CONTROLLER:
             return frozenset((Outcome(punted=(here,)),))
         far = self._far.get(here.at)
@@ -150,13 +179,19 @@ class Fabric:
                 return frozenset((Outcome(visited=(here.at,)),))
             assert far is not None
             return frozenset(
-                replace(outcome, visited=(here.at, *outcome.visited))
+                Outcome(
+                    outcome.delivered,
+                    outcome.punted,
+                    outcome.loop,
+                    (here.at, *outcome.visited),
+                    outcome.steps,
+                )
                 for outcome in self._follow(here.fields, far, path, memo)
             )
         if far is not None:
             return self._follow(here.fields, far, path, memo)
-        tunnels = [tunnel for (port, _), tunnel in self._tunnels.items() if port == here.at]
-        if not tunnels:
+        tunnels = self._tunnels.get(here.at)
+        if tunnels is None:
             return frozenset((Outcome(delivered=(here,)),))
         parts = [
             self._follow((*here.fields, *tag), at, path, memo)
@@ -181,29 +216,15 @@ class Fabric:
             yield Port(switch=self._vteps[vtep], number=port.number), ()
 
 
-def _distinct(
-    ways: Iterable[tuple[list[Sent], list[Flow]]],
-) -> Iterator[tuple[list[Sent], list[Flow]]]:
-    """One of the ways that send the same frames by the same ports: many shares lead to one instance."""
-    seen = set()
-    for sent, flows in ways:
-        key = tuple((copy.port, wire(copy.frame)) for copy in sent)
-        if key not in seen:
-            seen.add(key)
-            yield sent, flows
-
-
-def _together(way: tuple[Outcome, ...]) -> Outcome:
-    """The outcome of several copies of a frame together."""
+def _together(way: tuple[Outcome, ...], *steps: Step) -> Outcome:
+    """The outcome of several copies of a frame together, after ``steps``."""
+    if len(way) == 1:
+        (only,) = way
+        return Outcome(only.delivered, only.punted, only.loop, only.visited, (*steps, *only.steps))
     return Outcome(
         tuple(sorted((arrival for outcome in way for arrival in outcome.delivered), key=repr)),
         tuple(sorted((arrival for outcome in way for arrival in outcome.punted), key=repr)),
         any(outcome.loop for outcome in way),
         tuple(port for outcome in way for port in outcome.visited),
-        tuple(step for outcome in way for step in outcome.steps),
+        (*steps, *(step for outcome in way for step in outcome.steps)),
     )
-
-
-def _joined(step: Step, way: tuple[Outcome, ...]) -> Outcome:
-    outcome = _together(way)
-    return replace(outcome, steps=(step, *outcome.steps))

@@ -36,6 +36,7 @@ from controller.flow.tables import (
     ToMeter,
 )
 from controller.simulate.fragments import PIPELINE, RECIRCULATION, apart, each_of, together, travels
+from controller.simulate.shares import told_apart
 from controller.simulate.tracking import Connections, choose, cleared
 from wire.ethertype import NSH
 
@@ -94,6 +95,8 @@ class Lookup:
 
     def __init__(self, tables: SwitchTables) -> None:
         self.groups = {group.id: group for group in tables.groups}
+        self._flows = tables.flows
+        self._shares: dict[Spread, tuple[int, ...]] = {}
         shapes: dict[Table, dict[tuple[_Asked, ...], _Shape]] = {}
         for flow in tables.flows:
             asked = tuple((field.name, field.mask, _absent(field.name)) for field in flow.match)
@@ -122,6 +125,12 @@ class Lookup:
                 if flow is not None and (best is None or flow.priority > best.priority):
                     best = flow
         return best
+
+    def shares(self, action: Spread) -> tuple[int, ...]:
+        """Of what ``action`` may write one value of each sort that these tables tell apart."""
+        if action not in self._shares:
+            self._shares[action] = told_apart(self._flows, self.groups.values(), action.field, action.ways)
+        return self._shares[action]
 
 
 @cache
@@ -158,7 +167,7 @@ def at_switch(
 ) -> Iterator[tuple[list[Sent], list[Flow]]]:
     """What one switch does with a frame from ``in_port``: (frames sent, flows that matched) for each way that
     it can take. ``dead``: ports whose link is down. ``chooser`` says how connections are spread over shares;
-    without it each share is a way (ways with the same result count once). ``connections``: those that the
+    without it one share of each sort that the tables tell apart is a way. ``connections``: those that the
     switch knows, which change; with them a select group has one way."""
     start = dict(frame)
     start["in_port"] = in_port
@@ -234,7 +243,7 @@ def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[
         seen = frame if action.ports else {name: frame[name] for name in _ADDRESSES if name in frame}
         shares: Iterable[int] = (switch.chooser(seen, action.ways),)
     else:
-        shares = range(action.ways)
+        shares = switch.tables.shares(action)
     for share in shares:
         yield _Way((), {**frame, action.field: share}, ())
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.flow.tables import CONTROLLER, SwitchTables
+from controller.compiler.rendezvous import SHARES
+from controller.flow.tables import CONTROLLER, Flow, SwitchTables
 from controller.flow.text import value_text
-from controller.simulate.network import Frame, Lookup, at_switch
+from controller.simulate.network import Frame, Lookup, Sent, at_switch
+from controller.simulate.tracking import Connections
 from tests.switch.ovs import Vswitch
 
 
@@ -65,3 +68,24 @@ def assert_agreed(
         assert all(got.ports < ports for _, ports in ways)
     else:
         assert (got.cookies, got.ports) in ways
+
+
+def of_any_share(
+    tables: SwitchTables, frame: Frame, in_port: int, tracked: bool = False
+) -> set[tuple[tuple[int, ...], frozenset[int]]]:
+    """The flows hit and the ports sent by, whichever share the frame's connection has.
+
+    Open vSwitch's hash is its own; of shares that do the same the evaluator looks at one only.  ``tracked``:
+    what one lookup has tracked the next one knows.
+    """
+    lookup = Lookup(tables)
+
+    def ways(share: int) -> Iterator[tuple[list[Sent], list[Flow]]]:
+        connections = Connections() if tracked else None
+        return at_switch(lookup, frame, in_port, chooser=lambda *_: share, connections=connections)
+
+    return {
+        (tuple(flow.cookie for flow in flows), frozenset(each.port for each in sent))
+        for share in range(SHARES)
+        for sent, flows in ways(share)
+    }
