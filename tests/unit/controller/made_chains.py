@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import product
 from typing import Literal, NamedTuple
 
 import pytest
@@ -14,7 +16,8 @@ from controller.flow.builders import HOP, flow
 from controller.flow.tables import Field, Flow, Group, Meter, Table
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab
-from tests.unit.controller.made_overlays import overlay_lab
+from tests.unit.controller.made_overlays import DOMAINS, TUNNELS, overlay_lab
+from tests.unit.strategies import edges, one_of_each, places, some_of
 from topologies.model.functions import (
     Chain,
     Firewall,
@@ -40,6 +43,7 @@ Frame = dict[str, int]
 GATEWAY = 0x00005E000101
 NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132}
 Mode = Literal["inline", "tap", "flows"]
+Policy = Literal["open", "closed"]
 
 
 class Asked(NamedTuple):
@@ -48,7 +52,7 @@ class Asked(NamedTuple):
     mode: Mode
     switch: int
     instances: int = 1
-    policy: Literal["open", "closed"] = "closed"
+    policy: Policy = "closed"
     mirrors: tuple[str, ...] = ()
 
 
@@ -112,7 +116,7 @@ def chain(
     priority: int = 0,
     direction: Literal["forward", "both"] = "forward",
     anybody: bool = False,
-    policy: Literal["open", "closed"] | None = None,
+    policy: Policy | None = None,
 ) -> Topology:
     """``topology`` with one more chain, from one host (or, ``anybody``, all of its network) to another."""
     made = Chain(
@@ -246,6 +250,43 @@ def _inward(function: Function, failed: frozenset[str]) -> frozenset[Port]:
 PORTS: tuple[PortRanges, ...] = ((), ((80, 80),), ((1000, 1999), (3000, 3500)), ((53, 53), (65535, 65535)))
 
 
+POLICIES: tuple[Policy, ...] = ("open", "closed")
+
+
+class Attributes(NamedTuple):
+    """Of a chain, beside its ends and functions."""
+
+    protocol: Protocol | None
+    ports: PortRanges
+    symmetric: bool
+    encapsulation: Literal["auto", "vlan", "nsh"]
+    anybody: bool
+    direction: Literal["forward", "both"]
+    policy: Policy | None
+
+
+ATTRIBUTES = st.sampled_from(
+    [
+        Attributes(*each)
+        for each in product(
+            (None, "tcp", "udp"),
+            PORTS,
+            (False, True),
+            ("auto", "vlan", "nsh"),
+            (True, False, False, False),
+            ("forward", "both"),
+            (None, *POLICIES),
+        )
+    ]
+)
+
+
+@cache
+def way(*names: str) -> st.SearchStrategy[list[str]]:
+    """Through some of these functions, each once."""
+    return st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)
+
+
 @st.composite
 def chain_labs(
     draw: st.DrawFn,
@@ -256,52 +297,47 @@ def chain_labs(
     instances: int = 3,
 ) -> Topology:
     """Any small lab with functions anywhere and chains between any hosts that can reach each other."""
-    domains = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    domains = draw(DOMAINS)
     count = sum(domains)
-    switch = st.integers(0, count - 1)
-    pair = st.tuples(switch, switch).filter(lambda edge: edge[0] != edge[1])
-    edges = draw(st.lists(pair, max_size=4)) if count > 1 else []
+    links = draw(edges(count, most=4))
     if one_island:
         spanning = [(draw(st.integers(0, number - 1)), number) for number in range(1, count)]
-        base = lab(count, [*spanning, *edges], draw(st.lists(switch, min_size=2, max_size=4)))
+        base = lab(count, [*spanning, *links], [switch for switch, _ in draw(places(count, 1, 2, 4))])
     else:
-        networks = draw(st.integers(1, 3))
-        hosts = draw(st.lists(st.tuples(switch, st.integers(0, networks - 1)), min_size=2, max_size=6))
+        hosts = draw(places(count, draw(st.integers(1, 3)), 2, 6))
         present = max(n for _, n in hosts) + 1
         both = [[0, 1]] if present >= 2 and draw(st.booleans()) else []
-        tunnels: Literal["kernel", "ovs"] = draw(st.sampled_from(("kernel", "ovs")))
-        base = overlay_lab(domains, edges, hosts, both, tunnels)
+        base = overlay_lab(domains, links, hosts, both, draw(TUNNELS))
     pairs = [(a, b) for a in base.hosts for b in base.hosts if a is not b and joined(base, a, b)]
     watch = [*(host.name for host in base.hosts), *(network.name for network in base.networks)]
     asked = []
+    attributes = one_of_each(tuple(modes), tuple(range(count)), tuple(range(1, instances + 1)), POLICIES)
     for _ in range(draw(st.integers(1, 4))):
-        mode: Mode = draw(st.sampled_from(modes))
-        mirrors = draw(st.sets(st.sampled_from(watch), max_size=2)) if mode == "tap" else set()
-        policy: Literal["open", "closed"] = draw(st.sampled_from(("open", "closed")))
-        asked.append(
-            Asked(mode, draw(switch), draw(st.integers(1, instances)), policy, tuple(sorted(mirrors)))
-        )
+        wanted = Asked(*draw(attributes))  # type: ignore[arg-type]
+        if wanted.mode == "tap":
+            wanted = wanted._replace(mirrors=tuple(sorted(draw(some_of(*watch, most=2)))))
+        asked.append(wanted)
     topology = with_functions(base, asked)
     names = [each.name for each in topology.functions if not each.mirrors]
     if not pairs or not names:
         return topology
     for path in range(1, draw(st.integers(1, most_chains)) + 1):
-        source, target = draw(st.sampled_from(pairs))
-        protocol: Protocol | None = draw(st.sampled_from((None, "tcp", "udp")))
+        source, target = pairs[draw(st.integers(0, len(pairs) - 1))]
+        attributes = draw(ATTRIBUTES)
         topology = chain(
             topology,
             source,
             target,
-            draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True)),
+            draw(way(*names)),
             path=path,
-            protocol=protocol,
-            ports=draw(st.sampled_from(PORTS)) if protocol else (),
-            symmetric=draw(st.booleans()),
-            encapsulation=draw(st.sampled_from(("auto", "vlan", "nsh"))),
             priority=path,
-            anybody=draw(st.integers(0, 3)) == 0 and source.network != target.network,
-            direction=draw(st.sampled_from(("forward", "both"))),
-            policy=draw(st.sampled_from((None, "open", "closed"))),
+            protocol=attributes.protocol,
+            ports=attributes.ports if attributes.protocol else (),
+            symmetric=attributes.symmetric,
+            encapsulation=attributes.encapsulation,
+            anybody=attributes.anybody and source.network != target.network,
+            direction=attributes.direction,
+            policy=attributes.policy,
         )
     return topology
 

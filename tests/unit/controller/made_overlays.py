@@ -8,6 +8,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
+from tests.unit.strategies import edges, places, some_of
 from topologies.model.topology import (
     Domain,
     Host,
@@ -24,6 +25,9 @@ from topologies.model.topology import (
 )
 
 Tunnels = Literal["kernel", "ovs"]
+DOMAINS = st.lists(st.integers(1, 3), min_size=1, max_size=3)
+"""How many switches each has."""
+TUNNELS: st.SearchStrategy[Tunnels] = st.sampled_from(("kernel", "ovs"))
 
 
 def overlay_lab(
@@ -126,17 +130,14 @@ def overlay_lab(
 def overlay_labs(draw: st.DrawFn, tunnels: Tunnels | None = None, free: bool = True) -> Topology:
     """Any small lab of several domains: links within and between them or none, up to four networks, of
     which two or three may be routed; with ``free``, some hosts may spoof."""
-    domains = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
-    switch = st.integers(0, sum(domains) - 1)
-    pair = st.tuples(switch, switch).filter(lambda edge: edge[0] != edge[1])
-    edges = draw(st.lists(pair, max_size=3)) if sum(domains) > 1 else []
-    count = draw(st.integers(1, 4))
-    hosts = draw(st.lists(st.tuples(switch, st.integers(0, count - 1)), min_size=2, max_size=7))
+    domains = draw(DOMAINS)
+    links = draw(edges(sum(domains), most=3))
+    hosts = draw(places(sum(domains), draw(st.integers(1, 4)), 2, 7))
     present = max(n for _, n in hosts) + 1
     routed: list[list[int]] = []
     if present >= 2 and draw(st.booleans()):
         first = draw(st.integers(2, present))
         routed.append(list(range(first)))
-    kind: Tunnels = tunnels or draw(st.sampled_from(("kernel", "ovs")))
-    spoofers = frozenset(draw(st.sets(st.integers(0, len(hosts) - 1), max_size=2))) if free else frozenset()
-    return overlay_lab(domains, edges, hosts, routed, kind, spoofers)
+    kind: Tunnels = tunnels or draw(TUNNELS)
+    spoofers = draw(some_of(*range(len(hosts)), most=2)) if free else frozenset()
+    return overlay_lab(domains, links, hosts, routed, kind, spoofers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import permutations, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from controller.flow.tables import CONTROLLER
 from controller.simulate.network import Fabric, Outcome, wire
 from tests.unit.controller.made_frames import BROADCAST, arp_request, ipv4, ipv6, multicast, solicitation
 from tests.unit.controller.made_overlays import overlay_lab, overlay_labs
+from tests.unit.strategies import one_of_each, pick
 from topologies.model.overlay import islands, overlay
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import link_local, mac_number
@@ -79,38 +80,42 @@ def test_a_router_takes_one_hop_and_leads_to_its_networks_only(topology: Topolog
                     assert all([one.at.number for one in each.punted] == [CONTROLLER] for each in outcomes)
 
 
+KINDS = one_of_each(
+    ("ipv4", "ipv6", "vxlan", "arp", "na", "other"), (False, True), (True, False, False, False)
+)
+"""What a frame is, whether it claims its sender's MAC address, and whether it is tagged."""
+TTLS = st.sampled_from((0, 1, 2, 64))
+
+
 @st.composite
 def hostile(draw: st.DrawFn, topology: Topology) -> tuple[Host, Frame]:
     """A host, and a frame with addresses of its choice: of anybody, of the gateway, of a VTEP, of nobody."""
-    source = draw(st.sampled_from(topology.hosts))
-    macs = st.sampled_from(
-        [*(mac_number(h.mac) for h in topology.hosts), GATEWAY, BROADCAST, 0x01005E0000FB, 0x02AAAAAAAAAA]
-    )
-    frame: Frame = {"eth_src": draw(macs), "eth_dst": draw(macs)}
-    if draw(st.booleans()):
+    source, other = pick(draw, topology.hosts), pick(draw, topology.hosts)
+    macs = [mac_number(host.mac) for host in topology.hosts]
+    macs += [GATEWAY, BROADCAST, 0x01005E0000FB, 0x02AAAAAAAAAA]
+    kind, own, tagged = draw(KINDS)
+    frame: Frame = {"eth_src": pick(draw, macs), "eth_dst": pick(draw, macs)}
+    if own:
         frame["eth_src"] = mac_number(source.mac)
-    if draw(st.integers(0, 3)) == 0:
+    if tagged:
         frame["vlan_vid"] = 0x1000 | draw(st.integers(0, 4095))
-    other = draw(st.sampled_from(topology.hosts))
     assert other.ipv4 and other.ipv6 and topology.underlay
-    vtep = int(draw(st.sampled_from(topology.underlay.vteps)).address)
-    four = st.sampled_from([int(other.ipv4.ip), vtep, 0x08080808, 0])
-    six = st.sampled_from([int(other.ipv6.ip), link_local(mac_number(other.mac)), 0])
-    kind = draw(st.sampled_from(["ipv4", "ipv6", "vxlan", "arp", "na", "other"]))
+    vtep = int(pick(draw, topology.underlay.vteps).address)
+    four = [*product((int(other.ipv4.ip), vtep, 0x08080808, 0), repeat=2)]
+    six = [*product((int(other.ipv6.ip), link_local(mac_number(other.mac)), 0), repeat=2)]
+    a, b = pick(draw, six if kind in ("ipv6", "na") else four)
     if kind in ("ipv4", "vxlan"):
-        frame |= {"eth_type": 0x0800, "ip_src": draw(four), "ip_dst": draw(four), "ip_proto": 17}
-        frame["nw_ttl"] = draw(st.sampled_from([0, 1, 2, 64]))
+        frame |= {"eth_type": 0x0800, "ip_src": a, "ip_dst": b, "ip_proto": 17, "nw_ttl": draw(TTLS)}
         if kind == "vxlan":
             frame |= {"ip_dst": vtep, "udp_dst": 4789, "udp_src": 5555}
     elif kind == "ipv6":
-        frame |= {"eth_type": 0x86DD, "ipv6_src": draw(six), "ipv6_dst": draw(six), "ip_proto": 17}
-        frame["nw_ttl"] = draw(st.sampled_from([0, 1, 2, 64]))
+        frame |= {"eth_type": 0x86DD, "ipv6_src": a, "ipv6_dst": b, "ip_proto": 17, "nw_ttl": draw(TTLS)}
     elif kind == "arp":
-        frame |= arp_request(source, draw(four)) | {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"]}
-        frame |= {"arp_op": draw(st.sampled_from([1, 2])), "arp_spa": draw(four), "arp_sha": draw(macs)}
+        frame |= arp_request(source, a) | {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"]}
+        frame |= {"arp_op": pick(draw, (1, 2)), "arp_spa": b, "arp_sha": pick(draw, macs)}
     elif kind == "na":
-        frame |= solicitation(source, draw(six)) | {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"]}
-        frame |= {"icmpv6_type": 136, "ipv6_src": draw(six)}
+        frame |= solicitation(source, a) | {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"]}
+        frame |= {"icmpv6_type": 136, "ipv6_src": b}
     else:
         frame["eth_type"] = 0x88B5
     return source, frame

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
 
 import topologies
+from tests.unit.strategies import one_of, one_of_each
 
 SWITCHES = ["s1", "s2", "s3"]
 HOSTS = ["h1", "h2", "h3", "h4", "h5", "h6"]
@@ -15,99 +17,119 @@ FUNCTIONS = ["f1", "f2", "f3", "f4", "f5"]
 PLACES = st.sampled_from([*HOSTS, "red", "blue", "some", "10.0.0.0/25", "10.1.0.7", "fd00::/64"])
 
 
+LANS = one_of("red", "blue")
+POLICY = one_of("open", "closed")
+SOME_INSTANCES = st.fixed_dictionaries({}, optional={"instances": st.integers(1, 3), "on-failure": POLICY})
+SOME_IDS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {"mode": "inline"}, {"mirrors": ["red"]}, {"mirrors": ["h1", "h2"]}]
+)
+BACKENDS = {
+    "red": st.lists(one_of(*HOSTS[:3]), min_size=1, max_size=3, unique=True),
+    "blue": st.lists(one_of(*HOSTS[3:]), min_size=1, max_size=3, unique=True),
+}
+
+
 @st.composite
 def functions(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(st.sampled_from(["firewall", "load-balancer", "nat", "rate-limiter", "bridge", "ids"]))
-    made: dict[str, Any] = {"kind": kind, "switch": draw(st.sampled_from(SWITCHES))}
+    kind = draw(one_of("firewall", "load-balancer", "nat", "rate-limiter", "bridge", "ids"))
+    made: dict[str, Any] = {"kind": kind, "switch": draw(one_of(*SWITCHES))}
     if kind in ("bridge", "rate-limiter", "ids"):
-        made |= draw(st.fixed_dictionaries({}, optional={"instances": st.integers(1, 3)}))
-        made |= draw(st.fixed_dictionaries({}, optional={"on-failure": st.sampled_from(["open", "closed"])}))
+        made |= draw(SOME_INSTANCES)
     if kind == "rate-limiter":
         made["bandwidth"] = "10mbit"
     if kind == "ids":
-        made |= draw(
-            st.sampled_from([{}, {"mode": "inline"}, {"mirrors": ["red"]}, {"mirrors": ["h1", "h2"]}])
-        )
+        made |= draw(SOME_IDS)
     if kind == "firewall":
-        made["rules"] = draw(st.lists(rules(), max_size=3))
-        engine = draw(st.sampled_from(["nftables", "openflow", "networks"]))
+        made["rules"] = draw(RULES)
+        engine = draw(one_of("nftables", "openflow", "networks"))
         made["engine"] = "openflow" if engine == "networks" else engine
         if engine == "networks":
             del made["switch"]
-            made["networks"] = [draw(st.sampled_from(["red", "blue"]))]
+            made["networks"] = [draw(LANS)]
     if kind == "load-balancer":
-        network = draw(st.sampled_from(["red", "blue"]))
-        some = st.sampled_from(HOSTS[:3] if network == "red" else HOSTS[3:])
-        made["backends"] = draw(st.lists(some, min_size=1, max_size=3, unique=True))
+        network = draw(LANS)
+        made["backends"] = draw(BACKENDS[network])
         made["port"] = draw(st.integers(80, 90))
-        made["engine"] = draw(st.sampled_from(["openflow", "haproxy"]))
+        made["engine"] = draw(one_of("openflow", "haproxy"))
         if draw(st.booleans()):
             made["ipv4"] = ("10.0.0." if network == "red" else "10.1.0.") + str(draw(st.integers(1, 120)))
     if kind == "nat":
-        made["network"] = draw(st.sampled_from(["red", "blue"]))
+        made["network"] = draw(LANS)
     return made
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    sides = {"source": PLACES, "destination": st.lists(PLACES, min_size=1)}
-    return {
-        "action": draw(st.sampled_from(["accept", "drop", "reject"])),
-        **draw(st.fixed_dictionaries({}, optional=sides)),
-        **draw(st.sampled_from([{}, {"protocol": "icmp"}, {"protocol": "tcp", "ports": "80,100-200"}])),
-    }
+RULES = st.lists(
+    st.builds(
+        lambda *parts: {key: value for part in parts for key, value in part.items()},
+        st.sampled_from([{"action": action} for action in ("accept", "drop", "reject")]),
+        st.fixed_dictionaries({}, optional={"source": PLACES, "destination": st.lists(PLACES, min_size=1)}),
+        st.sampled_from([{}, {"protocol": "icmp"}, {"protocol": "tcp", "ports": "80,100-200"}]),
+    ),
+    max_size=3,
+)
+PROTOCOLS: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"protocol": one_of("tcp", "udp"), "ports": st.integers(1, 9)}),
+    st.just({"protocol": "icmp"}),
+)
+SOME_OF_A_CHAIN = st.fixed_dictionaries(
+    {},
+    optional={
+        "source": PLACES,
+        "destination": PLACES,
+        "symmetric": st.booleans(),
+        "direction": one_of("forward", "both"),
+        "on-failure": POLICY,
+        "encapsulation": one_of("auto", "vlan", "nsh"),
+        "priority": st.integers(0, 9),
+    },
+)
 
 
-@st.composite
-def chains(draw: st.DrawFn, known: list[str]) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "functions": draw(st.lists(st.sampled_from(known), min_size=1, max_size=4, unique=True)),
-        "network": draw(st.sampled_from(["red", "red", "blue"])),
+@cache
+def chains(*known: str) -> st.SearchStrategy[dict[str, dict[str, Any]]]:
+    """Chains of some of these functions, by their names."""
+    required = {
+        "functions": st.lists(one_of(*known), min_size=1, max_size=4, unique=True),
+        "network": one_of("red", "red", "blue"),
     }
-    made |= draw(st.fixed_dictionaries({}, optional={"source": PLACES, "destination": PLACES}))
-    ports = {"protocol": draw(st.sampled_from(["tcp", "udp"])), "ports": draw(st.integers(1, 9))}
-    made |= draw(st.sampled_from([{}, ports, {"protocol": "icmp"}]))
-    made |= draw(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "symmetric": st.booleans(),
-                "direction": st.sampled_from(["forward", "both"]),
-                "on-failure": st.sampled_from(["open", "closed"]),
-                "encapsulation": st.sampled_from(["auto", "vlan", "nsh"]),
-                "priority": st.integers(0, 9),
-            },
-        )
+    chain = st.builds(
+        lambda *parts: {key: value for part in parts for key, value in part.items()},
+        st.fixed_dictionaries(required),
+        PROTOCOLS,
+        SOME_OF_A_CHAIN,
     )
-    return made
+    return st.dictionaries(one_of("c1", "c2", "c3"), chain, max_size=3)
+
+
+KNOWN = st.dictionaries(one_of(*FUNCTIONS), functions(), min_size=1)
+LINKS = st.lists(one_of("s1 -- s2", "s2 -- s3", "s1 -- s3"), max_size=3)
+DOMAINS = (("d1",), ("d1", "d2"), ("d1", "d2", "d3"))
 
 
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
     """A file of which every name is known; its chains and addresses may still be impossible."""
-    domains = draw(st.sampled_from([["d1"], ["d1", "d2"], ["d1", "d2", "d3"]]))
-    known = draw(st.dictionaries(st.sampled_from(FUNCTIONS), functions(), min_size=1))
-    blue = draw(st.sampled_from([{}, {"subnet6": "fd01::/64"}]))
+    domains = draw(one_of(*DOMAINS))
+    known = draw(KNOWN)
+    blue, routed = draw(one_of_each((False, True), (False, True)))
     made: dict[str, Any] = {
-        "domains": domains,
-        "switches": {name: {"domain": draw(st.sampled_from(domains))} for name in SWITCHES},
+        "domains": list(domains),
+        "switches": {name: {"domain": draw(one_of(*domains))} for name in SWITCHES},
         "networks": {
             "red": {"subnet4": "10.0.0.0/24", "subnet6": "fd00::/64"},
-            "blue": {"subnet4": "10.1.0.0/24", **blue},
+            "blue": {"subnet4": "10.1.0.0/24", **({"subnet6": "fd01::/64"} if blue else {})},
         },
         "hosts": {
-            name: {
-                "switch": draw(st.sampled_from(SWITCHES)),
-                "network": "red" if name in HOSTS[:3] else "blue",
-            }
+            name: {"switch": draw(one_of(*SWITCHES)), "network": "red" if name in HOSTS[:3] else "blue"}
             for name in HOSTS
         },
         "groups": {"some": ["h1", "h2"]},
         "functions": known,
-        "chains": draw(st.dictionaries(st.sampled_from(["c1", "c2", "c3"]), chains(list(known)), max_size=3)),
+        "chains": draw(chains(*known)),
+        "links": draw(LINKS),
     }
-    made["links"] = draw(st.lists(st.sampled_from(["s1 -- s2", "s2 -- s3", "s1 -- s3"]), max_size=3))
-    if draw(st.booleans()):
+    if routed:
         made["routers"] = {"r": ["red", "blue"]}
     return made
 
