@@ -12,12 +12,12 @@ from typing import Any
 
 from nfv.contract import Program
 from tests.nfv.programs import program
-from tests.nfv.spaces import Running, Space
+from tests.nfv.spaces import PATIENCE, Running, Space
 from topologies.model.functions import Backend, Balancer, HealthCheck, HttpRule
 from topologies.model.values import Port
 
 VIP4, VIP6 = "10.0.0.100", "fd00::100"
-FAST = HealthCheck(interval=50_000, timeout=500_000, rise=2, fall=2)
+FAST = HealthCheck(interval=50_000, timeout=5_000_000, rise=2, fall=2)
 
 
 def balancer(names: str = "web1 web2", check: HealthCheck = FAST, **some: Any) -> Balancer:
@@ -100,8 +100,7 @@ class Site:
         server.stdout.close()
 
     def connect(self, address: str = VIP4) -> socket.socket:
-        made = self.far.within(lambda: socket.create_connection((address, 80), 10))
-        made.settimeout(10)
+        made = self.far.within(lambda: socket.create_connection((address, 80), PATIENCE))
         return made
 
     def ask(self, words: bytes = b"hello", address: str = VIP4) -> bytes:

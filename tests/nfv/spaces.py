@@ -22,6 +22,8 @@ from dataplane.sandbox.namespaces import run_in
 from nfv.contract import Program
 
 T = TypeVar("T")
+PATIENCE = 30.0
+"""Seconds: more than anything here takes on a machine that is busy with something else."""
 LEFT_MAC, RIGHT_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 LEFT4, RIGHT4, LEFT6, RIGHT6 = "10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"
 SETPRIV = "setpriv"
@@ -85,7 +87,7 @@ class Wire:
     def send(self, frame: bytes) -> None:
         self.sock.send(frame)
 
-    def receive(self, seconds: float = 5.0) -> bytes | None:
+    def receive(self, seconds: float = PATIENCE) -> bytes | None:
         """The next frame, or None after so long."""
         self.sock.settimeout(seconds)
         try:
@@ -93,7 +95,7 @@ class Wire:
         except (TimeoutError, BlockingIOError):
             return None
 
-    def until(self, wanted: Callable[[bytes], bool], seconds: float = 5.0) -> list[bytes]:
+    def until(self, wanted: Callable[[bytes], bool], seconds: float = PATIENCE) -> list[bytes]:
         """All frames up to one that is wanted; an AssertionError if none comes."""
         frames: list[bytes] = []
         deadline = time.monotonic() + seconds
@@ -133,7 +135,7 @@ class Running:
             self.lines.put(json.loads(line))
         self.lines.put(None)
 
-    def event(self, event_type: str, seconds: float = 20.0, **fields: Any) -> dict[str, Any]:
+    def event(self, event_type: str, seconds: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """The next event of that type with those fields; others are kept in ``seen``."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -159,7 +161,7 @@ class Running:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
-            return self.process.wait(10)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
@@ -250,7 +252,7 @@ def bulk(row: Row, size: int, argv: Sequence[str] = ()) -> bytes:
         return socket.create_server((RIGHT4, 5001))
 
     def connect() -> socket.socket:
-        return socket.create_connection((RIGHT4, 5001), 10)
+        return socket.create_connection((RIGHT4, 5001))
 
     with row.right.within(listen) as server, row.left.within(connect) as client:
         taken, _ = server.accept()

@@ -59,13 +59,13 @@ def test_requests_go_by_path_and_host(site: Site) -> None:
 def test_a_dead_backend_is_taken_out_and_back_in(kind: str, site: Site) -> None:
     running = both_up(site, check=FAST.model_copy(update={"kind": kind}))
     site.stop("web1")
-    event = running.event("backend", up=False)
-    assert event["backend"] == "web1"
-    # HAProxy's word for a failed connection; the system's reason follows only if HAProxy knows it
-    assert event["reason"].startswith("L4CON: ")
+    event = running.event("backend", backend="web1", up=False)
+    # HAProxy's words for a failed connection (or one that a busy machine did not make in time); the system's
+    # reason follows only if HAProxy knows it
+    assert event["reason"].startswith(("L4CON: ", "L4TOUT: "))
     assert {site.ask().split()[0] for _ in range(6)} == {b"web2"}
     site.serve("web1")
-    assert running.event("backend", up=True)["backend"] == "web1"
+    running.event("backend", backend="web1", up=True)
     assert {site.ask().split()[0] for _ in range(6)} == {b"web1", b"web2"}
 
 
@@ -149,7 +149,7 @@ def test_haproxy_ends_with_its_process(site: Site) -> None:
     running.process.kill()
     running.process.wait()
     site.own.run(
-        "sh", "-c", "for i in $(seq 500); do ss -Hltn | grep -q :80 || exit 0; sleep 0.01; done; exit 1"
+        "sh", "-c", "for i in $(seq 3000); do ss -Hltn | grep -q :80 || exit 0; sleep 0.01; done; exit 1"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,12 @@ def test_an_exception_is_told_and_the_policy_decides(policy: str, quiet: Row) ->
 def test_many_exceptions_are_counted_and_some_told(quiet: Row) -> None:
     running = quiet.start(python("def process(packet):\n    return 1 / 0\n"))
     left, _ = quiet.wires()
+    began = time.monotonic()
     for number in range(300):
         left.send(data(number))
     running.event("counters", exceptions=300)
-    assert 1 <= sum(each["event_type"] == "exception" for each in running.seen) <= 20
+    told = sum(each["event_type"] == "exception" for each in running.seen)
+    assert 1 <= told <= 5 * (time.monotonic() - began + 2)  # five a second
 
 
 @pytest.mark.parametrize("returned", ["'text'", "7", "b''", "b'x' * 13", "[packet, None]", "b'x' * 9000"])
