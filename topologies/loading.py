@@ -6,7 +6,7 @@ import os
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from topologies import outside
+from topologies import untrusted
 from topologies.importers import registry
 from topologies.model.topology import Topology
 from topologies.syntax.problem import Path, Report, shown
@@ -85,7 +85,7 @@ def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
 
 
 def _too_big(report: Report) -> None:
-    report.add((), "is too big", f"up to {outside.size_text(MAX_BYTES)}")
+    report.add((), "is too big", f"up to {untrusted.size_text(MAX_BYTES)}")
 
 
 def _read(
@@ -96,13 +96,13 @@ def _read(
     limit: int = MAX_BYTES,
     allowed: str = "",
 ) -> bytes:
-    """The bytes of a regular file (see ``topologies.outside``); empty, with a problem, when it has none.
+    """The bytes of a regular file (see ``topologies.untrusted``); empty, with a problem, when it has none.
 
     ``path``: where the topology file names it, ``called``: its name there, ``allowed``: what it may be. All
     are empty for the topology file itself.
     """
     try:
-        return outside.read(file, limit, allowed or registry.allowed())
-    except outside.Unreadable as error:
+        return untrusted.read(file, limit, allowed or registry.allowed())
+    except untrusted.Unreadable as error:
         report.add(path, error.words(shown(called)) if called else error.what, error.allowed, error.remedy)
         return b""

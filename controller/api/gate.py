@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from starlette.responses import JSONResponse
 
-from topologies.outside import NotJson, parse_json, size_text
+from topologies.untrusted import NotJson, parse_json, size_text
 
 MOST = 32 << 20
 """Bytes of a body: enough for a topology file of the largest size, even if JSON escapes all of it."""

@@ -11,7 +11,7 @@ import typer
 from lab.cli.common import Json, usage
 from lab.cli.say import count, err, out, out_json, paint, paint_err, table
 from lab.failure import Exit, Failure
-from topologies import outside, shipped
+from topologies import shipped, untrusted
 from topologies.importers import registry
 from topologies.syntax.problem import nearest, printable
 
@@ -130,7 +130,7 @@ def content(file: str, strict: bool = False) -> tuple[str, bytes]:
     The supervisor could not read it everywhere: its /run is its own, and pipes are ours.  What comes from a
     pipe has no folder: files that it names are looked for in the current one.
     """
-    number = outside.descriptor_of(file)
+    number = untrusted.descriptor_of(file)
     path = find(file, strict) if number is None else Path(file)
     display_name = str(path) if number is None else "pipe" if number else "stdin"
     return display_name, outside_file(path, registry.allowed(), MOST_BYTES)
@@ -142,8 +142,8 @@ def outside_file(path: Path, allowed: str, limit: int) -> bytes:
     ``allowed``: what may be named, in words; ``limit`` in bytes.
     """
     try:
-        return outside.read(path, limit, allowed, pipes=True, waiting=lambda: _waits_for(path))
-    except outside.Unreadable as error:
+        return untrusted.read(path, limit, allowed, pipes=True, waiting=lambda: _waits_for(path))
+    except untrusted.Unreadable as error:
         raise unreadable(path, error) from None
 
 
@@ -153,10 +153,10 @@ def _waits_for(path: Path) -> None:
 
 def display_name(path: Path) -> str:
     """A file in words."""
-    return "standard input" if outside.descriptor_of(path) == 0 else str(path)
+    return "standard input" if untrusted.descriptor_of(path) == 0 else str(path)
 
 
-def unreadable(path: Path, error: outside.Unreadable) -> Failure:
+def unreadable(path: Path, error: untrusted.Unreadable) -> Failure:
     """The failure to read a file that the command line names."""
     return Failure(error.words(printable(display_name(path))), error.advice)
 
@@ -210,7 +210,7 @@ def _loaded(file: str) -> Topology:
     """Raises Invalid, also for a file that can't be read; Failure for a pipe that can't."""
     import topologies
 
-    if outside.descriptor_of(file) is None and not (path := find(file)).is_fifo():
+    if untrusted.descriptor_of(file) is None and not (path := find(file)).is_fifo():
         return topologies.load(path)
     named, raw = content(file)
     return topologies.loads(raw, named)

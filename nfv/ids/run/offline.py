@@ -15,7 +15,7 @@ from nfv.ids.engine import Engine
 from nfv.ids.language import Loaded
 from nfv.ids.settings import Settings
 from nfv.ids.sources.pcap import BadCapture, records
-from topologies import outside
+from topologies import untrusted
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Summary:
 class UnreadableCapture(Exception):
     """The file at ``path`` can't be read; ``why``: for which reason."""
 
-    def __init__(self, path: Path, why: outside.Unreadable) -> None:
+    def __init__(self, path: Path, why: untrusted.Unreadable) -> None:
         super().__init__(why.words(path))
         self.path, self.why = path, why
 
@@ -44,12 +44,12 @@ def _open(path: Path) -> RawIOBase:
     A file that says that it is empty is taken at its word: one of /proc would wait for its next line.
     """
     try:
-        stream = outside.open_stream(path, "a capture (pcap, pcapng)")
+        stream = untrusted.open_stream(path, "a capture (pcap, pcapng)")
         status = os.fstat(stream.fileno())
-    except outside.Unreadable as error:
+    except untrusted.Unreadable as error:
         raise UnreadableCapture(path, error) from None
     except OSError as error:
-        raise UnreadableCapture(path, outside.Unreadable(error.strerror or str(error))) from None
+        raise UnreadableCapture(path, untrusted.Unreadable(error.strerror or str(error))) from None
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         stream.close()
         raise BadCapture("the file is empty")

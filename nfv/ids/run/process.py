@@ -29,7 +29,7 @@ from nfv.ids.run import reject
 from nfv.ids.run.inline import Port, pass_on
 from nfv.ids.settings import MOST_RULE_BYTES, Settings
 from nfv.ids.sources import capture
-from topologies import outside
+from topologies import untrusted
 
 ROUNDS = 8
 """Batches of frames that are passed on in a row before anything else (commands, counters) has its turn."""
@@ -82,8 +82,8 @@ def read_rules(plan: Plan) -> Loaded:
     loaded = Loaded()
     for path in plan.rules:
         try:
-            text = outside.read(path, MOST_RULE_BYTES, "a text file")
-        except outside.Unreadable as error:
+            text = untrusted.read(path, MOST_RULE_BYTES, "a text file")
+        except untrusted.Unreadable as error:
             raise OSError(errno.EINVAL, error.what, str(path)) from None
         load_text(
             text,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.outside import NotJson, Unreadable, open_stream, parse_json, read
+from topologies.untrusted import NotJson, Unreadable, open_stream, parse_json, read
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_stream_ends_where_its_pipe_falls_silent(
 ) -> None:
     name, end = pipe
     os.write(end, b"abc")
-    monkeypatch.setattr("topologies.outside.PIPE_PATIENCE", 0.01)
+    monkeypatch.setattr("topologies.untrusted.PIPE_PATIENCE", 0.01)
     with open_stream(name) as stream:
         assert stream.read(10) == b"abc"
         with pytest.raises(OSError, match="nothing came for"):
@@ -132,7 +132,7 @@ def test_a_stream_ends_where_its_pipe_falls_silent(
         os.close(end)
         assert stream.read(10) == b""
     with open_stream(name) as stream:
-        monkeypatch.setattr("topologies.outside.STREAM_TIME", -1.0)
+        monkeypatch.setattr("topologies.untrusted.STREAM_TIME", -1.0)
         stream.close()
     with open_stream(name) as stream, pytest.raises(OSError, match="has not ended within"):
         stream.read(10)
@@ -164,7 +164,7 @@ def test_a_file_that_waits_for_news_is_not_waited_for() -> None:
 
 def test_a_file_system_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answer = threading.Event()
-    monkeypatch.setattr("topologies.outside.os.stat", lambda _: answer.wait(60))
+    monkeypatch.setattr("topologies.untrusted.os.stat", lambda _: answer.wait(60))
     begin = time.monotonic()
     with pytest.raises(Unreadable, match="was not read within"):
         read(tmp_path, 10, patience=0.01)
