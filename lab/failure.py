@@ -1,4 +1,4 @@
-"""What a user is told when something foreseeable goes wrong, and the exit code that goes with it."""
+"""Foreseeable failures: the message to the user, and the exit code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    """What was asked for did not come true: a file is invalid, a host unreachable, no such lab."""
+    """The answer is negative: a file is invalid, a host is unreachable, there is no such lab."""
     USAGE = 2
     MACHINE = 3
     """This machine lacks something that the lab needs (a program, a permission, a kernel feature)."""
     LOST = 4
-    """The lab ended or stopped answering while it was being asked."""
+    """The lab ended, or stopped answering, before the answer came."""
     INTERRUPTED = 130
     """Ctrl-C (128 + SIGINT), after cleaning up."""
 
@@ -43,7 +43,10 @@ def unknown(
     where: str = "",
     among: Sequence[str] = (),
 ) -> NotThere:
-    """Nothing of this ``kind`` has this ``name``: what is near, ``known`` or ``among``, and what is known."""
+    """The failure for an unknown ``name`` of this ``kind``, with similar names and the ``known`` ones.
+
+    ``among``: further names that may be similar.
+    """
     from topologies.syntax.problem import nearest
 
     shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
@@ -58,11 +61,11 @@ _SHOWN = 80
 
 
 def some(names: Sequence[str], most: int = 12) -> str:
-    """The first of many names, and how many there are."""
+    """The first of many names, and how many others there are."""
     return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
 
 
 def invalid_file(file: str, problems: Sequence[object]) -> Failure:
-    """A topology file that has problems: each on a line of its own."""
+    """The failure for a topology file with problems, each on a line of its own."""
     number = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in {file}"
     return Failure(number, "\n".join(str(problem) for problem in problems))

@@ -1,9 +1,8 @@
-"""Names of labs and where a running lab is found: pure functions plus one read of /proc.
+"""Names and addresses of labs: pure functions, and one that reads /proc.
 
-A lab listens on the abstract Unix socket ``\\0sdnlab/<uid>/<name>`` (with ``#1``, ``#2`` ... after it where
-somebody else has taken that).  Binding it reserves the name
-atomically, the kernel drops it with the process, and /proc/net/unix lists all of them: there is no
-registry that could disagree with what really runs.
+A lab listens on the abstract Unix socket ``\\0sdnlab/<uid>/<name>`` (with ``#1``, ``#2`` ... at the end if
+another user has taken the address).  Binding it reserves the name atomically, the kernel frees it with the
+process, and /proc/net/unix lists all of them.  So no registry can become outdated.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 from lab.failure import Exit, Failure, unknown
 
 RUN = Path("/run/sdnlab")
-"""Inside a lab: the supervisor's files, on the sandbox's own tmpfs."""
+"""The folder of the supervisor's files inside a lab, on the sandbox's own tmpfs."""
 _PREFIX = "sdnlab"
 _LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
 _NAME = re.compile(r"[^\W_][\w.-]*")
@@ -24,13 +23,13 @@ OWNER = "SDNLAB_OWNER"
 """Environment: the user id whose labs are meant, set for processes inside a lab's user namespace."""
 _NUMBER = re.compile(r"#[1-9][0-9]?\Z")
 ADDRESSES = 16
-"""How many addresses a lab may have: others can take one, and are passed over."""
+"""How many addresses a lab may try, if other users have taken the first ones."""
 MAX_NAME = 64
 """Longest name of a lab in bytes: an abstract address holds 107."""
 
 
 def check_name(name: str) -> str:
-    """``name`` itself when a lab may be called so; raises Failure that says what is allowed."""
+    """``name``, if it is allowed as a lab's name; otherwise raises Failure with the rule."""
     if not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME:
         raise Failure(
             f"a lab can't be called {name!r}",
@@ -41,13 +40,13 @@ def check_name(name: str) -> str:
 
 
 def name_from(text: str) -> str:
-    """The nearest allowed lab name to ``text`` (a topology's name may hold blanks, say)."""
+    """An allowed lab name similar to ``text`` (a topology's name may contain blanks, for example)."""
     cleaned = re.sub(r"[^\w.-]+", "-", text).strip("-._")
     return cleaned.encode()[:MAX_NAME].decode(errors="ignore").rstrip("-._") or "lab"
 
 
 def owner() -> int:
-    """Whose labs we deal with: the caller's, who may have entered a lab's user namespace since."""
+    """The user id whose labs we use: the caller's. Inside a lab's user namespace, its id is another one."""
     said = os.environ.get(OWNER, "")
     return int(said) if said.isdigit() else os.getuid()
 
@@ -58,16 +57,16 @@ def address(name: str) -> str:
 
 
 def addresses(name: str) -> list[str]:
-    """Where the caller's lab ``name`` may be: its usual address, and those for when others have taken it."""
+    """The possible addresses of the caller's lab ``name``: the usual one, then its alternatives."""
     usual = address(name)
     return [usual, *(f"{usual}#{number}" for number in range(1, ADDRESSES))]
 
 
 def listening(lines: Iterable[str], uid: int) -> list[str]:
-    """Names that somebody claims for labs of the user's in the lines of a /proc/net/unix (proc(5)), sorted.
+    """Names of possible labs of this user in the lines of a /proc/net/unix (proc(5)), sorted.
 
-    Only listening sockets count: accepted connections carry the same address.  What no lab can be called is
-    no lab; whose the others are, ``lab.access.holders`` asks.
+    Only listening sockets count: accepted connections have the same address.  Names that are not allowed for
+    labs are left out.  ``lab.access.holders`` checks to whom the others belong.
     """
     start = f"@{_PREFIX}/{uid}/"
     names = set()
@@ -85,7 +84,7 @@ def listening(lines: Iterable[str], uid: int) -> list[str]:
 
 
 def claimed() -> list[str]:
-    """Names of what may be labs of the caller's (those in this network namespace)."""
+    """Names of possible labs of the caller (in this network namespace)."""
     try:
         text = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -96,7 +95,7 @@ def claimed() -> list[str]:
 
 
 def choose(named: str | None, names: list[str], default: str | None = None) -> str:
-    """Which lab is meant: the named one, the default, or the only one that runs. Raises Failure otherwise."""
+    """The lab to use: the named one, the default, or the only running one. Otherwise raises Failure."""
     if named is None and default in names:
         return str(default)
     if named is not None:

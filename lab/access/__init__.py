@@ -1,1 +1,1 @@
-"""A lab from outside: found, asked, and what is left of it."""
+"""Access to a lab from outside: find it, send it requests, check that nothing remains of it."""

@@ -1,7 +1,7 @@
 """The command line's side of a lab's HTTP API.
 
-Plain ``http.client`` over the lab's Unix socket: it imports in a tenth of httpx's time, which a command
-that lives for a fifth of a second notices.
+It is plain ``http.client`` over the lab's Unix socket.  Its import takes a tenth of httpx's time, which
+matters because a command takes only 0.2 s.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lab.access.holders import supervisor_pid as supervisor_pid
 from lab.failure import Exit, Failure
 
 _LOOK = 0.25
-"""Seconds between two looks at who is waited for."""
+"""Seconds between two checks of the process that we wait for."""
 
 
 class Refused(Failure):
-    """The lab understood and said no; ``status`` is the HTTP status."""
+    """The lab refused the request; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, what: str, remedy: str) -> None:
         super().__init__(what, remedy)
@@ -32,7 +32,7 @@ class Refused(Failure):
 
 
 class StillBuilding(Failure):
-    """The lab is not up yet; ``stage`` is what it is at."""
+    """The lab is not up yet; ``stage`` is its present stage."""
 
     def __init__(self, name: str, stage: str) -> None:
         super().__init__(f"lab {name} is still being built ({stage})", "try again in a moment", Exit.LOST)
@@ -53,7 +53,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class LabConnection(http.client.HTTPConnection):
-    """An HTTP connection to the caller's lab of a name."""
+    """An HTTP connection to the caller's lab of this name."""
 
     def __init__(self, name: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -81,7 +81,7 @@ def await_answer(stream: socket.socket, name: str, timeout: float | None) -> Non
 
 
 class Client:
-    """Requests to the lab ``name``. Every method raises Failure with words for the user."""
+    """Requests to the lab ``name``. Every method raises Failure with a message for the user."""
 
     def __init__(self, name: str, *, patience: float = 60.0, timeout: float | None = 60.0) -> None:
         """``patience``: seconds to wait for a lab that is being built; ``timeout`` of one answer."""

@@ -1,7 +1,8 @@
-"""Who holds a lab's address: any user may bind any abstract name, so the kernel is asked whose it is.
+"""Finds the user and process that hold a lab's address. Any user may bind any abstract name, so we ask the
+kernel.
 
-A lab's usual address may be taken by somebody else before the lab starts.  Then the lab takes the next of
-``naming.addresses``, and whoever looks for it passes over those that are not the caller's.
+Another user may take a lab's usual address before the lab starts.  Then the lab takes the next of
+``naming.addresses``, and a search for the lab skips addresses of other users.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lab.failure import Exit, Failure
 
 _PEER = struct.Struct("iII")
 BUSY_PATIENCE = 2.0
-"""Seconds that a listener whose queue is full gets to take one more connection."""
+"""Seconds to wait for a listener whose queue is full."""
 
 
 def peer(sock: socket.socket) -> tuple[int, int]:
@@ -27,8 +28,8 @@ def peer(sock: socket.socket) -> tuple[int, int]:
 def connect(name: str, timeout: float | None = None, patience: float = BUSY_PATIENCE) -> socket.socket:
     """A connection to the caller's lab ``name``; ConnectionRefusedError when it doesn't run.
 
-    ``timeout``: what the connection has from then on, in seconds. Raises TimeoutError when somebody listens
-    who takes nothing within ``patience`` seconds, so that it can't be known whose it is.
+    ``timeout``: the timeout of the returned connection, in seconds. Raises TimeoutError when a listener
+    accepts nothing within ``patience`` seconds, so that its user stays unknown.
     """
     busy = False
     for seconds in (0.0, patience):
@@ -56,7 +57,7 @@ def connect(name: str, timeout: float | None = None, patience: float = BUSY_PATI
 
 
 def running() -> list[str]:
-    """Names of the caller's labs that run now (those in this network namespace)."""
+    """Names of the caller's running labs (in this network namespace)."""
     return [name for name in naming.claimed() if holds(name)]
 
 
@@ -84,7 +85,7 @@ def comes_before(name: str, taken: int) -> bool:
 
 
 def supervisor_pid(name: str) -> int:
-    """Process id of the supervisor of the running lab ``name``; needs no answer from it.
+    """Process id of the supervisor of the running lab ``name``. The supervisor need not answer for this.
 
     Raises Failure when no such lab of the caller's runs.
     """

@@ -1,7 +1,7 @@
-"""What is left of a lab that has ended: looked for where anything of it could still be.
+"""Looks for remains of a lab that has ended, in all places where there could be any.
 
-A lab lives in namespaces of its own, and all that it made is in them (namespaces(7)).  So nothing is left
-when no process and no mount holds one of them any more, and nobody holds its address.
+A lab is in namespaces of its own, with everything that it made (namespaces(7)).  So nothing remains when no
+process and no mount holds one of these namespaces, and no process holds the lab's address.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PROC = Path("/proc")
 
 @contextlib.contextmanager
 def spaces(member: int) -> Iterator[frozenset[str]]:
-    """The namespaces (``net:[4026532008]``) of all processes in the PID namespace of process ``member``, but
-    those that the caller is in itself.
+    """The namespaces (``net:[4026532008]``) of all processes in the PID namespace of process ``member``,
+    without the caller's own.
 
-    They are kept for as long as the context lasts: the kernel gives the number of one that has gone to the
-    next that is made, by whomever.
+    They stay open as long as the context lasts: the kernel may give the number of a closed namespace to a new
+    one.
     """
     where = _spaces_of(PROC / str(member)).get("pid")
     ours = set(_spaces_of(PROC / "self").values())
@@ -46,7 +46,7 @@ def spaces(member: int) -> Iterator[frozenset[str]]:
 
 
 def remains(name: str, held: frozenset[str]) -> list[str]:
-    """What is left of the lab ``name``, whose namespaces were ``held``, in words."""
+    """The remains of the lab ``name``, whose namespaces were ``held``, as texts."""
     leftovers = []
     for process in _processes():
         if held & set(_spaces_of(process).values()):
@@ -59,13 +59,13 @@ def remains(name: str, held: frozenset[str]) -> list[str]:
 
 
 def _processes() -> Iterator[Path]:
-    """All that run; who has ended and waits to be asked how (a zombie) has nothing any more."""
+    """All running processes. Zombies are left out: they hold no namespace."""
     numbers = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
     return (PROC / str(number) for number in numbers if state_of(number) not in ("", "Z", "X"))
 
 
 def _spaces_of(process: Path) -> dict[str, str]:
-    """Kind -> namespace of a process, as far as we may know."""
+    """Kind -> namespace of a process, as far as we may read them."""
     spaces_of = {}
     for kind in KINDS:
         try:

@@ -1,1 +1,1 @@
-"""The lab's own HTTP API: what every front end, the command line first, talks to."""
+"""The lab's HTTP API, which the command line and other front ends use."""

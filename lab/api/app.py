@@ -1,4 +1,4 @@
-"""The FastAPI application over a running lab. Importing this costs half a second: not before it is needed."""
+"""The FastAPI application over a running lab. The import takes 0.5 s, so do it only when it is needed."""
 
 from __future__ import annotations
 
@@ -88,43 +88,43 @@ def create(lab: Lab) -> FastAPI:
 
     @app.post("/ping", tags=["touch"], responses=_ERRORS)
     def ping(request: Annotated[PingRequest | None, Body()] = None) -> PingResult:
-        """Send real frames between pairs of hosts, all at once; all pairs when none are named."""
+        """Test pairs of hosts with real frames, all at the same time. Default: all pairs."""
         wanted = request or {}
         return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
 
     @app.get("/ping", tags=["look"])
     def probing() -> Probing:
-        """How far the probe of pairs has come that is under way."""
+        """The progress of the running test of pairs."""
         return lab.probing
 
     @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
     def set_link(name: str, change: UpDown) -> LinkChange:
-        """Cut a link or plug it in again."""
+        """Cut a link or repair it."""
         return lab.set_link(name, change["up"])
 
     @app.get("/links", tags=["look"])
     def links() -> dict[str, bool]:
-        """Every link's name, those of hosts included, and whether it is plugged in."""
+        """Every link's name, hosts' wires included, and whether it is up."""
         return lab.net.link_states()
 
     @app.post("/switches/{name}", tags=["touch"], responses=_ERRORS)
     def set_switch(name: str, change: UpDown) -> LinkChange:
-        """Take a switch away, or bring it back."""
+        """Switch a switch off, or on again."""
         return lab.set_switch(name, change["up"])
 
     @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
     def move(name: str, where: MoveRequest) -> Moved:
-        """Take a host to another domain while the lab runs; its addresses go with it."""
+        """Move a host to another domain while the lab runs. It keeps its addresses."""
         return supervisor_change.move_host(lab, name, where["domain"], where.get("switch"))
 
     @app.get("/functions", tags=["look"])
     def functions() -> list[FunctionState]:
-        """Network functions with their instances: their processes, their health, what they counted."""
+        """Network functions with their instances: processes, health, counters."""
         return lab.function_states()
 
     @app.get("/chains", tags=["look"])
     def chains() -> list[ChainState]:
-        """Service chains, hop by hop, with the packets that were steered to each."""
+        """Service chains, hop by hop, with the packets that were steered to each hop."""
         return lab.chain_states()
 
     @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
@@ -139,44 +139,47 @@ def create(lab: Lab) -> FastAPI:
 
     @app.post("/apply", tags=["touch"], responses=_ERRORS)
     def apply(request: ApplyRequest) -> Applied:
-        """Make the running lab be what a changed topology file says; only what differs is touched."""
+        """Change the running lab to a topology file. Only differences change."""
         raw = request["content"].encode("utf-8", "surrogateescape")
         return supervisor_change.apply(lab, request["file"], raw, request.get("dry_run", False))
 
     @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
     def capture(name: str) -> StreamingResponse:
-        """Where to listen to see a link, host, switch, function, domain or underlay router: one JSON line,
-        and then nothing until the request is broken off, which ends all that was set up for it."""
+        """Where to capture the packets of a link, host, switch, function, domain or underlay router.
+
+        The answer is one JSON line. The response then stays open until the client closes it; this removes
+        everything that was set up for the capture.
+        """
         stack = contextlib.ExitStack()
         where = stack.enter_context(lab.capture(name))
         return StreamingResponse(_hold(stack, json.dumps(where)), media_type="application/x-ndjson")
 
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
-        """The tunnel mesh with what it carried, as the tunnel switches count it."""
+        """The tunnel mesh with the counters of the tunnel switches."""
         state: OverlayState = lab.ask_switches("/overlay")
         return state
 
     @app.get("/flows", tags=["look"], responses=_ERRORS)
     def flows(switch: str | None = None) -> Any:
-        """Flow entries with live counters and provenance, as the controller gives them."""
+        """Flow entries with counters and reasons, from the controller."""
         lab.check_switch(switch)
         return lab.ask_switches("/flows", switch)
 
     @app.get("/groups", tags=["look"], responses=_ERRORS)
     def groups(switch: str | None = None) -> Any:
-        """Groups with their buckets and provenance, as the controller gives them."""
+        """Groups with their buckets and reasons, from the controller."""
         lab.check_switch(switch)
         return lab.ask_switches("/groups", switch)
 
     @app.get("/events", tags=["look"])
     def events(since: Annotated[int, Query(ge=0)] = 0) -> list[Event]:
-        """Events after number ``since``, oldest first; /events/stream goes on with new ones."""
+        """Events after number ``since``, oldest first. /events/stream also sends new events."""
         return lab.events.since(since)
 
     @app.get("/events/stream", tags=["look"])
     def stream(since: Annotated[int, Query(ge=0)] = 0) -> StreamingResponse:
-        """The same as JSON lines that keep coming."""
+        """Events after number ``since``, and then new events, as JSON lines."""
         return StreamingResponse(_follow(lab, since), media_type="application/x-ndjson")
 
     @app.get("/logs", tags=["look"])
@@ -186,13 +189,13 @@ def create(lab: Lab) -> FastAPI:
 
     @app.post("/controller/restart", tags=["touch"])
     def restart_controller() -> dict[str, bool]:
-        """Kill the controller and start a new one; traffic goes on meanwhile."""
+        """Kill the controller and start a new one. Traffic continues meanwhile."""
         lab.controllers.own.restart()
         return {"restarting": True}
 
     @app.post("/down", tags=["touch"])
     async def down() -> dict[str, bool]:
-        """Stop the lab, at once and without leftovers."""
+        """Stop the lab immediately, with everything that belongs to it."""
         asyncio.get_running_loop().call_later(0.02, os.kill, os.getpid(), signal.SIGTERM)
         return {"stopping": True}
 
@@ -200,7 +203,7 @@ def create(lab: Lab) -> FastAPI:
 
 
 async def _hold(stack: contextlib.ExitStack, line: str) -> AsyncIterator[str]:
-    """Say ``line``, and close ``stack`` when the listener has gone."""
+    """Send ``line``, and close ``stack`` when the client has closed the connection."""
     try:
         yield line + "\n"
         await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""Serving the lab's API on its abstract Unix socket with uvicorn."""
+"""Serves the lab's API on its abstract Unix socket with uvicorn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 HEAD_PATIENCE = 10.0
-"""Seconds that the head of a request may take to come; its body has the gate's."""
+"""Timeout in seconds for the head of a request. ``controller.api.gate`` has the timeout of the body."""
 
 
 def serve(lab: Lab, listener: socket.socket) -> None:
@@ -43,7 +43,8 @@ def serve(lab: Lab, listener: socket.socket) -> None:
             self._wait_for_head()
 
         def _wait_for_head(self) -> None:
-            """Uvicorn has a time limit from an answer to the next request's first byte alone."""
+            """Adds a timeout for a request's head. Uvicorn itself limits only the time between two
+            requests."""
             waits = str(self.conn.their_state) == "IDLE"  # h11.IDLE: no request is under way
             if self.patience is not None and not waits:
                 self.patience.cancel()

@@ -1,4 +1,4 @@
-"""The lab's API while it is being built: no web framework is imported yet, every answer is "building"."""
+"""The lab's API while the lab is being built: every answer is "building". It needs no web framework."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from collections.abc import Callable
 
 _CREDENTIALS = struct.Struct("iII")
 _PATIENCE = 0.5
-"""Seconds that a request may take to come, and its answer to be taken."""
+"""Timeout in seconds for receiving a request and sending its answer."""
 
 
 class StandIn:
-    """Answers every request with 503 and what the lab is at, until ``stop``.
+    """Answers every request with 503 and the present stage, until ``stop``.
 
-    It needs no web framework, so that a question gets an answer from the first millisecond on.
+    It needs no web framework, so it answers from the first millisecond on.
     """
 
     def __init__(self, listener: socket.socket, stage: Callable[[], str]) -> None:
@@ -31,7 +31,7 @@ class StandIn:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; who connects from now on waits in the listener's queue."""
+        """Stop. Later connections wait in the listener's queue."""
         os.close(self._stop)
         self._thread.join()
         os.close(self._wake)
@@ -55,7 +55,8 @@ class StandIn:
         until = time.monotonic() + _PATIENCE
         request = b""
         while b"\r\n\r\n" not in request and len(request) < 65536:
-            # of all that is sent: byte by byte it could take hours, and ``stop`` waits for it
+            # the deadline is for the whole request: byte by byte it could take hours, and ``stop`` waits for
+            # it
             connection.settimeout(max(0.001, until - time.monotonic()))
             data = connection.recv(4096)
             if not data:  # who only wanted to know our process id
@@ -76,7 +77,8 @@ def building_answer(stage: str) -> bytes:
 
 
 def may_ask(connection: socket.socket) -> bool:
-    """Only the user who started the lab may talk to it (SO_PEERCRED is the kernel's word, not the peer's)."""
+    """Whether the client is the user who started the lab. SO_PEERCRED comes from the kernel, not from the
+    client."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
     return bool(uid == os.getuid())

@@ -1,4 +1,4 @@
-"""The command line. Nothing here is imported before it is needed: a command should feel instant."""
+"""The command line. Imports are late, so that a command starts fast."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 
 if os.path.basename(sys.argv[0]) == "sdnlab":  # noqa: PTH119 - pathlib is not loaded yet
-    # We are only starting, and nothing is begun: Ctrl-C ends us, without a traceback out of an import.
+    # Nothing has begun yet: Ctrl-C ends the process, without a traceback from an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit; whatever is foreseeable ends in a message and a documented code."""
+    """Run the command line and exit. Every foreseeable error ends in a message and a documented exit code."""
     signal.signal(signal.SIGINT, _interrupt)
     streams.guard()
     as_json = False
@@ -49,7 +49,7 @@ def main() -> NoReturn:
 
 
 def _run(application: Typer, arguments: Sequence[str], as_json: bool) -> int:
-    """The exit code of a command line; raises Failure also for a wrong one, if a program asked."""
+    """Run a command line; its exit code. With --json, a wrong command line raises Failure, too."""
     if not as_json:
         try:
             application(arguments, prog_name="sdnlab")
@@ -75,7 +75,7 @@ def _advice(arguments: Sequence[str]) -> str:
 
 
 def _failed(failure: Failure, as_json: bool) -> int:
-    """Say why a command line came to nothing, to a program on its standard output; the exit code."""
+    """Print a failure, with --json as an object on standard output; the exit code."""
     if as_json:
         try:
             out_json_line({"failed": failure.what, "remedy": failure.remedy, "code": int(failure.code)})
@@ -87,7 +87,7 @@ def _failed(failure: Failure, as_json: bool) -> int:
 
 
 def report(failure: Failure) -> None:
-    """A failure as its reader needs it: what happened, and on a line of its own what to do."""
+    """The text of a failure: what happened, and on a line of its own what to do."""
     paint = paint_err()
     err(f"{paint('sdnlab:', 'red', 'bold')} {failure.what}")
     if failure.remedy:

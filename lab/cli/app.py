@@ -104,7 +104,7 @@ def _paragraphs(docstring: str) -> str:
 
 
 def for_programs(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for JSON, also one that turns out to be wrong."""
+    """Whether a command line, right or wrong, asks for JSON."""
     words = list(arguments)
     own = words[: words.index("--")] if "--" in words else words
     return "--json" in own
@@ -138,6 +138,6 @@ def commands() -> set[str]:
 
 
 def wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """The one command that a command line calls for, None where all must be known (help, completion)."""
+    """The command that a command line names; None if all commands must be loaded (help, completion)."""
     first = arguments[0] if arguments else ""
     return first if first in commands() and "_SDNLAB_COMPLETE" not in environment else None

@@ -1,4 +1,4 @@
-"""``sdnlab capture``: packets of a running lab, read inside and decoded outside by tcpdump, or as a file."""
+"""``sdnlab capture``: reads packets inside a running lab, and shows them with tcpdump or writes a file."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def capture(
 
 
 def _read(device: str, expression: str, count: int | None, what: str) -> int:
-    """Inside: write what passes the device to the standard output, as pcap."""
+    """Inside the lab: write the packets of the device to the standard output, as pcap."""
     from dataplane import pcap
 
     try:
@@ -150,8 +150,10 @@ def _read(device: str, expression: str, count: int | None, what: str) -> int:
 
 
 def _decoded(words: list[str]) -> subprocess.Popen[bytes]:
-    """Start tcpdump on what is written to the standard output from now on. It is in a process group of its
-    own: Ctrl-C is for who reads packets, and what was read is still shown."""
+    """Start tcpdump; from now on, it decodes what we write to the standard output.
+
+    It is in a process group of its own: Ctrl-C then ends only the capture, and tcpdump shows the rest.
+    """
     source, target = os.pipe()
     sys.stdout.flush()
     decoder = subprocess.Popen(words, stdin=source, stderr=subprocess.DEVNULL, preexec_fn=os.setpgrp)
@@ -168,7 +170,7 @@ def _end_output() -> None:
 
 
 def _onto_output(file: Path) -> None:
-    """Open the file with the caller's rights, before anything is entered, as the standard output."""
+    """Open the file as the standard output, with the caller's rights, before we enter the lab."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError as error:

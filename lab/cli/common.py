@@ -1,4 +1,4 @@
-"""What many commands share: options, the choice of the lab, completion."""
+"""Options, the choice of the lab, and completion, for many commands."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def complete_lab(incomplete: str) -> list[str]:
 
 
 def complete_host(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of hosts in the lab that is meant."""
+    """Names of hosts in the chosen lab."""
     return _complete(ctx, "hosts", incomplete)
 
 
 def complete_switch(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of switches in the lab that is meant."""
+    """Names of switches in the chosen lab."""
     return _complete(ctx, "switches", incomplete)
 
 
 def complete_domain(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of domains in the lab that is meant."""
+    """Names of domains in the chosen lab."""
     return _complete(ctx, "domains", incomplete)
 
 
 def complete_function(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of functions in the lab that is meant."""
+    """Names of functions in the chosen lab."""
     return _complete(ctx, "functions", incomplete)
 
 
@@ -46,14 +46,14 @@ def complete_instance(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of what a command can be run in."""
+    """Names for ``exec``: hosts, switches, domains, instances."""
     kinds = ("hosts", "switches", "domains")
     names = [name for kind in kinds for name in _complete(ctx, kind, incomplete)]
     return [*names, *_instances(ctx, incomplete)]
 
 
 def complete_capture(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of what can be captured."""
+    """Names for ``capture``."""
     names = [*complete_end(ctx, incomplete), *complete_domain(ctx, incomplete)]
     name, colon, side = incomplete.rpartition(":")
     if colon:
@@ -63,7 +63,7 @@ def complete_capture(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Names of links, switches and hosts: what ``link`` takes."""
+    """Names for ``link``: links, switches and hosts."""
     return [name for kind in ("links", "switches", "hosts") for name in _complete(ctx, kind, incomplete)]
 
 

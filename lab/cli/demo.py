@@ -1,4 +1,4 @@
-"""``sdnlab demo``: two labs from nothing to nothing, and what they prove on the way."""
+"""``sdnlab demo``: starts, tests and stops two labs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(file: str, chain: str) -> int:
 
 
 def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
-    """One lab from start to stop, of which ``show`` shows what it does; its steps count from ``step``."""
+    """Start a lab, run ``show`` on it, and stop it; the steps count from ``step``."""
     p = paint()
     name = _free_name("demo")
     begin = time.monotonic()

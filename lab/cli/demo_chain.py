@@ -37,13 +37,13 @@ class Hosts:
         return done.stdout
 
     def fetch(self, host: str, url: str, times: int) -> Counter[str]:
-        """Who answered how often."""
+        """How often each backend answered."""
         lines = self.run(host, "python3", "-c", _FETCH, url, str(times)).splitlines()
         return Counter(lines)
 
 
 def show(lab: str, begin: int, indent: Callable[[str], str]) -> bool:
-    """Show what the running lab of service-chain.yaml does; whether all came true. ``begin``: the first
+    """Show what the running lab of service-chain.yaml does; whether all went well. ``begin``: the first
     step's number."""
     p, api = paint(), Client(lab)
     hosts = Hosts(lab)

@@ -1,7 +1,7 @@
-"""Entering a running lab from outside: join its namespaces, run a command there, pass on its exit code.
+"""Enters a running lab from outside: joins its namespaces, runs a command there, returns its exit code.
 
-No request to the supervisor is involved, so a command can be run in a host even when the supervisor is
-busy, and the command is a child of the caller: same terminal, same job control.
+This needs no request to the supervisor, so it works even when the supervisor is busy.  The command is a child
+of the caller, so it has the same terminal and the same job control.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from linux import syscalls
 from topologies.extensions import VARIABLE
 
 NETNS = Path("/run/netns")
-"""Where the sandbox keeps its hosts' and domains' network namespaces."""
+"""The folder, in the sandbox, of the hosts' and domains' network namespaces."""
 MAP = Path("/run/sdnlab/map.json")
-"""Which of them is whose; the supervisor writes it."""
+"""The file that maps names to namespaces; the supervisor writes it."""
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what shells use, POSIX.1-2017, 2.8.2
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
@@ -38,8 +38,8 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, sig
 def join(pid: int, lab: str, network: bool = True) -> None:
     """Put the calling (single-threaded) process into the namespaces of the supervisor ``pid``.
 
-    The process-id namespace takes effect for children only.  Without ``network`` the caller stays in its
-    own network.  Raises Failure when the lab has gone or the kernel refuses.
+    The PID namespace takes effect for children only.  Without ``network`` the caller stays in its own network
+    namespace.  Raises Failure when the lab has ended or the kernel refuses.
     """
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
     flags |= syscalls.CLONE_NEWNET if network else 0
@@ -78,7 +78,7 @@ def places() -> dict[str, dict[str, str]]:
 
 
 def place_of(name: str) -> dict[str, str]:
-    """Once inside: what ``places`` has of a host or switch. Raises Failure naming what there is."""
+    """Once inside: the entry of a host or switch in ``places``. Raises Failure with the known names."""
     known = places()
     if name not in known:
         hosts = [other for other, entry in known.items() if is_host(entry)]
@@ -87,14 +87,15 @@ def place_of(name: str) -> dict[str, str]:
 
 
 def is_host(place: Mapping[str, str]) -> bool:
-    """Is it a host, and no switch, domain, router or function, which are the lab's own?"""
+    """Whether it is a host. Switches, domains, routers and functions belong to the lab itself."""
     return "kind" in place
 
 
 def join_place(name: str) -> dict[str, str]:
-    """From inside the lab, go on into the network namespace of a switch or the like; its environment.
+    """From inside the lab, enter the network namespace of a switch, domain, router or function.
 
-    ``/sys`` and the host name follow.  Raises Failure naming what there is when there is no such one.
+    ``/sys`` and the host name change, too.  Returns the environment for commands there.  Raises Failure with
+    the known names if there is no such name.
     """
     place = place_of(name)
     try:
@@ -137,7 +138,7 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
 
 
 def _door(name: str, place: Mapping[str, str]) -> Door:
-    """The way into a host, for the caller's next children."""
+    """The entrance to a host, for the caller's next children."""
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
         return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file))
@@ -165,7 +166,7 @@ def run_shell(lab: str, pid: int) -> int:
 
 _SI_KERNEL = 0x80  # sigaction(2): of a terminal, not of kill(2)
 _GROUP = 0.3
-"""Seconds in which a signal that was sent to our whole group has had its effect."""
+"""Seconds after which a signal that was sent to our whole process group has had its effect."""
 
 
 def spawn(main: Callable[[], NoReturn]) -> int:
@@ -192,8 +193,8 @@ def spawn(main: Callable[[], NoReturn]) -> int:
 
 
 def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
-    """Do ``work`` in a process in the network namespace called ``netns`` of the lab whose supervisor is
-    ``pid``; the exit code that it gives."""
+    """Run ``work`` in a child, in the network namespace ``netns`` of the lab whose supervisor is ``pid``; its
+    exit code."""
     join(pid, lab)
 
     def child() -> NoReturn:
@@ -226,8 +227,9 @@ def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn
 def wait(pid: int) -> int:
     """Wait for the child ``pid`` as a shell would: signals are passed on, a stopped child stops the caller.
 
-    Ctrl-C and Ctrl-\\ of a terminal reach the child by itself, being of the same group.  Sent by a program,
-    they may have gone to us alone: they are passed on to a child that goes on for ``_GROUP`` seconds.
+    A terminal sends Ctrl-C and Ctrl-\\ to the child as well, since it is in the same group.  A program may
+    have sent the signal to us only: if the child still runs after ``_GROUP`` seconds, the signal is passed
+    on.
     """
     typed = (signal.SIGINT, signal.SIGQUIT)
     due: dict[int, float] = {}

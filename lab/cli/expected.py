@@ -1,5 +1,4 @@
-"""How many pairs a lab's links leave joined: what a probe of all pairs must find, no more and no less.
-Pure."""
+"""How many pairs a lab's links connect: the exact number that a test of all pairs must reach. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +8,10 @@ from lab.messages.lab import HostState, Status
 
 
 def joined_pairs(status: Status) -> int:
-    """Ordered pairs of hosts of one network, once for each address family that both have, between whose
-    switches there is a way over links that are up."""
+    """The number of ordered pairs of hosts of one network whose switches are connected by links that are up.
+
+    A pair counts once for each address family that both hosts have.
+    """
     island = {switch["name"]: switch["name"] for switch in status["switches"]}
 
     def root(switch: str) -> str:

@@ -1,4 +1,4 @@
-"""Importing what extends sdnlab, for every command: see ``topologies.extensions``."""
+"""Imports extensions of sdnlab, for every command: see ``topologies.extensions``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from topologies import Topology
 
 MOST_BYTES = 4 << 20
-"""Of a topology file, as the loader has it."""
+"""Limit of a topology file's size; the loader has the same."""
 
 
 def find(text: str, strict: bool = False) -> Path:
@@ -96,7 +96,7 @@ def topologies_(json: Json = False) -> None:
 
 
 def complete_file(incomplete: str) -> list[str]:
-    """Topology files and folders that begin so, and the shipped ones by name."""
+    """Topology files and folders that begin with this text, and names of shipped topologies."""
     folder = Path(incomplete).parent if "/" in incomplete else Path()
     names = [name for name in shipped.names() if name.startswith(incomplete)]
     try:
@@ -124,11 +124,10 @@ File = Annotated[
 
 
 def content(file: str, strict: bool = False) -> tuple[str, bytes]:
-    """What a topology file is called from here on, and its content, for the supervisor to load; Failure with
-    words when it can't be read.
+    """The path and the content of a topology file, for the supervisor. Raises Failure if it can't be read.
 
-    The supervisor could not read it everywhere: its /run is its own, and pipes are ours.  What comes from a
-    pipe has no folder: files that it names are looked for in the current one.
+    The supervisor itself can't read every file: its /run is its own, and a pipe belongs to us.  The content
+    of a pipe has no folder, so files that it names are relative to the current folder.
     """
     number = untrusted.descriptor_of(file)
     path = find(file, strict) if number is None else Path(file)
@@ -137,9 +136,9 @@ def content(file: str, strict: bool = False) -> tuple[str, bytes]:
 
 
 def outside_file(path: Path, allowed: str, limit: int) -> bytes:
-    """The content of a file or pipe that the command line names; Failure with words when it can't be read.
+    """The content of a file or pipe that the command line names. Raises Failure if it can't be read.
 
-    ``allowed``: what may be named, in words; ``limit`` in bytes.
+    ``allowed``: a text that says what may be named; ``limit`` in bytes.
     """
     try:
         return untrusted.read(path, limit, allowed, pipes=True, waiting=lambda: _waits_for(path))
@@ -152,7 +151,7 @@ def _waits_for(path: Path) -> None:
 
 
 def display_name(path: Path) -> str:
-    """A file in words."""
+    """The name of a file for messages."""
     return "standard input" if untrusted.descriptor_of(path) == 0 else str(path)
 
 
@@ -207,7 +206,7 @@ def validate(file: File, json: Json = False) -> None:
 
 
 def _loaded(file: str) -> Topology:
-    """Raises Invalid, also for a file that can't be read; Failure for a pipe that can't."""
+    """Load a topology. Raises Invalid, also if the file can't be read; Failure if a pipe can't be read."""
     import topologies
 
     if untrusted.descriptor_of(file) is None and not (path := find(file)).is_fifo():

@@ -1,7 +1,7 @@
-"""Mininet's own shell, made fit for a lab that must outlive whatever is typed into it.
+"""Mininet's own shell, changed so that no command can end it, and the lab with it.
 
-No exception of a command ends the shell, and with it the lab: it is told, and the shell goes on.  What is
-Mininet's (``dump``, ``py``, ``source`` …) stays so; what would hang or say something untrue is done anew.
+If a command raises an exception, the shell prints it and continues.  Most commands are Mininet's own
+(``dump``, ``py``, ``source`` …).  Commands that would hang or print something wrong are implemented here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from lab.terminal import one_line
 from topologies.syntax.problem import nearest
 
 _DEEPEST = 10
-"""Files that ``source`` each other."""
+"""How deep files may ``source`` each other."""
 _SHOWN = 80
-"""Characters of a command that nobody knows."""
+"""How many characters of an unknown command are printed."""
 _BANDWIDTH = re.compile(r"[0-9]{1,9}(\.[0-9]+)?[KMGkmg]?")
-"""As iperf3 takes it; from anything else it makes "without limit"."""
+"""A bandwidth in iperf3's form. iperf3 takes any other text as "without limit"."""
 
 
 class SafeCLI(CLI):  # type: ignore[misc]
@@ -44,11 +44,11 @@ class SafeCLI(CLI):  # type: ignore[misc]
         CLI.__init__(self, net)
 
     def getLocals(self) -> dict[str, Any]:
-        """What 'py' and 'px' know; Python's own exit() would close the shell's input."""
+        """The names for 'py' and 'px'. Python's own exit() is left out: it would close the shell's input."""
         return {**CLI.getLocals(self), "exit": _leave, "quit": _leave}
 
     def onecmd(self, line: str) -> bool | None:
-        """Run one line; whatever goes wrong is told."""
+        """Run one line, and print any error."""
         try:
             return CLI.onecmd(self, line)  # type: ignore[no-any-return]
         except KeyboardInterrupt:
@@ -62,11 +62,11 @@ class SafeCLI(CLI):  # type: ignore[misc]
         return None
 
     def precmd(self, line: str) -> str:
-        """Take comments away: a '#' that begins a word outside of quotes."""
+        """Remove comments: a '#' that begins a word outside of quotes."""
         return without_comment(line)
 
     def default(self, line: str) -> None:
-        """A command in a node. Names of hosts in it become their addresses, as in Mininet."""
+        """Run a command in a node. Names of hosts in it become their addresses, as in Mininet."""
         first, args, line = self.parseline(line)
         if not first or first not in self.mn:
             known = [*(name[3:] for name in self.get_names() if name.startswith("do_")), *self.mn.nameToNode]
@@ -82,12 +82,12 @@ class SafeCLI(CLI):  # type: ignore[misc]
         self.waitForNode(node)
 
     def _address(self, word: str) -> str:
-        """What a node's name stands for in a command: its IPv4 address, or just itself."""
+        """The replacement for a node's name in a command: its IPv4 address, or the name itself."""
         interface = self.mn[word].defaultIntf() if word in self.mn else None
         return (interface.updateIP() if interface is not None else None) or word
 
     def waitForNode(self, node: Any) -> None:
-        """Show what a node's command says until it ends; on a terminal, pass keys on to it."""
+        """Print the output of a node's command until it ends; on a terminal, pass keys on to it."""
         keys = [self.stdin.fileno()] if self.isatty() else []
         if keys:
             quietRun("stty -icanon min 1")
@@ -132,7 +132,7 @@ class SafeCLI(CLI):  # type: ignore[misc]
             output(f"{link} {'(OK OK)' if states.get(link.name, True) else '(down)'}\n")
 
     def do_iperf(self, line: str) -> None:
-        """What two hosts get through over TCP, by iperf3.
+        """The TCP rate between two hosts, measured by iperf3.
         Usage: iperf [host1 host2]"""
         words = line.split()
         if len(words) not in (0, 2):
@@ -141,7 +141,7 @@ class SafeCLI(CLI):  # type: ignore[misc]
             self.mn.iperf([self.mn[word] for word in words] or None)
 
     def do_iperfudp(self, line: str) -> None:
-        """What two hosts get through over UDP, by iperf3.
+        """The UDP rate between two hosts, measured by iperf3.
         Usage: iperfudp [bandwidth host1 host2]"""
         words = line.split()
         if len(words) not in (0, 3):

@@ -1,4 +1,4 @@
-"""Writing to people and to programs: tables, colours when the output is a terminal, JSON."""
+"""Output for people and for programs: tables, colours on a terminal, JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lab.cli.streams import ReaderGone as ReaderGone
 from lab.terminal import json_shown, shown
 
 _STYLE = f"\x1b[{os.urandom(8).hex()};"
-"""How our own colours begin until they are written: nothing from outside can say it."""
+"""The mark of our own colours before they are written. Text from outside can't contain it."""
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
 def can_overwrite(stream: TextIO) -> bool:
-    """Whether a line can be overwritten: only on a terminal, and not on one that only prints (``dumb``)."""
+    """Whether a line can be overwritten: only on a terminal that is not ``dumb``."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
@@ -41,12 +41,12 @@ class Paint:
 
 
 def _apart(text: str) -> str:
-    """What steers a terminal escaped, but for our own colours."""
+    """``text`` with all control sequences escaped, except our own colours."""
     return _STYLE.join(shown(part) for part in text.split(_STYLE))
 
 
 def written(text: str) -> str:
-    """As it goes to the terminal or file: our own colours, and of all other text what can be seen."""
+    """``text`` for the terminal or file: with our own colours, and all other control sequences visible."""
     return _apart(text).replace(_STYLE, "\x1b[")
 
 
@@ -68,7 +68,8 @@ def width(text: str) -> int:
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, right: Iterable[int] = ()
 ) -> str:
-    """Columns aligned by two blanks; those whose index is in ``right`` to the right. Nothing is cut off."""
+    """A table with two blanks between columns. ``right``: indexes of right-aligned columns. Nothing is cut
+    off."""
     # a last cell may have more lines, which keep to its column
     cells = [[_apart(cell) for cell in row] for row in rows]
     aligned = set(right)
@@ -92,7 +93,8 @@ def table(
 
 
 def out(text: str) -> None:
-    """Print a result. Raises ReaderGone when nobody reads any more, Unwritable when it can't be written."""
+    """Print a result. Raises ReaderGone when the reader has closed the pipe, Unwritable when writing
+    fails."""
     sys.stdout.write(written(text) + "\n")
     sys.stdout.flush()
 
@@ -116,7 +118,7 @@ def out_json_line(value: Any) -> None:
 
 
 def err(text: str) -> None:
-    """Print a message that is no result; where it can't be written there is nobody to tell."""
+    """Print a message on standard error. An error in writing it is ignored."""
     with contextlib.suppress(OSError, UnicodeError, AttributeError, ValueError):
         sys.stderr.write(written(text) + "\n")
         sys.stderr.flush()
@@ -130,12 +132,12 @@ def overwrite_line(text: str) -> None:
 
 
 def paint() -> Paint:
-    """For what goes to stdout."""
+    """The colours for stdout."""
     return Paint(coloured(sys.stdout))
 
 
 def paint_err() -> Paint:
-    """For what goes to stderr."""
+    """The colours for stderr."""
     return Paint(coloured(sys.stderr))
 
 
@@ -153,5 +155,5 @@ def count(number: int, noun: str) -> str:
 
 
 def probe_progress(done: int, total: int) -> str:
-    """How many pairs of a probe are done, for people."""
+    """The progress of a test of pairs, as text."""
     return f"probing: {done:,} of {total:,} done" if total else "probing: preparing the frames"

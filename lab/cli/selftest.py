@@ -1,4 +1,4 @@
-"""``sdnlab test``: the project's own checks, in order of cost, with an account of what was skipped."""
+"""``sdnlab test``: the project's own checks, the fastest first, and a list of what was skipped."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
 SPREAD = ("unit", "conformance", "switch", "nfv", "system")
-"""Those that are worth a process for each of the machine's cores.
+"""Tiers that run in one process per core.
 
-Labs, switches and functions have namespaces and folders of their own, so those of two processes never meet. A
-process takes tests that stand together, since these share what is running.
+Labs, switches and functions have namespaces and folders of their own, so those of two processes don't
+conflict. A process takes neighbouring tests, because these share running labs.
 """
 
 _NO_TESTS = 5  # pytest's exit code when it collected nothing
@@ -38,7 +38,7 @@ _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)\b")
 
 
 class Outcome(NamedTuple):
-    """What one step gave. ``skips`` maps a reason to how many tests it stopped."""
+    """The result of one step. ``skips``: reason -> number of skipped tests."""
 
     name: str
     good: bool
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def run(wanted: Sequence[str], junit: Path | None) -> int:
-    """Run the wanted tiers (all when none is named) and report; 0 when nothing failed."""
+    """Run these tiers (default: all) and report; 0 when nothing failed."""
     for name in wanted:
         if name not in ("lint", *TIERS):
             raise usage(f"no tier named {name!r}", f"there are: lint, {', '.join(TIERS)}")
@@ -104,7 +104,7 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
 
 
 def judge(tier: str, code: int, output: str, seconds: float) -> Outcome:
-    """What pytest's exit code and output mean."""
+    """The result that pytest's exit code and output show."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     skips: Counter[str] = Counter()
     for number, reason in _SKIP.findall(plain):

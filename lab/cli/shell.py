@@ -1,7 +1,7 @@
 """Mininet's shell in a running lab, with the lab's own commands beside Mininet's.
 
-The process that runs it has entered the sandbox's mount and process namespaces, but stays in the caller's
-network namespace: there it reaches the lab's API, and nodes' shells enter their own namespaces anyway.
+Its process has entered the sandbox's mount and PID namespaces, but stays in the caller's network namespace,
+where the lab's API is.  The shells of nodes enter their own namespaces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.naming import RUN
 from topologies.model.topology import Topology
 
 OURS = ("status", "flows", "groups", "events", "logs", "controller")
-"""Commands of the command line that are the shell's, too; ping, link and switch take both ways to say it."""
+"""Commands of the command line that the shell has, too; ping, link and switch accept both forms."""
 
 
 def main(lab: str) -> NoReturn:
@@ -46,28 +46,28 @@ def main(lab: str) -> NoReturn:
         prompt = f"{lab}> "
 
         def do_ping(self, line: str) -> None:
-            """ping [SRC DST]: who reaches whom, by real frames; all pairs when none is named."""
+            """ping [SRC DST]: test with real frames which hosts reach each other. Default: all pairs."""
             command("ping", line.split())
 
         def do_pingall(self, line: str) -> None:
-            """pingall: who reaches whom, all pairs at once."""
+            """pingall: test all pairs."""
             command("ping", [])
 
         do_pingallfull = do_pingall
 
         def do_pingpair(self, _line: str) -> None:
-            """pingpair: whether the first two hosts reach each other."""
+            """pingpair: test the first two hosts."""
             names = [host.name for host in net.hosts[:2]]
             command("ping", names if len(names) == 2 else [])
 
         do_pingpairfull = do_pingpair
 
         def do_link(self, line: str) -> None:
-            """link up|down A B, or as Mininet has it: link A B up|down."""
+            """link up|down A B, or in Mininet's form: link A B up|down."""
             command("link", action_first("link", line.split()))
 
         def do_switch(self, line: str) -> None:
-            """switch up|down S, or as Mininet has it: switch S start|stop."""
+            """switch up|down S, or in Mininet's form: switch S start|stop."""
             command("switch", action_first("switch", line.split()))
 
     for name in OURS:
@@ -94,7 +94,7 @@ def _delegate(name: str) -> Any:
 
 
 def command(name: str, arguments: Sequence[str]) -> None:
-    """Run a command of the command line in this process; what fails is told, and the shell goes on."""
+    """Run a command of the command line in this process. A failure is printed, and the shell continues."""
     from lab.cli import report
     from lab.cli.app import build
     from lab.cli.say import ReaderGone

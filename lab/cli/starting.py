@@ -1,4 +1,4 @@
-"""Starting a lab from the command line, and what a person sees of it meanwhile."""
+"""Starts a lab from the command line, and shows the progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Tells a person what ``up`` is at: one changing line on a terminal, nothing elsewhere."""
+    """Shows the progress of ``up``: one changing line on a terminal, nothing elsewhere."""
 
     def __init__(self, live: bool) -> None:
         self._live = live
@@ -23,7 +23,7 @@ class Progress:
         self.stages: list[dict[str, Any]] = []
 
     def stage(self, message: dict[str, Any]) -> None:
-        """A stage has ended, or has come further."""
+        """A stage has ended, or has made progress."""
         if "probing" in message:
             self._write(probe_progress(message["probing"], message["of"]))
             return
@@ -35,7 +35,7 @@ class Progress:
         self._write(what)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._live:
             overwrite_line("")
 
@@ -46,7 +46,7 @@ class Progress:
 
 
 def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
-    """Build the lab of ``file``; it is on our leash."""
+    """Build the lab of ``file``. It ends with this process, unless it is detached."""
     from lab.start.inside import Order
     from lab.start.launch import launch
 

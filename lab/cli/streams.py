@@ -1,7 +1,7 @@
-"""Standard streams that can be closed, full, or without a reader, whoever writes to them.
+"""Standard streams that may be closed, full, or without a reader.
 
-Help, tables, JSON, Mininet's shell: all write to ``sys.stdout``.  What goes wrong there ends in one of two
-ways, decided here, and in no traceback.
+Help, tables, JSON and Mininet's shell write to ``sys.stdout``.  An error there becomes one of the two
+exceptions of this module, and never a traceback.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ReaderGone(BaseException):
-    """Whoever read our output closed it (``| head``)."""
+    """The reader of our output has closed it (``| head``)."""
 
 
 class Unwritable(Failure):
@@ -30,7 +30,7 @@ class Unwritable(Failure):
 
 
 class _Output(io.FileIO):
-    """Standard output. ``closed_before``: whether it was so when we began."""
+    """Standard output. ``closed_before``: it was already closed when we started."""
 
     def __init__(self, closed_before: bool) -> None:
         super().__init__(1, "wb", closefd=False)
@@ -48,7 +48,7 @@ class _Output(io.FileIO):
 
 
 class _Messages(io.FileIO):
-    """Standard error: what can't be written there is for nobody."""
+    """Standard error: errors in writing to it are ignored."""
 
     def __init__(self) -> None:
         super().__init__(2, "wb", closefd=False)
@@ -60,9 +60,10 @@ class _Messages(io.FileIO):
 
 
 def guard() -> None:
-    """Make the three descriptors be there, and ``sys.stdout`` and ``sys.stderr`` fail in our ways only.
+    """Make sure that the three descriptors are open, and that ``sys.stdout`` and ``sys.stderr`` raise our
+    exceptions.
 
-    What has closed one of them would else have the next file that is opened in its place.
+    Otherwise the next file that is opened would take the place of a closed one.
     """
     closed = set()
     for descriptor in range(3):
@@ -84,7 +85,7 @@ def _text(raw: io.FileIO, before: object) -> io.TextIOWrapper:
 
 
 def flush() -> int:
-    """Write what waits, at the end; the exit code if that went wrong, else 0."""
+    """Write what is still buffered, at the end; the exit code if that fails, otherwise 0."""
     code = 0
     for stream in (sys.stdout, sys.stderr):
         try:

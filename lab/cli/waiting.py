@@ -1,4 +1,4 @@
-"""Waiting for an answer that takes long: somebody sees how far it is, and a lab that hangs is noticed."""
+"""Waits for a slow answer: shows the progress, and notices a lab that hangs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from lab.messages.lab import Probing
 
 LOOK = 0.5
-"""Seconds from one look to the next."""
+"""Seconds between two checks."""
 SILENT = 3
-"""Looks in a row without an answer, of up to ``TIMEOUT`` seconds each, after which a lab hangs."""
+"""After so many checks in a row without an answer, of up to ``TIMEOUT`` seconds each, a lab counts as
+hung."""
 TIMEOUT = 10.0
 
 
 def probed(api: Client, watcher: Callable[[], Client], request: Any) -> Any:
-    """The answer to ``POST /ping``, however long it takes; ``watcher`` gives clients to look with.
+    """The answer to ``POST /ping``, however long it takes; ``watcher`` makes clients for the checks.
 
-    Raises Failure as the lab does, or when it doesn't answer any more.
+    Raises Failure if the lab refuses, or if it no longer answers.
     """
     answers: list[Any] = []
     failed: list[BaseException] = []

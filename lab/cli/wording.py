@@ -1,4 +1,4 @@
-"""The command line as people type it, in the words that the commands have. Pure."""
+"""Converts a command line as people type it to the words of our commands. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTIONS = {
     "function": {action: action for action in ("stop", "start", "restart")},
     "controller": {"restart": "restart"},
 }
-"""What may stand before or after the names that it is about, and what it is called."""
+"""Actions, which a user may type before or after the names, and our words for them."""
 _WITH_VALUE = ("--lab", "-l")
 
 
@@ -36,12 +36,12 @@ _MININET = {
     "py": "sdnlab shell",
     "source": "sdnlab shell",
 }
-"""Commands of Mininet's shell, and what does the like from outside."""
+"""Commands of Mininet's shell, and similar commands of the command line."""
 _TAKES_FILE = ("up", "apply", "validate", "graph")
 
 
 def advice(arguments: Sequence[str], known: Collection[str]) -> str:
-    """A remedy for a wrong command line beside its ``-h``, or nothing. ``known``: our commands' names."""
+    """A remedy for a wrong command line, better than its ``-h``; or empty. ``known``: our commands' names."""
     words = list(arguments)
     places = _operands(words)
     if not places:
@@ -73,7 +73,7 @@ def corrected(arguments: Sequence[str]) -> list[str]:
 
 
 def action_first(command: str, words: Sequence[str]) -> list[str]:
-    """The arguments of ``command`` with the action first, called as our command line calls it."""
+    """The arguments of ``command`` with the action first, in our words."""
     actions = _ACTIONS[command]
     places = list(_operands(words))
     if not places:

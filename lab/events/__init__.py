@@ -1,1 +1,1 @@
-"""What happened in a lab, and the words for it."""
+"""Events of a lab, and their texts."""

@@ -1,4 +1,4 @@
-"""What functions' processes say (see ``nfv.contract``), in a person's words, with hosts' names. Pure."""
+"""The text of messages from functions' processes (see ``nfv.contract``), with hosts' names. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLAIN = ("event_type", "timestamp", "event", "number", "time", "function", "ins
 
 
 def words(instance: str, function: str, message: Mapping[str, Any], names: Names) -> str:
-    """One line of what an instance's process said (see ``nfv.contract``)."""
+    """One line of text for a message of an instance's process."""
     kind = str(message.get("event_type", "?"))
     flow = names.flow(message, function)
     if kind == "state":
@@ -44,14 +44,14 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
 
 
 def _exception_line(traceback: str) -> str:
-    """Of a traceback, what was raised: all that stands behind the last line of the stack, in one line."""
+    """The exception of a traceback: everything after the last line of the stack, in one line."""
     lines = [line for line in traceback.splitlines() if line.strip()]
     stack = [number for number, line in enumerate(lines) if line.startswith("  ")]
     return " ".join(line.strip() for line in (lines[stack[-1] + 1 :] if stack else lines[-1:]))
 
 
 def _app_layer(kind: str, message: Mapping[str, Any]) -> str:
-    """What was said in a flow, of EVE's records of application layers."""
+    """The main fields of EVE's application layer records, as text."""
     own = message.get(kind)
     if not isinstance(own, Mapping):
         return ""

@@ -1,4 +1,4 @@
-"""What addresses are called in a lab, for events that people read. Pure."""
+"""Names of addresses in a lab, for the texts of events. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from wire import mac as wire_mac
 
 
 class Names:
-    """Names of a topology's addresses. Two networks may use the same ones: then the function in question,
-    which some networks' chains pass, decides, or the address stays a number."""
+    """Names of a topology's addresses.
+
+    Two networks may use the same address. Then the networks whose chains pass the function decide; if they
+    don't, the address stays a number.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self._known: dict[str, dict[str, str]] = {}  # address -> network -> name
@@ -25,7 +28,7 @@ class Names:
         self._near = _networks(topology)
 
     def of(self, address: str, function: str | None = None) -> str:
-        """The name of who has ``address``, or the address itself."""
+        """The name of the endpoint with this ``address``, or the address itself."""
         by_network = self._known.get(_short(address), {})
         near = self._near.get(function or "", set())
         names = {name for network, name in by_network.items() if network in near} or set(by_network.values())
@@ -44,12 +47,12 @@ class Names:
 
 
 def link_local(mac: str) -> IPv6Interface:
-    """The address that a host gives itself on its link (RFC 4291, appendix A)."""
+    """The link-local address of a host (RFC 4291, appendix A)."""
     return IPv6Interface((wire_mac.link_local(wire_mac.mac_number(mac)), 64))
 
 
 def _short(address: str) -> str:
-    """As RFC 5952 writes it; EVE writes IPv6 addresses in full."""
+    """The address in the form of RFC 5952; EVE writes IPv6 addresses in full."""
     try:
         return str(ip_address(address))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What happened in a lab: a bounded, numbered record that many threads write and follow."""
+"""The log of a lab's events: bounded and numbered; many threads write and follow it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lab.messages.lab import Event
 from lab.terminal import one_line
 
 KEPT = 20_000
-"""How many events are remembered; older ones are dropped, numbers go on."""
+"""How many events are kept. Older ones are deleted; numbers continue."""
 
 
 class EventLog:
-    """Thread-safe; ``wait`` blocks until something newer than a number is there."""
+    """A thread-safe log; ``wait`` blocks until there is a newer event than a number."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=KEPT)
@@ -24,7 +24,7 @@ class EventLog:
         self._changed = threading.Condition()
 
     def add(self, event: str, text: str, data: Mapping[str, Any] | None = None) -> None:
-        """Record that ``event`` happened; ``text`` says it to a person, in one line."""
+        """Add an ``event``; ``text`` describes it to people in one line."""
         with self._changed:
             self._number += 1
             self._events.append(
@@ -46,7 +46,7 @@ class EventLog:
             return [event for event in self._events if event["number"] > number]
 
     def wait(self, number: int, timeout: float) -> list[Event]:
-        """Like ``since``, but waits up to ``timeout`` seconds for there to be some."""
+        """Like ``since``, but waits up to ``timeout`` seconds until there is one."""
         with self._changed:
             self._changed.wait_for(lambda: self._number > number, timeout)
         return self.since(number)

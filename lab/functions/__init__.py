@@ -1,1 +1,1 @@
-"""Keeping the processes of network functions."""
+"""Keeps the processes of network functions running."""

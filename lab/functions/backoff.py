@@ -1,4 +1,4 @@
-"""How long to wait before a process that keeps dying is started again. Pure."""
+"""The delay before a process that keeps dying is started again. Pure."""
 
 from __future__ import annotations
 

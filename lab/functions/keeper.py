@@ -1,4 +1,4 @@
-"""Keeping one instance's process: started, listened to, started again when it dies."""
+"""Keeps one instance's process running: starts it, reads its messages, restarts it when it dies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from nfv.contract import Program
 
 STEADY = 10.0
-"""Seconds; who ran for so long is started again at once when it dies."""
+"""After so many seconds of running, a process that dies is restarted without delay."""
 END_PATIENCE = 1.0
-"""Seconds that a process gets to end by itself."""
+"""Seconds to wait for a process to end by itself."""
 
 
 class Running(Protocol):
-    """A function's process as ``dataplane.fabric.functions.FunctionProcess`` is one."""
+    """The interface of a function's process, as in ``dataplane.fabric.functions.FunctionProcess``."""
 
     @property
     def pid(self) -> int: ...
@@ -37,14 +37,14 @@ class Running(Protocol):
 
 
 class Starter(Protocol):
-    """Starts an instance's process where it belongs; raises an exception with words."""
+    """Starts an instance's process in its namespace; raises an exception with a message."""
 
     def start(self, instance: str, program: Program) -> Running: ...
     def remove(self, instance: str) -> None: ...
 
 
 class Listener(Protocol):
-    """Who is told what becomes of a process."""
+    """The callbacks about the state of a process."""
 
     def starting(self, record: InstanceRecord) -> None: ...
     def started(self, record: InstanceRecord, pid: int) -> None: ...
@@ -55,7 +55,7 @@ class Listener(Protocol):
 
 
 class Keeper:
-    """One instance's process. A thread of its own starts it, reads what it says, and starts it again."""
+    """One instance's process. A thread of its own starts it, reads its messages, and restarts it."""
 
     def __init__(
         self, listener: Listener, starter: Starter, record: InstanceRecord, program: Program
@@ -64,7 +64,7 @@ class Keeper:
         self.process: Running | None = None
         self.wanted = False
         self.replaced = 0
-        """How many ``state`` lines it has written: a ``replace`` is answered by one more."""
+        """How many ``state`` lines it has written. The answer to a ``replace`` is one more."""
         self._listener, self._starter = listener, starter
         self._gate, self._accounts = Gate(), Gate(rate=10.0, most=100.0)
         self._wake = threading.Event()

@@ -1,4 +1,4 @@
-"""Keeping functions' processes: started, listened to, started again when they die, changed while they run."""
+"""Keeps functions' processes running: starts, reads, restarts and changes them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from nfv.contract import Program
 
 REPLACE_PATIENCE = 10.0
-"""Seconds that a process gets to say that it has taken changed files."""
+"""Timeout in seconds for a process to confirm changed files."""
 
 Describe = Callable[[Function, str, Topology], "Program"]
 
 
 def processes(topology: Topology) -> dict[str, Function]:
-    """Instances that have a process: inline and tap functions' ones, and a balancer's, of its own name."""
+    """Instances that have a process: those of inline and tap functions, and a balancer (under its own
+    name)."""
     instances: dict[str, Function] = {}
     for function in topology.functions:
         if function.mode in ("inline", "tap"):
@@ -41,8 +42,11 @@ def processes(topology: Topology) -> dict[str, Function]:
 
 
 class Functions:
-    """All functions' processes of a lab. ``changed`` is called when what does not work has changed;
-    ``reported`` waits until who is to know knows it."""
+    """All functions' processes of a lab.
+
+    ``changed`` is called when other instances or backends than before don't work. ``reported`` waits until
+    the controller knows it.
+    """
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Functions:
         self._names: Names | None = None
         self._condition = threading.Condition()
 
-    # What the lab asks
+    # Queries
 
     def records(self) -> dict[str, InstanceRecord]:
         """Every instance's record, by name."""
@@ -68,8 +72,8 @@ class Functions:
             return {name: keeper.record for name, keeper in self._keepers.items()}
 
     def failed(self) -> dict[str, str]:
-        """Instances without a working process and backends that are down, as the controller calls them, with
-        the reasons."""
+        """Instances without a working process, and backends that are down, under the controller's names, with
+        reasons."""
         with self._condition:
             reasons: dict[str, str] = {}
             for name, keeper in self._keepers.items():
@@ -81,7 +85,7 @@ class Functions:
             return reasons
 
     def remarks(self, functions: Iterable[Function]) -> list[str]:
-        """What instances of these functions have said beside that they run."""
+        """Messages of instances of these functions, other than that they run."""
         wanted = {function.name for function in functions}
         records = [record for record in self.records().values() if record.function in wanted]
         return [
@@ -90,14 +94,13 @@ class Functions:
             if record.state == "running" and record.message
         ]
 
-    # What changes them
+    # Changes
 
     def prepare(self, topology: Topology, patience: float, but: Collection[str] = ()) -> list[str]:
-        """Start what ``topology`` has and did not run, and hand changed files to what runs; leave instances
-        ``but`` out.
+        """Start the new instances of ``topology``, and give running instances their changed files; skip
+        instances ``but``.
 
-        Nothing is stopped. Waits up to ``patience`` seconds for all of it to be at work; what is not then,
-        in words.
+        Stops nothing. Waits up to ``patience`` seconds until all work; texts about those that don't.
         """
         wanted = {name: function for name, function in processes(topology).items() if name not in but}
         programs = {name: self._describe(function, name, topology) for name, function in wanted.items()}
@@ -121,7 +124,7 @@ class Functions:
         return [*self._not_at_work(awaited, patience), *late]
 
     def halt(self, names: Iterable[str]) -> None:
-        """End those of these instances that run, until ``renew``: their devices are about to be replaced."""
+        """End these instances, as far as they run, until ``renew``: their devices will be replaced."""
         with self._condition:
             keepers = [self._keepers[name] for name in names if name in self._keepers]
         for keeper in keepers:
@@ -130,7 +133,7 @@ class Functions:
             keeper.join()
 
     def renew(self, topology: Topology, names: Collection[str], patience: float) -> list[str]:
-        """Start those of these instances that ``topology`` has, whether they were there before or not.
+        """Start those of these instances that ``topology`` has, old or new.
 
         Waits like ``prepare``.
         """
@@ -145,7 +148,7 @@ class Functions:
         return [*self._not_at_work(there, patience), *fresh]
 
     def retain(self, topology: Topology) -> None:
-        """End and forget what ``topology`` does not have."""
+        """End and forget the instances that ``topology`` does not have."""
         wanted = processes(topology)
         with self._condition:
             gone = {name: keeper for name, keeper in self._keepers.items() if name not in wanted}
@@ -178,16 +181,16 @@ class Functions:
         self.changed()
 
     def stop_all(self) -> None:
-        """Ask all of them to end, and wait for none."""
+        """Ask all of them to end, without waiting."""
         for keeper in list(self._keepers.values()):
             keeper.stop()
 
     def _replace(self, keeper: Keeper, program: Program) -> list[str]:
-        """Hand changed files over to a running process, or start it anew when it can't take them."""
+        """Give changed files to a running process, or restart it if it can't load them."""
         old, keeper.program = keeper.program, program
         process, name = keeper.process, keeper.record.name
         if process is None or not keeper.wanted:
-            return []  # it finds them when it is started
+            return []  # it loads them when it starts
         if not program.replaceable or old.argv != program.argv:
             keeper.stop()
             keeper.join()
@@ -215,15 +218,15 @@ class Functions:
             bad = [k.record for k in keepers if k.record.state != "running"]
         return [f"{r.name} is {r.state}" + (f": {r.message}" if r.message else "") for r in bad]
 
-    # What keepers tell
+    # Callbacks of the keepers
 
     def starting(self, record: InstanceRecord) -> None:
-        """A process is to be started."""
+        """A process is about to start."""
         with self._condition:
             record.become("starting", "", self._clock())
 
     def started(self, record: InstanceRecord, pid: int) -> None:
-        """A process runs; it says itself when it is at work."""
+        """A process has started; it reports itself when it works."""
         with self._condition:
             record.pid = pid
             record.become("starting", "", self._clock())
@@ -243,12 +246,12 @@ class Functions:
             self.changed()
 
     def held_back(self, record: InstanceRecord, number: int) -> None:
-        """So many events were too many."""
+        """So many events were suppressed."""
         text = f"{record.name}: {number} more events came too fast and are not listed"
         self._events.add("function", text, {"function": record.function, "instance": record.name})
 
     def dead(self, record: InstanceRecord, how: str) -> None:
-        """A process has ended that should not have."""
+        """A process has ended unexpectedly."""
         with self._condition:
             record.pid = 0
             record.restarts += 1
@@ -261,7 +264,7 @@ class Functions:
         self.changed()
 
     def stopped(self, record: InstanceRecord) -> None:
-        """A process has ended as it was asked to."""
+        """A process has ended on request."""
         with self._condition:
             record.pid = 0
             record.become("stopped", "", self._clock())
@@ -272,7 +275,8 @@ class Functions:
 
 
 class NetStarter:
-    """Starts processes in the lab's namespaces. ``spaces`` gives the descriptor of an instance's."""
+    """Starts processes in the lab's namespaces. ``spaces`` returns the descriptor of an instance's
+    namespace."""
 
     def __init__(self, spaces: Callable[[str], int], run_dir: Path) -> None:
         self._spaces, self._run_dir = spaces, run_dir

@@ -1,4 +1,4 @@
-"""Keeping the controller informed of which functions' processes and backends do not work."""
+"""Tells the controller which functions' processes and backends do not work."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from topologies.model.topology import Topology
 
 AGAIN = 0.5
-"""Seconds until what the controller did not take is told again."""
+"""Seconds until a report that the controller did not accept is sent again."""
 
 
 class Reporter:
-    """Tells all of ``failed()`` by ``tell`` whenever that has changed, and when ``again`` asks for it.
+    """Sends the whole of ``failed()`` by ``tell`` whenever it has changed, and when ``again`` asks for it.
 
-    A controller that was just started knows nothing, so it is told all.  What comes together is told once.
+    A new controller knows nothing, so each report is complete.  Several changes at a time give one report.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Reporter:
         self._due.set()
 
     def again(self) -> None:
-        """Tell all, also when it is what was told last."""
+        """Send a report, even if nothing has changed."""
         self._forced.set()
         self._due.set()
 
     def reported(self, patience: float) -> bool:
-        """Wait up to so many seconds until the controller was told what holds now; whether it was."""
+        """Wait until the controller has the present state, up to so many seconds; whether it has it."""
         with self._took:
             return self._took.wait_for(lambda: self._told == self._failed(), patience)
 
@@ -61,13 +61,13 @@ class Reporter:
                 with self._took:
                     self._told = failed
                     self._took.notify_all()
-            except Failure:  # the controller is away: its successor asks for all
+            except Failure:  # the controller is down: its successor asks for a report
                 if not self._due.wait(AGAIN):
                     self.again()
 
 
 def describe_function(function: Function, instance: str, topology: Topology) -> Program:
-    """What to start for an instance; imported when there is one."""
+    """The program of an instance. The import is late: many labs have no functions."""
     from nfv.describe import describe
 
     return describe(function, instance, topology)

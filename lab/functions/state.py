@@ -1,4 +1,4 @@
-"""What is known of a function's instance, from the lines that its process writes. Pure, bounded."""
+"""The state of a function's instance, from the lines that its process writes. Pure, bounded."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ State = Literal["starting", "running", "failed", "dead", "stopped"]
 MOST_COUNTERS = 64
 MOST_BACKENDS = 256
 MAX_LINE = 256 * 1024
-"""Bytes of a line; what is longer is dropped."""
+"""Bytes of a line; longer lines are dropped."""
 _TEXT = 8192
 """Characters of a message or traceback that are kept."""
 QUIET = ("counters", "stats")
-"""Types that come all the time: followed, but no events."""
+"""Types of frequent messages: they change the state, but are no events."""
 ACCOUNTS = ("flow", "http", "dns", "tls", "ssh", "fileinfo", "anomaly")
-"""Types that tell what traffic there is: so many that they may not crowd out what was found in it."""
+"""Types of messages about normal traffic: they are many, and must not displace alerts."""
 
 
 @dataclass
 class InstanceRecord:
-    """An instance: ``since`` when it is in its state (Unix time), ``restarts`` after it had died.
+    """An instance: ``since`` is when its state began (Unix time), ``restarts`` counts restarts after it died.
 
-    ``was_lost``: it has died, failed or been stopped, and not run since.
+    ``was_lost``: it died, failed or was stopped, and has not run since then.
     """
 
     name: str
@@ -40,7 +40,7 @@ class InstanceRecord:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def become(self, state: State, message: str, now: float) -> None:
-        """It is in ``state`` from now on; ``running`` it is not lost any more."""
+        """Set the state; in ``running`` it is no longer lost."""
         if state != self.state:
             self.since = now
         self.state, self.message = state, message[:_TEXT]
@@ -50,7 +50,7 @@ class InstanceRecord:
             self.was_lost = True
 
     def take(self, message: Mapping[str, Any], now: float) -> bool:
-        """Follow a line; whether it changed what the controller must know."""
+        """Process a message; whether the controller must be told."""
         kind = message.get("event_type")
         if kind == "counters":
             numbers = {str(k): v for k, v in message.items() if _is_number(v)}
@@ -70,8 +70,8 @@ class InstanceRecord:
         return False
 
     def failed(self, counts: bool) -> dict[str, str]:
-        """What of it does not work, as the controller calls it, and why: the instance (if it ``counts``), and
-        backends."""
+        """The parts that don't work, under the controller's names, with reasons: the instance (if it
+        ``counts``), and backends."""
         reasons = {
             f"{self.function}/{name}": self.reasons.get(name, "")
             for name, up in self.backends.items()
@@ -88,7 +88,7 @@ def _is_number(value: object) -> bool:
 
 
 def read(line: bytes) -> dict[str, Any] | None:
-    """A line of a function as a message; None for what is none."""
+    """A line of a function as a message; None if it is no message."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -102,7 +102,7 @@ def read(line: bytes) -> dict[str, Any] | None:
 
 
 class Gate:
-    """Lets a burst of ``most`` events through, and then ``rate`` a second; counts what it held back."""
+    """A token bucket: passes a burst of ``most`` events, then ``rate`` a second; counts the others."""
 
     def __init__(self, rate: float = 50.0, most: float = 200.0) -> None:
         self._rate, self._most = rate, most
@@ -110,7 +110,7 @@ class Gate:
         self.held = 0
 
     def passes(self, now: float) -> bool:
-        """Whether one more may pass at ``now`` (seconds)."""
+        """Whether one more event may pass at ``now`` (seconds)."""
         self._left = min(self._most, self._left + (now - self._at) * self._rate) if self._at else self._left
         self._at = now
         if self._left >= 1.0:
@@ -120,6 +120,6 @@ class Gate:
         return False
 
     def told(self) -> int:
-        """How many were held back since this was last asked."""
+        """How many events did not pass since the last call."""
         held, self.held = self.held, 0
         return held

@@ -1,1 +1,1 @@
-"""What a lab's HTTP API says and takes, typed."""
+"""Typed requests and answers of a lab's HTTP API."""

@@ -1,7 +1,7 @@
-"""What the lab's HTTP API says and takes: the JSON itself, typed.
+"""Requests and answers of the lab's HTTP API: the JSON itself, typed.
 
-TypedDicts, so that the command line reads answers as they are, without building objects, and FastAPI
-checks, documents and publishes the same definitions as OpenAPI.
+They are TypedDicts, so the command line reads answers without building objects.  FastAPI checks the same
+definitions, and publishes them as OpenAPI.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HostState(TypedDict):
 
 
 class NetworkState(TypedDict):
-    """A tenant's segment: its members, and the domains that these are in."""
+    """A tenant's segment: its members and their domains."""
 
     name: str
     vni: int | None
@@ -72,7 +72,7 @@ class NetworkState(TypedDict):
 
 
 class VtepState(TypedDict):
-    """A domain's tunnel end point, and its ways out (underlay links that are not cut)."""
+    """A domain's tunnel endpoint, and its uplinks (underlay links that are not cut)."""
 
     domain: str
     address: str
@@ -94,7 +94,7 @@ class UnderlayState(TypedDict):
 
 
 class LinkState(TypedDict):
-    """``a`` and ``b`` as ``switch:port``; ``up`` is what was asked for with ``link up|down``."""
+    """``a`` and ``b`` as ``switch:port``; ``up`` is the state that ``link up|down`` has set."""
 
     name: str
     a: str
@@ -120,7 +120,7 @@ class Stage(TypedDict):
 
 
 class Status(TypedDict):
-    """The whole lab; ``troubles`` are what is wrong right now, in words."""
+    """The whole lab; ``troubles`` are texts about present problems."""
 
     name: str
     topology: str
@@ -146,8 +146,8 @@ class Status(TypedDict):
 class Pair(TypedDict):
     """One direction of one pair in one address family (4 or 6); ``rtt`` in seconds.
 
-    ``policy``: what in the file keeps it from being reached, a function or (``apart``) that nothing joins the
-    two; empty: it should be reached.
+    ``policy``: the reason in the file why the pair should not be reached: a function, or (``apart``) that
+    nothing connects the two; empty: it should be reached.
     """
 
     src: str
@@ -172,8 +172,10 @@ class PingRequest(TypedDict):
 
 
 class Probing(TypedDict):
-    """How far a probe of pairs has come; ``total`` 0: it is being prepared. Frames and answers to them are
-    counted, addresses that are resolved included."""
+    """The progress of a test of pairs, in frames with an answer, address resolution included.
+
+    ``total`` 0: it is being prepared.
+    """
 
     running: bool
     done: int
@@ -189,14 +191,14 @@ class FamilyCount(TypedDict):
 
 
 class PingResult(TypedDict):
-    """What a probe of pairs found.
+    """The result of a test of pairs.
 
-    ``links_down`` are the links and wires that were cut at the time: the likeliest reasons.
-    ``held``: pairs that were not reached because a firewall of the file holds them off; ``apart``: those of
-    parts that the file joins by nothing; ``leaked``: pairs that were reached though they should be either.
-    All is well (``good``) when ``reached``, ``held`` and ``apart`` are ``total``, and none leaked.
-    ``median`` is that of the reached pairs' times, in seconds.  ``pairs`` has every pair, or, above 2,000 and
-    unless ``detail`` was ``all``, those that were not reached (but for those apart), or leaked.
+    ``links_down`` are the links and wires that were cut at the time, probably the reason of failures.
+    ``held``: pairs that a firewall of the file blocks; ``apart``: pairs in parts of the lab that the file
+    does not connect; ``leaked``: pairs that were reached although they should be blocked or apart. ``good``:
+    ``reached``, ``held`` and ``apart`` add up to ``total``, and no pair leaked. ``median`` is the median of
+    the reached pairs' times, in seconds.  ``pairs`` has every pair; if there are more than 2,000, and
+    ``detail`` is not ``all``, it has only pairs that leaked or were not reached (without those apart).
     """
 
     hosts: list[str]
@@ -222,8 +224,10 @@ class UpDown(TypedDict):
 
 
 class LinkChange(TypedDict):
-    """What ``link up|down`` did; ``changed`` False when the link was so already.  It holds for every packet
-    from now on; ``note`` says what does not yet, if anything."""
+    """The result of ``link up|down``; ``changed`` is False if the link already had this state.
+
+    The change applies to every packet from now on; if not, ``note`` says to which it does not.
+    """
 
     name: str
     up: bool
@@ -232,14 +236,15 @@ class LinkChange(TypedDict):
 
 
 class MoveRequest(TypedDict):
-    """Where a host is to go: a domain, and the switch in it (absent: the domain's first)."""
+    """The new place of a host: a domain, and a switch in it (absent: the domain's first switch)."""
 
     domain: str
     switch: NotRequired[str | None]
 
 
 class Moved(TypedDict):
-    """What ``move`` did; ``seconds`` until all switches were confirmed; ``changed`` False: it was there."""
+    """The result of ``move``; ``seconds`` until all switches confirmed; ``changed`` False: it was already
+    there."""
 
     host: str
     source: str
@@ -250,7 +255,7 @@ class Moved(TypedDict):
 
 
 class CapturePoint(TypedDict):
-    """Where to listen: a network namespace's name, a device in it (``any``: all), and what that is."""
+    """Where to capture: a network namespace's name, a device in it (``any``: all), and a text about it."""
 
     netns: str
     device: str
@@ -258,7 +263,7 @@ class CapturePoint(TypedDict):
 
 
 class TunnelState(TypedDict):
-    """Unicast of one network from one domain to another; ``bytes`` of the inner frames."""
+    """Unicast traffic of one network from one domain to another; ``bytes`` of the inner frames."""
 
     source: str
     target: str
@@ -288,7 +293,7 @@ class OverlayState(TypedDict):
 
 
 class Event(TypedDict):
-    """Something that happened: ``number`` counts up from 1, ``time`` is Unix time in seconds."""
+    """An event: ``number`` counts from 1, ``time`` is Unix time in seconds."""
 
     number: int
     time: float

@@ -1,4 +1,4 @@
-"""What the lab's HTTP API says and takes about functions, chains and changes; see ``lab.messages.lab``."""
+"""Requests and answers about functions, chains and changes; see ``lab.messages.lab``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing_extensions import NotRequired, TypedDict
 
 
 class InstanceState(TypedDict):
-    """A running copy of a function. ``state`` is its process's, with a ``message``, ``since`` (Unix time).
+    """An instance of a function. ``state`` is that of its process, with a ``message``, ``since`` (Unix time).
 
-    ``health``: whether it takes part in forwarding, as the controller's probes through its data path find
-    (``unproven``: none has passed it yet; ``unknown``: it is not probed, or the controller is away); ``rtt``:
-    such a probe's round trip, in seconds.  ``packets`` that went in and ``dropped``, as the switch counts or
-    else it itself; None: not counted. ``counters``: all that it counts itself.
+    ``health``: whether the controller's probe frames pass its data path (``unproven``: none has passed yet;
+    ``unknown``: it is not probed, or the controller is down); ``rtt``: the round trip of a probe, in seconds.
+    ``packets``: those that went in, and ``dropped``, both counted by the switch or by the instance; None: not
+    counted. ``counters``: all counters of the instance itself.
     """
 
     name: str
@@ -40,9 +40,9 @@ class BackendState(TypedDict):
 
 
 class FunctionState(TypedDict):
-    """A network function. ``switch`` None: every switch. ``address``: of a virtual service or translator.
+    """A network function. ``switch`` None: every switch. ``address``: that of a virtual service or NAT.
 
-    ``packets`` and ``dropped``: of all its instances, or, of one that is flows, as the switch counts; None:
+    ``packets`` and ``dropped``: of all its instances, or counted by the switch if flows implement it; None:
     not counted.
     """
 
@@ -64,9 +64,8 @@ class FunctionState(TypedDict):
 class HopState(TypedDict):
     """A chain's arrival at one function; ``packets`` that were steered to it (None: not counted).
 
-    ``carried``: how a frame's place in the chain travels to this hop's switch, when it comes from another;
-    empty when it does not. ``state``: what becomes of frames there: while no instance works they are
-    ``skipped`` to the next hop or ``dropped``.
+    ``carried``: the encapsulation in which a frame comes from another switch; empty if it doesn't. ``state``:
+    while no instance works, frames are ``skipped`` to the next hop or ``dropped``.
     """
 
     number: int
@@ -80,8 +79,8 @@ class HopState(TypedDict):
 
 
 class ChainState(TypedDict):
-    """A service chain. ``takes``: its classifier, in words; ``encapsulation`` in use, and ``why`` that;
-    ``forward``, ``backward``: packets that it took, in its direction and the other (None: not known)."""
+    """A service chain. ``takes``: its classifier, as text; ``encapsulation``, and ``why`` it is used;
+    ``forward``, ``backward``: packets of both directions (None: not known)."""
 
     name: str
     network: str
@@ -110,8 +109,11 @@ class ScaleRequest(TypedDict):
 
 
 class ApplyRequest(TypedDict):
-    """A changed topology file: its name (also what it is: YAML or GraphML) and its content, and how
-    names of scripts in it are meant: relative to the file. ``dry_run``: only say what would change."""
+    """A changed topology file: its path and its content.
+
+    The path decides the format, and names of scripts are relative to it. ``dry_run``: change nothing, and
+    return the differences.
+    """
 
     file: str
     content: str
@@ -119,7 +121,7 @@ class ApplyRequest(TypedDict):
 
 
 class ChangeState(TypedDict):
-    """One difference between the running lab and a file. ``disrupts``: what running traffic notices of it."""
+    """One difference between the running lab and a file. ``disrupts``: its effect on running traffic."""
 
     kind: str
     name: str
@@ -129,10 +131,10 @@ class ChangeState(TypedDict):
 
 
 class Applied(TypedDict):
-    """What ``apply`` or ``scale`` changed (or, ``applied`` False, would change or found equal already).
+    """The result of ``apply`` or ``scale``. ``applied`` False: nothing was changed.
 
-    ``seconds`` until all switches were confirmed and what was old had gone; ``notes``: what went wrong after
-    the lab had become what was asked for.
+    ``seconds`` until all switches confirmed and old parts were removed; ``notes``: errors after the change
+    was complete.
     """
 
     changes: list[ChangeState]

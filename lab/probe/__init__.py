@@ -1,1 +1,1 @@
-"""Reachability of all pairs of hosts, by real frames."""
+"""Tests with real frames which pairs of hosts reach each other."""

@@ -1,4 +1,4 @@
-"""The prober's result in the API's words. Pure."""
+"""Converts the prober's result to the API's answer. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from topologies.model.policy import ALLOWED, Expectation, Policy
 from topologies.model.topology import Host, Topology
 
 PAIRS_SHOWN = 2000
-"""A result with more pairs lists those that were not reached: 40,000 cost a second to pass on."""
+"""A result with more pairs lists only those that were not reached: 40,000 pairs take a second to send."""
 
 
 def ping_result(
@@ -22,7 +22,7 @@ def ping_result(
     detail: str = "auto",
     policy: Policy | None = None,
 ) -> PingResult:
-    """The prober's result in the API's words, held to what the file wants (``policy``)."""
+    """The API's answer: the prober's result, compared with the file (``policy``)."""
     whole = detail == "all" or result.total <= PAIRS_SHOWN
     against = _against(topology, result, policy)
     missed = [against[key] for f in result.failures if (key := (f.src, f.dst, f.family)) in against]
@@ -87,7 +87,7 @@ def _expected(expected: Expectation) -> dict[str, str | bool]:
 def _against(
     topology: Topology, result: ProbeResult, policy: Policy | None
 ) -> dict[tuple[str, str, int], Expectation]:
-    """Of the probed pairs those that should not be reached, and why."""
+    """The probed pairs that should not be reached, and the reasons."""
     if not policy:
         return {}
     hosts = {host.name: host for host in topology.hosts}
@@ -103,7 +103,7 @@ def _against(
 def tellable(
     hosts: Sequence[Host], pairs: Sequence[tuple[str, str]], policy: Policy
 ) -> tuple[list[tuple[str, str]], str]:
-    """The pairs whose pings can be told from outside, and a note about the others (empty: none)."""
+    """The pairs whose result the prober can know from outside, and a note about the others (empty: none)."""
     by_name = {host.name: host for host in hosts}
     kept: list[tuple[str, str]] = []
     whys: Counter[str] = Counter()

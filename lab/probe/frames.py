@@ -63,13 +63,13 @@ def station(name: str, mac: str, ip4: IPv4Address | None, ip6: IPv6Address | Non
 
 
 def arp_request(src: Station, target: bytes) -> bytes:
-    """Who has ``target`` (4 bytes)? Tell ``src``. As long as the shortest frame that Ethernet has."""
+    """An ARP request of ``src`` for ``target`` (4 bytes), as long as the shortest Ethernet frame."""
     assert src.ip4 is not None
     return arp.request(src.mac, src.ip4, target) + bytes(18)
 
 
 def neighbour_solicitation(src: Station, target: bytes) -> bytes:
-    """Who has ``target`` (16 bytes)?, to its solicited-node group (RFC 4291, 2.7.1)."""
+    """A neighbour solicitation for ``target`` (16 bytes), to its solicited-node group (RFC 4291, 2.7.1)."""
     assert src.ip6 is not None
     return nd.solicitation(src.mac, src.ip6, target)
 
@@ -105,7 +105,7 @@ def echo6(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO6)
 
 
 def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
-    """What ``frame`` means to the run with this ``nonce``; None for everybody else's traffic."""
+    """The meaning of ``frame`` for the run with this ``nonce``; None for other traffic."""
     kind = frame[12:14]
     if kind == _IP4:
         if len(frame) < 58 or frame[14] != 0x45 or frame[23] != ICMP or frame[34] not in (ECHO, ECHO_REPLY):
@@ -117,7 +117,7 @@ def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
         if frame[54] in (ECHO6, ECHO_REPLY6):
             return _echo(6, frame[54] == ECHO6, frame[62:74], nonce)
         if frame[54] == nd.ADVERTISEMENT:
-            # RFC 4861, 4.4: without the target link-layer address option the sender's own counts
+            # RFC 4861, 4.4: without the target link-layer address option, the frame's source address is valid
             mac = frame[80:86] if len(frame) >= 86 and frame[78:80] == b"\x02\x01" else frame[6:12]
             return Resolved(6, frame[62:78], mac)
         return None

@@ -1,4 +1,4 @@
-"""The prober's loop: send what is due, match what arrives, and pace itself by what it sees."""
+"""The prober's loop: sends probes, matches arriving frames, and adapts its rate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRIES = 4
 
 @dataclass
 class Probe:
-    """One thing awaited: an address resolved, or an echo seen."""
+    """One expected event: an address is resolved, or an echo arrives."""
 
     src: int
     dst: int
@@ -38,17 +38,18 @@ class Probe:
     then: list[Probe] = field(default_factory=list)  # released when this one is answered
 
     def give_up(self) -> int:
-        """Stop waiting; how many probes that closes (what waited for this one never starts)."""
+        """Give a probe up; how many probes this closes (probes that depend on it never start)."""
         self.given_up = True
         return 1 + sum(probe.give_up() for probe in self.then)
 
 
 @dataclass
 class Pace:
-    """How many frames may be under way, and when one counts as lost: from the latency that is seen.
+    """Decides, from the measured latency, how many frames may be on the way and when one counts as lost.
 
-    A packet that opens a new flow costs the switch 20 to 300 microseconds, by the length of its path.
-    More under way than the switch takes in ``_QUEUE_AIM`` seconds only waits, and is then sent twice.
+    A packet that opens a new flow costs the switch 20 to 300 microseconds, depending on the length of its
+    path. If more frames are on the way than the switch handles in ``_QUEUE_AIM`` seconds, they wait and are
+    sent twice.
     """
 
     window: int = 256
@@ -57,9 +58,10 @@ class Pace:
     def answered(self, probe: Probe, now: float) -> None:
         """``probe`` was answered at ``now``: additive increase, multiplicative decrease (as RFC 5681).
 
-        An address that a host's own kernel asked for may be answered before the probe was sent: that tells
-        nothing of how long an answer takes.  Of a frame that was sent twice the last copy counts: a time too
-        short, when the first was answered, makes the next ones be sent again sooner, and spoils nothing.
+        A host's own kernel may have asked for the same address, so an answer may come before the probe is
+        sent. Such an answer says nothing about the latency.  For a frame that was sent twice, the time counts
+        from the last copy.  If the answer was to the first copy, this time is too short; then the next frames
+        are sent again sooner, which does no harm.
         """
         if not probe.tries:
             return
@@ -76,7 +78,7 @@ class Pace:
 
     @property
     def stale_after(self) -> float:
-        """Seconds after which an unanswered frame no longer counts as under way."""
+        """Seconds after which an unanswered frame no longer counts as on the way."""
         return max(0.05, 4 * self.latency)
 
 
@@ -107,7 +109,7 @@ def share_a_family(a: Station, b: Station) -> bool:
 
 
 Told = Callable[[int, int], None]
-"""Is told now and then how many of how many probes have come to their end."""
+"""Is called from time to time with the number of finished probes and of all probes."""
 _TELL = 0.25
 
 
@@ -117,30 +119,32 @@ _LONGEST = 500.0
 
 @dataclass
 class Deadline:
-    """When what is missing counts as lost: at ``at``, or, if it is ``soft``, once nothing has come to its end
-    for a while.  A machine that is busy with other things is slow, and loses nothing."""
+    """When missing probes count as lost: at ``at``; if ``soft``, only after some time without any progress.
+
+    A busy machine is slow, but loses nothing.
+    """
 
     at: float
     soft: bool
     began: float
 
     def moved(self, now: float) -> None:
-        """Something has been answered, or given up after all its tries."""
+        """A probe was answered, or given up after all its tries."""
         if self.soft:
             self.at = max(self.at, min(now + _PROGRESS, self.began + _LONGEST))
 
 
 def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False) -> None:
-    """Send what is due and match what arrives, until nothing is open or the time is up.
+    """Send probes and match arriving frames until no probe is open or the time is over.
 
-    ``seconds`` count from now on: to prepare a million frames takes a while, which is none of the network's.
+    ``seconds`` count from now on: the time to prepare a million frames is not the network's.
     ``soft``: they are an estimate (see ``Deadline``).
     """
     began = next_word = run.clock()
     deadline = Deadline(began + seconds, soft, began)
     before = -1
     waiting: deque[Probe] = deque()
-    # side by side, so that a run cut short by its timeout has found out something of both
+    # alternately, so that a run that ends by its timeout has results of both
     for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
         waiting.extend(item for item in pair if item is not None)
     open_probes = total = len(run.resolving) + len(run.echoes)
@@ -169,7 +173,7 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
                 elif not late.answered:
                     open_probes -= late.give_up()
             _send_due(run, waiting, flying, unanswered, in_flight)
-            # with room in the window look for answers only in passing; else wait for them
+            # if the window has room, only poll for answers; otherwise wait for them
             pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
             for fd, _event in poller.poll(min(pause, max(0.0, deadline.at - now)), 256):
                 open_probes -= _receive(run, by_fd[fd], waiting)
@@ -205,7 +209,7 @@ def _send_due(
 
 
 def _receive(run: Run, at: int, waiting: deque[Probe]) -> int:
-    """Take in all that waits at one socket; how many probes that settled."""
+    """Read all frames that wait at one socket; how many probes this settled."""
     settled = 0
     raw = run.sockets[at]
     for _ in range(256):

@@ -1,4 +1,4 @@
-"""Which pairs of hosts are probed, over which families, and for how long: pure functions of the topology."""
+"""The pairs of hosts to test, their address families, and the timeout: pure functions of the topology."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from topologies.model.topology import Host, Topology
 
 @dataclass(frozen=True)
 class Gateway:
-    """A network's way to others: its router, that one's MAC and addresses here, and where it leads."""
+    """A network's gateway: its router, the router's MAC and addresses here, and the networks that it
+    connects."""
 
     router: str
     mac: str
@@ -40,11 +41,10 @@ def gateways(topology: Topology) -> dict[str, Gateway]:
 def default_pairs(
     hosts: Iterable[Host], routed: Mapping[str, Gateway] | None = None
 ) -> list[tuple[str, str]]:
-    """Every ordered pair of hosts that share a network, in an order that spreads the load; then those that
-    a router joins (and that have an address family in common).
+    """Every ordered pair of hosts that share a network, in an order that spreads the load; then the pairs
+    that a router connects (if they share an address family).
 
-    Neighbours at distance 1 first, then 2, ...: at any moment every host sends and receives as much
-    as every other.
+    Neighbours at distance 1 first, then 2, ...: so at any moment all hosts send and receive the same number.
     """
     by_network: dict[str, list[str]] = {}
     for host in hosts:
@@ -65,12 +65,12 @@ def default_pairs(
 
 
 def patience(probes: int) -> float:
-    """Seconds after which what is missing counts as lost: a slow machine opens 600 flows a second."""
+    """Seconds after which a missing answer counts as lost: a slow machine opens 600 flows a second."""
     return 10.0 + 2 * probes / 600
 
 
 def choose_families(hosts: Sequence[Host], pair_count: int) -> tuple[int, ...]:
-    """Both families for up to 4,000 frames; above that IPv4 alone where every host has it."""
+    """Both families for up to 4,000 frames; for more frames, only IPv4 if every host has it."""
     has4, has6 = any(h.ipv4 for h in hosts), any(h.ipv6 for h in hosts)
     if has4 and has6 and 2 * pair_count > 4000 and all(h.ipv4 for h in hosts):
         return (4,)

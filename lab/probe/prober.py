@@ -1,7 +1,7 @@
-"""All-pairs reachability without a process per ping.
+"""Tests all pairs of hosts without a process for each ping.
 
-One loop sends and matches real frames through raw sockets that are open inside the hosts'
-namespaces.  Two methods, and the result says which was used:
+One loop sends and matches real frames through raw sockets inside the hosts' namespaces.  There are two
+methods, and the result names the one that was used:
 
 ``stack``   every ordered pair: resolve the address (ARP or neighbour discovery), then an echo request
             that the destination's own kernel answers.
@@ -35,7 +35,7 @@ from topologies.model.topology import Host
 from wire import icmp
 
 STACK_LIMIT = 800
-"""Most ordered pairs (times families) that the kernels' shared neighbour table bears at once."""
+"""Most ordered pairs (times families) for which the kernels' shared neighbour table has room."""
 
 _FRAMES_NOTE = (
     "every pair by a frame seen at the destination's port; every host's own stack by a ping to the next"
@@ -47,7 +47,7 @@ _SOL_PACKET, _PACKET_IGNORE_OUTGOING, _SO_RCVBUFFORCE = 263, 23, 33
 
 
 class Failure(NamedTuple):
-    """A pair that was not reached, and the last thing that was seen of it."""
+    """A pair that was not reached, and the last event of its probe."""
 
     src: str
     dst: str
@@ -69,7 +69,7 @@ class ProbeResult:
 
     @property
     def total(self) -> int:
-        """How many (source, destination, family) were asked for."""
+        """How many triples (source, destination, family) were tested."""
         return len(self.rtt) + len(self.failures)
 
     @property
@@ -125,12 +125,12 @@ def probe(
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
     ``open_socket`` gives a non-blocking raw socket of a host by name; the sockets are closed here.
-    ``timeout``: seconds from the first frame on after which what is missing is lost (default: by the number
-    of pairs).  ``told`` hears now and then how far it has come.  A pair without
-    a common address family is a failure that says so.  Raises OSError when a host's interface is
-    gone and KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.
-    ``parts``: switch -> number of the part that links join it to; the ring stays within one, and pairs of
-    different parts are tried once, after all others.
+    ``timeout``: seconds from the first frame on, after which missing answers count as lost (default: depends
+    on the number of pairs).  ``told`` is called from time to time with the progress.  A pair without a common
+    address family is a failure that says so.  Raises OSError when a host's interface no longer exists, and
+    KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.  ``parts``: switch
+    -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
+    are tried once, after all others.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
@@ -208,7 +208,7 @@ def _plan(
     ring_families: tuple[int, ...],
     parts: Mapping[str, int],
 ) -> list[Failure]:
-    """Fill ``run.echoes`` and the resolutions they wait for; what can't be tried comes back."""
+    """Fill ``run.echoes`` and the resolutions that they need; the pairs that can't be tested."""
     index = {station.name: i for i, station in enumerate(run.stations)}
     part = {host.name: parts.get(host.port.switch, 0) for host in hosts}
     pairs = sorted(pairs, key=lambda pair: part[pair[0]] != part[pair[1]])
@@ -300,7 +300,7 @@ def _add_edge_resolutions(run: Run, hosts: Sequence[Host], families: tuple[int, 
 
 
 def _why(run: Run, item: Probe) -> str:
-    """The last thing known of an echo or resolution that failed."""
+    """The last event of an echo or resolution that failed, as text."""
     dst = run.stations[item.dst]
     if (item.src, item.dst) in run.apart:
         return "they are in different networks, which no router joins"

@@ -1,1 +1,1 @@
-"""Starting a lab: from outside, and in the process that becomes its supervisor."""
+"""Starts a lab: from outside, and in the process that becomes its supervisor."""

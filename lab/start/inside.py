@@ -1,8 +1,8 @@
 """The supervisor: builds a lab inside its sandbox, keeps it, and serves its API.
 
-It runs as a process of its own in the sandbox and dies by the default action of any signal: whatever it
-made is in the sandbox's namespaces and goes with them.  While it holds a leash (the stream to the process
-that asked for the lab) that is not detached, the lab ends when that process does.
+It is a process of its own in the sandbox, and keeps the default action of every signal: everything that it
+makes is in the sandbox's namespaces and ends with them.  It has a stream, the leash, to the process that
+started the lab. Unless the lab is detached, it ends when that process ends.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 OPENFLOW_PORT = 6653
 PROGRAM_TIMEOUT = 60.0
-"""Seconds until every switch must have connected and confirmed its tables."""
+"""Timeout in seconds until every switch has connected and confirmed its tables."""
 HUNG_PATIENCE = 3.0
-"""Seconds that a process may hang before the lab that is being built is given up."""
+"""Seconds that a process may hang before the start of the lab fails."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What ``up`` asks for.
+    """The request of ``up``.
 
     ``raw`` is the content of the topology file ``file``; ``name`` None: the topology's own; ``uid`` the
     user outside; ``check``: probe all pairs before the lab counts as up.
@@ -60,7 +60,7 @@ class Order:
 
 
 class Leash:
-    """The stream of JSON lines to ``up``: stages, then readiness or failure; ``detach`` comes back."""
+    """The stream of JSON lines to ``up``: stages, then readiness or failure; ``up`` may answer ``detach``."""
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
@@ -69,7 +69,7 @@ class Leash:
         threading.Thread(target=self._hold, name="leash", daemon=True).start()
 
     def say(self, **message: Any) -> None:
-        """Tell ``up``, once it listens to us; nobody may be listening any more."""
+        """Send a line to ``up`` after it has begun to listen; it may have ended."""
         self._go.wait()
         try:
             self._stream.sendall(json.dumps(message).encode() + b"\n")
@@ -95,8 +95,9 @@ class Leash:
 
 
 def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> None:
-    """Build the lab that was ordered and serve it for ever; ``listener`` is a Unix socket of the caller's."""
-    # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal just ends the lab.
+    """Build the lab and serve it until it ends; ``listener`` is a Unix socket of the caller's network
+    namespace."""
+    # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal must end the lab.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     os.environ[naming.OWNER] = str(order.uid)
@@ -123,7 +124,7 @@ def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> 
 
 
 def _words(error: Exception) -> tuple[str, str]:
-    """An exception of the data plane as (what, remedy): its own words where it has them."""
+    """An exception of the data plane as (what, remedy)."""
     what = getattr(error, "what", None)
     remedy = getattr(error, "remedy", None)
     if isinstance(what, str):
@@ -134,7 +135,7 @@ def _words(error: Exception) -> tuple[str, str]:
 
 
 class _Stages:
-    """Times the stages of start-up and tells ``up`` of each."""
+    """Measures the stages of the start and reports each to ``up``."""
 
     def __init__(self, leash: Leash) -> None:
         self.done: list[Stage] = []
@@ -163,7 +164,7 @@ def build(
     controllers: Controllers,
     events: EventLog,
 ) -> Lab:
-    """From an empty sandbox to a lab whose switches are programmed and whose hosts were probed."""
+    """Build a lab in an empty sandbox, until the switches are programmed and the hosts are tested."""
     started = time.time()
     from lab.supervisor.runnable import DATAPATHS, datapath_word, machine_must_do, settled_tunnels
 
@@ -250,7 +251,7 @@ def build(
 
 
 def load(order: Order) -> Topology:
-    """The topology of the order's file; Failure with all its problems when it has any."""
+    """The topology of the requested file. Raises Failure with all its problems."""
     import topologies
 
     try:
@@ -262,8 +263,8 @@ def load(order: Order) -> Topology:
 def take_name(listener: socket.socket, name: str) -> int:
     """Bind and listen on an address of the lab ``name``, the first that is free; its number.
 
-    ``listener`` belongs to the network namespace that it was made in, and its address with it.  Whose those
-    are that come before can be asked from there only: ``up`` does. Raises Failure when all are taken.
+    ``listener`` and its address belong to the network namespace in which it was made.  Only from there one
+    can find out who holds the addresses before it: ``up`` does this. Raises Failure when all are taken.
     """
     for number, address in enumerate(naming.addresses(name)):
         try:
@@ -282,8 +283,8 @@ def take_name(listener: socket.socket, name: str) -> int:
 def openflow_socket() -> socket.socket:
     """The listening OpenFlow socket, in the sandbox's own network namespace.
 
-    It is there before any switch, and stays across restarts of the controller: a switch's connection is
-    queued by the kernel until a controller accepts it.  Only the management network leads to it.
+    It exists before any switch, and stays when the controller restarts: the kernel queues a switch's
+    connection until a controller accepts it.  Only the management network leads to it.
     """
     openflow = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     openflow.bind(("0.0.0.0", OPENFLOW_PORT))

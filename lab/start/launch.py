@@ -1,4 +1,4 @@
-"""Starting and stopping labs from outside: spawn the sandbox, follow the building, end it again."""
+"""Starts and stops labs from outside: spawns the sandbox, follows the build, ends it again."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from lab.start.inside import Order
 
 GRACE = 2.0
-"""Seconds that a supervisor gets to end by SIGTERM before its sandbox is killed."""
+"""Seconds to wait after SIGTERM before the supervisor's sandbox is killed."""
 
 
 _MOMENT = 0.3
-"""Seconds after which a lab that ends is looked at: what is it waiting for?"""
+"""Seconds after which we look for the reason why a lab does not end."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C. Not an Exception, so that nothing that handles errors takes it for one."""
+    """Ctrl-C. It is no Exception, so that error handling does not catch it."""
 
 
 @dataclass
 class Launched:
-    """A lab that is up and still on our leash: it ends when this process ends, unless detached.
+    """A lab that is up, and ends when this process ends, unless it is detached.
 
-    ``said`` is all that the supervisor said of it: name, sizes, probe, datapath, flows.
+    ``said`` is the supervisor's report: name, sizes, probe, datapath, flows.
     """
 
     sandbox: Sandbox
@@ -47,7 +47,7 @@ class Launched:
     said: dict[str, Any]
 
     def detach(self) -> None:
-        """Let the lab live on without us."""
+        """Let the lab run when this process ends."""
         try:
             self.sandbox.status.sendall(b"detach\n")
         except OSError:
@@ -58,7 +58,7 @@ class Launched:
             self.sandbox.close()
 
     def stop(self) -> None:
-        """End the lab and wait until nothing of it is left."""
+        """End the lab and wait until nothing of it remains."""
         if not self.sandbox.kill(_MOMENT):
             suspended.go_on(self.sandbox.init)
             self.sandbox.kill(10.0)
@@ -67,9 +67,9 @@ class Launched:
 
 @contextlib.contextmanager
 def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]:
-    """Ctrl-C between the birth of the sandbox and our hold of it must wait; afterwards it strikes.
+    """Delay Ctrl-C while the sandbox is created, until we hold it.
 
-    Gives a function to call once the sandbox is held: it raises what had to wait.
+    Yields a function to call when we hold the sandbox: it raises a delayed Ctrl-C.
     """
     pending = False
 
@@ -93,9 +93,9 @@ def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]
 
 
 def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
-    """Build the lab; ``follow`` gets each stage's message, and how far ``probing`` has come.
+    """Build the lab; ``follow`` gets each stage's message, and the progress of ``probing``.
 
-    On any failure nothing is left behind.
+    If it fails, nothing of the lab remains.
     """
     from dataplane.sandbox.errors import SandboxError
     from dataplane.sandbox.sandbox import spawn
@@ -131,7 +131,7 @@ def launch(order: Order, follow: Callable[[dict[str, Any]], None]) -> Launched:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Let go of what the caller had open: a lab in the background must not hold its locks and pipes."""
+    """Close the caller's descriptors: a lab in the background must not hold the caller's locks and pipes."""
     first = 3
     for fd in sorted(kept):
         os.closerange(first, fd)
@@ -140,7 +140,7 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    # What the supervisor says before it hears this could be read by ``spawn`` as its own.
+    # The supervisor writes nothing before it reads this: ``spawn`` could take it for its own message.
     with contextlib.suppress(OSError):  # it ended already: what it said of that can still be read
         sandbox.status.sendall(b"go\n")
     buffer = b""
@@ -184,9 +184,9 @@ def _last_words(log: int) -> str:
 
 
 def stop(name: str, timeout: float = 10.0) -> None:
-    """End the lab ``name``, also one that is being built or hangs, and wait until all of it is gone.
+    """End the lab ``name``, even if it is being built or hangs, and wait until nothing of it remains.
 
-    Returns quietly when somebody else ended it meanwhile.
+    If another process ends it meanwhile, this is no error.
     """
     from lab.access.client import supervisor_pid
 
@@ -217,7 +217,7 @@ def stop(name: str, timeout: float = 10.0) -> None:
 
 
 def _ends(init: int, pid: int, timeout: float) -> bool:
-    """Whether the process behind the descriptor ``init`` ends in time, suspended commands notwithstanding."""
+    """Whether the process of the pidfd ``init`` ends in time; commands that are suspended are continued."""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
         if select.select([init], [], [], min(_MOMENT, left))[0]:

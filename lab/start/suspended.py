@@ -1,8 +1,8 @@
-"""Commands in a lab that somebody has suspended (Ctrl-Z, SIGSTOP): they must not keep the lab from ending.
+"""Continues commands in a lab that a user has suspended (Ctrl-Z, SIGSTOP), so that the lab can end.
 
-A command that ``exec`` runs is a child of the ``sdnlab exec`` outside. When the lab ends the kernel kills it,
-and the lab's process namespace is only gone once each of its processes was waited for (pid_namespaces(7));
-who is stopped waits for nobody.
+A command that ``exec`` runs is a child of the ``sdnlab exec`` outside. When the lab ends, the kernel kills
+the command. The lab's PID namespace ends only when each of its processes was waited for (pid_namespaces(7)),
+and a stopped ``sdnlab exec`` does not wait for its child.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _NS_GET_PARENT = 0xB702  # ioctl_ns(2)
 
 
 def go_on(init: int) -> list[int]:
-    """Continue the stopped processes outside that have children in the process namespace of ``init``, or in
-    one below it (a host's); which.
+    """Continue the stopped processes outside that have children in the PID namespace of ``init``, or in one
+    below it (a host's). Returns their ids.
 
-    Their commands have been killed with the lab, so all they do is to say so and end.
+    Their commands were killed with the lab, so these processes only report it and end.
     """
     space = _spaces(init)[:1]
     woken = []
@@ -43,7 +43,7 @@ def _parents_outside(space: int) -> set[int]:
 
 
 def _spaces(pid: int) -> list[int]:
-    """A process's process namespace and those above it, as far as they can be seen from here."""
+    """A process's PID namespace and those above it, as far as they are visible from here."""
     inodes: list[int] = []
     try:
         at = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,1 +1,1 @@
-"""The process that builds a lab, keeps it, and answers for it."""
+"""The process that builds a lab, keeps it running, and answers requests."""

@@ -1,1 +1,1 @@
-"""What people see of a lab's answers: pure functions from messages to text."""
+"""The text that commands print: pure functions from a lab's answers to text."""

@@ -1,4 +1,4 @@
-"""What people see of a lab's answers: pure functions from messages to text."""
+"""The text about labs, flows, events and tests of pairs: pure functions from a lab's answers to text."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def labs(rows: Sequence[Mapping[str, Any]], paint: Paint, now: float) -> str:
 
 
 def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
-    """The page of ``sdnlab ping``: a matrix for few hosts, else a summary; failures with their reasons."""
+    """The output of ``sdnlab ping``: a matrix for few hosts, otherwise a summary; failures with reasons."""
     parts = []
     names = [name for name in result["hosts"] if any(name in (p["src"], p["dst"]) for p in result["pairs"])]
     whole = len(result["pairs"]) == result["total"]
@@ -140,7 +140,7 @@ def ping(result: PingResult, paint: Paint, matrix: bool = True) -> str:
 
 
 def ping_summary(result: PingResult, paint: Paint) -> str:
-    """One line: how many of how many, per family, the median, the time it took."""
+    """One line: reached pairs, all pairs, both per address family, the median, the duration."""
     good, held, apart = result["good"], result["held"], result["apart"]
     if not result["total"]:
         why = result["note"] or "no two hosts share a network"
@@ -237,7 +237,7 @@ def event_line(event: Event, paint: Paint) -> str:
 
 
 def flows(entries: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
-    """Flow entries by switch and table: why each is there, then what it matches and does.
+    """Flow entries by switch and table: the reason of each, its match and its actions.
 
     ``one_line`` keeps each flow on one line, for grep.
     """

@@ -1,4 +1,4 @@
-"""What people see of networks, the underlay and the tunnels: pure functions from messages to text."""
+"""The text about networks, the underlay and tunnels: pure functions from a lab's answers to text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of functions, chains and changes: pure functions from messages to text."""
+"""The text about functions, chains and changes: pure functions from a lab's answers to text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def functions(states: Sequence[FunctionState], paint: Paint) -> str:
 
 
 def one_function(function: FunctionState, paint: Paint) -> str:
-    """The page of ``sdnlab functions NAME``: with all that its instances count."""
+    """The output of ``sdnlab functions NAME``, with all counters of its instances."""
     parts = [functions([function], paint)]
     facts = [f"when no instance works: {'traffic passes by' if _opens(function) else 'traffic stops'}"]
     if function["address"]:
@@ -102,7 +102,7 @@ def _counted(counted: FunctionState | InstanceState) -> list[str]:
 
 
 def _alerts(instance: InstanceState, shown: bool) -> list[str]:
-    """The cell of a column that is there where there is intrusion detection."""
+    """The cell of the ALERTS column, which exists if there is a function of kind ids."""
     counted = instance["counters"].get("alerts")
     return ["-" if counted is None else str(int(counted))] if shown else []
 
@@ -149,7 +149,7 @@ def _chain(chain: ChainState, paint: Paint) -> str:
 
 
 def summary(functions_: Sequence[FunctionState], chains_: Sequence[ChainState], paint: Paint) -> str:
-    """Functions and chains as the page of ``sdnlab status`` has them."""
+    """The functions and chains in the output of ``sdnlab status``."""
     parts = []
     if functions_:
         rows = [
