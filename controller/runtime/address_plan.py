@@ -16,7 +16,7 @@ class AddressPlan:
     """By port, (network, MAC), (network, IP version, address) and network.
 
     ``gateways``: network -> MAC, IPv4 and IPv6 address of its router; ``flooded``: networks whose switches
-    flood what is for all.
+    flood broadcast and multicast.
     """
 
     ports: dict[Port, Host] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Searches for addresses that nobody is known to have, and who waits for the answer."""
+"""Searches for addresses that nobody is known to have, and the stations that wait for the answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Searches:
         return len(self._began)
 
     def join(self, wanted: Wanted, port: Port, asker: Asker, now: float) -> bool:
-        """Whether an address was searched for a moment ago; who asks for it then waits, too."""
+        """Whether a search for this address has begun within the interval; then ``asker`` waits for it,
+        too."""
         began = self._began.get(wanted)
         if began is None or now - began >= self._interval:
             return False
@@ -31,7 +32,7 @@ class Searches:
         return True
 
     def begin(self, wanted: Wanted, port: Port, asker: Asker, now: float) -> bool:
-        """Whether an address may be searched for now."""
+        """Begin a search for an address, for which ``asker`` waits; False: too many searches are open."""
         for old in [key for key, began in self._began.items() if now - began >= 5 * self._interval]:
             del self._began[old]
             self._askers.pop(old, None)
@@ -42,7 +43,7 @@ class Searches:
         return True
 
     def end(self, wanted: Wanted) -> dict[Port, Asker]:
-        """Who waits for an address that somebody turned up with; they wait no more."""
+        """The stations that wait for this address, which is known now; they are removed."""
         return self._askers.pop(wanted, {})
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Stations that were learned, found by all that is known of them."""
+"""Learned stations, with indexes by key, port and address."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Station:
 
 
 class Stations:
-    """All of them, and who was heard of when. ``changed`` says that one came, went or became another.
+    """All learned stations. ``changed``: a station was added, changed or removed.
 
-    ``seen``: when a station was heard of (seconds); ``at``: those of a port; ``owners``: address -> MAC.
+    ``seen``: when a station was last heard (seconds); ``at``: port -> its stations; ``owners``: address ->
+    MAC.
     """
 
     def __init__(self) -> None:
@@ -55,23 +56,23 @@ class Stations:
         self.changed = True
 
     def forget(self, key: Key) -> None:
-        """Remove a station, and when it was heard of."""
+        """Remove a station, also from ``seen``."""
         self.put(key, None)
         del self.seen[key]
 
     def hear(self, key: Key, now: float, idle: float) -> None:
-        """Note that a station was heard of, which is not asked after for ``idle`` seconds from then on."""
+        """A station was heard: it is not ``due`` for the next ``idle`` seconds."""
         if not self.seen:
             self._look_at = now + idle
         self.seen[key] = now
 
     def restored(self, now: float, idle: float) -> None:
-        """What is there was known before, and heard of ``now``."""
+        """The present stations are an earlier controller's, and count as heard at the time ``now``."""
         self._look_at = now + idle
         self.changed = False
 
     def due(self, now: float, idle: float) -> list[Station]:
-        """Those that were silent for ``idle`` seconds."""
+        """The stations that were silent for ``idle`` seconds."""
         if now < self._look_at or not self.seen:
             return []
         self._look_at = min(self.seen.values()) + idle

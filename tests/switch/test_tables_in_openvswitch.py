@@ -31,7 +31,7 @@ from tests.unit.controller.made_labs import leaf_spine
 from topologies.model.topology import Host
 from wire.mac import mac_number
 
-TOPOLOGY = leaf_spine(3, 2, each=2, networks=2)
+TOPOLOGY = leaf_spine(3, 2, hosts_per_leaf=2, networks=2)
 TABLES = compile_topology(TOPOLOGY)
 LEAF, SPINE = "s1", "s4"
 H1, H2, H3, H4, H5, H6 = TOPOLOGY.hosts  # of networks n1, n2, n1, ... ; two on each leaf
@@ -194,7 +194,7 @@ def test_a_changed_topology_is_reached_by_its_difference_alone(vswitch: Vswitch)
     versions = [
         TABLES[LEAF],
         compile_topology(TOPOLOGY, down_links=frozenset(("s1-s4",)))[LEAF],
-        compile_topology(leaf_spine(3, 2, each=2, networks=1))[LEAF],
+        compile_topology(leaf_spine(3, 2, hosts_per_leaf=2, networks=1))[LEAF],
         compile_topology(TOPOLOGY, down_links=frozenset(("s1-s4", "s1-s5")))[LEAF],
         TABLES[LEAF],
     ]

@@ -55,7 +55,9 @@ def lab(count: int, edges: Iterable[tuple[int, int]], hosts: Sequence[int], netw
     )
 
 
-def leaf_spine(leaves: int = 3, spines: int = 2, each: int = 2, networks: int = 1) -> Topology:
-    """Leaves first (s1..), then spines; ``each`` hosts per leaf."""
+def leaf_spine(leaves: int = 3, spines: int = 2, hosts_per_leaf: int = 2, networks: int = 1) -> Topology:
+    """Leaves first (s1..), then spines; ``hosts_per_leaf`` hosts at each leaf."""
     edges = [(leaf, leaves + spine) for leaf in range(leaves) for spine in range(spines)]
-    return lab(leaves + spines, edges, [leaf for leaf in range(leaves) for _ in range(each)], networks)
+    return lab(
+        leaves + spines, edges, [leaf for leaf in range(leaves) for _ in range(hosts_per_leaf)], networks
+    )

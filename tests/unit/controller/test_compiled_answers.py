@@ -17,7 +17,7 @@ from wire.mac import mac_number
 
 @pytest.fixture(scope="module")
 def topology() -> Topology:
-    return leaf_spine(3, 2, each=2, networks=2)
+    return leaf_spine(3, 2, hosts_per_leaf=2, networks=2)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_multicast_of_a_known_host_goes_nowhere(topology: Topology, fabric: Fabr
 
 
 def test_an_unknown_sender_who_may_spoof_is_copied_to_the_controller_and_still_forwarded() -> None:
-    strict = leaf_spine(3, 2, each=2, networks=2)
+    strict = leaf_spine(3, 2, hosts_per_leaf=2, networks=2)
     free = strict.hosts[0].model_copy(update={"allow_spoofing": True})
     topology = strict.model_copy(update={"hosts": (free, *strict.hosts[1:])})
     fabric = Fabric(topology, compile_topology(topology))

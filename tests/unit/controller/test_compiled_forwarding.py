@@ -142,7 +142,7 @@ def test_a_dead_switch_makes_no_frame_circle_among_its_neighbours() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 2), (4, 3)])
 def test_leaf_spine_survives_any_single_link_without_the_controller(shape: tuple[int, int]) -> None:
-    topology = leaf_spine(*shape, each=1)
+    topology = leaf_spine(*shape, hosts_per_leaf=1)
     tables = compile_topology(topology)
     for link in topology.links:
         fabric = Fabric(topology, tables, frozenset((link.name,)))
@@ -180,7 +180,7 @@ def test_a_redundant_shipped_lab_survives_any_single_link_without_the_controller
 
 
 def test_equal_paths_are_all_used() -> None:
-    topology = leaf_spine(2, 3, each=1)
+    topology = leaf_spine(2, 3, hosts_per_leaf=1)
     source, target = topology.hosts
     tables = compile_topology(topology)
     to_s2 = tables["s1"].groups[0]

@@ -64,25 +64,25 @@ def goes(frame: bytes) -> tuple[object, ...]:
 
 
 def back_hop(function: str) -> int:
-    return next(each.number for each in service(LAB).hops.values()
-                if each.function == function and not each.forward)  # fmt: skip
+    return next(hop.number for hop in service(LAB).hops.values()
+                if hop.function == function and not hop.forward)  # fmt: skip
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize(("port", "function"), [(53, "f1"), (514, "f2")])
 def test_an_error_takes_the_way_back_of_its_packets_chain(port: int, function: str, six: bool) -> None:
-    found = goes(error(sent(port, six), six))
+    actions = goes(error(sent(port, six), six))
     hop = SetField(HOP, back_hop(function))
-    assert found == (SetField(NETWORK, 1), hop, Resubmit(Table.STEER))
+    assert actions == (SetField(NETWORK, 1), hop, Resubmit(Table.STEER))
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
 def test_an_error_about_a_packet_of_no_chain_is_in_none(six: bool) -> None:
-    found = goes(error(sent(99, six), six))
-    assert found == (SetField(NETWORK, 1), Resubmit(Table.RESOLVE))
+    actions = goes(error(sent(99, six), six))
+    assert actions == (SetField(NETWORK, 1), Resubmit(Table.RESOLVE))
     h1, h2 = addresses(six)
     ping = IPv6(src=h1, dst=h2) / ICMPv6EchoRequest() if six else IP(src=h1, dst=h2) / ICMP()
-    assert goes(error(ping, six)) == found
+    assert goes(error(ping, six)) == actions
 
 
 UNTELLING = {
@@ -116,20 +116,20 @@ def test_what_it_is_about_is_found_past_extension_headers() -> None:
     h1, h2 = addresses(True)
     about = IPv6(src=h1, dst=h2) / IPv6ExtHdrHopByHop() / TCP(sport=40000, dport=80)
     head = Ether(src=H2.mac, dst=H1.mac) / IPv6(src=h2, dst=h1)
-    found = answer_to(bytes(head / ICMPv6PacketTooBig(mtu=1280) / about))
-    assert found is not None
-    assert (found["ip_proto"], found["tcp_src"], found["tcp_dst"]) == (6, 80, 40000)
+    answer = answer_to(bytes(head / ICMPv6PacketTooBig(mtu=1280) / about))
+    assert answer is not None
+    assert (answer["ip_proto"], answer["tcp_src"], answer["tcp_dst"]) == (6, 80, 40000)
 
 
 def test_only_errors_between_a_chains_addresses_come_to_the_controller() -> None:
     asked = [
-        each
-        for each in TABLES["s2"].flows
-        if each.table is Table.CHAIN and Output(CONTROLLER) in each.actions
+        entry
+        for entry in TABLES["s2"].flows
+        if entry.table is Table.CHAIN and Output(CONTROLLER) in entry.actions
     ]
     assert asked
-    for each in asked:
-        names = {field.name for field in each.match}
+    for entry in asked:
+        names = {field.name for field in entry.match}
         assert names & {"ip_src", "ipv6_src"} and names & {"icmp_type", "icmpv6_type"}
     assert TABLES["s2"].meters, "and they are limited"
 
@@ -143,5 +143,5 @@ def test_a_chain_of_icmp_takes_what_is_about_packets_of_no_other(six: bool) -> N
     lookup = without_errors(compile_topology(topology)["s2"], Table.CHAIN)
     (own,) = (hop.number for hop in service(topology).hops.values() if hop.function == "f3")
     for port, wanted in ((99, own), (53, back_hop("f1"))):
-        found = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(port, six), six))
-        assert SetField(HOP, wanted) in found
+        actions = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(port, six), six))
+        assert SetField(HOP, wanted) in actions
