@@ -163,10 +163,8 @@ class PretendedSwitches:
         """A probe goes through its instance, unless that is dead."""
         for function in self.core.topology.functions:
             for instance in function.instances:
-                ends = (instance.inward, instance.outward)
-                if send.port in ends and instance.name not in self.dead:
-                    out = ends[1 - ends.index(send.port)]
-                    assert out is not None
+                if send.port in instance.ports and instance.name not in self.dead:
+                    (out,) = (port for port in instance.ports if port != send.port)
                     dpid = self.core.members[out.switch].dpid
                     self.take(self.core.packet(dpid, out.number, Table.CLASSIFY, send.frame, self.now))
 

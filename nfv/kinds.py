@@ -97,7 +97,7 @@ def _ids_files(function: IntrusionDetection) -> dict[str, bytes]:
     else:
         rules = DEFAULT_RULES.read_bytes()
         parts = [(DEFAULT_RULES.name, rules.count(b"\n"))]
-    described = {"mode": function.mode, "lines": parts}
+    described = {"mode": function.attachment.mode, "lines": parts}
     return {"ids.rules": rules, "ids.json": _json(described)}
 
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from typing_extensions import assert_never
+
+from topologies.model.attachment import (
+    AtPorts,
+    EndSystem,
+    Flows,
+    Inline,
+    InlineInstance,
+    Scalable,
+    Tap,
+    TapInstance,
+)
 from topologies.model.endpoints import plugs
-from topologies.model.functions import Function, Instance
+from topologies.model.functions import Function
 from topologies.model.topology import Port, Topology
 from topologies.resolve.functions import INSTANCE_PORT, instance_names
 from topologies.syntax.problem import shown
@@ -60,41 +74,70 @@ def scale(topology: Topology, function: str, count: int) -> Topology:
         some = ", ".join([*functions][:12])
         raise Impossible(f"there is no function {shown(function)}", f"there are: {some}" if some else "")
     old = functions[function]
-    if old.mode not in ("inline", "tap") or old.switch is None:
+    attachment = old.attachment
+    if not isinstance(attachment, Scalable):
         scaled = ", ".join(scalable.name for scalable in topology.functions if scalable.instances)
-        what = f"function {function} has no instances: {_place(old)} does its work"
+        what = f"function {function} has no instances: {_place(attachment)} does its work"
         raise Impossible(what, f"there are of: {scaled}" if scaled else "")
     if not 1 <= count <= MOST_INSTANCES:
         raise Impossible(f"{count} is out of range", f"1 to {MOST_INSTANCES} instances")
     names = instance_names(function, count)
-    kept = {instance.name: instance for instance in old.instances}
-    taken = _names(topology) - set(kept)
+    taken = _names(topology) - {instance.name for instance in attachment.instances}
     clash = next((name for name in names if name in taken), None)
     if clash is not None:
         raise Impossible(f"{clash} is the name of something else", "rename that")
-    instances = tuple(kept[name] for name in names if name in kept)
-    changed = _with_instances(topology, old, instances)
-    for name in names[len(instances) :]:
-        inward = Port(switch=old.switch, number=_free_port(changed, old.switch, INSTANCE_PORT))
-        outward = None
-        if old.mode == "inline":
-            outward = Port(switch=old.switch, number=_free_port(changed, old.switch, inward.number + 1))
-        instances = (*instances, Instance(name=name, inward=inward, outward=outward))
-        changed = _with_instances(topology, old, instances)
+    attachment = _first(attachment, count)
+    changed = _attached(topology, old, attachment)
+    for name in names[len(attachment.instances) :]:
+        attachment = _with_instance(changed, attachment, name)
+        changed = _attached(topology, old, attachment)
     return changed
 
 
-def _with_instances(topology: Topology, function: Function, instances: tuple[Instance, ...]) -> Topology:
-    changed = function.model_copy(update={"instances": instances})
+def _first(attachment: Scalable, count: int) -> Scalable:
+    """The first ``count`` instances alone."""
+    match attachment:
+        case Inline():
+            return replace(attachment, instances=attachment.instances[:count])
+        case Tap():
+            return replace(attachment, instances=attachment.instances[:count])
+    assert_never(attachment)
+
+
+def _with_instance(topology: Topology, attachment: Scalable, name: str) -> Scalable:
+    """One more instance, at the lowest free ports of its switch."""
+
+    def lowest(least: int) -> Port:
+        return Port(switch=attachment.switch, number=_free_port(topology, attachment.switch, least))
+
+    inward = lowest(INSTANCE_PORT)
+    match attachment:
+        case Inline():
+            bump = InlineInstance(name=name, inward=inward, outward=lowest(inward.number + 1))
+            return replace(attachment, instances=(*attachment.instances, bump))
+        case Tap():
+            tap = TapInstance(name=name, inward=inward)
+            return replace(attachment, instances=(*attachment.instances, tap))
+    assert_never(attachment)
+
+
+def _attached(topology: Topology, function: Function, attachment: Scalable) -> Topology:
+    """The same lab with ``function`` attached like this."""
+    changed = function.model_copy(update={"attachment": attachment})
     functions = tuple(changed if other.name == function.name else other for other in topology.functions)
     return topology.model_copy(update={"functions": functions})
 
 
-def _place(function: Function) -> str:
+def _place(attachment: Flows | AtPorts | EndSystem) -> str:
     """Where a function without instances is carried out, in words."""
-    if function.mode == "host":
-        return "one host"
-    return "every switch" if function.mode == "ports" else f"switch {function.switch}"
+    match attachment:
+        case Flows():
+            return f"switch {attachment.switch}"
+        case AtPorts():
+            return "every switch"
+        case EndSystem():
+            return "one host"
+    assert_never(attachment)
 
 
 def _names(topology: Topology) -> set[str]:

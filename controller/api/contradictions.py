@@ -9,10 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from topologies.model.attachment import AtPorts, Scalable
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
 from topologies.model.kinds import AddressTranslator, LoadBalancer
-from topologies.model.service_paths import MOST_FUNCTIONS, MOST_PATHS
+from topologies.model.service_paths import MOST_FUNCTIONS, MOST_PATHS, mirroring
 from topologies.model.topology import Topology
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -74,9 +75,7 @@ def _functions(topology: Topology) -> Iterator[str]:
             names.add(name)
         if function.switch is not None and function.switch not in switches:
             yield f"{what}: there is no switch {function.switch}"
-        if function.mode in ("inline", "tap", "flows") and function.switch is None:
-            yield f"{what}: it needs a switch"
-        if function.mode in ("inline", "tap") and not function.instances:
+        if isinstance(function.attachment, Scalable) and not function.attachment.instances:
             yield f"{what}: it needs an instance"
         for network in _networks(function):
             if network not in networks:
@@ -85,17 +84,16 @@ def _functions(topology: Topology) -> Iterator[str]:
 
 
 def _networks(function: Function) -> Iterator[str]:
-    yield from function.networks
+    if isinstance(function.attachment, AtPorts):
+        yield from function.attachment.networks
     if isinstance(function, (LoadBalancer, AddressTranslator)):
         yield function.part.network
 
 
 def _instances(function: Function) -> Iterator[str]:
     for instance in function.instances:
-        if (instance.outward is None) is (function.mode == "inline"):
-            yield f"instance {instance.name}: an inline one has two ports, a tap has one"
-        for port in (instance.inward, instance.outward):
-            if port is not None and port.switch != function.switch:
+        for port in instance.ports:
+            if port.switch != function.switch:
                 yield f"instance {instance.name}: port {port} is not on {function.switch}"
 
 
@@ -104,9 +102,7 @@ def _chains(topology: Topology) -> Iterator[str]:
     functions = {function.name: function for function in topology.functions}
     paths: dict[int, str] = {}
     numbered = [(f"chain {chain.name}", chain.path) for chain in topology.chains]
-    numbered += [
-        (f"tap {function.name}", function.path) for function in topology.functions if function.mirrors
-    ]
+    numbered += [(f"tap {function.name}", tap.path) for function, tap in mirroring(topology.functions)]
     for what, path in numbered:
         if not 1 <= path <= MOST_PATHS:
             yield f"{what}: path number {path} is not within 1..{MOST_PATHS}"
@@ -124,5 +120,5 @@ def _chains(topology: Topology) -> Iterator[str]:
         for name in chain.functions:
             if name not in functions:
                 yield f"chain {chain.name}: there is no function {name}"
-            elif functions[name].mode == "ports":
+            elif isinstance(functions[name].attachment, AtPorts):
                 yield f"chain {chain.name}: {name} is at the hosts' ports, not in chains"

@@ -15,7 +15,8 @@ from controller.counters.chain_counters import arrived, concerned, through
 from controller.runtime.app import SwitchKeeper
 from controller.runtime.health import MOST_REPORTED, Health, backend_name
 from controller.runtime.liveness import State
-from topologies.model.functions import Function, Instance
+from topologies.model.attachment import Flows, Inline, Instance
+from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Service, service
 
@@ -113,7 +114,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
 def _function(
     health: Health, function: Function, paths: Service, known: Present, counters: Counters
 ) -> FunctionState:
-    instances = [_instance(health, function, instance, known, counters) for instance in function.instances]
+    instances = [_instance(health, instance, known, counters) for instance in function.instances]
     of_balancer = function.balancer.backends if isinstance(function, LoadBalancer) else ()
     backends = [_backend(health, function.name, backend.host, known.now) for backend in of_balancer]
     works = [*(instance.state != "failed" for instance in instances), *(backend.up for backend in backends)]
@@ -125,15 +126,16 @@ def _function(
     counted = counters.get(switch)
     if instances and counted is not None:
         packets = sum(instance.entered or 0 for instance in instances)
-        dropped = sum(instance.dropped or 0 for instance in instances) if function.mode == "inline" else None
-    elif function.mode == "flows" and counted is not None and switch in known.tables:
+        inline = isinstance(function.attachment, Inline)
+        dropped = sum(instance.dropped or 0 for instance in instances) if inline else None
+    elif isinstance(function.attachment, Flows) and counted is not None and switch in known.tables:
         here = [hop for hop in paths.hops.values() if hop.function == function.name]
         packets = sum(arrived(hop, known.tables[switch], counted).packets for hop in here)
     return FunctionState(
         name=function.name,
         kind=function.kind,
         engine=function.engine,
-        mode=function.mode,
+        mode=function.attachment.mode,
         switch=function.switch,
         on_failure=function.on_failure,
         state=state,
@@ -144,9 +146,7 @@ def _function(
     )
 
 
-def _instance(
-    health: Health, function: Function, instance: Instance, known: Present, counters: Counters
-) -> InstanceState:
+def _instance(health: Health, instance: Instance, known: Present, counters: Counters) -> InstanceState:
     name = instance.name
     facts, reported = health.liveness.facts(name), health.report_of(name)
     since, reason = (facts.since, facts.reason) if facts is not None and facts.reason else (None, "")
@@ -156,7 +156,7 @@ def _instance(
     entered = left = dropped = octets = None
     switch = instance.inward.switch
     if switch in known.tables and switch in counters:
-        passage = through(function, instance, known.tables[switch], counters[switch])
+        passage = through(instance, known.tables[switch], counters[switch])
         entered, octets = passage.entered.packets, passage.entered.bytes
         if passage.left is not None:
             left = passage.left.packets

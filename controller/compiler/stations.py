@@ -52,13 +52,8 @@ def access_ports(topology: Topology) -> dict[str, dict[int, str]]:
 
 def function_ports(topology: Topology) -> frozenset[Port]:
     """All ports of functions' instances."""
-    ends = (
-        end
-        for function in topology.functions
-        for instance in function.instances
-        for end in (instance.inward, instance.outward)
-    )
-    return frozenset(end for end in ends if end is not None)
+    instances = (instance for function in topology.functions for instance in function.instances)
+    return frozenset(port for instance in instances for port in instance.ports)
 
 
 class Owner(NamedTuple):

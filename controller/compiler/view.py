@@ -199,7 +199,7 @@ class LabView:
         return {
             number: tracked[hop.function]
             for number, hop in self.chains.service.hops.items()
-            if (function := self.chains.functions[hop.function]).mode == "flows" and function.rewrites
+            if self.chains.functions[hop.function].translates
         }
 
     @cached_property

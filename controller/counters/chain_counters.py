@@ -13,7 +13,7 @@ from typing import NamedTuple
 from controller.counters.tunnel_counters import Counted
 from controller.flow.tables import SwitchTables, Table
 from controller.origin import AtHop, Classified, Into, Refused, Return
-from topologies.model.functions import Function, Instance
+from topologies.model.attachment import InlineInstance, Instance
 from topologies.model.service_paths import Hop, Service
 
 Counters = Mapping[str, Mapping[int, Counted]]
@@ -29,11 +29,9 @@ class Passage(NamedTuple):
     left: Counted | None
 
 
-def through(
-    function: Function, instance: Instance, tables: SwitchTables, counted: Mapping[int, Counted]
-) -> Passage:
+def through(instance: Instance, tables: SwitchTables, counted: Mapping[int, Counted]) -> Passage:
     """The frames into and out of one instance, on the switch of these tables; probes don't count."""
-    ports = {port.number for port in (instance.inward, instance.outward) if port is not None}
+    ports = {port.number for port in instance.ports}
     entered = left = Counted()
     for flow in tables.flows:
         met = counted.get(flow.cookie, Counted())
@@ -41,7 +39,7 @@ def through(
             entered = entered.plus(met)
         elif isinstance(flow.origin, (Return, Refused)) and flow.origin.port in ports:
             left = left.plus(met)
-    return Passage(entered, left if function.mode == "inline" else None)
+    return Passage(entered, left if isinstance(instance, InlineInstance) else None)
 
 
 def arrived(hop: Hop, tables: SwitchTables, counted: Mapping[int, Counted]) -> Counted:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from controller.runtime.commands import Send
-from topologies.model.functions import Function, Instance
+from topologies.model.attachment import Inline, InlineInstance
+from topologies.model.functions import Function
 from topologies.model.topology import Port, Topology
 from wire import ethertype
 from wire.mac import CONTROLLER
@@ -91,7 +92,7 @@ class _Way:
 @dataclass(slots=True)
 class _Watch:
     function: str
-    instance: Instance
+    instance: InlineInstance
     ways: tuple[_Way, _Way]
     state: State = "unproven"
     since: float = 0.0
@@ -273,16 +274,14 @@ class Liveness:
         return number if frame[: len(wanted)] == wanted else None
 
 
-def _inline(topology: Topology) -> Iterator[tuple[Function, Instance]]:
+def _inline(topology: Topology) -> Iterator[tuple[Function, InlineInstance]]:
     for function in topology.functions:
-        if function.mode == "inline":
-            for instance in function.instances:
-                if instance.outward is not None:
-                    yield function, instance
+        if isinstance(function.attachment, Inline):
+            for instance in function.attachment.instances:
+                yield function, instance
 
 
-def _watch(function: Function, instance: Instance, now: float) -> _Watch:
-    assert instance.outward is not None
+def _watch(function: Function, instance: InlineInstance, now: float) -> _Watch:
     there = _Way(instance.inward, instance.outward, 1)
     back = _Way(instance.outward, instance.inward, 2)
     return _Watch(function.name, instance, (there, back), since=now)

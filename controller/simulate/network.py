@@ -15,6 +15,7 @@ from typing import NamedTuple
 from controller.flow.tables import CONTROLLER, Flow, SwitchTables
 from controller.simulate.switch import Chooser, Frame, Lookup, Sent, at_switch, symmetric, wire
 from controller.simulate.tracking import Connections
+from topologies.model.attachment import InlineInstance
 from topologies.model.overlay import Tunnel, overlay
 from topologies.model.topology import Port, Topology
 from wire.mac import mac_text
@@ -98,7 +99,7 @@ class Fabric:
         self._inside: dict[Port, bool] = {}  # into an inline function -> whether it works
         for function in topology.functions:
             for instance in function.instances:
-                if instance.outward is not None:
+                if isinstance(instance, InlineInstance):
                     self._far[instance.inward] = instance.outward
                     self._far[instance.outward] = instance.inward
                     works = instance.name not in failed

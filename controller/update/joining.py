@@ -14,10 +14,13 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
+from typing_extensions import assert_never
+
 from controller.compiler.chain_classifier import overlap, within
+from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
-from topologies.model.service_paths import Entry, Hop, Service, service
+from topologies.model.service_paths import Entry, Hop, Service, service, steered
 from topologies.model.topology import Topology
 
 
@@ -82,7 +85,7 @@ def joining(old: Topology, new: Topology) -> Joining:
 
 
 def _knows(function: Function) -> bool:
-    return function.mode != "tap" and function.remembers
+    return function.remembers and not isinstance(function.attachment, Tap)
 
 
 def _onward(number: int, paths: Service) -> set[int]:
@@ -96,11 +99,27 @@ def _onward(number: int, paths: Service) -> set[int]:
 
 def _same(one: Function, other: Function) -> bool:
     """Whether a function keeps what it knows of connections."""
-    ports = [
-        {(instance.inward, instance.outward) for instance in function.instances} for function in (one, other)
-    ]
-    kinds = [(function.kind, function.engine, function.mode, function.switch) for function in (one, other)]
-    return kinds[0] == kinds[1] and (one.mode == "flows" or bool(ports[0] & ports[1]))
+    if not one.made_like(other):
+        return False
+    match one.attachment:
+        case Flows():
+            return True
+        case Inline() | Tap() | AtPorts() | EndSystem():
+            before, after = ({instance.ports for instance in function.instances} for function in (one, other))
+            return bool(before & after)
+        case never:
+            assert_never(never)
+
+
+def _returns(function: Function) -> bool:
+    """Whether frames come back from a function that has hops by a port of their own."""
+    match steered(function):
+        case Inline():
+            return True
+        case Tap() | Flows():
+            return False
+        case never:
+            assert_never(never)
 
 
 def _joins(hop: Hop, function: Function, passed: Iterable[Hop], was: Service, now: Service) -> bool:
@@ -150,11 +169,7 @@ def _following(
             there = {hop.function: hop.number for hop in _of(was, former.name, forward)}
             for hop, following_hop in pairwise(way):
                 known = hop.function in stays and hop.function in there and hop.number not in hops
-                if (
-                    known
-                    and following_hop.number in hops
-                    and functions[hop.function].mode in ("flows", "tap")
-                ):
+                if known and following_hop.number in hops and not _returns(functions[hop.function]):
                     following[there[hop.function]] = following_hop.number
     return following
 

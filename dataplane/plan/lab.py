@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import Literal
 
+from typing_extensions import assert_never
+
 from dataplane.netlink.shaping import LARGEST, largest_packet
 from dataplane.plan.pieces import BridgePlan as BridgePlan
 from dataplane.plan.pieces import DomainPlan as DomainPlan
@@ -24,6 +26,7 @@ from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
+from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
@@ -247,11 +250,17 @@ def _plugs(topology: Topology) -> Iterator[tuple[str, Function, list[tuple[str, 
     A load balancer has one instance, of its own name: the end system at its virtual address.
     """
     for function in topology.functions:
-        for instance in function.instances:
-            if function.mode == "tap":
-                yield instance.name, function, [("tap", instance.inward)]
-            elif instance.outward is not None:
-                yield instance.name, function, [("in", instance.inward), ("out", instance.outward)]
+        match function.attachment:
+            case Tap(instances=taps):
+                for tap in taps:
+                    yield tap.name, function, [("tap", tap.inward)]
+            case Inline(instances=bumps):
+                for bump in bumps:
+                    yield bump.name, function, list(bump.sides)
+            case Flows() | AtPorts() | EndSystem():
+                pass
+            case never:
+                assert_never(never)
         if function.end_system is not None:
             yield function.name, function, [("eth0", function.end_system)]
 

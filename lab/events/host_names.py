@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from ipaddress import IPv6Interface, ip_address
 from typing import Any
 
+from typing_extensions import assert_never
+
+from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.endpoints import endpoints
 from topologies.model.service_paths import steps
 from topologies.model.topology import Topology
@@ -63,11 +66,18 @@ def _networks(topology: Topology) -> dict[str, set[str]]:
     """Function -> networks whose frames pass it."""
     functions = {function.name: function for function in topology.functions}
     network_of = {host.name: host.network for host in topology.hosts}
-    near = {
-        name: {*function.networks, *(network_of.get(mirrored, mirrored) for mirrored in function.mirrors)}
-        for name, function in functions.items()
-    }
+    near: dict[str, set[str]] = {}
+    for name, function in functions.items():
+        match function.attachment:
+            case AtPorts(networks=networks):
+                near[name] = set(networks)
+            case Tap(mirrors=mirrors):
+                near[name] = {network_of.get(mirrored, mirrored) for mirrored in mirrors}
+            case Inline() | Flows() | EndSystem():
+                near[name] = set()
+            case never:
+                assert_never(never)
     for chain in topology.chains:
         for step in steps(chain, functions):
-            near[step.name] |= {chain.network, chain.far_network}
+            near[step.function.name] |= {chain.network, chain.far_network}
     return near

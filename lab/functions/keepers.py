@@ -16,6 +16,7 @@ from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.keeper import Keeper, Running, Starter
 from lab.functions.state import InstanceRecord
+from topologies.model.attachment import Scalable
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Topology
@@ -34,8 +35,7 @@ def processes(topology: Topology) -> dict[str, Function]:
     name)."""
     instances: dict[str, Function] = {}
     for function in topology.functions:
-        if function.mode in ("inline", "tap"):
-            instances |= {instance.name: function for instance in function.instances}
+        instances |= {instance.name: function for instance in function.instances}
         if function.end_system is not None:
             instances[function.name] = function
     return instances
@@ -80,7 +80,7 @@ class Functions:
                 function = self._functions[name]
                 own = function.balancer.backends if isinstance(function, LoadBalancer) else ()
                 known = {backend.host for backend in own}
-                bad = keeper.record.failed(function.mode in ("inline", "tap"))
+                bad = keeper.record.failed(isinstance(function.attachment, Scalable))
                 reasons |= {n: why for n, why in bad.items() if "/" not in n or n.partition("/")[2] in known}
             return reasons
 

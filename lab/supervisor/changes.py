@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from controller.update.joining import joining, lesson
-from lab.views.differences import fields, some
+from lab.views.differences import differences, fields, some
 from lab.views.kinds import TOLD
+from topologies.model.attachment import AtPorts, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
 from topologies.model.overlay import overlay
@@ -175,16 +176,18 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     if new is None:
         return "", "what it knew of connections; what runs in it ends"
     if old is None:
-        return _kind(new), _guards(new, new.networks)
+        return _kind(new), _guards(new, _networks(new))
     names = {"kind": "kind", "engine": "engine", "switch": "switch", "on_failure": "on-failure"}
     words = fields(old, new, names)
     if _kind(old) != _kind(new) and not words:
         words.append(f"{_kind(old)} -> {_kind(new)}")
-    words += fields(old, new, {"mirrors": "mirrors", "networks": "networks"})
+    words += differences(
+        {"mirrors": (_mirrors(old), _mirrors(new)), "networks": (_networks(old), _networks(new))}
+    )
     disrupts = ""
-    if (old.kind, old.engine, old.mode, old.switch) != (new.kind, new.engine, new.mode, new.switch):
+    if not old.made_like(new):
         disrupts = "it is made anew: what it knew of connections"
-    disrupts = disrupts or _guards(new, [name for name in new.networks if name not in old.networks])
+    disrupts = disrupts or _guards(new, [name for name in _networks(new) if name not in _networks(old)])
     before = [instance.name for instance in old.instances]
     after = [instance.name for instance in new.instances]
     if len(before) != len(after):
@@ -202,9 +205,19 @@ def _function(old: Function | None, new: Function | None) -> tuple[str, str]:
     return ", ".join(words) or "configuration", disrupts
 
 
+def _mirrors(function: Function) -> tuple[str, ...]:
+    """The networks and hosts of whose frames it gets copies."""
+    return function.attachment.mirrors if isinstance(function.attachment, Tap) else ()
+
+
+def _networks(function: Function) -> tuple[str, ...]:
+    """The networks at whose hosts' ports it is done."""
+    return function.attachment.networks if isinstance(function.attachment, AtPorts) else ()
+
+
 def _guards(function: Function, networks: Sequence[str]) -> str:
     """What a firewall at hosts' ports cuts off where it comes: it has seen nothing of what went before."""
-    if not isinstance(function, FirewallFunction) or function.mode != "ports" or not networks:
+    if not isinstance(function, FirewallFunction) or not networks:
         return ""
     return (
         f"in {some(networks)}: answers that are on their way, connections that it does not accept, and those"

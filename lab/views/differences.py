@@ -8,12 +8,12 @@ from typing import Any
 
 def fields(old: Any, new: Any, names: Mapping[str, str]) -> list[str]:
     """``gateway 10.0.0.1 -> 10.0.0.2`` for each of these fields that differs."""
-    words = []
-    for field, word in names.items():
-        a, b = getattr(old, field), getattr(new, field)
-        if a != b:
-            words.append(f"{word} {_short(a)} -> {_short(b)}")
-    return words
+    return differences({word: (getattr(old, field), getattr(new, field)) for field, word in names.items()})
+
+
+def differences(values: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """The same for values by their word, the old one and the new one."""
+    return [f"{word} {_short(old)} -> {_short(new)}" for word, (old, new) in values.items() if old != new]
 
 
 def _short(value: Any) -> str:

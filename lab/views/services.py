@@ -9,6 +9,7 @@ from controller import answers
 from lab.functions.state import InstanceRecord
 from lab.messages.lab import BackendState, ChainState, FunctionState, HopState, InstanceState
 from lab.views.kinds import TOLD
+from topologies.model.attachment import Flows
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import LoadBalancer
 from topologies.model.overlay import islands
@@ -55,7 +56,7 @@ def _function(
         "name": function.name,
         "kind": function.kind,
         "engine": function.engine,
-        "mode": function.mode,
+        "mode": function.attachment.mode,
         "switch": function.switch,
         "domain": domain_of.get(function.switch or ""),
         "on_failure": function.on_failure,
@@ -119,7 +120,7 @@ def _address(function: Function) -> str | None:
 def _state(function: Function, instances: list[InstanceState]) -> str:
     """``running``, ``2 of 3 running``, or what the only instance is."""
     if not instances:
-        return "in the switch" if function.mode == "flows" else "in every switch"
+        return "in the switch" if isinstance(function.attachment, Flows) else "in every switch"
     running = sum(instance["state"] == "running" and instance["health"] != "failed" for instance in instances)
     if len(instances) == 1 and instances[0]["state"] != "running":
         return instances[0]["state"]

@@ -13,6 +13,7 @@ from typing import Any
 from nfv.contract import Program
 from tests.nfv.programs import program
 from tests.nfv.spaces import PATIENCE, Running, Space
+from topologies.model.attachment import EndSystem, Flows
 from topologies.model.functions import Backend, Balancer, HealthCheck, HttpRule
 from topologies.model.values import Port
 
@@ -42,8 +43,8 @@ def balancer(names: str = "web1 web2", check: HealthCheck = FAST, **some: Any) -
 
 
 def described(engine: str, some: Balancer) -> Program:
-    mode = "host" if engine == "haproxy" else "flows"
-    return program("load-balancer", engine, mode=mode, balancer=some)
+    attached = EndSystem if engine == "haproxy" else Flows
+    return program("load-balancer", engine, attachment=attached(switch="s1"), balancer=some)
 
 
 class Site:

@@ -6,6 +6,7 @@ from typing import Any
 
 from nfv.contract import Program
 from nfv.describe import describe
+from topologies.model.attachment import Inline, Tap
 from topologies.model.functions import Firewall, Ids, RateLimit, Script
 from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
@@ -14,9 +15,8 @@ NOTHING = Topology(name="lab", domains=(), networks=(), switches=(), links=(), h
 
 
 def program(kind: str, engine: str, **some: Any) -> Program:
-    mode = some.pop("mode", "inline")
-    function = function_of(name="f", kind=kind, engine=engine, mode=mode, switch="s1", **some)
-    return describe(function, "f.1", NOTHING)
+    fields = {"name": "f", "kind": kind, "engine": engine, "attachment": Inline(switch="s1")} | some
+    return describe(function_of(**fields), "f.1", NOTHING)
 
 
 def bridge() -> Program:
@@ -38,4 +38,5 @@ def python(source: str, packets: str = "bytes", on_failure: str = "closed") -> P
 
 def ids(rules: str, mode: str = "inline", engine: str = "builtin") -> Program:
     given = Ids(rules=rules, lines=(rules.count("\n") + 1,)) if rules else Ids(rules="")
-    return program("ids", engine, mode=mode, ids=given)
+    attached = {"inline": Inline, "tap": Tap}[mode]
+    return program("ids", engine, attachment=attached(switch="s1"), ids=given)

@@ -69,11 +69,7 @@ def ports(topology: Topology, switch: str) -> list[int]:
     ports = [host.port for host in topology.hosts]
     ports += [end for link in topology.links for end in (link.a, link.b)]
     ports += [
-        port
-        for function in topology.functions
-        for instance in function.instances
-        for port in (instance.inward, instance.outward)
-        if port is not None
+        port for function in topology.functions for instance in function.instances for port in instance.ports
     ]
     return sorted(port.number for port in ports if port.switch == switch)
 
@@ -121,8 +117,7 @@ def test_what_comes_back_from_a_function_goes_on_as_evaluated(
     frame = packet(H2, H1, "udp", (1500, 40000)) if back else packet(H1, H2, "udp", (40000, 1500))
     for function in LABS[kind].functions[:2]:
         for instance in function.instances:
-            port = instance.inward if back else instance.outward
-            assert port is not None
+            port = instance.entrance(back)
             probe = {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"], "eth_type": 0x88B5}
             for some in (frame, {**frame, "vlan_vid": 0x1001}, probe):
                 got = trace(vswitch, f"{kind}-{port.switch}", some, port.number)
@@ -195,7 +190,7 @@ def test_both_directions_of_a_connection_get_the_same_instance(
         for hop, bridge in steering.items():
             (got[forward[hop]],) = trace(vswitch, bridge, there if forward[hop] else back, 1).ports
         (instance,) = [known for known in instances if known.inward.number == got[True]]
-        assert instance.outward is not None and instance.outward.number == got[False]
+        assert instance.entrance(False).number == got[False]
         used.add(instance.name)
     assert len(used) == 3, "all instances serve some connections"
 
@@ -227,8 +222,7 @@ def transit(
     vswitch.vsctl("set", "interface", f"{name}-eth{link}", f"options:tx_pcap={pcap}", wait=True)
     with vswitch.channel(name) as channel:
         channel.send(transmission(difference((), (), TABLES[kind]["s1"])))
-    out = LABS[kind].functions[0].instances[0].outward
-    assert out is not None
+    out = LABS[kind].functions[0].instances[0].entrance(False)
     vswitch.appctl("netdev-dummy/receive", f"{name}-eth{out.number}", bytes(SENT).hex())
     return kind, pcap
 

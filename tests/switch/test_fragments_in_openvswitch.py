@@ -31,6 +31,7 @@ from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_chains import packet
 from tests.unit.controller.made_frames import pieces
 from topologies import loads
+from topologies.model.attachment import InlineInstance
 from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Topology
 
@@ -79,9 +80,7 @@ chains:
 def numbered(topology: Topology) -> list[int]:
     numbers = {host.port.number for host in topology.hosts}
     for function in topology.functions:
-        numbers |= {
-            end.number for one in function.instances for end in (one.inward, one.outward) if end is not None
-        }
+        numbers |= {port.number for instance in function.instances for port in instance.ports}
         if isinstance(function, LoadBalancer):
             numbers.add(function.balancer.at.number)
     return sorted(numbers)
@@ -112,7 +111,7 @@ class Lab:
         self.through: dict[int, str] = {}
         for function in topology.functions:
             for one in function.instances:
-                if one.outward is not None:
+                if isinstance(one, InlineInstance):
                     self.far[one.inward.number] = one.outward.number
                     self.far[one.outward.number] = one.inward.number
                     self.through |= {one.inward.number: one.name, one.outward.number: one.name}

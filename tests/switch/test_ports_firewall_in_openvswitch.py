@@ -20,6 +20,7 @@ from tests.cases.frames import datagrams, refuses, tcp, turned, udp
 from tests.switch.ovs import Vswitch
 from tests.switch.traffic import MARKER, Bridge
 from tests.unit.controller.made_service import chain_lab, host
+from topologies.model.attachment import AtPorts
 from topologies.model.functions import Firewall
 from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
@@ -33,7 +34,7 @@ OWN_SAKE = ("ARP, and what is neither IP nor ARP",)
 def ports_lab(firewall: Firewall) -> Topology:
     base = chain_lab("firewall", hosts=(host(1), host(2)), firewall=firewall)
     wall = function_of(
-        name="w", kind="firewall", engine="openflow", mode="ports", switch=None, networks=("n",),
+        name="w", kind="firewall", engine="openflow", attachment=AtPorts(networks=("n",)),
         firewall=firewall,
     )  # fmt: skip
     return base.model_copy(update={"functions": (wall,), "chains": ()})

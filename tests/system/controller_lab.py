@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.waiting import until
-from topologies.model.functions import Instance
+from topologies.model.attachment import Instance
 from topologies.model.topology import Link, Port, Topology
 
 T = TypeVar("T")
@@ -112,9 +112,7 @@ class Switches:
         for host in topology.hosts:
             command += [*self._internal(host.port), f'mac="{host.mac}"']
         instances = [instance for function in topology.functions for instance in function.instances]
-        sides = [
-            port for instance in instances for port in (instance.inward, instance.outward) if port is not None
-        ]
+        sides = [port for instance in instances for port in instance.ports]
         for port in sides:
             command += self._internal(port)
         self.vsctl(*command[1:])
@@ -134,13 +132,12 @@ class Switches:
 
     def join(self, instance: Instance) -> None:
         """Let an instance pass frames: a Linux bridge between its two devices."""
-        assert instance.outward is not None
         bridge = f"join{self._index[instance.inward.switch]}-{instance.inward.number}"
         self.run("ip", "link", "add", bridge, "type", "bridge", "mcast_snooping", "0")
         self.run(
             "sh", "-ec", f"echo 1 >/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6; ip link set {bridge} up"
         )
-        for port in (instance.inward, instance.outward):
+        for port in instance.ports:
             self.run("ip", "link", "set", self.device(port), "master", bridge)
 
     def part(self, instance: Instance) -> None:

@@ -20,7 +20,8 @@ from controller.runtime import packets
 from tests.system.controller_lab import Controller, Switches, lacks, running
 from tests.system.controller_topologies import leaf_spine
 from tests.waiting import until
-from topologies.model.functions import Chain, Firewall, Function, Instance, Rule
+from topologies.model.attachment import AtPorts, Flows, Inline, InlineInstance
+from topologies.model.functions import Chain, Firewall, Function, Rule
 from topologies.model.kinds import function_of
 from topologies.model.topology import Port, Topology
 from wire.checksum import checksum
@@ -38,16 +39,17 @@ def function(name: str, switch: str, instances: int, first: int = 40001, policy:
         name=name,
         kind="bridge",
         engine="kernel",
-        mode="inline",
-        switch=switch,
         on_failure=policy,
-        instances=tuple(
-            Instance(
-                name=f"{name}.{n + 1}",
-                inward=Port(switch=switch, number=first + 2 * n),
-                outward=Port(switch=switch, number=first + 2 * n + 1),
-            )
-            for n in range(instances)
+        attachment=Inline(
+            switch=switch,
+            instances=tuple(
+                InlineInstance(
+                    name=f"{name}.{n + 1}",
+                    inward=Port(switch=switch, number=first + 2 * n),
+                    outward=Port(switch=switch, number=first + 2 * n + 1),
+                )
+                for n in range(instances)
+            ),
         ),
     )
 
@@ -269,23 +271,21 @@ def test_changes_of_a_chain_under_load_lose_nothing_and_double_nothing(lab: Lab)
     assert stages[1] == 2, "an instance that goes: what is on its way through it comes back"
 
 
-def refusing(mode: Any, switch: str | None) -> Function:
+def refusing(attachment: AtPorts | Flows) -> Function:
     rule = Rule(name="no-udp", action="reject", protocol="udp", log=True)
     return function_of(
         name="guard",
         kind="firewall",
         engine="openflow",
-        mode=mode,
-        switch=switch,
-        networks=("lan",) if mode == "ports" else (),
+        attachment=attachment,
         firewall=Firewall(rules=(rule,), default="accept"),
     )
 
 
-AT_PORTS = leaf_spine().model_copy(update={"functions": (refusing("ports", None),)})
+AT_PORTS = leaf_spine().model_copy(update={"functions": (refusing(AtPorts(networks=("lan",))),)})
 IN_A_CHAIN = leaf_spine().model_copy(
     update={
-        "functions": (refusing("flows", "spine1"),),
+        "functions": (refusing(Flows(switch="spine1")),),
         "chains": (Chain(name="c", path=1, network="lan", far_network="lan", functions=("guard",)),),
     }
 )

@@ -13,7 +13,9 @@ from controller.compiler.functions.registry import HOPS
 from lab.views.kinds import TOLD
 from nfv.kinds import PROGRAMS
 from topologies.model import kinds
-from topologies.model.functions import Firewall, Function, Instance, RateLimit
+from topologies.model.attachment import Flows, Inline, InlineInstance
+from topologies.model.function_json import Written
+from topologies.model.functions import Firewall, Function, RateLimit
 from topologies.model.kinds import MODELS, Bridge, FirewallFunction, RateLimiter, function_of, taking
 from topologies.model.topology import Port, Topology
 from topologies.model.values import Frozen
@@ -22,7 +24,8 @@ from topologies.resolve.kinds.registry import RESOLUTIONS, Resolution, inline
 from topologies.syntax import specification
 from topologies.syntax.service_specification import KINDS, Engine, FunctionSpec
 
-COMMON: dict[str, Any] = {"name": "f", "engine": "openflow", "mode": "flows", "switch": "s1"}
+COMMON: dict[str, Any] = {"name": "f", "engine": "openflow", "attachment": Flows(switch="s1")}
+WRITTEN: dict[str, Any] = {"name": "f", "engine": "openflow", "mode": "flows", "switch": "s1"}
 
 
 def lab(*functions: Function) -> Topology:
@@ -66,24 +69,26 @@ def test_a_part_that_is_not_the_kinds_is_refused(fields: dict[str, Any], words: 
     with pytest.raises(ValueError, match="(?s)" + words):
         function_of(**COMMON, **fields)
     with pytest.raises(ValidationError, match="(?s)" + words.rpartition("\n  ")[2]):
-        Topology.model_validate({**lab().model_dump(), "functions": [{**COMMON, **fields}]})
+        Topology.model_validate({**lab().model_dump(), "functions": [{**WRITTEN, **fields}]})
 
 
 def test_what_one_end_writes_the_other_reads() -> None:
     port = Port(switch="s1", number=1)
     limit = function_of(
         kind="rate-limiter",
-        name="slow", engine="kernel", mode="inline", switch="s1", rate=RateLimit(bandwidth=1000),
-        instances=(Instance(name="slow.1", inward=port, outward=port),),
+        name="slow", engine="kernel", rate=RateLimit(bandwidth=1000),
+        attachment=Inline(
+            switch="s1", instances=(InlineInstance(name="slow.1", inward=port, outward=port),)
+        ),
     )  # fmt: skip
-    wire = function_of(kind="bridge", name="wire", engine="kernel", mode="inline", switch="s1")
+    wire = function_of(kind="bridge", name="wire", engine="kernel", attachment=Inline(switch="s1"))
     topology = lab(wire, limit)
     text = topology.model_dump_json()
     assert Topology.model_validate_json(text) == topology
     assert Topology.model_validate(topology.model_dump(mode="json")) == topology
     written = json.loads(text)["functions"]
     assert written[1]["rate"] == {"bandwidth": 1000, "burst": 65536}
-    assert not set(written[0]) - set(Function.model_fields)
+    assert set(written[0]) == {*Function.model_fields, *Written.model_fields} - {"attachment"}
 
 
 def test_an_entry_takes_functions_of_its_class_alone() -> None:

@@ -90,9 +90,8 @@ def plugs(topology: Topology) -> Iterator[Plug]:
         yield Plug(("host", host.name), f"host {host.name}", host.port)
     for function in topology.functions:
         for instance in function.instances:
-            yield Plug(("in", instance.name), f"instance {instance.name}, in", instance.inward)
-            if instance.outward is not None:
-                yield Plug(("out", instance.name), f"instance {instance.name}, out", instance.outward)
+            for side, port in instance.sides:
+                yield Plug((side, instance.name), f"instance {instance.name}, {side}", port)
         if function.end_system is not None:
             yield Plug(("at", function.name), f"function {function.name}", function.end_system)
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from topologies.model.attachment import Attachment, Flows, Instance
 from topologies.model.values import Frozen, Port
 
 Prefixes = tuple[IPv4Network | IPv6Network, ...]
@@ -18,7 +23,6 @@ Prefixes = tuple[IPv4Network | IPv6Network, ...]
 PortRanges = tuple[tuple[int, int], ...]
 """Inclusive ranges of TCP, UDP or SCTP ports; none at all: any port."""
 Protocol = Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
-Mode = Literal["inline", "tap", "flows", "ports", "host"]
 Policy = Literal["open", "closed"]
 
 
@@ -179,22 +183,23 @@ class Ids(Frozen):
     lines: tuple[int, ...] = ()
 
 
-class Instance(Frozen):
-    """One running copy of a function, with its own namespace, and its ports: an inline one has ``inward``
-    (its ``in``) and ``outward`` (its ``out``), a tap has ``inward`` alone."""
+class _IsAttachment:
+    """Annotates a field that takes an attachment as it is. pydantic's own checks of what it consists of, for
+    each kind of function, would take 20 ms of every start."""
 
-    name: str
-    inward: Port
-    outward: Port | None = None
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(get_args(Attachment))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {}
 
 
 class Function(Frozen, ABC):
     """A virtual network function: what all kinds have. ``topologies.model.kinds`` has a class for each kind.
 
-    ``mode``: ``inline`` (frames go in one side and come out of the other), ``tap`` (gets a copy),
-    ``flows`` (done by the switch ``switch`` itself) or ``ports`` (by every switch, at the ports of the hosts
-    of ``networks``), ``host`` (an end system of its own, as HAProxy is).  ``instances``: of inline and tap
-    functions.  ``mirrors``: networks and hosts of whose frames a tap gets a copy.  ``on_failure``: what
+    ``attachment``: where frames meet it, and how (``topologies.model.attachment``).  ``on_failure``: what
     becomes of traffic while no instance works.
     """
 
@@ -208,19 +213,34 @@ class Function(Frozen, ABC):
     name: str
     kind: str
     engine: str
-    mode: Mode
-    switch: str | None
-    networks: tuple[str, ...] = ()
-    instances: tuple[Instance, ...] = ()
-    mirrors: tuple[str, ...] = ()
-    path: int = 0
-    """Of a tap with ``mirrors``: the number of the path that its copies take; as that of a chain."""
+    attachment: Annotated[Attachment, _IsAttachment()]
     on_failure: Policy = "closed"
+
+    @property
+    def switch(self) -> str | None:
+        """The switch that it is attached to; None: to no single one."""
+        return self.attachment.switch
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Its running copies; none where it has no process in the way of frames."""
+        return self.attachment.instances
+
+    @property
+    def translates(self) -> bool:
+        """Whether switches change the addresses of what passes it."""
+        return self.rewrites and isinstance(self.attachment, Flows)
 
     @property
     @abstractmethod
     def part(self) -> Frozen | None:
         """What its kind alone has, if that is anything."""
+
+    def made_like(self, other: Function) -> bool:
+        """Whether both are of one kind and engine, attached in one way to one switch."""
+        return (self.kind, self.engine, self.attachment.mode, self.switch) == (
+            other.kind, other.engine, other.attachment.mode, other.switch
+        )  # fmt: skip
 
     @property
     def udp_timeout(self) -> int:

@@ -40,7 +40,7 @@ def graph(topology: Topology) -> MultiGraph[str]:
     for function in topology.functions:
         for instance in function.instances:
             result.add_node(instance.name, kind="function", function=function.kind)
-            for port in filter(None, (instance.inward, instance.outward)):
+            for port in instance.ports:
                 _join(result, instance.name, port.switch, f"{instance.name}-{port}", "wire", {})
     if topology.underlay is not None:
         node = {vtep.domain: vtep.switch for vtep in topology.underlay.vteps}

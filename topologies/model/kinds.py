@@ -20,11 +20,11 @@ the controller ``MODELS`` and ``HOPS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
-from pydantic import BeforeValidator, SerializeAsAny
-
+from topologies.model.attachment import Inline
+from topologies.model.function_json import InJson
 from topologies.model.functions import (
     UDP_TIMEOUT,
     Balancer,
@@ -125,7 +125,7 @@ class PythonFunction(Function):
 
     @property
     def needs_whole_packets(self) -> bool:
-        return self.mode == "inline"
+        return isinstance(self.attachment, Inline)
 
 
 class IntrusionDetection(Function):
@@ -141,7 +141,7 @@ class IntrusionDetection(Function):
 
     @property
     def needs_whole_packets(self) -> bool:
-        return self.mode == "inline" and self.engine == "suricata"
+        return isinstance(self.attachment, Inline) and self.engine == "suricata"
 
 
 MODELS: dict[str, type[Function]] = {
@@ -179,21 +179,12 @@ def taking(
 
 def function_of(**fields: Any) -> Function:
     """The function of the class that ``kind`` names. Raises ValueError (pydantic's of a wrong field, too)."""
-    return _member(fields)
-
-
-def _member(value: Any) -> Function:
-    """Of these fields the function of their kind; a function stays what it is."""
-    if isinstance(value, Function):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"a function is a mapping, this is {type(value).__name__}")
-    kind = value.get("kind")
+    kind = fields.get("kind")
     model = MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
         raise ValueError(f"{kind!r} is no kind of function: known are {', '.join(MODELS)}")
-    return model.model_validate(value)
+    return model(**fields)
 
 
-AnyFunction = Annotated[SerializeAsAny[Function], BeforeValidator(_member)]
+AnyFunction = Annotated[Function, InJson(function_of)]
 """A field with a function of any kind in ``MODELS``; it is written with all fields of its class."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from topologies.model.attachment import AtPorts
 from topologies.model.functions import Firewall, Function, PortRanges, Prefixes, Protocol, Rule
 from topologies.model.kinds import AddressTranslator, FirewallFunction
 from topologies.model.parts import part_of
@@ -82,8 +83,9 @@ class Policy:
         self._part = part_of(topology)
         self._at_ports: dict[str, list[Function]] = {}
         for function in topology.functions:
-            for network in function.networks if function.mode == "ports" else ():
-                self._at_ports.setdefault(network, []).append(function)
+            if isinstance(function.attachment, AtPorts):
+                for network in function.attachment.networks:
+                    self._at_ports.setdefault(network, []).append(function)
 
     def __bool__(self) -> bool:
         """False: everybody may reach everybody."""

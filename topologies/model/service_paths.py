@@ -11,10 +11,11 @@ carry it between switches, and the value of the compiler's HOP register inside t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple, TypeVar
 
+from topologies.model.attachment import Flows, Steered, Tap
 from topologies.model.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Topology
@@ -33,6 +34,13 @@ What a backend sends from its port is first looked at by its balancer, which giv
 no answer of a balanced connection, and what is, with the virtual address.  To a backend's own port goes what
 a balancer itself sends there, which no chain takes, and all others' (see
 ``controller.compiler.functions.direct``)."""
+
+
+class Step(NamedTuple):
+    """A function that frames of a chain are steered through, and where and how they meet it."""
+
+    function: Function
+    attachment: Steered
 
 
 class Hop(NamedTuple):
@@ -133,11 +141,10 @@ def service(topology: Topology) -> Service:
         for hop in chain_hops(chain, functions):
             hops[hop.number] = hop
         entries += chain_entries(chain, functions)
-    for function in topology.functions:
-        if function.mode == "tap" and function.mirrors:
-            hop = _copy_hop(function)
-            hops[hop.number] = hop
-            copies += _copies(topology, function, hop.number)
+    for function, tap in mirroring(topology.functions):
+        hop = _copy_hop(function.name, tap)
+        hops[hop.number] = hop
+        copies += _copies(topology, tap.mirrors, hop.number)
     before = {chain.network for chain in topology.chains if chain.implicit}
     given = {chain.name for chain in topology.chains if not chain.implicit}
     for number, hop in hops.items():
@@ -148,15 +155,30 @@ def service(topology: Topology) -> Service:
     return Service(hops, tuple(entries), tuple(copies))
 
 
-def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Function, ...]:
-    """The functions that frames of the chain are steered through: all but what is a host of its own, which
-    is where they go anyway."""
-    return tuple(functions[name] for name in chain.functions if functions[name].mode != "host")
+def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Step, ...]:
+    """The functions that frames of the chain are steered through: all but end systems, which is where the
+    frames go anyway."""
+    passed = (functions[name] for name in chain.functions)
+    return tuple(Step(each, each.attachment) for each in passed if isinstance(each.attachment, Steered))
+
+
+def steered(function: Function) -> Steered:
+    """The attachment of a function that has hops. Raises ValueError for another function."""
+    if isinstance(function.attachment, Steered):
+        return function.attachment
+    raise ValueError(f"function {function.name} of mode {function.attachment.mode} has no hops")
+
+
+def mirroring(functions: Iterable[Function]) -> Iterator[tuple[Function, Tap]]:
+    """The functions that get copies outside of chains."""
+    for function in functions:
+        if isinstance(function.attachment, Tap) and function.attachment.mirrors:
+            yield function, function.attachment
 
 
 def translator(chain: Chain, functions: Mapping[str, Function], kind: type[Kind]) -> Kind | None:
     """The chain's one function of the class ``kind`` that is done by flows, if it has one."""
-    by_flows = (function for function in steps(chain, functions) if function.mode == "flows")
+    by_flows = (step.function for step in steps(chain, functions) if isinstance(step.attachment, Flows))
     return next((function for function in by_flows if isinstance(function, kind)), None)
 
 
@@ -194,10 +216,9 @@ def _goes_back(chain: Chain) -> bool:
     return chain.symmetric or chain.direction == "both"
 
 
-def _path_hops(chain: Chain, way: tuple[Function, ...], forward: bool) -> Iterator[Hop]:
+def _path_hops(chain: Chain, way: tuple[Step, ...], forward: bool) -> Iterator[Hop]:
     network, far = (chain.network, chain.far_network) if forward else (chain.far_network, chain.network)
-    for index, function in enumerate(way):
-        assert function.switch is not None
+    for index, (function, attachment) in enumerate(way):
         # behind an address translator, which knows the host that it translates to, packets are in its network
         leaves = far if isinstance(function, AddressTranslator) and not forward else network
         policy = chain.on_failure or function.on_failure
@@ -209,11 +230,11 @@ def _path_hops(chain: Chain, way: tuple[Function, ...], forward: bool) -> Iterat
             forward=forward,
             place=index,
             function=function.name,
-            switch=function.switch,
+            switch=attachment.switch,
             network=network,
             leaves=leaves,
             next=OUT if last else hop_number(chain.path, forward, index + 1),
-            open=policy == "open" or function.mode == "tap",
+            open=policy == "open" or isinstance(attachment, Tap),
         )
         network = leaves
 
@@ -330,16 +351,15 @@ def _single(ports: tuple[int, ...]) -> PortRanges:
     return tuple((port, port) for port in sorted(ports))
 
 
-def _copy_hop(function: Function) -> Hop:
-    assert function.switch is not None
+def _copy_hop(function: str, tap: Tap) -> Hop:
     return Hop(
-        number=hop_number(function.path, True, 0),
-        chain=function.name,
-        path=function.path,
+        number=hop_number(tap.path, True, 0),
+        chain=function,
+        path=tap.path,
         forward=True,
         place=0,
-        function=function.name,
-        switch=function.switch,
+        function=function,
+        switch=tap.switch,
         network="",
         leaves="",
         next=OUT,
@@ -348,10 +368,10 @@ def _copy_hop(function: Function) -> Hop:
     )
 
 
-def _copies(topology: Topology, function: Function, hop: int) -> Iterator[Copy]:
+def _copies(topology: Topology, mirrors: tuple[str, ...], hop: int) -> Iterator[Copy]:
     network_of = {host.name: host.network for host in topology.hosts}
     networks = {network.name for network in topology.networks}
-    for name in function.mirrors:
+    for name in mirrors:
         if name in networks:
             yield Copy(name, None, hop)
         else:

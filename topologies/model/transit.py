@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 
+from typing_extensions import assert_never
+
+from topologies.model.attachment import Flows, Inline, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import LoadBalancer
-from topologies.model.service_paths import Copy, Entry, Hop, chain_hops, service, steps
+from topologies.model.service_paths import Copy, Entry, Hop, chain_hops, service, steered, steps
 from topologies.model.topology import Topology
 
 
@@ -28,7 +31,13 @@ def paths(topology: Topology) -> Iterator[tuple[Chain, bool, tuple[Hop, ...]]]:
 def skippable(hop: Hop, functions: Mapping[str, Function]) -> bool:
     """Whether frames may go on without having been at this hop: past a tap, which gets copies only, or past
     instances of which none works.  Flows don't fail."""
-    return hop.open and functions[hop.function].mode != "flows"
+    match steered(functions[hop.function]):
+        case Inline() | Tap():
+            return hop.open
+        case Flows():
+            return False
+        case never:
+            assert_never(never)
 
 
 def exits(topology: Topology) -> dict[str, set[str]]:
@@ -62,7 +71,7 @@ def without_offloads(topology: Topology) -> frozenset[str]:
     passed = {name for chain in chains for name in chain.functions}
     affected = {host.name for host in topology.hosts if host.network in ends}
     for function in topology.functions:
-        if function.name in passed and function.mode == "inline":
+        if function.name in passed and isinstance(function.attachment, Inline):
             affected.add(function.name)
         if isinstance(function, LoadBalancer) and function.balancer.network in ends:
             affected.add(function.name)
@@ -73,8 +82,8 @@ def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanc
     """``balanced``: networks whose hosts reach a load balancer that translates, also behind other chains."""
     if chain.encapsulation == "nsh":
         return True
-    way = steps(chain, functions)
-    translates = any(function.mode == "flows" and function.rewrites for function in way)
+    way = [step.function for step in steps(chain, functions)]
+    translates = any(function.translates for function in way)
     translates = translates or chain.network in balanced or chain.far_network in balanced
     return translates and any(function.needs_whole_packets for function in way)
 

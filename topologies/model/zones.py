@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
+from typing_extensions import assert_never
+
+from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer
 from topologies.model.topology import Port, Topology
@@ -29,9 +32,9 @@ def function_zones(topology: Topology) -> dict[str, int]:
     """
     domains = {switch.name: switch.domain for switch in topology.switches}
     what = {
-        function.name: zone_key(function, domains.get(function.switch or "", ""))
+        function.name: zone_key(function, domains.get(attachment.switch, ""))
         for function in topology.functions
-        if function.mode == "flows"
+        if isinstance(attachment := function.attachment, Flows)
     }
     numbers = numbered(set(what.values()), FUNCTION_ZONES)
     return {name: numbers[key] for name, key in what.items()}
@@ -47,10 +50,9 @@ def zone_key(function: Function, domain: str) -> str:
 def together(topology: Topology, function: Function) -> tuple[LoadBalancer, ...]:
     """The load balancers, by name, that track connections in this one's zone; itself as well."""
     zones = function_zones(topology)
-    some = (
-        other for other in topology.functions if other.mode == "flows" and isinstance(other, LoadBalancer)
-    )
-    return tuple(balancer for balancer in some if zones[balancer.name] == zones[function.name])
+    balancers = (other for other in topology.functions if isinstance(other, LoadBalancer))
+    by_flows = (balancer for balancer in balancers if isinstance(balancer.attachment, Flows))
+    return tuple(balancer for balancer in by_flows if zones[balancer.name] == zones[function.name])
 
 
 def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
@@ -82,11 +84,16 @@ def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
     zones = function_zones(topology)
     seconds: dict[str, int] = {}
     for function in topology.functions:
-        if function.mode == "flows" and function.switch is not None:
-            timeouts.setdefault(domains[function.switch], {})[zones[function.name]] = function.udp_timeout
-        elif function.mode == "ports":
-            for network in function.networks:
-                seconds.setdefault(network, function.udp_timeout)
+        match function.attachment:
+            case Flows(switch=switch):
+                timeouts.setdefault(domains[switch], {})[zones[function.name]] = function.udp_timeout
+            case AtPorts(networks=networks):
+                for network in networks:
+                    seconds.setdefault(network, function.udp_timeout)
+            case Inline() | Tap() | EndSystem():
+                pass
+            case never:
+                assert_never(never)
     ports = {host.port: seconds[host.network] for host in topology.hosts if host.network in seconds}
     for port, zone in port_zones(ports).items():
         timeouts.setdefault(domains[port.switch], {})[zone] = ports[port]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Literal, cast
 
+from topologies.model.attachment import AtPorts, Inline
 from topologies.model.functions import Chain, Function, Policy, Prefixes, Protocol
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.service_paths import MOST_FUNCTIONS
@@ -152,7 +153,8 @@ class Resolver:
                     what = "the chain translates addresses twice"
                     self.report.add(where, what, "one nat", "remove one")
                     good = False
-                if nats and function.mode == "inline" and self._elsewhere(name, str(base[1])):
+                inline = isinstance(function.attachment, Inline)
+                if nats and inline and self._elsewhere(name, str(base[1])):
                     what = (
                         f"{name} is in another chain, too, and behind a nat its packets can't be told apart"
                     )
@@ -166,7 +168,7 @@ class Resolver:
         return bool(self.uses.get(function, set()) - {chain})
 
     def _place(self, where: Path, function: Function, last: bool, chain: str) -> bool:
-        if function.mode == "ports":
+        if isinstance(function.attachment, AtPorts):
             what = f"{function.name} is done at the ports of hosts and no place that packets can be sent to"
             remedy = "give it a switch in place of networks, or take it out of the chain"
             self.report.add(where, what, remedy=remedy)
@@ -175,7 +177,7 @@ class Resolver:
             what = f"behind load balancer {function.name} packets go to its backends"
             self.report.add(where, what, "a load balancer as the last function", "move it to the end")
             return False
-        if function.rewrites and function.mode == "flows":
+        if function.translates:
             other = self.owners.setdefault(function.name, chain)
             if other != chain:
                 line = self.report.locate(("chains", other))
@@ -186,7 +188,7 @@ class Resolver:
 
     def _two_ways(self, base: Path, spec: ChainSpec, known: list[Function]) -> bool:
         for function in known:
-            if not function.rewrites or function.mode != "flows":
+            if not function.translates:
                 continue
             if spec.symmetric is False:
                 what = f"replies must come back through {function.name}, which changed addresses"

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
-from topologies.model.functions import Function, Instance, Mode, Policy
+from topologies.model.functions import Function, Policy
 from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 from topologies.resolve.address_book import Book, known_names
+from topologies.resolve.kinds.attaching import FLOWS, AtSwitches, Wanted, Way
 from topologies.resolve.kinds.context import Context
 from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Filled, Lab, Stations
@@ -35,12 +36,6 @@ def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
         report.add(("functions", name, "engine"), what, ", ".join(engines), remedy)
         return None
     return spec.engine or engines[0]
-
-
-def mode_of(spec: FunctionSpec, engine: str) -> Mode:
-    """How the function is joined to the lab."""
-    assert spec.kind is not None
-    return RESOLUTIONS[spec.kind].mode(spec, engine)
 
 
 def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> None:
@@ -100,55 +95,44 @@ class Resolver:
         if engine is None or spec.kind is None:
             return None
         check_keys(name, spec, engine, report)
-        mode = mode_of(spec, engine)
-        self._place(name, spec, mode)
-        networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
-        mirrors = self._mirrors(base, spec, mode)
         resolution = RESOLUTIONS[spec.kind]
+        way = resolution.way(spec, engine)
+        self._place(name, spec, way)
+        networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
+        mirrors = self._mirrors(base, spec, way)
         part: dict[str, object] | None = {}
         if resolution.resolve is not None:
             value = resolution.resolve(name, spec, replace(self.context, switch=switch))
             part = None if value is None else {resolution.part: value}
-        if mode != "ports" and switch is None:
+        instances = instance_names(name, instance_count(name, spec, self.lab.running)) if way.scalable else ()
+        wanted = Wanted(tuple(instances), networks, mirrors, self.port)
+        if isinstance(way, AtSwitches):
+            attachment = way.make(wanted)
+        elif switch is not None:
+            attachment = way.make(switch, wanted)
+        else:
             return None
-        instances: tuple[Instance, ...] = ()
-        if mode in ("inline", "tap"):
-            count = instance_count(name, spec, self.lab.running)
-            instances = tuple(
-                Instance(
-                    name=instance,
-                    inward=self.port(instance, "in"),
-                    outward=self.port(instance, "out") if mode == "inline" else None,
-                )
-                for instance in instance_names(name, count)
-            )
         if part is None:
             return None
         return function_of(
             name=name,
             kind=spec.kind,
             engine=engine,
-            mode=mode,
-            switch=switch if mode != "ports" else None,
-            networks=networks,
-            instances=instances,
-            mirrors=mirrors,
+            attachment=attachment,
             on_failure=cast(Policy, spec.on_failure or "closed"),
             **part,
         )
 
-    def _place(self, name: str, spec: FunctionSpec, mode: Mode) -> None:
+    def _place(self, name: str, spec: FunctionSpec, way: Way) -> None:
         path = ("functions", name, "switch")
-        if mode == "ports":
+        if isinstance(way, AtSwitches):
             if spec.switch is not None:
                 what = "the firewall has a switch and networks"
                 allowed = "switch: done there, for chains; networks: done at the ports of all their hosts"
                 self.report.add(path, what, allowed, "remove one of them")
         elif spec.switch is None:
             choice = (
-                ", or networks: for all their hosts"
-                if mode == "flows" and takes(spec.kind, "networks")
-                else ""
+                ", or networks: for all their hosts" if way is FLOWS and takes(spec.kind, "networks") else ""
             )
             remedy = f"write switch: and one of them{choice}"
             listed = ", ".join(list(self.switches)[:8])
@@ -157,9 +141,9 @@ class Resolver:
             what = "the ports of functions are numbered by the lab"
             self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
 
-    def _mirrors(self, base: Path, spec: FunctionSpec, mode: Mode) -> tuple[str, ...]:
+    def _mirrors(self, base: Path, spec: FunctionSpec, way: Way) -> tuple[str, ...]:
         path = (*base, "mirrors")
-        if spec.mirrors is not None and mode != "tap" and takes(spec.kind, "mirrors"):
+        if spec.mirrors is not None and not way.copies and takes(spec.kind, "mirrors"):
             self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")
             return ()
         both = {**dict.fromkeys(self.lab.networks), **dict.fromkeys(self.lab.hosts)}

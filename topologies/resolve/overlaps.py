@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
+from topologies.model.attachment import AtPorts, Flows
 from topologies.model.functions import Chain, Function, PortRanges
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Entry, chain_entries
@@ -99,7 +100,7 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
     with two firewalls at their ports. ``domains``: of switches."""
     served: dict[tuple[str, int, str], Function] = {}
     for function in functions.values():
-        if not isinstance(function, LoadBalancer) or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or not isinstance(function.attachment, Flows):
             continue
         balancer = function.balancer
         for backend in balancer.backends:
@@ -111,7 +112,7 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
                     break
     guarded: dict[str, str] = {}
     for function in functions.values():
-        for network in function.networks:
+        for network in function.attachment.networks if isinstance(function.attachment, AtPorts) else ():
             first = guarded.setdefault(network, function.name)
             if first != function.name:
                 what = f"firewall {first} is at the ports of network {network} already"

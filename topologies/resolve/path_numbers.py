@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from topologies.model.attachment import Flows, Inline
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import LoadBalancer
-from topologies.model.service_paths import MOST_PATHS, Entry, chain_entries, steps
+from topologies.model.service_paths import MOST_PATHS, Entry, chain_entries, mirroring, steps
 from topologies.model.topology import Network, Router, Topology
 from topologies.model.values import host_prefix
 from topologies.resolve import allocate
@@ -26,7 +27,7 @@ def implicit(
     """
     chains = []
     for function in functions.values():
-        if not isinstance(function, LoadBalancer) or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or not isinstance(function.attachment, Flows):
             continue
         balancer = function.balancer
         addresses = balancer.addresses
@@ -67,11 +68,7 @@ def number_paths(
     """
     explicit = [f"chain {chain.name}" for chain in chains if not chain.implicit]
     implied = [f"chain {chain.name}" for chain in chains if chain.implicit]
-    taps = [
-        f"tap {function.name}"
-        for function in functions.values()
-        if function.mode == "tap" and function.mirrors
-    ]
+    taps = [f"tap {function.name}" for function, _ in mirroring(functions.values())]
     order = [*sorted_names(explicit), *sorted_names(implied), *sorted_names(taps)]
     old, in_use = _signatures(running)
     new = {f"chain {chain.name}": _way(chain, functions) for chain in chains}
@@ -94,7 +91,8 @@ def number_paths(
 def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
     """Where a chain's frames go: what makes it another path when it changes."""
     way = tuple(
-        (function.name, function.mode, function.kind, function.switch) for function in steps(chain, functions)
+        (function.name, attachment.mode, function.kind, attachment.switch)
+        for function, attachment in steps(chain, functions)
     )
     back = chain.symmetric or chain.direction == "both"
     return way, chain.network, chain.far_network, chain.symmetric, back, chain.encapsulation
@@ -131,7 +129,11 @@ def _exchanging(
     for some, known in sides:
         taken.append({chain.name: _takes(chain, known) for chain in some})
         for chain in some:
-            inline = {step.name for step in steps(chain, known) if step.mode == "inline"}
+            inline = {
+                function.name
+                for function, attachment in steps(chain, known)
+                if isinstance(attachment, Inline)
+            }
             passed.setdefault(chain.name, set()).update(inline)
     none: frozenset[Entry] = frozenset()
     every: dict[str, _Crossing] = {}
@@ -162,7 +164,6 @@ def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[ob
     signatures: dict[str, tuple[int, tuple[object, ...]]] = {}
     for chain in running.chains:
         signatures[f"chain {chain.name}"] = chain.path, _way(chain, functions)
-    for function in running.functions:
-        if function.mode == "tap" and function.mirrors:
-            signatures[f"tap {function.name}"] = function.path, (function.switch,)
+    for function, tap in mirroring(running.functions):
+        signatures[f"tap {function.name}"] = tap.path, (tap.switch,)
     return signatures, {path for path, _ in signatures.values()}

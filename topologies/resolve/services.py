@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface
 
 from topologies.model import names
+from topologies.model.attachment import Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.values import Port, host_prefix
 from topologies.resolve import chains as resolve_chains
@@ -14,7 +15,7 @@ from topologies.resolve import functions as resolve_functions
 from topologies.resolve import overlaps, path_numbers, plugs, service_addresses, wires
 from topologies.resolve.address_book import Book, Leaf
 from topologies.resolve.draft import Draft
-from topologies.resolve.functions import instance_count, instance_names, mode_of
+from topologies.resolve.functions import instance_count, instance_names
 from topologies.resolve.kinds.registry import RESOLUTIONS
 from topologies.resolve.service_addresses import Family, Filled, Stations
 from topologies.syntax import units
@@ -143,10 +144,10 @@ def _engine(draft: Draft, name: str) -> str | None:
 
 
 def _instances(draft: Draft, name: str) -> list[str]:
-    engine = _engine(draft, name)
-    if engine is None or mode_of(draft.function_specs[name], engine) not in ("inline", "tap"):
+    spec, engine = draft.function_specs[name], _engine(draft, name)
+    if spec.kind is None or engine is None or not RESOLUTIONS[spec.kind].way(spec, engine).scalable:
         return []
-    return instance_names(name, instance_count(name, draft.function_specs[name], draft.kept.topology))
+    return instance_names(name, instance_count(name, spec, draft.kept.topology))
 
 
 def _check_names(draft: Draft, report: Report) -> None:
@@ -226,13 +227,18 @@ def _book(
 def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain], report: Report) -> Draft:
     """With path numbers, in the order of names."""
     paths, taps = path_numbers.number_paths(chains, functions, draft.kept.topology, report)
-    numbered = [
-        function.model_copy(update={"path": taps[name]}) if name in taps else function
-        for name, function in functions.items()
-    ]
+    numbered = [_with_path(function, taps) for function in functions.values()]
     return replace(
         draft,
         problems=draft.problems.and_those_of(report),
         functions=tuple(sorted(numbered, key=lambda function: names.natural(function.name))),
         chains=tuple(sorted(paths, key=lambda chain: names.natural(chain.name))),
     )
+
+
+def _with_path(function: Function, taps: Mapping[str, int]) -> Function:
+    """``taps``: the path number of each function that gets copies outside of chains."""
+    tap = function.attachment
+    if not isinstance(tap, Tap) or function.name not in taps:
+        return function
+    return function.model_copy(update={"attachment": replace(tap, path=taps[function.name])})

@@ -49,6 +49,7 @@ from controller.flow.tables import (
     Table,
     ToGroup,
 )
+from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop
@@ -326,7 +327,8 @@ def _group(
     if balancer.hash == "5-tuple":
         protocol = balancer.protocol
         chosen += (family.destination, "ip_proto", f"{protocol}_src", f"{protocol}_dst")
-    own = numbered([each.name for each in topology.functions if each.mode == "flows"], FUNCTION_ZONES)
+    by_flows = [each.name for each in topology.functions if isinstance(each.attachment, Flows)]
+    own = numbered(by_flows, FUNCTION_ZONES)
     number = GROUPS + own[function.name] * 2 + (family.version == 6)
     why = f"load balancer {function.name}, IPv{family.version}"
     return Group(number, "select", tuple(buckets), why, chosen)

@@ -20,6 +20,7 @@ from controller.compiler.tracking import UNTRACKED, function_zones, state
 from controller.flow.builders import HOP, VERDICT, Priority, flow
 from controller.flow.meters import NOTICES
 from controller.flow.tables import CONTROLLER, Action, Ct, Field, Flow, Output, SetField, Table, ToMeter
+from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop, service
@@ -104,6 +105,7 @@ def crowded(topology: Topology) -> Mapping[int, str]:
     return {
         _exhausted(hop, family, "").cookie: hop.function
         for hop in service(topology).hops.values()
-        if (function := functions[hop.function]).mode == "flows" and isinstance(function, LoadBalancer)
+        if isinstance(function := functions[hop.function], LoadBalancer)
+        if isinstance(function.attachment, Flows)
         for family in families(function.balancer)
     }

@@ -26,6 +26,7 @@ from controller.compiler.functions.firewall_rules import generation
 from controller.compiler.functions.firewall_verdicts import (
     IP_KINDS,
     TOLD,
+    PortFirewall,
     accepted,
     admission,
     at_ports,
@@ -58,7 +59,8 @@ _ND = range(133, 138)
 
 
 class Guarded(NamedTuple):
-    """A host port with a firewall. ``network``: its number; ``rules``: the rule set's, in RULES."""
+    """A host port with a firewall. ``network``: its number; ``rules``: the rule set's, in RULES.
+    ``networks``: all whose ports have the same firewall."""
 
     port: int
     host: str
@@ -66,6 +68,7 @@ class Guarded(NamedTuple):
     zone: int
     rules: int
     function: FirewallFunction
+    networks: tuple[str, ...]
 
 
 # -- in a chain ------------------------------------------------------------------------
@@ -107,20 +110,19 @@ def firewall_hop(
 
 
 def guarded(topology: Topology, numbers: Mapping[str, int]) -> dict[str, dict[int, Guarded]]:
-    """Per switch: its host ports that have a firewall (mode ``ports``), by number. A network's firewall
-    is the first that names it."""
-    firewalls = at_ports(topology)
-    of_network: dict[str, tuple[int, FirewallFunction]] = {}
-    for number, function in enumerate(firewalls, 1):
-        for network in function.networks:
-            of_network.setdefault(network, (number, function))
+    """Per switch: its host ports that have a firewall, by number. A network's firewall is the first that
+    names it."""
+    of_network: dict[str, tuple[int, PortFirewall]] = {}
+    for number, firewall in enumerate(at_ports(topology), 1):
+        for network in firewall.networks:
+            of_network.setdefault(network, (number, firewall))
     hosts = [host for host in topology.hosts if host.network in of_network]
     zones = port_zones(host.port for host in hosts)
     found: dict[str, dict[int, Guarded]] = {}
     for host in hosts:
-        rules, function = of_network[host.network]
+        rules, firewall = of_network[host.network]
         found.setdefault(host.port.switch, {})[host.port.number] = Guarded(
-            host.port.number, host.name, numbers[host.network], zones[host.port], rules, function
+            host.port.number, host.name, numbers[host.network], zones[host.port], rules, *firewall
         )
     return found
 
@@ -160,7 +162,7 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     if not ports:
         return [], []
     found = [miss(Table.ADMIT, None, "not to a port that has a firewall: dropped")]
-    told = {each.rules: _told(topology, each.function) for each in ports.values()}
+    told = {each.rules: _told(topology, each) for each in ports.values()}
     for each in ports.values():
         here, what = Field(OUT_PORT, each.port), f"to {each.host}, firewall {each.function.name}"
         out = (Output(each.port),)
@@ -186,14 +188,14 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     return [*found, *rules], meters
 
 
-def _told(topology: Topology, function: FirewallFunction) -> dict[int, list[Field]]:
+def _told(topology: Topology, port: Guarded) -> dict[int, list[Field]]:
     """Ethernet type -> sources that the same rules have been asked about at their ports, where what is logged
     was told. None where nothing is logged."""
-    if not any(rule.log for rule in function.firewall.rules):
+    if not any(rule.log for rule in port.function.firewall.rules):
         return {}
     found: dict[int, list[Field]] = {IPV4: [], IPV6: [Field("ipv6_src", 0xFE80 << 112, 0xFFC0 << 112)]}
     for network in topology.networks:
-        if network.name in function.networks:
+        if network.name in port.networks:
             if network.subnet4 is not None:
                 found[IPV4] += prefix_field("ip_src", (network.subnet4,), 0)
             if network.subnet6 is not None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from typing_extensions import assert_never
+
 from controller.compiler.fragments import FRAGMENT
 from controller.compiler.functions.firewall_rules import matches
 from controller.compiler.tracking import INVALID_STATE, LATER_FRAGMENT, VALID, function_zones, state
@@ -26,6 +28,7 @@ from controller.flow.tables import (
     Table,
     ToMeter,
 )
+from topologies.model.attachment import AtPorts, Attachment, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Firewall, Rule
 from topologies.model.kinds import FirewallFunction
 from topologies.model.topology import Topology
@@ -190,19 +193,40 @@ def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
     """The meter of every rule with a rate, in every table that asks it."""
     found: dict[tuple[str, str, Table], int] = {}
     for function in topology.functions:
-        if not isinstance(function, FirewallFunction) or function.mode not in ("flows", "ports"):
+        if not isinstance(function, FirewallFunction):
             continue
-        tables = (Table.STEER,) if function.mode == "flows" else (Table.FIREWALL, Table.ADMIT)
+        tables = _tables(function.attachment)
         for rule in function.firewall.rules:
             for table in tables if rule.rate is not None and rule.action == "accept" else ():
                 found[function.name, rule.name, table] = FIRST_FREE + len(found)
     return found
 
 
-def at_ports(topology: Topology) -> list[FirewallFunction]:
+def _tables(attachment: Attachment) -> tuple[Table, ...]:
+    """The tables that have a firewall's rules."""
+    match attachment:
+        case Flows():
+            return (Table.STEER,)
+        case AtPorts():
+            return Table.FIREWALL, Table.ADMIT
+        case Inline() | Tap() | EndSystem():
+            return ()
+    assert_never(attachment)
+
+
+class PortFirewall(NamedTuple):
+    """A firewall that is done at the ports of all hosts of ``networks``."""
+
+    function: FirewallFunction
+    networks: tuple[str, ...]
+
+
+def at_ports(topology: Topology) -> list[PortFirewall]:
     """The firewalls that are done at hosts' ports; the place in this list, from 1, numbers their rules."""
     return [
-        each for each in topology.functions if isinstance(each, FirewallFunction) and each.mode == "ports"
+        PortFirewall(function, function.attachment.networks)
+        for function in topology.functions
+        if isinstance(function, FirewallFunction) and isinstance(function.attachment, AtPorts)
     ]
 
 
@@ -228,17 +252,23 @@ def notices(topology: Topology) -> dict[int, Notice]:
     Only the flows that tell are made; the frame's sender is told by ``controller.runtime.refusals``.
     """
     zones, meters = function_zones(topology), meter_numbers(topology)
-    in_ports = at_ports(topology)
+    numbers = {each.function.name: number for number, each in enumerate(at_ports(topology), 1)}
     found: dict[int, Notice] = {}
     for function in topology.functions:
-        if not isinstance(function, FirewallFunction) or function.mode not in ("flows", "ports"):
+        if not isinstance(function, FirewallFunction):
             continue
-        if function.mode == "flows":
-            asked = [(Table.STEER, Field("ct_zone", zones[function.name]))]
-        else:
-            own = in_ports.index(function) + 1
-            asked = [(Table.FIREWALL, Field(RULES, own)), (Table.ADMIT, admission(own))]
-        for table, guard in asked:
+        guards: list[tuple[Table, Field]]
+        match function.attachment:
+            case Flows():
+                guards = [(Table.STEER, Field("ct_zone", zones[function.name]))]
+            case AtPorts():
+                own = numbers[function.name]
+                guards = [(Table.FIREWALL, Field(RULES, own)), (Table.ADMIT, admission(own))]
+            case Inline() | Tap() | EndSystem():
+                continue
+            case never:
+                assert_never(never)
+        for table, guard in guards:
             for number, rule in enumerate(_telling(function.firewall)):
                 if rule is None:
                     continue

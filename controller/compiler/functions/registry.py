@@ -52,5 +52,5 @@ HOPS: dict[str, Callable[[Function, Here], Parts]] = {
     "load-balancer": taking(LoadBalancer, _balancer),
     "nat": taking(AddressTranslator, _nat),
 }
-"""Kind -> all of a hop at such a function of mode ``flows``, in table STEER of its switch (see
+"""Kind -> all of a hop at such a function that is attached as ``Flows``, in table STEER of its switch (see
 ``controller.compiler.sff.flow_hops``)."""

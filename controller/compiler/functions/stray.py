@@ -22,6 +22,7 @@ from controller.compiler.tracking import UNTRACKED, function_zones, state, toget
 from controller.flow.builders import HOP, VERDICT, Priority, flow
 from controller.flow.meters import NOTICES
 from controller.flow.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output, Table, ToMeter
+from topologies.model.attachment import Flows
 from topologies.model.functions import Backend
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop, answers_hop, service
@@ -77,7 +78,7 @@ def strays(topology: Topology) -> dict[int, Stray]:
     functions = {each.name: each for each in topology.functions}
     for hop in service(topology).hops.values():
         function = functions[hop.function]
-        if not isinstance(function, LoadBalancer) or function.mode != "flows":
+        if not isinstance(function, LoadBalancer) or not isinstance(function.attachment, Flows):
             continue
         balancer = function.balancer
         made = [*_reset_both(topology, function, hop)] if not hop.forward else []

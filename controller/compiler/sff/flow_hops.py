@@ -18,7 +18,7 @@ def flow_hop(
     numbers: Mapping[str, int],
     failed: frozenset[str] = frozenset(),
 ) -> tuple[list[Flow], list[Group], list[Meter]]:
-    """All of a hop in table STEER of its switch, for a function of mode ``flows``.
+    """All of a hop in table STEER of its switch, for a function that is attached as ``Flows``.
 
     ``numbers``: of networks, in NETWORK. ``failed``: instances and backends (``lb/web1``) that do not work.
     Frames come to STEER with HOP the hop's number, untracked, and go on as

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from typing_extensions import assert_never
+
 from controller.compiler.fragments import FRAGMENT, gathers, place_zones
 from controller.compiler.rendezvous import SHARES, SPREAD, shared_out
 from controller.compiler.sff.encapsulation import Tag, tags
@@ -33,9 +35,10 @@ from controller.flow.tables import (
     Table,
 )
 from controller.origin import AtHop, Away, Into, Spreading
-from topologies.model.functions import Function, Instance
+from topologies.model.attachment import Flows, Inline, Instance, Scalable, Tap
+from topologies.model.functions import Function
 from topologies.model.overlay import Overlay, membership, reach
-from topologies.model.service_paths import OUT, Hop, Service, service
+from topologies.model.service_paths import OUT, Hop, Service, service, steered
 from topologies.model.topology import Topology
 from topologies.model.transit import senders
 from wire.ethertype import IPV4, IPV6, NSH
@@ -150,22 +153,25 @@ def steer(
                 flows.append(_away(hop, made.tags[number]))
             continue
         function = made.functions[hop.function]
-        if function.mode == "flows":
-            some, more, some_meters = flow_hop(made.topology, function, hop, made.numbers, made.failed)
-            # hops of one function share what does not depend on the hop
-            flows += [_of_hop(each, hop) for each in some]
-            groups |= {each.id: each for each in more}
-            meters |= {each.id: each for each in some_meters}
-        else:
-            flows += _instances(hop, function, live(function, made.failed), made)
-            for mac in foreign(made.topology, made.service, hop, made.numbers, stations):
-                match = _at(hop, Field("eth_src", mac))
-                why = AtHop(
-                    f"{_name(hop)} would take it for a frame of another network: dropped",
-                    hop.number,
-                    first=True,
-                )
-                flows.append(flow(Table.STEER, Priority.GUARD, match, why=why))
+        match steered(function):
+            case Flows():
+                some, more, some_meters = flow_hop(made.topology, function, hop, made.numbers, made.failed)
+                # hops of one function share what does not depend on the hop
+                flows += [_of_hop(each, hop) for each in some]
+                groups |= {each.id: each for each in more}
+                meters |= {each.id: each for each in some_meters}
+            case Inline() | Tap() as attachment:
+                flows += _instances(hop, attachment, live(function, made.failed), made)
+                for mac in foreign(made.topology, made.service, hop, made.numbers, stations):
+                    match = _at(hop, Field("eth_src", mac))
+                    why = AtHop(
+                        f"{_name(hop)} would take it for a frame of another network: dropped",
+                        hop.number,
+                        first=True,
+                    )
+                    flows.append(flow(Table.STEER, Priority.GUARD, match, why=why))
+            case never:
+                assert_never(never)
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 
@@ -224,7 +230,7 @@ def _arrivals(made: Steering, switch: str, entrances: Sequence[int]) -> list[Flo
     return found
 
 
-def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Steering) -> list[Flow]:
+def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: Steering) -> list[Flow]:
     name, numbers = _name(hop), made.numbers
     if not some:
         if hop.ends or not hop.open:
@@ -233,8 +239,8 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
         actions, goto = onward(hop, numbers)
         why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True)
         return [flow(Table.STEER, Priority.KNOWN, _at(hop), actions, goto, why=why)]
-    if len(function.instances) == 1:
-        return [_into(hop, function, some[0], numbers)]
+    if len(attachment.instances) == 1:
+        return [_into(hop, attachment, some[0], numbers)]
     found = [
         flow(
             Table.STEER,
@@ -253,19 +259,18 @@ def _instances(hop: Hop, function: Function, some: Sequence[Instance], made: Ste
         found.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in some}
     for share, winner in enumerate(shared_out(by_name)):
-        found.append(_into(hop, function, by_name[winner], numbers, share))
+        found.append(_into(hop, attachment, by_name[winner], numbers, share))
     return found
 
 
 def _into(
-    hop: Hop, function: Function, instance: Instance, numbers: Mapping[str, int], share: int | None = None
+    hop: Hop, attachment: Scalable, instance: Instance, numbers: Mapping[str, int], share: int | None = None
 ) -> Flow:
     """Into one instance: by its ``in``, or on the way back by its ``out``; a tap's frame goes on at once."""
-    port = instance.inward if hop.forward or function.mode == "tap" else instance.outward
-    assert port is not None
+    port = instance.entrance(hop.forward)
     actions: tuple[Action, ...] = (Output(port.number),)
     goto = None
-    if function.mode == "tap" and not hop.ends:
+    if isinstance(attachment, Tap) and not hop.ends:
         more, goto = onward(hop, numbers)
         actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *more)
     match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))

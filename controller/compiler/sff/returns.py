@@ -25,6 +25,7 @@ from controller.compiler.stations import Station
 from controller.flow.builders import HOP, NETWORK, PAST, THROUGH, Priority, flow
 from controller.flow.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
 from controller.origin import Probe, Refused, Return
+from topologies.model.attachment import Inline
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.service_paths import OUT, Entry, Hop, Service, translator
@@ -60,18 +61,18 @@ def return_flows(
     ``controller.compiler.fragments.place_zones``."""
     found: list[Flow] = []
     for function in topology.functions:
-        if function.mode != "inline" or function.switch != switch:
+        attachment = function.attachment
+        if not isinstance(attachment, Inline) or attachment.switch != switch:
             continue
         hops = [hop for hop in service.hops.values() if hop.function == function.name]
         for forward in (True, False):
             back = [hop for hop in hops if hop.forward is forward]
             others = [hop for hop in hops if hop.forward is not forward]
             flows = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
-            for instance in function.instances:
+            for instance in attachment.instances:
                 port = instance.outward if forward else instance.inward
-                if port is not None:
-                    found += _guards(port.number, instance.name)
-                    found += [_at(port.number, each, instance.name) for each in flows]
+                found += _guards(port.number, instance.name)
+                found += [_at(port.number, each, instance.name) for each in flows]
     return found
 
 
@@ -162,7 +163,7 @@ def foreign(
     """Source addresses that no frame may have that goes into ``hop``: they are of another network that the
     same function serves, and tell there whose the frames are that come back (see ``return_flows``)."""
     functions = {each.name: each for each in topology.functions}
-    if functions[hop.function].mode != "inline":
+    if not isinstance(functions[hop.function].attachment, Inline):
         return []
     chains = {chain.name: chain for chain in topology.chains}
     same = [

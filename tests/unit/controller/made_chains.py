@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import product
@@ -18,12 +19,12 @@ from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab
 from tests.unit.controller.made_overlays import DOMAINS, TUNNELS, overlay_lab
 from tests.unit.strategies import edges, one_of_each, places, some_of
+from topologies.model.attachment import Flows, Inline, InlineInstance, Steered, Tap, TapInstance
 from topologies.model.functions import (
     Chain,
     Firewall,
     Function,
     Ids,
-    Instance,
     PortRanges,
     Prefixes,
     Protocol,
@@ -56,6 +57,29 @@ class Asked(NamedTuple):
     mirrors: tuple[str, ...] = ()
 
 
+def mirrors(function: Function) -> tuple[str, ...]:
+    """Networks and hosts of whose frames it gets copies."""
+    return function.attachment.mirrors if isinstance(function.attachment, Tap) else ()
+
+
+def tap_ports(topology: Topology) -> set[Port]:
+    """Where taps get their copies."""
+    functions = [each for each in topology.functions if isinstance(each.attachment, Tap)]
+    return {instance.inward for function in functions for instance in function.instances}
+
+
+def without_mirrors(topology: Topology) -> Topology:
+    """The same lab, whose taps get copies in chains only."""
+
+    def bare(function: Function) -> Function:
+        if not isinstance(function.attachment, Tap):
+            return function
+        tap = replace(function.attachment, mirrors=())
+        return function.model_copy(update={"attachment": tap})
+
+    return topology.model_copy(update={"functions": tuple(map(bare, topology.functions))})
+
+
 def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
     """``f1``, ``f2``, ... on switches of ``topology``, with ports from 40001 up on each."""
     names = [switch.name for switch in topology.switches if switch.role == "switch"]
@@ -65,10 +89,24 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
         used[switch] = used.get(switch, 40_000) + 1
         return Port(switch=switch, number=used[switch])
 
+    def attachment(number: int, each: Asked) -> Steered:
+        switch = names[each.switch % len(names)]
+        instances = [f"f{number}.{index + 1}" for index in range(each.instances)]
+        match each.mode:
+            case "inline":
+                bumps = (
+                    InlineInstance(name=name, inward=port(switch), outward=port(switch)) for name in instances
+                )
+                return Inline(switch=switch, instances=tuple(bumps))
+            case "tap":
+                taps = tuple(TapInstance(name=name, inward=port(switch)) for name in instances)
+                path = 200 + number if each.mirrors else 0
+                return Tap(switch=switch, instances=taps, mirrors=each.mirrors, path=path)
+            case "flows":
+                return Flows(switch=switch)
+
     made = []
     for number, each in enumerate(asked, 1):
-        switch = names[each.switch % len(names)]
-        count = 0 if each.mode == "flows" else each.instances
         kind: Literal["bridge", "ids", "firewall"] = (
             "bridge" if each.mode == "inline" else "ids" if each.mode == "tap" else "firewall"
         )
@@ -77,19 +115,8 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                 name=f"f{number}",
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
-                mode=each.mode,
-                switch=switch,
-                instances=tuple(
-                    Instance(
-                        name=f"f{number}.{index + 1}",
-                        inward=port(switch),
-                        outward=port(switch) if each.mode == "inline" else None,
-                    )
-                    for index in range(count)
-                ),
+                attachment=attachment(number, each),
                 **PARTS[kind],
-                mirrors=each.mirrors,
-                path=200 + number if each.mirrors else 0,
                 on_failure=each.policy,
             )
         )
@@ -217,7 +244,7 @@ def expected(
     taps = [
         ports
         for function in topology.functions
-        if {source.network, source.name, target.name} & set(function.mirrors)
+        if {source.network, source.name, target.name} & set(mirrors(function))
         if (ports := _inward(function, failed))
     ]
     taken = expected_chain(topology, source.network, frame)
@@ -227,19 +254,15 @@ def expected(
     names = each.functions if there or not each.symmetric else each.functions[::-1]
     for name in names:
         function = functions[name]
-        if function.mode == "flows":
-            continue
-        live = [instance for instance in function.instances if instance.name not in failed]
-        if function.mode == "tap":
+        if isinstance(function.attachment, Tap):
+            if ports := _inward(function, failed):
+                taps.append(ports)
+        elif isinstance(function.attachment, Inline):
+            live = [instance for instance in function.attachment.instances if instance.name not in failed]
             if live:
-                taps.append(_inward(function, failed))
-            continue
-        if not live:
-            if (each.on_failure or function.on_failure) == "closed":
+                ways.append(frozenset(one.inward if there else one.outward for one in live))
+            elif (each.on_failure or function.on_failure) == "closed":
                 return Expected(tuple(ways), tuple(taps), False)
-            continue
-        ports = [instance.inward if there else instance.outward for instance in live]
-        ways.append(frozenset(port for port in ports if port is not None))
     return Expected(tuple(ways), tuple(taps), True)
 
 
@@ -318,7 +341,7 @@ def chain_labs(
             wanted = wanted._replace(mirrors=tuple(sorted(draw(some_of(*watch, most=2)))))
         asked.append(wanted)
     topology = with_functions(base, asked)
-    names = [each.name for each in topology.functions if not each.mirrors]
+    names = [each.name for each in topology.functions if not mirrors(each)]
     if not pairs or not names:
         return topology
     for path in range(1, draw(st.integers(1, most_chains)) + 1):

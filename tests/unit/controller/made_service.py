@@ -14,6 +14,7 @@ from controller.compiler.sff.flow_hops import flow_hop, once
 from controller.compiler.stations import network_numbers
 from controller.flow.builders import HOP, NETWORK, flow, miss
 from controller.flow.tables import Field, Flow, Output, SetField, SwitchTables, Table
+from topologies.model.attachment import Flows
 from topologies.model.functions import Chain
 from topologies.model.kinds import function_of
 from topologies.model.service_paths import service
@@ -34,7 +35,7 @@ def host(number: int, network: str = "n", port: int | None = None, name: str = "
 
 def chain_lab(kind: Any, engine: str = "openflow", hosts: tuple[Host, ...] = (), **some: Any) -> Topology:
     """A symmetric chain of the function ``f`` alone; of a load balancer, the implicit one."""
-    function = function_of(name="f", kind=kind, engine=engine, mode="flows", switch="s", **some)
+    function = function_of(name="f", kind=kind, engine=engine, attachment=Flows(switch="s"), **some)
     chain = Chain(name="c", path=1, network="n", far_network="n", functions=("f",),
                   implicit=kind == "load-balancer")  # fmt: skip
     return Topology(

@@ -11,6 +11,7 @@ from controller.openflow import actions
 from controller.runtime.osken.nsh import NSH, add_nsh_actions
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
+from topologies.model.attachment import Flows, Inline, Tap
 from topologies.model.functions import Balancer, Ids, Nat, Script
 from topologies.model.kinds import function_of
 from topologies.model.overlay import membership, reach
@@ -67,30 +68,28 @@ def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_n
 ) -> None:
     whole = chained(1, "auto")
 
-    def made(kinds: list[tuple[str, str, str]]) -> Topology:
+    def made(kinds: list[tuple[str, str, type[Inline | Tap | Flows]]]) -> Topology:
         functions = tuple(
             function_of(
                 **dict(whole.functions[0])
-                | {"name": f"f{number}", "kind": kind, "engine": engine, "mode": mode}
+                | {"name": f"f{number}", "kind": kind, "engine": engine, "attachment": attached(switch="s2")}
                 | PARTS.get(kind, {})
             )
-            for number, (kind, engine, mode) in enumerate(kinds, 1)
+            for number, (kind, engine, attached) in enumerate(kinds, 1)
         )
         chain = whole.chains[0].model_copy(update={"functions": tuple(each.name for each in functions)})
         return whole.model_copy(update={"functions": functions, "chains": (chain,)})
 
-    translator = (kind, "openflow", "flows")
-    for order in ([(other, engine, "inline"), translator], [translator, (other, engine, "inline")]):
-        name = f"f{1 + order.index((other, engine, 'inline'))}"
+    translator = (kind, "openflow", Flows)
+    for order in ([(other, engine, Inline), translator], [translator, (other, engine, Inline)]):
+        name = f"f{1 + order.index((other, engine, Inline))}"
         assert without_offloads(made(order)) == {"h1", "h2", "h3", name}
     # neither alone does, nor one that gets copies or passes frames on as they are
-    assert not without_offloads(made([(other, engine, "inline")]))
+    assert not without_offloads(made([(other, engine, Inline)]))
     assert not without_offloads(made([translator]))
-    assert not without_offloads(
-        made([("ids", "builtin", "inline"), ("bridge", "kernel", "inline"), translator])
-    )
+    assert not without_offloads(made([("ids", "builtin", Inline), ("bridge", "kernel", Inline), translator]))
     if other == "ids":
-        assert not without_offloads(made([(other, engine, "tap"), translator]))
+        assert not without_offloads(made([(other, engine, Tap), translator]))
 
 
 def test_os_ken_gets_the_nsh_actions_that_it_lacks() -> None:

@@ -20,6 +20,8 @@ from tests.unit.controller.made_chains import (
     joined,
     packet,
     routed,
+    tap_ports,
+    without_mirrors,
 )
 from tests.unit.controller.made_frames import (
     BROADCAST,
@@ -28,6 +30,7 @@ from tests.unit.controller.made_frames import (
     router_solicitation,
     solicitation,
 )
+from topologies.model.attachment import InlineInstance
 from topologies.model.overlay import islands
 from topologies.model.service_paths import service
 from topologies.model.topology import Host, Port, Topology
@@ -49,12 +52,7 @@ def check(topology: Topology, outcome: Outcome, target: Host, frame: Frame, want
     assert len(outcome.visited) == len(wanted.ways), (outcome.visited, wanted.ways)
     for port, ways in zip(outcome.visited, wanted.ways, strict=True):
         assert port in ways
-    taps = {
-        instance.inward
-        for function in topology.functions
-        if function.mode == "tap"
-        for instance in function.instances
-    }
+    taps = tap_ports(topology)
     arrived = [each for each in outcome.delivered if each.at not in taps]
     whole = wire(routed(frame, target))
     assert [(each.at, each.fields) for each in arrived] == ([(target.port, whole)] if wanted.arrives else [])
@@ -110,7 +108,7 @@ def test_both_directions_of_a_connection_pass_the_same_instances(
         port: far
         for function in topology.functions
         for each in function.instances
-        if each.outward is not None
+        if isinstance(each, InlineInstance)
         for port, far in ((each.inward, each.outward), (each.outward, each.inward))
     }
     for a, b in pairs(topology):
@@ -218,21 +216,13 @@ def test_recompiled_without_some_links_chains_use_what_is_left(
 
 
 def inward_ports(topology: Topology) -> set[Port]:
-    return {
-        port
-        for function in topology.functions
-        for each in function.instances
-        for port in (each.inward, each.outward)
-        if port is not None
-    }
+    return {port for function in topology.functions for each in function.instances for port in each.ports}
 
 
 @settings(max_examples=40)
 @given(chain_labs(modes=("inline", "tap")))
 def test_arp_discovery_and_multicast_pass_no_function(topology: Topology) -> None:
-    unwatched = topology.model_copy(
-        update={"functions": tuple(f.model_copy(update={"mirrors": ()}) for f in topology.functions)}
-    )
+    unwatched = without_mirrors(topology)
     fabric = Fabric(unwatched, compile_topology(unwatched))
     functions = inward_ports(topology)
     for a in topology.hosts:
@@ -276,12 +266,11 @@ def test_no_host_gets_a_frame_into_a_function_by_claiming_a_place_in_a_chain(
 ) -> None:
     if not service(topology).hops:
         return
-    free = topology.model_copy(
+    free = without_mirrors(topology).model_copy(
         update={
             "hosts": tuple(
                 h.model_copy(update={"allow_spoofing": data.draw(st.booleans())}) for h in topology.hosts
             ),
-            "functions": tuple(f.model_copy(update={"mirrors": ()}) for f in topology.functions),
         }
     )
     if not service(free).hops:
@@ -323,8 +312,7 @@ def test_nothing_that_a_function_sends_leaves_the_networks_of_its_chains(
                     )
                 )
             )
-            for port in (instance.inward, instance.outward):
-                assert port is not None
+            for port in instance.ports:
                 for outcome in fabric.outcomes({**frame, **change}, port):
                     assert not outcome.loop
                     for each in outcome.delivered:

@@ -22,6 +22,7 @@ from controller.simulate.network import Fabric
 from controller.simulate.switch import Lookup, Sent, at_switch
 from controller.simulate.tracking import Connections, Tuple, tuple_of
 from tests.unit.controller.made_service import chain_lab, host, surrounded
+from topologies.model.attachment import AtPorts
 from topologies.model.functions import Firewall, Rule
 from topologies.model.kinds import function_of
 from topologies.model.topology import Host, Port, Topology
@@ -233,7 +234,7 @@ def ports_lab(firewall: Firewall) -> Topology:
     hosts: tuple[Host, ...] = (host(1), host(2), host(3).model_copy(update={"network": "free"}))
     base = chain_lab("firewall", hosts=hosts, firewall=firewall)
     wall = function_of(
-        name="w", kind="firewall", engine="openflow", mode="ports", switch=None, networks=("n",),
+        name="w", kind="firewall", engine="openflow", attachment=AtPorts(networks=("n",)),
         firewall=firewall,
     )  # fmt: skip
     free = base.networks[0].model_copy(update={"name": "free"})

@@ -14,6 +14,7 @@ from controller.flow.tables import SwitchTables
 from controller.simulate.network import Arrival, Fabric
 from controller.simulate.tracking import Connections, Tuple
 from tests.unit.controller.test_compiled_firewall import packet
+from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
 from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Link, Network, Port, Router, Switch, Topology
@@ -83,7 +84,7 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
         rules=(Rule(name="web", action="accept", protocol="tcp", destination_ports=((75, 85),)),)
     )
     wall = function_of(
-        name="fw", kind="firewall", engine="openflow", mode="flows", switch=switch, firewall=rules
+        name="fw", kind="firewall", engine="openflow", attachment=Flows(switch=switch), firewall=rules
     )
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw",),
                   destination=(IPv4Network("10.1.0.11"),))  # fmt: skip
@@ -114,7 +115,7 @@ def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, Swi
         backends=backends,
     )  # fmt: skip
     lb = function_of(
-        name="lb", kind="load-balancer", engine="openflow", mode="flows", switch=switch, balancer=service
+        name="lb", kind="load-balancer", engine="openflow", attachment=Flows(switch=switch), balancer=service
     )
     chain = Chain(name="lb", path=1, network="n1", far_network="n1", functions=("lb",), implicit=True,
                   destination=(IPv4Network(VIP),))  # fmt: skip
@@ -151,7 +152,7 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
     """The chain's firewall has not seen the question, and would drop the answer."""
     rules = (Rule(name="web", action="accept", protocol="tcp", destination_ports=((80, 80),)),)
     wall = function_of(
-        name="fw", kind="firewall", engine="openflow", mode="flows", switch="s1",
+        name="fw", kind="firewall", engine="openflow", attachment=Flows(switch="s1"),
         firewall=Firewall(rules=rules)
     )  # fmt: skip
     service = Balancer(
@@ -159,7 +160,7 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
         backends=(Backend(host="web1", mac=WEB1.mac, ipv4=WEB1.ipv4, port=80),),
     )  # fmt: skip
     lb = function_of(
-        name="lb", kind="load-balancer", engine="openflow", mode="flows", switch=switch, balancer=service
+        name="lb", kind="load-balancer", engine="openflow", attachment=Flows(switch=switch), balancer=service
     )
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw", "lb"),
                   source=(IPv4Network("10.1.0.1"),), destination=(IPv4Network(VIP),))  # fmt: skip
@@ -180,7 +181,9 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
 @pytest.mark.parametrize("switch", ["s1", "s2"])
 def test_a_translator_before_a_router(switch: str) -> None:
     nat = Nat(network="n2", mac=NMAC, ipv4=IPv4Interface("10.2.0.200/24"))
-    function = function_of(name="nat", kind="nat", engine="openflow", mode="flows", switch=switch, nat=nat)
+    function = function_of(
+        name="nat", kind="nat", engine="openflow", attachment=Flows(switch=switch), nat=nat
+    )
     chain = Chain(name="out", path=1, network="n1", far_network="n2", functions=("nat",),
                   destination=(IPv4Network("10.2.0.0/24"),))  # fmt: skip
     topology = whole((function,), chain)

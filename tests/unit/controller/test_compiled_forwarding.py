@@ -14,8 +14,10 @@ from controller.compiler.compile import compile_topology
 from controller.compiler.forwarding import TURNED
 from controller.flow.tables import ToGroup
 from controller.simulate.network import Fabric, Outcome, wire
+from tests.unit.controller.made_chains import mirrors
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab, leaf_spine
+from topologies.model.attachment import AtPorts
 from topologies.model.topology import Host, Topology
 from wire.mac import mac_number
 
@@ -159,8 +161,12 @@ def test_a_shipped_lab_delivers_all_pairs(path: Path) -> None:
     topology = topologies.load(path)
     # but for what a firewall at the hosts' ports forbids (test_compiled_firewall), and for taps' copies,
     # which arrive beside (test_compiled_chains)
-    others = tuple(each for each in topology.functions if each.mode != "ports" and not each.mirrors)
-    topology = topology.model_copy(update={"functions": others})
+    functions = tuple(
+        function
+        for function in topology.functions
+        if not isinstance(function.attachment, AtPorts) and not mirrors(function)
+    )
+    topology = topology.model_copy(update={"functions": functions})
     check_all_pairs(topology, Fabric(topology, compile_topology(topology)), graph(topology))
 
 

@@ -18,11 +18,13 @@ from tests.unit.controller.made_chains import (
     flow_hops_that_pass_everything,
     packet,
     routed,
+    tap_ports,
     with_functions,
 )
 from tests.unit.controller.made_frames import pieces
 from tests.unit.controller.made_labs import lab
 from tests.unit.controller.test_compiled_chains import pairs, some_packet
+from topologies.model.attachment import InlineInstance
 from topologies.model.topology import Host, Port, Topology
 
 __all__ = ["flow_hops_that_pass_everything"]
@@ -45,7 +47,7 @@ def by_function(topology: Topology, ports: Counter[Port]) -> Counter[tuple[str, 
     for function in topology.functions:
         for each in function.instances:
             found[function.name, True] += ports[each.inward]
-            if each.outward is not None:
+            if isinstance(each, InlineInstance):
                 found[function.name, False] += ports[each.outward]
     return found
 
@@ -63,7 +65,7 @@ def test_the_fragments_of_a_datagram_go_where_it_would_go_whole(
     )
     sent: list[tuple[Frame, Host]] = []
     visited, arrived = Counter[Port](), Counter[object]()
-    taps = {one.inward for each in topology.functions if each.mode == "tap" for one in each.instances}
+    taps = tap_ports(topology)
     for number, (a, b) in enumerate(ways, 1):
         frame = some_packet(data, a, b)
         for port, times in followed(Fabric(topology, tables, chooser=symmetric), [(frame, a)])[0].items():

@@ -23,8 +23,10 @@ from tests.unit.controller.made_chains import (
     expected,
     flow_hops_that_pass_everything,
     joined,
+    mirrors,
     packet,
     routed,
+    tap_ports,
     with_functions,
 )
 from tests.unit.controller.made_labs import lab
@@ -40,7 +42,7 @@ EDITS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation",
 
 def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chain | None:
     """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
-    names = [function.name for function in topology.functions if not function.mirrors]
+    names = [function.name for function in topology.functions if not mirrors(function)]
     edit = draw(st.sampled_from(EDITS))
     if edit == "remove":
         return None
@@ -97,7 +99,7 @@ def _is(outcome: Outcome, topology: Topology, a: Host, b: Host, frame: Frame) ->
         return False
     if not all(port in ways for port, ways in zip(outcome.visited, wanted.ways, strict=True)):
         return False
-    taps = {i.inward for f in topology.functions if f.mode == "tap" for i in f.instances}
+    taps = tap_ports(topology)
     arrived = [(each.at, each.fields) for each in outcome.delivered if each.at not in taps]
     copies = [each for each in outcome.delivered if each.at in taps]
     whole = all(each.fields == wire(frame) for each in copies) and len(copies) == len(wanted.taps)
@@ -146,7 +148,7 @@ def check_lessons(
 ) -> None:
     """Nothing is lost, and nothing comes twice; where all switches have the same stage, to functions, too."""
     fabric = Fabric(union(old, new), tables)
-    taps = {i.inward for f in (*old.functions, *new.functions) if f.mode == "tap" for i in f.instances}
+    taps = tap_ports(old) | tap_ports(new)
     for a, b, frame in frames:
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.loop and not outcome.punted
@@ -179,7 +181,7 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
     lessons = [step for step in steps if teaches(step)]
     in_use = {function for each in old.chains for function in each.functions}
     fresh = [i for f in new.functions if f.name not in in_use for i in f.instances]
-    ports = {port for each in fresh for port in (each.inward, each.outward)}
+    ports = {port for each in fresh for port in each.ports}
     for a, b, frame in frames:
         # a function that others of its frames have passed is given none, and who comes after it has none
         ways = [way for way in expected(new, a, b, frame).ways if way <= ports]

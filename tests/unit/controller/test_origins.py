@@ -13,22 +13,22 @@ from controller.flow.tables import Field, Output, SetField, Table
 from controller.origin import AtHop, Classified, Into, Origin, Probe, Refused, Return
 from tests.unit.controller.made_chains import chain_labs
 from topologies import shipped
+from topologies.model.attachment import Inline
 from topologies.model.topology import Topology
 
 
 def assert_origins_are_true(topology: Topology) -> None:
     ports = {
-        (port.switch, port.number): function.mode
+        (port.switch, port.number): function.attachment
         for function in topology.functions
         for instance in function.instances
-        for port in (instance.inward, instance.outward)
-        if port is not None
+        for port in instance.ports
     }
     for switch, tables in compile_topology(topology).items():
         for each in tables.flows:
             here, origin = dict((field.name, field.value) for field in each.match), each.origin
             at = ports.get((switch, here.get("in_port", -1)))
-            if each.table is Table.CLASSIFY and at == "inline":
+            if each.table is Table.CLASSIFY and isinstance(at, Inline):
                 assert isinstance(origin, Probe | Return | Refused) and origin.port == here["in_port"]
                 assert isinstance(origin, Probe) is (each.priority == PROBE)
                 assert isinstance(origin, Return) is (each.priority < PROBE)

@@ -11,7 +11,8 @@ from controller.compiler.compile import compile_topology
 from controller.counters.chain_counters import arrived, concerned, taken, through
 from controller.counters.tunnel_counters import Counted
 from controller.flow.tables import Field, Output, Table
-from topologies.model.functions import Chain, Firewall, Instance, Rule
+from topologies.model.attachment import Flows, Inline, InlineInstance
+from topologies.model.functions import Chain, Firewall, Rule
 from topologies.model.kinds import function_of
 from topologies.model.service_paths import service
 from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
@@ -24,23 +25,23 @@ def lab(instances: int) -> Topology:
         name="wire",
         kind="bridge",
         engine="kernel",
-        mode="inline",
-        switch="a",
-        instances=tuple(
-            Instance(
-                name=f"wire.{n}",
-                inward=Port(switch="a", number=40000 + 2 * n),
-                outward=Port(switch="a", number=40001 + 2 * n),
-            )
-            for n in range(1, instances + 1)
+        attachment=Inline(
+            switch="a",
+            instances=tuple(
+                InlineInstance(
+                    name=f"wire.{n}",
+                    inward=Port(switch="a", number=40000 + 2 * n),
+                    outward=Port(switch="a", number=40001 + 2 * n),
+                )
+                for n in range(1, instances + 1)
+            ),
         ),
     )
     wall = function_of(
         name="wall",
         kind="firewall",
         engine="openflow",
-        mode="flows",
-        switch="b",
+        attachment=Flows(switch="b"),
         firewall=Firewall(rules=(Rule(name="all", action="accept"),)),
     )
     return Topology(
@@ -86,7 +87,7 @@ def test_every_flow_that_a_frame_meets_is_counted_once(instances: int) -> None:
         next(hop for hop in made.hops.values() if hop.function == "wire" and hop.forward is forward)
         for forward in (True, False)
     )
-    passage = through(wire, wire.instances[0], tables["a"], counted)
+    passage = through(wire.instances[0], tables["a"], counted)
     assert passage.left is not None
     assert passage.left.packets < 1000, "probes are none of them"
     assert passage.left.packets > 0

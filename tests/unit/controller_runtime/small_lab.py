@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from topologies.model.functions import Backend, Balancer, Chain, Function, Instance
+from topologies.model.attachment import Flows, Inline, InlineInstance
+from topologies.model.functions import Backend, Balancer, Chain, Function
 from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
 
@@ -52,8 +53,7 @@ def serviced(instances: int = 2, order: tuple[str, ...] = ("fw", "limit")) -> To
             name="lb",
             kind="load-balancer",
             engine="openflow",
-            mode="flows",
-            switch="s2",
+            attachment=Flows(switch="s2"),
             balancer=Balancer(
                 network="lan",
                 at=Port(switch="s2", number=40009),
@@ -75,14 +75,15 @@ def _inline(name: str, switch: str, instances: int) -> Function:
         name=name,
         kind="bridge",
         engine="kernel",
-        mode="inline",
-        switch=switch,
-        instances=tuple(
-            Instance(
-                name=f"{name}.{n}",
-                inward=Port(switch=switch, number=40000 + 2 * n - 1),
-                outward=Port(switch=switch, number=40000 + 2 * n),
-            )
-            for n in range(1, instances + 1)
+        attachment=Inline(
+            switch=switch,
+            instances=tuple(
+                InlineInstance(
+                    name=f"{name}.{n}",
+                    inward=Port(switch=switch, number=40000 + 2 * n - 1),
+                    outward=Port(switch=switch, number=40000 + 2 * n),
+                )
+                for n in range(1, instances + 1)
+            ),
         ),
     )

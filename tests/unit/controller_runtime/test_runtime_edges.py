@@ -24,6 +24,7 @@ from controller.runtime.memory import Memory
 from controller.runtime.osken import framework
 from controller.runtime.stations import Station
 from tests.unit.controller_runtime.small_lab import ring, serviced
+from topologies.model.attachment import AtPorts, Flows, Inline, InlineInstance
 from topologies.model.topology import Port
 
 
@@ -211,20 +212,21 @@ def test_contradictions_of_functions_and_chains() -> None:
     good = serviced()
     assert contradictions(good) == []
     fw, limit, lb = good.functions
-    lone = fw.instances[0].model_copy(update={"outward": None})
-    strange = fw.instances[1].model_copy(update={"inward": Port(switch="s2", number=3)})
+    outward = fw.instances[1].entrance(False)
+    strange = InlineInstance(name="fw.2", inward=Port(switch="s2", number=3), outward=outward)
     functions = (
-        fw.model_copy(update={"instances": (lone, strange)}),
-        limit.model_copy(update={"switch": None, "instances": ()}),
-        lb.model_copy(update={"name": "fw", "switch": "mars", "networks": ("wan",)}),
+        fw.model_copy(update={"attachment": Inline(switch="s1", instances=(strange,))}),
+        limit.model_copy(update={"attachment": Inline(switch="s3")}),
+        lb.model_copy(update={"name": "fw", "attachment": Flows(switch="mars")}),
+        limit.model_copy(update={"name": "ports", "attachment": AtPorts(networks=("wan",))}),
     )
-    chain = good.chains[0].model_copy(update={"functions": ("fw", "nobody"), "far_network": "wan"})
+    chain = good.chains[0].model_copy(update={"functions": ("fw", "nobody", "ports"), "far_network": "wan"})
     more = good.chains[0].model_copy(update={"name": "more"})
     chains = (chain, chain.model_copy(update={"path": 999, "functions": ()}), more)
     found = " | ".join(contradictions(good.model_copy(update={"functions": functions, "chains": chains})))
     parts = (
-        "fw.1: an inline one has two ports", "port s2:3 is not on s1", "already that of host h2",
-        "limit: it needs a switch", "limit: it needs an instance", "the name fw is taken",
+        "port s2:3 is not on s1", "already that of host h2", "ports is at the hosts' ports",
+        "limit: it needs an instance", "the name fw is taken",
         "no switch mars", "no network wan", "no function nobody", "path number 999", "is that of chain web",
         "0 functions are not within", "two chains are named web",
     )  # fmt: skip

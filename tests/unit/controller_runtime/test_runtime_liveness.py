@@ -38,13 +38,12 @@ class Bench:
     def pass_on(self, send: Send) -> None:
         for function in self.topology.functions:
             for instance in function.instances:
-                ends = (instance.inward, instance.outward)
+                ends = instance.ports
                 if send.port not in ends or instance.name in self.dead:
                     continue
                 if instance.name in self.one_way and send.port == ends[1]:
                     continue
                 out = ends[1 - ends.index(send.port)]
-                assert out is not None
                 self.liveness.seen(out, send.frame, self.now + 0.001)
 
     def step(self, seconds: float = INTERVAL) -> None:

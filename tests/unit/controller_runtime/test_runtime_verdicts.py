@@ -18,6 +18,7 @@ from controller.runtime.endpoints import endpoints
 from controller.runtime.verdicts import EVENTS, Punt, Verdicts, registers
 from controller.testing import PretendedSwitches
 from tests.unit.controller_runtime.small_lab import ring
+from topologies.model.attachment import AtPorts
 from topologies.model.functions import Firewall, Rule
 from topologies.model.kinds import function_of
 from topologies.model.topology import Port, Topology
@@ -37,9 +38,7 @@ def guarded() -> Topology:
         name="guard",
         kind="firewall",
         engine="openflow",
-        mode="ports",
-        switch=None,
-        networks=("lan",),
+        attachment=AtPorts(networks=("lan",)),
         firewall=Firewall(rules=rules, default="drop"),
     )
     return ring().model_copy(update={"functions": (guard,)})

@@ -7,7 +7,8 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from topologies.model.functions import Backend, Balancer, Chain, Ids, Instance
+from topologies.model.attachment import EndSystem, Inline, InlineInstance, Tap, TapInstance
+from topologies.model.functions import Backend, Balancer, Chain, Function, Ids
 from topologies.model.kinds import function_of
 from topologies.model.topology import (
     Domain,
@@ -53,7 +54,7 @@ def lab(
                 shaping=Shaping(bandwidth=bandwidth),
             )
         )
-    some = []
+    some: list[Function] = []
     for name, (switch, mode, ports) in sorted(functions.items()):
         if mode == "host":
             own = Balancer(
@@ -64,34 +65,23 @@ def lab(
                 port=80,
                 backends=(Backend(host="nobody", mac=MAC.format(3, 0), port=80),),
             )
+            host = EndSystem(switch=switch)
             some.append(
-                function_of(
-                    name=name, kind="load-balancer", engine="haproxy", mode=mode, switch=switch, balancer=own
-                )
+                function_of(name=name, kind="load-balancer", engine="haproxy", attachment=host, balancer=own)
             )
             continue
-        size = 2 if mode == "inline" else 1
-        plugs = [ports[i : i + size] for i in range(0, len(ports) - size + 1, size)]
-        instances = tuple(
-            Instance(
-                name=f"{name}.{n}",
-                inward=Port(switch=switch, number=some_ports[0]),
-                outward=Port(switch=switch, number=some_ports[1]) if size == 2 else None,
+        plugs = [Port(switch=switch, number=number) for number in ports]
+        if mode == "inline":
+            pairs = enumerate(zip(plugs[::2], plugs[1::2], strict=False), 1)
+            bumps = tuple(InlineInstance(name=f"{name}.{n}", inward=a, outward=b) for n, (a, b) in pairs)
+            inline = Inline(switch=switch, instances=bumps)
+            some.append(function_of(name=name, kind="bridge", engine="kernel", attachment=inline))
+        else:
+            taps = tuple(TapInstance(name=f"{name}.{n}", inward=port) for n, port in enumerate(plugs, 1))
+            tap = Tap(switch=switch, instances=taps)
+            some.append(
+                function_of(name=name, kind="ids", engine="kernel", attachment=tap, ids=Ids(rules=""))
             )
-            for n, some_ports in enumerate(plugs, 1)
-        )
-        kind: Literal["bridge", "ids"] = "bridge" if mode == "inline" else "ids"
-        some.append(
-            function_of(
-                name=name,
-                kind=kind,
-                engine="kernel",
-                mode=mode,
-                switch=switch,
-                instances=instances,
-                **({"ids": Ids(rules="")} if kind == "ids" else {}),
-            )
-        )
     vteps = tuple(
         Vtep(domain=d, switch=f"vtep-{d}", address=IPv4Address(f"198.19.0.{n}"))
         for n, d in ((1, "d1"), (2, "d2"))

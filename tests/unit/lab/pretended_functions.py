@@ -6,22 +6,26 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
 from nfv.contract import Program
-from topologies.model.functions import Backend, Balancer, Function, Instance
+from topologies.model.attachment import Flows, Inline, InlineInstance
+from topologies.model.functions import Backend, Balancer, Function
 from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
 
 
 def inline(name: str, instances: int, **more: Any) -> Function:
-    made = tuple(
-        Instance(
-            name=f"{name}.{n}",
-            inward=Port(switch="s1", number=10 * n),
-            outward=Port(switch="s1", number=10 * n + 1),
-        )
-        for n in range(1, instances + 1)
+    attachment = Inline(
+        switch="s1",
+        instances=tuple(
+            InlineInstance(
+                name=f"{name}.{n}",
+                inward=Port(switch="s1", number=10 * n),
+                outward=Port(switch="s1", number=10 * n + 1),
+            )
+            for n in range(1, instances + 1)
+        ),
     )
-    own = {"kind": "bridge", "engine": "kernel", "mode": "inline", "switch": "s1"} | more
-    return function_of(name=name, instances=made, **own)
+    fields = {"name": name, "kind": "bridge", "engine": "kernel", "attachment": attachment}
+    return function_of(**fields | more)
 
 
 def balancer(*backends: str) -> Function:
@@ -36,7 +40,7 @@ def balancer(*backends: str) -> Function:
         ),
     )
     return function_of(
-        name="lb", kind="load-balancer", engine="openflow", mode="flows", switch="s1", balancer=own
+        name="lb", kind="load-balancer", engine="openflow", attachment=Flows(switch="s1"), balancer=own
     )
 
 

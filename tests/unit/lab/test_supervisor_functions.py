@@ -16,7 +16,8 @@ from lab.functions import keepers
 from lab.functions.keepers import Functions, processes
 from lab.functions.state import MAX_LINE, Gate, InstanceRecord, read
 from tests.unit.lab.pretended_functions import balancer, describe, inline, lan
-from topologies.model.topology import Topology
+from topologies.model.attachment import AtPorts, Flows, Tap, TapInstance
+from topologies.model.topology import Port, Topology
 
 PATIENCE = 30.0
 
@@ -54,8 +55,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
 
 
 def test_who_has_a_process() -> None:
-    tap = inline("ids", 1).model_copy(update={"mode": "tap"})
-    flows = inline("nat", 0).model_copy(update={"mode": "flows"})
+    copied = TapInstance(name="ids.1", inward=Port(switch="s1", number=80))
+    tap = inline("ids", 1, attachment=Tap(switch="s1", instances=(copied,)))
+    flows = inline("nat", 0, attachment=Flows(switch="s1"))
     topology = lan(inline("fw", 2), tap, flows, balancer("h1"))
     assert list(processes(topology)) == ["fw.1", "fw.2", "ids.1", "lb"]
 
@@ -267,7 +269,7 @@ def test_networks_with_the_same_addresses_are_told_apart_by_the_function() -> No
         update={
             "hosts": (*first.hosts, *red),
             "networks": (*first.networks, first.networks[0].model_copy(update={"name": "red"})),
-            "functions": (inline("fw", 1, networks=("red",)),),
+            "functions": (inline("fw", 1, attachment=AtPorts(networks=("red",))),),
         }
     )
     names = Names(both)

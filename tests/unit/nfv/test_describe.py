@@ -14,6 +14,7 @@ from nfv.__main__ import PROGRAMS
 from nfv.contract import timestamp
 from nfv.describe import describe, needs_process
 from nfv.kinds import START
+from topologies.model.attachment import EndSystem, Flows, Inline
 from topologies.model.functions import Balancer, Firewall, Function, Nat, RateLimit, Rule, Script
 from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
@@ -28,6 +29,7 @@ BALANCER = Balancer(
     port=80,
     backends=(),
 )
+BY_FLOWS = Flows(switch="s1")
 FUNCTIONS: dict[str, dict[str, Any]] = {
     "bridge": {"kind": "bridge", "engine": "kernel"},
     "firewall": {
@@ -37,8 +39,18 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
     },
     "rate-limiter": {"kind": "rate-limiter", "engine": "kernel", "rate": RateLimit(bandwidth=1000, burst=9)},
     "python": {"kind": "python", "engine": "python", "script": Script(file="a.py", source="pass")},
-    "haproxy": {"kind": "load-balancer", "engine": "haproxy", "mode": "host", "balancer": BALANCER},
-    "health-checks": {"kind": "load-balancer", "engine": "openflow", "mode": "flows", "balancer": BALANCER},
+    "haproxy": {
+        "kind": "load-balancer",
+        "engine": "haproxy",
+        "attachment": EndSystem(switch="s1"),
+        "balancer": BALANCER,
+    },
+    "health-checks": {
+        "kind": "load-balancer",
+        "engine": "openflow",
+        "attachment": BY_FLOWS,
+        "balancer": BALANCER,
+    },
 }
 
 
@@ -49,7 +61,7 @@ OWN = {
 
 
 def function(some: dict[str, Any]) -> Function:
-    return function_of(**{"name": "f", "mode": "inline", "switch": "s1"} | some)
+    return function_of(**{"name": "f", "attachment": Inline(switch="s1")} | some)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -66,7 +78,7 @@ def test_each_kind_has_a_program(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["firewall", "nat"])
 def test_what_switches_do_needs_none(kind: str) -> None:
-    some = function({"kind": kind, "engine": "openflow", "mode": "flows", kind: OWN[kind]})
+    some = function({"kind": kind, "engine": "openflow", "attachment": BY_FLOWS, kind: OWN[kind]})
     assert not needs_process(some)
     with pytest.raises(ValueError, match="has no process"):
         describe(some, "f.1", NOTHING)

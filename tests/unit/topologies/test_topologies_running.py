@@ -67,7 +67,7 @@ def what_replaces_a_function_can_stand_beside_it(file: dict[str, Any], topology:
 
 
 def _ports_of(function: Function) -> set[Port]:
-    found = {port for each in function.instances for port in (each.inward, each.outward) if port is not None}
+    found = {port for instance in function.instances for port in instance.ports}
     return found | ({function.balancer.at} if isinstance(function, LoadBalancer) else set())
 
 

@@ -15,7 +15,15 @@ from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.model.endpoints import plugs
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.overlay import islands, membership, overlay, reach
-from topologies.model.service_paths import OUT, chain_entries, chain_hops, hop_number, service, steps
+from topologies.model.service_paths import (
+    OUT,
+    chain_entries,
+    chain_hops,
+    hop_number,
+    mirroring,
+    service,
+    steps,
+)
 from topologies.model.transit import senders
 
 Sound = tuple[dict[str, Any], topologies.Topology]
@@ -85,9 +93,8 @@ def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     addresses += [(part.network, part.ipv4.ip) for part in parts if part.ipv4]
     addresses += [(network.name, network.gateway4.ip) for network in topology.networks if network.gateway4]
     assert len(set(addresses)) == len(addresses)
-    paths = [chain.path for chain in topology.chains] + [
-        each.path for each in topology.functions if each.path
-    ]
+    paths = [chain.path for chain in topology.chains]
+    paths += [tap.path for _, tap in mirroring(topology.functions)]
     assert len(set(paths)) == len(paths) and all(0 < path < 256 for path in paths)
     vnis = [network.vni for network in topology.networks if network.vni]
     vnis += [each.vni for each in crossing.transports]
@@ -132,7 +139,7 @@ def hops_are_numbered_once_and_fit_a_vlan_tag(topology: topologies.Topology) -> 
     for chain in topology.chains:
         for way in ways(topology, chain):
             assert [hop.next for hop in way] == [*(hop.number for hop in way[1:]), OUT]
-            order = [each.name for each in steps(chain, known)]
+            order = [step.function.name for step in steps(chain, known)]
             mirrored = chain.symmetric and not way[0].forward
             assert [hop.function for hop in way] == (order[::-1] if mirrored else order)
             assert [hop.si for hop in way] == list(range(255, 255 - len(way), -1))

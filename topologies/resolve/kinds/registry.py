@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from topologies.model.functions import Mode, RateLimit
+from topologies.model.functions import RateLimit
 from topologies.model.values import Frozen
 from topologies.resolve.kinds.addressed import Addressed
+from topologies.resolve.kinds.attaching import AT_PORTS, END_SYSTEM, FLOWS, INLINE, TAP, Way
 from topologies.resolve.kinds.context import Context
 from topologies.resolve.kinds.firewall import firewall
 from topologies.resolve.kinds.script import script
@@ -23,40 +24,40 @@ Resolve = Callable[[str, FunctionSpec, Context], "Frozen | None"]
 class Resolution(NamedTuple):
     """How functions of one kind are resolved.
 
-    ``mode``: from the file's keys and the engine to how the function is attached. ``part``: the field of its
-    class (see ``topologies.model.kinds``) that it alone has, empty: none. ``resolve``: from the function's
-    name, the file's keys and the rest of the lab to that field's value; None when what is wrong
-    with it, which is reported, leaves none. ``own_port``: whether it has an end system of
-    its own, whose port ``switch`` may say.
+    ``way``: from the file's keys and the engine to how the function is attached (see
+    ``topologies.resolve.kinds.attaching``). ``part``: the field of its class (see ``topologies.model.kinds``)
+    that it alone has, empty: none. ``resolve``: from the function's name, the file's keys and the rest of
+    the lab to that field's value; None when what is wrong with it, which is reported, leaves none.
+    ``own_port``: whether it has an end system of its own, whose port ``switch`` may say.
     """
 
-    mode: Callable[[FunctionSpec, str], Mode]
+    way: Callable[[FunctionSpec, str], Way]
     part: str = ""
     resolve: Resolve | None = None
     own_port: bool = False
 
 
-def inline(spec: FunctionSpec, engine: str) -> Mode:
+def inline(spec: FunctionSpec, engine: str) -> Way:
     """Always in the way of frames."""
-    return "inline"
+    return INLINE
 
 
-def _firewall_mode(spec: FunctionSpec, engine: str) -> Mode:
+def _firewall_way(spec: FunctionSpec, engine: str) -> Way:
     if engine != "openflow":
-        return "inline"
-    return "ports" if spec.networks is not None else "flows"
+        return INLINE
+    return AT_PORTS if spec.networks is not None else FLOWS
 
 
-def _balancer_mode(spec: FunctionSpec, engine: str) -> Mode:
-    return "flows" if engine == "openflow" else "host"
+def _balancer_way(spec: FunctionSpec, engine: str) -> Way:
+    return FLOWS if engine == "openflow" else END_SYSTEM
 
 
-def _nat_mode(spec: FunctionSpec, engine: str) -> Mode:
-    return "flows"
+def _nat_way(spec: FunctionSpec, engine: str) -> Way:
+    return FLOWS
 
 
-def _ids_mode(spec: FunctionSpec, engine: str) -> Mode:
-    return "inline" if spec.mode == "inline" else "tap"
+def _ids_way(spec: FunctionSpec, engine: str) -> Way:
+    return INLINE if spec.mode == "inline" else TAP
 
 
 def _firewall(name: str, spec: FunctionSpec, context: Context) -> Frozen:
@@ -85,12 +86,12 @@ def _addressed(context: Context) -> Addressed:
 
 
 RESOLUTIONS: dict[str, Resolution] = {
-    "firewall": Resolution(_firewall_mode, "firewall", _firewall),
-    "load-balancer": Resolution(_balancer_mode, "balancer", _balancer, own_port=True),
-    "nat": Resolution(_nat_mode, "nat", _nat),
+    "firewall": Resolution(_firewall_way, "firewall", _firewall),
+    "load-balancer": Resolution(_balancer_way, "balancer", _balancer, own_port=True),
+    "nat": Resolution(_nat_way, "nat", _nat),
     "rate-limiter": Resolution(inline, "rate", _rate),
     "bridge": Resolution(inline),
     "python": Resolution(inline, "script", script),
-    "ids": Resolution(_ids_mode, "ids", ids),
+    "ids": Resolution(_ids_way, "ids", ids),
 }
 """Kind -> how its functions are resolved."""
