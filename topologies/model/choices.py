@@ -1,8 +1,8 @@
-"""What a file may choose among, by name: kinds of hosts, and controllers of switches.
+"""The kinds of hosts and the controllers of switches that a file may name.
 
-Each is a mapping from the name to a line that says what it is.  Files may use every name that is in here.
-Who adds one adds, under the same name, what carries it out: to ``dataplane.hosts.drivers.DRIVERS`` for a kind
-of host, to ``lab.supervisor.controllers.MAKERS`` for a controller.
+Each is a mapping from the name to a line that says what it is. Files may use every name in it. Who adds a
+name also adds its implementation under the same name: of a kind of host to
+``dataplane.hosts.drivers.DRIVERS``, of a controller to ``lab.supervisor.controllers.MAKERS``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A lab as a graph of networkx, for analysis and for drawing.
 
-networkx is imported when it is first asked for: it takes 0.3 s, and no lab needs it to run.
+networkx is imported when it is first used: the import takes 0.3 s, and no lab needs it to run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def graph(topology: Topology) -> MultiGraph[str]:
-    """What is joined to what, as a graph whose nodes are names and whose edges have names as keys.
+    """The lab as a graph. Its nodes are names, and the keys of its edges are names.
 
     A node's ``kind`` is ``switch``, ``vtep`` (the tunnel switch of a domain), ``router`` (of the underlay),
     ``host`` or ``function`` (an instance at a switch). An edge's ``kind`` is ``link``, ``wire`` (from a host
@@ -65,12 +65,11 @@ def _shape(shaping: Shaping) -> dict[str, int | float]:
 
 
 class Analysis(NamedTuple):
-    """What the wiring between switches withstands.
+    """Which failures the wiring between switches survives.
 
-    ``diameter``: links on the longest of all shortest paths between switches of one part, 0 without
-    links. ``bridges``: links (of switches or of the underlay) without which some switch can no longer be
-    reached. ``cut_switches``: switches (and underlay routers) without which other switches can no longer
-    reach each other.
+    ``diameter``: the number of links on the longest of all shortest paths between switches of one part; 0
+    without links. ``bridges``: links, of switches or of the underlay, whose failure separates switches.
+    ``cut_switches``: switches and underlay routers whose failure separates other switches.
     """
 
     parts: int

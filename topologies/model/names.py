@@ -1,4 +1,4 @@
-"""Names: which are allowed, how they sort, and how to make one of a label."""
+"""Names: which are allowed, how they are sorted, and how to make one from a label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MAX_LENGTH = 63  # a DNS label (RFC 1035), and one less than Linux's host name limit
+MAX_LENGTH = 63  # that of a DNS label (RFC 1035), and one less than Linux allows for host names
 ALLOWED = f"letters and digits, after the first also '_', '.' and '-', up to {MAX_LENGTH} in all"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -21,11 +21,11 @@ def is_name(text: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def natural(name: str) -> tuple[tuple[tuple[str, int], ...], str]:
-    """Sort key by which ``s2`` comes before ``s10``; total, so equal keys mean equal names."""
+    """A sort key by which ``s2`` comes before ``s10``. Different names have different keys."""
     pieces: list[tuple[str, int]] = []
     start = 0
     for run in _RUN.finditer(name):
-        # the length first: no conversion of a number of thousands of digits
+        # cut first: a name may have thousands of digits, which take long to convert
         digits = run.group().lstrip("0")[:18]
         pieces.append((name[start : run.start()], int(digits or "0")))
         start = run.end()
@@ -34,7 +34,8 @@ def natural(name: str) -> tuple[tuple[tuple[str, int], ...], str]:
 
 
 def slug(label: str, limit: int) -> str:
-    """A label as lower-case ASCII letters, digits and inner hyphens, cut at a word; may be empty."""
+    """A label in lower-case ASCII letters, digits and hyphens between them, cut after a word; may be
+    empty."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
     text = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if len(text) > limit:
@@ -44,7 +45,7 @@ def slug(label: str, limit: int) -> str:
 
 
 def unique(wanted: str, taken: Iterable[str] | set[str]) -> str:
-    """``wanted``, or with the first free of ``-2``, ``-3``, …"""
+    """``wanted``; if it is taken, with the first of ``-2``, ``-3``, … that is free."""
     if wanted not in taken:
         return wanted
     number = 2

@@ -1,4 +1,5 @@
-"""Whether a lab's functions need an overlay, and what their chains' frames carry more in it. Pure."""
+"""Whether the functions of a lab need an overlay, and how many bytes their chains add to frames in it.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ NSH_BYTES = 22
 header of 4 bytes each (RFC 8300, 2.2 to 2.5)."""
 
 
-def crosses(topology: Topology) -> bool:
-    """Whether functions need an overlay that is not there yet: whether frames have to get from an island to
-    another because of them."""
+def functions_need_overlay(topology: Topology) -> bool:
+    """Whether frames must go from one island to another because of functions, so that a lab without an
+    underlay needs one."""
     if not topology.functions:
         return False
     island = islands(topology)
@@ -35,7 +36,7 @@ def crosses(topology: Topology) -> bool:
 
 
 def transit_overhead(topology: Topology) -> int:
-    """Bytes that chains' frames have more than others in the tunnels of a lab with an underlay."""
+    """The most bytes that a chain adds to a frame in a tunnel; 0 when no chain crosses."""
     hops = service(topology).hops if topology.functions else {}
     nsh = {chain.name for chain in topology.chains if chain.encapsulation == "nsh"}
     crossing = [hops[number] for transport in overlay(topology).transports for number in transport.hops]

@@ -1,16 +1,15 @@
-"""The overlay that follows from a topology: which network needs a tunnel where, and what is behind it.
+"""The overlay of a topology: which networks need tunnels between which domains, and what is behind each.
+Pure.
 
-Nothing of this is stored: it follows from where the hosts are, so a host that moves changes it.
+The overlay is not stored. It is derived from the places of the hosts, so it changes when a host moves.
 
-Switches that links join, as drawn in the file, form an *island*; inside one, frames take the links.
-A network whose switches are on more than one island *crosses*: each of its switches has an
-uplink of the network's own (a pair of patch ports) to the tunnel switch (role ``vtep``) of its
-domain, and that one has a tunnel port for the network.  So a frame's network is known from the port
-it comes in by, whatever the frame says.
+Switches that links join form an *island*; inside it, frames use the links. A network whose switches are on
+several islands *crosses*: each of its switches has an uplink for this network (a pair of patch ports) to the
+tunnel switch (role ``vtep``) of its domain, and the tunnel switch has a tunnel port for the network. So the
+port by which a frame comes in tells its network.
 
-A function on another island than the frames of its chain is reached by a *transport*: a network without
-hosts, with a VNI of its own, which leads to one domain.  Which hop a frame in it is for is written on the
-frame (VLAN identifier or NSH).  All pure.
+A *transport* carries frames of chains to functions on other islands. It is a network without hosts, with its
+own VNI, which leads to one domain. Each frame in it carries the number of its hop (VLAN identifier or NSH).
 """
 
 from __future__ import annotations
@@ -26,23 +25,24 @@ from topologies.model.transit import exits, senders
 from topologies.model.values import MAX_VNI
 
 TUNNEL_PORT = 60_000
-"""On a tunnel switch: the tunnel port of network number n is this + n; ``ovs``: this, for all networks.
-On other switches: the uplink of network number n is this + n."""
+"""On a tunnel switch, the tunnel port of network number n is this + n; with ``ovs`` tunnels, it is this port
+for all networks. On other switches, the uplink of network number n is this + n."""
 TRANSPORT_PORT = 65_000
-"""The same for the transport to the domain number n (from 1, in the order of ``topology.domains``).
+"""The same for the transport to domain number n (from 1, in the order of ``topology.domains``).
 
-On a tunnel switch, ports of uplinks to its domain's other switches are counted from 1 up for networks,
-and from ``TUNNEL_PORT`` - 1 down for transports."""
+On a tunnel switch, the uplinks to the other switches of its domain have ports from 1 up for networks, and
+from ``TUNNEL_PORT`` - 1 down for transports."""
 MOST_NETWORKS = TRANSPORT_PORT - TUNNEL_PORT
 MOST_TRANSPORTS = 279
-"""``TRANSPORT_PORT`` + this is the greatest port number."""
+"""``TRANSPORT_PORT`` + this is the highest port number."""
 OVERHEAD = 50
-"""What VXLAN over IPv4 adds to a packet: 14 inner Ethernet, 8 VXLAN, 8 UDP, 20 IP (RFC 7348, 5)."""
+"""Bytes that VXLAN over IPv4 adds to a packet: 14 inner Ethernet, 8 VXLAN, 8 UDP, 20 IP (RFC 7348, 5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """The way of one network between a switch (``near``) and its domain's tunnel switch (``far``)."""
+    """The connection of one network between a switch (``near``) and the tunnel switch of its domain
+    (``far``)."""
 
     network: str
     near: Port
@@ -51,10 +51,10 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """The port of one network's tunnels on the tunnel switch of ``domain``, and what is behind it.
+    """The port for the tunnels of one network on the tunnel switch of ``domain``, and what is behind it.
 
-    ``unicast``: MAC address -> the VTEP it sits behind, for the hosts of other domains.
-    ``flood``: the VTEPs that have members of the network (head-end replication), without its own.
+    ``unicast``: MAC address -> its VTEP, for the hosts of other domains. ``flood``: the other VTEPs that have
+    hosts of the network (head-end replication).
     """
 
     network: str
@@ -66,22 +66,23 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The way of chains' frames to the switches of ``domain`` from other islands.
+    """How frames of chains get from other islands to the switches of ``domain``.
 
-    ``name`` (which no network can have) stands in ``network`` of its ``uplinks`` and ``tunnels``.
+    ``name`` is the ``network`` of its ``uplinks`` and ``tunnels``; no network can have this name.
 
-    ``hops``: hop number -> the switch of ``domain`` that frames for this hop go to.  ``vni``: unique among
+    ``hops``: hop number -> the switch of ``domain`` to which frames for this hop go. ``vni``: unique among
     networks and transports.
 
-    ``uplinks``: of each switch that frames start from (in any domain) and of each switch in ``hops``, as
-    those of a network: ``near`` on the switch, ``far`` on its domain's tunnel switch.  A switch sends a frame
-    for one of ``hops`` to its ``near`` port; a tunnel switch takes it at ``far`` and sends it into its
-    tunnel, or, if it is that of ``domain``, to the ``far`` port of the hop's switch, as it does with what
-    comes out of the tunnel.  The hop's switch takes it at its ``near`` port.
+    ``uplinks``: one for each switch that sends such frames, in any domain, and for each switch in ``hops``.
+    ``near`` and ``far`` are as in the uplinks of a network. A switch sends a frame for one of ``hops`` to its
+    ``near`` port. The tunnel switch receives it at ``far`` and sends it into its tunnel. The tunnel switch of
+    ``domain`` sends frames, from its tunnel or its own domain, to the ``far`` port of the hop's switch, which
+    receives them at its ``near`` port.
 
-    ``tunnels``: one in each domain that sends, with ``flood`` = the VTEP of ``domain`` alone (a kernel
-    device's default destination), and one in ``domain`` itself, which only receives (``flood`` empty); none
-    when all senders are in ``domain``.  ``unicast`` is empty: addresses say nothing here.
+    ``tunnels``: one in each domain that sends, whose ``flood`` is only the VTEP of ``domain`` (the
+    default destination of a kernel device), and one in ``domain`` itself, which only receives (empty
+    ``flood``). There are none when all senders are in ``domain``. ``unicast`` is empty: MAC addresses are
+    not used here.
     """
 
     name: str
@@ -94,9 +95,9 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """All uplinks and tunnels of a lab, in the order of networks, then switches or domains.
+    """All uplinks and tunnels of a lab, in the order of networks, then of switches or domains.
 
-    ``transports``: what chains need beside, in the order of domains.
+    ``transports``: those that chains need, in the order of domains.
     """
 
     uplinks: tuple[Uplink, ...]
@@ -104,19 +105,19 @@ class Overlay:
     transports: tuple[Transport, ...] = ()
 
 
-def numbers(topology: Topology) -> dict[str, int]:
-    """Each network's number, from 1 in the order of ``topology.networks``."""
+def network_numbers(topology: Topology) -> dict[str, int]:
+    """Network -> its number, from 1 in the order of ``topology.networks``."""
     return {network.name: number for number, network in enumerate(topology.networks, 1)}
 
 
 def islands(topology: Topology) -> dict[str, int]:
-    """Switch -> number of its island."""
+    """Switch -> the number of its island."""
     names = [switch.name for switch in topology.switches]
-    return joined(names, [(link.a.switch, link.b.switch) for link in topology.links])
+    return connected_components(names, [(link.a.switch, link.b.switch) for link in topology.links])
 
 
-def joined(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Switch -> number of the set of switches that links join it to."""
+def connected_components(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Switch -> the number of its connected component: the switches that links join to it."""
     parent = {name: name for name in switches}
 
     def root(name: str) -> str:
@@ -127,13 +128,13 @@ def joined(switches: Sequence[str], links: Sequence[tuple[str, str]]) -> dict[st
 
     for a, b in links:
         parent[root(a)] = root(b)
-    set_numbers: dict[str, int] = {}
-    return {name: set_numbers.setdefault(root(name), len(set_numbers)) for name in switches}
+    components: dict[str, int] = {}
+    return {name: components.setdefault(root(name), len(components)) for name in switches}
 
 
 def reach(topology: Topology) -> dict[str, set[str]]:
-    """Network -> switches from which frames are sent into it: by its own hosts, by those that a router joins
-    to it, and by the last function of a chain."""
+    """Network -> the switches that send frames into it: those of its own hosts, of hosts whose network a
+    router joins to it, and those where frames leave a chain."""
     members, leaving = membership(topology), exits(topology)
     sending = {name: switches | leaving.get(name, set()) for name, switches in members.items()}
     reached = {name: set(switches) for name, switches in sending.items()}
@@ -145,7 +146,7 @@ def reach(topology: Topology) -> dict[str, set[str]]:
 
 
 def membership(topology: Topology) -> dict[str, set[str]]:
-    """Network -> switches that have a host of it, or a load balancer's namespace."""
+    """Network -> the switches that have a host of it, or the namespace of a load balancer."""
     members: dict[str, set[str]] = {network.name: set() for network in topology.networks}
     for endpoint, port in stations(topology):
         members[endpoint.network].add(port.switch)
@@ -153,13 +154,13 @@ def membership(topology: Topology) -> dict[str, set[str]]:
 
 
 def overlay(topology: Topology) -> Overlay:
-    """What crosses, and how; nothing for a lab without an underlay."""
+    """The overlay of a lab; empty when it has no underlay."""
     if topology.underlay is None:
         return Overlay((), ())
-    island, number = islands(topology), numbers(topology)
+    island, number = islands(topology), network_numbers(topology)
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     vteps = {vtep.domain: vtep for vtep in topology.underlay.vteps}
-    places: dict[str, tuple[str, int]] = {}  # switch -> its tunnel switch, its place in its domain
+    places: dict[str, tuple[str, int]] = {}  # switch -> its tunnel switch, its index in its domain
     count: dict[str, int] = {}
     for switch in topology.switches:
         if switch.role == "switch" and switch.domain in vteps:
@@ -217,7 +218,7 @@ def _transports(
     assert topology.underlay is not None
     hops = service(topology).hops
     domain_of = {switch.name: switch.domain for switch in topology.switches}
-    needs: dict[str, dict[int, str]] = {}  # domain -> its hops that are reached from other islands
+    needs: dict[str, dict[int, str]] = {}  # domain -> its hops that other islands send to
     using: dict[str, set[str]] = {}  # domain -> switches that need an uplink for it
     for number, switches in sorted(senders(topology, members, reached).items()):
         target = hops[number].switch
@@ -228,7 +229,7 @@ def _transports(
     vnis = _free_vnis(topology)
     transports = []
     for count, domain in enumerate((member.name for member in topology.domains), 1):
-        vni = next(vnis)  # also of domains that need none now: what is added later moves no other
+        vni = next(vnis)  # also for domains that need none now, so that later ones change no others
         if domain not in needs:
             continue
         name = f"chains to {domain}"
@@ -251,6 +252,6 @@ def _transports(
 
 
 def _free_vnis(topology: Topology) -> Iterator[int]:
-    """VNIs that no network has, the greatest first."""
+    """VNIs that no network has, the highest first."""
     taken = {network.vni for network in topology.networks}
     return (vni for vni in range(MAX_VNI, 0, -1) if vni not in taken)

@@ -1,7 +1,7 @@
-"""Parts of a lab that nothing joins: neither links nor, between domains, an underlay. Pure.
+"""The parts of a lab that neither links nor an underlay join. Pure.
 
-Operators' networks are often drawn so (23 of the 276 of the Internet Topology Zoo): hosts of different parts
-can't reach each other, and nothing is wrong with that.
+Hosts of different parts cannot reach each other. That is no problem: 23 of the 276 networks in the Internet
+Topology Zoo have several parts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from topologies.model.topology import Topology
 
 
 class Part(NamedTuple):
-    """Switches that links join to each other and to no other, and the hosts at them; by name."""
+    """The names of switches that links join to each other and to no others, and of their hosts."""
 
     switches: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -24,9 +24,9 @@ class Part(NamedTuple):
 
 
 def parts(topology: Topology) -> tuple[Part, ...]:
-    """All parts, the largest first; a single one when everything is joined.
+    """All parts, the largest first.
 
-    An underlay joins all: it carries every network to wherever its hosts are.
+    A lab with an underlay has one part: the underlay carries every network to all its hosts.
     """
     number = part_of(topology)
     switches: dict[int, list[str]] = {}
@@ -41,14 +41,14 @@ def parts(topology: Topology) -> tuple[Part, ...]:
 
 
 def part_of(topology: Topology) -> dict[str, int]:
-    """Switch -> number of its part."""
+    """Switch -> the number of its part."""
     if topology.underlay is not None:
         return {switch.name: 0 for switch in topology.switches}
     return islands(topology)
 
 
 def remark(topology: Topology) -> str:
-    """What to tell of a lab in parts, in a sentence; empty when everything is joined."""
+    """A sentence about the parts of a lab; empty when it has only one."""
     apart = parts(topology)
     if len(apart) < 2:
         return ""

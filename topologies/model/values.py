@@ -1,4 +1,4 @@
-"""The smallest parts of the model, which everything in it is made of."""
+"""The smallest parts of the model, which the others use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pydantic import BaseModel, ConfigDict
 
 MAX_VNI = (1 << 24) - 1
-"""The greatest VXLAN network identifier (RFC 7348, section 5)."""
+"""The highest VXLAN network identifier (RFC 7348, section 5)."""
 
 
 class Frozen(BaseModel):
-    """A value: compared by content, hashable, no unknown keys."""
+    """A value: it never changes, is compared by content, and has no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +27,6 @@ class Port(Frozen):
 
 
 def host_prefix(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
-    """The prefix of nothing but the interface's address: a /32 or a /128."""
+    """The prefix with only the address of the interface: a /32 or a /128."""
     address = int(interface.ip)
     return IPv4Network(address) if interface.version == 4 else IPv6Network(address)

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from topologies.model import names
 from topologies.model.choices import NAMESPACE, SDNLAB
-from topologies.model.needs_overlay import crosses, transit_overhead
+from topologies.model.needs_overlay import functions_need_overlay, transit_overhead
 from topologies.model.topology import Domain, Host, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
@@ -156,7 +156,8 @@ def want_underlay(draft: Draft) -> Draft:
     """There is an underlay where the file describes one, the running lab has one, or something needs it."""
     wanted = _underlay_wanted(draft)
     if wanted is None and (
-        draft.kept.underlay is not None or (not draft.problems.listed and crosses(_topology(draft, 0)))
+        draft.kept.underlay is not None
+        or (not draft.problems.listed and functions_need_overlay(_topology(draft, 0)))
     ):
         wanted = UnderlaySpec()
     return replace(draft, underlay_spec=wanted)

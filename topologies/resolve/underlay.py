@@ -10,7 +10,13 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
 from topologies.model import names
-from topologies.model.overlay import MOST_NETWORKS, MOST_TRANSPORTS, OVERHEAD, TUNNEL_PORT, joined
+from topologies.model.overlay import (
+    MOST_NETWORKS,
+    MOST_TRANSPORTS,
+    OVERHEAD,
+    TUNNEL_PORT,
+    connected_components,
+)
 from topologies.model.topology import Domain, Shaping, Switch, Underlay, UnderlayEnd, UnderlayLink, Vtep
 from topologies.resolve import allocate
 from topologies.syntax.problem import Path, Report, shown
@@ -33,7 +39,9 @@ def needed(
 
     ``hosts``: (network, switch) of each.
     """
-    island = joined([switch.name for switch in switches], [(a.switch, b.switch) for a, b in links])
+    island = connected_components(
+        [switch.name for switch in switches], [(a.switch, b.switch) for a, b in links]
+    )
     domain = {switch.name: switch.domain for switch in switches}
     places: dict[str | None, set[tuple[int, str]]] = {}
     for network, switch in hosts:
