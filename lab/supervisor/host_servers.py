@@ -17,6 +17,8 @@ AT_ONCE = 2
 """Hosts whose servers are started side by side."""
 PATIENCE = 10.0
 """Seconds until a host's servers must listen."""
+ENDED = "it has ended; see: sdnlab logs supervisor"
+"""What is said of a process that ends without a line: what it wrote to its standard error is in that log."""
 
 
 Start = Callable[[str, Sequence[str]], Running]
@@ -98,6 +100,6 @@ def first_lines(processes: Mapping[str, Running], patience: float) -> dict[str, 
                 process = processes[key.data]
                 assert process.stdout is not None
                 # The program writes its line at once, so no reader waits for the rest of one.
-                lines[key.data] = process.stdout.readline().decode(errors="replace").strip() or "it has ended"
+                lines[key.data] = process.stdout.readline().decode(errors="replace").strip() or ENDED
                 selector.unregister(key.fileobj)
     return lines

@@ -124,6 +124,8 @@ def test_what_does_not_begin_is_told_and_tried_again() -> None:
     servers = HostServers(start, EventLog())
     topology = loads(FILE.replace("SERVES", "http"))
     assert servers.become(topology) == ["b serves nothing: http:80: Permission denied"]
+    start.words["b"] = ""
+    assert servers.become(topology) == ["b serves nothing: it has ended; see: sdnlab logs supervisor"]
     del start.words["b"]
     assert servers.become(topology) == []
     assert servers.become(loads("{switches: [s1]}")) == []
