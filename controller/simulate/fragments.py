@@ -24,12 +24,12 @@ _ADDRESSES = ("eth_type", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 Frame = dict[str, int]
 
 
-def travels(frame: Mapping[str, int]) -> Frame:
-    """The fields that travel with a frame."""
+def travelling_fields(frame: Mapping[str, int]) -> Frame:
+    """The fields that leave the switch with a frame: all but those of the pipeline."""
     return {name: value for name, value in frame.items() if not name.startswith(PIPELINE)}
 
 
-def apart(frame: Mapping[str, int]) -> list[Frame]:
+def split_batch(frame: Mapping[str, int]) -> list[Frame]:
     """The frames of a batch, the leader first; the others have the leader's pipeline fields."""
     leader = {name: value for name, value in frame.items() if not name.startswith(_OTHERS)}
     if len(leader) == len(frame):
@@ -43,18 +43,18 @@ def apart(frame: Mapping[str, int]) -> list[Frame]:
     return [leader, *others.values()]
 
 
-def together(frames: Iterable[Mapping[str, int]]) -> Frame:
+def batch_of(frames: Iterable[Mapping[str, int]]) -> Frame:
     """The batch of these frames, led by the first; the empty frame when there is none."""
     leader, *others = [*frames] or [{}]
     batch = dict(leader)
     for number, other in enumerate(others):
-        batch |= {f"{_OTHERS}{number}:{name}": value for name, value in travels(other).items()}
+        batch |= {f"{_OTHERS}{number}:{name}": value for name, value in travelling_fields(other).items()}
     return batch
 
 
-def each_of(frame: Mapping[str, int], change: Callable[[Frame], Frame]) -> Frame:
+def change_each(frame: Mapping[str, int], change: Callable[[Frame], Frame]) -> Frame:
     """The batch with every frame changed."""
-    return together([change(member) for member in apart(frame)])
+    return batch_of([change(member) for member in split_batch(frame)])
 
 
 @dataclass

@@ -35,7 +35,14 @@ from controller.flow.tables import (
     ToGroup,
     ToMeter,
 )
-from controller.simulate.fragments import PIPELINE, RECIRCULATION, apart, each_of, together, travels
+from controller.simulate.fragments import (
+    PIPELINE,
+    RECIRCULATION,
+    batch_of,
+    change_each,
+    split_batch,
+    travelling_fields,
+)
 from controller.simulate.shares import told_apart
 from controller.simulate.tracking import Connections, choose, cleared
 from wire.ethertype import NSH
@@ -62,7 +69,7 @@ def symmetric(frame: Frame, ways: int) -> int:
 
 def wire(frame: Frame) -> tuple[tuple[str, int], ...]:
     """The fields that travel with a frame: no pipeline fields, sorted."""
-    return tuple(sorted(travels(frame).items()))
+    return tuple(sorted(travelling_fields(frame).items()))
 
 
 class Sent(NamedTuple):
@@ -214,17 +221,17 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
         return _spread(switch, action, frame)
     if isinstance(action, Ct):
         return _tracked(switch, action, frame)
-    return (_Way((), each_of(frame, lambda member: _changed(action, member)), ()),)
+    return (_Way((), change_each(frame, lambda member: _changed(action, member)), ()),)
 
 
 def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Way]:
     """Connection tracking. With a table, tracked frames are looked up there, and this one goes on
     unchanged."""
     connections = Connections() if switch.connections is None else switch.connections
-    tracked = [out for member in apart(frame) for out in connections.through(action, member)]
+    tracked = [out for member in split_batch(frame) for out in connections.through(action, member)]
     if action.table is None:
         known = {name: value for name, value in frame.items() if name.startswith("ct_")}
-        return (_Way((), together([cleared(out) | known for out in tracked]), ()),)
+        return (_Way((), batch_of([cleared(out) | known for out in tracked]), ()),)
     registers = tuple(sorted(field for field in frame.items() if field[0].startswith(("reg", "in_port"))))
     number = connections.reassembly.recirculation(switch.tables, action.table, registers)
     ways = [_Way((), frame if tracked else {}, ())]
@@ -293,7 +300,7 @@ def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sen
     if port == frame["in_port"]:
         return ()
     port = frame["in_port"] if port == IN_PORT else port
-    return () if port in dead else tuple(Sent(port, member) for member in apart(frame))
+    return () if port in dead else tuple(Sent(port, member) for member in split_batch(frame))
 
 
 def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:

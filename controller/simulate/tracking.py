@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from controller.compiler.tracking import ESTABLISHED, INVALID, NEW, RELATED, REPLY, TRACKED
 from controller.flow.tables import Bucket, Ct, Group
-from controller.simulate.fragments import PIPELINE, Reassembly, travels
+from controller.simulate.fragments import PIPELINE, Reassembly, travelling_fields
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
 
@@ -83,7 +83,7 @@ class Connections:
         # tracking looks at the whole packet; the first fragment has all fields that it needs
         whole = self.track(action, {**parts[0], "ip_frag": 0})
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
-        fragments = [_of_fragment({**travels(part), **pipeline}, whole) for part in parts]
+        fragments = [_of_fragment({**travelling_fields(part), **pipeline}, whole) for part in parts]
         return sorted(fragments, key=lambda fragment: fragment["part:number"] != now["part:number"])
 
     def find(self, zone: int, which: Tuple) -> tuple[Connection, bool] | None:
@@ -113,7 +113,7 @@ class Connections:
                 connection.mark = action.mark
             if action.nat is not None and connection.reply != connection.original.reversed():
                 now = _translated(now, connection, reply)
-        return now | _found_out(action.zone, states, connection, original)
+        return now | _ct_fields(action.zone, states, connection, original)
 
     def _commit(self, action: Ct, which: Tuple) -> Connection | None:
         """The new connection; None where its answers would look like those of another one."""
@@ -242,7 +242,7 @@ def _with(frame: dict[str, int], which: Tuple) -> dict[str, int]:
     return now
 
 
-def _found_out(zone: int, states: int, connection: Connection | None, original: Tuple) -> dict[str, int]:
+def _ct_fields(zone: int, states: int, connection: Connection | None, original: Tuple) -> dict[str, int]:
     head = "ct_nw" if original.version == 4 else "ct_ipv6"
     if connection is not None and connection.reply != connection.original.reversed():
         source = connection.reply.destination != connection.original.source

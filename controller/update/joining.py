@@ -165,8 +165,8 @@ def _following(
         if former is None:
             continue
         for forward in (True, False):
-            way = sorted(_of(now, chain.name, forward), key=lambda hop: hop.place)
-            there = {hop.function: hop.number for hop in _of(was, former.name, forward)}
+            way = sorted(_hops_of(now, chain.name, forward), key=lambda hop: hop.place)
+            there = {hop.function: hop.number for hop in _hops_of(was, former.name, forward)}
             for hop, following_hop in pairwise(way):
                 known = hop.function in stays and hop.function in there and hop.number not in hops
                 if known and following_hop.number in hops and not _returns(functions[hop.function]):
@@ -192,5 +192,5 @@ def _former(old: Topology, chain: Chain) -> Chain | None:
     )
 
 
-def _of(paths: Service, chain: str, forward: bool) -> list[Hop]:
+def _hops_of(paths: Service, chain: str, forward: bool) -> list[Hop]:
     return [hop for hop in paths.hops.values() if hop.chain == chain and hop.forward is forward]
