@@ -12,10 +12,17 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal, NamedTuple
 
 from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.places import Entity, EntityKind
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 
 Kind = Literal["host", "load balancer", "address translator", "router"]
+_ENTITIES: dict[Kind, EntityKind] = {
+    "host": "host",
+    "load balancer": "function",
+    "address translator": "function",
+    "router": "router",
+}
 
 
 class Endpoint(NamedTuple):
@@ -31,6 +38,11 @@ class Endpoint(NamedTuple):
     mac: str
     port: Port | None
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
+
+    @property
+    def entity(self) -> Entity:
+        """The entry of the file that describes it."""
+        return Entity(_ENTITIES[self.kind], self.name)
 
     @property
     def ipv4(self) -> IPv4Interface | None:

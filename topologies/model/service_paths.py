@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from topologies.model.attachment import Flows, Steered, Tap
 from topologies.model.functions import Backend, Balancer, Chain, Function, PortRanges, Prefixes, Protocol
 from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.places import Entity, part
 from topologies.model.topology import Topology
 from topologies.model.values import host_prefix
 
@@ -78,6 +79,11 @@ class Hop(NamedTuple):
         """Service index (RFC 8300, 2.3): 255 at the first function, one less at each further one."""
         return 255 - self.place
 
+    @property
+    def entity(self) -> Entity:
+        """The chain's entry; of a copy the tap's."""
+        return Entity("function", self.function) if self.ends else Entity("chain", self.chain)
+
 
 class Entry(NamedTuple):
     """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
@@ -110,12 +116,18 @@ class Entry(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """Frames of which a tap gets a copy where they enter: all that hosts of ``network`` send, or (with
-    ``host``, by name) what that host sends and what is sent to it."""
+    """Frames of which the tap ``function`` gets a copy where they enter: all that hosts of ``network`` send,
+    or (with ``host``, by name) what that host sends and what is sent to it."""
 
     network: str
     host: str | None
     hop: int
+    function: str
+
+    @property
+    def entity(self) -> Entity:
+        """The tap's entry for this network or host."""
+        return part("mirror", self.function, self.host or self.network)
 
 
 class Service(NamedTuple):
@@ -373,6 +385,6 @@ def _copies(topology: Topology, mirrors: tuple[str, ...], hop: int) -> Iterator[
     networks = {network.name for network in topology.networks}
     for name in mirrors:
         if name in networks:
-            yield Copy(name, None, hop)
+            yield Copy(name, None, hop, function.name)
         else:
-            yield Copy(network_of[name], name, hop)
+            yield Copy(network_of[name], name, hop, function.name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.functions import Chain
 from topologies.model.kinds import AnyFunction
+from topologies.model.places import NOWHERE, Places
 from topologies.model.values import Frozen as Frozen
 from topologies.model.values import Port as Port
 
@@ -188,7 +189,11 @@ class Host(Frozen):
 
 
 class Topology(Frozen):
-    """A whole lab. Every tuple is sorted by name (naturally: s2 before s10)."""
+    """A whole lab. Every tuple is sorted by name (naturally: s2 before s10).
+
+    ``places``: where in the file the lab's entries stand. Two topologies that differ in nothing else are
+    equal: they are the same lab.
+    """
 
     name: str
     description: str = ""
@@ -201,6 +206,17 @@ class Topology(Frozen):
     underlay: Underlay | None = None
     functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
+    places: Places = NOWHERE
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Topology) and self._lab() == other._lab()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._lab().values()))
+
+    def _lab(self) -> dict[str, object]:
+        """All fields but ``places``."""
+        return {name: value for name, value in self.__dict__.items() if name != "places"}
 
     def graph(self) -> MultiGraph[str]:
         """What is joined to what, as a graph of networkx (see ``topologies.model.graph``)."""

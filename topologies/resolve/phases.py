@@ -15,6 +15,7 @@ from topologies.resolve import (
     hosts,
     name_rules,
     networks,
+    places,
     plugs,
     services,
     switches,
@@ -207,13 +208,13 @@ def _finished(draft: Draft) -> Topology:
     """The topology, once it is known how large hosts' packets may be. Raises Invalid."""
     draft.problems.check()
     topology = _topology(draft, underlay.HOST_MTU)
-    if draft.underlay is None:
-        return topology
-    report = draft.problems.report()
-    mtu = underlay.host_mtu(draft.underlay, transit_overhead(topology))
-    underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
-    draft.problems.and_those_of(report).check()
-    return topology if mtu == underlay.HOST_MTU else _topology(draft, mtu)
+    if draft.underlay is not None:
+        report = draft.problems.report()
+        mtu = underlay.host_mtu(draft.underlay, transit_overhead(topology))
+        underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
+        draft.problems.and_those_of(report).check()
+        topology = topology if mtu == underlay.HOST_MTU else _topology(draft, mtu)
+    return topology.model_copy(update={"places": places.places(draft, topology)})
 
 
 def _topology(draft: Draft, mtu: int) -> Topology:

@@ -39,9 +39,9 @@ def test_bad_file_gives_all_its_problems(path: Path) -> None:
 def test_good_file_gives_its_topology(path: Path) -> None:
     topology = topologies.load(path)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
-    compare(
-        path.with_name(path.name + ".json"), topology.model_dump_json(indent=1, exclude_defaults=True) + "\n"
-    )
+    # where its entries stand is for tests/unit/topologies/test_places.py
+    text = topology.model_dump_json(indent=1, exclude_defaults=True, exclude={"places"})
+    compare(path.with_name(path.name + ".json"), text + "\n")
     # and the same again, whatever was loaded before
     assert topologies.load(path) == topology
 

@@ -1,0 +1,70 @@
+"""Where in the file the entries of a resolved lab stand. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topologies.model.kinds import AddressTranslator, FirewallFunction, LoadBalancer
+from topologies.model.places import NOWHERE, Entity, Places, part
+from topologies.model.topology import Topology
+from topologies.resolve.draft import Draft
+from topologies.syntax.problem import Path
+
+
+def places(draft: Draft, made: Topology) -> Places:
+    """The lines of all entities of ``made``, which was resolved from ``draft``.
+
+    ``NOWHERE`` when the description has no lines: it was made by a program, not read from a file.
+    """
+    locate = draft.problems.locate
+    lines: dict[str, int] = {}
+    for entity, path in _paths(draft, made):
+        if line := locate(path):
+            lines.setdefault(str(entity), line)
+    return Places(file=draft.problems.file, lines=lines) if lines else NOWHERE
+
+
+def _paths(draft: Draft, made: Topology) -> Iterator[tuple[Entity, Path]]:
+    """Each entity with the entry that is the reason for it."""
+    domains, networks = draft.spec.domains or {}, draft.spec.networks or {}
+    for domain in made.domains:
+        # a file without domains has one, because switches need it
+        path: Path = ("domains", domain.name) if domain.name in domains else ("switches",)
+        yield Entity("domain", domain.name), path
+    for switch in made.switches:
+        # the switch of a tunnel end point is made for its domain
+        section, name = ("switches", switch.name) if switch.role == "switch" else ("domains", switch.domain)
+        yield Entity("switch", switch.name), (section, name)
+    for network in made.networks:
+        # a file without networks has one, because hosts need it
+        path = ("networks", network.name) if network.name in networks else ("hosts",)
+        yield Entity("network", network.name), path
+    for host in made.hosts:
+        yield Entity("host", host.name), ("hosts", host.name)
+    for name, index in draft.link_names.items():
+        yield Entity("link", name), ("links", index)
+    for router in made.routers:
+        yield Entity("router", router.name), ("routers", router.name)
+    for chain in made.chains:
+        # a load balancer has chains of its own that the file does not name
+        path = ("functions", chain.functions[0]) if chain.implicit else ("chains", chain.name)
+        yield Entity("chain", chain.name), path
+    for function in made.functions:
+        base: Path = ("functions", function.name)
+        yield Entity("function", function.name), base
+        for index, mirrored in enumerate(draft.function_specs[function.name].mirrors or ()):
+            if mirrored is not None:
+                yield part("mirror", function.name, mirrored), (*base, "mirrors", index)
+        if isinstance(function, FirewallFunction):
+            yield Entity("default", function.name), (*base, "default")
+            for index, rule in enumerate(function.firewall.rules):
+                yield part("rule", function.name, rule.name), (*base, "rules", index)
+        if isinstance(function, LoadBalancer):
+            for index, backend in enumerate(draft.function_specs[function.name].backends or ()):
+                if backend.host is not None:
+                    yield part("backend", function.name, backend.host), (*base, "backends", index)
+        if isinstance(function, AddressTranslator):
+            for index, forward in enumerate(draft.function_specs[function.name].forwards or ()):
+                if forward.port is not None:
+                    own = (forward.protocol or "tcp", forward.port)
+                    yield part("forward", function.name, own), (*base, "forwards", index)
