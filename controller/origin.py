@@ -1,22 +1,30 @@
 """What a flow is for: a value that counters, staged updates and a packet's trace read.
 
-The compiler knows it when it makes the flow; match fields do not show it.  ``text`` says it to people.  An
-origin does not change what a flow does.
+The compiler knows it when it makes the flow; match fields do not show it.  ``text`` says it to people.
+``entity`` names what the topology file describes; its line is looked up in ``Topology.places`` when somebody
+asks.  An origin does not change what a flow does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from topologies.model.places import Entity
 
 Same = TypeVar("Same", bound="Origin")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A flow that no code looks for by its kind."""
+    """A flow that no code looks for by its kind.
+
+    ``entity``: the entry of the topology file that is the nearest reason for it; None: no entry is, as for
+    the table-miss entry.
+    """
 
     text: str = ""
+    entity: Entity | None = field(default=None, kw_only=True)
 
     def noted(self: Same, note: str) -> Same:
         """The same origin, with ``note`` added to its text."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from controller.compiler.stations import Station
 from controller.flow.builders import ANSWER, NETWORK, Priority, flow, miss
 from controller.flow.tables import CONTROLLER, IN_PORT, Field, Flow, Move, Output, SetField, Table
+from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV6
 from wire.mac import GROUP_BIT
 from wire.nd import ADVERTISEMENT, SOLICITATION
@@ -110,8 +111,9 @@ _FINISH = flow(
 EGRESS = (_FINISH, miss(Table.EGRESS, None, "nothing to send"))
 
 
-def answer4(network: int, address: int, mac: int, name: str) -> Flow:
-    """The ARP reply for ``address``, as the request rewritten (RFC 826, packet reception)."""
+def answer4(network: int, address: int, mac: int, name: str, entity: Entity) -> Flow:
+    """The ARP reply for ``address``, as the request rewritten (RFC 826, packet reception). ``entity``: whose
+    it is."""
     return flow(
         Table.RESOLVE,
         Priority.KNOWN,
@@ -127,10 +129,11 @@ def answer4(network: int, address: int, mac: int, name: str) -> Flow:
             Output(IN_PORT),
         ),
         why=f"ARP for {name} answered here",
+        entity=entity,
     )
 
 
-def announcement(network: int, address: int, name: str) -> Flow:
+def announcement(network: int, address: int, name: str, entity: Entity) -> Flow:
     """Drops gratuitous ARP requests (RFC 5227, 1.2 and 3): they announce an address, so nobody answers."""
     match = (
         Field(NETWORK, network),
@@ -140,11 +143,12 @@ def announcement(network: int, address: int, name: str) -> Flow:
         Field("arp_tpa", address),
     )
     why = f"announces an address of {name}: the controller tells all others"
-    return flow(Table.RESOLVE, Priority.KNOWN + 1, match, why=why)
+    return flow(Table.RESOLVE, Priority.KNOWN + 1, match, why=why, entity=entity)
 
 
-def answer6(network: int, address: int, mac: int, name: str) -> Flow:
-    """The neighbour advertisement for ``address`` (RFC 4861, 7.2.4), solicited, override."""
+def answer6(network: int, address: int, mac: int, name: str, entity: Entity) -> Flow:
+    """The neighbour advertisement for ``address`` (RFC 4861, 7.2.4), solicited, override. ``entity``: whose
+    it is."""
     return flow(
         Table.RESOLVE,
         Priority.KNOWN,
@@ -158,6 +162,7 @@ def answer6(network: int, address: int, mac: int, name: str) -> Flow:
         ),
         Table.EGRESS,
         why=f"neighbour solicitation for {name} answered here",
+        entity=entity,
     )
 
 
@@ -167,9 +172,9 @@ def answers(stations: Iterable[Station]) -> dict[int, tuple[Flow, ...]]:
     for station in stations:
         flows = by_network.setdefault(station.network, [])
         if station.ipv4 is not None:
-            flows.append(answer4(station.network, station.ipv4, station.mac, station.name))
+            flows.append(answer4(station.network, station.ipv4, station.mac, station.name, station.entity))
         if station.ipv6 is not None:
-            flows.append(answer6(station.network, station.ipv6, station.mac, station.name))
+            flows.append(answer6(station.network, station.ipv6, station.mac, station.name, station.entity))
     return {network: tuple(flows) for network, flows in by_network.items()}
 
 
@@ -183,6 +188,7 @@ def resolve(
             Priority.GUARD,
             (Field("in_port", station.port), *_REQUEST, Field("arp_tpa", station.ipv4)),
             why=f"{station.name} asks for its own address: its own, so nobody answers",
+            entity=station.entity,
         )
         for station in local
         if station.ipv4 is not None

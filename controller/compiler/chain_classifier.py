@@ -34,6 +34,7 @@ from controller.flow.tables import (
 )
 from controller.origin import Classified, Origin
 from topologies.model.functions import Prefixes
+from topologies.model.places import Entity
 from topologies.model.service_paths import ANSWER, IMPLICIT, OUT, Entry
 from wire.ethertype import IPV4, IPV6
 from wire.mac import GROUP_BIT
@@ -238,21 +239,23 @@ def chain_table(
         match: tuple[Field, ...],
         actions: tuple[Action, ...],
         goto: Table | None,
-        why: str | Origin,
+        origin: Origin,
     ) -> None:
         # the first matching entry wins
         if (priority, match) not in seen:
             seen.add((priority, match))
-            flows.append(flow(Table.CHAIN, priority, match, actions, goto, why=why))
+            flows.append(flow(Table.CHAIN, priority, match, actions, goto, why=origin))
 
     balanced = any(entry.priority == IMPLICIT for entry in local_entries)
     for entry in local_entries:
         network: tuple[Field, ...] = (Field(NETWORK, numbers[entry.network]),)
+        chain = Entity("chain", entry.chain)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
         level = place[entry.priority]
         if entry.hop == OUT:
             for match in exact_matches(entry):
-                put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, f"{why}: of its own")
+                own = Origin(f"{why}: of its own", entity=chain)
+                put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, own)
             continue
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
         sure = has_one_hop(entry, local_entries)
@@ -273,20 +276,21 @@ def chain_table(
             # a balancer looks at a backend's answers before all chains, so also before any chain gathers them
             high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
             for match in all_fragments(entry):
-                text = f"{why}: a fragment, maybe"
-                put(high, (*network, *match), take, Table.STEER, Classified(text, entry.hop))
+                taken = Classified(f"{why}: a fragment, maybe", entry.hop, entity=chain)
+                put(high, (*network, *match), take, Table.STEER, taken)
         for match in () if sure or alone else fragment_matches(entry):
-            text = "fragments that a chain may take, gathered first"
-            put(GATHER, (*network, *match), together, None, text)
+            gathered = Origin("fragments that a chain may take, gathered first", entity=chain)
+            put(GATHER, (*network, *match), together, None, gathered)
         for match in () if alone else unreadable_matches(entry):
-            put(GATHER, (*network, *match), (), None, "no telling which chain's: dropped")
+            untold = Origin("no telling which chain's: dropped", entity=chain)
+            put(GATHER, (*network, *match), (), None, untold)
         for match in exact_matches(entry):
             put(
                 level_of(level, entry.forward, True),
                 (*network, *match),
                 take,
                 Table.STEER,
-                Classified(why, entry.hop),
+                Classified(why, entry.hop, entity=chain),
             )
         rivals = (
             other
@@ -297,11 +301,11 @@ def chain_table(
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:
-                text = f"{why}: an ICMP error"
-                put(low, (*network, *match), take, Table.STEER, Classified(text, entry.hop))
+                error = Classified(f"{why}: an ICMP error", entry.hop, entity=chain)
+                put(low, (*network, *match), take, Table.STEER, error)
             else:
-                text = "an ICMP error: the controller looks what it is about"
-                put(low, (*network, *match), TO_CONTROLLER, None, text)
+                asked = Origin("an ICMP error: the controller looks what it is about", entity=chain)
+                put(low, (*network, *match), TO_CONTROLLER, None, asked)
     return [*flows, MISS]
 
 
@@ -317,9 +321,9 @@ def _routers_own(gateway: Gateway, known: Mapping[int, Gateway]) -> Iterator[Flo
         ):
             if address is not None:
                 own = (network, Field("eth_type", kind), Field(name, address))
-                yield flow(Table.CHAIN, NEVER, own, goto=Table.RESOLVE, why=why)
+                yield flow(Table.CHAIN, NEVER, own, goto=Table.RESOLVE, why=why, entity=gateway.entity)
     why = f"no hop left at router {gateway.router}: in no chain"
     for kind in (IPV4, IPV6):
         for ttl in (0, 1):
             match = (network, Field("eth_dst", gateway.mac), Field("eth_type", kind), Field("nw_ttl", ttl))
-            yield flow(Table.CHAIN, NEVER, match, goto=Table.RESOLVE, why=why)
+            yield flow(Table.CHAIN, NEVER, match, goto=Table.RESOLVE, why=why, entity=gateway.entity)

@@ -25,6 +25,8 @@ from controller.compiler.sff.encapsulation import VLAN_PRESENT, Tag
 from controller.compiler.stations import Station
 from controller.flow.builders import DETOURED, NETWORK, OUT_PORT, Priority, flow, miss
 from controller.flow.tables import Action, Bucket, Field, Flow, Group, Move, Output, SetField, Table, ToGroup
+from controller.origin import Origin
+from topologies.model.places import Entity
 from wire.mac import GROUP_BIT
 
 TRAVELLING_TURNED = 600
@@ -144,7 +146,8 @@ class Forwarding:
                 match = (Field(NETWORK, gate), *match)
             actions = (_UNMARK, SetField(OUT_PORT, station.port))
             why = f"to {station.name} on {station.switch}, if its firewall admits it"
-            return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why)
+            entity = station.entity
+            return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why, entity=entity)
         return self._flow(station, gate, 0, station.port, (_UNMARK, Output(station.port)))
 
     def _remote(
@@ -187,7 +190,9 @@ class Forwarding:
             why = f"to {station.name} on {station.switch}"
             actions = () if same else (Output(uplink),)
             why += ": all links to it are down" if same else ", over the overlay"
-            self.direct[switch].append(flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why))
+            self.direct[switch].append(
+                flow(Table.FORWARD, Priority.KNOWN, match, actions, why=why, entity=station.entity)
+            )
 
     def _travelling(self, tag: Tag, destination: int, entry: int, action: Action) -> Flow:
         """The flow for frames on their way to a hop. It matches NETWORK 0, which no host's own frame has."""
@@ -197,7 +202,7 @@ class Forwarding:
         if entry:
             why += ", turned back here by a neighbour whose link is dead"
         priority = TRAVELLING_TURNED if entry else TRAVELLING
-        return flow(Table.FORWARD, priority, match, (action,), why=why)
+        return flow(Table.FORWARD, priority, match, (action,), why=why, entity=tag.entity)
 
     def _flow(
         self, station: Station, gate: int, entry: int, number: int, actions: tuple[Action, ...]
@@ -216,7 +221,8 @@ class Forwarding:
                 why += ", turned back here by a neighbour whose link is dead"
             elif gate > 0:
                 why += ", from its own network"
-            shared = flow(Table.FORWARD, TURNED if entry else DIRECT, match, actions, why=why)
+            priority = TURNED if entry else DIRECT
+            shared = flow(Table.FORWARD, priority, match, actions, why=why, entity=station.entity)
             self._flows[key] = shared
         return shared
 
@@ -224,7 +230,7 @@ class Forwarding:
         buckets = self._buckets.get(ports)
         if buckets is None:
             buckets = self._buckets[ports] = tuple(map(primary, ports))
-        why = f"to {self.graph.names[destination]}: {note}"
+        why = self._towards(destination, note)
         self.groups[switch].append(Group(number, "select", buckets, why))
 
     def _failover(self, switch: int, destination: int, port: int, alternate: int) -> None:
@@ -233,8 +239,13 @@ class Forwarding:
         buckets = self._buckets.get(key)
         if buckets is None:
             buckets = self._buckets[key] = (primary(port), detour(alternate))
-        why = f"to {self.graph.names[destination]}: the shortest path, or round its dead link"
+        why = self._towards(destination, "the shortest path, or round its dead link")
         self.groups[switch].append(Group(group_id(destination), "ff", buckets, why))
+
+    def _towards(self, destination: int, note: str) -> Origin:
+        """Of a group towards a switch."""
+        name = self.graph.names[destination]
+        return Origin(f"to {name}: {note}", entity=Entity("switch", name))
 
 
 def forward(

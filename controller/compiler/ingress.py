@@ -9,6 +9,7 @@ from controller.compiler.stations import Station
 from controller.flow.builders import DETOURED, NETWORK, Priority, flow, miss
 from controller.flow.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
 from controller.origin import Host
+from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV6
 from wire.mac import GROUP_BIT, link_local
 from wire.nd import ADVERTISEMENT
@@ -35,14 +36,15 @@ def classify(
     trunks: Mapping[int, str],
     access: Mapping[int, tuple[str, int]],
     local: Iterable[Station],
+    behind: Mapping[int, Entity],
     free: frozenset[int] = frozenset(),
     after: Table = Table.RESOLVE,
     guards: tuple[Flow, ...] = (),
 ) -> list[Flow]:
     """Flows of one switch. ``trunks``: link ports with the link's name. ``access``: host ports
-    with their network's name and number. ``local``: stations on this switch. ``free``: host ports that
-    take frames from any source. ``after``: the table after SECURITY. ``guards``: flows that drop what no host
-    may send."""
+    with their network's name and number. ``local``: stations on this switch. ``behind``: what is behind
+    host ports by the file. ``free``: host ports that take frames from any source. ``after``: the table after
+    SECURITY. ``guards``: flows that drop what no host may send."""
     flows = [
         flow(
             Table.CLASSIFY,
@@ -52,6 +54,7 @@ def classify(
             (Move("eth_src", DETOURED, 1, 40, 0),),
             Table.FORWARD,
             why=f"link {trunks[port]}",
+            entity=Entity("link", trunks[port]),
         )
         for port in sorted(trunks)
     ]
@@ -69,7 +72,10 @@ def classify(
                 (SetField(NETWORK, station.network),),
                 after if station.port in free else Table.SECURITY,
                 why=Host(
-                    f"from {station.name}, network {access[station.port][0]}", station.port, station.mac
+                    f"from {station.name}, network {access[station.port][0]}",
+                    station.port,
+                    station.mac,
+                    entity=station.entity,
                 ),
             )
         )
@@ -81,6 +87,7 @@ def classify(
                     Priority.UNKNOWN,
                     (Field("in_port", port),),
                     why=f"network {network}: not the MAC address of this port's host: dropped",
+                    entity=behind.get(port),
                 )
             )
             continue
@@ -92,6 +99,7 @@ def classify(
                 (SetField(NETWORK, number), Output(CONTROLLER)),
                 after,
                 why=f"unknown sender in network {network}: copy to the controller, which learns it",
+                entity=behind.get(port),
             )
         )
     flows.append(_MISS)
@@ -122,7 +130,17 @@ def claims(
         for match in (arp, advertisement):
             why = f"an address claimed in network {network}: copy to the controller, which learns it"
             copied = (*known, Output(CONTROLLER))
-            flows.append(flow(Table.CLASSIFY, Priority.KNOWN + 1, match, copied, after, why=why))
+            flows.append(
+                flow(
+                    Table.CLASSIFY,
+                    Priority.KNOWN + 1,
+                    match,
+                    copied,
+                    after,
+                    why=why,
+                    entity=station.entity,
+                )
+            )
         source = Field("eth_src", station.mac)
         mine: list[tuple[Field, ...]] = [
             (port, source, arp[1], Field("arp_spa", address))
@@ -136,5 +154,15 @@ def claims(
         ]
         for own_claim in mine:
             why = f"from {station.name}, of its own address"
-            flows.append(flow(Table.CLASSIFY, Priority.KNOWN + 2, own_claim, known, after, why=why))
+            flows.append(
+                flow(
+                    Table.CLASSIFY,
+                    Priority.KNOWN + 2,
+                    own_claim,
+                    known,
+                    after,
+                    why=why,
+                    entity=station.entity,
+                )
+            )
     return flows

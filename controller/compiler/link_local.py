@@ -9,10 +9,11 @@ ff02::/16 (RFC 4291, 2.7).  In a network on several islands, the overlay floods 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from controller.flow.builders import Priority, flow
 from controller.flow.tables import CONTROLLER, Field, Flow, Output, Table
+from topologies.model.places import Entity
 from wire.ethertype import IPV4, IPV6
 from wire.mac import GROUP_BIT
 
@@ -20,8 +21,9 @@ _V4 = (Field("eth_type", IPV4), Field("ip_dst", 0xE0000000, 0xFFFFFF00))
 _V6 = (Field("eth_type", IPV6), Field("ipv6_dst", 0xFF02 << 112, 0xFFFF << 112))
 
 
-def link_local_multicast(ports: Iterable[int]) -> list[Flow]:
-    """RESOLVE's flows of one switch, for its host ports that take any source, in networks on one island."""
+def link_local_multicast(ports: Iterable[int], behind: Mapping[int, Entity]) -> list[Flow]:
+    """RESOLVE's flows of one switch, for its host ports that take any source, in networks on one island.
+    ``behind``: what is behind host ports by the file."""
     return [
         flow(
             Table.RESOLVE,
@@ -29,6 +31,7 @@ def link_local_multicast(ports: Iterable[int]) -> list[Flow]:
             (Field("in_port", port), Field("eth_dst", GROUP_BIT, GROUP_BIT), *group),
             (Output(CONTROLLER),),
             why="link-local multicast: the controller sends it to the network's others that may spoof",
+            entity=behind.get(port),
         )
         for port in sorted(ports)
         for group in (_V4, _V6)

@@ -40,23 +40,30 @@ def mirror_table(
     watched = [station for station in stations if station.name in by_name]
     for number in sorted(here):
         whole = everyone.get(number, frozenset())
-        senders: list[tuple[Match, frozenset[int]]] = [((), whole)]
+        senders: list[tuple[Match, frozenset[int], str]] = [((), whole, "")]
         senders += [
-            ((Field("in_port", station.port),), whole | by_name[station.name])
+            ((Field("in_port", station.port),), whole | by_name[station.name], station.name)
             for station in watched
             if station.network == number and station.switch == switch
         ]
-        receivers: list[tuple[Match, frozenset[int]]] = [((), frozenset())]
+        receivers: list[tuple[Match, frozenset[int], str]] = [((), frozenset(), "")]
         for station in watched:
-            receivers += [(match, by_name[station.name]) for match in _towards(station, number, gateways)]
-        for sender, wanted in senders:
-            for receiver, also in receivers:
+            receivers += [
+                (match, by_name[station.name], station.name) for match in _towards(station, number, gateways)
+            ]
+        of_network = [copy for copy in copies if copy.host is None and numbers[copy.network] == number]
+        for sender, wanted, source in senders:
+            for receiver, also, target in receivers:
                 taps = wanted | also
                 if not taps:
                     continue
                 priority = _BASE + (_FROM if sender else 0) + (_TO if receiver else 0)
                 match = (*sender, Field(NETWORK, number), *receiver)
-                flows.append(flow(Table.MIRROR, priority, match, _copied(taps), goto, why=_why(taps, copies)))
+                of_hosts = [copy for copy in copies if copy.host in (source, target)]
+                # a host's own entry is nearer than its network's
+                entity = next(copy.entity for copy in (*of_hosts, *of_network) if copy.hop in taps)
+                why = _why(taps, copies)
+                flows.append(flow(Table.MIRROR, priority, match, _copied(taps), goto, why=why, entity=entity))
     return [*flows, miss(Table.MIRROR, goto, "no tap wants it")] if flows else []
 
 

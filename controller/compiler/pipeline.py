@@ -50,7 +50,7 @@ def _ingress(here: SwitchView, after: Table) -> Part:
     guards = GUARDS if here.lab.chains.service.hops else ()
     claimants = {host.name for host in here.lab.topology.hosts if host.allow_spoofing}
     own = (station for station in here.stations if station.name in claimants)
-    known = classify(here.trunks, here.access, here.stations, here.free, after, guards)
+    known = classify(here.trunks, here.access, here.stations, here.behind, here.free, after, guards)
     return Part([*known, *claims(own, here.access, after)])
 
 
@@ -106,7 +106,8 @@ def _forward(here: SwitchView, after: Table) -> Part:
     members = {number: [p for p, (_, n) in here.access.items() if n == number] for number in here.networks}
     uplinks = here.lab.crossing.uplinks.get(here.name, {})
     before, flooding, groups = edge(uplinks, members)
-    multicast = link_local_multicast(port for port in here.free if here.access[port][1] not in uplinks)
+    ports = (port for port in here.free if here.access[port][1] not in uplinks)
+    multicast = link_local_multicast(ports, here.behind)
     flows = [*before, *multicast, *flooding, *forwarding.flows(here.index)]
     return Part(flows, [*groups, *forwarding.groups[here.index]])
 

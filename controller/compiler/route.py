@@ -14,6 +14,7 @@ from controller.compiler.arp_nd import answer4, answer6
 from controller.compiler.stations import Station
 from controller.flow.builders import NETWORK, Priority, flow, miss
 from controller.flow.tables import CONTROLLER, IN_PORT, DecTtl, Field, Flow, Move, Output, SetField, Table
+from topologies.model.places import Entity
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
 from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
@@ -32,6 +33,11 @@ class Gateway(NamedTuple):
     ipv4: int | None
     ipv6: int | None
     others: tuple[int, ...]
+
+    @property
+    def entity(self) -> Entity:
+        """The router, as the file describes it."""
+        return Entity("router", self.router)
 
 
 def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gateway]:
@@ -54,11 +60,11 @@ def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gatewa
 
 def gateway_answers(gateway: Gateway) -> list[Flow]:
     """ARP and neighbour discovery for a gateway's addresses, in table RESOLVE."""
-    flows = []
+    flows, name, entity = [], f"router {gateway.router}", gateway.entity
     if gateway.ipv4 is not None:
-        flows.append(answer4(gateway.network, gateway.ipv4, gateway.mac, f"router {gateway.router}"))
+        flows.append(answer4(gateway.network, gateway.ipv4, gateway.mac, name, entity))
     if gateway.ipv6 is not None:
-        flows.append(answer6(gateway.network, gateway.ipv6, gateway.mac, f"router {gateway.router}"))
+        flows.append(answer6(gateway.network, gateway.ipv6, gateway.mac, name, entity))
     return flows
 
 
@@ -101,6 +107,7 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
                     (*_to(gateway), Field("eth_type", kind), Field("nw_ttl", ttl)),
                     (Output(CONTROLLER),),
                     why=f"{name} with no hop left at router {gateway.router}: its sender is told",
+                    entity=gateway.entity,
                 )
             )
     flows.append(
@@ -109,6 +116,7 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
             Priority.UNKNOWN,
             _to(gateway),
             why=f"router {gateway.router} knows no such address: dropped",
+            entity=gateway.entity,
         )
     )
     for network in (gateway.network, *gateway.others):
@@ -158,6 +166,7 @@ def _echo(gateway: Gateway, address: int, ping: _Echo) -> Flow:
             Output(IN_PORT),
         ),
         why=f"ping of router {gateway.router}: answered here",
+        entity=gateway.entity,
     )
 
 
@@ -182,6 +191,7 @@ def _towards(gateway: Gateway, station: Station) -> list[Flow]:
                 ),
                 Table.FORWARD,
                 why=f"router {gateway.router}: to {station.name}",
+                entity=gateway.entity,
             )
         )
     return flows

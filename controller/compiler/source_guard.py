@@ -16,6 +16,7 @@ from controller.compiler.sff.encapsulation import VLAN_PRESENT
 from controller.compiler.stations import Station
 from controller.flow.builders import Priority, flow, miss
 from controller.flow.tables import Field, Flow, Table
+from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV4, IPV6, RARP
 from wire.mac import GROUP_BIT, link_local
 from wire.nd import ADVERTISEMENT, REDIRECT, ROUTER_ADVERTISEMENT
@@ -28,8 +29,8 @@ def _drop(priority: int, match: tuple[Field, ...], why: str) -> Flow:
     return flow(Table.SECURITY, priority, match, why=f"{why}: dropped")
 
 
-def _let(priority: int, match: tuple[Field, ...], why: str) -> Flow:
-    return flow(Table.SECURITY, priority, match, goto=Table.RESOLVE, why=why)
+def _let(priority: int, match: tuple[Field, ...], why: str, entity: Entity | None = None) -> Flow:
+    return flow(Table.SECURITY, priority, match, goto=Table.RESOLVE, why=why, entity=entity)
 
 
 def _with_next_table(flows: Iterable[Flow], after: Table) -> list[Flow]:
@@ -84,17 +85,18 @@ def secure(local: Iterable[Station], after: Table = Table.RESOLVE) -> list[Flow]
     """
     flows: list[Flow] = []
     for station in local:
-        port, name = Field("in_port", station.port), station.name
+        port, name, entity = Field("in_port", station.port), station.name, station.entity
         if station.ipv4 is not None:
             own = Field("arp_sha", station.mac)
             arp = (port, Field("eth_type", ARP))
             flows += [
-                _let(Priority.KNOWN, (*arp, Field("arp_spa", station.ipv4), own), f"ARP from {name}"),
-                _let(Priority.KNOWN, (*arp, Field("arp_spa", 0), own), f"ARP probe from {name}"),
+                _let(Priority.KNOWN, (*arp, Field("arp_spa", station.ipv4), own), f"ARP from {name}", entity),
+                _let(Priority.KNOWN, (*arp, Field("arp_spa", 0), own), f"ARP probe from {name}", entity),
                 _let(
                     Priority.KNOWN,
                     (port, Field("eth_type", IPV4), Field("ip_src", station.ipv4)),
                     f"IPv4 from {name}",
+                    entity,
                 ),
             ]
         for address in (station.ipv6, link_local(station.mac)):
@@ -104,11 +106,12 @@ def secure(local: Iterable[Station], after: Table = Table.RESOLVE) -> list[Flow]
             source = Field("ipv6_src", address)
             advertisement = (Field("ip_proto", ICMPV6), Field("icmpv6_type", ADVERTISEMENT))
             flows += [
-                _let(Priority.KNOWN, (*ipv6, source), f"IPv6 from {name}"),
+                _let(Priority.KNOWN, (*ipv6, source), f"IPv6 from {name}", entity),
                 _let(
                     Priority.GUARD,
                     (*ipv6, Field("ip_proto", ICMPV6), source, advertisement[1], Field("nd_target", address)),
                     f"{name} advertises its own address",
+                    entity,
                 ),
             ]
     # a station with several addresses has one link-local address, so its flows come more than once

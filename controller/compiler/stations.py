@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
+from topologies.model.places import Entity
 from topologies.model.topology import Port, Topology
 from wire.mac import link_local, mac_number, mac_text
 
@@ -26,7 +27,9 @@ class Learned:
 
 
 class Station(NamedTuple):
-    """One end system as the compiler sees it: numbers only, for speed."""
+    """One end system as the compiler sees it: numbers only, for speed.
+
+    ``entity``: what describes it in the file; of one that was learned, the host at whose port it is."""
 
     name: str
     network: int
@@ -35,6 +38,7 @@ class Station(NamedTuple):
     port: int
     ipv4: int | None
     ipv6: int | None
+    entity: Entity
 
 
 def network_numbers(topology: Topology) -> dict[str, int]:
@@ -66,6 +70,7 @@ class Owner(NamedTuple):
     port: Port | None
     ipv4: int | None
     ipv6: int | None
+    entity: Entity
 
     def addresses(self) -> list[tuple[int, int]]:
         """(family, address) of all addresses that nobody else may have; one is the link-local address made of
@@ -79,11 +84,12 @@ def owners(topology: Topology) -> Iterator[Owner]:
     more ``Owner`` for each further address."""
     for endpoint in endpoints(topology):
         mac, first4, first6 = mac_number(endpoint.mac), endpoint.ipv4, endpoint.ipv6
-        yield Owner(endpoint.name, endpoint.network, mac, endpoint.port, _number(first4), _number(first6))
+        name, network, port, entity = endpoint.name, endpoint.network, endpoint.port, endpoint.entity
+        yield Owner(name, network, mac, port, _number(first4), _number(first6), entity)
         for further in endpoint.addresses:
             if further not in (first4, first6):
                 four, six = (int(further.ip), None) if further.version == 4 else (None, int(further.ip))
-                yield Owner(endpoint.name, endpoint.network, mac, endpoint.port, four, six)
+                yield Owner(name, network, mac, port, four, six, entity)
 
 
 def _at(port: Port) -> tuple[str, int]:
@@ -111,7 +117,15 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     numbers = network_numbers(topology)
     known = list(owners(topology))
     known_stations = [
-        Station(owner.name, numbers[owner.network], owner.mac, *_at(owner.port), owner.ipv4, owner.ipv6)
+        Station(
+            owner.name,
+            numbers[owner.network],
+            owner.mac,
+            *_at(owner.port),
+            owner.ipv4,
+            owner.ipv6,
+            owner.entity,
+        )
         for owner in known
         if owner.port is not None  # a load balancer's namespace is reached as a host is
     ]
@@ -122,6 +136,7 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     taken = {owner.mac: (owner.network, owner.port if owner.port in free else None) for owner in known}
     addresses = {(numbers[owner.network], *address) for owner in known for address in owner.addresses()}
     ports = {host.port: host.network for host in topology.hosts}
+    at_port = {host.port: Entity("host", host.name) for host in topology.hosts} if learned else {}
     placed = {owner.mac for owner in known}
     for extra in sorted(learned, key=lambda seen: (seen.mac, str(seen.port))):
         here = (extra.network, extra.port)
@@ -134,7 +149,7 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
         ipv6 = None if (number, 6, ipv6) in addresses else ipv6
         addresses |= {(number, 4, ipv4 or 0), (number, 6, ipv6 or 0)}
         name = mac_text(extra.mac)
-        station = Station(name, number, extra.mac, extra.port.switch, extra.port.number, ipv4, ipv6)
+        station = Station(name, number, extra.mac, *_at(extra.port), ipv4, ipv6, at_port[extra.port])
         (further if extra.mac in placed else unique).append(station)
         placed.add(extra.mac)
     return Stations(tuple(unique), tuple(further))

@@ -23,8 +23,9 @@ from controller.compiler.sff.encapsulation import Tag
 from controller.compiler.stations import Station
 from controller.flow.builders import NETWORK, Priority, flow, miss
 from controller.flow.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
-from controller.origin import Flooded, Tunnelled
+from controller.origin import Flooded, Origin, Tunnelled
 from topologies.model.overlay import Overlay, Tunnel, Uplink
+from topologies.model.places import Entity
 from topologies.model.topology import Topology, Vtep
 from wire.mac import GROUP_BIT
 
@@ -172,7 +173,10 @@ def _transport_flows(name: str, transports: Iterable[ChainTransport]) -> tuple[l
             arrivals.append((end.arriving(), "out of a tunnel"))
         for came, note in arrivals:
             why = f"{transport.name}: {note}"
-            before.append(flow(Table.CLASSIFY, Priority.TRUNK, came, goto=Table.FORWARD, why=why))
+            entity = transport.tags[0].entity if transport.tags else None
+            before.append(
+                flow(Table.CLASSIFY, Priority.TRUNK, came, goto=Table.FORWARD, why=why, entity=entity)
+            )
         for tag in transport.tags:
             here = name == transport.vtep.switch
             if not here and end is None:
@@ -184,7 +188,7 @@ def _transport_flows(name: str, transports: Iterable[ChainTransport]) -> tuple[l
             )
             match = (Field(NETWORK, 0), *tag.match())
             why = f"to hop {tag.hop} at {transport.at[tag.hop]} (domain {transport.vtep.domain})"
-            onward.append(flow(Table.FORWARD, TRAVELLING, match, actions, why=why))
+            onward.append(flow(Table.FORWARD, TRAVELLING, match, actions, why=why, entity=tag.entity))
     return before, onward
 
 
@@ -203,7 +207,7 @@ def edge(
     flooding: list[Flow] = []
     groups: list[Group] = []
     for number, uplink in sorted(uplinks.items()):
-        name = uplink.network
+        name, entity = uplink.network, Entity("network", uplink.network)
         before.append(
             flow(
                 Table.CLASSIFY,
@@ -212,6 +216,7 @@ def edge(
                 (SetField(NETWORK, number),),
                 Table.FORWARD,
                 why=f"uplink of network {name}",
+                entity=entity,
             )
         )
         before.append(
@@ -221,31 +226,38 @@ def edge(
                 _group_frames(number),
                 goto=Table.FORWARD,
                 why=f"broadcast or multicast in network {name}, which crosses",
+                entity=entity,
             )
         )
         ports = (*sorted(hosts.get(number, ())), uplink.near.number)
         buckets = tuple(Bucket((Output(port),)) for port in ports)
-        groups.append(Group(FLOOD + number, "all", buckets, f"members of network {name}"))
+        groups.append(_members(number, name, buckets))
         flooding += _flooding(number, name)
     return before, flooding, groups
 
 
+def _members(number: int, network: str, buckets: tuple[Bucket, ...]) -> Group:
+    origin = Origin(f"members of network {network}", entity=Entity("network", network))
+    return Group(FLOOD + number, "all", buckets, origin)
+
+
 def _flooding(number: int, network: str) -> list[Flow]:
     group, whom = FLOOD + number, f"all members of network {network}"
+    entity = Entity("network", network)
     return [
         flow(
             Table.FORWARD,
             Priority.FLOOD,
             _group_frames(number),
             (ToGroup(group),),
-            why=Flooded(f"broadcast or multicast: to {whom}", number),
+            why=Flooded(f"broadcast or multicast: to {whom}", number, entity=entity),
         ),
         flow(
             Table.FORWARD,
             Priority.NOISE,
             (Field(NETWORK, number),),
             (ToGroup(group),),
-            why=Flooded(f"nobody is known to have this address: to {whom}", number),
+            why=Flooded(f"nobody is known to have this address: to {whom}", number, entity=entity),
         ),
     ]
 
@@ -273,7 +285,7 @@ def tunnel_switch(
         local = [(Output(ways[s]),) for s in ways if s in populated.get(number, frozenset())]
         remote = tunnel.to_all() if tunnel is not None else []
         buckets = tuple(map(Bucket, [*local, *remote]))
-        groups.append(Group(FLOOD + number, "all", buckets, f"members of network {network}"))
+        groups.append(_members(number, network, buckets))
         forward += _flooding(number, network)
     before, onward = _transport_flows(name, transports)
     return [*arriving, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
@@ -282,6 +294,7 @@ def tunnel_switch(
 def _arriving(
     number: int, network: str, uplinks: Iterable[Uplink], tunnel: Encapsulation | None
 ) -> list[Flow]:
+    entity = Entity("network", network)
     arriving = [
         flow(
             Table.CLASSIFY,
@@ -290,6 +303,7 @@ def _arriving(
             (SetField(NETWORK, number),),
             Table.FORWARD,
             why=f"uplink of network {network} from {uplink.near.switch}",
+            entity=entity,
         )
         for uplink in uplinks
     ]
@@ -302,6 +316,7 @@ def _arriving(
                 (SetField(NETWORK, number),),
                 Table.FORWARD,
                 why=f"out of a tunnel of network {network}",
+                entity=entity,
             )
         )
     return arriving
@@ -313,10 +328,11 @@ def _station(
     address = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
     local = ways.get(station.switch)
     if local is not None:
-        why = Tunnelled(f"to {station.name} on {station.switch}", station.network, station.mac)
+        said = f"to {station.name} on {station.switch}"
+        why = Tunnelled(said, station.network, station.mac, entity=station.entity)
         return [flow(Table.FORWARD, Priority.KNOWN, address, (Output(local),), why=why)]
     if tunnel is None or vtep == here:
         return []
     text = f"to {station.name} behind {vtep.address} (domain {vtep.domain})"
-    why = Tunnelled(text, station.network, station.mac)
+    why = Tunnelled(text, station.network, station.mac, entity=station.entity)
     return [flow(Table.FORWARD, Priority.KNOWN, address, tunnel.to(vtep.address), why=why)]

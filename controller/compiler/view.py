@@ -18,6 +18,7 @@ from controller.flow.tables import Flow
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
 from topologies.model.overlay import Overlay, islands, overlay, reach
+from topologies.model.places import Entity
 from topologies.model.topology import Topology
 from topologies.model.zones import function_zones
 from wire.mac import mac_number
@@ -81,6 +82,14 @@ class LabView:
         }
 
     @cached_property
+    def behind(self) -> dict[str, dict[int, Entity]]:
+        """Switch -> its access ports -> what the file has behind each."""
+        found: dict[str, dict[int, Entity]] = {}
+        for endpoint, port in endpoints_at_ports(self.topology):
+            found.setdefault(port.switch, {})[port.number] = endpoint.entity
+        return found
+
+    @cached_property
     def free(self) -> dict[str, frozenset[int]]:
         """Switch -> access ports that take any source address."""
         free: dict[str, frozenset[int]] = {}
@@ -135,14 +144,15 @@ class LabView:
         shared = answers((*self.stations, *self.further))
         for station in (*self.stations, *self.further):
             if station.ipv4 is not None and station.name not in self.by_file:
-                announced = announcement(station.network, station.ipv4, station.name)
+                announced = announcement(station.network, station.ipv4, station.name, station.entity)
                 shared[station.network] = (*shared[station.network], announced)
         for number, gateway in self.gateways.items():
             shared[number] = (*gateway_answers(gateway), *shared.get(number, ()))
         for endpoint in endpoints(self.topology):
             if endpoint.kind == "address translator" and endpoint.ipv4 is not None:
-                number = self.numbers[endpoint.network]
-                answer = answer4(number, int(endpoint.ipv4.ip), mac_number(endpoint.mac), endpoint.name)
+                number, entity = self.numbers[endpoint.network], endpoint.entity
+                address, mac = int(endpoint.ipv4.ip), mac_number(endpoint.mac)
+                answer = answer4(number, address, mac, endpoint.name, entity)
                 shared[number] = (*shared.get(number, ()), answer)
         return shared
 
@@ -225,6 +235,11 @@ class SwitchView:
     def access(self) -> Mapping[int, tuple[str, int]]:
         """Its access ports -> their network's name and number."""
         return self.lab.access.get(self.name, {})
+
+    @cached_property
+    def behind(self) -> Mapping[int, Entity]:
+        """Its access ports -> the host, or the function, that is behind each by the file."""
+        return self.lab.behind.get(self.name, {})
 
     @cached_property
     def networks(self) -> frozenset[int]:

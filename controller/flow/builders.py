@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from controller.flow.tables import Action, Field, Flow, Table
 from controller.origin import Origin
+from topologies.model.places import Entity
 
 NETWORK = "reg0"
 """Number of the network that a frame from a host port belongs to; 0 for frames in transit, which were checked
@@ -97,8 +98,10 @@ def flow(
     goto: Table | None = None,
     idle_timeout: int = 0,
     why: str | Origin = "",
+    entity: Entity | None = None,
 ) -> Flow:
-    """A ``Flow`` with its cookie. ``why``: its origin, or the text of a plain ``Origin``."""
+    """A ``Flow`` with its cookie. ``why``: its origin, or the text of a plain ``Origin`` that names
+    ``entity``."""
     cookie = cookie_of(table, priority, match, actions, goto, idle_timeout)
     return Flow(
         table,
@@ -108,7 +111,7 @@ def flow(
         goto,
         idle_timeout,
         cookie,
-        Origin(why) if isinstance(why, str) else why,
+        Origin(why, entity=entity) if isinstance(why, str) else why,
     )
 
 

@@ -254,16 +254,23 @@ class Group:
     id: int
     kind: str
     buckets: tuple[Bucket, ...]
-    why: str = field(default="", compare=False)
+    origin: Origin = field(default=Origin(), compare=False)
     fields: tuple[str, ...] = ()
 
+    @property
+    def why(self) -> str:
+        """The origin in words."""
+        return self.origin.text
 
-class Meter(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class Meter:
     """A meter: ``rate`` packets a second pass, with bursts of ``burst`` packets; the rest is dropped."""
 
     id: int
     rate: int
     burst: int
+    origin: Origin = field(default=Origin(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from typing import NamedTuple
 from controller.compiler.fragments import FRAGMENT
 from controller.flow.builders import COPIED, HOP, SHARE, flow
 from controller.flow.tables import Action, Clone, Field, Flow, Output, Resubmit, SetField, SwitchTables, Table
-from controller.origin import AtHop, Into, Refused, Return, Spreading
+from controller.origin import AtHop, Into, Probe, Refused, Return, Spreading
 from controller.update.joining import Joining
+from topologies.model.places import Entity
 from wire import ethertype
 from wire.mac import GROUP_BIT
 
@@ -64,7 +65,7 @@ def teaching(
     """The changes on one switch, for what joins or takes over. ``ports``: of its inline functions, old and
     new."""
     moved = {n: how for n, how in taking_over(old, new, ports).items() if n in joining.knowing}
-    guards = [*_guards(old, new, joining.hops, mark), *_copies_that_return(ports, mark)]
+    guards = [*_guards(old, new, joining.hops, mark), *_copies_that_return(old, new, ports, mark)]
     flows: list[Flow] = []
     known = {entry.cookie for entry in old.flows}
     asked: list[tuple[Table, tuple[Field, ...], list[Flow]]] = [
@@ -83,7 +84,7 @@ def teaching(
         if leading:
             flows += _copies(table, theirs, leading, mark)
             if any(_next_hop(entry) in joining.first for entry in leading):
-                flows.append(_copy_maker(table, here, mark))
+                flows.append(_copy_maker(table, here, mark, leading[0].origin.entity))
     leaving = [entry for entry in old.flows if entry.table is Table.STEER and _leaves(entry.actions)]
     after = joining.after
     instead = {
@@ -126,12 +127,14 @@ def _answers(mark: Mark) -> Field:
     return Field("eth_dst", mark.marked, mark.bit | GROUP_BIT)
 
 
-def _copy_maker(table: Table, here: tuple[Field, ...], mark: Mark) -> Flow:
-    """The flow that makes copies. Copies and frames are both looked up in the same table once more."""
+def _copy_maker(table: Table, here: tuple[Field, ...], mark: Mark, chain: Entity | None) -> Flow:
+    """The flow that makes copies. Copies and frames are both looked up in the same table once more.
+    ``chain``: one that a function joins."""
     again = (SetField(COPIED, 1), Resubmit(table))
     match = (*here, Field("eth_src", mark.plain, mark.bit), Field(COPIED, 0))
     done = (Clone((_marking(mark), *again)), *again)
-    return flow(table, FIRST, match, done, why="functions that join the chain are given a copy first")
+    why = "functions that join the chain are given a copy first"
+    return flow(table, FIRST, match, done, why=why, entity=chain)
 
 
 def _copies(table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mark) -> Iterator[Flow]:
@@ -176,26 +179,32 @@ def _guards(old: SwitchTables, new: SwitchTables, hops: frozenset[int], mark: Ma
     if not any(entry.table is Table.RESOLVE for tables in (old, new) for entry in tables.flows):
         return
     why = "a copy for a function that joins ends here"
-    yield flow(Table.RESOLVE, FIRST, (_is_marked(mark),), why=why)
-    yield flow(Table.RESOLVE, FIRST - 1, (_answers(mark),), why=f"{why}: an answer to it")
+    entity = next((entry.origin.entity for entry in new.flows if _hop(entry) in hops), None)
+    yield flow(Table.RESOLVE, FIRST, (_is_marked(mark),), why=why, entity=entity)
+    answer = f"{why}: an answer to it"
+    yield flow(Table.RESOLVE, FIRST - 1, (_answers(mark),), why=answer, entity=entity)
     steered = {_hop(entry) for tables in (old, new) for entry in tables.flows if entry.table is Table.STEER}
     for number in sorted(steered - hops - {0}):
-        yield flow(Table.STEER, FIRST, (_is_marked(mark), Field(HOP, number)), why=why)
+        yield flow(Table.STEER, FIRST, (_is_marked(mark), Field(HOP, number)), why=why, entity=entity)
 
 
-def _copies_that_return(ports: Iterable[int], mark: Mark) -> Iterator[Flow]:
+def _copies_that_return(
+    old: SwitchTables, new: SwitchTables, ports: Iterable[int], mark: Mark
+) -> Iterator[Flow]:
     """The flows that end copies, and answers to them, that come out of functions."""
     why = "a copy has been through a function that joins: dropped"
+    origins = [entry.origin for tables in (old, new) for entry in tables.flows]
+    functions = {origin.port: origin.entity for origin in origins if isinstance(origin, Probe)}
     for port in sorted(ports):
+        entity = functions.get(port)
         came = Field("in_port", port)
-        yield flow(
-            Table.CLASSIFY, COPIES[Table.CLASSIFY] - 1, (came, _is_marked(mark)), why=Return(why, port)
-        )
-        answer = Refused(f"an answer to {why[:6]}: dropped", port)
+        ended = Return(why, port, entity=entity)
+        yield flow(Table.CLASSIFY, COPIES[Table.CLASSIFY] - 1, (came, _is_marked(mark)), why=ended)
+        answer = Refused(f"an answer to {why[:6]}: dropped", port, entity=entity)
         yield flow(Table.CLASSIFY, FIRST - 1, (came, _answers(mark)), why=answer)
         for kind in (ethertype.IPV4, ethertype.IPV6):
             match = (came, _is_marked(mark), Field("eth_type", kind), FRAGMENT)
-            yield flow(Table.CLASSIFY, FIRST - 1, match, why=Refused(why, port))
+            yield flow(Table.CLASSIFY, FIRST - 1, match, why=Refused(why, port, entity=entity))
 
 
 def _with_copy_onward(entry: Flow, joins: int, mark: Mark) -> Flow:
@@ -295,7 +304,9 @@ def _takeover_copies(
             for share, (_, port) in sorted(after.shares.items()):
                 if port == before.port:
                     match = (_is_marked(mark), Field(HOP, number), Field(SHARE, share))
-                    added.append(flow(Table.STEER, FIRST, match, why="it has this frame already: no copy"))
+                    why = "it has this frame already: no copy"
+                    entity = before.whole.origin.entity
+                    added.append(flow(Table.STEER, FIRST, match, why=why, entity=entity))
             continue
         for share, (entry, port) in sorted(before.shares.items()):
             then = after.of(share)

@@ -156,7 +156,7 @@ def service(topology: Topology) -> Service:
     for function, tap in mirroring(topology.functions):
         hop = _copy_hop(function.name, tap)
         hops[hop.number] = hop
-        copies += _copies(topology, tap.mirrors, hop.number)
+        copies += _copies(topology, tap.mirrors, hop)
     before = {chain.network for chain in topology.chains if chain.implicit}
     given = {chain.name for chain in topology.chains if not chain.implicit}
     for number, hop in hops.items():
@@ -380,11 +380,11 @@ def _copy_hop(function: str, tap: Tap) -> Hop:
     )
 
 
-def _copies(topology: Topology, mirrors: tuple[str, ...], hop: int) -> Iterator[Copy]:
+def _copies(topology: Topology, mirrors: tuple[str, ...], hop: Hop) -> Iterator[Copy]:
     network_of = {host.name: host.network for host in topology.hosts}
     networks = {network.name for network in topology.networks}
     for name in mirrors:
         if name in networks:
-            yield Copy(name, None, hop, function.name)
+            yield Copy(name, None, hop.number, hop.function)
         else:
-            yield Copy(network_of[name], name, hop, function.name)
+            yield Copy(network_of[name], name, hop.number, hop.function)

@@ -49,9 +49,11 @@ from controller.flow.tables import (
     Table,
     ToGroup,
 )
+from controller.origin import Origin
 from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer
 from topologies.model.kinds import LoadBalancer
+from topologies.model.places import Entity, part
 from topologies.model.service_paths import Hop
 from topologies.model.topology import Host, Topology
 from wire.ethertype import IPV4, IPV6
@@ -99,8 +101,8 @@ def balancer_hop(
             flow(Table.STEER, Priority.KNOWN, to_it, (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?"),
         )  # fmt: skip
-        flows += _asks_itself(topology, balancer, hop, family, zone, on, what)
-        flows += _translated(topology, balancer, hop, numbers, family, what)
+        flows += _asks_itself(topology, function, hop, family, zone, on, what)
+        flows += _translated(topology, function, hop, numbers, family, what)
         live = _live(function, family.version, failed)
         if live:
             groups.append(_group(topology, function, family, live, zone))
@@ -147,7 +149,7 @@ def _answers(topology: Topology, function: LoadBalancer, hop: Hop, failed: froze
             match = (here, family.kind, _KNOWN, Field(family.source, family.address))
             why = f"{what}: an answer, now from {each.name}"
             flows.append(flow(Table.STEER, TRANSLATED, match, (virtual, *out), why=why))
-            flows += _answers_itself(topology, each.balancer, hop, family, zone, (out, None), what)
+            flows += _answers_itself(topology, each, hop, family, zone, (out, None), what)
     return flows + answering_strays(topology, function, hop)
 
 
@@ -167,33 +169,35 @@ def _questions(balancer: Balancer, here: Field, on: Onward, what: str) -> Iterat
 
 
 def _asks_itself(
-    topology: Topology, balancer: Balancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
+    topology: Topology, function: LoadBalancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
 ) -> Iterator[Flow]:
     """A backend that asks the service and is chosen itself: it must not see a packet from its own address.
 
     Such a connection is translated twice in the same zone, its destination and then its source, to the
     virtual address (as RFC 4787, REQ-9, has it of NATs); its answers twice the other way round.
     """
-    here = Field(HOP, hop.number)
+    here, balancer = Field(HOP, hop.number), function.balancer
     ports = widest_gap(balancer.ports, PORTS)
     masquerade = Ct(zone, Table.STEER, True, "src", family.address, family.version, ports)
     asked = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)
     for host, mine in _backends(topology, balancer, family):
         begun = (here, family.kind, state("+trk-inv-rpl"), *mine, asked)
         yield flow(Table.STEER, HAIRPIN, begun, (CtClear(), masquerade),
-                   why=f"{what}: {host.name} asks itself, as the virtual address")  # fmt: skip
-        yield _to_itself(topology, balancer, host, hop, family, on, what)
+                   why=f"{what}: {host.name} asks itself, as the virtual address",
+                   entity=part("backend", function.name, host.name))  # fmt: skip
+        yield _to_itself(topology, function, host, hop, family, on, what)
 
 
 def _answers_itself(
-    topology: Topology, balancer: Balancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
+    topology: Topology, function: LoadBalancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
 ) -> Iterator[Flow]:
     """Its answers, translated twice the other way round."""
-    for host, mine in _backends(topology, balancer, family):
+    for host, mine in _backends(topology, function.balancer, family):
         once = (Field(HOP, hop.number), family.kind, state("+trk-inv+rpl"), *mine)
         yield flow(Table.STEER, HAIRPIN, once, (CtClear(), Ct(zone, Table.STEER, nat="")),
-                   why=f"{what}: {host.name} answers itself")  # fmt: skip
-        yield _to_itself(topology, balancer, host, hop, family, on, what)
+                   why=f"{what}: {host.name} answers itself",
+                   entity=part("backend", function.name, host.name))  # fmt: skip
+        yield _to_itself(topology, function, host, hop, family, on, what)
 
 
 def _backends(
@@ -208,16 +212,18 @@ def _backends(
 
 
 def _to_itself(
-    topology: Topology, balancer: Balancer, host: Host, hop: Hop, family: Family, on: Onward, what: str
+    topology: Topology, function: LoadBalancer, host: Host, hop: Hop, family: Family, on: Onward, what: str
 ) -> Flow:
     address = _interface(host, family.version)
     match = (Field(family.source, family.address), Field(family.destination, address))
     # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
-    out = (SetField("eth_src", mac_number(balancer.mac)), SetField("eth_dst", _mac(topology, host, hop)))
+    virtual = SetField("eth_src", mac_number(function.balancer.mac))
+    out = (virtual, SetField("eth_dst", _mac(topology, host, hop)))
     actions, goto = on
     return flow(Table.STEER, HAIRPIN, (Field(HOP, hop.number), family.kind, _KNOWN, *match),
                 (*out, SetField("in_port", NO_PORT), *actions), goto,
-                why=f"{what}: from {host.name} by the virtual address to itself")  # fmt: skip
+                why=f"{what}: from {host.name} by the virtual address to itself",
+                entity=part("backend", function.name, host.name))  # fmt: skip
 
 
 def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[Host]:
@@ -280,7 +286,7 @@ def _connections(balancer: Balancer, here: Field, family: Family, group: int, wh
 
 def _translated(
     topology: Topology,
-    balancer: Balancer,
+    function: LoadBalancer,
     hop: Hop,
     numbers: Mapping[str, int],
     family: Family,
@@ -289,8 +295,11 @@ def _translated(
     """What is to a backend now gets its MAC address, by the translated one. Every host that could be one is
     there, so that connections last of a backend that is no longer one."""
     actions, goto = onward(hop, numbers)
-    virtual, found = mac_number(balancer.mac), []
+    balancer, found = function.balancer, []
+    virtual, backends = mac_number(balancer.mac), {each.host for each in balancer.backends}
     for host in _servers(topology, balancer, family.version):
+        own = host.name in backends
+        entity = part("backend", function.name, host.name) if own else Entity("host", host.name)
         match = (
             Field("eth_dst", virtual),
             Field(HOP, hop.number),
@@ -306,6 +315,7 @@ def _translated(
                 (SetField("eth_dst", _mac(topology, host, hop)), *actions),
                 goto,
                 why=f"{what}: to {host.name}",
+                entity=entity,
             )
         )
     return found
@@ -331,7 +341,8 @@ def _group(
     own = numbered(by_flows, FUNCTION_ZONES)
     number = GROUPS + own[function.name] * 2 + (family.version == 6)
     why = f"load balancer {function.name}, IPv{family.version}"
-    return Group(number, "select", tuple(buckets), why, chosen)
+    origin = Origin(why, entity=Entity("function", function.name))
+    return Group(number, "select", tuple(buckets), origin, chosen)
 
 
 def shares(weights: Sequence[int]) -> list[int]:

@@ -23,6 +23,7 @@ from controller.flow.tables import CONTROLLER, Action, Ct, Field, Flow, Output, 
 from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer
 from topologies.model.kinds import LoadBalancer
+from topologies.model.places import Entity, part
 from topologies.model.service_paths import Hop, service
 from topologies.model.topology import Topology
 from wire.protocol import NUMBERS
@@ -55,18 +56,22 @@ def direct_flows(
             address = address_of(backend, family.version)
             if address is None:
                 continue
+            entity = backend_entity(function, backend.host)
             to_it = (here, family.kind, Field(family.destination, address))
             yield flow(Table.STEER, Priority.KNOWN, (*to_it, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
-                       why=f"{what}: to {backend.host} itself: is it of a known connection?")  # fmt: skip
+                       why=f"{what}: to {backend.host} itself: is it of a known connection?",
+                       entity=entity)  # fmt: skip
             # asked for itself: a connection that has just been balanced is also a new one to it
             itself = Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", address)
             protocol = Field("ct_nw_proto", NUMBERS[balancer.protocol])
             begins = (*to_it, _NEW, Field(VERDICT, 0), protocol, itself)
             why = f"{what}: a new connection to {backend.host} itself, at a source port that none has there"
             for port in balancer.reached_at(backend):
-                yield flow(Table.STEER, DIRECT, (*begins, Field("ct_tp_dst", port)), commit, why=why)
+                match = (*begins, Field("ct_tp_dst", port))
+                yield flow(Table.STEER, DIRECT, match, commit, why=why, entity=entity)
             # whatever port the first is for: the later ones can't tell, and wait for it there
-            yield flow(Table.STEER, DIRECT, (*begins, FRAGMENT), commit, why=f"{why}, in fragments")
+            why = f"{why}, in fragments"
+            yield flow(Table.STEER, DIRECT, (*begins, FRAGMENT), commit, why=why, entity=entity)
         asked = (here, family.kind, _NEW, Field(VERDICT, _ASKED.value))
         done = (SetField(VERDICT, 0), *actions)
         yield flow(Table.STEER, COMMITTED + 1, (*asked, Field("ct_mark", MARK)), done, goto,
@@ -83,6 +88,13 @@ def each_place(balancer: Balancer) -> Iterator[Backend]:
         if place not in seen:
             seen.add(place)
             yield each
+
+
+def backend_entity(function: LoadBalancer, host: str) -> Entity:
+    """The entry of a backend, by its host; of a former one, which the file has no more, the balancer's."""
+    if any(each.host == host for each in function.balancer.backends):
+        return part("backend", function.name, host)
+    return Entity("function", function.name)
 
 
 def address_of(backend: Backend, version: int) -> int | None:

@@ -30,6 +30,7 @@ from controller.compiler.functions.firewall_verdicts import (
     accepted,
     admission,
     at_ports,
+    entity_of,
     meter_numbers,
     rule_flows,
     used_meters,
@@ -100,7 +101,7 @@ def firewall_hop(
             why=f"{what}: neither IPv4 nor IPv6",
         )
     )
-    found += accepted(Table.STEER, (here,), mark, zone, actions, goto, what)
+    found += accepted(Table.STEER, (here,), mark, zone, actions, goto, what, entity_of(function))
     meters = meter_numbers(topology)
     found += rule_flows(function, Table.STEER, Field("ct_zone", zone), meters)
     return found, used_meters(function, Table.STEER, meters)
@@ -137,19 +138,20 @@ def sending(
     """
     found = [miss(Table.FIREWALL, goto, "no firewall at this port, or neither IPv4 nor IPv6")]
     if ports:
-        found += _discovery(Table.FIREWALL, (), goto)
+        found += _discovery(Table.FIREWALL, (), goto, next(iter(ports.values())).function)
     for each in ports.values():
         here, what = Field("in_port", each.port), f"from {each.host}, firewall {each.function.name}"
+        entity = entity_of(each.function)
         for kind, name in IP_KINDS:
             look_up = (SetField(RULES, each.rules), Ct(each.zone, Table.FIREWALL))
             found.append(
                 flow(
                     Table.FIREWALL, Priority.KNOWN, (here, kind, UNTRACKED), look_up,
-                    why=f"{what}: {name} is looked up in the port's connections",
+                    why=f"{what}: {name} is looked up in the port's connections", entity=entity,
                 )
             )  # fmt: skip
         mark = _generation(each.function)
-        found += accepted(Table.FIREWALL, (here,), mark, each.zone, (CtClear(),), goto, what)
+        found += accepted(Table.FIREWALL, (here,), mark, each.zone, (CtClear(),), goto, what, entity)
     rules, meters = _shared(topology, ports, Table.FIREWALL)
     return [*found, *rules], meters
 
@@ -165,25 +167,26 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     told = {each.rules: _told(topology, each) for each in ports.values()}
     for each in ports.values():
         here, what = Field(OUT_PORT, each.port), f"to {each.host}, firewall {each.function.name}"
-        out = (Output(each.port),)
-        found += _discovery(Table.ADMIT, (here,), None, out)
+        out, entity = (Output(each.port),), entity_of(each.function)
+        found += _discovery(Table.ADMIT, (here,), None, each.function, out)
         for kind, name in IP_KINDS:
             # an answer to a refused frame comes from the receiver's network
             network, look_up = SetField(NETWORK, each.network), Ct(each.zone, Table.ADMIT)
             why = f"{what}: {name} is looked up in the port's connections"
             found.append(
                 flow(Table.ADMIT, Priority.KNOWN, (here, kind, UNTRACKED),
-                     (network, SetField(RULES, each.rules), look_up), why=why)
+                     (network, SetField(RULES, each.rules), look_up), why=why, entity=entity)
             )  # fmt: skip
             found += [
                 flow(Table.ADMIT, Priority.KNOWN + 1, (here, kind, UNTRACKED, source),
-                     (network, SetField(RULES, each.rules | TOLD), look_up), why=f"{why}: a second time")
+                     (network, SetField(RULES, each.rules | TOLD), look_up), why=f"{why}: a second time",
+                     entity=entity)
                 for source in told[each.rules].get(kind.value, ())
             ]  # fmt: skip
-        found.append(
-            flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=f"{what}: neither IPv4 nor IPv6")
-        )
-        found += accepted(Table.ADMIT, (here,), _generation(each.function), each.zone, out, None, what)
+        why = f"{what}: neither IPv4 nor IPv6"
+        found.append(flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=why, entity=entity))
+        mark = _generation(each.function)
+        found += accepted(Table.ADMIT, (here,), mark, each.zone, out, None, what, entity)
     rules, meters = _shared(topology, ports, Table.ADMIT)
     return [*found, *rules], meters
 
@@ -219,7 +222,11 @@ def _shared(topology: Topology, ports: Mapping[int, Guarded], table: Table) -> t
 
 
 def _discovery(
-    table: Table, here: tuple[Field, ...], goto: Table | None, actions: tuple[Action, ...] = ()
+    table: Table,
+    here: tuple[Field, ...],
+    goto: Table | None,
+    function: FirewallFunction,
+    actions: tuple[Action, ...] = (),
 ) -> list[Flow]:
     return [
         flow(
@@ -235,6 +242,7 @@ def _discovery(
             actions,
             goto,
             why="neighbour discovery passes every firewall",
+            entity=entity_of(function),
         )
         for kind in _ND
     ]

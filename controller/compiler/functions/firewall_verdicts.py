@@ -28,9 +28,11 @@ from controller.flow.tables import (
     Table,
     ToMeter,
 )
+from controller.origin import Origin
 from topologies.model.attachment import AtPorts, Attachment, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Firewall, Rule
 from topologies.model.kinds import FirewallFunction
+from topologies.model.places import Entity, part
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import TCP
@@ -74,8 +76,9 @@ def accepted(
     actions: tuple[Action, ...],
     goto: Table | None,
     what: str,
+    entity: Entity,
 ) -> list[Flow]:
-    """How what is accepted goes on from one hop or port.
+    """How what is accepted goes on from one hop or port. ``entity``: the firewall.
 
     Fragments of others may come out of tracking beside a packet: those that waited in vain, and what a batch
     had no room for (see ``controller.compiler.fragments``).  So nothing is done to what comes out without
@@ -85,7 +88,7 @@ def accepted(
     known = (*here, VALID, Field("ct_zone", zone), Field("ct_mark", mark))
     found = [
         flow(table, KNOWN, known, actions, goto,
-             why=f"{what}: of a connection that these rules have accepted"),
+             why=f"{what}: of a connection that these rules have accepted", entity=entity),
     ]  # fmt: skip
     on = actions if goto is None else (*actions, Resubmit(goto))
     for kind, name in IP_KINDS:
@@ -93,13 +96,14 @@ def accepted(
         verdict, commit = SetField(VERDICT, 0), Ct(zone, commit=True, mark=mark)
         found += [
             flow(table, ACCEPTED, (*yes, state("+trk-rel")), (verdict, Clone(on), commit),
-                 why=f"{what}: accepted, and the {name} connection is remembered"),
+                 why=f"{what}: accepted, and the {name} connection is remembered", entity=entity),
             flow(table, ACCEPTED + 1, (*here, kind, FRAGMENT, Field(VERDICT, 1), state("+trk-rel")),
                  (verdict, commit._replace(table=table)),
-                 why=f"{what}: {name} fragments: when all are here and the first is accepted"),
+                 why=f"{what}: {name} fragments: when all are here and the first is accepted",
+                 entity=entity),
             # an error about a connection is not a packet of it
             flow(table, ACCEPTED, (*yes, state("+trk+rel")), (SetField(VERDICT, 0), *actions), goto,
-                 why=f"{what}: an error about an {name} connection that is accepted"),
+                 why=f"{what}: an error about an {name} connection that is accepted", entity=entity),
         ]  # fmt: skip
     return found
 
@@ -119,17 +123,17 @@ def _made(
     function: str, firewall: Firewall, table: Table, guard: Field, meters: tuple[tuple[str, int], ...]
 ) -> tuple[Flow, ...]:
     """Kept, since a lab is compiled anew whenever a link or an instance fails, with the same rules."""
-    what = f"firewall {function}"
-    found = [flow(table, INVALID, (guard, INVALID_STATE), why=f"{what}: invalid, dropped")]
+    what, entity = f"firewall {function}", Entity("function", function)
+    found = [flow(table, INVALID, (guard, INVALID_STATE), why=f"{what}: invalid, dropped", entity=entity)]
     for kind, family in IP_KINDS:
         why = f"{what}: a later {family} fragment waits for the first, about which the rules are asked"
         yes = (_YES, Resubmit(table))
-        found.append(flow(table, LATER, (guard, kind, LATER_FRAGMENT, VALID), yes, why=why))
+        later = (guard, kind, LATER_FRAGMENT, VALID)
+        found.append(flow(table, LATER, later, yes, why=why, entity=entity))
         for flags, name in ((0x001, "FIN"), (0x004, "RST")):
             match = (guard, kind, Field("ip_proto", TCP), state("+trk+new"), Field("tcp_flags", flags, flags))
-            found.append(
-                flow(table, NO_BEGINNING, match, why=f"{what}: {name} begins no connection, dropped")
-            )
+            why = f"{what}: {name} begins no connection, dropped"
+            found.append(flow(table, NO_BEGINNING, match, why=why, entity=entity))
     if len(firewall.rules) > MOST_RULES:
         raise ValueError(f"{what} has {len(firewall.rules)} rules; {MOST_RULES} are possible: use fewer")
     numbers = dict(meters)
@@ -158,7 +162,9 @@ def _decides(
 ) -> Iterator[tuple[Flow, Notice | None]]:
     notice = Notice(function, None if priority == DEFAULT else rule.name, rule.action, rule.log)
     first, later = _does(rule, table, meter)
-    why = f"firewall {function}, {'default' if priority == DEFAULT else f'rule {rule.name}'}: {rule.action}"
+    text = f"firewall {function}, {'default' if priority == DEFAULT else f'rule {rule.name}'}: {rule.action}"
+    entity = Entity("default", function) if priority == DEFAULT else part("rule", function, rule.name)
+    origin = Origin(text, entity=entity)
     # what concerns new connections alone, and old ones that are asked about anew
     ways = (
         [(VALID, first)]
@@ -168,7 +174,7 @@ def _decides(
     for kind, tuple_ in matches(rule):
         for states, actions in ways:
             tells = any(_tells(each) for each in actions)
-            made = flow(table, priority, (guard, kind, states, *tuple_), actions, why=why)
+            made = flow(table, priority, (guard, kind, states, *tuple_), actions, why=origin)
             yield made, notice._replace(logged=rule.log and actions is first) if tells else None
 
 
@@ -200,6 +206,11 @@ def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
             for table in tables if rule.rate is not None and rule.action == "accept" else ():
                 found[function.name, rule.name, table] = FIRST_FREE + len(found)
     return found
+
+
+def entity_of(function: FirewallFunction) -> Entity:
+    """The firewall, as the file describes it."""
+    return Entity("function", function.name)
 
 
 def _tables(attachment: Attachment) -> tuple[Table, ...]:
@@ -242,7 +253,11 @@ def used_meters(
     for rule in firewall.rules:
         number = numbers.get((function.name, rule.name, table))
         if number is not None and rule.rate is not None:
-            found.append(Meter(number, rule.rate, max(1, rule.rate // 10)))
+            origin = Origin(
+                f"firewall {function.name}, rule {rule.name}: at most {rule.rate} new connections a second",
+                entity=part("rule", function.name, rule.name),
+            )
+            found.append(Meter(number, rule.rate, max(1, rule.rate // 10), origin))
     return found
 
 

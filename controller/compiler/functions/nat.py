@@ -35,6 +35,7 @@ from controller.flow.tables import (
 )
 from topologies.model.functions import Nat
 from topologies.model.kinds import AddressTranslator
+from topologies.model.places import Entity, part
 from topologies.model.service_paths import Hop, service
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4
@@ -89,7 +90,8 @@ def nat_hop(
         commit = Ct(zone, Table.STEER, True, "dst", int(each.ipv4.ip), 4, (each.to_port, each.to_port))
         flows.append(
             flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", each.port)), (_NOT_READY, commit),
-                 why=f"{what}: port {each.port} is forwarded to {each.host}"),
+                 why=f"{what}: port {each.port} is forwarded to {each.host}",
+                 entity=part("forward", function.name, (each.protocol, each.port))),
         )  # fmt: skip
         if each.protocol == "udp":
             datagrams[each.port] = commit
@@ -193,7 +195,6 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
             SetField("eth_dst", mac_number(host.mac)),
         )
         match = (here, _KIND, Field(VERDICT, READY, READY), Field("ip_dst", int(host.ipv4.ip)))
-        found.append(
-            flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=f"{what}: back to {host.name}")
-        )
+        why, entity = f"{what}: back to {host.name}", Entity("host", host.name)
+        found.append(flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=why, entity=entity))
     return found

@@ -14,6 +14,7 @@ from controller.compiler.tracking import state
 from controller.flow.builders import DATAGRAM, HOP, NETWORK, VERDICT, flow
 from controller.flow.tables import NO_PORT, Action, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
 from topologies.model.functions import Nat
+from topologies.model.places import part
 from topologies.model.service_paths import Hop, opposite
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4
@@ -56,7 +57,8 @@ def turned_round(
         for port in taken:
             match = (here, _KIND, _NEW, Field("ct_nw_proto", number), to_us, Field("ct_tp_dst", port))
             why = f"{what}: from inside to port {port}, which is forwarded: masqueraded first"
-            yield flow(Table.STEER, TO_FORWARD, match, (ASKED, masquerade), why=why)
+            entity = part("forward", hop.function, (protocol, port))
+            yield flow(Table.STEER, TO_FORWARD, match, (ASKED, masquerade), why=why, entity=entity)
         if number == UDP:
             match = (here, _KIND, FRAGMENT, to_us, Field("ip_proto", UDP), _NEW)
             at_once = (ASKED, SetField(DATAGRAM, 0), *turn, masquerade._replace(table=Table.FRAGMENT))
@@ -65,7 +67,9 @@ def turned_round(
             for port in taken:
                 # the classifier has gathered them: a look-up more would be one too many
                 gathered = (*match[:-1], Field("udp_dst", port), LEADING)
-                yield flow(Table.STEER, RELEASE + 1, gathered, (Ct(WAITING), *at_once), why=why)
+                entity = part("forward", hop.function, (protocol, port))
+                again = (Ct(WAITING), *at_once)
+                yield flow(Table.STEER, RELEASE + 1, gathered, again, why=why, entity=entity)
     around = (SetField(VERDICT, 0), CtClear(), *turn, _ANYWHERE, Resubmit(Table.STEER))
     why = f"{what}: to its own address: turned round here"
     for protocol in sorted(forwarded):
@@ -88,9 +92,12 @@ def first_datagrams(hop: Hop, nat: Nat, forward: Mapping[int, Ct], what: str) ->
     for port, commit in forward.items():
         match, said = (*first, Field("udp_dst", port)), f"{what}: in fragments to port {port}"
         actions: tuple[Action, ...] = (Ct(WAITING), SetField(DATAGRAM, 0), SetField(VERDICT, 0), commit)
-        yield flow(Table.STEER, RELEASE + 1, match, actions, why=said)
+        entity = part("forward", hop.function, ("udp", port))
+        yield flow(Table.STEER, RELEASE + 1, match, actions, why=said, entity=entity)
         masqueraded = (*match, _ASKED, Field("ip_src", int(nat.ipv4.ip)))
-        yield flow(Table.STEER, RELEASE + 3, masqueraded, (_ANYWHERE, *actions), why=f"{said}, from inside")
+        inside = (_ANYWHERE, *actions)
+        said = f"{said}, from inside"
+        yield flow(Table.STEER, RELEASE + 3, masqueraded, inside, why=said, entity=entity)
     if forward:
         why = f"{what}: from inside to its own address, where no port forward is: dropped"
         yield flow(Table.STEER, RELEASE + 2, (*first, _ASKED), why=why)

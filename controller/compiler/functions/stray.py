@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Literal, NamedTuple
 
-from controller.compiler.functions.direct import TWICE, address_of
+from controller.compiler.functions.direct import TWICE, address_of, backend_entity
 from controller.compiler.functions.families import Family, families
 from controller.compiler.stations import network_numbers
 from controller.compiler.tracking import UNTRACKED, function_zones, state, together
@@ -98,7 +98,8 @@ def _again(
         begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
     why = f"chain {hop.chain}, load balancer {function.name}: {backend.host} has gone: balanced again"
     for match, stray in _to(topology, function, hop, backend):
-        yield flow(Table.STEER, SYN, (*match, *begins), _TELL, why=why), stray
+        entity = backend_entity(function, backend.host)
+        yield flow(Table.STEER, SYN, (*match, *begins), _TELL, why=why, entity=entity), stray
 
 
 def _to(

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from controller.flow.tables import Action, DecapNsh, EncapNsh, Field, PopVlan, PushVlan, SetField
 from topologies.model.functions import Chain, Function
+from topologies.model.places import Entity
 from topologies.model.service_paths import Hop, Service, chain_hops
 from topologies.model.topology import Topology
 from wire.ethertype import NSH
@@ -27,12 +28,13 @@ Way = Literal["none", "vlan", "nsh"]
 
 
 class Tag(NamedTuple):
-    """What a frame on its way to hop ``hop`` carries."""
+    """What a frame on its way to hop ``hop`` carries. ``entity``: the hop's chain."""
 
     hop: int
     spi: int
     si: int
     nsh: bool
+    entity: Entity
 
     def match(self) -> tuple[Field, ...]:
         """What tells frames with this tag from all others."""
@@ -60,7 +62,7 @@ def tags(topology: Topology, service: Service) -> dict[int, Tag]:
 
 
 def _tag(hop: Hop, nsh: bool) -> Tag:
-    return Tag(hop.number, hop.spi, hop.si, nsh)
+    return Tag(hop.number, hop.spi, hop.si, nsh, hop.entity)
 
 
 def encapsulation(topology: Topology, chain: Chain, senders: Mapping[int, set[str]]) -> tuple[Way, str]:

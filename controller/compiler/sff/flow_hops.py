@@ -22,7 +22,7 @@ def flow_hop(
 
     ``numbers``: of networks, in NETWORK. ``failed``: instances and backends (``lb/web1``) that do not work.
     Frames come to STEER with HOP the hop's number, untracked, and go on as
-    ``controller.compiler.tracking.onward`` says.
+    ``controller.compiler.tracking.onward`` says.  An origin without an entity is the function's.
 
     Hops of one function share flows (the same cookie), groups and meters (the same number): the caller
     installs each once (see ``once``).

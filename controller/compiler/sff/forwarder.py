@@ -38,6 +38,7 @@ from controller.origin import AtHop, Away, Into, Spreading
 from topologies.model.attachment import Flows, Inline, Instance, Scalable, Tap
 from topologies.model.functions import Function
 from topologies.model.overlay import Overlay, membership, reach
+from topologies.model.places import Entity
 from topologies.model.service_paths import OUT, Hop, Service, service, steered
 from topologies.model.topology import Topology
 from topologies.model.transit import senders
@@ -168,6 +169,7 @@ def steer(
                         f"{_name(hop)} would take it for a frame of another network: dropped",
                         hop.number,
                         first=True,
+                        entity=hop.entity,
                     )
                     flows.append(flow(Table.STEER, Priority.GUARD, match, why=why))
             case never:
@@ -179,7 +181,8 @@ def _of_hop(made: Flow, hop: Hop) -> Flow:
     """A flow of a function that is flows; hops of one function share those that do not match their number."""
     if Field(HOP, hop.number) not in made.match:
         return made
-    return replace(made, origin=AtHop(made.why, hop.number, _looks_first(made)))
+    entity = made.origin.entity or Entity("function", hop.function)
+    return replace(made, origin=AtHop(made.why, hop.number, _looks_first(made), entity=entity))
 
 
 def _looks_first(made: Flow) -> bool:
@@ -206,7 +209,7 @@ def _at(hop: Hop, *more: Field) -> tuple[Field, ...]:
 
 def _away(hop: Hop, tag: Tag) -> Flow:
     done = (*tag.put_on(), SetField(NETWORK, 0))
-    why = Away(f"{_name(hop)}, at {hop.switch}", hop.number)
+    why = Away(f"{_name(hop)}, at {hop.switch}", hop.number, entity=hop.entity)
     return flow(Table.STEER, Priority.KNOWN, _at(hop), done, Table.FORWARD, why=why)
 
 
@@ -226,18 +229,18 @@ def _arrivals(made: Steering, switch: str, entrances: Sequence[int]) -> list[Flo
         for port in entrances:
             match = (Field("in_port", port), *tag.match())
             why = f"{_name(hop)}, which is here"
-            found.append(flow(Table.CLASSIFY, ARRIVED, match, done, Table.STEER, why=why))
+            found.append(flow(Table.CLASSIFY, ARRIVED, match, done, Table.STEER, why=why, entity=hop.entity))
     return found
 
 
 def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: Steering) -> list[Flow]:
-    name, numbers = _name(hop), made.numbers
+    name, numbers, entity = _name(hop), made.numbers, hop.entity
     if not some:
         if hop.ends or not hop.open:
-            why = AtHop(f"{name}: no instance works: dropped", hop.number, first=True)
+            why = AtHop(f"{name}: no instance works: dropped", hop.number, first=True, entity=entity)
             return [flow(Table.STEER, Priority.KNOWN, _at(hop), why=why)]
         actions, goto = onward(hop, numbers)
-        why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True)
+        why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True, entity=entity)
         return [flow(Table.STEER, Priority.KNOWN, _at(hop), actions, goto, why=why)]
     if len(attachment.instances) == 1:
         return [_into(hop, attachment, some[0], numbers)]
@@ -247,14 +250,17 @@ def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: S
             Priority.KNOWN,
             _at(hop),
             (Spread(SHARE, SHARES), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER)),
-            why=Spreading(f"{name}: which of its instances", hop.number, first=True),
+            why=Spreading(f"{name}: which of its instances", hop.number, first=True, entity=entity),
         )
     ]
     for kind in (IPV4, IPV6):
         match = _at(hop, Field("eth_type", kind), FRAGMENT)
         done = (Spread(SHARE, SHARES, ports=False), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER))
         why = AtHop(
-            f"{name}: which of its instances, for fragments by their addresses alone", hop.number, first=True
+            f"{name}: which of its instances, for fragments by their addresses alone",
+            hop.number,
+            first=True,
+            entity=entity,
         )
         found.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in some}
@@ -275,7 +281,8 @@ def _into(
         actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *more)
     match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))
     spread = None if share is None else SPREAD | share
-    why = Into(f"{_name(hop)} ({instance.name})", hop.number, share is None, port.number, spread)
+    text = f"{_name(hop)} ({instance.name})"
+    why = Into(text, hop.number, share is None, port.number, spread, entity=hop.entity)
     priority = Priority.KNOWN if share is None else Priority.SPECIAL
     return flow(Table.STEER, priority, match, actions, goto, why=why)
 

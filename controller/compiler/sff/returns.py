@@ -28,6 +28,7 @@ from controller.origin import Probe, Refused, Return
 from topologies.model.attachment import Inline
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.places import Entity
 from topologies.model.service_paths import OUT, Entry, Hop, Service, translator
 from topologies.model.topology import Topology
 from wire import ethertype
@@ -69,23 +70,24 @@ def return_flows(
             back = [hop for hop in hops if hop.forward is forward]
             others = [hop for hop in hops if hop.forward is not forward]
             flows = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
+            entity = Entity("function", function.name)
             for instance in attachment.instances:
                 port = instance.outward if forward else instance.inward
-                found += _guards(port.number, instance.name)
-                found += [_at(port.number, each, instance.name) for each in flows]
+                found += _guards(port.number, instance.name, entity)
+                found += [_at(port.number, each, instance.name, entity) for each in flows]
     return found
 
 
-def _at(port: int, made: Flow, instance: str) -> Flow:
+def _at(port: int, made: Flow, instance: str, function: Entity) -> Flow:
     match = (Field("in_port", port), *made.match)
     # no stage of a rollout may treat a datagram's fragments apart: see
     # ``controller.update.consistent_update``
     kind = Refused if made.priority >= GUARD else Return
-    why = kind(f"from {instance}: {made.why}", port)
+    why = kind(f"from {instance}: {made.why}", port, entity=made.origin.entity or function)
     return flow(Table.CLASSIFY, made.priority, match, made.actions, made.goto, why=why)
 
 
-def _guards(port: int, instance: str) -> Iterator[Flow]:
+def _guards(port: int, instance: str, function: Entity) -> Iterator[Flow]:
     """What a function may not send: what would pass for a frame on a detour or on its way to a hop, and what
     is nothing to answer for a host that nobody knows."""
     came = Field("in_port", port)
@@ -96,9 +98,10 @@ def _guards(port: int, instance: str) -> Iterator[Flow]:
         ((came, Field("eth_type", ethertype.NSH)), "NSH of a function's own"),
         ((came, Field("eth_type", ethertype.ARP)), "ARP of a function's own"),
     ):
-        yield flow(Table.CLASSIFY, GUARD, match, why=Refused(f"from {instance}: {why}: dropped", port))
+        refused = Refused(f"from {instance}: {why}: dropped", port, entity=function)
+        yield flow(Table.CLASSIFY, GUARD, match, why=refused)
     probe = (came, Field("eth_type", ethertype.PROBE))
-    tried = Probe(f"from {instance}: a probe of its data path", port)
+    tried = Probe(f"from {instance}: a probe of its data path", port, entity=function)
     yield flow(Table.CLASSIFY, PROBE, probe, (Output(CONTROLLER),), why=tried)
 
 
@@ -120,7 +123,9 @@ def _of_side(
     if len(ways) == 1:
         ((actions, goto),) = ways
         names = ", ".join(sorted({hop.chain for hop in back}))
-        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=f"goes on in chain {names}")
+        first = min(back, key=lambda hop: hop.chain).entity
+        why = f"goes on in chain {names}"
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=why, entity=first)
         return
     if not back:
         yield from _own(others, numbers)
@@ -151,7 +156,7 @@ def _of_side(
                     key = (priority, (*sender, *match))
                     if key not in seen:
                         seen.add(key)
-                        yield flow(Table.CLASSIFY, *key, done, then, why=said)
+                        yield flow(Table.CLASSIFY, *key, done, then, why=said, entity=hop.entity)
     yield flow(
         Table.CLASSIFY, Priority.UNKNOWN, (), why="of none of the chains that this function is in: dropped"
     )
@@ -184,7 +189,8 @@ def _own(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
     if len(networks) == 1:
         actions = (SetField(NETWORK, numbers[networks.pop()]),)
         why = "its own answer, in a chain that has no way back"
-        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, Table.RESOLVE, why=why)
+        chain = others[0].entity
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, Table.RESOLVE, why=why, entity=chain)
     else:
         yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), why="in no chain this way: dropped")
 

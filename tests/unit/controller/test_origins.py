@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 
 import topologies
 from controller.compiler.compile import compile_topology
 from controller.compiler.sff.returns import PROBE
+from controller.compiler.stations import Learned
 from controller.flow.builders import HOP, flow
 from controller.flow.tables import Field, Output, SetField, Table
 from controller.origin import AtHop, Classified, Into, Origin, Probe, Refused, Return
+from controller.update.difference import difference
 from tests.unit.controller.made_chains import chain_labs
 from topologies import shipped
 from topologies.model.attachment import Inline
+from topologies.model.kinds import FirewallFunction
 from topologies.model.topology import Topology
 
 
@@ -58,6 +66,85 @@ def test_origins_of_any_chains(topology: Topology) -> None:
 )
 def test_origins_of_what_comes_with_the_project(name: str) -> None:
     assert_origins_are_true(topologies.load(shipped.path(name)))
+
+
+def named_in(topology: Topology) -> set[str]:
+    """Names of all that entries of the file describe."""
+    parts = (topology.hosts, topology.links, topology.networks, topology.chains, topology.functions)
+    rules = {
+        rule.name
+        for function in topology.functions
+        if isinstance(function, FirewallFunction)
+        for rule in function.firewall.rules
+    }
+    names = {each.name for part in (*parts, topology.routers) for each in part} | rules
+    return names - {"count", "source"}  # two functions' and hosts' names that are also words of origins
+
+
+@pytest.mark.parametrize("name", shipped.names())
+def test_what_comes_from_an_entry_of_the_file_has_its_line(name: str) -> None:
+    topology = topologies.load(shipped.path(name))
+    names = named_in(topology)
+    for tables in compile_topology(topology).values():
+        for each in (*tables.flows, *tables.groups, *tables.meters):
+            origin = each.origin
+            assert origin.text
+            if origin.entity is None:  # then nothing that the file describes is the reason
+                assert not names & set(re.findall(r"[\w.@#-]+", origin.text)), origin
+            else:
+                assert topology.places.of(origin.entity), origin
+
+
+def entities(topology: Topology, text: str, **more: Any) -> set[str]:
+    """Of all flows, groups and meters that say ``text``."""
+    found = compile_topology(topology, **more).values()
+    made = [each for tables in found for each in (*tables.flows, *tables.groups, *tables.meters)]
+    return {str(each.origin.entity) for each in made if text in each.origin.text}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "entity"),
+    [
+        ("quickstart", "link s1-s2", "link s1-s2"),
+        ("quickstart", "to h1 on s1", "host h1"),
+        ("quickstart", "ARP for h1 answered here", "host h1"),
+        ("leaf-spine", "to leaf2: equal paths", "switch leaf2"),
+        ("multi-domain", "ping of router store", "router store"),
+        ("two-domains", "out of a tunnel of network blue", "network blue"),
+        ("two-domains", "members of network red", "network red"),
+        ("firewall", "firewall guard, rule", "rule guard/"),
+        ("firewall", "firewall guard, default", "default guard"),
+        ("service-chain", "chain web, load balancer lb: to web1", "backend lb/web1"),
+        ("service-chain", "load balancer lb, IPv4", "function lb"),
+        ("nat", "is forwarded to nas", "forward gate/tcp:8080"),
+        ("ids", "copies for taps that look at", "mirror watch/"),
+    ],
+)
+def test_an_entity_is_the_nearest_reason(name: str, text: str, entity: str) -> None:
+    found = entities(topologies.load(shipped.path(name)), text)
+    assert found and all(each.startswith(entity) for each in found), found
+
+
+def test_a_learned_station_comes_from_the_host_at_its_port() -> None:
+    topology = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: {switch: s1, allow-spoofing: true}}\n")
+    learned = (Learned("lan", 0x02AA00000001, topology.hosts[1].port, IPv4Address("10.0.0.9")),)
+    assert entities(topology, "02:aa:00:00:00:01", learned=learned) == {"host h2"}
+
+
+def test_entries_that_move_change_no_flow() -> None:
+    text = Path(shipped.path("service-chain")).read_text(encoding="utf-8")
+    here, there = (topologies.loads(each, "lab.yaml") for each in (text, "\n\n" + text))
+    assert here.places != there.places
+    before, after = compile_topology(here), compile_topology(there)
+    for switch, tables in before.items():
+        cookies = [each.cookie for each in tables.flows]
+        assert cookies == [each.cookie for each in after[switch].flows]
+        assert not difference(cookies, tables.groups, after[switch], tables.meters)
+        for one, other in zip(tables.flows, after[switch].flows, strict=True):
+            assert one.origin == other.origin
+            if one.origin.entity is not None:
+                lines = here.places.of(one.origin.entity), there.places.of(one.origin.entity)
+                assert lines[0] and lines[1] and lines[1].line == lines[0].line + 2
 
 
 def test_an_origin_is_no_part_of_what_a_flow_does() -> None:

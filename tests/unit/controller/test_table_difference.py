@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from controller.compiler.compile import compile_topology
 from controller.flow.tables import Meter
+from controller.origin import Origin
 from controller.update.difference import Difference, after_bundle, before_bundle, bundle, difference
 from tests.unit.controller.made_labs import leaf_spine
 
@@ -29,8 +30,9 @@ def test_an_empty_switch_gets_everything() -> None:
 
 
 def test_provenance_alone_is_no_difference() -> None:
-    groups = [replace(group, why="") for group in WANTED.groups]
-    assert not difference(COOKIES, groups, WANTED)
+    groups = [replace(group, origin=Origin()) for group in WANTED.groups]
+    meter = Meter(1, 10, 5, Origin("a rule's rate"))
+    assert not difference(COOKIES, groups, replace(WANTED, meters=(meter,)), (Meter(1, 10, 5),))
 
 
 def test_groups_are_compared_by_content() -> None:
