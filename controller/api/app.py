@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 
-from controller.answers import Applied, OverlayState, Settled
+from controller.answers import Applied, FlowState, GroupState, OverlayState, Settled
 from controller.api.contradictions import contradictions
 from controller.api.functions import routes
 from controller.api.gate import Gate, PlainJson
@@ -31,6 +31,7 @@ from controller.flow.tables import table_of
 from controller.flow.text import actions_text, bucket_text, match_text
 from controller.messages import ApiListens
 from controller.openflow.replies import parse_flow_desc
+from controller.origin import Origin
 from controller.runtime.app import SwitchKeeper
 from topologies.model.topology import Topology
 
@@ -66,31 +67,6 @@ class SwitchState(BaseModel):
     groups: int
     down_ports: list[int]
     failures: int
-
-
-class FlowState(BaseModel):
-    """One flow, wanted or installed. ``packets`` is None when the switch does not hold it (yet);
-    ``why`` is its origin, empty for a flow that is not wanted."""
-
-    switch: str
-    table: str
-    priority: int
-    match: str
-    actions: str
-    cookie: str
-    packets: int | None
-    bytes: int | None
-    why: str
-
-
-class GroupState(BaseModel):
-    """One group as wanted; ``buckets`` as text."""
-
-    switch: str
-    id: int
-    kind: str
-    buckets: list[str]
-    why: str
 
 
 def make(app: SwitchKeeper) -> FastAPI:
@@ -193,6 +169,7 @@ def make(app: SwitchKeeper) -> FastAPI:
                 kind=group.kind,
                 buckets=[bucket_text(bucket) for bucket in group.buckets],
                 why=group.why,
+                entity=_entity(group.origin),
             )
             for name in ([switch] if switch is not None else wanted)
             for group in wanted[name].groups
@@ -265,7 +242,7 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
             raise HTTPException(503, str(problem)) from None
         parts = []
     live = {entry.cookie: entry for part in parts for entry in parse_flow_desc(part)}
-    states = []
+    states: list[FlowState] = []
     for flow in wanted.flows if wanted else ():
         entry = live.pop(flow.cookie, None)
         states.append(
@@ -279,6 +256,7 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
                 packets=entry.packets if entry else None,
                 bytes=entry.bytes if entry else None,
                 why=flow.why,
+                entity=_entity(flow.origin),
             )
         )
     for entry in live.values():  # installed, but not (or no longer) wanted
@@ -287,10 +265,14 @@ async def _flows(app: SwitchKeeper, name: str, strict: bool) -> list[FlowState]:
         states.append(
             FlowState(
                 switch=name, table=table, priority=entry.priority, match="?", actions="?",
-                cookie=f"{entry.cookie:#x}", packets=entry.packets, bytes=entry.bytes, why="",
+                cookie=f"{entry.cookie:#x}", packets=entry.packets, bytes=entry.bytes, why="", entity=None,
             )
         )  # fmt: skip
     return states
+
+
+def _entity(origin: Origin) -> str | None:
+    return None if origin.entity is None else str(origin.entity)
 
 
 def serve(app: SwitchKeeper, path: str) -> None:

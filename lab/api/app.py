@@ -23,8 +23,10 @@ from lab.messages.lab import (
     ApplyRequest,
     ChainState,
     Event,
+    FlowState,
     FunctionRequest,
     FunctionState,
+    GroupState,
     LinkChange,
     Moved,
     MoveRequest,
@@ -157,20 +159,17 @@ def create(lab: Lab) -> FastAPI:
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
         """The tunnel mesh with the counters of the tunnel switches."""
-        state: OverlayState = lab.ask_switches("/overlay")
-        return state
+        return lab.overlay()
 
     @app.get("/flows", tags=["look"], responses=_ERRORS)
-    def flows(switch: str | None = None) -> Any:
-        """Flow entries with counters and reasons, from the controller."""
-        lab.check_switch(switch)
-        return lab.ask_switches("/flows", switch)
+    def flows(switch: str | None = None) -> list[FlowState]:
+        """Flow entries with counters, reasons, and the lines of the topology file that they come from."""
+        return lab.flows(switch)
 
     @app.get("/groups", tags=["look"], responses=_ERRORS)
-    def groups(switch: str | None = None) -> Any:
-        """Groups with their buckets and reasons, from the controller."""
-        lab.check_switch(switch)
-        return lab.ask_switches("/groups", switch)
+    def groups(switch: str | None = None) -> list[GroupState]:
+        """Groups with their buckets, reasons, and the lines of the topology file that they come from."""
+        return lab.groups(switch)
 
     @app.get("/events", tags=["look"])
     def events(since: Annotated[int, Query(ge=0)] = 0) -> list[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
@@ -14,6 +14,7 @@ from lab.cli.rendering import lab as render
 from lab.cli.rendering import overlay as render_overlay
 from lab.cli.say import out, out_json, out_json_line, paint
 from lab.failure import unknown
+from lab.messages.lab import FlowState, GroupState
 
 Switch = Annotated[
     str | None,
@@ -41,13 +42,14 @@ def flows(
     json: Json = False,
     hit: Annotated[bool, typer.Option("--hit", help="Only flows that matched packets.")] = False,
 ) -> None:
-    """Show the flow tables: the reason of each flow, its packets, its match and its actions.
+    """Show the flow tables: the reason of each flow, the line of the topology file that it comes from, its
+    packets, its match and its actions.
 
     Example: sdnlab flows s1 --hit
     """
-    entries = _controllers_list(client(lab), "flows", switch)
+    entries: list[FlowState] = client(lab).get(_of_switch("/flows", switch))
     if hit:
-        entries = [flow for flow in entries if flow.get("packets")]
+        entries = [flow for flow in entries if flow["packets"]]
     if json:
         out_json(entries)
     else:
@@ -56,7 +58,7 @@ def flows(
 
 def groups(switch: Switch = None, lab: Lab = None, json: Json = False) -> None:
     """Show the groups: several paths of equal cost (select), or a path and its backup (ff, fast failover)."""
-    entries = _controllers_list(client(lab), "groups", switch)
+    entries: list[GroupState] = client(lab).get(_of_switch("/groups", switch))
     if json:
         out_json(entries)
     else:
@@ -76,10 +78,8 @@ def overlay(lab: Lab = None, json: Json = False) -> None:
         out(render_overlay.overlay(api.get("/status"), state, paint()))
 
 
-def _controllers_list(lab: Any, what: str, switch: str | None) -> list[dict[str, Any]]:
-    answer = lab.get(f"/{what}" + (f"?switch={quote(switch)}" if switch else ""))
-    entries = answer.get(what, []) if isinstance(answer, dict) else answer
-    return list(entries)
+def _of_switch(path: str, switch: str | None) -> str:
+    return path + (f"?switch={quote(switch)}" if switch else "")
 
 
 def events(

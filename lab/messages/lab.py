@@ -292,6 +292,45 @@ class OverlayState(TypedDict):
     flooded: list[FloodState]
 
 
+class PlaceState(TypedDict):
+    """A line of the topology file; lines count from 1."""
+
+    file: str
+    line: int
+
+
+class FlowState(TypedDict):
+    """A flow entry of a switch. ``packets`` and ``bytes`` are None when the switch does not hold it (yet).
+
+    ``why`` is empty for a flow that the controller does not want.  ``entity``: what in the topology file is
+    the nearest reason for it, such as ``rule fw/web``; ``place``: where that stands.  None: no entry is.
+    """
+
+    switch: str
+    table: str
+    priority: int
+    match: str
+    actions: str
+    cookie: str
+    packets: int | None
+    bytes: int | None
+    why: str
+    entity: str | None
+    place: PlaceState | None
+
+
+class GroupState(TypedDict):
+    """A group of a switch; ``buckets`` as text, ``why``, ``entity`` and ``place`` as a flow's."""
+
+    switch: str
+    id: int
+    kind: str
+    buckets: list[str]
+    why: str
+    entity: str | None
+    place: PlaceState | None
+
+
 class Event(TypedDict):
     """An event: ``number`` counts from 1, ``time`` is Unix time in seconds."""
 

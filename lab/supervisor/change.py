@@ -123,7 +123,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
         runnable.machine_must_do(new, lab.net.datapath)
         done = _become(lab, new, dry_run, began, f"the lab was changed to what {file} says")
-        if done["applied"]:
+        if not dry_run:
             lab.file = file
         return done
 
@@ -149,6 +149,8 @@ def _become(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) ->
     if dry_run or same:
         if not same:
             check_possible(lab, new)
+        elif not dry_run:
+            lab.topology = new  # the entries of the file may stand at other lines
         return {"changes": differences, "applied": False, "seconds": 0.0, "notes": []}
     notes = take(lab, new)
     seconds = time.monotonic() - began

@@ -141,7 +141,7 @@ class Controller:
 
     def keep(self, topology: Topology) -> None:
         """Tell it what to do; a thread follows what it says and starts it again when it dies."""
-        text = topology.model_dump_json().encode()
+        text = topology.model_dump_json(exclude={"places"}).encode()
         self._topology.write_bytes(text)
         with self._changed:
             self.state.switches = own_switches(topology, self.name)
@@ -157,7 +157,7 @@ class Controller:
     def replace(self, topology: Topology) -> int:
         """What a controller that is started from now on finds as its task; the intent's number."""
         new = self._topology.with_name(self._topology.name + ".new")
-        new.write_bytes(topology.model_dump_json().encode())
+        new.write_bytes(topology.model_dump_json(exclude={"places"}).encode())
         with self._changed:
             new.replace(self._topology)
             self._number += 1

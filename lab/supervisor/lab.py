@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller import answers
+from controller.messages import BadMessage
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.ovs.ovsdb import OvsdbError
@@ -20,8 +21,11 @@ from lab.messages.lab import (
     CapturePoint,
     ChainState,
     DomainState,
+    FlowState,
     FunctionState,
+    GroupState,
     LinkChange,
+    OverlayState,
     PingResult,
     Probing,
     Stage,
@@ -40,7 +44,7 @@ from lab.supervisor.questions import Questions
 from lab.supervisor.runnable import datapath_word
 from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
-from lab.views import overlay, services
+from lab.views import overlay, services, tables
 from topologies.model.topology import Topology
 
 IDLE: Probing = {"running": False, "done": 0, "total": 0}
@@ -284,6 +288,26 @@ class Lab:
             switch=switch,
             doubt=lambda: self.health.why_no_answer(domains, controller.name),
         )
+
+    def flows(self, switch: str | None = None) -> list[FlowState]:
+        """The flow entries of one switch, or of all. Raises NotThere for an unknown one."""
+        self.check_switch(switch)
+        answer: list[answers.FlowState] = self.ask_switches("/flows", switch)
+        return tables.flows(answer, self.topology.places)
+
+    def groups(self, switch: str | None = None) -> list[GroupState]:
+        """The groups of one switch, or of all. Raises NotThere for an unknown one."""
+        self.check_switch(switch)
+        answer: list[answers.GroupState] = self.ask_switches("/groups", switch)
+        return tables.groups(answer, self.topology.places)
+
+    def overlay(self) -> OverlayState:
+        """The tunnel mesh and what it carried. Raises Failure."""
+        try:
+            return overlay.carried(answers.read(answers.OverlayState, self.ask_switches("/overlay")))
+        except BadMessage as problem:
+            what = f"the controller says what is not understood: {problem}"
+            raise Failure(what, "see: sdnlab logs controller") from None
 
     def check_switch(self, name: str | None) -> None:
         """Raises NotThere when ``name`` is no switch of this lab."""

@@ -58,7 +58,7 @@ class Settling:
         number = controller.replace(topology)
         if controller.api is None:
             return number
-        body = topology.model_dump(mode="json")
+        body = topology.model_dump(mode="json", exclude={"places"})
         while not controller.has_read(number):
             pid = controller.pid
             doubt = partial(_doubt, self._hangs(controller), controller, pid)

@@ -1,8 +1,12 @@
-"""What a lab's status says of networks and the underlay: the supervisor's part."""
+"""What a lab says of networks, the underlay and the tunnels: the supervisor's part."""
 
 from __future__ import annotations
 
-from lab.messages.lab import LinkState, NetworkState, UnderlayState
+from dataclasses import asdict
+from typing import cast
+
+from controller import answers
+from lab.messages.lab import LinkState, NetworkState, OverlayState, UnderlayState
 from topologies.model.overlay import membership, overlay
 from topologies.model.topology import Topology
 
@@ -70,3 +74,8 @@ def underlay(topology: Topology, links: dict[str, bool]) -> UnderlayState | None
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def carried(answer: answers.OverlayState) -> OverlayState:
+    """The tunnel mesh with what it carried, in the words of the lab's API: the controller's own."""
+    return cast(OverlayState, asdict(answer))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from lab.cli.rendering import overlay, services
 from lab.cli.say import Paint, count, milliseconds, table
-from lab.messages.lab import Event, Pair, PingResult, Status
+from lab.messages.lab import Event, FlowState, GroupState, Pair, PingResult, PlaceState, Status
 
 MATRIX_LIMIT = 16
 """Most hosts for which a matrix of all pairs fits a terminal."""
@@ -236,7 +237,7 @@ def event_line(event: Event, paint: Paint) -> str:
     return f"{paint(clock, 'dim')}  {text}"
 
 
-def flows(entries: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) -> str:
+def flows(entries: Sequence[FlowState], paint: Paint, one_line: bool) -> str:
     """Flow entries by switch and table: the reason of each, its match and its actions.
 
     ``one_line`` keeps each flow on one line, for grep.
@@ -245,20 +246,26 @@ def flows(entries: Sequence[Mapping[str, Any]], paint: Paint, one_line: bool) ->
     for switch in dict.fromkeys(flow["switch"] for flow in entries):
         mine = [flow for flow in entries if flow["switch"] == switch]
         parts.append(f"{paint(switch, 'bold')}: {count(len(mine), 'flow')}")
-        for name in dict.fromkeys(str(flow["table"]) for flow in mine):
-            rows = [_flow(flow, paint, one_line) for flow in mine if str(flow["table"]) == name]
+        for name in dict.fromkeys(flow["table"] for flow in mine):
+            rows = [_flow(flow, paint, one_line) for flow in mine if flow["table"] == name]
             parts.append(table([name.upper(), "PACKETS", "WHY"], rows, paint, right=(0, 1)))
     return "\n\n".join(parts) or "no flows"
 
 
-def _flow(flow: Mapping[str, Any], paint: Paint, one_line: bool) -> list[str]:
+def _flow(flow: FlowState, paint: Paint, one_line: bool) -> list[str]:
     detail = f"{flow['match'] or 'any'}  =>  {flow['actions']}"
-    why = paint(str(flow.get("why") or "(not ours)"), "cyan")
+    why = _why(flow["why"] or "(not ours)", flow["place"], paint)
     text = f"{why}: {detail}" if one_line else f"{why}\n    {paint(detail, 'dim')}"
-    return [str(flow["priority"]), _number(flow.get("packets")), text]
+    return [str(flow["priority"]), _number(flow["packets"]), text]
 
 
-def groups(entries: Sequence[Mapping[str, Any]], paint: Paint) -> str:
+def _why(why: str, place: PlaceState | None, paint: Paint) -> str:
+    """The reason of a flow or group, and the line of the topology file that it comes from."""
+    where = "" if place is None else f" ({PurePath(place['file']).name}:{place['line']})"
+    return paint(why, "cyan") + where
+
+
+def groups(entries: Sequence[GroupState], paint: Paint) -> str:
     """Groups with their buckets, by switch."""
     parts = []
     for switch in dict.fromkeys(group["switch"] for group in entries):
@@ -266,9 +273,9 @@ def groups(entries: Sequence[Mapping[str, Any]], paint: Paint) -> str:
         rows = [
             [
                 str(group["id"]),
-                str(group["kind"]),
-                _buckets(group.get("buckets")),
-                paint(str(group.get("why") or ""), "cyan"),
+                group["kind"],
+                " | ".join(group["buckets"]),
+                _why(group["why"], group["place"], paint),
             ]
             for group in mine
         ]
@@ -277,14 +284,6 @@ def groups(entries: Sequence[Mapping[str, Any]], paint: Paint) -> str:
             f"{paint(switch, 'bold')}: {count(len(mine), 'group')}\n" + table(heads, rows, paint, right=(0,))
         )
     return "\n\n".join(parts) or "no groups: there is one path only between any two switches"
-
-
-def _buckets(buckets: Any) -> str:
-    if not isinstance(buckets, list):
-        return str(buckets or "")
-    return " | ".join(
-        str(bucket.get("actions", bucket)) if isinstance(bucket, dict) else str(bucket) for bucket in buckets
-    )
 
 
 def _number(value: Any) -> str:

@@ -154,7 +154,7 @@ def test_an_intent_survives_the_controller_that_was_told(hangs: bool) -> None:
     health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
     questions: Any = SimpleNamespace(ask=ask)
     net: Any = None
-    topology: Any = SimpleNamespace(model_dump=lambda mode: {})
+    topology: Any = SimpleNamespace(model_dump=lambda **_: {})
     assert Settling(net, controllers, health, questions, events).intend(topology) == {"sdnlab": 2}
     assert (controller.told, controller.restarts) == (1, 1 if hangs else 0)
     assert bool(events.since(0)) is hangs

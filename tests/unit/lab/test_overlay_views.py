@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 import topologies
+from controller import answers
 from controller.messages import AllProgrammed
 from dataplane.plan.lab import plan
 from lab.cli.capture import arguments, check_filter, without_probes
@@ -59,6 +61,14 @@ def test_routers_are_shown_with_their_gateways() -> None:
     found = {network["name"]: network for network in supervisor_overlay.networks(FIVE)}
     assert (found["web"]["router"], found["web"]["gateway4"]) == ("office", "10.1.1.254")
     assert found["lab"]["router"] is None and found["guests"]["subnet4"] is None
+
+
+def test_what_the_controller_counted_is_passed_on_as_it_is() -> None:
+    way = answers.TunnelState("d1", "d2", "198.19.0.1", "198.19.0.2", "blue", 100, 3, 300)
+    found = answers.OverlayState([way], [answers.FloodState("d1", "blue", 100, 1, 60)])
+    said = supervisor_overlay.carried(found)
+    assert said == TypeAdapter(answers.OverlayState).dump_python(found, mode="json")
+    assert TypeAdapter(OverlayState).validate_python(said, strict=True) == said
 
 
 def test_the_mesh_adds_up() -> None:

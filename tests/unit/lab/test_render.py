@@ -11,7 +11,7 @@ import pytest
 from lab.cli import say
 from lab.cli.rendering import lab
 from lab.cli.say import Paint
-from lab.messages.lab import Pair, PingResult, Status
+from lab.messages.lab import FlowState, GroupState, Pair, PingResult, PlaceState, Status
 
 PLAIN = Paint(False)
 
@@ -167,8 +167,9 @@ def test_tables_align_wide_characters_and_colours() -> None:
 
 
 def test_flows_keep_to_one_line_for_programs() -> None:
-    flow = {"switch": "s1", "table": "forward", "priority": 200, "match": "eth_dst=x", "actions": "output:1",
-            "packets": 7, "why": "to h1"}  # fmt: skip
+    flow: FlowState = {"switch": "s1", "table": "forward", "priority": 200, "match": "eth_dst=x",
+            "actions": "output:1", "packets": 7, "bytes": 700, "cookie": "0x1", "why": "to h1",
+            "entity": "host h1", "place": None}  # fmt: skip
     text = lab.flows([flow], PLAIN, one_line=True)
     assert text.splitlines()[-1].split() == ["200", "7", "to", "h1:", "eth_dst=x", "=>", "output:1"]
     lines = lab.flows([flow], PLAIN, one_line=False).splitlines()
@@ -177,6 +178,21 @@ def test_flows_keep_to_one_line_for_programs() -> None:
         "=>",
         "output:1",
     ]
+
+
+def test_flows_and_groups_say_where_in_the_file_they_come_from() -> None:
+    place: PlaceState = {"file": "/x/lab.yaml", "line": 31}
+    flow: FlowState = {"switch": "s1", "table": "steer", "priority": 9, "match": "", "actions": "drop",
+            "packets": None, "bytes": None, "cookie": "0x1", "why": "firewall fw, rule web: drop",
+            "entity": "rule fw/web", "place": place}  # fmt: skip
+    one_line = lab.flows([flow], PLAIN, one_line=True).splitlines()[-1]
+    assert one_line.endswith("  firewall fw, rule web: drop (lab.yaml:31): any  =>  drop")
+    assert lab.flows([flow], PLAIN, one_line=False).splitlines()[-2].endswith("rule web: drop (lab.yaml:31)")
+    group: GroupState = {"switch": "s1", "id": 2, "kind": "select", "buckets": ["output:1", "output:2"],
+            "why": "to s2: equal paths", "entity": "switch s2", "place": place}  # fmt: skip
+    line = lab.groups([group], PLAIN).splitlines()[-1]
+    assert "output:1 | output:2" in line and line.endswith("to s2: equal paths (lab.yaml:31)")
+    assert lab.groups([{**group, "place": None}], PLAIN).endswith("to s2: equal paths")
 
 
 def test_colours_follow_the_terminal_and_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,16 @@ def test_a_file_is_applied_and_the_same_file_again_does_nothing(lab: Pretended) 
     assert lab.steps.asked == []
 
 
+def test_entries_that_only_move_touch_nothing_and_have_the_lines_of_the_new_file(lab: Pretended) -> None:
+    lab.topology = lab.topology.model_copy(update={"name": "new"})
+    moved = "\n# another file\n" + FILE
+    assert not apply(lab, moved, dry_run=True)["applied"]
+    assert lab.topology.places.of("host h1") == ("old.yaml", 2) and lab.file == "old.yaml"
+    assert apply(lab, moved) == {"changes": [], "applied": False, "seconds": 0.0, "notes": []}
+    assert lab.steps.asked == []
+    assert lab.topology.places.of("host h1") == ("new.yaml", 4) and lab.file == "new.yaml"
+
+
 def test_a_bad_file_changes_nothing(lab: Pretended) -> None:
     with pytest.raises(Failure, match=r"1 problem in new.yaml") as caught:
         apply(lab, FILE.replace("h2: s1", "h2: s7"))

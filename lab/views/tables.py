@@ -1,0 +1,24 @@
+"""What a lab says of its switches' tables: the controller's answers, with the topology file's lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller import answers
+from lab.messages.lab import FlowState, GroupState, PlaceState
+from topologies.model.places import Places
+
+
+def flows(answer: Iterable[answers.FlowState], places: Places) -> list[FlowState]:
+    """Flows as the controller gives them, each with the line that it comes from."""
+    return [{**flow, "place": _place(flow["entity"], places)} for flow in answer]
+
+
+def groups(answer: Iterable[answers.GroupState], places: Places) -> list[GroupState]:
+    """The same for groups."""
+    return [{**group, "place": _place(group["entity"], places)} for group in answer]
+
+
+def _place(entity: str | None, places: Places) -> PlaceState | None:
+    place = None if entity is None else places.of(entity)
+    return None if place is None else {"file": place.file, "line": place.line}
