@@ -1,8 +1,7 @@
-"""Text from outside on a person's terminal: what would steer it is shown instead. Pure.
+"""Text from outside for a terminal: control characters become visible escapes. Pure.
 
-Names, logs, what functions print and others' answers may hold escape sequences (ECMA-48), which move the
-cursor, rename the window or worse; and marks that turn the direction of writing, so that a line reads as
-something else than it is.
+Names, logs and the output of functions may contain escape sequences (ECMA-48), which move the cursor, rename
+the window or worse; and marks that change the direction of writing, so that a line looks like another text.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _SUSPECT_IN_LINE = re.compile(r"[^\x20-\x7e]")
 
 
 def shown(text: str) -> str:
-    """``text`` with every character escaped that isn't printable, but for line ends and tabs."""
+    """``text`` with every unprintable character escaped, except line ends and tabs."""
     return _SUSPECT.sub(_escaped, text)
 
 
@@ -25,7 +24,8 @@ def one_line(text: str) -> str:
 
 
 def json_shown(text: str) -> str:
-    """JSON that means the same, in which no character outside ASCII steers a terminal or can't be encoded.
+    """Equal JSON in which every character outside ASCII that could control a terminal, or can't be encoded,
+    is escaped.
 
     ``json.dumps`` escapes the controls of ASCII but DEL itself.
     """

@@ -1,4 +1,4 @@
-"""Where to look for a capture, and what must be set up for it: the supervisor's part of ``capture``."""
+"""The supervisor's part of ``capture``: finds the device, and sets one up if there is none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ ANY = "any"
 
 
 def device_to_capture(plan: Plan, name: str) -> CapturePoint | None:
-    """The device that sees the frames of ``name``. None where there is no such device yet: at a switch, at a
-    link of patch ports. Raises KeyError when nothing has that name."""
+    """The device with the frames of ``name``; None if there is none yet (a switch, a link of patch ports).
+
+    Raises KeyError for an unknown name.
+    """
     for host in plan.hosts:
         if name == host.name:
             seen = driver(host.kind).seen_at(host)
@@ -48,7 +50,7 @@ def device_to_capture(plan: Plan, name: str) -> CapturePoint | None:
 
 
 def _function(plan: Plan, name: str) -> CapturePoint | None:
-    """``fw.1`` (all its devices), ``fw.1:in``; the function's own name when it has one instance."""
+    """``fw.1`` (all its devices), ``fw.1:in``; the function's own name if it has one instance."""
     copies = Counter(instance.function for instance in plan.instances)
     for instance in plan.instances:
         called = {instance.name} | ({instance.function} if copies[instance.function] == 1 else set())
@@ -94,9 +96,9 @@ class Captures:
 
     @contextmanager
     def capturing(self, name: str) -> Iterator[CapturePoint]:
-        """Yield where to capture ``name``; what is made for the capture is removed at the context's end.
+        """Yield where to capture ``name``. What is set up for the capture is removed at the context's end.
 
-        Raises KeyError when nothing has that name.
+        Raises KeyError for an unknown name.
         """
         mirrored = False
         with self._lock:

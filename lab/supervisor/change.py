@@ -1,7 +1,9 @@
-"""Taking a running lab to another topology without losing what stays: ``apply``, ``scale`` and ``move``.
+"""Changes a running lab to another topology without loss for the parts that stay: ``apply``, ``scale``,
+``move``.
 
-What is new comes first (namespaces, wires, ports, processes), then the controller is told, then wires
-move, and only when every switch is confirmed does what is old end.  What fails on the way is taken back.
+First the new parts are made (namespaces, wires, ports, processes).  Then the controllers get the new
+topology, and wires move.  Old parts end only after every switch has confirmed.  If a step fails, the steps
+before are undone.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from lab.supervisor.lab import Lab
 
 PROCESS_PATIENCE = 15.0
-"""Seconds until new functions' processes must be at work."""
+"""Timeout in seconds until new functions' processes work."""
 
 
 def take(lab: Lab, new: Topology) -> list[str]:
@@ -43,7 +45,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
             "that can't change while the lab runs: " + "; ".join(refusal.what[:8]),
             "stop the lab and start it with the changed file: sdnlab down, sdnlab up FILE",
         ) from None
-    # What can't have its devices beside what it replaces begins when they are there.
+    # An instance that can't have its devices beside those of the old one starts after the wires have moved.
     late = [name for name in {**processes(old), **processes(new)} if change.renews(name)]
     told = False
     try:
@@ -86,7 +88,7 @@ def _raise_problems(problems: list[str]) -> None:
 def _undo(
     lab: Lab, old: Topology, told: bool, late: Collection[str], undo: Callable[[], list[str]]
 ) -> list[str]:
-    """Take back what was done, in reverse order. Returns, in words, what could not be taken back."""
+    """Undo what was done, in reverse order. Returns texts about what could not be undone."""
     left: list[str] = []
     if told:
         try:
@@ -113,7 +115,7 @@ def _failed(error: Exception, left: list[str]) -> Failure:
 
 
 def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
-    """Make the running lab be what a file says; only what differs is touched. Raises Failure."""
+    """Change the running lab to a topology file. Only differences change. Raises Failure."""
     began = time.monotonic()
     with lab.changing():
         try:
@@ -129,7 +131,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
 
 
 def scale(lab: Lab, function: str, instances: int) -> Applied:
-    """Make a function have so many instances. Raises Failure."""
+    """Set the number of a function's instances. Raises Failure."""
     began = time.monotonic()
     with lab.changing():
         lab.check_function(function)
@@ -161,7 +163,7 @@ def _become(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) ->
 
 
 def check_possible(lab: Lab, new: Topology) -> None:
-    """Raise Failure when the running lab can't become ``new``. Nothing is touched."""
+    """Raise Failure if the running lab can't change to ``new``. Changes nothing."""
     try:
         lab.net.changing(new)
     except Unchangeable as refusal:
@@ -172,9 +174,9 @@ def check_possible(lab: Lab, new: Topology) -> None:
 
 
 def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
-    """Take a host to another domain's switch; returns when every switch knows it.
+    """Move a host to another domain's switch; returns when every switch has confirmed.
 
-    Raises Failure with what can't be done; the lab is then as it was.
+    Raises Failure if it can't be done; then the lab is unchanged.
     """
     began = time.monotonic()
     with lab.changing():

@@ -1,4 +1,4 @@
-"""What a changed topology would change in a running lab, in words: ``apply`` says it. Pure."""
+"""The differences between a running lab and a changed topology, as texts for ``apply``. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ What = Literal["added", "changed", "removed"]
 
 
 class Change(NamedTuple):
-    """One difference. ``detail`` says how it differs; ``disrupts`` what running traffic notices of it, empty:
-    nothing."""
+    """One difference. ``detail`` describes it; ``disrupts`` is its effect on running traffic (empty:
+    none)."""
 
     kind: str
     name: str
@@ -39,7 +39,7 @@ Describe = Callable[[Any, Any], tuple[str, str]]
 
 
 def changes(old: Topology, new: Topology) -> list[Change]:
-    """Every difference that a running lab can follow, in the order of a topology file."""
+    """Every difference that a running lab can apply, in the order of a topology file."""
     differences: list[Change] = []
     for change in _compare("network", old.networks, new.networks, _network):
         moved = _moved_tunnels(old, new) if change.what != "changed" else []
@@ -61,7 +61,7 @@ def changes(old: Topology, new: Topology) -> list[Change]:
 
 
 def _joins(old: Topology, new: Topology) -> dict[str, str]:
-    """Chain -> what those functions cut off that its traffic has not passed before."""
+    """Chain -> the traffic that new functions in it interrupt."""
     joins, functions = joining(old, new), {function.name: function for function in new.functions}
     functions_of: dict[str, dict[str, None]] = {}
     for number, hop in service(new).hops.items():
@@ -113,7 +113,7 @@ def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
 
 
 def _moved_tunnels(old: Topology, new: Topology) -> list[str]:
-    """Networks that stay and whose uplinks get other port numbers."""
+    """Networks that stay, but whose uplinks get other port numbers."""
     was = {(uplink.network, uplink.near.switch): uplink for uplink in overlay(old).uplinks}
     now = {(uplink.network, uplink.near.switch): uplink for uplink in overlay(new).uplinks}
     return sorted({key[0] for key in was.keys() & now.keys() if was[key] != now[key]})
@@ -216,7 +216,7 @@ def _networks(function: Function) -> tuple[str, ...]:
 
 
 def _guards(function: Function, networks: Sequence[str]) -> str:
-    """What a firewall at hosts' ports cuts off where it comes: it has seen nothing of what went before."""
+    """The traffic that a new firewall at hosts' ports interrupts: it doesn't know older connections."""
     if not isinstance(function, FirewallFunction) or not networks:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Keeping the controller process alive, and knowing what it said about the switches."""
+"""Keeps the controller process running, and follows its events about the switches."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 
 _STEADY = 10.0
 _LOOK = 0.1
-"""Seconds between two looks at who is waited for."""
+"""Seconds between two checks of the process that we wait for."""
 
 
 class Programming:
-    """What the controller's events add up to: which switches are connected and hold their tables.
+    """The state that follows from the controller's events: connected switches, and switches with their
+    tables.
 
-    ``settled``: the number of the intent that they were last all programmed for.
+    ``settled``: the number of the last intent for which all switches were programmed.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Programming:
         self.last_error = ""
 
     def take(self, event: Event) -> None:
-        """Follow one event of the controller."""
+        """Apply one event of the controller."""
         match event:
             case Compiled():
                 self.flows, self.groups, self.compiled = event.flows, event.groups, event.seconds
@@ -80,7 +81,7 @@ class Programming:
                 self.last_error = event.message
 
     def reset(self) -> None:
-        """The controller died: nothing is known any more (the switches go on forwarding)."""
+        """Forget everything: the controller has died. (The switches continue to forward.)"""
         self.connected.clear()
         self.programmed.clear()
         self.converged = False
@@ -88,16 +89,16 @@ class Programming:
 
     @property
     def missing(self) -> list[str]:
-        """Switches that are not confirmed, in order."""
+        """Switches that have not confirmed their tables, in order."""
         return sorted(self.switches - self.programmed)
 
 
 class Controller:
-    """The controller's process, restarted when it dies, for as long as the lab lives.
+    """The controller's process, which is restarted when it dies, until the lab ends.
 
-    ``listen_fd`` is the listening OpenFlow socket, at ``port``; it stays open here, so that switches can
-    connect while there is no controller.  ``api`` is the path of its northbound socket, ``log`` where its
-    output goes.
+    ``listen_fd`` is the listening OpenFlow socket, at ``port``.  It stays open here, so that switches can
+    connect while there is no controller.  ``api`` is the path of its northbound socket, ``log`` the file of
+    its output.
     """
 
     name = SDNLAB
@@ -127,12 +128,12 @@ class Controller:
         self._intent = self._reader = -1
         self._number = self._read = 1
         self.compiled: Callable[[], None] = lambda: None
-        """Called when a controller that was just started is about to program the switches."""
+        """Called when a new controller is about to program the switches."""
         self.names: Callable[[], Names] = Nameless
-        """What addresses are called in events' words."""
+        """The names of addresses, for the texts of events."""
 
     def start(self) -> None:
-        """Start it at once: it imports while the topology is being loaded."""
+        """Start it early: it imports its modules while the topology is being loaded."""
         intent, self._intent = os.pipe()
         try:
             self._reader = self._spawn(f"/dev/fd/{intent}", intent)
@@ -140,7 +141,7 @@ class Controller:
             os.close(intent)
 
     def keep(self, topology: Topology) -> None:
-        """Tell it what to do; a thread follows what it says and starts it again when it dies."""
+        """Give it its intent. A thread reads its events and restarts it when it dies."""
         text = topology.model_dump_json(exclude={"places"}).encode()
         self._topology.write_bytes(text)
         with self._changed:
@@ -150,12 +151,12 @@ class Controller:
             with contextlib.suppress(BrokenPipeError), os.fdopen(self._intent, "wb") as pipe:
                 pipe.write(text)
 
-        # It may be more than a pipe holds, and its reader is still importing.
+        # The intent may be larger than a pipe's buffer, and the reader is still importing.
         threading.Thread(target=tell, name="intent", daemon=True).start()
         threading.Thread(target=self._keep, args=(self._reader,), name="controller", daemon=True).start()
 
     def replace(self, topology: Topology) -> int:
-        """What a controller that is started from now on finds as its task; the intent's number."""
+        """Write the intent for controllers that start from now on; its number."""
         new = self._topology.with_name(self._topology.name + ".new")
         new.write_bytes(topology.model_dump_json(exclude={"places"}).encode())
         with self._changed:
@@ -165,16 +166,17 @@ class Controller:
             return self._number
 
     def has_read(self, number: int) -> bool:
-        """Whether the present controller was started with this intent, or a later one."""
+        """Whether the present controller was started with this intent or a later one."""
         with self._changed:
             return self._read >= number
 
     def wait_until(
         self, holds: Callable[[Programming], bool], timeout: float, doubt: Callable[[], str] = lambda: ""
     ) -> None:
-        """Wait until ``holds`` of what the controller said. ``doubt``: why there is no sense in waiting.
+        """Wait until ``holds`` is true of the state. ``doubt``: returns a reason not to wait any longer, or
+        empty.
 
-        Raises Failure that says what is missing, after ``timeout`` seconds at the latest.
+        Raises Failure that says what is missing, at the latest after ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -197,14 +199,14 @@ class Controller:
         return process.pid if process is not None and process.poll() is None else 0
 
     def restart(self) -> None:
-        """Kill it; the keeper starts a new one at once, which reconciles."""
+        """Kill it. The keeper starts a new one immediately, which sends the switches the difference."""
         with self._changed:
             self._asked = True
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
 
     def stop(self) -> None:
-        """End it, and let no other be started."""
+        """End it, and start no other."""
         self._over.set()
         self.restart()
 
@@ -213,7 +215,7 @@ class Controller:
     ) -> None:
         """Wait until every switch holds its tables; raises Failure that says what is missing.
 
-        ``doubt``: why there is no sense in waiting.
+        ``doubt``: returns a reason not to wait any longer, or empty.
         """
         began = time.monotonic()
         with self._changed:
@@ -239,7 +241,7 @@ class Controller:
         raise Failure(f"{problem} within {waited:.0f} s" + (f" ({error})" if error else ""))
 
     def _spawn_again(self) -> int:
-        """Start one that finds the newest intent; where to read what it says."""
+        """Start a controller with the newest intent; the stream of its events."""
         with self._changed:
             self._read = self._number
             task = os.open(self._topology, os.O_RDONLY)
@@ -329,7 +331,7 @@ def own_switches(topology: Topology, controller: str) -> frozenset[str]:
 
 
 def tail(path: Path, lines: int = 1) -> str:
-    """The last ``lines`` lines of a log that hold something, on one line each; empty when there is none."""
+    """The last ``lines`` lines of a log that are not blank, joined; empty if there are none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 8192))

@@ -1,7 +1,7 @@
-"""What the supervisor starts as the controller: ``python -m controller``, with its imports done first.
+"""The program that the supervisor starts as controller: ``python -m controller`` with early imports.
 
-The controller reads its intent when it starts.  Here it imports before, while the supervisor is still
-loading the topology: the two longest steps of start-up side by side.
+The controller reads its intent when it starts.  Here it imports its modules before that, while the supervisor
+still loads the topology.  So the two longest steps of the start run at the same time.
 """
 
 from __future__ import annotations

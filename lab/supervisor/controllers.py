@@ -1,9 +1,9 @@
-"""Which controller has which switch: the controllers of a lab by name, each with a process that is kept.
+"""The controllers of a lab by name, each with a process that is kept running, and the switches of each.
 
-A switch's ``controller`` in the topology says whose it is.  To add a controller: describe it in
-``topologies.model.choices.CONTROLLERS`` (what files may say), and put a function that makes one from
-``Means`` into ``MAKERS`` under the same name.  The lab's own is always there: it knows the whole topology,
-and answers for functions and chains.
+A switch's ``controller`` in the topology names its controller.  To add a controller: describe it in
+``topologies.model.choices.CONTROLLERS`` (the words of topology files), and put a function that makes one from
+``Means`` into ``MAKERS`` under the same name.  The lab's own controller always exists: it knows the whole
+topology, and answers requests about functions and chains.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """What a controller gets of the lab that it is in.
+    """The parts of its lab that a controller uses.
 
-    ``port``: where the lab's own listens, by TCP, at the management network's address of controllers;
-    ``openflow``: that socket. ``run_dir``: where its files go.
+    ``port``: the TCP port of the lab's own controller, at the management network's address of controllers;
+    ``openflow``: its listening socket. ``run_dir``: the folder for files.
     """
 
     port: int
@@ -37,47 +37,47 @@ class Means:
 
 
 class SwitchController(Protocol):
-    """A controller as its lab sees it. Its methods are called from several threads."""
+    """The interface of a controller to its lab. Several threads call its methods."""
 
     name: str
     port: int
-    """Where its switches connect to, by TCP, at the management network's address of controllers."""
+    """The TCP port for its switches, at the management network's address of controllers."""
     api: Path | None
-    """The socket of its northbound API (``controller.api``); None: it has none, and is asked nothing."""
+    """The socket of its northbound API (``controller.api``); None: it has no API."""
     state: Programming
-    """What it said of its switches so far; ``state.switches`` are those that are its own."""
+    """The state of its switches from its events; ``state.switches`` are its own switches."""
     restarts: int
     compiled: Callable[[], None]
-    """What it calls when one that was just started is about to program its switches."""
+    """Called when a new process is about to program its switches."""
     names: Callable[[], Names]
-    """What addresses are called in the words of its events."""
+    """The names of addresses, for the texts of its events."""
 
     @property
     def pid(self) -> int:
         """Its process id, 0 while there is none."""
 
     def start(self) -> None:
-        """Start it, before it has a task."""
+        """Start it, before it has an intent."""
 
     def keep(self, topology: Topology) -> None:
-        """Give it its task, and start it again whenever it dies."""
+        """Give it its intent, and restart it whenever it dies."""
 
     def replace(self, topology: Topology) -> int:
-        """Note what one that starts from now on finds as its task; the task's number."""
+        """Write the intent for processes that start from now on; its number."""
 
     def has_read(self, number: int) -> bool:
-        """Whether it has started with this task, or a later one. One without API knows of it by then."""
+        """Whether it was started with this intent or a later one. A controller without API then has it."""
 
     def restart(self) -> None:
-        """Kill it; a new one starts at once."""
+        """Kill it. A new one starts immediately."""
 
     def stop(self) -> None:
-        """End it, for good."""
+        """End it, and don't start it again."""
 
     def wait_until(
         self, holds: Callable[[Programming], bool], timeout: float, doubt: Callable[[], str] = lambda: ""
     ) -> None:
-        """Wait until ``holds`` of its ``state``; raises Failure."""
+        """Wait until ``holds`` is true of its ``state``; raises Failure."""
 
     def wait_programmed(
         self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
@@ -114,13 +114,13 @@ class Controllers:
         self._whose: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start the lab's own at once: it imports while the topology is being loaded."""
+        """Start the lab's own controller early: it imports while the topology is being loaded."""
         self.own.start()
 
     def keep(self, topology: Topology) -> None:
-        """Make and start the others that ``topology`` names, and tell all what to do.
+        """Make and start the other controllers of ``topology``, and give all their intents.
 
-        Whose a switch is stays as it is while the lab runs.
+        A switch keeps its controller while the lab runs.
         """
         self._whose = {switch.name: switch.controller for switch in topology.switches}
         for name in sorted(set(self._whose.values()) - self._all.keys()):
@@ -130,28 +130,30 @@ class Controllers:
             controller.keep(topology)
 
     def of(self, switch: str) -> SwitchController:
-        """Whose a switch is. KeyError: there is no such switch."""
+        """The controller of a switch. Raises KeyError if there is no such switch."""
         return self._all[self._whose[switch]]
 
     def all(self) -> list[SwitchController]:
-        """Every one, the lab's own first."""
+        """All controllers, the lab's own first."""
         return list(self._all.values())
 
     def at_work(self) -> list[SwitchController]:
-        """Those that have a switch, the lab's own first."""
+        """The controllers with a switch, the lab's own first."""
         return [controller for name, controller in self._all.items() if name in self._whose.values()]
 
     def ports(self) -> dict[str, int]:
-        """Controller -> the TCP port where its switches connect to."""
+        """Controller -> the TCP port for its switches."""
         return {name: controller.port for name, controller in self._all.items()}
 
     @property
     def converged(self) -> bool:
-        """Whether each has brought its switches what it wants them to have."""
+        """Whether every controller has programmed its switches."""
         return all(controller.state.converged for controller in self.at_work())
 
     def wait_programmed(self, timeout: float, doubt: Callable[[str], Callable[[], str]]) -> None:
-        """Wait until all switches have their first tables; raises Failure. ``doubt`` makes, of a controller's
-        name, what says why there is no sense in waiting for it."""
+        """Wait until all switches have their first tables; raises Failure.
+
+        ``doubt``: controller's name -> a function that returns a reason not to wait for it, or empty.
+        """
         for controller in self.at_work():
             controller.wait_programmed(timeout, doubt=doubt(controller.name))

@@ -1,4 +1,4 @@
-"""Files that the supervisor leaves in the sandbox: who is where, and what hosts call each other."""
+"""Files that the supervisor writes in the sandbox: the map of namespaces, and hosts' names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def write_map(plan: Plan) -> None:
-    """Leave word for who enters the lab: each host's and switch's namespace, and OVS's run directory."""
+    """Write the map for commands that enter the lab: the namespace of each host and switch, and OVS's run
+    directory."""
     entries: dict[str, dict[str, str]] = {
         node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
     }
@@ -55,8 +56,10 @@ def names_of(topology: Topology, networks: set[str]) -> list[str]:
 
 
 def without_names(text: str, names: Iterable[str]) -> list[str]:
-    """The lines of a machine's /etc/hosts (hosts(5)) but for these names, compared without case (RFC 4343): a
-    lab's host may be called like the machine, or like one that it knows."""
+    """The lines of a machine's /etc/hosts (hosts(5)) without these names, compared without case (RFC 4343).
+
+    A lab's host may have the same name as the machine, or as a host that the machine knows.
+    """
     ours = {name.lower() for name in names}
     kept = []
     for line in text.splitlines():
@@ -70,10 +73,10 @@ def without_names(text: str, names: Iterable[str]) -> list[str]:
 
 
 def name_hosts(topology: Topology) -> None:
-    """Let hosts call each other by name: an /etc/hosts of the sandbox's own, over the machine's.
+    """Make hosts know each other by name: mount the sandbox's own /etc/hosts over the machine's.
 
-    With several networks, of which two may use the same addresses, each has one more, which its hosts see
-    and which knows its members and those that a router leads to.  To be called again when the lab changed.
+    If there are several networks, two may use the same addresses. So each network has a file of its own, with
+    its members and the hosts that a router connects; its hosts see this file. Call this again after a change.
     """
     hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
     again = machines.exists()

@@ -1,4 +1,4 @@
-"""Joins a running lab to the report of its functions: what fails goes to the controller, words to people."""
+"""Connects a lab's functions to the controller (what fails) and to the log of events (texts for people)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.supervisor.lab import Lab
 
 
 def inform(lab: Lab) -> None:
-    """Have the controller know which functions do not work, and people what it says of functions."""
+    """Tell the controller which functions do not work, and write its messages about functions as events."""
 
     def tell(failed: Mapping[str, str]) -> None:
         lab.questions.ask(

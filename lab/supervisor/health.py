@@ -1,4 +1,4 @@
-"""Whether what a lab consists of is alive and at work; what isn't, in words."""
+"""Whether a lab's processes are alive and work; texts about those that don't."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lab.supervisor.controllers import SwitchController
 
 CONTROLLER: Key = ("", "controller")
-"""The lab's own; see ``key_of``."""
+"""The key of the lab's own controller; see ``key_of``."""
 VSWITCHD = "ovs-vswitchd"
 _VERSION = unixctl.question("version")
 _HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -28,7 +28,7 @@ Sockets = Callable[[], Mapping[Key, tuple[int, Path]]]
 
 
 class Health:
-    """Looks after the daemons (``sockets``), the controllers and the functions' processes (``records``)."""
+    """Watches the daemons (``sockets``), the controllers and the functions' processes (``records``)."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Health:
         self._pulse: Pulse[Key] = Pulse(self._targets, self._said)
 
     def start(self) -> None:
-        """Begin to look, and to say in events what is found."""
+        """Start to watch, and to write events about problems."""
         self._pulse.start()
 
     def _targets(self) -> dict[Key, Target]:
@@ -61,7 +61,7 @@ class Health:
         self._events.add(kind, text, {"domain": key[0], "program": key[1], "pid": pid, "hung": bool(why)})
 
     def pids(self, domain: str) -> dict[str, int]:
-        """Program -> process id of one domain's daemons, 0 for one that is not there."""
+        """Program -> process id of one domain's daemons, 0 for one that doesn't run."""
         there = self._sockets()
         return {
             program: there[domain, program][0] if (domain, program) in there else 0
@@ -69,13 +69,16 @@ class Health:
         }
 
     def ailing(self) -> dict[Key, str]:
-        """What is wrong with processes now, in words: daemons that died, and whatever hangs."""
+        """Texts about present problems with processes: daemons that died, and processes that hang."""
         stuck = {key: hung(key, why) for key, why in self._pulse.hung().items()}
         return {**stuck, **self._daemons.ailing()}
 
     def why_no_answer(self, domains: Collection[str] | None = (), controller: str = SDNLAB) -> str:
-        """Why nobody should wait for this controller's answer, or for that of these domains' switches (None:
-        of any): the process that hangs, in words; empty: there is no reason."""
+        """The reason not to wait for this controller, or for switches of these domains (None: all); empty:
+        none.
+
+        The reason is a text about the process that hangs.
+        """
         for key, why in self._pulse.hung().items():
             asked = key[1] == VSWITCHD and key[0] and (domains is None or key[0] in domains)
             if asked or key == key_of(controller):
@@ -83,14 +86,13 @@ class Health:
         return ""
 
     def controller_works(self, name: str = SDNLAB) -> bool:
-        """Whether the controller of this name is there, and does not hang."""
+        """Whether the controller of this name runs and does not hang."""
         there = any(controller.name == name and controller.pid for controller in self._controllers())
         return there and key_of(name) not in self._pulse.hung()
 
 
 class Lasting:
-    """A reason for doubt that counts when it has held for so many seconds, at every time that it was asked
-    for."""
+    """A reason not to wait that counts only after it was given at every call for so many seconds."""
 
     def __init__(self, doubt: Callable[[], str], seconds: float) -> None:
         self._doubt, self._seconds, self._since = doubt, seconds, 0.0
@@ -105,7 +107,7 @@ class Lasting:
 
 
 def key_of(controller: str) -> Key:
-    """What a controller is looked after as; no function's instance has a space in its name."""
+    """The key of a controller among watched processes; no function's instance has a space in its name."""
     return CONTROLLER if controller == SDNLAB else ("", f"{CONTROLLER[1]} {controller}")
 
 
@@ -115,7 +117,7 @@ def is_controller(key: Key) -> bool:
 
 
 def process_name(key: Key) -> str:
-    """What people call a process: ``ovs-vswitchd of domain d1``, ``the controller``."""
+    """The name of a process for people: ``ovs-vswitchd of domain d1``, ``the controller``."""
     domain, program = key
     if domain:
         return f"{program} of domain {domain}"
@@ -123,7 +125,7 @@ def process_name(key: Key) -> str:
 
 
 def hung(key: Key, why: str) -> str:
-    """A sentence that says that a process hangs, and what does not work meanwhile."""
+    """A sentence about a process that hangs, and about its consequences."""
     if key[1] == VSWITCHD and key[0]:
         loss = "its switches forward nothing"
     elif key[0]:

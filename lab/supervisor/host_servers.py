@@ -1,4 +1,4 @@
-"""Keeping the servers that hosts run because the topology file says so (``serves:``)."""
+"""Keeps the servers of hosts (``serves:`` in the topology file)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lab.events.log import EventLog
 from topologies.model.topology import Server, Topology
 
 AT_ONCE = 2
-"""Hosts whose servers are started side by side."""
+"""How many hosts' servers start at the same time."""
 PATIENCE = 10.0
-"""Seconds until a host's servers must listen."""
+"""Timeout in seconds until a host's servers listen."""
 ENDED = "it has ended; see: sdnlab logs supervisor"
 """What is said of a process that ends without a line: what it wrote to its standard error is in that log."""
 
@@ -26,7 +26,7 @@ Start = Callable[[str, Sequence[str]], Running]
 
 
 def wanted(topology: Topology) -> dict[str, tuple[Server, ...]]:
-    """Host name -> its servers, of the hosts that have any."""
+    """Host name -> its servers, for the hosts with servers."""
     return {host.name: host.serves for host in topology.hosts if host.serves}
 
 
@@ -38,14 +38,16 @@ class HostServers:
         self._running: dict[str, tuple[tuple[Server, ...], Running]] = {}
 
     def retain(self, topology: Topology) -> None:
-        """End what ``topology`` does not have."""
+        """End the servers that ``topology`` does not have."""
         now = wanted(topology)
         for name in [name for name, (servers, _) in self._running.items() if now.get(name) != servers]:
             self._end(name)
 
     def become(self, topology: Topology) -> list[str]:
-        """End what ``topology`` does not have, start what is new, and wait until it listens; what does not,
-        in words."""
+        """End the servers that ``topology`` does not have, start new ones, and wait until they listen.
+
+        Returns texts about servers that don't.
+        """
         self.retain(topology)
         now = wanted(topology)
         problems: list[str] = []
@@ -99,7 +101,7 @@ def first_lines(processes: Mapping[str, Running], patience: float) -> dict[str, 
             for key, _ in selector.select(left):
                 process = processes[key.data]
                 assert process.stdout is not None
-                # The program writes its line at once, so no reader waits for the rest of one.
+                # The program writes its line in one piece, so we never wait for the rest of a line.
                 lines[key.data] = process.stdout.readline().decode(errors="replace").strip() or ENDED
                 selector.unregister(key.fileobj)
     return lines

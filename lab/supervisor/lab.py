@@ -1,4 +1,4 @@
-"""A running lab as one object: what the API asks of it, in the API's words."""
+"""A running lab as one object: the operations and queries of the API."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ IDLE: Probing = {"running": False, "done": 0, "total": 0}
 
 @dataclass
 class Lab:
-    """Everything the supervisor holds. ``lock`` serialises what changes the data plane."""
+    """Everything that the supervisor holds. ``lock`` serialises changes of the data plane."""
 
     name: str
     topology: Topology
@@ -118,7 +118,7 @@ class Lab:
         }
 
     def troubles(self) -> list[str]:
-        """What is wrong now, in words."""
+        """Texts about present problems."""
         ailing = self.health.ailing()
         problems = list(ailing.values())
         known = {key[1] for key in ailing if not key[0]}
@@ -134,7 +134,7 @@ class Lab:
         return problems
 
     def set_link(self, name: str, up: bool) -> LinkChange:
-        """Plug or cut a link between switches, or a host's wire. Raises NotThere for an unknown one."""
+        """Repair or cut a link between switches, or a host's wire. Raises NotThere for an unknown link."""
         with self.lock:
             states = self.net.link_states()
             if name not in states:
@@ -151,7 +151,7 @@ class Lab:
         return {"name": name, "up": up, "changed": changed, "note": note}
 
     def set_switch(self, name: str, up: bool) -> LinkChange:
-        """Take a switch away or bring it back. Raises NotThere for an unknown one."""
+        """Switch a switch off or on. Raises NotThere for an unknown switch."""
         names = [switch.name for switch in self.topology.switches]
         if name not in names:
             raise unknown("switch", name, names)
@@ -173,7 +173,7 @@ class Lab:
 
     @contextmanager
     def _switches_at_work(self) -> Iterator[None]:
-        """What Open vSwitch refuses, or can't do since it died, in words for people."""
+        """Turn errors of Open vSwitch into Failures with messages for people."""
         if (why := self.health.why_no_answer(None)) and self.health.controller_works():
             raise Failure(why, "see: sdnlab status")
         try:
@@ -195,7 +195,7 @@ class Lab:
     ) -> PingResult:
         """Probe ``pairs``, all of them within each network when None; ``detail`` as in ``PingRequest``.
 
-        ``told`` hears how far it has come, as does who asks for ``probing``.
+        ``told`` is called with the progress; ``probing`` returns it.
         """
 
         def both(done: int, total: int) -> None:
@@ -215,12 +215,12 @@ class Lab:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """For as long as what the lab is changes."""
+        """A context for the time in which the lab's topology changes."""
         with self.lock, self._switches_at_work():
             yield
 
     def remember(self) -> None:
-        """Note what the lab is now, for who enters it and for what probes it."""
+        """Write the lab's present state for commands that enter it and for the prober."""
         write_map(self.net.plan)
         name_hosts(self.topology)
         self.names = Names(self.topology)
@@ -248,7 +248,7 @@ class Lab:
             raise unknown("function", name, names)
 
     def function_states(self, counted: bool = True) -> list[FunctionState]:
-        """Every function as it is now; ``counted``: with what the controller knows, if it answers."""
+        """The state of every function; ``counted``: with the controller's counters, if it answers."""
         counted_states = (
             self.questions.glance(list[answers.FunctionState], "/functions")
             if counted and self.topology.functions
@@ -267,7 +267,7 @@ class Lab:
 
     @contextmanager
     def capture(self, name: str) -> Iterator[CapturePoint]:
-        """Where to listen to see ``name``, for as long as the context lasts. Raises NotThere."""
+        """Where to capture the packets of ``name``, as long as the context lasts. Raises NotThere."""
         try:
             with self.captures.capturing(name) as place:
                 self.events.add("capture", f"somebody looks at {place['what']}", {"name": name})
@@ -278,8 +278,8 @@ class Lab:
             ) from None
 
     def ask_switches(self, path: str, switch: str | None = None) -> Any:
-        """What its controller learns from the switch that is named for an answer to ``path``; what the lab's
-        own learns from all of its switches, when none is named."""
+        """The answer for ``path`` of the named switch's controller; without a name, of the lab's own
+        controller about all its switches."""
         controller = self.controllers.own if switch is None else self.controllers.of(switch)
         domains = None if switch is None else {s.domain for s in self.topology.switches if s.name == switch}
         return self.questions.ask(

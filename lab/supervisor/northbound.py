@@ -1,4 +1,4 @@
-"""Asking the controller: requests to its northbound API, from the supervisor."""
+"""Requests of the supervisor to a controller's northbound API."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lab.access.client import UnixConnection
 from lab.failure import Exit, Failure, NotThere
 
 TIMEOUT = 30.0
-"""Seconds for an answer, unless there is a reason not to wait for it."""
+"""Timeout in seconds for an answer, unless there is a reason not to wait for it."""
 _LOOK = 0.1
 
 
 class NoAnswer(Failure):
-    """The controller gave no answer; what it was told it may have taken."""
+    """The controller gave no answer. It may have accepted the request."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "see: sdnlab status, sdnlab logs controller", Exit.LOST)
@@ -36,11 +36,13 @@ def ask(
     timeout: float = TIMEOUT,
     doubt: Callable[[], str] = lambda: "",
 ) -> Any:
-    """The controller's answer, from JSON. ``where``: its socket's path. ``patience``: seconds that one which
-    was just started gets to listen; its API is the last thing that it starts, after the tables are installed.
-    ``timeout``: seconds for the answer. ``doubt`` is called while one waits: why there is no sense in that.
+    """The controller's answer, from JSON.
 
-    Raises NoAnswer when it gives none, Failure when it refuses; NotThere when it knows nothing of that name.
+    ``where``: its socket's path. ``patience``: seconds until a new controller listens; it starts its API
+    last, after the tables are installed. ``timeout``: seconds for the answer. ``doubt`` is called during the
+    wait, and returns a reason not to wait any longer, or empty.
+
+    Raises NoAnswer when there is no answer, Failure when it refuses, NotThere when it doesn't know the name.
     """
     parameters = "&".join(
         f"{key}={quote(value)}" for key, value in (query or {}).items() if value is not None

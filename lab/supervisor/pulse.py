@@ -1,4 +1,4 @@
-"""Noticing processes that are there and do nothing: stopped by a signal, or caught in a loop or a lock."""
+"""Notices processes that exist but do nothing: stopped by a signal, or in an endless loop or a deadlock."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from dataplane.sandbox.process_state import is_stopped, state_of
 
 K = TypeVar("K", bound=Hashable)
 PERIOD = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SILENT = 5.0
 """Seconds without an answer after which a process that is not stopped counts as hung: it may be busy."""
 
 
 class Target(NamedTuple):
-    """A process, and how it shows that it works: it answers ``question`` at the Unix socket ``path``,
-    whatever it says.  No path: only whether it is stopped can be seen."""
+    """A process, and a test whether it works: it gives any answer to ``question`` at the Unix socket
+    ``path``.
+
+    Without a path, only a stop by a signal is noticed.
+    """
 
     pid: int
     path: Path | None = None
@@ -30,7 +33,7 @@ class Target(NamedTuple):
 
 
 def silent(targets: Mapping[K, Target], within: float) -> set[K]:
-    """Who does not answer within so many seconds. Who does not listen (yet, or any more) is not silent."""
+    """The targets that do not answer within so many seconds. A target that does not listen is left out."""
     waiting: dict[int, tuple[K, socket.socket]] = {}
     mute: set[K] = set()
     poll = select.poll()
@@ -63,10 +66,10 @@ def silent(targets: Mapping[K, Target], within: float) -> set[K]:
 
 
 class Pulse(Generic[K]):
-    """Looks after processes, in a thread of its own once ``start`` was called.
+    """Watches processes, in a thread of its own after ``start``.
 
-    ``targets`` gives those that run now; ``said`` hears when one begins to do nothing, with the reason in
-    words, and when it goes on again (an empty text).
+    ``targets`` returns the running processes. ``said`` is called when one begins to do nothing, with the
+    reason as text, and when it continues (with an empty text).
     """
 
     def __init__(
@@ -80,13 +83,13 @@ class Pulse(Generic[K]):
         threading.Thread(target=self._run, name="pulse", daemon=True).start()
 
     def hung(self) -> dict[K, str]:
-        """Who does nothing now, and why that is known, in words."""
+        """The processes that do nothing now, with the reason as text."""
         now = time.monotonic()
         reasons = {key: self._why(key, target, now) for key, target in self._targets().items()}
         return {key: why for key, why in reasons.items() if why}
 
     def look(self, within: float = PERIOD) -> None:
-        """Ask all of them once."""
+        """Check all of them once."""
         targets = dict(self._targets())
         now = time.monotonic()
         quiet = silent(targets, within)

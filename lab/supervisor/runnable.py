@@ -1,4 +1,4 @@
-"""Whether a lab can run here, before anything of it is built, and what it becomes for that."""
+"""Checks whether a lab can run here, before it is built, and decides its ``auto`` settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lab.failure import Exit, Failure
 from topologies.model.topology import Topology
 
 DATAPATHS = {"kernel": "system", "userspace": "netdev"}
-"""Our words for Open vSwitch's datapath types."""
+"""Our names of Open vSwitch's datapath types."""
 
 
 def datapath_word(kind: str) -> str:
@@ -18,9 +18,9 @@ def datapath_word(kind: str) -> str:
 def settled_tunnels(topology: Topology, datapath: str) -> Topology:
     """The topology with ``auto`` tunnels decided: the kernel's vxlan devices.
 
-    Raises Failure for what no lab runs on: the kernel's datapath of Open vSwitch, which refuses the flows
-    that answer neighbour discovery (it has no ND extensions, ovs-fields(7)), and Open vSwitch's own tunnels,
-    which TCP does not pass on the userspace datapath with the segmentation offload that it has here.
+    Raises Failure for two settings that no lab can use: Open vSwitch's kernel datapath, which refuses the
+    flows that answer neighbour discovery (it has no ND extensions, ovs-fields(7)); and Open vSwitch's own
+    tunnels, which carry no TCP on the userspace datapath with segmentation offload.
     """
     if datapath == "kernel":
         raise Failure(
@@ -45,7 +45,7 @@ def settled_tunnels(topology: Topology, datapath: str) -> Topology:
 def machine_must_do(topology: Topology, datapath: str) -> None:
     """Raise Failure, before anything is built, when this machine can't run the lab.
 
-    What is tried is tried right here, in the sandbox that the lab will run in.
+    The tests run here, in the sandbox in which the lab will run.
     """
     probed = machine.probe(topology, inside=True)
     lacks = machine.missing(probed, topology, datapath)

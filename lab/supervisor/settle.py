@@ -1,8 +1,8 @@
-"""Answering when it is true: a change holds for every packet before anybody is told that it was made.
+"""Waits until a change applies to every packet; only then is the request answered.
 
-Three parts follow a change at their own pace: ovs-vswitchd learns of devices from the kernel, the controller
-of ports from ovs-vswitchd, and the datapath keeps what was worked out for earlier packets.  Each is asked in
-turn.
+Three parts follow a change, one after the other: ovs-vswitchd gets devices' events from the kernel, the
+controller gets ports' events from ovs-vswitchd, and the datapath caches translations of earlier packets.  So
+each is asked in this order.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from lab.supervisor.questions import Questions
 from topologies.model.topology import Topology
 
 SETTLE_PATIENCE = 30.0
-"""Seconds until every switch must have confirmed a change."""
+"""Timeout in seconds until every switch has confirmed a change."""
 FOLLOW_PATIENCE = 5.0
-"""Seconds that the controller gets to follow what happened to a port."""
+"""Timeout in seconds for the controller to follow an event of a port."""
 HUNG_PATIENCE = 1.0
 """Seconds for which a process may hang before a change that needs it is given up."""
 _READ_PATIENCE = 10.0
 
 
 Intents = Mapping[str, int]
-"""Controller -> the number of what it was told to work for."""
+"""Controller -> the number of its intent."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,10 @@ class Settling:
     events: EventLog
 
     def intend(self, topology: Topology) -> Intents:
-        """Have all controllers work for ``topology``, now and whenever they are started again; the intents'
-        numbers.
+        """Give all controllers the intent ``topology``, for now and for each restart; the intents' numbers.
 
-        Its successor, should one die now, reads the same; one that hangs is replaced by a successor.  Raises
-        Failure when one refuses.
+        If a controller dies now, its successor reads the same intent; one that hangs is replaced.  Raises
+        Failure when a controller refuses.
         """
         return {controller.name: self._intend(controller, topology) for controller in self.controllers.all()}
 
@@ -89,8 +88,11 @@ class Settling:
         return Lasting(partial(self.health.why_no_answer, None, controller.name), HUNG_PATIENCE)
 
     def wait_settled(self, numbers: Intents) -> None:
-        """Wait until every switch that is connected holds the tables of its controller's intent, whichever
-        process brings them, and every packet meets them.  Raises Failure."""
+        """Wait until every connected switch holds the tables of its controller's intent, and they apply to
+        every packet.
+
+        The controller may be restarted meanwhile.  Raises Failure.
+        """
         for controller in self.controllers.at_work():
             self._wait_settled(controller, numbers[controller.name])
         self.net.forget_worked_out()
@@ -113,8 +115,8 @@ class Settling:
         """Wait until what was changed in the data plane holds for every packet, and controllers have
         followed. ``without``: the switches that have failed.
 
-        ``reported`` waits, so many seconds, until the lab's own was told what the lab itself knows.  Returns
-        what could not be waited for, in words.
+        ``reported`` waits, so many seconds, until the lab's own controller has the state of functions.
+        Returns a text about the controllers that did not follow in time.
         """
         self.net.notice_devices()
         asked = [controller for controller in self.controllers.at_work() if controller.api is not None]
@@ -125,7 +127,8 @@ class Settling:
     def _follow(
         self, controller: SwitchController, without: Collection[str], reported: Callable[[float], bool]
     ) -> str:
-        """Wait until one controller has brought its switches up to date; why it has not, in words."""
+        """Wait until one controller has updated its switches; a text that says why it has not (empty: it
+        has)."""
         try:
             if not reported(FOLLOW_PATIENCE):
                 raise NoAnswer("it did not get the function's state")

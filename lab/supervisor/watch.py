@@ -1,4 +1,4 @@
-"""What becomes of a lab's Open vSwitch daemons, in words that are true at each moment."""
+"""Follows a lab's Open vSwitch daemons, and describes their present state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Known:
 
 
 class DaemonWatch:
-    """Follows what the data plane tells of its daemons (``hear``)."""
+    """Follows the data plane's reports about its daemons (``hear``)."""
 
     def __init__(self, events: EventLog) -> None:
         self._events = events
@@ -32,7 +32,7 @@ class DaemonWatch:
         self._known: dict[Key, _Known] = {}
 
     def hear(self, domain: str, news: News) -> None:
-        """A daemon of a domain has ended, was started again, or does its work again."""
+        """A daemon of a domain has ended, has been restarted, or works again."""
         key, now = (domain, news.program), time.monotonic()
         with self._lock:
             before = self._known.get(key) or _Known(since=now)
@@ -44,7 +44,7 @@ class DaemonWatch:
             self._events.add("daemon", text, data)
 
     def ailing(self) -> dict[Key, str]:
-        """What is wrong now, in words, by daemon."""
+        """Texts about present problems, by daemon."""
         with self._lock:
             known = dict(self._known)
         return {
@@ -55,7 +55,7 @@ class DaemonWatch:
 
 
 def told(key: Key, state: str, words: str, seconds: float) -> str:
-    """An event of a daemon in words; empty: it is none for people. ``seconds`` since it ended."""
+    """The text of a daemon's event; empty: users need no event. ``seconds`` since it ended."""
     domain, program = key
     if state == "dead":
         return f"{program} of domain {domain} {_end(words)}; until then {_loss(program)}"
@@ -70,14 +70,14 @@ def told(key: Key, state: str, words: str, seconds: float) -> str:
 
 
 def now(key: Key, state: str, words: str) -> str:
-    """What is wrong with a daemon that is ``dead`` or ``returned``, in words."""
+    """The text about a daemon that is ``dead`` or ``returned``."""
     domain, program = key
     what = _end(words) if state == "dead" else "was started again and is taking up its work"
     return f"{program} of domain {domain} {what}; until then {_loss(program)}"
 
 
 def _end(words: str) -> str:
-    """How a daemon ended, of which ``words`` are known."""
+    """The text about how a daemon ended; ``words`` is what is known about it."""
     return words if words.startswith(("can't", "is replaced")) else f"died ({words}) and is started again"
 
 

@@ -1,1 +1,1 @@
-"""What a lab's status says. Pure."""
+"""The parts of a lab's status. Pure."""

@@ -1,6 +1,6 @@
-"""The registry of kinds of network functions that have more than a name: what is told of each. Pure.
+"""The registry ``TOLD``: texts about network functions, for kinds that have more than a name. Pure.
 
-``TOLD`` has an entry for each (see ``topologies.model.kinds`` for how a kind is added).
+See ``topologies.model.kinds`` for how a kind is added.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from topologies.model.values import Frozen
 
 Part = TypeVar("Part", bound=Frozen)
 Words = tuple[str, str]
-"""How a part differs, and what of running traffic the change ends; empty: nothing."""
+"""How a part differs, and which running traffic the change interrupts (empty: none)."""
 
 
 class Told(NamedTuple):
-    """What is told of functions of one kind.
+    """The texts about functions of one kind.
 
-    ``change``: from the old and the new function, whose parts differ, to words (see ``Words``).
-    ``address``: where others reach it, as ``status`` says it; None: nowhere.
+    ``change``: from the old and the new function, whose parts differ, to texts (see ``Words``).
+    ``address``: the address of the function for ``status``; None: it has none.
     """
 
     change: Callable[[Function, Function], Words]
@@ -111,4 +111,4 @@ TOLD: dict[str, Told] = {
     "python": Told(of_parts(Script, _script)),
     "ids": Told(of_parts(Ids, _ids)),
 }
-"""Kind -> what is told of its functions."""
+"""Kind -> the texts about its functions."""

@@ -40,7 +40,7 @@ def networks(topology: Topology) -> list[NetworkState]:
 
 
 def underlay(topology: Topology, links: dict[str, bool]) -> UnderlayState | None:
-    """The underlay with the state of its links; None for a lab without."""
+    """The underlay with the state of its links; None if the lab has no underlay."""
     under = topology.underlay
     if under is None:
         return None

@@ -1,5 +1,8 @@
-"""What a lab's status says of functions and chains. Pure: of the topology, of what their processes said
-(``records``), and of what the controller counted, if it was asked and answered."""
+"""Functions and chains in a lab's status. Pure.
+
+The input is the topology, the state of functions' processes (``records``), and the controller's counters if
+it answered.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ Records = Mapping[str, InstanceRecord]
 
 
 def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
-    """What is wrong with functions now, in words; of the instances ``told`` the reason was given already."""
+    """Texts about problems of functions; instances in ``told`` are left out, since they have a text
+    already."""
     problems = []
     for record in records.values():
         if record.state in ("dead", "failed") and record.name not in told:
@@ -35,7 +39,7 @@ def troubles(records: Records, told: Collection[str] = ()) -> list[str]:
 def functions(
     topology: Topology, records: Records, counted: list[answers.FunctionState] | None
 ) -> list[FunctionState]:
-    """Every function. ``counted``: the controller's answer to GET /functions, None without one."""
+    """Every function. ``counted``: the controller's answer to GET /functions; None: no answer."""
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     known = {state.name: state for state in counted or ()}
     return [
@@ -118,7 +122,7 @@ def _address(function: Function) -> str | None:
 
 
 def _state(function: Function, instances: list[InstanceState]) -> str:
-    """``running``, ``2 of 3 running``, or what the only instance is."""
+    """``running``, ``2 of 3 running``, or the state of the only instance."""
     if not instances:
         return "in the switch" if isinstance(function.attachment, Flows) else "in every switch"
     running = sum(instance["state"] == "running" and instance["health"] != "failed" for instance in instances)
@@ -130,7 +134,7 @@ def _state(function: Function, instances: list[InstanceState]) -> str:
 
 
 def chains(topology: Topology, counted: list[answers.ChainState] | None) -> list[ChainState]:
-    """Every chain of the file, hop by hop. ``counted``: the controller's answer to GET /chains, or None."""
+    """Every chain, hop by hop. ``counted``: the controller's answer to GET /chains; None: no answer."""
     known = {state.name: state for state in counted or ()}
     return [_chain(c, topology, known.get(c.name)) for c in topology.chains if not c.implicit]
 
@@ -179,7 +183,7 @@ def _chain(chain: Chain, topology: Topology, known: answers.ChainState | None) -
 
 
 def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
-    """The switches of the hosts whose packets a path takes, as far as its classifier says."""
+    """The switches of the hosts whose packets a path takes, according to its classifier."""
     network, some = (chain.network, chain.source) if forward else (chain.far_network, chain.destination)
     named = {function.name: function for function in topology.functions}
     passed = [named[name] for name in chain.functions]
@@ -203,7 +207,7 @@ def _carried(hop: Hop, starts: set[str], island: Mapping[str, int], how: str) ->
 
 
 def classifier_text(chain: Chain) -> str:
-    """The classifier in words: ``tcp from 10.0.0.1/32 to 10.0.0.9/32 port 80``."""
+    """The classifier as text: ``tcp from 10.0.0.1/32 to 10.0.0.9/32 port 80``."""
     words: list[str] = [chain.protocol or "all"]
     ports = _ports(chain.source_ports)
     if chain.source or ports:
