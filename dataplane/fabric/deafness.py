@@ -100,8 +100,8 @@ def _batch(chains: Sequence[_Chain]) -> bytes:
 
 def deafen(space: Namespace, devices: Sequence[str]) -> bool:
     """Drop frames of these devices before the namespace's IP stack. False: this kernel can't."""
-    some = [devices[start : start + _MOST] for start in range(0, len(devices), _MOST)]
-    return _carried_out(space, [(dropping(each), len(each)) for each in some])
+    batches = [devices[start : start + _MOST] for start in range(0, len(devices), _MOST)]
+    return _carried_out(space, [(dropping(batch), len(batch)) for batch in batches])
 
 
 def close(space: Namespace) -> bool:

@@ -79,9 +79,8 @@ class FunctionProcess:
             log.seek(max(self._log_begin, size - 4096))
             lines = log.read().decode(errors="replace").splitlines()
             words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-            return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)[
-                -300:
-            ]
+            visible = (letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
+            return "".join(visible)[-300:]
         return ""
 
     def write(self, files: Mapping[str, bytes]) -> None:

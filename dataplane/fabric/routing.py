@@ -147,9 +147,9 @@ class Routing:
 
 
 def _events() -> socket.socket:
-    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    made.bind((0, RTMGRP_LINK))
-    return made
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    events.bind((0, RTMGRP_LINK))
+    return events
 
 
 def is_up(stream: socket.socket, device: str) -> bool:

@@ -62,8 +62,8 @@ class UnderlayFabric:
     def add_device(self, device: VxlanPlan) -> None:
         """Make a vxlan device with its forwarding database."""
         ports = self._spaces[device.netns]
-        made = add_vxlan(device.device, device.vni, device.local, device.mtu, ports.fd)
-        self._spaces[device.underlay].netlink.run([made])
+        request = add_vxlan(device.device, device.vni, device.local, device.mtu, ports.fd)
+        self._spaces[device.underlay].netlink.run([request])
         deafen(ports, [device.device])
         netlink = ports.netlink
         index = netlink.index_of(device.device)

@@ -361,7 +361,7 @@ def test_stop_ends_the_switches_and_keeps_no_descriptor() -> None:
 
     processes, before, after = inside(line(2), body)
     assert "ovs-vswitchd" not in processes and "ovsdb-server" not in processes
-    assert after <= before - 8  # two for each of three namespaces, and the connections
+    assert after <= before - 7  # two for each of three namespaces, and the database's connection
 
 
 def test_a_labnet_builds_a_lab_of_its_own() -> None:

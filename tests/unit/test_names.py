@@ -18,7 +18,6 @@ MAY_BIND = re.compile(rf"\b(?:{'|'.join(sorted(EMPTY))})\b\s*(?:[-+*/%@&|^<>=:,)
 ALLOWED = {
     "controller/compiler/functions": "not yet renamed",
     "controller/compiler/sff": "not yet renamed",
-    "dataplane/fabric": "not yet renamed",
 }
 """Folder -> why its locals may still have such names."""
 
