@@ -1,7 +1,7 @@
 """Starts a function's process: ``python nfv/__main__.py KIND``, in the instance's namespace and directory.
 
-It is run as a file, isolated and without site-packages (``-I -S``): that halves Python's start, and keeps
-what lies in the instance's directory from being imported in place of a module.
+It is run as a file, isolated and without site-packages (``-I -S``).  This halves Python's start, and no file
+in the instance's directory can be imported in place of a module.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A transparent function that does nothing: a Linux bridge between ``in`` and ``out``.
+"""A transparent function that forwards unchanged: a Linux bridge between ``in`` and ``out``.
 
-Once it stands the kernel does it all; the process only counts.
+The kernel forwards; the process only reports counters.
 """
 
 from __future__ import annotations

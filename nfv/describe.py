@@ -9,7 +9,7 @@ from topologies.model.topology import Topology
 
 
 def describe(function: Function, instance: str, topology: Topology) -> Program:
-    """What to start for ``instance`` of ``function`` (of a load balancer: for its own namespace).
+    """The process for ``instance`` of ``function`` (of a load balancer: in its own namespace).
 
     Raises ValueError for a function that needs no process (see ``needs_process``).
     """
@@ -19,5 +19,5 @@ def describe(function: Function, instance: str, topology: Topology) -> Program:
 
 
 def needs_process(function: Function) -> bool:
-    """Whether there is anything to start: what switches' tables do alone needs nothing."""
+    """Whether the function needs a process. A function that flow tables implement needs none."""
     return (function.kind, function.engine) in PROGRAMS

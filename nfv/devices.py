@@ -1,4 +1,4 @@
-"""The devices of a function's namespace: joining them to a bridge, and what the kernel counted.
+"""The devices of a function's namespace: connects them by a bridge, and reads the kernel's counters.
 
 ``joined`` is pure (lines for ``ip -batch``); the rest talks to the kernel.
 """
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 BRIDGE = "br0"
-# All of 01:80:c2:00:00:0X but pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
+# All of 01:80:c2:00:00:0X except pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
 PASSED_GROUPS = 0xFFFD
 
 
 def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
-    """Lines for ``ip -batch``: a bridge that passes everything between two ports and knows nothing.
+    """Lines for ``ip -batch``: a bridge that forwards everything between two ports.
 
-    Without learning a frame always leaves by the other port, even when the network moves addresses about;
-    spanning tree, multicast snooping and group filtering (802.1D's 01:80:c2) are what a wire does not do.
+    Without learning, a frame always leaves by the other port, even if addresses move in the network.
+    Spanning tree, multicast snooping and group filtering (802.1D's 01:80:c2) are off, because a wire doesn't
+    do them.
     """
     lines = [f"link add name {bridge} mtu {mtu} type bridge stp_state 0 ageing_time 0 mcast_snooping 0"]
     for port in ports:
@@ -34,7 +35,7 @@ def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
 
 
 def join(filtered: bool) -> None:
-    """Join ``in`` and ``out``. ``filtered``: IP packets pass netfilter's hooks (br_netfilter) on their way.
+    """Connect ``in`` and ``out`` by a bridge. ``filtered``: IP packets pass netfilter's hooks (br_netfilter).
 
     Raises ``Failed``.
     """
@@ -46,7 +47,7 @@ def join(filtered: bool) -> None:
 
 
 def be_quiet() -> None:
-    """No device of a transparent function may speak IPv6 by itself (router solicitations, MLD)."""
+    """Switch IPv6 off: a transparent function must not send router solicitations or MLD."""
     for which in ("all", "default"):
         set_sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
 
@@ -57,7 +58,7 @@ def ip(lines: Iterable[str]) -> None:
 
 
 def set_sysctl(name: str, value: int) -> bool:
-    """Set one below /proc/sys/net; false where this kernel does not have it."""
+    """Set a kernel parameter below /proc/sys/net; False if this kernel does not have it."""
     try:
         with open(f"/proc/sys/net/{name}", "w") as file:  # noqa: PTH123
             file.write(str(value))
@@ -92,5 +93,5 @@ def counted(text: str, devices: Sequence[str]) -> dict[str, int]:
 
 
 def counters(devices: Sequence[str] = (INWARD, OUTWARD)) -> dict[str, Any]:
-    """What the kernel counted at these devices; a segmented TCP super-packet counts as one."""
+    """The kernel's counters of these devices; a TCP super-packet counts as one packet."""
     return counted(content("/proc/net/dev"), devices)

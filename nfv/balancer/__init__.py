@@ -1,1 +1,1 @@
-"""The HAProxy engine of a load balancer: its configuration, decided purely, and the process around it."""
+"""The HAProxy engine of a load balancer: its configuration (pure), and the process around HAProxy."""

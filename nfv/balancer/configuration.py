@@ -1,7 +1,8 @@
-"""HAProxy's configuration for a load balancer. Pure; the words are those of HAProxy's manual, 2.4 on.
+"""HAProxy's configuration for a load balancer. Pure. The keywords are those of HAProxy's manual, from 2.4 on.
 
-One frontend at the virtual addresses.  Without layer 7 rules, backends share one ``backend``; with them each
-set of backends that a rule names has a ``backend`` of its own, and what no rule takes goes to all.
+There is one frontend at the virtual addresses.  Without layer 7 rules, backends share one ``backend``.  With
+them, each set of backends that a rule names has a ``backend`` of its own; requests that match no rule go to
+all backends.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def text(name: str, balancer: Balancer) -> str:
 
 
 def is_http(balancer: Balancer) -> bool:
-    """Whether it looks at requests (layer 7) or at connections only."""
+    """Whether HAProxy inspects requests (layer 7), or connections only."""
     return bool(balancer.http)
 
 
@@ -43,10 +44,10 @@ def _section(head: str, lines: Iterator[str]) -> str:
 
 
 def _global() -> Iterator[str]:
-    # level admin, and listeners handed over: what a successor needs to take over without losing connections
+    # a successor needs level admin and the listeners to take over without losing connections
     yield f"stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners"
     yield f"server-state-file {STATES}"
-    # an old process that was told to finish: connections that never end don't keep it for ever
+    # an old process ends after this time, even if a connection never ends
     yield "hard-stop-after 1h"
 
 
@@ -55,7 +56,7 @@ def _defaults(layer7: bool) -> Iterator[str]:
     yield "timeout connect 2s"
     yield "timeout client 1h" if not layer7 else "timeout client 60s"
     yield "timeout server 1h" if not layer7 else "timeout server 60s"
-    # a successor begins with what is known of the servers' health
+    # a successor begins with the known health of the servers
     yield "load-server-state-from-file global"
     yield "option redispatch 1"
     yield "retries 3"
@@ -70,8 +71,8 @@ def _frontend(balancer: Balancer, layer7: bool) -> Iterator[str]:
             at = f"{interface.ip}:{port}" if interface.version == 4 else f"[{interface.ip}]:{port} v6only"
             yield f"bind {at}"
     if not layer7:
-        # Nobody there: a reset, as a host gives where nothing listens.  A process that has been replaced
-        # counts no servers from then on, but may have taken a connection just before: it can serve it.
+        # If no server is up, send a reset, as a host does where nothing listens.  A process that is replaced
+        # counts no servers from then on, but it can still serve a connection that it accepted just before.
         yield f"tcp-request connection reject if {{ nbsrv({ALL}) lt 1 }} !{{ stopping }}"
     for number, rule in enumerate(balancer.http):
         yield f"use_backend rule{number} if {' '.join(_conditions(rule))}"
@@ -88,7 +89,7 @@ def _conditions(rule: HttpRule) -> Iterator[str]:
 
 
 def quoted(word: str) -> str:
-    """A word as HAProxy takes it literally: in strong quotes (2.2 of its manual), all but themselves."""
+    """A word that HAProxy takes literally: in strong quotes (2.2 of its manual), with quotes escaped."""
     return "'" + word.replace("'", "'\\''") + "'"
 
 
@@ -107,7 +108,7 @@ def _backend(balancer: Balancer, layer7: bool, names: Sequence[str], tracked: bo
     by_name = {backend.host: backend for backend in balancer.backends}
     for name in names:
         backend = by_name[name]
-        # without a port: the one that the client has asked
+        # without a port: HAProxy uses the port to which the client has connected
         at = "" if backend.same_port else f":{backend.port}"
         where = f"server {name} {address(balancer, backend)}{at} weight {backend.weight}"
         if tracked:
@@ -126,7 +127,7 @@ def _host(balancer: Balancer) -> str:
 
 
 def address(balancer: Balancer, backend: Backend) -> str:
-    """Where a backend is reached from the balancer's own host: over IPv4 if both have it."""
+    """A backend's address for the balancer: the IPv4 address if both have one."""
     if balancer.ipv4 is not None and backend.ipv4 is not None:
         return str(backend.ipv4.ip)
     assert backend.ipv6 is not None, f"{backend.host} has no address that the balancer reaches"

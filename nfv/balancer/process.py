@@ -1,7 +1,7 @@
-"""The process around HAProxy: starts it, replaces it without losing connections, tells what it counts.
+"""The process around HAProxy: starts it, replaces it without losing connections, reports its counters.
 
-A changed configuration is taken by a new HAProxy that gets the listening sockets of the old one (``-x``),
-which then finishes its connections and ends (``-sf``).
+For a changed configuration, a new HAProxy starts and gets the listening sockets of the old one (``-x``).  The
+old one then finishes its connections and ends (``-sf``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DESCRIPTORS = 40_000
 
 
 class HAProxy:
-    """HAProxy as it runs: the one that listens, and former ones with connections left."""
+    """The running HAProxy processes: the one that listens, and older ones with open connections."""
 
     def __init__(self) -> None:
         self._current: subprocess.Popen[bytes] | None = None
@@ -35,8 +35,9 @@ class HAProxy:
         self._up: dict[str, bool] = {}
 
     def start(self) -> None:
-        """Start, or take over from the one that runs; raises ``Failed`` and leaves that one alone."""
-        # the address of an interface that has just come up may be tentative still; that is no reason to fail
+        """Start HAProxy, or replace the running one; if it fails, raises ``Failed``, and the running one
+        continues."""
+        # the address of a new interface may still be tentative (duplicate address detection)
         devices.set_sysctl("ipv6/ip_nonlocal_bind", 1)
         try:
             command(("haproxy", "-c", "-f", CONFIGURATION), "haproxy")
@@ -62,7 +63,7 @@ class HAProxy:
 
     @staticmethod
     def _wait(started: subprocess.Popen[bytes]) -> None:
-        """Until it answers at the socket."""
+        """Wait until it answers at the socket."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ class HAProxy:
             time.sleep(0.01)
 
     def replace(self) -> None:
-        """Take a changed configuration."""
+        """Load a changed configuration."""
         try:
             self.start()
         except Failed as reason:
@@ -89,7 +90,7 @@ class HAProxy:
             running()
 
     def report_backends(self) -> None:
-        """Say which backends went up or down; fail when HAProxy has ended."""
+        """Report which backends went up or down; fail if HAProxy has ended."""
         assert self._current is not None
         self._former = [process for process in self._former if process.poll() is None]
         if self._current.poll() is not None:
@@ -102,12 +103,12 @@ class HAProxy:
             self._up = {name: up for name, (up, _) in health_of.items()}
 
     def count(self) -> None:
-        """Say the counters."""
+        """Report the counters."""
         with contextlib.suppress(OSError):
             say("counters", **{**devices.counters((HOST,)), **totals(ask("show stat"))})
 
     def end(self) -> None:
-        """End it; connections that are open break."""
+        """End HAProxy; open connections break."""
         for process in (*self._former, self._current):
             if process is not None:
                 process.kill()
@@ -133,7 +134,7 @@ def ask(question: str) -> str:
 
 
 def table(shown: str) -> list[dict[str, str]]:
-    """The rows of ``show stat`` by column; only values at the end, which we don't read, hold commas."""
+    """The rows of ``show stat`` by column. Only the last values contain commas, and we don't read those."""
     lines = [line for line in shown.splitlines() if line]
     if not lines:
         return []
@@ -142,7 +143,7 @@ def table(shown: str) -> list[dict[str, str]]:
 
 
 def backend_health(shown: str) -> dict[str, tuple[bool, str]]:
-    """Of each server that has been checked: is it up, and the reason. ``shown``: what ``show stat`` wrote."""
+    """Whether each checked server is up, and the reason. ``shown``: the output of ``show stat``."""
     health_of = {}
     for row in table(shown):
         if row.get("pxname") != ALL or row.get("svname") in ("FRONTEND", "BACKEND", None):
@@ -155,7 +156,7 @@ def backend_health(shown: str) -> dict[str, tuple[bool, str]]:
 
 
 def reason(row: dict[str, str], status: str) -> str:
-    """HAProxy's word for a check's result, and what it adds: ``L4CON: Connection refused``."""
+    """HAProxy's result of a check, with its explanation: ``L4CON: Connection refused``."""
     said = row.get("last_chk", "").strip('"') or row.get("check_desc", "").strip('"')
     return f"{status}: {said}" if said else status
 
@@ -181,7 +182,8 @@ def _number(row: dict[str, str], name: str) -> int:
 
 
 def limit_descriptors() -> None:
-    """HAProxy takes as many connections as this limit allows, and reserves memory for them."""
+    """The limit of open files. HAProxy accepts as many connections as it allows, and reserves memory for
+    them."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -1,10 +1,10 @@
-"""What a firewall's rules match, as boxes; and which rules in a row can be one look-up. Pure.
+"""The packets that a firewall's rules match, as boxes; and which successive rules can be one look-up. Pure.
 
-A *box* is a product of intervals, one in each of the dimensions that its *shape* names.  Rules in a row
-are looked up all at once in a map of nftables if at most one of them can match any packet, or those
-that can are the same box, of which the first counts.  That holds when in each dimension any two intervals are
-equal or disjoint; so a list of ten thousand single addresses, networks and ports is one look-up, and first
-match stays what decides.
+A *box* is a product of intervals, one in each of the dimensions that its *shape* names.  Successive rules
+become one map of nftables if at most one of them can match any packet, or if those that can are the same box;
+then the first one wins.  This is the case if in each dimension any two intervals are equal or disjoint.  So a
+list of ten thousand single addresses, networks and ports is one look-up, and the first matching rule still
+wins.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import NamedTuple
 from topologies.model.functions import Rule
 
 Interval = tuple[int, int]
-"""The first and the last number; both belong to it."""
+"""The first and the last number, both included."""
 SOURCE, DESTINATION, SOURCE_PORT, DESTINATION_PORT = "saddr", "daddr", "proto-src", "proto-dst"
 PORT_PROTOCOLS = ("tcp", "udp", "sctp")
 FAMILY_OF = {"icmp": 4, "icmpv6": 6}
 MOST_BOXES = 256
-"""A rule of more than this many boxes is matched by itself."""
+"""A rule of more boxes than this is matched alone."""
 FEWEST_RULES = 4
-"""Fewer rules in a row than this are matched one by one."""
+"""Fewer successive rules than this are matched one by one."""
 
 
 class Shape(NamedTuple):
-    """``family`` 4 or 6, ``protocol`` (None: any), and the dimensions that are looked at, in order."""
+    """``family`` 4 or 6, ``protocol`` (None: any), and the compared dimensions, in order."""
 
     family: int | None
     protocol: str | None
     dimensions: tuple[str, ...]
 
     def meets(self, other: Shape) -> bool:
-        """Whether a packet can be matched by boxes of both."""
+        """Whether a packet can match boxes of both shapes."""
         return not any(
             a is not None and b is not None and a != b
             for a, b in ((self.family, other.family), (self.protocol, other.protocol))
@@ -44,7 +44,7 @@ class Shape(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a rule matches in one family and protocol: any combination of the dimensions' intervals."""
+    """The matches of a rule in one family and protocol: all combinations of the dimensions' intervals."""
 
     shape: Shape
     intervals: tuple[tuple[Interval, ...], ...]
@@ -55,7 +55,7 @@ class Part(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many boxes it is."""
+        """The number of boxes."""
         count = 1
         for choices in self.intervals:
             count *= len(choices)
@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
 
 class Single(NamedTuple):
-    """A rule that is matched by itself. ``number``: its place in the rule set."""
+    """A rule that is matched alone. ``number``: its position in the rule set."""
 
     number: int
     rule: Rule
@@ -76,7 +76,7 @@ class Together(NamedTuple):
 
 
 def parts(rule: Rule) -> tuple[Part, ...]:
-    """What a rule matches; none if nothing can (a source of one family and a destination of the other)."""
+    """The matches of a rule; none if no packet can match (source and destination of different families)."""
     families = _families(rule)
     ports = bool(rule.source_ports or rule.destination_ports)
     protocols = PORT_PROTOCOLS if ports and rule.protocol is None else (rule.protocol,)
@@ -89,7 +89,7 @@ def parts(rule: Rule) -> tuple[Part, ...]:
 
 
 def _families(rule: Rule) -> tuple[int | None, ...]:
-    """The families of the packets that it is about; (None,): both."""
+    """The address families of the packets; (None,): both."""
     if not rule.source and not rule.destination:
         return (FAMILY_OF.get(rule.protocol or ""),)
     return tuple(
@@ -120,7 +120,7 @@ def _part(rule: Rule, family: int | None, protocol: str | None) -> Part:
 
 
 def merged(intervals: Iterator[Interval] | Sequence[Interval]) -> tuple[Interval, ...]:
-    """The same numbers in disjoint intervals, sorted; neighbours stay apart (as others' may)."""
+    """The same numbers in disjoint intervals, sorted. Adjacent intervals are not merged."""
     disjoint: list[Interval] = []
     for first, last in sorted(intervals):
         if disjoint and first <= disjoint[-1][1]:
@@ -148,7 +148,7 @@ def plan(rules: Sequence[Rule]) -> list[Single | Together]:
 
 
 class _Row:
-    """Rules in a row that fit together so far."""
+    """Successive rules that can be one map so far."""
 
     def __init__(self) -> None:
         self._rules: list[Single] = []
@@ -156,7 +156,7 @@ class _Row:
         self._cells: dict[Shape, list[_Cells]] = {}
 
     def takes(self, wanted: Sequence[Part]) -> bool:
-        """Whether a rule fits to those that are here."""
+        """Whether a rule can be in one map with these."""
         for part in wanted:
             for shape in self._maps:
                 if shape != part.shape and shape.meets(part.shape):
@@ -195,7 +195,7 @@ class _Cells:
         self._firsts: list[int] = []
 
     def fits(self, interval: Interval) -> bool:
-        """Whether it is here already, or meets none that is."""
+        """Whether the interval is present already, or overlaps none of these."""
         at = bisect_left(self._lasts, interval[0])
         if at == len(self._lasts):
             return True

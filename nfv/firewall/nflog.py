@@ -1,6 +1,6 @@
-"""Packets that nftables' ``log group`` hands out: netlink's NFLOG (linux/netfilter/nfnetlink_log.h).
+"""Packets from nftables' ``log group``: netlink's NFLOG (linux/netfilter/nfnetlink_log.h).
 
-In a network namespace the kernel's own log is out of reach; this is what the namespace's owner gets instead.
+A network namespace can't use the kernel's own log; NFLOG is for the namespace's owner.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ IN, PHYSICAL_IN, PAYLOAD, PREFIX, HARDWARE_HEADER = 4, 6, 9, 10, 16
 class Logged:
     """A packet. ``prefix``: the rule's. ``device``: index of the one it came in by (0: unknown).
 
-    ``header``: its link layer's, ``data``: the packet from its network layer on, both as far as copied.
+    ``header``: the link layer's header; ``data``: the packet from its network layer on; both as far as
+    copied.
     """
 
     __slots__ = ("data", "device", "header", "prefix")
@@ -44,7 +45,7 @@ class Logged:
 
 
 class Log:
-    """The packets of one group in this network namespace. Raises OSError where the kernel has no NFLOG."""
+    """The packets of one group in this network namespace. Raises OSError if the kernel has no NFLOG."""
 
     def __init__(self, group: int, copied: int) -> None:
         self._sock = socket.socket(
@@ -70,7 +71,7 @@ class Log:
                 raise OSError(code, "NFLOG")
 
     def read(self) -> list[Logged]:
-        """What is there; what came faster than it was read is lost."""
+        """The packets that wait now. Packets that came faster than we read are lost."""
         packets: list[Logged] = []
         while len(packets) < 1000:
             try:
@@ -86,7 +87,7 @@ class Log:
 
 
 def parse(data: bytes) -> Iterator[Logged]:
-    """The packets in what one read returned."""
+    """The packets of one received datagram."""
     for kind, _, _, payload in messages(data):
         if kind == MSG_PACKET:
             yield _logged(dict(attributes(payload[4:])))

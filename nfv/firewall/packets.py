@@ -1,4 +1,4 @@
-"""What a log line says of an IP packet. Pure."""
+"""The fields of an IP packet for a log line. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wire.ip import Packet
 
 NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP", ICMP: "ICMP", ICMPV6: "IPv6-ICMP", GRE: "GRE", ESP: "ESP"}
-"""As Suricata's EVE has them."""
+"""Names of protocols in Suricata's EVE."""
 
 
 def text(address: bytes) -> str:
@@ -22,7 +22,7 @@ def text(address: bytes) -> str:
 
 
 def fields(packet: Packet) -> dict[str, Any]:
-    """What EVE says of a packet: ``src_ip``, ``dest_ip``, ``proto``; if it has them, the ports."""
+    """EVE's fields of a packet: ``src_ip``, ``dest_ip``, ``proto``, and ports if it has them."""
     members: dict[str, Any] = {
         "src_ip": text(packet.source),
         "dest_ip": text(packet.destination),

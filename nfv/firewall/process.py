@@ -1,8 +1,10 @@
-"""The process of a firewall with nftables: joins ``in`` and ``out`` by a filtered bridge, loads the rules,
-answers what they refuse, and tells what they count and log.
+"""The process of a firewall with nftables.
 
-Files (see ``nfv.describe``): ``ruleset.nft`` as ``nfv.firewall.ruleset.template`` makes it, and
-``rules.json`` with the rules' names and actions, and the default.
+It connects ``in`` and ``out`` by a filtered bridge, loads the rules, answers packets that they reject, and
+reports their counters and logs.
+
+Files (see ``nfv.describe``): ``ruleset.nft`` from ``nfv.firewall.ruleset.template``, and ``rules.json`` with
+the rules' names and actions, and the default.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ REMEDY = (
     " load one (as root: modprobe br_netfilter), or give the firewall the engine openflow"
 )
 WHEN_LISTING_TAKES = 20
-"""A list of counters that takes a tenth of a second is asked for each two seconds, to cost 5 % at most."""
+"""Counters that take 0.1 s to list are read every 2 s only, so that they cost at most 5 %."""
 
 
 class Firewall:
     """A running firewall."""
 
     def __init__(self) -> None:
-        # Marks that an earlier process left on connections must not pass for this one's.
+        # An earlier process has left marks on connections; this one must not take them for its own.
         self._generation = int(time.time() * 4)
         self._text = ""
         self._family = ""
@@ -52,7 +54,7 @@ class Firewall:
         """Raises ``Failed``."""
         for name, value in (("tcp_loose", 1), ("tcp_be_liberal", 0), ("checksum", 1), ("acct", 0)):
             devices.set_sysctl(f"netfilter/nf_conntrack_{name}", value)
-        # Rules before devices are joined, so that nothing passes unjudged.
+        # Load the rules before the bridge exists, so that no packet passes unfiltered.
         self._load()
         devices.join(filtered=self._family == "inet")
 
@@ -69,7 +71,7 @@ class Firewall:
         self._rules, self._default = described["rules"], described["default"]
 
     def replace(self) -> None:
-        """Take a changed rule set, or go on with the old one and say why."""
+        """Load a changed rule set; if this fails, continue with the old one and report the reason."""
         try:
             self._load()
         except Failed as reason:
@@ -89,7 +91,7 @@ class Firewall:
             say("log", rule=rule["name"], action=rule["action"], **seen)
 
     def refuse(self) -> None:
-        """Answer refused packets, out of the device by which they came."""
+        """Answer rejected packets, at the device from which they came."""
         for refused in self._refused.read():
             frame = refusal(refused.header, refused.data)
             end = self._ends.get(refused.device)
@@ -98,7 +100,7 @@ class Firewall:
                     end.send(frame)
 
     def count(self) -> None:
-        """Say the counters; those of each rule as often as listing them is cheap."""
+        """Report the counters; the counters of single rules less often if they take long to list."""
         counts: dict[str, Any] = dict(devices.counters())
         began = time.monotonic()
         listed = ["counters", "table", self._family, TABLE]
@@ -133,9 +135,10 @@ class Firewall:
 
 
 def counts_by_comment(objects: list[dict[str, Any]]) -> dict[str, int]:
-    """Packets by the comment of a rule or of a map's element. ``objects``: what ``nft -j list table`` wrote.
+    """Packets by the comment of a rule or of a map's element. ``objects``: the output of ``nft -j list
+    table``.
 
-    Of a comment ``3: web`` only the number is the key.
+    The key is the number in a comment like ``3: web``.
     """
     counts: dict[str, int] = {}
     for entry in objects:
@@ -162,7 +165,7 @@ def completed(text: str, family: str, generation: int) -> str:
 
 
 def _family() -> str:
-    """The family of tables that can track what crosses a bridge here; raises ``Failed`` if there is none."""
+    """The family of tables that can track packets on a bridge here; raises ``Failed`` if there is none."""
     if devices.set_sysctl("bridge/bridge-nf-call-iptables", 1) and devices.set_sysctl(
         "bridge/bridge-nf-call-ip6tables", 1
     ):

@@ -1,13 +1,12 @@
 """A firewall's rules as text for ``nft -f``. Pure.
 
-All rules ask for the connection's first packet (``ct original``), so they judge a live connection as they
-would have judged it when it was opened.  The verdict is kept in the connection's mark (0: none yet) together
-with the number (generation) of the rule set: packets of a connection that this rule set has judged take one
-look-up, those of one that an earlier rule set judged are judged anew.  So a new rule set applies to what is
-open, and loses no state.
+All rules match the connection's original direction (``ct original``), so the verdict for an open connection
+is the same as at its first packet.  The connection's mark keeps the verdict (0: none yet) and the number
+(generation) of the rule set.  If the generation is the present one, a packet takes one look-up; if it is an
+older one, the rules decide again.  So a new rule set applies to open connections, and loses no state.
 
-The text has place holders that the process fills in, which alone knows the generation, and which family of
-tables can track bridged connections on this machine (``nfv.firewall.process.completed``).
+The text has placeholders for the generation, and for the family of tables that can track bridged connections
+on this machine.  Only the process knows them, so it fills them in (``nfv.firewall.process.completed``).
 """
 
 from __future__ import annotations
@@ -33,14 +32,13 @@ LOG_GROUP, REFUSE_GROUP = 1, 2
 LOGS_PER_SECOND = 500
 TARGETS = {"accept": "accepted", "drop": "denied", "reject": "refused"}
 DEFAULT = "default"
-"""The comment of the counter of what no rule matched; others' is their number and name."""
+"""The comment of the default's counter. Other counters have their rule's number and name."""
 LONGEST_NAME = 100
-"""Characters of a name in a comment, of which nft takes 128 bytes."""
+"""Characters of a name in a comment; nft accepts comments of 128 bytes."""
 
 
 def template(firewall: Firewall) -> str:
-    """The rule set with place holders (see above), as one transaction: it takes the place of what is
-    there, at once."""
+    """The rule set with placeholders (see above), as one transaction, which replaces the present rules."""
     steps = plan(firewall.rules)
     maps: list[str] = []
     judge: list[str] = []
@@ -83,21 +81,21 @@ def template(firewall: Firewall) -> str:
 
 _FORWARD = (
     "meta protocol != { ip, ip6 } accept",
-    # no look at its state: to Linux a connection is new until a reply has been seen
+    # without the state: for Linux, a connection is new until it has a reply
     "ct mark vmap { @ACCEPTED@ : accept, @DENIED@ : goto drops, @REFUSED@ : goto refuses }",
-    # what keeps IPv6 working belongs to no connection (RFC 4890, 4.4.1)
+    # ICMPv6 that IPv6 needs belongs to no connection (RFC 4890, 4.4.1)
     "icmpv6 type { 130-137, 143 } accept",
     "ct state invalid counter name invalid goto drops",
-    # an error about a connection that is still to be judged anew: it comes again
+    # an ICMP error about a connection with an older verdict is dropped; the sender repeats it
     "ct state related goto drops",
     "goto judge",
 )
 
 
 def comment(number: int, rule: Rule) -> str:
-    """What ``nft list ruleset`` calls a rule: ``3: web``. The number is what counts are found by.
+    """The comment of a rule in ``nft list ruleset``: ``3: web``. The number is the key of its counter.
 
-    A name may be any text; nothing of it that could end a string of nft's gets into the rule set.
+    A name may be any text; characters that could end a string in nft's language are removed.
     """
     plain = "".join(
         character if character.isascii() and (character.isalnum() or character in " _.,:;/+=()-") else "?"
@@ -107,7 +105,7 @@ def comment(number: int, rule: Rule) -> str:
 
 
 def special(rule: Rule) -> bool:
-    """Whether a rule does more than give its verdict."""
+    """Whether a rule does more than its verdict."""
     return rule.log or rule.rate is not None
 
 
@@ -124,7 +122,7 @@ def _action_chain(number: int, rule: Rule) -> list[str]:
             f"ct mark 0 limit rate over {rule.rate}/second burst {burst} packets counter name dropped drop"
         )
     if rule.log:
-        # an accepted connection that a changed rule set judges anew is none that was opened
+        # a connection that was accepted before is not new when a changed rule set decides about it
         which = "ct mark 0 " if rule.action == "accept" else ""
         lines.append(
             f"{which}limit rate {LOGS_PER_SECOND}/second burst {LOGS_PER_SECOND} packets"
@@ -188,7 +186,7 @@ def _interval(dimension: str, family: int | None, interval: Interval) -> str:
 
 
 def _together(step: Together, firewall: Firewall, maps: list[str]) -> Iterator[str]:
-    """The look-ups of rules that are matched together; adds their maps."""
+    """The look-ups of rules that share maps; adds the maps."""
     for shape, boxes in step.maps.items():
         name = f"map{len(maps)}"
         types = " . ".join(_type(dimension, shape.family) for dimension in shape.dimensions)

@@ -1,7 +1,7 @@
-"""Health checks of a load balancer's backends, from the balancer's own namespace and so through the network.
+"""Health checks of a load balancer's backends, from the balancer's own namespace, through the network.
 
 ``checks.json``: ``ipv4``, ``ipv6`` of the balancer, its ``backends`` and the ``check`` as in
-``topologies.model.functions``.  Each backend is tried each ``interval``, all of them spread over it.
+``topologies.model.functions``.  Each backend is checked once per ``interval``; the checks are spread over it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 BEGINNING = 3.0
-"""Seconds after the start in which a backend that does not answer is only asked again: its switches are
-being programmed, and its server is starting."""
+"""Seconds after the start in which a failed check has no consequence and is repeated: the switches are being
+programmed, and the servers start."""
 OTHERS = 0.3
-"""Seconds after the first answer of any backend, which ends the beginning for all: the network is there."""
+"""Seconds after the first answer of any backend that end this period for all: then the network works."""
 SOON = 0.05
-"""In that beginning: seconds from one check of a backend to its next, and seconds to wait for an answer."""
+"""In this period: seconds between two checks of a backend, and timeout of a check."""
 
 
 class Try:
-    """One attempt that is under way; ``done`` is called once with how it went and why."""
+    """One running check; ``done`` is called once with the result and the reason."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Try:
         self.failed_at_once = error if error not in (0, errno.EINPROGRESS) else 0
 
     def ready(self) -> bool:
-        """Go on; whether it is at its end."""
+        """Do the next step; whether the check has ended."""
         if not self._connected:
             error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
@@ -88,9 +88,9 @@ class Try:
         return not self._connected
 
     def end(self, good: bool, reason: str) -> bool:
-        """Tell how it went."""
+        """Report the result."""
         if good and self._request is None:
-            # no TIME_WAIT for each try, and a server's accept sees that nothing was wanted
+            # close with a reset: no TIME_WAIT for each check, and the server sees that no request comes
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
         self._done(good, reason)
@@ -129,7 +129,7 @@ class Checks:
         self._due = {name: self._due[name] for name in self._backends}
 
     def replace(self) -> None:
-        """Other backends, or another way to try them."""
+        """Use other backends, or another check."""
         self._load()
         running()
 
@@ -143,7 +143,7 @@ class Checks:
         return min([*self._due.values(), *deadlines], default=time.monotonic() + 3600)
 
     def begin(self) -> None:
-        """Begin the checks that are due, and end those whose deadline has passed."""
+        """Start the checks that are due, and end those whose deadline has passed."""
         now = time.monotonic()
         for fd, attempt in list(self._tries.items()):
             if attempt.deadline <= now:
@@ -160,7 +160,7 @@ class Checks:
                 self._try(name)
 
     def _beginning(self, name: str, now: float) -> bool:
-        """Whether it is too early for a bad result of this backend to mean anything."""
+        """Whether a failed check of this backend has no consequence yet."""
         return self._health[name].up is None and now < self._beginning_ends
 
     def _try(self, name: str) -> None:
@@ -200,11 +200,11 @@ class Checks:
             done(False, str(problem.strerror))
 
     def read(self) -> None:
-        """Something came, or a connection was made or refused."""
+        """Data arrived, or a connection was made or refused."""
         for fd, _ in self._poll.poll(0):
             if fd in self._tries:
                 attempt = self._tries[fd]
-                # removed first: a descriptor that is closed meanwhile may be another's next
+                # remove it first: the number of a closed descriptor may be used again
                 self._forget(fd)
                 if not attempt.ready():
                     self._tries[fd] = attempt
@@ -238,7 +238,7 @@ class Checks:
             say("backend", backend=name, up=health.up, reason=reason)
 
     def count(self) -> None:
-        """Say the counters."""
+        """Report the counters."""
         say("counters", **devices.counters((HOST,)), **self._counts)
 
 

@@ -1,4 +1,5 @@
-"""Health checks as values: what a backend's results in a row mean, and what is sent and expected. Pure."""
+"""Health checks as values: a backend's state from its results, and the requests and expected answers.
+Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class Health:
-    """Whether a backend is up: ``rise`` good results in a row bring it in, ``fall`` bad ones take it out.
+    """Whether a backend is up: it goes up after ``rise`` good results in a row, and down after ``fall`` bad
+    ones.
 
-    The first result of all decides by itself, so that a lab does not begin with a guess; but a bad one does
-    not while all is only just beginning, when neither the network nor the backend may be there yet.
+    The very first result decides alone, so that a lab does not start with a guess.  A bad result right after
+    the start is ignored, because the network or the backend may not work yet.
     """
 
     def __init__(self, rise: int, fall: int) -> None:
@@ -24,7 +26,7 @@ class Health:
         self.up: bool | None = None
 
     def result(self, good: bool, beginning: bool = False) -> bool:
-        """Take a result, one that came while all was ``beginning``; whether the state has changed by it."""
+        """Apply a result (``beginning``: it came right after the start); whether the state has changed."""
         if self.up is None:
             if beginning and not good:
                 return False
@@ -41,7 +43,7 @@ class Health:
 
 
 def address(balancer: dict[str, Any], backend: dict[str, Any]) -> str:
-    """Where a backend is tried: over IPv4 if it and the balancer have it. Values as in ``checks.json``."""
+    """The address to check: IPv4 if the backend and the balancer have it. Values as in ``checks.json``."""
     if balancer.get("ipv4") and backend.get("ipv4"):
         return str(backend["ipv4"]).partition("/")[0]
     return str(backend["ipv6"]).partition("/")[0]
@@ -54,7 +56,8 @@ def request(host: str, path: str) -> bytes:
 
 
 def status(answer: bytes) -> int | None:
-    """The status code of an HTTP answer that may not be all there; None: not yet, or none (RFC 9112, 4)."""
+    """The status code of an HTTP answer, which may be incomplete; None: no status yet, or none at all (RFC
+    9112, 4)."""
     words = answer.split(b"\n", 1)[0].split(b" ", 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].strip().isdigit():
         return None
@@ -67,7 +70,7 @@ def echo_request(ipv6: bool, identifier: int, sequence: int) -> bytes:
 
 
 def echo_reply(ipv6: bool, data: bytes) -> tuple[int, int] | None:
-    """Identifier and sequence of an echo reply as a raw socket gives it; None if it is something else."""
+    """Identifier and sequence of an echo reply from a raw socket; None if it is another message."""
     at = 0 if ipv6 or not data else (data[0] & 15) * 4
     if len(data) < at + 8 or data[at] != (icmp.ECHO_REPLY6 if ipv6 else icmp.ECHO_REPLY):
         return None

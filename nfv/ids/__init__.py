@@ -1,7 +1,7 @@
-"""Intrusion detection that speaks Suricata's rule language and writes Suricata's EVE JSON.
+"""Intrusion detection with rules in Suricata's language and events in Suricata's EVE JSON.
 
-The stages, each a module that takes bytes or values and gives values: ``pcap`` (files) and ``capture``
+Each stage is a module from bytes or values to values: ``pcap`` (files) and ``capture``
 (devices) -> ``decode`` -> ``defrag`` -> ``flow`` -> ``tcp`` and ``stream`` -> ``app`` (HTTP, DNS, TLS, SSH)
--> ``detect`` over the rules that ``language`` has read -> ``eve``.  ``engine`` ties them together for one
-packet; ``offline`` runs files and ``process`` runs devices.
+-> ``detect`` with the rules that ``language`` has read -> ``eve``.  ``engine`` calls them for each packet;
+``offline`` inspects files, and ``process`` inspects the traffic of devices.
 """

@@ -1,1 +1,1 @@
-"""Application protocols: who speaks what (``detect``), and a parser for each that is spoken here."""
+"""Application protocols: detection (``probe``), and a parser for each supported protocol."""

@@ -1,14 +1,14 @@
-"""What all application parsers have in common: transactions with their buffers, and events."""
+"""The common part of all application parsers: transactions with buffers, and events."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 Value = list[bytes] | None
-"""Buffers of one name: None while they are not there yet, empty when there will be none."""
+"""Buffers of one name: None while they are incomplete, empty if there will be none."""
 
 MAX_TRANSACTIONS = 512
-"""Transactions of a flow that may be open; the oldest is given up beyond that."""
+"""Limit of a flow's open transactions; beyond it, the oldest is deleted."""
 
 
 class Tx:
@@ -38,19 +38,19 @@ class Tx:
         self.state_tc: Any = None
 
     def get(self, name: str, toserver: bool) -> Value:
-        """The buffers of a name in a direction."""
+        """The buffers of this name in a direction."""
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Give back what is kept."""
+        """Free the kept bytes."""
 
     def eve(self) -> dict[str, Any]:
-        """What EVE says of it."""
+        """EVE's fields of the transaction."""
         raise NotImplementedError
 
 
 class Parser:
-    """Takes the bytes of both directions and makes transactions."""
+    """Parses the bytes of both directions into transactions."""
 
     proto: ClassVar[str] = ""
     tx_name: ClassVar[str] = ""
@@ -62,48 +62,47 @@ class Parser:
         self.events: list[tuple[str, int]] = []
         self.failed_ts = self.failed_tc = False
         self.fed_ts = self.fed_tc = False
-        """Bytes of a direction were parsed since rules were last asked."""
+        """Bytes of a direction were parsed since rules were last evaluated."""
         self.trigger_ts = self.trigger_tc = False
-        """A message was completed: what came before it in the stream is to be inspected now."""
+        """A message is complete: the stream before it has to be inspected now."""
         self.changed = False
-        """What follows is another protocol's; ``rest`` has what has come of it."""
+        """Another protocol follows; ``rest`` has its bytes so far."""
         self.rest: dict[bool, bytes] = {True: b"", False: b""}
         self.backlog = b""
-        """Bytes of the direction that was fed last that are not parsed yet: too many transactions wait to be
-        inspected.
-        """
+        """Bytes of the last direction that are not parsed yet, because too many transactions wait for
+        inspection."""
 
     def feed(self, toserver: bool, data: bytes, ts: float) -> None:
         """The next bytes of a direction."""
         raise NotImplementedError
 
     def gap(self, toserver: bool, size: int) -> None:
-        """``size`` bytes of a direction were lost; by default nothing more is understood of it."""
+        """``size`` bytes of a direction were lost; by default, the parser stops parsing this direction."""
         if toserver:
             self.failed_ts = True
         else:
             self.failed_tc = True
 
     def end(self, toserver: bool, ts: float) -> None:
-        """A direction is over: what is incomplete counts as far as it came."""
+        """A direction has ended: incomplete messages count as far as they came."""
 
     def incomplete(self) -> bool:
-        """Are there bytes that ``end`` would make something of?"""
+        """Whether there are bytes that ``end`` would still parse."""
         return False
 
     def hurry(self) -> None:
-        """The connection may be over: let what is incomplete be inspected as far as it has come."""
+        """The connection may have ended: let incomplete messages be inspected as far as they came."""
 
     def close(self) -> None:
-        """The flow is over: give back what is kept."""
+        """The flow has ended: free the kept bytes."""
         self.txs.clear()
 
     def event(self, name: str, tx: int = -1) -> None:
-        """Something is wrong, under Suricata's name for it."""
+        """Report an anomaly under Suricata's name."""
         if len(self.events) < 256:
             self.events.append((name, tx))
 
     def overflow(self) -> None:
-        """Give up the oldest transactions when there are too many."""
+        """Delete the oldest transactions if there are too many."""
         while len(self.txs) >= MAX_TRANSACTIONS:
             self.txs.pop(0).forget()

@@ -1,10 +1,10 @@
-"""As much of X.509 certificates (RFC 5280) as rules and EVE ask for, read from DER (X.690).
+"""Reads the fields of X.509 certificates (RFC 5280) that rules and EVE need, from DER (X.690).
 
-Every length is checked against what is there; what makes no sense is an ``Invalid``.
+Every length is compared with the present bytes; malformed data raises ``Invalid``.
 
-Why no library: those that read certificates refuse what is not strictly DER, or not valid at all, and such
-ones are what attackers send.  Here names count also where lengths are written in more bytes than needed,
-where times or extensions are broken, where text is not in its encoding, and whatever stands behind.
+Why no library: libraries refuse certificates that are not strictly DER, or not valid, and attackers send such
+certificates.  This module reads names also if lengths have more bytes than necessary, if times or extensions
+are malformed, if text is not in its encoding, and if other data follows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 
 class Invalid(Exception):
-    """No certificate."""
+    """The data is no certificate."""
 
 
 def element(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """(tag, where the content begins, where it ends) of the element at a place."""
+    """(tag, beginning of the content, end of the content) of the element at this position."""
     if at + 2 > end:
         raise Invalid
     tag, length = data[at], data[at + 1]
@@ -93,7 +93,7 @@ def _time(data: bytes, at: int, end: int) -> tuple[str, int]:
 
 @dataclass(slots=True)
 class Certificate:
-    """What is asked of a certificate."""
+    """The fields of a certificate that rules and EVE use."""
 
     subject: str = ""
     issuer: str = ""
@@ -105,7 +105,7 @@ class Certificate:
 
 
 def certificate(data: bytes) -> Certificate:
-    """Read a certificate; Invalid when it is none."""
+    """Read a certificate. Raises Invalid if it is none."""
     _, at, end = element(data, 0, len(data))
     _, at, end = element(data, at, end)  # tbsCertificate
     parsed = Certificate(fingerprint=hashlib.sha1(data, usedforsecurity=False).hexdigest())

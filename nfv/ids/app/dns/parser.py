@@ -18,13 +18,13 @@ _MAX_RECORDS = 512
 
 
 class Malformed(Exception):
-    """The message is cut or makes no sense."""
+    """The message is truncated or malformed."""
 
 
 def name(data: bytes, at: int, known: dict[int, bytes] | None = None) -> tuple[bytes, int]:
-    """A domain name and where it ends (RFC 1035, sections 3.1 and 4.1.4).
+    """A domain name and the position after it (RFC 1035, sections 3.1 and 4.1.4).
 
-    ``known`` keeps what pointers of this message point to, so that each is followed once.
+    ``known`` keeps the targets of this message's pointers, so that each pointer is followed once.
     """
     first: tuple[int, int] | None = None  # the first pointer's target, and the labels before it
     labels: list[bytes] = []
@@ -71,7 +71,7 @@ def name(data: bytes, at: int, known: dict[int, bytes] | None = None) -> tuple[b
 
 
 def printable(value: bytes) -> str:
-    """Bytes of a name as text, what isn't printable as \\xNN."""
+    """Bytes of a name as text; unprintable ones as \\xNN."""
     if value.isascii() and b"\\" not in value:
         text = value.decode("ascii")
         if text.isprintable():
@@ -84,7 +84,7 @@ Record = tuple[bytes, int, int, Any]
 
 
 class Message:
-    """A parsed message; what was cut off is missing, and ``broken`` says so."""
+    """A parsed message. If it is truncated, the rest is missing and ``broken`` is set."""
 
     __slots__ = ("additionals", "answers", "authorities", "broken", "flags", "id", "questions", "rcode")
 
@@ -378,7 +378,7 @@ class DnsParser(Parser):
                 return
         tx = DnsTx(self.count, ts, message, request)
         if request != toserver:
-            # what goes to the server and says it is a response belongs to its own direction all the same
+            # a message to the server that claims to be a response still belongs to its own direction
             tx.request = toserver
             tx.touched_ts, tx.touched_tc = toserver, not toserver
         self.count += 1

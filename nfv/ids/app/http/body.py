@@ -13,9 +13,10 @@ BOMB = 1 << 20
 
 
 class Budget:
-    """What all bodies of an engine share: ``used`` bytes of them are kept, ``limit`` may be; ``layers`` of
-    codings are taken off one (``response-body-decompress-layer-limit``); ``hashes`` are made of each.  Heads
-    of messages count, too; ``refused`` counts those that had no room.
+    """The shared budget of all bodies of an engine: ``used`` of ``limit`` bytes are kept.
+
+    ``layers``: how many codings of a body are decoded (``response-body-decompress-layer-limit``); ``hashes``:
+    the hashes of each body.  Heads of messages count, too; ``refused`` counts those without room.
     """
 
     __slots__ = ("hashes", "layers", "limit", "refused", "used")
@@ -74,13 +75,13 @@ class Body:
 
     @property
     def data(self) -> bytes:
-        """What is kept."""
+        """The kept bytes."""
         if len(self._snapshot) != len(self.kept):
             self._snapshot = bytes(self.kept)
         return self._snapshot
 
     def add(self, data: bytes) -> bytes:
-        """More bytes, without the framing of chunks; what they are decoded."""
+        """Add bytes, without the framing of chunks; returns them decoded."""
         self.encoded += len(data)
         for layer in self._layers:
             if not data:
@@ -95,7 +96,7 @@ class Body:
         return data
 
     def end(self) -> bytes:
-        """It is over; what waited for more bytes."""
+        """The body has ended; returns the decoded bytes that waited for more."""
         rest = b""
         if not self.closed:
             self.closed = True
@@ -118,11 +119,11 @@ class Body:
             self.budget.used += len(part)
 
     def digests(self) -> dict[str, str]:
-        """Hashes of all of it by name, those that are wanted."""
+        """The configured hashes of the whole body, by name."""
         return {digest.name: digest.hexdigest() for digest in self._hashes}
 
     def release(self) -> None:
-        """Keep nothing any more; lengths stay."""
+        """Free the kept bytes; lengths stay."""
         if not self.kept:
             self.released = True
             return
@@ -131,7 +132,7 @@ class Body:
 
 
 class _Sink(Layer):
-    """Takes what nothing is to be made of any more."""
+    """Ignores its bytes: they are not inspected any more."""
 
     __slots__ = ()
 
