@@ -64,7 +64,7 @@ def mirrors(function: Function) -> tuple[str, ...]:
 
 def tap_ports(topology: Topology) -> set[Port]:
     """Where taps get their copies."""
-    functions = [each for each in topology.functions if isinstance(each.attachment, Tap)]
+    functions = [function for function in topology.functions if isinstance(function.attachment, Tap)]
     return {instance.inward for function in functions for instance in function.instances}
 
 
@@ -89,10 +89,10 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
         used[switch] = used.get(switch, 40_000) + 1
         return Port(switch=switch, number=used[switch])
 
-    def attachment(number: int, each: Asked) -> Steered:
-        switch = names[each.switch % len(names)]
-        instances = [f"f{number}.{index + 1}" for index in range(each.instances)]
-        match each.mode:
+    def attachment(number: int, wanted: Asked) -> Steered:
+        switch = names[wanted.switch % len(names)]
+        instances = [f"f{number}.{index + 1}" for index in range(wanted.instances)]
+        match wanted.mode:
             case "inline":
                 bumps = (
                     InlineInstance(name=name, inward=port(switch), outward=port(switch)) for name in instances
@@ -100,27 +100,27 @@ def with_functions(topology: Topology, asked: Sequence[Asked]) -> Topology:
                 return Inline(switch=switch, instances=tuple(bumps))
             case "tap":
                 taps = tuple(TapInstance(name=name, inward=port(switch)) for name in instances)
-                path = 200 + number if each.mirrors else 0
-                return Tap(switch=switch, instances=taps, mirrors=each.mirrors, path=path)
+                path = 200 + number if wanted.mirrors else 0
+                return Tap(switch=switch, instances=taps, mirrors=wanted.mirrors, path=path)
             case "flows":
                 return Flows(switch=switch)
 
-    made = []
-    for number, each in enumerate(asked, 1):
+    functions = []
+    for number, wanted in enumerate(asked, 1):
         kind: Literal["bridge", "ids", "firewall"] = (
-            "bridge" if each.mode == "inline" else "ids" if each.mode == "tap" else "firewall"
+            "bridge" if wanted.mode == "inline" else "ids" if wanted.mode == "tap" else "firewall"
         )
-        made.append(
+        functions.append(
             function_of(
                 name=f"f{number}",
                 kind=kind,
                 engine={"bridge": "kernel", "ids": "builtin", "firewall": "openflow"}[kind],
-                attachment=attachment(number, each),
+                attachment=attachment(number, wanted),
                 **PARTS[kind],
-                on_failure=each.policy,
+                on_failure=wanted.policy,
             )
         )
-    return topology.model_copy(update={"functions": tuple(made)})
+    return topology.model_copy(update={"functions": tuple(functions)})
 
 
 def of(host: Host) -> Prefixes:
@@ -146,7 +146,7 @@ def chain(
     policy: Policy | None = None,
 ) -> Topology:
     """``topology`` with one more chain, from one host (or, ``anybody``, all of its network) to another."""
-    made = Chain(
+    added = Chain(
         name=f"c{path}",
         path=path,
         network=source.network,
@@ -162,7 +162,7 @@ def chain(
         priority=priority,
         on_failure=policy,
     )
-    return topology.model_copy(update={"chains": (*topology.chains, made)})
+    return topology.model_copy(update={"chains": (*topology.chains, added)})
 
 
 def packet(
@@ -184,9 +184,9 @@ def routed(frame: Frame, target: Host) -> Frame:
     return frame | {"eth_src": GATEWAY, "eth_dst": mac_number(target.mac), "nw_ttl": frame["nw_ttl"] - 1}
 
 
-def _within(address: int, six: bool, some: Prefixes) -> bool:
+def _within(address: int, six: bool, prefixes: Prefixes) -> bool:
     number = ip_address(address.to_bytes(16 if six else 4, "big"))
-    return not some or any(number.version == each.version and number in each for each in some)
+    return not prefixes or any(number.version == prefix.version and number in prefix for prefix in prefixes)
 
 
 def _port(value: int | None, ranges: PortRanges) -> bool:
@@ -194,17 +194,17 @@ def _port(value: int | None, ranges: PortRanges) -> bool:
 
 
 def _claims(
-    each: Chain, network: str, frame: Frame, there: bool, ports: tuple[PortRanges, PortRanges]
+    chain: Chain, network: str, frame: Frame, there: bool, ports: tuple[PortRanges, PortRanges]
 ) -> bool:
     six = frame["eth_type"] == 0x86DD
     prefix = "ipv6" if six else "ip"
-    source, target = (each.source, each.destination) if there else (each.destination, each.source)
+    source, target = (chain.source, chain.destination) if there else (chain.destination, chain.source)
     name = {6: "tcp", 17: "udp", 132: "sctp"}.get(frame["ip_proto"], "none")
     return (
-        network == (each.network if there else each.far_network)
+        network == (chain.network if there else chain.far_network)
         and _within(frame[f"{prefix}_src"], six, source)
         and _within(frame[f"{prefix}_dst"], six, target)
-        and (each.protocol is None or NUMBERS[each.protocol] == frame["ip_proto"])
+        and (chain.protocol is None or NUMBERS[chain.protocol] == frame["ip_proto"])
         and _port(frame.get(f"{name}_src"), ports[0])
         and _port(frame.get(f"{name}_dst"), ports[1])
     )
@@ -212,17 +212,17 @@ def _claims(
 
 def expected_chain(topology: Topology, network: str, frame: Frame) -> tuple[Chain, bool] | None:
     """Which chain takes a packet that a host of ``network`` sends, and whether in its direction."""
-    for each in sorted(topology.chains, key=lambda one: -one.priority):
-        asked = (each.source_ports, each.destination_ports)
-        opened = each.direction == "both"
-        if _claims(each, network, frame, True, asked):
-            return each, True
-        if opened and each.symmetric and _claims(each, network, frame, True, asked[::-1]):
-            return each, True
-        if each.symmetric and _claims(each, network, frame, False, asked[::-1]):
-            return each, False
-        if opened and _claims(each, network, frame, False, asked):
-            return each, False
+    for chain in sorted(topology.chains, key=lambda one: -one.priority):
+        asked = (chain.source_ports, chain.destination_ports)
+        opened = chain.direction == "both"
+        if _claims(chain, network, frame, True, asked):
+            return chain, True
+        if opened and chain.symmetric and _claims(chain, network, frame, True, asked[::-1]):
+            return chain, True
+        if chain.symmetric and _claims(chain, network, frame, False, asked[::-1]):
+            return chain, False
+        if opened and _claims(chain, network, frame, False, asked):
+            return chain, False
     return None
 
 
@@ -250,8 +250,8 @@ def expected(
     taken = expected_chain(topology, source.network, frame)
     if taken is None:
         return Expected((), tuple(taps), True)
-    each, there = taken
-    names = each.functions if there or not each.symmetric else each.functions[::-1]
+    taking, there = taken
+    names = taking.functions if there or not taking.symmetric else taking.functions[::-1]
     for name in names:
         function = functions[name]
         if isinstance(function.attachment, Tap):
@@ -261,13 +261,13 @@ def expected(
             live = [instance for instance in function.attachment.instances if instance.name not in failed]
             if live:
                 ways.append(frozenset(one.inward if there else one.outward for one in live))
-            elif (each.on_failure or function.on_failure) == "closed":
+            elif (taking.on_failure or function.on_failure) == "closed":
                 return Expected(tuple(ways), tuple(taps), False)
     return Expected(tuple(ways), tuple(taps), True)
 
 
 def _inward(function: Function, failed: frozenset[str]) -> frozenset[Port]:
-    return frozenset(each.inward for each in function.instances if each.name not in failed)
+    return frozenset(instance.inward for instance in function.instances if instance.name not in failed)
 
 
 PORTS: tuple[PortRanges, ...] = ((), ((80, 80),), ((1000, 1999), (3000, 3500)), ((53, 53), (65535, 65535)))
@@ -290,8 +290,8 @@ class Attributes(NamedTuple):
 
 ATTRIBUTES = st.sampled_from(
     [
-        Attributes(*each)
-        for each in product(
+        Attributes(*values)
+        for values in product(
             (None, "tcp", "udp"),
             PORTS,
             (False, True),
@@ -341,7 +341,7 @@ def chain_labs(
             wanted = wanted._replace(mirrors=tuple(sorted(draw(some_of(*watch, most=2)))))
         asked.append(wanted)
     topology = with_functions(base, asked)
-    names = [each.name for each in topology.functions if not mirrors(each)]
+    names = [function.name for function in topology.functions if not mirrors(function)]
     if not pairs or not names:
         return topology
     for path in range(1, draw(st.integers(1, most_chains)) + 1):

@@ -58,11 +58,11 @@ def surrounded(
     """The tables of the lab's hops, and what brings frames to them and away from them."""
     numbers, all_flows, groups, meters = network_numbers(topology), list[Flow](), {}, {}
     known = service(topology)
-    functions = {each.name: each for each in topology.functions}
+    functions = {function.name: function for function in topology.functions}
     for here, far, forward in ((1, 2, True), (2, 1, False)):
         port = Field("in_port", here)
         all_flows.append(flow(Table.CLASSIFY, 900, (port, Field("eth_type", marker)), (Output(far),)))
-        hop = next(each for each in known.hops.values() if each.forward is forward)
+        hop = next(hop for hop in known.hops.values() if hop.forward is forward)
         enter = (SetField(NETWORK, numbers[hop.network]), SetField(HOP, hop.number))
         all_flows.append(flow(Table.CLASSIFY, 100, (port,), enter, Table.STEER))
         all_flows.append(
@@ -75,10 +75,10 @@ def surrounded(
         all_flows.append(flow(Table.RESOLVE, 51, to_it, (Output(here),)))
     all_flows.append(flow(Table.RESOLVE, 50, turned, (Output(2),)))
     for hop in known.hops.values():
-        made = flow_hop(topology, functions[hop.function], hop, numbers, failed)
-        all_flows += made[0]
-        groups |= {each.id: each for each in made[1]}
-        meters |= {each.id: each for each in made[2]}
+        parts = flow_hop(topology, functions[hop.function], hop, numbers, failed)
+        all_flows += parts[0]
+        groups |= {group.id: group for group in parts[1]}
+        meters |= {meter.id: meter for meter in parts[2]}
     all_flows.append(miss(Table.CHAIN, Table.RESOLVE, "given back, and in no chain"))
     all_flows += fragment_table(all_flows)
     return SwitchTables("s", 1, tuple(once(all_flows)), tuple(groups.values()), tuple(meters.values()))

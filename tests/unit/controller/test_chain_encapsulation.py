@@ -77,7 +77,9 @@ def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_n
             )
             for number, (kind, engine, attached) in enumerate(kinds, 1)
         )
-        chain = whole.chains[0].model_copy(update={"functions": tuple(each.name for each in functions)})
+        chain = whole.chains[0].model_copy(
+            update={"functions": tuple(function.name for function in functions)}
+        )
         return whole.model_copy(update={"functions": functions, "chains": (chain,)})
 
     translator = (kind, "openflow", Flows)
@@ -97,17 +99,17 @@ def test_os_ken_gets_the_nsh_actions_that_it_lacks() -> None:
         their.NXActionEncapNsh()
     add_nsh_actions(their)
     packed = bytearray()
-    for each in (
+    for action in (
         their.NXActionEncap(NSH, 2),
         their.NXActionEncap(0),
         their.NXActionDecap(),
         their.NXActionDecap(),
     ):
-        each.serialize(packed, len(packed))
+        action.serialize(packed, len(packed))
     whole = actions.encode(EncapNsh(1, 255, 2, 3))
     assert bytes(packed[:24]) == whole[:24]
     assert bytes(packed[24:40]) in whole
     assert bytes(packed[40:]) == actions.encode(DecapNsh())
     parsed = [their.OFPAction.parser(bytes(packed), at) for at in (0, 24, 40)]
-    assert [type(each).__name__ for each in parsed] == ["NXActionEncap", "NXActionEncap", "NXActionDecap"]
+    assert [type(action).__name__ for action in parsed] == ["NXActionEncap", "NXActionEncap", "NXActionDecap"]
     assert (parsed[0].new_pkt_type, parsed[0].md_type, parsed[1].md_type) == (NSH, 2, None)

@@ -53,13 +53,15 @@ def check(topology: Topology, outcome: Outcome, target: Host, frame: Frame, want
     for port, ways in zip(outcome.visited, wanted.ways, strict=True):
         assert port in ways
     taps = tap_ports(topology)
-    arrived = [each for each in outcome.delivered if each.at not in taps]
+    arrived = [arrival for arrival in outcome.delivered if arrival.at not in taps]
     whole = wire(routed(frame, target))
-    assert [(each.at, each.fields) for each in arrived] == ([(target.port, whole)] if wanted.arrives else [])
-    copies = [each for each in outcome.delivered if each.at in taps]
-    assert all(each.fields == wire(frame) for each in copies), "a tap saw another frame"
+    assert [(arrival.at, arrival.fields) for arrival in arrived] == (
+        [(target.port, whole)] if wanted.arrives else []
+    )
+    copies = [arrival for arrival in outcome.delivered if arrival.at in taps]
+    assert all(copy.fields == wire(frame) for copy in copies), "a tap saw another frame"
     assert len(copies) == len(wanted.taps)
-    left = [each.at for each in copies]
+    left = [copy.at for copy in copies]
     for ports in wanted.taps:
         (one,) = [port for port in left if port in ports]
         left.remove(one)
@@ -107,13 +109,13 @@ def test_both_directions_of_a_connection_pass_the_same_instances(
     other = {
         port: far
         for function in topology.functions
-        for each in function.instances
-        if isinstance(each, InlineInstance)
-        for port, far in ((each.inward, each.outward), (each.outward, each.inward))
+        for instance in function.instances
+        if isinstance(instance, InlineInstance)
+        for port, far in ((instance.inward, instance.outward), (instance.outward, instance.inward))
     }
     for a, b in pairs(topology):
         frame = some_packet(data, a, b)
-        if not all(each.symmetric for each in topology.chains) or overlapping(topology, a, b, frame):
+        if not all(chain.symmetric for chain in topology.chains) or overlapping(topology, a, b, frame):
             continue
         (there,) = visited(fabric, frame, a)
         (back,) = visited(fabric, reply(frame, a, b), b)
@@ -130,7 +132,7 @@ def overlapping(topology: Topology, a: Host, b: Host, frame: Frame) -> bool:
 
 
 def visited(fabric: Fabric, frame: Frame, source: Host) -> set[tuple[Port, ...]]:
-    return {each.visited for each in fabric.outcomes(frame, source.port)}
+    return {outcome.visited for outcome in fabric.outcomes(frame, source.port)}
 
 
 @settings(max_examples=40)
@@ -138,7 +140,7 @@ def visited(fabric: Fabric, frame: Frame, source: Host) -> set[tuple[Port, ...]]
 def test_failed_instances_are_passed_by_or_stop_traffic_as_the_policy_says(
     topology: Topology, data: st.DataObject
 ) -> None:
-    names = [each.name for function in topology.functions for each in function.instances]
+    names = [instance.name for function in topology.functions for instance in function.instances]
     failed = frozenset(data.draw(st.sets(st.sampled_from(names)))) if names else frozenset()
     fabric = Fabric(topology, compile_topology(topology, failed=failed), failed=failed)
     for a, b in pairs(topology):
@@ -188,7 +190,7 @@ def test_whatever_dies_at_once_nothing_circles_or_arrives_twice(
             assert not outcome.loop and not outcome.punted
             # what arrives has been everywhere, and what does not has been there in order
             assert all(port in ways for port, ways in zip(outcome.visited, wanted.ways, strict=False))
-            hosts = [each for each in outcome.delivered if each.at not in taps]
+            hosts = [arrival for arrival in outcome.delivered if arrival.at not in taps]
             assert len(hosts) <= 1 and len(outcome.visited) <= len(wanted.ways)
             if hosts:
                 assert (hosts[0].at, hosts[0].fields) == (b.port, wire(routed(frame, b)))
@@ -216,7 +218,9 @@ def test_recompiled_without_some_links_chains_use_what_is_left(
 
 
 def inward_ports(topology: Topology) -> set[Port]:
-    return {port for function in topology.functions for each in function.instances for port in each.ports}
+    return {
+        port for function in topology.functions for instance in function.instances for port in instance.ports
+    }
 
 
 @settings(max_examples=40)
@@ -238,7 +242,7 @@ def test_arp_discovery_and_multicast_pass_no_function(topology: Topology) -> Non
             ):
                 for outcome in fabric.outcomes(frame, a.port):
                     assert not outcome.visited
-                    assert not {each.at for each in outcome.delivered} & functions
+                    assert not {arrival.at for arrival in outcome.delivered} & functions
 
 
 @st.composite
@@ -282,8 +286,8 @@ def test_no_host_gets_a_frame_into_a_function_by_claiming_a_place_in_a_chain(
         frame = data.draw(hostile(free, a))
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.visited and not outcome.loop
-            assert not {each.at for each in outcome.delivered} & functions
-            assert {network[each.at] for each in outcome.delivered} <= {a.network}
+            assert not {arrival.at for arrival in outcome.delivered} & functions
+            assert {network[arrival.at] for arrival in outcome.delivered} <= {a.network}
 
 
 @settings(max_examples=40)
@@ -295,7 +299,9 @@ def test_nothing_that_a_function_sends_leaves_the_networks_of_its_chains(
     fabric = Fabric(topology, compile_topology(topology))
     hops = service(topology).hops.values()
     for function in topology.functions:
-        mine = {each for hop in hops if hop.function == function.name for each in (hop.network, hop.leaves)}
+        mine = {
+            network for hop in hops if hop.function == function.name for network in (hop.network, hop.leaves)
+        }
         routers = [set(router.networks) for router in topology.routers]
         mine |= {name for joined in routers if joined & mine for name in joined}
         for instance in function.instances:
@@ -315,10 +321,10 @@ def test_nothing_that_a_function_sends_leaves_the_networks_of_its_chains(
             for port in instance.ports:
                 for outcome in fabric.outcomes({**frame, **change}, port):
                     assert not outcome.loop
-                    for each in outcome.delivered:
+                    for arrival in outcome.delivered:
                         hosts = {host.port: host.network for host in topology.hosts}
-                        assert hosts[each.at] in mine
-                        assert "vlan_vid" not in dict(each.fields)
+                        assert hosts[arrival.at] in mine
+                        assert "vlan_vid" not in dict(arrival.fields)
 
 
 @settings(max_examples=40)

@@ -81,7 +81,7 @@ def tuples(draw: st.DrawFn) -> Tuple:
 def packet(which: Tuple, answer: bool = False) -> dict[str, int]:
     """One of its packets; ``answer``: of an echo, a reply."""
     head = "ip" if which.version == 4 else "ipv6"
-    found = {
+    frame = {
         "eth_src": 0x020000000901,
         "eth_dst": 0x020000000902,
         "eth_type": 0x0800 if which.version == 4 else 0x86DD,
@@ -91,13 +91,13 @@ def packet(which: Tuple, answer: bool = False) -> dict[str, int]:
     }
     if which.protocol in (TCP, UDP):
         name = "tcp" if which.protocol == TCP else "udp"
-        found |= {f"{name}_src": which.tp_src, f"{name}_dst": which.tp_dst}
-        found |= {"tcp_flags": 16} if which.protocol == TCP else {}
+        frame |= {f"{name}_src": which.tp_src, f"{name}_dst": which.tp_dst}
+        frame |= {"tcp_flags": 16} if which.protocol == TCP else {}
     elif which.protocol in (1, 58):
         icmp = "icmp" if which.version == 4 else "icmpv6"
         kinds = (0, 8) if which.version == 4 else (129, 128)
-        found |= {f"{icmp}_type": kinds[0 if answer else 1], f"{icmp}_code": 0}
-    return found
+        frame |= {f"{icmp}_type": kinds[0 if answer else 1], f"{icmp}_code": 0}
+    return frame
 
 
 def says(firewall: Firewall, which: Tuple) -> Rule:
@@ -121,8 +121,8 @@ def about(rule: Rule, which: Tuple) -> bool:
     return which.protocol in (TCP, UDP) or not (rule.source_ports or rule.destination_ports)
 
 
-def one(found: Any) -> tuple[list[Sent], list[Flow]]:
-    (way,) = found
+def one(ways: Any) -> tuple[list[Sent], list[Flow]]:
+    (way,) = ways
     return way  # type: ignore[no-any-return]
 
 
@@ -137,18 +137,18 @@ def test_new_connections_are_judged_by_the_first_rule_that_matches(
         frame = packet(which)
         sent, flows = one(at_switch(tables, frame, 1, connections=Connections()))
         rule = says(firewall, which)
-        out = [each for each in sent if each.port == 2]
-        told = [each for each in sent if each.port == CONTROLLER]
+        out = [copy for copy in sent if copy.port == 2]
+        told = [copy for copy in sent if copy.port == CONTROLLER]
         assert bool(out) == (rule.action == "accept")
         assert bool(told) == (rule.log or rule.action == "reject")
         if told:
-            (notice,) = [known[each.cookie] for each in flows if each.cookie in known]
+            (notice,) = [known[flow.cookie] for flow in flows if flow.cookie in known]
             assert notice == Notice("f", rule.name or None, rule.action, rule.log)
-        for each in (*out, *told):
-            fields = {name: value for name, value in each.frame.items() if name in frame}
+        for copy in (*out, *told):
+            fields = {name: value for name, value in copy.frame.items() if name in frame}
             assert fields == frame, "the frame is as it was"
-        for each in out:
-            left = {name for name, value in each.frame.items() if name.startswith(("ct_", "reg")) and value}
+        for copy in out:
+            left = {name for name, value in copy.frame.items() if name.startswith(("ct_", "reg")) and value}
             assert left == {"reg0"}, "nothing stays but its network"
 
 
@@ -161,7 +161,7 @@ def test_connections_are_judged_by_the_rules_in_force(
     sets: list[Firewall], steps: list[tuple[Tuple, bool, int]]
 ) -> None:
     """Old connections, too, both ways, by who began them."""
-    labs = [Lookup(surrounded(chain_lab("firewall", firewall=each))) for each in sets]
+    labs = [Lookup(surrounded(chain_lab("firewall", firewall=rules))) for rules in sets]
     begun: dict[Tuple, Tuple] = {}
     connections = Connections()
     for which, way, number in steps:
@@ -173,7 +173,7 @@ def test_connections_are_judged_by_the_rules_in_force(
         frame = packet(which, answer and echo)
         sent, _ = one(at_switch(tables, frame, 1 if way else 2, connections=connections))
         accepted = says(firewall, original or which).action == "accept"
-        assert [each.port for each in sent if each.port != CONTROLLER] == (
+        assert [copy.port for copy in sent if copy.port != CONTROLLER] == (
             [2 if way else 1] if accepted else []
         )
         if original is None and accepted:
@@ -222,8 +222,8 @@ def test_a_rate_is_a_meter_of_new_connections_alone() -> None:
     tables = surrounded(topology)
     (meter,) = tables.meters
     assert meter.rate == 5 and meter.id != NOTICES.id
-    metered = [each for each in tables.flows if any(getattr(a, "meter", 0) == meter.id for a in each.actions)]
-    assert metered and all(("ct_state", 0x21, 0x31) in each.match for each in metered)
+    metered = [flow for flow in tables.flows if any(getattr(a, "meter", 0) == meter.id for a in flow.actions)]
+    assert metered and all(("ct_state", 0x21, 0x31) in flow.match for flow in metered)
 
 
 # -- at hosts' ports -------------------------------------------------------------------
@@ -258,9 +258,9 @@ def test_both_hosts_ports_ask_the_rules(firewall: Firewall, protocol: int, port:
     sent, flows = one(at_switch(tables, frame, 1, connections=connections))
     rule = says(firewall, tuple_of(frame))  # type: ignore[arg-type]
     accepted = rule.action == "accept"
-    assert [each.port for each in sent if each.port != CONTROLLER] == ([2] if accepted else [])
+    assert [copy.port for copy in sent if copy.port != CONTROLLER] == ([2] if accepted else [])
     asked = {
-        each.table for each in flows if each.priority >= 1000 and each.table in (Table.FIREWALL, Table.ADMIT)
+        flow.table for flow in flows if flow.priority >= 1000 and flow.table in (Table.FIREWALL, Table.ADMIT)
     }
     assert asked == ({Table.FIREWALL, Table.ADMIT} if accepted else {Table.FIREWALL})
     back = between(h2, h1, protocol, port)
@@ -268,7 +268,7 @@ def test_both_hosts_ports_ask_the_rules(firewall: Firewall, protocol: int, port:
     back |= {f"{name}_src": port, f"{name}_dst": 40000}
     if accepted:
         sent, _ = one(at_switch(tables, back, 2, connections=connections))
-        assert [each.port for each in sent] == [1], "its answer comes back"
+        assert [copy.port for copy in sent] == [1], "its answer comes back"
 
 
 @settings(max_examples=60)
@@ -289,12 +289,12 @@ def test_a_logged_connection_is_told_once(firewall: Firewall, protocol: int, por
     else:
         # as a router brings it, on its way to h2
         arrived = {**frame, "eth_src": mac_number(gateway), OUT_PORT: 2}
-        whole = [each for each in compile_topology(topology)["s"].flows if each.table is Table.ADMIT]
+        whole = [flow for flow in compile_topology(topology)["s"].flows if flow.table is Table.ADMIT]
         entry = flow(Table.CLASSIFY, 65535, (), (), Table.ADMIT)
         alone = Lookup(SwitchTables("s", 1, (entry, *whole), (), compile_topology(topology)["s"].meters))
         _, flows = one(at_switch(alone, arrived, 9, connections=Connections()))
-    told = [known[each.cookie] for each in flows if each.cookie in known and known[each.cookie].logged]
-    assert [each.rule for each in told] == ([rule.name] if rule.log else [])
+    told = [known[flow.cookie] for flow in flows if flow.cookie in known and known[flow.cookie].logged]
+    assert [notice.rule for notice in told] == ([rule.name] if rule.log else [])
 
 
 def test_arp_and_discovery_pass_the_firewall_at_a_port() -> None:
@@ -311,10 +311,10 @@ def test_arp_and_discovery_pass_the_firewall_at_a_port() -> None:
           "nd_options_type": 1}  # fmt: skip
     for frame in (arp, nd):
         sent, _ = one(at_switch(tables, frame, 1, connections=Connections()))
-        assert [each.port for each in sent] == [1], "answered by the switch"
+        assert [copy.port for copy in sent] == [1], "answered by the switch"
     unicast = {**arp, "eth_dst": mac_number(h2.mac), "arp_op": 2}
     sent, _ = one(at_switch(tables, unicast, 1, connections=Connections()))
-    assert [each.port for each in sent] == [2]
+    assert [copy.port for copy in sent] == [2]
 
 
 def test_a_network_without_firewall_asks_none() -> None:
@@ -322,12 +322,12 @@ def test_a_network_without_firewall_asks_none() -> None:
     _, _, h3 = topology.hosts
     frame = {**between(h3, h3, TCP, 80), "eth_dst": 0x02AAAAAAAAAA}
     _, flows = one(at_switch(Lookup(compile_topology(topology)["s"]), frame, 3, connections=Connections()))
-    assert Table.FORWARD in {each.table for each in flows}
+    assert Table.FORWARD in {flow.table for flow in flows}
 
 
 def test_the_shipped_firewall_lets_through_what_its_file_says() -> None:
     topology = topologies.load(Path(topologies.__file__).parent / "firewall.yaml")
-    hosts = {each.name: each for each in topology.hosts}
+    hosts = {host.name: host for host in topology.hosts}
     app, db = hosts["app"], hosts["db"]
     assert app.ipv4 and db.ipv4
     forth = Tuple(4, int(app.ipv4.ip), int(db.ipv4.ip), TCP, 40000, 5432)
@@ -340,5 +340,5 @@ def test_the_shipped_firewall_lets_through_what_its_file_says() -> None:
     ):
         frame = {**packet(which), "eth_src": mac_number(source.mac), "eth_dst": mac_number(target.mac)}
         (outcome,) = fabric.outcomes(frame, source.port)
-        assert [each.at for each in outcome.delivered] == ([target.port] if passes else [])
+        assert [arrival.at for arrival in outcome.delivered] == ([target.port] if passes else [])
         assert bool(outcome.punted) is not passes, "rejected: its sender is told"

@@ -108,7 +108,7 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
 def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, SwitchTables]]:
     """A load balancer at ``switch`` in its implicit chain, and the tables while those servers are gone."""
     backends = tuple(
-        Backend(host=each.name, mac=each.mac, ipv4=each.ipv4, port=8080) for each in (WEB1, WEB2)
+        Backend(host=host.name, mac=host.mac, ipv4=host.ipv4, port=8080) for host in (WEB1, WEB2)
     )
     service = Balancer(
         network="n1", at=Port(switch="s1", number=9), mac=VMAC, ipv4=IPv4Interface(f"{VIP}/24"), port=80,
@@ -134,7 +134,7 @@ def test_a_load_balancer_in_an_implicit_chain(switch: str, steps: list[tuple[int
         there = frame(CLIENT, VIP, 80, VMAC, port=50000 + number)
         got = arrives(fabric, there, CLIENT)
         assert got is not None
-        server = next(each for each in (WEB1, WEB2) if each.port == got.at)
+        server = next(host for host in (WEB1, WEB2) if host.port == got.at)
         assert number in kept or server.name != gone
         assert kept.setdefault(number, got.at) == got.at
         assert fields(got)["eth_dst"] == mac_number(server.mac)

@@ -35,12 +35,14 @@ def labs(draw: st.DrawFn, networks: int = 2, dense: bool = False) -> Topology:
 
 
 def graph(topology: Topology, without: frozenset[str] = frozenset()) -> nx.MultiGraph:
-    made = nx.MultiGraph()
-    made.add_nodes_from(switch.name for switch in topology.switches)
-    made.add_edges_from((e.a.switch, e.b.switch, e.name) for e in topology.links if e.name not in without)
+    multigraph = nx.MultiGraph()
+    multigraph.add_nodes_from(switch.name for switch in topology.switches)
+    multigraph.add_edges_from(
+        (e.a.switch, e.b.switch, e.name) for e in topology.links if e.name not in without
+    )
     if topology.underlay is not None:  # for a network that crosses, it joins all
-        made.add_edges_from((switch.name, "underlay") for switch in topology.switches)
-    return made
+        multigraph.add_edges_from((switch.name, "underlay") for switch in topology.switches)
+    return multigraph
 
 
 def pairs(topology: Topology) -> list[tuple[Host, Host]]:
@@ -50,15 +52,15 @@ def pairs(topology: Topology) -> list[tuple[Host, Host]]:
 def arrived(outcomes: frozenset[Outcome], frame: dict[str, int], target: Host) -> bool:
     """Whether, whatever is chosen, exactly this frame comes out at ``target``, once."""
     return all(
-        not each.loop
-        and not each.punted
-        and [(e.at, e.fields) for e in each.delivered] == [(target.port, wire(frame))]
-        for each in outcomes
+        not outcome.loop
+        and not outcome.punted
+        and [(e.at, e.fields) for e in outcome.delivered] == [(target.port, wire(frame))]
+        for outcome in outcomes
     )
 
 
 def lost(outcomes: frozenset[Outcome]) -> bool:
-    return all(not each.delivered and not each.loop and not each.punted for each in outcomes)
+    return all(not outcome.delivered and not outcome.loop and not outcome.punted for outcome in outcomes)
 
 
 def check_all_pairs(topology: Topology, fabric: Fabric, paths: nx.MultiGraph) -> None:
@@ -76,7 +78,7 @@ def check_all_pairs(topology: Topology, fabric: Fabric, paths: nx.MultiGraph) ->
         elif topology.underlay is None:
             assert lost(outcomes), (source.name, target.name, outcomes)
         else:  # a network that crosses looks for an unknown address among its own members
-            ports = {arrival.at for each in outcomes for arrival in each.delivered}
+            ports = {arrival.at for outcome in outcomes for arrival in outcome.delivered}
             assert target.port not in ports, (source.name, target.name, outcomes)
 
 
@@ -106,14 +108,14 @@ def test_a_dead_link_alone_is_repaired_wherever_a_group_was_compiled(
     fabric = Fabric(topology, compile_topology(topology), frozenset((dead,)))
     for source, target in pairs(topology):
         frame = ipv4(source, target)
-        for each in fabric.outcomes(frame, source.port):
-            assert not each.loop
-            if arrived(frozenset((each,)), frame, target):
+        for outcome in fabric.outcomes(frame, source.port):
+            assert not outcome.loop
+            if arrived(frozenset((outcome,)), frame, target):
                 continue
             # lost: only where the last switch had just one way, and no group to choose another
-            assert not each.delivered and not each.punted
-            actions = each.steps[-1].flows[-1].actions
-            assert not any(isinstance(action, ToGroup) for action in actions), each.steps
+            assert not outcome.delivered and not outcome.punted
+            actions = outcome.steps[-1].flows[-1].actions
+            assert not any(isinstance(action, ToGroup) for action in actions), outcome.steps
 
 
 @settings(max_examples=200)
@@ -127,10 +129,10 @@ def test_whatever_switches_and_links_die_at_once_no_frame_circles(
     dead |= frozenset(data.draw(st.sets(st.sampled_from(names), max_size=2))) if names else frozenset()
     fabric = Fabric(topology, compile_topology(topology), dead)
     for source, target in pairs(topology):
-        for each in fabric.outcomes(ipv4(source, target), source.port):
-            assert not each.loop
-            assert len(each.delivered) <= 1
-            assert all(one.at == target.port for one in each.delivered)
+        for outcome in fabric.outcomes(ipv4(source, target), source.port):
+            assert not outcome.loop
+            assert len(outcome.delivered) <= 1
+            assert all(one.at == target.port for one in outcome.delivered)
 
 
 def test_a_dead_switch_makes_no_frame_circle_among_its_neighbours() -> None:
@@ -212,8 +214,8 @@ def test_a_switch_to_be_avoided_is_crossed_only_when_nothing_else_leads_on(
         around = whole.copy()
         around.remove_nodes_from(avoid - ends)
         if nx.has_path(around, *(source.port.switch, target.port.switch)):
-            for each in fabric.outcomes(ipv4(source, target), source.port):
-                assert {step.switch for step in each.steps} & avoid <= ends
+            for outcome in fabric.outcomes(ipv4(source, target), source.port):
+                assert {step.switch for step in outcome.steps} & avoid <= ends
 
 
 def test_a_changed_path_changes_groups_and_keeps_their_numbers() -> None:
@@ -221,7 +223,7 @@ def test_a_changed_path_changes_groups_and_keeps_their_numbers() -> None:
     before = compile_topology(topology)["s1"]
     after = compile_topology(topology, down_links=frozenset(("s1-s5",)))["s1"]
     # flows may change only where a neighbour's frames are turned back
-    plain = [[flow for flow in each.flows if flow.priority != TURNED] for each in (before, after)]
+    plain = [[flow for flow in compiled.flows if flow.priority != TURNED] for compiled in (before, after)]
     assert plain[0] == plain[1]
     assert before.groups != after.groups
     assert next(len(group.buckets) for group in before.groups if group.kind == "select") == 3

@@ -37,19 +37,19 @@ def followed(fabric: Fabric, frames: list[tuple[Frame, Host]]) -> tuple[Counter[
         (outcome,) = fabric.outcomes(frame, source.port)
         assert not outcome.loop and not outcome.punted
         visited += Counter(outcome.visited)
-        arrived += Counter((each.at, each.fields) for each in outcome.delivered)
+        arrived += Counter((arrival.at, arrival.fields) for arrival in outcome.delivered)
     return visited, arrived
 
 
 def by_function(topology: Topology, ports: Counter[Port]) -> Counter[tuple[str, bool]]:
     """How often each function was entered at either side."""
-    found = Counter[tuple[str, bool]]()
+    entered = Counter[tuple[str, bool]]()
     for function in topology.functions:
-        for each in function.instances:
-            found[function.name, True] += ports[each.inward]
-            if isinstance(each, InlineInstance):
-                found[function.name, False] += ports[each.outward]
-    return found
+        for instance in function.instances:
+            entered[function.name, True] += ports[instance.inward]
+            if isinstance(instance, InlineInstance):
+                entered[function.name, False] += ports[instance.outward]
+    return entered
 
 
 @settings(max_examples=60)
@@ -71,15 +71,15 @@ def test_the_fragments_of_a_datagram_go_where_it_would_go_whole(
         for port, times in followed(Fabric(topology, tables, chooser=symmetric), [(frame, a)])[0].items():
             visited[port] += 3 * times
         parts = pieces(frame, number)
-        arrived += Counter((b.port, wire(routed(each, b))) for each in parts)
-        sent += [(each, a) for each in parts]
+        arrived += Counter((b.port, wire(routed(fragment, b))) for fragment in parts)
+        sent += [(fragment, a) for fragment in parts]
     mixed = data.draw(st.permutations(sent))
     fabric = Fabric(topology, tables, chooser=symmetric, connections=Connections())
-    found, got = followed(fabric, mixed)
+    entered, arrivals = followed(fabric, mixed)
     # fragments are spread by addresses alone: maybe to another instance, but all of a datagram to one
-    assert by_function(topology, found) == by_function(topology, visited)
-    assert all(times % 3 == 0 for times in found.values())
-    assert Counter({each: n for each, n in got.items() if each[0] not in taps}) == arrived  # type: ignore[index]
+    assert by_function(topology, entered) == by_function(topology, visited)
+    assert all(times % 3 == 0 for times in entered.values())
+    assert Counter({arrival: n for arrival, n in arrivals.items() if arrival[0] not in taps}) == arrived  # type: ignore[index]
 
 
 def two_chains(instances: int = 1) -> Topology:
@@ -99,7 +99,7 @@ def test_nothing_of_a_datagram_passes_before_all_of_it_is_there() -> None:
             first, *later = pieces(packet(h1, h2, "udp", (40000, port), six), 1)
             for some in ([first], later, [first, later[0]], [first, later[0], later[0]], [later[0]] * 3):
                 fabric = Fabric(topology, tables, chooser=symmetric, connections=Connections())
-                visited, arrived = followed(fabric, [(each, h1) for each in some])
+                visited, arrived = followed(fabric, [(fragment, h1) for fragment in some])
                 assert not visited and not arrived
 
 
@@ -124,4 +124,4 @@ def test_datagrams_of_two_tenants_are_not_taken_for_one() -> None:
     visited, arrived = followed(fabric, [(mine[0], a), (mine[1], a), (foreign[2], other)])
     assert not visited and not arrived
     visited, arrived = followed(fabric, [(mine[2], a)])
-    assert set(arrived) == {(b.port, wire(each)) for each in mine}
+    assert set(arrived) == {(b.port, wire(fragment)) for fragment in mine}

@@ -23,8 +23,8 @@ Frame = dict[str, int]
 
 def delivered(outcomes: frozenset[Outcome]) -> list[tuple[Port, Frame]]:
     """All that arrives, in whatever way is chosen."""
-    assert outcomes and not any(each.loop for each in outcomes)
-    return [(one.at, dict(one.fields)) for each in outcomes for one in each.delivered]
+    assert outcomes and not any(outcome.loop for outcome in outcomes)
+    return [(arrival.at, dict(arrival.fields)) for outcome in outcomes for arrival in outcome.delivered]
 
 
 def routes_between(topology: Topology) -> set[tuple[str, str]]:
@@ -77,7 +77,10 @@ def test_a_router_takes_one_hop_and_leads_to_its_networks_only(topology: Topolog
                 for ttl in (0, 1):
                     outcomes = fabric.outcomes(frame | {"nw_ttl": ttl}, a.port)
                     assert not delivered(outcomes)
-                    assert all([one.at.number for one in each.punted] == [CONTROLLER] for each in outcomes)
+                    assert all(
+                        [arrival.at.number for arrival in outcome.punted] == [CONTROLLER]
+                        for outcome in outcomes
+                    )
 
 
 KINDS = one_of_each(
@@ -191,7 +194,7 @@ def test_broadcasts_reach_every_other_member_once_and_nobody_else(topology: Topo
 def test_both_kinds_of_tunnels_do_the_same(topology: Topology) -> None:
     assert topology.underlay
     other = topology.model_copy(update={"underlay": topology.underlay.model_copy(update={"tunnels": "ovs"})})
-    one, two = (Fabric(each, compile_topology(each)) for each in (topology, other))
+    one, two = (Fabric(variant, compile_topology(variant)) for variant in (topology, other))
     for a, b in permutations(topology.hosts, 2):
         for frame in (ipv4(a, b), multicast(a)):
             assert one.outcomes(frame, a.port) == two.outcomes(frame, a.port)

@@ -40,34 +40,34 @@ __all__ = ["flow_hops_that_pass_everything"]
 EDITS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation", "classifier")
 
 
-def changed(draw: st.DrawFn, topology: Topology, each: Chain, path: int) -> Chain | None:
+def changed(draw: st.DrawFn, topology: Topology, chain: Chain, path: int) -> Chain | None:
     """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
     names = [function.name for function in topology.functions if not mirrors(function)]
     edit = draw(st.sampled_from(EDITS))
     if edit == "remove":
         return None
     if edit == "reorder":
-        return each.model_copy(update={"functions": tuple(reversed(each.functions)), "path": path})
+        return chain.model_copy(update={"functions": tuple(reversed(chain.functions)), "path": path})
     if edit == "functions":
         some = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
-        return each.model_copy(update={"functions": tuple(some), "path": path})
+        return chain.model_copy(update={"functions": tuple(some), "path": path})
     if edit == "encapsulation":
-        return each.model_copy(update={"encapsulation": draw(st.sampled_from(("nsh", "vlan")))})
+        return chain.model_copy(update={"encapsulation": draw(st.sampled_from(("nsh", "vlan")))})
     if edit == "classifier":
         protocol = draw(st.sampled_from((None, "tcp", "udp")))
-        return each.model_copy(update={"protocol": protocol, "destination_ports": ()})
-    return each
+        return chain.model_copy(update={"protocol": protocol, "destination_ports": ()})
+    return chain
 
 
 def renumbered(before: Sequence[Chain], after: Sequence[Chain]) -> Iterator[Chain]:
     """The chains after an edit, as ``controller.update.consistent_update`` asks for: where chains share
     functions and one takes other traffic than before, or is gone, they all get new paths."""
-    left = {each.name: (each.protocol, each.destination_ports) for each in after}
-    moved = any(left.get(each.name) != (each.protocol, each.destination_ports) for each in before)
-    for number, each in enumerate(after):
-        others = {name for one in (*before, *after) if one.name != each.name for name in one.functions}
-        shares = moved and others & set(each.functions)
-        yield each.model_copy(update={"path": 70 + number}) if shares else each
+    left = {chain.name: (chain.protocol, chain.destination_ports) for chain in after}
+    moved = any(left.get(chain.name) != (chain.protocol, chain.destination_ports) for chain in before)
+    for number, remaining in enumerate(after):
+        others = {name for one in (*before, *after) if one.name != remaining.name for name in one.functions}
+        shares = moved and others & set(remaining.functions)
+        yield remaining.model_copy(update={"path": 70 + number}) if shares else remaining
 
 
 @st.composite
@@ -76,8 +76,8 @@ def edits(draw: st.DrawFn) -> tuple[Topology, Topology]:
     topology = draw(chain_labs(instances=2, modes=("inline", "inline", "inline", "tap", "flows")))
     after = [
         new
-        for number, each in enumerate(topology.chains)
-        if (new := changed(draw, topology, each, 50 + number)) is not None
+        for number, chain in enumerate(topology.chains)
+        if (new := changed(draw, topology, chain, 50 + number)) is not None
     ]
     edited = topology.model_copy(update={"chains": tuple(renumbered(topology.chains, after))})
     return (topology, edited) if draw(st.booleans()) else (edited, topology)
@@ -85,7 +85,7 @@ def edits(draw: st.DrawFn) -> tuple[Topology, Topology]:
 
 def union(old: Topology, new: Topology) -> Topology:
     """A lab with the ports of both: they are made before and taken away after."""
-    chains = {(each.path, each.name): each for each in (*old.chains, *new.chains)}
+    chains = {(chain.path, chain.name): chain for chain in (*old.chains, *new.chains)}
     return new.model_copy(update={"chains": tuple(chains.values())})
 
 
@@ -100,9 +100,9 @@ def _is(outcome: Outcome, topology: Topology, a: Host, b: Host, frame: Frame) ->
     if not all(port in ways for port, ways in zip(outcome.visited, wanted.ways, strict=True)):
         return False
     taps = tap_ports(topology)
-    arrived = [(each.at, each.fields) for each in outcome.delivered if each.at not in taps]
-    copies = [each for each in outcome.delivered if each.at in taps]
-    whole = all(each.fields == wire(frame) for each in copies) and len(copies) == len(wanted.taps)
+    arrived = [(arrival.at, arrival.fields) for arrival in outcome.delivered if arrival.at not in taps]
+    copies = [arrival for arrival in outcome.delivered if arrival.at in taps]
+    whole = all(copy.fields == wire(frame) for copy in copies) and len(copies) == len(wanted.taps)
     return whole and arrived == ([(b.port, wire(routed(frame, b)))] if wanted.arrives else [])
 
 
@@ -152,10 +152,12 @@ def check_lessons(
     for a, b, frame in frames:
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.loop and not outcome.punted
-            arrived = [(each.at, each.fields) for each in outcome.delivered if each.at not in taps]
+            arrived = [
+                (arrival.at, arrival.fields) for arrival in outcome.delivered if arrival.at not in taps
+            ]
             ways = [expected(one, a, b, frame).arrives for one in (old, new)]
             assert arrived == [(b.port, wire(routed(frame, b)))] or not all(ways)
-            given = [*outcome.visited, *(each.at for each in outcome.delivered if each.at in taps)]
+            given = [*outcome.visited, *(arrival.at for arrival in outcome.delivered if arrival.at in taps)]
             assert not everywhere or len(set(given)) == len(given), given
 
 
@@ -179,9 +181,9 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
         check_lessons(old, new, mixed, frames, everywhere=False)
         check_lessons(old, new, two, frames, everywhere=True)
     lessons = [step for step in steps if teaches(step)]
-    in_use = {function for each in old.chains for function in each.functions}
+    in_use = {function for chain in old.chains for function in chain.functions}
     fresh = [i for f in new.functions if f.name not in in_use for i in f.instances]
-    ports = {port for each in fresh for port in each.ports}
+    ports = {port for instance in fresh for port in instance.ports}
     for a, b, frame in frames:
         # a function that others of its frames have passed is given none, and who comes after it has none
         ways = [way for way in expected(new, a, b, frame).ways if way <= ports]
@@ -206,10 +208,10 @@ def test_a_reordered_chain_marks_its_packets_until_the_old_hops_are_gone() -> No
     assert len(steps) == 6 and steps[-1] == after
     sizes = [[len(step[name].flows) for name in ("s1", "s2")] for step in steps]
     # added, switched over, only removed, what comes back, unmarked, only removed
-    held = [{name: {each.cookie for each in step[name].flows} for name in step} for step in steps]
+    held = [{name: {flow.cookie for flow in step[name].flows} for name in step} for step in steps]
     for fewer, more in ((held[2], held[1]), (held[5], held[4])):
         assert all(fewer[name] < more[name] for name in ("s1", "s2")), sizes
-    marked = [any("marked" in each.why for each in step["s1"].flows) for step in steps]
+    marked = [any("marked" in flow.why for flow in step["s1"].flows) for step in steps]
     assert marked == [True, True, True, True, True, False]
 
 
@@ -217,12 +219,12 @@ def test_a_chain_that_comes_or_goes_needs_no_marks() -> None:
     none, some = compile_topology(one_switch()), compile_topology(one_switch("f1", "f2"))
     for before, after in ((none, some), (some, none)):
         steps = stages(before, after)
-        assert not any("marked" in each.why for each in steps[-1]["s1"].flows)
+        assert not any("marked" in flow.why for flow in steps[-1]["s1"].flows)
         assert steps[-1] == after
 
     # classifiers are the last to come and the first to go
     def classified(step: Mapping[str, SwitchTables]) -> bool:
-        return any(each.table is Table.CHAIN and each.match for each in step["s1"].flows)
+        return any(flow.table is Table.CHAIN and flow.match for flow in step["s1"].flows)
 
     assert not classified(stages(none, some)[0])
 

@@ -33,26 +33,26 @@ def assert_origins_are_true(topology: Topology) -> None:
         for port in instance.ports
     }
     for switch, tables in compile_topology(topology).items():
-        for each in tables.flows:
-            here, origin = dict((field.name, field.value) for field in each.match), each.origin
+        for entry in tables.flows:
+            here, origin = dict((field.name, field.value) for field in entry.match), entry.origin
             at = ports.get((switch, here.get("in_port", -1)))
-            if each.table is Table.CLASSIFY and isinstance(at, Inline):
+            if entry.table is Table.CLASSIFY and isinstance(at, Inline):
                 assert isinstance(origin, Probe | Return | Refused) and origin.port == here["in_port"]
-                assert isinstance(origin, Probe) is (each.priority == PROBE)
-                assert isinstance(origin, Return) is (each.priority < PROBE)
+                assert isinstance(origin, Probe) is (entry.priority == PROBE)
+                assert isinstance(origin, Return) is (entry.priority < PROBE)
             else:
                 assert not isinstance(origin, Probe | Return | Refused)
-            steered = each.table is Table.STEER and HOP in here
+            steered = entry.table is Table.STEER and HOP in here
             assert isinstance(origin, AtHop) is steered
             if isinstance(origin, AtHop):
                 assert origin.hop == here[HOP]
-            into = {one.port for one in each.actions if isinstance(one, Output)} if steered else set()
+            into = {one.port for one in entry.actions if isinstance(one, Output)} if steered else set()
             mine = {port for port in into if (switch, port) in ports}
             assert mine == ({origin.port} if isinstance(origin, Into) else set())
             if isinstance(origin, Classified):
-                assert each.table is Table.CHAIN and SetField(HOP, origin.hop) in each.actions
-            elif each.table is Table.CHAIN:
-                assert not any(isinstance(one, SetField) and one.field == HOP for one in each.actions)
+                assert entry.table is Table.CHAIN and SetField(HOP, origin.hop) in entry.actions
+            elif entry.table is Table.CHAIN:
+                assert not any(isinstance(one, SetField) and one.field == HOP for one in entry.actions)
 
 
 @settings(max_examples=40)

@@ -30,19 +30,19 @@ def test_each_instance_is_one_way_and_all_shares_together_have_the_same_ways(ins
     frame, lookup = packet(source, target), Lookup(tables)
     ways = [sent for sent, _ in at_switch(lookup, frame, source.port.number)]
     assert len(ways) == instances
-    each = [
+    by_share = [
         sent
         for share in range(SHARES)
         for sent, _ in at_switch(
             lookup, frame, source.port.number, chooser=lambda _frame, _ways, this=share: this
         )
     ]
-    assert len(each) == SHARES
+    assert len(by_share) == SHARES
 
     def seen(some: list) -> set[object]:  # type: ignore[type-arg]
         return {tuple((one.port, wire(one.frame)) for one in sent) for sent in some}
 
-    assert seen(ways) == seen(each)
+    assert seen(ways) == seen(by_share)
 
 
 @pytest.mark.parametrize("action", [Move(SHARE, "reg9", 7), Move("reg9", SHARE, 7), SetField(SHARE, 1, 1)])

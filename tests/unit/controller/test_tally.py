@@ -70,7 +70,7 @@ def lab(instances: int) -> Topology:
 @pytest.mark.parametrize("instances", [1, 3])
 def test_every_flow_that_a_frame_meets_is_counted_once(instances: int) -> None:
     topology = lab(instances)
-    tables, made = compile_topology(topology), service(topology)
+    tables, paths = compile_topology(topology), service(topology)
     wire = topology.functions[0]
     # a frame meets, on its way: the classifier, the hop (with shares: the spread, then its share), the return
     counted: dict[int, Counted] = {}
@@ -78,13 +78,15 @@ def test_every_flow_that_a_frame_meets_is_counted_once(instances: int) -> None:
         ports = {action.port for action in flow.actions if isinstance(action, Output)}
         if flow.table is Table.STEER and ports & {40002, 40003}:
             counted[flow.cookie] = Counted(1, 100)
-        elif flow.table is Table.STEER and not ports and "ip_frag" not in {each.name for each in flow.match}:
+        elif (
+            flow.table is Table.STEER and not ports and "ip_frag" not in {field.name for field in flow.match}
+        ):
             counted[flow.cookie] = Counted(7, 700)
         elif flow.table is Table.CLASSIFY and Field("in_port", 40003) in flow.match:
             probe = Field("eth_type", ethertype.PROBE) in flow.match
             counted[flow.cookie] = Counted(1000 if probe else 1, 1)
     first, way_back = (
-        next(hop for hop in made.hops.values() if hop.function == "wire" and hop.forward is forward)
+        next(hop for hop in paths.hops.values() if hop.function == "wire" and hop.forward is forward)
         for forward in (True, False)
     )
     passage = through(wire.instances[0], tables["a"], counted)
@@ -105,24 +107,24 @@ def test_every_flow_that_a_frame_meets_is_counted_once(instances: int) -> None:
 
 def test_at_flows_it_is_what_was_looked_up_first() -> None:
     topology = lab(1)
-    tables, made = compile_topology(topology), service(topology)
+    tables, paths = compile_topology(topology), service(topology)
     every = {flow.cookie: Counted(1, 10) for flow in tables["b"].flows if flow.table is Table.STEER}
-    hop = next(hop for hop in made.hops.values() if hop.function == "wall" and hop.forward)
+    hop = next(hop for hop in paths.hops.values() if hop.function == "wall" and hop.forward)
     # IPv4, IPv6 and all else: each frame meets one of these three
     assert arrived(hop, tables["b"], every).packets == 3
 
 
 def test_taken_is_the_sum_over_classifiers_by_direction() -> None:
     topology = lab(1)
-    tables, made = compile_topology(topology), service(topology)
+    tables, paths = compile_topology(topology), service(topology)
     every = {
-        name: {flow.cookie: Counted(1, 10) for flow in each.flows if flow.table is Table.CHAIN}
-        for name, each in tables.items()
+        name: {flow.cookie: Counted(1, 10) for flow in held.flows if flow.table is Table.CHAIN}
+        for name, held in tables.items()
     }
-    both = [taken(made, "c", forward, tables, every).packets for forward in (True, False)]
+    both = [taken(paths, "c", forward, tables, every).packets for forward in (True, False)]
     assert all(both)
-    assert taken(made, "c", True, tables, {}) == Counted()
-    assert taken(made, "other", True, tables, every) == Counted()
+    assert taken(paths, "c", True, tables, {}) == Counted()
+    assert taken(paths, "other", True, tables, every) == Counted()
     assert concerned(tables) == ["a", "b"]
     assert concerned(compile_topology(topology.model_copy(update={"chains": ()}))) == []
 

@@ -203,9 +203,9 @@ def test_contradictions_in_an_intent_are_all_named() -> None:
         good.hosts[2].model_copy(update={"port": Port(switch="s9", number=0)}),
     )
     bad = good.model_copy(update={"hosts": hosts, "switches": (*good.switches, good.switches[0])})
-    found = " | ".join(contradictions(bad))
+    reasons = " | ".join(contradictions(bad))
     parts = ("no network wan", "zz is not a MAC", "already that of link", "no switch s9", "number 0", "name")
-    assert [part for part in parts if part not in found] == []
+    assert [part for part in parts if part not in reasons] == []
 
 
 def test_contradictions_of_functions_and_chains() -> None:
@@ -223,14 +223,14 @@ def test_contradictions_of_functions_and_chains() -> None:
     chain = good.chains[0].model_copy(update={"functions": ("fw", "nobody", "ports"), "far_network": "wan"})
     more = good.chains[0].model_copy(update={"name": "more"})
     chains = (chain, chain.model_copy(update={"path": 999, "functions": ()}), more)
-    found = " | ".join(contradictions(good.model_copy(update={"functions": functions, "chains": chains})))
+    reasons = " | ".join(contradictions(good.model_copy(update={"functions": functions, "chains": chains})))
     parts = (
         "port s2:3 is not on s1", "already that of host h2", "ports is at the hosts' ports",
         "limit: it needs an instance", "the name fw is taken",
         "no switch mars", "no network wan", "no function nobody", "path number 999", "is that of chain web",
         "0 functions are not within", "two chains are named web",
     )  # fmt: skip
-    assert [part for part in parts if part not in found] == []
+    assert [part for part in parts if part not in reasons] == []
 
 
 class TestAdmission:

@@ -53,7 +53,7 @@ def verdicts() -> Verdicts:
 
 
 def events(commands: list[Any] | None) -> list[dict[str, Any]]:
-    return [encode(each.event) for each in commands or () if isinstance(each, Emit)]
+    return [encode(command.event) for command in commands or () if isinstance(command, Emit)]
 
 
 def test_a_rejected_packet_is_told_and_answered_where_it_came_from() -> None:
@@ -72,7 +72,7 @@ def test_a_rejected_packet_is_told_and_answered_where_it_came_from() -> None:
             "dest_port": 23,
         }
     ]
-    (answer,) = [each for each in out or () if isinstance(each, Send)]
+    (answer,) = [command for command in out or () if isinstance(command, Send)]
     assert answer.port == HOST
     reset = Ether(answer.frame)
     assert (reset[IP].src, reset[IP].dst, reset[TCP].sport, str(reset[TCP].flags)) == (
@@ -98,20 +98,20 @@ def test_what_came_from_another_switch_is_answered_through_the_tables() -> None:
     known = verdicts()
     for some in ({NETWORK: 1}, {OUT_PORT: 3}):
         out = known.packet(Punt(TRUNK, cookie("telnet"), SYN, some), 1.0)
-        (answer,) = [each for each in out or () if isinstance(each, Inject)]
+        (answer,) = [command for command in out or () if isinstance(command, Inject)]
         assert (answer.switch, answer.network) == ("s1", 1)
     out = known.packet(Punt(TRUNK, cookie("telnet"), SYN, {}), 1.0)
-    assert [type(each) for each in out or ()] == [Emit], "nobody knows where to"
+    assert [type(command) for command in out or ()] == [Emit], "nobody knows where to"
 
 
 def test_a_rule_that_does_not_log_tells_nothing_and_one_that_accepts_answers_nothing() -> None:
     known = verdicts()
     datagram = bytes(H1 / H2 / UDP(dport=9) / (b"x" * 20))
     out = known.packet(Punt(HOST, cookie("quiet"), datagram, {}), 1.0)
-    assert [type(each) for each in out or ()] == [Send]
+    assert [type(command) for command in out or ()] == [Send]
     ping = bytes(H1 / H2 / ICMP())
     out = known.packet(Punt(HOST, cookie("seen"), ping, {}), 1.0)
-    assert [each["icmp_type"] for each in events(out)] == [8]
+    assert [event["icmp_type"] for event in events(out)] == [8]
 
 
 def test_any_other_cookie_is_somebody_elses() -> None:
@@ -138,7 +138,7 @@ def test_answers_to_a_flood_are_limited_by_port() -> None:
 
     def answers(port: Port) -> int:
         out = [known.packet(Punt(port, cookie("telnet"), SYN, {}), 1.0) for _ in range(1000)]
-        return sum(isinstance(each, Send) for some in out for each in some or ())
+        return sum(isinstance(command, Send) for commands in out for command in commands or ())
 
     assert answers(HOST) == 200
     assert answers(Port(switch="s2", number=3)) == 200
