@@ -85,7 +85,7 @@ def balancer_hop(
     connections."""
     balancer = function.balancer
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, load balancer {function.name}"
-    implicit = any(each.implicit for each in topology.chains if each.name == hop.chain)
+    implicit = any(chain.implicit for chain in topology.chains if chain.name == hop.chain)
     if not hop.forward:
         if implicit:
             return _answers(topology, function, hop, failed), [], [NOTICES]
@@ -142,14 +142,14 @@ def _answers(topology: Topology, function: LoadBalancer, hop: Hop, failed: froze
             flow(Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?")
         )  # fmt: skip
-    for each in together(topology, function):
-        flows += _questions(each.balancer, here, (given_back, None), what)
-        virtual = SetField("eth_src", mac_number(each.balancer.mac))
-        for family in families(each.balancer):
+    for other in together(topology, function):
+        flows += _questions(other.balancer, here, (given_back, None), what)
+        virtual = SetField("eth_src", mac_number(other.balancer.mac))
+        for family in families(other.balancer):
             match = (here, family.kind, _KNOWN, Field(family.source, family.address))
-            why = f"{what}: an answer, now from {each.name}"
+            why = f"{what}: an answer, now from {other.name}"
             flows.append(flow(Table.STEER, TRANSLATED, match, (virtual, *out), why=why))
-            flows += _answers_itself(topology, each, hop, family, zone, (out, None), what)
+            flows += _answers_itself(topology, other, hop, family, zone, (out, None), what)
     return flows + answering_strays(topology, function, hop)
 
 
@@ -204,7 +204,7 @@ def _backends(
     topology: Topology, balancer: Balancer, family: Family
 ) -> Iterator[tuple[Host, tuple[Field, Field]]]:
     """Each backend's host, and a match on its address at both ends."""
-    backends = {each.host for each in balancer.backends}
+    backends = {backend.host for backend in balancer.backends}
     for host in _servers(topology, balancer, family.version):
         if host.name in backends:
             address = _interface(host, family.version)
@@ -228,7 +228,7 @@ def _to_itself(
 
 def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[Host]:
     """Every host that is, was or could be a backend."""
-    backends = {each.host for each in balancer.backends}
+    backends = {backend.host for backend in balancer.backends}
     for host in topology.hosts:
         interface = host.ipv4 if version == 4 else host.ipv6
         if interface is not None and (host.network == balancer.network or host.name in backends):
@@ -251,16 +251,16 @@ def _mac(topology: Topology, host: Host, hop: Hop) -> int:
 
 def _live(function: LoadBalancer, version: int, failed: frozenset[str]) -> list[Backend]:
     return [
-        each
-        for each in function.balancer.backends
-        if f"{function.name}/{each.host}" not in failed and address_of(each, version) is not None
+        backend
+        for backend in function.balancer.backends
+        if f"{function.name}/{backend.host}" not in failed and address_of(backend, version) is not None
     ]
 
 
 def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
     """New connections go to the group."""
     to_service = (Field("ct_nw_proto", NUMBERS[balancer.protocol]), Field(family.destination, family.address))
-    found = [
+    flows = [
         flow(
             Table.STEER,
             CONNECTION,
@@ -272,7 +272,7 @@ def _connections(balancer: Balancer, here: Field, family: Family, group: int, wh
     ]
     # it has no port, and waits where the group sends it for the first (see
     # controller.compiler.functions.firewall)
-    found.append(
+    flows.append(
         flow(
             Table.STEER,
             CONNECTION,
@@ -281,7 +281,7 @@ def _connections(balancer: Balancer, here: Field, family: Family, group: int, wh
             why=f"{what}: a later fragment waits for the first",
         )
     )
-    return found
+    return flows
 
 
 def _translated(
@@ -295,8 +295,8 @@ def _translated(
     """What is to a backend now gets its MAC address, by the translated one. Every host that could be one is
     there, so that connections last of a backend that is no longer one."""
     actions, goto = onward(hop, numbers)
-    balancer, found = function.balancer, []
-    virtual, backends = mac_number(balancer.mac), {each.host for each in balancer.backends}
+    balancer, flows = function.balancer, []
+    virtual, backends = mac_number(balancer.mac), {backend.host for backend in balancer.backends}
     for host in _servers(topology, balancer, family.version):
         own = host.name in backends
         entity = part("backend", function.name, host.name) if own else Entity("host", host.name)
@@ -307,7 +307,7 @@ def _translated(
             _KNOWN,
             Field(family.destination, _interface(host, family.version)),
         )
-        found.append(
+        flows.append(
             flow(
                 Table.STEER,
                 TRANSLATED,
@@ -318,16 +318,16 @@ def _translated(
                 entity=entity,
             )
         )
-    return found
+    return flows
 
 
 def _group(
     topology: Topology, function: LoadBalancer, family: Family, live: Sequence[Backend], zone: int
 ) -> Group:
     balancer = function.balancer
-    slots = numbered([each.host for each in balancer.backends], _SLOTS)
+    slots = numbered([backend.host for backend in balancer.backends], _SLOTS)
     buckets = []
-    for backend, count in zip(live, shares([each.weight for each in live]), strict=True):
+    for backend, count in zip(live, shares([backend.weight for backend in live]), strict=True):
         address = address_of(backend, family.version)
         port = None if backend.same_port else (backend.port, backend.port)
         translate = Ct(zone, Table.STEER, True, "dst", address, family.version, port)
@@ -337,7 +337,7 @@ def _group(
     if balancer.hash == "5-tuple":
         protocol = balancer.protocol
         chosen += (family.destination, "ip_proto", f"{protocol}_src", f"{protocol}_dst")
-    by_flows = [each.name for each in topology.functions if isinstance(each.attachment, Flows)]
+    by_flows = [other.name for other in topology.functions if isinstance(other.attachment, Flows)]
     own = numbered(by_flows, FUNCTION_ZONES)
     number = GROUPS + own[function.name] * 2 + (family.version == 6)
     why = f"load balancer {function.name}, IPv{family.version}"

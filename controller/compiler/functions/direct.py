@@ -83,16 +83,16 @@ def each_place(balancer: Balancer) -> Iterator[Backend]:
     """Backends and former ones, whose last connections may still be there; of each host, port and address
     one."""
     seen = set()
-    for each in (*balancer.backends, *balancer.former):
-        place = each.ipv4, each.ipv6, balancer.reached_at(each)
+    for backend in (*balancer.backends, *balancer.former):
+        place = backend.ipv4, backend.ipv6, balancer.reached_at(backend)
         if place not in seen:
             seen.add(place)
-            yield each
+            yield backend
 
 
 def backend_entity(function: LoadBalancer, host: str) -> Entity:
     """The entry of a backend, by its host; of a former one, which the file has no more, the balancer's."""
-    if any(each.host == host for each in function.balancer.backends):
+    if any(backend.host == host for backend in function.balancer.backends):
         return part("backend", function.name, host)
     return Entity("function", function.name)
 
@@ -113,7 +113,7 @@ def _exhausted(hop: Hop, family: Family, what: str) -> Flow:
 def crowded(topology: Topology) -> Mapping[int, str]:
     """The balancer past which a client has no port left to a backend, by the cookie of the flow that a
     packet-in comes from."""
-    functions = {each.name: each for each in topology.functions}
+    functions = {function.name: function for function in topology.functions}
     return {
         _exhausted(hop, family, "").cookie: hop.function
         for hop in service(topology).hops.values()

@@ -179,8 +179,8 @@ def _later(frame: bytes) -> bool:
 
 
 def _word(data: bytes | bytearray, at: int) -> int:
-    found: int = struct.unpack_from("!H", data, at)[0]
-    return found
+    word: int = struct.unpack_from("!H", data, at)[0]
+    return word
 
 
 def _adjust(data: bytearray, checksum: int, at: int, value: int) -> None:

@@ -22,8 +22,8 @@ class Family(NamedTuple):
 
 def families(balancer: Balancer) -> Iterator[Family]:
     """All virtual addresses of the service."""
-    for each in balancer.addresses:
-        if each.version == 4:
-            yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(each.ip))
+    for address in balancer.addresses:
+        if address.version == 4:
+            yield Family(4, Field("eth_type", IPV4), "ip_src", "ip_dst", int(address.ip))
         else:
-            yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(each.ip))
+            yield Family(6, Field("eth_type", IPV6), "ipv6_src", "ipv6_dst", int(address.ip))

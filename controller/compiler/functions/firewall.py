@@ -60,10 +60,10 @@ _ND = range(133, 138)
 
 
 class Guarded(NamedTuple):
-    """A host port with a firewall. ``network``: its number; ``rules``: the rule set's, in RULES.
-    ``networks``: all whose ports have the same firewall."""
+    """A host port with a firewall. ``number``: the port's. ``network``: its network's number. ``rules``: the
+    rule set's number, in RULES. ``networks``: all whose ports have the same firewall."""
 
-    port: int
+    number: int
     host: str
     network: int
     zone: int
@@ -84,14 +84,14 @@ def firewall_hop(
     actions, goto = onward(hop, numbers)
     here, what = Field(HOP, hop.number), f"chain {hop.chain}, firewall {function.name}"
     mark = generation(function.firewall)
-    found = [
+    flows = [
         flow(
             Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER),),
             why=f"{what}: {name} is looked up in its connections",
         )
         for kind, name in IP_KINDS
     ]  # fmt: skip
-    found.append(
+    flows.append(
         flow(
             Table.STEER,
             Priority.NOISE,
@@ -101,10 +101,10 @@ def firewall_hop(
             why=f"{what}: neither IPv4 nor IPv6",
         )
     )
-    found += accepted(Table.STEER, (here,), mark, zone, actions, goto, what, entity_of(function))
+    flows += accepted(Table.STEER, (here,), mark, zone, actions, goto, what, entity_of(function))
     meters = meter_numbers(topology)
-    found += rule_flows(function, Table.STEER, Field("ct_zone", zone), meters)
-    return found, used_meters(function, Table.STEER, meters)
+    flows += rule_flows(function, Table.STEER, Field("ct_zone", zone), meters)
+    return flows, used_meters(function, Table.STEER, meters)
 
 
 # -- at hosts' ports -------------------------------------------------------------------
@@ -119,13 +119,13 @@ def guarded(topology: Topology, numbers: Mapping[str, int]) -> dict[str, dict[in
             of_network.setdefault(network, (number, firewall))
     hosts = [host for host in topology.hosts if host.network in of_network]
     zones = port_zones(host.port for host in hosts)
-    found: dict[str, dict[int, Guarded]] = {}
+    ports: dict[str, dict[int, Guarded]] = {}
     for host in hosts:
         rules, firewall = of_network[host.network]
-        found.setdefault(host.port.switch, {})[host.port.number] = Guarded(
+        ports.setdefault(host.port.switch, {})[host.port.number] = Guarded(
             host.port.number, host.name, numbers[host.network], zones[host.port], rules, *firewall
         )
-    return found
+    return ports
 
 
 def sending(
@@ -136,24 +136,24 @@ def sending(
     Every frame of a host may come here (also from ports without a firewall), untracked, with NETWORK set;
     what may go on does so at table ``goto``, untracked, with all registers as they were (RULES is 0 or not).
     """
-    found = [miss(Table.FIREWALL, goto, "no firewall at this port, or neither IPv4 nor IPv6")]
+    flows = [miss(Table.FIREWALL, goto, "no firewall at this port, or neither IPv4 nor IPv6")]
     if ports:
-        found += _discovery(Table.FIREWALL, (), goto, next(iter(ports.values())).function)
-    for each in ports.values():
-        here, what = Field("in_port", each.port), f"from {each.host}, firewall {each.function.name}"
-        entity = entity_of(each.function)
+        flows += _discovery(Table.FIREWALL, (), goto, next(iter(ports.values())).function)
+    for port in ports.values():
+        here, what = Field("in_port", port.number), f"from {port.host}, firewall {port.function.name}"
+        entity = entity_of(port.function)
         for kind, name in IP_KINDS:
-            look_up = (SetField(RULES, each.rules), Ct(each.zone, Table.FIREWALL))
-            found.append(
+            look_up = (SetField(RULES, port.rules), Ct(port.zone, Table.FIREWALL))
+            flows.append(
                 flow(
                     Table.FIREWALL, Priority.KNOWN, (here, kind, UNTRACKED), look_up,
                     why=f"{what}: {name} is looked up in the port's connections", entity=entity,
                 )
             )  # fmt: skip
-        mark = _generation(each.function)
-        found += accepted(Table.FIREWALL, (here,), mark, each.zone, (CtClear(),), goto, what, entity)
+        mark = _generation(port.function)
+        flows += accepted(Table.FIREWALL, (here,), mark, port.zone, (CtClear(),), goto, what, entity)
     rules, meters = _shared(topology, ports, Table.FIREWALL)
-    return [*found, *rules], meters
+    return [*flows, *rules], meters
 
 
 def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Flow], list[Meter]]:
@@ -163,32 +163,32 @@ def admitting(topology: Topology, ports: Mapping[int, Guarded]) -> tuple[list[Fl
     """
     if not ports:
         return [], []
-    found = [miss(Table.ADMIT, None, "not to a port that has a firewall: dropped")]
-    told = {each.rules: _told(topology, each) for each in ports.values()}
-    for each in ports.values():
-        here, what = Field(OUT_PORT, each.port), f"to {each.host}, firewall {each.function.name}"
-        out, entity = (Output(each.port),), entity_of(each.function)
-        found += _discovery(Table.ADMIT, (here,), None, each.function, out)
+    flows = [miss(Table.ADMIT, None, "not to a port that has a firewall: dropped")]
+    told = {port.rules: _told(topology, port) for port in ports.values()}
+    for port in ports.values():
+        here, what = Field(OUT_PORT, port.number), f"to {port.host}, firewall {port.function.name}"
+        out, entity = (Output(port.number),), entity_of(port.function)
+        flows += _discovery(Table.ADMIT, (here,), None, port.function, out)
         for kind, name in IP_KINDS:
             # an answer to a refused frame comes from the receiver's network
-            network, look_up = SetField(NETWORK, each.network), Ct(each.zone, Table.ADMIT)
+            network, look_up = SetField(NETWORK, port.network), Ct(port.zone, Table.ADMIT)
             why = f"{what}: {name} is looked up in the port's connections"
-            found.append(
+            flows.append(
                 flow(Table.ADMIT, Priority.KNOWN, (here, kind, UNTRACKED),
-                     (network, SetField(RULES, each.rules), look_up), why=why, entity=entity)
+                     (network, SetField(RULES, port.rules), look_up), why=why, entity=entity)
             )  # fmt: skip
-            found += [
+            flows += [
                 flow(Table.ADMIT, Priority.KNOWN + 1, (here, kind, UNTRACKED, source),
-                     (network, SetField(RULES, each.rules | TOLD), look_up), why=f"{why}: a second time",
+                     (network, SetField(RULES, port.rules | TOLD), look_up), why=f"{why}: a second time",
                      entity=entity)
-                for source in told[each.rules].get(kind.value, ())
+                for source in told[port.rules].get(kind.value, ())
             ]  # fmt: skip
         why = f"{what}: neither IPv4 nor IPv6"
-        found.append(flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=why, entity=entity))
-        mark = _generation(each.function)
-        found += accepted(Table.ADMIT, (here,), mark, each.zone, out, None, what, entity)
+        flows.append(flow(Table.ADMIT, Priority.NOISE, (here, UNTRACKED), out, why=why, entity=entity))
+        mark = _generation(port.function)
+        flows += accepted(Table.ADMIT, (here,), mark, port.zone, out, None, what, entity)
     rules, meters = _shared(topology, ports, Table.ADMIT)
-    return [*found, *rules], meters
+    return [*flows, *rules], meters
 
 
 def _told(topology: Topology, port: Guarded) -> dict[int, list[Field]]:
@@ -196,14 +196,14 @@ def _told(topology: Topology, port: Guarded) -> dict[int, list[Field]]:
     was told. None where nothing is logged."""
     if not any(rule.log for rule in port.function.firewall.rules):
         return {}
-    found: dict[int, list[Field]] = {IPV4: [], IPV6: [Field("ipv6_src", 0xFE80 << 112, 0xFFC0 << 112)]}
+    sources: dict[int, list[Field]] = {IPV4: [], IPV6: [Field("ipv6_src", 0xFE80 << 112, 0xFFC0 << 112)]}
     for network in topology.networks:
         if network.name in port.networks:
             if network.subnet4 is not None:
-                found[IPV4] += prefix_field("ip_src", (network.subnet4,), 0)
+                sources[IPV4] += prefix_field("ip_src", (network.subnet4,), 0)
             if network.subnet6 is not None:
-                found[IPV6] += prefix_field("ipv6_src", (network.subnet6,), 0)
-    return found
+                sources[IPV6] += prefix_field("ipv6_src", (network.subnet6,), 0)
+    return sources
 
 
 def _generation(function: FirewallFunction) -> int:
@@ -214,10 +214,10 @@ def _shared(topology: Topology, ports: Mapping[int, Guarded], table: Table) -> t
     """The rules of all firewalls that a switch's ports have, each once."""
     flows, meters = list[Flow](), dict[int, Meter]()
     known = meter_numbers(topology)
-    for rules, function in sorted({each.rules: each.function for each in ports.values()}.items()):
+    for rules, function in sorted({port.rules: port.function for port in ports.values()}.items()):
         guard = admission(rules) if table is Table.ADMIT else Field(RULES, rules)
         flows += rule_flows(function, table, guard, known)
-        meters |= {each.id: each for each in used_meters(function, table, known)}
+        meters |= {meter.id: meter for meter in used_meters(function, table, known)}
     return flows, list(meters.values())
 
 

@@ -43,7 +43,7 @@ def matches(rule: Rule) -> Iterator[tuple[Field, Part]]:
             here = _ports(rule.source_ports, "ct_tp_src")
             there = _ports(rule.destination_ports, "ct_tp_dst")
             for parts in product(sources, targets, here, there):
-                yield Field("eth_type", kind), protocol + tuple(each for part in parts for each in part)
+                yield Field("eth_type", kind), protocol + tuple(field for part in parts for field in part)
 
 
 def _protocols(rule: Rule) -> list[Part]:
@@ -62,19 +62,19 @@ def _addresses(prefixes: Prefixes, version: int, name: str) -> list[Part]:
     wide = 32 if version == 4 else 128
     of_family: list[IPv4Network] | list[IPv6Network]
     if version == 4:
-        of_family = list(collapse_addresses(each for each in prefixes if isinstance(each, IPv4Network)))
+        of_family = list(collapse_addresses(prefix for prefix in prefixes if isinstance(prefix, IPv4Network)))
     else:
-        of_family = list(collapse_addresses(each for each in prefixes if isinstance(each, IPv6Network)))
-    found: list[Part] = []
+        of_family = list(collapse_addresses(prefix for prefix in prefixes if isinstance(prefix, IPv6Network)))
+    alternatives: list[Part] = []
     for prefix in of_family:
         value = int(prefix.network_address)
         if prefix.prefixlen == 0:
-            found.append(())
+            alternatives.append(())
         elif prefix.prefixlen == wide:
-            found.append((Field(name, value),))
+            alternatives.append((Field(name, value),))
         else:
-            found.append((Field(name, value, int(prefix.netmask)),))
-    return found
+            alternatives.append((Field(name, value, int(prefix.netmask)),))
+    return alternatives
 
 
 def _ports(ranges: PortRanges, name: str) -> list[Part]:

@@ -86,7 +86,7 @@ def accepted(
     more, which costs a recirculation.
     """
     known = (*here, VALID, Field("ct_zone", zone), Field("ct_mark", mark))
-    found = [
+    flows = [
         flow(table, KNOWN, known, actions, goto,
              why=f"{what}: of a connection that these rules have accepted", entity=entity),
     ]  # fmt: skip
@@ -94,7 +94,7 @@ def accepted(
     for kind, name in IP_KINDS:
         yes = (*here, Field(VERDICT, 1), kind)
         verdict, commit = SetField(VERDICT, 0), Ct(zone, commit=True, mark=mark)
-        found += [
+        flows += [
             flow(table, ACCEPTED, (*yes, state("+trk-rel")), (verdict, Clone(on), commit),
                  why=f"{what}: accepted, and the {name} connection is remembered", entity=entity),
             flow(table, ACCEPTED + 1, (*here, kind, FRAGMENT, Field(VERDICT, 1), state("+trk-rel")),
@@ -105,7 +105,7 @@ def accepted(
             flow(table, ACCEPTED, (*yes, state("+trk+rel")), (SetField(VERDICT, 0), *actions), goto,
                  why=f"{what}: an error about an {name} connection that is accepted", entity=entity),
         ]  # fmt: skip
-    return found
+    return flows
 
 
 def rule_flows(
@@ -115,36 +115,36 @@ def rule_flows(
     own = tuple(
         (rule, number) for (name, rule, at), number in meters.items() if (name, at) == (function.name, table)
     )
-    return _made(function.name, function.firewall, table, guard, own)
+    return _cached_rule_flows(function.name, function.firewall, table, guard, own)
 
 
 @lru_cache(maxsize=64)
-def _made(
+def _cached_rule_flows(
     function: str, firewall: Firewall, table: Table, guard: Field, meters: tuple[tuple[str, int], ...]
 ) -> tuple[Flow, ...]:
     """Kept, since a lab is compiled anew whenever a link or an instance fails, with the same rules."""
     what, entity = f"firewall {function}", Entity("function", function)
-    found = [flow(table, INVALID, (guard, INVALID_STATE), why=f"{what}: invalid, dropped", entity=entity)]
+    flows = [flow(table, INVALID, (guard, INVALID_STATE), why=f"{what}: invalid, dropped", entity=entity)]
     for kind, family in IP_KINDS:
         why = f"{what}: a later {family} fragment waits for the first, about which the rules are asked"
         yes = (_YES, Resubmit(table))
         later = (guard, kind, LATER_FRAGMENT, VALID)
-        found.append(flow(table, LATER, later, yes, why=why, entity=entity))
+        flows.append(flow(table, LATER, later, yes, why=why, entity=entity))
         for flags, name in ((0x001, "FIN"), (0x004, "RST")):
             match = (guard, kind, Field("ip_proto", TCP), state("+trk+new"), Field("tcp_flags", flags, flags))
             why = f"{what}: {name} begins no connection, dropped"
-            found.append(flow(table, NO_BEGINNING, match, why=why, entity=entity))
+            flows.append(flow(table, NO_BEGINNING, match, why=why, entity=entity))
     if len(firewall.rules) > MOST_RULES:
         raise ValueError(f"{what} has {len(firewall.rules)} rules; {MOST_RULES} are possible: use fewer")
     numbers = dict(meters)
     for number, rule in enumerate(firewall.rules):
-        made = _rule(function, rule, table, guard, FIRST_RULE - number, numbers.get(rule.name))
-        found += [each for each, _ in made]
+        decisions = _rule_decisions(function, rule, table, guard, FIRST_RULE - number, numbers.get(rule.name))
+        flows += [entry for entry, _ in decisions]
     default = Rule(name="default", action=firewall.default)
-    return *found, *(each for each, _ in _rule(function, default, table, guard, DEFAULT))
+    return *flows, *(entry for entry, _ in _rule_decisions(function, default, table, guard, DEFAULT))
 
 
-def _rule(
+def _rule_decisions(
     function: str, rule: Rule, table: Table, guard: Field, priority: int, meter: int | None = None
 ) -> Iterator[tuple[Flow, Notice | None]]:
     """A rule's flows, and what those are about that tell the controller."""
@@ -152,16 +152,16 @@ def _rule(
         # its sender's port has told of it already
         quiet = rule.model_copy(update={"log": False})
         told = Field(RULES, guard.value | TOLD)
-        yield from _decides(function, quiet, table, told, priority, meter)
+        yield from _decisions(function, quiet, table, told, priority, meter)
         guard = Field(RULES, guard.value)
-    yield from _decides(function, rule, table, guard, priority, meter)
+    yield from _decisions(function, rule, table, guard, priority, meter)
 
 
-def _decides(
+def _decisions(
     function: str, rule: Rule, table: Table, guard: Field, priority: int, meter: int | None
 ) -> Iterator[tuple[Flow, Notice | None]]:
     notice = Notice(function, None if priority == DEFAULT else rule.name, rule.action, rule.log)
-    first, later = _does(rule, table, meter)
+    first, later = _actions_of(rule, table, meter)
     text = f"firewall {function}, {'default' if priority == DEFAULT else f'rule {rule.name}'}: {rule.action}"
     entity = Entity("default", function) if priority == DEFAULT else part("rule", function, rule.name)
     origin = Origin(text, entity=entity)
@@ -173,16 +173,16 @@ def _decides(
     )
     for kind, tuple_ in matches(rule):
         for states, actions in ways:
-            tells = any(_tells(each) for each in actions)
-            made = flow(table, priority, (guard, kind, states, *tuple_), actions, why=origin)
-            yield made, notice._replace(logged=rule.log and actions is first) if tells else None
+            tells = any(_goes_to_controller(action) for action in actions)
+            entry = flow(table, priority, (guard, kind, states, *tuple_), actions, why=origin)
+            yield entry, notice._replace(logged=rule.log and actions is first) if tells else None
 
 
-def _tells(action: Action) -> bool:
+def _goes_to_controller(action: Action) -> bool:
     return isinstance(action, Clone) or action == Output(CONTROLLER)
 
 
-def _does(rule: Rule, table: Table, meter: int | None) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+def _actions_of(rule: Rule, table: Table, meter: int | None) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
     """What is done with a packet of a new connection, and with one of an old connection."""
     tell = (ToMeter(NOTICES.id), Output(CONTROLLER))
     if rule.action == "reject":
@@ -197,15 +197,15 @@ def _does(rule: Rule, table: Table, meter: int | None) -> tuple[tuple[Action, ..
 
 def meter_numbers(topology: Topology) -> dict[tuple[str, str, Table], int]:
     """The meter of every rule with a rate, in every table that asks it."""
-    found: dict[tuple[str, str, Table], int] = {}
+    numbers: dict[tuple[str, str, Table], int] = {}
     for function in topology.functions:
         if not isinstance(function, FirewallFunction):
             continue
         tables = _tables(function.attachment)
         for rule in function.firewall.rules:
             for table in tables if rule.rate is not None and rule.action == "accept" else ():
-                found[function.name, rule.name, table] = FIRST_FREE + len(found)
-    return found
+                numbers[function.name, rule.name, table] = FIRST_FREE + len(numbers)
+    return numbers
 
 
 def entity_of(function: FirewallFunction) -> Entity:
@@ -249,7 +249,7 @@ def used_meters(
     tells = firewall.default == "reject" or any(
         rule.log or rule.action == "reject" for rule in firewall.rules
     )
-    found = [NOTICES] if tells else []
+    meters = [NOTICES] if tells else []
     for rule in firewall.rules:
         number = numbers.get((function.name, rule.name, table))
         if number is not None and rule.rate is not None:
@@ -257,8 +257,8 @@ def used_meters(
                 f"firewall {function.name}, rule {rule.name}: at most {rule.rate} new connections a second",
                 entity=part("rule", function.name, rule.name),
             )
-            found.append(Meter(number, rule.rate, max(1, rule.rate // 10), origin))
-    return found
+            meters.append(Meter(number, rule.rate, max(1, rule.rate // 10), origin))
+    return meters
 
 
 def notices(topology: Topology) -> dict[int, Notice]:
@@ -267,8 +267,8 @@ def notices(topology: Topology) -> dict[int, Notice]:
     Only the flows that tell are made; the frame's sender is told by ``controller.runtime.refusals``.
     """
     zones, meters = function_zones(topology), meter_numbers(topology)
-    numbers = {each.function.name: number for number, each in enumerate(at_ports(topology), 1)}
-    found: dict[int, Notice] = {}
+    numbers = {firewall.function.name: number for number, firewall in enumerate(at_ports(topology), 1)}
+    by_cookie: dict[int, Notice] = {}
     for function in topology.functions:
         if not isinstance(function, FirewallFunction):
             continue
@@ -289,10 +289,10 @@ def notices(topology: Topology) -> dict[int, Notice]:
                     continue
                 priority = DEFAULT if number == len(function.firewall.rules) else FIRST_RULE - number
                 meter = meters.get((function.name, rule.name, table))
-                for made, notice in _rule(function.name, rule, table, guard, priority, meter):
+                for entry, notice in _rule_decisions(function.name, rule, table, guard, priority, meter):
                     if notice is not None:
-                        found[made.cookie] = notice
-    return found
+                        by_cookie[entry.cookie] = notice
+    return by_cookie
 
 
 def _telling(firewall: Firewall) -> Iterator[Rule | None]:

@@ -85,16 +85,18 @@ def nat_hop(
     ]  # fmt: skip
     flows += _gathering(topology, function, hop, zone, what)
     datagrams: dict[int, Ct] = {}
-    for each in nat.forwards:
-        match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[each.protocol]), to_us)
-        commit = Ct(zone, Table.STEER, True, "dst", int(each.ipv4.ip), 4, (each.to_port, each.to_port))
+    for forward in nat.forwards:
+        match = (here, _KIND, _NEW, Field("ct_nw_proto", NUMBERS[forward.protocol]), to_us)
+        commit = Ct(
+            zone, Table.STEER, True, "dst", int(forward.ipv4.ip), 4, (forward.to_port, forward.to_port)
+        )
         flows.append(
-            flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", each.port)), (_NOT_READY, commit),
-                 why=f"{what}: port {each.port} is forwarded to {each.host}",
-                 entity=part("forward", function.name, (each.protocol, each.port))),
+            flow(Table.STEER, CONNECTION, (*match, Field("ct_tp_dst", forward.port)), (_NOT_READY, commit),
+                 why=f"{what}: port {forward.port} is forwarded to {forward.host}",
+                 entity=part("forward", function.name, (forward.protocol, forward.port))),
         )  # fmt: skip
-        if each.protocol == "udp":
-            datagrams[each.port] = commit
+        if forward.protocol == "udp":
+            datagrams[forward.port] = commit
     flows += first_datagrams(hop, nat, datagrams, what)
     return flows + _inside(topology, nat, hop, numbers, what)
 
@@ -132,24 +134,24 @@ def _exhausted(hop: Hop, what: str) -> Flow:
 
 def exhausted(topology: Topology) -> dict[int, str]:
     """The translator whose ports or identifiers have run out, by the cookie of the flow that tells."""
-    found: dict[int, str] = {}
+    translators: dict[int, str] = {}
     for hop, nat in _hops(topology):
         if hop.forward:
             flows = (_exhausted(hop, ""), *_collisions(hop, nat))
-            found |= {each.cookie: hop.function for each in flows}
-    return found
+            translators |= {entry.cookie: hop.function for entry in flows}
+    return translators
 
 
 def changed_identifiers(topology: Topology) -> dict[int, bool]:
     """By the cookie of the flow that a packet-in comes from: True for a query that has to get a substitute
     for its identifier, False for what comes back and has one (see
     ``controller.compiler.functions.echoes``)."""
-    found: dict[int, bool] = {}
+    queries: dict[int, bool] = {}
     for hop, nat in _hops(topology):
         back = coming_back(Field(HOP, hop.number), _ECHOES)
         flows = _collisions(hop, nat) if hop.forward else back
-        found |= {each.cookie: hop.forward for each in flows}
-    return found
+        queries |= {entry.cookie: hop.forward for entry in flows}
+    return queries
 
 
 def _collisions(hop: Hop, nat: Nat) -> Iterator[Flow]:
@@ -157,7 +159,11 @@ def _collisions(hop: Hop, nat: Nat) -> Iterator[Flow]:
 
 
 def _hops(topology: Topology) -> Iterator[tuple[Hop, Nat]]:
-    translators = {each.name: each.nat for each in topology.functions if isinstance(each, AddressTranslator)}
+    translators = {
+        function.name: function.nat
+        for function in topology.functions
+        if isinstance(function, AddressTranslator)
+    }
     for hop in service(topology).hops.values():
         if hop.function in translators:
             yield hop, translators[hop.function]
@@ -185,7 +191,7 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
     actions, goto = onward(hop, numbers)
     gateways = {name: router.mac for router in topology.routers for name in router.networks}
     sender = mac_number(gateways.get(hop.leaves, nat.mac))
-    found = []
+    flows = []
     for host in topology.hosts:
         if host.network != hop.leaves or host.ipv4 is None:
             continue
@@ -196,5 +202,5 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
         )
         match = (here, _KIND, Field(VERDICT, READY, READY), Field("ip_dst", int(host.ipv4.ip)))
         why, entity = f"{what}: back to {host.name}", Entity("host", host.name)
-        found.append(flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=why, entity=entity))
-    return found
+        flows.append(flow(Table.STEER, TRANSLATED, match, given + actions, goto, why=why, entity=entity))
+    return flows

@@ -48,8 +48,8 @@ def turned_round(
     to_us, from_us = Field("ip_dst", address), Field("ip_src", address)
     turn = (SetField(NETWORK, numbers[back.network]), SetField(HOP, back.number))
     forwarded: dict[str, list[int]] = {}
-    for each in nat.forwards:
-        forwarded.setdefault(each.protocol, []).append(each.port)
+    for forward in nat.forwards:
+        forwarded.setdefault(forward.protocol, []).append(forward.port)
     for protocol, taken in sorted(forwarded.items()):
         number = NUMBERS[protocol]
         # from a port that is forwarded it would be its own answer
@@ -111,6 +111,6 @@ def widest_gap(taken: Iterable[int], within: tuple[int, int]) -> tuple[int, int]
     would be its own answer.
     """
     first, last = within
-    edges = sorted({each for each in taken if first <= each <= last} | {first - 1, last + 1})
+    edges = sorted({port for port in taken if first <= port <= last} | {first - 1, last + 1})
     gaps = [(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]
     return max(gaps, key=lambda gap: gap[1] - gap[0], default=within)

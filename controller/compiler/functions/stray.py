@@ -62,30 +62,36 @@ def stray_flows(topology: Topology, function: LoadBalancer, hop: Hop, failed: fr
     """What of a balancer's hop to the service in STEER is about backends that have failed or are former
     ones."""
     balancer = function.balancer
-    gone = [each for each in balancer.backends if f"{function.name}/{each.host}" in failed]
-    flows = [made for each in (*gone, *balancer.former) for made, _ in _again(topology, function, hop, each)]
-    return flows + [made for each in balancer.former for made, _ in _reset(topology, function, hop, each)]
+    gone = [backend for backend in balancer.backends if f"{function.name}/{backend.host}" in failed]
+    flows = [
+        entry
+        for backend in (*gone, *balancer.former)
+        for entry, _ in _again(topology, function, hop, backend)
+    ]
+    return flows + [
+        entry for backend in balancer.former for entry, _ in _reset(topology, function, hop, backend)
+    ]
 
 
 def answering_strays(topology: Topology, function: LoadBalancer, hop: Hop) -> list[Flow]:
     """What of its hop from backends is about former ones, its own or of a balancer in the same zone."""
-    return [made for made, _ in _reset_both(topology, function, hop)]
+    return [entry for entry, _ in _reset_both(topology, function, hop)]
 
 
 def strays(topology: Topology) -> dict[int, Stray]:
     """What a packet-in is about, by its flow's cookie: for whatever backend may fail."""
-    found: dict[int, Stray] = {}
-    functions = {each.name: each for each in topology.functions}
+    by_cookie: dict[int, Stray] = {}
+    functions = {function.name: function for function in topology.functions}
     for hop in service(topology).hops.values():
         function = functions[hop.function]
         if not isinstance(function, LoadBalancer) or not isinstance(function.attachment, Flows):
             continue
         balancer = function.balancer
-        made = [*_reset_both(topology, function, hop)] if not hop.forward else []
-        for each in (*balancer.backends, *balancer.former) if hop.forward else ():
-            made += [*_again(topology, function, hop, each), *_reset(topology, function, hop, each)]
-        found |= {one.cookie: what for one, what in made if what}
-    return found
+        pairs = [*_reset_both(topology, function, hop)] if not hop.forward else []
+        for backend in (*balancer.backends, *balancer.former) if hop.forward else ():
+            pairs += [*_again(topology, function, hop, backend), *_reset(topology, function, hop, backend)]
+        by_cookie |= {entry.cookie: stray for entry, stray in pairs if stray}
+    return by_cookie
 
 
 def _again(
@@ -143,8 +149,8 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
     """Segments from former backends, of whichever balancer's in the zone."""
     zone = function_zones(topology)[function.name]
     asked = set()
-    for each in together(topology, function):
-        balancer = each.balancer
+    for other in together(topology, function):
+        balancer = other.balancer
         if balancer.protocol != "tcp":
             continue
         for backend, family in product(balancer.former, families(balancer)):
@@ -155,8 +161,8 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
                     Field(family.source, address or 0), Field("tcp_src", port),
                     Field("tcp_flags", 0, _FLAG_RST),
                 )  # fmt: skip
-                known = tuple(_OF_SERVER if one == UNTRACKED else one for one in segment)
-                what = _of(each, backend)
+                known = tuple(_OF_SERVER if field == UNTRACKED else field for field in segment)
+                what = _of(other, backend)
                 if segment not in asked:
                     # not translated: whose it is is asked, and the controller hears of it as it is
                     asked.add(segment)
@@ -166,7 +172,7 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
                     why = f"{what}? no, of another's"
                     yield flow(Table.STEER, STRAY - 1, (*known, Field(VERDICT, 0)), beside, why=why), None
                 told = Stray(
-                    "reset-both", each.name, zone, hop.number, network_numbers(topology)[hop.network], TCP,
+                    "reset-both", other.name, zone, hop.number, network_numbers(topology)[hop.network], TCP,
                     balancer.mac, family.address, balancer.port, address or 0, port,
                 )  # fmt: skip
                 match = (*known, _asked(family))

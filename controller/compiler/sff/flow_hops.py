@@ -34,4 +34,4 @@ def flow_hop(
 
 def once(flows: list[Flow]) -> list[Flow]:
     """Flows in their order, without repeats."""
-    return list({each.cookie: each for each in flows}.values())
+    return list({entry.cookie: entry for entry in flows}.values())

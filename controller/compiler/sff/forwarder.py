@@ -103,16 +103,16 @@ class Steering:
 
 def steering(topology: Topology, numbers: Mapping[str, int], failed: frozenset[str]) -> Steering:
     """Derive it all; without functions it is empty, and so are all tables that are made of it."""
-    made = service(topology)
+    paths = service(topology)
     return Steering(
         topology,
-        made,
+        paths,
         numbers,
         failed,
         {function.name: function for function in topology.functions},
-        tags(topology, made),
-        senders(topology, membership(topology), reach(topology)) if made.hops else {},
-        place_zones(topology, made),
+        tags(topology, paths),
+        senders(topology, membership(topology), reach(topology)) if paths.hops else {},
+        place_zones(topology, paths),
     )
 
 
@@ -133,37 +133,39 @@ def onward(hop: Hop, numbers: Mapping[str, int]) -> tuple[tuple[Action, ...], Ta
 
 
 def steer(
-    made: Steering, switch: str, entrances: Iterable[int], stations: Sequence[Station]
+    chains: Steering, switch: str, entrances: Iterable[int], stations: Sequence[Station]
 ) -> tuple[list[Flow], list[Flow], list[Group], list[Meter]]:
     """Of one switch: CLASSIFY's flows for what arrives and returns, then STEER; groups; meters.
 
     ``entrances``: ports that frames for hops may come in by: of links, and uplinks of transports.
     """
-    if not made.service.hops:
+    if not chains.service.hops:
         return [], [], [], []
     classify = [
-        *_arrivals(made, switch, sorted(entrances)),
-        *return_flows(made.topology, made.service, switch, made.numbers, stations, made.zones),
+        *_arrivals(chains, switch, sorted(entrances)),
+        *return_flows(chains.topology, chains.service, switch, chains.numbers, stations, chains.zones),
     ]
     flows: list[Flow] = []
     groups: dict[int, Group] = {}
     meters: dict[int, Meter] = {}
-    for number, hop in sorted(made.service.hops.items()):
+    for number, hop in sorted(chains.service.hops.items()):
         if hop.switch != switch:
-            if switch in made.senders[number]:
-                flows.append(_away(hop, made.tags[number]))
+            if switch in chains.senders[number]:
+                flows.append(_away(hop, chains.tags[number]))
             continue
-        function = made.functions[hop.function]
+        function = chains.functions[hop.function]
         match steered(function):
             case Flows():
-                some, more, some_meters = flow_hop(made.topology, function, hop, made.numbers, made.failed)
+                hop_flows, hop_groups, hop_meters = flow_hop(
+                    chains.topology, function, hop, chains.numbers, chains.failed
+                )
                 # hops of one function share what does not depend on the hop
-                flows += [_of_hop(each, hop) for each in some]
-                groups |= {each.id: each for each in more}
-                meters |= {each.id: each for each in some_meters}
+                flows += [_of_hop(entry, hop) for entry in hop_flows]
+                groups |= {group.id: group for group in hop_groups}
+                meters |= {meter.id: meter for meter in hop_meters}
             case Inline() | Tap() as attachment:
-                flows += _instances(hop, attachment, live(function, made.failed), made)
-                for mac in foreign(made.topology, made.service, hop, made.numbers, stations):
+                flows += _instances(hop, attachment, live(function, chains.failed), chains)
+                for mac in foreign(chains.topology, chains.service, hop, chains.numbers, stations):
                     match = _at(hop, Field("eth_src", mac))
                     why = AtHop(
                         f"{_name(hop)} would take it for a frame of another network: dropped",
@@ -177,19 +179,19 @@ def steer(
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 
-def _of_hop(made: Flow, hop: Hop) -> Flow:
+def _of_hop(entry: Flow, hop: Hop) -> Flow:
     """A flow of a function that is flows; hops of one function share those that do not match their number."""
-    if Field(HOP, hop.number) not in made.match:
-        return made
-    entity = made.origin.entity or Entity("function", hop.function)
-    return replace(made, origin=AtHop(made.why, hop.number, _looks_first(made), entity=entity))
+    if Field(HOP, hop.number) not in entry.match:
+        return entry
+    entity = entry.origin.entity or Entity("function", hop.function)
+    return replace(entry, origin=AtHop(entry.why, hop.number, _looks_first(entry), entity=entity))
 
 
-def _looks_first(made: Flow) -> bool:
+def _looks_first(entry: Flow) -> bool:
     """Whether a frame meets the flow when it gets to the hop, not when it comes back tracked or gathered."""
-    if gathers(made) or made.priority <= Priority.MISS:
+    if gathers(entry) or entry.priority <= Priority.MISS:
         return False
-    for field in made.match:
+    for field in entry.match:
         if field.name == SHARE or (field.name == "ct_state" and field.value & TRACKED):
             return False
         if field.name == "ct_state" and field.mask is not None and not field.mask & TRACKED:
@@ -213,13 +215,13 @@ def _away(hop: Hop, tag: Tag) -> Flow:
     return flow(Table.STEER, Priority.KNOWN, _at(hop), done, Table.FORWARD, why=why)
 
 
-def _arrivals(made: Steering, switch: str, entrances: Sequence[int]) -> list[Flow]:
+def _arrivals(chains: Steering, switch: str, entrances: Sequence[int]) -> list[Flow]:
     """A frame that comes for a hop here is as if it had just been sent here: on no detour, and not from
     that port, by which it may have to go on (OpenFlow 1.5.1, 4.5, sends nothing back by itself)."""
-    found = []
-    for tag in made.travelling(switch):
-        hop = made.service.hops[tag.hop]
-        network = 0 if hop.ends else made.numbers[hop.network]
+    flows = []
+    for tag in chains.travelling(switch):
+        hop = chains.service.hops[tag.hop]
+        network = 0 if hop.ends else chains.numbers[hop.network]
         done = (
             *tag.take_off(),
             SetField("in_port", NO_PORT),
@@ -229,13 +231,13 @@ def _arrivals(made: Steering, switch: str, entrances: Sequence[int]) -> list[Flo
         for port in entrances:
             match = (Field("in_port", port), *tag.match())
             why = f"{_name(hop)}, which is here"
-            found.append(flow(Table.CLASSIFY, ARRIVED, match, done, Table.STEER, why=why, entity=hop.entity))
-    return found
+            flows.append(flow(Table.CLASSIFY, ARRIVED, match, done, Table.STEER, why=why, entity=hop.entity))
+    return flows
 
 
-def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: Steering) -> list[Flow]:
-    name, numbers, entity = _name(hop), made.numbers, hop.entity
-    if not some:
+def _instances(hop: Hop, attachment: Scalable, working: Sequence[Instance], chains: Steering) -> list[Flow]:
+    name, numbers, entity = _name(hop), chains.numbers, hop.entity
+    if not working:
         if hop.ends or not hop.open:
             why = AtHop(f"{name}: no instance works: dropped", hop.number, first=True, entity=entity)
             return [flow(Table.STEER, Priority.KNOWN, _at(hop), why=why)]
@@ -243,8 +245,8 @@ def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: S
         why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True, entity=entity)
         return [flow(Table.STEER, Priority.KNOWN, _at(hop), actions, goto, why=why)]
     if len(attachment.instances) == 1:
-        return [_into(hop, attachment, some[0], numbers)]
-    found = [
+        return [_into(hop, attachment, working[0], numbers)]
+    flows = [
         flow(
             Table.STEER,
             Priority.KNOWN,
@@ -262,11 +264,11 @@ def _instances(hop: Hop, attachment: Scalable, some: Sequence[Instance], made: S
             first=True,
             entity=entity,
         )
-        found.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
-    by_name = {instance.name: instance for instance in some}
+        flows.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
+    by_name = {instance.name: instance for instance in working}
     for share, winner in enumerate(shared_out(by_name)):
-        found.append(_into(hop, attachment, by_name[winner], numbers, share))
-    return found
+        flows.append(_into(hop, attachment, by_name[winner], numbers, share))
+    return flows
 
 
 def _into(
@@ -277,8 +279,8 @@ def _into(
     actions: tuple[Action, ...] = (Output(port.number),)
     goto = None
     if isinstance(attachment, Tap) and not hop.ends:
-        more, goto = onward(hop, numbers)
-        actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *more)
+        onward_actions, goto = onward(hop, numbers)
+        actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *onward_actions)
     match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))
     spread = None if share is None else SPREAD | share
     text = f"{_name(hop)} ({instance.name})"

@@ -60,7 +60,7 @@ def return_flows(
 ) -> list[Flow]:
     """CLASSIFY's flows for all ports of inline functions on one switch. ``zones``: see
     ``controller.compiler.fragments.place_zones``."""
-    found: list[Flow] = []
+    returning: list[Flow] = []
     for function in topology.functions:
         attachment = function.attachment
         if not isinstance(attachment, Inline) or attachment.switch != switch:
@@ -69,22 +69,22 @@ def return_flows(
         for forward in (True, False):
             back = [hop for hop in hops if hop.forward is forward]
             others = [hop for hop in hops if hop.forward is not forward]
-            flows = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
+            of_side = list(_of_side(topology, service, function, back, others, numbers, stations, zones))
             entity = Entity("function", function.name)
             for instance in attachment.instances:
                 port = instance.outward if forward else instance.inward
-                found += _guards(port.number, instance.name, entity)
-                found += [_at(port.number, each, instance.name, entity) for each in flows]
-    return found
+                returning += _guards(port.number, instance.name, entity)
+                returning += [_at(port.number, entry, instance.name, entity) for entry in of_side]
+    return returning
 
 
-def _at(port: int, made: Flow, instance: str, function: Entity) -> Flow:
-    match = (Field("in_port", port), *made.match)
+def _at(port: int, entry: Flow, instance: str, function: Entity) -> Flow:
+    match = (Field("in_port", port), *entry.match)
     # no stage of a rollout may treat a datagram's fragments apart: see
     # ``controller.update.consistent_update``
-    kind = Refused if made.priority >= GUARD else Return
-    why = kind(f"from {instance}: {made.why}", port, entity=made.origin.entity or function)
-    return flow(Table.CLASSIFY, made.priority, match, made.actions, made.goto, why=why)
+    kind = Refused if entry.priority >= GUARD else Return
+    why = kind(f"from {instance}: {entry.why}", port, entity=entry.origin.entity or function)
+    return flow(Table.CLASSIFY, entry.priority, match, entry.actions, entry.goto, why=why)
 
 
 def _guards(port: int, instance: str, function: Entity) -> Iterator[Flow]:
@@ -130,7 +130,7 @@ def _of_side(
     if not back:
         yield from _own(others, numbers)
         return
-    functions = {each.name: each for each in topology.functions}
+    functions = {function.name: function for function in topology.functions}
     chains = {chain.name: chain for chain in topology.chains}
     place = levels(service.entries)
     mixed = len({hop.network for hop in back}) > 1
@@ -144,7 +144,7 @@ def _of_side(
         why = f"goes on in chain {hop.chain}"
         for entry in looks(chains[hop.chain], functions, hop, service):
             level = place[entry.priority]
-            exact, low = (level_of(level, entry.forward, each) for each in (True, False))
+            exact, low = (level_of(level, entry.forward, whole) for whole in (True, False))
             wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
                 (GUARD, fragment_matches(entry), together, None, "fragments are gathered first"),
                 (GUARD, unreadable_matches(entry), (), None, "no telling which chain's: dropped"),
@@ -167,20 +167,21 @@ def foreign(
 ) -> list[int]:
     """Source addresses that no frame may have that goes into ``hop``: they are of another network that the
     same function serves, and tell there whose the frames are that come back (see ``return_flows``)."""
-    functions = {each.name: each for each in topology.functions}
+    functions = {function.name: function for function in topology.functions}
     if not isinstance(functions[hop.function].attachment, Inline):
         return []
     chains = {chain.name: chain for chain in topology.chains}
-    same = [
-        each
-        for each in service.hops.values()
-        if each.function == hop.function and each.forward is hop.forward
+    sharing = [
+        other
+        for other in service.hops.values()
+        if other.function == hop.function and other.forward is hop.forward
     ]
-    found: dict[bool, set[int]] = {True: set(), False: set()}
-    for each in same:
-        senders = _senders(functions, chains[each.chain], numbers[each.network], stations)
-        found[each.network == hop.network] |= {match.value for (match,) in senders}
-    return sorted(found[False] - found[True])
+    of_this_network, of_others = set[int](), set[int]()
+    for other in sharing:
+        senders = _senders(functions, chains[other.chain], numbers[other.network], stations)
+        addresses = of_this_network if other.network == hop.network else of_others
+        addresses |= {match.value for (match,) in senders}
+    return sorted(of_others - of_this_network)
 
 
 def _own(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
@@ -227,10 +228,10 @@ def looks(chain: Chain, functions: Mapping[str, Function], hop: Hop, service: Se
         there = there._replace(source=known, source_ports=())
         back = back._replace(destination=known, destination_ports=())
     yield there if hop.forward else back
-    for each in nat.nat.forwards:
-        address = known if outside else (IPv4Network(each.ipv4.ip),)
-        port = each.port if outside else each.to_port
+    for forward in nat.nat.forwards:
+        address = known if outside else (IPv4Network(forward.ipv4.ip),)
+        port = forward.port if outside else forward.to_port
         opened = back._replace(
-            destination=address, protocol=each.protocol, destination_ports=((port, port),), source_ports=()
+            destination=address, protocol=forward.protocol, destination_ports=((port, port),), source_ports=()
         )
         yield opened.reversed()._replace(forward=True) if hop.forward else opened
