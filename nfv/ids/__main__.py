@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nfv.ids.run import process
+from nfv.ids.run import process, worker
 from nfv.ids.settings import BadSetting, Settings, put
 from nfv.ids.sources import capture
 
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
             words.error(f"--set {text}: {error}")
     if not 1 <= given.workers <= 64:
         words.error("--workers must be 1 to 64")
-    plan = process.Plan(
+    plan = worker.Plan(
         interfaces=given.inline or [given.interface],
         rules=given.rules,
         eve=given.eve,

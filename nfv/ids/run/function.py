@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from nfv import devices
-from nfv.ids.detection.ruleset import RuleSet
 from nfv.ids.language import Loaded, Refused
 from nfv.ids.run.inline import Port
-from nfv.ids.run.process import Plan, Worker, read_rules
+from nfv.ids.run.worker import Decide, Plan, Worker, read_rules
 from nfv.ids.settings import Settings
 from nfv.ids.sources import capture
 from nfv.lines import INWARD, OUTWARD, TAP, timestamp
@@ -124,8 +123,8 @@ def read(plan: Plan, parts: list[tuple[str, int]]) -> Loaded:
     return loaded
 
 
-class Member(Worker):
-    """The engine as a function of a lab."""
+class Member:
+    """The engine as a function of a lab. Implements ``worker.Owner``."""
 
     def __init__(
         self,
@@ -135,27 +134,34 @@ class Member(Worker):
         lines: Lines,
         probes: Probes | None = None,
     ) -> None:
-        super().__init__(plan, loaded, lines)
+        self._plan = plan
         self._probes, self._probed = probes, 0.0
-        self.beside = probes.descriptors if probes is not None else ()
+        self.beside: tuple[int, ...] = probes.descriptors if probes is not None else ()
+        self.decide: Decide | None = self._decide
         self._lines = lines
         self._parts = parts
-        self._refusal: str | None = None
         self._seen = self._seen_bytes = self._dropped = 0
         self._due = time.monotonic() + TELL
         self._commands = b""
         self._input = select.poll()
         self._input.register(0, select.POLLIN)
+        self._worker = Worker(plan, loaded, lines, self)
+        self._verdict = self._worker.decide
+        self.run = self._worker.run
 
-    def state(self, what: str, loaded: Loaded) -> None:
+    def tell_state(self, what: str, loaded: Loaded) -> None:
         """Say ``running``, and what should be known of the rules; the end is not said."""
         if what in ("running", "reloaded"):
             self._say(refusals(loaded, self._parts))
 
+    def tell_kept(self, error: Exception) -> None:
+        """Say why the changed rules are not in use."""
+        self._say(f"the changed rules were not taken: {error}")
+
     def _say(self, message: str) -> None:
         line = {"timestamp": timestamp(time.time()), "event_type": "state", "state": "running"}
-        self.writer({**line, "message": message} if message else line)
-        self.writer.flush()
+        self._lines({**line, "message": message} if message else line)
+        self._lines.flush()
 
     def _decide(self, frame: bytes, first: bool) -> tuple[bool, list[bytes], list[bytes]]:
         if frame[12:14] == _PROBE:  # from before they were left out here
@@ -164,7 +170,7 @@ class Member(Worker):
             self._pass_probes(now)
         self._seen += 1
         self._seen_bytes += len(frame)
-        verdict = super()._decide(frame, first)
+        verdict = self._verdict(frame, first)
         if not verdict[0]:
             self._dropped += 1
         return verdict
@@ -174,15 +180,12 @@ class Member(Worker):
         if self._probes is not None:
             self._probes.pass_on()
 
-    def _between(self, devices: list[Any]) -> None:
-        self._pass_probes(time.monotonic())
-        while self._input.poll(0) and not self._stop:
-            self._command()
-        if self._refusal is not None:
-            self._say(self._refusal)
-            self._refusal, self._thread = None, None
-        super()._between(devices)
+    def between(self, devices: list[Any]) -> None:
+        """Pass probes, take commands, and tell the counters when it is time."""
         now = time.monotonic()
+        self._pass_probes(now)
+        while self._input.poll(0) and not self._worker.stopped:
+            self._command()
         if now >= self._due:
             self._due = now + TELL
             self._tell(devices)
@@ -190,7 +193,7 @@ class Member(Worker):
     def _command(self) -> None:
         data = os.read(0, 65536)
         if not data:
-            self._stop = True
+            self._worker.stop()
             return
         *lines, self._commands = (self._commands + data).split(b"\n")
         for line in lines:
@@ -199,21 +202,22 @@ class Member(Worker):
             except (ValueError, AttributeError):
                 wanted = None
             if wanted == "replace":
-                self._reload = True
+                self._worker.reload()
             else:
                 print(f"sdnlab: unknown command {line!r}", file=sys.stderr, flush=True)
 
     def _tell(self, devices: list[Any]) -> None:
         """The counters: frames, and of them ``dropped`` by rules; ``lost`` before we saw them."""
-        self._lost(devices)
-        counters = self.engine.counters
+        engine, loaded = self._worker.engine, self._worker.loaded
+        self._worker.count_lost(devices)
+        counters = engine.counters
         lost = counters["capture.kernel_drops"] + sum(d.unsent for d in devices if isinstance(d, Port))
-        if self.inline:
+        if self._worker.inline:
             packets, size = self._seen, self._seen_bytes
         else:
-            packets = counters["decoder.pkts"] + self.engine.fast.packets
-            size = counters["decoder.bytes"] + self.engine.fast.bytes
-        self.writer({
+            packets = counters["decoder.pkts"] + engine.fast.packets
+            size = counters["decoder.bytes"] + engine.fast.bytes
+        self._lines({
             "timestamp": timestamp(time.time()),
             "event_type": "counters",
             "packets": packets,
@@ -221,23 +225,19 @@ class Member(Worker):
             "dropped": self._dropped,
             "alerts": counters["detect.alert"],
             "lost": lost,
-            "flows": len(self.engine.flows),
-            "rules": len(self._loaded.rules),
-            "refused_rules": len(self._loaded.refused),
+            "flows": len(engine.flows),
+            "rules": len(loaded.rules),
+            "refused_rules": len(loaded.refused),
             "events_lost": self._lines.lost,
         })  # fmt: skip
-        self.writer.flush()
+        self._lines.flush()
 
-    def _read_again(self) -> None:
-        try:
-            _, parts = read_description()
-            loaded = read(self.plan, parts)
-            fresh = RuleSet(loaded.rules, self.plan.settings.actions)
-        except Exception as error:
-            self._refusal = f"the changed rules were not taken: {error}"
-        else:
-            self._parts = parts
-            self._fresh = (fresh, loaded)
+    def read(self) -> Loaded:
+        """The rules of the changed files; their parts are those of the refusals that are told next."""
+        _, parts = read_description()
+        loaded = read(self._plan, parts)
+        self._parts = parts
+        return loaded
 
 
 def settings() -> Settings:

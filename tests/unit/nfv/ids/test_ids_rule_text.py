@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nfv.ids.language import load_text
-from nfv.ids.run import process
+from nfv.ids.run import worker
 from nfv.ids.settings import Settings
 from tests.unit.nfv.ids.ids_values import Talk, fired, of, run, sids
 
@@ -55,7 +55,7 @@ def test_a_rule_file_in_any_encoding_loads_and_is_told_as_it_was_written(tmp_pat
     for mark, encoding in ((b"", "latin-1"), (b"\xef\xbb\xbf", "utf-8")):
         text = 'alert tcp any any -> any any (msg:"à Noël"; reference:url,a/é; metadata:par Mme à, b c;'
         file.write_bytes(mark + (text + ' flowbits:set,é; content:"x"; sid:1;)\r\n').encode(encoding))
-        loaded = process.read_rules(process.Plan(interfaces=[], rules=[file], eve=file, settings=Settings()))
+        loaded = worker.read_rules(worker.Plan(interfaces=[], rules=[file], eve=file, settings=Settings()))
         assert not loaded.refused
         (rule,) = loaded.rules
         assert (rule.msg, rule.references, rule.bits[0].names) == ("à Noël", ["url,a/é"], ("é",))
