@@ -106,7 +106,7 @@ class _Lookup:
             return self._address(path, text)
         known = [*book.hosts, *book.networks, *book.functions, *book.groups, *self.entries]
         remedy = self.report.suggest(text, known, "define it, or change the name")
-        self.report.add(path, f"{shown(text)} is the name of nothing that has an address", _ALLOWED, remedy)
+        self.report.add(path, f"{shown(text)} is no name that has an address", _ALLOWED, remedy)
         return ()
 
     def _address(self, path: Path, text: str) -> Iterator[Leaf]:

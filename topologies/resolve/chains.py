@@ -83,7 +83,7 @@ class Resolver:
         families = (4,) if nat is not None else (4, 6)
         source, destination = prefixes(sources, families), prefixes(targets, families)
         if nat is not None and ((sources and not source) or (targets and not destination)):
-            what = "address translation is of IPv4, these addresses are IPv6"
+            what = "a nat translates IPv4 only, and these addresses are IPv6"
             key = "source" if sources and not source else "destination"
             self.report.add((*base, key), what, remedy="name IPv4 addresses")
             return None
@@ -95,7 +95,7 @@ class Resolver:
         if not can_match(base, source, destination, spec.protocol, ports, self.report):
             return None
         if goes_back and network == far and not any(ports.values()) and _same(source, destination):
-            what = "source and destination are the same: packets and replies to them can't be told apart"
+            what = "source and destination are the same: packets and their replies cannot be distinguished"
             remedy = "name one of the two, or ports" + (
                 "" if spec.direction == "both" else "; or write symmetric: false"
             )
@@ -156,7 +156,8 @@ class Resolver:
                 inline = isinstance(function.attachment, Inline)
                 if nats and inline and self._elsewhere(name, str(base[1])):
                     what = (
-                        f"{name} is in another chain, too, and behind a nat its packets can't be told apart"
+                        f"{name} is also in another chain: behind a nat, packets of the two chains cannot be "
+                        "distinguished"
                     )
                     self.report.add(where, what, remedy="put it before the nat, or make a second function")
                     good = False
@@ -169,12 +170,12 @@ class Resolver:
 
     def _place(self, where: Path, function: Function, last: bool, chain: str) -> bool:
         if isinstance(function.attachment, AtPorts):
-            what = f"{function.name} is done at the ports of hosts and no place that packets can be sent to"
-            remedy = "give it a switch in place of networks, or take it out of the chain"
+            what = f"{function.name} is done at the ports of hosts: a chain cannot send packets to it"
+            remedy = "give it a switch instead of networks, or take it out of the chain"
             self.report.add(where, what, remedy=remedy)
             return False
         if isinstance(function, LoadBalancer) and not last:
-            what = f"behind load balancer {function.name} packets go to its backends"
+            what = f"load balancer {function.name} sends packets to its backends, not to further functions"
             self.report.add(where, what, "a load balancer as the last function", "move it to the end")
             return False
         if function.translates:
@@ -195,7 +196,7 @@ class Resolver:
                 self.report.add((*base, "symmetric"), what, "true", "remove the key")
                 return False
             if spec.direction == "both":
-                what = f"nobody opens connections to what is behind {function.name}"
+                what = f"no host can open connections to those behind {function.name}"
                 self.report.add((*base, "direction"), what, "forward", "remove the key")
                 return False
         return True
@@ -306,7 +307,7 @@ class Resolver:
                 own = {address.ip for address in balancer.addresses}
                 there = prefixes(targets)
                 if any(prefix.num_addresses > 1 or prefix.network_address not in own for prefix in there):
-                    what = f"load balancer {function.name} is the destination of what passes it"
+                    what = f"load balancer {function.name} is the last function, so it is the destination"
                     self.report.add((*base, "destination"), what, function.name, "leave the key out")
                     return False
                 if spec.protocol in WITH_PORTS and spec.protocol != balancer.protocol:

@@ -128,7 +128,7 @@ class Resolver:
         if isinstance(way, AtSwitches):
             if spec.switch is not None:
                 what = "the firewall has a switch and networks"
-                allowed = "switch: done there, for chains; networks: done at the ports of all their hosts"
+                allowed = "switch (done there, for chains) or networks (done at the ports of all their hosts)"
                 self.report.add(path, what, allowed, "remove one of them")
         elif spec.switch is None:
             choice = (
@@ -138,7 +138,7 @@ class Resolver:
             listed = ", ".join(list(self.switches)[:8])
             self.report.add(path, "the function has no switch", listed, remedy)
         elif spec.switch.port is not None and not RESOLUTIONS[spec.kind or ""].own_port:
-            what = "the ports of functions are numbered by the lab"
+            what = "sdnlab numbers the ports of functions"
             self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
 
     def _mirrors(self, base: Path, spec: FunctionSpec, way: Way) -> tuple[str, ...]:
@@ -154,6 +154,6 @@ class Resolver:
         mirrors = known_names(spec.mirrors, path, both, "network or host", self.report)
         for host in mirrors:
             if host in self.lab.hosts and self.lab.member.get(host) in mirrors:
-                what = f"host {host} is in network {self.lab.member[host]}, all of which is copied"
+                what = f"host {host} is in network {self.lab.member[host]}, which is copied as a whole"
                 self.report.add(path, what, remedy=f"remove {host}")
         return mirrors

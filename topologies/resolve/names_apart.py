@@ -21,13 +21,14 @@ def check(spec: File, report: Report) -> None:
     for path, name in _in_etc_hosts(spec):
         low = name.lower()
         if low in RESERVED or low.endswith((".localhost", ".localdomain")):
-            report.add(path, f"{shown(name)} means the host itself everywhere (RFC 6761)", remedy="rename it")
+            report.add(path, f"{shown(name)} always means the machine itself (RFC 6761)", remedy="rename it")
         elif looks_like_an_address(name):
-            what = f"{shown(name)} looks like an IPv4 address: programs would not ask whose name it is"
+            what = f"{shown(name)} looks like an IPv4 address: programs do not look it up as a name"
             report.add(path, what, remedy=f"rename it, such as {'h' + name}")
         elif seen.setdefault(low, name) != name:
             what = (
-                f"{shown(name)} differs from {shown(seen[low])} in case alone, which names don't (RFC 4343)"
+                f"{shown(name)} differs from {shown(seen[low])} only in upper and lower case, which host "
+                "names ignore (RFC 4343)"
             )
             report.add(path, what, remedy="rename one")
     switches, domains = spec.switches or {}, spec.domains or ()

@@ -89,7 +89,7 @@ def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], rep
             both = next((text for a in theirs for b in mine if (text := overlap(a, b))), "")
             if both:
                 line = report.locate(("chains", other.name))
-                what = f"takes traffic that chain {other.name} (line {line}) takes, too: {both}"
+                what = f"matches packets that chain {other.name} (line {line}) also matches: {both}"
                 higher = f"give one of them a higher priority, such as priority: {chain.priority + 1}"
                 report.add(("chains", chain.name), what, "one chain for a packet", higher)
                 break

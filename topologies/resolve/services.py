@@ -178,7 +178,7 @@ def _check_names(draft: Draft, report: Report) -> None:
     for name in draft.spec.chains or {}:
         if name in mirroring:
             line = report.locate(("functions", name))
-            what = f"{shown(name)} is also the name of a function with copies (line {line})"
+            what = f"{shown(name)} is also the name of a function with mirrors (line {line})"
             report.add(("chains", name), what, remedy="rename one")
 
 

@@ -163,7 +163,7 @@ def host_mtu(underlay: Underlay, more: int = 0) -> int:
 def check_mtu(file: File, underlay: Underlay, mtu: int, report: Report) -> None:
     """Report an MTU of hosts that is less than IPv6 needs (RFC 8200, 5), because of a chain's headers."""
     if mtu < LEAST_HOST_MTU:
-        what = f"{underlay.mtu} bytes leave hosts {mtu} behind the headers of tunnels and chains"
+        what = f"with MTU {underlay.mtu}, the headers of tunnels and chains leave hosts only {mtu} bytes"
         allowed = f"from {underlay.mtu - mtu + LEAST_HOST_MTU} (IPv6 needs {LEAST_HOST_MTU})"
         report.add(("underlay", "mtu"), what, allowed, f"write mtu: {MTU}")
 

@@ -101,7 +101,7 @@ def loss(text: str) -> float:
         raise BadValue(f"loss {shown(text)} may mean a percentage or a fraction", _LOSSES, f"write {text}%")
     fraction = number / 100 if unit else number
     if fraction > 1:
-        raise BadValue(f"loss {shown(text)} is more than everything", _LOSSES)
+        raise BadValue(f"loss {shown(text)} is more than 100%", _LOSSES)
     return float(fraction)
 
 
@@ -157,7 +157,7 @@ def mac(text: str) -> str:
     if int(plain[:2], 16) & 1:
         raise BadValue(f"{shown(text)} is a multicast MAC address", allowed, "make the first byte even")
     if plain == "00:00:00:00:00:00":
-        raise BadValue(f"{shown(text)} is no station's address", allowed)
+        raise BadValue(f"{shown(text)} is not the address of a station", allowed)
     return plain
 
 

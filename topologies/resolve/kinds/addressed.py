@@ -96,7 +96,7 @@ class Addressed:
         count = sum(last - first + 1 for first, last in spec.port or ())
         if count > MOST_PORTS:
             what = f"the load balancer has {count} ports"
-            self.report.add((*base, "port"), what, f"up to {MOST_PORTS}", "make several of it")
+            self.report.add((*base, "port"), what, f"up to {MOST_PORTS}", "use several load balancers")
             return ()
         return tuple(port for first, last in spec.port or () for port in range(first, last + 1))
 
@@ -145,12 +145,12 @@ class Addressed:
         if given.path is not None and kind != "http":
             self.report.add((*path, "path"), f"a {kind} check asks for no path", remedy="write kind: http")
         if spec.engine == "haproxy" and kind == "icmp":
-            what = "HAProxy checks by connections"
+            what = "HAProxy checks only with tcp and http"
             self.report.add((*path, "kind"), what, "tcp, http", "write kind: tcp, or engine: openflow")
         interval = given.interval or 500_000
         timeout = given.timeout or interval
         if timeout > interval:
-            what = "a check would not have failed when the next begins"
+            what = "the timeout is longer than the interval"
             allowed = f"up to the interval, {interval // 1000}ms"
             self.report.add((*path, "timeout"), what, allowed, "shorten it, or lengthen the interval")
         return HealthCheck(
@@ -188,7 +188,7 @@ class Addressed:
             path = (*base, "forwards", index)
             if forward.port is None or forward.to is None:
                 key, form = ("port", "8080") if forward.port is None else ("to", "web1:80")
-                what = "the forward has no port" if forward.port is None else "the forward leads to no host"
+                what = "the forward has no port" if forward.port is None else "the forward names no host"
                 self.report.add((*path, key), what, remedy=f"write {key}: {form}")
                 continue
             protocol = forward.protocol or "tcp"

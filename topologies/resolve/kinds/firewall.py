@@ -23,7 +23,7 @@ def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firew
     for group in own:
         if group in book.groups:
             line = report.locate(book.groups[group].path)
-            what = f"there is a group {group} for all already (line {line})"
+            what = f"the file has a group {group} for all functions already (line {line})"
             report.add((*base, "groups", group), what, remedy="rename one")
     book = book.with_groups({group: own[group] for group in own if group not in book.groups}, report)
     if len(spec.rules or ()) > MOST_RULES:
@@ -53,7 +53,7 @@ def _rule(path: Path, name: str, spec: RuleSpec, book: Book, report: Report) -> 
         )
         return None
     if spec.rate is not None and spec.action != "accept":
-        what = f"a rate is of rules that accept, this one's action is {spec.action}"
+        what = f"only rules that accept can have a rate, and the action of this one is {spec.action}"
         report.add((*path, "rate"), what, remedy="remove the rate, or accept")
     source, destination = (
         prefixes(book.items((*path, key), texts, report))
