@@ -83,11 +83,11 @@ class LabView:
 
     @cached_property
     def behind(self) -> dict[str, dict[int, Entity]]:
-        """Switch -> its access ports -> what the file has behind each."""
-        found: dict[str, dict[int, Entity]] = {}
+        """Switch -> its access ports -> the entity of the file that is behind the port."""
+        entities: dict[str, dict[int, Entity]] = {}
         for endpoint, port in endpoints_at_ports(self.topology):
-            found.setdefault(port.switch, {})[port.number] = endpoint.entity
-        return found
+            entities.setdefault(port.switch, {})[port.number] = endpoint.entity
+        return entities
 
     @cached_property
     def free(self) -> dict[str, frozenset[int]]:
