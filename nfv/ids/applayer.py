@@ -1,4 +1,4 @@
-"""Handing bytes of flows to application parsers: which protocol it is, and what each parser made of them."""
+"""Passes bytes of flows to application parsers: detects the protocol, and collects the parsers' results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def start_parser(
 
 
 def forget(flow: Flow) -> None:
-    """The flow goes on with another protocol: find out which."""
+    """The flow continues with another protocol: detect it."""
     flow.app_orig = flow.app_proto
     flow.app, flow.app_proto, flow.app_ts, flow.app_tc = None, "", "", ""
     flow.probe_ts = flow.probe_tc = b""
@@ -51,12 +51,12 @@ def forget(flow: Flow) -> None:
 
 
 def from_server(data: bytes) -> bool:
-    """Do these first bytes of a connection that was taken up midstream come from its server?"""
+    """Whether these first bytes of a connection that was picked up midstream come from its server."""
     return data.startswith((b"HTTP/1.", b"HTTP/0.9")) or (data[:2] == b"\x16\x03" and data[5:6] == b"\x02")
 
 
 def is_answer(flow: Flow, data: bytes) -> bool:
-    """Is this first datagram of a flow the answer to a DNS query that was not seen?"""
+    """Whether this first datagram of a flow is the answer to a DNS query that was not seen."""
     return (
         flow.app is None and flow.pkts_ts == 1 and flow.dp != 53 and probe.dns(data) and data[2] & 0x80 != 0
     )
@@ -71,7 +71,7 @@ def feed(
     counters: Counters,
     budget: Budget | None = None,
 ) -> bool:
-    """The next bytes of a TCP flow; True when it was just found that there is no known protocol."""
+    """The next bytes of a TCP flow; True if they show that the protocol is unknown."""
     app = flow.app
     if app is None:
         if flow.app_proto == FAILED:
@@ -101,7 +101,7 @@ def feed(
 
 
 def _failed(flow: Flow, toserver: bool, counters: Counters) -> bool:
-    """Nothing known in this direction; when neither has anything, the flow has no protocol."""
+    """This direction has no known protocol; if the other has none either, the flow has no protocol."""
     if toserver:
         flow.probe_ts, flow.app_ts, flow.done_ts = None, FAILED, True
     else:

@@ -1,4 +1,4 @@
-"""The end of a flow: whether anything of it is left to be done, and the packet that stands for it."""
+"""The end of a flow: whether something still has to be inspected, and the packet that stands for the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nfv.ids.tcp.session import ESTABLISHED, Session
 
 
 def unfinished(flow: Flow, session: Session) -> bool:
-    """Is there anything that was not inspected, or not told?"""
+    """Whether something was not inspected, or not written, yet."""
     app: Parser | None = flow.app
     if app is not None and (
         any(tx.touched_ts or tx.touched_tc or not tx.logged for tx in app.txs) or app.incomplete()

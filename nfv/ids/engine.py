@@ -1,6 +1,6 @@
-"""One packet after the other through all stages: decode, flow, stream, application, rules, events.
+"""Runs each packet through all stages: decode, flow, stream, application, rules, events.
 
-The engine reads no clock and opens nothing: packets bring their times, and events go to a function.
+The engine reads no clock and opens nothing: packets have timestamps, and events go to a function.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Engine:
         self._swept = 0.0
 
     def use(self, rules: RuleSet) -> None:
-        """Go on with other rules; flows, streams and thresholds stay as they are."""
+        """Use other rules from now on; flows, streams and thresholds stay."""
         self.inspection.use(rules)
 
     def frame(self, data: bytes, ts: float, num: int = 0, linktype: int = 1) -> Packet | None:
-        """A captured frame; what is to become of it stands in the packet (``dropped``, ``reject``)."""
+        """Inspect a captured frame; the returned packet has the verdict (``dropped``, ``reject``)."""
         if ts > self.last:
             self.last = ts
             if ts - self._swept >= 5:
@@ -103,7 +103,7 @@ class Engine:
         self.inspection.inspect(packet, flow)
 
     def _other_rules(self, flow: Flow) -> None:
-        """Rules were exchanged: what was decided about open transactions is decided anew."""
+        """The rules have changed: evaluate open transactions again."""
         flow.generation = self.inspection.generation
         if flow.app is not None:
             for tx in flow.app.txs:
@@ -126,12 +126,12 @@ class Engine:
         work.left = left
 
     def finish(self, reason: str = "shutdown") -> None:
-        """End all flows and tell the counters."""
+        """End all flows and write the counters."""
         self.flows.end_all(reason)
         self.stats()
 
     def stats(self, at: float | None = None) -> None:
-        """Tell the counters."""
+        """Write the counters."""
         for name in ("pkts", "ethernet", "ipv4", "tcp"):
             self.counters[f"decoder.{name}"] += self.fast.packets
         self.counters["decoder.bytes"] += self.fast.bytes

@@ -1,9 +1,9 @@
-"""The commonest packet, without an object for it: the next segment of an established TCP connection over
-plain IPv4.
+"""The fast path for the most frequent packet: the next segment of an established TCP connection over plain
+IPv4. It creates no object for the packet.
 
-Everything that is in any way special (options in the IP header, out of order, a flag, a hole, a rule that may
-match) is left to the stages, which give the same result, only slower; tests compare the two.  Nothing is
-changed before it is certain that the segment is one of these.
+All other packets (options in the IP header, out of order, a flag, a hole, a rule that may match) go through
+the stages, which give the same result more slowly; tests compare the two.  The fast path changes no state
+before it is certain that the segment is such a packet.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ and ports, sequence number, acknowledgement, offset, flags, window.
 
 
 class FastPath:
-    """Takes the segments of connections that the streams know, and counts them."""
+    """Handles and counts the segments of known connections."""
 
     def __init__(self, streams: Streams, inspection: Inspection) -> None:
         self.packets = self.bytes = 0
@@ -126,7 +126,7 @@ class FastPath:
 
 
 def has_unasked(rules: RuleSet, flow: Flow, toserver: bool) -> bool:
-    """Are there rules that are asked once for each direction, and have not been?"""
+    """Whether rules for this direction, which are evaluated once, have not been evaluated yet."""
     if rules.ip_only and not flow.ip_only & (1 if toserver else 2):
         return True
     return bool(rules.proto_only and flow.app_proto and not flow.ip_only & (4 if toserver else 8))

@@ -1,4 +1,4 @@
-"""A flow: what is known of one conversation, in both directions."""
+"""A flow: the state of one conversation in both directions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Key = tuple[bytes, bytes, int, int, int, tuple[int, ...]]
 
 
 class First(Protocol):
-    """What a flow takes from its first packet (``nfv.ids.decode.packet.Packet``)."""
+    """The fields of the first packet that a flow uses (``nfv.ids.decode.packet.Packet``)."""
 
     ts: float
     num: int
@@ -111,7 +111,7 @@ class Flow:
         self.generation = 0
 
     def swap(self) -> None:
-        """Turn round who is the client: what began in the middle was taken for the wrong side."""
+        """Exchange client and server: a flow that was picked up midstream had them the wrong way round."""
         self.src, self.dst, self.sp, self.dp = self.dst, self.src, self.dp, self.sp
         self.pkts_ts, self.pkts_tc = self.pkts_tc, self.pkts_ts
         self.bytes_ts, self.bytes_tc = self.bytes_tc, self.bytes_ts
@@ -120,5 +120,5 @@ class Flow:
         self.key, self.rkey = self.rkey, self.key
 
     def timeout(self) -> float:
-        """Seconds of silence after which it ends."""
+        """Seconds without packets after which the flow ends."""
         return TIMEOUTS.get(self.proto, _DEFAULT)[self.state]

@@ -1,8 +1,8 @@
-"""The table that finds the flow of a packet, makes it, and ends it.
+"""The table of flows: finds and creates the flow of a packet, and ends flows.
 
-Policy: the table holds ``limit`` flows; when it is full, the flow that was created first goes (reason
-``forced``). A flow ends when nothing came for its timeout (Suricata's defaults, user guide "Flow-timeouts"),
-told by the packets' own clock, so that a capture gives the same result however fast it is read.
+Policy: the table holds ``limit`` flows; when it is full, the flow that was created first ends (reason
+``forced``). A flow ends when no packet comes for its timeout (Suricata's defaults, user guide
+"Flow-timeouts"). Time is that of the packets, so a capture always gives the same result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WITH_FLOW = frozenset((TCP, UDP, ICMP, ICMPV6, SCTP, ESP, IP_IN_IP, IPV6))
 
 
 class FlowTable:
-    """Finds the flow of a packet, makes it, and ends those that are over (told to ``ended``)."""
+    """Finds and creates the flow of a packet, and ends expired flows (``ended`` is called for each)."""
 
     def __init__(self, ended: Callable[[Flow, str], None], limit: int = 100_000) -> None:
         self._flows: dict[Key, Flow] = {}
@@ -40,7 +40,7 @@ class FlowTable:
         return len(self._flows)
 
     def find(self, packet: Packet) -> Flow | None:
-        """The packet's flow with its counters up to date, None for what has no flow (GRE, invalid)."""
+        """The packet's flow, with updated counters; None for packets without a flow (GRE, invalid)."""
         proto, ts = packet.proto, packet.ts
         if proto not in _WITH_FLOW or packet.version == 0 or packet.fragment:
             return None
@@ -98,7 +98,7 @@ class FlowTable:
         return flow
 
     def _about(self, packet: Packet) -> Flow | None:
-        """The flow that an ICMP "unreachable" (RFC 792) is about, to which it then belongs."""
+        """The flow that an ICMP "unreachable" (RFC 792) quotes; the ICMP packet then belongs to it."""
         data, at = packet.data, packet.pay
         if packet.end < at + 28 or data[at] >> 4 != 4:
             return None
@@ -138,10 +138,9 @@ class FlowTable:
         return flow
 
     def _first(self) -> Flow:
-        """The flow that was made first.
+        """The flow that was created first.
 
-        A dictionary takes long to find its first entry when many before it are gone, so some are asked for
-        at once.
+        A dictionary takes long to find its first entry after many deletions, so several are fetched together.
         """
         while True:
             while self._oldest:
@@ -152,12 +151,12 @@ class FlowTable:
 
     @staticmethod
     def _reused(flow: Flow, packet: Packet) -> bool:
-        """Is this SYN the beginning of another connection between the same ports?"""
+        """Whether this SYN begins another connection between the same ports."""
         session = flow.session
         return session is not None and session.over and packet.seq != session.client.isn
 
     def swap(self, flow: Flow) -> None:
-        """Turn a flow round (see ``Flow.swap``)."""
+        """Exchange a flow's client and server (see ``Flow.swap``)."""
         self._flows.pop(flow.key, None)
         self._reverse.pop(flow.rkey, None)
         flow.swap()
@@ -165,7 +164,7 @@ class FlowTable:
         self._reverse[flow.rkey] = flow
 
     def end(self, flow: Flow, reason: str) -> None:
-        """Take a flow out and tell so."""
+        """Remove a flow and report its end."""
         if self._flows.get(flow.key) is flow:
             del self._flows[flow.key]
         if self._reverse.get(flow.rkey) is flow:
@@ -173,7 +172,7 @@ class FlowTable:
         self._ended(flow, reason)
 
     def sweep(self, now: float, every: float = 5.0) -> None:
-        """End flows whose timeout is over, at most once each ``every`` seconds of the packets' time."""
+        """End expired flows, at most once in ``every`` seconds of the packets' time."""
         if now - self._swept < every:
             return
         self._swept = now
@@ -182,6 +181,6 @@ class FlowTable:
             self.end(flow, "timeout")
 
     def end_all(self, reason: str = "shutdown") -> None:
-        """The end of everything, in the order in which flows began."""
+        """End all flows, in the order in which they began."""
         for flow in list(self._flows.values()):
             self.end(flow, reason)

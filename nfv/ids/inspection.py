@@ -1,4 +1,4 @@
-"""Rules are asked, decided upon, and told of: what is done with a packet, a stream and its transactions."""
+"""Evaluates rules on a packet, a stream and its transactions, and reports the results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from wire.protocol import TCP
 
 
 class Inspection:
-    """The rules in use, and what they remember: bits, thresholds, work.
+    """The rules in use and their state: bits, thresholds, work.
 
-    ``protocol_changed`` is called when what follows in a connection is another protocol's.
+    ``protocol_changed`` is called when another protocol begins in a connection.
     """
 
     def __init__(self, settings: Settings, rules: RuleSet, counters: Counters, tell: Teller) -> None:
@@ -33,16 +33,16 @@ class Inspection:
         self.thresholds = Thresholds()
         self.chunk = settings.stream.chunk
         self.generation = 0
-        """How often rules were taken into use."""
+        """How often the rules were replaced."""
         self.of_payload = False
-        """Whether rules are about what streams carry."""
+        """Whether rules inspect streams."""
         self.protocol_changed: Callable[[Flow, Session, Parser], None] = lambda flow, session, app: None
         self._inline = settings.inline
         self.detector = Detector(rules)
         self.use(rules)
 
     def use(self, rules: RuleSet) -> None:
-        """Go on with other rules; flows, streams and thresholds stay as they are."""
+        """Use other rules from now on; flows, streams and thresholds stay."""
         bits = self.detector.bits
         exceeded = self.detector.work.exceeded
         self.detector = Detector(rules)
@@ -162,7 +162,7 @@ class Inspection:
     # for the fast path
 
     def segment(self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool) -> None:
-        """Ask the rules about a segment that went the short way."""
+        """Evaluate the rules on a segment of the fast path."""
         self.detector.work.begin()
         packet = plain_segment(data, ts, num)
         packet.flow, packet.toserver = flow, toserver
@@ -177,7 +177,7 @@ class Inspection:
     def raw(
         self, data: bytes, ts: float, num: int, flow: Flow, toserver: bool, added: bool, stream: Stream
     ) -> None:
-        """Search a chunk of a stream for candidates; only when there are some the rules are asked."""
+        """Search a chunk of a stream for candidates, and evaluate the rules only if there are some."""
         app = flow.app
         if (
             stream.raw_done < self.chunk

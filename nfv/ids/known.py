@@ -1,4 +1,4 @@
-"""Established connections by their addresses and ports, as a segment's header holds them."""
+"""Established connections by addresses and ports, in the form of a segment's header."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from nfv.ids.flow import Flow
 
 Entry = tuple[Any, ...]
-"""(flow, does it go to the server, session, sender's stream, receiver's stream)"""
+"""(flow, whether it goes to the server, session, sender's stream, receiver's stream)"""
 
 
 def remember(known: dict[bytes, Entry], flow: Flow) -> None:
-    """Let the segments of an established flow take the short way."""
+    """Let the segments of an established flow use the fast path."""
     session = flow.session
     if flow.vlan or len(flow.src) != 4 or session.one_sided:
         return
@@ -27,7 +27,7 @@ def remember(known: dict[bytes, Entry], flow: Flow) -> None:
 
 
 def forget(known: dict[bytes, Entry], flow: Flow) -> None:
-    """The flow is over or was turned round."""
+    """The flow has ended, or its client and server were exchanged."""
     ports = flow.sp.to_bytes(2, "big") + flow.dp.to_bytes(2, "big")
     known.pop(flow.src + flow.dst + ports, None)
     known.pop(flow.dst + flow.src + ports[2:] + ports[:2], None)

@@ -1,5 +1,5 @@
-"""Which application protocol the first bytes of a flow speak (user guide "Protocols", detection by patterns
-and ports).
+"""Detects the application protocol from the first bytes of a flow (user guide "Protocols", detection by
+patterns and ports).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _ANY_METHOD = re.compile(rb"[A-Za-z0-9_\-]{1,32}[ \t]+\S[^\r\n]{0,8000}[ \t]HTTP
 _RESPONSE = re.compile(rb"HTTP/(?:0\.9|1\.[01])[ \t\r\n]|HTTP/1\.[01]$")
 
 ENOUGH = 4096
-"""Bytes of one direction after which no protocol will be found any more."""
+"""After so many bytes of one direction, the detection gives up."""
 
 
 def tcp(data: bytes, toserver: bool, dp: int) -> str | None:
-    """A protocol's name, '' for none of those known, None when more bytes are needed."""
+    """A protocol's name; '' for no known protocol; None if more bytes are needed."""
     first = data[:1]
     if toserver:
         if _REQUEST.match(data) or _ANY_METHOD.match(data):
@@ -46,7 +46,7 @@ def tcp(data: bytes, toserver: bool, dp: int) -> str | None:
 
 
 def dns(data: bytes, size: int | None = None) -> bool:
-    """Does it look like a DNS message (RFC 1035, section 4.1.1)?"""
+    """Whether it looks like a DNS message (RFC 1035, section 4.1.1)."""
     if len(data) < 12 or (size is not None and size < 12):
         return False
     flags = data[2] << 8 | data[3]

@@ -1,4 +1,4 @@
-"""SSH identification strings (RFC 4253, section 4.2) of both sides; nothing behind them is looked at."""
+"""SSH identification strings (RFC 4253, section 4.2) of both sides. Later bytes are not parsed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SshTx(Tx):
 
     @property
     def protos(self) -> list[bytes]:
-        """Protocol versions that were said."""
+        """The protocol versions of both sides."""
         return [side[0] for side in (self.client, self.server) if side]
 
     def get(self, name: str, toserver: bool) -> Value:

@@ -1,8 +1,8 @@
-"""TLS handshakes (RFC 8446, 5246, 6101): what is in the clear of client hello, server hello and certificates;
-JA3.
+"""TLS handshakes (RFC 8446, 5246, 6101): the unencrypted parts of client hello, server hello and
+certificates; JA3.
 
 JA3 and JA3S follow the definition of their authors (github.com/salesforce/ja3), GREASE (RFC 8701) left out.
-Limits: 64 KiB of a handshake message are put together; after the handshake nothing is looked at.
+Limits: handshake messages are reassembled up to 64 KiB; bytes after the handshake are not parsed.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _md5(text: str) -> str:
 
 
 class _Cut(Exception):
-    """A message is shorter than it says."""
+    """A message is shorter than its length field."""
 
 
 class _Reader:
@@ -227,7 +227,8 @@ class TlsParser(Parser):
         return self._tx is not None and not (self._tx.over_ts and self._tx.over_tc)
 
     def end(self, toserver: bool, ts: float) -> None:
-        """A direction ends: of a record that is cut, whole messages count, and certificates as they came."""
+        """A direction has ended: whole messages of a truncated record count, and certificates as far as they
+        came."""
         tx = self._tx
         if tx is None or (tx.over_ts if toserver else tx.over_tc):
             return
@@ -239,7 +240,7 @@ class TlsParser(Parser):
         self._over(tx, toserver)
 
     def _over(self, tx: TlsTx, toserver: bool) -> None:
-        """Nothing more in the clear comes from this side."""
+        """This side sends nothing unencrypted any more."""
         self._records[toserver].clear()
         if toserver:
             tx.over_ts = tx.done_ts = tx.touched_ts = True

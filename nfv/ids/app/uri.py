@@ -1,7 +1,7 @@
-"""URIs as rules see them in ``http.uri``: decoded once, without detours (RFC 3986, section 5.2.4).
+"""URIs for ``http.uri``: decoded once and normalized (RFC 3986, section 5.2.4).
 
-As Suricata's IDS personality: ``%XX`` and ``%uXXXX`` are decoded, backslashes in the path become slashes,
-runs of slashes one, ``.`` and ``..`` go; the query is decoded, but otherwise left alone.
+As in Suricata's IDS personality: ``%XX`` and ``%uXXXX`` are decoded, backslashes in the path become slashes,
+a run of slashes becomes one, ``.`` and ``..`` are removed; the query is only decoded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*:)//([^/?#\\]*)(.*)", re.DOTA
 
 
 def authority(raw: bytes) -> bytes | None:
-    """The authority of an absolute URI (RFC 3986, section 3.2) without user information, None of others."""
+    """The authority of an absolute URI (RFC 3986, section 3.2) without user information; None for other
+    URIs."""
     match = None if raw[:1] == b"/" else _ABSOLUTE.match(raw)
     return match[2].rpartition(b"@")[2] if match else None
 
@@ -39,7 +40,8 @@ def host_name(value: bytes) -> bytes:
 
 
 def normalized(raw: bytes) -> bytes:
-    """The URI for ``http.uri``: of an absolute one what follows its authority (``uri-include-all: no``)."""
+    """The URI for ``http.uri``: of an absolute one, the part after the authority (``uri-include-all:
+    no``)."""
     if b"%" not in raw and b"\\" not in raw and b"//" not in raw and b"/." not in raw and raw[:1] == b"/":
         return raw
     if raw[:1] != b"/":

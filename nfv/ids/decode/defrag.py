@@ -1,10 +1,10 @@
-"""Putting IP fragments together (RFC 791, section 3.2; RFC 8200, section 4.5; overlaps in the way of RFC
-5722's targets).
+"""Reassembly of IP fragments (RFC 791, section 3.2; RFC 8200, section 4.5; overlaps as in RFC 5722's
+targets).
 
-Policy where fragments overlap: as Windows (Suricata's default host policy): what came first stays, unless the
-later fragment begins before the earlier one and ends after it.  Limits: ``max_trackers`` packets wait at once
-(the oldest goes first), ``memory`` bytes in all with what keeping them takes, ``timeout`` seconds each; a
-packet has at most 65,535 bytes.
+Policy for overlaps: as Windows (Suricata's default host policy).  The fragment that came first stays, unless
+the later one begins before it and ends after it.  Limits: ``max_trackers`` packets wait at the same time (the
+oldest is deleted first), ``memory`` bytes in all with overhead, ``timeout`` seconds each; a packet has at
+most 65,535 bytes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from nfv.ids.decode.packet import Packet
 from wire.checksum import checksum
 
 MAX_OVERLAPS = 128
-"""Fragments of a packet that may overlap others; more are not taken, since each is compared with all."""
+"""Limit of a packet's overlapping fragments. More are refused, since each is compared with all."""
 EACH = 160
-"""Bytes that it takes to keep a fragment, and what waits, beside their own."""
+"""Overhead in bytes of a fragment, and of a waiting packet."""
 
 
 class _Waiting:
@@ -32,7 +32,7 @@ class _Waiting:
         self.overlaps = 0
 
     def add(self, offset: int, body: bytes, more: bool) -> bool:
-        """Take a fragment; False when it overlaps others, after too many that did."""
+        """Add a fragment; False if it overlaps others and too many do."""
         end = offset + len(body)
         if not more and self.last < 0:
             self.last = end
@@ -49,7 +49,7 @@ class _Waiting:
 
     @property
     def whole(self) -> bool:
-        """Are all bytes there?"""
+        """Whether all bytes are present."""
         if self.last < 0 or not self.first:
             return False
         full = (1 << (self.last + 7) // 8) - 1
@@ -70,7 +70,7 @@ class Defragmenter:
         return len(self._waiting)
 
     def ipv4(self, packet: Packet, ident: int) -> bytes | None:
-        """The whole packet when this fragment was the last that was missing; None while it isn't."""
+        """The whole packet if this fragment completes it; otherwise None."""
         offset, more = (packet.frag & 0x1FFF) * 8, bool(packet.frag & 0x2000)
         header = packet.data[packet.l3 : packet.l4]
         body = packet.data[packet.l4 : packet.end]
@@ -106,7 +106,7 @@ class Defragmenter:
             packet.event("decoder.ipv6.frag_pkt_too_large")
             return None
         header = packet.data[packet.l3 : at]
-        # the header before the fragment header says 44 as what follows: mend that
+        # the header before the fragment header has 44 as next header: correct it
         where = _next_header(header)
         header = header[:where] + bytes((following,)) + header[where + 1 :]
         key = (6, packet.src, packet.dst, packet.data[at + 4 : at + 8], packet.vlan)
@@ -162,7 +162,7 @@ def _next_header(header: bytes) -> int:
 
 
 def _merge(fragments: list[tuple[int, bytes]], size: int, packet: Packet) -> bytes | None:
-    """The bytes 0 … size, or None while some are missing."""
+    """The bytes 0 … size, or None if some are missing."""
     whole = bytearray(size)
     owner: list[tuple[int, int]] = []  # (begin, end) of what is there, in order of arrival
     filled = bytearray(size)

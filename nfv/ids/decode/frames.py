@@ -2,8 +2,8 @@
 ``tunnels``.
 
 Ethernet (IEEE 802.3), 802.1Q and 802.1ad tags, RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443, RFC
-9260. What is wrong with a packet becomes an event under Suricata's name (``decoder.ipv4.trunc_pkt``) and
-never an exception.
+9260. An error in a packet becomes an event under Suricata's name (``decoder.ipv4.trunc_pkt``), never an
+exception.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _U16 = Struct("!H").unpack_from
 _ICMP = Struct("!BBxxHH").unpack_from
 
 MAX_LAYERS = 16
-"""Headers within headers before a packet is given up (Suricata's ``packet.max-layers`` default)."""
+"""Limit of nested headers of a packet (Suricata's default of ``packet.max-layers``)."""
 
 _ETHER4, _ETHER6, _ARP = ethertype.IPV4, ethertype.IPV6, ethertype.ARP
 _TAGS = (ethertype.VLAN, ethertype.QINQ, 0x9100)
@@ -36,8 +36,9 @@ _EXTENSIONS = {0, 43, 44, 51, 60, 135, 139, 140}  # RFC 7045
 
 
 def plain_segment(data: bytes, ts: float, num: int) -> Packet:
-    """What ``Decoder.frame`` makes of a frame that is known to hold, with right lengths, Ethernet, IPv4
-    without options and fragments, and TCP without SYN; nothing is counted.
+    """The result of ``Decoder.frame`` for a simple frame, without counting.
+
+    The frame has right lengths, Ethernet, IPv4 without options and fragments, and TCP without SYN.
     """
     packet = Packet(data, ts, num)
     _, packet.tos, length, _, packet.frag, packet.ttl, _, _, packet.src, packet.dst = _IPV4(data, 14)
@@ -48,7 +49,7 @@ def plain_segment(data: bytes, ts: float, num: int) -> Packet:
 
 
 class Decoder:
-    """Decodes frames; holds what spans frames: counters and fragments that wait for others."""
+    """Decodes frames; holds the state between frames: counters, and fragments that wait for others."""
 
     def __init__(self, counters: Counters, defrag: Defragmenter | None = None, vxlan: int = 4789) -> None:
         self.counters = counters
@@ -72,14 +73,14 @@ class Decoder:
         }
 
     def frame(self, data: bytes, ts: float, num: int, linktype: int = 1) -> Packet:
-        """The packet in a frame; packets within it (tunnels, reassembled fragments) in its ``inner``."""
+        """The packet in a frame; its ``inner`` has packets within it (tunnels, reassembled fragments)."""
         counters = self.counters
         counters["decoder.pkts"] += 1
         counters["decoder.bytes"] += len(data)
         packet = Packet(data, ts, num)
         packet.linktype = linktype
         if linktype == 1:
-            # by far the commonest frame, without a call per layer
+            # the most frequent frame, without a call for each layer
             if len(data) >= 34 and data[12:14] == b"\x08\x00":
                 counters["decoder.ethernet"] += 1
                 self.ipv4(packet, 14, 0)
@@ -181,7 +182,7 @@ class Decoder:
             packet.event("decoder.ppp.unsup_proto" if proto & 0x0100 == 0 else "decoder.ppp.wrong_type")
 
     def by_type(self, packet: Packet, kind: int, at: int, layers: int) -> None:
-        """What an Ethernet type announces."""
+        """Decode the payload of an EtherType."""
         if kind == _ETHER4:
             self.ipv4(packet, at, layers)
         elif kind == _ETHER6:
@@ -295,7 +296,7 @@ class Decoder:
             self.other(packet, proto, layers)
 
     def _extensions(self, packet: Packet, proto: int, at: int, layers: int) -> tuple[int, int] | None:
-        """Walk extension headers: the next protocol and where it is; None when no more is to be decoded."""
+        """Walk extension headers: the next protocol and its position; None if decoding ends here."""
         data, end = packet.data, packet.end
         seen: list[int] = []
         while proto in _EXTENSIONS:
@@ -339,7 +340,7 @@ class Decoder:
         return proto, at
 
     def _child(self, packet: Packet, data: bytes, linktype: int, layers: int) -> None:
-        """A packet within a packet, or one that fragments have become."""
+        """A packet within a packet, or a reassembled packet."""
         child = Packet(data, packet.ts, packet.num)
         child.linktype, child.vlan, child.outer = linktype, packet.vlan, packet
         if layers >= MAX_LAYERS:
@@ -352,7 +353,7 @@ class Decoder:
         self.adopt(packet, child)
 
     def adopt(self, packet: Packet, child: Packet) -> None:
-        """Put ``child`` among what ``packet`` carried, flattened: inner ones are handled first."""
+        """Add ``child`` to the inner packets of ``packet``, flattened: inner ones come first."""
         packet.inner = [*(packet.inner or []), *(child.inner or []), child]
         child.inner = None
 

@@ -1,4 +1,4 @@
-"""A decoded packet: offsets into its bytes, and what the later stages found about it."""
+"""A decoded packet: offsets into its bytes, and results of later stages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ PROTOCOL_NAMES = {
 class Packet:
     """One IP packet.  ``data`` are the bytes that all offsets refer to; a payload is ``data[pay:end]``.
 
-    ``version`` is 0 where there is no valid IP header.  Addresses are packed (4 or 16 bytes), times seconds.
+    ``version`` is 0 if there is no valid IP header.  Addresses are packed (4 or 16 bytes), times are in
+    seconds.
     """
 
     __slots__ = (
@@ -132,11 +133,11 @@ class Packet:
 
     @property
     def payload(self) -> bytes:
-        """What the transport header (or, without one, the IP header) carries."""
+        """The payload of the transport header (or, without one, of the IP header)."""
         return self.data[self.pay : self.end]
 
     def event(self, name: str) -> None:
-        """Note that something is wrong, in the names of Suricata's decoder events."""
+        """Record an error under the name of Suricata's decoder event."""
         if self.events is None:
             self.events = []
         if len(self.events) < 16:
@@ -144,12 +145,12 @@ class Packet:
 
 
 def text(address: bytes) -> str:
-    """An address as EVE writes it: IPv6 in full groups (Suricata's PrintInet does not shorten)."""
+    """An address in EVE's form: IPv6 in full groups (Suricata's PrintInet does not shorten)."""
     if len(address) == 4:
         return ".".join(map(str, address))
     return ip_address(address).exploded
 
 
 def protocol_name(proto: int) -> str:
-    """The name of an IP protocol, its number in three digits where it has none."""
+    """The name of an IP protocol; its number in three digits if it has no name."""
     return PROTOCOL_NAMES.get(proto) or f"{proto:03d}"

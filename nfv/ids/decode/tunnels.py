@@ -28,7 +28,7 @@ _IN_GRE = (
 
 
 class Decoder(Protocol):
-    """What decodes that which a tunnel carries: ``nfv.ids.decode.frames.Decoder``.
+    """The decoder of a tunnel's inner packet: ``nfv.ids.decode.frames.Decoder``.
 
     ``at``: offset of the header in the packet's bytes. ``layers``: headers that were decoded before it.
     """
@@ -88,7 +88,7 @@ def by_type(decoder: Decoder, packet: Packet, kind: int, at: int, layers: int) -
 
 
 def mpls(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
-    """A label stack (RFC 3032); what follows is told by the last label, or by the first nibble."""
+    """A label stack (RFC 3032); the last label, or the first nibble, tells the protocol after it."""
     decoder.counters["decoder.mpls"] += 1
     data, count = packet.data, 0
     while True:
@@ -152,7 +152,7 @@ def nsh(decoder: Decoder, packet: Packet, at: int, layers: int) -> None:
 
 
 def child(decoder: Decoder, packet: Packet, at: int, layers: int, how: int) -> None:
-    """Decode what begins at ``at`` as a packet of its own: ``how`` is an Ethernet type, 0 for a frame."""
+    """Decode the bytes from ``at`` as a packet of its own: ``how`` is an EtherType, 0 for a frame."""
     inner = Packet(packet.data[: packet.end], packet.ts, packet.num)
     inner.outer, inner.begin, inner.linktype = packet, at, 1 if how == 0 else 12
     if layers > 16:

@@ -1,1 +1,1 @@
-"""Which rules match, and what follows from it."""
+"""Evaluates rules, and decides alerts and verdicts."""

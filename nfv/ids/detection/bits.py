@@ -1,6 +1,4 @@
-"""Marks and counters that rules leave for each other: flowbits, flowint, xbits (user guide "Flow Keywords",
-"Xbits").
-"""
+"""Marks and counters that rules share: flowbits, flowint, xbits (user guide "Flow Keywords", "Xbits")."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from nfv.ids.language.rule import Rule
 
 
 class Bits:
-    """Asks and sets; holds the bits on addresses, those of flows are the flows'."""
+    """Tests and sets bits. It holds the bits of addresses; a flow holds its own bits."""
 
     def __init__(self) -> None:
         self.addresses = AddressBits()
@@ -36,7 +34,7 @@ class Bits:
         return not rule.ints or _ints_allow(rule, flow)
 
     def set(self, rule: Rule, packet: Packet) -> None:
-        """What a match sets."""
+        """Set bits and counters after a match."""
         flow = packet.flow
         for bit in rule.bits:
             if flow is None or bit.command in ("isset", "isnotset"):

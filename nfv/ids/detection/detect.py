@@ -1,7 +1,7 @@
-"""Detection: which rules match a packet, its part of the stream, and the transactions of its flow.
+"""Detection: finds the rules that match a packet, its part of the stream, and the transactions of its flow.
 
-As Suricata does it (user guide "Rule Types and Categorization"): packets first, then transactions in the
-packet's direction; matches are put in the order of the rules, and a pass ends the list (``verdict``).
+As in Suricata (user guide "Rule Types and Categorization"): packets first, then transactions in the packet's
+direction; matches are sorted in the order of the rules, and a pass ends the list (``verdict``).
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from nfv.ids.match.work import Exhausted, Work
 from wire.protocol import ICMP, ICMPV6, TCP, UDP
 
 Match = tuple[Rule, Tx | None, bool]
-"""A rule, its transaction if any, and whether it is about the stream or flow, not the packet."""
+"""A rule, its transaction if any, and whether it applies to the stream or flow instead of the packet."""
 
 OVERLAP = 512
-"""Bytes of the previous chunk of a stream that are searched again with the next, so that nothing hides in
-between; more where a rule's pattern is longer.
+"""Bytes of a stream's previous chunk that are searched again with the next one (more if a pattern is longer).
+
+So a pattern that lies across two chunks is found.
 """
 
 
 class TxState:
-    """What detection knows of a transaction in one direction."""
+    """Detection's state of a transaction in one direction."""
 
     __slots__ = ("begun", "dead", "done", "pending", "scanned")
 
@@ -43,7 +44,7 @@ class TxState:
         self.dead: set[int] = set()
 
     def restart(self) -> None:
-        """What was inspected was not the message yet: the next one is inspected from its beginning."""
+        """The inspected message was an interim one: inspect the next one from its beginning."""
         self.begun = False
         self.scanned.clear()
         self.pending.clear()
@@ -51,7 +52,7 @@ class TxState:
 
 
 class Detector:
-    """Asks the rules; holds the bits that rules set."""
+    """Evaluates the rules; holds the bits that rules set."""
 
     def __init__(self, rules: RuleSet) -> None:
         self.rules = rules
@@ -139,9 +140,8 @@ class Detector:
     # ------------------------------------------------------------ packets and streams
 
     def packet(self, packet: Packet, chunk: bytes, tail: bytes, rule_matches: list[Match]) -> None:
-        """Rules that are asked of packets; ``chunk`` are the bytes of the stream to inspect now, behind
-        ``tail``.
-        """
+        """Evaluate rules about packets; ``chunk`` is the part of the stream to inspect now, after
+        ``tail``."""
         rules = self.rules
         proto = packet.proto
         hits: list[int] = []
@@ -205,7 +205,7 @@ class Detector:
         return extra
 
     def _ip_only(self, packet: Packet, flow: Flow | None) -> list[Rule]:
-        """Rules about addresses alone are asked once for each direction of a flow."""
+        """Evaluate rules about addresses only, once for each direction of a flow."""
         if flow is not None:
             mark = 1 if packet.toserver else 2
             if flow.ip_only & mark:
@@ -306,7 +306,7 @@ class Detector:
     # ------------------------------------------------------------ transactions
 
     def transaction(self, tx: Any, packet: Packet, recent: bytes, rule_matches: list[Match]) -> None:
-        """Rules that are asked of transactions; ``recent`` are the bytes for their payload conditions."""
+        """Evaluate rules about transactions; ``recent`` are the bytes for their payload conditions."""
         toserver = packet.toserver
         rules = self.rules
         key = (tx.proto, toserver)

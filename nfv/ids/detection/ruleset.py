@@ -1,4 +1,4 @@
-"""Rules arranged for detection: databases over fast patterns, and lists of what has none."""
+"""Rules arranged for detection: databases of fast patterns, and lists of rules without one."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ _OVERLAPS_BADLY = (IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
 
 
 def positional(ops: list[Op]) -> bool:
-    """Does it matter where in the buffer things are?  Such rules get each chunk of a stream without its
-    predecessor's end.
-    """
+    """Whether positions in the buffer matter.  Such rules get a stream's chunk without the end of the
+    previous one."""
     for op in ops:
         if isinstance(op, Content):
             if op.negated or op.startswith or op.endswith or op.depth is not None or op.offset:
@@ -61,7 +60,7 @@ class BufferGroup:
 
 
 class RuleSet:
-    """All that detection asks of the rules; made once, never changed."""
+    """The rules in the form that detection uses; built once, never changed."""
 
     def __init__(self, rules: list[Rule], actions: Sequence[str] = ACTION_ORDER) -> None:
         self.rules = ordered(list(rules), actions)
@@ -159,6 +158,6 @@ class RuleSet:
 
 
 def _rank(content: Content, part: BufferPart) -> float:
-    """Buffers that are the same in most messages tell little."""
+    """Buffers that are equal in most messages, and so distinguish few rules."""
     common = part.name in ("http.method", "http.stat_code", "http.stat_msg", "http.protocol")
     return strength(content.pattern) - (100 if common else 0)

@@ -1,7 +1,7 @@
-"""How often rules tell: ``threshold``, ``detection_filter`` and the bits that addresses carry (``xbits``).
+"""How often rules alert: ``threshold``, ``detection_filter``; and bits of addresses (``xbits``).
 
-User guide "Thresholding Keywords" and "Xbits Keyword".  Policy: at most ``LIMIT`` entries; when there are
-more, those that are over go, and if none is, the oldest.
+User guide "Thresholding Keywords" and "Xbits Keyword".  Policy: at most ``LIMIT`` entries; if there are more,
+expired ones are deleted, and if none is expired, the oldest.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from nfv.ids.language.rule import Bit, Rule, Threshold
 LIMIT = 65536
 
 TELL, SILENT, SUPPRESSED = 1, 0, 2
-"""An alert; nothing; no alert, but the action."""
+"""Alert; nothing; no alert, but the action."""
 
 
 ROOM = LIMIT // 16
-"""Entries for which room is made at once, so that not each new one looks at all."""
+"""How many entries are deleted together, so that not each new one searches all entries."""
 
 Value = TypeVar("Value")
 
 
 def _make_room(table: dict[tuple[Any, ...], Value], over: Callable[[Value], bool]) -> None:
-    """Take out what is over, or the oldest until there is room."""
+    """Delete expired entries, or the oldest ones until there is room."""
     for key in [key for key, value in table.items() if over(value)]:
         del table[key]
     for key in list(islice(table, max(len(table) - LIMIT + ROOM, 0))):
@@ -44,7 +44,7 @@ class _Entry:
 
 
 class Thresholds:
-    """Counts of what rules have found."""
+    """Counts the matches of rules."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[Any, ...], _Entry] = {}
@@ -53,7 +53,7 @@ class Thresholds:
         return len(self._entries)
 
     def check(self, rule: Rule, packet: Packet) -> int:
-        """Whether this match tells."""
+        """Whether this match gives an alert."""
         what = rule.threshold or rule.detection_filter
         if what is None:
             return TELL

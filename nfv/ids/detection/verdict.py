@@ -1,4 +1,4 @@
-"""From matches to what is told and done: order, pass, thresholds, drops (user guide "Action-order", "Rule
+"""Decides alerts and actions from matches: order, pass, thresholds, drops (user guide "Action-order", "Rule
 Types").
 """
 
@@ -16,7 +16,7 @@ from nfv.ids.language.rule import Rule
 
 @dataclass(slots=True)
 class Alert:
-    """One line to be told."""
+    """One alert."""
 
     rule: Rule
     tx: Any
@@ -34,7 +34,7 @@ def decide(
 ) -> list[Alert]:
     """Alerts in the rules' order; marks the packet and its flow as passed, dropped or rejected.
 
-    ``most`` is how many alerts a packet has; more are counted as overflow (Suricata's ``packet-alert-max``).
+    ``most``: limit of a packet's alerts; more are counted as overflow (Suricata's ``packet-alert-max``).
     """
     rule_matches.sort(key=lambda match: (match[0].order, match[1].number if match[1] is not None else -1))
     alerts: list[Alert] = []

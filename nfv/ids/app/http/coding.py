@@ -1,8 +1,8 @@
-"""Content codings taken off a body (RFC 9110, section 8.4; RFC 1950 to 1952), as clients take them off.
+"""Decodes content codings of a body (RFC 9110, section 8.4; RFC 1950 to 1952), as clients do.
 
-What a header claims and what a body is differ in attacks, so each layer looks at the bytes: gzip, zlib, raw
-deflate, or nothing of it.  Checksums and sizes are not looked at, since browsers show a body before they
-come.  Where the decoding fails the bytes are given on as they are: they are what the client may see.
+In attacks, the header and the real coding differ.  So each layer finds the coding from the bytes: gzip, zlib,
+raw deflate, or none.  Checksums and sizes are not verified, since browsers show a body before they arrive.
+If decoding fails, the bytes are passed on unchanged: a client may show them.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import zlib
 from typing import Any
 
 LEAST = 2
-"""Bytes that it takes to see what a layer is."""
+"""Bytes that are necessary to find a layer's coding."""
 LONGEST_HEADER = 65536
-"""Bytes that a gzip header may have, with its file name and comment."""
+"""Limit in bytes of a gzip header, with its file name and comment."""
 SECOND_THOUGHTS = 4096
-"""Bytes of the beginning that are kept, for the case that they were not what they seemed."""
+"""Bytes of the beginning that are kept, in case that the coding was a wrong guess."""
 MOST_AT_ONCE = 4 << 20
-"""Bytes that a layer may give for what one call brings it: what gives more is a bomb."""
+"""Limit in bytes of a layer's output for one call; more is a decompression bomb."""
 
 _HEAD, _BODY, _TRAILER, _NEXT, _PLAIN, _OVER = range(6)
 
 
 def gzip_header(data: bytes) -> int:
-    """Bytes of the gzip header (RFC 1952, section 2.3) that ``data`` begins with, 0 where it is cut short.
+    """Length of the gzip header (RFC 1952, section 2.3) at the beginning of ``data``; 0 if it is incomplete.
 
     Reserved flags are ignored, as browsers do.
     """
@@ -46,7 +46,7 @@ def gzip_header(data: bytes) -> int:
 
 
 class Layer:
-    """One coding: bytes in, decoded bytes out.  ``failed`` and ``bomb`` say what went wrong."""
+    """One coding: bytes in, decoded bytes out.  ``failed`` and ``bomb`` are set on errors."""
 
     __slots__ = ("_inflate", "_kept", "_state", "_trailer", "_tries", "_wait", "bomb", "failed", "given")
 
@@ -61,7 +61,7 @@ class Layer:
         self._trailer = 0
 
     def feed(self, data: bytes) -> bytes:
-        """More of it; what that gives."""
+        """Add bytes; returns them decoded."""
         out: list[bytes] = []
         room = MOST_AT_ONCE
         while data:
@@ -93,7 +93,7 @@ class Layer:
         return b"".join(out)
 
     def end(self) -> bytes:
-        """Nothing more comes: what waited for more."""
+        """The input has ended: returns the bytes that waited for more."""
         wait, self._wait = self._wait, b""
         if self._state == _HEAD:
             return wait
@@ -108,7 +108,7 @@ class Layer:
         return b""
 
     def _begin(self, data: bytes) -> bytes:
-        """See what the bytes are; what is left of them behind a header."""
+        """Find the coding of the bytes; returns the bytes after a header."""
         data = self._wait + data
         self._wait = b""
         if data[:2] == b"\x1f\x8b":
@@ -136,7 +136,7 @@ class Layer:
             self._kept = data[:2]
 
     def _decode(self, data: bytes, room: int) -> tuple[bytes, bytes]:
-        """(decoded, what is still to be decoded)."""
+        """(decoded bytes, bytes that are not decoded yet)."""
         if self._kept is not None:
             self._kept = self._kept + data if len(self._kept) + len(data) <= SECOND_THOUGHTS else None
         before = self._inflate.copy()
@@ -154,7 +154,7 @@ class Layer:
         return got, self._inflate.unconsumed_tail
 
     def _other(self, data: bytes) -> bytes:
-        """It can't be decoded: the bytes for another try, or for what comes after the last."""
+        """Decoding failed: the bytes for another coding, or for the output if there is none left."""
         kept = self._kept
         if self._tries and kept is not None and self.given == 0:
             self._inflate = zlib.decompressobj(self._tries.pop())
@@ -162,12 +162,12 @@ class Layer:
             return kept
         self.failed = self.given > 0 or self._trailer == 8
         self._state = _PLAIN
-        # raw deflate may be text that only happened to begin like it
+        # it may be text that only looked like raw deflate
         return kept if kept is not None and (self._trailer == 0 or self.given == 0) else data
 
 
 def _salvaged(inflate: Any, data: bytes) -> bytes:
-    """What the decoder gives before it fails within ``data``."""
+    """The output of the decoder before it fails within ``data``."""
     out: list[bytes] = []
     at, step = 0, 256
     while at < len(data):

@@ -1,4 +1,4 @@
-"""Files that HTTP carries: a body, or the parts of ``multipart/form-data`` with a file name (RFC 7578)."""
+"""Files in HTTP: a body, or the parts of ``multipart/form-data`` with a file name (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from nfv.ids.app.http.body import Body
 
 MOST_FILES = 256
-"""Files of one body; what comes after them goes to the last one, so that it is inspected all the same."""
+"""Limit of files of one body. Further data goes to the last file, so that it is still inspected."""
 LONGEST_PART_HEADER = 16384
 
 _BOUNDARY = re.compile(rb'boundary\s*=\s*(?:"([^"]{1,256})"?|([^\s;,"]{1,256}))', re.IGNORECASE)
@@ -19,7 +19,7 @@ _EMPTY_LINE = re.compile(rb"(?:^|\n)\r?\n")
 
 
 class File:
-    """A file; ``done``: all of it was seen; ``inspected``: rules were asked about all of it."""
+    """A file; ``done``: it is complete; ``inspected``: rules have inspected all of it."""
 
     __slots__ = ("body", "done", "inspected", "name")
 
@@ -29,7 +29,7 @@ class File:
 
 
 def boundary(content_type: bytes) -> bytes:
-    """The boundary of a multipart type (RFC 2046, section 5.1.1), empty where it is none."""
+    """The boundary of a multipart type (RFC 2046, section 5.1.1); empty if it is no multipart type."""
     if not content_type.lstrip().lower().startswith(b"multipart/form-data"):
         return b""
     match = _BOUNDARY.search(content_type)
@@ -45,7 +45,7 @@ def disposition_name(value: bytes) -> bytes | None:
 
 
 class Multipart:
-    """Takes a body in any pieces and fills ``files``; ``make`` gives a file's empty body."""
+    """Reads a body in pieces of any size and fills ``files``; ``make`` creates a file's empty body."""
 
     def __init__(self, border: bytes, make: Callable[[], Body]) -> None:
         self.files: list[File] = []
@@ -64,7 +64,7 @@ class Multipart:
             pass
 
     def end(self) -> None:
-        """The body is over: a part without border after it is cut."""
+        """The body has ended: a part without a boundary after it is truncated."""
         if self._file is not None:
             if self._state == self._data:
                 self._add(len(self._rest))

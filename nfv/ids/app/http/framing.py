@@ -1,7 +1,8 @@
-"""How far a message's body reaches: its length, chunks, the connection's end (RFC 9112, sections 6 and 7).
+"""The end of a message's body: by its length, chunks, or the connection's end (RFC 9112, sections 6 and 7).
 
-As clients and servers take it: what can be no chunk is the body itself, and bytes behind a message belong to
-it until something looks like the next one.  Positions are those in ``data``, a piece of one direction.
+It follows clients and servers: bytes that can't be a chunk are the body itself, and bytes after a message
+belong to it until something looks like the next message.  Positions are those in ``data``, a piece of one
+direction.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from nfv.ids.app.http.tx import HttpTx
 
 
 class Messages(Protocol):
-    """Who is told of bodies, and of messages that are through."""
+    """The callbacks for bodies, and for complete messages."""
 
     def add(self, tx: HttpTx, toserver: bool, data: bytes) -> None: ...
     def finish(self, side: Side, toserver: bool) -> None: ...
@@ -22,13 +23,13 @@ class Messages(Protocol):
 
 
 def count_framing(side: Side, toserver: bool, size: int) -> None:
-    """Count bytes that frame a body, or are missing in it."""
+    """Count bytes of the framing of a body, or bytes that are missing in it."""
     if side.tx is not None:
         side.tx.body(toserver).wire += size
 
 
 def take_body(messages: Messages, side: Side, toserver: bool, data: bytes, at: int) -> int:
-    """Take bytes of a body, or of a chunk; where they end."""
+    """Read bytes of a body, or of a chunk; the position after them."""
     tx = side.tx
     assert tx is not None
     if side.mode == CLOSE:
@@ -45,7 +46,7 @@ def take_body(messages: Messages, side: Side, toserver: bool, data: bytes, at: i
 
 
 def take_chunk(messages: Messages, side: Side, toserver: bool, data: bytes, at: int) -> int:
-    """A chunk's first line; what can't be one is the body itself, as browsers take it."""
+    """Read a chunk's first line. Bytes that can't be one are the body itself, as in browsers."""
     assert side.tx is not None
     begin = at
     parts: list[bytes] = []
@@ -87,7 +88,7 @@ def take_chunk(messages: Messages, side: Side, toserver: bool, data: bytes, at: 
 
 
 def take_chunk_end(side: Side, toserver: bool, data: bytes, at: int) -> int:
-    """The rest of the line that a chunk's data ends with; where it ends."""
+    """Read the line end after a chunk's data; the position after it."""
     end = data.find(b"\n", at) + 1 or len(data)
     count_framing(side, toserver, end - at)
     if data[end - 1] == lines.LF:
@@ -96,7 +97,7 @@ def take_chunk_end(side: Side, toserver: bool, data: bytes, at: int) -> int:
 
 
 def complete(messages: Messages, side: Side, toserver: bool, data: bytes, at: int) -> None:
-    """A message is through, unless bytes follow at once that can't be the next one."""
+    """A message is complete, unless the next bytes can't be another message."""
     if at < len(data):
         expect_excess(side)
     else:
@@ -104,14 +105,14 @@ def complete(messages: Messages, side: Side, toserver: bool, data: bytes, at: in
 
 
 def expect_excess(side: Side) -> None:
-    """A message is through; what follows may belong to it still."""
+    """A message is complete; the next bytes may still belong to it."""
     side.mode = EXCESS
     side.scanned = 0
 
 
 def take_excess(messages: Messages, side: Side, toserver: bool, data: bytes, at: int) -> int:
-    """Bytes behind a message: they belong to it, line by line, until something looks like the next."""
-    # what is blank up to where it isn't is asked about once
+    """Bytes after a message: they belong to it, line by line, until a line looks like the next message."""
+    # each blank byte is checked only once
     end = data.find(b"\n", at if toserver else lines.not_blank(data, at)) + 1 or len(data)
     known = lines.looks_like_request if toserver else lines.looks_like_status
     cut = data[end - 1] != lines.LF and not side.closed
@@ -128,7 +129,7 @@ def take_excess(messages: Messages, side: Side, toserver: bool, data: bytes, at:
 
 
 def bridge_gap(messages: Messages, side: Side, toserver: bool, size: int) -> bool:
-    """``size`` bytes are missing; whether what follows is understood."""
+    """``size`` bytes are missing; whether the parser can continue."""
     if side.tx is not None and side.mode in (LENGTH, CHUNK_DATA) and size <= side.remaining:
         side.remaining -= size
         count_framing(side, toserver, size)

@@ -1,9 +1,9 @@
 """The lines of HTTP/1 messages (RFC 9112), read as clients and servers read them: leniently.
 
-A rule sees what the one who is attacked sees, and browsers repair a lot.  What is accepted beyond the RFC was
-taken from the tests that "HTTP Evader" has for it, and is what Suricata's libhtp does: blanks, NULs and
-control characters in odd places, lone CRs as line ends of responses, headers folded before the colon, digits
-with something around them.  All functions are pure.
+A rule should see what the attacked program sees, and browsers repair many errors.  The extensions beyond the
+RFC come from the tests of "HTTP Evader", and are those of Suricata's libhtp: blanks, NULs and control
+characters in unusual places, single CRs as line ends of responses, headers folded before the colon, digits
+with other characters around them.  All functions are pure.
 """
 
 from __future__ import annotations
@@ -22,95 +22,97 @@ _METHODS = (
 )
 _REQUEST = re.compile(rb"[ \t]*(?:(?:" + _METHODS + rb")[ \t]|[\w\-]{1,32}[ \t]+\S[^\r\n]*[ \t]HTTP/\d)")
 _REQUEST_BEGIN = re.compile(rb"(?=([ \t\r\n]*))\1[\w\-]{0,32}(?:[ \t][^\r\n]*)?\r?$")
-"""The blanks are taken once and for all: giving them back one by one would take time as their square."""
+"""The blanks are matched without backtracking, which would take quadratic time."""
 _NOT_BLANK = re.compile(rb"[^\s\x00]")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*:")
 PLAIN_HEADERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\x00]*\r\n)+\r\n")
-"""A whole header block as nearly all are: read at once."""
+"""A whole header block of the usual form, which is parsed in one step."""
 _DIGITS = re.compile(rb"[0-9]+")
 _CHUNK = re.compile(rb"[\r\n \t\v\f]*([0-9a-fA-F]*)")
 SMALL_CHUNK = re.compile(rb"([0-9a-fA-F]{1,5})\r\n")
-"""The usual first line of a chunk, which is many."""
+"""The usual form of a chunk's first line."""
 BLANK, NO_CHUNK = -1, -2
-"""What ``chunk_length`` says of an empty line, and of one that can't be a chunk's."""
+"""Results of ``chunk_length`` for an empty line, and for a line that can't be a chunk's."""
 ENOUGH = 64
-"""Bytes that are looked at while a chunk's first line comes; the rest is when it is whole."""
+"""Bytes that are checked while a chunk's first line is incomplete; the rest is checked later."""
 MAX_CHUNK = 0x7FFFFFFF
-"""Bytes that a chunk may claim; beyond that the line is none."""
+"""Limit in bytes of a chunk's length; a line with more is no chunk's line."""
 
 
 def response_line_end(data: bytes, at: int, closed: bool) -> int:
-    """Where the line that begins at ``at`` or before it ends: after LF, CR LF, or a CR that nothing of both
-    follows; -1 when that can't be told yet.  ``closed``: nothing follows on ``data``.
+    """The end of the line that begins at or before ``at``: after LF, CR LF, or a single CR.
+
+    -1 if it is not known yet.  ``closed``: no bytes follow ``data``.
     """
     line_end = _RESPONSE_END.search(data, at)
     return line_end.end() if line_end else len(data) if closed else -1
 
 
 def request_line_end(data: bytes, at: int, closed: bool) -> int:
-    """The same for requests, whose lines end with LF alone, since servers ask for that."""
+    """The same for requests, whose lines end with LF only, as servers require."""
     end = data.find(b"\n", at)
     return end + 1 if end >= 0 else len(data) if closed else -1
 
 
 def is_end_of_headers(line: bytes, following: int) -> bool:
-    """Is it the empty line?  One blank counts too, unless LF follows (-1: nothing is there yet)."""
+    """Whether it is the empty line.  One blank counts too, unless LF follows (-1: no bytes yet)."""
     if line in (b"\r\n", b"\n", b"\r", b""):
         return True
     return len(line) == 2 and line[0] in b" \t" and line[1] == LF and following not in (-1, LF)
 
 
 def is_folded(line: bytes) -> bool:
-    """Does it continue the header before it (RFC 9112, section 5.2)?  A NUL counts as a blank."""
+    """Whether the line continues the header before it (RFC 9112, section 5.2).  A NUL counts as a blank."""
     return line[:1] in (b" ", b"\t", b"\0")
 
 
 def field(line: bytes) -> tuple[bytes, bytes] | None:
-    """(name, value) of a header, None where there is no colon."""
+    """(name, value) of a header; None if there is no colon."""
     name, colon, value = line.partition(b":")
     return (name.strip(), value.strip()) if colon else None
 
 
 def begins_field(data: bytes, at: int) -> bool:
-    """Is there a header's name and colon?"""
+    """Whether the line has a header's name and colon."""
     return _FIELD.match(data, at) is not None
 
 
 def looks_like_status(data: bytes, at: int = 0) -> bool:
-    """Would a client take this for the beginning of a response, and not for its body?"""
+    """Whether a client takes this for the beginning of a response, and not for a body."""
     return _STATUS.match(data, at) is not None
 
 
 def not_blank(data: bytes, at: int) -> int:
-    """Where the first byte is that is no blank (for ``looks_like_status``), the end without one."""
+    """The position of the first byte that is no blank (for ``looks_like_status``); the end if there is
+    none."""
     match = _NOT_BLANK.search(data, at)
     return match.start() if match else len(data)
 
 
 def after_line_ends(data: bytes, at: int) -> int:
-    """Where a run of CRs and LFs is over."""
+    """The position after a run of CRs and LFs."""
     match = _LINE_ENDS.match(data, at)
     return match.end() if match else at
 
 
 def may_become_status(data: bytes, at: int = 0) -> bool:
-    """Is it too short to tell?"""
+    """Whether it is too short to decide."""
     return _PREFIX.match(data, at) is not None
 
 
 def looks_like_request(data: bytes, at: int = 0) -> bool:
-    """Would a server take this for another request?"""
+    """Whether a server takes this for another request."""
     return _REQUEST.match(data, at) is not None
 
 
 def may_become_request(data: bytes, at: int = 0) -> bool:
-    """Is it the beginning of a line that may become a request's?"""
+    """Whether it can be the beginning of a request line."""
     return _REQUEST_BEGIN.match(data, at) is not None
 
 
 def request_line(text: bytes) -> tuple[bytes, bytes, bytes]:
-    """(method, URI, protocol); the protocol is empty where there is none (HTTP/0.9, or left out)."""
+    """(method, URI, protocol); the protocol is empty if there is none (HTTP/0.9, or omitted)."""
     words = text.strip(b" \t\r\n\v\f\0").split(None, 1)
     method = words[0] if words else b""
     rest = words[1] if len(words) > 1 else b""
@@ -131,7 +133,7 @@ def status_line(text: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def content_length(value: bytes) -> int | None:
-    """The first digits of a Content-Length; None without any, or where no length has so many."""
+    """The first digits of a Content-Length; None if there are none, or too many."""
     digits = _DIGITS.search(value)
     if digits is None or len(digits[0].lstrip(b"0")) > 18:
         return None
@@ -139,7 +141,7 @@ def content_length(value: bytes) -> int | None:
 
 
 def chunk_length(line: bytes) -> int:
-    """What a chunk's first line says, or ``BLANK``, or ``NO_CHUNK``.
+    """The length in a chunk's first line, or ``BLANK``, or ``NO_CHUNK``.
 
     Blanks and control characters may stand before it; what comes after it is an extension (RFC 9112,
     section 7.1) or ignored.
@@ -154,7 +156,7 @@ def chunk_length(line: bytes) -> int:
 
 
 def may_be_chunk(data: bytes, at: int) -> bool:
-    """Can the bytes from ``at`` become a chunk's first line?"""
+    """Whether the bytes from ``at`` can become a chunk's first line."""
     end = min(len(data), at + ENOUGH)
     match = _CHUNK.match(data, at, end)
     assert match is not None
@@ -162,7 +164,7 @@ def may_be_chunk(data: bytes, at: int) -> bool:
 
 
 def codings(value: bytes) -> tuple[list[str], bool]:
-    """(content codings in the order in which they were applied, was all understood), RFC 9110, section 8.4.
+    """(content codings in the order of their application, whether all are known), RFC 9110, section 8.4.
 
     They are found within words and with NULs among their letters, as clients find them.
     """

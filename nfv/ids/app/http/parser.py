@@ -1,12 +1,13 @@
 """HTTP/1 (RFC 9112): requests and responses from the bytes of both directions, in any pieces.
 
-As lenient as servers are with requests and clients with responses (``http_lines``, ``http_coding``): what is
-no line where one must stand becomes a body; what is cut by the connection's end counts as far as it came.
-Requests may come before responses are through (pipelining), responses without requests when the connection
-was taken up midstream.  After CONNECT and a switch of protocols the bytes are another protocol's (``rest``).
+It is as lenient as servers are with requests and clients with responses (``lines``, ``coding``): bytes that
+are no line where a line must be become a body; a message that the connection's end truncates counts as far as
+it came. Requests may come before the responses to earlier ones are complete (pipelining), and responses
+without requests if the connection was picked up midstream.  After CONNECT and a switch of protocols, the
+bytes are another protocol's (``rest``).
 
-Limits: a line or header block of 64 KiB, 1,024 headers; beyond them the direction is given up.  The work is
-linear in the bytes, however they are cut.
+Limits: a line or header block of 64 KiB, 1,024 headers; beyond them, the direction is not parsed any more.
+The work is linear in the bytes, in pieces of any size.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ MAX_HEADERS = 1024
 PER_MESSAGE, PER_HEADER = 600, 60
 """Bytes that a transaction takes, and a header besides its own, a third of each."""
 MAX_HEADS = 1 << 20
-"""Bytes that the heads of a connection's messages may take together."""
+"""Limit in bytes of all heads of a connection's messages together."""
 UNSEEN = b"/libhtp::request_uri_not_seen"
-"""What Suricata shows for the URI of a request that was not seen."""
+"""Suricata's text for the URI of a request that was not seen."""
 
 
 class HttpParser(Parser):
@@ -104,7 +105,7 @@ class HttpParser(Parser):
         side.buffer = data
 
     def _full(self) -> bool:
-        """Must transactions be inspected and given up before there can be more?"""
+        """Whether transactions must be inspected and deleted before there can be more."""
         if self._heads > MAX_HEADS:
             self._heads = sum(tx.heads for tx in self.txs)
         return len(self.txs) >= MAX_TRANSACTIONS or (self._heads > MAX_HEADS and len(self.txs) > 1)
@@ -123,7 +124,7 @@ class HttpParser(Parser):
         self._budget.used += size
 
     def _step(self, side: Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
-        """Take a line; where it ends, -1 when more is needed."""
+        """Read a line; the position after it, -1 if it is incomplete."""
         mode = side.mode
         if mode == CHUNK:
             return take_chunk(self, side, toserver, data, at)
@@ -165,7 +166,7 @@ class HttpParser(Parser):
 
     @staticmethod
     def _needs_following(mode: int, line: bytes, data: bytes, end: int) -> bool:
-        """Does what a line is depend on bytes behind it that are not there yet?"""
+        """Whether the meaning of a line depends on bytes after it that have not arrived."""
         if mode == HEADERS:
             return end == len(data) and line in (b" \n", b"\t\n")
         return not lines.looks_like_status(line) and bool(line.strip()) and lines.may_become_status(data, end)
@@ -221,7 +222,7 @@ class HttpParser(Parser):
             side.mode = MAYBE_HEADERS
 
     def _maybe_header(self, side: Side, line: bytes, ts: float) -> None:
-        """What follows on a request line without protocol: headers, if the protocol was forgotten."""
+        """The bytes after a request line without protocol: headers, if only the protocol was omitted."""
         tx = side.tx
         assert tx is not None
         if lines.begins_field(line, 0):
@@ -234,7 +235,7 @@ class HttpParser(Parser):
             self._request_line(side, line.rstrip(b"\r\n"), ts)
 
     def _response(self, ts: float) -> HttpTx:
-        """The transaction that a response belongs to."""
+        """The transaction of a response."""
         asked = self._sides[True]
         if self._waiting:
             tx = self._waiting.pop(0)
@@ -249,7 +250,7 @@ class HttpParser(Parser):
         return tx
 
     def _old_response(self, side: Side, tx: HttpTx, data: bytes) -> None:
-        """A response without status line (HTTP/0.9): all of it is the body."""
+        """A response without status line (HTTP/0.9): it is only a body."""
         side.tx, side.mode = tx, CLOSE
         tx.response_line = data.rstrip(b"\r\n")[:MAX_HEAD]
         tx.progress_tc = HEAD
@@ -294,7 +295,7 @@ class HttpParser(Parser):
         side.field = text
 
     def _plain_headers(self, side: Side, toserver: bool, block: bytes, at: int) -> int:
-        """All headers at once, where nothing about them is special."""
+        """Parse all headers in one step, if they have the usual form."""
         tx = side.tx
         assert tx is not None
         raw, fields = (
@@ -312,7 +313,7 @@ class HttpParser(Parser):
         return at + len(block)
 
     def _field(self, side: Side, toserver: bool, tx: HttpTx) -> None:
-        """The header before is whole now."""
+        """The previous header is complete now."""
         text, side.field = side.field, b""
         if not text:
             return
@@ -358,12 +359,14 @@ class HttpParser(Parser):
 
     @staticmethod
     def _without_body(tx: HttpTx) -> bool:
-        """Has the response none when it doesn't say how long it is (RFC 9112, section 6.3)?"""
+        """Whether a response without a length has no body (RFC 9112, section 6.3)."""
         return tx.status in (b"204", b"304") or tx.status[:1] == b"1"
 
     def _interim(self, side: Side, tx: HttpTx, body: bool) -> bool:
-        """A response before the real one (RFC 9110, section 15.2), unless it has a body: then browsers take
-        it for the real one.  101 is the end of HTTP here.
+        """An interim response (RFC 9110, section 15.2), unless it has a body: then browsers take it for the
+        final one.
+
+        101 is the end of HTTP on this connection.
         """
         if tx.status[:1] != b"1" or len(tx.status) != 3 or body:
             return False
@@ -379,7 +382,8 @@ class HttpParser(Parser):
     # ------------------------------------------------------------ other protocols
 
     def _tunnel(self, side: Side, toserver: bool) -> None:
-        """After CONNECT the client waits for the answer; a good one makes all that follows another's."""
+        """After CONNECT the client waits for the answer; after a positive one, all bytes are another
+        protocol's."""
         self.finish(side, toserver)
         if toserver:
             side.mode = WAIT
@@ -418,7 +422,7 @@ class HttpParser(Parser):
             body.bad = ""
 
     def finish(self, side: Side, toserver: bool) -> None:
-        """The message is through."""
+        """The message is complete."""
         tx = side.tx
         if tx is None:
             return
@@ -440,7 +444,7 @@ class HttpParser(Parser):
     # ------------------------------------------------------------ holes and ends
 
     def gap(self, toserver: bool, size: int) -> None:
-        """Within a body of known length bytes may be missing; elsewhere nothing is understood after a gap."""
+        """Bytes may be missing within a body of known length; elsewhere, the parser stops at a gap."""
         side = self._sides[toserver]
         if not bridge_gap(self, side, toserver, size):
             self._stop(side, toserver)

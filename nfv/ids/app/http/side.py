@@ -1,4 +1,4 @@
-"""Where one direction of an HTTP connection stands: what is read next, and what is left of it."""
+"""The parser's state of one direction of an HTTP connection."""
 
 from __future__ import annotations
 

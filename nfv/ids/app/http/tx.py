@@ -1,5 +1,5 @@
-"""An HTTP transaction: what of it is known, as buffers for rules and as EVE (user guide "HTTP Keywords", "EVE
-JSON Format").
+"""An HTTP transaction: its data as buffers for rules and as EVE (user guide "HTTP Keywords", "EVE JSON
+Format").
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nfv.ids.app.http.lines import Fields, codings
 from nfv.ids.app.uri import authority, host_name, normalized
 
 NOT, LINE, HEAD, BODY, DONE = range(5)
-"""How far a message has come: nothing, its first line, its headers, parts of its body, all."""
+"""The progress of a message: nothing, its first line, its headers, parts of its body, all."""
 
 LIMIT = 102400
 """Bytes of a body that are kept for inspection (Suricata's ``request-body-limit`` and
@@ -124,7 +124,7 @@ class HttpTx(Tx):
             self.progress_tc, self.touched_tc = BODY, True
 
     def complete(self, toserver: bool) -> None:
-        """A message is through."""
+        """A message is complete."""
         rest = (self.request_body if toserver else self.response_body).end()
         if not toserver:
             self.progress_tc, self.done_tc, self.touched_tc = DONE, True, True
@@ -135,7 +135,7 @@ class HttpTx(Tx):
         self.progress_ts, self.done_ts, self.touched_ts = DONE, True, True
 
     def hurry(self) -> None:
-        """The connection may be over: inspect bodies as far as they have come, from now on at once."""
+        """The connection may have ended: from now on, inspect bodies immediately, as far as they came."""
         self.eager = self.touched_ts = self.touched_tc = True
 
     def forget_response(self) -> None:
@@ -174,7 +174,7 @@ class HttpTx(Tx):
         return None
 
     def files(self, toserver: bool) -> list[File]:
-        """What a direction carries, as far as it is known."""
+        """The body of a direction, as far as it is known."""
         if toserver and self.multipart is not None:
             return self.multipart.files
         body = self.request_body if toserver else self.response_body
@@ -221,7 +221,7 @@ class HttpTx(Tx):
         self.heads = 0
 
     def inspected(self, toserver: bool) -> None:
-        """The body was inspected as far as it is there: say when next."""
+        """The present body was inspected; sets when to inspect it again."""
         body = self.request_body if toserver else self.response_body
         if len(body.kept) >= body.inspect_at:
             body.inspect_at = len(body.kept) + STEP
@@ -281,21 +281,19 @@ class HttpTx(Tx):
         return []
 
     def raw_host(self) -> bytes | None:
-        """Whom the request is for: the URI's authority, and only without one the field Host (RFC 9112,
-        section 3.2.2).
-        """
+        """The requested host: the URI's authority; without one, the field Host (RFC 9112, section 3.2.2)."""
         if self.method == b"CONNECT":
             return self.uri or None
         given = authority(self.uri)
         return self.header(True, b"host") if given is None else given
 
     def host(self) -> bytes | None:
-        """The host that is asked, in small letters and without port."""
+        """The requested host, in small letters and without port."""
         value = self.raw_host()
         return None if value is None else host_name(value)
 
     def filename(self, toserver: bool) -> bytes:
-        """What a body's file is called: as Content-Disposition says, else by the path of the URI."""
+        """The name of a body's file: from Content-Disposition, otherwise from the path of the URI."""
         name = disposition_name(self.header(toserver, b"content-disposition") or b"")
         return normalized(self.uri).partition(b"?")[0] if name is None else name.strip()
 
@@ -343,7 +341,7 @@ class HttpTx(Tx):
 
 
 def words(value: bytes) -> str:
-    """Bytes as text: what isn't printable ASCII becomes \\xNN, as Suricata writes it."""
+    """Bytes as text: bytes other than printable ASCII become \\xNN, as in Suricata."""
     try:
         text = value.decode("utf-8")
         if text.isprintable():
