@@ -279,7 +279,8 @@ class _SwitchStages:
         return self._tables(flows.values())
 
     def added(self) -> SwitchTables:
-        """The flows of the new hops are there; packets are classified as before."""
+        """The flows of the new hops are there, and those that end copies; packets are classified as
+        before."""
         classifiers: list[Flow] = []
         for table in _CLASSIFIERS:
             old = [entry for entry in self.old.flows if entry.table is table]
@@ -287,7 +288,7 @@ class _SwitchStages:
             classifiers += old or [
                 entry for entry in self.new.flows if entry.table is table and not entry.match
             ]
-        return self._merged(classifiers, self.old)
+        return self._guarded(self._merged(classifiers, self.old))
 
     def taught(self) -> SwitchTables:
         """As before, and functions that join get copies."""
@@ -301,10 +302,13 @@ class _SwitchStages:
 
     def switched(self) -> SwitchTables:
         """The classifiers are the new ones; flows still end copies that are on their way."""
-        switched = self._merged([entry for entry in self.new.flows if entry.table in _CLASSIFIERS], self.new)
-        if not self.teaching.after:
-            return switched
-        flows = {_key(entry): entry for entry in (*self.teaching.after, *switched.flows)}
+        classifiers = [entry for entry in self.new.flows if entry.table in _CLASSIFIERS]
+        return self._guarded(self._merged(classifiers, self.new))
+
+    def _guarded(self, tables: SwitchTables) -> SwitchTables:
+        if not self.teaching.guards:
+            return tables
+        flows = {_key(entry): entry for entry in (*self.teaching.guards, *tables.flows)}
         return self._tables(flows.values())
 
     def drained(self) -> SwitchTables:

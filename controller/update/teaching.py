@@ -45,11 +45,12 @@ class Mark(NamedTuple):
 
 class Taught(NamedTuple):
     """What teaching changes on one switch. ``flows``: added; ``instead``: cookie -> the flow that replaces
-    this one; ``after``: flows that stay until the last copies are gone."""
+    this one; ``guards``: flows at which copies end. All switches have them before the first switch makes
+    copies, and until the last copies are gone."""
 
     flows: tuple[Flow, ...] = ()
     instead: Mapping[int, Flow] = {}
-    after: tuple[Flow, ...] = ()
+    guards: tuple[Flow, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.flows or self.instead)
@@ -93,7 +94,7 @@ def teaching(
         if _hop(entry) in after
     }
     takeover_flows, others = _takeover_copies(old, new, moved, mark)
-    return Taught((*flows, *guards, *takeover_flows), {**instead, **others}, tuple(guards))
+    return Taught((*flows, *takeover_flows), {**instead, **others}, tuple(guards))
 
 
 def _takes_new_traffic(entry: Flow, known: set[int]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, combinations, pairwise
 
 import pytest
 
@@ -79,6 +79,30 @@ def test_an_answer_comes_once_through_a_firewall_that_joined_meanwhile(before: s
 def test_a_firewall_that_takes_more_than_before_is_taught_that() -> None:
     old = given("edge", source="h3")
     assert set(answered(old, given("edge", old, source="[h1, h3]"))) == {1}
+
+
+@pytest.mark.parametrize("after", ["edge", "edge, wire"])
+def test_no_host_gets_a_copy_while_some_switches_have_the_next_stage(after: str) -> None:
+    old = given("wire")
+    new = given(after, old)
+    steps = [compile_topology(old), *stages(compile_topology(old), compile_topology(new), joining(old, new))]
+    assert any(map(teaches, steps))
+    hosts = {host.name: host for host in new.hosts}
+    switches = sorted(steps[0])
+    for one, two in pairwise(steps):
+        for ahead in chain.from_iterable(combinations(switches, n) for n in range(len(switches) + 1)):
+            mixed = {name: (two if name in ahead else one)[name] for name in switches}
+            for a, b in (("h1", "h2"), ("h2", "h1")):
+                source, target = hosts[a], hosts[b]
+                # the firewall lets answers out only where it knows what was asked
+                connections = Connections()
+                for asking in ((hosts["h1"], hosts["h2"]), (source, target)):
+                    ports = (40000, 80) if asking[0] is hosts["h1"] else (80, 40000)
+                    frame = packet(*asking, "udp", ports, False)
+                    fabric = Fabric(new, mixed, connections=connections)
+                    (outcome,) = fabric.outcomes(frame, asking[0].port)
+                arrived = [where.at for where in outcome.delivered if where.at in (source.port, target.port)]
+                assert arrived == [target.port], (ahead, outcome.delivered)
 
 
 def test_what_has_passed_a_function_is_not_taught_it() -> None:
