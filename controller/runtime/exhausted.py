@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.compiler.functions.direct import crowded
+from controller.compiler.functions.direct import exhausted_balancers
 from controller.compiler.functions.nat import exhausted
 from controller.messages import NatExhausted
 from controller.runtime.commands import Command, Emit
@@ -26,7 +26,7 @@ class Exhausted:
 
     def replace(self, topology: Topology) -> None:
         """Another intent. Packets from the earlier intent's flows may still be on their way."""
-        new = {**exhausted(topology), **crowded(topology)}
+        new = {**exhausted(topology), **exhausted_balancers(topology)}
         self._known, self._newest = self._newest | new, new
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:

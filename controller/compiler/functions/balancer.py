@@ -88,12 +88,12 @@ def balancer_hop(
     implicit = any(chain.implicit for chain in topology.chains if chain.name == hop.chain)
     if not hop.forward:
         if implicit:
-            return _answers(topology, function, hop, failed), [], [NOTICES]
+            return _from_backends(topology, function, hop, failed), [], [NOTICES]
         why = f"{what}: from the virtual address"
         return [flow(Table.STEER, Priority.KNOWN, (here,), *onward(hop, numbers), why=why)], [], []
     on = onward(hop, numbers)
     zone = function_zones(topology)[function.name]
-    flows = [*_others(here, zone, on, f"{what}: not of a balanced connection, untouched", what)]
+    flows = [*_untouched(here, zone, on, f"{what}: not of a balanced connection, untouched", what)]
     groups = []
     for family in families(balancer):
         to_it = (here, family.kind, UNTRACKED, Field(family.destination, family.address))
@@ -101,19 +101,19 @@ def balancer_hop(
             flow(Table.STEER, Priority.KNOWN, to_it, (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?"),
         )  # fmt: skip
-        flows += _asks_itself(topology, function, hop, family, zone, on, what)
-        flows += _translated(topology, function, hop, numbers, family, what)
+        flows += _hairpin(topology, function, hop, family, zone, on, what)
+        flows += _to_backends(topology, function, hop, numbers, family, what)
         live = _live(function, family.version, failed)
         if live:
             groups.append(_group(topology, function, family, live, zone))
-            flows += _connections(balancer, here, family, groups[-1].id, what)
+            flows += _new_connections(balancer, here, family, groups[-1].id, what)
         # with none alive, new connections pass untouched: the kernel at the virtual address refuses them
     if implicit:
         flows += direct_flows(topology, function, hop, on)
     return flows + stray_flows(topology, function, hop, failed), groups, [NOTICES]
 
 
-def _others(here: Field, zone: int, on: Onward, why: str, what: str) -> Iterator[Flow]:
+def _untouched(here: Field, zone: int, on: Onward, why: str, what: str) -> Iterator[Flow]:
     """What is of no connection that the hop is about."""
     yield flow(Table.STEER, Priority.NOISE, (here, UNTRACKED), *on, why=why)
     yield flow(Table.STEER, PASS, (here, _ANY, Field("ct_zone", zone)), *on, why=why)
@@ -123,7 +123,9 @@ def _others(here: Field, zone: int, on: Onward, why: str, what: str) -> Iterator
         yield flow(Table.STEER, PASS + 1, (here, kind, FRAGMENT, INVALID_STATE), why=why)
 
 
-def _answers(topology: Topology, function: LoadBalancer, hop: Hop, failed: frozenset[str]) -> list[Flow]:
+def _from_backends(
+    topology: Topology, function: LoadBalancer, hop: Hop, failed: frozenset[str]
+) -> list[Flow]:
     """What backends send from their ports, before any chain sees it.
 
     An answer of a balanced connection, be it one of another balancer that has this backend's port, too, goes
@@ -136,24 +138,24 @@ def _answers(topology: Topology, function: LoadBalancer, hop: Hop, failed: froze
     out = (*reset, Resubmit(Table.CHAIN))
     given_back = (*reset, SetField(PAST, GIVEN_BACK, GIVEN_BACK), Resubmit(Table.CHAIN))
     why = f"{what}: of no balanced connection, given back"
-    flows = [*_others(here, zone, (given_back, None), why, what)]
+    flows = [*_untouched(here, zone, (given_back, None), why, what)]
     for kind in sorted({family.kind for family in families(function.balancer)}):
         flows.append(
             flow(Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?")
         )  # fmt: skip
     for other in together(topology, function):
-        flows += _questions(other.balancer, here, (given_back, None), what)
+        flows += _requests_of_backends(other.balancer, here, (given_back, None), what)
         virtual = SetField("eth_src", mac_number(other.balancer.mac))
         for family in families(other.balancer):
             match = (here, family.kind, _KNOWN, Field(family.source, family.address))
             why = f"{what}: an answer, now from {other.name}"
             flows.append(flow(Table.STEER, TRANSLATED, match, (virtual, *out), why=why))
-            flows += _answers_itself(topology, other, hop, family, zone, (out, None), what)
+            flows += _hairpin_answers(topology, other, hop, family, zone, (out, None), what)
     return flows + answering_strays(topology, function, hop)
 
 
-def _questions(balancer: Balancer, here: Field, on: Onward, what: str) -> Iterator[Flow]:
+def _requests_of_backends(balancer: Balancer, here: Field, on: Onward, what: str) -> Iterator[Flow]:
     """What a backend asks a service from the very port at which it serves: no answer, nor to be translated
     here."""
     why = f"{what}: to the service, given back"
@@ -168,7 +170,7 @@ def _questions(balancer: Balancer, here: Field, on: Onward, what: str) -> Iterat
             yield flow(Table.STEER, Priority.KNOWN + 2, match, *on, why=why)
 
 
-def _asks_itself(
+def _hairpin(
     topology: Topology, function: LoadBalancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
 ) -> Iterator[Flow]:
     """A backend that asks the service and is chosen itself: it must not see a packet from its own address.
@@ -185,10 +187,10 @@ def _asks_itself(
         yield flow(Table.STEER, HAIRPIN, begun, (CtClear(), masquerade),
                    why=f"{what}: {host.name} asks itself, as the virtual address",
                    entity=part("backend", function.name, host.name))  # fmt: skip
-        yield _to_itself(topology, function, host, hop, family, on, what)
+        yield _hairpinned(topology, function, host, hop, family, on, what)
 
 
-def _answers_itself(
+def _hairpin_answers(
     topology: Topology, function: LoadBalancer, hop: Hop, family: Family, zone: int, on: Onward, what: str
 ) -> Iterator[Flow]:
     """Its answers, translated twice the other way round."""
@@ -197,7 +199,7 @@ def _answers_itself(
         yield flow(Table.STEER, HAIRPIN, once, (CtClear(), Ct(zone, Table.STEER, nat="")),
                    why=f"{what}: {host.name} answers itself",
                    entity=part("backend", function.name, host.name))  # fmt: skip
-        yield _to_itself(topology, function, host, hop, family, on, what)
+        yield _hairpinned(topology, function, host, hop, family, on, what)
 
 
 def _backends(
@@ -207,18 +209,18 @@ def _backends(
     backends = {backend.host for backend in balancer.backends}
     for host in _servers(topology, balancer, family.version):
         if host.name in backends:
-            address = _interface(host, family.version)
+            address = _address(host, family.version)
             yield host, (Field(family.source, address), Field(family.destination, address))
 
 
-def _to_itself(
+def _hairpinned(
     topology: Topology, function: LoadBalancer, host: Host, hop: Hop, family: Family, on: Onward, what: str
 ) -> Flow:
-    address = _interface(host, family.version)
+    address = _address(host, family.version)
     match = (Field(family.source, family.address), Field(family.destination, address))
     # what has come back may leave where it came in: OpenFlow lets no frame do so by itself
     virtual = SetField("eth_src", mac_number(function.balancer.mac))
-    out = (virtual, SetField("eth_dst", _mac(topology, host, hop)))
+    out = (virtual, SetField("eth_dst", _next_hop_mac(topology, host, hop)))
     actions, goto = on
     return flow(Table.STEER, HAIRPIN, (Field(HOP, hop.number), family.kind, _KNOWN, *match),
                 (*out, SetField("in_port", NO_PORT), *actions), goto,
@@ -235,13 +237,13 @@ def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[H
             yield host
 
 
-def _interface(host: Host, version: int) -> int:
+def _address(host: Host, version: int) -> int:
     interface = host.ipv4 if version == 4 else host.ipv6
     assert interface is not None
     return int(interface.ip)
 
 
-def _mac(topology: Topology, host: Host, hop: Hop) -> int:
+def _next_hop_mac(topology: Topology, host: Host, hop: Hop) -> int:
     """What a frame to a host is sent to from a hop: the host, or the router of the hop's network."""
     if host.network == hop.network:
         return mac_number(host.mac)
@@ -257,7 +259,7 @@ def _live(function: LoadBalancer, version: int, failed: frozenset[str]) -> list[
     ]
 
 
-def _connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
+def _new_connections(balancer: Balancer, here: Field, family: Family, group: int, what: str) -> list[Flow]:
     """New connections go to the group."""
     to_service = (Field("ct_nw_proto", NUMBERS[balancer.protocol]), Field(family.destination, family.address))
     flows = [
@@ -284,7 +286,7 @@ def _connections(balancer: Balancer, here: Field, family: Family, group: int, wh
     return flows
 
 
-def _translated(
+def _to_backends(
     topology: Topology,
     function: LoadBalancer,
     hop: Hop,
@@ -305,14 +307,14 @@ def _translated(
             Field(HOP, hop.number),
             family.kind,
             _KNOWN,
-            Field(family.destination, _interface(host, family.version)),
+            Field(family.destination, _address(host, family.version)),
         )
         flows.append(
             flow(
                 Table.STEER,
                 TRANSLATED,
                 match,
-                (SetField("eth_dst", _mac(topology, host, hop)), *actions),
+                (SetField("eth_dst", _next_hop_mac(topology, host, hop)), *actions),
                 goto,
                 why=f"{what}: to {host.name}",
                 entity=entity,

@@ -52,7 +52,7 @@ def direct_flows(
     actions, goto = onward
     commit = (_ASKED, Ct(zone, Table.STEER, True, "src", mark=MARK))
     for family in families(balancer):
-        for backend in each_place(balancer):
+        for backend in distinct_places(balancer):
             address = address_of(backend, family.version)
             if address is None:
                 continue
@@ -79,7 +79,7 @@ def direct_flows(
         yield _exhausted(hop, family, what)
 
 
-def each_place(balancer: Balancer) -> Iterator[Backend]:
+def distinct_places(balancer: Balancer) -> Iterator[Backend]:
     """Backends and former ones, whose last connections may still be there; of each host, port and address
     one."""
     seen = set()
@@ -110,7 +110,7 @@ def _exhausted(hop: Hop, family: Family, what: str) -> Flow:
     return flow(Table.STEER, COMMITTED, match, done, why=f"{what}: no port is free: the controller tells")
 
 
-def crowded(topology: Topology) -> Mapping[int, str]:
+def exhausted_balancers(topology: Topology) -> Mapping[int, str]:
     """The balancer past which a client has no port left to a backend, by the cookie of the flow that a
     packet-in comes from."""
     functions = {function.name: function for function in topology.functions}

@@ -66,7 +66,7 @@ def stray_flows(topology: Topology, function: LoadBalancer, hop: Hop, failed: fr
     flows = [
         entry
         for backend in (*gone, *balancer.former)
-        for entry, _ in _again(topology, function, hop, backend)
+        for entry, _ in _balanced_again(topology, function, hop, backend)
     ]
     return flows + [
         entry for backend in balancer.former for entry, _ in _reset(topology, function, hop, backend)
@@ -89,12 +89,15 @@ def strays(topology: Topology) -> dict[int, Stray]:
         balancer = function.balancer
         pairs = [*_reset_both(topology, function, hop)] if not hop.forward else []
         for backend in (*balancer.backends, *balancer.former) if hop.forward else ():
-            pairs += [*_again(topology, function, hop, backend), *_reset(topology, function, hop, backend)]
+            pairs += [
+                *_balanced_again(topology, function, hop, backend),
+                *_reset(topology, function, hop, backend),
+            ]
         by_cookie |= {entry.cookie: stray for entry, stray in pairs if stray}
     return by_cookie
 
 
-def _again(
+def _balanced_again(
     topology: Topology, function: LoadBalancer, hop: Hop, backend: Backend
 ) -> Iterator[tuple[Flow, Stray | None]]:
     """Datagrams, and the first segments of connections, on their way to a backend."""
@@ -103,12 +106,12 @@ def _again(
     if balancer.protocol == "tcp":
         begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
     why = f"chain {hop.chain}, load balancer {function.name}: {backend.host} has gone: balanced again"
-    for match, stray in _to(topology, function, hop, backend):
+    for match, stray in _packets_to(topology, function, hop, backend):
         entity = backend_entity(function, backend.host)
         yield flow(Table.STEER, SYN, (*match, *begins), _TELL, why=why, entity=entity), stray
 
 
-def _to(
+def _packets_to(
     topology: Topology, function: LoadBalancer, hop: Hop, backend: Backend
 ) -> Iterator[tuple[tuple[Field, ...], Stray]]:
     balancer = function.balancer
@@ -123,7 +126,7 @@ def _to(
             match = (
                 Field(HOP, hop.number), family.kind, Field("ip_proto", protocol), _OF_CLIENT,
                 Field(family.destination, address), Field("ct_nw_proto", protocol),
-                _asked(family), Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
+                _asked_for_service(family), Field("ct_tp_dst", port), Field(f"{balancer.protocol}_dst", at),
             )  # fmt: skip
             yield match, Stray(
                 "again", function.name, zone, hop.number, network, protocol, balancer.mac, family.address,
@@ -138,8 +141,8 @@ def _reset(
     balancer, back = function.balancer, answers_hop(topology, function.name)
     if balancer.protocol != "tcp" or back is None:
         return
-    why = f"chain {hop.chain}, {_of(function, backend)}: the client is told"
-    for match, stray in _to(topology, function, hop, backend):
+    why = f"chain {hop.chain}, {_gone_backend(function, backend)}: the client is told"
+    for match, stray in _packets_to(topology, function, hop, backend):
         network = network_numbers(topology)[back.network]
         told = stray._replace(action="reset", hop=back.number, network=network)
         yield flow(Table.STEER, STRAY, match, _TELL, why=why), told
@@ -162,7 +165,7 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
                     Field("tcp_flags", 0, _FLAG_RST),
                 )  # fmt: skip
                 known = tuple(_OF_SERVER if field == UNTRACKED else field for field in segment)
-                what = _of(other, backend)
+                what = _gone_backend(other, backend)
                 if segment not in asked:
                     # not translated: whose it is is asked, and the controller hears of it as it is
                     asked.add(segment)
@@ -175,14 +178,14 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
                     "reset-both", other.name, zone, hop.number, network_numbers(topology)[hop.network], TCP,
                     balancer.mac, family.address, balancer.port, address or 0, port,
                 )  # fmt: skip
-                match = (*known, _asked(family))
+                match = (*known, _asked_for_service(family))
                 yield flow(Table.STEER, STRAY, match, _TELL, why=f"{what}: both are told"), told
 
 
-def _of(function: LoadBalancer, backend: Backend) -> str:
+def _gone_backend(function: LoadBalancer, backend: Backend) -> str:
     return f"load balancer {function.name}: of a connection of {backend.host}, no backend now"
 
 
-def _asked(family: Family) -> Field:
+def _asked_for_service(family: Family) -> Field:
     """Of a connection that the virtual address was asked for."""
     return Field("ct_nw_dst" if family.version == 4 else "ct_ipv6_dst", family.address)

@@ -17,7 +17,7 @@ from controller.compiler.fragments import FRAGMENT, gathers, place_zones
 from controller.compiler.rendezvous import SHARES, SPREAD, shared_out
 from controller.compiler.sff.encapsulation import Tag, tags
 from controller.compiler.sff.flow_hops import flow_hop, once
-from controller.compiler.sff.returns import foreign, return_flows
+from controller.compiler.sff.returns import return_flows, senders_elsewhere
 from controller.compiler.stations import Station
 from controller.compiler.tracking import TRACKED
 from controller.flow.builders import HOP, NETWORK, PAST, SHARE, THROUGH, Priority, flow, miss
@@ -151,7 +151,7 @@ def steer(
     for number, hop in sorted(chains.service.hops.items()):
         if hop.switch != switch:
             if switch in chains.senders[number]:
-                flows.append(_away(hop, chains.tags[number]))
+                flows.append(_to_other_switch(hop, chains.tags[number]))
             continue
         function = chains.functions[hop.function]
         match steered(function):
@@ -160,15 +160,15 @@ def steer(
                     chains.topology, function, hop, chains.numbers, chains.failed
                 )
                 # hops of one function share what does not depend on the hop
-                flows += [_of_hop(entry, hop) for entry in hop_flows]
+                flows += [_with_hop(entry, hop) for entry in hop_flows]
                 groups |= {group.id: group for group in hop_groups}
                 meters |= {meter.id: meter for meter in hop_meters}
             case Inline() | Tap() as attachment:
-                flows += _instances(hop, attachment, live(function, chains.failed), chains)
-                for mac in foreign(chains.topology, chains.service, hop, chains.numbers, stations):
-                    match = _at(hop, Field("eth_src", mac))
+                flows += _to_instances(hop, attachment, live(function, chains.failed), chains)
+                for mac in senders_elsewhere(chains.topology, chains.service, hop, chains.numbers, stations):
+                    match = _at_hop(hop, Field("eth_src", mac))
                     why = AtHop(
-                        f"{_name(hop)} would take it for a frame of another network: dropped",
+                        f"{_hop_name(hop)} would take it for a frame of another network: dropped",
                         hop.number,
                         first=True,
                         entity=hop.entity,
@@ -179,15 +179,15 @@ def steer(
     return classify, [*once(flows), _MISS] if flows else [], list(groups.values()), list(meters.values())
 
 
-def _of_hop(entry: Flow, hop: Hop) -> Flow:
+def _with_hop(entry: Flow, hop: Hop) -> Flow:
     """A flow of a function that is flows; hops of one function share those that do not match their number."""
     if Field(HOP, hop.number) not in entry.match:
         return entry
     entity = entry.origin.entity or Entity("function", hop.function)
-    return replace(entry, origin=AtHop(entry.why, hop.number, _looks_first(entry), entity=entity))
+    return replace(entry, origin=AtHop(entry.why, hop.number, _meets_arriving_frames(entry), entity=entity))
 
 
-def _looks_first(entry: Flow) -> bool:
+def _meets_arriving_frames(entry: Flow) -> bool:
     """Whether a frame meets the flow when it gets to the hop, not when it comes back tracked or gathered."""
     if gathers(entry) or entry.priority <= Priority.MISS:
         return False
@@ -199,20 +199,20 @@ def _looks_first(entry: Flow) -> bool:
     return True
 
 
-def _name(hop: Hop) -> str:
+def _hop_name(hop: Hop) -> str:
     if hop.ends:
         return f"copy for {hop.function}"
     return f"chain {hop.chain}{'' if hop.forward else ', the way back'}: {hop.function}"
 
 
-def _at(hop: Hop, *more: Field) -> tuple[Field, ...]:
+def _at_hop(hop: Hop, *more: Field) -> tuple[Field, ...]:
     return (Field(HOP, hop.number), *more)
 
 
-def _away(hop: Hop, tag: Tag) -> Flow:
+def _to_other_switch(hop: Hop, tag: Tag) -> Flow:
     done = (*tag.put_on(), SetField(NETWORK, 0))
-    why = Away(f"{_name(hop)}, at {hop.switch}", hop.number, entity=hop.entity)
-    return flow(Table.STEER, Priority.KNOWN, _at(hop), done, Table.FORWARD, why=why)
+    why = Away(f"{_hop_name(hop)}, at {hop.switch}", hop.number, entity=hop.entity)
+    return flow(Table.STEER, Priority.KNOWN, _at_hop(hop), done, Table.FORWARD, why=why)
 
 
 def _arrivals(chains: Steering, switch: str, entrances: Sequence[int]) -> list[Flow]:
@@ -230,33 +230,35 @@ def _arrivals(chains: Steering, switch: str, entrances: Sequence[int]) -> list[F
         )
         for port in entrances:
             match = (Field("in_port", port), *tag.match())
-            why = f"{_name(hop)}, which is here"
+            why = f"{_hop_name(hop)}, which is here"
             flows.append(flow(Table.CLASSIFY, ARRIVED, match, done, Table.STEER, why=why, entity=hop.entity))
     return flows
 
 
-def _instances(hop: Hop, attachment: Scalable, working: Sequence[Instance], chains: Steering) -> list[Flow]:
-    name, numbers, entity = _name(hop), chains.numbers, hop.entity
+def _to_instances(
+    hop: Hop, attachment: Scalable, working: Sequence[Instance], chains: Steering
+) -> list[Flow]:
+    name, numbers, entity = _hop_name(hop), chains.numbers, hop.entity
     if not working:
         if hop.ends or not hop.open:
             why = AtHop(f"{name}: no instance works: dropped", hop.number, first=True, entity=entity)
-            return [flow(Table.STEER, Priority.KNOWN, _at(hop), why=why)]
+            return [flow(Table.STEER, Priority.KNOWN, _at_hop(hop), why=why)]
         actions, goto = onward(hop, numbers)
         why = AtHop(f"{name}: no instance works: passed by", hop.number, first=True, entity=entity)
-        return [flow(Table.STEER, Priority.KNOWN, _at(hop), actions, goto, why=why)]
+        return [flow(Table.STEER, Priority.KNOWN, _at_hop(hop), actions, goto, why=why)]
     if len(attachment.instances) == 1:
-        return [_into(hop, attachment, working[0], numbers)]
+        return [_into_instance(hop, attachment, working[0], numbers)]
     flows = [
         flow(
             Table.STEER,
             Priority.KNOWN,
-            _at(hop),
+            _at_hop(hop),
             (Spread(SHARE, SHARES), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER)),
             why=Spreading(f"{name}: which of its instances", hop.number, first=True, entity=entity),
         )
     ]
     for kind in (IPV4, IPV6):
-        match = _at(hop, Field("eth_type", kind), FRAGMENT)
+        match = _at_hop(hop, Field("eth_type", kind), FRAGMENT)
         done = (Spread(SHARE, SHARES, ports=False), SetField(SHARE, SPREAD, SPREAD), Resubmit(Table.STEER))
         why = AtHop(
             f"{name}: which of its instances, for fragments by their addresses alone",
@@ -267,11 +269,11 @@ def _instances(hop: Hop, attachment: Scalable, working: Sequence[Instance], chai
         flows.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in working}
     for share, winner in enumerate(shared_out(by_name)):
-        flows.append(_into(hop, attachment, by_name[winner], numbers, share))
+        flows.append(_into_instance(hop, attachment, by_name[winner], numbers, share))
     return flows
 
 
-def _into(
+def _into_instance(
     hop: Hop, attachment: Scalable, instance: Instance, numbers: Mapping[str, int], share: int | None = None
 ) -> Flow:
     """Into one instance: by its ``in``, or on the way back by its ``out``; a tap's frame goes on at once."""
@@ -281,9 +283,9 @@ def _into(
     if isinstance(attachment, Tap) and not hop.ends:
         onward_actions, goto = onward(hop, numbers)
         actions = (*actions, *(() if share is None else (SetField(SHARE, 0),)), *onward_actions)
-    match = _at(hop) if share is None else _at(hop, Field(SHARE, SPREAD | share))
+    match = _at_hop(hop) if share is None else _at_hop(hop, Field(SHARE, SPREAD | share))
     spread = None if share is None else SPREAD | share
-    text = f"{_name(hop)} ({instance.name})"
+    text = f"{_hop_name(hop)} ({instance.name})"
     why = Into(text, hop.number, share is None, port.number, spread, entity=hop.entity)
     priority = Priority.KNOWN if share is None else Priority.SPECIAL
     return flow(Table.STEER, priority, match, actions, goto, why=why)

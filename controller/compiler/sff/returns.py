@@ -74,11 +74,11 @@ def return_flows(
             for instance in attachment.instances:
                 port = instance.outward if forward else instance.inward
                 returning += _guards(port.number, instance.name, entity)
-                returning += [_at(port.number, entry, instance.name, entity) for entry in of_side]
+                returning += [_at_port(port.number, entry, instance.name, entity) for entry in of_side]
     return returning
 
 
-def _at(port: int, entry: Flow, instance: str, function: Entity) -> Flow:
+def _at_port(port: int, entry: Flow, instance: str, function: Entity) -> Flow:
     match = (Field("in_port", port), *entry.match)
     # no stage of a rollout may treat a datagram's fragments apart: see
     # ``controller.update.consistent_update``
@@ -128,7 +128,7 @@ def _of_side(
         yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=why, entity=first)
         return
     if not back:
-        yield from _own(others, numbers)
+        yield from _own_answers(others, numbers)
         return
     functions = {function.name: function for function in topology.functions}
     chains = {chain.name: chain for chain in topology.chains}
@@ -142,7 +142,7 @@ def _of_side(
         senders = _senders(functions, chains[hop.chain], number, stations) if mixed else [()]
         together = gather(zones[at_return(function.name, hop.network)], number)
         why = f"goes on in chain {hop.chain}"
-        for entry in looks(chains[hop.chain], functions, hop, service):
+        for entry in returning_packets(chains[hop.chain], functions, hop, service):
             level = place[entry.priority]
             exact, low = (level_of(level, entry.forward, whole) for whole in (True, False))
             wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
@@ -162,7 +162,7 @@ def _of_side(
     )
 
 
-def foreign(
+def senders_elsewhere(
     topology: Topology, service: Service, hop: Hop, numbers: Mapping[str, int], stations: Sequence[Station]
 ) -> list[int]:
     """Source addresses that no frame may have that goes into ``hop``: they are of another network that the
@@ -184,7 +184,7 @@ def foreign(
     return sorted(of_others - of_this_network)
 
 
-def _own(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
+def _own_answers(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[Flow]:
     """What a function itself answers in a chain that has no way back: it goes on to who is answered."""
     networks = {hop.network for hop in others}
     if len(networks) == 1:
@@ -208,7 +208,9 @@ def _senders(
     return [(Field("eth_src", mac),) for mac in sorted(macs)]
 
 
-def looks(chain: Chain, functions: Mapping[str, Function], hop: Hop, service: Service) -> Iterator[Entry]:
+def returning_packets(
+    chain: Chain, functions: Mapping[str, Function], hop: Hop, service: Service
+) -> Iterator[Entry]:
     """What the chain's packets look like when they come back from ``hop``, which translates nothing."""
     mine = [entry for entry in service.entries if entry.chain == chain.name]
     there = next(entry for entry in mine if entry.forward)
