@@ -85,8 +85,8 @@ def write(attachment: Attachment) -> Written:
                 mode="inline",
                 switch=attachment.switch,
                 instances=tuple(
-                    Instance(name=each.name, inward=each.inward, outward=each.outward)
-                    for each in attachment.instances
+                    Instance(name=instance.name, inward=instance.inward, outward=instance.outward)
+                    for instance in attachment.instances
                 ),
             )
         case Tap():
@@ -94,7 +94,7 @@ def write(attachment: Attachment) -> Written:
                 mode="tap",
                 switch=attachment.switch,
                 instances=tuple(
-                    Instance(name=each.name, inward=each.inward) for each in attachment.instances
+                    Instance(name=instance.name, inward=instance.inward) for instance in attachment.instances
                 ),
                 mirrors=attachment.mirrors,
                 path=attachment.path,
@@ -136,10 +136,10 @@ class InJson:
             return value
         if not isinstance(value, Mapping):
             raise ValueError(f"a function is a mapping, this is {type(value).__name__}")
-        own = {key: each for key, each in value.items() if key not in Written.model_fields}
+        own = {key: field for key, field in value.items() if key not in Written.model_fields}
         if "attachment" in own:
             raise ValueError("attachment: a function has mode and switch in its place")
-        keys = {key: each for key, each in value.items() if key not in own}
+        keys = {key: field for key, field in value.items() if key not in own}
         return self._make(attachment=read(keys), **own)
 
     @staticmethod
@@ -159,12 +159,12 @@ class InJson:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        found = handler(schema)
-        function = handler.resolve_ref_schema(found)
+        reference = handler(schema)
+        function = handler.resolve_ref_schema(reference)
         written = handler.resolve_ref_schema(handler(Written.__pydantic_core_schema__))
         own, keys = function["properties"], written["properties"]
         first = {key: own[key] for key in ("name", "kind", "engine")}
-        last = {key: each for key, each in own.items() if key not in (*first, "attachment")}
+        last = {key: value for key, value in own.items() if key not in (*first, "attachment")}
         function["properties"] = {**first, **keys, **last}
         function["required"] = [*first, *written["required"]]
-        return found
+        return reference

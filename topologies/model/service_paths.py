@@ -171,7 +171,9 @@ def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Step, ...]:
     """The functions that frames of the chain are steered through: all but end systems, which is where the
     frames go anyway."""
     passed = (functions[name] for name in chain.functions)
-    return tuple(Step(each, each.attachment) for each in passed if isinstance(each.attachment, Steered))
+    return tuple(
+        Step(function, function.attachment) for function in passed if isinstance(function.attachment, Steered)
+    )
 
 
 def steered(function: Function) -> Steered:

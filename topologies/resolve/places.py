@@ -11,45 +11,45 @@ from topologies.resolve.draft import Draft
 from topologies.syntax.problem import Path
 
 
-def places(draft: Draft, made: Topology) -> Places:
-    """The lines of all entities of ``made``, which was resolved from ``draft``.
+def places(draft: Draft, resolved: Topology) -> Places:
+    """The lines of all entities of ``resolved``, which was made from ``draft``.
 
     ``NOWHERE`` when the description has no lines: it was made by a program, not read from a file.
     """
     locate = draft.problems.locate
     lines: dict[str, int] = {}
-    for entity, path in _paths(draft, made):
+    for entity, path in _paths(draft, resolved):
         if line := locate(path):
             lines.setdefault(str(entity), line)
     return Places(file=draft.problems.file, lines=lines) if lines else NOWHERE
 
 
-def _paths(draft: Draft, made: Topology) -> Iterator[tuple[Entity, Path]]:
+def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
     """Each entity with the entry that is the reason for it."""
     domains, networks = draft.spec.domains or {}, draft.spec.networks or {}
-    for domain in made.domains:
+    for domain in resolved.domains:
         # a file without domains has one, because switches need it
         path: Path = ("domains", domain.name) if domain.name in domains else ("switches",)
         yield Entity("domain", domain.name), path
-    for switch in made.switches:
+    for switch in resolved.switches:
         # the switch of a tunnel end point is made for its domain
         section, name = ("switches", switch.name) if switch.role == "switch" else ("domains", switch.domain)
         yield Entity("switch", switch.name), (section, name)
-    for network in made.networks:
+    for network in resolved.networks:
         # a file without networks has one, because hosts need it
         path = ("networks", network.name) if network.name in networks else ("hosts",)
         yield Entity("network", network.name), path
-    for host in made.hosts:
+    for host in resolved.hosts:
         yield Entity("host", host.name), ("hosts", host.name)
     for name, index in draft.link_names.items():
         yield Entity("link", name), ("links", index)
-    for router in made.routers:
+    for router in resolved.routers:
         yield Entity("router", router.name), ("routers", router.name)
-    for chain in made.chains:
+    for chain in resolved.chains:
         # a load balancer has chains of its own that the file does not name
         path = ("functions", chain.functions[0]) if chain.implicit else ("chains", chain.name)
         yield Entity("chain", chain.name), path
-    for function in made.functions:
+    for function in resolved.functions:
         base: Path = ("functions", function.name)
         yield Entity("function", function.name), base
         for index, mirrored in enumerate(draft.function_specs[function.name].mirrors or ()):
