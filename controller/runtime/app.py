@@ -6,9 +6,7 @@ answered, while a large lab is being compiled.
 
 from __future__ import annotations
 
-import gc
 import os
-import queue
 import sys
 import threading
 import time
@@ -34,7 +32,7 @@ from wire import ethertype
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from controller.flow.tables import Action, SwitchTables
+    from controller.flow.tables import SwitchTables
     from controller.runtime.admission import Admission
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
@@ -78,18 +76,16 @@ class SwitchKeeper(QueuedApp):
         self._intent = number
         self._load, self._idle, self._state_file, self._shared = load, idle, state, shared
         self._datapaths: dict[int, Datapath] = {}
-        self._bundles: dict[str, tuple[SwitchTables, bytes]] = {}
         self._counts: dict[tuple[str, int], int] = {}
         self._remembered: object = None
         self._admission: Admission | None = None
         self._probed: frozenset[tuple[int, int]] = frozenset()
-        self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def prepare(self) -> None:
         """Load the intent, and the modules that are slow to import."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         topology = self._load()
-        from controller.runtime import admission, core, memory, questions
+        from controller.runtime import admission, compiling, core, memory, outgoing, questions
         from controller.runtime.learning import Limits
 
         self._questions = questions.Questions()
@@ -100,7 +96,13 @@ class SwitchKeeper(QueuedApp):
             known, now = memory.read(self._state_file), time.monotonic()
             self.core.learning.restore(known.stations, now)
             self.core.health.restore(known.failed, now)
-        threading.Thread(target=self._compile_forever, daemon=True, name="compile").start()
+        self._outgoing = outgoing.Outgoing(self._datapaths, self.core.conn)
+        self._compiling = compiling.Compiling(
+            lambda command, tables, seconds: self.post(lambda: self._compiled(command, tables, seconds)),
+            lambda command, message: self.post(lambda: self._uncompiled(command, message)),
+            self._outgoing.prepare,
+        )
+        self._compiling.start()
         self._do(self.core.start(time.monotonic()))
 
     def idle(self) -> float | None:
@@ -119,7 +121,7 @@ class SwitchKeeper(QueuedApp):
         if ev.state == MAIN_DISPATCHER:
             self.active_at = now
             self._datapaths[datapath.number] = datapath
-            self._configure(datapath)
+            self._outgoing.configure(datapath)
             ports = {n: _up(port) for n, port in dict(datapath.ports).items() if n < ofproto_v1_5.OFPP_MAX}
             self._do(self.core.connected(datapath.id, datapath.number, ports, now))
         elif self._datapaths.pop(datapath.number, None) is not None:
@@ -194,33 +196,23 @@ class SwitchKeeper(QueuedApp):
                     self.ready.set()
                     self._remember()
             elif isinstance(command, todo.Program):
-                self._program(command)
+                self._outgoing.program(command)
             elif isinstance(command, todo.Dump):
                 self._dump(command)
             elif isinstance(command, todo.Compile):
-                self._work.put(command)
+                self._compiling.put(command)
             elif isinstance(command, todo.Send):
-                self._send(command)
+                self._outgoing.send(command)
             elif isinstance(command, todo.Inject):
-                self._inject(command)
+                self._outgoing.inject(command)
             elif isinstance(command, todo.Resume):
-                self._out(*command)
+                self._outgoing.resume(command)
             elif isinstance(command, todo.Flush):
-                self._flush(command)
+                self._outgoing.flush(command)
             elif isinstance(command, todo.Usage):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
                 datapath.close()
-
-    def _program(self, command: Any) -> None:
-        from controller.update.difference import transmission
-
-        precomputed = self._bundles.pop(command.switch, None)
-        if command.fresh and precomputed is not None and precomputed[0] is command.wanted:
-            data = precomputed[1]
-        else:
-            data = transmission(command.difference)
-        self._datapaths[command.conn].send(data)
 
     def _dump(self, command: Any) -> None:
         conn, name = command.conn, command.switch
@@ -253,44 +245,6 @@ class SwitchKeeper(QueuedApp):
             return
         self._questions.counters(self._datapaths[command.conn], counted, failed, Table.CLASSIFY, cookie)
 
-    def _send(self, command: Any) -> None:
-        from controller.flow.tables import Output
-
-        output = (Output(command.port.number),)
-        self._out(command.port.switch, ofproto_v1_5.OFPP_CONTROLLER, output, command.frame)
-
-    def _inject(self, command: Any) -> None:
-        from controller.flow.builders import HOP, NETWORK
-        from controller.flow.tables import Resubmit, SetField, Table
-
-        way: tuple[Action, ...] = (SetField(NETWORK, command.network), Resubmit(Table.RESOLVE))
-        if command.hop:
-            way = (way[0], SetField(HOP, command.hop), Resubmit(Table.STEER))
-        self._out(command.switch, ofproto_v1_5.OFPP_CONTROLLER, way, command.frame)
-
-    def _out(self, switch: str, in_port: int, actions: tuple[Action, ...], frame: bytes) -> None:
-        from controller.openflow import messages
-
-        conn = self.core.conn(switch)
-        datapath = self._datapaths.get(conn) if conn is not None else None
-        if datapath is not None:
-            datapath.send(messages.packet_out(in_port, actions, frame, datapath.own_xid()))
-
-    def _configure(self, datapath: Datapath) -> None:
-        from controller.openflow import messages
-
-        datapath.send(messages.set_config(datapath.own_xid()))
-
-    def _flush(self, command: Any) -> None:
-        from controller.openflow.ct_flush import ct_flush
-
-        conn = self.core.conn(command.switch)
-        datapath = self._datapaths.get(conn) if conn is not None else None
-        if datapath is not None:
-            what = command
-            known = (what.zone, what.version, what.protocol, what.original, what.reply)
-            datapath.send(ct_flush(*known, datapath.own_xid()))
-
     def _remember(self) -> None:
         """Save what was learned for the next controller; called when the switches hold it."""
         from controller.runtime import memory
@@ -314,27 +268,7 @@ class SwitchKeeper(QueuedApp):
         members = list(self.core.members.values())
         return any(member.flight is not None or member.dumping is not None for member in members)
 
-    # -- beside ------------------------------------------------------------------------
-
-    def _compile_forever(self) -> None:
-        from controller.compiler.compile import compile_topology
-
-        while True:
-            command = self._work.get()
-            began = time.perf_counter()
-            try:
-                tables = compile_topology(*command[1:])
-            except Exception as problem:
-                message = f"{type(problem).__name__}: {problem}"
-                self.post(lambda c=command, m=message: self._uncompiled(c, m))  # type: ignore[misc]
-                gc.enable()
-                continue
-            seconds = time.perf_counter() - began
-            self.post(lambda c=command, t=tables, s=seconds: self._compiled(c, t, s))  # type: ignore[misc]
-            if command.generation == 1:
-                self._precompute(tables)
-                gc.freeze()  # the tables of a large lab are millions of objects that stay
-                gc.enable()
+    # -- compiled beside ---------------------------------------------------------------
 
     def _compiled(self, command: Compile, tables: dict[str, SwitchTables], seconds: float) -> None:
         self._do(self.core.compiled(command.generation, tables, seconds, time.monotonic()))
@@ -343,16 +277,6 @@ class SwitchKeeper(QueuedApp):
     def _uncompiled(self, command: Compile, message: str) -> None:
         self._do(self.core.uncompiled(command.generation, message, time.monotonic()))
         self.compiled.set()
-
-    def _precompute(self, tables: dict[str, SwitchTables]) -> None:
-        """Prepare the messages for empty switches, while switches are still connecting."""
-        from controller.update.difference import difference, transmission
-
-        for name, wanted in tables.items():
-            if self.core.conn(name) is None:
-                self._bundles[name] = (wanted, transmission(difference((), (), wanted)))
-                if self.core.conn(name) is not None:
-                    self._bundles.pop(name, None)
 
     # -- for the API -------------------------------------------------------------------
 
