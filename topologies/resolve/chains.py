@@ -1,4 +1,5 @@
-"""Chains as the file has them -> ``topologies.model.functions.Chain``: checked, omissions filled in. Pure."""
+"""Chains of the file -> ``topologies.model.functions.Chain``: checks them, and fills in what is left out.
+Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from topologies.syntax.problem import Path, Report
 from topologies.syntax.service_specification import ChainSpec
 
 MOST_PAIRS = 4096
-"""Pairs of a source and a destination prefix in one classifier: each is a flow on every switch with hosts."""
+"""Pairs of a source and a destination prefix in one classifier. Each is a flow on every switch with hosts."""
 
 
 class Resolver:
-    """Makes chains. ``functions``: those that could be resolved; ``named``: all that the file names.
+    """Resolves chains. ``functions``: those that are resolved; ``named``: all functions of the file.
 
-    ``liberal``: networks with a host that may send from any address. ``uses``: function -> the chains of the
-    file that it is in.
+    ``spoofing``: networks with a host that may send from any address (``allow-spoofing``). ``uses``:
+    function -> the chains of the file that it is in.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class Resolver:
         routers: Mapping[str, Router],
         functions: Mapping[str, Function],
         named: Mapping[str, object],
-        liberal: frozenset[str],
+        spoofing: frozenset[str],
         uses: Mapping[str, Set[str]],
         book: Book,
         report: Report,
     ) -> None:
         self.networks, self.functions, self.named = networks, functions, named
-        self.liberal, self.uses, self.book, self.report = liberal, uses, book, report
+        self.spoofing, self.uses, self.book, self.report = spoofing, uses, book, report
         self.peers: dict[str, tuple[str, ...]] = {name: () for name in networks}
         for router in routers.values():
             for name in router.networks:
@@ -46,7 +47,7 @@ class Resolver:
         self.owners: dict[str, str] = {}
 
     def chain(self, name: str, spec: ChainSpec) -> Chain | None:
-        """The chain with path 0; None when what is wrong with it (which is reported) leaves none."""
+        """The resolved chain, with path number 0; None, with problems, when it cannot be resolved."""
         base: Path = ("chains", name)
         good = self._functions(base, spec)
         if not spec.functions:
@@ -122,6 +123,7 @@ class Resolver:
         )
 
     def _functions(self, base: Path, spec: ChainSpec) -> bool:
+        """Whether the functions exist and may stand in this order. Problems are reported."""
         path = (*base, "functions")
         listed = ", ".join(list(self.named)[:8])
         if not spec.functions:
@@ -147,14 +149,16 @@ class Resolver:
                 good = False
             elif name in self.functions:
                 function = self.functions[name]
-                good = self._place(where, function, index == len(spec.functions) - 1, str(base[1])) and good
+                good = (
+                    self._may_stand(where, function, index == len(spec.functions) - 1, str(base[1])) and good
+                )
                 nats += isinstance(function, AddressTranslator)
                 if nats > 1 and isinstance(function, AddressTranslator):
                     what = "the chain translates addresses twice"
                     self.report.add(where, what, "one nat", "remove one")
                     good = False
                 inline = isinstance(function.attachment, Inline)
-                if nats and inline and self._elsewhere(name, str(base[1])):
+                if nats and inline and self._in_another(name, str(base[1])):
                     what = (
                         f"{name} is also in another chain: behind a nat, packets of the two chains cannot be "
                         "distinguished"
@@ -165,10 +169,11 @@ class Resolver:
                 good = False  # what is wrong with it is reported
         return good
 
-    def _elsewhere(self, function: str, chain: str) -> bool:
+    def _in_another(self, function: str, chain: str) -> bool:
+        """Whether the function is in another chain as well."""
         return bool(self.uses.get(function, set()) - {chain})
 
-    def _place(self, where: Path, function: Function, last: bool, chain: str) -> bool:
+    def _may_stand(self, where: Path, function: Function, last: bool, chain: str) -> bool:
         if isinstance(function.attachment, AtPorts):
             what = f"{function.name} is done at the ports of hosts: a chain cannot send packets to it"
             remedy = "give it a switch instead of networks, or take it out of the chain"
@@ -224,7 +229,7 @@ class Resolver:
         return None
 
     def _inside(self, leaf: Leaf, network: str) -> bool:
-        """Whether hosts of ``network`` can have some of the leaf's addresses."""
+        """Whether hosts of ``network`` can have one of these addresses."""
         if leaf.network is not None:
             return leaf.network == network
         return any(
@@ -239,8 +244,8 @@ class Resolver:
             if any(self._inside(leaf, network) for leaf in item.leaves):
                 continue
             named = [leaf.network for leaf in item.leaves if leaf.network is not None]
-            if network in self.liberal and not named:
-                continue  # a host may send from any address (allow-spoofing)
+            if network in self.spoofing and not named:
+                continue  # a host there may send from any address
             where = f"in network {named[0]}" if named else f"outside of network {network}'s subnets"
             what = f"{item.text} is {where}: no host of {network} sends from there"
             remedy = f"write network: {named[0]}, or change the source" if named else "change the source"
@@ -252,7 +257,8 @@ class Resolver:
         return ", ".join(map(str, self.networks[network].subnets))
 
     def _far(self, base: Path, targets: list[Item], network: str, unsaid: bool) -> str | None:
-        """The network that the destination is in. ``unsaid``: none is given, and replies matter."""
+        """The network of the destination. ``unsaid``: the file gives no destination, and replies pass
+        the chain."""
         if not targets:
             if unsaid and self.peers[network]:
                 others = ", ".join(self.peers[network])
@@ -272,8 +278,8 @@ class Resolver:
                 if self._inside(leaf, peer) and leaf not in near
             ]
             if not near and not there:
-                if network in self.liberal and all(leaf.network is None for leaf in item.leaves):
-                    near = list(item.leaves)  # somebody may have any address there
+                if network in self.spoofing and all(leaf.network is None for leaf in item.leaves):
+                    near = list(item.leaves)  # a host there may have any address
                 else:
                     self._unreachable(item, network)
                     good = False
@@ -300,7 +306,7 @@ class Resolver:
     def _ends(
         self, base: Path, known: list[Function], targets: list[Item], far: str, spec: ChainSpec
     ) -> bool:
-        """Whether the destination is where the chain's balancer or translator leads."""
+        """Whether the destination fits the load balancer or NAT of the chain. Problems are reported."""
         for function in known:
             if isinstance(function, LoadBalancer):
                 balancer = function.balancer

@@ -1,5 +1,5 @@
-"""Functions as the file has them -> ``topologies.model.functions.Function``: checked, omissions filled in.
-Pure."""
+"""Functions of the file -> ``topologies.model.functions.Function``: checks them, and fills in what is left
+out. Pure."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import KINDS, FunctionSpec, kind_keys, takes
 
 INSTANCE_PORT = 40_001
-"""The first port number on a switch for functions' instances."""
+"""The first port number of a switch for instances of functions."""
 
 
 def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
-    """The engine of a function; None, with a problem noted, when it is not one of its kind."""
+    """The engine of a function; None, with a problem, when its kind has no such engine."""
     if spec.kind is None:
         allowed = ", ".join(KINDS)
         report.add(("functions", name, "kind"), "the function has no kind", allowed, "write kind: firewall")
         return None
     engines = [engine.name for engine in KINDS[spec.kind]]
     if spec.engine is not None and spec.engine not in engines:
-        what = f"{shown(spec.engine)} is no engine of {_a(spec.kind)}"
+        what = f"{shown(spec.engine)} is no engine of {_with_article(spec.kind)}"
         remedy = report.suggest(spec.engine, engines, f"leave it out to mean {engines[0]}")
         report.add(("functions", name, "engine"), what, ", ".join(engines), remedy)
         return None
@@ -39,19 +39,20 @@ def engine_of(name: str, spec: FunctionSpec, report: Report) -> str | None:
 
 
 def check_keys(name: str, spec: FunctionSpec, engine: str, report: Report) -> None:
-    """Report the keys that are of other kinds or engines."""
+    """Report the keys that only other kinds or engines have."""
     assert spec.kind is not None
     known = kind_keys(spec.kind, engine)
     for key in spec.given:
         if key in known:
             continue
         others = [candidate.name for candidate in KINDS[spec.kind] if key in candidate.keys]
-        kind = _a(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")
+        kind = _with_article(spec.kind) + (f" with engine {engine}" if len(KINDS[spec.kind]) > 1 else "")
         remedy = f"write engine: {others[0]}, or remove the key" if others else "remove it"
         report.add(("functions", name, key), f"{kind} has no key {shown(key)}", ", ".join(known), remedy)
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
+    """``a firewall``, ``an ids``."""
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
@@ -61,7 +62,7 @@ def instance_names(name: str, count: int) -> list[str]:
 
 
 def instance_count(name: str, spec: FunctionSpec, running: Topology | None) -> int:
-    """How many instances: the file's number, or the running lab's, or one."""
+    """The number of instances: that of the file, else of the running lab, else 1."""
     for function in running.functions if running is not None else ():
         if function.name == name and function.instances and spec.instances is None:
             return len(function.instances)
@@ -69,7 +70,8 @@ def instance_count(name: str, spec: FunctionSpec, running: Topology | None) -> i
 
 
 class Resolver:
-    """Makes functions. ``port``: gives an instance (or a balancer) the port of a side."""
+    """Resolves functions. ``port``: from the name of an instance or load balancer, and a side, to its
+    port."""
 
     def __init__(
         self,
@@ -86,9 +88,9 @@ class Resolver:
         self.context = Context(lab, stations, filled, book, port, report)
 
     def function(self, name: str, spec: FunctionSpec, switch: str | None) -> Function | None:
-        """The function; None when what is wrong with it (which is reported) leaves none.
+        """The resolved function; None, with problems, when it cannot be resolved.
 
-        ``switch``: the known one that it is attached to.
+        ``switch``: the switch that it is attached to, if it names one that exists.
         """
         report, base = self.report, ("functions", name)
         engine = engine_of(name, spec, report)
@@ -97,7 +99,7 @@ class Resolver:
         check_keys(name, spec, engine, report)
         resolution = RESOLUTIONS[spec.kind]
         way = resolution.way(spec, engine)
-        self._place(name, spec, way)
+        self._check_switch(name, spec, way)
         networks = known_names(spec.networks, (*base, "networks"), self.lab.networks, "network", report)
         mirrors = self._mirrors(base, spec, way)
         part: dict[str, object] | None = {}
@@ -123,7 +125,8 @@ class Resolver:
             **part,
         )
 
-    def _place(self, name: str, spec: FunctionSpec, way: Way) -> None:
+    def _check_switch(self, name: str, spec: FunctionSpec, way: Way) -> None:
+        """Report a switch that is missing, not needed, or has a port number that the file may not give."""
         path = ("functions", name, "switch")
         if isinstance(way, AtSwitches):
             if spec.switch is not None:
@@ -142,6 +145,7 @@ class Resolver:
             self.report.add(path, what, remedy=f"write {spec.switch.switch} alone")
 
     def _mirrors(self, base: Path, spec: FunctionSpec, way: Way) -> tuple[str, ...]:
+        """The networks and hosts of whose frames the function gets copies."""
         path = (*base, "mirrors")
         if spec.mirrors is not None and not way.copies and takes(spec.kind, "mirrors"):
             self.report.add(path, "an inline function gets no copies", "mode: tap", "remove one of the two")

@@ -1,4 +1,4 @@
-"""Which chains, load balancers and firewalls claim the same traffic. Pure."""
+"""Checks that no two chains, load balancers or firewalls claim the same traffic. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from topologies.resolve.address_book import common, families, ranges
 from topologies.syntax.problem import Report
 
 EPHEMERAL = 32768
-"""The least port that Linux gives to whoever opens a connection (ip_local_port_range). One end of a
-connection has such a port: what one chain claims as replies from port 80 is not what another claims as
-requests to port 22."""
+"""The lowest port that Linux gives to a program that opens a connection (ip_local_port_range). One end of
+each connection has such a port. So replies from port 80, in one chain, are never requests to port 22, in
+another."""
 _VERSION = {"icmp": 4, "icmpv6": 6}
 
 
 class Claim:
-    """An entry with its addresses as ranges, made once for many comparisons."""
+    """A classifier entry with its addresses as ranges, which are computed once for many comparisons."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
@@ -34,16 +34,16 @@ class Claim:
 
 
 def overlap(one: Claim, other: Claim) -> str:
-    """What both match, as text: ``10.0.0.1 to 10.0.0.5 port 80, tcp``; empty: nothing."""
+    """Packets that both match, in words: ``10.0.0.1 to 10.0.0.5 port 80, tcp``; empty when there are none."""
     a, b = one.entry, other.entry
     if a.network != b.network or (a.protocol and b.protocol and a.protocol != b.protocol):
         return ""
-    lowest = []
+    well_known = []
     for mine, theirs in ((a.source_ports, b.source_ports), (a.destination_ports, b.destination_ports)):
         if mine and theirs and not common(mine, theirs):
             return ""
-        lowest.append(_known_only(mine, theirs))
-    if all(lowest):
+        well_known.append(_all_well_known(mine, theirs))
+    if all(well_known):
         return ""
     for version in one.spans.keys() & other.spans.keys():
         (source, destination), (from_, to) = one.spans[version], other.spans[version]
@@ -55,11 +55,11 @@ def overlap(one: Claim, other: Claim) -> str:
     return ""
 
 
-def _known_only(mine: PortRanges, theirs: PortRanges) -> bool:
-    """Whether ports are given, and none of them is one that whoever opens a connection gets by chance."""
+def _all_well_known(mine: PortRanges, theirs: PortRanges) -> bool:
+    """Whether ports are given, all of them below the ephemeral ones."""
     some: Sequence[tuple[int, int] | None] = mine or theirs
     if mine and theirs:
-        some = (common(mine, theirs),)  # the least of them decides
+        some = (common(mine, theirs),)  # the lowest common range decides
     return bool(some) and all(span is not None and span[1] < EPHEMERAL for span in some)
 
 
@@ -77,11 +77,13 @@ def _span(span: tuple[int, int], version: int) -> str:
 
 
 def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], report: Report) -> None:
-    """Report each chain of which another takes traffic at the same priority."""
+    """Report each chain that matches packets of another one with the same priority."""
     entries = [
         (chain, tuple(map(Claim, chain_entries(chain, functions)))) for chain in chains if not chain.implicit
     ]
-    entries.sort(key=lambda claiming: report.locate(("chains", claiming[0].name)))  # the later one is told
+    entries.sort(
+        key=lambda claiming: report.locate(("chains", claiming[0].name))
+    )  # the later one is reported
     for index, (chain, mine) in enumerate(entries):
         for other, theirs in entries[:index]:
             if chain.priority != other.priority:
@@ -96,8 +98,8 @@ def check_chains(chains: Sequence[Chain], functions: Mapping[str, Function], rep
 
 
 def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str], report: Report) -> None:
-    """Report load balancers that have a backend's port in common and track connections apart, and networks
-    with two firewalls at their ports. ``domains``: of switches."""
+    """Report load balancers that share a port of a backend but track connections in different zones, and
+    networks with two firewalls at their ports. ``domains``: switch -> its domain."""
     served: dict[tuple[str, int, str], Function] = {}
     for function in functions.values():
         if not isinstance(function, LoadBalancer) or not isinstance(function.attachment, Flows):
@@ -106,7 +108,7 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
         for backend in balancer.backends:
             for port in balancer.reached_at(backend):
                 other = served.setdefault((backend.host, port, balancer.protocol), function)
-                if why := _apart(function, other, domains):
+                if why := _different_zones(function, other, domains):
                     what = f"{backend.host}:{port} is behind load balancer {other.name} already, {why[0]}"
                     report.add(("functions", function.name, "backends"), what, remedy=why[1])
                     break
@@ -119,9 +121,11 @@ def check_functions(functions: Mapping[str, Function], domains: Mapping[str, str
                 report.add(("functions", function.name, "networks"), what, "one firewall", "join their rules")
 
 
-def _apart(one: Function, other: Function, domains: Mapping[str, str]) -> tuple[str, str] | None:
-    """Why connections by two load balancers to one port could look alike, and what to do; None: they
-    can't."""
+def _different_zones(one: Function, other: Function, domains: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why two load balancers track connections in different zones, and the remedy; None if they share one.
+
+    In different zones, two connections to one port could have the same addresses and ports.
+    """
     mine, theirs = (domains.get(function.switch or "", "") for function in (one, other))
     if zone_key(one, mine) == zone_key(other, theirs):
         return None

@@ -1,4 +1,4 @@
-"""The chains that a lab has without the file's saying so, and every path's number. Pure."""
+"""Implicit chains, which the file does not name, and the numbers of all paths. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from topologies.syntax.problem import Report
 def implicit(
     functions: Mapping[str, Function], networks: Mapping[str, Network], routers: Mapping[str, Router]
 ) -> list[Chain]:
-    """For each load balancer done by flows: the chains, of it alone, that all others' traffic takes to it.
+    """The implicit chains of each load balancer that is done by flows. They have no other function, and take
+    the traffic to it that no chain of the file takes.
 
-    One in its own network and one from each network that a router joins to that. By the way back of the first
-    goes what backends answer to anybody.
+    One chain is for its own network, and one for each network that a router joins to it. All answers of
+    backends take the way back of the first one.
     """
     chains = []
     for function in functions.values():
@@ -37,7 +38,7 @@ def implicit(
             versions = {address.version for address in addresses}
             source = tuple(subnet for subnet in networks[name].subnets if subnet.version in versions)
             if router is not None and not source:
-                continue  # nobody there can reach the address
+                continue  # no host there has an address of its family
             chains.append(
                 Chain(
                     name=f"{function.name}@{name}",
@@ -60,11 +61,11 @@ def number_paths(
     running: Topology | None,
     report: Report,
 ) -> tuple[list[Chain], dict[str, int]]:
-    """Chains with their path numbers, and those of mirroring taps.
+    """Chains with their path numbers, and tap -> its path number for taps with mirrors.
 
-    What leads elsewhere than in the running lab gets a number that is not in use there, so that the old path
-    can be there until nothing is on it any more; and so does what packets may change over to or from while
-    they are in a function (see ``_exchanging``).
+    A path that is not the same as in the running lab gets a number that is not used there, so the old
+    path can stay until no packet is on it. Chains that may exchange packets during the change get new
+    numbers, too (see ``_exchanging``).
     """
     explicit = [f"chain {chain.name}" for chain in chains if not chain.implicit]
     implied = [f"chain {chain.name}" for chain in chains if chain.implicit]
@@ -89,7 +90,7 @@ def number_paths(
 
 
 def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
-    """Where a chain's frames go: what makes it another path when it changes."""
+    """Where frames of a chain go: if this changes, the chain has another path."""
     way = tuple(
         (function.name, attachment.mode, function.kind, attachment.switch)
         for function, attachment in steps(chain, functions)
@@ -99,8 +100,8 @@ def _way(chain: Chain, functions: Mapping[str, Function]) -> tuple[object, ...]:
 
 
 class _Crossing(NamedTuple):
-    """A chain of the running or the changed lab: what it takes in each, and the functions that its packets
-    pass without a number in either."""
+    """A chain of the running or the changed lab: its classifiers before and after the change, and the
+    functions that its packets pass without a path number in one of the two."""
 
     before: frozenset[Entry]
     after: frozenset[Entry]
@@ -111,12 +112,12 @@ class _Crossing(NamedTuple):
 def _exchanging(
     chains: Sequence[Chain], functions: Mapping[str, Function], running: Topology | None
 ) -> set[str]:
-    """Chains that a packet may belong to after a change and not before, or the other way round, while it is
-    in a function that is in its other chain, too.
+    """The chains between which a packet could change while it is in a function that both have.
 
-    In an inline function packets carry no number: what comes out is told by what it looks like, so it could
-    go on in a chain that it did not come in by.  That happens to two chains which share such a function
-    when one of them is gone or takes something else than before, and the other takes some of that.
+    In an inline function, packets carry no path number. When they come out, their addresses and ports decide
+    which chain they belong to, so a packet could leave in another chain than it came in. This is possible for
+    two chains that share such a function, if one of them is removed or matches other packets than before,
+    and the other one matches some of these.
     """
     if running is None:
         return set()
@@ -153,11 +154,12 @@ def _exchanging(
 
 
 def _takes(chain: Chain, functions: Mapping[str, Function]) -> frozenset[Entry]:
-    """Its classifiers, whatever number they lead to."""
+    """The classifiers of a chain, without the hops that they lead to."""
     return frozenset(entry._replace(hop=0) for entry in chain_entries(chain, functions))
 
 
 def _signatures(running: Topology | None) -> tuple[dict[str, tuple[int, tuple[object, ...]]], set[int]]:
+    """Of the running lab: chain or tap -> its path number and where its frames go, and all path numbers."""
     if running is None:
         return {}, set()
     functions = {function.name: function for function in running.functions}

@@ -1,4 +1,5 @@
-"""The file's specification -> a resolved ``Topology``: references checked, omissions filled in. Pure."""
+"""The content of a file -> a resolved ``Topology``: checks references, and fills in what is left out.
+Pure."""
 
 from __future__ import annotations
 
@@ -36,10 +37,10 @@ def resolve(
     files: Mapping[str, bytes] | None = None,
     running: Topology | None = None,
 ) -> Topology:
-    """The whole lab. Raises ``Invalid`` with these problems and all that are found here.
+    """The resolved topology. Raises ``Invalid`` with these problems and all further ones.
 
-    ``files``: the content of the files that functions name. ``running``: a lab whose numbers and addresses
-    are kept where the file leaves them out.
+    ``files``: name -> content of the files that functions name. ``running``: the topology of a running lab;
+    what the file leaves out keeps its addresses and numbers.
     """
     draft = begin(spec, problems, files or {}, running)
     for phase in PHASES:
@@ -48,7 +49,7 @@ def resolve(
 
 
 def check_names(draft: Draft) -> Draft:
-    """Names can be names, and there is at least one switch."""
+    """Check names, and that there is at least one switch."""
     report = draft.problems.report()
     name_rules.check(draft.spec, report)
     if not draft.switch_specs and not report.is_broken(("switches",)):
@@ -58,12 +59,12 @@ def check_names(draft: Draft) -> Draft:
 
 
 def give_subnets(draft: Draft) -> Draft:
-    """Networks have subnets."""
+    """Give each network its subnets."""
     return replace(draft, networks=networks.with_subnets(draft.network_specs, draft.kept.networks))
 
 
 def plug_in(draft: Draft) -> Draft:
-    """Hosts and links end at switches that exist, and hosts are in networks that exist."""
+    """Check that hosts and links end at switches that exist, and that hosts are in networks that exist."""
     report = draft.problems.report()
     ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
     attached = wires.attachments(draft.host_specs, ports, report)
@@ -84,7 +85,7 @@ def plug_in(draft: Draft) -> Draft:
 
 
 def identify_switches(draft: Draft) -> Draft:
-    """Switches have domains, datapath ids and controllers."""
+    """Give each switch its domain, datapath id and controller."""
     report = draft.problems.report()
     stated = draft.spec.domains or {}
     domains = tuple(
@@ -96,7 +97,7 @@ def identify_switches(draft: Draft) -> Draft:
 
 
 def join_networks(draft: Draft) -> Draft:
-    """Routers join networks, which have gateways then."""
+    """Join networks by routers, and give them gateways."""
     report = draft.problems.report()
     routers = tenants.routers(in_order(draft.spec.routers), draft.network_specs, report)
     completed = tenants.with_gateways(
@@ -106,7 +107,7 @@ def join_networks(draft: Draft) -> Draft:
 
 
 def give_addresses(draft: Draft) -> Draft:
-    """Hosts have IP and MAC addresses, none of which a function has."""
+    """Give each host its IP and MAC addresses, which differ from those of functions."""
     report = draft.problems.report()
     stated = [spec.mac for spec in draft.function_specs.values() if spec.mac is not None]
     addressed = replace(
@@ -119,9 +120,9 @@ def give_addresses(draft: Draft) -> Draft:
 
 
 def number_ports(draft: Draft) -> Draft:
-    """Hosts and links have port numbers: the running lab's where these are free.
+    """Give hosts and links their port numbers: those of the running lab where they are free.
 
-    Hosts first, as in Mininet: their port numbers don't change when a link is added.
+    Hosts come first, as in Mininet, so their port numbers do not change when a link is added.
     """
     report = draft.problems.report()
     ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
@@ -147,14 +148,15 @@ def number_ports(draft: Draft) -> Draft:
 
 
 def serve(draft: Draft) -> Draft:
-    """Hosts have the servers that the file gives them."""
+    """Give hosts their servers."""
     report = draft.problems.report()
     served = {name: hosts.served(name, host, report) for name, host in draft.host_specs.items()}
     return replace(draft, problems=draft.problems.and_those_of(report), served=served)
 
 
 def want_underlay(draft: Draft) -> Draft:
-    """There is an underlay where the file describes one, the running lab has one, or something needs it."""
+    """Decide whether there is an underlay: the file describes one, the running lab has one, or hosts or
+    functions need one."""
     wanted = _underlay_wanted(draft)
     if wanted is None and (
         draft.kept.underlay is not None
@@ -165,7 +167,8 @@ def want_underlay(draft: Draft) -> Draft:
 
 
 def identify_networks(draft: Draft) -> Draft:
-    """Networks have VXLAN network identifiers where there is an underlay, and no subnet of it."""
+    """Give networks VXLAN network identifiers if there is an underlay, and check that their subnets do not
+    overlap it."""
     report = draft.problems.report()
     subnet = None if draft.underlay_spec is None else underlay.subnet_of(draft.underlay_spec)
     identified = tenants.with_vnis(draft.networks, draft.network_specs, subnet, draft.kept.networks, report)
@@ -173,7 +176,7 @@ def identify_networks(draft: Draft) -> Draft:
 
 
 def join_domains(draft: Draft) -> Draft:
-    """Domains are joined by the underlay, each at a switch for its tunnels."""
+    """Join the domains by the underlay, and give each one a tunnel switch."""
     if draft.underlay_spec is None:
         return draft
     report = draft.problems.report()
@@ -201,11 +204,11 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
     identify_networks,
     join_domains,
 )
-"""What is resolved, in this order: a phase needs what those before it have resolved."""
+"""All phases, in their order: each one needs what the earlier ones have resolved."""
 
 
 def _finished(draft: Draft) -> Topology:
-    """The topology, once it is known how large hosts' packets may be. Raises Invalid."""
+    """The topology, with the MTU of hosts. Raises ``Invalid``."""
     draft.problems.check()
     topology = _topology(draft, underlay.HOST_MTU)
     if draft.underlay is not None:
@@ -218,7 +221,7 @@ def _finished(draft: Draft) -> Topology:
 
 
 def _topology(draft: Draft, mtu: int) -> Topology:
-    """What the draft describes so far. ``mtu``: of hosts' interfaces, in bytes."""
+    """The topology as far as the draft has it. ``mtu``: that of hosts' interfaces, in bytes."""
     specs = dict(draft.links)
     return Topology(
         name=draft.spec.name or _name_of(draft.problems.file),
@@ -261,7 +264,7 @@ def _name_of(file: str) -> str:
 
 
 def _underlay_wanted(draft: Draft) -> UnderlaySpec | None:
-    """The underlay that the file describes, or an empty description where hosts need one."""
+    """The description of the underlay in the file; an empty one if hosts need an underlay; else None."""
     if draft.spec.underlay is not None:
         return draft.spec.underlay
     drawn = [draft.link_ends[index] for index, _ in draft.links if index in draft.link_ends]
@@ -281,7 +284,7 @@ def _underlay_wanted(draft: Draft) -> UnderlaySpec | None:
 def _check_link_names(
     of_underlay: Iterable[UnderlayLink], links: Iterable[str], hosts: Mapping[str, Port], report: Report
 ) -> None:
-    """What is cut and captured by name has a name of its own."""
+    """Report underlay links with the name of a link or wire: commands name all of them."""
     taken = {name: "a link between switches" for name in links}
     taken |= {f"{name}-{port.switch}": f"the wire of host {name}" for name, port in hosts.items()}
     for link in of_underlay:

@@ -22,11 +22,12 @@ from topologies.syntax import units
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import KINDS, FunctionSpec
 
-Entry = dict[str, tuple[str, Path]]
+Owners = dict[str, tuple[str, Path]]
+"""Name -> the kind of its owner in words, and the owner's path."""
 
 
 def place(draft: Draft) -> Draft:
-    """Where functions are: the network of each address, and the switch; and what no host may be given."""
+    """Find the switch of each function and the network of its addresses, which hosts then do not get."""
     report = draft.problems.report()
     ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
     homes = service_addresses.homes(draft.function_specs, draft.hosts_and_networks, report)
@@ -38,8 +39,8 @@ def place(draft: Draft) -> Draft:
 
 
 def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
-    """Everything of functions that has a port: its key (see ``topologies.resolve.pinned``), and where it
-    is."""
+    """(key, end) of everything of functions that needs a port. Keys are those of
+    ``topologies.resolve.pinned``."""
     for name, end in draft.function_ends.items():
         kind = draft.function_specs[name].kind
         if kind is not None and RESOLUTIONS[kind].own_port:
@@ -50,14 +51,14 @@ def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
 
 
 def make_functions(draft: Draft) -> Draft:
-    """All functions that could be made of the file, with their addresses and ports."""
+    """Resolve functions, with their addresses and ports. Those with problems are left out."""
     lab, stations, report = draft.hosts_and_networks, draft.stations, draft.problems.report()
-    everyone = [
+    host_addresses = [
         (name, lab.member[name], address)
         for family in (stations.ipv4, stations.ipv6)
         for name, address in family.items()
     ]
-    used = service_addresses.used_by(everyone)
+    used = service_addresses.used_by(host_addresses)
     addresses = service_addresses.choose(draft.function_specs, draft.homes, used, lab, report)
     owners = {mac: host for host, mac in stations.macs.items()}
     macs = service_addresses.macs(draft.function_specs, owners, lab, report)
@@ -92,11 +93,11 @@ def make_functions(draft: Draft) -> Draft:
 
 
 def make_chains(draft: Draft) -> Draft:
-    """All chains that could be made of the file, and the implicit ones, each with its path's number."""
+    """Resolve chains, add implicit ones, and number their paths. Those with problems are left out."""
     assert draft.book is not None
     report = draft.problems.report()
     lab, functions = draft.hosts_and_networks, {function.name: function for function in draft.functions}
-    liberal = {
+    spoofing = {
         lab.member[name]
         for name, host in lab.hosts.items()
         if host.allow_spoofing and lab.member[name] is not None
@@ -111,7 +112,7 @@ def make_chains(draft: Draft) -> Draft:
         draft.routers,
         functions,
         draft.function_specs,
-        frozenset(name for name in liberal if name is not None),
+        frozenset(name for name in spoofing if name is not None),
         uses,
         draft.book,
         report,
@@ -128,7 +129,7 @@ def make_chains(draft: Draft) -> Draft:
 
 
 def _attached(specs: Mapping[str, FunctionSpec], ports: wires.Ports) -> dict[str, units.End]:
-    """The switches, and ports, of functions as far as they are there."""
+    """Function -> its switch, and the port number if the file gives one. Unknown switches are reported."""
     return {
         name: spec.switch
         for name, spec in specs.items()
@@ -138,12 +139,14 @@ def _attached(specs: Mapping[str, FunctionSpec], ports: wires.Ports) -> dict[str
 
 
 def _engine(draft: Draft, name: str) -> str | None:
+    """The engine of a function; the first of its kind if it names none, or one that does not exist."""
     spec = draft.function_specs[name]
     engines = [engine.name for engine in KINDS.get(spec.kind or "", ())]
     return spec.engine if spec.engine in engines else engines[0] if engines else None
 
 
 def _instances(draft: Draft, name: str) -> list[str]:
+    """The names of a function's instances."""
     spec, engine = draft.function_specs[name], _engine(draft, name)
     if spec.kind is None or engine is None or not RESOLUTIONS[spec.kind].way(spec, engine).scalable:
         return []
@@ -151,8 +154,8 @@ def _instances(draft: Draft, name: str) -> list[str]:
 
 
 def _check_names(draft: Draft, report: Report) -> None:
-    """Whatever can be entered, captured or named in a rule has a name of its own."""
-    taken: Entry = {}
+    """Report functions, instances and groups with the name of something else: commands and rules use them."""
+    taken: Owners = {}
     underlay = draft.spec.underlay.routers if draft.spec.underlay is not None else None
     parts: list[tuple[str, str, Mapping[str, object]]] = [
         ("domain", "domains", draft.spec.domains or {}),
@@ -168,12 +171,12 @@ def _check_names(draft: Draft, report: Report) -> None:
         if router is not None:
             taken.setdefault(router, ("underlay router", ("underlay", "routers", index)))
     for name in draft.function_specs:
-        _claim(report, taken, name, "function", ("functions", name), "")
+        _claim_name(report, taken, name, "function", ("functions", name), "")
     for name in draft.function_specs:
         for instance in _instances(draft, name):
-            _claim(report, taken, instance, "instance", ("functions", name), f"instance {instance}: ")
+            _claim_name(report, taken, instance, "instance", ("functions", name), f"instance {instance}: ")
     for name in draft.spec.groups or {}:
-        _claim(report, taken, name, "group", ("groups", name), "")
+        _claim_name(report, taken, name, "group", ("groups", name), "")
     mirroring = {name for name, spec in draft.function_specs.items() if spec.mirrors}
     for name in draft.spec.chains or {}:
         if name in mirroring:
@@ -182,7 +185,8 @@ def _check_names(draft: Draft, report: Report) -> None:
             report.add(("chains", name), what, remedy="rename one")
 
 
-def _claim(report: Report, taken: Entry, name: str, kind: str, path: Path, note: str) -> None:
+def _claim_name(report: Report, taken: Owners, name: str, kind: str, path: Path, note: str) -> None:
+    """Add a name to ``taken``; report it when it is there already."""
     if name in taken:
         other, where = taken[name]
         what = f"{note}{shown(name)} is also the name of a {other} (line {report.locate(where)})"
@@ -198,6 +202,7 @@ def _book(
     further: Mapping[str, tuple[IPv4Interface | IPv6Interface, ...]],
     report: Report,
 ) -> Book:
+    """All names with addresses: of hosts, networks, functions and groups."""
     lab = draft.hosts_and_networks
     hosts = {}
     for name, network in lab.member.items():
@@ -225,7 +230,7 @@ def _book(
 
 
 def _numbered(draft: Draft, functions: Mapping[str, Function], chains: list[Chain], report: Report) -> Draft:
-    """With path numbers, in the order of names."""
+    """The draft with numbered paths; its functions and chains are sorted by name."""
     paths, taps = path_numbers.number_paths(chains, functions, draft.kept.topology, report)
     numbered = [_with_path(function, taps) for function in functions.values()]
     return replace(

@@ -1,1 +1,1 @@
-"""What is particular to each kind of network function when a file is resolved."""
+"""How each kind of network function is resolved."""

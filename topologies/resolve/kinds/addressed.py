@@ -1,4 +1,4 @@
-"""Functions that have an address, load balancers and NATs: their part of a ``Function``. Pure."""
+"""The parts of load balancers and NATs, the functions with addresses. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from topologies.syntax.problem import Path, Report
 from topologies.syntax.service_specification import CheckSpec, FunctionSpec
 
 MOST_PORTS = 64
-"""Ports of one load balancer."""
+"""The most ports of one load balancer."""
 MOST_FORMER = 64
-"""Former backends that a balancer remembers."""
+"""The most former backends that a load balancer remembers."""
 
 
-def _place(backend: Backend) -> tuple[object, ...]:
+def _identity(backend: Backend) -> tuple[object, ...]:
     return backend.ipv4, backend.ipv6, backend.port, backend.same_port
 
 
 class Addressed:
-    """Makes them. ``port``: gives a balancer its port."""
+    """Resolves them. ``port``: from the name of a load balancer and the side ``at`` to its port."""
 
     def __init__(
         self, lab: Lab, stations: Stations, filled: Filled, port: Callable[[str, str], Port], report: Report
@@ -77,8 +77,9 @@ class Addressed:
         )
 
     def _former(self, name: str, network: str, backends: list[Backend]) -> tuple[Backend, ...]:
-        """What the running lab's balancer of this name has, or had, for backends, and the file has not; the
-        latest ``MOST_FORMER``. A backend at another address or port is another one."""
+        """The backends, present and former, that the load balancer has in the running lab and no
+        longer in the file; the latest ``MOST_FORMER``. A backend with another address or port is
+        another backend."""
         running = self.lab.running
         known = running.functions if running is not None else ()
         balancers = [
@@ -88,9 +89,13 @@ class Addressed:
         ]
         if not balancers or balancers[0].network != network:
             return ()
-        now = {_place(backend) for backend in backends}
-        by_place = {_place(backend): backend for backend in (*balancers[0].former, *balancers[0].backends)}
-        return tuple(backend for place, backend in by_place.items() if place not in now)[-MOST_FORMER:]
+        current = {_identity(backend) for backend in backends}
+        by_identity = {
+            _identity(backend): backend for backend in (*balancers[0].former, *balancers[0].backends)
+        }
+        return tuple(backend for identity, backend in by_identity.items() if identity not in current)[
+            -MOST_FORMER:
+        ]
 
     def _ports(self, base: Path, spec: FunctionSpec) -> tuple[int, ...]:
         count = sum(last - first + 1 for first, last in spec.port or ())

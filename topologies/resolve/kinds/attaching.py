@@ -1,7 +1,6 @@
-"""How functions of a file become attached: a way for each member of ``Attachment``. Pure.
+"""How functions are attached: a way for each member of ``topologies.model.attachment.Attachment``. Pure.
 
-The members are in ``topologies.model.attachment``. Which kinds are attached in which way stands in
-``topologies.resolve.kinds.registry``.
+``topologies.resolve.kinds.registry`` says in which way each kind is attached.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from topologies.model.values import Port
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the file asks for. ``instances``: their names. ``networks`` and ``mirrors``: those of the names
-    that are known. ``port``: from an instance's name and its side to the side's switch port."""
+    """What the file asks for. ``instances``: their names. ``networks`` and ``mirrors``: the names that exist.
+    ``port``: from the name of an instance and a side to its switch port."""
 
     instances: tuple[str, ...]
     networks: tuple[str, ...]
@@ -36,9 +35,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class AtSwitch:
-    """To the switch that the file names. ``make``: from that switch and what is wanted to the attachment.
+    """Attached to the switch that the file names. ``make``: from this switch and ``Wanted`` to the
+    attachment.
 
-    ``scalable``: it has instances. ``copies``: it may have copies outside of chains (``mirrors``).
+    ``scalable``: it has instances. ``copies``: it can get copies of frames outside of chains (``mirrors``).
     """
 
     make: Callable[[str, Wanted], Attachment]
@@ -48,7 +48,7 @@ class AtSwitch:
 
 @dataclass(frozen=True)
 class AtSwitches:
-    """To all switches, so the file names none. ``make``: from what is wanted to the attachment."""
+    """Attached to all switches, so the file names none. ``make``: from ``Wanted`` to the attachment."""
 
     scalable: ClassVar[bool] = False
     copies: ClassVar[bool] = False

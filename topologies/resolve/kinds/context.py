@@ -1,4 +1,4 @@
-"""What the resolution of one function may look at, beside what the file says of it."""
+"""What the resolution of a function may use besides its own keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from topologies.syntax.problem import Report
 
 @dataclass(frozen=True)
 class Context:
-    """The rest of the file, and what was chosen already. ``port``: gives an instance (or a balancer) the
-    switch port of a side (``in``, ``out``, ``at``). ``report`` takes problems.
-    ``switch``: the known one that the function is attached to."""
+    """The rest of the file, and what is chosen already.
+
+    ``port``: from the name of an instance or load balancer, and a side (``in``, ``out``, ``at``), to its
+    switch port. ``report`` collects problems. ``switch``: the switch that the function is attached to, if
+    it names one that exists.
+    """
 
     lab: Lab
     stations: Stations

@@ -1,4 +1,4 @@
-"""A firewall's rules: names written out as prefixes, and what can match nothing refused. Pure."""
+"""The rules of a firewall: names become prefixes, and rules that match no packet are reported. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Verdict = Literal["accept", "drop", "reject"]
 
 
 def firewall(name: str, spec: FunctionSpec, book: Book, report: Report) -> Firewall:
-    """The rule set of function ``name``."""
+    """The rules of function ``name``."""
     base: Path = ("functions", name)
     own = {
         group: ((*base, "groups", group), texts or ()) for group, texts in sorted((spec.groups or {}).items())
@@ -89,7 +89,7 @@ def can_match(
     ports: dict[str, PortRanges],
     report: Report,
 ) -> bool:
-    """Whether families, protocol and ports leave any packet; what does not is reported."""
+    """Whether any packet has these addresses, protocol and ports. If not, it is reported."""
     for key, some in ports.items():
         if some and protocol not in WITH_PORTS:
             what = f"{protocol} has no ports" if protocol else "ports without a protocol"
@@ -97,7 +97,7 @@ def can_match(
             return False
     sides = families(source) & families(destination)
     if not sides:
-        what = f"no packet goes from IPv{_only(source)} to IPv{_only(destination)} addresses"
+        what = f"no packet goes from IPv{_only_family(source)} to IPv{_only_family(destination)} addresses"
         report.add((*path, "destination"), what, remedy="name addresses of one family on both sides")
         return False
     wanted = {"icmp": 4, "icmpv6": 6}.get(protocol or "")
@@ -109,5 +109,5 @@ def can_match(
     return True
 
 
-def _only(some: Prefixes) -> int:
+def _only_family(some: Prefixes) -> int:
     return min(families(some))

@@ -1,6 +1,6 @@
-"""The registry of kinds of network functions in topology files: how each is resolved. Pure.
+"""A registry: how each kind of network function is resolved. Pure.
 
-``RESOLUTIONS`` has an entry for each (see ``topologies.model.kinds`` for how a kind is added).
+``RESOLUTIONS`` has an entry for each kind; ``topologies.model.kinds`` says how to add one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Resolve = Callable[[str, FunctionSpec, Context], "Frozen | None"]
 class Resolution(NamedTuple):
     """How functions of one kind are resolved.
 
-    ``way``: from the file's keys and the engine to how the function is attached (see
-    ``topologies.resolve.kinds.attaching``). ``part``: the field of its class (see ``topologies.model.kinds``)
-    that it alone has, empty: none. ``resolve``: from the function's name, the file's keys and the rest of
-    the lab to that field's value; None when what is wrong with it, which is reported, leaves none.
-    ``own_port``: whether it has an end system of its own, whose port ``switch`` may say.
+    ``way``: from the keys of the file and the engine to how the function is attached (see
+    ``topologies.resolve.kinds.attaching``). ``part``: the name of the field that only this kind has;
+    empty if there is none (see ``topologies.model.kinds``). ``resolve``: from the name of the function,
+    the keys of the file and the rest of the lab to the value of this field; None, with problems, when
+    there is none. ``own_port``: whether it has its own end system, whose port number ``switch`` may give.
     """
 
     way: Callable[[FunctionSpec, str], Way]
@@ -38,7 +38,7 @@ class Resolution(NamedTuple):
 
 
 def inline(spec: FunctionSpec, engine: str) -> Way:
-    """Always in the way of frames."""
+    """Attached inline, whatever the keys say."""
     return INLINE
 
 
@@ -69,7 +69,7 @@ def _rate(name: str, spec: FunctionSpec, context: Context) -> Frozen | None:
         what, path = "the rate limiter has no bandwidth", ("functions", name, "bandwidth")
         context.report.add(path, what, "1kbit to 1tbit", "write bandwidth: 10mbit")
         return None
-    # a token bucket is filled at each tick of the kernel's clock: at high rates by more than 64 kB
+    # the kernel fills a token bucket at each tick of its clock: at high rates with more than 64 kB
     return RateLimit(bandwidth=spec.bandwidth, burst=spec.burst or max(65536, spec.bandwidth // 8 // 100))
 
 

@@ -1,4 +1,4 @@
-"""A user's Python function: its file is read and looked over, and never run. Pure."""
+"""A user's Python function: checks the content of its file, and never runs it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topologies.syntax.service_specification import FunctionSpec
 
 
 def script(name: str, spec: FunctionSpec, context: Context) -> Script | None:
-    """The part of a ``python`` function; None when what is wrong with it (which is reported) leaves none."""
+    """The part of a ``python`` function; None, with a problem, when its file cannot be used."""
     path, report = ("functions", name, "file"), context.report
     if spec.file is None:
         what = "the function names no file"
@@ -33,7 +33,7 @@ def script(name: str, spec: FunctionSpec, context: Context) -> Script | None:
 def _text(path: Path, file: str, context: Context) -> str | None:
     raw = context.filled.files.get(file)
     if raw is None:
-        return None  # reported where it was read
+        return None  # a problem is reported where the file is read
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -43,10 +43,10 @@ def _text(path: Path, file: str, context: Context) -> str | None:
 
 
 def script_problem(source: str) -> str:
-    """What keeps a user's function from being one, beginning with the line; empty: nothing. It is not run."""
+    """What is wrong with the source of a user's function, beginning with the line; empty if nothing is."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of strange escapes: not ours to tell
+            warnings.simplefilter("ignore")  # of unknown escapes: they are no problem
             tree = ast.parse(source)
     except SyntaxError as error:
         return f", line {error.lineno or 1}: {error.msg}"
