@@ -77,7 +77,7 @@ def named_in(topology: Topology) -> set[str]:
         if isinstance(function, FirewallFunction)
         for rule in function.firewall.rules
     }
-    names = {each.name for part in (*parts, topology.routers) for each in part} | rules
+    names = {entry.name for part in (*parts, topology.routers) for entry in part} | rules
     return names - {"count", "source"}  # two functions' and hosts' names that are also words of origins
 
 
@@ -86,8 +86,8 @@ def test_what_comes_from_an_entry_of_the_file_has_its_line(name: str) -> None:
     topology = topologies.load(shipped.path(name))
     names = named_in(topology)
     for tables in compile_topology(topology).values():
-        for each in (*tables.flows, *tables.groups, *tables.meters):
-            origin = each.origin
+        for element in (*tables.flows, *tables.groups, *tables.meters):
+            origin = element.origin
             assert origin.text
             if origin.entity is None:  # then nothing that the file describes is the reason
                 assert not names & set(re.findall(r"[\w.@#-]+", origin.text)), origin
@@ -97,9 +97,11 @@ def test_what_comes_from_an_entry_of_the_file_has_its_line(name: str) -> None:
 
 def entities(topology: Topology, text: str, **more: Any) -> set[str]:
     """Of all flows, groups and meters that say ``text``."""
-    found = compile_topology(topology, **more).values()
-    made = [each for tables in found for each in (*tables.flows, *tables.groups, *tables.meters)]
-    return {str(each.origin.entity) for each in made if text in each.origin.text}
+    all_tables = compile_topology(topology, **more).values()
+    elements = [
+        element for tables in all_tables for element in (*tables.flows, *tables.groups, *tables.meters)
+    ]
+    return {str(element.origin.entity) for element in elements if text in element.origin.text}
 
 
 @pytest.mark.parametrize(
@@ -121,8 +123,8 @@ def entities(topology: Topology, text: str, **more: Any) -> set[str]:
     ],
 )
 def test_an_entity_is_the_nearest_reason(name: str, text: str, entity: str) -> None:
-    found = entities(topologies.load(shipped.path(name)), text)
-    assert found and all(each.startswith(entity) for each in found), found
+    names = entities(topologies.load(shipped.path(name)), text)
+    assert names and all(name.startswith(entity) for name in names), names
 
 
 def test_a_learned_station_comes_from_the_host_at_its_port() -> None:
@@ -133,12 +135,12 @@ def test_a_learned_station_comes_from_the_host_at_its_port() -> None:
 
 def test_entries_that_move_change_no_flow() -> None:
     text = Path(shipped.path("service-chain")).read_text(encoding="utf-8")
-    here, there = (topologies.loads(each, "lab.yaml") for each in (text, "\n\n" + text))
+    here, there = (topologies.loads(described, "lab.yaml") for described in (text, "\n\n" + text))
     assert here.places != there.places
     before, after = compile_topology(here), compile_topology(there)
     for switch, tables in before.items():
-        cookies = [each.cookie for each in tables.flows]
-        assert cookies == [each.cookie for each in after[switch].flows]
+        cookies = [flow.cookie for flow in tables.flows]
+        assert cookies == [flow.cookie for flow in after[switch].flows]
         assert not difference(cookies, tables.groups, after[switch], tables.meters)
         for one, other in zip(tables.flows, after[switch].flows, strict=True):
             assert one.origin == other.origin
