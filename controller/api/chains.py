@@ -7,7 +7,7 @@ from typing import Any
 from controller.answers import ChainState, HopState
 from controller.api.counters import Counters, Present
 from controller.compiler.sff.encapsulation import encapsulation
-from controller.counters.chain_counters import arrived, concerned, taken
+from controller.counters.chain_counters import arrived, switches_with_chains, taken
 from topologies.model.functions import Chain
 from topologies.model.overlay import membership, reach
 from topologies.model.service_paths import Hop, service
@@ -21,7 +21,7 @@ def chain_states(
     topology, tables = present.topology, present.tables
     paths = service(topology)
     starts = senders(topology, membership(topology), reach(topology)) if paths.hops else {}
-    known = any(name in counters for name in concerned(tables))
+    known = any(name in counters for name in switches_with_chains(tables))
     states = []
     for chain in chains:
         way, why = encapsulation(topology, chain, starts)

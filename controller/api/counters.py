@@ -30,7 +30,7 @@ async def present(app: SwitchKeeper, patience: float) -> Present:
     def look() -> Present:
         return Present(app.core.topology, dict(app.core.wanted), time.monotonic())
 
-    return await waited(app.ask(look), patience)  # type: ignore[no-any-return]
+    return await result_within(app.ask(look), patience)  # type: ignore[no-any-return]
 
 
 async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) -> Counters:
@@ -38,7 +38,7 @@ async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) 
 
     async def one(name: str) -> dict[int, Counted] | None:
         try:
-            parts = await waited(app.counters(name), patience)
+            parts = await result_within(app.counters(name), patience)
         except (KeyError, ConnectionError, TimeoutError, asyncio.TimeoutError):
             return None
         entries = [entry for part in parts for entry in parse_flow_desc(part)]
@@ -49,6 +49,6 @@ async def counters(app: SwitchKeeper, switches: Iterable[str], patience: float) 
     return {name: counted for name, counted in zip(names, replies, strict=True) if counted is not None}
 
 
-async def waited(future: Any, patience: float) -> Any:
+async def result_within(future: Any, patience: float) -> Any:
     """The result of a question to the core's thread (TimeoutError: it did not come in time)."""
     return await asyncio.wait_for(asyncio.wrap_future(future), patience)

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from controller.answers import BackendState, ChainState, FunctionState, InstanceState, Taken
 from controller.api.chains import chain_states
-from controller.api.counters import Counters, Present, counters, present, waited
-from controller.counters.chain_counters import arrived, concerned, through
+from controller.api.counters import Counters, Present, counters, present, result_within
+from controller.counters.chain_counters import arrived, switches_with_chains, through
 from controller.runtime.app import SwitchKeeper
 from controller.runtime.health import MOST_REPORTED, Health, backend_name
 from controller.runtime.liveness import State
@@ -64,7 +64,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
         if name is not None and not chosen:
             raise HTTPException(404, f"no function named {name}")
         switches = {function.switch for function in chosen if function.switch is not None} & set(
-            concerned(known.tables)
+            switches_with_chains(known.tables)
         )
         counted = await counters(app, switches, within or patience)
         paths = service(known.topology)
@@ -77,14 +77,16 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
         chosen = [chain for chain in known.topology.chains if name in (None, chain.name)]
         if name is not None and not chosen:
             raise HTTPException(404, f"no chain named {name}")
-        counted = await counters(app, concerned(known.tables) if chosen else (), within or patience)
+        counted = await counters(
+            app, switches_with_chains(known.tables) if chosen else (), within or patience
+        )
         return chain_states(known, chosen, counted, app.core.health.failed)
 
     async def reported(body: Reported) -> Taken:
         """All that has failed by the lab's knowledge; what is not named here counts as working."""
         failed = {name: body.reasons.get(name, "") for name in body.failed}
         since = app.journal.last
-        await waited(app.reported(failed), patience)
+        await result_within(app.reported(failed), patience)
         return Taken(since=since)
 
     web.put("/functions/reported")(reported)
@@ -103,7 +105,7 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
     async def report(name: str, up: bool, reason: str) -> Taken:
         since = app.journal.last
         try:
-            await waited(app.report(name, up, reason), patience)
+            await result_within(app.report(name, up, reason), patience)
         except KeyError:
             raise HTTPException(404, f"the topology has no {name}") from None
         return Taken(since=since)

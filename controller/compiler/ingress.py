@@ -106,7 +106,7 @@ def classify(
     return flows
 
 
-def claims(
+def announcements(
     own: Iterable[Station], access: Mapping[int, tuple[str, int]], after: Table = Table.RESOLVE
 ) -> list[Flow]:
     """Flows of one switch for address announcements at ports that take frames from any source.

@@ -14,7 +14,7 @@ from controller.compiler.arp_nd import EGRESS, resolve
 from controller.compiler.chain_classifier import TO_CONTROLLER, chain_table
 from controller.compiler.fragments import fragment_table
 from controller.compiler.functions.firewall import admitting, sending
-from controller.compiler.ingress import claims, classify
+from controller.compiler.ingress import announcements, classify
 from controller.compiler.link_local import link_local_multicast
 from controller.compiler.mirror import mirror_table
 from controller.compiler.route import route
@@ -51,7 +51,7 @@ def _ingress(here: SwitchView, after: Table) -> Part:
     claimants = {host.name for host in here.lab.topology.hosts if host.allow_spoofing}
     own = (station for station in here.stations if station.name in claimants)
     known = classify(here.trunks, here.access, here.stations, here.behind, here.free, after, guards)
-    return Part([*known, *claims(own, here.access, after)])
+    return Part([*known, *announcements(own, here.access, after)])
 
 
 def _source_guard(here: SwitchView, after: Table) -> Part:

@@ -28,7 +28,7 @@ def winner(instances: Iterable[str], share: int) -> str:
     return max(instances, key=lambda instance: _bid(instance, share))
 
 
-def shared_out(instances: Iterable[str], shares: int = SHARES) -> tuple[str, ...]:
+def instance_of_each_share(instances: Iterable[str], shares: int = SHARES) -> tuple[str, ...]:
     """Share -> the instance that serves it."""
     bidders = tuple(instances)
     return tuple(winner(bidders, share) for share in range(shares))

@@ -65,7 +65,7 @@ def taken(
     return total
 
 
-def concerned(tables: Mapping[str, SwitchTables]) -> list[str]:
+def switches_with_chains(tables: Mapping[str, SwitchTables]) -> list[str]:
     """Switches that have flows of chains."""
     tell = (Table.CHAIN, Table.STEER)
     return [name for name, held in tables.items() if any(flow.table in tell for flow in held.flows)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing_extensions import assert_never
 
 from controller.compiler.fragments import FRAGMENT, gathers, place_zones
-from controller.compiler.rendezvous import SHARES, SPREAD, shared_out
+from controller.compiler.rendezvous import SHARES, SPREAD, instance_of_each_share
 from controller.compiler.sff.encapsulation import Tag, tags
 from controller.compiler.sff.flow_hops import flow_hop, once
 from controller.compiler.sff.returns import return_flows, senders_elsewhere
@@ -268,7 +268,7 @@ def _to_instances(
         )
         flows.append(flow(Table.STEER, FRAGMENTS, match, done, why=why))
     by_name = {instance.name: instance for instance in working}
-    for share, winner in enumerate(shared_out(by_name)):
+    for share, winner in enumerate(instance_of_each_share(by_name)):
         flows.append(_into_instance(hop, attachment, by_name[winner], numbers, share))
     return flows
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.compiler.rendezvous import SHARES, shared_out
+from controller.compiler.rendezvous import SHARES, instance_of_each_share
 from controller.flow.port_ranges import MOST, covering, masked
 
 port = st.integers(0, MOST)
@@ -48,18 +48,21 @@ names = st.lists(st.integers(1, 16).map(lambda n: f"fw.{n}"), min_size=2, max_si
 @given(names, st.data())
 def test_an_instance_that_goes_gives_up_its_own_shares_only(some: list[str], data: st.DataObject) -> None:
     gone = data.draw(st.sampled_from(some))
-    before, after = shared_out(some), shared_out([name for name in some if name != gone])
+    before, after = (
+        instance_of_each_share(some),
+        instance_of_each_share([name for name in some if name != gone]),
+    )
     for one, two in zip(before, after, strict=True):
         assert one in (two, gone)
 
 
 @given(names)
 def test_the_order_of_instances_says_nothing(some: list[str]) -> None:
-    assert shared_out(some) == shared_out(some[::-1])
+    assert instance_of_each_share(some) == instance_of_each_share(some[::-1])
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 8])
 def test_shares_are_spread_over_instances(count: int) -> None:
-    parts = Counter(shared_out([f"fw.{number + 1}" for number in range(count)]))
+    parts = Counter(instance_of_each_share([f"fw.{number + 1}" for number in range(count)]))
     assert len(parts) == count
     assert all(SHARES / count / 2 < part < SHARES / count * 2 for part in parts.values()), parts

@@ -8,7 +8,7 @@ import pytest
 
 from controller.api.chains import classifier_text
 from controller.compiler.compile import compile_topology
-from controller.counters.chain_counters import arrived, concerned, taken, through
+from controller.counters.chain_counters import arrived, switches_with_chains, taken, through
 from controller.counters.tunnel_counters import Counted
 from controller.flow.tables import Field, Output, Table
 from topologies.model.attachment import Flows, Inline, InlineInstance
@@ -125,8 +125,8 @@ def test_taken_is_the_sum_over_classifiers_by_direction() -> None:
     assert all(both)
     assert taken(paths, "c", True, tables, {}) == Counted()
     assert taken(paths, "other", True, tables, every) == Counted()
-    assert concerned(tables) == ["a", "b"]
-    assert concerned(compile_topology(topology.model_copy(update={"chains": ()}))) == []
+    assert switches_with_chains(tables) == ["a", "b"]
+    assert switches_with_chains(compile_topology(topology.model_copy(update={"chains": ()}))) == []
 
 
 def test_classifiers_in_words() -> None:
