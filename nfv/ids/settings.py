@@ -1,4 +1,4 @@
-"""What can be set, under the names that Suricata's configuration has for it (user guide "Suricata.yaml")."""
+"""Settings under the names of Suricata's configuration (user guide "Suricata.yaml")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ALERTS = 15
 
 
 class BadSetting(Exception):
-    """A name or value that is not understood, with what is allowed."""
+    """An unknown name or a wrong value; the message says what is allowed."""
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Settings:
     stream: Options = field(default_factory=Options)
     ips: bool = False
     prompt: bool = False
-    """Inspect what a sender pushed at once, instead of collecting chunks (for live use)."""
+    """Inspect pushed data (PSH) immediately, instead of collecting chunks (for live use)."""
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESS_GROUPS))
     ports: dict[str, str] = field(default_factory=lambda: dict(PORT_GROUPS))
     classes: dict[str, tuple[str, int]] = field(default_factory=lambda: dict(CLASSES))
@@ -42,9 +42,9 @@ class Settings:
     flow_limit: int = 100_000
     http_memcap: int = 256 << 20
     http_layers: int = 2
-    """Content codings that are taken off a body; 0: all."""
+    """How many content codings of a body are decoded; 0: all."""
     hashes: tuple[str, ...] = ()
-    """Hashes of files that are told (``md5``, ``sha1``, ``sha256``)."""
+    """Hashes of files in events (``md5``, ``sha1``, ``sha256``)."""
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = MAX_ALERTS
@@ -54,7 +54,7 @@ class Settings:
 
     @property
     def inline(self) -> bool:
-        """Are bytes handed on before they are acknowledged?"""
+        """Whether bytes are passed on before they are acknowledged."""
         return self.stream.inline or self.ips
 
 
@@ -75,13 +75,13 @@ IDLE = (
     "threading.",
     "unix-command.",
 )
-"""Settings of Suricata's that change nothing of what is found: of threads, searches, folders, logs."""
+"""Settings of Suricata that don't change the results: threads, searches, folders, logs."""
 MOST_RULE_BYTES = 128 << 20
-"""Of one file of rules: three times those of all public sets together."""
+"""Limit in bytes of one rule file: three times the size of all public rule sets together."""
 
 
 def truth(value: object) -> bool:
-    """YAML's and the command line's words for yes and no."""
+    """The words for true and false in YAML and on the command line."""
     if isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -105,7 +105,7 @@ HASHES = ("md5", "sha1", "sha256")
 
 
 def hash_names(value: object) -> tuple[str, ...]:
-    """Names of hashes: a list, or text parted by commas."""
+    """Names of hashes: a list, or text separated by commas."""
     words = value if isinstance(value, list) else str(value).strip("[]").split(",")
     names = tuple(str(word).strip().lower() for word in words if str(word).strip())
     if not set(names) <= set(HASHES):
@@ -114,7 +114,7 @@ def hash_names(value: object) -> tuple[str, ...]:
 
 
 def natural(value: object) -> int:
-    """A whole number from 0."""
+    """An integer of at least 0."""
     number = int(str(value))
     if number < 0:
         raise BadSetting(f"{value!r} is less than 0")
@@ -122,7 +122,7 @@ def natural(value: object) -> int:
 
 
 def alerts_of_a_packet(value: object) -> int:
-    """How many alerts a packet may have; 15, as in Suricata, for what is out of its range."""
+    """The limit of a packet's alerts; 15, as in Suricata, for a value out of range."""
     most = int(str(value))
     return most if 1 <= most <= 65535 else MAX_ALERTS
 
@@ -190,11 +190,11 @@ KNOWN: Mapping[str, Callable[[Settings, object], None]] = {
     "packet-alert-max": _own("max_alerts", alerts_of_a_packet),
     "prompt": _own("prompt", truth),
 }
-"""Settings by name; ``vars.address-groups.NAME`` and ``vars.port-groups.NAME`` are there as well."""
+"""Settings by name; there are also ``vars.address-groups.NAME`` and ``vars.port-groups.NAME``."""
 
 
 def put(settings: Settings, name: str, value: object) -> None:
-    """Set one; BadSetting says what is allowed."""
+    """Set one setting. Raises BadSetting, which says what is allowed."""
     if name.startswith("vars.address-groups."):
         settings.addresses[name.rpartition(".")[2]] = str(value)
         return
@@ -218,12 +218,12 @@ def put(settings: Settings, name: str, value: object) -> None:
 
 
 MOST_VALUES = 100_000
-"""Of a configuration, aliases counted as often as they are used: a suricata.yaml has some 600."""
+"""Limit of a configuration's values, with aliases counted at each use: a suricata.yaml has about 600."""
 _DEEPEST = 40
 
 
 def tree_of(text: str) -> dict[Any, Any]:
-    """What a suricata.yaml says; BadSetting when it is no YAML, or would not end ("billion laughs")."""
+    """The content of a suricata.yaml. Raises BadSetting if it is no YAML, or too large ("billion laughs")."""
     import yaml
 
     try:
@@ -257,7 +257,7 @@ def _count(tree: object, before: int, depth: int) -> int:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """A configuration's leaves by dotted name; lists of one-key objects are taken as objects."""
+    """A configuration's leaves by dotted name; a list of one-key objects counts as an object."""
     leaves: dict[str, Any] = {}
     if isinstance(tree, dict):
         for key, value in tree.items():
@@ -271,7 +271,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def from_config(settings: Settings, tree: Any) -> list[str]:
-    """Take from a suricata.yaml what is known; the names of what isn't are returned."""
+    """Apply the known settings of a suricata.yaml; returns the names of the others."""
     unknown = []
     for name, value in flat(tree).items():
         if value is None:

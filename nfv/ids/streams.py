@@ -1,4 +1,4 @@
-"""TCP connections: from segments to streams, and from streams to application protocols and rules."""
+"""TCP connections: makes streams of segments, and passes streams to application parsers and rules."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nfv.ids.tcp.shown import Shown
 from nfv.ids.tcp.stream import SMALL, Stream, extend
 
 PIECE = 65536
-"""Bytes that a parser gets at once: it may copy what is left of them after each message."""
+"""Bytes that a parser gets in one call: it may copy the rest of them after each message."""
 
 
 class Streams:
-    """What is known of all connections; their sessions and streams are their flows'."""
+    """The common state of all connections. Sessions and streams belong to their flows."""
 
     def __init__(
         self, settings: Settings, counters: Counters, tell: Teller, inspection: Inspection, flows: FlowTable
@@ -36,13 +36,13 @@ class Streams:
         self.inspection = inspection
         self.flows = flows
         self.known: dict[bytes, known.Entry] = {}
-        """Established connections whose segments may take the short way."""
+        """Established connections whose segments may use the fast path."""
         self.budget = Budget(settings.http_memcap, settings.http_layers, settings.hashes)
         self._inline = settings.inline
         self._shown = settings.alert.payload_size if settings.alert.of_payload else 0
 
     def packet(self, packet: Packet, flow: Flow) -> None:
-        """Take a packet of a flow of TCP."""
+        """Handle a packet of a TCP flow."""
         options = self.options
         if options.checksums and not tcp_is_right(packet):
             self.counters["tcp.invalid_checksum"] += 1
@@ -111,7 +111,7 @@ class Streams:
     def hand_on(
         self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float, everything: bool
     ) -> None:
-        """Hand on what may be handed on, and tell of what was lost."""
+        """Pass on all bytes that may be passed on, and report lost ones."""
         data = stream.take(everything)
         while True:
             self.options.buffered -= len(data)
@@ -135,7 +135,7 @@ class Streams:
             data = stream.take(everything)
 
     def _end_text(self, stream: Stream, missing: int) -> None:
-        """What is on both sides of a hole is not one text."""
+        """The bytes before and after a hole are two separate texts."""
         if stream.raw:
             stream.parts.append((stream.raw_tail, b"".join(stream.raw)))
             stream.raw.clear()
@@ -185,7 +185,7 @@ class Streams:
             session.client.raw_flush = session.server.raw_flush = True
         app = flow.app
         while app is not None and app.backlog:
-            # more transactions at once than are kept: none goes before it was inspected
+            # more new transactions than may be kept: inspect them before any is deleted
             before, app.backlog = app.backlog, b""
             self.inspection.detector.work.left += len(data) - len(before)
             data = before
@@ -194,8 +194,8 @@ class Streams:
             applayer.feed(flow, data, toserver, ts, self._inline, self.counters, self.budget)
 
     def other_protocol(self, flow: Flow, session: Session, app: Parser) -> None:
-        """What follows is another protocol's (after CONNECT, or 101): end this one's transactions, and look
-        at the next bytes as at those of a new connection.
+        """Another protocol follows (after CONNECT, or 101): end the transactions, and detect the protocol of
+        the next bytes as in a new connection.
         """
         for toserver in (True, False):
             self.inspection.inspect(ending.last_packet(flow, toserver), flow)
@@ -208,8 +208,9 @@ class Streams:
                 self._feed(flow, session, stream, toserver, app.rest[toserver], flow.last)
 
     def _reset(self, flow: Flow, session: Session, packet: Packet) -> None:
-        """A reset: what has come may be all that comes, so it is inspected now.  The ends may not have taken
-        it, so nothing is closed.
+        """A reset: possibly no more bytes come, so the present ones are inspected now.
+
+        The hosts may have ignored the reset, so nothing is closed.
         """
         for toserver, stream in ((True, session.client), (False, session.server)):
             if stream.started:
@@ -228,7 +229,7 @@ class Streams:
             app.end(False, ts)
 
     def deliver(self, flow: Flow, session: Session, stream: Stream, toserver: bool, ts: float) -> None:
-        """Hand on what was acknowledged, there being no hole."""
+        """Pass on the acknowledged bytes; there is no hole."""
         if flow.app is None and flow.app_proto:
             data = stream.take(False)
             self.options.buffered -= len(data)
@@ -243,7 +244,7 @@ class Streams:
         self.hand_on(flow, session, stream, toserver, ts, False)
 
     def end(self, flow: Flow, session: Session) -> None:
-        """A connection is over: what has come of it is all that comes."""
+        """A connection has ended: no more bytes come."""
         if self.known:
             known.forget(self.known, flow)
         if session.state != NONE and not flow.drop and ending.unfinished(flow, session):
@@ -255,7 +256,7 @@ class Streams:
             stream = session.client if toserver else session.server
             if not stream.started:
                 continue
-            # what waits behind a hole is not waited for any more
+            # don't wait for a hole any more
             ends = (at + len(data) for at, data in stream.held.items())
             stream.acked = max(stream.acked, stream.right, *ends)
             self.hand_on(flow, session, stream, toserver, flow.last, True)

@@ -1,6 +1,5 @@
-"""Class types with their descriptions and priorities, as rule sets presume them (the customary
-classification.config).
-"""
+"""Class types with their descriptions and priorities, as rule sets use them (the usual
+classification.config)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Keywords about what is wrong with a packet: decode-event (user guide "Decode Layer Events").
+"""The keyword about errors in packets: decode-event (user guide "Decode Layer Events").
 
-Only events that this engine's decoders find are taken: a rule for another one could never match.
+Only events of this engine's decoders are accepted: a rule for another one could never match.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _BY_LAYER = {
 DECODE = frozenset(
     {"too_many_layers", *(f"{layer}.{name}" for layer, names in _BY_LAYER.items() for name in names.split())}
 )
-"""What ``decode-event`` may name; EVE's anomaly records and counters have them behind ``decoder.``."""
+"""The names for ``decode-event``; EVE's anomaly records and counters have them after ``decoder.``."""
 
 
 def decode_event(b: Builder, value: str | None) -> None:
-    """Something that a decoder found wrong with the packet: ``decode-event:ipv4.trunc_pkt``."""
+    """An error that a decoder found in the packet: ``decode-event:ipv4.trunc_pkt``."""
     name = (value or "").strip().lower().removeprefix("decoder.")
     if name not in DECODE:
         raise Problem("decode-event", f"{name!r} is not supported; there are {', '.join(sorted(DECODE))}")

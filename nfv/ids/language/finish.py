@@ -1,4 +1,5 @@
-"""After a rule's last keyword: what can't be together, and what follows from all of them."""
+"""Checks after a rule's last keyword: combinations that are not allowed, and derived properties of the
+rule."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from nfv.ids.match.ops import Base64, ByteExtract, ByteMath, Content, Op, Pcre, 
 from wire.protocol import TCP, UDP
 
 MOST_CHAINED = 200
-"""Matches in one buffer that others are relative to: each is a search within the search of the one before."""
+"""Limit of chained matches in one buffer: each is a search within the search of the previous one."""
 
 
 def finish(b: Builder) -> None:
-    """Complete the rule when all its keywords are collected. Raises Problem for what can't be together."""
+    """Complete the rule when all its keywords are collected. Raises Problem for a combination that is not
+    allowed."""
     rule = b.rule
     b.parts = [part for part in b.parts if part.ops or part.absent]
     for part in b.parts:
@@ -42,7 +44,7 @@ def finish(b: Builder) -> None:
 
 
 def _check(part: BufferPart, b: Builder) -> None:
-    """Whether the conditions on one buffer go together, and which are chained."""
+    """Check the conditions on one buffer, and find the chained ones."""
     anchor: Op | None = None
     ops = list(part.ops)
     for op in ops:
@@ -79,8 +81,9 @@ def _check(part: BufferPart, b: Builder) -> None:
 
 
 def _variables(rule: Rule) -> None:
-    """A variable must be set before it is used in the order in which buffers are asked (``detect``), which is
-    not always that of the text.
+    """Check that a variable is set before it is used.
+
+    The order is that in which ``detect`` evaluates buffers; it can differ from the order of the text.
     """
     header = [(part.name, part.ops) for part in rule.header_parts]
     payload = [("the payload", rule.payload)]
@@ -112,7 +115,7 @@ _NUMBERS = ("offset", "depth", "distance", "within", "at", "size", "value", "low
 
 
 def _directions(rule: Rule) -> None:
-    """The direction that the buffers imply, and the application protocol."""
+    """Derive the direction and the application protocol from the buffers."""
     protos: set[str] = set(rule.app_protos)
     needed = rule.directions
     for part in rule.tx_parts:
@@ -143,7 +146,8 @@ def _directions(rule: Rule) -> None:
 
 
 def _stream(b: Builder) -> None:
-    """What is asked for payload: packets, the stream, or both (user guide "Rule Types", Packet-Stream)."""
+    """Where payload conditions search: packets, the stream, or both (user guide "Rule Types",
+    Packet-Stream)."""
     rule = b.rule
     tcp = rule.protocols is None or TCP in rule.protocols
     if not rule.payload or not tcp:
@@ -154,12 +158,12 @@ def _stream(b: Builder) -> None:
             if isinstance(op, Content) and (op.depth is not None or op.offset):
                 rule.needs_packet = True
     elif rule.needs_packet and not b.dsize and rule.protocol != "tcp-pkt" and "no_stream" not in rule.flow:
-        # flags and the like are asked of each packet, the payload of the stream as well
+        # flags and similar conditions are evaluated on each packet, payload conditions also on the stream
         rule.needs_stream = True
 
 
 def _type(rule: Rule) -> None:
-    """Rule types (user guide "Rule Types and Categorization"): what an action is about."""
+    """Rule types (user guide "Rule Types and Categorization"): to what an action applies."""
     plain = not (
         rule.payload or rule.buffers or rule.tx_tests or rule.tests or rule.app_layer or rule.bits
         or rule.xbits or rule.ints or rule.flow or rule.events

@@ -128,7 +128,7 @@ def xbits(b: Builder, value: str | None) -> None:
 
 
 def threshold(b: Builder, value: str | None) -> None:
-    """How often to tell: type limit, threshold or both; track by_…; count; seconds."""
+    """How often to alert: type limit, threshold or both; track by_…; count; seconds."""
     if b.rule.threshold or b.rule.detection_filter:
         raise Problem("threshold", "there is a threshold or detection_filter already")
     given = _pairs("threshold", value, ("type", "track", "count", "seconds"))
@@ -202,7 +202,7 @@ def stream_size(b: Builder, value: str | None) -> None:
 
 
 def app_layer_protocol(b: Builder, value: str | None) -> None:
-    """The application protocol that was found: ``[!]http``; ``failed``, ``unknown``."""
+    """The detected application protocol: ``[!]http``; ``failed``, ``unknown``."""
     words = [word.strip() for word in (value or "").split(",")]
     negated = words[0].startswith("!")
     name = words[0].lstrip("!").strip()

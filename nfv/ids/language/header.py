@@ -25,7 +25,7 @@ ADDRESS_GROUPS: Mapping[str, str] = {
     "ENIP_CLIENT": "$HOME_NET",
     "ENIP_SERVER": "$HOME_NET",
 }
-"""What the variables for addresses are unless told otherwise (those of Suricata's shipped configuration)."""
+"""Default values of the address variables (those of Suricata's shipped configuration)."""
 
 PORT_GROUPS: Mapping[str, str] = {
     "HTTP_PORTS": "80",
@@ -63,7 +63,7 @@ class Ports:
 
 
 class Addresses:
-    """A set of addresses of both families, asked with packed ones."""
+    """A set of addresses of both families; look-ups use packed addresses."""
 
     __slots__ = ("_four", "_six", "negated")
 
@@ -102,7 +102,7 @@ def _minus(ranges: Ranges, without: Ranges) -> Ranges:
 
 
 def split(text: str) -> list[str]:
-    """The parts of a list at its commas, not those of the lists within."""
+    """The parts of a list, split at its commas, but not at commas of nested lists."""
     parts, part, depth = [], "", 0
     for character in text:
         depth += (character == "[") - (character == "]")

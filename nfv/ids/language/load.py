@@ -1,4 +1,4 @@
-"""Reading rule files: what can be honoured, and what not with its reason."""
+"""Reads rule files: rules that are supported, and refused rules with reasons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Loaded:
-    """What reading gave."""
+    """The result of reading."""
 
     rules: list[Rule] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
@@ -45,8 +45,8 @@ def load_text(
     classes: Mapping[str, tuple[str, int]] | None = None,
     into: Loaded | None = None,
 ) -> Loaded:
-    """Rules of a file (its bytes, or text) in their order; later ones replace none: a sid there twice is
-    refused, unless its revision is newer.
+    """Add the rules of a file (its bytes, or text). A second rule with the same sid is refused, unless its
+    revision is newer.
     """
     loaded = into if into is not None else Loaded()
     seen = {(rule.gid, rule.sid): at for at, rule in enumerate(loaded.rules)}

@@ -1,4 +1,4 @@
-"""Keywords that say what a rule is, not what it finds (user guide "Meta Keywords")."""
+"""Keywords that describe a rule, and match nothing (user guide "Meta Keywords")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nfv.ids.language.text import BLANKS, Problem, plain, readable, unquote
 
 
 def msg(b: Builder, value: str | None) -> None:
-    """What an alert says."""
+    """The text of an alert."""
     b.rule.msg = readable(plain(unquote("msg", value)))
 
 
@@ -45,7 +45,7 @@ def classtype(b: Builder, value: str | None) -> None:
 
 
 def priority(b: Builder, value: str | None) -> None:
-    """The alert's severity, 1 being the gravest."""
+    """The alert's severity; 1 is the highest."""
     b.rule.priority = whole("priority", (value or "").strip('"'), 0, 255)
     b.rule.has_priority = True
 
@@ -68,7 +68,7 @@ def metadata(b: Builder, value: str | None) -> None:
 
 
 def target(b: Builder, value: str | None) -> None:
-    """Which side is attacked: src_ip or dest_ip."""
+    """The attacked side: src_ip or dest_ip."""
     name = (value or "").strip()
     if name not in ("src_ip", "dest_ip"):
         raise Problem("target", "must be src_ip or dest_ip")
@@ -76,9 +76,7 @@ def target(b: Builder, value: str | None) -> None:
 
 
 def requires(b: Builder, value: str | None) -> None:
-    """What the engine must have; features can't be promised, so only versions and known keywords are
-    honoured.
-    """
+    """Requirements of a rule. Only versions and keywords are supported, not features."""
     for part in (value or "").split(","):
         kind, _, rest = part.strip().partition(" ")
         if kind == "keyword":

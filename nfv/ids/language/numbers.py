@@ -1,6 +1,5 @@
-"""Numbers in rule options: with comparisons and ranges (user guide "Integer Keywords"), and names of
-variables.
-"""
+"""Numbers in rule options: with comparisons and ranges (user guide "Integer Keywords"), or names of
+variables."""
 
 from __future__ import annotations
 
@@ -46,8 +45,8 @@ Test = Callable[[int], bool]
 
 
 def compare(keyword: str, text: str | None, high: int = 0xFFFFFFFF, units: bool = False) -> Test:
-    """A test from ``5``, ``<5``, ``>5``, ``<=5``, ``>=5``, ``!5``, ``!=5``, ``1<>5`` or ``1-5`` (both without
-    ends), ``&4``.
+    """A test from ``5``, ``<5``, ``>5``, ``<=5``, ``>=5``, ``!5``, ``!=5``, ``1<>5`` or ``1-5`` (both exclude
+    their limits), ``&4``.
     """
     stripped = (text or "").strip()
     if match := re.fullmatch(r"(!?)\s*(\w+)\s*(<>|-)\s*(\w+)", stripped):

@@ -46,7 +46,7 @@ def _last(b: Builder, keyword: str) -> Content:
 
 
 def nocase(b: Builder, value: str | None) -> None:
-    """Capital or small letters alike."""
+    """Ignore case."""
     op = _last(b, "nocase")
     if value:
         raise Problem("nocase", "takes no value")
@@ -56,7 +56,7 @@ def nocase(b: Builder, value: str | None) -> None:
 
 
 def offset(b: Builder, value: str | None) -> None:
-    """Bytes from the beginning of the buffer to where the search begins."""
+    """Bytes from the beginning of the buffer to the beginning of the search."""
     op = _last(b, "offset")
     if op.relative:
         raise Problem("offset", "can't be together with distance or within")
@@ -68,7 +68,7 @@ def offset(b: Builder, value: str | None) -> None:
 
 
 def depth(b: Builder, value: str | None) -> None:
-    """Bytes that are searched, counted from offset."""
+    """How many bytes are searched, from offset on."""
     op = _last(b, "depth")
     if op.relative:
         raise Problem("depth", "can't be together with distance or within")
@@ -82,7 +82,7 @@ def depth(b: Builder, value: str | None) -> None:
 
 
 def distance(b: Builder, value: str | None) -> None:
-    """Bytes between the end of the previous match and where the search begins."""
+    """Bytes between the end of the previous match and the beginning of the search."""
     op = _last(b, "distance")
     if op.depth is not None or op.offset or op.startswith:
         raise Problem("distance", "can't be together with offset, depth or startswith")
@@ -92,7 +92,7 @@ def distance(b: Builder, value: str | None) -> None:
 
 
 def within(b: Builder, value: str | None) -> None:
-    """Bytes after the previous match (and distance) in which this one must lie whole."""
+    """How many bytes after the previous match (and distance) must contain this match."""
     op = _last(b, "within")
     if op.depth is not None or op.offset or op.startswith:
         raise Problem("within", "can't be together with offset, depth or startswith")
@@ -142,14 +142,14 @@ def fast_pattern(b: Builder, value: str | None) -> None:
 
 
 def rawbytes(b: Builder, value: str | None) -> None:
-    """Has no effect, as in Suricata: the payload always is raw."""
+    """Has no effect, as in Suricata: the payload is always raw."""
     _last(b, "rawbytes")
     if value:
         raise Problem("rawbytes", "takes no value")
 
 
 def modifier(b: Builder, keyword: str, value: str | None) -> None:
-    """The old names of buffers, after the content they are about."""
+    """The old names of buffers, which follow their content."""
     if value:
         raise Problem(keyword, "takes no value")
     _last(b, keyword)
@@ -206,7 +206,7 @@ def pcre(b: Builder, value: str | None) -> None:
 
 
 def isdataat(b: Builder, value: str | None) -> None:
-    """There are bytes at a place: ``isdataat:[!]N[,relative]``."""
+    """The buffer has bytes at a position: ``isdataat:[!]N[,relative]``."""
     negated, rest = negation(value)
     first, *flags = [part.strip() for part in (rest or "").strip('"').split(",")]
     for flag in flags:
@@ -227,7 +227,7 @@ _ALTERNATIVES = (
 def _flags(
     keyword: str, op: ByteTest | ByteJump | ByteExtract | ByteMath, words: list[str], string: list[bool]
 ) -> list[str]:
-    """Take what all byte keywords share out of their words; the rest is returned."""
+    """Parse the common words of all byte keywords; returns the other words."""
     rest = []
     for kind, names in _ALTERNATIVES:
         given = [word for word in words if word in names]
@@ -259,7 +259,7 @@ def _flags(
 
 
 _AUTO = -1
-"""Base of a ``string`` without base: told by 0x and 0, as strtoul does."""
+"""The base of a ``string`` without base, from the prefixes 0x and 0, as in strtoul."""
 
 
 def _words(keyword: str, value: str | None, least: int) -> list[str]:
@@ -295,7 +295,7 @@ def byte_test(b: Builder, value: str | None) -> None:
 
 
 def byte_jump(b: Builder, value: str | None) -> None:
-    """Move to where bytes say: bytes, offset, flags."""
+    """Move by a number in the bytes: bytes, offset, flags."""
     words = _words("byte_jump", value, 2)
     op, string = ByteJump(), [False]
     for word in _flags("byte_jump", op, words[2:], string):
@@ -320,7 +320,7 @@ def byte_jump(b: Builder, value: str | None) -> None:
 
 
 def byte_extract(b: Builder, value: str | None) -> None:
-    """Put bytes into a variable: bytes, offset, name, flags."""
+    """Store bytes in a variable: bytes, offset, name, flags."""
     words = _words("byte_extract", value, 3)
     op, string = ByteExtract(), [False]
     for word in _flags("byte_extract", op, words[3:], string):
@@ -365,7 +365,7 @@ def byte_math(b: Builder, value: str | None) -> None:
 
 
 def bsize(b: Builder, value: str | None) -> None:
-    """How long the buffer is."""
+    """The length of the buffer."""
     if b.sticky is None:
         raise Problem("bsize", "needs a buffer before it, such as http.uri")
     stripped = (value or "").strip()
@@ -377,7 +377,7 @@ def bsize(b: Builder, value: str | None) -> None:
 
 
 def base64_decode(b: Builder, value: str | None) -> None:
-    """Decode from a place: bytes N, offset N, relative; ``base64_data`` then is about the result."""
+    """Decode from a position: bytes N, offset N, relative; ``base64_data`` then inspects the result."""
     op = Base64()
     for word in [part.strip() for part in (value or "").split(",") if part.strip()]:
         name, _, rest = word.partition(" ")
@@ -394,7 +394,7 @@ def base64_decode(b: Builder, value: str | None) -> None:
 
 
 def base64_data(b: Builder, value: str | None) -> None:
-    """What follows is about the decoded bytes."""
+    """The next conditions inspect the decoded bytes."""
     if b.base64 is None:
         raise Problem("base64_data", "needs a base64_decode before it")
     if value:

@@ -1,4 +1,4 @@
-"""What a rule is once it has been read."""
+"""A rule after parsing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TO_SERVER, TO_CLIENT = 1, 2
 
 @dataclass(slots=True)
 class BufferPart:
-    """Conditions on one buffer: its name, how it is transformed before, what must be found in it."""
+    """Conditions on one buffer: its name, its transforms, the conditions."""
 
     name: str
     transforms: tuple[tuple[str, str], ...] = ()
@@ -26,7 +26,7 @@ class BufferPart:
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """What parts with the same bytes to search have in common."""
+        """The common key of parts that search in the same bytes."""
         return self.name, self.transforms
 
 
@@ -53,7 +53,7 @@ class Bit:
 
 @dataclass(slots=True)
 class Rule:
-    """A rule that can be honoured in full."""
+    """A rule that is supported completely."""
 
     action: str
     protocol: str
@@ -108,5 +108,5 @@ class Rule:
 
     @property
     def stateful(self) -> bool:
-        """Is it asked for each transaction of an application protocol?"""
+        """Whether it is evaluated for each transaction of an application protocol."""
         return bool(self.tx_parts or self.tx_tests or self.app_events)

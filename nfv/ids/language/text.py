@@ -1,9 +1,9 @@
-"""The outer form of rules: lines, header, options; what is escaped, quoted and continued.
+"""The form of rules: lines, header, options; escapes, quotes and continued lines.
 
-User guide "Rules Format".  A ``;`` ends an option unless a backslash stands before it, within quotes too.
+User guide "Rules Format".  A ``;`` ends an option unless a backslash is before it, also within quotes.
 
-Rules are bytes: patterns are compared with traffic.  All reading is done on text in which each character is
-one byte (``as_bytes``), whatever the file's encoding; ``readable`` gives people their text back.
+Rules are bytes: patterns are compared with traffic.  The parser works on text in which each character is one
+byte (``as_bytes``), for any encoding of the file; ``readable`` converts it back for people.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_RULE = 65536
 
 
 class Problem(Exception):
-    """Why a rule is refused; ``keyword`` is what can't be honoured ('' for the header)."""
+    """The reason why a rule is refused; ``keyword`` is the unsupported keyword ('' for the header)."""
 
     def __init__(self, keyword: str, message: str) -> None:
         super().__init__(f"{keyword}: {message}" if keyword else message)
@@ -42,16 +42,16 @@ class Form:
 
 
 BLANKS = " \t\r\n\v\f"
-"""What parts words.  Not all that Unicode calls a blank: bytes 85 and A0 are parts of letters in UTF-8."""
+"""The blanks between words.  Unicode has more, but bytes 85 and A0 are parts of letters in UTF-8."""
 
 _MARK = b"\xef\xbb\xbf"
 
 
 def as_bytes(text: str | bytes) -> str:
-    """A file's bytes, or text, which is taken as UTF-8, as one character for each byte.
+    """A file's bytes, or text (encoded as UTF-8), as text with one character for each byte.
 
     Lone surrogates stand for bytes that are not UTF-8 (Python's ``surrogateescape``).  A byte order mark at
-    the beginning is left out; one of UTF-16 says that all is UTF-16, as some editors write it.
+    the beginning is removed; if it is UTF-16's, the file is decoded as UTF-16, which some editors write.
     """
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -61,7 +61,7 @@ def as_bytes(text: str | bytes) -> str:
 
 
 def readable(text: str) -> str:
-    """What people wrote: the bytes as UTF-8, or as Latin-1 where they are not."""
+    """The text for people: the bytes decoded as UTF-8, or as Latin-1 if they are not UTF-8."""
     raw = text.encode("latin-1", "replace")
     try:
         return raw.decode("utf-8")
@@ -70,7 +70,7 @@ def readable(text: str) -> str:
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
-    """Rules with the number of the line where each begins; comments and empty lines are left out."""
+    """Rules with the number of their first line, without comments and empty lines."""
     begun, number = "", 0
     for at, line in enumerate(text.split("\n"), 1):
         if not begun:
@@ -92,7 +92,7 @@ _HEADER = re.compile(r"(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
 
 
 def parse(text: str) -> Form:
-    """Take a rule apart; Problem where it isn't one."""
+    """Split a rule into its parts. Raises Problem if it is malformed."""
     if len(text) > MAX_RULE:
         raise Problem("", f"the rule has {len(text)} bytes, at most {MAX_RULE} are allowed")
     begin = text.find("(")
@@ -112,7 +112,7 @@ def parse(text: str) -> Form:
 
 
 def _fields(header: str) -> list[str]:
-    """Words, where blanks within brackets don't part."""
+    """The words of a text. Blanks within brackets don't separate words."""
     words, word, depth = [], "", 0
     for character in header:
         if character == "[":
@@ -147,7 +147,7 @@ def _options(text: str) -> Iterator[tuple[str, str | None]]:
 
 
 def unquote(keyword: str, value: str | None) -> str:
-    """The text within quotes, which may be missing."""
+    """The text without its quotes, if it has any."""
     if value is None:
         raise Problem(keyword, "needs a value")
     if len(value) >= 2 and value[0] == value[-1] == '"':
@@ -158,14 +158,14 @@ def unquote(keyword: str, value: str | None) -> str:
 
 
 def negation(value: str | None) -> tuple[bool, str | None]:
-    """Take a leading ``!`` off."""
+    """Remove a leading ``!``."""
     if value is not None and value.startswith("!"):
         return True, value[1:].strip(BLANKS)
     return False, value
 
 
 def plain(text: str) -> str:
-    """Text without the backslashes that escape."""
+    """Text without escaping backslashes."""
     return re.sub(r"\\([;:\"\\])", r"\1", text)
 
 

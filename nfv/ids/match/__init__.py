@@ -1,1 +1,1 @@
-"""Searching: which rules may match (``prefilter``), and whether they do (``conditions``)."""
+"""Matching: finds candidate rules (``prefilter``), and evaluates their conditions (``conditions``)."""

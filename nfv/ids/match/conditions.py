@@ -1,9 +1,9 @@
-"""Carrying out a rule's conditions on one buffer, exactly.
+"""Evaluates a rule's conditions on one buffer.
 
-Semantics as in Suricata's content inspection (user guide "Payload Keywords"): conditions are taken in order;
-where one fails that is relative to a content or expression before it, that one looks for its next occurrence.
-The work is bounded: ``BUDGET`` steps for one buffer and rule (Suricata's ``inspection-recursion-limit`` is
-3,000), after which it has not matched.
+The semantics are those of Suricata's content inspection (user guide "Payload Keywords"): conditions are
+evaluated in order.  If a condition fails that is relative to a content or expression before it, the search
+continues with the next occurrence of that content or expression.  The work is bounded: after ``BUDGET`` steps
+for one buffer and rule (Suricata's ``inspection-recursion-limit`` is 3,000), the rule does not match.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ BUDGET = 3000
 
 
 class Buffer:
-    """Bytes to search, and what searching them again needs; ``last`` is where the furthest match ended.
-    Matches that end at ``after`` or before it are old news; ``work`` bounds the cost.
+    """Bytes to search, and the state for another search; ``last`` is the end of the furthest match.
+
+    Matches that end at or before ``after`` were found earlier and don't count; ``work`` bounds the cost.
     """
 
     __slots__ = ("_lower", "after", "data", "last", "size", "steps", "work")
@@ -50,14 +51,14 @@ class Buffer:
 
     @property
     def lower(self) -> bytes:
-        """In small letters, made once."""
+        """The bytes in small letters, computed once."""
         if self._lower is None:
             self._lower = self.data.lower()
         return self._lower
 
 
 def matches(ops: Sequence[Op], buffer: Buffer, names: dict[str, int] | None = None) -> bool:
-    """Are all conditions met?  ``names`` carries variables from one buffer of a rule to the next."""
+    """Whether all conditions match.  ``names`` holds variables for the rule's next buffers."""
     buffer.steps = 0
     buffer.last = 0
     try:
@@ -150,7 +151,7 @@ def _each_pcre(
 
 
 def _find(op: Content, buffer: Buffer, position: int, start: int, names: dict[str, int]) -> int:
-    """Where the pattern is, -1 where it isn't; ``start`` is where a repeated search goes on."""
+    """The position of the pattern, -1 if it is not there; ``start`` is where a repeated search continues."""
     size = buffer.size
     pattern = op.pattern
     if op.distance is not None or op.within is not None:
@@ -201,7 +202,7 @@ def _isdataat(op: IsDataAt, buffer: Buffer, position: int, names: dict[str, int]
 _DIGITS = {10: re.compile(rb"[0-9]+"), 16: re.compile(rb"(?:0[xX])?[0-9a-fA-F]+"), 8: re.compile(rb"[0-7]+")}
 _AUTO = re.compile(rb"0[xX][0-9a-fA-F]+|[0-9]+")
 _LONGEST = 1024
-"""Bytes in which digits end, when a rule doesn't say how many there are."""
+"""Limit of digits, if a rule gives no number."""
 _BLANKS = re.compile(rb"[ \t\n\v\f\r]*[+]?")
 
 
@@ -234,7 +235,7 @@ def number(data: bytes, at: int, size: int, base: int, little: bool) -> tuple[in
 
 
 def _fits(value: int, used: int) -> tuple[int, int] | None:
-    """Digits that say more than 64 bits can hold are no number."""
+    """The value of digits; a value of more than 64 bits is no number."""
     return (value, used) if value >> 64 == 0 else None
 
 
@@ -340,7 +341,7 @@ _ALPHABET = re.compile(rb"[A-Za-z0-9+/ \t\r\n]*={0,2}")
 
 
 def decode64(data: bytes) -> bytes:
-    """As much as can be decoded (RFC 4648, blanks being skipped as in RFC 2045)."""
+    """Decode as much as possible (RFC 4648); blanks are skipped as in RFC 2045."""
     match = _ALPHABET.match(data)
     body = re.sub(rb"[ \t\r\n=]", b"", match[0] if match else b"")
     body = body[: len(body) // 4 * 4] if len(body) % 4 == 1 else body + b"=" * (-len(body) % 4)

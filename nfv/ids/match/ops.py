@@ -1,4 +1,4 @@
-"""Conditions on the bytes of a buffer, as the reader makes them and ``match`` carries them out."""
+"""Conditions on the bytes of a buffer: ``language`` makes them, and ``match`` evaluates them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Number = int | str
 
 @dataclass(slots=True)
 class Op:
-    """Base of all; ``chained``: a later condition is relative to where this one matched."""
+    """The base class; ``chained``: a later condition is relative to this one's match."""
 
     chained: bool = False
 
@@ -121,7 +121,7 @@ class ByteMath(Op):
 
 @dataclass(slots=True)
 class Size(Op):
-    """``bsize``, ``urilen`` and the like: how long the buffer is."""
+    """``bsize``, ``urilen`` and similar: the length of the buffer."""
 
     low: Number = 0
     high: Number = 1 << 62
@@ -130,7 +130,7 @@ class Size(Op):
 
 @dataclass(slots=True)
 class Base64(Op):
-    """``base64_decode`` and what ``base64_data`` asks of the result."""
+    """``base64_decode``, and the conditions of ``base64_data`` on the result."""
 
     size: int = 0
     offset: int = 0

@@ -1,8 +1,8 @@
-"""Which rules may match a buffer: one hyperscan database over the fast patterns of all rules that search it.
+"""Finds the rules that may match a buffer: one hyperscan database of the fast patterns of all its rules.
 
-A rule's fast pattern is the content that is rarest by the look of it, or the one it names (user guide
-"Prefiltering Keywords").  A database only ever proposes: ``conditions`` decides.  Without hyperscan the
-patterns are searched one by one, which is right but slow.
+A rule's fast pattern is the content that is probably the rarest, or the one that the rule names (user
+guide "Prefiltering Keywords").  A database finds candidates only; ``conditions`` decides.  Without
+hyperscan, the patterns are searched one by one, which is correct but slow.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ except ImportError:  # pragma: no cover - wheels exist for the machines that lab
     _hyperscan = None
 
 LONGEST = 256
-"""Bytes of a pattern that are searched for; the rest can't tell many more rules apart."""
+"""Bytes of a pattern that are searched; further bytes distinguish few rules."""
 
 _COMMON = frozenset(b"\x00\xff\x20\r\n/.=e")
 
 
 def strength(pattern: bytes) -> float:
-    """How well a pattern tells rules apart: longer and more varied is better."""
+    """How well a pattern distinguishes rules: longer and more varied is better."""
     distinct = set(pattern)
     return len(pattern) + 2.0 * len(distinct) - sum(0.5 for byte in pattern if byte in _COMMON)
 
 
 def fast_pattern(ops: Sequence[Op]) -> Content | None:
-    """The content to search for first, None where no content must be there."""
+    """The content to search first; None if the rule requires no content."""
     best: Content | None = None
     for op in ops:
         if not isinstance(op, Content) or op.negated:
@@ -44,7 +44,7 @@ def fast_pattern(ops: Sequence[Op]) -> Content | None:
 
 
 class Database:
-    """Patterns, each with the number of the rule (or whatever) that it stands for."""
+    """Patterns, each with a number, such as that of its rule."""
 
     __slots__ = ("_db", "_groups", "_plain", "_scratch", "reach", "size")
 
@@ -76,7 +76,7 @@ class Database:
         self._db.compile(expressions=expressions, ids=list(range(self.size)), elements=self.size, flags=flags)
 
     def scan(self, data: bytes) -> list[int]:
-        """Numbers whose pattern is in ``data``; a number may be there more than once."""
+        """The numbers of the patterns in ``data``; a number can occur several times."""
         if self._db is None:
             if not self._plain:
                 return []
@@ -97,7 +97,7 @@ class Database:
 
 
 def _edge(content: Content) -> int:
-    """Bytes of a buffer after which the pattern can't be any more."""
+    """The last position of a buffer at which the pattern may end."""
     if isinstance(content.depth, int) and isinstance(content.offset, int):
         return content.offset + content.depth
     return 1 << 30

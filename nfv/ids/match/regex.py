@@ -1,14 +1,14 @@
 """Perl-compatible expressions whose cost is bounded.
 
-PCRE2's own limit counts anew at each place where a match might begin, and doesn't count loops over single
-characters, so that it bounds nothing.  Hence three ways, of which the first that can tell is taken:
+PCRE2's own limit starts again at each possible beginning of a match, and doesn't count loops over single
+characters, so it bounds nothing.  So there are three methods, and the first one that can decide is used:
 
 1. ``plain``: PCRE2, compiled to machine code, for few bytes, with a low limit.
 2. ``linear``: hyperscan, whose time is linear in the bytes: whether there is a match, exactly for most
-   expressions, for others (back references, look-around) only whether there can be one.
-3. ``counted``: PCRE2 which calls back before each item of the expression, so that its steps are counted.
+   expressions; for others (back references, look-around) only whether there can be one.
+3. ``counted``: PCRE2 with a callback before each item of the expression, which counts the steps.
 
-An expression is compiled for hyperscan when it is first needed there (about a millisecond).
+An expression is compiled for hyperscan at its first use there (about a millisecond).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError:  # pragma: no cover - wheels exist for the machines that lab
     _hyperscan = None
 
 FEW = 512
-"""Bytes up to which PCRE2 is asked at once."""
+"""Up to so many bytes, PCRE2 searches directly."""
 FEW_LIMIT = 200
 """Its ``LIMIT_MATCH`` then."""
 SEARCH = 50_000
@@ -37,7 +37,7 @@ SEARCH = 50_000
 AUTO_CALLOUT = 0x00000004  # PCRE2's number
 
 _OTHERWISE = re.compile(rb"\\x(?![0-9a-fA-F]{2})|\\[uUNCGKRXQE]|\(\*|\[\[[:.=]|\(\?#|\\c")
-"""What hyperscan might take otherwise than PCRE2 does, or not at all."""
+"""Syntax that hyperscan may interpret differently from PCRE2, or not support."""
 _REPEAT = re.compile(rb"\{(\d+)")
 _REPEATS = re.compile(rb"\{(\d+)(?:,(\d*))?\}")
 _FLAGS = {"i": "HS_FLAG_CASELESS", "s": "HS_FLAG_DOTALL", "m": "HS_FLAG_MULTILINE"}
@@ -45,7 +45,7 @@ _FLAGS = {"i": "HS_FLAG_CASELESS", "s": "HS_FLAG_DOTALL", "m": "HS_FLAG_MULTILIN
 MOST_REPEATS = 1024
 """Repetitions beyond which hyperscan takes long to compile them."""
 NEAR = 1024
-"""Bytes before where a match ends that are looked at where all are too many."""
+"""If a whole search is too slow: how many bytes before the end of a match are searched."""
 
 Span = tuple[int, int]
 PatternError = pcre2.PatternError
@@ -85,10 +85,10 @@ class Regex:
         return (f"(?{self._letters})".encode() if self._letters else b"") + self.source
 
     def find(self, data: bytes, work: Work, after: int = 0, span: bool = True) -> Span | None:
-        """Where the first match is, None without one; Exhausted when it takes too many steps.
+        """The position of the first match; None if there is none. Raises Exhausted after too many steps.
 
-        Where ``span`` is not asked for, what counts is that there is one; its end then is the first one, or
-        one beyond ``after`` if there is any.
+        Without ``span``, only the existence of a match counts; the end is then that of the first match, or of
+        one beyond ``after`` if there is one.
         """
         size = len(data)
         if size <= FEW:
@@ -117,7 +117,8 @@ class Regex:
         return int(self._plain.groups)
 
     def group(self, data: bytes, work: Work) -> bytes | None:
-        """What the first group of the first match captures, None without one; Exhausted."""
+        """The text that the first group of the first match captures; None if there is no match. Raises
+        Exhausted."""
         match = self._match(data, work)
         return bytes(match[1]) if match and match[1] is not None else None
 
@@ -154,7 +155,7 @@ class Regex:
     # ------------------------------------------------------------ counted
 
     def search(self, data: bytes, work: Work, near: int = 0) -> Span | None:
-        """The first match, or where that takes too long the first one close to ``near``, where one ends."""
+        """The first match; if this takes too long, the first one close to ``near``, the end of a match."""
         try:
             match = self._match(data, work)
         except Exhausted:
@@ -191,7 +192,7 @@ class Regex:
 
 
 def _database(source: bytes, flags: int) -> Any:
-    """hyperscan's form of an expression, None where it has none."""
+    """hyperscan's form of an expression; None if it has none."""
     database = _hyperscan.Database(mode=_hyperscan.HS_MODE_BLOCK)
     try:
         database.compile(expressions=[source], ids=[0], elements=1, flags=[flags])

@@ -1,15 +1,15 @@
-"""The bound of what a packet may cost, in steps.
+"""The bound of a packet's work, in steps.
 
-A step is what takes about a microsecond: a condition, 4 KiB searched for a content, 1 KiB for an expression
-in linear time, 128 bytes decoded or transformed, a quarter of what PCRE2 does between two counts.  Rules and
-packets of strangers may be made to be slow; when a packet's steps are used up, the conditions that are left
-are not met, and that is counted.
+A step takes about a microsecond: a condition, 4 KiB searched for a content, 1 KiB for an expression in linear
+time, 128 bytes decoded or transformed, a quarter of PCRE2's work between two counts.  An attacker can design
+rules and packets that are slow.  When a packet's steps are used up, the remaining conditions don't match, and
+a counter says so.
 """
 
 from __future__ import annotations
 
 PACKET = 250_000
-"""Steps that one packet, with what it completes of streams and transactions, may cost."""
+"""Steps for one packet, including the streams and transactions that it completes."""
 
 
 class Exhausted(Exception):
@@ -17,7 +17,7 @@ class Exhausted(Exception):
 
 
 class Work:
-    """Steps that are ``left`` of ``limit``; ``exceeded`` counts how often they did not suffice."""
+    """Steps that are ``left`` of ``limit``; ``exceeded`` counts how often they were not enough."""
 
     __slots__ = ("exceeded", "left", "limit")
 
@@ -26,11 +26,11 @@ class Work:
         self.exceeded = 0
 
     def begin(self) -> None:
-        """Another packet."""
+        """Start another packet."""
         self.left = self.limit
 
     def take(self, steps: int) -> None:
-        """Use steps; Exhausted when there are none left."""
+        """Use steps. Raises Exhausted when none are left."""
         before, self.left = self.left, self.left - steps
         if self.left < 0:
             self.exceeded += before >= 0

@@ -1,1 +1,1 @@
-"""What is written: EVE JSON, counters."""
+"""Output: EVE JSON, counters."""

@@ -1,5 +1,5 @@
-"""EVE JSON of alerts and drops: what Suricata 8 writes of the packet, the stream and the verdict (user guide
-"EVE JSON Format", event types alert and drop; "EVE JSON Output", alert).
+"""EVE JSON of alerts and drops, with packet, stream and verdict as in Suricata 8 (user guide "EVE JSON
+Format", event types alert and drop; "EVE JSON Output", alert).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from wire.protocol import SCTP, TCP, UDP
 
 @dataclass(slots=True)
 class Fields:
-    """Which parts alerts have; what they are by default is what Suricata's are."""
+    """The parts of alerts; the defaults are Suricata's."""
 
     payload: bool = False
     payload_printable: bool = False
     payload_length: bool = False
     payload_size: int = 4096
-    """Bytes of payload that are told at most (``payload-buffer-size``)."""
+    """Limit in bytes of the written payload (``payload-buffer-size``)."""
     packet: bool = False
     verdict: bool = False
     drop_verdict: bool = False
@@ -30,12 +30,12 @@ class Fields:
     flow: bool = True
     rule_metadata: bool = True
     rule_reference: bool = True
-    """Suricata's default is false; references cost little and say what an alert is about."""
+    """Suricata's default is false; but references cost little and explain an alert."""
     rule_raw: bool = False
 
     @property
     def of_payload(self) -> bool:
-        """Is anything of the payload told?"""
+        """Whether any part of the payload is written."""
         return self.payload or self.payload_printable or self.payload_length
 
 
@@ -71,7 +71,7 @@ def encoded(data: bytes) -> str:
 
 
 def tunnel(packet: Packet) -> Event | None:
-    """The outermost packet that a packet came in, None without one."""
+    """The outermost packet around a packet; None if there is none."""
     root, depth = packet, 0
     while root.outer is not None:
         depth += not root.outer.fragment
@@ -94,7 +94,7 @@ def tunnel(packet: Packet) -> Event | None:
 
 
 def verdict(packet: Packet) -> Event:
-    """What becomes of the packet after all of its alerts."""
+    """The verdict for the packet after all of its alerts."""
     out: Event = {"action": "drop" if packet.dropped else "pass" if packet.passed else "alert"}
     if packet.reject:
         told: Alert | None = packet.blocked_by
@@ -105,7 +105,7 @@ def verdict(packet: Packet) -> Event:
 
 
 def alert(packet: Packet, told: Alert, fields: Fields, stream: bytes = b"", interface: str = "") -> Event:
-    """An alert with what is known of its transaction and flow; ``stream``: what the sender's stream has."""
+    """An alert with its transaction and flow; ``stream``: the bytes of the sender's stream."""
     out = event(packet, "alert", interface)
     flow = packet.flow
     if told.tx is not None:
@@ -206,7 +206,7 @@ def _of_flow(out: Event, packet: Packet, told: Alert, fields: Fields) -> None:
 
 
 def drop(packet: Packet, fields: Fields, interface: str = "") -> Event:
-    """A packet that was not let through, with the rule that says so."""
+    """A dropped packet, with the rule."""
     out = event(packet, "drop", interface)
     body: Event = {"len": packet.end - packet.l3, "tos": packet.tos, "ttl": packet.ttl}
     if packet.version == 4:

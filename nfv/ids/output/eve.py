@@ -1,4 +1,4 @@
-"""EVE JSON: what Suricata 8 writes for each kind of event (user guide "EVE JSON Format")."""
+"""EVE JSON: each kind of event in the form of Suricata 8 (user guide "EVE JSON Format")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 
 
 def stamp(seconds: float) -> str:
-    """A time as EVE writes it, in UTC."""
+    """A time in EVE's form, in UTC."""
     micro = round(seconds * 1e6)
     return f"{_second(micro // 1_000_000)}.{micro % 1_000_000:06d}+0000"
 
@@ -31,12 +31,13 @@ def _second(seconds: int) -> str:
 
 
 def flow_id(flow: Flow) -> int:
-    """A number that tells flows apart, also those of another process or run."""
+    """A number that identifies a flow, also among those of other processes or runs."""
     return (int(flow.start * 1000) << 20 ^ flow.id * 2654435761) & ((1 << 53) - 1)
 
 
 def event(packet: Packet, kind: str, interface: str = "", by_flow: bool = False) -> Event:
-    """What every event begins with; ``by_flow``: from client to server, whichever way the packet goes."""
+    """The first fields of every event; ``by_flow``: from client to server, whatever the packet's
+    direction."""
     out: Event = {"timestamp": stamp(packet.ts)}
     flow = packet.flow
     if flow is not None:
@@ -84,7 +85,7 @@ def origin(packet: Packet) -> str:
 
 
 def anomaly(packet: Packet, kind: str, name: str, layer: str = "", app: str = "", tx: int = -1) -> Event:
-    """Something that is not as it should be: ``decode``, ``stream`` or ``applayer``."""
+    """An anomaly: ``decode``, ``stream`` or ``applayer``."""
     out = event(packet, "anomaly")
     if tx >= 0:
         out["tx_id"] = tx
@@ -100,7 +101,7 @@ def anomaly(packet: Packet, kind: str, name: str, layer: str = "", app: str = ""
 
 
 def flow(ended: Flow, reason: str, interface: str = "") -> Event:
-    """A flow that is over; its addresses are the client's first."""
+    """A flow that has ended; the client's address comes first."""
     out: Event = {"timestamp": stamp(ended.last), "flow_id": flow_id(ended)}
     if interface:
         out["in_iface"] = interface

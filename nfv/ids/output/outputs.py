@@ -1,6 +1,5 @@
-"""The ``outputs`` of a suricata.yaml: which events there are, and what alerts have (user guide "EVE JSON
-Output").
-"""
+"""The ``outputs`` of a suricata.yaml: the types of events, and the parts of alerts (user guide "EVE JSON
+Output")."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ _METADATA = {
 
 
 def take(settings: Settings, outputs: object) -> list[str]:
-    """Take over what is understood; the names of what isn't are returned."""
+    """Apply the supported settings; returns the names of the others."""
     unknown: list[str] = []
     kinds: set[str] = set()
     for log in _eve_logs(outputs):
@@ -50,7 +49,7 @@ def take(settings: Settings, outputs: object) -> list[str]:
 
 
 def _event(settings: Settings, kind: str, body: dict[str, Any]) -> list[str]:
-    """Take over what is said of one kind of events; raises BadSetting."""
+    """Apply the settings of one type of events; raises BadSetting."""
     if kind == "anomaly" and isinstance(body.get("types"), dict):
         types = body["types"]
         settings.anomaly_decode = truth(types.get("decode", False))

@@ -1,4 +1,4 @@
-"""Telling: what becomes an event of what the stages found, if its type is wanted."""
+"""Turns the stages' results into events, if their type is enabled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nfv.ids.tcp.session import Session
 
 
 class Teller:
-    """Makes events and counts what is told."""
+    """Makes events and counts them."""
 
     def __init__(
         self, settings: Settings, counters: Counters, emit: Callable[[dict[str, Any]], None]
@@ -27,14 +27,14 @@ class Teller:
         self.types = settings.types
 
     def alerts(self, packet: Packet, alerts: list[Alert], stream: bytes = b"") -> None:
-        """Alerts in their order; ``stream``: what the sender's stream has, if it is to be told."""
+        """Alerts in their order; ``stream``: the bytes of the sender's stream, if they are written."""
         if "alert" in self.types:
             fields, interface = self.settings.alert, self.settings.interface
             for told in alerts:
                 self.emit(alert.alert(packet, told, fields, stream, interface))
 
     def flow(self, flow: Flow, reason: str) -> None:
-        """A flow that is over."""
+        """A flow that has ended."""
         name = {6: "tcp", 17: "udp", 1: "icmpv4", 58: "icmpv6"}.get(flow.proto)
         if name:
             self.counters[f"flow.{name}"] += 1
@@ -53,14 +53,14 @@ class Teller:
         self.emit({"timestamp": eve.stamp(at), "event_type": "stats", "stats": body})
 
     def decode_events(self, packet: Packet) -> None:
-        """What is wrong with a packet."""
+        """Anomalies of a packet."""
         for name in packet.events or ():
             self.counters[name.replace("decoder.", "decoder.event.", 1)] += 1
             if self.settings.anomaly_decode and "anomaly" in self.types:
                 self.emit(eve.anomaly(packet, "decode", name))
 
     def stream_events(self, session: Session, packet: Packet) -> None:
-        """What is wrong with a connection."""
+        """Anomalies of a connection."""
         for name in session.events:
             self.counters[name] += 1
             if self.settings.anomaly_stream and "anomaly" in self.types:
@@ -68,7 +68,7 @@ class Teller:
         session.events.clear()
 
     def dropped(self, packet: Packet, reason: str) -> None:
-        """A packet that is not let through."""
+        """A dropped packet."""
         packet.dropped = True
         if reason:
             packet.drop_reason = reason
@@ -77,7 +77,7 @@ class Teller:
             self.emit(alert.drop(packet, self.settings.alert, self.settings.interface))
 
     def transactions(self, packet: Packet, flow: Flow, app: Parser, ended: bool = False) -> None:
-        """Transactions that are complete, or all at the flow's end; those that are through are taken out."""
+        """Write complete transactions, or all at the flow's end; remove the finished ones."""
         if app.events:
             self._app_events(packet, app)
         if not app.txs:

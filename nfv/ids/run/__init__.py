@@ -1,1 +1,1 @@
-"""The engine as a process: over files, at a device, between two; or the program Suricata."""
+"""The engine as a process: on files, at a device, between two devices; or the program Suricata."""

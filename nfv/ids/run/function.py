@@ -1,11 +1,11 @@
 """A lab's intrusion detection function (kind ``ids``, engine ``builtin``), by ``nfv.contract``.
 
-Files: ``ids.rules``, and ``ids.json`` with ``mode`` (tap or inline) and ``lines``: which lines of the rules
-are whose, as [file, lines] each.  Events are Suricata's EVE; ``engine`` and ``stats`` records become the
-contract's ``state`` and ``counters``.
+Files: ``ids.rules``, and ``ids.json`` with ``mode`` (tap or inline) and ``lines``: the source of the rules'
+lines, as [file, number of lines] each.  Events are Suricata's EVE; ``engine`` and ``stats`` records become
+the contract's ``state`` and ``counters``.
 
-Nothing that reads our output may hold up traffic: what a slow reader leaves no room for is counted, not
-waited for.
+A slow reader of our output must not delay traffic: events that don't fit into the pipe are counted and
+dropped.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from wire import ethertype
 RULES = "ids.rules"
 DESCRIBED = "ids.json"
 MOST_WAITING = 4 << 20
-"""Bytes of events that wait for a slow reader."""
+"""Limit in bytes of events that wait for a slow reader."""
 TELL = 1.0
 """Seconds between two ``counters``."""
 SWITCH = 0.0005
-"""Seconds (CPython's switch interval) that traffic waits for a turn while rules are made in a thread."""
+"""CPython's switch interval in seconds: how long traffic waits while a thread compiles rules."""
 _PROBE = ethertype.octets(ethertype.PROBE)
 _PROBES_EACH = 0.01
 """Seconds of packets after which waiting probes are passed."""
 
 
 class Lines:
-    """JSON lines to a pipe that is never waited for. ``lost`` counts what had no room."""
+    """Writes JSON lines to a pipe without blocking. ``lost`` counts the lines that did not fit."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -62,7 +62,7 @@ class Lines:
         self._size += len(line)
 
     def flush(self) -> None:
-        """Write what the pipe takes."""
+        """Write as much as the pipe accepts."""
         if not self._waiting:
             return
         data = b"".join(self._waiting)
@@ -76,7 +76,7 @@ class Lines:
         self._waiting, self._size = ([rest] if rest else []), len(rest)
 
     def drain(self, seconds: float) -> None:
-        """Write all, waiting so long."""
+        """Write everything, and wait at most so long."""
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         deadline = time.monotonic() + seconds
@@ -100,7 +100,8 @@ def refusal(refused: Refused, parts: list[tuple[str, int]]) -> str:
 
 
 def refusals(loaded: Loaded, parts: list[tuple[str, int]]) -> str:
-    """How many rules of a rule set are refused, and why the first three are; empty when none is."""
+    """A text with the number of refused rules and the reasons of the first three; empty if none is
+    refused."""
     if not loaded.refused:
         return ""
     some = "; ".join(refusal(refused, parts) for refused in loaded.refused[:3])
@@ -150,7 +151,7 @@ class Member:
         self.run = self._worker.run
 
     def tell_state(self, what: str, loaded: Loaded) -> None:
-        """Say ``running``, and what should be known of the rules; the end is not said."""
+        """Write ``running`` with a note about the rules; the end gives no event."""
         if what in ("running", "reloaded"):
             self._say(refusals(loaded, self._parts))
 
@@ -207,7 +208,7 @@ class Member:
                 print(f"sdnlab: unknown command {line!r}", file=sys.stderr, flush=True)
 
     def _tell(self, devices: list[Any]) -> None:
-        """The counters: frames, and of them ``dropped`` by rules; ``lost`` before we saw them."""
+        """The counters: frames; ``dropped`` by rules; ``lost`` before we got them."""
         engine, loaded = self._worker.engine, self._worker.loaded
         self._worker.count_lost(devices)
         counters = engine.counters
@@ -241,8 +242,8 @@ class Member:
 
 
 def settings() -> Settings:
-    """Connections that were open before we were are followed, too: a function is started while traffic
-    flows."""
+    """Settings of a running function: it also picks up open connections (midstream), since traffic may flow
+    when it starts."""
     live = Settings()
     live.stream.midstream = True
     live.stream.checksums = False  # sums are left to hardware that virtual wires do not have

@@ -1,7 +1,7 @@
-"""A bridge of two devices that lets through what the rules allow: frames leave as they came.
+"""A bridge between two devices that forwards frames unchanged, except those that the rules drop.
 
-Frames are read and written with their virtio header (PACKET_VNET_HDR), so that what a neighbour left to the
-hardware (checksums, segmentation) stays left to it, and frames larger than the MTU pass.
+Frames are read and written with their virtio header (PACKET_VNET_HDR).  So a checksum or segmentation that
+the sender left to hardware stays in this state, and frames larger than the MTU pass.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _VNET = 10
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _MAX_FRAME = 65536 + 256
 QUEUE = 32 << 20
-"""Bytes that wait in a device's socket while rules are exchanged; a frame counts with what the kernel keeps
-beside it."""
+"""Bytes that may wait in a device's socket while rules are replaced; a frame counts with the kernel's
+overhead."""
 
 
 class Port:
@@ -67,19 +67,19 @@ class Port:
             return header, frame
 
     def write(self, header: bytes, frame: bytes) -> None:
-        """Send a frame; what the device doesn't take is counted."""
+        """Send a frame; frames that the device refuses are counted."""
         try:
             self._handle.send(header + frame)
         except OSError:
             self.unsent += 1
 
     def close(self) -> None:
-        """Give the device back."""
+        """Close the socket."""
         self._handle.close()
 
 
 def _moved(header: bytes) -> bytes:
-    """The virtio header of a frame that has grown by a tag: offsets of checksum and headers move with it."""
+    """The virtio header of a frame after a tag was added: the offsets of checksum and headers move."""
     flags, kind, length, size, start, offset = struct.unpack("=BBHHHH", header)
     if flags & 1:
         start += 4
@@ -89,16 +89,17 @@ def _moved(header: bytes) -> bytes:
 
 
 PLAIN = bytes(_VNET)
-"""The virtio header of a frame that leaves nothing to others."""
+"""The virtio header of a frame without offloads."""
 
 Decide = Callable[[bytes, bool], tuple[bool, list[bytes], list[bytes]]]
-"""From (frame, does it come from the first port) to (let through, frames back to its sender, frames on to its
-receiver).
+"""From (frame, whether it comes from the first port) to (whether it passes, frames to its sender, frames to
+its receiver).
 """
 
 
 def pass_on(source: Port, target: Port, first: bool, decide: Decide, most: int = 64) -> int:
-    """Take up to ``most`` frames from one port and put what may pass on the other; how many there were."""
+    """Read up to ``most`` frames from one port and forward the permitted ones to the other; how many were
+    read."""
     for number in range(most):
         got = source.read()
         if got is None:

@@ -1,4 +1,4 @@
-"""Running the engine over capture files."""
+"""Runs the engine on capture files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from topologies import untrusted
 
 @dataclass(slots=True)
 class Summary:
-    """What a run saw."""
+    """The result of a run."""
 
     packets: int = 0
     size: int = 0
     alerts: int = 0
     events: dict[str, int] = field(default_factory=dict)
     damage: str = ""
-    """Why a capture was not read to its end."""
+    """The reason why a capture was not read to its end; empty: it was."""
 
 
 class UnreadableCapture(Exception):
-    """The file at ``path`` can't be read; ``why``: for which reason."""
+    """The file at ``path`` can't be read; ``why`` is the reason."""
 
     def __init__(self, path: Path, why: untrusted.Unreadable) -> None:
         super().__init__(why.words(path))
@@ -39,9 +39,9 @@ class UnreadableCapture(Exception):
 
 
 def _open(path: Path) -> RawIOBase:
-    """A capture, to be read as a stream: it may be larger than memory.
+    """Open a capture, to read it as a stream: it may be larger than memory.
 
-    A file that says that it is empty is taken at its word: one of /proc would wait for its next line.
+    A file of size 0 is not read: a file of /proc could block.
     """
     try:
         stream = untrusted.open_stream(path, "a capture (pcap, pcapng)")
@@ -59,8 +59,9 @@ def _open(path: Path) -> RawIOBase:
 def run(
     settings: Settings, loaded: Loaded, captures: list[Path], emit: Callable[[dict[str, Any]], None]
 ) -> Summary:
-    """Inspect the packets of files, one after the other; UnreadableCapture when one can't be read, BadCapture
-    when it is none.
+    """Inspect the packets of files, one after the other.
+
+    Raises UnreadableCapture if a file can't be read, BadCapture if it is no capture.
     """
     summary = Summary()
 

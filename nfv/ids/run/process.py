@@ -34,7 +34,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is there."""
+        """Write the collected events."""
         if self._lines:
             data = ("\n".join(self._lines) + "\n").encode()
             self._lines.clear()
@@ -62,7 +62,7 @@ class Process:
         return read_rules(self._plan)
 
     def tell_state(self, what: str, loaded: Loaded) -> None:
-        """Tell what the process does, and which rules it could not load."""
+        """Write the state of the process, and the refused rules."""
         body = {"state": what, "pid": os.getpid(), "rules": len(loaded.rules), "refused": len(loaded.refused)}
         self._tell(body)
         for refused in loaded.refused[:100] if what in ("running", "reloaded") else ():
@@ -87,8 +87,8 @@ class Process:
 
 
 def open_devices(plan: Plan) -> list[list[Any]]:
-    """The devices of every worker, opened in order: with PACKET_FANOUT the order decides who gets which
-    flows.
+    """The devices of every worker, opened in order: with PACKET_FANOUT the order decides which worker gets
+    which flows.
     """
     group = plan.group or (os.getpid() & 0x7FFF) + 1
     opened: list[list[Any]] = []
@@ -102,7 +102,7 @@ def open_devices(plan: Plan) -> list[list[Any]]:
 
 
 def run(plan: Plan) -> int:
-    """Run until SIGTERM; the exit code.  CaptureFailed and OSError say why it can't begin."""
+    """Run until SIGTERM; the exit code.  Raises CaptureFailed or OSError if it can't start."""
     loaded = read_rules(plan)
     devices = open_devices(plan)
     if plan.workers == 1:
@@ -112,7 +112,7 @@ def run(plan: Plan) -> int:
 
 
 def _parent(plan: Plan, loaded: Loaded, devices: list[list[Any]]) -> int:
-    """Fork the workers, hand them the signals, wait for them; when one dies the others are ended."""
+    """Fork the workers, pass signals on, and wait for them. If one dies, the others are ended."""
     children: list[int] = []
     gc.freeze()  # or the collector copies all rules into every child
     for mine in devices:

@@ -1,5 +1,5 @@
-"""What a rejected packet is answered with: TCP resets (RFC 9293, section 3.10.7.1), else ICMP unreachables
-(RFC 792, 4443).
+"""The answers to a rejected packet: TCP resets (RFC 9293, section 3.10.7.1), otherwise ICMP unreachable
+messages (RFC 792, 4443).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from wire.protocol import TCP
 
 
 def answers(packet: Packet) -> tuple[list[bytes], list[bytes]]:
-    """Frames (back to the sender, on to the receiver) of an Ethernet frame that was rejected."""
+    """The frames (to the sender, to the receiver) that answer a rejected Ethernet frame."""
     if packet.outer is not None or packet.linktype != 1 or packet.version == 0 or packet.l3 < 14:
         return [], []
     data = packet.data

@@ -1,9 +1,9 @@
-"""A lab's intrusion detection function by the program Suricata (kind ``ids``, engine ``suricata``).
+"""A lab's intrusion detection function with the program Suricata (kind ``ids``, engine ``suricata``).
 
-Suricata writes its events to a Unix socket of ours, from where they go on as they are; its ``stats`` become
-``counters``.  Rules are read again by its command ``reload-rules`` (user guide "Interacting via Unix
-Socket"), which keeps flows.  In the way it stands between devices that know no offloads, as it can't pass on
-packets larger than the MTU (``nfv.python_function.ports``).
+Suricata writes its events to a Unix socket of ours, and we pass them on unchanged; its ``stats`` become
+``counters``. Its command ``reload-rules`` (user guide "Interacting via Unix Socket") reads the rules again
+and keeps flows.  Inline, its devices have no offloads, because it can't forward packets larger than the MTU
+(``nfv.python_function.ports``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def counters(stats: dict[str, Any]) -> dict[str, int]:
-    """The contract's counters from a ``stats`` record's object; what is not there is 0."""
+    """The contract's counters from a ``stats`` record's object; a missing counter is 0."""
 
     def number(*path: str) -> int:
         at: Any = stats
@@ -56,7 +56,7 @@ def counters(stats: dict[str, Any]) -> dict[str, int]:
 
 
 def ask(command: str) -> dict[str, Any]:
-    """Give a command; the answer. OSError, ValueError when there is none."""
+    """Send a command; the answer. Raises OSError or ValueError if there is none."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(COMMAND_SECONDS)
         sock.connect(COMMANDS)
@@ -69,7 +69,7 @@ def ask(command: str) -> dict[str, Any]:
 
 
 def _answer(sock: socket.socket) -> dict[str, Any]:
-    """The next JSON value: answers of older versions have no line's end."""
+    """The next JSON value: answers of older versions don't end with a line end."""
     data = b""
     while part := sock.recv(65536):
         data += part
@@ -80,7 +80,7 @@ def _answer(sock: socket.socket) -> dict[str, Any]:
 
 
 class Suricata:
-    """The running program, and what it writes."""
+    """The running program, and its output."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -111,7 +111,7 @@ class Suricata:
             ports.join_users(mtu)
 
     def _wait(self) -> None:
-        """Until it takes commands, which is after it has read its rules."""
+        """Wait until it accepts commands, which is after it has read its rules."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.alive()
@@ -122,7 +122,7 @@ class Suricata:
         raise Failed(f"suricata does not answer on its command socket after {START_SECONDS:.0f} s")
 
     def alive(self) -> None:
-        """Raise ``Failed`` with its last words when it has ended."""
+        """Raise ``Failed`` with its last output if it has ended."""
         code = self._process.poll()
         if code is not None:
             lines = [line.strip() for line in content(WORDS).splitlines() if line.strip()]
@@ -130,7 +130,7 @@ class Suricata:
             raise Failed(f"suricata ended (status {code}): {' | '.join(said[-3:]) or 'it said nothing'}")
 
     def refusals(self) -> str | None:
-        """How many rules Suricata refuses; None when it refuses none, or can't say."""
+        """How many rules Suricata refuses; None if none, or if it doesn't say."""
         try:
             stats: Any = ask("ruleset-stats").get("message")
             first = stats[0] if isinstance(stats, list) else stats
@@ -140,7 +140,7 @@ class Suricata:
         return f"{bad} of {bad + good} rules are not honoured; see {WORDS}" if bad else None
 
     def replace(self) -> None:
-        """Take changed rules."""
+        """Load changed rules."""
         try:
             ask("reload-rules")
         except (OSError, ValueError) as error:

@@ -29,10 +29,10 @@ PORTS = {
 
 
 def configuration(interfaces: Sequence[str], commands: str) -> str:
-    """The text of suricata.yaml. One interface: a tap; two: in the way (af-packet's ``copy-mode: ips``).
+    """The text of suricata.yaml. One interface: a tap; two: inline (af-packet's ``copy-mode: ips``).
 
-    ``commands``: an absolute path for the socket that takes commands.  Rules are read from ``ids.rules``,
-    events written to a Unix socket ``eve.sock``, both of the directory it is started in.
+    ``commands``: an absolute path for the command socket.  Suricata reads rules from ``ids.rules`` and writes
+    events to a Unix socket ``eve.sock``, both in the directory in which it is started.
     """
     kinds: list[Any] = [*TYPES, {"stats": {"totals": True, "threads": False}}]
     if len(interfaces) == 2:

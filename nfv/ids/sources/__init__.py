@@ -1,1 +1,1 @@
-"""Where frames come from: capture files, devices."""
+"""Sources of frames: capture files, devices."""

@@ -33,7 +33,7 @@ _STATUS_AT = 8
 
 
 class CaptureFailed(Exception):
-    """A device can't be captured from; the words say why and what to do."""
+    """A device can't be captured; the message says why, and what to do."""
 
 
 def why(interface: str, error: OSError) -> CaptureFailed:
@@ -50,9 +50,7 @@ def why(interface: str, error: OSError) -> CaptureFailed:
 
 
 def open_socket(interface: str) -> socket.socket:
-    """A raw socket that sees what arrives at a device, not bound to it yet (nothing is queued before
-    ``bind``).
-    """
+    """A raw socket for the frames of a device. It is not bound yet, so no frame is queued before ``bind``."""
     try:
         handle = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except OSError as error:
@@ -62,7 +60,7 @@ def open_socket(interface: str) -> socket.socket:
 
 
 def long_queue(handle: socket.socket, size: int) -> None:
-    """Let a socket keep so many bytes, beyond the system's limit where that is allowed (socket(7))."""
+    """Set a socket's buffer to so many bytes, beyond the system's limit if this is allowed (socket(7))."""
     try:
         handle.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except OSError:
@@ -70,7 +68,7 @@ def long_queue(handle: socket.socket, size: int) -> None:
 
 
 def promiscuous(handle: socket.socket, interface: str) -> None:
-    """Let the device take all frames, as long as the socket lives."""
+    """Let the device accept all frames, as long as the socket is open (promiscuous mode)."""
     request = struct.pack("=iHH8s", socket.if_nametoindex(interface), 1, 0, b"")
     handle.setsockopt(SOL_PACKET, 1, request)
 
@@ -118,13 +116,13 @@ class Ring:
         return self._handle.fileno()
 
     def wait(self, milliseconds: int) -> bool:
-        """Wait until a block is there; False when none came in time."""
+        """Wait for a block; False if none came in time."""
         waiter = select.poll()
         waiter.register(self._handle, select.POLLIN | select.POLLERR)
         return bool(waiter.poll(milliseconds))
 
     def frames(self) -> Iterator[tuple[float, bytes]]:
-        """(seconds since 1970, frame) of all blocks that are there now."""
+        """(seconds since 1970, frame) of all present blocks."""
         memory = self._memory
         while True:
             base = self._next * self._block
@@ -149,11 +147,11 @@ class Ring:
         return packets, drops
 
     def close(self) -> None:
-        """Give the ring back."""
+        """Release the ring."""
         self._memory.close()
         self._handle.close()
 
 
 def tagged(frame: bytes, tci: int, tpid: int) -> bytes:
-    """Put back the VLAN tag that the kernel took out of a frame."""
+    """Insert the VLAN tag again that the kernel has removed from a frame."""
     return frame[:12] + tpid.to_bytes(2, "big") + (tci & 0xFFFF).to_bytes(2, "big") + frame[12:]

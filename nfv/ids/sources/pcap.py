@@ -1,8 +1,8 @@
 """Reading pcap and pcapng files.
 
 Sources: draft-ietf-opsawg-pcap (pcap), draft-ietf-opsawg-pcapng.  Both byte orders, micro- and nanoseconds; a
-file that ends in the middle of a packet gives the packets before it.  No length in a file is trusted: what
-can't be is an error.  Files are read as streams: never more than ``BLOCK`` bytes and one packet are kept.
+file that ends in the middle of a packet gives the packets before it.  No length in a file is trusted: an
+impossible one is an error.  Files are read as streams: at most ``BLOCK`` bytes and one packet are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_BLOCK = 16 << 20
 
 
 class BadCapture(Exception):
-    """The file is no capture, or one that ends to make sense at some record."""
+    """The file is no capture, or a record in it is malformed."""
 
 
 Record = tuple[float, bytes, int]
@@ -31,7 +31,7 @@ Record = tuple[float, bytes, int]
 
 
 class _Window:
-    """The part of a file that is looked at: ``data``, which begins at byte ``begin`` of the file."""
+    """The present part of a file: ``data``, which begins at byte ``begin`` of the file."""
 
     __slots__ = ("begin", "data", "file")
 
@@ -42,8 +42,10 @@ class _Window:
         self.more(0, 4)
 
     def more(self, at: int, least: int) -> int:
-        """Let the window begin at ``at`` of itself and have ``least`` bytes if the file has so many; how many
-        it has then.
+        """Move the window's beginning to its offset ``at``, and read until it has ``least`` bytes, or to the
+        file's end.
+
+        Returns its size.
         """
         if self.file is None:
             if at:
@@ -66,7 +68,7 @@ class _Window:
 
 
 def records(source: bytes | BinaryIO | RawIOBase) -> Iterator[Record]:
-    """All packets of a file or its content; BadCapture where it makes no sense (after what made sense)."""
+    """All packets of a file or its content. Raises BadCapture at the first malformed record."""
     window = _Window(source)
     magic = window.data[:4]
     if magic == b"\x0a\x0d\x0d\x0a":
