@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 PIPELINE = ("in_port", "metadata", "reg", "tun_", "ct_", "recirculation")
 """How the names of fields begin that don't leave the switch with a frame."""
@@ -24,20 +25,32 @@ _ADDRESSES = ("eth_type", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
 Frame = dict[str, int]
 
 
+@cache
+def _is_pipelines(name: str) -> bool:
+    """Whether a field doesn't leave the switch with a frame."""
+    return name.startswith(PIPELINE)
+
+
+@cache
+def _is_others(name: str) -> bool:
+    """Whether a field is one of a frame that another leads."""
+    return name.startswith(_OTHERS)
+
+
 def travelling_fields(frame: Mapping[str, int]) -> Frame:
     """The fields that leave the switch with a frame: all but those of the pipeline."""
-    return {name: value for name, value in frame.items() if not name.startswith(PIPELINE)}
+    return {name: value for name, value in frame.items() if not _is_pipelines(name)}
 
 
 def split_batch(frame: Mapping[str, int]) -> list[Frame]:
     """The frames of a batch, the leader first; the others have the leader's pipeline fields."""
-    leader = {name: value for name, value in frame.items() if not name.startswith(_OTHERS)}
-    if len(leader) == len(frame):
-        return [leader]
-    pipeline = {name: value for name, value in leader.items() if name.startswith(PIPELINE)}
+    if not any(map(_is_others, frame)):
+        return [dict(frame)]
+    leader = {name: value for name, value in frame.items() if not _is_others(name)}
+    pipeline = {name: value for name, value in leader.items() if _is_pipelines(name)}
     others: dict[int, Frame] = {}
     for name, value in frame.items():
-        if name.startswith(_OTHERS):
+        if _is_others(name):
             number, _, own = name.removeprefix(_OTHERS).partition(":")
             others.setdefault(int(number), dict(pipeline))[own] = value
     return [leader, *others.values()]
@@ -54,7 +67,8 @@ def batch_of(frames: Iterable[Mapping[str, int]]) -> Frame:
 
 def change_each(frame: Mapping[str, int], change: Callable[[Frame], Frame]) -> Frame:
     """The batch with every frame changed."""
-    return batch_of([change(member) for member in split_batch(frame)])
+    members = split_batch(frame)
+    return change(members[0]) if len(members) == 1 else batch_of([change(member) for member in members])
 
 
 @dataclass
