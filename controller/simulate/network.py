@@ -73,6 +73,7 @@ _State = tuple[Port, tuple[tuple[str, int], ...]]
 class Fabric:
     """A whole lab's tables joined by its links, some of which may be dead.
 
+    ``tables``: of each switch, by its name; who builds several fabrics of the same makes a ``Lookup`` once.
     An inline function's instance is a wire between its two ports; an instance of ``failed`` passes nothing.
     ``connections``: of all switches together (their zones differ); frames change them.
     """
@@ -80,14 +81,16 @@ class Fabric:
     def __init__(
         self,
         topology: Topology,
-        tables: Mapping[str, SwitchTables],
+        tables: Mapping[str, SwitchTables | Lookup],
         dead_links: frozenset[str] = frozenset(),
         failed: frozenset[str] = frozenset(),
         chooser: Chooser | None = None,
         connections: Connections | None = None,
     ) -> None:
         self._chooser, self._connections = chooser, connections
-        self._lookup = {name: Lookup(held) for name, held in tables.items()}
+        self._lookup = {
+            name: held if isinstance(held, Lookup) else Lookup(held) for name, held in tables.items()
+        }
         self._far: dict[Port, Port] = {}
         dead: dict[str, set[int]] = {}
         for link in topology.links:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import permutations, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,18 +30,24 @@ from tests.unit.controller.made_frames import (
     router_solicitation,
     solicitation,
 )
+from tests.unit.strategies import one_of, pick, some_of
 from topologies.model.attachment import InlineInstance
 from topologies.model.overlay import islands
 from topologies.model.service_paths import service
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 
-PACKETS = st.tuples(
-    st.sampled_from(("udp", "tcp", "icmp")),
-    st.sampled_from((80, 53, 1000, 1500, 1999, 2000, 3500, 65535, 40000)),
-    st.sampled_from((40000, 80, 53, 1024, 65535)),
-    st.booleans(),
+PACKETS = st.sampled_from(
+    [
+        *product(
+            ("udp", "tcp", "icmp"),
+            (80, 53, 1000, 1500, 1999, 2000, 3500, 65535, 40000),
+            (40000, 80, 53, 1024, 65535),
+            (False, True),
+        )
+    ]
 )
+"""Protocol, destination and source port, and whether it is IPv6."""
 
 __all__ = ["flow_hops_that_pass_everything"]
 
@@ -141,7 +147,7 @@ def test_failed_instances_are_passed_by_or_stop_traffic_as_the_policy_says(
     topology: Topology, data: st.DataObject
 ) -> None:
     names = [instance.name for function in topology.functions for instance in function.instances]
-    failed = frozenset(data.draw(st.sets(st.sampled_from(names)))) if names else frozenset()
+    failed = data.draw(some_of(*names))
     fabric = Fabric(topology, compile_topology(topology, failed=failed), failed=failed)
     for a, b in pairs(topology):
         frame = some_packet(data, a, b)
@@ -180,7 +186,7 @@ def test_whatever_dies_at_once_nothing_circles_or_arrives_twice(
     topology: Topology, data: st.DataObject
 ) -> None:
     names = [link.name for link in topology.links]
-    dead = frozenset(data.draw(st.sets(st.sampled_from(names), max_size=4))) if names else frozenset()
+    dead = data.draw(some_of(*names, most=4))
     fabric = Fabric(topology, compile_topology(topology), dead)
     for a, b in pairs(topology):
         frame = some_packet(data, a, b)
@@ -203,7 +209,7 @@ def test_recompiled_without_some_links_chains_use_what_is_left(
     topology: Topology, data: st.DataObject
 ) -> None:
     names = [link.name for link in topology.links]
-    down = frozenset(data.draw(st.sets(st.sampled_from(names), max_size=2))) if names else frozenset()
+    down = data.draw(some_of(*names, most=2))
     island = islands(
         topology.model_copy(update={"links": tuple(e for e in topology.links if e.name not in down)})
     )
@@ -248,11 +254,11 @@ def test_arp_discovery_and_multicast_pass_no_function(topology: Topology) -> Non
 @st.composite
 def hostile(draw: st.DrawFn, topology: Topology, source: Host) -> Frame:
     """A frame that a host may try: tagged or in NSH, with numbers of hops that there are; or a probe."""
-    target = draw(st.sampled_from(topology.hosts))
-    frame = packet(source, target, "udp", (draw(st.sampled_from((1, 80))), 80))
+    target = pick(draw, topology.hosts)
+    frame = packet(source, target, "udp", (draw(one_of(1, 80)), 80))
     hops = service(topology).hops
-    hop = hops[draw(st.sampled_from(sorted(hops)))]
-    kind = draw(st.sampled_from(("vlan", "nsh", "both", "probe")))
+    hop = hops[pick(draw, sorted(hops))]
+    kind = draw(one_of("vlan", "nsh", "both", "probe"))
     if kind in ("nsh", "both"):
         frame = {"eth_src": frame["eth_src"], "eth_dst": frame["eth_dst"], "eth_type": 0x894F}
         frame |= {"nsh_spi": hop.spi, "nsh_si": hop.si}

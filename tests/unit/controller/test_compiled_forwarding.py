@@ -13,10 +13,11 @@ import topologies
 from controller.compiler.compile import compile_topology
 from controller.compiler.forwarding import TURNED
 from controller.flow.tables import ToGroup
-from controller.simulate.network import Fabric, Outcome, wire
+from controller.simulate.network import Fabric, Lookup, Outcome, wire
 from tests.unit.controller.made_chains import mirrors
 from tests.unit.controller.made_frames import ipv4, ipv6
 from tests.unit.controller.made_labs import lab, leaf_spine
+from tests.unit.strategies import edges, places, some_of
 from topologies.model.attachment import AtPorts
 from topologies.model.topology import Host, Topology
 from wire.mac import mac_number
@@ -27,11 +28,9 @@ def labs(draw: st.DrawFn, networks: int = 2, dense: bool = False) -> Topology:
     """Any graph: parallel links, several components, switches without hosts. ``dense``: few
     switches with many links and a host each, where a frame would find ways to circle."""
     count = draw(st.integers(4, 5) if dense else st.integers(1, 7))
-    switch = st.integers(0, count - 1)
-    pair = st.tuples(switch, switch).filter(lambda e: e[0] != e[1])
-    edges = draw(st.lists(pair, min_size=6 if dense else 0, max_size=14)) if count > 1 else []
-    hosts = range(count) if dense else draw(st.lists(switch, min_size=2, max_size=5))
-    return lab(count, edges, hosts, draw(st.integers(1, networks)))
+    links = draw(edges(count, 6 if dense else 0, 14))
+    hosts = range(count) if dense else [switch for switch, _ in draw(places(count, 1, 2, 5))]
+    return lab(count, links, hosts, draw(st.integers(1, networks)))
 
 
 def graph(topology: Topology, without: frozenset[str] = frozenset()) -> nx.MultiGraph:
@@ -92,7 +91,7 @@ def test_recompiled_without_some_links_every_path_left_is_used(
     topology: Topology, data: st.DataObject
 ) -> None:
     names = [link.name for link in topology.links]
-    down = frozenset(data.draw(st.sets(st.sampled_from(names), max_size=3))) if names else frozenset()
+    down = data.draw(some_of(*names, most=3))
     tables = compile_topology(topology, down_links=down)
     check_all_pairs(topology, Fabric(topology, tables, down), graph(topology, down))
 
@@ -123,10 +122,10 @@ def test_a_dead_link_alone_is_repaired_wherever_a_group_was_compiled(
 def test_whatever_switches_and_links_die_at_once_no_frame_circles(
     topology: Topology, data: st.DataObject
 ) -> None:
-    gone = data.draw(st.sets(st.sampled_from([switch.name for switch in topology.switches]), max_size=2))
+    gone = data.draw(some_of(*(switch.name for switch in topology.switches), most=2))
     dead = frozenset(e.name for e in topology.links if {e.a.switch, e.b.switch} & gone)
     names = [link.name for link in topology.links]
-    dead |= frozenset(data.draw(st.sets(st.sampled_from(names), max_size=2))) if names else frozenset()
+    dead |= data.draw(some_of(*names, most=2))
     fabric = Fabric(topology, compile_topology(topology), dead)
     for source, target in pairs(topology):
         for outcome in fabric.outcomes(ipv4(source, target), source.port):
@@ -147,7 +146,7 @@ def test_a_dead_switch_makes_no_frame_circle_among_its_neighbours() -> None:
 @pytest.mark.parametrize("shape", [(2, 2), (3, 2), (4, 3)])
 def test_leaf_spine_survives_any_single_link_without_the_controller(shape: tuple[int, int]) -> None:
     topology = leaf_spine(*shape, hosts_per_leaf=1)
-    tables = compile_topology(topology)
+    tables = {name: Lookup(held) for name, held in compile_topology(topology).items()}
     for link in topology.links:
         fabric = Fabric(topology, tables, frozenset((link.name,)))
         for source, target in pairs(topology):
@@ -175,7 +174,7 @@ def test_a_shipped_lab_delivers_all_pairs(path: Path) -> None:
 @pytest.mark.parametrize("name", ["campus", "leaf-spine"])
 def test_a_redundant_shipped_lab_survives_any_single_link_without_the_controller(name: str) -> None:
     topology = topologies.load(next(path for path in SHIPPED if path.stem == name))
-    tables = compile_topology(topology)
+    tables = {name: Lookup(held) for name, held in compile_topology(topology).items()}
     by_switch = {host.port.switch: host for host in topology.hosts}
     few = [
         (a, b) for a in by_switch.values() for b in by_switch.values() if a.network == b.network and a != b

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.compiler.compile import compile_topology
 from controller.flow.tables import SwitchTables, Table
-from controller.simulate.network import Fabric, Outcome, wire
+from controller.simulate.network import Fabric, Lookup, Outcome, wire
 from controller.update.consistent_update import teaches
 from controller.update.difference import stages
 from controller.update.joining import joining
@@ -27,9 +27,11 @@ from tests.unit.controller.made_chains import (
     packet,
     routed,
     tap_ports,
+    way,
     with_functions,
 )
 from tests.unit.controller.made_labs import lab
+from tests.unit.strategies import one_of, some_of
 from topologies.model.functions import Chain
 from topologies.model.kinds import Bridge
 from topologies.model.topology import Host, Topology
@@ -43,18 +45,17 @@ EDITS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation",
 def changed(draw: st.DrawFn, topology: Topology, chain: Chain, path: int) -> Chain | None:
     """The chain after an edit of the file, or None: taken out. Another list of functions has another path."""
     names = [function.name for function in topology.functions if not mirrors(function)]
-    edit = draw(st.sampled_from(EDITS))
+    edit = draw(one_of(*EDITS))
     if edit == "remove":
         return None
     if edit == "reorder":
         return chain.model_copy(update={"functions": tuple(reversed(chain.functions)), "path": path})
     if edit == "functions":
-        some = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
-        return chain.model_copy(update={"functions": tuple(some), "path": path})
+        return chain.model_copy(update={"functions": tuple(draw(way(*names))), "path": path})
     if edit == "encapsulation":
-        return chain.model_copy(update={"encapsulation": draw(st.sampled_from(("nsh", "vlan")))})
+        return chain.model_copy(update={"encapsulation": draw(one_of("nsh", "vlan"))})
     if edit == "classifier":
-        protocol = draw(st.sampled_from((None, "tcp", "udp")))
+        protocol = draw(one_of(None, "tcp", "udp"))
         return chain.model_copy(update={"protocol": protocol, "destination_ports": ()})
     return chain
 
@@ -106,14 +107,24 @@ def _is(outcome: Outcome, topology: Topology, a: Host, b: Host, frame: Frame) ->
     return whole and arrived == ([(b.port, wire(routed(frame, b)))] if wanted.arrives else [])
 
 
+def lookups(tables: Mapping[str, SwitchTables]) -> dict[str, Lookup]:
+    return {name: Lookup(held) for name, held in tables.items()}
+
+
 def check_moment(
-    old: Topology, new: Topology, tables: Mapping[str, SwitchTables], frames: list[tuple[Host, Host, Frame]]
+    old: Topology, new: Topology, tables: Mapping[str, Lookup], frames: list[tuple[Host, Host, Frame]]
 ) -> None:
     fabric = Fabric(union(old, new), tables)
     for a, b, frame in frames:
         for outcome in fabric.outcomes(frame, a.port):
             assert not outcome.loop and not outcome.punted
             assert is_one_of(outcome, [(old, a, b, frame), (new, a, b, frame)]), outcome.visited
+
+
+PACKETS = st.sampled_from(
+    [*product(("udp", "tcp"), ((40000, 80), (80, 40000), (1, 1500)), (False, True))],
+)
+"""Protocol, ports and whether it is IPv6."""
 
 
 @settings(max_examples=50)
@@ -128,13 +139,11 @@ def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new
     pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]
     frames = []
     for a, b in pairs[:6]:
-        protocol = data.draw(st.sampled_from(("udp", "tcp")))
-        ports = data.draw(st.sampled_from(((40000, 80), (80, 40000), (1, 1500))))
-        frames.append((a, b, packet(a, b, protocol, ports, data.draw(st.booleans()))))
+        frames.append((a, b, packet(a, b, *data.draw(PACKETS))))
     names = list(after)
-    for one, two in pairwise(steps):
+    for one, two in pairwise(map(lookups, steps)):
         for _ in range(2):
-            first = data.draw(st.sets(st.sampled_from(names)))
+            first = data.draw(some_of(*names))
             check_moment(old, new, {name: (two if name in first else one)[name] for name in names}, frames)
         check_moment(old, new, two, frames)
 
@@ -142,7 +151,7 @@ def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new
 def check_lessons(
     old: Topology,
     new: Topology,
-    tables: Mapping[str, SwitchTables],
+    tables: Mapping[str, Lookup],
     frames: list[tuple[Host, Host, Frame]],
     everywhere: bool,
 ) -> None:
@@ -175,8 +184,8 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
     pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]
     frames = [(a, b, packet(a, b, "tcp", (40000, 80), False)) for a, b in pairs[:6]]
     names = list(after)
-    for one, two in pairwise(steps):
-        first = data.draw(st.sets(st.sampled_from(names)))
+    for one, two in pairwise(map(lookups, steps)):
+        first = data.draw(some_of(*names))
         mixed = {name: (two if name in first else one)[name] for name in names}
         check_lessons(old, new, mixed, frames, everywhere=False)
         check_lessons(old, new, two, frames, everywhere=True)
