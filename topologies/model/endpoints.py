@@ -1,8 +1,7 @@
-"""Who has an address, and what is plugged in where: the one place that knows. Pure.
+"""Who has which addresses and switch ports: the only module that knows. Pure.
 
-Hosts are not alone: a load balancer has addresses and an end system of its own, an address translator
-and a router have addresses that the switches answer for.  Who asks whose an address, a MAC or a port is
-asks here.
+Not only hosts have addresses: a load balancer has them at its own end system; address translators and routers
+have addresses for which the switches answer.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ _ENTITIES: dict[Kind, EntityKind] = {
 
 
 class Endpoint(NamedTuple):
-    """What ``name`` has in one network.
+    """The addresses that ``name`` has in one network.
 
-    ``port``: the switch port that it is behind; None where the switches answer for it themselves.
-    ``addresses``: the first IPv4 and the first IPv6 address, then further ones.
+    ``port``: its switch port; None when the switches answer for it. ``addresses``: the first IPv4 and the
+    first IPv6 address, then further ones.
     """
 
     name: str
@@ -56,7 +55,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(topology: Topology) -> Iterator[Endpoint]:
-    """All that have addresses by the file: hosts, then functions, then routers, one for each network."""
+    """All that have addresses in the topology: hosts, then functions, then routers, once for each network."""
     for host in topology.hosts:
         both = _given(host.ipv4, host.ipv6)
         yield Endpoint(host.name, "host", host.network, host.mac, host.port, both)
@@ -75,17 +74,17 @@ def endpoints(topology: Topology) -> Iterator[Endpoint]:
 
 
 def stations(topology: Topology) -> Iterator[tuple[Endpoint, Port]]:
-    """The endpoints that are behind a switch port, and that port."""
+    """The endpoints that have a switch port, each with its port."""
     for endpoint in endpoints(topology):
         if endpoint.port is not None:
             yield endpoint, endpoint.port
 
 
 class Plug(NamedTuple):
-    """Something with a switch port.
+    """A switch port and who has it.
 
-    ``key``: ``("host", name)``, ``("link", name)`` (twice), ``("in", instance)``, ``("out", instance)``,
-    ``("at", function)`` for the end system of a function. ``what``: the same in words.
+    ``key``: ``("host", name)``, ``("link", name)`` (for both ends), ``("in", instance)``, ``("out",
+    instance)``, or ``("at", function)`` for the end system of a function. ``what``: the same in words.
     """
 
     key: tuple[str, str]
@@ -94,7 +93,7 @@ class Plug(NamedTuple):
 
 
 def plugs(topology: Topology) -> Iterator[Plug]:
-    """Every port that the topology itself numbers; those of the overlay are derived."""
+    """All ports that the topology numbers. Those of the overlay are derived elsewhere."""
     for link in topology.links:
         for end in (link.a, link.b):
             yield Plug(("link", link.name), f"link {link.name}", end)

@@ -1,8 +1,7 @@
-"""Network functions and service chains: the part of the model that NFV is about (terms of RFC 7665).
+"""Network functions and service chains (terms of RFC 7665).
 
-Like the rest of the model these values are resolved: prefixes instead of names of hosts, ports with
-numbers.  What follows from them (paths, hops, classifier entries) is derived in
-``topologies.model.service_paths``.
+Like the rest of the model, these values are resolved: they have prefixes instead of names of hosts, and ports
+with numbers. ``topologies.model.service_paths`` derives paths, hops and classifier entries from them.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from topologies.model.attachment import Attachment, Flows, Instance
 from topologies.model.values import Frozen, Port
 
 Prefixes = tuple[IPv4Network | IPv6Network, ...]
-"""Addresses that match; none at all: any address."""
+"""Addresses that match; when empty, every address matches."""
 PortRanges = tuple[tuple[int, int], ...]
-"""Inclusive ranges of TCP, UDP or SCTP ports; none at all: any port."""
+"""Inclusive ranges of TCP, UDP or SCTP ports; when empty, every port matches."""
 Protocol = Literal["tcp", "udp", "sctp", "icmp", "icmpv6"]
 Policy = Literal["open", "closed"]
 
 
 UDP_TIMEOUT = 120
-"""Seconds for which a silent UDP connection is remembered, when the file says nothing: RFC 4787, REQ-5, asks
-for two minutes at least."""
+"""Seconds for which a UDP connection is remembered after its last packet, when the file gives no other time.
+RFC 4787, REQ-5, demands at least two minutes."""
 
 
 class Rule(Frozen):
-    """One rule of a firewall; the first that matches a new connection decides.
+    """One rule of a firewall; the first one that matches a new connection decides.
 
-    ``rate``: at most so many new connections a second are accepted, what is above is dropped. ``log``: each
-    new connection that it decides is an event.  A rule with addresses of one family is about that
-    family alone; without any it is about both.
+    ``rate``: at most so many new connections a second are accepted, the rest is dropped. ``log``: each
+    new connection that the rule decides is an event. A rule with addresses of one family matches only
+    this family; a rule without addresses matches both.
     """
 
     name: str
@@ -51,8 +50,8 @@ class Rule(Frozen):
 
 
 class Firewall(Frozen):
-    """A stateful rule set. ``default`` decides on new connections that no rule matches. ``udp_timeout``:
-    seconds for which a silent UDP connection is remembered."""
+    """A stateful rule set. ``default`` decides about new connections that no rule matches. ``udp_timeout``:
+    seconds for which a UDP connection is remembered after its last packet."""
 
     rules: tuple[Rule, ...]
     default: Literal["accept", "drop", "reject"] = "drop"
@@ -60,8 +59,9 @@ class Firewall(Frozen):
 
 
 class Backend(Frozen):
-    """A server behind a load balancer: a host of the lab. ``weight`` 1..256; ``port`` where it listens and is
-    checked.  ``same_port``: it listens at every port of the balancer, of which ``port`` is the first."""
+    """A server behind a load balancer: a host of the lab. ``weight``: 1..256; ``port``: where it listens
+    and is checked. ``same_port``: it listens at all ports of the balancer; ``port`` is the first of
+    them."""
 
     host: str
     mac: str
@@ -73,8 +73,8 @@ class Backend(Frozen):
 
 
 class HealthCheck(Frozen):
-    """How a backend is tried: ``interval`` and ``timeout`` in microseconds; ``rise`` and ``fall`` in
-    results in a row. ``path``: of a ``http`` check."""
+    """How a backend is checked: ``interval`` and ``timeout`` in microseconds; ``rise`` and ``fall`` in equal
+    results in a row. ``path``: for ``http`` checks."""
 
     kind: Literal["tcp", "icmp", "http"] = "tcp"
     interval: int = 500_000
@@ -85,7 +85,7 @@ class HealthCheck(Frozen):
 
 
 class HttpRule(Frozen):
-    """Layer 7: requests with this path prefix and host name (None: any) go to these backends only."""
+    """Layer 7: requests with this path prefix and host name (None: any) go only to these backends."""
 
     path: str | None = None
     host: str | None = None
@@ -93,13 +93,14 @@ class HttpRule(Frozen):
 
 
 class Balancer(Frozen):
-    """A virtual service: ``port``, and ``more_ports``, at the virtual addresses: ``ipv4``, ``ipv6`` and
-    ``more_addresses``. Its own namespace (``at``, with ``mac`` and all of them) answers for it: HAProxy runs
-    there, or, with flows, the health checks and what is refused.
+    """A virtual service: ``port`` and ``more_ports`` at the virtual addresses ``ipv4``, ``ipv6`` and
+    ``more_addresses``.
 
-    ``hash``: which fields choose the backend of a new connection.  ``former``: what were backends earlier in
-    the running lab and are none now: their connections, by host and port, are reset.  ``udp_timeout``: as
-    a firewall's.
+    It has its own namespace at the switch port ``at``, with ``mac`` and all the addresses. HAProxy runs
+    there, or, if flows do the work, health checks and the answers to refused connections.
+
+    ``hash``: the fields that choose the backend of a new connection. ``former``: hosts with ports that were
+    backends earlier in the running lab; their connections are reset. ``udp_timeout``: as in ``Firewall``.
     """
 
     network: str
@@ -120,21 +121,21 @@ class Balancer(Frozen):
 
     @property
     def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
-        """All of them, the first of each family first."""
+        """All virtual addresses, the first one of each family first."""
         return (*(address for address in (self.ipv4, self.ipv6) if address is not None), *self.more_addresses)
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """All of them, the first first."""
+        """All ports, beginning with the first one."""
         return (self.port, *self.more_ports)
 
     def reached_at(self, backend: Backend) -> tuple[int, ...]:
-        """The ports of a backend that connections are translated to."""
+        """The ports of a backend to which connections are translated."""
         return self.ports if backend.same_port else (backend.port,)
 
 
 class Forward(Frozen):
-    """A port forward: what comes to ``port`` of the translator goes to ``to_port`` of ``host``."""
+    """A port forward: packets to ``port`` of the NAT's address go to ``to_port`` of ``host``."""
 
     protocol: Literal["tcp", "udp"]
     port: int
@@ -144,8 +145,8 @@ class Forward(Frozen):
 
 
 class Nat(Frozen):
-    """Masquerading behind ``ipv4`` (RFC 3022, NAPT) in ``network``, where ``mac`` answers for it.
-    ``udp_timeout``: as a firewall's."""
+    """Hosts share the address ``ipv4`` in ``network`` (RFC 3022, NAPT); ``mac`` is its MAC address there.
+    ``udp_timeout``: as in ``Firewall``."""
 
     network: str
     mac: str
@@ -155,14 +156,14 @@ class Nat(Frozen):
 
 
 class RateLimit(Frozen):
-    """Bits a second in each direction, and bytes that may come at once."""
+    """``bandwidth`` in bits per second, in each direction; ``burst`` in bytes that may pass at once."""
 
     bandwidth: int
     burst: int = 65536
 
 
 class Script(Frozen):
-    """A user's function: the Python file's content, and how packets are handed to it."""
+    """A user's function: the content of its Python file, and the form in which it gets packets."""
 
     file: str
     source: str
@@ -170,11 +171,12 @@ class Script(Frozen):
 
 
 class Ids(Frozen):
-    """Rules of an intrusion detection function, as text in Suricata's language; ``files`` say where from.
+    """The rules of an intrusion detection function, in Suricata's language, and the ``files`` that they
+    are from.
 
-    ``lines``: how many lines of ``rules`` are whose, in order; what the topology itself has comes first.
-    ``encoding``: the bytes that the text stands for; each character is one byte in latin-1, which is said of
-    all of it when a file is not UTF-8, for rules are bytes.
+    ``lines``: the number of lines of ``rules`` from each source: the topology file first, if it has
+    rules, then each file. ``encoding``: how to turn the text back into bytes, which rules are. It is
+    latin-1, one byte for each character, when any source is not UTF-8.
     """
 
     rules: str
@@ -184,8 +186,8 @@ class Ids(Frozen):
 
 
 class _IsAttachment:
-    """Annotates a field that takes an attachment as it is. pydantic's own checks of what it consists of, for
-    each kind of function, would take 20 ms of every start."""
+    """Annotates a field whose value is an ``Attachment`` already. To let pydantic check its parts, for
+    each kind of function, would add 20 ms to every start."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.is_instance_schema(get_args(Attachment))
@@ -197,18 +199,18 @@ class _IsAttachment:
 
 
 class Function(Frozen, ABC):
-    """A virtual network function: what all kinds have. ``topologies.model.kinds`` has a class for each kind.
+    """A virtual network function: the base of the classes in ``topologies.model.kinds``, one for each kind.
 
-    ``attachment``: where frames meet it, and how (``topologies.model.attachment``).  ``on_failure``: what
-    becomes of traffic while no instance works.
+    ``attachment``: how it is attached to the lab (``topologies.model.attachment``). ``on_failure``: what
+    happens to traffic while no instance works.
     """
 
     rewrites: ClassVar[bool] = False
-    """Whether it changes addresses of what passes it, when flows do it."""
+    """Whether it changes addresses of packets, when it is done by flows."""
     remembers: ClassVar[bool] = True
-    """Whether it knows something of connections that would be lost with it."""
+    """Whether it has state of connections, which is lost with it."""
     predictable: ClassVar[bool] = True
-    """Whether the topology says what it lets through."""
+    """Whether the topology says which packets it lets through."""
 
     name: str
     kind: str
@@ -218,56 +220,57 @@ class Function(Frozen, ABC):
 
     @property
     def switch(self) -> str | None:
-        """The switch that it is attached to; None: to no single one."""
+        """The switch that it is attached to; None when it is at many."""
         return self.attachment.switch
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """Its running copies; none where it has no process in the way of frames."""
+        """Its running copies; none when no process gets frames."""
         return self.attachment.instances
 
     @property
     def translates(self) -> bool:
-        """Whether switches change the addresses of what passes it."""
+        """Whether switches change the addresses of packets for it."""
         return self.rewrites and isinstance(self.attachment, Flows)
 
     @property
     @abstractmethod
     def part(self) -> Frozen | None:
-        """What its kind alone has, if that is anything."""
+        """The fields that only its kind has, if there are any."""
 
     def made_like(self, other: Function) -> bool:
-        """Whether both are of one kind and engine, attached in one way to one switch."""
+        """Whether both have the same kind and engine, and are attached in the same way to the same switch."""
         return (self.kind, self.engine, self.attachment.mode, self.switch) == (
             other.kind, other.engine, other.attachment.mode, other.switch
         )  # fmt: skip
 
     @property
     def udp_timeout(self) -> int:
-        """Seconds for which it remembers a silent UDP connection."""
+        """Seconds for which it remembers a UDP connection after its last packet."""
         return UDP_TIMEOUT
 
     @property
     def end_system(self) -> Port | None:
-        """The port of the end system that it has of its own, beside its instances, if it has one."""
+        """The switch port of its own end system, if it has one besides its instances."""
         return None
 
     @property
     def needs_whole_packets(self) -> bool:
-        """Whether it gets its packets cut and checksummed by the kernel: code of users, and Suricata, which
-        cannot pass on what was left to others."""
+        """Whether its packets must be segmented and checksummed already: users' code and Suricata
+        cannot pass on packets whose segmentation or checksum is left to offloads."""
         return False
 
 
 class Chain(Frozen):
-    """A service function chain (RFC 7665): what it takes (the classifier), and through which functions.
+    """A service function chain (RFC 7665): the packets that it takes (its classifier), and its functions.
 
-    Packets from ``source`` to ``destination`` that hosts of ``network`` send pass ``functions`` in order;
-    if ``symmetric``, packets the other way, which hosts of ``far_network`` send, pass them in reverse order.
-    ``direction`` ``both``: connections that the destination opens are taken, too.
-    ``path`` numbers it (1..255), unique among the lab's chains and taps; a changed list of functions gets a
-    new one, so that old and new can be there at once.  Of two chains that match a packet, the one of higher
-    ``priority`` takes it.  ``implicit``: made for a load balancer that traffic reaches outside of any chain.
+    Packets from ``source`` to ``destination`` that hosts of ``network`` send pass ``functions`` in order.
+    If ``symmetric``, packets in the other direction, which hosts of ``far_network`` send, pass them in
+    reverse order. ``direction`` ``both``: it also takes connections that the destination opens. ``path``:
+    its number (1..255), unique among the chains and taps of the lab; when its functions change, it gets a
+    new one, so the old and the new path can exist at the same time. Of two chains that match a packet,
+    the one with the higher ``priority`` takes it. ``implicit``: it is added for the traffic to a load
+    balancer that no chain takes.
     """
 
     name: str

@@ -1,21 +1,22 @@
-"""The kinds of network functions: a discriminated union, of which ``kind`` says the member. Pure.
+"""The kinds of network functions: a discriminated union; its discriminator is ``kind``. Pure.
 
-Each kind is a class below ``Function`` with its own part, so ``isinstance`` or ``match`` says at once what a
-function is and what it has.  The union is open: ``MODELS`` has a class for each kind, and JSON is read by it.
+Each kind is a subclass of ``Function`` with its own part, so ``isinstance`` or ``match`` shows what a
+function is and what it has. The union is open: ``MODELS`` has a class for each kind, and JSON is read with
+it.
 
-To add a kind, give it an entry of its name in the registry of each floor that it concerns:
+To add a kind, add an entry with its name to the registry of each floor that it concerns:
 
-* ``topologies.model.kinds.MODELS``: its class, what it is;
+* ``topologies.model.kinds.MODELS``: its class;
 * ``topologies.syntax.service_specification.KINDS``: its engines, with the keys that a file may have;
-* ``topologies.resolve.kinds.registry.RESOLUTIONS``: how it is attached, and how the file's keys become
+* ``topologies.resolve.kinds.registry.RESOLUTIONS``: how it is attached, and how the keys of the file become
   the fields of its class;
-* ``controller.compiler.functions.registry.HOPS``: how switches do it by their flows, if they do;
-* ``nfv.kinds.PROGRAMS``: which process does it, for each engine that needs one;
-* ``lab.views.kinds.TOLD``: what is told of it, if it has more than its name.
+* ``controller.compiler.functions.registry.HOPS``: the flows that do it, if flows do it;
+* ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one;
+* ``lab.views.kinds.TOLD``: what users are told about it, if that is more than its name.
 
-All are ordinary dictionaries, which a test extends and restores (``pytest.MonkeyPatch.setitem``). An entry
-must be there in each process that meets such a function: in the command's and the supervisor all of them, in
-the controller ``MODELS`` and ``HOPS``.
+All are ordinary dictionaries, which a test extends and restores (``pytest.MonkeyPatch.setitem``). A process
+needs the entries of each function that it meets: the command and the supervisor need all of them, the
+controller needs ``MODELS`` and ``HOPS``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from topologies.model.values import Port
 
 
 class FirewallFunction(Function):
-    """A stateful firewall: by nftables inline, or by the switches' flows."""
+    """A stateful firewall: inline, with nftables, or in flows of the switches."""
 
     kind: Literal["firewall"]
     firewall: Firewall
@@ -54,7 +55,7 @@ class FirewallFunction(Function):
 
 
 class LoadBalancer(Function):
-    """A load balancer: by the switch's flows, with a namespace for health checks, or HAProxy."""
+    """A load balancer: in flows of its switch, with a namespace for health checks, or HAProxy."""
 
     rewrites: ClassVar[bool] = True
     kind: Literal["load-balancer"]
@@ -74,7 +75,7 @@ class LoadBalancer(Function):
 
 
 class AddressTranslator(Function):
-    """A NAT (RFC 3022, NAPT), by the switch's flows."""
+    """A NAT (RFC 3022, NAPT), in flows of its switch."""
 
     rewrites: ClassVar[bool] = True
     kind: Literal["nat"]
@@ -90,7 +91,7 @@ class AddressTranslator(Function):
 
 
 class RateLimiter(Function):
-    """A token bucket for each direction, by the kernel."""
+    """A token bucket of the kernel for each direction."""
 
     remembers: ClassVar[bool] = False
     kind: Literal["rate-limiter"]
@@ -102,7 +103,7 @@ class RateLimiter(Function):
 
 
 class Bridge(Function):
-    """Passes everything on."""
+    """A bridge, which passes everything on."""
 
     remembers: ClassVar[bool] = False
     kind: Literal["bridge"]
@@ -113,7 +114,7 @@ class Bridge(Function):
 
 
 class PythonFunction(Function):
-    """A function that the user wrote."""
+    """A function of the user, in Python."""
 
     predictable: ClassVar[bool] = False
     kind: Literal["python"]
@@ -129,7 +130,7 @@ class PythonFunction(Function):
 
 
 class IntrusionDetection(Function):
-    """Intrusion detection: a tap that gets copies, or inline, where it may also drop."""
+    """Intrusion detection: a tap, which gets copies, or inline, where it can also drop packets."""
 
     predictable: ClassVar[bool] = False
     kind: Literal["ids"]
@@ -164,9 +165,9 @@ Answer = TypeVar("Answer")
 def taking(
     model: type[Member], do: Callable[Concatenate[Member, Rest], Answer]
 ) -> Callable[Concatenate[Function, Rest], Answer]:
-    """``do``, which is for functions of one class, as an entry of a registry, which is asked with any.
+    """An entry for a registry of all functions from ``do``, which is for functions of one class only.
 
-    The entry raises TypeError for a function of another class.
+    It raises TypeError for a function of another class.
     """
 
     def checked(function: Function, /, *args: Rest.args, **named: Rest.kwargs) -> Answer:
@@ -178,7 +179,7 @@ def taking(
 
 
 def function_of(**fields: Any) -> Function:
-    """The function of the class that ``kind`` names. Raises ValueError (pydantic's of a wrong field, too)."""
+    """A function of the class for ``kind``. Raises ValueError, also (from pydantic) for a wrong field."""
     kind = fields.get("kind")
     model = MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:

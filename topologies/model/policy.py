@@ -1,7 +1,7 @@
-"""Who may reach whom, by what the file's firewalls, chains and links say: what probes are held to. Pure.
+"""Which hosts may reach each other, by the firewalls, chains and links of the file. Pure.
 
-It reads rules and classifiers directly, knowing nothing of how they are carried out, so it is also an
-independent reading to compare the data plane with.
+Probes are compared with it. It reads rules and classifiers directly and knows nothing of flow tables, so it
+is an independent specification of what the data plane does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Address = IPv4Address | IPv6Address
 
 
 class Connection(NamedTuple):
-    """What a firewall decides about: a connection's first packet. Ports are None where there are none."""
+    """The first packet of a connection, about which a firewall decides. Ports are None if it has none."""
 
     source: Address
     destination: Address
@@ -31,9 +31,9 @@ class Connection(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """Whether a ping from one host reaches another and its answer returns: None where that can't be told
-    from outside. ``why`` names what forbids it, or hides it; empty where it is allowed. ``apart``: nothing
-    forbids it, there is just no way."""
+    """Whether a ping from one host reaches another one and its answer comes back; None when the topology
+    does not tell. ``why``: what forbids it, or makes it unknown; empty when it is allowed. ``apart``:
+    nothing forbids it, but no links join the hosts."""
 
     allowed: bool | None
     why: str = ""
@@ -44,7 +44,7 @@ ALLOWED = Expectation(True)
 
 
 def deciding(firewall: Firewall, seen: Connection) -> Rule | None:
-    """The first rule that matches; None: the default decides."""
+    """The first rule that matches; None when the default decides."""
     for rule in firewall.rules:
         if (
             (rule.protocol is None or rule.protocol == seen.protocol)
@@ -74,7 +74,7 @@ def _within(ranges: PortRanges, port: int | None) -> bool:
 
 
 class Policy:
-    """The lab's expectations of pings between its hosts, ready to be asked about many pairs."""
+    """Expectations for pings between the hosts of a lab, for many pairs of hosts."""
 
     def __init__(self, topology: Topology) -> None:
         self._functions = {function.name: function for function in topology.functions}
@@ -88,11 +88,11 @@ class Policy:
                     self._at_ports.setdefault(network, []).append(function)
 
     def __bool__(self) -> bool:
-        """False: everybody may reach everybody."""
+        """False when all hosts may reach each other."""
         return bool(self._entries or self._at_ports) or len(set(self._part.values())) > 1
 
     def ping(self, src: Host, dst: Host, family: int) -> Expectation:
-        """What becomes of an echo request from ``src`` to ``dst`` and of its reply."""
+        """What happens to an echo request from ``src`` to ``dst`` and to its reply."""
         source, destination = (host.ipv4 if family == 4 else host.ipv6 for host in (src, dst))
         if source is None or destination is None:
             return ALLOWED
@@ -100,9 +100,9 @@ class Policy:
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
         seen = Connection(source.ip, destination.ip, "icmp" if family == 4 else "icmpv6")
-        there = self._taken(seen, src.network)
-        back = self._taken(Connection(seen.destination, seen.source, seen.protocol), dst.network)
-        passed = [] if there is None else self._on_the_way(there)
+        there = self._entry_for(seen, src.network)
+        back = self._entry_for(Connection(seen.destination, seen.source, seen.protocol), dst.network)
+        passed = [] if there is None else self._passed_by(there)
         for function in passed:
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates it")
@@ -111,7 +111,7 @@ class Policy:
         for function in met:
             if isinstance(function, FirewallFunction) and (why := _refusal(function, seen)):
                 return Expectation(False, why)
-        for function in self._on_the_way(back) if back is not None else ():
+        for function in self._passed_by(back) if back is not None else ():
             if function in passed:
                 continue
             if isinstance(function, FirewallFunction):
@@ -123,8 +123,8 @@ class Policy:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
         return ALLOWED
 
-    def _taken(self, seen: Connection, network: str) -> Entry | None:
-        """The classifier's entry for the packet; ICMP has no ports, so entries with ports don't match it."""
+    def _entry_for(self, seen: Connection, network: str) -> Entry | None:
+        """The classifier entry for the packet. ICMP has no ports, so entries with ports do not match it."""
         for entry in self._entries:  # by falling priority
             if (
                 entry.network == network
@@ -138,12 +138,12 @@ class Policy:
                 return entry
         return None
 
-    def _on_the_way(self, entry: Entry) -> Sequence[Function]:
+    def _passed_by(self, entry: Entry) -> Sequence[Function]:
         return [self._functions[name] for name in self._chains[entry.chain].functions]
 
 
 def _one_family(entry: Entry, version: int) -> bool:
-    """Addresses of one family alone make an entry one of that family."""
+    """Whether the entry matches packets of this IP version: addresses of one family exclude the other."""
     return all(version in {prefix.version for prefix in some} for some in _stated(entry))
 
 
@@ -152,7 +152,7 @@ def _stated(entry: Entry) -> Iterator[Prefixes]:
 
 
 def _refusal(function: FirewallFunction, seen: Connection) -> str:
-    """Why a firewall does not let the connection through; empty when it does."""
+    """Why a firewall refuses the connection; empty when it accepts it."""
     rule = deciding(function.firewall, seen)
     action = function.firewall.default if rule is None else rule.action
     if action == "accept":

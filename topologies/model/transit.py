@@ -1,7 +1,7 @@
-"""Where the frames of service chains come from, and where they go on: what the overlay must join. Pure.
+"""The switches that send frames into service chains, and those where frames leave them. Pure.
 
-Both answers take in what is possible while instances fail: a hop that can be skipped is looked at as there
-and as skipped, wherever the skipping is done.
+The overlay must join them. A hop that can be skipped counts both as passed and as skipped, because instances
+may fail at any time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from topologies.model.topology import Topology
 
 
 def paths(topology: Topology) -> Iterator[tuple[Chain, bool, tuple[Hop, ...]]]:
-    """Each chain's directions with their hops in order; none without a hop."""
+    """(chain, forward, hops in order) for each direction of each chain that has hops."""
     functions = {function.name: function for function in topology.functions}
     for chain in topology.chains:
         hops = tuple(chain_hops(chain, functions))
@@ -29,8 +29,8 @@ def paths(topology: Topology) -> Iterator[tuple[Chain, bool, tuple[Hop, ...]]]:
 
 
 def skippable(hop: Hop, functions: Mapping[str, Function]) -> bool:
-    """Whether frames may go on without having been at this hop: past a tap, which gets copies only, or past
-    instances of which none works.  Flows don't fail."""
+    """Whether frames may skip this hop: a tap, which only gets copies, or a function without a working
+    instance. Flows do not fail."""
     match steered(functions[hop.function]):
         case Inline() | Tap():
             return hop.open
@@ -41,7 +41,7 @@ def skippable(hop: Hop, functions: Mapping[str, Function]) -> bool:
 
 
 def exits(topology: Topology) -> dict[str, set[str]]:
-    """Network -> the switches from which frames that are out of a chain go on in it."""
+    """Network -> the switches where frames leave a chain and go on in this network."""
     leaving: dict[str, set[str]] = {}
     functions = {function.name: function for function in topology.functions}
     for _, _, way in paths(topology):
@@ -53,16 +53,15 @@ def exits(topology: Topology) -> dict[str, set[str]]:
 
 
 def without_offloads(topology: Topology) -> frozenset[str]:
-    """Hosts and functions whose interfaces must send whole packets, cut and checksummed.
+    """Hosts and functions whose interfaces must not offload: they send packets segmented and checksummed.
 
-    These are all in the networks at both ends of a chain that needs it, and its functions, which may send
-    packets of their own (a firewall's resets).  Two kinds of chains do:
+    Some chains need this from all hosts in the networks at both ends, and from their functions, which may
+    send packets themselves (resets of a firewall):
 
-    - with NSH: Open vSwitch's userspace datapath (3.1) drops other packets once they are inside NSH.
-    - with an address translator (also a load balancer that takes what is out of the chain) and a function
-      that has the kernel finish checksums.  A checksum that is left to others begins as the sum of the
-      addresses (virtio 1.2, 5.1.6.2); Open vSwitch (3.1) translates it as if it were a finished one, and
-      what is made of it then is wrong.
+    - chains with NSH: Open vSwitch's userspace datapath (3.1) drops other packets inside NSH. - chains
+    that pass an address translator (also a load balancer after the chain) and a function that lets the
+      kernel finish checksums. An unfinished checksum is the sum of the addresses (virtio 1.2, 5.1.6.2). Open
+      vSwitch (3.1) updates it like a finished one when it translates addresses, so the result is wrong.
     """
     functions = {function.name: function for function in topology.functions}
     balanced = {chain.network for chain in topology.chains if chain.implicit}
@@ -79,7 +78,8 @@ def without_offloads(topology: Topology) -> frozenset[str]:
 
 
 def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanced: Container[str]) -> bool:
-    """``balanced``: networks whose hosts reach a load balancer that translates, also behind other chains."""
+    """Whether a chain needs packets without offloads. ``balanced``: networks whose hosts reach a load
+    balancer that translates addresses, also after other chains."""
     if chain.encapsulation == "nsh":
         return True
     way = [step.function for step in steps(chain, functions)]
@@ -91,9 +91,10 @@ def _needs_whole_packets(chain: Chain, functions: Mapping[str, Function], balanc
 def senders(
     topology: Topology, members: Mapping[str, set[str]], reach: Mapping[str, set[str]]
 ) -> dict[int, set[str]]:
-    """Hop number -> the switches from which frames start for it.
+    """Hop number -> the switches that send frames to this hop.
 
-    ``members``: network -> switches that have a host of it; ``reach``: those whose hosts' frames get into it.
+    ``members``: network -> the switches that have a host of it; ``reach``: network -> the switches that send
+    frames into it.
     """
     functions = {function.name: function for function in topology.functions}
     steering = service(topology)
@@ -108,11 +109,11 @@ def senders(
 
     out: dict[str, set[str]] = exits(topology) if any(hop.balanced for hop in steering.hops.values()) else {}
     for entry in steering.entries:
-        # what is out of a chain may be for a load balancer still
+        # frames that leave a chain may go to a load balancer
         further = out.get(entry.network, set[str]()) if entry.priority < 0 else set[str]()
         start(entry, members[entry.network] | further)
     for copy in steering.copies:
-        # what is sent to a host is copied where it enters
+        # frames to a host are copied at the switch where they enter
         start(copy, members[copy.network] if copy.host is None else reach[copy.network])
     for hop in steering.hops.values():
         number = hop.next

@@ -1,8 +1,8 @@
-"""Zones of connection tracking (ovs-actions(7), ct), and how long each remembers datagrams. Pure.
+"""Zones of connection tracking (ovs-actions(7), ct), and how long each one remembers UDP connections. Pure.
 
-A zone is a connection table of its own.  All switches of a domain are one Open vSwitch
-and share them, so a zone's number is unique in the lab: it is chosen by a hash of what the zone is for, so
-that it stays the same, with its connections, when other functions and hosts come and go.
+Each zone has its own connection table. All switches of a domain belong to one Open vSwitch and share its
+zones, so zone numbers are unique in the lab. The number is a hash of the zone's key, so a zone keeps its
+number and its connections when other functions and hosts are added or removed.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from topologies.model.topology import Port, Topology
 
 FUNCTION_ZONES = range(1, 4096)
 PLACE_ZONES = range(4096, 16384)
-"""Of places that gather fragments (``controller.compiler.fragments``, which also has the two above all
-others)."""
+"""Zones of places that gather fragments (``controller.compiler.fragments``, which also uses the two zones
+after ``PORT_ZONES``)."""
 PORT_ZONES = range(16384, 65534)
 
 
 def function_zones(topology: Topology) -> dict[str, int]:
-    """The zone of every function that the switches themselves do.
+    """Function -> its zone, for all functions that are done by flows.
 
-    Load balancers of one network in one domain have one together, so that no two connections to a port of a
-    backend that several have look alike; but those of datagrams apart that are remembered for another time.
+    Load balancers of one network and one domain share a zone. So two connections to a port of a backend that
+    several of them have are never mistaken for one another. Those for UDP share it only if they have the same
+    timeout.
     """
     domains = {switch.name: switch.domain for switch in topology.switches}
-    what = {
+    keys = {
         function.name: zone_key(function, domains.get(attachment.switch, ""))
         for function in topology.functions
         if isinstance(attachment := function.attachment, Flows)
     }
-    numbers = numbered(set(what.values()), FUNCTION_ZONES)
-    return {name: numbers[key] for name, key in what.items()}
+    numbers = numbered(set(keys.values()), FUNCTION_ZONES)
+    return {name: numbers[key] for name, key in keys.items()}
 
 
 def zone_key(function: Function, domain: str) -> str:
-    """What the zone of a function in this domain is for; no function has such a name as balancers' have."""
+    """The key of a function's zone: its name, or, for load balancers, a text that is no possible name."""
     if not isinstance(function, LoadBalancer):
         return function.name
     return f"load balancers of {function.balancer.network} in {domain}, {function.udp_timeout} s"
 
 
 def together(topology: Topology, function: Function) -> tuple[LoadBalancer, ...]:
-    """The load balancers, by name, that track connections in this one's zone; itself as well."""
+    """The load balancers, by name, in the zone of this one, including itself."""
     zones = function_zones(topology)
     balancers = (other for other in topology.functions if isinstance(other, LoadBalancer))
     by_flows = (balancer for balancer in balancers if isinstance(balancer.attachment, Flows))
@@ -56,13 +57,13 @@ def together(topology: Topology, function: Function) -> tuple[LoadBalancer, ...]
 
 
 def port_zones(ports: Iterable[Port]) -> dict[Port, int]:
-    """The zone of each of these host ports."""
+    """Port of a host -> its zone."""
     some = {str(port): port for port in ports}
     return {some[text]: number for text, number in numbered(some, PORT_ZONES).items()}
 
 
 def numbered(names: Iterable[str], among: range) -> dict[str, int]:
-    """A number for each name, all different: that of its hash, or the next that is free."""
+    """Name -> its number from ``among``: that of its hash, or the next free one."""
     taken: set[int] = set()
     zones = {}
     for name in sorted(names):
@@ -77,8 +78,8 @@ def numbered(names: Iterable[str], among: range) -> dict[str, int]:
 
 
 def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
-    """Domain -> zone -> seconds for which what is silent is remembered (RFC 4787, REQ-5), of all functions
-    that the switches do."""
+    """Domain -> zone -> seconds for which a UDP connection is remembered after its last packet (RFC 4787,
+    REQ-5), for all functions that switches do."""
     domains = {switch.name: switch.domain for switch in topology.switches}
     timeouts: dict[str, dict[int, int]] = {}
     zones = function_zones(topology)
