@@ -12,7 +12,8 @@ place that has to decide about a new one. To add a member:
 * ``topologies.model.function_json``: how JSON has it;
 * ``topologies.resolve.kinds.attaching``: how it is made of the file's keys. Kinds that are attached that way
   say so in ``topologies.resolve.kinds.registry.RESOLUTIONS``;
-* each place that mypy names then: how the controller programs it, how the data plane wires it.
+* each place that mypy names then: how the controller programs it, how the data plane wires it;
+* the places that ask for one member with ``isinstance``, if the new one belongs there: mypy cannot name them.
 """
 
 from __future__ import annotations
