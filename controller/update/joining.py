@@ -20,6 +20,7 @@ from controller.compiler.chain_classifier import overlap, within
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
+from topologies.model.places import Entity
 from topologies.model.service_paths import Entry, Hop, Service, service, steered
 from topologies.model.topology import Topology
 
@@ -29,13 +30,15 @@ class Joining(NamedTuple):
 
     ``first``: those of ``hops`` that follow no other of ``hops``: copies have to be made for them.
     ``knowing``: all hops of the new lab at functions that know connections.  ``after``: hop of the old lab,
-    at a function out of which frames come by no port -> the joining hop that is next.
+    at a function out of which frames come by no port -> the joining hop that is next.  ``chain``: the first
+    that a function joins.
     """
 
     hops: frozenset[int] = frozenset()
     first: frozenset[int] = frozenset()
     knowing: frozenset[int] = frozenset()
     after: Mapping[int, int] = MappingProxyType({})
+    chain: Entity | None = None
 
 
 NOBODY = Joining()
@@ -81,7 +84,9 @@ def joining(old: Topology, new: Topology) -> Joining:
     needed = {number for number in hops if knowing & hops & _onward(number, now)}
     joined = frozenset(needed)
     first = joined - {now.hops[number].next for number in joined}
-    return Joining(joined, first, frozenset(knowing), _following(old, new, was, now, joined, stays, after))
+    following = _following(old, new, was, now, joined, stays, after)
+    chain = now.hops[min(joined)].entity if joined else None
+    return Joining(joined, first, frozenset(knowing), following, chain)
 
 
 def _knows(function: Function) -> bool:

@@ -66,7 +66,7 @@ def teaching(
     """The changes on one switch, for what joins or takes over. ``ports``: of its inline functions, old and
     new."""
     moved = {n: how for n, how in taking_over(old, new, ports).items() if n in joining.knowing}
-    guards = [*_guards(old, new, joining.hops, mark), *_copies_that_return(old, new, ports, mark)]
+    guards = [*_guards(old, new, joining, mark), *_copies_that_return(old, new, ports, mark)]
     flows: list[Flow] = []
     known = {entry.cookie for entry in old.flows}
     asked: list[tuple[Table, tuple[Field, ...], list[Flow]]] = [
@@ -83,9 +83,9 @@ def teaching(
             entry for entry in theirs if _next_hop(entry) in joining.hops and _takes_new_traffic(entry, known)
         ]
         if leading:
-            flows += _copies(table, theirs, leading, mark)
+            flows += _copies(table, theirs, leading, mark, joining.chain)
             if any(_next_hop(entry) in joining.first for entry in leading):
-                flows.append(_copy_maker(table, here, mark, leading[0].origin.entity))
+                flows.append(_copy_maker(table, here, mark, joining.chain))
     leaving = [entry for entry in old.flows if entry.table is Table.STEER and _leaves(entry.actions)]
     after = joining.after
     instead = {
@@ -138,9 +138,11 @@ def _copy_maker(table: Table, here: tuple[Field, ...], mark: Mark, chain: Entity
     return flow(table, FIRST, match, done, why=why, entity=chain)
 
 
-def _copies(table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mark) -> Iterator[Flow]:
+def _copies(
+    table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mark, chain: Entity | None
+) -> Iterator[Flow]:
     """The flows for copies in a table. ``theirs``: the new flows of this table; ``leading``: those of them
-    that lead to a function that joins."""
+    that lead to a function that joins ``chain``."""
     ranks = {priority: n for n, priority in enumerate(sorted({entry.priority for entry in theirs}))}
     led = {entry.cookie for entry in leading}
     for entry in theirs:
@@ -157,6 +159,7 @@ def _copies(table: Table, theirs: Iterable[Flow], leading: list[Flow], mark: Mar
                 text=f"a copy: {entry.why}"
                 if goes_on
                 else "a copy that no function which joins gets: dropped",
+                entity=entry.origin.entity or chain,
             ),
         )
 
@@ -175,17 +178,16 @@ def _marked_match(match: tuple[Field, ...], mark: Mark) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-def _guards(old: SwitchTables, new: SwitchTables, hops: frozenset[int], mark: Mark) -> Iterator[Flow]:
+def _guards(old: SwitchTables, new: SwitchTables, joining: Joining, mark: Mark) -> Iterator[Flow]:
     """The flows that end copies in RESOLVE and STEER."""
     if not any(entry.table is Table.RESOLVE for tables in (old, new) for entry in tables.flows):
         return
-    why = "a copy for a function that joins ends here"
-    entity = next((entry.origin.entity for entry in new.flows if _hop(entry) in hops), None)
+    why, entity = "a copy for a function that joins ends here", joining.chain
     yield flow(Table.RESOLVE, FIRST, (_is_marked(mark),), why=why, entity=entity)
     answer = f"{why}: an answer to it"
     yield flow(Table.RESOLVE, FIRST - 1, (_answers(mark),), why=answer, entity=entity)
     steered = {_hop(entry) for tables in (old, new) for entry in tables.flows if entry.table is Table.STEER}
-    for number in sorted(steered - hops - {0}):
+    for number in sorted(steered - joining.hops - {0}):
         yield flow(Table.STEER, FIRST, (_is_marked(mark), Field(HOP, number)), why=why, entity=entity)
 
 

@@ -17,7 +17,8 @@ from controller.compiler.stations import Learned
 from controller.flow.builders import HOP, flow
 from controller.flow.tables import Field, Output, SetField, Table
 from controller.origin import AtHop, Classified, Into, Origin, Probe, Refused, Return
-from controller.update.difference import difference
+from controller.update.difference import difference, stages
+from controller.update.joining import joining
 from tests.unit.controller.made_chains import chain_labs
 from topologies import shipped
 from topologies.model.attachment import Inline
@@ -93,6 +94,23 @@ def test_what_comes_from_an_entry_of_the_file_has_its_line(name: str) -> None:
                 assert not names & set(re.findall(r"[\w.@#-]+", origin.text)), origin
             else:
                 assert topology.places.of(origin.entity), origin
+
+
+def test_what_teaches_a_function_comes_from_the_chain_that_it_joins() -> None:
+    text = Path(shipped.path("service-chain")).read_text(encoding="utf-8")
+    shorter = text.replace("functions: [fw, limit, lb]", "functions: [limit, lb]")
+    old, new = topologies.loads(shorter, "lab.yaml"), topologies.loads(text, "lab.yaml")
+    steps = stages(compile_topology(old), compile_topology(new), joining(old, new))
+    copies = {
+        (entry.origin.text, str(entry.origin.entity))
+        for step in steps
+        for tables in step.values()
+        for entry in tables.flows
+        if "copy" in entry.origin.text
+    }
+    assert ("functions that join the chain are given a copy first", "chain web") in copies
+    assert ("a copy for a function that joins ends here", "chain web") in copies
+    assert "None" not in {entity for _, entity in copies}, copies
 
 
 def entities(topology: Topology, text: str, **more: Any) -> set[str]:
