@@ -64,8 +64,8 @@ class Site:
             ),
         ):
             lines = [
-                f"address add {each}/{'64 dev eth0 nodad' if ':' in each else '24 dev eth0'}"
-                for each in addresses
+                f"address add {address}/{'64 dev eth0 nodad' if ':' in address else '24 dev eth0'}"
+                for address in addresses
             ]
             space.run("ip", "-batch", "-", given="\n".join([*lines, "link set eth0 up\n"]))
 
@@ -101,8 +101,8 @@ class Site:
         server.stdout.close()
 
     def connect(self, address: str = VIP4) -> socket.socket:
-        made = self.far.within(lambda: socket.create_connection((address, 80), PATIENCE))
-        return made
+        sock = self.far.within(lambda: socket.create_connection((address, 80), PATIENCE))
+        return sock
 
     def ask(self, words: bytes = b"hello", address: str = VIP4) -> bytes:
         """What one connection is answered."""
@@ -121,8 +121,8 @@ class Site:
         return f"{head.splitlines()[0]} {body}"
 
     def close(self) -> None:
-        for each in self._running:
-            each.close()
+        for process in self._running:
+            process.close()
         for name in list(self._servers):
             self.stop(name)
         self.own.close()
@@ -131,11 +131,11 @@ class Site:
 
 @contextmanager
 def site(directory: Path) -> Iterator[Site]:
-    made = Site(directory)
+    opened = Site(directory)
     try:
-        yield made
+        yield opened
     finally:
-        made.close()
+        opened.close()
 
 
 def http(*some: tuple[str | None, str | None, str]) -> tuple[HttpRule, ...]:

@@ -177,11 +177,11 @@ class Row:
     def __init__(self, directory: Path, mtu: int = 1500, quiet: bool = False) -> None:
         self.directory = directory
         self.left, self.middle, self.right = spaces = [Space() for _ in range(3)]
-        self._closing: list[Callable[[], object]] = [each.close for each in spaces]
+        self._closing: list[Callable[[], object]] = [space.close for space in spaces]
         # The function's namespace as a lab makes it: else its devices, which are up before the function is
         # there to say anything about it, send MLD reports and neighbour solicitations (RFC 4862, RFC 9777).
-        for each in (self.middle, *((self.left, self.right) if quiet else ())):
-            each.run("sh", "-c", SILENT)
+        for space in (self.middle, *((self.left, self.right) if quiet else ())):
+            space.run("sh", "-c", SILENT)
         for device, end, mac in (("in", self.left, LEFT_MAC), ("out", self.right, RIGHT_MAC)):
             self.middle.run(
                 *f"ip link add {device} mtu {mtu} type veth peer name eth0 address {mac}".split(),
@@ -231,11 +231,11 @@ class Row:
 
 @contextlib.contextmanager
 def row(directory: Path, mtu: int = 1500, quiet: bool = False) -> Iterator[Row]:
-    made = Row(directory, mtu, quiet)
+    opened = Row(directory, mtu, quiet)
     try:
-        yield made
+        yield opened
     finally:
-        made.close()
+        opened.close()
 
 
 def frame(payload: bytes, ethertype: int = 0x88B5, to: str = RIGHT_MAC, by: str = LEFT_MAC) -> bytes:

@@ -35,12 +35,12 @@ PYTHON = "/usr/bin/python3"  # ours may be in a home that others can't read
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
     """A directory that anybody may use; pytest's own are private."""
-    made = Path(mkdtemp())
-    made.chmod(0o777)
+    directory = Path(mkdtemp())
+    directory.chmod(0o777)
     for package in ("nfv", "wire", "linux"):
-        shutil.copytree(Path(START).parents[1] / package, made / "code" / package)
-    yield made
-    shutil.rmtree(made)
+        shutil.copytree(Path(START).parents[1] / package, directory / "code" / package)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def command(*words: str) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs h
 
 @pytest.fixture(name="site")
 def a_site(tmp_path: Path) -> Iterator[Site]:
-    with site(tmp_path) as made:
-        yield made
+    with site(tmp_path) as opened:
+        yield opened
 
 
 def both_up(site: Site, **some: object):  # type: ignore[no-untyped-def]
@@ -118,7 +118,7 @@ def test_a_change_breaks_no_connection_and_refuses_none(site: Site) -> None:
                 assert state["state"] == "running" and "message" not in state
         finally:
             replaced.set()
-        assert all(each.result() > 3 for each in asked)
+        assert all(asker.result() > 3 for asker in asked)
     assert {site.ask().split()[0] for _ in range(6)} == {b"web3"}
     for sock in kept:
         sock.sendall(b"after")

@@ -31,11 +31,11 @@ def udp(payload: bytes, sport: int = 1000) -> bytes:
 
 def ours(frames: list[bytes]) -> list[bytes]:
     """Without what the kernel says when a device comes up."""
-    return [each for each in frames if each[6:12] == bytes.fromhex(LEFT_MAC.replace(":", ""))]
+    return [data for data in frames if data[6:12] == bytes.fromhex(LEFT_MAC.replace(":", ""))]
 
 
 def alerts(running: Running) -> list[int]:
-    return [each["alert"]["signature_id"] for each in running.seen if each["event_type"] == "alert"]
+    return [event["alert"]["signature_id"] for event in running.seen if event["event_type"] == "alert"]
 
 
 def test_frames_and_probes_pass_and_what_rules_drop_does_not(quiet: Row) -> None:
@@ -43,15 +43,15 @@ def test_frames_and_probes_pass_and_what_rules_drop_does_not(quiet: Row) -> None
     running = quiet.start(ids(DROP))
     probes = [frame(word * 20) for word in (b"first", b"second", b"last")]
     sent = [probes[0], udp(b"good"), udp(b"EVIL"), probes[1], udp(b"EVIL"), probes[2]]
-    for each in sent:
-        left.send(each)
+    for data in sent:
+        left.send(data)
     sent.append(udp(b"also good"))
     left.send(sent[-1])
     got = ours(right.until(lambda data: data == sent[-1]))
     while not set(probes) <= set(got):
         got += ours(right.until(lambda data: data in probes))
-    assert [each for each in got if each not in probes] == [sent[1], sent[-1]]
-    assert [each for each in got if each in probes] == probes
+    assert [data for data in got if data not in probes] == [sent[1], sent[-1]]
+    assert [data for data in got if data in probes] == probes
     back = frame(b"back" * 20, to=LEFT_MAC, by=RIGHT_MAC)
     right.send(back)
     left.until(lambda data: data == back)
@@ -69,8 +69,8 @@ def test_probes_do_not_wait_behind_packets(quiet: Row) -> None:
     packets = [udp(b"good" * 300, sport) for sport in range(1000, 2000)]
     probe = frame(b"probe" * 10)
     running.process.send_signal(signal.SIGSTOP)  # all are there before it looks at the first
-    for each in packets:
-        left.send(each)
+    for packet in packets:
+        left.send(packet)
     left.send(probe)
     running.process.send_signal(signal.SIGCONT)
     before = right.until(lambda data: data == probe)
@@ -156,7 +156,7 @@ def test_an_exchange_of_rules_loses_no_packet_and_no_flow(quiet: Row) -> None:
     assert running.close() == 0
     while (line := running.lines.get(timeout=10)) is not None:
         running.seen.append(line)
-    flows = [each["flow"]["pkts_toserver"] for each in running.seen if each["event_type"] == "flow"]
+    flows = [event["flow"]["pkts_toserver"] for event in running.seen if event["event_type"] == "flow"]
     assert flows == [sent + 4], "the flow was cut by the exchange"
 
 

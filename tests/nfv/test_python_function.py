@@ -77,7 +77,7 @@ def test_many_exceptions_are_counted_and_some_told(quiet: Row) -> None:
     for number in range(300):
         left.send(data(number))
     running.event("counters", exceptions=300)
-    told = sum(each["event_type"] == "exception" for each in running.seen)
+    told = sum(event["event_type"] == "exception" for event in running.seen)
     assert 1 <= told <= 5 * (time.monotonic() - began + 2)  # five a second
 
 
@@ -96,7 +96,7 @@ def test_print_is_an_event(quiet: Row) -> None:
     running = quiet.start(python("print('loaded')\ndef process(packet):\n    print('got', len(packet))\n"))
     left, _ = quiet.wires()
     left.send(data(1))
-    assert any(each.get("message") == "loaded" for each in running.seen)
+    assert any(event.get("message") == "loaded" for event in running.seen)
     assert running.event("log", message="got 64")
 
 
@@ -128,7 +128,7 @@ def test_replaced_without_losing_a_packet(quiet: Row) -> None:
     for number in range(200, 400):
         left.send(data(number))
     came = [right.receive() for _ in range(400)]
-    assert [each[:64] if each else None for each in came] == [data(number) for number in range(400)]
+    assert [packet[:64] if packet else None for packet in came] == [data(number) for number in range(400)]
     assert came[-1] == data(399) + b"!"
 
 
@@ -148,7 +148,7 @@ def test_a_script_that_never_returns_can_be_replaced(quiet: Row) -> None:
     left.send(data(1))
     running.replace(python(PASS))
     left.send(data(2))
-    right.until(lambda each: each == data(2))
+    right.until(lambda packet: packet == data(2))
 
 
 @pytest.mark.parametrize("loop", ["while True: pass", "re.match('(a*)*b', 'a' * 60)"])
@@ -177,11 +177,11 @@ def test_probes_do_not_wait_behind_packets(quiet: Row) -> None:
         left.send(data(number))
     probe = frame(b"probe".ljust(50))
     left.send(probe)
-    before = right.until(lambda each: each == probe)
+    before = right.until(lambda packet: packet == probe)
     assert len(before) < 50  # of 5 s of packets that came first
     assert before[0] in (data(0), probe)
     running.event("counters", processed=100)
-    assert not [each for each in running.seen if each["event_type"] == "state"][1:]
+    assert not [event for event in running.seen if event["event_type"] == "state"][1:]
 
 
 def test_a_script_that_ends_the_interpreter_has_made_a_mistake_and_no_more(quiet: Row) -> None:
@@ -224,7 +224,9 @@ def test_bulk_tcp_comes_in_frames_of_the_mtu_with_right_checksums(row: Row) -> N
     counters = running.event("counters")
     while counters["processed"] < 2700:
         counters = running.event("counters")
-    assert counters["exceptions"] == 0, [each for each in running.seen if each["event_type"] == "exception"]
+    assert counters["exceptions"] == 0, [
+        event for event in running.seen if event["event_type"] == "exception"
+    ]
 
 
 def test_scapy_packets(quiet: Row) -> None:

@@ -50,12 +50,12 @@ def test_a_changed_rate_applies_to_what_waits(quiet: Row) -> None:
     running = quiet.start(rate_limiter(800, 1518))
     left, right = quiet.wires()
     sent = [frame(number.to_bytes(2, "big") + bytes(1000), DATA) for number in range(10)]
-    for each in sent:
-        left.send(each)
+    for packet in sent:
+        left.send(packet)
     assert right.receive() == sent[0]
     # at the old rate the last would come after a hundred seconds
     assert "message" not in running.replace(rate_limiter(1_000_000_000))
-    came = right.until(lambda each: each == sent[-1])
+    came = right.until(lambda packet: packet == sent[-1])
     assert came == sent[1:]
 
 
@@ -69,7 +69,7 @@ def test_probes_do_not_wait_behind_what_is_limited(quiet: Row) -> None:
             probe = frame(bytes([number]).ljust(50), 0x88B5, to, by)
             near.send(probe)
             # what waits, some 30 frames, takes half a minute
-            assert len(far.until(lambda each, probe=probe: each == probe)) < 10
+            assert len(far.until(lambda packet, probe=probe: packet == probe)) < 10
 
 
 def test_the_ethertype_of_probes_is_no_way_round_the_limit(quiet: Row) -> None:
@@ -77,9 +77,9 @@ def test_the_ethertype_of_probes_is_no_way_round_the_limit(quiet: Row) -> None:
     left, right = quiet.wires()
     sent = [frame(number.to_bytes(2, "big") + bytes(1000)) for number in range(500)]
     began = time.monotonic()
-    for each in sent:
-        left.send(each)
-    right.until(lambda each: each == sent[100])
+    for packet in sent:
+        left.send(packet)
+    right.until(lambda packet: packet == sent[100])
     assert time.monotonic() - began >= (100 * 1016 - 20_000) * 8 / 1_000_000
 
 

@@ -85,7 +85,7 @@ def of_any_share(
         return at_switch(lookup, frame, in_port, chooser=lambda *_: share, connections=connections)
 
     return {
-        (tuple(flow.cookie for flow in flows), frozenset(each.port for each in sent))
+        (tuple(flow.cookie for flow in flows), frozenset(output.port for output in sent))
         for share in range(SHARES)
         for sent, flows in ways(share)
     }

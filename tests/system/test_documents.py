@@ -179,9 +179,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    made = Terminal()
-    yield made
-    made.close()
+    opened = Terminal()
+    yield opened
+    opened.close()
 
 
 def numbered(commands: list[Command]) -> list[tuple[Command, str]]:
@@ -278,7 +278,7 @@ def test_no_other_command_stands_in_a_code_block() -> None:
     for name in DOCUMENTS:
         for line in without_dollar((ROOT / name).read_text(encoding="utf-8")):
             known = TRIED_ELSEWHERE.get(name, [])
-            assert any(line.startswith(each) for each in known), f"{name}: {line}"
+            assert any(line.startswith(command) for command in known), f"{name}: {line}"
 
 
 def attacks(address: str, file: Path) -> None:

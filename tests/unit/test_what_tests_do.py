@@ -44,8 +44,8 @@ def named(tree: ast.AST, *names: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Attribute) and ast.unparse(node) in names:
             yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.ImportFrom):
-            found = {f"{node.module}.{name.name}" for name in node.names} & set(names)
-            yield from ((node.lineno, name) for name in found)
+            imported = {f"{node.module}.{name.name}" for name in node.names} & set(names)
+            yield from ((node.lineno, name) for name in imported)
 
 
 def trees() -> Iterator[tuple[str, ast.AST]]:
@@ -70,15 +70,15 @@ monkeypatch.setattr(module, "public", 1)
 
 
 def test_tests_touch_nothing_private_of_the_product() -> None:
-    found = [f"{path}:{line}: {what}" for path, tree in trees() for line, what in private(tree)]
-    assert not found, "inject what the test needs, or let it be public"
+    uses = [f"{path}:{line}: {what}" for path, tree in trees() for line, what in private(tree)]
+    assert not uses, "inject what the test needs, or let it be public"
 
 
 def test_tests_edit_no_path_of_imports_and_wait_for_conditions() -> None:
-    found = [
+    uses = [
         f"{path}:{line}: {what}"
         for path, tree in trees()
         if path != "tests/waiting.py"
         for line, what in named(tree, "time.sleep", "sys.path")
     ]
-    assert not found
+    assert not uses

@@ -68,7 +68,7 @@ def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_n
 ) -> None:
     whole = chained(1, "auto")
 
-    def made(kinds: list[tuple[str, str, type[Inline | Tap | Flows]]]) -> Topology:
+    def with_kinds(kinds: list[tuple[str, str, type[Inline | Tap | Flows]]]) -> Topology:
         functions = tuple(
             function_of(
                 **dict(whole.functions[0])
@@ -85,13 +85,15 @@ def test_who_sends_to_a_translator_and_a_function_that_finishes_checksums_must_n
     translator = (kind, "openflow", Flows)
     for order in ([(other, engine, Inline), translator], [translator, (other, engine, Inline)]):
         name = f"f{1 + order.index((other, engine, Inline))}"
-        assert without_offloads(made(order)) == {"h1", "h2", "h3", name}
+        assert without_offloads(with_kinds(order)) == {"h1", "h2", "h3", name}
     # neither alone does, nor one that gets copies or passes frames on as they are
-    assert not without_offloads(made([(other, engine, Inline)]))
-    assert not without_offloads(made([translator]))
-    assert not without_offloads(made([("ids", "builtin", Inline), ("bridge", "kernel", Inline), translator]))
+    assert not without_offloads(with_kinds([(other, engine, Inline)]))
+    assert not without_offloads(with_kinds([translator]))
+    assert not without_offloads(
+        with_kinds([("ids", "builtin", Inline), ("bridge", "kernel", Inline), translator])
+    )
     if other == "ids":
-        assert not without_offloads(made([(other, engine, Tap), translator]))
+        assert not without_offloads(with_kinds([(other, engine, Tap), translator]))
 
 
 def test_os_ken_gets_the_nsh_actions_that_it_lacks() -> None:

@@ -41,9 +41,9 @@ def lab(
     """``hosts``: name -> (switch, port, network, bandwidth). ``functions``: name -> (switch, mode, ports).
     ``links``, parallel ones between s1 and s2: name -> (port, bandwidth). ``vnis``: network -> VNI.
     ``nsh``: networks with a chain that carries NSH."""
-    made = []
+    lab_hosts = []
     for index, (name, (switch, port, network, bandwidth)) in enumerate(sorted(hosts.items())):
-        made.append(
+        lab_hosts.append(
             Host(
                 name=name,
                 network=network,
@@ -109,7 +109,7 @@ def lab(
             )
             for name, (port, bandwidth) in sorted(links.items())
         ),
-        hosts=tuple(made),
+        hosts=tuple(lab_hosts),
         functions=tuple(some),
         chains=tuple(
             Chain(name=n, path=path, network=n, far_network=n, functions=("fw",), encapsulation="nsh")

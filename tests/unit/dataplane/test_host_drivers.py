@@ -86,8 +86,8 @@ def test_a_kind_is_known_from_the_file_to_the_plan(toy: Toy) -> None:
 
 def test_the_fabric_leaves_a_host_to_its_driver(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
-    made: dict[str, Any] = {host.netns: SimpleNamespace(close=lambda: None) for host in fabric.plan.hosts}
-    monkeypatch.setattr("dataplane.sandbox.namespaces.create", lambda names, *_, **__: made)
+    spaces: dict[str, Any] = {host.netns: SimpleNamespace(close=lambda: None) for host in fabric.plan.hosts}
+    monkeypatch.setattr("dataplane.sandbox.namespaces.create", lambda names, *_, **__: spaces)
     monkeypatch.setattr("dataplane.sandbox.namespaces.remove", lambda space: None)
     monkeypatch.setattr("dataplane.hosts.users.create", lambda: 0)
     host = fabric.host_plan("t1")
@@ -105,10 +105,18 @@ def test_the_fabric_leaves_a_host_to_its_driver(toy: Toy, monkeypatch: pytest.Mo
 def test_a_host_that_comes_or_goes_brings_its_driver_what_it_needs(toy: Toy) -> None:
     one, two = plan(topologies.loads("{switches: [s1], hosts: {h1: s1}}")), plan(topologies.loads(FILE))
     none: frozenset[str] = frozenset()
-    made = steps(one, two, wiring(one, none, none), wiring(two, none, none))
-    assert [each.host and each.host.kind for each in made.extend if isinstance(each, AddSpace)] == ["toy"]
+    taken = steps(one, two, wiring(one, none, none), wiring(two, none, none))
+    assert [
+        operation.host and operation.host.kind
+        for operation in taken.extend
+        if isinstance(operation, AddSpace)
+    ] == ["toy"]
     back = steps(two, one, wiring(two, none, none), wiring(one, none, none))
-    assert [each.host and each.host.kind for each in back.finish if isinstance(each, RemoveSpace)] == ["toy"]
+    assert [
+        operation.host and operation.host.kind
+        for operation in back.finish
+        if isinstance(operation, RemoveSpace)
+    ] == ["toy"]
 
 
 def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
@@ -119,6 +127,6 @@ def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
 def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:
     fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
     assert fabric.seen_at("t1") == EndPlan("t1", "tap0")
-    found = capture.device_to_capture(fabric.plan, "t1")
-    assert found is not None and (found["netns"], found["device"]) == ("t1", "tap0")
+    place = capture.device_to_capture(fabric.plan, "t1")
+    assert place is not None and (place["netns"], place["device"]) == ("t1", "tap0")
     assert fabric.seen_at("h1") == fabric.host_plan("h1").near

@@ -90,10 +90,10 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def controllers(topology: Topology) -> Controllers:
-    made = Controllers(Means(6653, 3, Path("/run"), EventLog()))
-    made.start()
-    made.keep(topology)
-    return made
+    started = Controllers(Means(6653, 3, Path("/run"), EventLog()))
+    started.start()
+    started.keep(topology)
+    return started
 
 
 def test_what_files_may_say_can_be_made() -> None:
@@ -107,32 +107,36 @@ def test_a_switch_is_its_own_or_its_domains_controllers_and_a_tunnels_is_the_lab
         "s1": "sdnlab", "s2": "toy", "s3": "sdnlab", "vtep-d1": "sdnlab", "vtep-d2": "sdnlab",
     }  # fmt: skip
     addresses = {"sdnlab": ("198.18.0.1", 6653), "toy": ("198.18.0.1", 6654)}
-    found = {b.switch: target(b, addresses) for domain in plan(topology).domains for b in domain.bridges}
-    assert (found["s1"], found["s2"]) == ("tcp:198.18.0.1:6653", "tcp:198.18.0.1:6654")
+    target_of = {b.switch: target(b, addresses) for domain in plan(topology).domains for b in domain.bridges}
+    assert (target_of["s1"], target_of["s2"]) == ("tcp:198.18.0.1:6653", "tcp:198.18.0.1:6654")
     bridge = plan(topology).domains[1].bridges[0]
     assert bridge.switch == "s2" and target(bridge, {"sdnlab": ("198.18.0.1", 6653)}) is None
 
 
 @pytest.mark.usefixtures("toy")
 def test_each_controller_has_its_switches_and_all_must_have_converged() -> None:
-    made = controllers(topologies.loads(FILE))
-    assert [each.name for each in made.all()] == ["sdnlab", "toy"] == [each.name for each in made.at_work()]
-    assert made.of("s2").name == "toy" and made.of("s3") is made.own
-    assert made.of("s2").state.switches == {"s2"} and "s2" not in made.own.state.switches
-    assert made.ports() == {"sdnlab": 6653, "toy": 6654}
-    made.own.state.take(AllProgrammed(0.1))
-    assert not made.converged
-    made.of("s2").state.take(AllProgrammed(0.1))
-    assert made.converged
+    started = controllers(topologies.loads(FILE))
+    assert (
+        [controller.name for controller in started.all()]
+        == ["sdnlab", "toy"]
+        == [controller.name for controller in started.at_work()]
+    )
+    assert started.of("s2").name == "toy" and started.of("s3") is started.own
+    assert started.of("s2").state.switches == {"s2"} and "s2" not in started.own.state.switches
+    assert started.ports() == {"sdnlab": 6653, "toy": 6654}
+    started.own.state.take(AllProgrammed(0.1))
+    assert not started.converged
+    started.of("s2").state.take(AllProgrammed(0.1))
+    assert started.converged
     with pytest.raises(Failure, match="toy hangs"):
-        made.wait_programmed(1.0, lambda name: lambda: f"{name} hangs" if name == "toy" else "")
+        started.wait_programmed(1.0, lambda name: lambda: f"{name} hangs" if name == "toy" else "")
 
 
 @pytest.mark.usefixtures("toy")
 def test_who_is_not_named_is_not_started() -> None:
-    made = controllers(topologies.loads("{switches: [s1], hosts: {h1: s1}}"))
-    assert [each.name for each in made.all()] == ["sdnlab"]
-    assert made.own.heard == ["start", "keep"]  # type: ignore[attr-defined]
+    started = controllers(topologies.loads("{switches: [s1], hosts: {h1: s1}}"))
+    assert [controller.name for controller in started.all()] == ["sdnlab"]
+    assert started.own.heard == ["start", "keep"]  # type: ignore[attr-defined]
 
 
 def test_what_is_missing_says_whose() -> None:
@@ -157,7 +161,7 @@ def test_what_is_missing_says_whose() -> None:
 def test_a_change_is_told_to_each_and_waits_for_each() -> None:
     topology = topologies.loads(FILE)
     asked: list[tuple[str, str]] = []
-    made = controllers(topology)
+    started = controllers(topology)
 
     def ask(path: str, *, of: Any, **_: Any) -> Any:
         asked.append((of.name, path))
@@ -166,14 +170,14 @@ def test_a_change_is_told_to_each_and_waits_for_each() -> None:
     health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
     net: Any = SimpleNamespace(notice_devices=lambda: None, forget_worked_out=lambda: None)
     questions: Any = SimpleNamespace(ask=ask)
-    settling = Settling(net, made, health, questions, EventLog())
+    settling = Settling(net, started, health, questions, EventLog())
     numbers = settling.intend(topology)
     assert numbers == {"sdnlab": 2, "toy": 2} and asked == [("sdnlab", "/topology")]
     assert settling.settle(set()) == "" and asked[1:] == [("sdnlab", "/settled")]
-    made.own.state.settled = 2
+    started.own.state.settled = 2
     with pytest.raises(Failure, match="toy has not followed"):
         settling.wait_settled(numbers)
-    made.of("s2").state.settled = 2
+    started.of("s2").state.settled = 2
     settling.wait_settled(numbers)
 
 

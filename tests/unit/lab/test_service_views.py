@@ -26,10 +26,12 @@ CHAIN = topologies.load(Path(topologies.__file__).parent / "service-chain.yaml")
 
 
 def records() -> dict[str, InstanceRecord]:
-    found = {}
+    records_by_name = {}
     for name, function in processes(CHAIN).items():
-        found[name] = InstanceRecord(name, function.name, "running", counters={"packets": 9, "dropped": 1})
-    return found
+        records_by_name[name] = InstanceRecord(
+            name, function.name, "running", counters={"packets": 9, "dropped": 1}
+        )
+    return records_by_name
 
 
 def counted() -> list[FunctionState]:
@@ -175,19 +177,19 @@ def test_changes_have_signs_and_say_whom_they_disrupt() -> None:
 def test_functions_can_be_looked_at_by_instance_and_side() -> None:
     from dataplane.plan.lab import plan
 
-    made = plan(CHAIN)
-    assert device_to_capture(made, "fw.2") == {
+    planned = plan(CHAIN)
+    assert device_to_capture(planned, "fw.2") == {
         "netns": "function-fw.2",
         "device": "any",
         "what": "function fw.2, in and out",
     }
-    assert (device_to_capture(made, "fw.2:out") or {})["device"] == "out"
-    assert (device_to_capture(made, "limit:in") or {})["netns"] == "function-limit.1"
-    assert (device_to_capture(made, "lb") or {})["device"] == "eth0"
-    assert {"fw.1", "fw.2", "limit.1", "lb"} <= set(names(made))
+    assert (device_to_capture(planned, "fw.2:out") or {})["device"] == "out"
+    assert (device_to_capture(planned, "limit:in") or {})["netns"] == "function-limit.1"
+    assert (device_to_capture(planned, "lb") or {})["device"] == "eth0"
+    assert {"fw.1", "fw.2", "limit.1", "lb"} <= set(names(planned))
     for wrong in ("fw", "fw.1:tap", "fw.9", ":in"):
         try:
-            device_to_capture(made, wrong)
+            device_to_capture(planned, wrong)
         except KeyError:
             continue
         raise AssertionError(wrong)

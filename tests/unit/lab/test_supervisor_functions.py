@@ -47,7 +47,7 @@ class Fixture:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fixture]:
     monkeypatch.setattr("lab.functions.backoff.BACKOFF", (0.0,))
     fixture = Fixture()
     yield fixture
@@ -62,142 +62,142 @@ def test_who_has_a_process() -> None:
     assert list(processes(topology)) == ["fw.1", "fw.2", "ids.1", "lb"]
 
 
-def test_all_are_started_and_said_to_run(made: Fixture) -> None:
-    assert made.functions.prepare(lan(inline("fw", 2)), PATIENCE) == []
-    records = made.functions.records()
+def test_all_are_started_and_said_to_run(kept: Fixture) -> None:
+    assert kept.functions.prepare(lan(inline("fw", 2)), PATIENCE) == []
+    records = kept.functions.records()
     assert {name: record.state for name, record in records.items()} == {"fw.1": "running", "fw.2": "running"}
-    assert made.functions.failed() == {}
-    assert "fw.1 is running" in made.texts()
+    assert kept.functions.failed() == {}
+    assert "fw.1 is running" in kept.texts()
 
 
-def test_one_that_dies_is_started_again_and_counts_as_failed_until_it_runs(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
-    first = made.starter.of("fw.1")
-    made.starter.silent = True
+def test_one_that_dies_is_started_again_and_counts_as_failed_until_it_runs(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    first = kept.starter.of("fw.1")
+    kept.starter.silent = True
     first.die(-9)
-    made.until(lambda: made.starter.of("fw.1") is not first)
-    made.until(lambda: made.functions.records()["fw.1"].state == "starting")
-    assert list(made.functions.failed()) == ["fw.1"]
-    made.starter.of("fw.1").say("state", state="running")
-    made.until(lambda: made.functions.failed() == {})
-    record = made.functions.records()["fw.1"]
+    kept.until(lambda: kept.starter.of("fw.1") is not first)
+    kept.until(lambda: kept.functions.records()["fw.1"].state == "starting")
+    assert list(kept.functions.failed()) == ["fw.1"]
+    kept.starter.of("fw.1").say("state", state="running")
+    kept.until(lambda: kept.functions.failed() == {})
+    record = kept.functions.records()["fw.1"]
     assert (record.restarts, record.state) == (1, "running")
-    assert "fw.1 died (signal 9); it is started again" in made.texts()
+    assert "fw.1 died (signal 9); it is started again" in kept.texts()
 
 
-def test_one_that_can_not_be_started_is_tried_again(made: Fixture) -> None:
-    made.starter.refuses = "no such program"
-    (problem,) = made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+def test_one_that_can_not_be_started_is_tried_again(kept: Fixture) -> None:
+    kept.starter.refuses = "no such program"
+    (problem,) = kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
     assert problem.startswith("fw.1 is dead: can't be started: no such program")
-    assert list(made.functions.failed()) == ["fw.1"]
-    made.starter.refuses = ""
-    made.until(lambda: made.functions.records()["fw.1"].state == "running")
+    assert list(kept.functions.failed()) == ["fw.1"]
+    kept.starter.refuses = ""
+    kept.until(lambda: kept.functions.records()["fw.1"].state == "running")
 
 
-def test_changed_files_are_taken_by_the_running_process(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    process = made.starter.of("fw.1")
-    assert made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE) == []
+def test_changed_files_are_taken_by_the_running_process(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = kept.starter.of("fw.1")
+    assert kept.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE) == []
     assert process.heard == [{"do": "replace"}] and process.files == {"policy": b"open"}
-    assert made.starter.of("fw.1") is process
-    made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
+    assert kept.starter.of("fw.1") is process
+    kept.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
     assert len(process.heard) == 1  # nothing has changed
 
 
-def test_one_that_does_not_take_a_change_is_reported(made: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_not_take_a_change_is_reported(kept: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keepers, "REPLACE_PATIENCE", 0.05)
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    made.starter.of("fw.1").answers = False
-    (problem,) = made.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    kept.starter.of("fw.1").answers = False
+    (problem,) = kept.functions.prepare(lan(inline("fw", 1, on_failure="open")), PATIENCE)
     assert problem.startswith("fw.1 did not take its changed configuration")
 
 
-def test_another_program_is_started_anew(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    first = made.starter.of("fw.1")
+def test_another_program_is_started_anew(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    first = kept.starter.of("fw.1")
     other = inline("fw", 1).model_copy(update={"engine": "python"})
-    assert made.functions.prepare(lan(other), PATIENCE) == []
-    second = made.starter.of("fw.1")
+    assert kept.functions.prepare(lan(other), PATIENCE) == []
+    second = kept.starter.of("fw.1")
     assert second is not first and not first.heard
-    assert made.functions.records()["fw.1"].restarts == 0
+    assert kept.functions.records()["fw.1"].restarts == 0
 
 
-def test_what_the_new_lab_lacks_is_ended_and_forgotten(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
-    made.functions.retain(lan(inline("fw", 1)))
-    assert list(made.functions.records()) == ["fw.1"] and made.starter.removed == ["fw.2"]
-    assert len(made.starter.started) == 2  # the one that stays was not touched
+def test_what_the_new_lab_lacks_is_ended_and_forgotten(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    kept.functions.retain(lan(inline("fw", 1)))
+    assert list(kept.functions.records()) == ["fw.1"] and kept.starter.removed == ["fw.2"]
+    assert len(kept.starter.started) == 2  # the one that stays was not touched
 
 
-def test_stop_start_and_restart(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 2)), PATIENCE)
-    made.functions.control("stop", ["fw.2"])
-    assert made.functions.records()["fw.2"].state == "stopped" and list(made.functions.failed()) == ["fw.2"]
-    made.functions.control("start", ["fw.2"])
-    assert made.functions.records()["fw.2"].state == "running" and made.functions.failed() == {}
-    made.functions.control("restart", ["fw.1", "fw.2"])
-    assert [name for name, _, _ in made.starter.started].count("fw.2") == 3
-    assert made.functions.failed() == {} and made.functions.records()["fw.1"].restarts == 0
+def test_stop_start_and_restart(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 2)), PATIENCE)
+    kept.functions.control("stop", ["fw.2"])
+    assert kept.functions.records()["fw.2"].state == "stopped" and list(kept.functions.failed()) == ["fw.2"]
+    kept.functions.control("start", ["fw.2"])
+    assert kept.functions.records()["fw.2"].state == "running" and kept.functions.failed() == {}
+    kept.functions.control("restart", ["fw.1", "fw.2"])
+    assert [name for name, _, _ in kept.starter.started].count("fw.2") == 3
+    assert kept.functions.failed() == {} and kept.functions.records()["fw.1"].restarts == 0
 
 
-def test_backends_that_are_down_are_told_by_name(made: Fixture) -> None:
-    made.functions.prepare(lan(balancer("h1", "h2")), PATIENCE)
-    process = made.starter.of("lb")
+def test_backends_that_are_down_are_told_by_name(kept: Fixture) -> None:
+    kept.functions.prepare(lan(balancer("h1", "h2")), PATIENCE)
+    process = kept.starter.of("lb")
     process.say("backend", backend="h1", up=False, reason="connection refused")
     process.say("backend", backend="h2", up=True)
-    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
-    assert "lb: backend h1 is down: connection refused" in made.texts()
+    kept.until(lambda: list(kept.functions.failed()) == ["lb/h1"])
+    assert "lb: backend h1 is down: connection refused" in kept.texts()
     process.say("backend", backend="h1", up=True)
-    made.until(lambda: made.functions.failed() == {})
+    kept.until(lambda: kept.functions.failed() == {})
     process.say("backend", backend="h1", up=False)
-    made.until(lambda: list(made.functions.failed()) == ["lb/h1"])
-    made.functions.retain(lan(balancer("h2")))  # a backend that is no more is not reported
-    assert made.functions.failed() == {}
+    kept.until(lambda: list(kept.functions.failed()) == ["lb/h1"])
+    kept.functions.retain(lan(balancer("h2")))  # a backend that is no more is not reported
+    assert kept.functions.failed() == {}
 
 
-def test_why_one_died_is_told_with_its_last_words(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    process = made.starter.of("fw.1")
+def test_why_one_died_is_told_with_its_last_words(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = kept.starter.of("fw.1")
     process.last_words = "there is no device in"
     process.die(1)
-    made.until(lambda: "fw.1 died (exit code 1): there is no device in; it is started again" in made.texts())
+    kept.until(lambda: "fw.1 died (exit code 1): there is no device in; it is started again" in kept.texts())
 
 
-def test_who_loses_its_devices_is_halted_and_renewed_with_others_left_alone(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1), inline("a", 1)), PATIENCE)
-    old, other = made.starter.of("fw.1"), made.starter.of("a.1")
+def test_who_loses_its_devices_is_halted_and_renewed_with_others_left_alone(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1), inline("a", 1)), PATIENCE)
+    old, other = kept.starter.of("fw.1"), kept.starter.of("a.1")
     new = lan(inline("fw", 1), inline("a", 1), inline("b", 1))
     late = ["fw.1", "b.1"]
-    assert made.functions.prepare(new, PATIENCE, late) == []
-    assert "b.1" not in made.functions.records()
-    made.functions.halt(late)
-    assert made.functions.records()["fw.1"].state == "stopped"
-    assert made.functions.renew(new, late, PATIENCE) == []
-    assert {name: record.state for name, record in made.functions.records().items()} == {
+    assert kept.functions.prepare(new, PATIENCE, late) == []
+    assert "b.1" not in kept.functions.records()
+    kept.functions.halt(late)
+    assert kept.functions.records()["fw.1"].state == "stopped"
+    assert kept.functions.renew(new, late, PATIENCE) == []
+    assert {name: record.state for name, record in kept.functions.records().items()} == {
         "fw.1": "running",
         "a.1": "running",
         "b.1": "running",
     }
-    assert made.starter.of("fw.1") is not old and made.starter.of("a.1") is other
+    assert kept.starter.of("fw.1") is not old and kept.starter.of("a.1") is other
 
 
-def test_a_dead_health_checker_is_no_failed_instance(made: Fixture) -> None:
-    made.functions.prepare(lan(balancer("h1")), PATIENCE)
-    made.functions.control("stop", ["lb"])
-    assert made.functions.failed() == {}
+def test_a_dead_health_checker_is_no_failed_instance(kept: Fixture) -> None:
+    kept.functions.prepare(lan(balancer("h1")), PATIENCE)
+    kept.functions.control("stop", ["lb"])
+    assert kept.functions.failed() == {}
 
 
-def test_counters_are_kept_and_no_events(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    made.starter.of("fw.1").say("counters", packets=12, bytes=3400, dropped=1, text="x", flag=True)
-    made.until(lambda: bool(made.functions.records()["fw.1"].counters))
-    assert made.functions.records()["fw.1"].counters == {"packets": 12, "bytes": 3400, "dropped": 1}
-    assert not [event for event in made.events.since(0) if event["event"] == "counters"]
+def test_counters_are_kept_and_no_events(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    kept.starter.of("fw.1").say("counters", packets=12, bytes=3400, dropped=1, text="x", flag=True)
+    kept.until(lambda: bool(kept.functions.records()["fw.1"].counters))
+    assert kept.functions.records()["fw.1"].counters == {"packets": 12, "bytes": 3400, "dropped": 1}
+    assert not [event for event in kept.events.since(0) if event["event"] == "counters"]
 
 
-def test_whatever_a_process_writes_is_survived(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    process = made.starter.of("fw.1")
+def test_whatever_a_process_writes_is_survived(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = kept.starter.of("fw.1")
     writer = threading.Thread(
         target=lambda: (
             process.write_raw(b"not json\n[]\n{}\n\xff\n" + b"[" * 100_000 + b"\n"),
@@ -208,19 +208,19 @@ def test_whatever_a_process_writes_is_survived(made: Fixture) -> None:
         )
     )
     writer.start()
-    made.until(lambda: "fw.1: rule ssh drop TCP h1 -> h2" in made.texts())
+    kept.until(lambda: "fw.1: rule ssh drop TCP h1 -> h2" in kept.texts())
     writer.join(PATIENCE)
-    assert len([event for event in made.events.since(0) if event["event"] == "log"]) == 1
+    assert len([event for event in kept.events.since(0) if event["event"] == "log"]) == 1
 
 
-def test_a_flood_of_events_is_held_back_and_counted(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    process = made.starter.of("fw.1")
+def test_a_flood_of_events_is_held_back_and_counted(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = kept.starter.of("fw.1")
     for _ in range(1000):
         process.say("log", rule="x")
     process.say("counters", packets=1)
-    made.until(lambda: any("more events came too fast" in text for text in made.texts()))
-    assert 150 <= len([e for e in made.events.since(0) if e["event"] == "log"]) < 900
+    kept.until(lambda: any("more events came too fast" in text for text in kept.texts()))
+    assert 150 <= len([e for e in kept.events.since(0) if e["event"] == "log"]) < 900
 
 
 def test_the_gate_lets_a_burst_and_then_a_rate_through() -> None:
@@ -276,20 +276,20 @@ def test_networks_with_the_same_addresses_are_told_apart_by_the_function() -> No
     assert names.of("10.0.0.1") == "10.0.0.1" and names.of("10.0.0.1", "fw") == "r1"
 
 
-def test_accounts_of_traffic_do_not_crowd_out_what_was_found_in_it(made: Fixture) -> None:
-    made.functions.prepare(lan(inline("fw", 1)), PATIENCE)
-    process = made.starter.of("fw.1")
+def test_accounts_of_traffic_do_not_crowd_out_what_was_found_in_it(kept: Fixture) -> None:
+    kept.functions.prepare(lan(inline("fw", 1)), PATIENCE)
+    process = kept.starter.of("fw.1")
     for _ in range(1000):
         process.say("flow", src_ip="10.0.0.1", dest_ip="10.0.0.2")
     process.say("alert", alert={"signature": "found"})
-    made.until(lambda: any("found" in text for text in made.texts()))
+    kept.until(lambda: any("found" in text for text in kept.texts()))
 
 
-def test_the_reason_that_a_process_gave_outlives_it(made: Fixture) -> None:
+def test_the_reason_that_a_process_gave_outlives_it(kept: Fixture) -> None:
     record = InstanceRecord("ids.1", "ids")
-    made.functions.said(record, {"event_type": "state", "state": "failed", "message": "no suricata"}, False)
-    made.functions.dead(record, "died (exit code 1)")
+    kept.functions.said(record, {"event_type": "state", "state": "failed", "message": "no suricata"}, False)
+    kept.functions.dead(record, "died (exit code 1)")
     assert (record.state, record.message, record.restarts) == ("failed", "no suricata", 1)
     record.become("running", "", 0.0)
-    made.functions.dead(record, "died (signal 9)")
+    kept.functions.dead(record, "died (signal 9)")
     assert (record.state, record.message, record.restarts) == ("dead", "died (signal 9)", 2)

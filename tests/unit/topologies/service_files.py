@@ -32,30 +32,30 @@ BACKENDS = {
 @st.composite
 def functions(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(one_of("firewall", "load-balancer", "nat", "rate-limiter", "bridge", "ids"))
-    made: dict[str, Any] = {"kind": kind, "switch": draw(one_of(*SWITCHES))}
+    function: dict[str, Any] = {"kind": kind, "switch": draw(one_of(*SWITCHES))}
     if kind in ("bridge", "rate-limiter", "ids"):
-        made |= draw(SOME_INSTANCES)
+        function |= draw(SOME_INSTANCES)
     if kind == "rate-limiter":
-        made["bandwidth"] = "10mbit"
+        function["bandwidth"] = "10mbit"
     if kind == "ids":
-        made |= draw(SOME_IDS)
+        function |= draw(SOME_IDS)
     if kind == "firewall":
-        made["rules"] = draw(RULES)
+        function["rules"] = draw(RULES)
         engine = draw(one_of("nftables", "openflow", "networks"))
-        made["engine"] = "openflow" if engine == "networks" else engine
+        function["engine"] = "openflow" if engine == "networks" else engine
         if engine == "networks":
-            del made["switch"]
-            made["networks"] = [draw(LANS)]
+            del function["switch"]
+            function["networks"] = [draw(LANS)]
     if kind == "load-balancer":
         network = draw(LANS)
-        made["backends"] = draw(BACKENDS[network])
-        made["port"] = draw(st.integers(80, 90))
-        made["engine"] = draw(one_of("openflow", "haproxy"))
+        function["backends"] = draw(BACKENDS[network])
+        function["port"] = draw(st.integers(80, 90))
+        function["engine"] = draw(one_of("openflow", "haproxy"))
         if draw(st.booleans()):
-            made["ipv4"] = ("10.0.0." if network == "red" else "10.1.0.") + str(draw(st.integers(1, 120)))
+            function["ipv4"] = ("10.0.0." if network == "red" else "10.1.0.") + str(draw(st.integers(1, 120)))
     if kind == "nat":
-        made["network"] = draw(LANS)
-    return made
+        function["network"] = draw(LANS)
+    return function
 
 
 RULES = st.lists(
@@ -113,7 +113,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     domains = draw(one_of(*DOMAINS))
     known = draw(KNOWN)
     blue, routed = draw(one_of_each((False, True), (False, True)))
-    made: dict[str, Any] = {
+    file: dict[str, Any] = {
         "domains": list(domains),
         "switches": {name: {"domain": draw(one_of(*domains))} for name in SWITCHES},
         "networks": {
@@ -130,8 +130,8 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         "links": draw(LINKS),
     }
     if routed:
-        made["routers"] = {"r": ["red", "blue"]}
-    return made
+        file["routers"] = {"r": ["red", "blue"]}
+    return file
 
 
 def dropped(
@@ -148,7 +148,7 @@ def dropped(
             names = {name.partition("[")[0] for name in wrong}
             before = len(file["functions"]) + len(file["chains"])
             for section in ("functions", "chains"):
-                file[section] = {name: each for name, each in file[section].items() if name not in names}
+                file[section] = {name: entry for name, entry in file[section].items() if name not in names}
             if len(file["functions"]) + len(file["chains"]) == before:
                 raise
             for name in list(file["chains"]):

@@ -30,10 +30,10 @@ Sound = tuple[dict[str, Any], topologies.Topology]
     st.booleans(),
     st.sampled_from(["s1 -- s2", "s2 -- s3", "s1 -- s3"]),
 )
-def test_what_changes_moves_nothing_else(made: Sound, name: str, switch: str, red: bool, link: str) -> None:
+def test_what_changes_moves_nothing_else(loaded: Sound, name: str, switch: str, red: bool, link: str) -> None:
     """The same file changes nothing; one host or link more or less changes nothing else; and what replaces a
     function can stand beside it."""
-    file, topology = made
+    file, topology = loaded
     assert load(file, topology) == topology
     a_host_more_or_less_moves_nobody(file, topology, name, switch, red)
     a_link_more_moves_nothing(file, topology, link)
@@ -58,25 +58,25 @@ def what_replaces_a_function_can_stand_beside_it(file: dict[str, Any], topology:
     end."""
     names = {name: f"{name}-new" for name in file.get("functions", {})}
     renamed = json.loads(json.dumps(file))
-    renamed["functions"] = {names[name]: each for name, each in file.get("functions", {}).items()}
+    renamed["functions"] = {names[name]: function for name, function in file.get("functions", {}).items()}
     for chain in renamed.get("chains", {}).values():
-        chain["functions"] = [names.get(each, each) for each in chain["functions"]]
-    old = {port for each in topology.functions for port in _ports_of(each)}
-    new = {port for each in load(renamed, topology).functions for port in _ports_of(each)}
+        chain["functions"] = [names.get(name, name) for name in chain["functions"]]
+    old = {port for function in topology.functions for port in _ports_of(function)}
+    new = {port for function in load(renamed, topology).functions for port in _ports_of(function)}
     assert not old & new
 
 
 def _ports_of(function: Function) -> set[Port]:
-    found = {port for instance in function.instances for port in instance.ports}
-    return found | ({function.balancer.at} if isinstance(function, LoadBalancer) else set())
+    ports = {port for instance in function.instances for port in instance.ports}
+    return ports | ({function.balancer.at} if isinstance(function, LoadBalancer) else set())
 
 
 def same(old: topologies.Topology, new: topologies.Topology, added: str) -> None:
     """All parts of ``old`` are in ``new`` as they were; hosts' MTU aside, which follows from the underlay."""
     assert_sound(new)
     for part in ("switches", "links", "functions", "chains", "routers"):
-        known = {each.name: each for each in getattr(new, part)}
-        assert all(known[each.name] == each for each in getattr(old, part)), part
+        known = {element.name: element for element in getattr(new, part)}
+        assert all(known[element.name] == element for element in getattr(old, part)), part
     hosts = {host.name: host for host in new.hosts}
     assert hosts.keys() - {added} == {host.name for host in old.hosts}
     for host in old.hosts:
@@ -89,19 +89,21 @@ def a_link_more_moves_nothing(file: dict[str, Any], topology: topologies.Topolog
     more = {**file, "links": [*file["links"], link]}
     larger = load(more, topology)
     same(topology, larger, "")
-    assert {each.name for each in topology.links} < {each.name for each in larger.links}
+    assert {link_of_lab.name for link_of_lab in topology.links} < {
+        link_of_lab.name for link_of_lab in larger.links
+    }
 
 
 @given(sound, files())
-def test_any_change_is_sound_and_old_paths_stay_free(made: Sound, other: dict[str, Any]) -> None:
+def test_any_change_is_sound_and_old_paths_stay_free(loaded: Sound, other: dict[str, Any]) -> None:
     """A path that leads elsewhere than before has no number that was in use."""
-    _, old = made
+    _, old = loaded
     try:
         new = load(other, old)
     except topologies.Invalid:
         return
     assert_sound(new)
-    taken = [str(each.port) for each in plugs(new)]
+    taken = [str(plug.port) for plug in plugs(new)]
     assert len(set(taken)) == len(taken)
     before, after = service(old).hops, service(new).hops
     for number in before.keys() & after.keys():
@@ -195,7 +197,7 @@ def test_a_chain_that_shares_a_function_stays_when_none_takes_the_others_packets
     old = load(changed(chains=chains))
     wider = load(changed(chains={**chains, "web": {**chains["web"], "ports": "80,443"}}), old)
     assert path(wider, "dns") == path(old, "dns")
-    in_use = {each.path for each in old.chains}
+    in_use = {chain.path for chain in old.chains}
     assert not {path(wider, "web"), path(wider, "all")} & in_use
     del chains["web"]
     less = load(changed(chains=chains), old)
@@ -227,7 +229,7 @@ def test_a_chain_with_other_functions_takes_another_path() -> None:
     old = load(LAB)
     chain = {"source": "h1", "destination": "h2", "functions": ["f", "g"]}
     new = load(changed(chains={"c": chain}), old)
-    assert path(new, "c") not in {each.path for each in old.chains}
+    assert path(new, "c") not in {known.path for known in old.chains}
     assert path(new, "lb@lan") == path(old, "lb@lan")
     # only what it takes differs: the same path
     chain = {"source": "h1", "destination": "h3", "functions": ["f"], "priority": 3}
@@ -249,7 +251,7 @@ def test_paths_in_use_and_new_ones_have_to_fit() -> None:
 def test_a_scaled_function_stays_scaled_unless_the_file_says_how_many() -> None:
     old = scale(scale(load(LAB), "f", 3), "g", 4)
     new = load(LAB, old)
-    assert [len(each.instances) for each in new.functions] == [3, 2, 0]
+    assert [len(function.instances) for function in new.functions] == [3, 2, 0]
     assert new.functions[0] == old.functions[0]
 
 
@@ -257,16 +259,18 @@ def test_a_scaled_function_stays_scaled_unless_the_file_says_how_many() -> None:
 def test_scaling_keeps_names_and_ports(steps: list[tuple[str, int]]) -> None:
     topology = load(LAB)
     for name, count in steps:
-        before = {each.name: each for each in topology.functions}
+        before = {function.name: function for function in topology.functions}
         topology = scale(topology, name, count)
-        after = {each.name: each for each in topology.functions}
+        after = {function.name: function for function in topology.functions}
         kept = before[name].instances[:count]
         assert after[name].instances[: len(kept)] == kept
-        assert [each.name for each in after[name].instances] == [f"{name}.{n}" for n in range(1, count + 1)]
-        assert {key: each for key, each in after.items() if key != name} == {
-            key: each for key, each in before.items() if key != name
+        assert [instance.name for instance in after[name].instances] == [
+            f"{name}.{n}" for n in range(1, count + 1)
+        ]
+        assert {key: function for key, function in after.items() if key != name} == {
+            key: function for key, function in before.items() if key != name
         }
-        taken = [str(each.port) for each in plugs(topology)]
+        taken = [str(plug.port) for plug in plugs(topology)]
         assert len(set(taken)) == len(taken)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
 
@@ -298,7 +302,7 @@ def test_a_moved_host_takes_no_port_of_a_function() -> None:
     lab = changed()
     lab["functions"]["lb"]["switch"] = "s1"
     moved = move(load(lab), "h3", "s1")
-    taken = [str(each.port) for each in plugs(moved)]
+    taken = [str(plug.port) for plug in plugs(moved)]
     assert len(set(taken)) == len(taken)
 
 
@@ -331,7 +335,7 @@ def test_tunnels_that_were_settled_stay_so() -> None:
 
 def test_hops_are_those_of_the_functions_in_order() -> None:
     topology = load(LAB)
-    known = {each.name: each for each in topology.functions}
+    known = {function.name: function for function in topology.functions}
     hops = [hop for chain in topology.chains for hop in chain_hops(chain, known)]
     assert [(hop.chain, hop.function, hop.number) for hop in hops] == [
         ("c", "f", 1), ("c", "f", 9), ("lb@lan", "lb", 17), ("lb@lan", "lb", 25),

@@ -63,8 +63,8 @@ def test_no_value_of_any_key_is_a_surprise(data: st.DataObject) -> None:
 
 
 @given(sound)
-def test_sound_files_make_sound_labs(made: Sound) -> None:
-    _, topology = made
+def test_sound_files_make_sound_labs(loaded: Sound) -> None:
+    _, topology = loaded
     numbers_and_names_are_unique(topology)
     whatever_a_chain_needs_is_joined(topology)
     hops_are_numbered_once_and_fit_a_vlan_tag(topology)
@@ -74,19 +74,27 @@ def test_sound_files_make_sound_labs(made: Sound) -> None:
 def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     assert_sound(topology)
     assert topologies.Topology.model_validate_json(topology.model_dump_json()) == topology
-    numbers = Counter(str(each.port) for each in plugs(topology))
+    numbers = Counter(str(plug.port) for plug in plugs(topology))
     crossing = overlay(topology)
-    some = [*crossing.uplinks, *(uplink for each in crossing.transports for uplink in each.uplinks)]
+    some = [*crossing.uplinks, *(uplink for transport in crossing.transports for uplink in transport.uplinks)]
     numbers.update(str(port) for uplink in some for port in (uplink.near, uplink.far))
-    tunnels = [*crossing.tunnels, *(tunnel for each in crossing.transports for tunnel in each.tunnels)]
+    tunnels = [
+        *crossing.tunnels,
+        *(tunnel for transport in crossing.transports for tunnel in transport.tunnels),
+    ]
     numbers.update(str(tunnel.port) for tunnel in tunnels)
     assert max(numbers.values(), default=1) == 1
     names = [
-        each.name for each in (*topology.hosts, *topology.switches, *topology.functions, *topology.domains)
+        element.name
+        for element in (*topology.hosts, *topology.switches, *topology.functions, *topology.domains)
     ]
-    names += [instance.name for each in topology.functions for instance in each.instances]
+    names += [instance.name for function in topology.functions for instance in function.instances]
     assert len(set(names)) == len(names)
-    parts = [each.part for each in topology.functions if isinstance(each, (LoadBalancer, AddressTranslator))]
+    parts = [
+        function.part
+        for function in topology.functions
+        if isinstance(function, (LoadBalancer, AddressTranslator))
+    ]
     macs = [host.mac for host in topology.hosts] + [part.mac for part in parts]
     assert len(set(macs)) == len(macs)
     addresses = [(host.network, host.ipv4.ip) for host in topology.hosts if host.ipv4]
@@ -97,7 +105,7 @@ def numbers_and_names_are_unique(topology: topologies.Topology) -> None:
     paths += [tap.path for _, tap in mirroring(topology.functions)]
     assert len(set(paths)) == len(paths) and all(0 < path < 256 for path in paths)
     vnis = [network.vni for network in topology.networks if network.vni]
-    vnis += [each.vni for each in crossing.transports]
+    vnis += [transport.vni for transport in crossing.transports]
     assert len(set(vnis)) == len(vnis)
 
 
@@ -106,7 +114,7 @@ def whatever_a_chain_needs_is_joined(topology: topologies.Topology) -> None:
     island, crossing = islands(topology), overlay(topology)
     members, reached = membership(topology), reach(topology)
     hops = service(topology).hops
-    transports = {number: each for each in crossing.transports for number in each.hops}
+    transports = {number: transport for transport in crossing.transports for number in transport.hops}
     for number, switches in senders(topology, members, reached).items():
         target = hops[number].switch
         far = {name for name in switches if island[name] != island[target]}
@@ -123,14 +131,14 @@ def whatever_a_chain_needs_is_joined(topology: topologies.Topology) -> None:
 
 
 def ways(topology: topologies.Topology, chain: Any) -> list[list[Any]]:
-    known = {each.name: each for each in topology.functions}
+    known = {function.name: function for function in topology.functions}
     hops = list(chain_hops(chain, known))
     some = [[hop for hop in hops if hop.forward is forward] for forward in (True, False)]
     return [way for way in some if way]
 
 
 def hops_are_numbered_once_and_fit_a_vlan_tag(topology: topologies.Topology) -> None:
-    known = {each.name: each for each in topology.functions}
+    known = {function.name: function for function in topology.functions}
     listed = [hop for chain in topology.chains for hop in chain_hops(chain, known)]
     hops = service(topology).hops
     assert len({hop.number for hop in listed}) == len(listed)
@@ -156,7 +164,7 @@ def test_no_two_paths_share_a_hop() -> None:
 
 
 def entries_turned_round_twice_are_themselves(topology: topologies.Topology) -> None:
-    known = {each.name: each for each in topology.functions}
+    known = {function.name: function for function in topology.functions}
     made_service = service(topology)
     for entry in made_service.entries:
         assert entry.reversed().reversed() == entry
@@ -171,12 +179,12 @@ def entries_turned_round_twice_are_themselves(topology: topologies.Topology) -> 
         )
     for chain in topology.chains:
         entries = list(chain_entries(chain, known))
-        forward = [each for each in entries if each.forward]
+        forward = [entry for entry in entries if entry.forward]
         assert bool(entries) == bool(steps(chain, known))
         if entries:
             assert forward[0].source == chain.source and forward[0].destination == chain.destination
         assert bool(entries and (chain.symmetric or chain.direction == "both")) == any(
-            not each.forward for each in entries
+            not entry.forward for entry in entries
         )
 
 
@@ -195,7 +203,9 @@ def test_dropping_leaves_something() -> None:
         seen["chains"] += any(not chain.implicit for chain in topology.chains)
         seen["transports"] += bool(overlay(topology).transports)
         seen["balancers"] += any(chain.implicit for chain in topology.chains)
-        seen["translators"] += any(isinstance(each, AddressTranslator) for each in topology.functions)
+        seen["translators"] += any(
+            isinstance(candidate, AddressTranslator) for candidate in topology.functions
+        )
 
     look()
     assert all(seen[kind] >= 10 for kind in ("chains", "transports", "balancers", "translators")), seen

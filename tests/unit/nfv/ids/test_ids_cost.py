@@ -52,16 +52,16 @@ texts = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_all_ways_find_what_pcre2_finds(source: bytes, data: bytes, letters: str, anchored: bool) -> None:
     text = (f"(?{letters})".encode() if letters else b"") + (b"\\A(?:%s)" % source if anchored else source)
-    found = pcre2.compile(text).search(data)
-    expected = found.span() if found else None
+    match = pcre2.compile(text).search(data)
+    expected = match.span() if match else None
     one = Regex(source, letters + ("A" if anchored else ""))
     assert one.find(data, Work()) == expected
     padded = data + b"\n" * (regex.FEW + 1)  # no longer few
     try:
-        found = pcre2.compile(text).search(padded)
+        match = pcre2.compile(text).search(padded)
     except pcre2.LibraryError:  # even PCRE2's own limit
         return
-    expected = found.span() if found else None
+    expected = match.span() if match else None
     with contextlib.suppress(Exhausted):
         assert bool(one.find(padded, Work(), span=False)) == bool(expected)
     with contextlib.suppress(Exhausted):
