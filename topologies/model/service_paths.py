@@ -1,12 +1,12 @@
-"""Service function paths: what follows from a lab's chains and functions. Pure; nothing of it is stored.
+"""Service function paths, derived from the chains and functions of a lab. Pure; they are not stored.
 
-Terms are RFC 7665's.  A *path* (SFP) is one direction of a chain.  A *hop* is its arrival at one function:
-a frame at a hop is at, or on the way to, the switch that forwards to the function (its SFF).  An *entry* is
-what a classifier matches, and the hop that it leads to.  After its last hop a frame is *out*: it goes
-on from that hop's switch as if a host there had sent it into ``network``.
+Terms are those of RFC 7665. A *path* (SFP) is one direction of a chain. A *hop* is the arrival of a path at
+one function: a frame at a hop is at, or on the way to, the switch that forwards it to the function (its SFF).
+An *entry* is what a classifier matches, and the hop that it leads to. After its last hop a frame is *out*: it
+goes on from the switch of this hop as if a host there had sent it into the network that it ``leaves`` into.
 
-A hop's number is unique in the lab and fits a VLAN identifier (1..4094): it is the chain's position as frames
-carry it between switches, and the value of the compiler's HOP register inside them.
+The number of a hop is unique in the lab and fits into a VLAN identifier (1..4094). Frames carry it between
+switches, and the HOP register of the compiler has it inside switches.
 """
 
 from __future__ import annotations
@@ -24,35 +24,37 @@ from topologies.model.values import host_prefix
 
 Kind = TypeVar("Kind", bound=Function)
 MOST_FUNCTIONS = 8
-"""Functions in one chain: with two directions, 16 hops a path number."""
+"""The most functions in one chain. With two directions, a path number has 16 hops."""
 MOST_PATHS = 255
 OUT = 0
-"""In place of a hop's number: no further hop."""
+"""Instead of the number of a hop: there is no further hop."""
 ANSWER, IMPLICIT, OWN, DIRECT = 1 << 20, -1, -2, -3
-"""Priorities of what is a load balancer's without the file's saying so, around chains' own (0 or more).
+"""Priorities of the entries that load balancers add; those of chains in the file are 0 or more.
 
-What a backend sends from its port is first looked at by its balancer, which gives back to all chains what is
-no answer of a balanced connection, and what is, with the virtual address.  To a backend's own port goes what
-a balancer itself sends there, which no chain takes, and all others' (see
+``ANSWER``: packets that a backend sends from its port go to its load balancer first. Answers of balanced
+connections come back with the virtual address, all others unchanged; then the other entries apply to them.
+``IMPLICIT``: entries of implicit chains. ``OWN``: packets of the load balancer itself to backends, which no
+chain takes. ``DIRECT``: packets of others to the own port of a backend (see
 ``controller.compiler.functions.direct``)."""
 
 
 class Step(NamedTuple):
-    """A function that frames of a chain are steered through, and where and how they meet it."""
+    """A function that frames of a chain pass, and how it is attached."""
 
     function: Function
     attachment: Steered
 
 
 class Hop(NamedTuple):
-    """A path's arrival at one function.
+    """The arrival of a path at one function.
 
-    ``chain``: the chain's or (of a copy for a tap) the function's name. ``forward``: in the chain's
-    direction, so in by a function's inward port and out of its outward one; else the other way round.
-    ``place``: which function of the path, from 0. ``network``: in which the frame is when it gets here,
-    ``leaves``: when it goes on. ``next``: number of the hop after this (``OUT``: none). ``open``: skipped
-    while the function has no live instance; else its frames are dropped then. ``ends``: a copy, which
-    ends here. ``balanced``: what is out goes on by the load balancers' implicit chains, if they take it.
+    ``chain``: the name of the chain, or, for copies to a tap, of the function. ``forward``: in the
+    direction of the chain: frames go in at the inward port of the function and come out of the outward
+    one; else the other way round. ``place``: the index of the function in the path, from 0. ``network``:
+    the network of frames before the function; ``leaves``: after it. ``next``: the number of the next hop,
+    or ``OUT``. ``open``: frames skip the function while it has no live instance; else they are dropped.
+    ``ends``: frames are copies, which end here. ``balanced``: frames that are out after this hop may
+    match the implicit chains of load balancers.
     """
 
     number: int
@@ -76,21 +78,22 @@ class Hop(NamedTuple):
 
     @property
     def si(self) -> int:
-        """Service index (RFC 8300, 2.3): 255 at the first function, one less at each further one."""
+        """Service index (RFC 8300, 2.3): 255 at the first function, one less at each next one."""
         return 255 - self.place
 
     @property
     def entity(self) -> Entity:
-        """The chain's entry; of a copy the tap's."""
+        """The chain; for copies the tap."""
         return Entity("function", self.function) if self.ends else Entity("chain", self.chain)
 
 
 class Entry(NamedTuple):
-    """What a classifier matches: packets that hosts of ``network`` send. ``hop``: where they go first.
+    """What a classifier matches: packets that hosts of ``network`` send. ``hop``: the first hop of these
+    packets.
 
-    ``priority``: the greater takes a packet that two match: of backends' answers ``ANSWER``, of implicit
-    chains -1, of what a balancer itself sends past that ``OWN``, to backends themselves ``DIRECT``.
-    ``returned``: the hop gives back what is not meant, so fragments and ICMP errors go there unsorted.
+    ``priority``: of two entries that match a packet, the one with the higher priority takes it (see
+    ``ANSWER`` and those beside it). ``returned``: the hop gives back packets that are not for it, so all
+    fragments and ICMP errors go there.
     """
 
     chain: str
@@ -106,7 +109,7 @@ class Entry(NamedTuple):
     returned: bool = False
 
     def reversed(self) -> Entry:
-        """The same packets' replies; network and hop are for the caller to set."""
+        """The entry for the replies to these packets. The caller sets network and hop."""
         return self._replace(
             source=self.destination,
             destination=self.source,
@@ -116,8 +119,8 @@ class Entry(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """Frames of which the tap ``function`` gets a copy where they enter: all that hosts of ``network`` send,
-    or (with ``host``, by name) what that host sends and what is sent to it."""
+    """Frames of which the tap ``function`` gets a copy, at the switch where they enter: those that hosts of
+    ``network`` send; or, with the name of a ``host``, those that it sends and receives."""
 
     network: str
     host: str | None
@@ -126,12 +129,12 @@ class Copy(NamedTuple):
 
     @property
     def entity(self) -> Entity:
-        """The tap's entry for this network or host."""
+        """The mirror of the tap, for this network or host."""
         return part("mirror", self.function, self.host or self.network)
 
 
 class Service(NamedTuple):
-    """All of a lab's hops by number, and what leads to them."""
+    """All hops of a lab by number, and the entries and copies that lead to them."""
 
     hops: Mapping[int, Hop]
     entries: tuple[Entry, ...]
@@ -139,12 +142,12 @@ class Service(NamedTuple):
 
 
 def hop_number(path: int, forward: bool, index: int) -> int:
-    """1..4080."""
+    """The number of the hop at function ``index`` of a path: 1..4080."""
     return (path - 1) * 2 * MOST_FUNCTIONS + (0 if forward else MOST_FUNCTIONS) + index + 1
 
 
 def service(topology: Topology) -> Service:
-    """Derive all hops, entries and copies; entries by falling priority, then name."""
+    """All hops, entries and copies. Entries are sorted by priority, the highest first, then by name."""
     functions = {function.name: function for function in topology.functions}
     hops: dict[int, Hop] = {}
     entries: list[Entry] = []
@@ -157,19 +160,19 @@ def service(topology: Topology) -> Service:
         hop = _copy_hop(function.name, tap)
         hops[hop.number] = hop
         copies += _copies(topology, tap.mirrors, hop)
-    before = {chain.network for chain in topology.chains if chain.implicit}
-    given = {chain.name for chain in topology.chains if not chain.implicit}
+    balanced = {chain.network for chain in topology.chains if chain.implicit}
+    explicit = {chain.name for chain in topology.chains if not chain.implicit}
     for number, hop in hops.items():
         at_balancer = hop.forward and isinstance(functions[hop.function], LoadBalancer)
-        if hop.chain in given and hop.next == OUT and hop.leaves in before and not at_balancer:
+        if hop.chain in explicit and hop.next == OUT and hop.leaves in balanced and not at_balancer:
             hops[number] = hop._replace(balanced=True)
     entries.sort(key=lambda entry: (-entry.priority, entry.chain, not entry.forward))
     return Service(hops, tuple(entries), tuple(copies))
 
 
 def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Step, ...]:
-    """The functions that frames of the chain are steered through: all but end systems, which is where the
-    frames go anyway."""
+    """The functions that frames of the chain are steered to. End systems are not among them: frames go there
+    by their destination address."""
     passed = (functions[name] for name in chain.functions)
     return tuple(
         Step(function, function.attachment) for function in passed if isinstance(function.attachment, Steered)
@@ -177,36 +180,37 @@ def steps(chain: Chain, functions: Mapping[str, Function]) -> tuple[Step, ...]:
 
 
 def steered(function: Function) -> Steered:
-    """The attachment of a function that has hops. Raises ValueError for another function."""
+    """The attachment of a function with hops. Raises ValueError for other functions."""
     if isinstance(function.attachment, Steered):
         return function.attachment
     raise ValueError(f"function {function.name} of mode {function.attachment.mode} has no hops")
 
 
 def mirroring(functions: Iterable[Function]) -> Iterator[tuple[Function, Tap]]:
-    """The functions that get copies outside of chains."""
+    """The functions that get copies outside of chains, with their attachments."""
     for function in functions:
         if isinstance(function.attachment, Tap) and function.attachment.mirrors:
             yield function, function.attachment
 
 
 def translator(chain: Chain, functions: Mapping[str, Function], kind: type[Kind]) -> Kind | None:
-    """The chain's one function of the class ``kind`` that is done by flows, if it has one."""
+    """The function of the chain that is of the class ``kind`` and done by flows, if there is one."""
     by_flows = (step.function for step in steps(chain, functions) if isinstance(step.attachment, Flows))
     return next((function for function in by_flows if isinstance(function, kind)), None)
 
 
 def chain_hops(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Hop]:
-    """The hops of both of the chain's directions, in order."""
+    """The hops of both directions of the chain, in order."""
     way = steps(chain, functions)
     yield from _path_hops(chain, way, True)
     if _goes_back(chain):
-        # not symmetric, but both directions: each passes in the order that the file gives
+        # if not symmetric, both directions pass the functions in the order of the file
         yield from _path_hops(chain, way[::-1] if chain.symmetric else way, False)
 
 
 def answers_hop(topology: Topology, function: str) -> Hop | None:
-    """Where a load balancer looks at what backends send: on the way back of its implicit chain."""
+    """The hop at which a load balancer gets the packets of its backends: on the way back of its implicit
+    chain."""
     functions = {existing.name: existing for existing in topology.functions}
     for chain in topology.chains:
         if chain.implicit and chain.functions == (function,):
@@ -217,7 +221,7 @@ def answers_hop(topology: Topology, function: str) -> Hop | None:
 
 
 def opposite(topology: Topology, hop: Hop) -> Hop | None:
-    """The hop of the same chain at the same function in the other direction; None where there is none."""
+    """The hop of the same chain and function in the other direction; None if there is none."""
     functions = {function.name: function for function in topology.functions}
     chain = next(chain for chain in topology.chains if chain.name == hop.chain)
     for other in chain_hops(chain, functions):
@@ -233,7 +237,7 @@ def _goes_back(chain: Chain) -> bool:
 def _path_hops(chain: Chain, way: tuple[Step, ...], forward: bool) -> Iterator[Hop]:
     network, far = (chain.network, chain.far_network) if forward else (chain.far_network, chain.network)
     for index, (function, attachment) in enumerate(way):
-        # behind an address translator, which knows the host that it translates to, packets are in its network
+        # a translator translates replies back to a host, so they are in the network of this host after it
         leaves = far if isinstance(function, AddressTranslator) and not forward else network
         policy = chain.on_failure or function.on_failure
         last = index == len(way) - 1
@@ -254,6 +258,7 @@ def _path_hops(chain: Chain, way: tuple[Step, ...], forward: bool) -> Iterator[H
 
 
 def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
+    """The classifier entries of the chain, for both directions."""
     if not steps(chain, functions):
         return
     there = Entry(
@@ -287,10 +292,10 @@ def chain_entries(chain: Chain, functions: Mapping[str, Function]) -> Iterator[E
 
 
 def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """The replies' entry as replies look before the chain's address translator has seen them.
+    """The entries for replies, as they are before the chain's address translator changes them.
 
-    Those of a balancer's backends come to it before any chain, and go on as from the virtual address; so
-    does what its own namespace answers (pings, refusals).
+    Packets of a load balancer's backends go to the load balancer before any chain, and go on with the virtual
+    address as their source, like the answers of its namespace (to pings and refused connections).
     """
     nat = translator(chain, functions, AddressTranslator)
     if nat is not None:
@@ -316,8 +321,9 @@ def _translated(back: Entry, chain: Chain, functions: Mapping[str, Function]) ->
 
 
 def _answers(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """What backends, and former ones, send from the ports that connections are translated to, to anybody."""
-    for balancer, backend, addresses in _places(chain, functions):
+    """The entries for what backends, also former ones, send from the ports to which connections are
+    translated."""
+    for balancer, backend, addresses in _backend_addresses(chain, functions):
         yield back._replace(
             source=addresses,
             destination=(),
@@ -328,10 +334,11 @@ def _answers(back: Entry, chain: Chain, functions: Mapping[str, Function]) -> It
         )
 
 
-def _places(
+def _backend_addresses(
     chain: Chain, functions: Mapping[str, Function]
 ) -> Iterator[tuple[Balancer, Backend, tuple[IPv4Network | IPv6Network, ...]]]:
-    """Backends and former ones of an implicit chain's balancer, with their addresses of its families."""
+    """The backends, also former ones, of the load balancer of an implicit chain, with their addresses of its
+    families."""
     function = translator(chain, functions, LoadBalancer)
     if function is None:
         return
@@ -346,9 +353,9 @@ def _places(
 
 
 def _direct(there: Entry, chain: Chain, functions: Mapping[str, Function]) -> Iterator[Entry]:
-    """What goes to backends past their balancer, and is tracked there, too; none of what has its address,
-    be it answers or health checks."""
-    for number, (balancer, backend, addresses) in enumerate(_places(chain, functions)):
+    """The entries for packets that go to backends directly; they are tracked in the zone of the load
+    balancer, too. Packets with its own address (answers, health checks) are not."""
+    for number, (balancer, backend, addresses) in enumerate(_backend_addresses(chain, functions)):
         if not number and chain.network == balancer.network:
             own = tuple(map(host_prefix, balancer.addresses))
             yield there._replace(source=own, destination=(), hop=OUT, priority=OWN)

@@ -1,8 +1,8 @@
-"""What a lab is: the frozen, typed description every other part reads.
+"""The model of a lab: the frozen, typed description that every other part reads.
 
-A ``Topology`` is fully resolved: every port has a number, every interface its
-addresses, every switch its datapath id.  Nothing downstream allocates or guesses;
-the rules by which the file's omissions are filled in stand in ``topologies.resolve.phases``.
+A ``Topology`` is fully resolved: every port has a number, every interface its addresses, every switch its
+datapath id. Nobody who reads it allocates or guesses anything. ``topologies.resolve.phases`` fills in what a
+file leaves out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Domain(Frozen):
-    """One virtual site: an Open vSwitch instance of its own in its own network namespace.
+    """A virtual site: it has its own Open vSwitch instance in its own network namespace.
 
-    ``controller``: that of its switches of which the file says nothing else.
+    ``controller``: the controller of its switches for which the file names none.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Domain(Frozen):
 class Switch(Frozen):
     """An OpenFlow switch (an Open vSwitch bridge). ``dpid`` is its 64-bit datapath id.
 
-    ``controller``: whose it is, one of ``topologies.model.choices.CONTROLLERS``; a ``vtep`` is always the
-    lab's own.  ``role`` ``vtep``: not in the file, but made for each domain of a lab with an underlay; the
-    tunnels of all its networks end there (see ``topologies.model.overlay``).
+    ``controller``: one of ``topologies.model.choices.CONTROLLERS``; that of a ``vtep`` is always the
+    lab's own. ``role`` ``vtep``: the tunnel switch of a domain in a lab with an underlay. It is not in
+    the file; the tunnels of all networks end there (see ``topologies.model.overlay``).
     """
 
     name: str
@@ -47,7 +47,7 @@ class Switch(Frozen):
 
 
 class Shaping(Frozen):
-    """What a wire does to traffic, in each direction. None: nothing.
+    """What a wire does to traffic in each direction; None means nothing.
 
     ``bandwidth`` in bit/s, ``delay`` one-way in microseconds, ``loss`` as a fraction 0..1.
     """
@@ -61,7 +61,7 @@ class Shaping(Frozen):
 
 
 class Link(Frozen):
-    """A wire between two switches. ``name`` is unique: ``s1-s2``, a parallel one ``s1-s2#2``."""
+    """A wire between two switches. ``name`` is unique: ``s1-s2``; a second one is ``s1-s2#2``."""
 
     name: str
     a: Port
@@ -70,10 +70,10 @@ class Link(Frozen):
 
 
 class Network(Frozen):
-    """A tenant's layer-2 segment; hosts reach each other inside one network only.
+    """A layer-2 segment of a tenant; hosts reach each other only inside one network.
 
-    ``vni``: its VXLAN network identifier (RFC 7348), set whenever the lab has an underlay.
-    ``gateway4``, ``gateway6``: its router's addresses in it, set when it has one.
+    ``vni``: its VXLAN network identifier (RFC 7348), if the lab has an underlay. ``gateway4``,
+    ``gateway6``: the addresses of its router in it, if it has one.
     """
 
     name: str
@@ -85,23 +85,23 @@ class Network(Frozen):
 
     @property
     def subnets(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Those that it has, IPv4's first."""
+        """The subnets that it has, IPv4 first."""
         return tuple(subnet for subnet in (self.subnet4, self.subnet6) if subnet is not None)
 
     def subnet(self, family: int) -> IPv4Network | IPv6Network | None:
-        """Its subnet of IPv4 (``family`` 4) or IPv6 (6), if it has one."""
+        """Its subnet of the address family 4 or 6, if it has one."""
         return self.subnet4 if family == 4 else self.subnet6
 
     def gateway(self, family: int) -> IPv4Interface | IPv6Interface | None:
-        """Its gateway's address of IPv4 (``family`` 4) or IPv6 (6), if it has one."""
+        """The address of its gateway in the address family 4 or 6, if it has one."""
         return self.gateway4 if family == 4 else self.gateway6
 
 
 class Router(Frozen):
-    """A tenant's distributed router between ``networks``: every switch routes at the first hop.
+    """A distributed router between ``networks`` of a tenant: every switch routes at the first hop.
 
-    ``mac`` answers for the gateway addresses on every switch alike; by default the address that
-    RFC 9135 (4.1) names for anycast gateways.
+    ``mac``: the MAC address of its gateways, the same on every switch; by default the one that RFC 9135 (4.1)
+    gives for anycast gateways.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Router(Frozen):
 
 
 class UnderlayEnd(Frozen):
-    """One end of an underlay link: a domain's or underlay router's interface and its address."""
+    """One end of an underlay link: the interface of a domain or underlay router, with its address."""
 
     node: str
     address: IPv4Interface
@@ -126,7 +126,7 @@ class UnderlayLink(Frozen):
 
 
 class Vtep(Frozen):
-    """A domain's VXLAN tunnel end point: its address in the underlay, and its ``vtep`` switch."""
+    """The VXLAN tunnel end point of a domain: its address in the underlay, and its tunnel switch."""
 
     domain: str
     switch: str
@@ -136,9 +136,9 @@ class Vtep(Frozen):
 class Underlay(Frozen):
     """The IP network between domains; it knows nothing of tenants.
 
-    All its addresses are in ``subnet``.  ``mtu``: of its links, in bytes of IP packet.  ``tunnels``:
-    ``kernel`` (a vxlan device of the kernel for each VNI, as a switch port), ``ovs`` (Open vSwitch's own
-    tunnel port with ``key=flow``) or ``auto``, which the lab settles when it knows the datapath.
+    All its addresses are in ``subnet``. ``mtu``: the largest IP packet on its links, in bytes.
+    ``tunnels``: ``kernel`` (a vxlan device of the kernel for each VNI, as a switch port), ``ovs`` (Open
+    vSwitch's own tunnel port with ``key=flow``), or ``auto``: the lab decides when it knows the datapath.
     """
 
     subnet: IPv4Network
@@ -150,8 +150,8 @@ class Underlay(Frozen):
 
 
 class Server(Frozen):
-    """A server that the lab runs in a host: ``http`` (each answer is the host's name), ``echo`` (RFC 862) or
-    ``discard`` (RFC 863), the last two over TCP and UDP."""
+    """A server that the lab runs in a host: ``http`` (answers with the host's name), ``echo`` (RFC 862) or
+    ``discard`` (RFC 863); the last two over TCP and UDP."""
 
     protocol: Literal["http", "echo", "discard"]
     port: int
@@ -163,12 +163,11 @@ class Server(Frozen):
 class Host(Frozen):
     """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
 
-    ``kind``: one of ``topologies.model.choices.HOST_KINDS``.
-    ``mac`` is lower case with colons.  At least one of ``ipv4`` and ``ipv6`` is set when
-    its network has a subnet of that family.  ``shaping`` is that of the host's wire, ``mtu`` that of
-    its interface in bytes.  ``allow_spoofing``: its port takes frames from any source address, and what
-    the file does not know is learned; otherwise from its own addresses only.  ``serves``: sorted, no two
-    of one port.
+    ``kind``: one of ``topologies.model.choices.HOST_KINDS``. ``mac``: in lower case with colons.
+    ``ipv4``, ``ipv6``: set when its network has a subnet of this family. ``shaping``: that of its wire.
+    ``mtu``: that of its interface, in bytes. ``allow_spoofing``: its port accepts frames with any source
+    address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
+    addresses. ``serves``: sorted by port; no two have the same port.
     """
 
     name: str
@@ -189,10 +188,10 @@ class Host(Frozen):
 
 
 class Topology(Frozen):
-    """A whole lab. Every tuple is sorted by name (naturally: s2 before s10).
+    """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
-    ``places``: where in the file the lab's entries stand. Two topologies that differ in nothing else are
-    equal: they are the same lab.
+    ``places``: the lines of its entries in the file. Two topologies that differ only in ``places`` are
+    equal: they describe the same lab.
     """
 
     name: str
@@ -215,7 +214,7 @@ class Topology(Frozen):
         return hash(tuple(self._lab().values()))
 
     def _lab(self) -> dict[str, object]:
-        """All fields but ``places``."""
+        """All fields except ``places``."""
         return {name: value for name, value in self.__dict__.items() if name != "places"}
 
     def graph(self) -> MultiGraph[str]:
