@@ -1,6 +1,6 @@
-"""The registry of network functions that are done by a process: how each kind and engine is started. Pure.
+"""The registry of network functions with a process: the program of each kind and engine. Pure.
 
-``PROGRAMS`` has an entry for each (see ``topologies.model.kinds`` for how a kind is added).
+``PROGRAMS`` has the entries (see ``topologies.model.kinds`` for how a kind is added).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _python(function: PythonFunction) -> Program:
         "packets": function.script.packets,
         "on_failure": function.on_failure,
     }
-    # not lean: the script may import what is installed beside us
+    # with site-packages: the script may import installed packages
     return Program(
         (sys.executable, "-I", START, "python"),
         {"script.py": function.script.source.encode(), "script.json": _json(described)},
@@ -79,7 +79,7 @@ DEFAULT_RULES = Path(__file__).with_name("ids") / "rules" / "sdnlab.rules"
 
 
 def _ids(function: IntrusionDetection) -> Program:
-    # not lean: hyperscan is installed beside us
+    # with site-packages: hyperscan is an installed package
     return Program((sys.executable, "-I", START, "ids"), _ids_files(function))
 
 
@@ -88,7 +88,8 @@ def _suricata(function: IntrusionDetection) -> Program:
 
 
 def _ids_files(function: IntrusionDetection) -> dict[str, bytes]:
-    """The rules, and which lines of them are whose; those that come with us when the topology has none."""
+    """The rules, and the source of their lines. Without rules in the topology: the rules that come with
+    sdnlab."""
     own = function.ids
     if own.lines:
         rules = (own.rules + "\n").encode(own.encoding)
@@ -111,7 +112,7 @@ PROGRAMS: dict[tuple[str, str], Callable[[Function], Program]] = {
     ("ids", "builtin"): taking(IntrusionDetection, _ids),
     ("ids", "suricata"): taking(IntrusionDetection, _suricata),
 }
-"""(kind, engine) -> what to start for each instance; what is not here needs no process."""
+"""(kind, engine) -> the program of each instance; other kinds and engines need no process."""
 
 
 def _json(value: object) -> bytes:

@@ -1,6 +1,7 @@
-"""The lines that a function's process writes, and the names both sides know (see ``nfv.contract``).
+"""The lines that a function's process writes, and names that both sides use (see ``nfv.contract``).
 
-Apart from the contract itself so that a process imports next to nothing: tens of them start at once.
+It is separate from the contract, so that a process imports as little as possible: many start at the same
+time.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ INWARD, OUTWARD, TAP, HOST = "in", "out", "tap", "eth0"
 
 
 def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as EVE writes them: ``2026-11-24T11:16:56.123456+0000``."""
+    """Seconds since the epoch in EVE's form: ``2026-11-24T11:16:56.123456+0000``."""
     whole = int(seconds)
     micro = int((seconds - whole) * 1_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{micro:06d}+0000"
 
 
 def say(event_type: str, *, to: TextIO | None = None, now: float | None = None, **fields: Any) -> None:
-    """Write one event as a JSON line, at once."""
+    """Write one event as a JSON line, without buffering."""
     line = {"timestamp": timestamp(time.time() if now is None else now), "event_type": event_type, **fields}
     stream = sys.stdout if to is None else to
     stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")

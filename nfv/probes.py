@@ -1,7 +1,7 @@
-"""Health probes beside packets: who takes packets from a device's socket one by one leaves them out there.
+"""Passes health probes beside packets, for functions that read packets from a device's socket one by one.
 
-A probe asks for life, not for load (see ``nfv.contract``): in the same queue as the packets it would come
-late, or be dropped with them, just when a function has most to do.
+A probe tests whether a function works, not how busy it is (see ``nfv.contract``).  In the same queue as
+packets, it would be late or dropped when the function is busy.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Steps = list[tuple[int, int, int, int]]
 
 
 def only(probes: bool) -> Steps:
-    """A socket filter (classic BPF, packet(7)) that takes health probes, or all but them."""
+    """A socket filter (classic BPF, packet(7)) that accepts health probes only, or everything else."""
     whole = 0xFFFFFFFF
     taken, left = (whole, 0) if probes else (0, whole)
     return [(0x28, 0, 0, 12), (0x15, 0, 1, ethertype.PROBE), (0x06, 0, 0, taken), (0x06, 0, 0, left)]
 
 
 def filtered(descriptor: int, steps: Steps) -> None:
-    """Have a packet socket give what the filter takes; raises OSError."""
+    """Attach the filter to a packet socket; raises OSError."""
     program = b"".join(struct.pack("=HBBI", *step) for step in steps)
     code = array.array("B", program)
     described = struct.pack("HP", len(steps), code.buffer_info()[0])
@@ -50,7 +50,7 @@ class Probes:
         self.descriptors = self._ends[0].fileno(), self._ends[1].fileno()
 
     def pass_on(self) -> None:
-        """Pass what has come."""
+        """Pass the waiting probes on."""
         for source, target in (self._ends, self._ends[::-1]):
             with contextlib.suppress(OSError):  # none there, or a device is down: then it is not passed
                 while True:

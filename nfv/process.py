@@ -1,6 +1,6 @@
-"""What all functions' processes do: wait for commands, packets of news and the next second; run programs.
+"""The common part of all functions' processes: waits for commands, descriptors and timers; runs programs.
 
-Imports only what starts fast, since every instance of a lab pays for it.
+It imports only modules that load fast, since every instance of a lab imports it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Failed(Exception):
-    """The function can't do its work; the text says what is wrong and what to do about it."""
+    """The function can't work; the text says what is wrong, and the remedy."""
 
 
 class Loop:
-    """Waits for several things at once, and ends with the end of the standard input."""
+    """Waits for several sources at the same time, and ends with the end of the standard input."""
 
     def __init__(self) -> None:
         self._poll = select.poll()
@@ -39,20 +39,21 @@ class Loop:
         self._poll.register(fd, select.POLLIN)
 
     def unwatch(self, fd: int) -> None:
-        """Forget ``fd``; to be called before it is closed."""
+        """Forget ``fd``. Call this before it is closed."""
         if self._readers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
     def every(self, seconds: float, job: Callable[[], None]) -> None:
-        """Call ``job`` each so many seconds, first after the first of them."""
+        """Call ``job`` every so many seconds, for the first time after this interval."""
         self._jobs.append((time.monotonic() + seconds, seconds, job))
 
     def agenda(self, due: Callable[[], float], job: Callable[[], None]) -> None:
-        """Call ``job`` whenever the moment (of ``time.monotonic``) has come that ``due`` says."""
+        """Call ``job`` whenever ``time.monotonic`` reaches the value of ``due``."""
         self._agenda = due, job
 
     def run(self, replace: Callable[[], None]) -> None:
-        """Until the standard input ends. ``replace`` is called for that command (see ``nfv.contract``)."""
+        """Run until the standard input ends. ``replace`` is called for that command (see
+        ``nfv.contract``)."""
         self._poll.register(0, select.POLLIN)
         while True:
             dues = [at for at, _, _ in self._jobs]
@@ -87,7 +88,7 @@ class Loop:
         now = time.monotonic()
         for index, (at, seconds, job) in enumerate(self._jobs):
             if at <= now:
-                # not at + seconds: after a stall nothing is to be made up for
+                # not at + seconds: after a stall, missed calls are not repeated
                 self._jobs[index] = (now + seconds, seconds, job)
                 job()
         if self._agenda is not None and self._agenda[0]() <= now:
@@ -101,13 +102,13 @@ def content(name: str) -> str:
 
 
 def fail(reason: object) -> NoReturn:
-    """Say why the function does not work, and end."""
+    """Report why the function does not work, and end."""
     say("state", state="failed", message=str(reason))
     sys.exit(1)
 
 
 def running(message: str | None = None) -> None:
-    """Say that the function works; ``message``: what should be known nevertheless."""
+    """Report that the function works; ``message``: a note for the user."""
     if message is None:
         say("state", state="running")
     else:
@@ -115,9 +116,9 @@ def running(message: str | None = None) -> None:
 
 
 def command(argv: Sequence[str], package: str, given: str | None = None) -> str:
-    """Run a program to its end; what it wrote. ``given`` is its standard input.
+    """Run a program to its end; its output. ``given`` is its standard input.
 
-    Raises ``Failed`` if it is missing (``package`` brings it) or reports an error.
+    Raises ``Failed`` if it is missing (``package`` contains it) or reports an error.
     """
     import subprocess
 

@@ -1,13 +1,12 @@
-"""A rate limiter: a bridge whose both ends send through a token bucket (tc-tbf(8)).
+"""A rate limiter: a bridge with a token bucket (tc-tbf(8)) at each end.
 
-The controller's liveness probes must not wait with what is limited: a busy limiter would look dead. So the
-bucket hangs below a class of tc-htb(8), which limits nothing, and probes have a class beside it that goes
-first; its own rate is far above what probes need, so that their ethertype is no way round the limit. (The
-kernel's log says once that the bucket is "non-work-conserving", which is its purpose.)
+The controller's probes must not wait with the limited packets: otherwise a busy limiter would count as
+failed.  So the bucket is below a class of tc-htb(8) that limits nothing, and probes have a second class with
+a higher priority.  That class has a rate of its own, enough for probes; so their EtherType can't bypass the
+limit.  (The kernel's log says once that the bucket is "non-work-conserving", which is intended.)
 
-A TCP super-packet that is larger than the burst is cut into its segments by the bucket itself (the lab's
-hosts send none: that slows BBR down), so only a burst smaller than one frame would stop traffic for good;
-``limits`` keeps it larger.
+The bucket segments a TCP super-packet that is larger than the burst (the lab's hosts send none, because this
+slows BBR down).  Only a burst smaller than one frame would stop all traffic; ``limits`` keeps it larger.
 
 ``rate.json``: ``bandwidth`` in bit/s in each direction, ``burst`` in bytes.
 """
@@ -29,15 +28,15 @@ if TYPE_CHECKING:
 QUEUE_SECONDS = 0.1
 FEWEST_FRAMES = 20
 ETHERNET = 18
-"""Octets of a frame beside what the MTU counts: header and a VLAN tag."""
+"""Octets of a frame in addition to the MTU: header and a VLAN tag."""
 
 PROBES = "rate 1mbit burst 15kb cburst 15kb prio 0 quantum 1514"
-"""A thousand probes a second; one limiter gets some tens."""
+"""The class of probes: enough for a thousand probes a second; one limiter gets a few tens."""
 REST = "rate 100gbit burst 1mb cburst 1mb prio 1 quantum 60000"
 
 
 def limits(bandwidth: int, burst: int, mtu: int) -> tuple[int, int, int]:
-    """Bytes a second, bytes at once, and bytes that may wait: a tenth of a second's, at least 20 frames'."""
+    """Bytes per second, burst in bytes, and queue in bytes: those of 0.1 s, at least 20 frames."""
     rate = max(1, bandwidth // 8)
     frame = mtu + ETHERNET
     waiting = max(FEWEST_FRAMES * frame, int(rate * QUEUE_SECONDS))
@@ -45,7 +44,8 @@ def limits(bandwidth: int, burst: int, mtu: int) -> tuple[int, int, int]:
 
 
 def classes() -> list[str]:
-    """Lines for ``tc -batch``, once before ``buckets``: probes apart from the rest, in both directions."""
+    """Lines for ``tc -batch``, once before ``buckets``: a class of their own for probes, in both
+    directions."""
     return [
         line
         for device in (INWARD, OUTWARD)
@@ -67,7 +67,7 @@ def buckets(bandwidth: int, burst: int, mtu: int) -> list[str]:
 
 
 def dropped(shown: str) -> int:
-    """Packets that the buckets dropped, from what ``tc -s -j qdisc show`` wrote."""
+    """Packets that the buckets dropped, from the output of ``tc -s -j qdisc show``."""
     return sum(qdisc.get("drops", 0) for qdisc in json.loads(shown) if qdisc.get("kind") == "tbf")
 
 
@@ -97,9 +97,10 @@ def main() -> None:
     try:
         _set(classes())
         devices.join(filtered=False)
-        # What waits would else be charged to the socket of who sent it. Open vSwitch in user space sends
-        # through one for all ports (netdev-linux's AF_PACKET), and loses other frames, probes too, when its
-        # buffer is full. A bridge that listens itself sends on a copy, which no socket is charged for.
+        # Otherwise waiting packets count in the send buffer of their sender's socket. Open vSwitch in
+        # userspace sends through one socket for all ports (netdev-linux's AF_PACKET), and loses other frames,
+        # probes too, when its buffer is full. A bridge that is promiscuous itself forwards a copy, which
+        # counts for no socket.
         devices.ip([f"link set dev {devices.BRIDGE} promisc on"])
     except Failed as reason:
         fail(reason)

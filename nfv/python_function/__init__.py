@@ -1,5 +1,5 @@
-"""A user's function: a Python file with ``process(packet)``, run in a process that can reach nothing else.
+"""A user's function: a Python file with ``process(packet)``, in a process that can use nothing but its ports.
 
-``process`` is the instance's process: it owns the ports and tells what happens.  It starts a child that locks
-itself in (``prison``), loads the script and takes packets in and out (``worker``).
+``process`` is the instance's process: it owns the ports and writes events.  It starts a child that enters a
+sandbox (``prison``), loads the script and handles packets (``worker``).
 """

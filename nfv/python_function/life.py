@@ -1,8 +1,8 @@
-"""Whether a worker still gets anywhere: what it is at, in memory that it shares with its parent.
+"""Detects a worker that hangs, by its progress in memory that it shares with its parent.
 
-A long queue says nothing of life: a function may take long for each packet and still take each.  So health
-probes do not wait behind packets (the parent passes them), and what shows death is one packet that never
-comes to its end, or a worker that has ended.
+A long queue is no failure: a function may be slow and still handle each packet.  So health probes do not wait
+behind packets (the parent passes them on).  A worker has failed if one packet takes too long, or if it has
+ended.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import struct
 STUCK = 2.0
 """Seconds that one call of ``process`` may take."""
 LOOK = 0.25
-"""Seconds from one look at a worker to the next."""
+"""Seconds between two checks of a worker."""
 _NUMBER = struct.Struct("=Q")
 
 
 class Progress:
-    """A number that the worker changes with each packet, and at least twice a second without any.
+    """A number that the worker changes with each packet, and at least twice a second without packets.
 
-    A script could change it as well; it would keep its own packets waiting, and no one else's.
+    A script could change it as well; it would only delay its own packets.
     """
 
     def __init__(self) -> None:
@@ -28,19 +28,19 @@ class Progress:
         self._number = 0
 
     def step(self) -> None:
-        """In the worker: it gets on."""
+        """In the worker: record progress."""
         self._number += 1
         _NUMBER.pack_into(self._memory, 0, self._number)
 
     def read(self) -> int:
-        """In the parent: where the worker is."""
+        """In the parent: the worker's present number."""
         return int(_NUMBER.unpack_from(self._memory)[0])
 
 
 class Watch:
-    """Judges by looks at ``Progress``, each with its time in seconds. Pure.
+    """Decides from checks of ``Progress``, each with its time in seconds. Pure.
 
-    A look that comes late counts as one in time: then it is the machine that stood still, or this lab.
+    A check that comes late counts as one in time: then the machine, or this lab, was stopped.
     """
 
     def __init__(self, longest: float = STUCK) -> None:
@@ -50,7 +50,7 @@ class Watch:
         self._still = 0.0
 
     def stuck(self, number: int, now: float) -> bool:
-        """Whether the worker has been at the same place for longer than it may."""
+        """Whether the worker has made no progress for too long."""
         if number != self._seen:
             self._seen, self._still = number, 0.0
         else:

@@ -1,8 +1,9 @@
-"""The two ports of a user's function, as sockets that give frames as they would be on a wire.
+"""The two ports of a user's function, as sockets with frames as on a real wire.
 
-The lab's wires carry TCP super-packets of up to 64 KiB with checksums left to be filled in (TSO), which no
-user's code should have to know.  Whoever sends them is in another namespace; so each device is joined by a
-bridge to a veth pair of our own that can do neither, and the kernel cuts and sums on its way through it.
+The lab's wires carry TCP super-packets of up to 64 KiB with unfinished checksums (TSO); a user's code should
+not have to handle them.  Their senders are in another namespace.  So a bridge connects each device to a veth
+pair of our own without these offloads, and the kernel segments and checksums the packets on their way through
+it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Ends = tuple[socket.socket, socket.socket, int]
 
 
 def open_ports() -> tuple[Ends, Probes]:
-    """Where all frames but probes come, and where probes do; raises ``Failed`` or OSError."""
+    """The sockets for frames, and those for probes; raises ``Failed`` or OSError."""
     mtu = make_users()
     ends = _open(user(INWARD)), _open(user(OUTWARD))
     probes = Probes(user(INWARD), user(OUTWARD))
@@ -36,12 +37,12 @@ def open_ports() -> tuple[Ends, Probes]:
 
 
 def user(device: str) -> str:
-    """The device at which a device's frames are whole."""
+    """The device at which a device's frames are segmented and checksummed."""
     return f"{device}-user"
 
 
 def make_users() -> int:
-    """Make the veth pairs, joined to nothing yet; their MTU in bytes."""
+    """Make the veth pairs, not connected yet; their MTU in bytes."""
     devices.be_quiet()
     for name in ("iptables", "ip6tables", "arptables"):
         devices.set_sysctl(f"bridge/bridge-nf-call-{name}", 0)
@@ -60,7 +61,7 @@ def make_users() -> int:
 
 
 def join_users(mtu: int) -> None:
-    """Join the pairs to ``in`` and ``out``, from which on frames come."""
+    """Connect the pairs to ``in`` and ``out``; from then on frames come."""
     devices.ip(
         line
         for device in (INWARD, OUTWARD)
@@ -69,7 +70,7 @@ def join_users(mtu: int) -> None:
 
 
 def without_offloads(device: str) -> None:
-    """Have a device send frames no longer than its MTU, with their checksums."""
+    """Switch a device's offloads off: it then sends frames up to its MTU, with checksums."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for command in OFF.values():
             value = array.array("I", [command, 0])

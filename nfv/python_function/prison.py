@@ -1,7 +1,8 @@
-"""Locking a process in: it keeps what it has open and Python's own files to read, and can reach nothing else.
+"""Puts a process into a sandbox: it keeps its open descriptors, and can read Python's own files only.
 
-Each wall stands by itself: namespaces of its own (an empty network, no other process, nothing mounted but
-Python's libraries, read-only), no capabilities and no way to get any, limits, and a filter of system calls.
+The sandbox has several independent barriers: namespaces of its own (an empty network, no other process, only
+Python's libraries mounted, read-only), no capabilities and no way to get any, limits, and a filter of system
+calls.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NAMESPACES = (
 
 
 def visible_directories() -> list[str]:
-    """The directories that stay: where Python finds modules, and where these find shared libraries."""
+    """The directories that stay: those of Python's modules, and of shared libraries."""
     multiarch = getattr(sys.implementation, "_multiarch", "")
     libraries = [f"{base}/lib{tail}" for base in ("", "/usr") for tail in ("64", f"/{multiarch}")]
     own = __file__.rpartition("/nfv/")[0]
@@ -43,7 +44,8 @@ def visible_directories() -> list[str]:
 
 
 def leave(user: int, group: int) -> None:
-    """Into new namespaces; of processes, for the next child. Raises OSError where the system forbids it."""
+    """Enter new namespaces (the PID namespace is for the next child). Raises OSError if the system forbids
+    it."""
     syscalls.unshare(NAMESPACES)
     for name, content in (
         ("setgroups", "deny"),
@@ -55,9 +57,9 @@ def leave(user: int, group: int) -> None:
 
 
 def lock(root: str, keep: set[int]) -> None:
-    """Close all doors. ``root``: an empty directory to build the view in; ``keep``: descriptors that stay.
+    """Close the sandbox. ``root``: an empty directory for the new root; ``keep``: descriptors that stay.
 
-    Raises OSError when a wall can't be built; nothing of a user may run then.
+    Raises OSError if a barrier can't be set up; then no user's code may run.
     """
     _see_only(root, visible_directories())
     _keep_only(keep)
@@ -92,7 +94,7 @@ def _see_only(root: str, directories: list[str]) -> None:
 
 
 def _keep_only(keep: set[int]) -> None:
-    """Descriptors 0 to 2 lead nowhere, and what is not to be kept is closed."""
+    """Redirect descriptors 0 to 2 to /dev/null, and close all others that are not kept."""
     reader, writer = os.pipe()
     os.close(writer)
     for fd in (0, 1, 2):

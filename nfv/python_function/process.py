@@ -1,11 +1,12 @@
-"""The instance's process of a user's function: owns the ports, starts the worker behind its walls, and tells.
+"""The instance's process of a user's function: owns the ports, starts the worker in its sandbox, writes
+events.
 
 Files: ``script.py``, and ``script.json`` with the file's name, ``packets`` (bytes or scapy), ``on_failure``.
-A changed script is loaded by a second worker beside the first, which then lets go of the ports: packets wait
-in the sockets meanwhile, and a script that does not load changes nothing.
+A second worker loads a changed script, while the first one still works.  Then the first one releases the
+ports; packets wait in the sockets meanwhile.  If the script does not load, nothing changes.
 
-Health probes are passed here, beside the worker's queue.  A worker that does not come back from one packet is
-ended, and this process with it: who keeps it starts it again, less and less often.
+This process passes health probes on, beside the worker's queue.  If a worker hangs in one packet, the worker
+and this process end.  The lab starts it again, after a delay that grows.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ REMEDY = (
 )
 LONGEST_LINE = 1 << 16
 SIGNALLED = 128
-"""What shells add to a signal's number, and so do we, to make an exit status of it."""
+"""An exit status for a signal is this plus the signal's number, as in shells."""
 PATIENCE = 0.5
-"""Seconds that a worker gets to finish its packet, or to say where it hangs."""
+"""Timeout in seconds for a worker to finish its packet, or to report where it hangs."""
 LOADING = 15.0
-"""Seconds that a script gets to be loaded."""
+"""Timeout in seconds for loading a script."""
 
 
 class Child:
@@ -62,15 +63,15 @@ class Child:
         self._rest = b""
         self._status: int | None = None
         self.dump = ""
-        """What it wrote that is no message: a stack, when it was asked for one."""
+        """Its output other than messages: a stack, after a request for one."""
         self.counts: dict[str, int] = {}
 
     def go(self) -> None:
-        """Let it take the ports."""
+        """Give it the ports."""
         os.write(self._control, b"g")
 
     def read(self) -> list[dict[str, Any]] | None:
-        """What it told; None: it has ended."""
+        """Its messages; None: it has ended."""
         try:
             data = os.read(self.news, LONGEST_LINE)
         except BlockingIOError:
@@ -91,7 +92,7 @@ class Child:
         return messages
 
     def hangs_at(self) -> str | None:
-        """The script's line that a worker is at which does not come back; None: it does not say."""
+        """The script's line in which a worker hangs; None: unknown."""
         self.dump = ""
         os.kill(self.pid, signal.SIGUSR1)
         deadline = time.monotonic() + PATIENCE
@@ -104,7 +105,7 @@ class Child:
         return script_line(self.dump, self.file)
 
     def end(self) -> int:
-        """End it, by force if it does not hear; its status as wait gives it."""
+        """End it, with SIGKILL if necessary; its wait status."""
         if self._status is not None:
             return self._status
         os.close(self._control)
@@ -130,12 +131,12 @@ def _be_worker(
     control: int,
     progress: Progress,
 ) -> None:
-    """In the child: lock in, then serve. Never returns."""
+    """In the child: enter the sandbox, then work. Never returns."""
     news = News(told)
     try:
         syscalls.die_with_parent(signal.SIGKILL)
         if described["packets"] == "scapy":
-            # its import asks the system for much, so it comes before the walls
+            # its import needs many system calls, so it comes before the sandbox
             import scapy.all  # noqa: F401
         keep = {opened[0].fileno(), opened[1].fileno(), told, control}
         user, group = os.geteuid(), os.getegid()
@@ -143,7 +144,7 @@ def _be_worker(
         prison.leave(user, group)
         inmate = os.fork()
         if inmate:
-            # only the first process of the new PID namespace is inside it; this one is its shell
+            # only the next child is in the new PID namespace; this process waits for it
             for fd in keep:
                 os.close(fd)
             signal.signal(signal.SIGUSR1, lambda *_: os.kill(inmate, signal.SIGUSR1))
@@ -160,7 +161,7 @@ def _be_worker(
 
 
 class Function:
-    """A running user's function: the worker that has the ports, and one that is to take them."""
+    """A running user's function: the worker with the ports, and the next worker."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -174,7 +175,7 @@ class Function:
         self.load()
 
     def load(self) -> None:
-        """Begin to load the script as it is now; it takes the ports when it is loaded."""
+        """Start to load the present script in a new worker, which then gets the ports."""
         if self._coming is not None:
             self._drop(self._coming)
         described = json.loads(content("script.json"))
@@ -204,14 +205,14 @@ class Function:
         running()
 
     def _refused(self, reason: str) -> None:
-        """A script can't be loaded, and its worker has ended: what worked before goes on."""
+        """A script can't be loaded, and its worker has ended: the old worker continues."""
         self._coming = None
         if self._child is None:
             fail(reason)
         running(f"the changed script was not taken: {reason}")
 
     def _drop(self, child: Child) -> str:
-        """End a worker; how it ended."""
+        """End a worker; a text about how it ended."""
         self._loop.unwatch(child.news)
         return _how(child.end())
 
@@ -237,7 +238,7 @@ class Function:
                 self._told(child, line)
 
     def _told(self, child: Child, line: dict[str, Any]) -> None:
-        """Say what a worker told, as far as it is of the form that it should have."""
+        """Write a worker's message as an event, if it has the right form."""
         kind = line.get("kind")
         if kind == "exception":
             say("exception", traceback=_text(line.get("traceback")))
@@ -247,7 +248,7 @@ class Function:
             child.counts = {name: value for name in self._former if isinstance(value := line.get(name), int)}
 
     def count(self) -> None:
-        """Say the counters."""
+        """Report the counters."""
         counts = devices.counters()
         now = self._child.counts if self._child is not None else {}
         for name, value in self._former.items():

@@ -1,8 +1,8 @@
-"""Which system calls a user's function keeps: what Python's interpreter needs, and no door beside.
+"""The system calls that a user's function may use: only those that Python's interpreter needs.
 
-An allow-list as seccomp(2) takes it, in classic BPF over ``struct seccomp_data`` (linux/seccomp.h): what is
-not named here is refused, so that a call that a newer kernel brings is none that we forgot.  Numbers are of
-asm/unistd.h: x86-64's own, and the common ones (asm-generic) that aarch64 and riscv64 use.
+It is an allow-list for seccomp(2), in classic BPF over ``struct seccomp_data`` (linux/seccomp.h).  Every
+other call is refused, also new calls of later kernels.  Numbers are those of asm/unistd.h: x86-64's own, and
+the common ones (asm-generic) of aarch64 and riscv64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from linux.syscalls import PR_SET_SECCOMP, prctl
 
 # name: (x86-64, common); None: the machine has no such call
 ALLOWED: dict[str, tuple[int | None, int | None]] = {
-    # frames, news, files that are open; what can be opened is a matter of mounts
+    # frames, messages, open files; the mounts decide which files can be opened
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67),
     "open": (2, None), "openat": (257, 56), "close": (3, 57), "close_range": (436, 436),
     "stat": (4, None), "fstat": (5, 80), "lstat": (6, None), "newfstatat": (262, 79), "statx": (332, 291),
@@ -42,16 +42,16 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "getrlimit": (97, 163), "getrusage": (98, 165), "sysinfo": (99, 179),
 }  # fmt: skip
 SENDTO, FCNTL = (44, 206), (72, 25)
-"""Allowed with some arguments alone."""
+"""Allowed with certain arguments only."""
 ADDRESS = 4
-"""sendto's argument that would name another device than the one that the socket is bound to."""
+"""sendto's address argument; it could name another device than that of the socket."""
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030)
-"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC: none changes what another process shares."""
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC: none changes state that another process shares."""
 NEWEST = 462
-"""The newest call that this list was made in view of (Linux 6.10's mseal); a later one "is not implemented",
-upon which the C library takes an older one."""
+"""The newest call that was known when this list was made (Linux 6.10's mseal). A later call gives ENOSYS, and
+the C library then uses an older one."""
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}
-"""By uname's machine, the AUDIT_ARCH of linux/audit.h."""
+"""Machine name (uname) -> AUDIT_ARCH of linux/audit.h."""
 KILL, EPERM, ENOSYS, ALLOW = 0x80000000, 0x00050001, 0x00050026, 0x7FFF0000
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 X32 = 0x40000000
@@ -64,9 +64,9 @@ class Unfiltered(OSError):
 
 
 def allowed_filter(machine: str, pointer_bytes: int = 8) -> bytes:
-    """The seccomp program for a machine (uname's word, and the size of our pointers in bytes).
+    """The seccomp program for a machine (its uname name, and the size of our pointers in bytes).
 
-    Raises ``Unfiltered`` for one whose calls we don't know: there is nothing safe to install then.
+    Raises ``Unfiltered`` for a machine whose calls we don't know: there is no safe filter for it.
     """
     if machine not in ARCHITECTURES or pointer_bytes != 8:
         raise Unfiltered(
@@ -106,7 +106,7 @@ def _halves(argument: int) -> tuple[int, int]:
 
 
 def _zero(argument: int) -> list[Step]:
-    """Go on with the next step if an argument is 0, else with the one after it."""
+    """Continue with the next step if an argument is 0, otherwise with the one after it."""
     low, high = _halves(argument)
     return [(LOAD, 0, 0, low), (EQUAL, 0, 3, 0), (LOAD, 0, 0, high), (EQUAL, 0, 1, 0)]
 
@@ -120,7 +120,8 @@ def _one_of(argument: int, values: tuple[int, ...]) -> list[Step]:
 
 
 def forbid_calls() -> None:
-    """Install the filter for this process, for good; raises OSError (``Unfiltered``) if that can't be."""
+    """Install the filter for this process, irrevocably; raises OSError (``Unfiltered``) if this is
+    impossible."""
     program = allowed_filter(os.uname().machine, struct.calcsize("P"))
     code = ctypes.create_string_buffer(program, len(program))
     described = struct.pack("HP", len(program) // 8, ctypes.addressof(code))

@@ -1,7 +1,7 @@
-"""What runs behind the walls: loads the script, and gives it packets.
+"""The worker inside the sandbox: loads the script, and gives it packets.
 
-It tells its parent what happens by JSON lines on a pipe; the parent believes none of it blindly, since the
-script could write there as well.
+It writes JSON lines to its parent on a pipe.  The parent checks each line, since the script could write there
+as well.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from nfv.python_function.life import Progress
 
 BATCH, BATCH_SECONDS = 64, 0.05
-"""Packets of one port, or time for them, before the other and commands are looked at."""
+"""Packets of one port, or time for them, before the other port and commands are handled."""
 TRACEBACKS, PRINTS = 5, 50
-"""As many a second are told; others are counted."""
+"""So many messages a second are written; others are counted."""
 LONGEST_TEXT = 4000
 
 
 class Wrong(TypeError):
-    """The script returned what can't be sent."""
+    """The script returned a value that can't be sent."""
 
 
 def frames(result: object, longest: int) -> list[bytes]:
-    """What ``process`` returned as frames to send; raises ``Wrong``."""
+    """The frames to send from the return value of ``process``; raises ``Wrong``."""
     if result is None:
         return []
     if type(result) is bytes:
@@ -63,10 +63,10 @@ def _frame(value: object) -> bytes:
 
 
 def load(source: str, file: str) -> Callable[..., object]:
-    """The script's ``process``; raises whatever the script does, or ``Wrong``."""
+    """The script's ``process``; raises any exception of the script, or ``Wrong``."""
     import linecache
 
-    # so that tracebacks show the script's lines, which are in no file here
+    # so that tracebacks show the script's lines: there is no file of it in the sandbox
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     space: dict[str, Any] = {"__name__": "function", "__file__": file, "__builtins__": __builtins__}
     exec(compile(source, file, "exec"), space)
@@ -85,7 +85,7 @@ def takes_direction(process: Callable[..., object]) -> bool:
 
 
 def only_own(error: BaseException, file: str) -> str:
-    """A traceback from the script's first line in it on."""
+    """A traceback, from the script's first line on."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename != file:
         step = step.tb_next
@@ -94,7 +94,7 @@ def only_own(error: BaseException, file: str) -> str:
 
 
 class News:
-    """Lines to the parent; what comes too fast is counted instead."""
+    """Lines to the parent; lines that come too fast are only counted."""
 
     def __init__(self, fd: int) -> None:
         self.descriptor = fd
@@ -103,7 +103,7 @@ class News:
         self._told: dict[str, int] = {}
 
     def tell(self, kind: str, **fields: Any) -> None:
-        """Write one line. A parent that does not read is not waited for."""
+        """Write one line, without waiting for the parent to read."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         try:
             os.write(self.descriptor, line)
@@ -113,7 +113,7 @@ class News:
             os._exit(0)  # there is no parent any more
 
     def may(self, kind: str, most: int) -> bool:
-        """Whether one more of that kind may be told in this second."""
+        """Whether one more message of this kind may be written in this second."""
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._told = second, {}
@@ -121,7 +121,7 @@ class News:
         return self._told[kind] <= most
 
     def write(self, text: str) -> int:
-        """As the script's standard output: ``print`` becomes an event."""
+        """The script's standard output: ``print`` becomes an event."""
         *lines, rest = (self._line + text).split("\n")
         self._line = rest[-LONGEST_TEXT:]
         for line in lines:
@@ -130,11 +130,11 @@ class News:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
 
 class Worker:
-    """Packets from one port through the script to the other."""
+    """Pass packets from one port through the script to the other."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Worker:
         self.counts = {"processed": 0, "dropped": 0, "exceptions": 0}
 
     def run(self, inward: socket.socket, outward: socket.socket, control: int) -> None:
-        """Until ``control`` has something to read, or its other end is closed."""
+        """Run until ``control`` has something to read, or its other end is closed."""
         ports = {inward.fileno(): (inward, outward, "in"), outward.fileno(): (outward, inward, "out")}
         poll = select.poll()
         for fd in (*ports, control):
@@ -221,12 +221,12 @@ def serve(
     control: int,
     progress: Progress,
 ) -> None:
-    """Load the script, say so, wait for the word, and work. All walls stand already."""
+    """Load the script, report it, wait for the start command, and work. The sandbox is complete."""
     import faulthandler
 
     file = described["file"]
     sys.stdout = sys.stderr = news
-    # where it hangs, if it does: written by the interpreter itself, without the script's doing
+    # if it hangs, the interpreter itself writes where, without help of the script
     faulthandler.register(signal.SIGUSR1, news.descriptor, all_threads=False)
     try:
         process = load(source, file)

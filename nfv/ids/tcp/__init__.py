@@ -1,1 +1,1 @@
-"""TCP connections as an observer sees them, and their streams."""
+"""TCP connections and their streams, from the view of an observer between the hosts."""

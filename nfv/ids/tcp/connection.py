@@ -1,8 +1,8 @@
-"""TCP connections: states from what both sides send (RFC 9293, section 3.3.2), seen from the middle.
+"""TCP connections: the states (RFC 9293, section 3.3.2) that follow from the packets of both sides.
 
-The options are Suricata's (user guide "Stream-engine"): ``midstream`` takes up connections whose start was
-not seen, ``async_oneside`` those of which one side is seen, ``inline`` hands bytes on at once instead of when
-they are acknowledged.  TCP Fast Open (RFC 7413) and split handshakes (four packets) are understood.
+The options are Suricata's (user guide "Stream-engine"): ``midstream`` picks up connections whose start was
+not seen, ``async_oneside`` those of which only one side is seen, ``inline`` passes bytes on before they are
+acknowledged.  TCP Fast Open (RFC 7413) and split handshakes (four packets) are supported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from nfv.ids.tcp.stream import Stream
 
 
 def handle(session: Session, packet: Packet, options: Options) -> bool:
-    """Bring the connection up to date; False when the packet doesn't fit in (it then is inspected by itself).
+    """Update the connection; False if the packet does not belong into its stream (it is then inspected
+    alone).
 
     Sets ``stream_est`` and ``stream_add`` of the packet.
     """
@@ -58,7 +59,7 @@ def handle(session: Session, packet: Packet, options: Options) -> bool:
 
 
 def _reset(session: Session, packet: Packet, own: Stream, other: Stream) -> bool:
-    """A reset counts when its sequence number may be right (RFC 5961 is stricter than most targets)."""
+    """Whether a reset's sequence number may be valid (RFC 5961 is stricter than most hosts)."""
     if session.state == NONE:
         return False
     if session.state < ESTABLISHED and not session.midstream and not refusal(session, packet):

@@ -22,7 +22,7 @@ from nfv.ids.tcp.stream import Stream
 
 
 def add(own: Stream, packet: Packet, at: int, options: Options) -> None:
-    """Take a segment's bytes in at a position of its sender's stream."""
+    """Add a segment's bytes at a position of its sender's stream."""
     data = packet.data[packet.pay : packet.end]
     end = at + len(data)
     if end > own.next_pos:
@@ -54,8 +54,8 @@ def established(session: Session, packet: Packet, own: Stream, other: Stream, op
             if acked > limit and not session.one_sided and not session.midstream:
                 session.events.append("stream.est_invalid_ack")
                 return False
-            # RFC 9293, section 3.10.7.4: an acknowledgement of what was not sent yet is no acknowledgement,
-            # or what is sent then would be taken for what was lost
+            # RFC 9293, section 3.10.7.4: ignore an acknowledgement of bytes that were not sent yet; otherwise
+            # bytes that are sent later would count as lost
             if acked <= other.next_pos or session.one_sided or session.midstream:
                 other.acked = acked
         win = acked + (packet.win << own.wscale)
@@ -64,7 +64,7 @@ def established(session: Session, packet: Packet, own: Stream, other: Stream, op
     if size:
         end = at + size
         beyond = own.next_win and end > own.next_win and not session.one_sided and not session.tfo
-        # midstream nothing is known of windows
+        # midstream, windows are unknown
         if beyond and (not session.midstream or at > own.right + (1 << 20)):
             session.events.append("stream.est_packet_out_of_window")
             return False
@@ -95,7 +95,7 @@ def _fin(session: Session, packet: Packet, own: Stream, position: int) -> None:
 
 
 def _closing(session: Session) -> None:
-    """States after the first FIN, from which FINs were sent and acknowledged."""
+    """The states after the first FIN: they depend on the FINs that were sent and acknowledged."""
     client, server = session.client, session.server
     client_sent, server_sent = client.fin >= 0, server.fin >= 0
     client_done = client_sent and client.acked > client.fin

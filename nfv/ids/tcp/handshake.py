@@ -1,6 +1,5 @@
-"""How TCP connections begin: handshakes of three and four packets, Fast Open (RFC 7413), connections taken up
-midstream; which of several SYNs and SYN/ACKs count.
-"""
+"""The beginning of TCP connections: handshakes of three and four packets, Fast Open (RFC 7413), connections
+picked up midstream; and the choice among several SYNs and SYN/ACKs."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def _keep(hellos: list[Hello], packet: Packet) -> None:
 
 
 def _take_syn(session: Session, client: Stream, ack: int) -> None:
-    """The SYN that is acknowledged is the one that counts."""
+    """Choose the SYN that is acknowledged."""
     if session.tfo or ack == client.isn + 1 & 0xFFFFFFFF:
         return
     for hello in session.syns:
@@ -46,7 +45,7 @@ def _take_syn(session: Session, client: Stream, ack: int) -> None:
 
 
 def _take_synack(session: Session, client: Stream, server: Stream, packet: Packet) -> None:
-    """The SYN/ACK that the client acknowledges is the one that counts."""
+    """Choose the SYN/ACK that the client acknowledges."""
     if packet.ack == server.isn + 1 & 0xFFFFFFFF and packet.seq == client.isn + 1 & 0xFFFFFFFF:
         return
     fitting = [
@@ -60,7 +59,7 @@ def _take_synack(session: Session, client: Stream, server: Stream, packet: Packe
 
 
 def _answer(client: Stream, server: Stream, hello: Hello) -> None:
-    """Begin the server's side as a SYN/ACK says: windows are scaled when both ask for it (RFC 7323)."""
+    """Start the server's side from a SYN/ACK. Windows are scaled if both sides have the option (RFC 7323)."""
     server.begin(hello.isn)
     server.wscale = max(hello.wscale, 0)
     if hello.wscale < 0:
@@ -71,14 +70,14 @@ def _answer(client: Stream, server: Stream, hello: Hello) -> None:
 
 
 def _window(own: Stream, other: Stream, packet: Packet) -> None:
-    """What ``packet``'s sender allows the other side to send."""
+    """The receive window of the packet's sender."""
     limit = other.position(packet.ack) + (packet.win << own.wscale)
     if limit > other.next_win:
         other.next_win = limit
 
 
 def first(session: Session, packet: Packet, own: Stream, other: Stream, options: Options) -> bool:
-    """The first packet that is seen; False when it doesn't fit in (see ``tcp.handle``)."""
+    """Handle the first packet; False if it does not belong into a stream (see ``tcp.handle``)."""
     flags = packet.flags
     if flags & SYN and not flags & ACK:
         _start(own, packet)
@@ -114,11 +113,11 @@ def first(session: Session, packet: Packet, own: Stream, other: Stream, options:
 
 
 WINDOW_SLACK = 1 << 16
-"""Bytes that a connection taken up midstream may send before its receiver was heard."""
+"""Bytes that a connection picked up midstream may send before a packet of its receiver is seen."""
 
 
 def syn_sent(session: Session, packet: Packet, own: Stream, other: Stream, options: Options) -> bool:
-    """A packet after a SYN; False when it doesn't fit in (see ``tcp.handle``)."""
+    """Handle a packet after a SYN; False if it does not belong into a stream (see ``tcp.handle``)."""
     flags = packet.flags
     if flags & SYN and flags & ACK:
         if not packet.toserver:
@@ -164,7 +163,8 @@ def syn_sent(session: Session, packet: Packet, own: Stream, other: Stream, optio
 
 
 def syn_recv(session: Session, packet: Packet, own: Stream, other: Stream, options: Options) -> bool:
-    """A packet after a SYN and a SYN/ACK; False when it doesn't fit in (see ``tcp.handle``)."""
+    """Handle a packet after a SYN and a SYN/ACK; False if it does not belong into a stream (see
+    ``tcp.handle``)."""
     flags = packet.flags
     if flags & SYN:
         if flags & ACK:
@@ -189,7 +189,7 @@ def syn_recv(session: Session, packet: Packet, own: Stream, other: Stream, optio
         if not fits:
             return False
     elif not packet.toserver:
-        # the server speaks first: the last packet of the handshake was lost, or it comes later
+        # the server sends first: the last packet of the handshake was lost, or comes later
         if not (session.tfo or session.midstream or acked > 0 or options.async_oneside) and not (
             packet.end > packet.pay and own.position(packet.seq) == 0 and acked == 0
         ):
@@ -209,7 +209,8 @@ def syn_recv(session: Session, packet: Packet, own: Stream, other: Stream, optio
 
 
 def refusal(session: Session, packet: Packet) -> bool:
-    """May a reset end what is not established yet?  (RFC 9293, sections 3.10.7.3 and 3.10.7.4)"""
+    """Whether a reset ends a connection that is not established yet (RFC 9293, sections 3.10.7.3 and
+    3.10.7.4)."""
     if packet.toserver:
         return any((packet.seq - hello.isn) & 0xFFFFFFFF <= 1 for hello in session.syns)
     if packet.flags & ACK and any(packet.ack == hello.isn + 1 & 0xFFFFFFFF for hello in session.syns):

@@ -1,4 +1,4 @@
-"""What is known of a TCP connection: its state, its two streams, its options (RFC 9293, section 3.3.2)."""
+"""The data of a TCP connection: its state, its two streams, its options (RFC 9293, section 3.3.2)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ STATES = (
     "closing",
     "closed",
 )
-"""States in EVE's words."""
+"""EVE's names of the states."""
 
 
 @dataclass(slots=True)
 class Options:
-    """What Suricata calls ``stream.*``."""
+    """Suricata's settings ``stream.*``."""
 
     midstream: bool = False
     async_oneside: bool = False
@@ -50,17 +50,17 @@ class Options:
     chunk: int = 2560
     memcap: int = 256 << 20
     buffered: int = 0
-    """Bytes that all streams keep now; beyond ``memcap`` no segment is taken in."""
+    """Bytes that all streams keep now; beyond ``memcap`` no segment is added."""
     refused: int = 0
 
 
 MOST_HELLOS = 5
-"""SYNs, and SYN/ACKs, of one connection that are kept until it is known which of them count (Suricata's
+"""Limit of the SYNs, and of the SYN/ACKs, that a connection keeps until one is acknowledged (Suricata's
 ``stream.max-synack-queued``)."""
 
 
 class Hello(NamedTuple):
-    """What a SYN or SYN/ACK says."""
+    """The fields of a SYN or SYN/ACK."""
 
     isn: int
     ack: int
@@ -69,10 +69,10 @@ class Hello(NamedTuple):
 
 
 class Session:
-    """One connection; ``client`` is who sent the first SYN.
+    """One connection; ``client`` is the sender of the first SYN.
 
-    Anybody may send further SYNs and SYN/ACKs with other numbers: which ones count is known from what
-    acknowledges them, so all are kept in ``syns`` and ``synacks`` until the connection is established.
+    An attacker may send further SYNs and SYN/ACKs with other numbers. An acknowledgement shows which ones are
+    valid, so all are kept in ``syns`` and ``synacks`` until the connection is established.
     """
 
     __slots__ = (
@@ -103,6 +103,6 @@ class Session:
         self.synacks: list[Hello] = []
 
     def swap(self) -> None:
-        """Turn round who is the client."""
+        """Exchange client and server."""
         self.client, self.server = self.server, self.client
         self.flags_ts, self.flags_tc = self.flags_tc, self.flags_ts

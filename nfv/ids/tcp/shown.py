@@ -1,10 +1,11 @@
-"""What alerts show of a stream: its latest bytes, and in words what is missing (EVE's ``payload``)."""
+"""The part of a stream that alerts show: its latest bytes, and a text for missing bytes (EVE's
+``payload``)."""
 
 from __future__ import annotations
 
 
 class Shown:
-    """The latest bytes of one direction; ``size`` is how many are shown at most."""
+    """The latest bytes of one direction, at most ``size``."""
 
     __slots__ = ("_fresh", "_size", "_text")
 
@@ -14,7 +15,7 @@ class Shown:
         self._fresh = 0  # where what was not inspected yet begins
 
     def add(self, data: bytes) -> None:
-        """Bytes that were handed on."""
+        """Add bytes that were passed on."""
         text = self._text
         text += data
         over = min(len(text) - 2 * self._size, self._fresh)
@@ -25,11 +26,11 @@ class Shown:
             del text[self._fresh + self._size :]  # more of it is not shown
 
     def inspected(self) -> None:
-        """What is there was inspected."""
+        """The present bytes were inspected."""
         self._fresh = len(self._text)
 
     def text(self) -> bytes:
-        """What is inspected now, with as much of what came before as there is room for."""
+        """The bytes that are inspected now, and as many bytes before them as there is room for."""
         end = len(self._text)
         begin = self._fresh if end - self._fresh > self._size else max(0, end - self._size)
         return bytes(self._text[begin : begin + self._size])

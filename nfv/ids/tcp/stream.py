@@ -1,11 +1,11 @@
-"""One direction of a TCP connection put back together from segments in any order (RFC 9293, section 3.10).
+"""Reassembles one direction of a TCP connection from segments in any order (RFC 9293, section 3.10).
 
 Positions are bytes since the first one of the stream, in 64 bits, so that sequence numbers may wrap.
 
-Policy where segments overlap: as Windows and BSD do (Suricata's default ``host-os-policy``): what came first
-stays, except that a segment that begins before one that waits replaces what that holds.  Limits: ``depth``
-bytes are put together (0: all), ``WINDOW`` bytes and ``MAX_HELD`` segments may wait behind a hole; what
-exceeds is not taken in and is inspected as a packet.
+Policy for overlaps: as Windows and BSD (Suricata's default ``host-os-policy``).  Bytes that came first stay,
+except that a segment replaces those of a waiting segment that begins after it.  Limits: ``depth`` bytes are
+reassembled (0: all), ``WINDOW`` bytes and ``MAX_HELD`` segments may wait behind a hole; segments beyond a
+limit are not added, and are inspected as packets.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from bisect import bisect_left, bisect_right, insort
 from nfv.ids.tcp.shown import Shown
 
 WINDOW = 4 << 20
-"""Bytes beyond the hole that a segment may lie, whatever the window says."""
+"""How many bytes after a hole a segment may begin, even if the window is larger."""
 
 REGION = 256 << 10
-"""Bytes behind a hole from which on what waits is a region of its own in EVE's ``ts_max_regions``."""
+"""If so many bytes wait behind a hole, they count as a region of their own in EVE's ``ts_max_regions``."""
 
 MAX_HELD = 2048
 """Segments that may wait behind a hole."""
 
 
 SMALL = 256
-"""Bytes of pieces that are put together, since each object takes some fifty bytes more than it holds."""
+"""Pieces below this size are joined, since each object has an overhead of about fifty bytes."""
 
 HELD = 100
-"""Bytes that keeping a segment takes beyond its own."""
+"""Overhead in bytes of a waiting segment."""
 
 
 def extend(pieces: list[bytes], data: bytes) -> None:
-    """One more piece; small ones are joined to the last."""
+    """Add a piece; a small one is joined to the last."""
     if len(data) < SMALL and pieces and len(pieces[-1]) < SMALL:
         pieces[-1] += data
     else:
@@ -40,7 +40,8 @@ def extend(pieces: list[bytes], data: bytes) -> None:
 
 
 class Stream:
-    """What one side sent.  ``right`` is where the bytes without hole end, ``taken`` what was handed on."""
+    """The bytes of one side.  ``right`` is the end of the bytes without a hole, ``taken`` the end of those
+    passed on."""
 
     __slots__ = (
         "acked",
@@ -102,7 +103,7 @@ class Stream:
         self.base_seq = isn + 1 & 0xFFFFFFFF
 
     def position(self, seq: int) -> int:
-        """The position of a sequence number, taken as near as possible to where the stream is."""
+        """The position of a sequence number: the one that is nearest to the stream's present position."""
         near = self.right
         delta = (seq - self.base_seq - near) & 0xFFFFFFFF
         if delta & 0x80000000:
@@ -110,7 +111,7 @@ class Stream:
         return near + delta
 
     def add(self, at: int, data: bytes, depth: int) -> bool:
-        """Take a segment in; False when it is not wanted (old, too far, beyond the depth)."""
+        """Add a segment; False if it is not added (old, too far, beyond the depth)."""
         right = self.right
         if at == right and not self.held:
             if depth and right >= depth:
@@ -147,7 +148,8 @@ class Stream:
         return True
 
     def _hold(self, at: int, data: bytes) -> bool:
-        """Keep a segment that lies behind a hole, without any byte that another holds with more right."""
+        """Keep a segment that lies behind a hole, without the bytes for which another segment has
+        precedence."""
         end = at + len(data)
         pieces = [(at, data)]
         begins = self.begins
@@ -190,7 +192,7 @@ class Stream:
         return body
 
     def _replace(self, at: int, data: bytes) -> None:
-        """A segment at the edge begins before those that wait, so its bytes win over theirs."""
+        """Add a segment at the edge. It begins before the waiting ones, so its bytes replace theirs."""
         end = at + len(data)
         for begin in self.begins[: bisect_left(self.begins, end)]:
             body = self._drop(begin)
@@ -208,9 +210,10 @@ class Stream:
             self.right += len(body)
 
     def lost(self) -> int:
-        """Bytes at the edge that were acknowledged but never seen: skip them, 0 if there are none.
+        """Skip the bytes at the edge that were acknowledged but never seen; their number, 0 if there are
+        none.
 
-        Everything before them must have been taken.
+        All bytes before them must have been passed on.
         """
         acked = self.acked if self.fin < 0 else min(self.acked, self.fin)
         if acked <= self.right or self.taken < self.right:
@@ -225,7 +228,7 @@ class Stream:
         return missing
 
     def take(self, everything: bool) -> bytes:
-        """Bytes that may be handed on now: those that were acknowledged, or all without hole."""
+        """The bytes that may be passed on now: the acknowledged ones, or all before the first hole."""
         edge = self.right if everything else min(self.acked, self.right)
         count = edge - self.taken
         if count <= 0:
@@ -246,10 +249,10 @@ class Stream:
 
     @property
     def stored(self) -> int:
-        """Bytes that are kept, with what keeping them takes."""
+        """The number of kept bytes, with overhead."""
         return self.right - self.taken + self.held_size + HELD * len(self.held)
 
     @property
     def waiting(self) -> int:
-        """Bytes that are not handed on yet."""
+        """The number of bytes that are not passed on yet."""
         return self.right - self.taken
