@@ -1,8 +1,9 @@
-"""Packets of a device in pcap form, by libpcap itself: what tcpdump does before it decodes.
+"""Captures packets of a device as pcap, with libpcap, as tcpdump does before it decodes.
 
-tcpdump gives up root's rights before it reads, which the kernel refuses in an ordinary user's namespace
-(setgroups, user_namespaces(7)): there it captures nothing.  This reads with libpcap, which tcpdump brings,
-and needs no more than the rights over the network namespace; what it writes tcpdump decodes elsewhere.
+tcpdump drops root's rights before it reads.  The kernel refuses this in an ordinary user's namespace
+(setgroups, user_namespaces(7)), so tcpdump captures nothing there.  This module reads with libpcap, which is
+installed with tcpdump, and needs only rights over the network namespace.  tcpdump decodes its output
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import select
 import signal
 
 SNAPSHOT = 262144
-"""Bytes of a packet, at most: tcpdump's own (MAXIMUM_SNAPLEN of libpcap)."""
+"""Limit in bytes of a packet: tcpdump's own (MAXIMUM_SNAPLEN of libpcap)."""
 _LINUX_SLL2 = 276  # DLT_LINUX_SLL2
 _ERRBUF = 256  # PCAP_ERRBUF_SIZE
 _OPTIMISE, _NO_NETMASK = 1, 0xFFFFFFFF
 
 
 class CannotCapture(Exception):
-    """No capture, in libpcap's words."""
+    """The capture failed; the message is libpcap's."""
 
 
 class _Program(ctypes.Structure):
@@ -32,7 +33,7 @@ class _Statistics(ctypes.Structure):
 
 
 def library() -> ctypes.CDLL:
-    """libpcap; raises CannotCapture where there is none."""
+    """libpcap; raises CannotCapture if it is not installed."""
     for name in ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so"):
         with contextlib.suppress(OSError):
             libpcap = ctypes.CDLL(name)
@@ -44,10 +45,10 @@ def library() -> ctypes.CDLL:
 
 
 class Capture:
-    """A device of the calling thread's network namespace (``any``: all of them), which is listened to from
-    when this is made.
+    """A capture on a device of the calling thread's network namespace (``any``: all devices). It starts
+    immediately.
 
-    ``expression``: pcap-filter(7); empty takes all.  ``buffer``: bytes that the kernel keeps for it.
+    ``expression``: pcap-filter(7); empty matches all.  ``buffer``: bytes of the kernel's buffer.
     Raises CannotCapture.
     """
 
@@ -75,8 +76,10 @@ class Capture:
         self.link_type = kind.decode() if kind else ""
 
     def write(self, descriptor: int, count: int | None) -> int:
-        """Write packets to ``descriptor`` as they come, until there are ``count``, a signal (SIGINT, SIGTERM)
-        comes, or nobody reads them any more; how many were written."""
+        """Write packets to ``descriptor`` as they come; how many were written.
+
+        Ends after ``count`` packets, at a signal (SIGINT, SIGTERM), or when the reader closes the pipe.
+        """
         libc = ctypes.CDLL(None)
         libc.fdopen.restype = ctypes.c_void_p
         file = ctypes.c_void_p(libc.fdopen(descriptor, b"w"))
@@ -103,7 +106,7 @@ class Capture:
         return done
 
     def dropped(self) -> int:
-        """Packets that came faster than they were written."""
+        """The number of packets that were lost because they came too fast."""
         statistics = _Statistics()
         self._pcap.pcap_stats(self._handle, ctypes.byref(statistics))
         return int(statistics.dropped)
@@ -113,11 +116,11 @@ class Capture:
 
 
 class _Stop(Exception):
-    """A signal asked for the end."""
+    """A signal ends the capture."""
 
 
 class _Ended:
-    """While it lasts, SIGINT and SIGTERM raise _Stop."""
+    """A context in which SIGINT and SIGTERM raise _Stop."""
 
     def __enter__(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

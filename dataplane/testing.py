@@ -15,7 +15,7 @@ from typing import IO, Any
 
 
 class PretendedProcess:
-    """Dies by ``die``; answers ``replace`` with ``state`` when it ``answers``."""
+    """A fake process. ``die`` ends it; if ``answers``, it answers ``replace`` with ``state``."""
 
     def __init__(self, pid: int, answers: bool = True) -> None:
         reader, self._writer = os.pipe()
@@ -66,7 +66,7 @@ class PretendedProcess:
 
 
 class PretendedStarter:
-    """Starts pretended processes, which say that they run at once, unless ``silent``."""
+    """Starts fake processes, which report immediately that they run, unless ``silent``."""
 
     def __init__(self) -> None:
         self.started: list[tuple[str, Any, PretendedProcess]] = []

@@ -1,7 +1,7 @@
-"""A Mininet node's shell, made safe: a command can't leave it waiting for ever, whatever is typed.
+"""A Mininet node's shell that can't block for ever, whatever a user types.
 
-Mininet feeds a bash on a pseudo-terminal and waits for its prompt. Where that shell ends (``h1 exit``), where
-a quote is not closed, or where a line is longer than the terminal takes, the prompt never comes.
+Mininet writes to a bash on a pseudo-terminal and waits for its prompt. The prompt never comes if that shell
+ends (``h1 exit``), if a quote is not closed, or if a line is longer than the terminal accepts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any
 
 _PROMPT = chr(127)
 LONGEST = 4000
-"""Bytes of one command: a terminal in canonical mode takes lines of 4,096 (termios(3))."""
+"""Limit in bytes of one command: a terminal in canonical mode accepts lines of 4,096 (termios(3))."""
 PATIENCE = 0.5
-"""Seconds that an interrupt waits for its command to begin; the shell's own never have the terminal."""
+"""Seconds that an interrupt waits for its command to begin; the shell's builtins never own the terminal."""
 
 
 class TooLong(ValueError):
-    """A command that the terminal would cut."""
+    """A command that is too long for the terminal."""
 
 
 def evaluated(command: str, quiet_input: bool = False) -> str:
-    """A line for bash that runs ``command`` and always comes to an end: what is not closed is an error.
+    """A line for bash that runs ``command`` and always ends: an open quote is an error.
 
-    ``quiet_input``: the command reads nothing; else it would take what is typed, or wait for it for ever.
+    ``quiet_input``: the command gets an empty standard input; otherwise it would read what the user types
+    next, or wait for it for ever.
     """
     text = command.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     line = f"eval $'{text}'" + (" </dev/null" if quiet_input else "")
@@ -41,13 +42,15 @@ def evaluated(command: str, quiet_input: bool = False) -> str:
 
 
 def with_terminal(command: list[str]) -> list[str]:
-    """The command that starts a node's bash, with its terminal as the controlling one: else an interrupt
-    (Ctrl-C) reaches nobody. mnexec -d makes a session and leaves the terminal out; setsid(1) does both."""
+    """The command that starts a node's bash with its terminal as controlling terminal; Ctrl-C needs this.
+
+    mnexec -d makes a session without a controlling terminal; setsid(1) does both.
+    """
     return ["setsid", "--ctty", "mnexec", "-c", *command[2:]] if command[:2] == ["mnexec", "-cd"] else command
 
 
 class SafeShell:
-    """Mixed into a Mininet ``Node`` before it."""
+    """A mixin for a Mininet ``Node``, which comes before it in the bases."""
 
     name: str
     shell: Any
@@ -60,7 +63,7 @@ class SafeShell:
     _background: str | None = None
     _idle = 0
     quiet_input = False
-    """Whether commands get an empty standard input: where nobody types."""
+    """Whether commands get an empty standard input: when no user types."""
 
     def wake(self) -> None:
         """Start the shell if there is none."""
@@ -100,30 +103,30 @@ class SafeShell:
             super().sendCmd(command, **kwargs)  # type: ignore[misc]
 
     def sendInt(self, intr: str = chr(3)) -> None:
-        """Interrupt the command once it has the terminal: before, Ctrl-C would reach the shell alone."""
+        """Interrupt the command after it owns the terminal: before, only the shell would get Ctrl-C."""
         end = time.monotonic() + PATIENCE
         while self.waiting and self._foreground() == self._idle and time.monotonic() < end:
             time.sleep(0.01)
         super().sendInt(intr)  # type: ignore[misc]
 
     def _foreground(self) -> int:
-        """The process group that the terminal belongs to; 0 when that can't be told."""
+        """The foreground process group of the terminal; 0 if unknown."""
         try:
             return os.tcgetpgrp(self.stdout.fileno())
         except (OSError, ValueError):
             return 0
 
     def waitReadable(self, timeoutms: float | None = None) -> Any:
-        """Wait until there is output; None when there is none in time, or the shell has ended."""
+        """Wait for output; None if none comes in time, or if the shell has ended."""
         if self.readbuf:
             return True
         return True if self.wait_for(timeoutms=timeoutms) else None
 
     def monitor(self, timeoutms: float | None = None, findPid: bool = True) -> str:
-        """What the command says next; ``waiting`` is over when that ends with the prompt.
+        """The next output of the command; ``waiting`` becomes False when it ends with the prompt.
 
-        Mininet's own takes any such character for the prompt, and waits for ever after others: a command may
-        print what it likes.
+        Mininet's own method takes any such character for the prompt, and may then wait for ever; but a
+        command may print any character.
         """
         if not self._plain:
             return str(super().monitor(timeoutms, findPid))  # type: ignore[misc]
@@ -149,13 +152,13 @@ class SafeShell:
         return bool(poller.poll(0))
 
     def read(self, size: int = 1024) -> str:
-        """What the shell says next, ``size`` characters at most; blocks while it says nothing."""
+        """The next output of the shell, at most ``size`` characters; blocks until there is some."""
         return str(super().read(size))  # type: ignore[misc]
 
     def wait_for(self, *others: int, timeoutms: float | None = None) -> list[int]:
-        """Those of the shell's output and ``others`` (descriptors) that can be read; nothing in time is [].
+        """The readable ones of the shell's output and ``others`` (descriptors); [] after a timeout.
 
-        A shell that has ended stops to be waited for once all that it said was read.
+        When a shell has ended and all its output was read, it is left out.
         """
         output = self.stdout.fileno()
         if self._end < 0:
@@ -170,12 +173,12 @@ class SafeShell:
         return [descriptor for descriptor in ready if descriptor != self._end]
 
     def end(self) -> None:
-        """Nothing is waited for any more, and the next command starts a new shell."""
+        """Stop waiting. The next command starts a new shell."""
         self.waiting = False
         self.cleanup()
 
     def cleanup(self) -> None:
-        """Give back what belongs to the shell."""
+        """Close the descriptors of the shell."""
         if self.shell is not None and getattr(self, "_end", -1) >= 0:
             os.close(self._end)
             self._end = -1

@@ -39,7 +39,7 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_MULTIPATH = 1, 4, 5, 7, 9
 RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 VXLAN_PORT = 4789
 EVERYBODY = "00:00:00:00:00:00"
-"""The address of a vxlan device's default destinations: what it knows no other entry for goes there."""
+"""The MAC address of a vxlan device's default destinations, which get frames without another entry."""
 IFLA_GSO_MAX_SIZE = 41
 
 
@@ -51,10 +51,10 @@ class Hop(NamedTuple):
 
 
 def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int, netns: int | None = None) -> Request:
-    """A vxlan device, up, that learns nothing: who is where is told to it (RFC 7348; UDP checksum 0).
+    """A vxlan device, up, without learning: we set its forwarding database (RFC 7348; UDP checksum 0).
 
-    It appears in ``netns`` (an open nsfs descriptor; None: the socket's own); its tunnels begin and end in
-    the namespace of the socket that the request is sent on.
+    The device is in ``netns`` (an open nsfs descriptor; None: the socket's own); its tunnels begin and end in
+    the namespace of the socket on which the request is sent.
     """
     data = u32(IFLA_VXLAN_ID, vni) + attribute(IFLA_VXLAN_LOCAL, local.packed)
     data += attribute(IFLA_VXLAN_LEARNING, b"\0") + attribute(IFLA_VXLAN_UDP_CSUM, b"\0")
@@ -73,19 +73,19 @@ def _fdb(device: int, mac: str, vtep: IPv4Address) -> bytes:
 
 
 def set_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:
-    """The VTEP that ``mac`` sits behind; a new one takes the place of the old one."""
+    """Set the VTEP of ``mac``; replaces an old entry."""
     flags = NLM_F_CREATE | NLM_F_REPLACE
     return Request(RTM_NEWNEIGH, flags, _fdb(device, mac, vtep), f"forward {mac} to {vtep}")
 
 
 def add_default(device: int, vtep: IPv4Address) -> Request:
-    """One more VTEP that gets a copy of what has no entry (head-end replication)."""
+    """Add a VTEP that gets a copy of frames without an entry (head-end replication)."""
     flags = NLM_F_CREATE | NLM_F_APPEND
     return Request(RTM_NEWNEIGH, flags, _fdb(device, EVERYBODY, vtep), f"replicate to {vtep}")
 
 
 def delete_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:
-    """Take an entry away (``EVERYBODY``: a default destination)."""
+    """Delete an entry (``EVERYBODY``: a default destination)."""
     return Request(RTM_DELNEIGH, 0, _fdb(device, mac, vtep), f"stop forwarding {mac} to {vtep}")
 
 
@@ -109,7 +109,7 @@ def _route(to: IPv4Network | IPv6Network) -> bytes:
 def set_route(
     to: IPv4Network | IPv6Network, hops: Sequence[Hop], source: IPv4Address | None = None
 ) -> Request:
-    """The route to ``to`` over one next hop, or over several at once (equal cost)."""
+    """The route to ``to`` over one next hop, or over several (equal cost)."""
     payload = _route(to)
     if source is not None:
         payload += attribute(RTA_PREFSRC, source.packed)
@@ -125,17 +125,17 @@ def set_route(
 
 
 def delete_route(to: IPv4Network | IPv6Network) -> Request:
-    """Take the route away."""
+    """Delete the route."""
     return Request(RTM_DELROUTE, 0, _route(to), f"delete the route to {to}")
 
 
 def set_mtu(device: int, mtu: int) -> Request:
-    """The largest packet that the device takes, in bytes."""
+    """Set the device's MTU, in bytes."""
     return Request(RTM_NEWLINK, 0, ifinfo(device) + u32(IFLA_MTU, mtu), f"set the MTU of device {device}")
 
 
 def set_largest(device: int, size: int) -> Request:
-    """The largest packet that the device takes without its being cut (GSO), in bytes."""
+    """Set the largest packet that the device accepts without segmentation (GSO), in bytes."""
     payload = ifinfo(device) + u32(IFLA_GSO_MAX_SIZE, size)
     return Request(RTM_NEWLINK, 0, payload, f"set the largest packet of device {device}")
 

@@ -1,8 +1,8 @@
-"""Route netlink, the few messages that a lab needs, many at a time over one raw socket.
+"""Route netlink: the few messages that a lab needs, many at a time over one raw socket.
 
-Building a message is a pure function from values to a ``Request``; ``Socket.run`` sends requests in
-batches and asks the kernel for an acknowledgement of the last of each only (errors always come).
-Formats: netlink(7), rtnetlink(7), linux/if_link.h, linux/if_addr.h.
+A pure function builds a ``Request`` from values; ``Socket.run`` sends requests in batches, and asks the
+kernel for an acknowledgement of the last request of each batch only (errors always come). Formats:
+netlink(7), rtnetlink(7), linux/if_link.h, linux/if_addr.h.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _BATCH = 128
 
 
 class NetlinkError(OSError):
-    """The kernel refused a request; ``what`` says in words which one."""
+    """The kernel refused a request; ``what`` is a text that says which one."""
 
     def __init__(self, errno: int, what: str, detail: str = "") -> None:
         super().__init__(errno, f"{what}: {detail or os.strerror(errno)}")
@@ -55,7 +55,7 @@ class NetlinkError(OSError):
 
 
 class Request(NamedTuple):
-    """One netlink message without its header: type, flags, payload, and words for an error."""
+    """One netlink message without its header: type, flags, payload, and a text for errors."""
 
     type: int
     flags: int
@@ -94,14 +94,14 @@ class End(NamedTuple):
 
 
 def add_veth(a: End, b: End) -> Request:
-    """A veth pair, both ends at once where they belong.
+    """A veth pair; both ends are created in their namespaces.
 
-    Only ``a`` may be up from birth: the kernel (veth_newlink) opens a peer before it is paired,
-    which fails with ENOTCONN, so ``b.up`` must be asked for by ``set_link`` afterwards.
+    Only ``a`` can be created up: the kernel (veth_newlink) opens a peer before it is paired, which fails with
+    ENOTCONN. So use ``set_link`` afterwards to set ``b`` up.
     """
     if b.up:
         raise ValueError("the second end of a veth pair cannot be created up")
-    # One queue an end: a lab's wire has one reader, and every queue costs sysfs entries.
+    # One queue per end: a lab's wire has one reader, and every queue needs sysfs entries.
     queues = u32(IFLA_NUM_TX_QUEUES, 1) + u32(IFLA_NUM_RX_QUEUES, 1)
     up = IFF_UP if a.up else 0
     peer = attribute(VETH_INFO_PEER, ifinfo() + b.attributes() + queues)
@@ -129,12 +129,13 @@ def set_index(index: int, up: bool) -> Request:
 
 
 def delete_link(name: str) -> Request:
-    """Delete a device by name (a veth takes its peer along)."""
+    """Delete a device by name (with a veth, its peer is deleted, too)."""
     return Request(RTM_DELLINK, 0, ifinfo() + string(IFLA_IFNAME, name), f"delete {name}")
 
 
 def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
-    """Give a device an address. IPv6 without duplicate address detection: the file's are unique."""
+    """Add an address to a device. IPv6 without duplicate address detection: the file's addresses are
+    unique."""
     packed = address.ip.packed
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     flags = IFA_F_NODAD if address.version == 6 else 0
@@ -146,7 +147,7 @@ def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
 
 
 def delete_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
-    """Take an address from a device."""
+    """Remove an address from a device."""
     packed = address.ip.packed
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     payload = struct.pack("=BBBBI", family, address.network.prefixlen, 0, 0, index)
@@ -165,7 +166,7 @@ def encode(requests: Sequence[Request], first_seq: int) -> bytes:
 
 
 class Socket:
-    """A netlink socket of the network namespace that the calling thread is in when it is made."""
+    """A netlink socket of the network namespace in which the calling thread creates it."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(
@@ -176,8 +177,11 @@ class Socket:
         self._seq = 1
 
     def run(self, requests: Iterable[Request], ignore: frozenset[int] = frozenset()) -> None:
-        """Have the kernel do all requests, in order. Raises ``NetlinkError`` for the first refused one
-        (the others of its batch are done all the same), unless its errno is in ``ignore``."""
+        """Let the kernel do all requests, in order.
+
+        Raises ``NetlinkError`` for the first refused one, unless its errno is in ``ignore``. The other
+        requests of its batch are done.
+        """
         todo = list(requests)
         for start in range(0, len(todo), _BATCH):
             batch = todo[start : start + _BATCH]
@@ -199,10 +203,10 @@ class Socket:
             raise failure
 
     def index_of(self, name: str) -> int:
-        """The index of a device in this socket's namespace. Raises OSError (ENODEV) when there is none."""
+        """The index of a device in this socket's namespace. Raises OSError (ENODEV) if there is none."""
         answer = fcntl.ioctl(self._socket, SIOCGIFINDEX, struct.pack("16si20x", name.encode(), 0))
         return int(struct.unpack_from("=i", answer, 16)[0])
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the socket."""
         self._socket.close()

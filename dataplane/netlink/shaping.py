@@ -1,7 +1,7 @@
-"""What a wire does to traffic, as queueing disciplines: token bucket for bandwidth, netem for delay and loss.
+"""The shaping of a wire as queueing disciplines: token bucket for bandwidth, netem for delay and loss.
 
 Pure: from a ``Shaping`` to netlink requests for the device whose outgoing traffic is shaped; each
-direction of a wire is shaped where it leaves.  Formats: linux/pkt_sched.h, tc-tbf(8), tc-netem(8).
+direction of a wire is shaped at its sender.  Formats: linux/pkt_sched.h, tc-tbf(8), tc-netem(8).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ BURST_SECONDS = 0.005
 QUEUE_SECONDS = 0.05
 FRAME = 1514
 LARGEST = 65_536
-"""Bytes of the largest packet that Linux sends without cutting it (GSO_LEGACY_MAX_SIZE)."""
+"""Bytes of the largest packet that Linux sends without segmentation (GSO_LEGACY_MAX_SIZE)."""
 LEAST_BURST = 16_384
 
 
 def qdiscs(index: int, shaping: Shaping) -> list[Request]:
-    """The requests that shape what leaves the device ``index``; none for an unshaped wire."""
+    """The requests that shape the outgoing traffic of device ``index``; none for an unshaped wire."""
     requests = []
     parent, handle = TC_H_ROOT, 0x10000
     if shaping.bandwidth is not None:
@@ -44,16 +44,16 @@ def qdiscs(index: int, shaping: Shaping) -> list[Request]:
 
 
 def burst_of(bandwidth: int) -> int:
-    """Bytes that a wire of ``bandwidth`` bit/s takes at once: those of 5 ms, and at least ``LEAST_BURST``."""
+    """The burst in bytes of a wire of ``bandwidth`` bit/s: those of 5 ms, and at least ``LEAST_BURST``."""
     return max(LEAST_BURST, int(max(1, bandwidth // 8) * BURST_SECONDS))
 
 
 def largest_packet(wires: Iterable[Shaping], buckets: Iterable[int] = ()) -> int:
-    """Bytes of the largest packet that may be sent uncut over any of these wires, and through token buckets
-    of so many bytes.
+    """Bytes of the largest packet that may be sent without segmentation over any of these wires, and through
+    token buckets of so many bytes.
 
-    The kernel's tbf cuts a packet that is larger than its bucket itself, which costs a sender that paces by
-    what it sees acknowledged (BBR) nine tenths of the bandwidth: so nobody sends such.
+    The kernel's tbf segments a packet that is larger than its bucket. A sender that paces by acknowledgements
+    (BBR) then loses nine tenths of the bandwidth. So no host sends such packets.
     """
     bursts = [*(burst_of(wire.bandwidth) for wire in wires if wire.bandwidth is not None), *buckets]
     return max(FRAME, min(LARGEST, *(burst * 9 // 10 for burst in bursts), LARGEST))
@@ -74,7 +74,7 @@ def token_bucket(bandwidth: int) -> bytes:
 
 
 def network_emulation(shaping: Shaping) -> bytes:
-    """TCA_OPTIONS of a netem; its queue holds what is on the wire meanwhile."""
+    """TCA_OPTIONS of a netem; its queue holds the packets that are on the wire."""
     delay_ns = 1000 * (shaping.delay or 0)
     bandwidth = shaping.bandwidth or 10_000_000_000
     limit = 1000 + int(bandwidth / 8 / 64 * delay_ns / 1e9)

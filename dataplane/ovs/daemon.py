@@ -1,4 +1,4 @@
-"""One daemon of a lab, started again whenever it ends, for as long as the lab lives."""
+"""One daemon of a lab, which is restarted whenever it ends, until the lab ends."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 BACKOFF = (0.0, 0.0, 0.2, 0.5, 1.0)
-"""Seconds before the n-th start in a row of one that keeps ending."""
+"""Seconds before the n-th restart in a row of a daemon that keeps ending."""
 STEADY = 2.0
-"""Seconds; who ran for so long was at work, and is started again at once."""
+"""After so many seconds of running, a daemon that ends is restarted without delay."""
 HEAL_AGAIN = 0.5
-"""Seconds until one that did not come to work is looked at again."""
+"""Seconds until a daemon that did not begin to work is checked again."""
 HOPELESS = 4
-"""So many ends in a row, and nobody waits for it any more."""
+"""After so many ends in a row, nothing waits for the daemon any more."""
 
 
 class News(NamedTuple):
-    """What became of a daemon.
+    """An event of a daemon.
 
-    ``dead``: it has ended, and is started again; ``returned``: its successor ``pid`` runs, but does not do
-    its work yet; ``working``: it does.  ``words``: how it ended, or why it can't be started.
+    ``dead``: it has ended, and is being restarted; ``returned``: its successor ``pid`` runs, but does not
+    work yet; ``working``: it works.  ``words``: a text about how it ended, or why it can't start.
     """
 
     program: str
@@ -32,10 +32,10 @@ class News(NamedTuple):
 
 
 class Daemon:
-    """A daemon and the thread that keeps it.
+    """A daemon, and the thread that keeps it running.
 
-    ``start`` starts its process; ``heal`` returns when a process that was started again does its work, and
-    raises when it doesn't come to that; ``tell`` hears what becomes of it, from that thread.
+    ``start`` starts its process; ``heal`` returns when a restarted process works, and raises if it doesn't;
+    that thread calls ``tell`` with each event.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Daemon:
     ) -> None:
         self.program = program
         self.in_a_row = 0
-        """How often it has ended without having been steady in between."""
+        """How often it has ended in a row."""
         self.began = time.monotonic()
         """When its process was started."""
         self._start, self._heal, self._tell = start, heal, tell
@@ -68,14 +68,16 @@ class Daemon:
         return self.in_a_row >= HOPELESS
 
     def stop(self) -> subprocess.Popen[bytes]:
-        """Let it not be started again; its process, which is the caller's to end."""
+        """Don't restart it any more; its process, which the caller must end."""
         with self._over:
             self._ended.set()
         return self.process
 
     def replace(self, why: str) -> None:
-        """End its process; a successor starts at once, and it does not count as one that keeps ending.
-        ``why``: in words."""
+        """End its process; a successor starts immediately. This does not count as an end in a row.
+
+        ``why``: a text.
+        """
         self._replaced = why
         self.process.kill()
 
@@ -93,7 +95,7 @@ class Daemon:
                     return
                 self.in_a_row += 1
             self._tell(News(self.program, "returned", self.process.pid))
-            # Beside the wait for its next end: what it is waited for may never come.
+            # In a thread beside the wait for its next end: it may never begin to work.
             threading.Thread(target=self._healing, args=(self.process,), daemon=True).start()
 
     def _again(self) -> bool:
@@ -110,7 +112,8 @@ class Daemon:
         return True
 
     def _healing(self, process: subprocess.Popen[bytes]) -> None:
-        """Say when ``process`` works; what keeps it from that (another that is stopped, say) may pass."""
+        """Report when ``process`` works. A reason why it doesn't (such as another stopped process) may be
+        temporary."""
         told = ""
         while process is self.process and process.poll() is None and not self._ended.is_set():
             try:

@@ -1,4 +1,4 @@
-"""The database of an Open vSwitch as its lab uses it: through the death and return of either daemon."""
+"""The database of an Open vSwitch for its lab. It works also while either daemon is restarted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataplane.ovs.ovsdb import Client, Disconnected, Operation, OvsdbError
 
 T = TypeVar("T")
 START_PATIENCE = 20.0
-"""Seconds until ovsdb-server must listen."""
+"""Timeout in seconds until ovsdb-server listens."""
 
 
 class OpenVSwitchError(Exception):
-    """Open vSwitch does not start or does not work: ``what`` is known of it, and the ``remedy``."""
+    """Open vSwitch does not start or does not work: ``what`` describes it, and there may be a ``remedy``."""
 
     def __init__(self, what: str, remedy: str = "see: sdnlab status, sdnlab logs") -> None:
         super().__init__(what)
@@ -24,10 +24,10 @@ class OpenVSwitchError(Exception):
 
 
 class Database:
-    """``path``: ovsdb-server's socket. ``name``: whose it is, in words for errors.
+    """``path``: ovsdb-server's socket. ``name``: the name of the Open vSwitch in errors.
 
-    ``check`` is called while anybody waits, and raises ``OpenVSwitchError`` when nothing is to be waited for.
-    All methods raise ``OpenVSwitchError``.
+    ``check`` is called during waits, and raises ``OpenVSwitchError`` if there is no reason to wait any
+    longer. All methods raise ``OpenVSwitchError``.
     """
 
     def __init__(self, path: Path, name: str, check: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class Database:
         self._connection: Client | None = None
 
     def ask(self, question: Callable[[Client], T]) -> T:
-        """What ``question`` gets from the database; it is put again when ovsdb-server ended meanwhile."""
+        """The result of ``question``; it is repeated if ovsdb-server ends meanwhile."""
         try:
             while True:
                 try:
@@ -50,12 +50,13 @@ class Database:
             raise
 
     def order(self, operations: Sequence[Operation]) -> int:
-        """Carry out OVSDB operations, once; the number that says when ovs-vswitchd has done its part."""
+        """Do OVSDB operations, exactly once; the number that cur_cfg reaches when ovs-vswitchd has done its
+        part."""
         mark, tried = uuid.uuid4().hex, False
 
         def once(client: Client) -> int:
             nonlocal tried
-            # Whether the ovsdb-server that ended had taken it, the database knows.
+            # The database shows whether the ovsdb-server that ended had done the transaction.
             done = client.ordered(mark) if tried else None
             tried = True
             return client.order(operations, mark) if done is None else done
@@ -63,12 +64,12 @@ class Database:
         return self.ask(once)
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        """Carry out OVSDB operations, once, and wait for ovs-vswitchd."""
+        """Do OVSDB operations, exactly once, and wait for ovs-vswitchd."""
         wanted = self.order(operations)
         self.ask(lambda client: client.wait(wanted))
 
     def close(self) -> None:
-        """Give the connection back; the next question makes another."""
+        """Close the connection; the next question opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,7 +1,7 @@
-"""Can Open vSwitch's kernel module be used here?  Asked of the kernel itself, over generic netlink.
+"""Finds out whether Open vSwitch's kernel module can be used here, over generic netlink.
 
-The module may be absent, or present and out of reach of an unprivileged user namespace; only making a
-datapath tells.  Formats: linux/genetlink.h, linux/openvswitch.h.
+The module may be absent, or not allowed in an unprivileged user namespace; only an attempt to make a datapath
+shows this.  Formats: linux/genetlink.h, linux/openvswitch.h.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def request(family: int, command: int, version: int, body: bytes, flags: int = N
 
 
 def family_id(answer: bytes) -> int | None:
-    """The family's number in an answer to CTRL_CMD_GETFAMILY; None when there is no such family."""
+    """The family's number in an answer to CTRL_CMD_GETFAMILY; None if there is no such family."""
     for kind, _, _, payload in messages(answer):
         number = dict(attributes(payload[4:])).get(CTRL_ATTR_FAMILY_ID)
         if kind != NLMSG_ERROR and number is not None:
@@ -68,7 +68,7 @@ def usable() -> bool:
 
 
 def _ask(netlink: socket.socket, message: bytes) -> bool:
-    """Send, and read until the acknowledgement; did the kernel agree?"""
+    """Send, and read until the acknowledgement; whether the kernel accepted."""
     netlink.send(message)
     while True:
         for _, error, _ in answers(netlink.recv(65536)):

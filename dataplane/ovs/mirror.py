@@ -1,7 +1,7 @@
-"""Seeing all that passes a switch: a mirror of the bridge to a device of its own (ovs-vswitchd.conf.db(5)).
+"""Captures at a switch: a mirror of the bridge to a device of its own (ovs-vswitchd.conf.db(5)).
 
-Pure: OVSDB operations.  A mirror selects whole bridges here, and not ports: Open vSwitch does not mirror
-what passes a patch port, so a link of patch ports is turned into a device instead.
+Pure: OVSDB operations.  A mirror selects the whole bridge, not ports: Open vSwitch does not mirror packets of
+a patch port, so a link of patch ports becomes a pair of devices for a capture.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from dataplane.ovs.ovsdb import Operation, ovs_set
 
 
 def tap_names(number: int) -> tuple[str, str]:
-    """The device on which capture ``number`` sees its switch, and its other end, which is the switch's port.
-    No other port begins with ``_``."""
+    """The device of capture ``number``, and its other end, which is the switch's port.
+
+    No other port's name begins with ``_``.
+    """
     return f"_cap{number}", f"_mir{number}"
 
 
 def add_mirror(bridge: str, tap: str) -> list[Operation]:
-    """Give ``bridge`` a port, the device ``tap``, that gets a copy of every frame."""
+    """Add a port to ``bridge``, the device ``tap``, that gets a copy of every frame."""
     port = ["named-uuid", "port"]
     return [
         {
@@ -44,7 +46,7 @@ def add_mirror(bridge: str, tap: str) -> list[Operation]:
 
 
 def remove_mirror(bridge: str, port: str, mirrors: Iterable[str]) -> list[Operation]:
-    """Take it away again; ``port`` and ``mirrors`` are UUIDs of rows."""
+    """Remove it again; ``port`` and ``mirrors`` are UUIDs of rows."""
     return [_mutate(bridge, "delete", [["uuid", port]], [["uuid", mirror] for mirror in mirrors])]
 
 

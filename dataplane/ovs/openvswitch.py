@@ -26,28 +26,28 @@ SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SETTINGS = {
     # Frames of up to 64 KB pass unsegmented: 10 Gbit/s instead of 0.8, and TX offloads may stay on.
     "userspace-tso-enable": "true",
-    # A lab has many instances and few cores; the defaults are made for one instance per server.
+    # A lab has many instances and few cores; the defaults are for one instance per server.
     "n-revalidator-threads": "1",
     "n-handler-threads": "1",
 }
 WARM_PAIRS = 2000
-"""Up to so many ordered pairs of hosts, what the switch has worked out for a pair is kept while idle."""
+"""Up to so many ordered pairs of hosts, the cached flows of an idle pair are kept."""
 WARM_SECONDS = 60
 FLOWS_OF_A_PAIR = 4
-"""Cached flows of two hosts that talk to each other: two families, there and back."""
+"""Cached flows of two hosts that talk to each other: two families, two directions."""
 LEAST_FLOWS, MOST_FLOWS = 10_000, 40_000
-"""Bounds of the cache. A cached flow takes up to 3.3 KB of ovs-vswitchd, so the latter is 132 MB in each
+"""Limits of the cache. A cached flow takes up to 3.3 KB of ovs-vswitchd, so the upper limit is 132 MB in each
 domain: all pairs of 100 hosts."""
 
 
 def settings(hosts: int) -> dict[str, str]:
     """``other_config`` for a lab of so many hosts (ovs-vswitchd.conf.db(5), Open_vSwitch table).
 
-    Open vSwitch forgets a cached flow that was idle for ten seconds, and the next packet pays an upcall
-    again.  In a small lab a minute costs little: looking through 4,000 flows takes some milliseconds.
-    Where a connection's ports choose its way (an instance, a backend), each new one is a flow of its own, so
-    the cache is bounded: above ``flow-limit`` all flows go that were idle for a tenth of a second, and a
-    packet whose flow is not kept pays an upcall, some tenths of a millisecond.
+    Open vSwitch deletes a cached flow that was idle for ten seconds, and the next packet costs an upcall
+    again.  In a small lab, a minute costs little: a check of 4,000 flows takes some milliseconds.  If a
+    connection's ports decide its path (an instance, a backend), each connection has cached flows of its own,
+    so the cache has a limit.  Above ``flow-limit``, all flows that were idle for 0.1 s are deleted, and a
+    packet without a cached flow costs an upcall, some tenths of a millisecond.
     """
     pairs = hosts * (hosts - 1)
     limit = min(max(FLOWS_OF_A_PAIR * pairs, LEAST_FLOWS), MOST_FLOWS)
@@ -56,15 +56,15 @@ def settings(hosts: int) -> dict[str, str]:
 
 
 ANSWER_PATIENCE = 20.0
-"""Seconds until ovs-vswitchd must have answered: it may be started again meanwhile, or have much to do."""
+"""Timeout in seconds for ovs-vswitchd: it may be restarted meanwhile, or be busy."""
 
 
 class OpenVSwitch:
     """The daemons of one domain. ``run_dir`` holds their sockets, database and logs (its OVS_RUNDIR).
 
-    ``hosts``: how many the whole lab has, from which ``settings`` are chosen.  A daemon that ends is started
-    again: ovs-vswitchd then finds its configuration in the database, which outlives ovsdb-server, and its
-    flow tables are its controller's to bring.  ``tell`` hears of it.
+    ``hosts``: the number of the whole lab's hosts, which decides the ``settings``.  A daemon that ends is
+    restarted: ovs-vswitchd reads its configuration from the database, which is a file and survives
+    ovsdb-server, and its controller sends the flows again.  ``tell`` is called with each event.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class OpenVSwitch:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes OVS's own tools (ovs-vsctl, ovs-ofctl, ovs-appctl) talk to this instance."""
+        """The environment with which OVS's own tools (ovs-vsctl, ovs-ofctl, ovs-appctl) use this instance."""
         run_dir = str(self.run_dir)
         return {"OVS_RUNDIR": run_dir, "OVS_DBDIR": run_dir, "OVS_LOGDIR": run_dir}
 
     def start(self) -> None:
-        """Start both daemons; returns when the database answers (ovs-vswitchd then is starting)."""
+        """Start both daemons; returns when the database answers (ovs-vswitchd still starts then)."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         database = self.run_dir / "conf.db"
         database.write_bytes(database_file(SCHEMA.read_text(), self._settings, str(uuid.uuid4())))
@@ -134,12 +134,11 @@ class OpenVSwitch:
             )
 
     def _heal(self) -> None:
-        """Wait until both daemons work with each other again: an order that changes nothing is carried
-        out."""
+        """Wait until both daemons work together again: a transaction that changes nothing is done."""
         database, switching = (self._daemons.get(name) for name in ("ovsdb-server", "ovs-vswitchd"))
         if database is not None and switching is not None:
             reconnect(database, switching)
-        # A connection of its own: changes use the other at the same time.
+        # On a connection of its own: changes use the other one at the same time.
         own = self._open_database()
         try:
             own.apply([])
@@ -150,7 +149,7 @@ class OpenVSwitch:
         return Database(self.run_dir / "db.sock", f"Open vSwitch of domain {self.name}", self.check)
 
     def pids(self) -> dict[str, int]:
-        """Each daemon's process id, 0 while there is none."""
+        """Each daemon's process id, 0 if it doesn't run."""
         return {program: daemon.pid for program, daemon in self._daemons.items()}
 
     # The database
@@ -178,7 +177,7 @@ class OpenVSwitch:
     # The daemons
 
     def _died(self, program: str) -> OpenVSwitchError:
-        """What is known of its end; the files themselves may be gone with the sandbox soon."""
+        """The error of a daemon's end, with its last output: the log files end with the sandbox."""
         texts = []
         for kind in ("err", "log"):
             with contextlib.suppress(OSError):
@@ -191,8 +190,7 @@ class OpenVSwitch:
         )
 
     def check(self) -> None:
-        """Raise ``OpenVSwitchError`` when a daemon ends again and again, or was stopped at two looks in a
-        row."""
+        """Raise ``OpenVSwitchError`` if a daemon keeps ending, or was stopped at two checks in a row."""
         stopped = {program for program, daemon in self._daemons.items() if is_stopped(daemon.pid)}
         stopped, self._stopped = stopped & self._stopped, stopped
         for program, daemon in self._daemons.items():
@@ -206,26 +204,26 @@ class OpenVSwitch:
                 )
 
     def forget_worked_out(self) -> None:
-        """Have ovs-vswitchd drop what it worked out for packets that came before (its megaflows).
+        """Make ovs-vswitchd drop its cached translations (megaflows).
 
-        What the tables say from now on holds for every packet.  By itself it looks through what it has kept
-        a while after each change (its revalidators), and packets go the old way until then.  Its wait command
-        (revalidator/wait) answers after the next look, which may have begun before the change, or half a
-        second later when there is none to be done.  Raises ``OpenVSwitchError``.
+        From now on, the present flows apply to every packet.  By itself, ovs-vswitchd checks its cache some
+        time after each change (its revalidators), and packets take the old path until then.  Its wait command
+        (revalidator/wait) answers after the next check, which may have begun before the change, or half a
+        second later if there is none.  Raises ``OpenVSwitchError``.
         """
         self._ask("revalidator/purge")
 
     def notice_devices(self) -> None:
-        """Return when ovs-vswitchd has told its controllers of all that became of its devices before.
+        """Return when ovs-vswitchd has sent its controllers all earlier events of its devices.
 
-        It hears of that at the end of a round of its main loop, and acts on it in the next; it answers once
-        in a round.  Raises ``OpenVSwitchError``.
+        It reads the kernel's events at the end of a round of its main loop, and handles them in the next
+        round; it answers once in a round.  Raises ``OpenVSwitchError``.
         """
         self._ask("version")
         self._ask("version")
 
     def _ask(self, command: str) -> None:
-        """Have ovs-vswitchd, or its successor, do a command of ovs-appctl(8)."""
+        """Let ovs-vswitchd, or its successor, do a command of ovs-appctl(8)."""
         deadline = time.monotonic() + ANSWER_PATIENCE
         while True:
             try:
@@ -239,7 +237,7 @@ class OpenVSwitch:
                 time.sleep(0.01)
 
     def stop(self) -> None:
-        """End both daemons now; their taps, which they make persistent, go with the namespace."""
+        """End both daemons now. Their taps are persistent, and are removed with the namespace."""
         self._database.close()
         kept: list[int] = []
         processes = [daemon.stop() for daemon in reversed(self._daemons.values())]
@@ -265,15 +263,20 @@ class Kept(Protocol):
 
 
 def reconnect(database: Kept, switching: Kept) -> None:
-    """Replace an ovs-vswitchd that has lost its database twice in a row: it would wait 2 s, then 4 and 8,
-    before it looks for it again (Open vSwitch's lib/reconnect.c), and forward nothing meanwhile."""
+    """Replace an ovs-vswitchd that has lost its database twice in a row.
+
+    Otherwise it would wait 2 s, then 4 s and 8 s, before it connects again (Open vSwitch's lib/reconnect.c),
+    and forward nothing meanwhile.
+    """
     if database.in_a_row >= 2 and switching.pid and switching.began < database.began:
         switching.replace("is replaced, since it would wait for its database")
 
 
 def last_words(texts: Iterable[str]) -> str:
-    """The last line that says why a daemon ended, of the first text (standard error, log) that has any:
-    without the time, the module and what is no complaint (ovs-appctl(8), vlog). At most 300 characters."""
+    """The last line that tells why a daemon ended, from the first text (standard error, log) that has one.
+
+    Without time, module and lines that are no errors (ovs-appctl(8), vlog). At most 300 characters.
+    """
     for text in texts:
         lines = [line.split("|", 4) for line in text.splitlines() if line.strip()]
         telling = [parts[-1] for parts in lines if len(parts) < 5 or parts[3] in ("ERR", "EMER")]
@@ -283,9 +286,11 @@ def last_words(texts: Iterable[str]) -> str:
 
 
 def _own_temporaries(directory: Path) -> None:
-    """Have /tmp be ``directory`` for what the calling thread starts: ovsdb-server's temporary files
-    (tmpfile(3) knows no other place) are the lab's, and a full /tmp of the machine is none of its
-    business."""
+    """Mount ``directory`` at /tmp for processes that the calling thread starts.
+
+    ovsdb-server's temporary files can only be in /tmp (tmpfile(3)). So they are the lab's, and a full /tmp of
+    the machine does no harm.
+    """
     directory.mkdir(exist_ok=True)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
@@ -295,8 +300,8 @@ def _own_temporaries(directory: Path) -> None:
 def _duplicate_descriptors(pid: int) -> list[int]:
     """Duplicates of a process's sockets, so that it can end without closing them.
 
-    The kernel waits out an RCU grace period (10 ms) for each packet socket that it closes, one after the
-    other: seconds for a big switch.  Closed by many threads, they share the wait.
+    The kernel waits for an RCU grace period (10 ms) for each packet socket that it closes, one after the
+    other. This takes seconds for a big switch.  If many threads close the sockets, they share the wait.
     """
     kept: list[int] = []
     with contextlib.suppress(OSError):

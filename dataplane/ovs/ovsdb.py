@@ -1,7 +1,7 @@
-"""OVSDB: the operations that make a lab's switches (pure), and a small client (RFC 7047).
+"""OVSDB: the operations for a lab's switches (pure), and a small client (RFC 7047).
 
-The client speaks JSON-RPC over ovsdb-server's Unix socket: one transaction for any number of rows,
-and ``next_cfg``/``cur_cfg`` to learn when ovs-vswitchd has carried it out (ovs-vswitchd.conf.db(5)).
+The client uses JSON-RPC over ovsdb-server's Unix socket: one transaction for any number of rows. ``next_cfg``
+and ``cur_cfg`` show when ovs-vswitchd has applied it (ovs-vswitchd.conf.db(5)).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Operation = dict[str, Any]
 
 
 MARK = "sdnlab-order"
-"""The key of Open_vSwitch:external_ids that tells which order was the last."""
+"""The key of Open_vSwitch:external_ids with the mark of the last order."""
 PATIENCE = 60.0
-"""Seconds until ovsdb-server must have answered, and ovs-vswitchd have carried out a change."""
+"""Timeouts in seconds: for an answer of ovsdb-server, and for a change by ovs-vswitchd."""
 _LOOK = 0.5
-"""Seconds between two looks at who is waited for."""
+"""Seconds between two checks of the daemon that we wait for."""
 
 
 class OvsdbError(Exception):
-    """ovsdb-server refused a transaction, or ovs-vswitchd does not carry it out."""
+    """ovsdb-server refused a transaction, or ovs-vswitchd does not apply it."""
 
 
 class Disconnected(OvsdbError):
-    """ovsdb-server went away."""
+    """ovsdb-server closed the connection."""
 
 
 def ovs_set(items: Iterable[Any]) -> list[Any]:
@@ -51,8 +51,8 @@ def ovs_map(items: Mapping[str, str]) -> list[Any]:
 def database_file(schema: str, other_config: Mapping[str, str], uuid: str) -> bytes:
     """A new conf.db (ovsdb(5), log format): the schema, and the root row with its configuration.
 
-    Writing it ourselves saves a process (ovsdb-tool) and a transaction before ovs-vswitchd starts,
-    which reads settings such as userspace-tso-enable only once.
+    This saves a process (ovsdb-tool) and a transaction before ovs-vswitchd starts, which reads settings such
+    as userspace-tso-enable only once.
     """
     root = {DATABASE: {uuid: {"other_config": ovs_map(other_config)}}, "_comment": "sdnlab"}
     out = b""
@@ -77,7 +77,7 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
     row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
     operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]
     if port.shaped:
-        # Without a QoS of type linux-noop, ovs-vswitchd takes away whatever discipline it finds.
+        # Without a QoS of type linux-noop, ovs-vswitchd removes any queueing discipline that it finds.
         q = _uuid_name("q", port.device)
         operations.append({"op": "insert", "table": "QoS", "uuid-name": q, "row": {"type": "linux-noop"}})
         row["qos"] = ["named-uuid", q]
@@ -88,7 +88,7 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
 def bridge_operations(
     bridges: Iterable[BridgePlan], datapath: str, controller: str | None
 ) -> list[Operation]:
-    """Insert bridges with all their ports and a controller each, and hang them on the root."""
+    """Insert bridges with all their ports and a controller each, and link them to the root row."""
     operations: list[Operation] = []
     names = []
     for bridge in bridges:
@@ -104,7 +104,7 @@ def bridge_operations(
             "other_config": ovs_map(
                 {
                     "datapath-id": f"{bridge.dpid:016x}",
-                    # A fixed address: otherwise it is chosen anew from the ports at each change.
+                    # A fixed address: otherwise Open vSwitch chooses a new one from the ports at each change.
                     "hwaddr": ":".join(mac[i : i + 2] for i in range(0, 12, 2)),
                     "disable-in-band": "true",
                 }
@@ -135,13 +135,15 @@ def bridge_operations(
 
 
 ICMP_TIMEOUT = 60
-"""Seconds for which an ICMP query is remembered at least (RFC 5508, REQ-2)."""
+"""The least timeout in seconds of an ICMP query in connection tracking (RFC 5508, REQ-2)."""
 
 
 def timeout_operations(datapath: str, timeouts: Iterable[tuple[int, int]]) -> list[Operation]:
-    """Have connection tracking remember silent UDP connections of these zones for so many seconds each, ICMP
-    queries there for ``ICMP_TIMEOUT``, and all others as long as Open vSwitch does by itself
-    (ovs-vswitchd.conf.db(5), CT_Timeout_Policy)."""
+    """Set the timeouts of UDP connections in these connection tracking zones, in seconds.
+
+    ICMP queries there get ``ICMP_TIMEOUT``; other protocols keep Open vSwitch's defaults
+    (ovs-vswitchd.conf.db(5), CT_Timeout_Policy).
+    """
     operations: list[Operation] = []
     policies, zones = set[int](), []
     for zone, seconds in timeouts:
@@ -166,7 +168,7 @@ def _insert(table: str, name: str, row: dict[str, Any]) -> Operation:
 
 
 def controller_operations(bridge: str, target: str | None) -> list[Operation]:
-    """Give a bridge its controller; none for target None."""
+    """Set a bridge's controller; target None: it has none."""
     if target is None:
         return []
     name = _uuid_name("c", bridge)
@@ -184,7 +186,7 @@ def _mutate(table: str, where: list[Any], mutations: list[Any]) -> Operation:
 
 
 def add_ports(bridge: str, ports: Iterable[PortPlan]) -> list[Operation]:
-    """Add ports to a bridge that exists; no operation for no port."""
+    """Add ports to an existing bridge; without ports, there is no operation."""
     operations: list[Operation] = []
     names = []
     for port in ports:
@@ -196,21 +198,21 @@ def add_ports(bridge: str, ports: Iterable[PortPlan]) -> list[Operation]:
 
 
 def remove_ports(bridge: str, ports: Iterable[str]) -> list[Operation]:
-    """Take ports (UUIDs of their rows) off a bridge; their rows go with them."""
+    """Remove ports (UUIDs of their rows) from a bridge; their rows are deleted, too."""
     rows = ovs_set(["uuid", port] for port in ports)
     return [_mutate("Bridge", [["name", "==", bridge]], [["ports", "delete", rows]])]
 
 
 def remove_bridge(bridge: str) -> list[Operation]:
-    """Remove a bridge (UUID of its row); all that hangs on it goes too."""
+    """Remove a bridge (UUID of its row), with all rows that belong to it."""
     return [_mutate(DATABASE, [], [["bridges", "delete", ovs_set([["uuid", bridge]])]])]
 
 
 class Client:
-    """A blocking connection to ovsdb-server; the socket may be made ready by the caller.
+    """A blocking connection to ovsdb-server; the caller may pass a prepared socket.
 
-    ``check`` is called twice a second while an answer is awaited, and may raise, so that nobody waits for the
-    dead.  No answer within ``timeout`` seconds is a TimeoutError.
+    ``check`` is called twice a second during a wait, and may raise, for example if the daemon has died.  No
+    answer within ``timeout`` seconds raises TimeoutError.
     """
 
     def __init__(
@@ -230,11 +232,11 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
     def _patiently(self, action: Callable[[], int | bytes], what: str) -> int | bytes:
-        """Do what may have to wait for ovsdb-server."""
+        """Do a step that may wait for ovsdb-server."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -267,7 +269,7 @@ class Client:
             self._buffer += self._text.decode(data)
 
     def _message(self) -> dict[str, Any]:
-        """The next message that is not ovsdb-server's keep-alive, which is answered here."""
+        """The next message. ovsdb-server's keep-alive messages are answered here."""
         while True:
             message = self._receive()
             if message.get("method") != "echo":
@@ -275,7 +277,7 @@ class Client:
             self._send({"id": message["id"], "result": message["params"], "error": None})
 
     def call(self, method: str, *params: Any) -> Any:
-        """One request and its result; updates that come between are dropped."""
+        """Send one request; its result. Update messages before it are dropped."""
         self._id += 1
         self._send({"id": self._id, "method": method, "params": list(params)})
         while True:
@@ -286,7 +288,7 @@ class Client:
                 return message["result"]
 
     def transact(self, operations: Iterable[Operation]) -> list[dict[str, Any]]:
-        """All operations or none. Returns each one's result."""
+        """Do all operations, or none; the result of each."""
         results = self.call("transact", DATABASE, *operations)
         for result in results:
             if result and result.get("error"):
@@ -294,8 +296,8 @@ class Client:
         return list(results)
 
     def order(self, operations: Iterable[Operation], mark: str) -> int:
-        """Transact, and leave ``mark`` in the database; the number that cur_cfg reaches when it is carried
-        out."""
+        """Transact, and write ``mark`` into the database; the number that cur_cfg reaches when it is
+        applied."""
         notes = [
             ["external_ids", "delete", ovs_set([MARK])],
             ["external_ids", "insert", ovs_map({MARK: mark})],
@@ -305,14 +307,15 @@ class Client:
         return int(self.transact([*operations, bump, ask])[-1]["rows"][0]["next_cfg"])
 
     def ordered(self, mark: str) -> int | None:
-        """The number that ``order`` gave, or would have given; None when the last order had another mark."""
+        """The number that ``order`` returned, or would have returned; None if the last order had another
+        mark."""
         (row,) = self.select(DATABASE, ["next_cfg", "external_ids"])
         return int(row["next_cfg"]) if dict(row["external_ids"][1]).get(MARK) == mark else None
 
     def wait(self, wanted: int) -> None:
-        """Wait until ovs-vswitchd has carried out what ``order`` gave the number ``wanted``.
+        """Wait until ovs-vswitchd has applied the transaction for which ``order`` returned ``wanted``.
 
-        Raises TimeoutError, and what ``check`` raises.
+        Raises TimeoutError, and the exceptions of ``check``.
         """
         self._id += 1
         watch = f"cfg{self._id}"

@@ -1,6 +1,7 @@
-"""Asking an Open vSwitch daemon over its control socket, as ovs-appctl(8) does, without starting a process.
+"""Sends commands to an Open vSwitch daemon over its control socket, like ovs-appctl(8), but without a
+process.
 
-The protocol is JSON-RPC 1.0 over a Unix socket (Open vSwitch, lib/unixctl.c): a command's name and its words,
+The protocol is JSON-RPC 1.0 over a Unix socket (Open vSwitch, lib/unixctl.c): a command's name and arguments,
 and a text as the result.
 """
 
@@ -12,11 +13,11 @@ from pathlib import Path
 
 
 class UnixctlError(Exception):
-    """The daemon is not there, does not answer in time, or refuses a command."""
+    """The daemon doesn't run, does not answer in time, or refuses a command."""
 
 
 def control_socket(run_dir: Path, program: str, pid: int) -> Path:
-    """Where the daemon ``program`` of process id ``pid`` listens (ovs-appctl(8), ``--target``)."""
+    """The control socket of the daemon ``program`` with process id ``pid`` (ovs-appctl(8), ``--target``)."""
     return run_dir / f"{program}.{pid}.ctl"
 
 
@@ -26,8 +27,7 @@ def question(command: str, *words: str) -> bytes:
 
 
 def ask(path: Path, command: str, *words: str, timeout: float = 60.0) -> str:
-    """The daemon's answer to a command; raises ``UnixctlError`` when there is none within ``timeout``
-    seconds."""
+    """The daemon's answer to a command; raises ``UnixctlError`` if none comes within ``timeout`` seconds."""
     decoder, heard = json.JSONDecoder(), b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:

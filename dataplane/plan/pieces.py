@@ -1,4 +1,4 @@
-"""What a plan is made of: ports, bridges, wires and what hangs on them, as plain values with names."""
+"""The parts of a plan: ports, bridges, wires, hosts, instances, as plain values with names."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from topologies.resolve.underlay import HOST_MTU
 
 UNSHAPED = Shaping()
 SpaceKind = Literal["host", "quiet", "attached"]
-"""What a network namespace is for: a host; a function whose kernel sends nothing of its own; a function that
-has addresses in a tenant's network."""
+"""The purposes of a network namespace: a host; a function whose kernel sends nothing of its own; a function
+with addresses in a tenant's network."""
 LINK_MTU = HOST_MTU + NSH_BYTES
-"""Bytes that a link between switches takes beside the Ethernet header: any host's packet, and a chain's NSH.
-The kernel takes a VLAN tag (IEEE 802.1Q) in addition."""
+"""The MTU of a link between switches: any host's packet, and a chain's NSH. The kernel allows a VLAN tag
+(IEEE 802.1Q) in addition."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortPlan:
     """A switch port: its device, its OpenFlow port number, and its patch peer (None: a system device).
 
-    Open vSwitch must keep its hands off the queueing disciplines of a ``shaped`` one. ``tunnel``: Open
-    vSwitch's own VXLAN port, which gets VNI and VTEP from the flow.
+    Open vSwitch must not change the queueing disciplines of a ``shaped`` port. ``tunnel``: Open vSwitch's own
+    VXLAN port, which gets VNI and VTEP from the flow.
     """
 
     device: str
@@ -37,7 +37,7 @@ class PortPlan:
 
     @property
     def is_device(self) -> bool:
-        """Whether there must be a network device of its name."""
+        """Whether a network device with its name must exist."""
         return self.peer is None and not self.tunnel
 
 
@@ -54,8 +54,10 @@ class BridgePlan:
 
 @dataclass(frozen=True, slots=True)
 class DomainPlan:
-    """One Open vSwitch instance: its namespace, its management address, its bridges. ``udp_timeouts``: zones
-    of connection tracking with the seconds for which they remember silent UDP connections."""
+    """One Open vSwitch instance: its namespace, its management address, its bridges.
+
+    ``udp_timeouts``: connection tracking zone -> timeout of UDP connections in seconds.
+    """
 
     name: str
     netns: str
@@ -78,8 +80,8 @@ class WirePlan:
     """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
 
     ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
-    in bytes; a ``thick`` wire has it at both.  ``whole``: the near end sends whole packets, which nobody has
-    to cut (TSO, GSO) or checksum.  ``largest``: bytes of the largest packet that it sends uncut.
+    in bytes; a ``thick`` wire has it at both ends.  ``whole``: the near end sends packets without offloads
+    (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it sends without segmentation.
     """
 
     near: EndPlan
@@ -107,7 +109,7 @@ class HostPlan:
     mtu: int
     shaping: Shaping
     names_file: str = ""
-    """File name, in the lab's run directory, of the /etc/hosts that it sees; empty: the lab's one."""
+    """File name, in the lab's run directory, of the host's /etc/hosts; empty: the lab's."""
     whole: bool = False
     kind: str = NAMESPACE
 
@@ -121,10 +123,10 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class InstancePlan:
-    """A running copy of a function: its namespace, and a wire for each of its devices (``in`` and ``out``;
+    """An instance of a function: its namespace, and a wire for each of its devices (``in`` and ``out``;
     ``tap``; or ``eth0`` of a balancer, whose only instance has the function's name).
 
-    ``switch`` is where all its wires go. A ``quiet`` one's kernel must not send frames of its own.
+    All its wires go to ``switch``. The kernel of a ``quiet`` one must not send frames of its own.
     """
 
     name: str
@@ -138,7 +140,7 @@ class InstancePlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """A wire between switches: a pair of patch ports, or a veth pair where a device is needed."""
+    """A wire between switches: a pair of patch ports, or a veth pair if a device is needed."""
 
     name: str
     kind: Literal["patch", "veth"]
@@ -150,5 +152,5 @@ class LinkPlan:
 
     @property
     def wire(self) -> WirePlan:
-        """Its pair of devices, when it is one."""
+        """Its pair of devices, if it is a veth pair."""
         return WirePlan(self.end_a, self.end_b, mtu=LINK_MTU, shaping=self.shaping, thick=True)

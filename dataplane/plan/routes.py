@@ -1,4 +1,4 @@
-"""Routes of the underlay: from which links are up to next hops, all shortest paths at once. Pure."""
+"""Routes of the underlay: computes next hops on all shortest paths from the links that are up. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Via(NamedTuple):
 
 
 Routes = Mapping[str, Mapping[IPv4Network, tuple[Via, ...]]]
-"""Node -> VTEP's /32 -> next hops, sorted; no entry where no way leads."""
+"""Node -> VTEP's /32 -> next hops, sorted; no entry if there is no path."""
 
 
 def routes(
@@ -25,7 +25,7 @@ def routes(
 ) -> dict[str, dict[IPv4Network, tuple[Via, ...]]]:
     """Every node's routes to every VTEP over all equal shortest paths; ``down``: names of dead links.
 
-    Every link costs one hop. Domains are ends of paths and never on the way: only routers forward.
+    Every link costs one hop. Domains are ends of paths only: only routers forward.
     """
     out: dict[str, list[tuple[str, Via]]] = {node: [] for node in plan.nodes}
     for link in plan.links:
@@ -68,7 +68,7 @@ class Change(NamedTuple):
 
 
 def changes(old: Routes, new: Routes) -> list[Change]:
-    """What turns one set of routes into the other."""
+    """The changes from one set of routes to another."""
     differences = []
     for node, wanted in new.items():
         held = old.get(node, {})

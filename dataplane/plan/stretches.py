@@ -1,10 +1,10 @@
-"""Which links are devices so that no packet passes more switches in one translation than Open vSwitch does.
+"""Chooses links that become devices, so that no packet passes too many switches in one translation.
 
 Open vSwitch follows a packet through patch ports from switch to switch in one translation, at most 64 deep
 (``MAX_DEPTH`` in its ofproto/ofproto-dpif-xlate.c).  Measured by ofproto/trace and by packets with Open
-vSwitch 3.1: a switch costs 1, and 2 where a select group spreads packets over equal paths.  So 64 switches in
-a row carry, or 32 with parallel links throughout, and one more loses all.  At a device the packet is received
-anew, and the count begins again.  Pure.
+vSwitch 3.1: a switch costs 1, and 2 if a select group spreads packets over equal paths.  So 64 switches in a
+row work, or 32 with parallel links everywhere, and with one more all packets are lost.  At a device, the
+packet is received again, and the count starts again.  Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STRETCH_BEFORE_TUNNELS = 15
 """The same where tunnel switches may join two such sets of one domain (uplinks are patch ports, too)."""
 
 _LOOKED_AT = 400
-"""In a larger set of switches the longest of all paths takes too long to find: a quarter of a second."""
+"""In a larger set of switches, the search for the longest path takes too long (0.25 s)."""
 
 Neighbours = Mapping[str, list[str]]
 
@@ -27,8 +27,8 @@ Neighbours = Mapping[str, list[str]]
 def breaks(topology: Topology) -> frozenset[str]:
     """The links between switches of one domain that must be devices for the sake of long paths.
 
-    None where every shortest path of the uncut lab is short.  Elsewhere so many that patch ports join no more
-    than ``STRETCH`` switches, so that no way of packets is too long, whichever links are cut.
+    None, if every shortest path of the uncut lab is short.  Otherwise so many that patch ports connect at
+    most ``STRETCH`` switches. Then no path is too long, whichever links are cut.
     """
     most = STRETCH if topology.underlay is None else STRETCH_BEFORE_TUNNELS
     domain = {switch.name: switch.domain for switch in topology.switches}
@@ -66,7 +66,7 @@ def _breadth_first(neighbours: Neighbours, first: str) -> tuple[list[str], dict[
 
 
 def _is_long(neighbours: Neighbours, switches: list[str], most: int) -> bool:
-    """Whether some shortest path passes more than ``most`` switches; True without a look in a large set."""
+    """Whether a shortest path passes more than ``most`` switches; True without a check for a large set."""
     if len(switches) > _LOOKED_AT:
         return True
     for first in switches:
@@ -77,7 +77,7 @@ def _is_long(neighbours: Neighbours, switches: list[str], most: int) -> bool:
 
 
 def _parts(order: Iterable[str], parent: Mapping[str, str], most: int) -> dict[str, str]:
-    """Switch -> the first switch of its part: a tree cut up so that no part has more than ``most``."""
+    """Switch -> the first switch of its part: a tree is cut into parts of at most ``most`` switches."""
     listed = list(order)
     size = dict.fromkeys(listed, 1)
     whole: dict[str, bool] = {}

@@ -34,9 +34,9 @@ class UnderlayLinkPlan:
 class VxlanPlan:
     """A kernel vxlan device: one network's tunnels in one domain.
 
-    It is a port in the switches' namespace ``netns``, and sends and receives in ``underlay``, where the
-    VTEP's address is: a vxlan device keeps its socket in the namespace that it was made from.
-    ``unicast``: (MAC, VTEP) of its forwarding database, sorted. ``flood``: default destinations.
+    It is a port in the switches' namespace ``netns``, and sends and receives in ``underlay``, which has the
+    VTEP's address: a vxlan device keeps its socket in the namespace from which it was made. ``unicast``:
+    (MAC, VTEP) of its forwarding database, sorted. ``flood``: default destinations.
     """
 
     netns: str
@@ -53,8 +53,8 @@ class VxlanPlan:
 class UnderlayPlan:
     """``nodes``: node -> namespace; ``routers``: those of them that forward; ``vteps``: domain -> address.
 
-    A domain's node has a namespace of its own, apart from its switches': nothing that a tenant sends is
-    heard there but through a vxlan device.
+    A domain's node has a namespace of its own, other than that of its switches: tenants' frames come there
+    only through a vxlan device.
     """
 
     mtu: int
@@ -69,7 +69,7 @@ NONE = UnderlayPlan(0, {}, (), {}, (), ())
 
 
 def vxlan_device(vni: int) -> str:
-    """The name of a VNI's device. No switch or port can be called so: names begin with a letter or digit."""
+    """The name of a VNI's device. No switch or port has such a name: theirs begin with a letter or digit."""
     return f"_vx{vni}"
 
 
@@ -97,7 +97,7 @@ def underlay_plan(topology: Topology, overlay: Overlay, netns: Mapping[tuple[str
         vni = vnis(topology, overlay)
         mtu = max((host.mtu for host in topology.hosts), default=1500)
         several = [(tunnel, mtu) for tunnel in overlay.tunnels]
-        # what chains' frames carry beside the packet must fit: all that the underlay takes
+        # the encapsulation of chains' frames must fit: use the underlay's whole MTU
         widest = underlay.mtu - OVERHEAD
         several += [(tunnel, widest) for transport in overlay.transports for tunnel in transport.tunnels]
         for tunnel, mtu in several:

@@ -1,7 +1,7 @@
-"""What a lab with cut links and failed switches looks like: pure functions from a plan to a state.
+"""The state of a lab with cut links and failed switches: pure functions from a plan to a state.
 
-A change is the difference of two states, so cutting, mending, failing and returning need no code of
-their own and may be mixed in any order.
+A change is the difference of two states.  So cut, repair, failure and return need no code of their own, and
+may come in any order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataplane.plan.lab import Plan, PortPlan
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """``ports``: the ports each standing switch has; ``down``: (netns, device) of wires' ends set down."""
+    """``ports``: the ports of each switch that is up; ``down``: (netns, device) of ends that are set down."""
 
     ports: dict[str, frozenset[PortPlan]]
     down: frozenset[tuple[str, str]]
@@ -27,10 +27,10 @@ def wire_name(host: str, switch: str) -> str:
 def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]) -> Wiring:
     """The state of a lab in which these links (and hosts' wires) are cut and these switches have failed.
 
-    A cut link that is a device has both ends down; at a failed switch only its own end is down, which
-    takes the other end's carrier.  A host's wire goes down at the switch only, as if unplugged: a host's
-    own interface set down would forget its IPv6 addresses.  A patch port goes when its wire is cut or its
-    peer's switch failed, since nothing less makes a fast-failover bucket that watches it dead.
+    A cut link that is a device has both ends down; at a failed switch, only its own end is down, and the
+    other end loses its carrier.  A host's wire goes down at the switch only, as if unplugged: if the host's
+    own interface were set down, it would lose its IPv6 addresses.  A patch port is removed if its wire is cut
+    or its peer's switch has failed: nothing else makes a fast-failover bucket dead that watches it.
     """
     down: set[tuple[str, str]] = set()
     gone: set[tuple[str, int]] = set()

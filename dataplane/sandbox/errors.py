@@ -1,4 +1,4 @@
-"""Why a sandbox could not be made, and what would help: facts in, words out."""
+"""The reason why a sandbox could not be made, and the remedy: from facts to texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class SandboxError(Exception):
-    """The system refuses a sandbox. ``what`` failed, in words; ``remedy`` says what would help."""
+    """The system refuses a sandbox. ``what`` is a text about the failed step; ``remedy`` says what helps."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -18,7 +18,7 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """What decides whether namespaces may be made; None where the system has no such switch."""
+    """The system settings that allow or forbid namespaces; None if the system has no such setting."""
 
     root: bool
     apparmor_restricts: int | None = None
@@ -35,7 +35,7 @@ def _number(path: str) -> int | None:
 
 
 def system_facts() -> SystemFacts:
-    """Read the switches of this machine."""
+    """Read the settings of this machine."""
     return SystemFacts(
         root=os.geteuid() == 0,
         apparmor_restricts=_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),

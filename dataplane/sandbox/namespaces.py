@@ -1,7 +1,7 @@
-"""Network namespaces by the hundred: no process each, named below /run/netns as iproute2 does.
+"""Hundreds of network namespaces without a process for each, named below /run/netns as iproute2 does.
 
-A thread can be in a network namespace of its own, so a few threads make all of them: each leaves for
-a new one, opens it, binds it to a name, and keeps a netlink socket that stays behind there.
+A thread can be in a network namespace of its own, so a few threads make all of them.  Each thread enters a
+new one, opens it, binds it to a name, and opens a netlink socket that stays in it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ DEAF = {
     "ipv4/conf/all/route_localnet": "0",
     "ipv4/conf/default/route_localnet": "0",
 }
-"""Where frames of tenants come by that are for others: no device answers for any address (arp_ignore), takes
-packets whose source is not reached through it (rp_filter, RFC 3704), which is none while it has no address,
-or forwards.  Kernel's Documentation/networking/ip-sysctl.rst."""
+"""Kernel parameters of a namespace that tenants' frames pass.
+
+No device answers ARP for any address (arp_ignore), accepts packets whose source is not reached through it
+(rp_filter, RFC 3704; without an address it accepts none), or forwards.  Kernel's
+Documentation/networking/ip-sysctl.rst.
+"""
 ATTACHED = {
     "ipv6/conf/all/accept_ra": "0",
     "ipv6/conf/default/accept_ra": "0",
@@ -50,8 +53,8 @@ ATTACHED = {
     "ipv4/conf/default/accept_redirects": "0",
     "ipv4/conf/all/arp_ignore": "1",
 }
-"""A function with addresses in a tenant's network: the file says what its addresses and routes are, and no
-host may (router advertisements, RFC 4861, 6.2.3, and redirects)."""
+"""Kernel parameters of a function with addresses in a tenant's network: only the file decides its addresses
+and routes, not hosts by router advertisements (RFC 4861, 6.2.3) and redirects."""
 T = TypeVar("T")
 
 
@@ -64,7 +67,7 @@ class Namespace:
     netlink: Socket
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self.netlink.close()
         os.close(self.fd)
 
@@ -77,10 +80,10 @@ def create(
 ) -> dict[str, Namespace]:
     """Make and name network namespaces, with kernel parameters (below /proc/sys/net) set in all of them.
 
-    Their lo is down: to set it up costs as much as all the rest, and can be done while others work.
-    ``owner``: a user namespace (an open descriptor) whose root shall have the say in them.
+    Their lo is down: to set it up takes as long as all the rest, and can be done while others work.
+    ``owner``: a user namespace (an open descriptor), whose root has the capabilities over them.
 
-    Raises the first error of any worker; what exists by then ends with the sandbox.
+    Raises the first error of any worker; namespaces that exist by then end with the sandbox.
     """
     RUN_NETNS.mkdir(parents=True, exist_ok=True)
     created: dict[str, Namespace] = {}
@@ -148,14 +151,15 @@ def _create_owned(owner: int, count: int) -> list[int]:
 
 
 def write_settings(settings: Mapping[str, str]) -> None:
-    """Set kernel parameters of the calling thread's network namespace; what this kernel lacks is left."""
+    """Set kernel parameters of the calling thread's network namespace; parameters that this kernel lacks are
+    skipped."""
     for name, value in settings.items():
         with contextlib.suppress(OSError):
             Path(f"/proc/sys/net/{name}").write_text(value)
 
 
 def remove(space: Namespace) -> None:
-    """End every process in a namespace, and take its name away: with that it is gone, and its devices."""
+    """End every process in a namespace, and remove its name: this ends the namespace and its devices."""
     for pid in occupants(space.fd):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -167,7 +171,7 @@ def remove(space: Namespace) -> None:
 
 
 def occupants(fd: int) -> list[int]:
-    """Processes whose first thread is in the network namespace ``fd``."""
+    """The processes whose first thread is in the network namespace ``fd``."""
     if Path("/proc/self").readlink().name != str(os.getpid()):
         return []  # another process namespace's /proc: its numbers are not ours
     inode = os.fstat(fd).st_ino
@@ -181,7 +185,7 @@ def occupants(fd: int) -> list[int]:
 
 
 def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Run jobs side by side, one thread each, and raise the first error when all have ended."""
+    """Run jobs in parallel, one thread each, and raise the first error when all have ended."""
     futures = [start_thread(job) for job in jobs]
     for future in futures:
         future.exception()
@@ -189,7 +193,7 @@ def in_threads(jobs: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def start_thread(job: Callable[[], T]) -> Future[T]:
-    """Run a job in a thread of its own, which may enter any namespace since it ends with the job."""
+    """Run a job in a thread of its own. The thread ends with the job, so it may enter any namespace."""
     future: Future[T] = Future()
 
     def run() -> None:

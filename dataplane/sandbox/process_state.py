@@ -1,4 +1,4 @@
-"""What the kernel says of a process's state (proc(5), ``/proc/PID/stat``)."""
+"""A process's state from the kernel (proc(5), ``/proc/PID/stat``)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 
 def state_of(pid: int) -> str:
-    """The letter of a process's state (proc(5)): ``T`` when a signal has stopped it (SIGSTOP), ``Z`` when it
-    has ended and nobody has asked how; empty when there is none."""
+    """The letter of a process's state (proc(5)); empty if there is no such process.
+
+    ``T``: a signal has stopped it (SIGSTOP); ``Z``: it has ended, but its parent has not waited for it.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -15,5 +17,5 @@ def state_of(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal, and does nothing."""
+    """Whether a signal has stopped the process."""
     return state_of(pid) in ("T", "t")

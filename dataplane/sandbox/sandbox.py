@@ -1,10 +1,10 @@
 """A sandbox: private namespaces below one init process, so that the kernel does the clean-up.
 
-``spawn(main)`` leaves behind, in new mount, PID, network, IPC and UTS namespaces (and, for an ordinary
-user, in a new user namespace as its root), two processes: an init (PID 1) that only reaps orphans, and
-the supervisor that runs ``main``.  They are two so that the supervisor may use ``subprocess`` and
-``waitpid`` freely while nobody's orphans stay zombies.  When either dies, even by SIGKILL, the kernel
-kills every process inside, and with the last one go the namespaces, mounts and devices.
+``spawn(main)`` starts two processes in new mount, PID, network, IPC and UTS namespaces (and, for an ordinary
+user, in a new user namespace as its root): an init (PID 1) that only reaps orphans, and the supervisor that
+runs ``main``. They are two processes, so that the supervisor can use ``subprocess`` and ``waitpid`` freely,
+and orphans don't stay zombies.  When either dies, even by SIGKILL, the kernel kills every process inside.
+With the last process, the namespaces, mounts and devices end.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ NAMESPACES = (
     | syscalls.CLONE_NEWUTS
 )
 CARRIED = ("/run/user", "/sys/fs/cgroup")
-"""What of the old mounts stays visible: the user's X authority, and the control groups."""
+"""The old mounts that stay visible: the user's X authority, and the control groups."""
 
 
 @dataclass
 class Sandbox:
     """A running sandbox, seen from outside; the caller owns the descriptors.
 
-    ``pid`` is the supervisor's process id and ``init`` that of PID 1, both as the caller sees them;
-    ``status`` a stream from the supervisor's ``main`` (it got the other end); ``notes`` says in words
-    what the system refused and what is used instead.  A supervisor that has ended already (a probe
-    takes a millisecond) has no descriptor: what it wrote can still be read from ``status``.
+    ``pid`` is the supervisor's process id and ``init`` that of PID 1, both in the caller's PID namespace;
+    ``status`` is a stream from the supervisor's ``main`` (which has the other end); ``notes`` are texts about
+    what the system refused and what is used instead.  A supervisor that has already ended has no descriptor;
+    its output can still be read from ``status``.
     """
 
     pid: int
@@ -54,7 +54,7 @@ class Sandbox:
     _helper: int | None = field(default=None, repr=False)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait (seconds; None: forever) until every process inside is gone; True when that is so."""
+        """Wait (seconds; None: forever) until every process inside has ended; whether they have."""
         ready = self._pidfd < 0 or bool(select.select([self._pidfd], [], [], timeout)[0])
         if ready and self._helper is not None:
             with contextlib.suppress(ChildProcessError):
@@ -63,14 +63,14 @@ class Sandbox:
         return ready
 
     def kill(self, timeout: float | None = None) -> bool:
-        """End the sandbox at once, by SIGKILL; True when it is gone within ``timeout`` seconds."""
+        """End the sandbox by SIGKILL; whether it has ended within ``timeout`` seconds."""
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         return self.wait(timeout)
 
     def close(self) -> None:
-        """Give the descriptors back; the sandbox lives on."""
+        """Close the descriptors; the sandbox stays."""
         self.status.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
@@ -82,10 +82,10 @@ def spawn(
 ) -> Sandbox:
     """Run ``main(status_fd)`` as the supervisor of a new sandbox and return when it has been entered.
 
-    The caller should have one thread.  The sandbox outlives the caller, in a session of its own,
-    unless ``tied``: then it dies with it.  Its stdin is /dev/null, stdout and stderr go to descriptor
-    ``log`` (None: the caller's when tied, else /dev/null).  Other descriptors are inherited.  Raises
-    ``SandboxError`` (what failed, and the remedy) for whatever the system refuses.
+    The caller should have one thread.  The sandbox stays when the caller ends, in a session of its own; if
+    ``tied``, it ends with the caller.  Its stdin is /dev/null, stdout and stderr go to descriptor ``log``
+    (None: the caller's if tied, otherwise /dev/null).  Other descriptors are inherited.  Raises
+    ``SandboxError`` (what failed, and the remedy) if the system refuses a step.
     """
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -128,7 +128,7 @@ def spawn(
 
 
 def _receive(stream: socket.socket) -> tuple[bytes, int]:
-    """One byte (so as to take nothing of what ``main`` says) and its sender's process id.
+    """Receive one byte and its sender's process id (only one, because ``main``'s output may follow).
 
     SCM_CREDENTIALS: the kernel translates the id into the receiver's PID namespace.
     """
@@ -146,7 +146,7 @@ def _error(report: dict[str, object]) -> SandboxError:
 
 
 class _Stage(Exception):
-    """Something failed at a named stage on the way in."""
+    """A named stage of entering the sandbox failed."""
 
     def __init__(self, name: str, error: OSError) -> None:
         super().__init__(name)
@@ -186,7 +186,7 @@ def _helper(
     log: int | None,
     hostname: str | None,
 ) -> None:
-    """The process between: takes the new namespaces, of which its child is the first member."""
+    """The intermediate process: makes the new namespaces; its child is the first process in them."""
     os.setsid()
     _redirect(log, tied)
     _enter_namespaces()
@@ -276,7 +276,7 @@ def _supervise(main: Callable[[int], None], stream: socket.socket) -> None:
 
 
 def _prepare_mounts() -> list[str]:
-    """Private propagation, fresh /proc and /sys where allowed, an own tmpfs on /run."""
+    """Set private propagation, mount new /proc and /sys if allowed, and an own tmpfs on /run."""
     notes: list[str] = []
     carried = []
     for path in CARRIED:
@@ -292,7 +292,7 @@ def _prepare_mounts() -> list[str]:
         try:
             syscalls.mount(kind, path, kind, plain)
         except OSError as error:
-            # In containers parts of /proc and /sys are masked, and the kernel refuses an unmasked copy.
+            # In containers, parts of /proc and /sys are masked, and the kernel refuses an unmasked copy.
             notes.append(f"no fresh {path} ({error.strerror}): {loss}")
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
     _stage("tmpfs", lambda: syscalls.mount("sdnlab", "/run", "tmpfs", flags, "mode=0755"))
