@@ -12,9 +12,9 @@ from topologies.model import names
 from topologies.model.functions import Chain, Function
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port
-from topologies.resolve import pinned, wires
+from topologies.resolve import pinned
 from topologies.resolve.address_book import Book
-from topologies.resolve.plugs import KeptPorts
+from topologies.resolve.port_numbers import KeptPorts, Owners
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
 from topologies.syntax.problem import Problems
@@ -69,7 +69,7 @@ class Draft:
     ipv4: Mapping[str, IPv4Interface] = field(default_factory=dict)
     ipv6: Mapping[str, IPv6Interface] = field(default_factory=dict)
     macs: Mapping[str, str] = field(default_factory=dict)
-    port_owners: wires.Owners = field(default_factory=dict)
+    port_owners: Owners = field(default_factory=dict)
     kept_ports: KeptPorts = field(default_factory=dict)
     host_ports: Mapping[str, Port] = field(default_factory=dict)
     link_ports: Mapping[str, tuple[Port, ...]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from topologies.model import names
 from topologies.model.topology import Network
-from topologies.resolve import allocate, wires
+from topologies.resolve import allocate
 from topologies.syntax.problem import Report
 from topologies.syntax.specification import HostSpec, NetworkSpec
 
@@ -69,6 +69,6 @@ def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], repor
             return None
         return known[0]
     if spec.network not in networks:
-        wires.unknown(path, "network", spec.network, known, "networks", report)
+        report.unknown(path, "network", spec.network, known, "networks")
         return None
     return spec.network

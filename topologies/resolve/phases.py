@@ -17,7 +17,6 @@ from topologies.resolve import (
     name_rules,
     networks,
     places,
-    plugs,
     services,
     switches,
     tenants,
@@ -25,7 +24,7 @@ from topologies.resolve import (
     wires,
 )
 from topologies.resolve.draft import Draft, begin, in_order
-from topologies.resolve.plugs import Key
+from topologies.resolve.port_numbers import Key, Plugs, Ports, keep
 from topologies.syntax import units
 from topologies.syntax.problem import Problems, Report
 from topologies.syntax.specification import File, UnderlaySpec
@@ -66,7 +65,7 @@ def give_subnets(draft: Draft) -> Draft:
 def plug_in(draft: Draft) -> Draft:
     """Check that hosts and links end at switches that exist, and that hosts are in networks that exist."""
     report = draft.problems.report()
-    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    ports = Ports(draft.switch_specs, draft.port_owners, report)
     attached = wires.attachments(draft.host_specs, ports, report)
     ends = wires.link_ends(draft.links, ports, report)
     membership = {
@@ -125,7 +124,7 @@ def number_ports(draft: Draft) -> Draft:
     Hosts come first, as in Mininet, so their port numbers do not change when a link is added.
     """
     report = draft.problems.report()
-    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    ports = Ports(draft.switch_specs, draft.port_owners, report)
     of_hosts: dict[Key, tuple[units.End, ...]] = {
         ("host", name): (end,) for name, end in draft.attached.items()
     }
@@ -133,8 +132,8 @@ def number_ports(draft: Draft) -> Draft:
         ("link", name): draft.link_ends[index] for name, index in draft.link_names.items()
     }
     of_functions = {key: (end,) for key, end in services.ends(draft)}
-    staying = plugs.keep({**of_hosts, **of_links, **of_functions}, draft.kept, ports)
-    plugged = plugs.Plugs(ports, draft.kept, staying)
+    staying = keep({**of_hosts, **of_links, **of_functions}, draft.kept, ports)
+    plugged = Plugs(ports, draft.kept, staying)
     host_ports = {name: plugged.number((kind, name), ends)[0] for (kind, name), ends in of_hosts.items()}
     link_ports = {name: plugged.number((kind, name), ends) for (kind, name), ends in of_links.items()}
     return replace(

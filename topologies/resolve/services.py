@@ -12,11 +12,12 @@ from topologies.model.functions import Chain, Function
 from topologies.model.values import Port, host_prefix
 from topologies.resolve import chains as resolve_chains
 from topologies.resolve import functions as resolve_functions
-from topologies.resolve import overlaps, path_numbers, plugs, service_addresses, wires
+from topologies.resolve import overlaps, path_numbers, service_addresses
 from topologies.resolve.address_book import Book, Leaf
 from topologies.resolve.draft import Draft
 from topologies.resolve.functions import instance_count, instance_names
 from topologies.resolve.kinds.registry import RESOLUTIONS
+from topologies.resolve.port_numbers import Plugs, Ports
 from topologies.resolve.service_addresses import Family, Filled, Stations
 from topologies.syntax import units
 from topologies.syntax.problem import Path, Report, shown
@@ -29,7 +30,7 @@ Owners = dict[str, tuple[str, Path]]
 def place(draft: Draft) -> Draft:
     """Find the switch of each function and the network of its addresses, which hosts then do not get."""
     report = draft.problems.report()
-    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
+    ports = Ports(draft.switch_specs, draft.port_owners, report)
     homes = service_addresses.homes(draft.function_specs, draft.hosts_and_networks, report)
     reserved = service_addresses.reserved(draft.function_specs, homes, draft.hosts_and_networks)
     ends = _attached(draft.function_specs, ports)
@@ -64,8 +65,8 @@ def make_functions(draft: Draft) -> Draft:
     macs = service_addresses.macs(draft.function_specs, owners, lab, report)
     further = service_addresses.further(draft.function_specs, draft.homes, used, addresses, lab, report)
     book = _book(draft, stations, addresses, further, report)
-    ports = wires.Ports(draft.switch_specs, draft.port_owners, report)
-    plugged = plugs.Plugs(ports, draft.kept, draft.kept_ports)
+    ports = Ports(draft.switch_specs, draft.port_owners, report)
+    plugged = Plugs(ports, draft.kept, draft.kept_ports)
     filled = Filled(draft.homes, addresses, macs, draft.files, further)
     functions = {}
     for name, spec in draft.function_specs.items():
@@ -128,7 +129,7 @@ def make_chains(draft: Draft) -> Draft:
     return _numbered(draft, functions, resolved, report)
 
 
-def _attached(specs: Mapping[str, FunctionSpec], ports: wires.Ports) -> dict[str, units.End]:
+def _attached(specs: Mapping[str, FunctionSpec], ports: Ports) -> dict[str, units.End]:
     """Function -> its switch, and the port number if the file gives one. Unknown switches are reported."""
     return {
         name: spec.switch

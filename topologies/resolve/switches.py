@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from topologies.model.topology import Domain, Switch
-from topologies.resolve import allocate, wires
+from topologies.resolve import allocate
 from topologies.syntax.problem import Report
 from topologies.syntax.specification import SwitchSpec
 
@@ -40,7 +40,7 @@ def switches(
                 f"write domain: {known[0]}",
             )
         elif domain is not None and domain not in known:
-            wires.unknown(path, "domain", domain, known, "domains", report)
+            report.unknown(path, "domain", domain, known, "domains")
         dpid = spec.dpid or settled[name] or 0
         home = domain if domain in controllers else known[0]
         controller = spec.controller or controllers[home]

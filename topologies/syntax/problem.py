@@ -202,6 +202,14 @@ class Report:
         remedy = self.suggest(name, names, f"add it to {section or kind + 's'}, or change the name")
         self.add(path, f"there is no {kind} {shown(name)}", listed or ", ".join(names[:8]), remedy)
 
+    def unknown(self, path: Path, kind: str, name: str, known: Iterable[str], section: str) -> None:
+        """``no_such`` for a name in ``section``, except when this section could not be read completely."""
+        if section in self.incomplete or self.is_broken((section,)) or self.is_broken((section, name)):
+            return
+        names = list(known)
+        listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        self.no_such(path, kind, name, names, section, listed)
+
     def check(self) -> None:
         """Raise ``Invalid`` when there is a problem."""
         if self.problems:
