@@ -99,7 +99,7 @@ class Capture:
                     raise CannotCapture(self._error())
                 done += taken
                 if taken and self._pcap.pcap_dump_flush(out) < 0:
-                    break  # nobody reads any more
+                    break  # the reader has closed the pipe
         if count is None:  # those that came before the signal
             done += max(0, self._pcap.pcap_dispatch(self._handle, -1, self._pcap.pcap_dump, out))
         self._pcap.pcap_dump_flush(out)

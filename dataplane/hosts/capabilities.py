@@ -14,8 +14,8 @@ OF_HOSTS = frozenset(
         *(NET_BIND_SERVICE, NET_ADMIN, NET_RAW),  # servers; ip, tc, nft, sysctl; ping, tcpdump, scapy
     }
 )
-"""Not among them, beside all that concerns a whole machine: SYS_ADMIN (mounts, other namespaces),
-SYS_PTRACE, SYS_MODULE, MKNOD, DAC_READ_SEARCH, BPF."""
+"""A host has none of these: SYS_ADMIN (mounts, other namespaces), SYS_PTRACE, SYS_MODULE, MKNOD,
+DAC_READ_SEARCH, BPF, and no capability that concerns a whole machine."""
 
 
 def confine(kept: frozenset[int] = OF_HOSTS) -> None:

@@ -128,7 +128,7 @@ def enter(room: Room) -> str | None:
     syscalls.setns(room.uts, syscalls.CLONE_NEWUTS)
     syscalls.setns(room.ipc, syscalls.CLONE_NEWIPC)
     syscalls.setns(room.mount, syscalls.CLONE_NEWNS)
-    syscalls.unshare(syscalls.CLONE_NEWNS)  # what is shown is for this command alone
+    syscalls.unshare(syscalls.CLONE_NEWNS)  # the mount of the current folder is for this command only
     os.chdir("/")
     unseen = None
     if shown is not None and not may_enter(here, _root_of_network()):
@@ -139,7 +139,7 @@ def enter(room: Room) -> str | None:
         folder, tree = shown
         with contextlib.suppress(OSError):
             Path(folder).mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(OSError):  # else it is seen as the rest of the machine, and can't be changed
+        with contextlib.suppress(OSError):  # without it, the folder is read-only like the rest of the machine
             syscalls.attach_tree(tree, folder)
         with contextlib.suppress(OSError):
             os.chdir(folder)
@@ -272,7 +272,7 @@ def _make(name: str, net: int, names_file: str) -> int:
 def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
     try:
         for entry in Path("/proc/self/fd").iterdir():
-            with contextlib.suppress(OSError):  # nobody's pipe shall stay open by it
+            with contextlib.suppress(OSError):  # it must not keep a pipe open
                 os.set_inheritable(int(entry.name), int(entry.name) <= 2)
         with contextlib.suppress(OSError):
             socket.sethostname(name[:64])

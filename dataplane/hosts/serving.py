@@ -145,7 +145,7 @@ def start(name: str, protocol: str, port: int) -> list[object]:
 
 
 def main() -> None:
-    """Serve what the arguments say."""
+    """Start the servers that the arguments name."""
     name, *wanted = sys.argv[1:]
     sys.exit(serve(name, wanted))
 

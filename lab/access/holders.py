@@ -43,7 +43,7 @@ def connect(name: str, timeout: float | None = None, patience: float = BUSY_PATI
                     return sock
             except (BlockingIOError, TimeoutError):
                 busy = True
-            except OSError:  # nobody there
+            except OSError:  # no process listens
                 pass
             except BaseException:
                 sock.close()

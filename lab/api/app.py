@@ -80,7 +80,7 @@ def create(lab: Lab) -> FastAPI:
 
     @app.get("/status", tags=["look"])
     def status() -> Status:
-        """Domains, switches, hosts and links, and what is wrong with them."""
+        """Domains, switches, hosts and links, and their problems."""
         return lab.status()
 
     @app.get("/topology", tags=["look"])

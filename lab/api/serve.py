@@ -61,7 +61,7 @@ def serve(lab: Lab, listener: socket.socket) -> None:
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None, None, None]:
-            yield  # SIGTERM ends the process at once, and the kernel takes the lab with it
+            yield  # SIGTERM ends the process immediately, and the kernel ends the lab with it
 
     config = uvicorn.Config(
         create(lab),

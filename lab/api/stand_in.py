@@ -59,7 +59,7 @@ class StandIn:
             # it
             connection.settimeout(max(0.001, until - time.monotonic()))
             data = connection.recv(4096)
-            if not data:  # who only wanted to know our process id
+            if not data:  # a client that only reads our process id from the socket
                 return
             request += data
         connection.settimeout(_PATIENCE)

@@ -153,7 +153,7 @@ def _door(name: str, place: Mapping[str, str]) -> Door:
 
 def run_shell(lab: str, pid: int) -> int:
     """Run Mininet's shell in the lab whose supervisor is ``pid``; its exit code."""
-    os.environ[OWNER] = str(owner())  # in the lab's user namespace we are somebody else
+    os.environ[OWNER] = str(owner())  # in the lab's user namespace, our user id is another one
     join(pid, lab, network=False)
 
     def child() -> NoReturn:
@@ -255,7 +255,7 @@ def wait(pid: int) -> int:
             elif received.si_code != _SI_KERNEL:
                 due.setdefault(received.si_signo, time.monotonic() + _GROUP)
     finally:
-        while signal.sigtimedwait(typed, 0) is not None:  # what was meant for the child
+        while signal.sigtimedwait(typed, 0) is not None:  # signals that the child has got, too
             pass
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -29,7 +29,7 @@ def words(instance: str, function: str, message: Mapping[str, Any], names: Names
         what = "blocked" if alert.get("action") == "blocked" else "alert"
         return f"{instance}: {what} {alert.get('signature', alert.get('signature_id', '?'))}: {flow}"
     if kind == "log" and "rule" not in message and message.get("message") is not None:
-        return f"{instance}: {message['message']}"  # what a user's function has printed
+        return f"{instance}: {message['message']}"  # printed by a user's function
     if kind == "log":
         verdict = message.get("verdict") or message.get("action") or ""
         return f"{instance}: rule {message.get('rule', '?')} {verdict} {flow}".replace("  ", " ").rstrip()

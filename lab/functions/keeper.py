@@ -109,7 +109,7 @@ class Keeper:
             except Exception as error:
                 self._listener.dead(self.record, f"can't be started: {error}")
             else:
-                if not self.wanted:  # told so while it was being started
+                if not self.wanted:  # it was ended during its start
                     self.process.ask_to_end()
                 self._listener.started(self.record, self.process.pid)
                 self._listen(self.process)

@@ -286,7 +286,7 @@ class FloodState(TypedDict):
 
 
 class OverlayState(TypedDict):
-    """The tunnel mesh and what it carried."""
+    """The tunnel mesh and its counters."""
 
     mesh: list[TunnelState]
     flooded: list[FloodState]

@@ -141,7 +141,7 @@ def _close_all_but(*kept: int) -> None:
 
 def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     # The supervisor writes nothing before it reads this: ``spawn`` could take it for its own message.
-    with contextlib.suppress(OSError):  # it ended already: what it said of that can still be read
+    with contextlib.suppress(OSError):  # it has already ended: its last message can still be read
         sandbox.status.sendall(b"go\n")
     buffer = b""
     said: dict[str, Any] = {}

@@ -32,7 +32,7 @@ PROCESS_PATIENCE = 15.0
 
 
 def take(lab: Lab, new: Topology) -> list[str]:
-    """Change the running lab to ``new``. Returns, in words, what failed after the change was complete.
+    """Change the running lab to ``new``. Returns texts about errors after the change was complete.
 
     Raises Failure when the change fails; its text says whether the lab is as before. The caller holds
     ``lab.lock``.

@@ -272,7 +272,7 @@ class Controller:
             os.close(writer)
         with self._changed:
             self._process = process
-            if self._over.is_set():  # told so while it was being started
+            if self._over.is_set():  # it was ended during its start
                 process.kill()
         return reader
 

@@ -100,7 +100,7 @@ class Pulse(Generic[K]):
             why = self._why(key, target, time.monotonic())
             if bool(why) != ((key, pid) in self._told):
                 (self._told.add if why else self._told.discard)((key, pid))
-                if why or state_of(pid) not in ("", "Z", "X"):  # who was ended does not go on
+                if why or state_of(pid) not in ("", "Z", "X"):  # a process that has ended does not continue
                     self._said(key, pid, why)
         self._told &= set(running)
 

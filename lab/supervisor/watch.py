@@ -82,5 +82,6 @@ def _end(words: str) -> str:
 
 
 def _loss(program: str) -> str:
-    """ovs-vswitchd forwards nothing without ovsdb-server: it stands by for another that may hold its lock."""
+    """ovs-vswitchd forwards nothing without ovsdb-server: another ovs-vswitchd may hold the database's
+    lock."""
     return "its switches forward nothing"

@@ -55,7 +55,7 @@ class Log:
         for kind, value in (
             (CFG_CMD, struct.pack("B", CMD_BIND)),
             (CFG_MODE, struct.pack("!IBx", copied, COPY_PACKET)),
-            (CFG_QTHRESH, struct.pack("!I", 1)),  # each at once, not a second later
+            (CFG_QTHRESH, struct.pack("!I", 1)),  # send each packet immediately, not after a second
         ):
             self._ask(group, kind, value)
         self._sock.setblocking(False)

@@ -47,7 +47,7 @@ def forget(flow: Flow) -> None:
     flow.app, flow.app_proto, flow.app_ts, flow.app_tc = None, "", "", ""
     flow.probe_ts = flow.probe_tc = b""
     flow.done_ts = flow.done_tc = False
-    flow.ip_only &= 3  # rules about protocols alone are asked anew
+    flow.ip_only &= 3  # evaluate rules about protocols only again
 
 
 def from_server(data: bytes) -> bool:

@@ -54,7 +54,7 @@ class Inspection:
         self._overlap = max(4096 if self._recent else OVERLAP, rules.longest)
 
     def inspect(self, packet: Packet, flow: Flow | None) -> None:
-        """Rules, then what is told."""
+        """Evaluate the rules, then write the events."""
         chunk = tail = b""
         app: Parser | None = None
         stream: Stream | None = None

@@ -1,7 +1,7 @@
-"""How the product's modules import each other: in no circle, and at their top.
+"""Checks how the product's modules import each other: in no circle, and at the top of the module.
 
-import-linter has contracts for the floors; it looks neither for circles between single modules nor at where
-in a module an import stands.
+import-linter has contracts for the layers, but it does not check for circles between single modules, nor
+where in a module an import is.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire")
 
-COMMAND = "each command imports what it needs itself: a client is 0.1 s, a lab's parts 0.7 s, scapy 1.2 s"
+COMMAND = "each command imports only what it needs: a client takes 0.1 s, a lab's parts 0.7 s, scapy 1.2 s"
 BUILDING = "while topology and sandbox are made: the data plane is 0.7 s, the model 0.2 s, FastAPI 0.7 s"
 CONTROLLER = (
     "os-ken (0.3 s) is imported before there is an intent; the model (0.2 s) and the core (0.6 s) after"
 )
 LEAN = "tens of functions' processes start at once; what not every one needs is 1 to 10 ms for each"
 OPTIONAL = (
-    "who doesn't use it need not have it, or wait for it: networkx 0.3 s, scapy 1.2 s, the IDS 0.3 s, "
+    "a user who doesn't need it doesn't have to install it, or wait for it: networkx 0.3 s, "
+    "scapy 1.2 s, the IDS 0.3 s, "
     "importlib.metadata 0.03 s"
 )
-READING = "what reads a file (0.3 s with YAML) is for who has one; a resolved topology is read without"
-SHELL = "Mininet is 0.5 s, for its shell alone"
+READING = "only a process that loads a file needs this (0.3 s with YAML); a resolved topology doesn't"
+SHELL = "Mininet takes 0.5 s, and only its shell needs it"
 
 LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "controller.__main__": (

@@ -122,7 +122,7 @@ def certificate(data: bytes) -> Certificate:
     _, begin, at = element(data, at, end)
     parsed.issuer = _name(data, begin, at)
     _, begin, at = element(data, at, end)
-    with contextlib.suppress(Invalid):  # whom it is for counts all the same
+    with contextlib.suppress(Invalid):  # the subject counts even if the dates are malformed
         parsed.not_before, after = _time(data, begin, at)
         parsed.not_after, _ = _time(data, after, at)
     _, begin, at = element(data, at, end)

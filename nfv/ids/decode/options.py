@@ -15,11 +15,11 @@ IPV4_OPTIONS = {
     "ssrr": 137,
     "satid": 136,
 }
-"""The names that the keyword ``ipopts`` knows, beside ``any``."""
+"""The names for the keyword ``ipopts``, in addition to ``any``."""
 
 
 def tcp_options(packet: Packet, data: bytes, at: int, end: int) -> None:
-    """Read the options of a SYN into the packet; what is malformed ends the reading with an event."""
+    """Read the options of a SYN into the packet. A malformed option gives an event and ends the reading."""
     while at < end:
         kind = data[at]
         if kind == 0:

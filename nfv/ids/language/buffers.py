@@ -1,5 +1,4 @@
-"""Buffers that rules search: their names (new, old and as letters of pcre), where each comes from,
-transforms.
+"""Buffers that rules search: their names (new, old, and letters of pcre), their sources, and transforms.
 
 User guide "HTTP Keywords", "DNS Keywords", "SSL/TLS Keywords", "JA3 Keywords", "SSH Keywords", "File
 Keywords", "Transformations".
@@ -77,7 +76,7 @@ def _table() -> dict[str, Buffer]:
 BUFFERS = _table()
 
 GROWING = frozenset({"file.data", "file.name", "http.request_body", "http.response_body"})
-"""Buffers that get longer, or more, while a message comes."""
+"""Buffers that grow in size or number while a message arrives."""
 
 STICKY = {
     **{name: name for name in BUFFERS},
@@ -110,7 +109,7 @@ STICKY = {
     "ssh_proto": "ssh.proto",
     "ssh_software": "ssh.software",
 }
-"""Keywords that say which buffer the conditions after them are about."""
+"""Keywords that select the buffer of the conditions after them."""
 
 MODIFIERS = {
     "http_uri": "http.uri",
@@ -127,7 +126,7 @@ MODIFIERS = {
     "http_stat_msg": "http.stat_msg",
     "http_server_body": "http.response_body",
 }
-"""Keywords that say which buffer the content before them is about."""
+"""Keywords that select the buffer of the content before them."""
 
 PCRE_LETTERS = {
     "U": "http.uri",
@@ -203,7 +202,7 @@ TRANSFORMS: dict[str, Any] = {
 
 
 def check_transform(name: str, value: str | None) -> str:
-    """The option of a transform, or Problem."""
+    """The option of a transform. Raises Problem."""
     text = (value or "").strip().strip('"')
     if name == "xor":
         if not re.fullmatch(r"([0-9a-fA-F]{2})+", text) or len(text) > 2 * _XOR_LIMIT:
@@ -225,7 +224,7 @@ def check_transform(name: str, value: str | None) -> str:
 
 
 def transformed(data: bytes, transforms: tuple[tuple[str, str], ...], work: Work) -> bytes:
-    """What the transforms make of a buffer, one after the other, as far as the steps last."""
+    """The buffer after its transforms, one after the other, as long as steps are left."""
     try:
         for name, option in transforms:
             work.take(1 + len(data) // 128)

@@ -1,4 +1,4 @@
-"""From a rule's text to a ``Rule``: its header, and what handles each of its keywords."""
+"""From a rule's text to a ``Rule``: its header, and the handler of each keyword."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYWORDS: dict[str, Handler] = {
     **app.KEYWORDS,
     **events.KEYWORDS,
 }
-"""Every keyword that is no buffer and no transform."""
+"""Every keyword except buffers and transforms."""
 
 SUPPORTED = frozenset({*KEYWORDS, *STICKY, *MODIFIERS, *TRANSFORMS, "pkt_data", "rawbytes", "absent"})
 
@@ -61,7 +61,7 @@ def build(
     variables: tuple[Mapping[str, str], Mapping[str, str]] | None,
     classes: Mapping[str, tuple[str, int]],
 ) -> Rule:
-    """A rule from its text; Problem with the keyword that can't be honoured."""
+    """A rule from its text. Raises Problem with the unsupported keyword."""
     form = parse(text)
     rule = _header(form, *(variables or (ADDRESS_GROUPS, PORT_GROUPS)))
     rule.text = readable(text)

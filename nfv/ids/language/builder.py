@@ -1,4 +1,4 @@
-"""What the keywords of a rule say is collected here, keyword by keyword."""
+"""Collects the properties of a rule, keyword by keyword."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nfv.ids.language.text import Problem
 from nfv.ids.match.ops import Base64, ByteExtract, ByteJump, ByteMath, ByteTest, Content, IsDataAt, Op, Pcre
 
 _FOLLOWERS = (IsDataAt, ByteTest, ByteJump, ByteExtract, ByteMath, Base64)
-"""Conditions that, being relative, are about the buffer of the content or expression before them, also when a
-modifier has moved that one to another buffer (user guide "Payload Keywords", isdataat, byte_test, …).
+"""Conditions that, if relative, use the buffer of the content or expression before them, also if a modifier
+has moved that one to another buffer (user guide "Payload Keywords", isdataat, byte_test, …).
 """
 
 RELATIVE = (Content, Pcre, *_FOLLOWERS)
@@ -22,7 +22,7 @@ RELATIVE = (Content, Pcre, *_FOLLOWERS)
 
 
 class Builder:
-    """Collects what the keywords of one rule say.
+    """Collects the properties of one rule.
 
     ``classes``: name of a class -> category and priority. ``known``: every keyword that is supported.
     """
@@ -61,7 +61,7 @@ class Builder:
         return part
 
     def add(self, op: Op, buffer: str = "") -> None:
-        """Add a condition on bytes: on ``buffer`` where given, else where the rule is at."""
+        """Add a condition on bytes: on ``buffer`` if given, otherwise on the rule's present buffer."""
         if self.in_base64 and not buffer:
             assert self.base64 is not None and self.base64.ops is not None
             ops = self.base64.ops
@@ -80,7 +80,7 @@ class Builder:
             self.last_match = ops
 
     def move(self, keyword: str, buffer: str) -> None:
-        """Let the last content be about another buffer."""
+        """Move the last content to another buffer."""
         if self.sticky is not None:
             raise Problem(keyword, f"can't be after the buffer {self.sticky}")
         op, ops = self.last_content, self.last_list
@@ -98,7 +98,7 @@ class Builder:
         self.last_list = self.last_match = target
 
     def set_sticky(self, name: str) -> None:
-        """What follows is about this buffer."""
+        """The next conditions inspect this buffer."""
         self.in_base64 = False
         self.sticky = name
         existing = [p for p in self.parts if p.name == name and not p.transforms]
@@ -110,7 +110,7 @@ class Builder:
         self.last_content = None
 
     def transform(self, name: str, value: str | None) -> None:
-        """What follows is about the buffer transformed."""
+        """The next conditions inspect the transformed buffer."""
         option = check_transform(name, value)
         if self.part is None:
             raise Problem(name, "needs a buffer before it")
@@ -121,7 +121,7 @@ class Builder:
         self.part.transforms = (*self.part.transforms, (name, option))
 
     def into_base64(self) -> None:
-        """What follows is about decoded bytes."""
+        """The next conditions inspect decoded bytes."""
         self.in_base64 = True
         self.last_content = None
 
@@ -132,11 +132,11 @@ class Builder:
         self.last_content = self.last_match = None
 
     def has_anchor(self) -> bool:
-        """Is there something in the payload that a condition can be relative to?"""
+        """Whether there is a match in the payload to which a condition can be relative."""
         return any(isinstance(op, RELATIVE) for op in self._list("").ops)
 
     def new_name(self, keyword: str, name: str) -> str:
-        """A variable that a byte keyword sets."""
+        """Add a variable that a byte keyword sets."""
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.\-]*", name.strip()):
             raise Problem(keyword, f"{name!r} is no name for a variable")
         self.names.add(name.strip())

@@ -177,7 +177,7 @@ class Regex:
             at = block.span(0)[1]
             used += step_cost + abs(at - last) // 64
             last = at
-            return -1 if used > limit else 0  # to abort is not to match
+            return -1 if used > limit else 0  # an abort is no match
 
         self._counted.callout = count
         try:

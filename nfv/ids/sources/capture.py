@@ -84,8 +84,8 @@ def fan_out(handle: socket.socket, group: int) -> None:
 class Ring:
     """A ring of blocks that the kernel fills.
 
-    ``block`` and ``blocks`` are its size (16 MiB unless told otherwise), ``patience`` the milliseconds after
-    which the kernel hands over a block that is not full.
+    ``block`` and ``blocks`` are its size (default: 16 MiB), ``patience`` the milliseconds after which the
+    kernel passes a block on that is not full.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ class _Window:
         while have < least:
             try:
                 part = self.file.read(max(BLOCK, least - have))
-            except OSError as error:  # a disk that fails, a pipe that brings nothing more
+            except OSError as error:  # a disk error, or a pipe without more data
                 raise BadCapture(f"at byte {self.begin + have}: {error.strerror or error}") from None
             if not part:
                 break

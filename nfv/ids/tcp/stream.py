@@ -126,7 +126,7 @@ class Stream:
             return False
         if end <= right:
             self.overlaps += 1
-            return True  # a retransmission of what is there
+            return True  # a retransmission
         if at < right:
             self.overlaps += 1
             data = data[right - at :]

@@ -173,7 +173,7 @@ class HttpParser(Parser):
 
     def _incomplete(self, side: Side, toserver: bool, data: bytes, at: int, ts: float) -> int:
         size = len(data) - at
-        side.scanned = max(size - 2, 0)  # what is at the end may yet end a line
+        side.scanned = max(size - 2, 0)  # the last bytes may become the end of a line
         if not toserver and side.mode == IDLE and size > 8192 and not lines.looks_like_status(data, at):
             self._old_response(side, self._response(ts), data[at:])
             return len(data)
@@ -467,7 +467,7 @@ class HttpParser(Parser):
             tx.hurry()
 
     def end(self, toserver: bool, ts: float) -> None:
-        """A direction ends: what is incomplete counts as far as it came."""
+        """A direction ends: incomplete messages count as far as they came."""
         side = self._sides[toserver]
         if side.closed or side.mode in (STOP, TUNNEL):
             return
