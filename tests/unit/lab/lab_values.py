@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from lab.events.log import EventLog
 from lab.messages.lab import Status
+from lab.supervisor.lab import Lab
+from topologies.model.topology import Topology
+
+
+def lab_of(topology: Topology, **parts: Any) -> Lab:
+    """A lab that is not built. ``parts``: stand-ins for the fields of ``Lab`` that the test uses."""
+    absent = dict.fromkeys(("net", "controllers", "health", "functions", "servers"))
+    facts = {"name": "only", "file": "only.yaml", "events": EventLog(), "started": 0.0, "log_fd": -1}
+    return Lab(topology=topology, **{**absent, **facts, **parts})
+
 
 STATUS: Status = {
     "name": "only",

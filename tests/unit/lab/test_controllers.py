@@ -18,10 +18,9 @@ from lab.failure import Failure
 from lab.supervisor.controller import Programming, own_switches
 from lab.supervisor.controllers import MAKERS, Controllers, Means
 from lab.supervisor.health import is_controller, key_of, process_name
-from lab.supervisor.lab import Lab
-from lab.supervisor.questions import Questions
 from lab.supervisor.settle import Settling
 from lab.supervisor.status import missing
+from tests.unit.lab.lab_values import lab_of
 from topologies.model.choices import CONTROLLERS
 from topologies.model.topology import Topology
 
@@ -184,9 +183,7 @@ def test_a_change_is_told_to_each_and_waits_for_each() -> None:
 @pytest.mark.usefixtures("toy")
 def test_flows_are_asked_of_whose_the_switch_is() -> None:
     health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
-    lab: Any = object.__new__(Lab)
-    lab.topology = topologies.loads(FILE)
-    lab.controllers = controllers(lab.topology)
-    lab.questions = Questions(lab.controllers, health)
+    topology = topologies.loads(FILE)
+    lab = lab_of(topology, controllers=controllers(topology), health=health)
     with pytest.raises(Failure, match="the controller toy can't be asked for /flows"):
         lab.ask_switches("/flows", "s2")

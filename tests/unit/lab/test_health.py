@@ -24,6 +24,7 @@ from lab.supervisor.northbound import NoAnswer, ask
 from lab.supervisor.pulse import Pulse, Target, silent
 from lab.supervisor.settle import Settling
 from lab.supervisor.watch import DaemonWatch
+from tests.unit.lab.lab_values import lab_of
 
 
 def test_a_daemon_is_ailing_from_its_death_until_it_works() -> None:
@@ -164,13 +165,10 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
     """``apply`` waits for the lock while a ping runs, and the ping for it: what it probes and what it judges
     by are of one moment."""
     import topologies
-    from lab.supervisor.lab import Lab
 
     old = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1}\n")
     new = topologies.loads("switches: [s1]\nhosts: {h3: s1, h4: s1}\n")
-    lab: Any = object.__new__(Lab)
-    lab.lock, lab.topology, lab.events = threading.Lock(), old, EventLog()
-    lab.net = type("Net", (), {"link_states": lambda self: {}})()
+    lab = lab_of(old, net=SimpleNamespace(link_states=dict))
     seen: list[Any] = []
 
     def probed(hosts: Any, *_: Any, **__: Any) -> Any:

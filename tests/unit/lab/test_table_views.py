@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -12,6 +13,7 @@ from lab.failure import Failure, NotThere
 from lab.messages.lab import FlowState, GroupState
 from lab.supervisor.lab import Lab
 from lab.views import tables
+from tests.unit.lab.lab_values import lab_of
 
 TOPOLOGY = topologies.loads("switches: [s1, s2]\nlinks: [s1 -- s2]\nhosts:\n  h1: s1\n", "lab.yaml")
 FLOW: answers.FlowState = {
@@ -41,10 +43,10 @@ def test_the_lab_says_what_the_controller_says_and_the_place() -> None:
 
 
 def lab_with(answer: Any) -> Lab:
-    lab: Any = object.__new__(Lab)
-    lab.topology = TOPOLOGY
-    lab.ask_switches = lambda path, switch=None: answer
-    return lab  # type: ignore[no-any-return]
+    lab = lab_of(TOPOLOGY, controllers=SimpleNamespace(own=None, of=lambda switch: None))
+    questions: Any = SimpleNamespace(ask=lambda path, **_: answer)
+    lab.questions = questions
+    return lab
 
 
 def test_a_lab_is_asked_for_its_tables() -> None:
