@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.compiler.compile import compile_topology
-from controller.flow.tables import SwitchTables
-from controller.simulate.network import Arrival, Fabric
+from controller.simulate.network import Arrival, Fabric, Lookup
 from controller.simulate.tracking import Connections, Tuple
 from tests.unit.controller.test_compiled_firewall import packet
 from topologies.model.attachment import Flows
@@ -105,7 +104,7 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
 
 
 @cache
-def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, SwitchTables]]:
+def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, Lookup]]:
     """A load balancer at ``switch`` in its implicit chain, and the tables while those servers are gone."""
     backends = tuple(
         Backend(host=host.name, mac=host.mac, ipv4=host.ipv4, port=8080) for host in (WEB1, WEB2)
@@ -121,7 +120,8 @@ def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, Swi
                   destination=(IPv4Network(VIP),))  # fmt: skip
     topology = whole((lb,), chain)
     failed = frozenset(f"lb/{name}" for name in gone if name)
-    return topology, service, compile_topology(topology, failed=failed)
+    tables = {name: Lookup(held) for name, held in compile_topology(topology, failed=failed).items()}
+    return topology, service, tables
 
 
 @pytest.mark.parametrize("switch", ["s1", "s2"])

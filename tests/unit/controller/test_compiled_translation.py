@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
@@ -37,6 +38,12 @@ def balanced(count: int, used: Sequence[int], **some: Any) -> Topology:
         backends=backends, **some,
     )  # fmt: skip
     return chain_lab("load-balancer", hosts=(CLIENT, *servers), balancer=service)
+
+
+@cache
+def lookup(count: int, used: tuple[int, ...], failed: frozenset[str] = frozenset()) -> Lookup:
+    """The tables of such a service, while these servers have failed."""
+    return Lookup(surrounded(balanced(count, used), failed=failed))
 
 
 def segment(number: int, version: int, flags: int = 16) -> dict[str, int]:
@@ -85,10 +92,9 @@ def test_connections_keep_their_backend_and_are_translated_back_exactly(
     for number, version, removed, bits in steps:
         gone = {n for n in every if bits >> n & 1}
         if removed and len(gone) < count:
-            topology, failed = balanced(count, [n for n in every if n not in gone]), frozenset[str]()
+            tables = lookup(count, tuple(n for n in every if n not in gone))
         else:
-            topology, failed = balanced(count, every), frozenset(f"f/web{n}" for n in gone)
-        tables = Lookup(surrounded(topology, failed=failed))
+            tables = lookup(count, tuple(every), frozenset(f"f/web{n}" for n in gone))
         frame = segment(number, version)
         got = sent(tables, frame, 1, connections)
         assert got is not None
@@ -148,7 +154,7 @@ def test_a_service_has_several_ports(number: int, version: int, port: int, same:
 
 @given(st.integers(0, 40), st.sampled_from([TCP, UDP]))
 def test_other_packets_are_never_touched(number: int, protocol: int) -> None:
-    tables = Lookup(surrounded(balanced(3, range(3))))
+    tables = lookup(3, (0, 1, 2))
     connections = Connections()
     assert sent(tables, segment(1, 4), 1, connections) is not None
     frame = segment(number, 4)
