@@ -140,4 +140,6 @@ def test_meters_come_before_the_bundle_and_go_after_it(vswitch: Vswitch, bridge:
             channel.send(after_bundle(change))
             cookies, groups, metered = held()
             assert not difference(cookies, groups, tables_wanted, metered)
-            assert sorted(metered) == sorted(tables_wanted.meters)
+            assert {meter.id: meter for meter in metered} == {
+                meter.id: meter for meter in tables_wanted.meters
+            }

@@ -335,10 +335,10 @@ def test_what_differs_comes_and_goes_and_a_bad_file_changes_nothing(two: tuple[C
     file.write_text("# all entries move down\n" + TWO)
     assert line("apply", str(file)).stdout.startswith("nothing to do")
     after = line.json("flows", "s1")
-    assert [each["cookie"] for each in after] == [each["cookie"] for each in before]
+    assert [entry["cookie"] for entry in after] == [entry["cookie"] for entry in before]
     for one, other in zip(before, after, strict=True):
         assert (one["place"] and one["place"]["line"] + 1) == (other["place"] and other["place"]["line"])
-    assert any(each["place"] for each in after)
+    assert any(entry["place"] for entry in after)
     # nothing of all this has touched a function
     assert pids == {name: state["pid"] for name, state in instances(line).items()}
     assert line.json("ping")["reached"] == line.json("ping")["total"]

@@ -1,4 +1,4 @@
-"""How locals of the product and of its measurements are named: by what they hold."""
+"""How locals of the product, its measurements and its tests are named: by what they hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bench", "controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire")
+FOLDERS = ("bench", "controller", "dataplane", "lab", "linux", "nfv", "tests", "topologies", "wire")
 
 EMPTY = frozenset(("each", "found", "made"))
 """Names that fit every value. ``flow``, ``port`` or ``by_name`` tell the reader what the value is."""

@@ -47,9 +47,9 @@ def test_a_daemon_is_ailing_from_its_death_until_it_works() -> None:
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "600"]) as made:
-        yield made
-        made.kill()
+    with subprocess.Popen(["sleep", "600"]) as sleeper:
+        yield sleeper
+        sleeper.kill()
 
 
 def test_a_stopped_process_is_said_once_and_so_is_that_it_goes_on(process: subprocess.Popen[bytes]) -> None:

@@ -31,11 +31,11 @@ FIVE = topologies.load(Path(topologies.__file__).parent / "multi-domain.yaml")
 
 def status(links: dict[str, bool] | None = None) -> Status:
     lab = settled_tunnels(TWO, "userspace")
-    made = {
+    views = {
         "networks": supervisor_overlay.networks(lab),
         "underlay": supervisor_overlay.underlay(lab, links or {}),
     }
-    return {**STATUS, **made}  # type: ignore[typeddict-item]
+    return {**STATUS, **views}  # type: ignore[typeddict-item]
 
 
 def cells(text: str) -> list[list[str]]:
@@ -58,21 +58,21 @@ def test_a_lab_without_underlay_is_shown_as_before() -> None:
 
 
 def test_routers_are_shown_with_their_gateways() -> None:
-    found = {network["name"]: network for network in supervisor_overlay.networks(FIVE)}
-    assert (found["web"]["router"], found["web"]["gateway4"]) == ("office", "10.1.1.254")
-    assert found["lab"]["router"] is None and found["guests"]["subnet4"] is None
+    networks = {network["name"]: network for network in supervisor_overlay.networks(FIVE)}
+    assert (networks["web"]["router"], networks["web"]["gateway4"]) == ("office", "10.1.1.254")
+    assert networks["lab"]["router"] is None and networks["guests"]["subnet4"] is None
 
 
 def test_what_the_controller_counted_is_passed_on_as_it_is() -> None:
     way = answers.TunnelState("d1", "d2", "198.19.0.1", "198.19.0.2", "blue", 100, 3, 300)
-    found = answers.OverlayState([way], [answers.FloodState("d1", "blue", 100, 1, 60)])
-    said = supervisor_overlay.carried(found)
-    assert said == TypeAdapter(answers.OverlayState).dump_python(found, mode="json")
+    answer = answers.OverlayState([way], [answers.FloodState("d1", "blue", 100, 1, 60)])
+    said = supervisor_overlay.carried(answer)
+    assert said == TypeAdapter(answers.OverlayState).dump_python(answer, mode="json")
     assert TypeAdapter(OverlayState).validate_python(said, strict=True) == said
 
 
 def test_the_mesh_adds_up() -> None:
-    found: OverlayState = {
+    state: OverlayState = {
         "mesh": [
             {
                 "source": "d1", "target": "d2", "from_address": "198.19.0.1", "to_address": "198.19.0.2",
@@ -81,7 +81,7 @@ def test_the_mesh_adds_up() -> None:
         ],
         "flooded": [{"domain": "d1", "network": "blue", "vni": 100, "packets": 0, "bytes": 0}],
     }  # fmt: skip
-    page = render_overlay.overlay(status(), found, PLAIN)
+    page = render_overlay.overlay(status(), state, PLAIN)
     assert ["blue", "100", "d1", "198.19.0.1", "d2", "198.19.0.2", "3", "1.4", "MB"] in cells(page)
     assert page.endswith("3 packets, 1.4 MB in inner frames") and "TO ALL" not in page
 
@@ -111,20 +111,20 @@ def test_auto_is_what_labs_have_been_tried_on() -> None:
 
 
 def test_where_a_capture_listens() -> None:
-    made = plan(TWO)
-    place = device_to_capture(made, "blue1")
+    planned = plan(TWO)
+    place = device_to_capture(planned, "blue1")
     assert place is not None and (place["netns"], place["device"]) == ("blue1", "blue1-eth0")
-    wire = device_to_capture(made, "blue1-s1")
+    wire = device_to_capture(planned, "blue1-s1")
     assert wire is not None and (wire["netns"], wire["device"]) == ("domain-d1", "s1-eth1")
-    link = device_to_capture(made, "d1-r1")
+    link = device_to_capture(planned, "d1-r1")
     assert link is not None and (link["netns"], link["device"]) == ("underlay-d1", "d1-r1")
-    node = device_to_capture(made, "r1")
+    node = device_to_capture(planned, "r1")
     assert node is not None and (node["netns"], node["device"]) == ("router-r1", ANY)
-    assert device_to_capture(made, "s1") is None, "a switch needs a mirror"
+    assert device_to_capture(planned, "s1") is None, "a switch needs a mirror"
     with pytest.raises(KeyError):
-        device_to_capture(made, "nobody")
-    for name in names(made):
-        device_to_capture(made, name)
+        device_to_capture(planned, "nobody")
+    for name in names(planned):
+        device_to_capture(planned, name)
 
 
 def test_tcpdumps_arguments() -> None:

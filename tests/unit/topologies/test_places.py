@@ -27,9 +27,9 @@ def names_in(entity: str) -> list[str]:
 
 def described_elsewhere(topology: Topology) -> set[str]:
     """What no entry of the file names: it has the line of what it is made for."""
-    made = {Entity("switch", each.name) for each in topology.switches if each.role == "vtep"}
-    made |= {Entity("chain", each.name) for each in topology.chains if each.implicit}
-    return {str(each) for each in made}
+    entities = {Entity("switch", switch.name) for switch in topology.switches if switch.role == "vtep"}
+    entities |= {Entity("chain", chain.name) for chain in topology.chains if chain.implicit}
+    return {str(entity) for entity in entities}
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -47,7 +47,7 @@ def test_the_line_of_an_entity_names_it(name: str) -> None:
         elif entity == "domain d1":
             assert "d1" in text or text.startswith("switches:")
         else:
-            assert all(each in text for each in names_in(entity)), (entity, line, text)
+            assert all(word in text for word in names_in(entity)), (entity, line, text)
 
 
 @pytest.mark.parametrize("path", sorted(GOOD.glob("*.*ml")), ids=lambda path: path.name)
