@@ -190,12 +190,13 @@ def entries_turned_round_twice_are_themselves(topology: topologies.Topology) -> 
 
 def test_dropping_leaves_something() -> None:
     """The strategy above is of use: many of its files keep chains, also across islands."""
-    from hypothesis import HealthCheck, Phase, settings
+    from hypothesis import HealthCheck, Phase, seed, settings
 
     seen: Counter[str] = Counter()
 
+    @seed(4)  # derandomize seeds by the source of the function: renaming a local would draw other files
     @settings(
-        max_examples=100, phases=[Phase.generate], derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=100, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
     )
     @given(files())
     def look(file: dict[str, Any]) -> None:
