@@ -285,10 +285,27 @@ class _SwitchStages:
         for table in _CLASSIFIERS:
             old = [entry for entry in self.old.flows if entry.table is table]
             # a table that is new has its table-miss flow alone: other flows may lead to it already
-            classifiers += old or [
+            classifiers += self._leading_on(old) or [
                 entry for entry in self.new.flows if entry.table is table and not entry.match
             ]
         return self._guarded(self._merged(classifiers, self.old))
+
+    def _leading_on(self, classifiers: Sequence[Flow]) -> list[Flow]:
+        """The old flows of one table. Where another table comes after it now, they lead there: copies for
+        functions that join are made in table CHAIN, also where the table of mirrors led past it so far."""
+        table = classifiers[0].table if classifiers else None
+        before, after = (
+            next((entry.goto for entry in tables.flows if entry.table is table and not entry.match), None)
+            for tables in (self.old, self.new)
+        )
+        if before is None or after is None or after >= before:
+            return list(classifiers)
+        return [
+            flow(entry.table, entry.priority, entry.match, entry.actions, after, why=entry.origin)
+            if entry.goto == before
+            else entry
+            for entry in classifiers
+        ]
 
     def taught(self) -> SwitchTables:
         """As before, and functions that join get copies."""

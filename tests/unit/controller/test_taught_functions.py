@@ -81,6 +81,14 @@ def test_a_firewall_that_takes_more_than_before_is_taught_that() -> None:
     assert set(answered(old, given("edge", old, source="[h1, h3]"))) == {1}
 
 
+def test_the_first_function_in_a_lab_is_taught_beside_taps_that_look_at_hosts() -> None:
+    text = LAB.format(functions="edge", name="all", source="h1")
+    text = text.replace("functions:\n", "functions:\n  eye: {kind: ids, switch: s1, mirrors: [h1]}\n", 1)
+    old = topologies.loads(text[: text.index("chains:")].encode(), "lab.yaml")
+    counts = answered(old, topologies.loads(text.encode(), "lab.yaml", running=old))
+    assert counts and set(counts) == {1}
+
+
 @pytest.mark.parametrize("after", ["edge", "edge, wire"])
 def test_no_host_gets_a_copy_while_some_switches_have_the_next_stage(after: str) -> None:
     old = given("wire")
