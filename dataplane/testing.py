@@ -1,5 +1,5 @@
-"""Functions and daemons without processes, for tests: they say what they are told to, and note what they
-hear.
+"""Fake processes of functions and fake daemons, for tests: they write given messages, and record what they
+receive.
 
 They stand in for what ``dataplane.fabric.functions`` and ``dataplane.ovs.daemon`` start.
 """

@@ -27,7 +27,7 @@ from linux import syscalls
 LOG = "function.log"
 """The file, in its directory, to which a process's standard error goes."""
 HIDDEN = ("/run/netns", "/run/openvswitch")
-"""Ways to the rest of the lab."""
+"""Files that lead to the rest of the lab; they are hidden."""
 OWN = ("in", "out", "tap", "eth0")
 """Devices that stay in an instance's namespace when its process changes."""
 ENVIRONMENT = {
@@ -118,7 +118,7 @@ class FunctionProcess:
         self.kill()
         netns, self._netns = self._netns, -1
         if netns >= 0:
-            with contextlib.suppress(OSError, NetlinkError):  # the lab may be going, too
+            with contextlib.suppress(OSError, NetlinkError):  # the lab may be ending, too
                 run_in(netns, _clean)
             os.close(netns)
         return code

@@ -40,7 +40,7 @@ class Outages:
         try:
             self._rewire(old, new)
         except Exception:
-            with contextlib.suppress(Exception):  # what went wrong first is what matters
+            with contextlib.suppress(Exception):  # the first error is the important one
                 self._rewire(new, old)
             raise
         self.links, self.switches = links, switches

@@ -128,7 +128,9 @@ class Routing:
                 if fd == self._stop:
                     return
                 stirred.add(node_of[fd])
-                with contextlib.suppress(OSError):  # a full queue says so once, and is as good as an event
+                with contextlib.suppress(
+                    OSError
+                ):  # a full queue gives an error once, which also wakes the thread
                     while True:
                         self._events[node_of[fd]].recv(1 << 16, socket.MSG_DONTWAIT)
             with contextlib.suppress(OSError):

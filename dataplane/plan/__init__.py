@@ -1,1 +1,1 @@
-"""What to build for a topology, as plain values. Pure."""
+"""The plan of a lab: everything that has to be built for a topology, as plain values. Pure."""

@@ -1,6 +1,6 @@
-"""What to build for a topology, as plain values: names, wires, bridges, the OVSDB rows.
+"""The plan of a lab as plain values: names, wires, bridges, functions' devices.
 
-Everything here is a pure function; ``dataplane.mininet_view.net`` carries it out.
+Everything here is a pure function; ``dataplane.fabric`` builds the plan.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from topologies.model.zones import udp_timeouts
 DEVICE_NAME_LIMIT = 15
 """The kernel's IFNAMSIZ is 16 with the closing NUL."""
 MANAGEMENT = IPv4Interface("198.18.0.1/16")
-"""The management network, from the range for device tests (RFC 2544): no lab's subnet by accident."""
+"""The management network, from the range for device tests (RFC 2544), which labs rarely use as a subnet."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 
 def device_name(wanted: str, short: str) -> str:
-    """``wanted`` where a device may have that name (15 ASCII characters, no slash), else ``short``.
+    """``wanted`` if it is allowed as a device's name (15 ASCII characters, no slash), otherwise ``short``.
 
-    The one rule for every device and bridge name.  ``short`` must be unique and safe itself.
+    This is the rule for the name of every device and bridge.  ``short`` must be unique and allowed.
     """
     return wanted if len(wanted) <= DEVICE_NAME_LIMIT and _SAFE.match(wanted) else short
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole lab."""
+    """The plan of a whole lab."""
 
     domains: tuple[DomainPlan, ...]
     hosts: tuple[HostPlan, ...]
@@ -60,7 +60,7 @@ class Plan:
     underlay: UnderlayPlan = NONE
     instances: tuple[InstancePlan, ...] = ()
     largest: int = LARGEST
-    """Bytes of the largest packet that any host or function sends uncut."""
+    """Bytes of the largest packet that any host or function sends without segmentation."""
 
     @property
     def namespaces(self) -> Iterator[str]:
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def wires(self) -> dict[tuple[str, ...], WirePlan]:
-        """Every pair of devices (but the underlay's) by what it is: a host's, an instance's, a link's."""
+        """Every pair of devices (except the underlay's) by its purpose: of a host, an instance, a link."""
         wires: dict[tuple[str, ...], WirePlan] = {("host", host.name): host.wire for host in self.hosts}
         for instance in self.instances:
             wires |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
@@ -81,13 +81,13 @@ class Plan:
 
 
 def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
-    """Namespace -> what it is for, of hosts and of functions' instances."""
+    """Namespace -> its purpose, for hosts and functions' instances."""
     kinds: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
     return kinds | {instance.netns: "quiet" if instance.quiet else "attached" for instance in plan.instances}
 
 
 def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
-    """Each name's device name; the short one counts, and steps past names that are taken."""
+    """Each name's device name. Short names are numbered, and skip names that are taken."""
     listed = list(names)
     taken = set(listed)
     out = {}
@@ -101,7 +101,7 @@ def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
 
 
 def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
-    """Decide everything that is to be built. ``as_devices``: links that shall be devices in any case."""
+    """The plan for a topology. ``as_devices``: links that must be devices in any case."""
     bridges = _short_names((switch.name for switch in topology.switches), "sw")
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     devices = _port_devices(topology, bridges)
@@ -176,9 +176,9 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
 
 
 def _crossing_ports(topology: Topology, overlay: Overlay) -> dict[str, list[PortPlan]]:
-    """Per switch: the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
+    """Switch -> the ports of uplinks (patch ports) and tunnels, of networks and of chains' transports.
 
-    Their names, which begin with ``_``, can be no other port's.
+    Their names begin with ``_``; no other port has such a name.
     """
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
     vni = vnis(topology, overlay)
@@ -219,7 +219,7 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
 def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     """File names below /run/netns of all hosts and domains."""
 
-    # hosts and functions come and go in a running lab, so theirs do not count
+    # hosts and functions are added and removed in a running lab, so their names do not count
     out = {("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
     for name, _, _ in _plugs(topology):
         out["instance", name] = instance_netns(name)
@@ -274,8 +274,10 @@ def _instances(
     names: dict[str, str],
     unaided: frozenset[str],
 ) -> Iterator[InstancePlan]:
-    """What functions need. Their wires take what any host sends (``thick``). ``unaided``: those of them that
-    must send whole packets."""
+    """The devices of functions. Their wires accept packets of any host (``thick``).
+
+    ``unaided``: the functions that must send packets without offloads.
+    """
     mtu = max((host.mtu for host in topology.hosts), default=1500)
     for name, function, plugs in _plugs(topology):
         space = netns["instance", name]
@@ -289,7 +291,7 @@ def _instances(
                 wires.append(WirePlan(near_end, far, mtu=max(mtu, 1500), thick=True, whole=whole))
                 continue
             addresses = own.addresses
-            # without an address of a family there is no way to a gateway of it
+            # without an address of a family, there is no route to a gateway of this family
             usable = {address.version for address in addresses}
             ways = tuple(address for address in gateways[own.network] if address.version in usable)
             end = EndPlan(space, device, own.mac)

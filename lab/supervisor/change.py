@@ -152,7 +152,7 @@ def _become(lab: Lab, new: Topology, dry_run: bool, began: float, words: str) ->
         if not same:
             check_possible(lab, new)
         elif not dry_run:
-            lab.topology = new  # the entries of the file may stand at other lines
+            lab.topology = new  # the entries of the file may have other line numbers
         return {"changes": differences, "applied": False, "seconds": 0.0, "notes": []}
     notes = take(lab, new)
     seconds = time.monotonic() - began

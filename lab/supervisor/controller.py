@@ -226,7 +226,9 @@ class Controller:
                     break
                 self._changed.wait(_LOOK)
             absent = sorted(self.state.switches - self.state.connected)
-            if self.state.converged and not absent:  # the controller goes on without the absent
+            if (
+                self.state.converged and not absent
+            ):  # the controller continues without the switches that are not connected
                 return
             missing, error = self.state.missing, self.state.last_error
             restarts = self.restarts

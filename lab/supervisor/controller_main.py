@@ -20,7 +20,7 @@ _LONG = (
 def main() -> int:
     """Like ``controller.__main__.main``, of this process's arguments."""
     for name in _LONG:
-        with contextlib.suppress(ImportError):  # the controller itself will say it better
+        with contextlib.suppress(ImportError):  # the controller itself gives a better message
             import_module(name)
     from controller.__main__ import main as controller
 

@@ -27,7 +27,7 @@ def write_map(plan: Plan) -> None:
         run_dir = str(RUN / domain.netns)
         own = plan.underlay.nodes.get(domain.name, domain.netns)
         entries[domain.name] = {"netns": own, "node": "domain", "ovs": run_dir}
-    for domain in plan.domains:  # a switch or host of a domain's name is what that name means
+    for domain in plan.domains:  # if a switch or host has a domain's name, the name means the switch or host
         for bridge in domain.bridges:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}

@@ -18,7 +18,7 @@ AT_ONCE = 2
 PATIENCE = 10.0
 """Timeout in seconds until a host's servers listen."""
 ENDED = "it has ended; see: sdnlab logs supervisor"
-"""What is said of a process that ends without a line: what it wrote to its standard error is in that log."""
+"""The text about a process that ends without a line: its standard error is in this log."""
 
 
 Start = Callable[[str, Sequence[str]], Running]

@@ -81,7 +81,7 @@ class Lab:
         self.captures = Captures(self.net, self.lock, self.switches_down)
 
     def status(self) -> Status:
-        """The whole lab as it is now."""
+        """The present state of the whole lab."""
         own = self.controllers.own
         links = self.net.link_states()
         return {
@@ -168,7 +168,7 @@ class Lab:
         return {"name": name, "up": up, "changed": changed, "note": note}
 
     def settle(self) -> str:
-        """Wait until what was changed in the data plane holds; what could not be waited for, in words."""
+        """Wait until a change of the data plane applies; a text about those that did not follow in time."""
         return self.settling.settle(self.switches_down)
 
     @contextmanager
@@ -302,7 +302,7 @@ class Lab:
         return tables.groups(answer, self.topology.places)
 
     def overlay(self) -> OverlayState:
-        """The tunnel mesh and what it carried. Raises Failure."""
+        """The tunnel mesh and its counters. Raises Failure."""
         try:
             return overlay.carried(answers.read(answers.OverlayState, self.ask_switches("/overlay")))
         except BadMessage as problem:

@@ -1,4 +1,4 @@
-"""Probing pairs of hosts of a running lab, and what came of it in the API's words."""
+"""Tests pairs of hosts of a running lab, and makes the API's answer."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ def ping(
     detail: str,
     told: Told,
 ) -> PingResult:
-    """Probe ``pairs``, all of them within each network when None; ``timeout`` (in seconds), ``detail`` and
-    the answer as in ``PingRequest``. ``told`` hears how far it has come. Raises Failure."""
+    """Test ``pairs`` (None: all pairs within each network). Raises Failure.
+
+    ``timeout`` (in seconds), ``detail`` and the answer are as in ``PingRequest``. ``told`` is called with the
+    progress.
+    """
     hosts = topology.hosts
     known = {host.name for host in hosts}
     for name in {name for pair in pairs or () for name in pair}:

@@ -1,4 +1,4 @@
-"""What a lab asks its controllers, and how long it waits: no longer than the one that is asked can answer."""
+"""Requests of a lab to its controllers. It stops waiting when the controller hangs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lab.supervisor.health import Health, key_of, process_name
 from lab.supervisor.northbound import TIMEOUT, ask
 
 GLANCE = 0.6
-"""Seconds for what a look at the lab asks the controller: it says what it knows without."""
+"""Timeout in seconds for the controller if a user only looks at the lab; then the answer comes without it."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Asks ``controllers``; ``health`` says when there is no sense in waiting."""
+    """Sends requests to ``controllers``; ``health`` tells when a controller hangs."""
 
     controllers: Controllers
     health: Health
@@ -37,11 +37,10 @@ class Questions:
         of: SwitchController | None = None,
         **query: str | None,
     ) -> Any:
-        """A controller's own answer to a request for ``path`` of its northbound API. ``of``: which one's; the
-        lab's own when None. Raises Failure for one that has no API.
+        """A controller's answer to a request for ``path`` of its northbound API.
 
-        ``doubt``: why there is no sense in waiting for it (else: it hangs). See
-        ``lab.supervisor.northbound.ask``.
+        ``of``: the controller's name; None: the lab's own. ``doubt``: returns a reason not to wait (default:
+        it hangs). Raises Failure if the controller has no API. See ``lab.supervisor.northbound.ask``.
         """
         controller = of or self.controllers.own
         if controller.api is None:
@@ -59,7 +58,7 @@ class Questions:
         )
 
     def glance(self, kind: type[T], path: str) -> T | None:
-        """The answer of the lab's own controller, if it gives one at once."""
+        """The answer of the lab's own controller; None if it does not answer quickly."""
         try:
             answer = self.ask(
                 path,

@@ -37,7 +37,7 @@ Intents = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Settling:
-    """Tells controllers what to work for, and waits until they and the switches have followed."""
+    """Gives controllers their intents, and waits until they and the switches have followed."""
 
     net: Fabric
     controllers: Controllers
@@ -80,11 +80,11 @@ class Settling:
         return number
 
     def _hangs(self, controller: SwitchController, seconds: float = HUNG_PATIENCE) -> Lasting:
-        """Why the controller's process has not answered for so long, in words."""
+        """The reason why the controller's process has not answered for so long, as text; empty: none."""
         return Lasting(partial(self.health.why_no_answer, controller=controller.name), seconds)
 
     def _any_hangs(self, controller: SwitchController) -> Lasting:
-        """The same; any of its switches may be the reason, too."""
+        """The same, but any of its switches may also be the reason."""
         return Lasting(partial(self.health.why_no_answer, None, controller.name), HUNG_PATIENCE)
 
     def wait_settled(self, numbers: Intents) -> None:
@@ -112,8 +112,9 @@ class Settling:
     def settle(
         self, without: Collection[str], reported: Callable[[float], bool] = lambda patience: True
     ) -> str:
-        """Wait until what was changed in the data plane holds for every packet, and controllers have
-        followed. ``without``: the switches that have failed.
+        """Wait until a change of the data plane applies to every packet, and the controllers have followed.
+
+        ``without``: the switches that have failed.
 
         ``reported`` waits, so many seconds, until the lab's own controller has the state of functions.
         Returns a text about the controllers that did not follow in time.
@@ -150,7 +151,8 @@ class Settling:
         return ""
 
     def follow_return(self, switch: str) -> str:
-        """Wait until a switch that is back has its tables; why it has not, in words."""
+        """Wait until a switch that is on again has its tables; a text that says why it has not (empty: it
+        has)."""
         try:
             controller = self.controllers.of(switch)
             controller.wait_until(

@@ -1,4 +1,4 @@
-"""The pieces of a lab's status, in the API's words."""
+"""The parts of a lab's status, in the API's form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from topologies.model.topology import Host, Link, Switch
 
 
 def switch_state(switch: Switch, told: Programming, up: bool) -> SwitchState:
-    """A switch. ``told``: what its controller said of its switches; ``up``: it has not failed."""
+    """A switch. ``told``: the state of its controller's switches; ``up``: it has not failed."""
     return {
         "name": switch.name,
         "domain": switch.domain,
@@ -42,7 +42,7 @@ def link_state(link: Link, links: dict[str, bool]) -> LinkState:
 
 
 def missing(who: str, runs: bool, state: Programming, here: set[str]) -> list[str]:
-    """What a controller (``who``) owes its switches, of those that are ``here``, in words."""
+    """Texts about the switches (of those ``here``) that a controller (``who``) has not programmed."""
     if not runs:
         return [f"{who} is not running (it is being restarted); the switches keep forwarding"]
     absent, bare = (state.switches & here) - state.connected, (state.connected & here) - state.programmed

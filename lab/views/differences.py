@@ -1,4 +1,4 @@
-"""Words for what differs between two values of a topology. Pure."""
+"""Texts about the differences between two values of a topology. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def fields(old: Any, new: Any, names: Mapping[str, str]) -> list[str]:
 
 
 def differences(values: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """The same for values by their word, the old one and the new one."""
+    """The same for values by name, the old ones and the new ones."""
     return [f"{word} {_short(old)} -> {_short(new)}" for word, (old, new) in values.items() if old != new]
 
 

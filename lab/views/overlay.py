@@ -1,4 +1,4 @@
-"""What a lab says of networks, the underlay and the tunnels: the supervisor's part."""
+"""Networks, the underlay and the tunnels in a lab's answers: the supervisor's part."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ def _text(value: object) -> str | None:
 
 
 def carried(answer: answers.OverlayState) -> OverlayState:
-    """The tunnel mesh with what it carried, in the words of the lab's API: the controller's own."""
+    """The tunnel mesh with its counters, in the form of the lab's API, which is the controller's."""
     return cast(OverlayState, asdict(answer))

@@ -1,4 +1,4 @@
-"""What a lab says of its switches' tables: the controller's answers, with the topology file's lines. Pure."""
+"""Switches' tables in a lab's answers: the controller's answers, with lines of the topology file. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from topologies.model.places import Places
 
 
 def flows(answer: Iterable[answers.FlowState], places: Places) -> list[FlowState]:
-    """Flows as the controller gives them, each with the line that it comes from."""
+    """The controller's flows, each with its line of the topology file."""
     return [{**flow, "place": _place(flow["entity"], places)} for flow in answer]
 
 
