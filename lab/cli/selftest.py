@@ -25,8 +25,9 @@ LINTERS: dict[str, tuple[str, ...]] = {
 TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
-SPREAD = ("unit", "conformance", "switch", "nfv", "system")
-"""Tiers that run in one process per core.
+SPREAD = {"unit": 1, "conformance": 1, "switch": 2, "nfv": 2, "system": 1}
+"""Tiers that run in several processes -> how many of them per core: tests of switches and of functions wait
+half of their time.
 
 Labs, switches and functions have namespaces and folders of their own, so those of two processes don't
 conflict. A process takes neighbouring tests, because these share running labs.
@@ -85,7 +86,8 @@ def _tier(tier: str, junit: Path | None) -> Outcome:
     command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
     command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
     if tier in SPREAD:
-        command += ["-n", str(len(os.sched_getaffinity(0))), "--dist", "worksteal"]
+        processes = SPREAD[tier] * len(os.sched_getaffinity(0))
+        command += ["-n", str(processes), "--dist", "worksteal"]
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
