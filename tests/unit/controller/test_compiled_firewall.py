@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from controller.simulate.network import Fabric
 from controller.simulate.switch import Lookup, Sent, at_switch
 from controller.simulate.tracking import Connections, Tuple, tuple_of
 from tests.unit.controller.made_service import chain_lab, host, surrounded
+from tests.unit.strategies import one_of
 from topologies.model.attachment import AtPorts
 from topologies.model.functions import Firewall, Rule
 from topologies.model.kinds import function_of
@@ -39,43 +41,51 @@ PROTOCOLS = ["tcp", "udp", "sctp", "icmp", "icmpv6"]
 
 prefixes = st.lists(st.sampled_from(PREFIXES), max_size=3).map(lambda some: tuple(map(ip_network, some)))
 ranges = st.lists(
-    st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(lambda pair: tuple(sorted(pair))),
-    max_size=3,
+    st.sampled_from([tuple(sorted(pair)) for pair in product(PORTS, repeat=2)]), max_size=3
 ).map(tuple)
+ACTIONS = ("accept", "drop", "reject")
+SORTS = st.sampled_from([*product(ACTIONS, (None, *PROTOCOLS), (False, True), (False, True), (None, 10))])
+"""Of a rule: action, protocol, whether it says source ports, whether it logs, its rate."""
 
 
 @st.composite
 def rule_sets(draw: st.DrawFn) -> Firewall:
-    actions = st.sampled_from(["accept", "drop", "reject"])
     rules = []
     for number in range(draw(st.integers(0, 6))):
-        protocol = draw(st.sampled_from([None, *PROTOCOLS]))
+        action, protocol, source_ports, log, rate = draw(SORTS)
         with_ports = protocol in (None, "tcp", "udp")
         rules.append(
             Rule(
                 name=f"r{number}",
-                action=draw(actions),
+                action=action,
                 source=draw(prefixes),
                 destination=draw(prefixes),
                 protocol=protocol,  # type: ignore[arg-type]
-                source_ports=draw(ranges) if with_ports and draw(st.booleans()) else (),
+                source_ports=draw(ranges) if with_ports and source_ports else (),
                 destination_ports=draw(ranges) if with_ports else (),
-                log=draw(st.booleans()),
-                rate=draw(st.sampled_from([None, 10])),
+                log=log,
+                rate=rate,
             )
         )
-    return Firewall(rules=tuple(rules), default=draw(actions))
+    return Firewall(rules=tuple(rules), default=draw(one_of(*ACTIONS)))
+
+
+ENDS = st.sampled_from(
+    [
+        (version, int(a), int(b), protocol)
+        for version, addresses, icmp in ((4, SOURCES4, "icmp"), (6, SOURCES6, "icmpv6"))
+        for a, b in product(addresses, repeat=2)
+        for protocol in (TCP, UDP, NUMBERS[icmp], 47)
+    ]
+)
+PORT_PAIRS = st.sampled_from([*product(PORTS, repeat=2)])
 
 
 @st.composite
 def tuples(draw: st.DrawFn) -> Tuple:
-    version = draw(st.sampled_from([4, 6]))
-    addresses: Any = SOURCES4 if version == 4 else SOURCES6
-    a, b = (int(draw(st.sampled_from(addresses))) for _ in range(2))
-    protocol = draw(st.sampled_from([TCP, UDP, NUMBERS["icmp" if version == 4 else "icmpv6"], 47]))
-    if protocol in (TCP, UDP):
-        return Tuple(version, a, b, protocol, draw(st.sampled_from(PORTS)), draw(st.sampled_from(PORTS)))
-    return Tuple(version, a, b, protocol, 0, 0)
+    version, source, destination, protocol = draw(ENDS)
+    ports = draw(PORT_PAIRS) if protocol in (TCP, UDP) else (0, 0)
+    return Tuple(version, source, destination, protocol, *ports)
 
 
 def packet(which: Tuple, answer: bool = False) -> dict[str, int]:

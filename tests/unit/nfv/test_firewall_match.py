@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -30,9 +31,10 @@ SMALL6 = [
     f"fd00::{last:x}/{length}" for length in (126, 127, 128) for last in range(0, 8, 1 << (128 - length))
 ]
 PROTOCOLS = ["tcp", "udp", "sctp", "icmp", "icmpv6", None]
+ENDS = [*product(range(9), repeat=2)]
 prefixes = st.lists(st.sampled_from(SMALL4 + SMALL6).map(ip_network), max_size=3).map(tuple)
 ranges = st.lists(
-    st.tuples(st.integers(1, 6), st.integers(0, 2)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=2
+    st.sampled_from([(low, low + more) for low in range(1, 7) for more in range(3)]), max_size=2
 ).map(tuple)
 rule = st.builds(
     Rule,
@@ -59,19 +61,16 @@ alike = st.builds(
 rules = st.lists(rule, max_size=12).map(tuple) | st.lists(alike | alike | alike | rule, max_size=30).map(
     tuple
 )
-addresses = st.tuples(st.integers(0, 8), st.integers(0, 8)).flatmap(
-    lambda ends: st.sampled_from(
-        [tuple(f"10.0.0.{end}" for end in ends), tuple(f"fd00::{end:x}" for end in ends)]
-    )
+addresses = st.sampled_from(
+    [tuple(form.format(end) for end in ends) for ends in ENDS for form in ("10.0.0.{}", "fd00::{:x}")]
 )
 flows = st.builds(
-    lambda protocol, ends, sport, dport: flow(
-        protocol, *ends, *((sport, dport) if protocol in ("tcp", "udp", "sctp") else (0, 0))
+    lambda protocol, ends, ports: flow(
+        protocol, *ends, *(ports if protocol in ("tcp", "udp", "sctp") else (0, 0))
     ),
     st.sampled_from(["tcp", "udp", "sctp", "icmp", "icmpv6", "gre"]),
     addresses,
-    st.integers(0, 9),
-    st.integers(0, 9),
+    st.sampled_from([*product(range(10), repeat=2)]),
 )
 
 
