@@ -1,7 +1,7 @@
-"""``python -m controller``: the controller as a process of its own.
+"""Run the controller: ``python -m controller --listen 127.0.0.1:6653 --topology FILE``.
 
-It answers switches within a third of a second of its start.  The API's libraries take as long again to
-import, so the API follows when the lab is programmed.
+It answers switches within 0.3 s of its start.  The import of the API's libraries takes as long again, so the
+API starts after the switches are programmed.
 """
 
 from __future__ import annotations
@@ -34,20 +34,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Exit status 2: an argument cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m controller", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--listen-fd", type=int, metavar="N", help="inherited listening TCP socket")
-    where.add_argument("--listen", metavar="HOST:PORT", help="address to listen on for switches")
-    parser.add_argument("--topology", required=True, type=Path, metavar="FILE", help="the intent, JSON")
-    parser.add_argument("--api", metavar="PATH", help="Unix socket for the northbound API")
-    parser.add_argument("--event-fd", type=int, default=1, metavar="N", help="where events go (1)")
-    parser.add_argument("--app", action="append", default=[], metavar="MODULE", help="more os-ken apps")
+    where.add_argument(
+        "--listen-fd", type=int, metavar="N", help="an inherited TCP socket that listens for switches"
+    )
+    where.add_argument("--listen", metavar="HOST:PORT", help="the address at which to listen for switches")
+    parser.add_argument(
+        "--topology", required=True, type=Path, metavar="FILE", help="the intent: a resolved topology as JSON"
+    )
+    parser.add_argument("--api", metavar="PATH", help="the path of the northbound API's Unix socket")
+    parser.add_argument(
+        "--event-fd", type=int, default=1, metavar="N", help="the descriptor for events (default: 1)"
+    )
+    parser.add_argument(
+        "--app", action="append", default=[], metavar="MODULE", help="a further os-ken app; can be repeated"
+    )
     parser.add_argument("--extension", action="append", default=[], metavar="MODULE|FILE",
-                        help="import what adds to the controller")  # fmt: skip
+                        help="an extension to import; can be repeated")  # fmt: skip
     parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
-                        help="forget a learned station that was silent for so long (300)")  # fmt: skip
+                        help="forget a learned station after this time without frames (300)")  # fmt: skip
     parser.add_argument("--intent", type=int, default=0, metavar="N",
-                        help="the intent's number, which all-programmed says (0)")  # fmt: skip
+                        help="the intent's number, for the event all-programmed (default: 0)")  # fmt: skip
     parser.add_argument("--state", type=Path, metavar="FILE",
-                        help="remember learned stations here across restarts")  # fmt: skip
+                        help="the file that keeps learned stations across restarts")  # fmt: skip
     options = parser.parse_args(arguments)
     gc.disable()  # it would take a quarter of the time of importing, and find nothing to free
     stops = {signal.SIGTERM, signal.SIGINT}

@@ -27,7 +27,7 @@ from nfv.ids.sources import capture
 from topologies import untrusted
 
 ROUNDS = 8
-"""Batches of frames that are passed on in a row before anything else (commands, counters) has its turn."""
+"""Batches of frames that are forwarded before commands and counters are handled."""
 Decide = Callable[[bytes, bool], tuple[bool, list[bytes], list[bytes]]]
 """(frame, whether it comes from the first device) -> whether it passes, frames to send back, frames to send
 on."""
@@ -35,7 +35,7 @@ on."""
 
 @dataclass(slots=True)
 class Plan:
-    """What a process is to do."""
+    """The configuration of a process."""
 
     interfaces: Sequence[str]
     rules: Sequence[Path]
@@ -48,7 +48,7 @@ class Plan:
 
 
 class Sink(Protocol):
-    """Takes events, and writes them when told."""
+    """Collects events, and writes them on request."""
 
     def __call__(self, event: dict[str, Any]) -> None: ...
     def flush(self) -> None: ...
@@ -172,7 +172,7 @@ class Worker:
             self._between([first, second])
 
     def decide(self, frame: bytes, _first: bool) -> tuple[bool, list[bytes], list[bytes]]:
-        """What the rules say of a frame; see ``Decide``."""
+        """The rules' decision about a frame; see ``Decide``."""
         packet = self.engine.frame(frame, time.time())
         assert packet is not None  # inline all packets take the long way
         if not packet.dropped:
@@ -183,7 +183,7 @@ class Worker:
         return False, [], []
 
     def _between(self, devices: list[Any]) -> None:
-        """What is done between batches of packets."""
+        """The work between batches of packets."""
         self._owner.between(devices)
         self._writer.flush()
         if self._unread is not None:
