@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HEAD_PATIENCE = 10.0
 """Timeout in seconds for the head of a request. ``controller.api.gate`` has the timeout of the body."""
+NEXT_HEAD_PATIENCE = 5
+"""Timeout in seconds, from an answer on, for the head of the next request on its connection."""
 
 
 def serve(lab: Lab, listener: socket.socket) -> None:
@@ -68,6 +70,7 @@ def serve(lab: Lab, listener: socket.socket) -> None:
         http=Guarded,
         ws="none",
         lifespan="off",
+        timeout_keep_alive=NEXT_HEAD_PATIENCE,
         log_level="warning",
         access_log=False,
         loop="asyncio",

@@ -228,6 +228,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(
 ) -> None:
     """Also not the second one of a connection; who asks in time is answered."""
     monkeypatch.setattr("lab.api.serve.HEAD_PATIENCE", 0.05)
+    monkeypatch.setattr("lab.api.serve.NEXT_HEAD_PATIENCE", 0.05)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "api"))
     listener.listen()
