@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,13 +126,14 @@ def imports(
         yield from imports(module, node, known, later or inside, types)
 
 
-def all_imports() -> list[Import]:
+@cache
+def all_imports() -> tuple[Import, ...]:
     known = modules()
-    return [
+    return tuple(
         statement
         for name, path in known.items()
         for statement in imports(name, ast.parse(path.read_text(encoding="utf-8")), known)
-    ]
+    )
 
 
 def circle(edges: Iterable[tuple[str, str]]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.unit.test_imports import PRODUCT
@@ -48,9 +49,12 @@ def named(tree: ast.AST, *names: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, name) for name in imported)
 
 
-def trees() -> Iterator[tuple[str, ast.AST]]:
-    for path in sorted(TESTS.rglob("*.py")):
-        yield str(path.relative_to(TESTS.parent)), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def trees() -> list[tuple[str, ast.AST]]:
+    return [
+        (str(path.relative_to(TESTS.parent)), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(TESTS.rglob("*.py"))
+    ]
 
 
 def test_what_is_private_is_found() -> None:

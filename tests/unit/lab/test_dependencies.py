@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def declared(extra: str | None = None) -> set[str]:
     return {distribution(requirement) for requirement in listed}
 
 
+@cache
 def imported(*folders: str) -> dict[str, str]:
     """Each third-party module that files below the folders import -> one of the places."""
     own = {*PRODUCT, "tests", "bench"}
