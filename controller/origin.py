@@ -40,29 +40,42 @@ class Host(Origin):
 
 
 @dataclass(frozen=True)
-class Probe(Origin):
-    """Takes probes that come out of an inline function's instance, at ``port``."""
+class FromInstance(Origin):
+    """Takes frames that come out of an inline function's instance, at ``port``."""
 
     port: int = 0
 
 
 @dataclass(frozen=True)
-class Return(Origin):
-    """Sends on frames that come out of an inline function's instance, at ``port``."""
-
-    port: int = 0
+class Probe(FromInstance):
+    """Takes probes that come out of an instance."""
 
 
 @dataclass(frozen=True)
-class Refused(Origin):
+class ByChain(Origin):
+    """Takes packets by what a chain matches, or keeps them out of all chains by what a chain leaves out.
+
+    Where such a flow sends the answer to a packet, an ICMP error about the packet goes, too."""
+
+
+@dataclass(frozen=True)
+class Return(FromInstance):
+    """Sends on frames that come out of an instance."""
+
+
+@dataclass(frozen=True)
+class ReturnByChain(Return, ByChain):
+    """Sends on the frames of one chain, where frames of several chains come out of ``port``."""
+
+
+@dataclass(frozen=True)
+class Refused(FromInstance):
     """Takes frames that an instance may not send, and fragments that wait for their first, before all other
-    flows; at ``port``."""
-
-    port: int = 0
+    flows."""
 
 
 @dataclass(frozen=True)
-class Classified(Origin):
+class Classified(ByChain):
     """Takes frames into a chain: they go to the hop of this number."""
 
     hop: int = 0

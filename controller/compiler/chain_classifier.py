@@ -32,7 +32,7 @@ from controller.flow.tables import (
     Table,
     ToMeter,
 )
-from controller.origin import Classified, Origin
+from controller.origin import ByChain, Classified, Origin
 from topologies.model.functions import Prefixes
 from topologies.model.places import Entity
 from topologies.model.service_paths import ANSWER, IMPLICIT, OUT, Entry
@@ -254,7 +254,7 @@ def chain_table(
         level = place[entry.priority]
         if entry.hop == OUT:
             for match in exact_matches(entry):
-                own = Origin(f"{why}: of its own", entity=chain)
+                own = ByChain(f"{why}: of its own", entity=chain)
                 put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, own)
             continue
         take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.compiler.chain_classifier import ERRORS, NEVER, TAKEN, TO_CONTROLLER
+from controller.compiler.chain_classifier import ERRORS, TO_CONTROLLER
 from controller.flow.tables import Action, Resubmit, SetField, SwitchTables, Table
+from controller.origin import ByChain
 from controller.simulate.switch import Frame, Lookup
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import ICMP, ICMPV6, NUMBERS
@@ -77,7 +78,7 @@ def onward(
         return ()
     place = {**registers, "in_port": in_port}
     entry = lookup.find(table, {**answer, **place})
-    if entry is None or not TAKEN <= entry.priority < NEVER:
+    if entry is None or not isinstance(entry.origin, ByChain):
         entry = lookup.find(table, {**_as_it_is(answer, frame), **place})
     if entry is None or (entry.goto is None and not entry.actions):
         return ()

@@ -8,6 +8,7 @@ looks at this place, since before and behind an address translator it looks diff
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import product
 
@@ -24,7 +25,7 @@ from controller.compiler.fragments import at_return, gather
 from controller.compiler.stations import Station
 from controller.flow.builders import HOP, NETWORK, PAST, THROUGH, Priority, flow
 from controller.flow.tables import CONTROLLER, Action, Field, Flow, Output, SetField, Table
-from controller.origin import Probe, Refused, Return
+from controller.origin import FromInstance, Origin, Probe, Refused, Return, ReturnByChain
 from topologies.model.attachment import Inline
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import AddressTranslator, LoadBalancer
@@ -80,11 +81,12 @@ def return_flows(
 
 def _at_port(port: int, entry: Flow, instance: str, function: Entity) -> Flow:
     match = (Field("in_port", port), *entry.match)
-    # no stage of a rollout may treat a datagram's fragments apart: see
-    # ``controller.update.consistent_update``
-    kind = Refused if entry.priority >= GUARD else Return
-    why = kind(f"from {instance}: {entry.why}", port, entity=entry.origin.entity or function)
-    return flow(Table.CLASSIFY, entry.priority, match, entry.actions, entry.goto, why=why)
+    origin = entry.origin
+    assert isinstance(origin, FromInstance)
+    here = replace(
+        origin, text=f"from {instance}: {origin.text}", port=port, entity=origin.entity or function
+    )
+    return flow(Table.CLASSIFY, entry.priority, match, entry.actions, entry.goto, why=here)
 
 
 def _guards(port: int, instance: str, function: Entity) -> Iterator[Flow]:
@@ -115,7 +117,8 @@ def _of_side(
     stations: Sequence[Station],
     zones: Mapping[str, int],
 ) -> Iterator[Flow]:
-    """Flows of one side of a function, without their port.
+    """Flows of one side of a function, without their port: each has an origin
+    ``FromInstance``, whose port is 0 here.
 
     ``back``: hops that come back on this side. ``others``: those that go in there.
     """
@@ -124,8 +127,8 @@ def _of_side(
         ((actions, goto),) = ways
         names = ", ".join(sorted({hop.chain for hop in back}))
         first = min(back, key=lambda hop: hop.chain).entity
-        why = f"goes on in chain {names}"
-        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=why, entity=first)
+        on = Return(f"goes on in chain {names}", entity=first)
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, goto, why=on)
         return
     if not back:
         yield from _own_answers(others, numbers)
@@ -141,25 +144,29 @@ def _of_side(
         number = numbers[hop.network]
         senders = _senders(functions, chains[hop.chain], number, stations) if mixed else [()]
         together = gather(zones[at_return(function.name, hop.network)], number)
-        why = f"goes on in chain {hop.chain}"
+        # no stage of a rollout may treat a datagram's fragments apart: see
+        # ``controller.update.consistent_update``
+        gathered = Refused("fragments are gathered first", entity=hop.entity)
+        unreadable = Refused("no telling which chain's: dropped", entity=hop.entity)
+        on = ReturnByChain(f"goes on in chain {hop.chain}", entity=hop.entity)
+        error = Return("an ICMP error: the controller looks", entity=hop.entity)
         for entry in returning_packets(chains[hop.chain], functions, hop, service):
             level = place[entry.priority]
             exact, low = (level_of(level, entry.forward, whole) for whole in (True, False))
-            wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, str], ...] = (
-                (GUARD, fragment_matches(entry), together, None, "fragments are gathered first"),
-                (GUARD, unreadable_matches(entry), (), None, "no telling which chain's: dropped"),
-                (exact, exact_matches(entry), actions, goto, why),
-                (low, error_matches(entry), TO_CONTROLLER, None, "an ICMP error: the controller looks"),
+            wanted: tuple[tuple[int, Iterable[Match], tuple[Action, ...], Table | None, Origin], ...] = (
+                (GUARD, fragment_matches(entry), together, None, gathered),
+                (GUARD, unreadable_matches(entry), (), None, unreadable),
+                (exact, exact_matches(entry), actions, goto, on),
+                (low, error_matches(entry), TO_CONTROLLER, None, error),
             )
-            for priority, matches, done, then, said in wanted:
+            for priority, matches, done, then, origin in wanted:
                 for match, sender in product(matches, senders):
                     key = (priority, (*sender, *match))
                     if key not in seen:
                         seen.add(key)
-                        yield flow(Table.CLASSIFY, *key, done, then, why=said, entity=hop.entity)
-    yield flow(
-        Table.CLASSIFY, Priority.UNKNOWN, (), why="of none of the chains that this function is in: dropped"
-    )
+                        yield flow(Table.CLASSIFY, *key, done, then, why=origin)
+    none = Return("of none of the chains that this function is in: dropped")
+    yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), why=none)
 
 
 def senders_elsewhere(
@@ -189,11 +196,10 @@ def _own_answers(others: Sequence[Hop], numbers: Mapping[str, int]) -> Iterator[
     networks = {hop.network for hop in others}
     if len(networks) == 1:
         actions = (SetField(NETWORK, numbers[networks.pop()]),)
-        why = "its own answer, in a chain that has no way back"
-        chain = others[0].entity
-        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, Table.RESOLVE, why=why, entity=chain)
+        own = Return("its own answer, in a chain that has no way back", entity=others[0].entity)
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), actions, Table.RESOLVE, why=own)
     else:
-        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), why="in no chain this way: dropped")
+        yield flow(Table.CLASSIFY, Priority.UNKNOWN, (), why=Return("in no chain this way: dropped"))
 
 
 def _senders(

@@ -16,8 +16,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from controller.compiler.compile import compile_topology
-from controller.flow.builders import HOP, NETWORK
-from controller.flow.tables import CONTROLLER, Output, Resubmit, SetField, Table
+from controller.flow.builders import HOP, NETWORK, flow, miss
+from controller.flow.tables import CONTROLLER, Field, Output, Resubmit, SetField, SwitchTables, Table
+from controller.origin import ByChain, Origin
 from controller.simulate.icmp_errors import answer_to, onward, without_errors
 from tests.unit.controller.made_chains import Asked, chain, with_functions
 from tests.unit.controller.made_labs import lab
@@ -145,3 +146,17 @@ def test_a_chain_of_icmp_takes_what_is_about_packets_of_no_other(six: bool) -> N
     for port, wanted in ((99, own), (53, back_hop("f1"))):
         actions = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(port, six), six))
         assert SetField(HOP, wanted) in actions
+
+
+@pytest.mark.parametrize(("origin", "hop"), [(ByChain("its chain"), 1), (Origin("for all that is left"), 2)])
+def test_what_a_flow_is_for_tells_whether_an_error_follows_it_and_not_its_priority(
+    origin: Origin, hop: int
+) -> None:
+    """Stages of a change raise the priority of flows."""
+    every = flow(Table.CHAIN, 20_200, (Field("ip_proto", 17),), (SetField(HOP, 1),), Table.STEER, why=origin)
+    icmp = (Field("ip_proto", 1),)
+    other = flow(Table.CHAIN, 1_000, icmp, (SetField(HOP, 2),), Table.STEER, why=ByChain("ICMP"))
+    flows = (every, other, miss(Table.CHAIN, Table.RESOLVE, "in no chain"))
+    lookup = without_errors(SwitchTables("s2", 2, flows, ()), Table.CHAIN)
+    actions = onward(lookup, Table.CHAIN, H2.port.number, {NETWORK: 1}, error(sent(53)))
+    assert SetField(HOP, hop) in actions

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 
 import topologies
+from controller.compiler.chain_classifier import GATHER, NEVER, TAKEN, TO_CONTROLLER
 from controller.compiler.compile import compile_topology
 from controller.compiler.sff.returns import PROBE
 from controller.compiler.stations import Learned
 from controller.flow.builders import HOP, flow
 from controller.flow.tables import Field, Output, SetField, Table
-from controller.origin import AtHop, Classified, Into, Origin, Probe, Refused, Return
+from controller.origin import AtHop, ByChain, Classified, Into, Origin, Probe, Refused, Return
 from controller.update.difference import difference, stages
 from controller.update.joining import joining
 from tests.unit.controller.made_chains import chain_labs
@@ -43,6 +44,12 @@ def assert_origins_are_true(topology: Topology) -> None:
                 assert isinstance(origin, Return) is (entry.priority < PROBE)
             else:
                 assert not isinstance(origin, Probe | Return | Refused)
+            if entry.table in (Table.CHAIN, Table.CLASSIFY) and entry.actions != TO_CONTROLLER:
+                chosen = TAKEN <= entry.priority < (GATHER if entry.table is Table.CHAIN else PROBE)
+                gathered = entry.table is Table.CHAIN and GATHER <= entry.priority < NEVER
+                assert isinstance(origin, ByChain) is chosen or gathered
+            else:
+                assert isinstance(origin, ByChain) <= (entry.table is Table.CHAIN)
             steered = entry.table is Table.STEER and HOP in here
             assert isinstance(origin, AtHop) is steered
             if isinstance(origin, AtHop):
