@@ -27,7 +27,8 @@ from controller.runtime.commands import (
 )
 from controller.runtime.core import Core
 from controller.runtime.liveness import is_probe
-from topologies.model.topology import Topology
+from topologies.model.kinds import AnyFunction
+from topologies.model.topology import Port, Topology
 
 Steps = list[dict[str, SwitchTables]]
 
@@ -36,6 +37,17 @@ Steps = list[dict[str, SwitchTables]]
 def compiled(topology: Topology, *state: Any) -> dict[str, SwitchTables]:
     """Like ``compile_topology``; keeps the results."""
     return compile_topology(topology, *state)
+
+
+def _opposite_ports(functions: tuple[AnyFunction, ...]) -> dict[Port, tuple[str, Port]]:
+    """A port of an inline instance -> the instance's name and its other port."""
+    pairs = [
+        (instance.name, instance.ports)
+        for function in functions
+        for instance in function.instances
+        if len(instance.ports) == 2
+    ]
+    return {port: (name, other) for name, (a, b) in pairs for port, other in ((a, b), (b, a))}
 
 
 def in_three_stages(
@@ -98,6 +110,7 @@ class PretendedSwitches:
     stubborn: set[str] = field(default_factory=set)
     ports: Sequence[int] = (1, 2, 3, *range(40001, 40010))
     conns: int = 0
+    _opposite: tuple[object, dict[Port, tuple[str, Port]]] = field(default=(None, {}), init=False)
 
     def __post_init__(self) -> None:
         stages = self.stages or (lambda old, new, _: [dict(new)])
@@ -161,12 +174,13 @@ class PretendedSwitches:
 
     def deliver(self, send: Send) -> None:
         """A probe goes through its instance, unless that is dead."""
-        for function in self.core.topology.functions:
-            for instance in function.instances:
-                if send.port in instance.ports and instance.name not in self.dead:
-                    (out,) = (port for port in instance.ports if port != send.port)
-                    dpid = self.core.members[out.switch].dpid
-                    self.take(self.core.packet(dpid, out.number, Table.CLASSIFY, send.frame, self.now))
+        functions = self.core.topology.functions
+        if self._opposite[0] is not functions:
+            self._opposite = functions, _opposite_ports(functions)
+        name, out = self._opposite[1].get(send.port, ("", None))
+        if out is not None and name not in self.dead:
+            dpid = self.core.members[out.switch].dpid
+            self.take(self.core.packet(dpid, out.number, Table.CLASSIFY, send.frame, self.now))
 
     def carry_out(self, command: Command) -> None:
         """Carry out a command, and tell the core the result."""
