@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from topologies.model import names
-from topologies.resolve import names_apart
+from topologies.resolve import ambiguous_names
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import File
 
@@ -20,7 +20,7 @@ def check(spec: File, report: Report) -> None:
     ):  # fmt: skip
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)
-    names_apart.check(spec, report)
+    ambiguous_names.check(spec, report)
 
 
 def _showable(text: str | None) -> bool:
