@@ -6,7 +6,7 @@ and groups: their types describe the JSON itself, and the lab reads it as it com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypedDict
@@ -47,6 +47,46 @@ class Taken:
     """The answer to a report. ``since``: number of the last event before it (``GET /events?since=``)."""
 
     since: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """``converged``: every switch that is there holds its wanted tables. ``stage``, ``of``: the present stage
+    of a change, and the number of its stages. ``failed``: instances and backends that get no traffic."""
+
+    status: str = field(default="ok", kw_only=True)
+    topology: str
+    converged: bool
+    generation: int
+    stage: int
+    of: int
+    failed: list[str]
+
+
+@dataclass(frozen=True)
+class SwitchState:
+    """One switch: its wanted tables, and whether it holds them. ``down_ports``: numbers."""
+
+    name: str
+    dpid: int
+    connected: bool
+    converged: bool
+    avoided: bool
+    flows: int
+    groups: int
+    down_ports: list[int]
+    failures: int
+
+
+@dataclass(frozen=True)
+class StationState:
+    """A station that the controller has learned: where it is, and its addresses."""
+
+    network: str
+    switch: str
+    port: int
+    mac: str
+    addresses: tuple[str, ...]
 
 
 class FlowState(TypedDict):

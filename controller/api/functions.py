@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 
 from controller.answers import BackendState, ChainState, FunctionState, InstanceState, Taken
@@ -50,9 +50,8 @@ class InstanceReport(BaseModel):
     reason: Reason = ""
 
 
-def routes(app: SwitchKeeper, patience: float) -> APIRouter:
-    """The API's endpoints for functions. ``patience``: seconds until a silent switch is left out."""
-    web = APIRouter()
+def add(web: FastAPI, app: SwitchKeeper, patience: float) -> None:
+    """Add the API's endpoints for functions. ``patience``: seconds until a silent switch is left out."""
 
     @web.get("/functions")
     async def functions(
@@ -109,8 +108,6 @@ def routes(app: SwitchKeeper, patience: float) -> APIRouter:
         except KeyError:
             raise HTTPException(404, f"the topology has no {name}") from None
         return Taken(since=since)
-
-    return web
 
 
 def _function(

@@ -23,7 +23,7 @@ from controller.runtime.commands import Send
 from controller.runtime.limit_reports import LimitReports
 from controller.runtime.packets import Packet
 from controller.runtime.searches import Searches
-from controller.runtime.stations import Station, Stations, facts, without
+from controller.runtime.stations import Facts, Station, Stations, facts, without
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import CONTROLLER, GROUP_BIT, mac_text
 
@@ -113,7 +113,7 @@ class Learning:
                 self.index.seen[key] = now
         self.index.restored(now, self.limits.idle)
 
-    def facts(self) -> list[dict[str, object]]:
+    def facts(self) -> list[Facts]:
         """The stations in words."""
         return [facts(station) for station in self.stations]
 
@@ -191,7 +191,7 @@ class Learning:
         if station is None:
             return []
         self.index.forget((network, mac))
-        return [StationAged(**facts(station))]
+        return [StationAged(*facts(station))]
 
     def _learn(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome] | None:
         """Learn the sender; None when its claim is refused."""
@@ -218,7 +218,7 @@ class Learning:
             return []
         self.index.put(key, station)
         was = str(old.port) if old is not None and old.port != port else None
-        out: list[Outcome] = [StationLearned(**facts(station), was=was)]
+        out: list[Outcome] = [StationLearned(*facts(station), was=was)]
         if packet.sender:
             out += self._answer_askers(network, packet.family, packet.sender, mac)
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import NamedTuple
 
 from topologies.model.topology import Port
 from wire.mac import mac_text
@@ -83,15 +83,21 @@ class Stations:
         return self._look_at if self.seen else None
 
 
-def facts(station: Station) -> dict[str, Any]:
+class Facts(NamedTuple):
+    """A station in words: where it is, and its addresses."""
+
+    network: str
+    switch: str
+    port: int
+    mac: str
+    addresses: tuple[str, ...]
+
+
+def facts(station: Station) -> Facts:
     """A station in words."""
-    return {
-        "network": station.network,
-        "switch": station.port.switch,
-        "port": station.port.number,
-        "mac": mac_text(station.mac),
-        "addresses": [_text(4, a) for a in station.ipv4] + [_text(6, a) for a in station.ipv6],
-    }
+    addresses = (*(_text(4, a) for a in station.ipv4), *(_text(6, a) for a in station.ipv6))
+    port = station.port
+    return Facts(station.network, port.switch, port.number, mac_text(station.mac), addresses)
 
 
 def without(station: Station, family: int, address: int) -> Station:

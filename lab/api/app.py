@@ -60,6 +60,14 @@ def create(lab: Lab) -> FastAPI:
         default_response_class=PlainJson,
     )
     app.add_middleware(Gate)
+    _answer_failures(app, lab)
+    _add_looking(app, lab)
+    _add_touching(app, lab)
+    return app
+
+
+def _answer_failures(app: FastAPI, lab: Lab) -> None:
+    """Answer every exception with a ``Problem``."""
 
     @app.exception_handler(Failure)
     def failed(_request: Request, failure: Failure) -> PlainJson:
@@ -78,6 +86,10 @@ def create(lab: Lab) -> FastAPI:
         lab.events.add("error", f"the supervisor failed: {error!r}")
         return PlainJson({"what": f"the supervisor failed: {error!r}", "remedy": "see: sdnlab logs"}, 500)
 
+
+def _add_looking(app: FastAPI, lab: Lab) -> None:
+    """Add the endpoints that show the lab. (To include routers would take 30 ms more.)"""
+
     @app.get("/status", tags=["look"])
     def status() -> Status:
         """Domains, switches, hosts and links, and their problems."""
@@ -88,36 +100,15 @@ def create(lab: Lab) -> FastAPI:
         """The resolved topology that the lab was built from."""
         return lab.topology.model_dump(mode="json")
 
-    @app.post("/ping", tags=["touch"], responses=_ERRORS)
-    def ping(request: Annotated[PingRequest | None, Body()] = None) -> PingResult:
-        """Test pairs of hosts with real frames, all at the same time. Default: all pairs."""
-        wanted = request or {}
-        return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
-
     @app.get("/ping", tags=["look"])
     def probing() -> Probing:
         """The progress of the running test of pairs."""
         return lab.probing
 
-    @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
-    def set_link(name: str, change: UpDown) -> LinkChange:
-        """Cut a link or repair it."""
-        return lab.set_link(name, change["up"])
-
     @app.get("/links", tags=["look"])
     def links() -> dict[str, bool]:
         """Every link's name, hosts' wires included, and whether it is up."""
         return lab.net.link_states()
-
-    @app.post("/switches/{name}", tags=["touch"], responses=_ERRORS)
-    def set_switch(name: str, change: UpDown) -> LinkChange:
-        """Switch a switch off, or on again."""
-        return lab.set_switch(name, change["up"])
-
-    @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
-    def move(name: str, where: MoveRequest) -> Moved:
-        """Move a host to another domain while the lab runs. It keeps its addresses."""
-        return supervisor_change.move_host(lab, name, where["domain"], where.get("switch"))
 
     @app.get("/functions", tags=["look"])
     def functions() -> list[FunctionState]:
@@ -128,22 +119,6 @@ def create(lab: Lab) -> FastAPI:
     def chains() -> list[ChainState]:
         """Service chains, hop by hop, with the packets that were steered to each hop."""
         return lab.chain_states()
-
-    @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
-    def control_function(name: str, request: FunctionRequest) -> list[FunctionState]:
-        """Stop, start or restart a function's processes, or those of one instance."""
-        return lab.control_function(name, request["action"], request.get("instance"))
-
-    @app.post("/functions/{name}/scale", tags=["touch"], responses=_ERRORS)
-    def scale(name: str, request: ScaleRequest) -> Applied:
-        """Give a function more or fewer instances, while traffic flows."""
-        return supervisor_change.scale(lab, name, request["instances"])
-
-    @app.post("/apply", tags=["touch"], responses=_ERRORS)
-    def apply(request: ApplyRequest) -> Applied:
-        """Change the running lab to a topology file. Only differences change."""
-        raw = request["content"].encode("utf-8", "surrogateescape")
-        return supervisor_change.apply(lab, request["file"], raw, request.get("dry_run", False))
 
     @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
     def capture(name: str) -> StreamingResponse:
@@ -186,6 +161,47 @@ def create(lab: Lab) -> FastAPI:
         """The end of every log in the lab, by name."""
         return lab.logs()
 
+
+def _add_touching(app: FastAPI, lab: Lab) -> None:
+    """Add the endpoints that change the lab, or send frames in it."""
+
+    @app.post("/ping", tags=["touch"], responses=_ERRORS)
+    def ping(request: Annotated[PingRequest | None, Body()] = None) -> PingResult:
+        """Test pairs of hosts with real frames, all at the same time. Default: all pairs."""
+        wanted = request or {}
+        return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
+
+    @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
+    def set_link(name: str, change: UpDown) -> LinkChange:
+        """Cut a link or repair it."""
+        return lab.set_link(name, change["up"])
+
+    @app.post("/switches/{name}", tags=["touch"], responses=_ERRORS)
+    def set_switch(name: str, change: UpDown) -> LinkChange:
+        """Switch a switch off, or on again."""
+        return lab.set_switch(name, change["up"])
+
+    @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
+    def move(name: str, where: MoveRequest) -> Moved:
+        """Move a host to another domain while the lab runs. It keeps its addresses."""
+        return supervisor_change.move_host(lab, name, where["domain"], where.get("switch"))
+
+    @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
+    def control_function(name: str, request: FunctionRequest) -> list[FunctionState]:
+        """Stop, start or restart a function's processes, or those of one instance."""
+        return lab.control_function(name, request["action"], request.get("instance"))
+
+    @app.post("/functions/{name}/scale", tags=["touch"], responses=_ERRORS)
+    def scale(name: str, request: ScaleRequest) -> Applied:
+        """Give a function more or fewer instances, while traffic flows."""
+        return supervisor_change.scale(lab, name, request["instances"])
+
+    @app.post("/apply", tags=["touch"], responses=_ERRORS)
+    def apply(request: ApplyRequest) -> Applied:
+        """Change the running lab to a topology file. Only differences change."""
+        raw = request["content"].encode("utf-8", "surrogateescape")
+        return supervisor_change.apply(lab, request["file"], raw, request.get("dry_run", False))
+
     @app.post("/controller/restart", tags=["touch"])
     def restart_controller() -> dict[str, bool]:
         """Kill the controller and start a new one. Traffic continues meanwhile."""
@@ -197,8 +213,6 @@ def create(lab: Lab) -> FastAPI:
         """Stop the lab immediately, with everything that belongs to it."""
         asyncio.get_running_loop().call_later(0.02, os.kill, os.getpid(), signal.SIGTERM)
         return {"stopping": True}
-
-    return app
 
 
 async def _hold(stack: contextlib.ExitStack, line: str) -> AsyncIterator[str]:
