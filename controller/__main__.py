@@ -32,31 +32,7 @@ _MOST = 30.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Exit status 2: an argument cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m controller", description=__doc__)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument(
-        "--listen-fd", type=int, metavar="N", help="an inherited TCP socket that listens for switches"
-    )
-    where.add_argument("--listen", metavar="HOST:PORT", help="the address at which to listen for switches")
-    parser.add_argument(
-        "--topology", required=True, type=Path, metavar="FILE", help="the intent: a resolved topology as JSON"
-    )
-    parser.add_argument("--api", metavar="PATH", help="the path of the northbound API's Unix socket")
-    parser.add_argument(
-        "--event-fd", type=int, default=1, metavar="N", help="the descriptor for events (default: 1)"
-    )
-    parser.add_argument(
-        "--app", action="append", default=[], metavar="MODULE", help="a further os-ken app; can be repeated"
-    )
-    parser.add_argument("--extension", action="append", default=[], metavar="MODULE|FILE",
-                        help="an extension to import; can be repeated")  # fmt: skip
-    parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
-                        help="forget a learned station after this time without frames (300)")  # fmt: skip
-    parser.add_argument("--intent", type=int, default=0, metavar="N",
-                        help="the intent's number, for the event all-programmed (default: 0)")  # fmt: skip
-    parser.add_argument("--state", type=Path, metavar="FILE",
-                        help="the file that keeps learned stations across restarts")  # fmt: skip
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     gc.disable()  # it would take a quarter of the time of importing, and find nothing to free
     stops = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread exists: all inherit it
@@ -117,6 +93,34 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.flush()
     # Other threads may still run, a compilation for instance; the kernel closes what is open.
     os._exit(2 if bad.is_set() else 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m controller", description=__doc__)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--listen-fd", type=int, metavar="N", help="an inherited TCP socket that listens for switches"
+    )
+    where.add_argument("--listen", metavar="HOST:PORT", help="the address at which to listen for switches")
+    parser.add_argument(
+        "--topology", required=True, type=Path, metavar="FILE", help="the intent: a resolved topology as JSON"
+    )
+    parser.add_argument("--api", metavar="PATH", help="the path of the northbound API's Unix socket")
+    parser.add_argument(
+        "--event-fd", type=int, default=1, metavar="N", help="the descriptor for events (default: 1)"
+    )
+    parser.add_argument(
+        "--app", action="append", default=[], metavar="MODULE", help="a further os-ken app; can be repeated"
+    )
+    parser.add_argument("--extension", action="append", default=[], metavar="MODULE|FILE",
+                        help="an extension to import; can be repeated")  # fmt: skip
+    parser.add_argument("--learned-idle", type=float, default=300.0, metavar="SECONDS",
+                        help="forget a learned station after this time without frames (300)")  # fmt: skip
+    parser.add_argument("--intent", type=int, default=0, metavar="N",
+                        help="the intent's number, for the event all-programmed (default: 0)")  # fmt: skip
+    parser.add_argument("--state", type=Path, metavar="FILE",
+                        help="the file that keeps learned stations across restarts")  # fmt: skip
+    return parser
 
 
 def _listener(fd: int | None, address: str | None) -> socket.socket:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from typing import NamedTuple
 
 from controller.compiler.fragments import ALONE, FRAGMENT, LEADING, at_classifier, gather
 from controller.compiler.route import Gateway
@@ -52,6 +53,8 @@ GATHER = 50_000
 afterwards."""
 TAKEN = 1_000
 """Lowest priority of the flows by which chains take frames; see ``level_of``."""
+
+Match = tuple[Field, ...]
 
 TO_CONTROLLER = (ToMeter(TOLD_ERRORS.id), Output(CONTROLLER))
 
@@ -231,44 +234,55 @@ def chain_table(
     flows = [*_NEVER]
     for number in sorted({numbers[entry.network] for entry in local_entries} & set(gateways)):
         flows += _routers_own(gateways[number], gateways)
-    place = levels(entries)
-    seen: set[tuple[int, tuple[Field, ...]]] = set()
-
-    def put(
-        priority: int,
-        match: tuple[Field, ...],
-        actions: tuple[Action, ...],
-        goto: Table | None,
-        origin: Origin,
-    ) -> None:
-        # the first matching entry wins
-        if (priority, match) not in seen:
-            seen.add((priority, match))
-            flows.append(flow(Table.CHAIN, priority, match, actions, goto, why=origin))
-
     balanced = any(entry.priority == IMPLICIT for entry in local_entries)
+    switch = _SwitchEntries(local_entries, levels(entries), numbers, translators, zones, balanced)
+    seen: set[tuple[int, Match]] = set()
     for entry in local_entries:
-        network: tuple[Field, ...] = (Field(NETWORK, numbers[entry.network]),)
+        for priority, match, actions, goto, origin in switch.taking(entry):
+            # the first matching entry wins
+            if (priority, match) not in seen:
+                seen.add((priority, match))
+                flows.append(flow(Table.CHAIN, priority, match, actions, goto, why=origin))
+    return [*flows, MISS]
+
+
+class _SwitchEntries(NamedTuple):
+    """What the flows of one switch's entries are made of.
+
+    ``place``: see ``levels``. ``balanced``: some entry is of a load balancer's own chain. The others: see
+    ``chain_table``.
+    """
+
+    entries: Sequence[Entry]
+    place: Mapping[int, int]
+    numbers: Mapping[str, int]
+    translators: Mapping[int, int]
+    zones: Mapping[str, int]
+    balanced: bool
+
+    def taking(self, entry: Entry) -> Iterator[tuple[int, Match, tuple[Action, ...], Table | None, Origin]]:
+        """Priority, match, actions, next table and origin of each flow for one entry."""
+        network: tuple[Field, ...] = (Field(NETWORK, self.numbers[entry.network]),)
         chain = Entity("chain", entry.chain)
         why = f"chain {entry.chain}" + ("" if entry.forward else ", the way back")
-        level = place[entry.priority]
+        level = self.place[entry.priority]
         if entry.hop == OUT:
+            own = ByChain(f"{why}: of its own", entity=chain)
             for match in exact_matches(entry):
-                own = ByChain(f"{why}: of its own", entity=chain)
-                put(level_of(level, True, True), (*network, *match), (), Table.RESOLVE, own)
-            continue
-        take, together = (SetField(HOP, entry.hop),), gather(zones[at_classifier(entry.network)])
-        sure = has_one_hop(entry, local_entries)
+                yield level_of(level, True, True), (*network, *match), (), Table.RESOLVE, own
+            return
+        take, together = (SetField(HOP, entry.hop),), gather(self.zones[at_classifier(entry.network)])
+        sure = has_one_hop(entry, self.entries)
         if entry.priority == ANSWER:
             network = (*network, Field(PAST, 0))
-        elif entry.priority >= 0 and balanced:
+        elif entry.priority >= 0 and self.balanced:
             network = (*network, Field(PAST, 0, THROUGH))
         alone = entry.returned and not any(
             other.returned
             and (other.network, other.forward) == (entry.network, entry.forward)
-            and translators.get(other.hop) != translators.get(entry.hop)
+            and self.translators.get(other.hop) != self.translators.get(entry.hop)
             and overlap(entry, other)
-            for other in local_entries
+            for other in self.entries
         )
         if entry.returned:
             why = f"chain {entry.chain}, {'to' if entry.forward else 'from'} a backend itself"
@@ -277,36 +291,32 @@ def chain_table(
             high = GATHER + 1 if entry.priority == ANSWER else level_of(level, True, True)
             for match in all_fragments(entry):
                 taken = Classified(f"{why}: a fragment, maybe", entry.hop, entity=chain)
-                put(high, (*network, *match), take, Table.STEER, taken)
+                yield high, (*network, *match), take, Table.STEER, taken
         for match in () if sure or alone else fragment_matches(entry):
             gathered = Origin("fragments that a chain may take, gathered first", entity=chain)
-            put(GATHER, (*network, *match), together, None, gathered)
+            yield GATHER, (*network, *match), together, None, gathered
         for match in () if alone else unreadable_matches(entry):
             untold = Origin("no telling which chain's: dropped", entity=chain)
-            put(GATHER, (*network, *match), (), None, untold)
+            yield GATHER, (*network, *match), (), None, untold
         for match in exact_matches(entry):
-            put(
-                level_of(level, entry.forward, True),
-                (*network, *match),
-                take,
-                Table.STEER,
-                Classified(why, entry.hop, entity=chain),
-            )
+            exact = Classified(why, entry.hop, entity=chain)
+            yield level_of(level, entry.forward, True), (*network, *match), take, Table.STEER, exact
         rivals = (
             other
-            for other in local_entries
+            for other in self.entries
             if other.hop and other.network == entry.network and other.chain != entry.chain
         )
-        known = alone or (entry.hop in translators and not any(overlap(entry, rival) for rival in rivals))
+        known = alone or (
+            entry.hop in self.translators and not any(overlap(entry, rival) for rival in rivals)
+        )
         for match in error_matches(entry):
             low = level_of(level, entry.forward, False)
             if known:
                 error = Classified(f"{why}: an ICMP error", entry.hop, entity=chain)
-                put(low, (*network, *match), take, Table.STEER, error)
+                yield low, (*network, *match), take, Table.STEER, error
             else:
                 asked = Origin("an ICMP error: the controller looks what it is about", entity=chain)
-                put(low, (*network, *match), TO_CONTROLLER, None, asked)
-    return [*flows, MISS]
+                yield low, (*network, *match), TO_CONTROLLER, None, asked
 
 
 def _routers_own(gateway: Gateway, known: Mapping[int, Gateway]) -> Iterator[Flow]:
