@@ -28,10 +28,22 @@ BACKENDS = {
     "blue": st.lists(one_of(*HOSTS[3:]), min_size=1, max_size=3, unique=True),
 }
 
+KINDS = (
+    "firewall",
+    "load-balancer",
+    "load-balancer",
+    "load-balancer",
+    "nat",
+    "rate-limiter",
+    "bridge",
+    "ids",
+)
+"""Balancers are drawn more often, since they are the only source of implicit chains."""
+
 
 @st.composite
 def functions(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(one_of("firewall", "load-balancer", "nat", "rate-limiter", "bridge", "ids"))
+    kind = draw(one_of(*KINDS))
     function: dict[str, Any] = {"kind": kind, "switch": draw(one_of(*SWITCHES))}
     if kind in ("bridge", "rate-limiter", "ids"):
         function |= draw(SOME_INSTANCES)

@@ -194,9 +194,9 @@ def test_dropping_leaves_something() -> None:
 
     seen: Counter[str] = Counter()
 
-    @seed(4)  # derandomize seeds by the source of the function: renaming a local would draw other files
+    @seed(0)  # derandomize seeds by the source of the function: renaming a local would draw other files
     @settings(
-        max_examples=100, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
+        max_examples=200, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
     )
     @given(files())
     def look(file: dict[str, Any]) -> None:
