@@ -5,6 +5,8 @@ from __future__ import annotations
 BROADCAST = 0xFFFFFFFFFFFF
 GROUP_BIT = 1 << 40
 """The I/G bit (IEEE 802, 8.2.2). It is 0 in the source of every valid frame."""
+LOCAL_BIT = 1 << 41
+"""The U/L bit (IEEE 802, 8.2.2). It is 1 in locally administered addresses."""
 CONTROLLER = 0x02_53_44_4E_00_00
 """The source address of frames that the controller itself makes (locally administered)."""
 

@@ -16,9 +16,9 @@ from controller.flow.tables import Action, Resubmit, SetField, SwitchTables, Tab
 from controller.origin import ByChain
 from controller.simulate.switch import Frame, Lookup
 from wire.ethertype import IPV4, IPV6
-from wire.protocol import ICMP, ICMPV6, NUMBERS
+from wire.protocol import DESTINATION, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, NUMBERS, ROUTING
 
-_EXTENSIONS = frozenset((0, 43, 60))
+_EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, DESTINATION))
 """IPv6 headers that name their length and what follows: hop-by-hop, routing and destination options."""
 _WITH_PORTS = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
 
@@ -110,7 +110,7 @@ def _packet(data: bytes) -> dict[str, int] | None:
     following, size = data[6], 40
     while following in _EXTENSIONS and len(data) >= size + 2:
         following, size = data[size], size + 8 + 8 * data[size + 1]
-    if following in _EXTENSIONS or following == 44:
+    if following in _EXTENSIONS or following == FRAGMENT:
         return None
     source, target = int.from_bytes(data[8:24], "big"), int.from_bytes(data[24:40], "big")
     return {"version": 6, "source": source, "target": target, "ip_proto": following, "size": size}

@@ -18,12 +18,12 @@ from controller.flow.tables import Bucket, Ct, Group
 from controller.simulate.fragments import PIPELINE, Reassembly, travelling_fields
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
+from wire.tcp import ACK, RST, SYN
 
 SNAT, DNAT = 0x40, 0x80
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
 _ECHO = {ICMP: 8, ICMPV6: 128}
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
-_SYN, _RST, _ACK = 2, 4, 16
 EPHEMERAL = (1024, 65535)
 """Source ports that Open vSwitch chooses from when it translates no source, and the packet's own port is
 taken. (A port below 1024 gets another below 1024.)"""
@@ -208,8 +208,8 @@ def _kind(frame: Mapping[str, int], protocol: int) -> int:
 def _may_begin(frame: Mapping[str, int], which: Tuple) -> bool:
     """Whether a packet can be the first of a connection (Open vSwitch's tcp_valid_new, icmp4_valid_new)."""
     if which.protocol == TCP:
-        flags = frame.get("tcp_flags", _SYN)
-        return not (flags & _SYN and flags & _ACK) and bool(flags & (_SYN | _RST | _ACK))
+        flags = frame.get("tcp_flags", SYN)
+        return not (flags & SYN and flags & ACK) and bool(flags & (SYN | RST | ACK))
     if which.protocol in _ERRORS:
         # an ICMP message without a type counts as an echo request
         return _kind(frame, which.protocol) in (-1, _ECHO[which.protocol])

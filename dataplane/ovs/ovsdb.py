@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from dataplane.plan.lab import BridgePlan, PortPlan
+from wire.mac import BROADCAST, LOCAL_BIT, mac_text
 
 DATABASE = "Open_vSwitch"
 PROTOCOLS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
@@ -94,7 +95,7 @@ def bridge_operations(
     for bridge in bridges:
         for port in bridge.ports:
             operations += port_operations(bridge.device, port)
-        mac = f"{bridge.dpid & 0xFFFFFFFFFFFF | 0x020000000000:012x}"
+        mac = mac_text(bridge.dpid & BROADCAST | LOCAL_BIT)
         own_i, own_p = _uuid_name("bi", bridge.device), _uuid_name("bp", bridge.device)
         row: dict[str, Any] = {
             "name": bridge.device,
@@ -105,7 +106,7 @@ def bridge_operations(
                 {
                     "datapath-id": f"{bridge.dpid:016x}",
                     # A fixed address: otherwise Open vSwitch chooses a new one from the ports at each change.
-                    "hwaddr": ":".join(mac[i : i + 2] for i in range(0, 12, 2)),
+                    "hwaddr": mac,
                     "disable-in-band": "true",
                 }
             ),

@@ -36,6 +36,7 @@ from topologies.model.places import Entity, part
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
 from wire.protocol import TCP
+from wire.tcp import FIN, RST
 
 ACCEPTED, INVALID, KNOWN, LATER, NO_BEGINNING = 65000, 64500, 64000, 63500, 63000
 FIRST_RULE, DEFAULT = 60000, 1000
@@ -130,7 +131,7 @@ def _cached_rule_flows(
         yes = (_YES, Resubmit(table))
         later = (guard, kind, LATER_FRAGMENT, VALID)
         flows.append(flow(table, LATER, later, yes, why=why, entity=entity))
-        for flags, name in ((0x001, "FIN"), (0x004, "RST")):
+        for flags, name in ((FIN, "FIN"), (RST, "RST")):
             match = (guard, kind, Field("ip_proto", TCP), state("+trk+new"), Field("tcp_flags", flags, flags))
             why = f"{what}: {name} begins no connection, dropped"
             flows.append(flow(table, NO_BEGINNING, match, why=why, entity=entity))

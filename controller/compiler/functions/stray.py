@@ -27,13 +27,13 @@ from topologies.model.functions import Backend
 from topologies.model.kinds import LoadBalancer
 from topologies.model.service_paths import Hop, answers_hop, service
 from topologies.model.topology import Topology
+from wire import tcp
 from wire.protocol import NUMBERS, TCP
 
 SYN, STRAY = 64200, 64100
 """Above all that leads known connections on."""
 _TELL = (ToMeter(NOTICES.id), Output(CONTROLLER))
 _OF_CLIENT, _OF_SERVER = state("+trk-inv-rpl"), state("+trk-inv+rpl")
-_FLAG_SYN, _FLAG_ACK, _FLAG_RST = 2, 16, 4
 
 
 class Stray(NamedTuple):
@@ -104,7 +104,7 @@ def _balanced_again(
     balancer = function.balancer
     begins: tuple[Field, ...] = ()
     if balancer.protocol == "tcp":
-        begins = (Field("tcp_flags", _FLAG_SYN, _FLAG_SYN | _FLAG_ACK | _FLAG_RST),)
+        begins = (Field("tcp_flags", tcp.SYN, tcp.SYN | tcp.ACK | tcp.RST),)
     why = f"chain {hop.chain}, load balancer {function.name}: {backend.host} has gone: balanced again"
     for match, stray in _packets_to(topology, function, hop, backend):
         entity = backend_entity(function, backend.host)
@@ -162,7 +162,7 @@ def _reset_both(topology: Topology, function: LoadBalancer, hop: Hop) -> Iterato
                 segment = (
                     Field(HOP, hop.number), family.kind, Field("ip_proto", TCP), UNTRACKED,
                     Field(family.source, address or 0), Field("tcp_src", port),
-                    Field("tcp_flags", 0, _FLAG_RST),
+                    Field("tcp_flags", 0, tcp.RST),
                 )  # fmt: skip
                 known = tuple(_OF_SERVER if field == UNTRACKED else field for field in segment)
                 what = _gone_backend(other, backend)

@@ -17,7 +17,7 @@ from nfv.ids.decode.defrag import Defragmenter
 from nfv.ids.decode.options import tcp_options
 from nfv.ids.decode.packet import Packet
 from wire import ethertype
-from wire.protocol import AUTHENTICATION, ESP, ICMP, ICMPV6, SCTP, TCP, UDP
+from wire.protocol import AUTHENTICATION, ESP, EXTENSIONS, ICMP, ICMPV6, SCTP, TCP, UDP
 
 _IPV4 = Struct("!BBHHHBBH4s4s").unpack_from
 _IPV6 = Struct("!IHBB16s16s").unpack_from
@@ -32,7 +32,7 @@ MAX_LAYERS = 16
 _ETHER4, _ETHER6, _ARP = ethertype.IPV4, ethertype.IPV6, ethertype.ARP
 _TAGS = (ethertype.VLAN, ethertype.QINQ, 0x9100)
 _IGNORED = {_ARP, ethertype.RARP, 0x88CC, 0x8809, 0x888E, 0x9000}  # LLDP, LACP, EAPOL, loopback
-_EXTENSIONS = {0, 43, 44, 51, 60, 135, 139, 140}  # RFC 7045
+_EXTENSIONS = EXTENSIONS | {135, 139, 140}  # RFC 7045
 
 
 def plain_segment(data: bytes, ts: float, num: int) -> Packet:
