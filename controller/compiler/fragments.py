@@ -21,15 +21,16 @@ Open vSwitch tells datagrams apart by addresses, protocol, identification, zone 
 ports or network: so each place has its own zone for each network (``place_zones``).  Both visits of this
 table have the same registers, hence the same recirculation: otherwise the copies would not join the first.
 Fragments that tracking refuses are dropped: those that overlap, repeat, or are too short, and those of
-datagrams that never become whole.  The kernel's datapath returns a whole packet in step 1; that packet goes
-on to step 3.
+datagrams that never become whole.  A whole echo reply is invalid as well, since its request was not
+committed: its first fragment goes on, and takes the later ones along.  The kernel's datapath returns a whole
+packet in step 1; that packet goes on to step 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.tracking import INVALID_STATE, LATER_FRAGMENT, PLACE_ZONES, VALID, numbered
+from controller.compiler.tracking import LATER_FRAGMENT, PLACE_ZONES, UNWHOLE, VALID, numbered, state
 from controller.flow.builders import DATAGRAM, HOP, NETWORK, Priority, flow, miss
 from controller.flow.tables import Action, Clone, Ct, CtClear, Field, Flow, Resubmit, SetField, Table
 from topologies.model.functions import Function
@@ -37,6 +38,7 @@ from topologies.model.kinds import AddressTranslator
 from topologies.model.service_paths import Service
 from topologies.model.topology import Topology
 from wire.ethertype import IPV4, IPV6
+from wire.protocol import ICMP, ICMPV6
 
 GATHERED, WAITING = 65534, 65535
 """Zones of steps 1 and 3. All places share them: the recirculation tells places and networks apart."""
@@ -50,7 +52,13 @@ _LEAD = (SetField(DATAGRAM, 1, 1), Resubmit(Table.FRAGMENT))
 RELEASE = 65_500
 """Priority in STEER and RESOLVE of the flows that take a datagram's other fragments along: above all
 others."""
+_TRACKED, _INVALID = state("+trk"), state("+trk+inv")
 _KINDS = ((Field("eth_type", IPV4), "IPv4"), (Field("eth_type", IPV6), "IPv6"))
+
+_ECHO_REPLIES = (
+    ((Field("eth_type", IPV4), Field("ip_proto", ICMP), Field("icmp_type", 0)), "IPv4"),
+    ((Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", 129)), "IPv6"),
+)
 
 
 def gather(zone: int, network: int = 0) -> tuple[Action, ...]:
@@ -115,37 +123,47 @@ def _release(place: Table) -> Iterator[Flow]:
         yield flow(place, RELEASE, (LEADING, kind), done, why=why)
 
 
-def _on_to(place: Table, *at: Field) -> Flow:
-    match = (*at, VALID, Field("ct_zone", WAITING))
+def _on_to(place: Table, *at: Field) -> Iterator[Flow]:
     why = f"a fragment that goes where its datagram's first one does: to {place.name}"
-    return flow(Table.FRAGMENT, Priority.SPECIAL + len(at), match, (CtClear(), Resubmit(place)), why=why)
+    out = Field("ct_zone", WAITING)
+    replies = [(*reply, FIRST_FRAGMENT, _INVALID) for reply, _ in _ECHO_REPLIES]
+    later = [(kind, LATER_FRAGMENT, _INVALID) for kind, _ in _KINDS]
+    for which in ((VALID,), *replies, *later):
+        match = (*at, *which, out)
+        yield flow(Table.FRAGMENT, Priority.SPECIAL + len(at), match, (CtClear(), Resubmit(place)), why=why)
 
 
 def _steps() -> Iterable[Flow]:
     here = Table.FRAGMENT
     met = Field("ct_zone", GATHERED)
     for kind, name in _KINDS:
-        yield flow(here, Priority.SPECIAL, (kind, LATER_FRAGMENT, VALID, met),
+        yield flow(here, Priority.SPECIAL, (kind, LATER_FRAGMENT, _TRACKED, met),
                    why=f"a later {name} fragment: its copy waits for the first")  # fmt: skip
         yield flow(here, Priority.SPECIAL, (kind, FIRST_FRAGMENT, VALID, met), _LEAD,
                    why=f"the first {name} fragment, and all others wait")  # fmt: skip
-        yield flow(here, Priority.KNOWN, (kind, LATER_FRAGMENT, VALID),
+        yield flow(here, Priority.KNOWN, (kind, LATER_FRAGMENT, _TRACKED),
                    (Clone((Ct(WAITING),)), Ct(GATHERED, here)),
                    why=f"a later {name} fragment: a copy waits for the first")  # fmt: skip
         yield flow(here, Priority.KNOWN, (kind, FIRST_FRAGMENT, VALID), (Ct(GATHERED, here),),
                    why=f"the first {name} fragment: when all others wait")  # fmt: skip
         yield flow(here, Priority.KNOWN, (kind, _WHOLE, VALID), (CtClear(), *_LEAD),
                    why=f"an {name} packet that was put together")  # fmt: skip
+    for reply, name in _ECHO_REPLIES:
+        yield flow(here, Priority.SPECIAL, (*reply, FIRST_FRAGMENT, _INVALID, met), _LEAD,
+                   why=f"the first {name} fragment of an echo reply, and all others wait")  # fmt: skip
+        yield flow(here, Priority.KNOWN, (*reply, FIRST_FRAGMENT, _INVALID), (Ct(GATHERED, here),),
+                   why=f"the first {name} fragment of an echo reply: when all others wait")  # fmt: skip
 
 
 _FLOWS = (
     _back_to(Table.CLASSIFY, Field(HOP, 0), Field(NETWORK, 0)),
     _back_to(Table.CHAIN, Field(HOP, 0)),
     _back_to(Table.STEER),
-    *(_on_to(place, *at) for place, at in ((Table.RESOLVE, (Field(HOP, 0),)), (Table.STEER, ()))),
+    *_on_to(Table.RESOLVE, Field(HOP, 0)),
+    *_on_to(Table.STEER),
     *_release(Table.STEER),
     *_release(Table.RESOLVE),
-    flow(Table.FRAGMENT, Priority.GUARD, (INVALID_STATE,), why="no fragment of a whole datagram: dropped"),
+    flow(Table.FRAGMENT, Priority.GUARD, (UNWHOLE,), why="no fragment of a whole datagram: dropped"),
     *_steps(),
     miss(Table.FRAGMENT, None, "no fragment: dropped"),
 )

@@ -35,6 +35,9 @@ INVALID_STATE = state("+inv")
 """Fragments of a datagram that never became whole come out beside some packet that is tracked later, and go
 through the pipeline with it. Open vSwitch's userspace tracking says that they are invalid, and not
 tracked."""
+UNWHOLE = state("-trk+inv")
+"""These alone. A packet that tracking refuses, or whose connection nobody committed, is invalid and
+tracked."""
 VALID = state("+trk-inv")
 LATER_FRAGMENT = Field("ip_frag", 3, 3)
 """A fragment other than the first (ovs-fields(7), ip_frag)."""

@@ -11,6 +11,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP, UDP, IPerror, UDPerror
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
     IPerror6,
     IPv6,
     IPv6ExtHdrDestOpt,
@@ -202,6 +204,22 @@ def test_all_of_a_datagram_and_of_its_answer_meet_one_instance(chains: Lab, six:
         _, answer = chains.send([*fragments(bytes(back), ident=ident)], "h2")
         assert answer == seen
         assert len(seen) == 2
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("place", ["chains", "balancers"])
+def test_a_large_echo_and_its_answer_arrive(request: pytest.FixtureRequest, place: str, six: bool) -> None:
+    opened: Lab = request.getfixturevalue(place)
+    ends = {"chains": ("h1", "h2"), "balancers": ("client", "web1")}[place]
+    for number, (source, target) in enumerate([ends, ends[::-1]], 7000):
+        echo = (ICMPv6EchoRequest if six else ICMP)(id=number)
+        answer = ICMPv6EchoReply(id=number) if six else ICMP(type="echo-reply", id=number)
+        for sent, way in ((echo, (source, target)), (answer, (target, source))):
+            whole = bytes(head(opened.topology, *way, six) / sent / Raw(bytes(3500)))
+            some = [*fragments(whole, ident=number)]
+            arrived, seen = opened.send(some, way[0])
+            assert sorted(arrived) == sorted(some), (sent.summary(), way)
+            assert not seen
 
 
 def extended(ident: int, before: bool) -> list[bytes]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
 
 from controller.compiler.fragments import FRAGMENT
-from controller.compiler.functions.direct import address_of, direct_flows
+from controller.compiler.functions.direct import address_of, direct_flows, requests_of_backends
 from controller.compiler.functions.families import Family, families
 from controller.compiler.functions.nat_hairpin import widest_gap
 from controller.compiler.functions.stray import answering_strays, stray_flows
@@ -144,6 +144,7 @@ def _from_backends(
             flow(Table.STEER, Priority.KNOWN, (here, kind, UNTRACKED), (Ct(zone, Table.STEER, nat=""),),
                  why=f"{what}: is it of a known connection?")
         )  # fmt: skip
+    flows += requests_of_backends(function, hop, zone, what)
     for other in together(topology, function):
         flows += _requests_of_backends(other.balancer, here, (given_back, None), what)
         virtual = SetField("eth_src", mac_number(other.balancer.mac))

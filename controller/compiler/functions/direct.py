@@ -26,7 +26,7 @@ from topologies.model.kinds import LoadBalancer
 from topologies.model.places import Entity, part
 from topologies.model.service_paths import Hop, service
 from topologies.model.topology import Topology
-from wire.protocol import NUMBERS
+from wire.protocol import ICMP, ICMPV6, NUMBERS
 
 DIRECT, COMMITTED = 60500, 60600
 MARK = 1
@@ -72,11 +72,27 @@ def direct_flows(
             # whatever port the first is for: the later ones can't tell, and wait for it there
             why = f"{why}, in fragments"
             yield flow(Table.STEER, DIRECT, (*begins, FRAGMENT), commit, why=why, entity=entity)
+            why = f"{what}: a new echo request to {backend.host} itself, in fragments"
+            echo = (*to_it, _NEW, Field(VERDICT, 0), _echo(family), FRAGMENT)
+            yield flow(Table.STEER, DIRECT, echo, commit, why=why, entity=entity)
         asked = (here, family.kind, _NEW, Field(VERDICT, _ASKED.value))
         done = (SetField(VERDICT, 0), *actions)
         yield flow(Table.STEER, COMMITTED + 1, (*asked, Field("ct_mark", MARK)), done, goto,
                    why=f"{what}: to a backend itself")  # fmt: skip
         yield _exhausted(hop, family, what)
+
+
+def requests_of_backends(function: LoadBalancer, hop: Hop, zone: int, what: str) -> Iterator[Flow]:
+    """Echo requests of backends in fragments: committed, or tracking would refuse their answers."""
+    commit = (_ASKED, Ct(zone, Table.STEER, True, mark=MARK))
+    for family in families(function.balancer):
+        echo = (Field(HOP, hop.number), family.kind, _NEW, Field(VERDICT, 0), _echo(family), FRAGMENT)
+        yield flow(Table.STEER, DIRECT, echo, commit, why=f"{what}: a new echo request, in fragments")
+
+
+def _echo(family: Family) -> Field:
+    """Of ICMP, tracking takes only requests for new connections."""
+    return Field("ct_nw_proto", ICMP if family.version == 4 else ICMPV6)
 
 
 def distinct_places(balancer: Balancer) -> Iterator[Backend]:
