@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import select
 import signal
 
@@ -24,6 +25,10 @@ class CannotCapture(Exception):
     """The capture failed; the message is libpcap's."""
 
 
+class CannotWrite(Exception):
+    """The packets can't be written, in the system's words."""
+
+
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint), ("instructions", ctypes.c_void_p)]
 
@@ -36,7 +41,7 @@ def library() -> ctypes.CDLL:
     """libpcap; raises CannotCapture if it is not installed."""
     for name in ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so"):
         with contextlib.suppress(OSError):
-            libpcap = ctypes.CDLL(name)
+            libpcap = ctypes.CDLL(name, use_errno=True)
             for function in ("pcap_create", "pcap_geterr", "pcap_dump_fopen", "pcap_datalink_val_to_name"):
                 getattr(libpcap, function).restype = ctypes.c_void_p
             libpcap.pcap_datalink_val_to_description.restype = ctypes.c_char_p
@@ -79,30 +84,25 @@ class Capture:
         """Write packets to ``descriptor`` as they come; how many were written.
 
         Ends after ``count`` packets, at a signal (SIGINT, SIGTERM), or when the reader closes the pipe.
+        Raises CannotCapture and CannotWrite.
         """
-        libc = ctypes.CDLL(None)
-        libc.fdopen.restype = ctypes.c_void_p
-        file = ctypes.c_void_p(libc.fdopen(descriptor, b"w"))
-        dumper = self._pcap.pcap_dump_fopen(self._handle, file)
-        if not dumper:
-            raise CannotCapture(self._error())
-        out = ctypes.c_void_p(dumper)
-        self._pcap.pcap_dump_flush(out)  # the header says that it has begun
-        wanted, done = _Ended(), 0
-        with wanted, contextlib.suppress(_Stop):
+        out = Dump(self._pcap, self._handle, descriptor)
+        out.flush()  # the header says that it has begun
+        done = 0
+        with _Ended(), contextlib.suppress(_Stop):
             source = self._pcap.pcap_get_selectable_fd(self._handle)
             while count is None or done < count:
                 select.select([source], [], [])
                 most = -1 if count is None else count - done
-                taken = self._pcap.pcap_dispatch(self._handle, most, self._pcap.pcap_dump, out)
+                taken = self._pcap.pcap_dispatch(self._handle, most, self._pcap.pcap_dump, out.handle)
                 if taken < 0:
                     raise CannotCapture(self._error())
                 done += taken
-                if taken and self._pcap.pcap_dump_flush(out) < 0:
+                if taken and not out.flush():
                     break  # the reader has closed the pipe
         if count is None:  # those that came before the signal
-            done += max(0, self._pcap.pcap_dispatch(self._handle, -1, self._pcap.pcap_dump, out))
-        self._pcap.pcap_dump_flush(out)
+            done += max(0, self._pcap.pcap_dispatch(self._handle, -1, self._pcap.pcap_dump, out.handle))
+        out.flush()
         return done
 
     def dropped(self) -> int:
@@ -115,21 +115,55 @@ class Capture:
         return ctypes.string_at(self._pcap.pcap_geterr(self._handle)).decode(errors="replace")
 
 
+class Dump:
+    """What libpcap writes packets to: ``handle``, on an open file descriptor. Raises CannotCapture."""
+
+    def __init__(self, pcap: ctypes.CDLL, source: ctypes.c_void_p, descriptor: int) -> None:
+        self._pcap, self._descriptor = pcap, descriptor
+        self._libc = ctypes.CDLL(None)
+        self._libc.fdopen.restype = ctypes.c_void_p
+        self._file = ctypes.c_void_p(self._libc.fdopen(descriptor, b"w"))
+        dumper = pcap.pcap_dump_fopen(source, self._file)
+        if not dumper:
+            raise CannotCapture(ctypes.string_at(pcap.pcap_geterr(source)).decode(errors="replace"))
+        self.handle = ctypes.c_void_p(dumper)
+
+    def flush(self) -> bool:
+        """Write what is still in memory; False: the reader has closed the pipe. Raises CannotWrite.
+
+        After an error, libpcap writes nothing more, and its flush succeeds. So this asks the file, too.
+        """
+        ctypes.set_errno(0)
+        failed = self._pcap.pcap_dump_flush(self.handle) < 0
+        error = ctypes.get_errno()
+        if not failed and not self._libc.ferror(self._file):
+            return True
+        pipe = select.poll()
+        pipe.register(self._descriptor, 0)
+        if pipe.poll(0):
+            return False
+        raise CannotWrite(os.strerror(error) if error else "the disk may be full")
+
+
 class _Stop(Exception):
     """A signal ends the capture."""
 
 
 class _Ended:
-    """A context in which SIGINT and SIGTERM raise _Stop."""
+    """A context in which the first SIGINT or SIGTERM raises _Stop."""
 
     def __enter__(self) -> None:
+        self._stopped = False
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop)
+            signal.signal(number, self._stop)
 
     def __exit__(self, *_: object) -> None:
+        self._stopped = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
-
-def _stop(_number: int, _frame: object) -> None:
-    raise _Stop
+    def _stop(self, _number: int, _frame: object) -> None:
+        # one that follows, as timeout(1) sends two, must not raise again where nobody catches it
+        if not self._stopped:
+            self._stopped = True
+            raise _Stop

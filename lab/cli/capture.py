@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def capture(
         wanted = expression if probes else without_probes(expression, where["device"] == "any")
         decoder = None
         if write is None:
+            output = os.dup(1)
             decoder = _decoded(arguments(tcpdump, verbose))
         elif str(write) != "-":
             _onto_output(write)
@@ -126,7 +128,7 @@ def capture(
         )
         if decoder is not None:
             _end_output()
-            decoder.wait()
+            finish_decoding(decoder, output)
     finally:
         stream.close()
     raise typer.Exit(code)
@@ -143,6 +145,8 @@ def _read(device: str, expression: str, count: int | None, what: str) -> int:
         number = seen.write(1, count)
     except pcap.CannotCapture as error:
         raise Failure(f"can't capture: {error}", "does it still exist? see: sdnlab status") from None
+    except pcap.CannotWrite as error:
+        raise Failure(f"can't write the packets: {error}", "write another file: --write FILE") from None
     words = f"{say.count(number, 'packet')} captured"
     dropped = seen.dropped()
     sys.stderr.write(f"{words}, {dropped} more dropped: they came too fast\n" if dropped else f"{words}\n")
@@ -161,6 +165,18 @@ def _decoded(words: list[str]) -> subprocess.Popen[bytes]:
     os.dup2(target, 1)
     os.close(target)
     return decoder
+
+
+def finish_decoding(decoder: subprocess.Popen[bytes], output: int) -> None:
+    """Wait until tcpdump has shown the rest. Raises Failure if it couldn't write.
+
+    ``output``: where it writes. If that is a pipe that nobody reads any more, it is no failure.
+    """
+    failed = decoder.wait() > 0
+    pipe = select.poll()
+    pipe.register(output, 0)
+    if failed and not pipe.poll(0):
+        raise Failure("tcpdump can't write the output", "send it elsewhere, or write a file: --write FILE")
 
 
 def _end_output() -> None:
