@@ -17,8 +17,8 @@ NAMES = Nameless()
 
 @given(st.one_of(*map(st.from_type, EVENTS.values())))
 def test_every_event_comes_back_from_json(said: Event) -> None:
-    assume(said == said)  # a time is never NaN, which is not equal to itself
     line = json.dumps({**encode(said), "number": 7, "time": 1.5})
+    assume("NaN" not in line)  # a time is never NaN, which is not equal to another NaN
     assert decode(json.loads(line)) == said
 
 
