@@ -19,6 +19,7 @@ when the mark is set.  This also lets an unmarked frame turn back to where it ca
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from controller.compiler.paths import Graph, Route
 from controller.compiler.sff.encapsulation import VLAN_PRESENT, Tag
@@ -74,28 +75,32 @@ def _action(number: int) -> Action:
     return Output(number) if number > 0 else ToGroup(-number)
 
 
+class Node(NamedTuple):
+    """What table FORWARD needs of one switch. ``island``: see ``topologies.model.overlay``."""
+
+    island: int
+    networks: frozenset[int]
+    """The networks that frames of its hosts may be in, before and after routing."""
+    stations: Sequence[Station] = ()
+    """What is at its ports."""
+    tags: Sequence[Tag] = ()
+    """Of its hops that frames come to from other switches."""
+    uplinks: Mapping[int, int] = {}
+    """Network -> port of the uplink to the overlay."""
+    transports: Mapping[int, int] = {}
+    """Hop on another island -> port of the uplink that leads to it."""
+    firewalled: Container[int] = ()
+    """Host ports that a frame leaves by only through table ADMIT."""
+
+
 class Forwarding:
     """Collects the FORWARD flows and groups of all switches; switches share equal ones."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        networks_at: list[frozenset[int]],
-        isolate: bool,
-        islands: Mapping[str, int],
-        uplinks: Mapping[str, Mapping[int, int]],
-        transports: Mapping[str, Mapping[int, int]],
-        chained: bool,
-        firewalled: Mapping[str, Container[int]],
-    ) -> None:
-        self.firewalled = firewalled
-        self.transports = [transports.get(name, {}) for name in graph.names]
+    def __init__(self, graph: Graph, nodes: Sequence[Node], isolate: bool, chained: bool) -> None:
         self.graph = graph
-        self.chained = chained
-        self.islands = [islands[name] for name in graph.names]
-        self.uplinks = [uplinks.get(name, {}) for name in graph.names]
-        self.networks_at = networks_at
+        self.nodes = nodes
         self.isolate = isolate
+        self.chained = chained
         count = len(graph.names)
         self.direct: list[list[Flow]] = [[] for _ in range(count)]
         self.turned: list[list[Flow]] = [[] for _ in range(count)]
@@ -103,21 +108,22 @@ class Forwarding:
         self._flows: dict[tuple[int, ...], Flow] = {}
         self._buckets: dict[tuple[int, ...], tuple[Bucket, ...]] = {}
 
-    def add(self, destination: int, stations: list[Station], tags: Sequence[Tag] = ()) -> None:
-        """Everything on every switch for the stations of one switch, and for the hops (``tags``) there."""
-        for station in stations:
+    def add(self, destination: int) -> None:
+        """Everything on every switch for the stations of one switch, and for the hops there."""
+        node = self.nodes[destination]
+        for station in node.stations:
             for gate in self._gates(destination, station.network):
-                self.direct[destination].append(self._local(station, gate))
+                self.direct[destination].append(self._local(destination, station, gate))
         for switch, route in enumerate(self.graph.routes(destination)):
             if route is not None:
-                self._remote(switch, destination, route, stations, tags)
+                self._remote(switch, destination, route)
             elif switch != destination:
-                if self.uplinks[switch]:
-                    self._beyond_links(switch, destination, stations)
-                ways = self.transports[switch]
-                for tag in tags if self.islands[switch] != self.islands[destination] else ():
-                    if tag.hop in ways:
-                        out = Output(ways[tag.hop])
+                sender = self.nodes[switch]
+                if sender.uplinks:
+                    self._beyond_links(switch, destination)
+                for tag in node.tags if sender.island != node.island else ():
+                    if tag.hop in sender.transports:
+                        out = Output(sender.transports[tag.hop])
                         self.direct[switch].append(self._travelling(tag, destination, 0, out))
 
     def flows(self, switch: int) -> list[Flow]:
@@ -134,13 +140,13 @@ class Forwarding:
         """
         if self.chained and self.isolate:
             return (0, network)
-        here = self.networks_at[switch]
+        here = self.nodes[switch].networks
         if not self.isolate or here <= {network}:
             return (-1,)
         return (0, network) if network in here else (0,)
 
-    def _local(self, station: Station, gate: int) -> Flow:
-        if station.port in self.firewalled.get(station.switch, ()):
+    def _local(self, switch: int, station: Station, gate: int) -> Flow:
+        if station.port in self.nodes[switch].firewalled:
             match: tuple[Field, ...] = (Field("eth_dst", station.mac),)
             if gate >= 0:
                 match = (Field(NETWORK, gate), *match)
@@ -150,9 +156,8 @@ class Forwarding:
             return flow(Table.FORWARD, DIRECT, match, actions, Table.ADMIT, why=why, entity=entity)
         return self._flow(station, gate, 0, station.port, (_UNMARK, Output(station.port)))
 
-    def _remote(
-        self, switch: int, destination: int, route: Route, stations: list[Station], tags: Sequence[Tag]
-    ) -> None:
+    def _remote(self, switch: int, destination: int, route: Route) -> None:
+        stations, tags = self.nodes[destination].stations, self.nodes[destination].tags
         number = -group_id(destination)
         if len(route.ports) > 1:
             self._select(switch, -number, route.ports, destination, "equal paths")
@@ -178,12 +183,13 @@ class Forwarding:
             self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
         self.turned[via] += [self._travelling(tag, destination, entry, turn) for tag in tags]
 
-    def _beyond_links(self, switch: int, destination: int, stations: list[Station]) -> None:
+    def _beyond_links(self, switch: int, destination: int) -> None:
         """Flows to a switch that no link leads to. A switch of another island is reached by the uplink; a
         switch of the same island is cut off, and its frames are dropped."""
-        same = self.islands[switch] == self.islands[destination]
-        for station in stations:
-            uplink = self.uplinks[switch].get(station.network)
+        sender, node = self.nodes[switch], self.nodes[destination]
+        same = sender.island == node.island
+        for station in node.stations:
+            uplink = sender.uplinks.get(station.network)
             if uplink is None:
                 continue
             match = (Field(NETWORK, station.network), Field("eth_dst", station.mac))
@@ -248,33 +254,16 @@ class Forwarding:
         return Origin(f"to {name}: {note}", entity=Entity("switch", name))
 
 
-def forward(
-    graph: Graph,
-    by_switch: dict[str, list[Station]],
-    networks_at: list[frozenset[int]],
-    isolate: bool,
-    islands: Mapping[str, int],
-    uplinks: Mapping[str, Mapping[int, int]],
-    travelling: Mapping[str, Sequence[Tag]] | None = None,
-    transports: Mapping[str, Mapping[int, int]] | None = None,
-    firewalled: Mapping[str, Container[int]] | None = None,
-) -> Forwarding:
+def forward(graph: Graph, nodes: Sequence[Node], isolate: bool, chained: bool) -> Forwarding:
     """FORWARD tables and groups of all switches.
 
-    ``networks_at``: the networks that frames of each switch may be in. ``uplinks``: switch -> network ->
-    port of its uplink. ``islands``: see ``topologies.model.overlay``. ``travelling``: switch -> tags of its
-    hops that frames come to from other switches; None for a lab without chains. ``transports``: switch ->
-    hop -> port of the uplink that leads to it from this island. ``firewalled``: switch -> host ports that a
-    frame leaves by only through table ADMIT.
+    ``nodes``: the switches, in the graph's order. ``isolate``: the lab has several networks. ``chained``: it
+    has service chains.
     """
-    chained = travelling is not None
-    forwarding = Forwarding(
-        graph, networks_at, isolate, islands, uplinks, transports or {}, chained, firewalled or {}
-    )
-    hops = travelling or {}
-    for number, name in enumerate(graph.names):
-        if name in by_switch or hops.get(name):
-            forwarding.add(number, by_switch.get(name, []), hops.get(name, ()))
+    forwarding = Forwarding(graph, nodes, isolate, chained)
+    for number, node in enumerate(nodes):
+        if node.stations or node.tags:
+            forwarding.add(number)
     return forwarding
 
 

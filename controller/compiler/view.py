@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from controller.compiler.arp_nd import announcement, answer4, answers
-from controller.compiler.forwarding import Forwarding, forward
+from controller.compiler.forwarding import Forwarding, Node, forward
 from controller.compiler.functions.firewall import Guarded, guarded
 from controller.compiler.paths import Graph
 from controller.compiler.route import Gateway, gateway_answers, gateways, routes
@@ -167,23 +167,34 @@ class LabView:
     @cached_property
     def forwarding(self) -> Forwarding:
         """The FORWARD tables and groups of all switches."""
-        names = [switch.name for switch in self.topology.switches]
-        uplinks = {
+        island_of = islands(self.topology)
+        chained = bool(self.chains.service.hops)
+        nodes = [
+            Node(
+                island_of[switch.name],
+                networks,
+                self.by_switch.get(switch.name, ()),
+                self.chains.travelling(switch.name) if chained else (),
+                self.uplink_ports.get(switch.name, {}),
+                transport_ports(self.overlay, switch.name),
+                self.firewalled.get(switch.name, ()),
+            )
+            for switch, networks in zip(self.topology.switches, self.networks_at, strict=True)
+        ]
+        return forward(
+            Graph(self.topology, self.down_links, self.avoid),
+            nodes,
+            isolate=len({endpoint.network for endpoint, _ in endpoints_at_ports(self.topology)}) > 1,
+            chained=chained,
+        )
+
+    @cached_property
+    def uplink_ports(self) -> dict[str, dict[int, int]]:
+        """Switch -> network's number -> port of its uplink to the overlay."""
+        return {
             switch: {number: uplink.near.number for number, uplink in by_network.items()}
             for switch, by_network in self.crossing.uplinks.items()
         }
-        chained = bool(self.chains.service.hops)
-        return forward(
-            Graph(self.topology, self.down_links, self.avoid),
-            self.by_switch,
-            self.networks_at,
-            isolate=len({endpoint.network for endpoint, _ in endpoints_at_ports(self.topology)}) > 1,
-            islands=islands(self.topology),
-            uplinks=uplinks,
-            travelling={name: self.chains.travelling(name) for name in names} if chained else None,
-            transports={name: transport_ports(self.overlay, name) for name in names},
-            firewalled=self.firewalled,
-        )
 
     @cached_property
     def populated(self) -> dict[int, frozenset[str]]:
