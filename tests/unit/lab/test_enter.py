@@ -6,11 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-from tests.waiting import until
 
 _SCRIPT = """
 import os, signal, sys
@@ -26,13 +23,6 @@ def child():
 
 os._exit(enter.wait(enter.spawn(child)))
 """
-
-
-def waits(pid: int) -> bool:
-    """Whether ``enter.wait`` has begun, which blocks signals: the child may be ready before (proc(5))."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    blocked = int(next(line for line in status.splitlines() if line.startswith("SigBlk:")).split()[1], 16)
-    return bool(blocked >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +44,5 @@ def test_a_signal_ends_the_command_whether_it_was_sent_to_one_or_to_all(
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(5) == b"ready"
-        until(lambda: waits(process.pid), "the caller waits for its child")
         (os.killpg if group else os.kill)(process.pid, number)
         assert process.wait(60) == code
