@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -134,7 +134,7 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
             _execute(command, {**os.environ, **join_place(place), **more})
         door.run(command, {**os.environ, **more}, _execute)
 
-    return wait(spawn(child))
+    return run(child)
 
 
 def _door(name: str, place: Mapping[str, str]) -> Door:
@@ -161,7 +161,7 @@ def run_shell(lab: str, pid: int) -> int:
 
         shell.main(lab)
 
-    return wait(spawn(child))
+    return run(child)
 
 
 _SI_KERNEL = 0x80  # sigaction(2): of a terminal, not of kill(2)
@@ -169,27 +169,45 @@ _GROUP = 0.3
 """Seconds after which a signal that was sent to our whole process group has had its effect."""
 
 
-def spawn(main: Callable[[], NoReturn]) -> int:
-    """Fork a child that runs ``main`` and dies with the caller; its process id."""
+_TYPED = (signal.SIGINT, signal.SIGQUIT)
+_AWAITED = {signal.SIGCHLD, *_TYPED, *_FORWARDED}
+
+
+def run(main: Callable[[], NoReturn]) -> int:
+    """Run ``main`` in a child that dies with the caller, and wait for it as a shell would; its exit code.
+
+    The code is 128 + N when signal N ended the child.  Signals that come from the fork on are for the child.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            syscalls.die_with_parent(signal.SIGHUP)
-            main()
-        except Failure as failure:
-            from lab.cli import report
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _child(main, before)
+        return _wait(pid)
+    finally:
+        while signal.sigtimedwait(_AWAITED, 0) is not None:  # the child got them, too, or has ended
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-            report(failure)
-            os._exit(failure.code)
-        except ReaderGone:
-            os._exit(128 + signal.SIGPIPE)
-        except BaseException as error:
-            sys.stderr.write(f"sdnlab: {error!r}\n")
-            sys.stderr.flush()
-        os._exit(Exit.FAILED)
-    return pid
+
+def _child(main: Callable[[], NoReturn], mask: Iterable[int]) -> NoReturn:
+    try:
+        syscalls.die_with_parent(signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        main()
+    except Failure as failure:
+        from lab.cli import report
+
+        report(failure)
+        os._exit(failure.code)
+    except ReaderGone:
+        os._exit(128 + signal.SIGPIPE)
+    except BaseException as error:
+        sys.stderr.write(f"sdnlab: {error!r}\n")
+        sys.stderr.flush()
+    os._exit(Exit.FAILED)
 
 
 def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
@@ -205,7 +223,7 @@ def run_at(lab: str, pid: int, netns: str, work: Callable[[], int]) -> int:
         sys.stderr.flush()
         os._exit(code)
 
-    return wait(spawn(child))
+    return run(child)
 
 
 def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
@@ -224,40 +242,33 @@ def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn
     os._exit(code)
 
 
-def wait(pid: int) -> int:
-    """Wait for the child ``pid`` as a shell would: signals are passed on, a stopped child stops the caller.
+def _wait(pid: int) -> int:
+    """Wait for the child ``pid``: signals are passed on, a stopped child stops the caller. Its exit code.
 
     A terminal sends Ctrl-C and Ctrl-\\ to the child as well, since it is in the same group.  A program may
     have sent the signal to us only: if the child still runs after ``_GROUP`` seconds, the signal is passed
     on.
     """
-    typed = (signal.SIGINT, signal.SIGQUIT)
     due: dict[int, float] = {}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *typed, *_FORWARDED})
-    try:
-        while True:
-            ended, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
-            if ended and not os.WIFSTOPPED(status):
-                break
-            if ended:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                os.kill(pid, signal.SIGCONT)
-            now = time.monotonic()
-            for number in [signal_number for signal_number, at in due.items() if at <= now]:
-                os.kill(pid, number)
-                del due[number]
-            left = min(due.values(), default=now + 3600.0) - now
-            received = signal.sigtimedwait({signal.SIGCHLD, *typed, *_FORWARDED}, max(0.0, left))
-            if received is None or received.si_signo == signal.SIGCHLD:
-                continue
-            if received.si_signo in _FORWARDED:
-                os.kill(pid, received.si_signo)
-            elif received.si_code != _SI_KERNEL:
-                due.setdefault(received.si_signo, time.monotonic() + _GROUP)
-    finally:
-        while signal.sigtimedwait(typed, 0) is not None:  # signals that the child has got, too
-            pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    while True:
+        ended, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+        if ended and not os.WIFSTOPPED(status):
+            break
+        if ended:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.kill(pid, signal.SIGCONT)
+        now = time.monotonic()
+        for number in [signal_number for signal_number, at in due.items() if at <= now]:
+            os.kill(pid, number)
+            del due[number]
+        left = min(due.values(), default=now + 3600.0) - now
+        received = signal.sigtimedwait(_AWAITED, max(0.0, left))
+        if received is None or received.si_signo == signal.SIGCHLD:
+            continue
+        if received.si_signo in _FORWARDED:
+            os.kill(pid, received.si_signo)
+        elif received.si_code != _SI_KERNEL:
+            due.setdefault(received.si_signo, time.monotonic() + _GROUP)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 

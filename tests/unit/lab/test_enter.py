@@ -21,7 +21,14 @@ def child():
     while True:
         signal.pause()
 
-os._exit(enter.wait(enter.spawn(child)))
+def slow_fork():
+    pid = fork()
+    if pid:
+        os.read(0, 1)  # the child is quicker than its caller
+    return pid
+
+fork, os.fork = os.fork, slow_fork
+os._exit(enter.run(child))
 """
 
 
@@ -40,9 +47,14 @@ def test_a_signal_ends_the_command_whether_it_was_sent_to_one_or_to_all(
 ) -> None:
     # a new session: there is no terminal whose Ctrl-C it could be
     with subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", _SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stdin is not None
         assert process.stdout.read(5) == b"ready"
         (os.killpg if group else os.kill)(process.pid, number)
+        process.stdin.write(b".")
+        process.stdin.flush()
         assert process.wait(60) == code
