@@ -89,7 +89,7 @@ class Capture:
         out = Dump(self._pcap, self._handle, descriptor)
         out.flush()  # the header says that it has begun
         done = 0
-        with _Ended(), contextlib.suppress(_Stop):
+        with StopAtSignals(), contextlib.suppress(Stopped):
             source = self._pcap.pcap_get_selectable_fd(self._handle)
             while count is None or done < count:
                 select.select([source], [], [])
@@ -145,12 +145,12 @@ class Dump:
         raise CannotWrite(os.strerror(error) if error else "the disk may be full")
 
 
-class _Stop(Exception):
+class Stopped(Exception):
     """A signal ends the capture."""
 
 
-class _Ended:
-    """A context in which the first SIGINT or SIGTERM raises _Stop."""
+class StopAtSignals:
+    """A context in which the first SIGINT or SIGTERM raises Stopped."""
 
     def __enter__(self) -> None:
         self._stopped = False
@@ -166,4 +166,4 @@ class _Ended:
         # one that follows, as timeout(1) sends two, must not raise again where nobody catches it
         if not self._stopped:
             self._stopped = True
-            raise _Stop
+            raise Stopped

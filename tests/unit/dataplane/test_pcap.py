@@ -56,8 +56,8 @@ def test_a_pipe_that_nobody_reads_is_the_end(libpcap: ctypes.CDLL) -> None:
 
 @pytest.mark.usefixtures("kept_signals")
 def test_a_second_signal_raises_nothing() -> None:
-    with pcap._Ended():
-        with suppress(pcap._Stop):
+    with pcap.StopAtSignals():
+        with suppress(pcap.Stopped):
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("the first one ends it")
         os.kill(os.getpid(), signal.SIGTERM)
