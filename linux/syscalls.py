@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import struct
 
 TYPE_CHECKING = False
@@ -101,9 +102,15 @@ def prctl(option: int, value: int | bytes, more: int | bytes = 0) -> None:
     _check(_libc.prctl(option, *words, 0, 0), f"prctl {option}")
 
 
-def die_with_parent(signal: int) -> None:
-    """Ask for ``signal`` when the parent thread ends (PR_SET_PDEATHSIG); new credentials clear it."""
-    prctl(PR_SET_PDEATHSIG, signal)
+def die_with_parent(number: int) -> None:
+    """Ask for signal ``number`` when the parent thread ends (PR_SET_PDEATHSIG); new credentials clear it."""
+    prctl(PR_SET_PDEATHSIG, number)
+
+
+def hang_up_with_parent() -> None:
+    """Ask for SIGHUP when the parent thread ends; for SIGKILL where SIGHUP is ignored, as below nohup(1)."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    die_with_parent(signal.SIGKILL if ignored else signal.SIGHUP)
 
 
 def name_process(name: str) -> None:

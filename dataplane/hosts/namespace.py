@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -82,7 +81,7 @@ class RoomDoor:
     def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
         """Enter the room and execute the command. Raises OSError."""
         unseen = rooms.enter(self._room)
-        syscalls.die_with_parent(signal.SIGHUP)  # a change of user has cleared it
+        syscalls.hang_up_with_parent()  # a change of user has cleared it
         if unseen is not None:
             name = self._room.name
             sys.stderr.write(f"sdnlab: {unseen} is not for {name} to read; it starts in its own /root\n")

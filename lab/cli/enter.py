@@ -194,7 +194,7 @@ def run(main: Callable[[], NoReturn]) -> int:
 
 def _child(main: Callable[[], NoReturn], mask: Iterable[int]) -> NoReturn:
     try:
-        syscalls.die_with_parent(signal.SIGHUP)
+        syscalls.hang_up_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         main()
     except Failure as failure:
