@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 import pytest
 
@@ -54,12 +55,17 @@ CASES: dict[str, tuple[tuple[Field, ...], tuple[Action, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+NUMBERS = count(1)
+
+
+@pytest.fixture
 def bridge(vswitch: Vswitch) -> str:
-    vswitch.bridge("codec", range(1, 4))
-    with vswitch.channel("codec") as channel:
+    """A bridge for one test, with a meter: tests leave groups, and take meters away."""
+    name = f"codec{next(NUMBERS)}"
+    vswitch.bridge(name, range(1, 4))
+    with vswitch.channel(name) as channel:
         channel.send(meters.meter_mod(Meter(7, 100, 20)))
-    return "codec"
+    return name
 
 
 def plain(text: str) -> str:
