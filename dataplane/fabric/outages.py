@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from dataplane.fabric.mirrors import Mirrors
 from dataplane.fabric.switches import Switches
 from dataplane.fabric.wires import Wires
@@ -40,8 +38,10 @@ class Outages:
         try:
             self._rewire(old, new)
         except Exception:
-            with contextlib.suppress(Exception):  # the first error is the important one
+            try:
                 self._rewire(new, old)
+            except Exception as error:  # the first error is the important one, which is raised
+                print(f"while a change of links was undone: {error!r}", flush=True)
             raise
         self.links, self.switches = links, switches
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -118,11 +117,14 @@ class Captures:
         try:
             yield place
         finally:
-            with self._lock, contextlib.suppress(Exception):  # the switch may have failed, its domain died
-                if name in self._captured:
-                    self._captured[name] -= 1
-                    if not self._captured[name]:
-                        del self._captured[name]
-                        self._net.make_device(name, False)
-                elif mirrored:
-                    self._net.remove_mirror(name, place["device"])
+            with self._lock:
+                try:
+                    if name in self._captured:
+                        self._captured[name] -= 1
+                        if not self._captured[name]:
+                            del self._captured[name]
+                            self._net.make_device(name, False)
+                    elif mirrored:
+                        self._net.remove_mirror(name, place["device"])
+                except Exception as error:  # the switch may have failed, its domain died
+                    print(f"after the capture of {name}: {error!r}", flush=True)
