@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.system.command_line import CommandLine
-from tests.system.test_functions import PATIENCE, Pinging, pinging, reaches, running, takes_part
+from tests.system.test_functions import PATIENCE, pinging, reaches, running, takes_part
 from tests.waiting import until
 
 MEGABYTES = 8
@@ -139,9 +139,8 @@ def test_capture_shows_nsh_to_people(lab: Lab) -> None:
     line, _ = lab
     link = next(link_state["name"] for link_state in line.json("status")["underlay"]["links"])
     process = line.start("capture", link, "-c", "2", "--filter", "udp port 4789")
-    ping = Pinging(line, "h1", "h2", 0.05)
-    shown = process.communicate(timeout=PATIENCE)[0]
-    ping.stop()
+    with pinging(line, "h1", "h2"):
+        shown = process.communicate(timeout=PATIENCE)[0]
     assert "NSH, flags [none], service-path-id 0x000002, service-index 0xfe" in shown, shown
     assert "10.0.0." in shown and "ICMP echo" in shown
 
