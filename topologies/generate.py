@@ -9,8 +9,9 @@ import random as _random
 
 from topologies.model.topology import Topology
 from topologies.resolve.phases import resolve
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Problems
-from topologies.syntax.specification import File, HostSpec, LinkSpec
+from topologies.syntax.specification import File, LinkSpec
 from topologies.syntax.units import End
 
 

@@ -47,7 +47,8 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
         report.locate = root.at
         spec = check.check(root, report)
         files = _files(spec, file, report)
-        return phases.resolve(spec, report.known(), files, running)
+        folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120 - may hold a NUL
+        return phases.resolve(spec, report.known(), files, running, folder)
     except document.Fatal:
         report.check()
         raise AssertionError("a fatal problem was not reported") from None

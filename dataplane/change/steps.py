@@ -60,12 +60,6 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         differences += [f"{kind} {name} would be removed" for name in before if name not in after]
         both = [name for name in after if name in before]
         differences += [f"{kind} {name} would change" for name in both if before[name] != after[name]]
-    kinds = {host.name: host.kind for host in old.hosts}
-    differences += [
-        f"host {host.name} would be a {host.kind} instead of a {kinds[host.name]}"
-        for host in new.hosts
-        if kinds.get(host.name, host.kind) != host.kind
-    ]
     if old.underlay != new.underlay:
         what = "change"
         if old.underlay is None or new.underlay is None:

@@ -124,6 +124,10 @@ class Fabric:
         """The place of a host, for its driver. Raises KeyError if there is no such host."""
         return place_of(self.host_plan(host), self.run_dir)
 
+    def places(self) -> dict[str, Place]:
+        """Host -> its place, for its driver."""
+        return {planned.name: place_of(planned, self.run_dir) for planned in self.plan.hosts}
+
     def seen_at(self, host: str) -> EndPlan:
         """The device that all frames of a host pass. Raises KeyError if there is no such host."""
         planned = self.host_plan(host)

@@ -37,7 +37,7 @@ class Hosts:
         hosts.wire_in(host, space, wire)
         if host.netns not in self._started:
             self._started.add(host.netns)
-            hosts.start(place_of(host, self._run_dir), space)
+            hosts.start(host, place_of(host, self._run_dir), space)
 
     def rewire(self, host: HostPlan, old: WirePlan, new: WirePlan) -> None:
         """Change the addresses, default routes or MTU of a host in place."""

@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
     from dataplane.sandbox.namespaces import Namespace
+    from topologies.model.hosts import Host
 
 Execute = Callable[[Sequence[str], Mapping[str, str]], NoReturn]
 """Replaces the process by a program: its arguments, its environment."""
 
 
 class HostError(Exception):
-    """A host can't be entered; the message says why."""
+    """A host can't be prepared, started or entered; the message says why. ``remedy``: what helps."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what, self.remedy = what, remedy
 
 
 @dataclass(frozen=True)
@@ -29,18 +34,39 @@ class Place:
     """The place of a host in a running lab; a process that enters the host needs it.
 
     ``netns``: its file in /run/netns. ``names_file``: the path of the file that it sees as /etc/hosts; empty:
-    the lab's file.
+    the lab's file. ``folder``: the path of a directory for the driver, which makes it when it needs one.
     """
 
     name: str
     kind: str
     netns: str
     names_file: str = ""
+    folder: str = ""
 
 
 def place_of(host: HostPlan, run_dir: Path) -> Place:
     """The place of a host; ``run_dir``: the lab's run directory."""
-    return Place(host.name, host.kind, host.netns, str(run_dir / host.names_file) if host.names_file else "")
+    names_file = str(run_dir / host.names_file) if host.names_file else ""
+    return Place(host.name, host.kind, host.netns, names_file, folder_of(host.netns, run_dir))
+
+
+def folder_of(netns: str, run_dir: Path) -> str:
+    """The path of the driver's directory for the host with this namespace. It need not exist."""
+    return str(run_dir / "hosts" / netns)
+
+
+class Lack(NamedTuple):
+    """Something that hosts need and this machine lacks: what it is, what needs it, and the remedy."""
+
+    what: str
+    needed: str
+    remedy: str
+
+
+Say = Callable[[str], None]
+"""Tells the user what is done at present: a few words like ``downloading the kernel``."""
+Hear = Callable[[str, str, str], None]
+"""Takes what happened to a host by itself: the host's name, the kind of event (a word), and a text."""
 
 
 class Running(Protocol):
@@ -70,7 +96,12 @@ class Door(Protocol):
 
 
 class HostDriver(Protocol):
-    """The driver of a kind of host. One object serves all hosts of its kind, from several threads."""
+    """The driver of a kind of host. One object serves all hosts of its kind, from several threads.
+
+    ``takes_time``: its hosts are not ready as soon as they are started.
+    """
+
+    takes_time: ClassVar[bool]
 
     def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
         """``wire`` was made, for the first time or again: connect the host to it, and set its addresses."""
@@ -78,8 +109,31 @@ class HostDriver(Protocol):
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
         """Change the addresses, routes, MTU and offloads of the host's interface in place."""
 
-    def start(self, place: Place, space: Namespace) -> None:
-        """Start the host's processes, once, after its first ``wire_in``. Raises the first error."""
+    def prepare(self, hosts: Sequence[Host], say: Say) -> None:
+        """Make what ``hosts`` need and can keep: images, for example. Raises HostError.
+
+        It is called before the lab is built or changed, outside the sandbox, by the user who starts it.
+        ``needs_preparation`` says whether there is anything to do.
+        """
+
+    def needs_preparation(self, hosts: Sequence[Host]) -> bool:
+        """Whether ``prepare`` must be called for these hosts, also if all that it makes may be there."""
+
+    def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
+        """What this machine lacks for ``hosts``. It is called in the sandbox, before the lab is built."""
+
+    def watch(self, hear: Hear) -> None:
+        """Call ``hear``, from any thread, with what happens to hosts by itself. It is called before hosts
+        start."""
+
+    def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
+        """Start the host, once, after its first ``wire_in``; don't wait for it. Raises the first error."""
+
+    def ready(self, place: Place, patience: float) -> None:
+        """Wait until commands run in the host, for ``patience`` seconds at most. Raises HostError."""
+
+    def state(self, place: Place) -> dict[str, str | int | float | bool]:
+        """What ``status`` tells about the host beside its kind."""
 
     def stop(self, place: Place, space: Namespace) -> None:
         """End the host's processes; then its namespace is removed. The host may be started, not started, or

@@ -6,16 +6,17 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from dataplane.hosts import room as rooms
-from dataplane.hosts.driver import Execute, HostError, Place, Running
+from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say
 from linux import syscalls
 
 if TYPE_CHECKING:
     from dataplane.hosts.serving_rooms import ServingRooms
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
     from dataplane.sandbox.namespaces import Namespace
+    from topologies.model.hosts import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.room import main; main()"
@@ -23,6 +24,8 @@ ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.r
 
 class NamespaceHosts:
     """The driver. The first command in a host makes its room; before, nothing runs there."""
+
+    takes_time: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._serving: ServingRooms | None = None
@@ -40,8 +43,29 @@ class NamespaceHosts:
 
         reconfigure(space, old, new)
 
-    def start(self, place: Place, space: Namespace) -> None:
+    def needs_preparation(self, hosts: Sequence[Host]) -> bool:
+        """Nothing must be prepared."""
+        return False
+
+    def prepare(self, hosts: Sequence[Host], say: Say) -> None:
+        """Prepare nothing."""
+
+    def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
+        """Nothing that not every lab needs."""
+        return []
+
+    def watch(self, hear: Hear) -> None:
+        """Nothing happens by itself."""
+
+    def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
         """Start nothing: the kernel's IP stack answers for the host."""
+
+    def ready(self, place: Place, patience: float) -> None:
+        """It is ready as soon as its namespace exists."""
+
+    def state(self, place: Place) -> dict[str, str | int | float | bool]:
+        """Nothing beside its kind."""
+        return {}
 
     def stop(self, place: Place, space: Namespace) -> None:
         """End nothing: processes in the host end with its namespace."""

@@ -27,6 +27,7 @@ from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
+from topologies.model.choices import NAMESPACE
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
@@ -220,7 +221,10 @@ def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     """File names below /run/netns of all hosts and domains."""
 
     # hosts and functions are added and removed in a running lab, so their names do not count
-    out = {("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") for h in topology.hosts}
+    out = {
+        ("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") + settings_mark(h)
+        for h in topology.hosts
+    }
     for name, _, _ in _plugs(topology):
         out["instance", name] = instance_netns(name)
     for i, domain in enumerate(topology.domains, 1):
@@ -229,6 +233,19 @@ def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
     for i, router in enumerate(topology.underlay.routers if topology.underlay else (), 1):
         out["router", router] = f"router-{_file_name(router, str(i))}"
     return out
+
+
+def settings_mark(host: Host) -> str:
+    """What tells a host from one of the same name with settings that no running host can change.
+
+    It is a part of the name of its namespace, so a change of these settings makes the host anew: ``@`` is in
+    no host's name.
+    """
+    fixed = (host.own.hostname, host.own.files, host.own.private)
+    if host.kind == NAMESPACE and not any(fixed):
+        return ""
+    part = host.part.model_dump_json() if host.part is not None else ""
+    return f"@{_digest(repr((host.kind, part, fixed)))[:8]}"
 
 
 def _file_name(name: str, short: str) -> str:
@@ -326,7 +343,7 @@ def _host(
         gateways,
         host.mtu,
         host.shaping,
+        host,
         names_file,
         whole,
-        host.kind,
     )

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
 from dataplane.netlink.shaping import LARGEST
-from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.choices import SDNLAB
+from topologies.model.hosts import Host
 from topologies.model.needs_overlay import NSH_BYTES
 from topologies.model.topology import Port, Shaping
 from topologies.resolve.underlay import HOST_MTU
@@ -97,7 +98,7 @@ class WirePlan:
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """A host: its namespace and interface, and the wire to its switch port."""
+    """A host: its namespace and interface, and the wire to its switch port. ``host``: what it is."""
 
     name: str
     switch: str
@@ -108,10 +109,15 @@ class HostPlan:
     gateways: tuple[IPv4Address | IPv6Address, ...]
     mtu: int
     shaping: Shaping
+    host: Host
     names_file: str = ""
     """File name, in the lab's run directory, of the host's /etc/hosts; empty: the lab's."""
     whole: bool = False
-    kind: str = NAMESPACE
+
+    @property
+    def kind(self) -> str:
+        """What it is: a name in ``HOST_KINDS``."""
+        return self.host.kind
 
     @property
     def wire(self) -> WirePlan:

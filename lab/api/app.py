@@ -200,7 +200,8 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
     def apply(request: ApplyRequest) -> Applied:
         """Change the running lab to a topology file. Only differences change."""
         raw = request["content"].encode("utf-8", "surrogateescape")
-        return supervisor_change.apply(lab, request["file"], raw, request.get("dry_run", False))
+        dry_run, prepared = request.get("dry_run", False), request.get("prepared", False)
+        return supervisor_change.apply(lab, request["file"], raw, dry_run, prepared)
 
     @app.post("/controller/restart", tags=["touch"])
     def restart_controller() -> dict[str, bool]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from dataplane.hosts.driver import Door, HostError, Place
+from dataplane.hosts.driver import Door, HostError, Place, folder_of
 from dataplane.hosts.drivers import UnknownKind, driver
 from dataplane.hosts.packages import how_to_install
 from lab.cli.streams import ReaderGone
@@ -141,7 +141,8 @@ def _door(name: str, place: Mapping[str, str]) -> Door:
     """The entrance to a host, for the caller's next children."""
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
-        return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file))
+        folder = folder_of(place["netns"], MAP.parent)
+        return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file, folder))
     except UnknownKind as error:
         remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
         raise Failure(str(error), remedy) from None

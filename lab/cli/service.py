@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,8 @@ import typer
 from lab.cli import files
 from lab.cli.common import Json, Lab, client, complete_function, complete_instance, usage
 from lab.cli.rendering import services
-from lab.cli.say import out, out_json, paint
+from lab.cli.say import can_overwrite, out, out_json, paint
+from lab.cli.starting import Progress
 from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
@@ -164,6 +166,15 @@ def apply(
     request = {"file": where, "content": content, "dry_run": dry_run}
     try:
         done: Applied = client(lab, timeout=180.0).post("/apply", request)
+        if "prepare" in done:
+            from lab.start.preparing import prepare
+
+            progress = Progress(can_overwrite(sys.stderr))
+            try:
+                prepare(done["prepare"], progress.doing)
+            finally:
+                progress.clear()
+            done = client(lab, timeout=180.0).post("/apply", {**request, "prepared": True})
     except Failure as failure:
         what, remedy = (text.replace(where, path) for text in (failure.what, failure.remedy))
         raise Failure(what, remedy, failure.code) from None

@@ -27,6 +27,9 @@ class Progress:
         if "probing" in message:
             self._write(probe_progress(message["probing"], message["of"]))
             return
+        if "doing" in message:
+            self._write(message["doing"])
+            return
         self.stages.append(message)
         self._write(f"{message['stage']} done")
 

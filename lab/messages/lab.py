@@ -45,7 +45,11 @@ class SwitchState(TypedDict):
 
 
 class HostState(TypedDict):
+    """A host. ``kind``: what it is; ``detail``: what its driver tells about it."""
+
     name: str
+    kind: str
+    detail: dict[str, str | int | float | bool]
     network: str
     switch: str
     port: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
@@ -112,12 +112,13 @@ class ApplyRequest(TypedDict):
     """A changed topology file: its path and its content.
 
     The path decides the format, and names of scripts are relative to it. ``dry_run``: change nothing, and
-    return the differences.
+    return the differences. ``prepared``: the hosts that an answer to the same request named are prepared.
     """
 
     file: str
     content: str
     dry_run: NotRequired[bool]
+    prepared: NotRequired[bool]
 
 
 class ChangeState(TypedDict):
@@ -134,10 +135,11 @@ class Applied(TypedDict):
     """The result of ``apply`` or ``scale``. ``applied`` False: nothing was changed.
 
     ``seconds`` until all switches confirmed and old parts were removed; ``notes``: errors after the change
-    was complete.
+    was complete. ``prepare``: the hosts that must be prepared first, on the machine; nothing was changed.
     """
 
     changes: list[ChangeState]
     applied: bool
     seconds: float
     notes: list[str]
+    prepare: NotRequired[list[dict[str, Any]]]

@@ -34,6 +34,7 @@ from lab.supervisor.watch import DaemonWatch
 if TYPE_CHECKING:
     from lab.messages.lab import Stage
     from lab.supervisor.lab import Lab
+    from topologies.model.hosts import Host
     from topologies.model.topology import Topology
 
 OPENFLOW_PORT = 6653
@@ -60,12 +61,16 @@ class Order:
 
 
 class Leash:
-    """The stream of JSON lines to ``up``: stages, then readiness or failure; ``up`` may answer ``detach``."""
+    """The stream of JSON lines to ``up``: stages, then readiness or failure.
+
+    ``up`` answers ``prepared`` to a request to prepare hosts, and may answer ``detach``.
+    """
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._held = True
         self._go = threading.Event()
+        self._prepared = threading.Event()
         threading.Thread(target=self._hold, name="leash", daemon=True).start()
 
     def say(self, **message: Any) -> None:
@@ -77,6 +82,11 @@ class Leash:
             if self._held:
                 os._exit(Exit.INTERRUPTED)
 
+    def prepare(self, hosts: Sequence[Host]) -> None:
+        """Let ``up`` prepare these hosts, outside the sandbox; if it can't, it ends the lab."""
+        self.say(prepare=[host.model_dump(mode="json") for host in hosts])
+        self._prepared.wait()
+
     def _hold(self) -> None:
         heard = b""
         while True:
@@ -87,6 +97,8 @@ class Leash:
             heard += data
             if b"go" in heard:
                 self._go.set()
+            if b"prepared" in heard:
+                self._prepared.set()
             if b"detach" in heard:
                 self._held = False
                 return
@@ -186,14 +198,19 @@ def build(
     from dataplane.plan.lab import MANAGEMENT
     from dataplane.sandbox.namespaces import start_thread
     from lab.functions.keepers import Functions, NetStarter
+    from lab.supervisor import hosts
     from lab.supervisor.change import PROCESS_PATIENCE
     from lab.supervisor.function_report import inform
-    from lab.supervisor.host_servers import HostServers, wanted
+    from lab.supervisor.host_servers import HostServers
     from lab.supervisor.lab import Lab
 
     stages.current = "data plane"
     datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other
     machine_must_do(topology, datapath)
+    hosts.machine_must_have(topology.hosts)
+    if unprepared := hosts.to_prepare(topology.hosts):
+        stages.run("hosts prepared", lambda: leash.prepare(unprepared))
+    hosts.watch(events)
     daemons = DaemonWatch(events)
     addresses = {name: (str(MANAGEMENT.ip), port) for name, port in controllers.ports().items()}
     net = Fabric(topology, RUN, addresses, datapath, stages.report, daemons.hear)
@@ -212,7 +229,11 @@ def build(
         return driver(place.kind).serve(place, wanted)
 
     servers = HostServers(serve, events)
-    serving = start_thread(lambda: servers.become(topology))
+
+    def come_up() -> list[str]:
+        return hosts.await_ready(topology.hosts, net.place, events) + servers.become(topology)
+
+    coming_hosts = start_thread(come_up)
 
     def doubt(controller: str) -> Callable[[], str]:
         return Lasting(lambda: health.why_no_answer(None, controller), HUNG_PATIENCE)
@@ -220,7 +241,7 @@ def build(
     stages.run("programming", lambda: controllers.wait_programmed(PROGRAM_TIMEOUT, doubt))
     problems = stages.run("functions", coming.result) if topology.functions else []
     problems = weaknesses + problems
-    problems += stages.run("servers", serving.result) if wanted(topology) else []
+    problems += stages.run("hosts", coming_hosts.result) if hosts.take_time(topology.hosts) else []
     lab = Lab(
         name,
         topology,

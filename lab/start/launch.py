@@ -162,6 +162,13 @@ def _follow(sandbox: Sandbox, log: int, follow: Callable[[dict[str, Any]], None]
             if "stage" in message or "probing" in message:
                 follow(message)
                 continue
+            if "prepare" in message:
+                from lab.start.preparing import prepare
+
+                prepare(message["prepare"], lambda what: follow({"doing": what}))
+                with contextlib.suppress(OSError):  # it has already ended: so will the stream
+                    sandbox.status.sendall(b"prepared\n")
+                continue
             said.update(message)
             if "taken" in message and holders.comes_before(message["name"], message["taken"]):
                 raise Failure(

@@ -19,7 +19,8 @@ from lab.failure import Failure, NotThere, invalid_file
 from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
 from lab.supervisor import runnable
-from lab.supervisor.changes import changes
+from lab.supervisor.changes import changes, renewed
+from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
 from topologies.edit import Impossible, move, switch_in
 from topologies.edit import scale as scaled
 from topologies.model.topology import Topology
@@ -61,6 +62,8 @@ def take(lab: Lab, new: Topology) -> list[str]:
     except Exception as error:
         left = _undo(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
+    before = {host.name: host for host in old.hosts}
+    come = [host for host in new.hosts if host.name not in before or renewed(before[host.name], host)]
     notes = lab.functions.remarks(function for function in new.functions if function not in old.functions)
     lab.topology = new
     last: list[tuple[str, Callable[[], str | None]]] = [
@@ -68,6 +71,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
         ("ending old servers of hosts", lambda: lab.servers.retain(new)),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
+        ("new hosts", lambda: notes.extend(await_ready(come, lab.net.place, lab.events))),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("bringing switches up to date", lab.settle),
     ]
@@ -114,8 +118,12 @@ def _failed(error: Exception, left: list[str]) -> Failure:
     return Failure(f"the change failed: {what}; the lab is unchanged", remedy)
 
 
-def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
-    """Change the running lab to a topology file. Only differences change. Raises Failure."""
+def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False) -> Applied:
+    """Change the running lab to a topology file. Only differences change. Raises Failure.
+
+    If hosts must be prepared outside the sandbox, nothing is changed before they are ``prepared``; the answer
+    says which.
+    """
     began = time.monotonic()
     with lab.changing():
         try:
@@ -124,6 +132,12 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool) -> Applied:
             raise invalid_file(file, invalid.problems) from None
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
         runnable.machine_must_do(new, lab.net.datapath)
+        come = [host for host in new.hosts if host not in lab.topology.hosts]
+        machine_must_have(come)
+        if not dry_run and not prepared and (unprepared := to_prepare(come)):
+            check_possible(lab, new)
+            asked = [host.model_dump(mode="json") for host in unprepared]
+            return {"changes": [], "applied": False, "seconds": 0.0, "notes": [], "prepare": asked}
         done = _become(lab, new, dry_run, began, f"the lab was changed to what {file} says")
         if not dry_run:
             lab.file = file

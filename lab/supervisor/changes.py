@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from controller.update.joining import joining, lesson
+from dataplane.plan.lab import settings_mark
 from lab.views.differences import differences, fields, some
 from lab.views.kinds import TOLD
 from topologies.model.attachment import AtPorts, Tap
@@ -158,8 +159,10 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "allow_spoofing": "allow-spoofing",
         "serves": "serves",
     }
-    words = fields(old, new, names) + _shaping(old, new)
-    if (old.mac, old.shaping) != (new.mac, new.shaping):
+    words = fields(old, new, names) + _shaping(old, new) + _nature(old, new)
+    if renewed(old, new):
+        disrupts = "it is made anew: what runs in it ends"
+    elif (old.mac, old.shaping) != (new.mac, new.shaping):
         disrupts = "its interface is made anew: a moment of its traffic"
     elif (old.network, old.ipv4, old.ipv6) != (new.network, new.ipv4, new.ipv6):
         disrupts = "connections with its old addresses"
@@ -170,6 +173,21 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
     else:
         disrupts = ""
     return ", ".join(words), disrupts
+
+
+def renewed(old: Host, new: Host) -> bool:
+    """Whether a host changes in a way that no running host can: it ends, and another one starts."""
+    return settings_mark(old) != settings_mark(new)
+
+
+def _nature(old: Host, new: Host) -> list[str]:
+    """Differences of the kinds, of the settings of a kind, and of what is the host's own."""
+    words = fields(old, new, {"kind": "kind"})
+    if old.part is not None and new.part is not None and old.kind == new.kind:
+        words += fields(old.part, new.part, {name: name for name in type(new.part).model_fields})
+    words += fields(old.own, new.own, {"hostname": "hostname"})
+    own = (("environment", "environment"), ("run", "run"), ("files", "files"), ("private", "private"))
+    return words + [word for field, word in own if getattr(old.own, field) != getattr(new.own, field)]
 
 
 def _function(old: Function | None, new: Function | None) -> tuple[str, str]:

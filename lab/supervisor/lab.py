@@ -83,7 +83,7 @@ class Lab:
     def status(self) -> Status:
         """The present state of the whole lab."""
         own = self.controllers.own
-        links = self.net.link_states()
+        links, places = self.net.link_states(), self.net.places()
         return {
             "name": self.name,
             "topology": self.topology.name,
@@ -110,7 +110,7 @@ class Lab:
                 for switch in self.topology.switches
             ],
             "networks": overlay.networks(self.topology),
-            "hosts": [host_state(host, links) for host in self.topology.hosts],
+            "hosts": [host_state(host, links, places.get(host.name)) for host in self.topology.hosts],
             "links": [link_state(link, links) for link in self.topology.links],
             "underlay": overlay.underlay(self.topology, links),
             "functions": self.function_states(),

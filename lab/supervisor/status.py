@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataplane.hosts.driver import Place
+from dataplane.hosts.drivers import driver
 from dataplane.plan.wiring import wire_name
 from lab.messages.lab import HostState, LinkState, SwitchState
 from lab.supervisor.controller import Programming
@@ -21,10 +23,12 @@ def switch_state(switch: Switch, told: Programming, up: bool) -> SwitchState:
     }
 
 
-def host_state(host: Host, links: dict[str, bool]) -> HostState:
-    """A host. ``links``: wire or link -> whether it is up."""
+def host_state(host: Host, links: dict[str, bool], place: Place | None) -> HostState:
+    """A host. ``links``: wire or link -> whether it is up. ``place``: None while it comes or goes."""
     return {
         "name": host.name,
+        "kind": host.kind,
+        "detail": driver(host.kind).state(place) if place is not None else {},
         "network": host.network,
         "switch": host.port.switch,
         "port": host.port.number,

@@ -52,6 +52,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.run": (COMMAND, ("lab.cli", "lab.access.client", "lab.start.launch", "topologies.shipped")),
+    "lab.cli.service": (COMMAND, ("lab.start.preparing",)),
     "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.inside")),
     "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
     "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
@@ -59,7 +60,13 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.functions.report": (BUILDING, ("nfv.describe",)),
     "lab.start.launch": (
         COMMAND,
-        ("dataplane.sandbox.sandbox", "dataplane.sandbox.errors", "lab.access.client", "lab.start.inside"),
+        (
+            "dataplane.sandbox.sandbox",
+            "dataplane.sandbox.errors",
+            "lab.access.client",
+            "lab.start.inside",
+            "lab.start.preparing",
+        ),
     ),
     "lab.cli.shell": (SHELL, ("dataplane.mininet_view.net", "lab", "mininet")),
     "lab.start.inside": (BUILDING, ("dataplane", "lab", "topologies")),

@@ -7,7 +7,7 @@ name also adds its implementation under the same name: of a kind of host to
 
 from __future__ import annotations
 
-NAMESPACE = "namespace"
+NAMESPACE, CONTAINER, VM = "namespace", "container", "vm"
 HOST_KINDS: dict[str, str] = {NAMESPACE: "a network namespace with a room for what runs in it"}
 
 SDNLAB = "sdnlab"

@@ -10,8 +10,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
-from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.choices import SDNLAB
 from topologies.model.functions import Chain
+from topologies.model.hosts import AnyHost
+from topologies.model.hosts import Host as Host
+from topologies.model.hosts import Server as Server
+from topologies.model.hosts import Shaping as Shaping
 from topologies.model.kinds import AnyFunction
 from topologies.model.places import NOWHERE, Places
 from topologies.model.values import Frozen as Frozen
@@ -44,20 +48,6 @@ class Switch(Frozen):
     dpid: int
     role: Literal["switch", "vtep"] = "switch"
     controller: str = SDNLAB
-
-
-class Shaping(Frozen):
-    """What a wire does to traffic in each direction; None means nothing.
-
-    ``bandwidth`` in bit/s, ``delay`` one-way in microseconds, ``loss`` as a fraction 0..1.
-    """
-
-    bandwidth: int | None = None
-    delay: int | None = None
-    loss: float | None = None
-
-    def __bool__(self) -> bool:
-        return self.bandwidth is not None or bool(self.delay) or bool(self.loss)
 
 
 class Link(Frozen):
@@ -149,44 +139,6 @@ class Underlay(Frozen):
     vteps: tuple[Vtep, ...]
 
 
-class Server(Frozen):
-    """A server that the lab runs in a host: ``http`` (answers with the host's name), ``echo`` (RFC 862) or
-    ``discard`` (RFC 863); the last two over TCP and UDP."""
-
-    protocol: Literal["http", "echo", "discard"]
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.protocol}:{self.port}"
-
-
-class Host(Frozen):
-    """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
-
-    ``kind``: one of ``topologies.model.choices.HOST_KINDS``. ``mac``: in lower case with colons.
-    ``ipv4``, ``ipv6``: set when its network has a subnet of this family. ``shaping``: that of its wire.
-    ``mtu``: that of its interface, in bytes. ``allow_spoofing``: its port accepts frames with any source
-    address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
-    addresses. ``serves``: sorted by port; no two have the same port.
-    """
-
-    name: str
-    kind: str = NAMESPACE
-    network: str
-    port: Port
-    mac: str
-    ipv4: IPv4Interface | None = None
-    ipv6: IPv6Interface | None = None
-    mtu: int = 1500
-    allow_spoofing: bool = False
-    shaping: Shaping = Shaping()
-    serves: tuple[Server, ...] = ()
-
-    @property
-    def interface(self) -> str:
-        return f"{self.name}-eth0"
-
-
 class Topology(Frozen):
     """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
@@ -200,7 +152,7 @@ class Topology(Frozen):
     networks: tuple[Network, ...]
     switches: tuple[Switch, ...]
     links: tuple[Link, ...]
-    hosts: tuple[Host, ...]
+    hosts: tuple[AnyHost, ...]
     routers: tuple[Router, ...] = ()
     underlay: Underlay | None = None
     functions: tuple[AnyFunction, ...] = ()

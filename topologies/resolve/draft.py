@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from topologies.model import names
 from topologies.model.functions import Chain, Function
+from topologies.model.hosts import OwnThings
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port
 from topologies.resolve import pinned
@@ -17,9 +18,10 @@ from topologies.resolve.address_book import Book
 from topologies.resolve.port_numbers import KeptPorts, Owners
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Problems
 from topologies.syntax.service_specification import FunctionSpec
-from topologies.syntax.specification import File, HostSpec, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
+from topologies.syntax.specification import File, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
 Entry = TypeVar("Entry")
 
@@ -33,12 +35,13 @@ class Draft:
     The first fields are the file itself, in the natural order of names. Then come the fields that phases add;
     they are empty before. A draft is a value and never changes, nor do ``problems`` and ``port_owners``
     (the port numbers that are taken): a phase returns new ones. ``kept``: the addresses and numbers of the
-    running lab.
+    running lab. ``folder``: that of the file.
     """
 
     spec: File
     problems: Problems
     files: Mapping[str, bytes]
+    folder: str
     kept: pinned.Kept
     domain_names: tuple[str, ...]
     switch_specs: Mapping[str, SwitchSpec]
@@ -59,6 +62,9 @@ class Draft:
     link_names: Mapping[str, int] = field(default_factory=dict)
     """Name of a link -> its index in the file."""
     served: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
+    own: Mapping[str, OwnThings] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Host -> the fields of its class that only its kind has."""
 
     homes: Mapping[str, str] = field(default_factory=dict)
     """Load balancer or NAT -> the network of its address."""
@@ -92,13 +98,16 @@ class Draft:
         return Stations(self.macs, self.ipv4, self.ipv6)
 
 
-def begin(spec: File, problems: Problems, files: Mapping[str, bytes], running: Topology | None) -> Draft:
+def begin(
+    spec: File, problems: Problems, files: Mapping[str, bytes], running: Topology | None, folder: str = ""
+) -> Draft:
     """A draft with the content of the file, in which nothing is resolved."""
     kept = pinned.kept(running)
     return Draft(
         spec=spec,
         problems=problems,
         files=files,
+        folder=folder,
         kept=kept,
         domain_names=tuple(sorted(spec.domains or [_default_domain(spec, running)], key=names.natural)),
         switch_specs=in_order(spec.switches),

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from topologies.model.topology import Server
 from topologies.resolve import allocate
 from topologies.syntax import units
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Report
-from topologies.syntax.specification import HostSpec
 from wire.mac import mac_number, mac_text
 
 _AUTO_MAC = 0x02_00_00_00_00_00  # locally administered (IEEE 802-2014, 8.4)

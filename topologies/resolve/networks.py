@@ -8,8 +8,9 @@ from ipaddress import IPv4Network, IPv6Network
 from topologies.model import names
 from topologies.model.topology import Network
 from topologies.resolve import allocate
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Report
-from topologies.syntax.specification import HostSpec, NetworkSpec
+from topologies.syntax.specification import NetworkSpec
 
 
 def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) -> dict[str, Network]:

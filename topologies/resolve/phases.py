@@ -9,10 +9,12 @@ from pathlib import PurePath
 
 from topologies.model import names
 from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.hosts import host_of
 from topologies.model.needs_overlay import functions_need_overlay, transit_overhead
-from topologies.model.topology import Domain, Host, Link, Port, Topology, UnderlayLink
+from topologies.model.topology import Domain, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
+    host_settings,
     hosts,
     name_rules,
     networks,
@@ -35,13 +37,15 @@ def resolve(
     problems: Problems,
     files: Mapping[str, bytes] | None = None,
     running: Topology | None = None,
+    folder: str = "",
 ) -> Topology:
     """The resolved topology. Raises ``Invalid`` with these problems and all further ones.
 
     ``files``: name -> content of the files that functions name. ``running``: the topology of a running lab;
-    what the file leaves out keeps its addresses and numbers.
+    what the file leaves out keeps its addresses and numbers. ``folder``: that of the file; images are
+    relative to it.
     """
-    draft = begin(spec, problems, files or {}, running)
+    draft = begin(spec, problems, files or {}, running, folder)
     for phase in PHASES:
         draft = phase(draft)
     return _finished(draft)
@@ -153,6 +157,17 @@ def serve(draft: Draft) -> Draft:
     return replace(draft, problems=draft.problems.and_those_of(report), served=served)
 
 
+def furnish(draft: Draft) -> Draft:
+    """Give hosts what is their own, and the settings of their kinds."""
+    report = draft.problems.report()
+    own = {name: host_settings.own_things(name, host, report) for name, host in draft.host_specs.items()}
+    settings = {
+        name: host_settings.settings(name, host, draft.folder, report)
+        for name, host in draft.host_specs.items()
+    }
+    return replace(draft, problems=draft.problems.and_those_of(report), own=own, settings=settings)
+
+
 def want_underlay(draft: Draft) -> Draft:
     """Decide whether there is an underlay: the file describes one, the running lab has one, or hosts or
     functions need one."""
@@ -199,6 +214,7 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
     services.make_functions,
     services.make_chains,
     serve,
+    furnish,
     want_underlay,
     identify_networks,
     join_domains,
@@ -235,7 +251,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
             for name, (a, b) in sorted(draft.link_ports.items(), key=lambda item: names.natural(item[0]))
         ),
         hosts=tuple(
-            Host(
+            host_of(
                 name=name,
                 network=draft.membership[name] or "",
                 port=draft.host_ports[name],
@@ -247,6 +263,8 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 shaping=wires.shaping(host),
                 serves=draft.served[name],
                 kind=host.kind or NAMESPACE,
+                own=draft.own[name],
+                **draft.settings[name],
             )
             for name, host in draft.host_specs.items()
             if name in draft.host_ports and draft.membership[name] is not None

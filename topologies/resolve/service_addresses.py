@@ -18,9 +18,9 @@ from topologies.model import names
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.topology import Network, Topology
 from topologies.resolve import allocate
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import FunctionSpec, takes
-from topologies.syntax.specification import HostSpec
 from wire.mac import mac_number, mac_text
 
 AUTO_MAC = 0x02_00_01_00_00_00  # beyond what hosts get

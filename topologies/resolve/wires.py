@@ -8,8 +8,10 @@ from topologies.model import names
 from topologies.model.topology import Shaping
 from topologies.resolve.port_numbers import Ports
 from topologies.syntax import units
+from topologies.syntax.fields import Shaped
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Path, Report, shown
-from topologies.syntax.specification import HostSpec, LinkSpec, Shaped
+from topologies.syntax.specification import LinkSpec
 
 
 def attachments(hosts: Mapping[str, HostSpec], ports: Ports, report: Report) -> dict[str, units.End]:

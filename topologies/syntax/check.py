@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from topologies.model.choices import NAMESPACE
 from topologies.syntax import shorthand, specification
 from topologies.syntax.document import Fatal, Node
+from topologies.syntax.host_specification import host_keys
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.service_specification import KINDS, kind_keys
 
@@ -96,9 +98,7 @@ def desugar(root: Node, report: Report) -> None:
             elif isinstance(host.value, str):
                 host.value = {"switch": Node(host.line, host.value)}
             if isinstance(host.value, dict):
-                serves = host.value.get("serves")
-                if serves is not None and isinstance(serves.value, str):
-                    serves.value = [Node(serves.line, serves.value)]
+                shorthand.desugar_host(host.value)
     routers = root.value.get("routers")
     if routers is not None and isinstance(routers.value, dict):
         for router in routers.value.values():
@@ -200,9 +200,13 @@ def _report(detail: ErrorDetails, data: Any, report: Report) -> None:
 
 
 def _keys_of(path: Path, holder: Any) -> list[str]:
-    """The keys that the mapping ``holder`` may have; for a function those of its kind."""
-    kind = holder.get("kind") if path[:1] == ("functions",) and len(path) == 2 else None
-    return kind_keys(kind) if isinstance(kind, str) and kind in KINDS else specification.keys_at(path)
+    """The keys that the mapping ``holder`` may have; for a function or host those of its kind."""
+    kind = holder.get("kind") if len(path) == 2 else None
+    if path[:1] == ("functions",) and isinstance(kind, str) and kind in KINDS:
+        return kind_keys(kind)
+    if path[:1] == ("hosts",) and len(path) == 2:
+        return host_keys(kind if isinstance(kind, str) else NAMESPACE)
+    return specification.keys_at(path)
 
 
 def _nearest_key(key: str, known: list[str], report: Report) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from topologies.model import choices, names
@@ -134,3 +134,13 @@ class Spec(BaseModel):
     """The base of all parts of a file: unknown keys are refused, no value is converted silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Shaped(Spec):
+    """What a wire does to traffic, in each direction."""
+
+    bandwidth: Bandwidth | None = Field(
+        None, description="Bits per second, with a unit.", examples=["100mbit", "1gbit", "10M"]
+    )
+    delay: Delay | None = Field(None, description="One-way delay, with a unit.", examples=["5ms", "200us"])
+    loss: Loss | None = Field(None, description="Share of the frames that are lost.", examples=["1%", 0.01])

@@ -1,9 +1,10 @@
-"""Writes out the short forms of functions and chains: one name instead of a list, ``web1:8080``."""
+"""Writes out the short forms of hosts, functions and chains: one name instead of a list, ``web1:8080``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from topologies.model.choices import CONTAINER, VM
 from topologies.syntax.document import Node
 
 FORMS = {
@@ -16,7 +17,11 @@ FORMS = {
     "http": "a list like [{path: /images, backends: [web3]}]",
     "check": "tcp, icmp, http, or a mapping like {kind: http, path: /, interval: 500ms}",
     "mirrors": "a list of networks and hosts, like [lan, h1]",
-    "files": "a list of files, like [local.rules]",
+    "files": "of a function a list, like [local.rules]; of a host a mapping, like {/etc/motd: hello}",
+    "run": "a list of commands, like [iperf3 -s]",
+    "private": "a list of directories, like [/etc]",
+    "environment": "a mapping like {EDITOR: vi}",
+    "command": "a line, or a list like [iperf3, -s]",
     "source": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
     "destination": "a host, network, group or prefix, or a list like [h1, 10.0.1.0/24]",
 }
@@ -50,6 +55,14 @@ SYNONYMS = {
     "limit": ("rate", "bandwidth"),
     "mirror": ("mirrors",),
     "encap": ("encapsulation",),
+    "env": ("environment",),
+    "exec": ("run",),
+    "cmd": ("command",),
+    "mem": ("memory",),
+    "ram": ("memory",),
+    "cpu": ("cpus", "vcpus"),
+    "disk": ("image",),
+    "model": ("nic",),
 }
 
 
@@ -64,6 +77,30 @@ def desugar(root: dict[str, Node]) -> None:
         if isinstance(chain.value, dict):
             _lists(chain.value, ("functions", "source", "destination"))
             _joined(chain.value, ("ports", "source-ports"))
+
+
+def desugar_host(keys: dict[str, Node]) -> None:
+    """Write out the shorthands of a host, in place: ``vm: micro``, one entry instead of a list, texts."""
+    for kind in (VM, CONTAINER):
+        image = keys.get(kind)
+        if image is not None and isinstance(image.value, str) and "kind" not in keys and "image" not in keys:
+            keys["kind"], keys["image"] = Node(image.line, kind), keys.pop(kind)
+    _lists(keys, ("serves", "run", "private"))
+    _words(keys, "command")
+    for entry in _items(keys.get("run")):
+        if not isinstance(entry.value, dict):
+            entry.value = {"command": Node(entry.line, entry.value)}
+        _words(entry.value, "command")
+    for file in _entries(keys.get("files")):
+        if isinstance(file.value, str):
+            file.value = {"content": Node(file.line, file.value)}
+
+
+def _words(holder: dict[str, Node], key: str) -> None:
+    """``ping h2`` is ``[/bin/sh, -c, ping h2]``."""
+    line = holder.get(key)
+    if line is not None and isinstance(line.value, str):
+        line.value = [Node(line.line, word) for word in ("/bin/sh", "-c", line.value)]
 
 
 def _entries(section: Node | None) -> Iterable[Node]:

@@ -16,29 +16,24 @@ from topologies.syntax.fields import (
     NAMED,
     NULL,
     TEXT,
-    Bandwidth,
     Controller,
-    Delay,
     Dpid,
     End,
-    HostKind,
     Ipv4,
     Ipv6,
     JsonSchema,
-    Loss,
-    Mac,
     Mtu,
     Name,
     Or,
-    Serving,
+    Shaped,
     Spec,
     Subnet4,
     Subnet6,
-    Switched,
     Text,
     Tunnels,
     Vni,
 )
+from topologies.syntax.host_specification import HostSpec, host_keys, keys_inside_host
 from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside, kind_keys
 
 MANAGEMENT = IPv4Network("198.18.0.0/16")
@@ -85,45 +80,6 @@ class NetworkSpec(Spec):
     gateway6: Ipv6 | None = Field(
         None, description="The IPv6 address of its router; the last one of the subnet when left out."
     )
-
-
-class Shaped(Spec):
-    """What a wire does to traffic, in each direction."""
-
-    bandwidth: Bandwidth | None = Field(
-        None, description="Bits per second, with a unit.", examples=["100mbit", "1gbit", "10M"]
-    )
-    delay: Delay | None = Field(None, description="One-way delay, with a unit.", examples=["5ms", "200us"])
-    loss: Loss | None = Field(None, description="Share of the frames that are lost.", examples=["1%", 0.01])
-
-
-class HostSpec(Shaped):
-    """An end system with one interface. ``h1: s1`` is short for ``h1: {switch: s1}``."""
-
-    switch: End | None = Field(
-        None,
-        description="The switch it is attached to, with a port number if you need a certain one.",
-        examples=["s1", "s1:4"],
-    )
-    network: Name | None = Field(None, description="Its network; may be left out when there is only one.")
-    ipv4: Ipv4 | None = Field(
-        None, description="IPv4 address; chosen when left out.", examples=["10.0.0.5", "10.0.0.5/16"]
-    )
-    ipv6: Ipv6 | None = Field(None, description="IPv6 address; chosen when left out.", examples=["fd00::5"])
-    mac: Mac | None = Field(
-        None, description="MAC address; chosen when left out.", examples=["02:00:00:00:00:05"]
-    )
-    allow_spoofing: Switched | None = Field(
-        None,
-        alias="allow-spoofing",
-        description="Accept frames with any source address from it; otherwise only its own addresses.",
-    )
-    serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
-        None,
-        description="Servers that run in it: http (answers with its name), echo, discard.",
-        examples=["http", ["http:8080", "echo"]],
-    )
-    kind: HostKind | None = Field(None, description="What it is; namespace when left out.")
 
 
 class LinkSpec(Shaped):
@@ -257,6 +213,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
         entry = UnderlayLinkSpec
     if path[0] == "functions" and len(path) > 1:
         return keys_inside(path) if len(path) > 2 else kind_keys(None)
+    if path[0] == "hosts" and len(path) > 1:
+        return keys_inside_host(path) if len(path) > 2 else host_keys(None)
     if entry is None:
         return []
     # its own keys before those that it shares with others

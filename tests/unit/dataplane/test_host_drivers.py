@@ -14,13 +14,18 @@ from dataplane.change.operations import AddSpace, RemoveSpace
 from dataplane.change.steps import steps, unchangeable
 from dataplane.fabric.fabric import Fabric
 from dataplane.hosts import drivers
-from dataplane.hosts.driver import Door, Place, Running
+from dataplane.hosts.driver import Door, Hear, HostError, Lack, Place, Running, Say
 from dataplane.plan.lab import plan
 from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
 from dataplane.plan.wiring import wiring
 from dataplane.sandbox.namespaces import Namespace
-from lab.supervisor import capture
+from lab.events.log import EventLog
+from lab.failure import Failure
+from lab.start import preparing
+from lab.supervisor import capture, hosts
+from lab.supervisor.changes import changes
 from topologies.model.choices import HOST_KINDS
+from topologies.model.hosts import Host
 
 FILE = "{switches: [s1], hosts: {h1: s1, t1: {switch: s1, kind: toy}}}"
 
@@ -37,8 +42,29 @@ class Toy:
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
         self.heard.append(("rewire", host.name))
 
-    def start(self, place: Place, space: Namespace) -> None:
+    takes_time = True
+
+    def needs_preparation(self, hosts: Sequence[Host]) -> bool:
+        return True
+
+    def prepare(self, hosts: Sequence[Host], say: Say) -> None:
+        say(f"preparing {' '.join(host.name for host in hosts)}")
+
+    def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
+        return [Lack("there is no toy", hosts[0].name, "buy one")]
+
+    def watch(self, hear: Hear) -> None:
+        self.hear = hear
+
+    def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
         self.heard.append(("start", place.name))
+
+    def ready(self, place: Place, patience: float) -> None:
+        if place.name != "t1":
+            raise HostError(f"no answer within {patience:g} s")
+
+    def state(self, place: Place) -> dict[str, str | int | float | bool]:
+        return {"colour": "red"}
 
     def stop(self, place: Place, space: Namespace) -> None:
         self.heard.append(("stop", place.name))
@@ -119,14 +145,45 @@ def test_a_host_that_comes_or_goes_brings_its_driver_what_it_needs(toy: Toy) -> 
     ] == ["toy"]
 
 
-def test_a_running_host_can_not_become_another_kind(toy: Toy) -> None:
+def test_a_host_that_becomes_another_kind_is_made_anew(toy: Toy) -> None:
     old, new = topologies.loads(FILE.replace("toy", "namespace")), topologies.loads(FILE)
-    assert unchangeable(old, new) == ["host t1 would be a toy instead of a namespace"]
+    assert not unchangeable(old, new)
+    told = next(change for change in changes(old, new) if change.name == "t1")
+    assert (told.detail, told.disrupts) == (
+        "kind namespace -> toy",
+        "it is made anew: what runs in it ends",
+    )
+    none: frozenset[str] = frozenset()
+    a, b = plan(old), plan(new)
+    taken = steps(a, b, wiring(a, none, none), wiring(b, none, none))
+    kinds = {operation.host.kind for operation in taken.all if isinstance(operation, AddSpace)}
+    gone = {operation.host.kind for operation in taken.all if isinstance(operation, RemoveSpace)}
+    assert (kinds, gone) == ({"toy"}, {"namespace"})
+
+
+def test_the_lab_asks_the_drivers_what_hosts_need_and_waits_until_they_are_ready(toy: Toy) -> None:
+    topology = topologies.loads(
+        "{switches: [s1], hosts: {h1: s1, t1: {switch: s1, kind: toy}, t2: {switch: s1, kind: toy}}}"
+    )
+    assert [host.name for host in hosts.to_prepare(topology.hosts)] == ["t1", "t2"]
+    said: list[str] = []
+    preparing.prepare([host.model_dump(mode="json") for host in topology.hosts], said.append)
+    assert said == ["preparing t1 t2"]
+    with pytest.raises(Failure) as failure:
+        hosts.machine_must_have(topology.hosts)
+    assert failure.value.remedy == "there is no toy; needed for t1; buy one"
+    events = EventLog()
+    hosts.watch(events)
+    fabric = Fabric(topology, Path("/run/lab"), controllers={})
+    problems = hosts.await_ready(topology.hosts, fabric.place, events, 0.5)
+    assert problems == ["host t2 is not ready: no answer within 0.5 s"]
+    toy.hear("t1", "host", "t1 has fallen over")
+    assert [event["text"] for event in events.since(0)] == [*problems, "t1 has fallen over"]
 
 
 def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:
     fabric = Fabric(topologies.loads(FILE), Path("/run/lab"), controllers={})
-    assert fabric.seen_at("t1") == EndPlan("t1", "tap0")
+    assert fabric.seen_at("t1") == EndPlan(fabric.place("t1").netns, "tap0")
     place = capture.device_to_capture(fabric.plan, "t1")
-    assert place is not None and (place["netns"], place["device"]) == ("t1", "tap0")
+    assert place is not None and (place["netns"], place["device"]) == (fabric.place("t1").netns, "tap0")
     assert fabric.seen_at("h1") == fabric.host_plan("h1").near

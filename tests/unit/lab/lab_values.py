@@ -59,6 +59,8 @@ STATUS: Status = {
     "hosts": [
         {
             "name": "h1",
+            "kind": "namespace",
+            "detail": {},
             "network": "lan",
             "switch": "s1",
             "port": 1,

@@ -119,15 +119,15 @@ def test_scale_and_apply_pass_their_requests_on(
         of.did.append((name, number))
         return done
 
-    def apply(of: Any, file: str, raw: bytes, dry_run: bool) -> Any:
-        of.did.append((file, raw, dry_run))
+    def apply(of: Any, file: str, raw: bytes, dry_run: bool, prepared: bool) -> Any:
+        of.did.append((file, raw, dry_run, prepared))
         return done
 
     monkeypatch.setattr("lab.supervisor.change.scale", scale)
     monkeypatch.setattr("lab.supervisor.change.apply", apply)
     assert api.post("/functions/fw/scale", json={"instances": 3}).json() == done
     assert api.post("/apply", json={"file": "a.yaml", "content": "é", "dry_run": True}).json() == done
-    assert lab.did == [("fw", 3), ("a.yaml", "é".encode(), True)]
+    assert lab.did == [("fw", 3), ("a.yaml", "é".encode(), True, False)]
     assert api.post("/functions/fw/scale", json={"instances": "many"}).status_code == 422
     assert api.post("/apply", json={"file": "a.yaml"}).status_code == 422
 

@@ -12,6 +12,7 @@ import pytest
 
 from controller.messages import AllProgrammed
 from dataplane.fabric.fabric import Unchangeable
+from dataplane.hosts.driver import Place
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.supervisor import change
@@ -49,6 +50,9 @@ class PretendedFabric:
         if topology.switches != self.lab.topology.switches:
             raise Unchangeable(["switch s9 would be added"])
         return self
+
+    def place(self, host: str) -> Place:
+        return Place(host, "namespace", host)
 
     def renews(self, instance: str) -> bool:
         return instance in self.late

@@ -108,8 +108,9 @@ def test_schema_knows_every_key() -> None:
     assert list(schema["properties"]) == specification.keys_at(())
     assert all(prop.get("description") for prop in schema["properties"].values())
     assert set(schema["$defs"]) == {
-        "BackendSpec", "ChainSpec", "CheckSpec", "DomainSpec", "ForwardSpec", "FunctionSpec", "HostSpec",
-        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "RuleSpec", "SwitchSpec",
+        "BackendSpec", "ChainSpec", "CheckSpec", "DomainSpec", "FileSpec", "ForwardSpec", "FunctionSpec",
+            "HostSpec",
+        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "RuleSpec", "RunSpec", "SwitchSpec",
         "UnderlayLinkSpec", "UnderlaySpec",
     }  # fmt: skip
     for definition in schema["$defs"].values():

@@ -1,0 +1,229 @@
+"""The hosts of a lab: a discriminated union; its discriminator is ``kind``. Pure.
+
+Every kind has what ``Host`` has.  A kind with settings of its own is a subclass with a part for them.  The
+union is open: ``MODELS`` has a class for each kind, and JSON is read with it.
+
+To add a kind, add an entry with its name to the registry of each floor that it concerns:
+
+* ``topologies.model.choices.HOST_KINDS``: what it is, in words;
+* ``topologies.model.hosts.MODELS``: its class, if it has settings of its own;
+* ``topologies.syntax.host_specification.KINDS``: the keys that a file may have;
+* ``topologies.resolve.host_settings.RESOLUTIONS``: how these keys become the fields of its class;
+* ``dataplane.hosts.drivers.DRIVERS``: its driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.values import Frozen, Port
+
+
+class Shaping(Frozen):
+    """What a wire does to traffic in each direction; None means nothing.
+
+    ``bandwidth`` in bit/s, ``delay`` one-way in microseconds, ``loss`` as a fraction 0..1.
+    """
+
+    bandwidth: int | None = None
+    delay: int | None = None
+    loss: float | None = None
+
+    def __bool__(self) -> bool:
+        return self.bandwidth is not None or bool(self.delay) or bool(self.loss)
+
+
+class Server(Frozen):
+    """A server that the lab runs in a host: ``http`` (answers with the host's name), ``echo`` (RFC 862) or
+    ``discard`` (RFC 863); the last two over TCP and UDP."""
+
+    protocol: Literal["http", "echo", "discard"]
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.port}"
+
+
+Restart = Literal["never", "on-failure", "always"]
+
+
+class Command(Frozen):
+    """A command that starts with the lab. ``name``: unique in its host. ``words``: program and arguments.
+
+    ``restart``: whether it starts again when it has ended: ``on-failure`` only after an exit code that is
+    not 0, or a signal.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    restart: Restart = "never"
+
+
+class HostFile(Frozen):
+    """A file that a host has of its own: its absolute path, its text, and its mode (chmod(2))."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+class OwnThings(Frozen):
+    """What a host of any kind has of its own.
+
+    ``hostname``: empty: its name in the lab. ``environment``: of all its commands, sorted by name. ``run``:
+    in the order of the file. ``files``: sorted by path. ``private``: absolute paths of directories to which
+    it may write, and whose changes only it sees; sorted.
+    """
+
+    hostname: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+    run: tuple[Command, ...] = ()
+    files: tuple[HostFile, ...] = ()
+    private: tuple[str, ...] = ()
+
+
+NOTHING_OWN = OwnThings()
+
+
+class Host(Frozen):
+    """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
+
+    ``kind``: one of ``topologies.model.choices.HOST_KINDS``. ``mac``: in lower case with colons.
+    ``ipv4``, ``ipv6``: set when its network has a subnet of this family. ``shaping``: that of its wire.
+    ``mtu``: that of its interface, in bytes. ``allow_spoofing``: its port accepts frames with any source
+    address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
+    addresses. ``serves``: sorted by port; no two have the same port.
+    """
+
+    name: str
+    kind: str = NAMESPACE
+    network: str
+    port: Port
+    mac: str
+    ipv4: IPv4Interface | None = None
+    ipv6: IPv6Interface | None = None
+    mtu: int = 1500
+    allow_spoofing: bool = False
+    shaping: Shaping = Shaping()
+    serves: tuple[Server, ...] = ()
+    own: OwnThings = NOTHING_OWN
+
+    @property
+    def interface(self) -> str:
+        return f"{self.name}-eth0"
+
+    @property
+    def hostname(self) -> str:
+        """The name that it has for itself (hostname(7))."""
+        return self.own.hostname or self.name
+
+    @property
+    def part(self) -> Frozen | None:
+        """The settings that only its kind has; None: it has none."""
+        return None
+
+
+MICRO = "micro"
+"""The image that the lab builds from packages of the distribution."""
+
+
+class VirtualMachine(Frozen):
+    """The settings of a virtual machine.
+
+    ``image``: ``micro``, or the path of a disk image. ``accelerator``: ``auto`` takes KVM where it works, and
+    else TCG, QEMU's translator. ``vcpus``: virtual processors. ``memory`` in bytes. ``nic``: the model of its
+    network device: para-virtualised (``virtio``) or that of a real one (``e1000``).
+    """
+
+    image: str = MICRO
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    vcpus: int = 1
+    memory: int = 256 << 20
+    nic: Literal["virtio", "e1000"] = "virtio"
+
+
+class VmHost(Host):
+    """A virtual machine under QEMU."""
+
+    kind: Literal["vm"]
+    vm: VirtualMachine = VirtualMachine()
+
+    @property
+    def part(self) -> VirtualMachine:
+        return self.vm
+
+
+MACHINE = "machine"
+"""The root file system of a container that is the machine's own, with changes of its own above it."""
+
+
+class Container(Frozen):
+    """The settings of a container.
+
+    ``image``: ``machine``, or the path of a directory, an OCI image layout or its tar archive. ``command``:
+    its first process; empty: that of the image, or none. ``cpus``: processors, may be a fraction; ``memory``
+    in bytes; ``pids``: processes and threads; None: no limit. ``limits`` ``required``: the lab doesn't start
+    where this machine can't enforce them.
+    """
+
+    image: str = MACHINE
+    command: tuple[str, ...] = ()
+    cpus: float | None = None
+    memory: int | None = None
+    pids: int | None = None
+    limits: Literal["wanted", "required"] = "wanted"
+
+
+class ContainerHost(Host):
+    """A container: processes with a root file system, namespaces and limits of their own."""
+
+    kind: Literal["container"]
+    container: Container = Container()
+
+    @property
+    def part(self) -> Container:
+        return self.container
+
+
+MODELS: dict[str, type[Host]] = {NAMESPACE: Host, CONTAINER: ContainerHost, VM: VmHost}
+"""Kind -> the class of its hosts. A kind that is not here has no settings of its own: ``Host``."""
+
+
+def host_of(**fields: Any) -> Host:
+    """A host of the class for ``kind``. Raises ValueError (from pydantic) for a wrong field."""
+    kind = fields.get("kind", NAMESPACE)
+    return MODELS.get(kind, Host)(**fields) if isinstance(kind, str) else Host(**fields)
+
+
+class _InJson:
+    """Annotates a model's field that has a host: it is read and written with all fields of its class."""
+
+    @staticmethod
+    def _read(value: Any) -> Any:
+        return host_of(**value) if isinstance(value, Mapping) else value
+
+    @staticmethod
+    def _write(host: Host, info: core_schema.SerializationInfo) -> dict[str, Any]:
+        return host.model_dump(mode=info.mode, exclude_defaults=info.exclude_defaults)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        writes = core_schema.plain_serializer_function_ser_schema(self._write, info_arg=True)
+        return core_schema.no_info_before_validator_function(
+            self._read, handler(source), serialization=writes
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema)
+
+
+AnyHost = Annotated[Host, _InJson()]
+"""A field with a host of any kind; it is written with all fields of its class."""

@@ -1,0 +1,146 @@
+"""What the file says about a host -> what is its own, and the settings of its kind. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.hosts import (
+    MACHINE,
+    MICRO,
+    Command,
+    Container,
+    HostFile,
+    OwnThings,
+    VirtualMachine,
+)
+from topologies.syntax.host_specification import HostSpec, RunSpec, host_keys
+from topologies.syntax.problem import Path, Report, shown
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_OWN = frozenset(map(PurePosixPath, ("/", "/dev", "/proc", "/sys", "/run/sdnlab")))
+SHELL = ("/bin/sh", "-c")
+
+
+def machine(spec: HostSpec, folder: str) -> dict[str, Any]:
+    """The fields of ``VmHost`` beside those of ``Host``."""
+    given = {key: getattr(spec, key) for key in ("accelerator", "vcpus", "memory", "nic")}
+    image = beside(folder, spec.image or MICRO, MICRO)
+    return {"vm": VirtualMachine(image=image, **_set(given))}
+
+
+def container(spec: HostSpec, folder: str) -> dict[str, Any]:
+    """The fields of ``ContainerHost`` beside those of ``Host``."""
+    given = {key: getattr(spec, key) for key in ("cpus", "memory", "pids", "limits")}
+    image = beside(folder, spec.image or MACHINE, MACHINE)
+    return {"container": Container(image=image, command=_filled(spec.command), **_set(given))}
+
+
+RESOLUTIONS: dict[str, Callable[[HostSpec, str], dict[str, Any]]] = {VM: machine, CONTAINER: container}
+"""Kind -> the function from the keys of a file, and the file's folder, to the fields of the kind's class."""
+
+
+def settings(name: str, spec: HostSpec, folder: str, report: Report) -> dict[str, Any]:
+    """The fields of a host's class that only its kind has. Keys that its kind has not are reported."""
+    kind = spec.kind or NAMESPACE
+    known = host_keys(kind)
+    for field in spec.model_fields_set:
+        key = HostSpec.model_fields[field].alias or field
+        if key not in known and getattr(spec, field) is not None:
+            report.add(
+                ("hosts", name, key),
+                f"a {kind} has no {key}",
+                ", ".join(known),
+                f"remove it, or give {name} a kind that has it",
+            )
+    return RESOLUTIONS[kind](spec, folder) if kind in RESOLUTIONS else {}
+
+
+def beside(folder: str, path: str, word: str) -> str:
+    """The path of an image relative to the folder of the topology file; a ``word`` stays what it is."""
+    return path if path == word else posixpath.normpath(posixpath.join(folder, path))
+
+
+def _set(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _filled(words: list[str | None] | None) -> tuple[str, ...]:
+    return tuple(word for word in words or () if word is not None)
+
+
+def own_things(name: str, spec: HostSpec, report: Report) -> OwnThings:
+    """What the host has of its own. Problems are reported."""
+    here: Path = ("hosts", name)
+    for variable in spec.environment or {}:
+        if not _VARIABLE.fullmatch(variable):
+            what = f"{shown(variable)} is no name of a variable"
+            report.add((*here, "environment", variable), what, "letters, digits and '_', like EDITOR")
+    files = {
+        _own_path(path, (*here, "files", path), report): file for path, file in (spec.files or {}).items()
+    }
+    private = {
+        _own_path(path, (*here, "private", index), report)
+        for index, path in enumerate(spec.private or ())
+        if path is not None
+    }
+    return OwnThings(
+        hostname=spec.hostname or "",
+        environment=tuple(
+            sorted((key, value) for key, value in (spec.environment or {}).items() if value is not None)
+        ),
+        run=_commands(name, spec.run or [], report),
+        files=tuple(
+            HostFile(path=path, content=file.content or "", **_set({"mode": file.mode}))
+            for path, file in sorted(files.items())
+        ),
+        private=tuple(sorted(private)),
+    )
+
+
+def _own_path(text: str, where: Path, report: Report) -> str:
+    """An absolute path without detours; one that a host can't have of its own is reported."""
+    path = PurePosixPath(text)
+    if not path.is_absolute() or ".." in path.parts or "\0" in text or "\n" in text:
+        report.add(where, f"{shown(text)} is no absolute path", "a path like /etc/motd, without '..'")
+    elif path in _NOT_OWN or any(path.is_relative_to(other) for other in _NOT_OWN - {PurePosixPath("/")}):
+        report.add(where, f"{text} can't be a host's own", "any other path", "choose another place")
+    return str(path)
+
+
+def _commands(host: str, specs: list[RunSpec], report: Report) -> tuple[Command, ...]:
+    taken = {spec.name for spec in specs if spec.name is not None}
+    commands: list[Command] = []
+    for index, spec in enumerate(specs):
+        words = _filled(spec.command)
+        here: Path = ("hosts", host, "run", index)
+        if not words or not words[-1].strip():
+            if not report.is_broken((*here, "command")):
+                report.add(here, "there is no command", "a line, or a list like [iperf3, -s]", "write one")
+            continue
+        if any(spec.name is not None and spec.name == other.name for other in specs[:index]):
+            what = f"another command of {host} has the name {spec.name}"
+            report.add((*here, "name"), what, remedy="rename one")
+        name = spec.name or _free(_program(words), taken)
+        taken.add(name)
+        commands.append(Command(name=name, words=words, **_set({"restart": spec.restart})))
+    return tuple(commands)
+
+
+def _program(words: tuple[str, ...]) -> str:
+    """The name of the program that the words start, as a name for the command."""
+    line = words[2].split() if words[:2] == SHELL and len(words) == 3 else list(words)
+    program = next((word for word in line if "=" not in word), line[0])
+    return re.sub(r"[^A-Za-z0-9_.-]", "", PurePosixPath(program).name).lstrip("_.-") or "command"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
