@@ -26,8 +26,11 @@ APT = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $*" >>"${0%/*}/asked"
 for word; do
     case $word in
-    tshark | curl | iperf3 | tcpdump) cp "${0%/*}/ip" "${0%/*}/$word" ;;
+    tshark | curl | iperf3 | tcpdump | runc) cp "${0%/*}/ip" "${0%/*}/$word" ;;
     netcat-openbsd) cp "${0%/*}/ip" "${0%/*}/nc" ;;
+    qemu-system-x86) cp "${0%/*}/ip" "${0%/*}/qemu-system-x86_64" ;;
+    qemu-utils) cp "${0%/*}/ip" "${0%/*}/qemu-img" ;;
+    busybox-static) cp "${0%/*}/ip" "${0%/*}/busybox" ;;
     esac
 done
 """
@@ -80,7 +83,7 @@ def test_only_the_tests_are_given_what_only_they_need(tmp_path: Path) -> None:
     assert "tshark" in said
     if asked:  # else a system whose packages the script doesn't know
         assert all(line.startswith("noninteractive ") for line in asked.splitlines())
-        for package in ("tshark", "curl", "netcat-openbsd", "iperf3"):
+        for package in ("tshark", "curl", "netcat-openbsd", "iperf3", "qemu-system-x86", "runc"):
             assert f" {package}" in asked.partition("--no-install-recommends")[2]
         assert said.endswith("sdnlab: set up.\n")
 
