@@ -1,0 +1,130 @@
+"""The images that sdnlab knows: found in the cache, built when missing, listed, checked, removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dataplane.images import cache, micro
+from dataplane.images.errors import ImageError
+from dataplane.images.image import Image
+from dataplane.images.recipe import Recipe, Say
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"micro": micro.recipe}
+"""The images that sdnlab builds."""
+
+
+def recipe_of(name: str) -> Recipe:
+    """How an image is built. Raises ImageError for an unknown name."""
+    if name not in RECIPES:
+        raise ImageError(f"there is no image named {name!r}", f"sdnlab builds: {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def ensure(name: str, say: Say, recipe: Recipe | None = None) -> Image:
+    """The current image, built if it is missing, damaged, or of another version of sdnlab.
+
+    ``say`` hears of the progress when something is built. When the image is there this takes 1 ms: its files
+    are compared with their noted size and time. Raises ImageError.
+    """
+    recipe = recipe or recipe_of(name)
+    folder = cache.root()
+    image = _usable(folder, name, recipe)
+    if image is not None:
+        return image
+    with cache.locked(folder, name, say):
+        # meanwhile another process may have built it
+        image = _usable(folder, name, recipe)
+        if image is not None:
+            return image
+        base = cache.current(folder, name)
+        if base is not None and cache.described(base).get("recipe") == recipe.base_digest:
+            file = cache.wrong_file(base, thorough=True)
+            if file is None:
+                return _with_new_guest(folder, name, base, recipe)
+            say(f"the image {name} is damaged ({base / file}): building it again")
+        return _build(folder, name, say, recipe)
+
+
+def build(name: str, say: Say, recipe: Recipe | None = None) -> Image:
+    """Build the image from the newest packages, whether it is there or not. Raises ImageError."""
+    recipe = recipe or recipe_of(name)
+    folder = cache.root()
+    with cache.locked(folder, name, say):
+        return _build(folder, name, say, recipe)
+
+
+def listed() -> list[Image]:
+    """The images in the cache. Raises ImageError for a damaged description."""
+    folder = cache.root()
+    versions = (cache.current(folder, name) for name in cache.names(folder))
+    return [cache.read(version) for version in versions if version is not None]
+
+
+def verify(image: Image) -> None:
+    """Read all files of an image, and compare them with what was built. Raises ImageError."""
+    file = cache.wrong_file(image.folder, thorough=True)
+    if file is not None:
+        raise cache.damaged(image.folder, file)
+
+
+def remove(name: str, say: Say) -> int:
+    """Remove an image with its snapshots; the bytes that are free now. What a lab holds stays until its next
+    build.
+
+    Raises ImageError if there is no such image.
+    """
+    folder = cache.root()
+    if name not in cache.names(folder):
+        there = ", ".join(cache.names(folder)) or "none"
+        raise ImageError(f"there is no image named {name!r} in {folder}", f"there are: {there}")
+    with cache.locked(folder, name, say):
+        (folder / name).unlink(missing_ok=True)
+        sizes = {version: occupied(version) for version in cache.versions(folder, name)}
+        return sum(size for version, size in sizes.items() if cache.remove_version(version))
+
+
+def occupied(version: Path) -> int:
+    """Bytes that a version of an image takes with its snapshots."""
+    return sum(path.lstat().st_size for path in version.rglob("*") if path.is_file())
+
+
+def _usable(folder: Path, name: str, recipe: Recipe) -> Image | None:
+    version = cache.current(folder, name)
+    if version is None:
+        return None
+    told = cache.described(version)
+    same = (told.get("recipe"), told.get("guest")) == (recipe.base_digest, recipe.guest_digest)
+    return cache.read(version) if same and cache.wrong_file(version) is None else None
+
+
+def _build(folder: Path, name: str, say: Say, recipe: Recipe) -> Image:
+    with cache.workshop(folder, name) as work:
+        say(f"building the image {name} in {folder}")
+        base = recipe.build(work, say)
+        (work / "vmlinux").write_bytes(base.kernel)
+        (work / "initrd").write_bytes(base.archive + recipe.guest(base.python))
+        told = {
+            "recipe": recipe.base_digest,
+            "guest": recipe.guest_digest,
+            "arguments": recipe.arguments,
+            "python": base.python,
+            "distribution": base.distribution,
+            "packages": dict(base.versions),
+            "base": len(base.archive),
+            "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        return cache.adopt(folder, name, work, told)
+
+
+def _with_new_guest(folder: Path, name: str, base: Path, recipe: Recipe) -> Image:
+    """The same base with sdnlab's own files of today: without packages or network."""
+    told = cache.described(base)
+    with cache.workshop(folder, name) as work:
+        os.link(base / "vmlinux", work / "vmlinux")
+        archive = (base / "initrd").read_bytes()[: told["base"]]
+        (work / "initrd").write_bytes(archive + recipe.guest(told["python"]))
+        told.update(guest=recipe.guest_digest, arguments=recipe.arguments)
+        return cache.adopt(folder, name, work, told)
