@@ -52,7 +52,7 @@ def place_of(host: HostPlan, run_dir: Path) -> Place:
 
 def folder_of(netns: str, run_dir: Path) -> str:
     """The path of the driver's directory for the host with this namespace. It need not exist."""
-    return str(run_dir / "hosts" / netns)
+    return str(run_dir / "host" / netns)  # "hosts" is the file of their names
 
 
 class Lack(NamedTuple):
