@@ -200,6 +200,19 @@ def attach_tree(tree: int, path: str) -> None:
     _check(call, f"move_mount to {path}")
 
 
+_AT_EMPTY_PATH = 0x1000
+_MOUNT_ATTR_IDMAP = 0x100000
+
+
+def map_ids(tree: int, users: int) -> None:
+    """Show the files of the copy of ``copy_tree`` with the owners that the user namespace ``users`` maps
+    theirs to (mount_setattr(2), Linux 5.12)."""
+    attributes = struct.pack("=4Q", _MOUNT_ATTR_IDMAP, 0, 0, users)
+    flags = ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE)
+    arguments = (ctypes.c_long(_SYS_MOUNT_SETATTR), tree, b"", flags, attributes)
+    _check(_libc.syscall(*arguments, ctypes.c_size_t(len(attributes))), "mount_setattr")
+
+
 def make_unchangeable(path: str, flags: int = MS_RDONLY | MS_NOSUID) -> None:
     """Give these flags (MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC) to all mounts at ``path`` and below it, in
     this mount namespace; by default read-only and without set-user-ID.

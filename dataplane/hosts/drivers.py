@@ -8,6 +8,7 @@ exec`` imports this module.
 
 from __future__ import annotations
 
+from dataplane.hosts.container.driver import ContainerHosts
 from dataplane.hosts.driver import HostDriver, HostError
 from dataplane.hosts.namespace import NamespaceHosts
 
@@ -16,7 +17,7 @@ class UnknownKind(HostError):
     """The kind is unknown here: another process of the lab has an extension that this process lacks."""
 
 
-DRIVERS: dict[str, HostDriver] = {"namespace": NamespaceHosts()}
+DRIVERS: dict[str, HostDriver] = {"namespace": NamespaceHosts(), "container": ContainerHosts()}
 
 
 def driver(kind: str) -> HostDriver:

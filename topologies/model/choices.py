@@ -8,7 +8,10 @@ name also adds its implementation under the same name: of a kind of host to
 from __future__ import annotations
 
 NAMESPACE, CONTAINER, VM = "namespace", "container", "vm"
-HOST_KINDS: dict[str, str] = {NAMESPACE: "a network namespace with a room for what runs in it"}
+HOST_KINDS: dict[str, str] = {
+    NAMESPACE: "a network namespace with a room for what runs in it",
+    CONTAINER: "a container with files, namespaces and limits of its own",
+}
 
 SDNLAB = "sdnlab"
 CONTROLLERS: dict[str, str] = {SDNLAB: "the lab's own: it compiles the whole topology to flow tables"}

@@ -1,0 +1,167 @@
+"""Hosts that are containers: what they are inside, that they end, and that they are like other hosts."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import topologies
+from dataplane.fabric.fabric import Fabric
+from dataplane.hosts.container.entrance import find
+from dataplane.hosts.drivers import driver
+from tests.system.command_line import SDNLAB, CommandLine
+from tests.system.dataplane_lab import ORDINARY, as_user, inside, loosened_tun
+from tests.system.tenants_lab import running
+from tests.waiting import until
+
+MISSING = [program for program in ("runc", "catatonit", "nsenter") if find(program) is None]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+TOPOLOGY = """\
+name: boxes
+switches: [s1]
+hosts:
+  h1: s1
+  c1: {switch: s1, kind: container, files: {/etc/motd: hello}, environment: {COLOUR: blue}, hostname: boxy}
+  app:
+    switch: s1
+    kind: container
+    image: only
+    command: [/httpd, -f, -v, -p, "80", -h, /www]
+  bad: {switch: s1, kind: container, image: only, command: [/nosuch]}
+  told: {switch: s1, kind: container, command: "echo it begins; exit 3", serves: http:8080}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    folder = tmp_path_factory.mktemp("boxes")
+    application(folder / "only")
+    file = folder / "boxes.yaml"
+    file.write_text(TOPOLOGY, encoding="utf-8")
+    with running(file) as line:
+        yield line
+
+
+def application(root: Path) -> None:
+    """A directory with an application's files and nothing else."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    (root / "www").mkdir(parents=True)
+    (root / "www" / "index.html").write_text("only this\n", encoding="utf-8")
+    (root / "www" / "own").write_text("of its root\n", encoding="utf-8")
+    (root / "www" / "own").chmod(0o600)
+    shutil.copy(busybox, root / "httpd")
+
+
+def said(line: CommandLine, host: str, script: str) -> str:
+    """What a shell script in a host writes, errors too."""
+    done = line("exec", host, "--", "sh", "-c", script, code=None)
+    return done.stdout + done.stderr
+
+
+def test_it_has_files_processes_and_a_name_of_its_own(lab: CommandLine) -> None:
+    assert said(lab, "c1", "hostname; cat /etc/motd; echo $COLOUR").split() == ["boxy", "helloblue"]
+    processes = said(lab, "c1", "ps axww -o args=")
+    assert processes.splitlines()[0] == "/dev/init -P" and "ovs" not in processes
+    assert said(lab, "c1", "echo x >/etc/own && mv /etc/own /opt/own && cat /opt/own; echo $?") == "x\n0\n"
+    assert not Path("/opt/own").exists() and "No such file" in said(lab, "h1", "cat /opt/own")
+    assert "app" in said(lab, "c1", "cat /etc/hosts")
+
+
+def test_it_gets_no_rights_on_the_machine(lab: CommandLine) -> None:
+    status = said(lab, "c1", "cat /proc/self/status")
+    rows = dict(row.split(":\t", 1) for row in status.splitlines() if ":\t" in row)
+    assert rows["NoNewPrivs"] == "1" and rows["Seccomp"] == "2"
+    for script in (
+        "mount -t tmpfs none /mnt",
+        "unshare -U true",
+        "cat /etc/shadow",
+        "echo b >/proc/sysrq-trigger",
+    ):
+        assert lab("exec", "c1", "--", "sh", "-c", script, code=None).returncode != 0, script
+    assert "sdnlab" not in said(lab, "c1", "ls /run")
+    assert said(lab, "c1", "sysctl -w net.ipv4.ip_forward=1; sysctl -n net.ipv4.ip_forward").endswith("1\n")
+
+
+def test_commands_end_as_elsewhere(lab: CommandLine) -> None:
+    assert lab("exec", "c1", "--", "sh", "-c", "exit 7", code=None).returncode == 7
+    assert lab("exec", "c1", "--", "sh", "-c", "kill -TERM $$", code=None).returncode == 128 + signal.SIGTERM
+    assert lab("exec", "c1", "--", "cat", stdin="through\n").stdout == "through\n"
+    missing = lab("exec", "c1", "--", "nosuch", code=127)
+    assert "nosuch: no such command in the container of c1" in missing.stderr
+
+
+def test_a_signal_to_the_caller_ends_the_command(lab: CommandLine) -> None:
+    sleeping = lab.start("exec", "c1", "--", "sleep", "4321")
+    until(lambda: "sleep 4321" in said(lab, "c1", "ps axww -o args="), "it sleeps")
+    sleeping.terminate()
+    assert sleeping.wait(30) == 128 + signal.SIGTERM
+    until(lambda: "sleep 4321" not in said(lab, "c1", "ps axww -o args="), "it has ended")
+
+
+def test_a_command_has_the_callers_terminal(lab: CommandLine) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(
+            SDNLAB[0],
+            [*SDNLAB, "exec", "c1", "--", "sh", "-c", "tty; stty size; read x; exit 5"],
+            lab.environment,
+        )
+    seen = b""
+    while b"/dev/pts/" not in seen:
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"go on\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    os.close(terminal)
+
+
+def test_all_hosts_reach_it_and_the_application_that_is_alone_in_it(lab: CommandLine) -> None:
+    until(lambda: "only this" in said(lab, "h1", "curl -sm2 http://app/"), "the application answers")
+    assert "only this" in said(lab, "c1", "curl -sm2 http://app/")
+    assert "of its root" in said(lab, "c1", "curl -sm2 http://app/own")
+    assert lab.json("ping")["reached"] == 40
+    alone = lab("exec", "app", "--", "sh", code=127)
+    assert "no such command in the container of app" in alone.stderr
+    assert lab("exec", "app", "--", "/httpd", "--help", code=None).returncode in (0, 1)
+
+
+def test_a_server_of_the_file_runs_without_python_in_the_container(lab: CommandLine) -> None:
+    assert said(lab, "h1", "curl -s http://told:8080/") == "told\n"
+
+
+def test_one_that_can_not_start_or_ends_is_told_and_the_rest_goes_on(lab: CommandLine) -> None:
+    hosts = {host["name"]: host["detail"] for host in lab.json("status")["hosts"]}
+    assert hosts["c1"]["state"] == hosts["app"]["state"] == "running"
+    assert "exit code 3" in hosts["told"]["state"]
+    assert "/nosuch has ended" in hosts["bad"]["state"] and "No such file" in hosts["bad"]["state"]
+    texts = [event["text"] for event in lab.json("events")]
+    assert any("told has ended" in text and "exit code 3" in text for text in texts)
+    assert "it begins" in lab("logs").stdout
+    assert "does not run" in lab("exec", "told", "--", "true", code=None).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user")
+def test_an_ordinary_user_has_the_same_containers(tmp_path: Path) -> None:
+    topology = topologies.loads("{switches: [s1], hosts: {h1: s1, c1: {switch: s1, kind: container}}}")
+
+    def body(fabric: Fabric) -> Any:
+        place = fabric.place("c1")
+        hosts = driver("container")
+        hosts.ready(place, 30)
+        script = "id -u; echo x >/etc/own && cat /etc/own; ping -c1 -W5 10.0.0.2 >/dev/null; echo $?"
+        done = subprocess.run(hosts.command(place, ["sh", "-c", script]), capture_output=True, text=True)
+        fabric.stop()
+        return [done.stdout.split(), done.stderr, Path("/run/containers/c1").exists()]
+
+    with loosened_tun():
+        assert as_user(ORDINARY, lambda: inside(topology, body)) == [["0", "x", "0"], "", False]
