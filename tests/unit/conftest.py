@@ -2,12 +2,16 @@
 machine only.
 
 SDNLAB_EXAMPLES=5000 looks longer for a counterexample than the usual 100, where a test says no number itself.
+
+The garbage collector looks at all objects again and again, and few of them are garbage. Seldom is enough.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -17,3 +21,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("sdnlab")
+
+gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Modules and collected tests stay until the end: the collector need not look at them."""
+    gc.collect()
+    gc.freeze()
