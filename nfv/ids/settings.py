@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,19 +220,25 @@ def put(settings: Settings, name: str, value: object) -> None:
 MOST_VALUES = 100_000
 """Limit of a configuration's values, with aliases counted at each use: a suricata.yaml has about 600."""
 _DEEPEST = 40
+_TOO_DEEP = f"it is nested too deeply; allowed: {_DEEPEST} levels"
 
 
 def tree_of(text: str) -> dict[Any, Any]:
     """The content of a suricata.yaml. Raises BadSetting if it is no YAML, or too large ("billion laughs")."""
     import yaml
 
+    text = text.replace("%YAML 1.1", "")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree = yaml.safe_load(text.replace("%YAML 1.1", ""))
+        _measure(yaml.parse(text, loader))  # first: C recurses without a limit when it builds the tree
+        tree = yaml.load(text, loader)
         _count(tree, 0, 0)
     except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # some versions of libyaml have a limit of their own
+            raise BadSetting(_TOO_DEEP) from None
         raise BadSetting(f"it is no YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:
-        raise BadSetting(f"it is nested too deeply; allowed: {_DEEPEST} levels") from None
+        raise BadSetting(_TOO_DEEP) from None
     except ValueError as error:  # a date or number that is none
         raise BadSetting(f"it is no YAML: {error}") from None
     if tree is None:
@@ -240,6 +246,17 @@ def tree_of(text: str) -> dict[Any, Any]:
     if not isinstance(tree, dict):
         raise BadSetting("it is no mapping of names to values")
     return tree
+
+
+def _measure(events: Iterable[Any]) -> None:
+    """RecursionError where collections are nested too deeply."""
+    from yaml import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST + 1:  # the innermost may be empty
+            raise RecursionError
 
 
 def _count(tree: object, before: int, depth: int) -> int:

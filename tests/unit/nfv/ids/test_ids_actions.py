@@ -230,6 +230,7 @@ MAPPING = "{{" + ", ".join(f"k{i}: {{}}" for i in range(9)) + "}}"
         (laughs("{x: 1}", MAPPING), "too many values"),
         ("a: &a [*a]", "nested too deeply"),
         ("a: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: " + "[" * 41 + "]" * 41, "nested too deeply"),
         ("[1, 2]", "no mapping"),
         ("[1, 2", "no YAML"),
         ("a: 2026-99-99", "no YAML"),
@@ -239,6 +240,10 @@ MAPPING = "{{" + ", ".join(f"k{i}: {{}}" for i in range(9)) + "}}"
 def test_a_configuration_that_would_not_end_is_refused(text: str, what: str) -> None:
     with pytest.raises(BadSetting, match=what):
         tree_of(text)
+
+
+def test_a_configuration_may_be_nested_to_the_limit() -> None:
+    assert list(tree_of("a: " + "[" * 40 + "]" * 40)) == ["a"]
 
 
 NAMES = st.sampled_from(
