@@ -22,6 +22,7 @@ from subprocess import CompletedProcess, Popen, TimeoutExpired
 _LAZY = (
     "lab.access.client",
     "lab.cli.enter",
+    "nfv.ids.run.offline",
     "topologies.loading",
     "topologies.resolve.phases",
     "topologies.importers.graphml",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
+
+from tests.system.command_line import zygote
 
 RULES = """
 alert udp any any -> any any (msg:"evil"; content:"EVIL"; sid:1;)
@@ -20,7 +22,9 @@ alert udp any any -> any any (frobnicate:1; sid:2;)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Path:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with them, which is where commands are run."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my.rules").write_text(RULES)
     frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2")
     wrpcap(
@@ -29,13 +33,12 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ids(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lab", "ids", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+def ids(*words: str) -> CompletedProcess[str]:
+    return zygote().run(["ids", *words], os.environ, "", 60)
 
 
 def test_a_capture_is_inspected(files: Path) -> None:
-    done = ids(files, "--rules", "my.rules", "--pcap", "my.pcap", "--eve", "out.json", "-k", "none")
+    done = ids("--rules", "my.rules", "--pcap", "my.pcap", "--eve", "out.json", "-k", "none")
     assert done.returncode == 0, done.stderr
     assert "evil" in done.stdout and "2 packets, 1 rule" in done.stdout
     assert "my.rules:3: frobnicate: this keyword is not supported" in done.stderr
@@ -44,9 +47,9 @@ def test_a_capture_is_inspected(files: Path) -> None:
 
 
 def test_programs_get_json(files: Path) -> None:
-    done = ids(files, "--rules", "my.rules", "--pcap", "my.pcap", "--json")
+    done = ids("--rules", "my.rules", "--pcap", "my.pcap", "--json")
     assert json.loads(done.stdout)["alerts"] == [{"gid": 1, "sid": 1, "signature": "evil", "count": 1}]
-    done = ids(files, "--rules", "my.rules", "--test", "--json")
+    done = ids("--rules", "my.rules", "--test", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout) == {
         "loaded": 1,
@@ -62,10 +65,10 @@ def test_programs_get_json(files: Path) -> None:
 
 
 def test_rules_are_checked(files: Path) -> None:
-    done = ids(files, "--rules", "my.rules", "--test")
+    done = ids("--rules", "my.rules", "--test")
     assert done.returncode == 1
     assert "my.rules:3: frobnicate" in done.stdout and "loaded: 1 rule; refused: 1" in done.stdout
-    assert ids(files, "--test").returncode == 0, "our own rules load"
+    assert ids("--test").returncode == 0, "our own rules load"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,6 @@ def test_rules_are_checked(files: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said(files: Path, words: list[str], said: str) -> None:
-    done = ids(files, *words)
+    done = ids(*words)
     assert done.returncode in (1, 2)
     assert said in done.stderr and "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import say
+from tests.system.command_line import zygote
 
 SDNLAB = Path(sys.executable).parent / "sdnlab"
 
@@ -65,7 +66,7 @@ def test_a_closed_output_is_not_the_next_file_that_is_opened(tmp_path: Path) -> 
     ],
 )
 def test_a_program_gets_json_when_it_fails(words: str, code: int, failed: str) -> None:
-    done = sh(f"sdnlab {words} --json")
+    done = zygote().run([*words.split(), "--json"], os.environ, "", 60)
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["code"]) == (code, code)
     assert failed in answer["failed"]
