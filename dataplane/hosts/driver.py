@@ -35,6 +35,8 @@ class Place:
 
     ``netns``: its file in /run/netns. ``names_file``: the path of the file that it sees as /etc/hosts; empty:
     the lab's file. ``folder``: the path of a directory for the driver, which makes it when it needs one.
+    ``environment``: the variables of all its commands, which override the caller's; they may change while it
+    runs.
     """
 
     name: str
@@ -42,12 +44,14 @@ class Place:
     netns: str
     names_file: str = ""
     folder: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def place_of(host: HostPlan, run_dir: Path) -> Place:
     """The place of a host; ``run_dir``: the lab's run directory."""
     names_file = str(run_dir / host.names_file) if host.names_file else ""
-    return Place(host.name, host.kind, host.netns, names_file, folder_of(host.netns, run_dir))
+    folder = folder_of(host.netns, run_dir)
+    return Place(host.name, host.kind, host.netns, names_file, folder, host.host.own.environment)
 
 
 def folder_of(netns: str, run_dir: Path) -> str:

@@ -51,14 +51,26 @@ class NamespaceHosts:
         """Prepare nothing."""
 
     def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
-        """Nothing that not every lab needs."""
-        return []
+        """Places for files that a room can't have of its own."""
+        if not any(host.own.files or host.own.private for host in hosts):
+            return []
+        from dataplane.hosts import own_mounts, own_tree
+
+        return [
+            Lack(f"{path} can't be a host's own: {why}", host.name, "choose another place for it")
+            for host in hosts
+            for path, why in own_mounts.arrangement(own_tree.tree_of(host.own), rooms.rooms_own()).impossible
+        ]
 
     def watch(self, hear: Hear) -> None:
         """Nothing happens by itself."""
 
     def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
-        """Start nothing: the kernel's IP stack answers for the host."""
+        """Note what its room must know. Nothing runs: the kernel's IP stack answers for the host."""
+        from dataplane.hosts import own_tree
+
+        if tree := own_tree.tree_of(host.host.own):
+            own_tree.write(tree, Path(place.folder))
 
     def ready(self, place: Place, patience: float) -> None:
         """It is ready as soon as its namespace exists."""
@@ -68,7 +80,10 @@ class NamespaceHosts:
         return {}
 
     def stop(self, place: Place, space: Namespace) -> None:
-        """End nothing: processes in the host end with its namespace."""
+        """Forget what its room must know. Processes in the host end with its namespace."""
+        from dataplane.hosts import own_tree
+
+        Path(place.folder, own_tree.FILE).unlink(missing_ok=True)
 
     def seen_at(self, host: HostPlan) -> EndPlan:
         """The host's interface."""
@@ -77,15 +92,15 @@ class NamespaceHosts:
     def door(self, place: Place) -> RoomDoor:
         """The host's room; the caller's next children are in its PID namespace. Raises HostError."""
         try:
-            room = rooms.find(place.name, place.netns, place.names_file)
+            room = rooms.find(place)
             syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
         except rooms.RoomError as error:
             raise HostError(str(error)) from None
-        return RoomDoor(room)
+        return RoomDoor(room, place)
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.room`` as a program."""
-        return [sys.executable, "-c", ENTER, str(ROOT), place.name, place.netns, place.names_file, *words]
+        return [sys.executable, "-c", ENTER, str(ROOT), rooms.packed(place), *words]
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """Start servers in the host's room. Raises OSError."""
@@ -93,14 +108,14 @@ class NamespaceHosts:
 
         with self._lock:
             self._serving = self._serving or ServingRooms()
-        return self._serving.start(place.name, place.netns, place.names_file, servers)
+        return self._serving.start(place, servers)
 
 
 class RoomDoor:
     """The entrance to a host's room."""
 
-    def __init__(self, room: rooms.Room) -> None:
-        self._room = room
+    def __init__(self, room: rooms.Room, place: Place) -> None:
+        self._room, self._place = room, place
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
         """Enter the room and execute the command. Raises OSError."""
@@ -110,4 +125,4 @@ class RoomDoor:
             name = self._room.name
             sys.stderr.write(f"sdnlab: {unseen} is not for {name} to read; it starts in its own /root\n")
             sys.stderr.flush()
-        execute(command, rooms.surroundings(environment))
+        execute(command, rooms.surroundings(environment, self._place))

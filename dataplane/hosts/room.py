@@ -3,7 +3,8 @@
 A host is a network namespace that belongs to the hosts' user namespace (``dataplane.hosts.users``).  The
 first command in a host makes the rest: a PID namespace with an init that only reaps, a host name, and a mount
 namespace. There the machine's files are read-only; /run, /tmp, /root and other folders to which programs
-write are the host's own; and no file of the lab is visible.  A host in which no command runs costs nothing.
+write are the host's own, and so is what its topology file gives it (``own_tree``); no file of the lab is
+visible.  A host in which no command runs costs nothing.
 The room exists as long as the network namespace.
 
 It must run inside the sandbox, as the lab's root, in a process with one thread.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import resource
@@ -24,11 +26,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dataplane.hosts.capabilities import confine
+from dataplane.hosts.driver import Place
+from dataplane.hosts.rights import Owner, may
 from dataplane.sandbox.namespaces import RUN_NETNS
 from linux import syscalls
+
+if TYPE_CHECKING:
+    from dataplane.hosts.own_tree import OwnTree
 
 ROOMS = Path("/run/rooms")
 """The folder with a lock, and the process id of the init, of each host that has a room."""
@@ -87,11 +94,9 @@ class Room:
                 os.close(fd)
 
 
-def find(name: str, netns: str, names_file: str = "") -> Room:
-    """The room of the host ``name``, made if it is the first time; ``netns`` is its file in /run/netns.
-
-    ``names_file``: the file that the host sees as /etc/hosts (empty: the lab's). Raises RoomError.
-    """
+def find(place: Place) -> Room:
+    """The room of the host at ``place``, made if it is the first time. Raises RoomError."""
+    name, netns = place.name, place.netns
     try:
         net = os.open(RUN_NETNS / netns, os.O_RDONLY | os.O_CLOEXEC)
         ROOMS.mkdir(mode=0o700, exist_ok=True)
@@ -100,7 +105,7 @@ def find(name: str, netns: str, names_file: str = "") -> Room:
             known = record.read_text() if record.exists() else ""
             pid = _init_of(net, int(known)) if known.isdecimal() else None
             if pid is None:
-                pid = _init_of(net, _make(name, net, names_file))
+                pid = _init_of(net, _make(place, net))
                 record.write_text(str(pid))
             if pid is None:
                 raise RoomError(f"can't enter host {name}: its first process ended")
@@ -131,7 +136,7 @@ def enter(room: Room) -> str | None:
     syscalls.unshare(syscalls.CLONE_NEWNS)  # the mount of the current folder is for this command only
     os.chdir("/")
     unseen = None
-    if shown is not None and not may_enter(here, _root_of_network()):
+    if shown is not None and not may(here, _root_of_network(), 5):
         unseen = shown[0]
         os.close(shown[1])
         os.chdir("/root")
@@ -146,12 +151,6 @@ def enter(room: Room) -> str | None:
         os.close(tree)
     _become_root_of(room.user)
     return unseen
-
-
-def may_enter(folder: os.stat_result, who: os.stat_result) -> bool:
-    """Whether the owner and group of ``who`` may read and enter the folder, by its mode (inode(7))."""
-    shift = 6 if folder.st_uid == who.st_uid else 3 if folder.st_gid == who.st_gid else 0
-    return folder.st_mode >> shift & 5 == 5
 
 
 def _current_folder() -> tuple[str, int] | None:
@@ -238,8 +237,10 @@ def _is_init(pid: int, inode: int) -> bool:
     return False
 
 
-def _make(name: str, net: int, names_file: str) -> int:
+def _make(place: Place, net: int) -> int:
     """Start a host's init; its process id when the room is ready."""
+    name = place.name
+    tree = _own_tree(place)
     ready, told = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -252,7 +253,7 @@ def _make(name: str, net: int, names_file: str) -> int:
             syscalls.unshare(INSIDE)
             init = os.fork()
             if init == 0:
-                _init(name, names_file, user, told)
+                _init(place, tree, user, told)
             os.write(told, f"{init}\n".encode())
         except OSError as error:
             os.write(told, f"! {error}\n".encode())
@@ -269,14 +270,25 @@ def _make(name: str, net: int, names_file: str) -> int:
     return int(lines[0])
 
 
-def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
+def _own_tree(place: Place) -> OwnTree | None:
+    """What the host has of its own; None, and nothing is imported: nothing."""
+    try:
+        text = Path(place.folder, "own.json").read_text(encoding="utf-8") if place.folder else ""
+    except FileNotFoundError:
+        return None
+    from dataplane.hosts import own_tree
+
+    return own_tree.read(text) if text else None
+
+
+def _init(place: Place, tree: OwnTree | None, user: int | None, told: int) -> NoReturn:
     try:
         for entry in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):  # it must not keep a pipe open
                 os.set_inheritable(int(entry.name), int(entry.name) <= 2)
         with contextlib.suppress(OSError):
-            socket.sethostname(name[:64])
-        _furnish(names_file)
+            socket.sethostname(((tree.hostname if tree else "") or place.name)[:64])
+        _furnish(place.names_file, tree)
         os.chdir("/")
         _become_root_of(user)
         os.execve("/bin/sh", ["sdnlab-host", "-c", INIT], {"PATH": "/usr/bin:/bin"})
@@ -286,16 +298,27 @@ def _init(name: str, names_file: str, user: int | None, told: int) -> NoReturn:
         os._exit(1)
 
 
-def _furnish(names_file: str) -> None:
+def rooms_own() -> tuple[str, ...]:
+    """The directories of the machine that are each room's own, empty at first."""
+    return ("/run", *(path for path in PRIVATE if Path(path).is_dir() and not Path(path).is_symlink()))
+
+
+def _furnish(names_file: str, tree: OwnTree | None) -> None:
     """Make the mounts. Raises OSError: no command may run in a host without them."""
     root = _root_of_network()
-    owner = f",uid={root.st_uid},gid={root.st_gid}"
+    empty = rooms_own()
+    owner = f",uid={root.uid},gid={root.gid}"
     plain = syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     if names_file:
         syscalls.mount(names_file, "/etc/hosts", None, syscalls.MS_BIND)
     syscalls.make_unchangeable("/")
     syscalls.mount("host", "/run", "tmpfs", plain, f"mode=0755,size=64m{owner}")
+    if tree is not None:
+        from dataplane.hosts import own_mounts
+
+        arrangement = own_mounts.arrangement(tree, empty)
+        own_mounts.mount(arrangement, root)
     with contextlib.suppress(OSError):  # where parts of the machine's own are masked, the old ones must do
         syscalls.mount("proc", "/proc", "proc", plain | syscalls.MS_NOEXEC)
         if limits_numbers(os.uname().release):
@@ -304,14 +327,17 @@ def _furnish(names_file: str) -> None:
         syscalls.mount("sysfs", "/sys", "sysfs", plain | syscalls.MS_NOEXEC)
     _devices(owner)
     for path, options in PRIVATE.items():
-        if Path(path).is_dir() and not Path(path).is_symlink():
+        if path in empty:
             syscalls.mount("host", path, "tmpfs", plain, options + owner)
+    if tree is not None:
+        own_mounts.write(arrangement, root)
 
 
-def _root_of_network() -> os.stat_result:
+def _root_of_network() -> Owner:
     """User and group that root of this network namespace is for files: they own its kernel parameters
     (net_ctl_set_ownership in the kernel's net/sysctl_net.c)."""
-    return Path("/proc/sys/net/ipv4/ip_forward").stat()
+    info = Path("/proc/sys/net/ipv4/ip_forward").stat()
+    return Owner(info.st_uid, info.st_gid)
 
 
 def _devices(owner: str) -> None:
@@ -341,12 +367,25 @@ def _devices(owner: str) -> None:
     aside.rmdir()
 
 
+def packed(place: Place) -> str:
+    """A place as an argument of ``main``, and in a request to a worker that starts servers."""
+    return json.dumps(vars(place))
+
+
+def unpacked(text: str) -> Place:
+    """The place of ``packed``."""
+    fields = json.loads(text)
+    return Place(**fields | {"environment": tuple(map(tuple, fields["environment"]))})
+
+
 def main() -> NoReturn:
-    """Run a command in a host and pass signals on. Arguments: ``NAME NETNS NAMES_FILE COMMAND...``."""
-    name, netns, names_file, *command = sys.argv[1:]
+    """Run a command in a host and pass signals on. Arguments: ``PLACE COMMAND...``, a place as in
+    ``packed``."""
+    packed, *command = sys.argv[1:]
+    place = unpacked(packed)
     os.setsid()
     try:
-        room = find(name, netns, names_file)
+        room = find(place)
         syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
     except (RoomError, OSError) as error:
         sys.exit(f"{error}")
@@ -355,7 +394,7 @@ def main() -> NoReturn:
         try:
             enter(room)
             syscalls.die_with_parent(signal.SIGKILL)
-            os.execvpe(command[0], command, surroundings(os.environ))
+            os.execvpe(command[0], command, surroundings(os.environ, place))
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         finally:
@@ -367,6 +406,8 @@ def main() -> NoReturn:
     sys.exit(code if code >= 0 else 128 - code)
 
 
-def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment that a command in a host gets: the caller's, with folders that it may write to."""
-    return {key: value for key, value in environment.items() if key not in ELSEWHERE} | {"HOME": "/root"}
+def surroundings(environment: Mapping[str, str], place: Place) -> dict[str, str]:
+    """The environment that a command in a host gets: the caller's, with folders that it may write to, and the
+    host's own variables."""
+    kept = {key: value for key, value in environment.items() if key not in ELSEWHERE}
+    return kept | {"HOME": "/root"} | dict(place.environment)

@@ -19,7 +19,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+from dataplane.hosts.room import packed
+
+if TYPE_CHECKING:
+    from dataplane.hosts.driver import Place
 
 ENTER = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.serving_worker import main; main()"
@@ -61,13 +66,13 @@ class ServingRooms:
         for _ in range(WORKERS):
             self._free.put(None)
 
-    def start(self, name: str, netns: str, names_file: str, servers: Sequence[str]) -> Serving:
-        """Begin ``servers`` (``http:80``) in the room of the host ``name``. Raises OSError."""
+    def start(self, place: Place, servers: Sequence[str]) -> Serving:
+        """Begin ``servers`` (``http:80``) in the room of the host at ``place``. Raises OSError."""
         channel = self._free.get() or _begin()
         stdin, held = os.pipe()
         said, stdout = os.pipe()
         try:
-            request = json.dumps([name, netns, names_file, *servers]).encode()
+            request = json.dumps([packed(place), *servers]).encode()
             socket.send_fds(channel, [request], [stdin, stdout])
             answer = channel.recv(MOST).decode()
         except OSError:

@@ -22,8 +22,8 @@ def main() -> None:
         if not request:
             return
         try:
-            name, netns, names_file, *servers = json.loads(request)
-            answer = str(_start(rooms.find(name, netns, names_file), servers, fds))
+            place, *servers = json.loads(request)
+            answer = str(_start(rooms.find(rooms.unpacked(place)), servers, fds))
         except (OSError, rooms.RoomError) as error:
             answer = f"! {error}"
         for fd in fds:

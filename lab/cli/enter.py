@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dataplane.hosts.driver import Door, HostError, Place, folder_of
 from dataplane.hosts.drivers import UnknownKind, driver
@@ -68,7 +68,7 @@ def join(pid: int, lab: str, network: bool = True) -> None:
         os.chdir("/")
 
 
-def places() -> dict[str, dict[str, str]]:
+def places() -> dict[str, dict[str, Any]]:
     """Once inside: host or switch name -> its ``netns`` file; for switches ``ovs``, the run directory."""
     try:
         where = json.loads(MAP.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def places() -> dict[str, dict[str, str]]:
     return dict(where)
 
 
-def place_of(name: str) -> dict[str, str]:
+def place_of(name: str) -> dict[str, Any]:
     """Once inside: the entry of a host or switch in ``places``. Raises Failure with the known names."""
     known = places()
     if name not in known:
@@ -86,7 +86,7 @@ def place_of(name: str) -> dict[str, str]:
     return known[name]
 
 
-def is_host(place: Mapping[str, str]) -> bool:
+def is_host(place: Mapping[str, Any]) -> bool:
     """Whether it is a host. Switches, domains, routers and functions belong to the lab itself."""
     return "kind" in place
 
@@ -137,12 +137,14 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     return run(child)
 
 
-def _door(name: str, place: Mapping[str, str]) -> Door:
+def _door(name: str, place: Mapping[str, Any]) -> Door:
     """The entrance to a host, for the caller's next children."""
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
         folder = folder_of(place["netns"], MAP.parent)
-        return driver(place["kind"]).door(Place(name, place["kind"], place["netns"], names_file, folder))
+        environment = tuple((key, value) for key, value in place.get("environment", ()))
+        known = Place(name, place["kind"], place["netns"], names_file, folder, environment)
+        return driver(place["kind"]).door(known)
     except UnknownKind as error:
         remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
         raise Failure(str(error), remedy) from None

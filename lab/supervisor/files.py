@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.naming import RUN
 from linux import syscalls
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def write_map(plan: Plan) -> None:
     """Write the map for commands that enter the lab: the namespace of each host and switch, and OVS's run
     directory."""
-    entries: dict[str, dict[str, str]] = {
+    entries: dict[str, dict[str, Any]] = {
         node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
     }
     for domain in plan.domains:
@@ -33,6 +33,8 @@ def write_map(plan: Plan) -> None:
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
     for host in plan.hosts:
         entries[host.name] = {"netns": host.netns, "hosts": host.names_file, "kind": host.kind}
+        if host.host.own.environment:
+            entries[host.name]["environment"] = host.host.own.environment
     copies = Counter(instance.function for instance in plan.instances)
     for instance in plan.instances:
         place = {"netns": instance.netns, "node": "function", "hosts": instance.names_file}
