@@ -7,6 +7,7 @@ captures, probes and chains are the same for all kinds.  The driver begins at th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,17 @@ def place_of(host: HostPlan, run_dir: Path) -> Place:
 def folder_of(netns: str, run_dir: Path) -> str:
     """The path of the driver's directory for the host with this namespace. It need not exist."""
     return str(run_dir / "host" / netns)  # "hosts" is the file of their names
+
+
+def packed(place: Place) -> str:
+    """A place as an argument of a program, or in a request."""
+    return json.dumps(vars(place))
+
+
+def unpacked(text: str) -> Place:
+    """The place of ``packed``."""
+    fields = json.loads(text)
+    return Place(**fields | {"environment": tuple(map(tuple, fields["environment"]))})
 
 
 class Lack(NamedTuple):

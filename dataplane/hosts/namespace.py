@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from dataplane.hosts import room as rooms
-from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say
+from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say, packed
 from linux import syscalls
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class NamespaceHosts:
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.room`` as a program."""
-        return [sys.executable, "-c", ENTER, str(ROOT), rooms.packed(place), *words]
+        return [sys.executable, "-c", ENTER, str(ROOT), packed(place), *words]
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """Start servers in the host's room. Raises OSError."""

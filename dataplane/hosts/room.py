@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import resource
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dataplane.hosts.capabilities import confine
-from dataplane.hosts.driver import Place
+from dataplane.hosts.driver import Place, unpacked
 from dataplane.hosts.rights import Owner, may
 from dataplane.sandbox.namespaces import RUN_NETNS
 from linux import syscalls
@@ -367,20 +366,9 @@ def _devices(owner: str) -> None:
     aside.rmdir()
 
 
-def packed(place: Place) -> str:
-    """A place as an argument of ``main``, and in a request to a worker that starts servers."""
-    return json.dumps(vars(place))
-
-
-def unpacked(text: str) -> Place:
-    """The place of ``packed``."""
-    fields = json.loads(text)
-    return Place(**fields | {"environment": tuple(map(tuple, fields["environment"]))})
-
-
 def main() -> NoReturn:
     """Run a command in a host and pass signals on. Arguments: ``PLACE COMMAND...``, a place as in
-    ``packed``."""
+    ``driver.packed``."""
     packed, *command = sys.argv[1:]
     place = unpacked(packed)
     os.setsid()

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from dataplane.hosts.room import packed
+from dataplane.hosts.driver import packed
 
 if TYPE_CHECKING:
     from dataplane.hosts.driver import Place

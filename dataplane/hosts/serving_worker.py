@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from dataplane.hosts import room as rooms
 from dataplane.hosts import serving
+from dataplane.hosts.driver import unpacked
 from dataplane.hosts.serving_rooms import MOST
 from linux import syscalls
 
@@ -23,7 +24,7 @@ def main() -> None:
             return
         try:
             place, *servers = json.loads(request)
-            answer = str(_start(rooms.find(rooms.unpacked(place)), servers, fds))
+            answer = str(_start(rooms.find(unpacked(place)), servers, fds))
         except (OSError, rooms.RoomError) as error:
             answer = f"! {error}"
         for fd in fds:

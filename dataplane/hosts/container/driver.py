@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say
+from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say, packed, unpacked
 from linux import syscalls
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ContainerHosts:
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """This module as a program."""
-        return [sys.executable, "-I", "-S", "-c", ENTER, str(ROOT), place.name, place.netns, *words]
+        return [sys.executable, "-I", "-S", "-c", ENTER, str(ROOT), packed(place), *words]
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """Start servers with the lab's own Python, in the container's network namespace: the container may
@@ -141,7 +141,7 @@ class ContainerHosts:
 
         with self._lock:
             self._serving = self._serving or ServingRooms()
-        return self._serving.start(place.name, place.netns, place.names_file, servers)
+        return self._serving.start(place, servers)
 
 
 class ContainerDoor:
@@ -154,6 +154,7 @@ class ContainerDoor:
         """Execute the command by the runtime. It gets a terminal of its own where the caller has one. Raises
         OSError."""
         more = {name: environment[name] for name in CARRIED if name in environment}
+        more |= dict(self._place.environment)  # as changed since the container has started
         words, own = enter(self._place.netns, self._runc, command, more, os.isatty(0) and os.isatty(1))
         if not has_program(self._place.netns, command[0]):
             sys.stderr.write(
@@ -208,19 +209,20 @@ def _unusable(path: Path) -> bool:
 
 
 def main() -> NoReturn:
-    """Run a command in a container. Arguments: ``NAME NETNS COMMAND...``."""
-    name, netns, *command = sys.argv[1:]
+    """Run a command in a container. Arguments: ``PLACE COMMAND...``, a place as in ``packed``."""
+    text, *command = sys.argv[1:]
+    place = unpacked(text)
     from dataplane.hosts.container.entrance import find
 
     runc = find("runc")
     try:
         if runc is None:
             raise FileNotFoundError("runc is not installed")
-        more = {key: os.environ[key] for key in CARRIED if key in os.environ}
-        words, environment = enter(netns, runc, command, more, False)
-        if has_program(netns, command[0]):
+        more = {key: os.environ[key] for key in CARRIED if key in os.environ} | dict(place.environment)
+        words, environment = enter(place.netns, runc, command, more, False)
+        if has_program(place.netns, command[0]):
             os.execve(words[0], words, environment)
-        os.write(2, f"{command[0]}: not found in the container of {name}\n".encode())
+        os.write(2, f"{command[0]}: not found in the container of {place.name}\n".encode())
     except (OSError, ValueError) as error:
-        os.write(2, f"can't enter host {name}: {error}\n".encode())
+        os.write(2, f"can't enter host {place.name}: {error}\n".encode())
     os._exit(NOT_FOUND)
