@@ -1,10 +1,11 @@
 """The cache of images: outside the checkout, one folder for each image, complete or not there.
 
-    CACHE/micro            a link to the current version
+    CACHE/micro            a link to the version that was built last
     CACHE/micro-DIGEST/    vmlinux, initrd, image.json, snapshots/
     CACHE/.build-...       a build that goes on, or that was interrupted
 
 A version is built in a folder of its own, written to the disk, and renamed; only then the link leads to it.
+Several checkouts of sdnlab may use one cache, each with a version of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from dataplane.images.recipe import Say
 
 DESCRIPTION = "image.json"
 FILES = ("vmlinux", "initrd")
+KEPT = 3
+"""Versions of an image that stay."""
 NEEDED = 300_000_000
 """Bytes that a build takes on the disk until it is done."""
 
@@ -162,9 +165,16 @@ def _to_disk(path: Path) -> None:
 
 
 def versions(folder: Path, name: str) -> list[Path]:
-    """The folders of all versions of an image."""
-    ends = (path for path in folder.glob(f"{name}-*") if path.is_dir())
-    return sorted(path for path in ends if len(path.name) == len(name) + 17)
+    """The folders of all versions of an image, the one that was built last first."""
+    paths = [path for path in folder.glob(f"{name}-*") if len(path.name) == len(name) + 17]
+    last = current(folder, name)
+    return sorted(paths, key=lambda path: (path == last, _written(path)), reverse=True)
+
+
+def _written(version: Path) -> float:
+    with contextlib.suppress(OSError):
+        return (version / DESCRIPTION).stat().st_mtime
+    return 0.0
 
 
 def names(folder: Path) -> list[str]:
@@ -248,11 +258,10 @@ def wrong_file(version: Path, thorough: bool = False) -> str | None:
 
 
 def remove_old(folder: Path, name: str) -> None:
-    """Remove all versions but the current one that nobody holds (see ``Image.hold``). The caller has the
-    lock."""
-    for version in versions(folder, name):
-        if version != current(folder, name):
-            remove_version(version)
+    """Remove all but the newest versions, and those that somebody holds (see ``Image.hold``). The caller has
+    the lock."""
+    for version in versions(folder, name)[KEPT:]:
+        remove_version(version)
 
 
 def remove_version(version: Path) -> bool:

@@ -39,12 +39,12 @@ def ensure(name: str, say: Say, recipe: Recipe | None = None) -> Image:
         image = _usable(folder, name, recipe)
         if image is not None:
             return image
-        base = cache.current(folder, name)
-        if base is not None and cache.described(base).get("recipe") == recipe.base_digest:
-            file = cache.wrong_file(base, thorough=True)
-            if file is None:
-                return _with_new_guest(folder, name, base, recipe)
-            say(f"the image {name} is damaged ({base / file}): building it again")
+        for base in cache.versions(folder, name):
+            if cache.described(base).get("recipe") == recipe.base_digest:
+                file = cache.wrong_file(base, thorough=True)
+                if file is None:
+                    return _with_new_guest(folder, name, base, recipe)
+                say(f"the image {name} is damaged ({base / file}): building it again")
         return _build(folder, name, say, recipe)
 
 
@@ -56,11 +56,23 @@ def build(name: str, say: Say, recipe: Recipe | None = None) -> Image:
         return _build(folder, name, say, recipe)
 
 
-def listed() -> list[Image]:
-    """The images in the cache. Raises ImageError for a damaged description."""
+def find(name: str) -> Image:
+    """The version that was built last, as it is there. Raises ImageError."""
     folder = cache.root()
-    versions = (cache.current(folder, name) for name in cache.names(folder))
-    return [cache.read(version) for version in versions if version is not None]
+    version = cache.current(folder, name)
+    if version is None:
+        recipe_of(name)
+        raise ImageError(f"the image {name} is not in {folder}", f"sdnlab image build {name}")
+    return cache.read(version)
+
+
+def listed() -> list[Image]:
+    """The images in the cache, with all their versions; of each image the one that was built last first.
+
+    Raises ImageError for a damaged description.
+    """
+    folder = cache.root()
+    return [cache.read(version) for name in cache.names(folder) for version in cache.versions(folder, name)]
 
 
 def verify(image: Image) -> None:
@@ -87,17 +99,17 @@ def remove(name: str, say: Say) -> int:
 
 
 def occupied(version: Path) -> int:
-    """Bytes that a version of an image takes with its snapshots."""
-    return sum(path.lstat().st_size for path in version.rglob("*") if path.is_file())
+    """Bytes that a version of an image takes on the disk with its snapshots, in which there are holes."""
+    return sum(path.lstat().st_blocks * 512 for path in version.rglob("*") if path.is_file())
 
 
 def _usable(folder: Path, name: str, recipe: Recipe) -> Image | None:
-    version = cache.current(folder, name)
-    if version is None:
-        return None
-    told = cache.described(version)
-    same = (told.get("recipe"), told.get("guest")) == (recipe.base_digest, recipe.guest_digest)
-    return cache.read(version) if same and cache.wrong_file(version) is None else None
+    for version in cache.versions(folder, name):
+        told = cache.described(version)
+        same = (told.get("recipe"), told.get("guest")) == (recipe.base_digest, recipe.guest_digest)
+        if same and cache.wrong_file(version) is None:
+            return cache.read(version)
+    return None
 
 
 def _build(folder: Path, name: str, say: Say, recipe: Recipe) -> Image:

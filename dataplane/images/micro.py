@@ -30,8 +30,17 @@ FORM = 1
 """Raise it when the base of an image is made in another way than before."""
 
 _GUEST = Path(__file__).with_name("guest")
-_HOSTS = Path(__file__).parents[1] / "hosts"
-_OURS = "usr/lib/sdnlab/dataplane"
+_ROOT = Path(__file__).parents[2]
+_OURS = "usr/lib/sdnlab"
+_SHIPPED = (
+    "dataplane/__init__.py",
+    "dataplane/hosts/__init__.py",
+    "dataplane/hosts/guest/*.py",
+    "dataplane/hosts/serving.py",
+    "linux/__init__.py",
+    "linux/netlink.py",
+)
+"""What the guest runs of sdnlab: the agent with what it imports, and the servers."""
 
 
 def recipe() -> Recipe:
@@ -255,11 +264,9 @@ def guest(python: str) -> bytes:
         cpio.file("etc/group", b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
         cpio.file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
         cpio.file("etc/profile", b"export PS1='\\h:\\w\\$ ' HOME=/root\ncd\n"),
-        cpio.file(f"{_OURS}/__init__.py", b""),
-        cpio.file(f"{_OURS}/hosts/__init__.py", b""),
     ]
     for source in _sources():
-        path = f"{_OURS}/hosts/{source.relative_to(_HOSTS)}"
+        path = f"{_OURS}/{source.relative_to(_ROOT)}"
         text = source.read_bytes()
         entries.append(cpio.file(path, text))
         entries.extend(_compiled_here(path, text, python))
@@ -292,4 +299,4 @@ def _digest_of_guest() -> str:
 
 
 def _sources() -> list[Path]:
-    return [_HOSTS / "serving.py", *sorted((_HOSTS / "guest").glob("*.py"))]
+    return [path for pattern in _SHIPPED for path in sorted(_ROOT.glob(pattern))]

@@ -46,7 +46,7 @@ class SnapshotKey:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot in the cache. ``size``: bytes."""
+    """A snapshot in the cache. ``size``: bytes that it takes on the disk, where holes take none."""
 
     path: Path
     key: SnapshotKey
@@ -95,7 +95,7 @@ def adopt_snapshot(image: Image, key: SnapshotKey, written: Path) -> Snapshot:
     except BaseException:
         written.unlink(missing_ok=True)
         raise
-    return Snapshot(path, key, size)
+    return Snapshot(path, key, path.stat().st_blocks * 512)
 
 
 def forget(image: Image, key: SnapshotKey) -> None:
@@ -117,6 +117,7 @@ def _read(description: Path) -> Snapshot | None:
         told = json.loads(description.read_bytes())
         size = told.pop("size")
         key = SnapshotKey(**told)
-        return Snapshot(path, key, size) if path.stat().st_size == size else None
+        status = path.stat()
+        return Snapshot(path, key, status.st_blocks * 512) if status.st_size == size else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

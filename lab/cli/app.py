@@ -20,6 +20,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab up my/lab.yaml -d       start your own, in the background
 
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
+    sdnlab image list              show images of virtual machines
 
 [bold]From any terminal, while a lab runs[/bold]
 
@@ -54,6 +55,7 @@ _PANELS = {
     "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
+    "Virtual machines": ("lab.cli.image", ("image",)),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

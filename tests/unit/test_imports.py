@@ -63,6 +63,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.common": (COMMAND, ("lab.access.client",)),
     "lab.cli.files": (COMMAND, ("networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
+    "lab.cli.image": (COMMAND, ("dataplane.images",)),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.run": (COMMAND, ("lab.cli", "lab.access.client", "lab.start.launch", "topologies.shipped")),
     "lab.cli.service": (COMMAND, ("lab.start.preparing",)),

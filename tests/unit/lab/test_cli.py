@@ -57,7 +57,7 @@ def test_status_for_programs(fake: type[FakeLab]) -> None:
 
 
 WITHOUT_A_LAB = {
-    "up", "list", "demo", "test", "ids", "topologies", "validate", "graph", "schema",
+    "image", "up", "list", "demo", "test", "ids", "topologies", "validate", "graph", "schema",
 }  # fmt: skip
 
 

@@ -1,0 +1,91 @@
+"""``sdnlab image``: what it says of images that are there, that are not, and that are damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dataplane.images import images, snapshots
+from dataplane.images.image import Image
+from dataplane.images.recipe import Base, Recipe
+from dataplane.images.snapshots import SnapshotKey
+from lab.cli import app as app_module
+from lab.failure import Exit, Failure
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app_module.build("image"), ["image", *words])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "sdnlab/images"
+
+
+@pytest.fixture
+def micro(monkeypatch: pytest.MonkeyPatch) -> Image:
+    """A built image of a few bytes."""
+    versions = {"linux-image-6.1.0-56-amd64": "6.1.192-2", "busybox-static": "1.35"}
+    base = Base(b"kernel", b"base", "python3.11", versions, "Debian GNU/Linux 12")
+    recipe = Recipe("b", "g", "quiet", lambda work, say: base, lambda python: b"guest")
+    monkeypatch.setitem(images.RECIPES, "micro", lambda: recipe)
+    return images.ensure("micro", lambda text: None)
+
+
+def test_what_is_not_built_is_listed_with_the_command_that_builds_it(folder: Path) -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    assert "micro is not built yet" in result.stdout and "'sdnlab image build' now" in result.stdout
+    assert f"images are in {folder}" in result.stdout
+    answer = json.loads(run("list", "--json").stdout)
+    assert answer == {"folder": str(folder), "images": [], "not built": ["micro"]}
+
+
+def test_an_image_is_listed_with_its_snapshots(micro: Image) -> None:
+    key = SnapshotKey(qemu="7.2.22", accelerator="tcg", memory=256 << 20, vcpus=1, nic="virtio")
+    written = snapshots.draft(micro, key)
+    written.write_bytes(bytes(1 << 20))
+    snapshots.adopt_snapshot(micro, key, written)
+    told = run("list").stdout
+    assert "1, 1.0 MB" in told and "Debian GNU/Linux 12, Linux 6.1.192-2" in told
+    (one,) = json.loads(run("list", "--json").stdout)["images"]
+    assert (one["name"], one["sha256"], one["snapshots"][0]["nic"]) == ("micro", micro.sha256, "virtio")
+
+
+def test_an_image_is_built_and_verified(micro: Image) -> None:
+    assert run("build").stdout.startswith("built: micro, ")
+    assert run("verify").stdout.startswith("good: micro, ")
+    assert json.loads(run("verify", "micro", "--json").stdout)["good"] is True
+
+
+def test_a_damaged_image_is_told_with_the_remedy(micro: Image) -> None:
+    micro.initrd.write_bytes(b"damaged")
+    failure = run("verify").exception
+    assert isinstance(failure, Failure) and failure.code == Exit.FAILED
+    assert failure.what == f"the image micro is damaged: {micro.initrd}"
+    assert failure.remedy == "sdnlab image build micro"
+
+
+def test_an_image_is_removed(micro: Image) -> None:
+    assert run("remove", "micro").stdout.startswith("removed: micro, ")
+    assert not micro.folder.exists()
+    failure = run("remove", "micro").exception
+    assert isinstance(failure, Failure) and failure.what.startswith("there is no image named 'micro'")
+
+
+@pytest.mark.parametrize("action", ["verify", "list", "build"])
+def test_an_unknown_image_is_told_with_those_that_there_are(action: str) -> None:
+    failure = run(action, "macro").exception
+    assert isinstance(failure, Failure)
+    assert (failure.what, failure.remedy) == ("there is no image named 'macro'", "sdnlab builds: micro")
+
+
+def test_what_to_remove_must_be_named(micro: Image) -> None:
+    failure = run("remove").exception
+    assert isinstance(failure, Failure) and failure.code == Exit.USAGE
+    assert micro.folder.exists()
