@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR, RTM_NEWROUTE = 16, 20, 21, 22, 24
+RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 IFLA_ADDRESS, IFLA_MTU = 1, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
@@ -114,16 +115,25 @@ class Steps:
         self._ask(RTM_NEWLINK, _link(self._only(), IFF_UP, IFF_UP))
 
     def _clear(self) -> None:
-        """``clear``: remove the device's addresses but for link-local ones, and with them their routes."""
+        """``clear``: remove the device's addresses but for link-local ones, and the routes of ``route``."""
         index = self._only()
         for family in (_socket.AF_INET, _socket.AF_INET6):
+            for payload in self._dump(RTM_GETROUTE, struct.pack("=B11x", family)):
+                has = dict(netlink.attributes(payload[12:]))
+                device = has.get(RTA_OIF)
+                if (
+                    payload[5] == RTPROT_STATIC
+                    and device is not None
+                    and struct.unpack("=I", device)[0] == index
+                ):
+                    parts = [(kind, has[kind]) for kind in (RTA_DST, RTA_OIF, RTA_GATEWAY) if kind in has]
+                    attributes = b"".join(netlink.attribute(kind, value) for kind, value in parts)
+                    self._ask(RTM_DELROUTE, payload[:12] + attributes)
             for payload in self._dump(RTM_GETADDR, struct.pack("=BBBBI", family, 0, 0, 0, 0)):
-                if len(payload) < 8:
-                    continue
-                of, prefix, _, scope, device = struct.unpack_from("=BBBBI", payload)
+                of, prefix, _, scope, device_of = struct.unpack_from("=BBBBI", payload)
                 has = dict(netlink.attributes(payload[8:]))
                 local = has.get(IFA_LOCAL, has.get(IFA_ADDRESS, b""))
-                if device == index and scope != RT_SCOPE_LINK:
+                if device_of == index and scope != RT_SCOPE_LINK:
                     header = struct.pack("=BBBBI", of, prefix, 0, 0, index)
                     self._ask(RTM_DELADDR, header + netlink.attribute(IFA_LOCAL, local))
 
