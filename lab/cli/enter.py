@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -119,10 +120,15 @@ def join_place(name: str) -> dict[str, str]:
     return {"OVS_RUNDIR": place["ovs"], "OVS_DBDIR": place["ovs"], "OVS_LOGDIR": place["ovs"]}
 
 
+_SHELL = ("/bin/sh", "-c", 'command -v "$0" >/dev/null && exec "$0"; exec /bin/sh')
+"""Starts the user's shell, or another one: a container or virtual machine may not have it."""
+
+
 def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     """Run ``command`` in a host or switch of the lab whose supervisor is ``pid``; its exit code.
 
-    The code is 128 + N when signal N ended it.  Raises Failure when the lab can't be entered.
+    No words: a shell. The code is 128 + N when signal N ended it.  Raises Failure when the lab can't be
+    entered.
     """
     join(pid, lab)
     where = place_of(place)
@@ -130,9 +136,10 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
 
     def child() -> NoReturn:
         more = {"SDNLAB": lab, "SDNLAB_PLACE": place}
+        shell = os.environ.get("SHELL") or "/bin/sh"
         if door is None:
-            _execute(command, {**os.environ, **join_place(place), **more})
-        door.run(command, {**os.environ, **more}, _execute)
+            _execute(command or [shell], {**os.environ, **join_place(place), **more})
+        door.run(command or [*_SHELL, shell], {**os.environ, **more}, _execute)
 
     return run(child)
 
@@ -183,12 +190,19 @@ def run(main: Callable[[], NoReturn]) -> int:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    modes = termios.tcgetattr(0) if os.isatty(0) else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     try:
         pid = os.fork()
         if pid == 0:
             _child(main, before)
-        return _wait(pid)
+        status = _wait(pid)
+        if not os.WIFSIGNALED(status):
+            return os.WEXITSTATUS(status)
+        if modes is not None and os.tcgetpgrp(0) == os.getpgrp():
+            with contextlib.suppress(termios.error):  # what was killed could not restore its terminal
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+        return 128 + os.WTERMSIG(status)
     finally:
         while signal.sigtimedwait(_AWAITED, 0) is not None:  # the child got them, too, or has ended
             pass
@@ -246,7 +260,7 @@ def _execute(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn
 
 
 def _wait(pid: int) -> int:
-    """Wait for the child ``pid``: signals are passed on, a stopped child stops the caller. Its exit code.
+    """Wait for the child ``pid``: signals are passed on, a stopped child stops the caller. Its status.
 
     A terminal sends Ctrl-C and Ctrl-\\ to the child as well, since it is in the same group.  A program may
     have sent the signal to us only: if the child still runs after ``_GROUP`` seconds, the signal is passed
@@ -272,7 +286,7 @@ def _wait(pid: int) -> int:
             os.kill(pid, received.si_signo)
         elif received.si_code != _SI_KERNEL:
             due.setdefault(received.si_signo, time.monotonic() + _GROUP)
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return status
 
 
 def _has_cwd() -> bool:

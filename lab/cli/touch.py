@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -72,7 +71,6 @@ def exec_(
     pid = supervisor_pid(name)
     words = list(command or ())
     words = words[1:] if words[:1] == ["--"] else words
-    words = words or [os.environ.get("SHELL") or "/bin/sh"]
     raise typer.Exit(enter.run_in(name, pid, host, words))
 
 

@@ -200,6 +200,7 @@ class Agent:
             command.unread(payload[0])
         elif kind == protocol.SIGNAL and payload:
             command.signal(payload[0])
+            self._send(protocol.CREDIT, command.channel, protocol.credit_payload(0, 0))
         elif kind == protocol.RESIZE:
             command.resize(*protocol.parse_size(payload))
         elif kind == protocol.CLOSE:

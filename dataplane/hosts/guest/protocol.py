@@ -45,7 +45,7 @@ CREDIT = 8
 UNREAD = 9
 """Nobody reads a stream (one octet, 0 to 2) any more: who writes to it shall get SIGPIPE."""
 SIGNAL = 10
-"""To the agent: a signal's number, one octet."""
+"""To the agent: a signal's number, one octet. A CREDIT of no octets answers: the agent is alive."""
 RESIZE = 11
 """To the agent: rows and columns of the terminal."""
 CLOSE = 12

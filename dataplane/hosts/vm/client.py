@@ -34,6 +34,9 @@ SAFE = select.PIPE_BUF
 """Octets that a descriptor takes without blocking when poll(2) says that it can be written to."""
 LOOK = 200
 """Milliseconds between looks whether a terminal's background process has come to the foreground."""
+ENOUGH, DEAF = 3, 1.0
+"""So many Ctrl-C and signals without answer, for so many seconds: the machine hangs, and is left alone."""
+INTERRUPT = b"\x03"
 _TIOCGWINSZ = 0x5413
 _CHANNEL = 1
 
@@ -182,6 +185,8 @@ class _Session:
         self._woken, self._wakes = -1, -1
         self._background = False
         self._word = ""
+        self._unanswered = 0
+        self._asked = 0.0
 
     def run(self, words: Sequence[bytes], environment: Iterable[bytes]) -> int:
         """Run it; the exit code. Raises ValueError when there are too many words."""
@@ -261,6 +266,7 @@ class _Session:
         except OSError:
             data = b""
         for kind, _, payload in self._parser.feed(data):
+            self._unanswered = 0
             if kind == protocol.OUTPUT or kind == protocol.ERRORS:
                 stream = 1 if kind == protocol.OUTPUT else 2
                 self._waiting[stream] += payload
@@ -296,6 +302,8 @@ class _Session:
             data = b""
         self._credit -= len(data)
         self._reads = bool(data)
+        if self._raw and INTERRUPT in data:
+            self._ask(data.count(INTERRUPT))
         self._send(protocol.INPUT, data)
 
     def _write_output(self, stream: int, poll: bool = False) -> None:
@@ -344,6 +352,16 @@ class _Session:
                 for waiting in self._waiting.values():
                     waiting.clear()
             self._send(protocol.SIGNAL, bytes([number]))
+            self._ask(1)
+
+    def _ask(self, times: int) -> None:
+        """The user wants the command to end. A machine that hangs must not keep the terminal."""
+        now = time.monotonic()
+        if not self._unanswered:
+            self._asked = now
+        self._unanswered += times
+        if self._unanswered >= ENOUGH and now - self._asked >= DEAF:
+            self._lose("it does not answer; its command may still run")
 
     def _send(self, kind: int, payload: bytes = b"") -> None:
         self._out += protocol.encode(kind, _CHANNEL, payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pty
@@ -287,6 +288,35 @@ def test_the_terminal_is_restored_when_the_machine_is_lost(machine: Machine) -> 
         terminal.read_until(b"sdnlab: h1: the machine was reset\r\n")
         assert terminal.popen.wait(PATIENCE) == 255
         assert terminal.is_as_before
+
+
+def test_a_machine_that_hangs_does_not_keep_the_terminal(machine: Machine) -> None:
+    with Terminal(machine.command("sh", "-c", "echo ready; exec sleep 1000")) as terminal:
+        terminal.read_until(b"ready")
+        assert machine.agent is not None
+        machine.agent.send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        while terminal.popen.poll() is None:
+            assert time.monotonic() - begun < PATIENCE
+            terminal.type(b"\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                terminal.popen.wait(0.1)
+        assert terminal.popen.returncode == 255
+        assert time.monotonic() - begun >= client.DEAF
+        assert terminal.is_as_before
+        terminal.read_until(b"sdnlab: h1: it does not answer")
+        machine.agent.send_signal(signal.SIGCONT)
+
+
+def test_ctrl_c_that_a_command_ignores_does_not_end_it(machine: Machine) -> None:
+    script = "trap '' INT; stty -echo; echo ready; sleep 2.5; echo over"
+    with Terminal(machine.command("sh", "-c", script)) as terminal:
+        terminal.read_until(b"ready")
+        while b"over" not in terminal.said:
+            terminal.type(b"\x03")
+            if select.select([terminal.master], [], [], 0.1)[0]:
+                terminal.said += os.read(terminal.master, 65536)
+        assert terminal.popen.wait(PATIENCE) == 0
 
 
 def test_configuring_names_what_failed(machine: Machine, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -58,3 +60,26 @@ def test_a_signal_ends_the_command_whether_it_was_sent_to_one_or_to_all(
         process.stdin.write(b".")
         process.stdin.flush()
         assert process.wait(60) == code
+
+
+_KILLED = """
+import os, signal, tty
+from lab.cli import enter
+
+def child():
+    tty.setraw(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+os._exit(enter.run(child))
+"""
+
+
+def test_a_killed_command_leaves_the_terminal_as_it_was() -> None:
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    words = ["setsid", "-c", sys.executable, "-c", _KILLED]
+    with subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave) as process:
+        assert process.wait(60) == 128 + signal.SIGKILL
+    assert termios.tcgetattr(slave) == before
+    os.close(master)
+    os.close(slave)
