@@ -39,6 +39,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         "the compiler (0.03 s) is imported in the thread that compiles, while the app greets switches",
         ("controller.compiler.compile",),
     ),
+    "dataplane.hosts.vm.client": (COMMAND, ("fcntl", "termios", "tty")),
     "dataplane.hosts.namespace": (
         "every exec imports it, and needs 7 ms less without what builds",
         (

@@ -2,8 +2,8 @@
 
 A frame has a kind, a channel, and a payload of at most ``MOST`` octets.  On the wire it stands between two
 END octets, which are escaped inside (SLIP, RFC 1055): so a reader finds the next frame after anything, also
-after half a frame that a lost connection left.  A header with the payload's length and a checksum tells
-frames from garbage.
+after half a frame that a lost connection left.  The length and a checksum (CRC-32) tell frames from
+garbage.
 
 Each command has a channel, whose number the starting side chooses.  Its streams are counted: who sends on a
 stream may have ``WINDOW`` octets under way, and more as the other end reports them read (CREDIT).  So a
@@ -74,7 +74,7 @@ def encode(kind: int, channel: int, payload: bytes = b"") -> bytes:
     if len(payload) > MOST:
         raise ValueError(f"a frame of {len(payload)} octets; at most {MOST}")
     header = _HEADER.pack(kind, channel, len(payload))
-    body = header + _CHECK.pack(binascii.crc32(header)) + payload
+    body = header + _CHECK.pack(binascii.crc32(payload, binascii.crc32(header))) + payload
     return _END + body.replace(_ESCAPE, b"\xdb\xdd").replace(_END, b"\xdb\xdc") + _END
 
 
@@ -116,9 +116,10 @@ def _decode(piece: bytes) -> Frame | None:
         return None
     kind, channel, length = _HEADER.unpack_from(body)
     (check,) = _CHECK.unpack_from(body, _HEADER.size)
-    if length != len(body) - _SIZE or check != binascii.crc32(body[: _HEADER.size]):
+    payload = body[_SIZE:]
+    if length != len(payload) or check != binascii.crc32(payload, binascii.crc32(body[: _HEADER.size])):
         return None
-    return kind, channel, body[_SIZE:]
+    return kind, channel, payload
 
 
 def pack(fields: Iterable[bytes]) -> bytes:

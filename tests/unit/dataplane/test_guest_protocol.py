@@ -44,6 +44,11 @@ def test_after_half_a_frame_and_garbage_the_next_frames_arrive(
     assert heard == sent
 
 
+def test_half_a_frame_with_garbage_of_the_missing_length_is_no_frame() -> None:
+    whole = protocol.encode(protocol.PING, 1, b"abcd")
+    assert protocol.Parser().feed(whole[:-3] + b"xx" + b"\xc0") == []
+
+
 @given(st.binary(max_size=2000))
 def test_garbage_is_no_frame(data: bytes) -> None:
     assert protocol.Parser().feed(data + b"\xc0") == []
