@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_addresses_move_when_their_host_fails_and_everybody_sees_it(tmp_path: Pa
         def answered(by: str, address: str) -> bool:
             return not line("exec", by, "--", "ping", "-c", "1", "-W", "1", address, code=None).returncode
 
+        def await_answers(address: str) -> None:
+            """It has moved once its owner's announcement has come to the controller."""
+            for by in ("c", "d"):  # in the same network, and behind the router
+                until(partial(answered, by, address), f"{address} is reached from {by}")
+
         for host, priority in (("a", 150), ("b", 100)):
             configured = "global_defs { vrrp_version 3 }\n"
             for family, some in ((4, "10.0.0.100/24"), (6, "fe80::51/64 fd00::100/64")):
@@ -70,9 +76,8 @@ def test_addresses_move_when_their_host_fails_and_everybody_sees_it(tmp_path: Pa
             until(lambda address=address: has("a", address), f"a has {address}")  # type: ignore[misc]
             # b hears a's advertisements, though nothing is flooded in a network that does not cross
             until(lambda address=address: not has("b", address), f"b gives {address} up")  # type: ignore[misc]
-            assert answered("c", address) and answered("d", address)
+            await_answers(address)
         line("exec", "a", "--", "sh", "-c", "pkill -9 keepalived; ip link set a-eth0 down")
         for address in virtual:
             until(lambda address=address: has("b", address), f"b takes {address}")  # type: ignore[misc]
-            for by in ("c", "d"):  # in the same network, and behind the router
-                until(lambda by=by, address=address: answered(by, address), f"{address} is reached from {by}")  # type: ignore[misc]
+            await_answers(address)
