@@ -66,8 +66,11 @@ class Outcome:
     steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
-_State = tuple[Port, tuple[tuple[str, int], ...]]
-"""Where a frame enters a switch, and what it is then."""
+_Fields = tuple[tuple[str, int], ...]
+_State = tuple[str, int, _Fields]
+"""Where a frame enters a switch (its name, the port's number), and what it is then."""
+_Known = dict[_State, frozenset["Outcome"] | None]
+"""State -> the outcomes of a frame that was in it; None: the frame is on its way from there."""
 
 
 class Fabric:
@@ -126,34 +129,24 @@ class Fabric:
 
     def outcomes(self, frame: Frame, at: Port) -> frozenset[Outcome]:
         """All outcomes that ``frame`` can have when it enters at ``at``."""
-        return self._follow(wire(frame), at, set(), {})
+        return self._follow(wire(frame), at, {})
 
-    def _follow(
-        self,
-        fields: tuple[tuple[str, int], ...],
-        at: Port,
-        path: set[_State],
-        memo: dict[_State, frozenset[Outcome]],
-    ) -> frozenset[Outcome]:
-        """``path``: where the frame was before, and as what, which it is again when this is done."""
-        state = (at, fields)
-        if state in path:
-            return frozenset((Outcome(loop=True),))
-        known = memo.get(state)
-        if known is not None:
-            return known
+    def _follow(self, fields: _Fields, at: Port, memo: _Known) -> frozenset[Outcome]:
+        state = (at.switch, at.number, fields)
+        if state in memo:
+            known = memo[state]
+            return frozenset((Outcome(loop=True),)) if known is None else known
         outcomes: set[Outcome] = set()
         dead = self._dead.get(at.switch, frozenset[int]())
         lookup = self._lookup[at.switch]
         ways = at_switch(lookup, dict(fields), at.number, dead, self._chooser, self._connections)
-        path.add(state)
+        memo[state] = None
         for arrivals, sent, flows in self._distinct(at.switch, ways):
-            step = Step(at.switch, at.number, tuple(flows), tuple(copy.port for copy in sent))
-            parts = [self._beyond(here, copy, path, memo) for here, copy in zip(arrivals, sent, strict=True)]
+            step = Step(at.switch, at.number, tuple(flows), tuple([copy.port for copy in sent]))
+            parts = [self._beyond(here, copy, memo) for here, copy in zip(arrivals, sent, strict=True)]
             outcomes.update(_together(way, step) for way in product(*parts))
-        path.remove(state)
-        memo[state] = frozenset(outcomes)
-        return memo[state]
+        memo[state] = complete = frozenset(outcomes)
+        return complete
 
     def _distinct(
         self, switch: str, ways: Iterable[tuple[list[Sent], list[Flow]]]
@@ -161,10 +154,11 @@ class Fabric:
         """One of the ways that send the same frames by the same ports, with those frames."""
         seen = set()
         for sent, flows in ways:
-            arrivals = tuple(Arrival(self._port(switch, copy.port), wire(copy.frame)) for copy in sent)
-            if arrivals not in seen:
-                seen.add(arrivals)
-                yield arrivals, sent, flows
+            leaving = tuple([(copy.port, wire(copy.frame)) for copy in sent])
+            if leaving not in seen:
+                seen.add(leaving)
+                arrivals = [Arrival(self._port(switch, port), fields) for port, fields in leaving]
+                yield tuple(arrivals), sent, flows
 
     def _port(self, switch: str, number: int) -> Port:
         port = self._ports.get((switch, number))
@@ -172,9 +166,7 @@ class Fabric:
             port = self._ports[switch, number] = Port(switch=switch, number=number)
         return port
 
-    def _beyond(
-        self, here: Arrival, sent: Sent, path: set[_State], memo: dict[_State, frozenset[Outcome]]
-    ) -> frozenset[Outcome]:
+    def _beyond(self, here: Arrival, sent: Sent, memo: _Known) -> frozenset[Outcome]:
         if sent.port == CONTROLLER:
             return frozenset((Outcome(punted=(here,)),))
         far = self._far.get(here.at)
@@ -190,16 +182,15 @@ class Fabric:
                     (here.at, *outcome.visited),
                     outcome.steps,
                 )
-                for outcome in self._follow(here.fields, far, path, memo)
+                for outcome in self._follow(here.fields, far, memo)
             )
         if far is not None:
-            return self._follow(here.fields, far, path, memo)
+            return self._follow(here.fields, far, memo)
         tunnels = self._tunnels.get(here.at)
         if tunnels is None:
             return frozenset((Outcome(delivered=(here,)),))
         parts = [
-            self._follow((*here.fields, *tag), at, path, memo)
-            for at, tag in self._through(tunnels, sent, here.at)
+            self._follow((*here.fields, *tag), at, memo) for at, tag in self._through(tunnels, sent, here.at)
         ]
         return frozenset(_together(way) for way in product(*parts))
 

@@ -183,21 +183,53 @@ def at_switch(
 
 
 def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_Way]:
-    flow = switch.tables.find(table, frame)
-    if flow is None:
-        yield _Way((), frame, ())
-        return
-    for way in _apply(switch, flow.actions, frame):
+    sent: tuple[Sent, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    while True:  # while there is one way only, as nearly always
+        flow = switch.tables.find(table, frame)
+        if flow is None:
+            yield _Way(sent, frame, flows)
+            return
+        flows = (*flows, flow)
+        ways = _apply(switch, flow.actions, frame)
+        if len(ways) != 1:
+            break
+        more_sent, frame, more_flows = ways[0]
+        sent, flows = sent + more_sent, flows + more_flows
+        if flow.goto is None or not frame:
+            yield _Way(sent, frame, flows)
+            return
+        table = flow.goto
+    for way in ways:
         if flow.goto is None or not way.frame:
-            yield _Way(way.sent, way.frame, (flow, *way.flows))
+            yield _Way(sent + way.sent, way.frame, flows + way.flows)
             continue
         for more in _tables(switch, way.frame, flow.goto):
-            yield _Way(way.sent + more.sent, more.frame, (flow, *way.flows, *more.flows))
+            yield _Way(sent + way.sent + more.sent, more.frame, flows + way.flows + more.flows)
 
 
 def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) -> list[_Way]:
     """What the actions send, and the frame as it goes on, for each way that it can take."""
-    ways = [_Way((), dict(frame), ())]
+    sent: tuple[Sent, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    for number, action in enumerate(actions, 1):
+        if not frame:
+            break
+        if isinstance(action, Output):
+            sent += _output(action.port, frame, switch.dead)
+            continue
+        ways = [*_one(switch, action, frame)]
+        if len(ways) != 1:
+            together = [_Way(sent + way.sent, way.frame, flows + way.flows) for way in ways]
+            return _apply_to_each(switch, actions[number:], together)
+        more_sent, frame, more_flows = ways[0]
+        sent, flows = sent + more_sent, flows + more_flows
+    return [_Way(sent, frame, flows)]
+
+
+def _apply_to_each(switch: _Switch, actions: tuple[Action, ...], ways: list[_Way]) -> list[_Way]:
+    """The same where there are several ways. Each action is applied to all of them before the next, since
+    connections are the same for all."""
     for action in actions:
         ways = [
             _Way(way.sent + more.sent, more.frame, way.flows + more.flows)
@@ -209,6 +241,8 @@ def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) 
 
 def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Way]:
     """What one action does."""
+    if isinstance(action, SetField):
+        return (_Way((), change_each(frame, lambda member: _changed(action, member)), ()),)
     if isinstance(action, Output):
         return (_Way(_output(action.port, frame, switch.dead), frame, ()),)
     if isinstance(action, ToGroup):
@@ -258,13 +292,13 @@ def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[
 def _changed(action: Action, frame: Frame) -> dict[str, int]:
     """The frame after an action that sends nothing."""
     now = dict(frame)
-    if isinstance(action, CtClear):
-        return cleared(frame)
-    if isinstance(action, ToMeter):
-        return now
     if isinstance(action, SetField):
         keep = 0 if action.mask is None else now.get(action.field, 0) & ~action.mask
         now[action.field] = keep | action.value
+    elif isinstance(action, CtClear):
+        return cleared(frame)
+    elif isinstance(action, ToMeter):
+        return now
     elif isinstance(action, Move):
         bits = (1 << action.bits) - 1
         value = now.get(action.src, 0) >> action.src_bit & bits
