@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -40,8 +42,14 @@ def message(kind: int, ident: int, body: bytes) -> bytes:
     return head[:2] + checksum(head + body).to_bytes(2, "big") + head[4:] + body
 
 
+@cache
+def around(source: str, target: str, size: int) -> bytes:
+    """The headers of a packet that carries so many octets."""
+    return bytes(HEAD / IP(src=source, dst=target, proto=1) / Raw(bytes(size)))[: 14 + 20]
+
+
 def packet(source: str, target: str, icmp: bytes) -> bytes:
-    return bytes(HEAD / IP(src=source, dst=target, proto=1) / Raw(icmp))
+    return around(source, target, len(icmp)) + icmp
 
 
 def is_sound(frame: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from hypothesis import given
@@ -44,6 +45,7 @@ def guarded() -> Topology:
     return ring().model_copy(update={"functions": (guard,)})
 
 
+@cache
 def cookie(rule: str) -> int:
     return next(cookie for cookie, notice in notices(guarded()).items() if notice.rule == rule)
 
