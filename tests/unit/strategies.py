@@ -25,7 +25,12 @@ def one_of(*choices: T) -> st.SearchStrategy[T]:
 
 def pick(draw: st.DrawFn, choices: Sequence[V]) -> V:
     """One of values that no strategy is kept for: parts of the example itself."""
-    return choices[draw(st.integers(0, len(choices) - 1))]
+    return choices[draw(_up_to(len(choices) - 1))]
+
+
+@cache
+def _up_to(most: int) -> st.SearchStrategy[int]:
+    return st.integers(0, most)
 
 
 @lru_cache(maxsize=None, typed=True)

@@ -43,8 +43,8 @@ KINDS = (
 
 @st.composite
 def functions(draw: st.DrawFn) -> dict[str, Any]:
-    kind = draw(one_of(*KINDS))
-    function: dict[str, Any] = {"kind": kind, "switch": draw(one_of(*SWITCHES))}
+    kind, switch = draw(one_of_each(KINDS, tuple(SWITCHES)))
+    function: dict[str, Any] = {"kind": kind, "switch": switch}
     if kind in ("bridge", "rate-limiter", "ids"):
         function |= draw(SOME_INSTANCES)
     if kind == "rate-limiter":
@@ -125,16 +125,18 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     domains = draw(one_of(*DOMAINS))
     known = draw(KNOWN)
     blue, routed = draw(one_of_each((False, True), (False, True)))
+    homes = zip(SWITCHES, draw(one_of_each(*[domains] * len(SWITCHES))), strict=True)
+    places = zip(HOSTS, draw(one_of_each(*[tuple(SWITCHES)] * len(HOSTS))), strict=True)
     file: dict[str, Any] = {
         "domains": list(domains),
-        "switches": {name: {"domain": draw(one_of(*domains))} for name in SWITCHES},
+        "switches": {name: {"domain": domain} for name, domain in homes},
         "networks": {
             "red": {"subnet4": "10.0.0.0/24", "subnet6": "fd00::/64"},
             "blue": {"subnet4": "10.1.0.0/24", **({"subnet6": "fd01::/64"} if blue else {})},
         },
         "hosts": {
-            name: {"switch": draw(one_of(*SWITCHES)), "network": "red" if name in HOSTS[:3] else "blue"}
-            for name in HOSTS
+            name: {"switch": switch, "network": "red" if name in HOSTS[:3] else "blue"}
+            for name, switch in places
         },
         "groups": {"some": ["h1", "h2"]},
         "functions": known,

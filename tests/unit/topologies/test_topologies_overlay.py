@@ -9,60 +9,72 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
+from tests.unit.strategies import one_of_each
 from topologies.model.overlay import OVERHEAD, TUNNEL_PORT, islands, overlay
 
 NAMES = st.sampled_from(["d1", "d2", "d3", "r1", "r2", "s1", "s2", "blue", "vtep-d1", "", "a b", "nobody"])
 FEW = st.sampled_from(["blue", "red", "green"])
-DOMAIN = st.sampled_from(["d1", "d2", "d3"])
 SUBNETS = st.sampled_from(
     ["10.0.0.0/24", "10.0.0.128/25", "10.1.0.0/31", "198.19.7.0/24", "198.18.0.0/30", "0.0.0.0/0", "x"]
 )
 
 
+ODD = st.sampled_from([None, "", "-1", [], {}, [[]], 0, 99999999, "d1 -- r1"])
+
+
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Mostly what is asked for; else what has no business there."""
-    odd = st.sampled_from([None, "", "-1", [], {}, [[]], 0, 99999999, "d1 -- r1"])
-    return st.integers(0, 9).flatmap(lambda n: odd if n == 0 else strategy)
+    return st.one_of(*[strategy] * 9, ODD)
+
+
+NETWORK = st.fixed_dictionaries(
+    {},
+    optional={
+        "vni": maybe(st.sampled_from([1, 2, 7, 0, 1 << 24])),
+        "subnet4": SUBNETS,
+        "gateway4": maybe(st.sampled_from(["10.0.0.1", "10.0.0.254", "10.0.0.0", "10.1.0.1"])),
+    },
+)
+ENDS = st.one_of(st.tuples(NAMES, NAMES).map(" -- ".join), st.lists(NAMES, max_size=3), st.just("d1--r1"))
+HOST = st.fixed_dictionaries(
+    {"switch": st.sampled_from(["s1", "s2", "s3", "s1:60001", "s9"]), "network": FEW},
+    optional={"allow-spoofing": maybe(st.booleans())},
+)
+HOSTS = st.dictionaries(st.sampled_from(["h1", "h2", "h3", "h4", "h5"]), HOST)
+LINKS = st.sampled_from([None, None, ["s1 -- s2"], ["s2 -- s3"]])
+SOME = st.one_of(st.lists(FEW, max_size=3), st.fixed_dictionaries({"networks": st.lists(NAMES)}))
+ROUTERS = maybe(st.dictionaries(st.sampled_from(["t1", "t2"]), maybe(SOME)))
+UNDERLAY = maybe(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "routers": maybe(st.lists(NAMES, max_size=3)),
+            "links": maybe(st.lists(maybe(ENDS), max_size=6)),
+            "subnet": maybe(SUBNETS),
+            "mtu": maybe(st.sampled_from([1330, 1500, 9000, 10])),
+            "tunnels": maybe(st.sampled_from(["auto", "kernel", "ovs", "gre"])),
+        },
+    )
+)
+PARTS = one_of_each(*[("d1", "d2", "d3")] * 3, (False, True), (False, True))
+"""The domains of three switches, and whether there are routers and an underlay."""
 
 
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
-    network = st.fixed_dictionaries(
-        {},
-        optional={
-            "vni": maybe(st.sampled_from([1, 2, 7, 0, 1 << 24])),
-            "subnet4": SUBNETS,
-            "gateway4": maybe(st.sampled_from(["10.0.0.1", "10.0.0.254", "10.0.0.0", "10.1.0.1"])),
-        },
-    )
-    ends = st.one_of(st.tuples(NAMES, NAMES).map(" -- ".join), st.lists(NAMES, max_size=3), st.just("d1--r1"))
-    host = st.fixed_dictionaries(
-        {"switch": st.sampled_from(["s1", "s2", "s3", "s1:60001", "s9"]), "network": FEW},
-        optional={"allow-spoofing": maybe(st.booleans())},
-    )
+    *homes, routed, crossing = draw(PARTS)
     file: dict[str, Any] = {
         "domains": ["d1", "d2", "d3"],
-        "switches": {name: {"domain": draw(DOMAIN)} for name in ("s1", "s2", "s3")},
-        "networks": {name: draw(network) for name in ("blue", "red", "green")},
-        "hosts": draw(st.dictionaries(st.sampled_from(["h1", "h2", "h3", "h4", "h5"]), host)),
+        "switches": {f"s{number}": {"domain": domain} for number, domain in enumerate(homes, 1)},
+        "networks": {name: draw(NETWORK) for name in ("blue", "red", "green")},
+        "hosts": draw(HOSTS),
     }
-    if draw(st.booleans()):
-        file["links"] = [draw(st.sampled_from(["s1 -- s2", "s2 -- s3"]))]
-    if draw(st.booleans()):
-        some = st.one_of(st.lists(FEW, max_size=3), st.fixed_dictionaries({"networks": st.lists(NAMES)}))
-        file["routers"] = draw(maybe(st.dictionaries(st.sampled_from(["t1", "t2"]), maybe(some))))
-    if draw(st.booleans()):
-        under = st.fixed_dictionaries(
-            {},
-            optional={
-                "routers": maybe(st.lists(NAMES, max_size=3)),
-                "links": maybe(st.lists(maybe(ends), max_size=6)),
-                "subnet": maybe(SUBNETS),
-                "mtu": maybe(st.sampled_from([1330, 1500, 9000, 10])),
-                "tunnels": maybe(st.sampled_from(["auto", "kernel", "ovs", "gre"])),
-            },
-        )
-        file["underlay"] = draw(maybe(under))
+    if links := draw(LINKS):
+        file["links"] = links
+    if routed:
+        file["routers"] = draw(ROUTERS)
+    if crossing:
+        file["underlay"] = draw(UNDERLAY)
     return file
 
 
