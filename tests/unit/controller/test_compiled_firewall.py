@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_network
 from itertools import product
 from pathlib import Path
@@ -31,6 +32,8 @@ from topologies.model.topology import Host, Port, Topology
 from wire.mac import mac_number
 from wire.protocol import NUMBERS, TCP, UDP
 
+compiled = lru_cache(maxsize=200)(compile_topology)
+"""Examples often compile the same again."""
 # few values, so that rules and packets often meet
 SOURCES4 = [IPv4Address(f"10.9.0.{n}") for n in (1, 2, 3)] + [IPv4Address("10.9.64.1")]
 SOURCES6 = [IPv6Address(f"2001:db8:9::{n}") for n in (1, 2, 3)] + [IPv6Address("2001:db8:a::1")]
@@ -261,7 +264,7 @@ def between(a: Host, b: Host, protocol: int, port: int) -> dict[str, int]:
 @given(rule_sets(), st.sampled_from([TCP, UDP]), st.sampled_from(PORTS))
 def test_both_hosts_ports_ask_the_rules(firewall: Firewall, protocol: int, port: int) -> None:
     topology = ports_lab(firewall)
-    tables = Lookup(compile_topology(topology)["s"])
+    tables = Lookup(compiled(topology)["s"])
     h1, h2, _ = topology.hosts
     connections = Connections()
     frame = between(h1, h2, protocol, port)
@@ -287,7 +290,7 @@ def test_a_logged_connection_is_told_once(firewall: Firewall, protocol: int, por
     """Where it is asked about first: at its sender's port, or at its receiver's when that has no firewall."""
     topology = ports_lab(firewall)
     known = notices(topology)
-    tables = Lookup(compile_topology(topology)["s"])
+    tables = Lookup(compiled(topology)["s"])
     h1, h2, h3 = topology.hosts
     gateway = "02:00:00:00:00:ee"
     if not inside:
@@ -299,9 +302,9 @@ def test_a_logged_connection_is_told_once(firewall: Firewall, protocol: int, por
     else:
         # as a router brings it, on its way to h2
         arrived = {**frame, "eth_src": mac_number(gateway), OUT_PORT: 2}
-        whole = [flow for flow in compile_topology(topology)["s"].flows if flow.table is Table.ADMIT]
+        whole = [flow for flow in compiled(topology)["s"].flows if flow.table is Table.ADMIT]
         entry = flow(Table.CLASSIFY, 65535, (), (), Table.ADMIT)
-        alone = Lookup(SwitchTables("s", 1, (entry, *whole), (), compile_topology(topology)["s"].meters))
+        alone = Lookup(SwitchTables("s", 1, (entry, *whole), (), compiled(topology)["s"].meters))
         _, flows = one(at_switch(alone, arrived, 9, connections=Connections()))
     told = [known[flow.cookie] for flow in flows if flow.cookie in known and known[flow.cookie].logged]
     assert [notice.rule for notice in told] == ([rule.name] if rule.log else [])
@@ -309,7 +312,7 @@ def test_a_logged_connection_is_told_once(firewall: Firewall, protocol: int, por
 
 def test_arp_and_discovery_pass_the_firewall_at_a_port() -> None:
     topology = ports_lab(Firewall(rules=()))
-    tables = Lookup(compile_topology(topology)["s"])
+    tables = Lookup(compiled(topology)["s"])
     h1, h2, _ = topology.hosts
     assert h1.ipv4 and h2.ipv4 and h1.ipv6 and h2.ipv6
     arp = {"eth_src": mac_number(h1.mac), "eth_dst": 0xFFFFFFFFFFFF, "eth_type": 0x0806, "arp_op": 1,
@@ -331,7 +334,7 @@ def test_a_network_without_firewall_asks_none() -> None:
     topology = ports_lab(Firewall(rules=()))
     _, _, h3 = topology.hosts
     frame = {**between(h3, h3, TCP, 80), "eth_dst": 0x02AAAAAAAAAA}
-    _, flows = one(at_switch(Lookup(compile_topology(topology)["s"]), frame, 3, connections=Connections()))
+    _, flows = one(at_switch(Lookup(compiled(topology)["s"]), frame, 3, connections=Connections()))
     assert Table.FORWARD in {flow.table for flow in flows}
 
 
@@ -341,7 +344,7 @@ def test_the_shipped_firewall_lets_through_what_its_file_says() -> None:
     app, db = hosts["app"], hosts["db"]
     assert app.ipv4 and db.ipv4
     forth = Tuple(4, int(app.ipv4.ip), int(db.ipv4.ip), TCP, 40000, 5432)
-    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    fabric = Fabric(topology, compiled(topology), connections=Connections())
     for which, source, target, passes in (
         (forth.reversed(), db, app, False),
         (forth._replace(tp_dst=80), app, db, False),

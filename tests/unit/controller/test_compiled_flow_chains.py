@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
@@ -19,6 +19,8 @@ from topologies.model.kinds import function_of
 from topologies.model.topology import Domain, Host, Link, Network, Port, Router, Switch, Topology
 from wire.mac import mac_number
 
+compiled = lru_cache(maxsize=200)(compile_topology)
+"""Examples often compile the same again."""
 TCP, UDP = 6, 17
 VIP, VMAC, NMAC = "10.1.0.100", "02:00:00:00:01:64", "02:00:00:00:02:c8"
 GATEWAY = 0x00005E000101
@@ -88,7 +90,7 @@ def test_a_firewall_in_a_chain(switch: str, port: int, protocol: int) -> None:
     chain = Chain(name="c", path=1, network="n1", far_network="n1", functions=("fw",),
                   destination=(IPv4Network("10.1.0.11"),))  # fmt: skip
     topology = whole((wall,), chain)
-    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    fabric = Fabric(topology, compiled(topology), connections=Connections())
     there = frame(CLIENT, "10.1.0.11", port, WEB1.mac, protocol)
     back = frame(WEB1, "10.1.0.1", 40000, CLIENT.mac, protocol, port)
     accepted = protocol == TCP and 75 <= port <= 85
@@ -120,7 +122,7 @@ def balanced(switch: str, *gone: str) -> tuple[Topology, Balancer, dict[str, Loo
                   destination=(IPv4Network(VIP),))  # fmt: skip
     topology = whole((lb,), chain)
     failed = frozenset(f"lb/{name}" for name in gone if name)
-    tables = {name: Lookup(held) for name, held in compile_topology(topology, failed=failed).items()}
+    tables = {name: Lookup(held) for name, held in compiled(topology, failed=failed).items()}
     return topology, service, tables
 
 
@@ -167,7 +169,7 @@ def test_a_server_that_is_asked_itself_answers_past_the_services_chain(switch: s
     others = Chain(name="lb@n1", path=2, network="n1", far_network="n1", functions=("lb",), implicit=True,
                    destination=(IPv4Network(VIP),))  # fmt: skip
     topology = whole((wall, lb), chain, others)
-    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    fabric = Fabric(topology, compiled(topology), connections=Connections())
     asked = frame(CLIENT, "10.1.0.11", 80, WEB1.mac)
     assert fields(arrives(fabric, asked, CLIENT)) == asked
     answer = frame(WEB1, "10.1.0.1", 40000, CLIENT.mac, port=80)
@@ -187,7 +189,7 @@ def test_a_translator_before_a_router(switch: str) -> None:
     chain = Chain(name="out", path=1, network="n1", far_network="n2", functions=("nat",),
                   destination=(IPv4Network("10.2.0.0/24"),))  # fmt: skip
     topology = whole((function,), chain)
-    fabric = Fabric(topology, compile_topology(topology), connections=Connections())
+    fabric = Fabric(topology, compiled(topology), connections=Connections())
     for inside in (CLIENT, OTHER):
         got = arrives(fabric, frame(inside, "10.2.0.9", 80, GATEWAY), inside)
         assert got is not None and got.at == FAR.port

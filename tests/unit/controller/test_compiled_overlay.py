@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import permutations, product
 
 from hypothesis import given, settings
@@ -18,6 +19,8 @@ from topologies.model.overlay import islands, overlay
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import link_local, mac_number
 
+compiled = lru_cache(maxsize=200)(compile_topology)
+"""Examples often compile the same again."""
 GATEWAY = 0x00005E000101
 Frame = dict[str, int]
 
@@ -47,7 +50,7 @@ def joined(topology: Topology) -> Callable[[Host, Host], bool]:
 @settings(max_examples=150, deadline=None)
 @given(overlay_labs())
 def test_every_pair_of_a_network_is_reached_exactly_once(topology: Topology) -> None:
-    fabric, promised = Fabric(topology, compile_topology(topology)), joined(topology)
+    fabric, promised = Fabric(topology, compiled(topology)), joined(topology)
     for a, b in permutations(topology.hosts, 2):
         for frame in (ipv4(a, b), ipv6(a, b)):
             outcomes = fabric.outcomes(frame, a.port)
@@ -62,7 +65,7 @@ def test_every_pair_of_a_network_is_reached_exactly_once(topology: Topology) -> 
 @settings(max_examples=100, deadline=None)
 @given(overlay_labs())
 def test_a_router_takes_one_hop_and_leads_to_its_networks_only(topology: Topology) -> None:
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     for a, b in permutations(topology.hosts, 2):
         for frame in (ipv4(a, b), ipv6(a, b)):
             frame |= {"eth_dst": GATEWAY, "nw_ttl": 9}
@@ -130,7 +133,7 @@ def hostile(draw: st.DrawFn, topology: Topology) -> tuple[Host, Frame]:
 def test_no_frame_reaches_a_port_of_another_network(data: st.DataObject) -> None:
     """Whatever a host sends: it stays in its network, and leaves it only by the network's router."""
     topology = data.draw(overlay_labs())
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     network = {host.port: host.network for host in topology.hosts}
     for _ in range(4):
         source, frame = data.draw(hostile(topology))
@@ -164,7 +167,7 @@ def is_its_own(host: Host, frame: Frame) -> bool:
 @given(st.data())
 def test_a_port_takes_its_hosts_own_source_addresses_only(data: st.DataObject) -> None:
     topology = data.draw(overlay_labs(free=False))
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     for _ in range(4):
         source, frame = data.draw(hostile(topology))
         outcomes = fabric.outcomes(frame, source.port)
@@ -175,7 +178,7 @@ def test_a_port_takes_its_hosts_own_source_addresses_only(data: st.DataObject) -
 @settings(max_examples=100, deadline=None)
 @given(overlay_labs())
 def test_broadcasts_reach_every_other_member_once_and_nobody_else(topology: Topology) -> None:
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     crosses = {uplink.network for uplink in overlay(topology).uplinks}
     for host in topology.hosts:
         members = sorted(
@@ -195,7 +198,7 @@ def test_broadcasts_reach_every_other_member_once_and_nobody_else(topology: Topo
 def test_both_kinds_of_tunnels_do_the_same(topology: Topology) -> None:
     assert topology.underlay
     other = topology.model_copy(update={"underlay": topology.underlay.model_copy(update={"tunnels": "ovs"})})
-    one, two = (Fabric(variant, compile_topology(variant)) for variant in (topology, other))
+    one, two = (Fabric(variant, compiled(variant)) for variant in (topology, other))
     for a, b in permutations(topology.hosts, 2):
         for frame in (ipv4(a, b), multicast(a)):
             assert one.outcomes(frame, a.port) == two.outcomes(frame, a.port)
@@ -203,7 +206,7 @@ def test_both_kinds_of_tunnels_do_the_same(topology: Topology) -> None:
 
 def test_gateways_answer_arp_nd_and_ping_everywhere_alike() -> None:
     topology = overlay_lab([1, 1], [], [(0, 0), (1, 0), (1, 1)], routed=[[0, 1]])
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     gateway = topology.networks[0]
     assert gateway.gateway4 and gateway.gateway6
     for host in topology.hosts[:2]:
@@ -224,21 +227,21 @@ def test_gateways_answer_arp_nd_and_ping_everywhere_alike() -> None:
 def test_frames_go_to_the_vteps_that_have_members_and_to_no_others() -> None:
     """Three domains, of which the third has no member of the network: nothing is sent there."""
     topology = overlay_lab([1, 1, 1], [], [(0, 0), (1, 0), (2, 1), (0, 1)], tunnels="ovs")
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     (outcome,) = fabric.outcomes(multicast(topology.hosts[0]), topology.hosts[0].port)
     assert {step.switch for step in outcome.steps} == {"s1", "vtep-d1", "vtep-d2", "s2"}
 
 
 def test_who_only_routes_into_a_network_gets_none_of_its_broadcasts() -> None:
     topology = overlay_lab([2, 1], [], [(0, 0), (1, 1), (2, 0)], routed=[[0, 1]])
-    fabric = Fabric(topology, compile_topology(topology))
+    fabric = Fabric(topology, compiled(topology))
     (outcome,) = fabric.outcomes(multicast(topology.hosts[2]), topology.hosts[2].port)
     assert {step.switch for step in outcome.steps} == {"s3", "vtep-d2", "vtep-d1", "s1"}
 
 
 def test_a_cut_link_inside_a_domain_is_not_passed_by_through_the_tunnel_switch() -> None:
     topology = overlay_lab([2, 1], [(0, 1)], [(0, 0), (1, 0), (2, 0)])
-    tables = compile_topology(topology, down_links=frozenset({"l1"}))
+    tables = compiled(topology, down_links=frozenset({"l1"}))
     h1, h2, h3 = topology.hosts
     fabric = Fabric(topology, tables, frozenset({"l1"}))
     assert not delivered(fabric.outcomes(ipv4(h1, h2), h1.port))
@@ -249,6 +252,6 @@ def test_a_learned_station_is_reached_across_the_underlay() -> None:
     topology = overlay_lab([1, 1], [], [(0, 0), (1, 0)], free=frozenset({1}))
     h1, h2 = topology.hosts
     stranger = Learned("n1", 0x02AAAAAAAAAA, h2.port)
-    fabric = Fabric(topology, compile_topology(topology, learned=(stranger,)))
+    fabric = Fabric(topology, compiled(topology, learned=(stranger,)))
     frame = {**ipv4(h1, h2), "eth_dst": stranger.mac}
     assert delivered(fabric.outcomes(frame, h1.port)) == [(h2.port, dict(wire(frame)))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise, product
 
 import pytest
@@ -39,6 +40,8 @@ from topologies.model.topology import Host, Topology
 __all__ = ["flow_hops_that_pass_everything"]
 
 
+compiled = lru_cache(maxsize=200)(compile_topology)
+"""Examples often compile the same again."""
 EDITS = ("keep", "reorder", "functions", "functions", "remove", "encapsulation", "classifier")
 
 
@@ -133,7 +136,7 @@ def test_at_every_moment_each_packet_is_treated_wholly_in_the_old_way_or_the_new
     edit: tuple[Topology, Topology], data: st.DataObject
 ) -> None:
     old, new = edit
-    before, after = compile_topology(old), compile_topology(new)
+    before, after = compiled(old), compiled(new)
     steps = [before, *stages(before, after)]
     assert steps[-1] == after
     pairs = [(a, b) for a in old.hosts for b in old.hosts if a is not b and joined(old, a, b)]
@@ -176,7 +179,7 @@ def test_what_joins_is_given_what_it_will_have_in_its_way_and_nobody_anything_tw
     edit: tuple[Topology, Topology], data: st.DataObject
 ) -> None:
     old, new = edit
-    before, after = compile_topology(old), compile_topology(new)
+    before, after = compiled(old), compiled(new)
     with pytest.MonkeyPatch.context() as patch:  # the made functions are bridges
         patch.setattr(Bridge, "remembers", True)
         steps = [before, *stages(before, after, joining(old, new))]
@@ -212,7 +215,7 @@ def one_switch(*names: str) -> Topology:
 
 
 def test_a_reordered_chain_marks_its_packets_until_the_old_hops_are_gone() -> None:
-    before, after = compile_topology(one_switch("f1", "f2")), compile_topology(one_switch("f2", "f1"))
+    before, after = compiled(one_switch("f1", "f2")), compiled(one_switch("f2", "f1"))
     steps = stages(before, after)
     assert len(steps) == 6 and steps[-1] == after
     sizes = [[len(step[name].flows) for name in ("s1", "s2")] for step in steps]
@@ -225,7 +228,7 @@ def test_a_reordered_chain_marks_its_packets_until_the_old_hops_are_gone() -> No
 
 
 def test_a_chain_that_comes_or_goes_needs_no_marks() -> None:
-    none, some = compile_topology(one_switch()), compile_topology(one_switch("f1", "f2"))
+    none, some = compiled(one_switch()), compiled(one_switch("f1", "f2"))
     for before, after in ((none, some), (some, none)):
         steps = stages(before, after)
         assert not any("marked" in flow.why for flow in steps[-1]["s1"].flows)
@@ -240,10 +243,10 @@ def test_a_chain_that_comes_or_goes_needs_no_marks() -> None:
 
 def test_what_changes_no_chain_is_one_stage() -> None:
     topology = one_switch("f1", "f2")
-    before = compile_topology(topology)
+    before = compiled(topology)
     for after in (
-        compile_topology(topology, failed=frozenset({"f1.1"})),
-        compile_topology(topology, down_links=frozenset({"s1-s2"})),
+        compiled(topology, failed=frozenset({"f1.1"})),
+        compiled(topology, down_links=frozenset({"s1-s2"})),
         before,
     ):
         assert stages(before, after) == [after]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 
@@ -20,6 +21,8 @@ from topologies import loads
 from topologies.model.topology import Topology
 from wire.mac import link_local, mac_number
 
+compiled = lru_cache(maxsize=200)(compile_topology)
+"""Examples often compile the same again."""
 LAB = loads("""
 networks:
   lan: {subnet4: 10.0.0.0/24, subnet6: "fd00::/64"}
@@ -83,7 +86,7 @@ def test_whatever_hosts_claim_on_the_wire(
             make = packets.solicitation if asks else lambda m, s, t: packets.advertisement(m, s, 1, t)
             frame = make(mac, sender, target)
         learning.packet(ports[host], Table.CLASSIFY, frame, float(now))
-    keys_are_unique(compile_topology(LAB, learned=learning.learned()).values())
+    keys_are_unique(compiled(LAB, learned=learning.learned()).values())
     mine = {(own.network, one) for own in owners(LAB) for one in own.addresses()}
     for station in learning.stations:
         assert not mine & {(station.network, (4, one)) for one in station.ipv4}
@@ -109,7 +112,7 @@ def test_whatever_hosts_claim_on_the_wire(
 )
 def test_whatever_the_compiler_is_told_was_learned(learned: list[Learned]) -> None:
     """As from an earlier controller's memory, which knew another intent."""
-    keys_are_unique(compile_topology(LAB, learned=tuple(learned)).values())
+    keys_are_unique(compiled(LAB, learned=tuple(learned)).values())
 
 
 def staged(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> None:
@@ -120,14 +123,14 @@ def staged(old: Mapping[str, SwitchTables], new: Mapping[str, SwitchTables]) -> 
 @settings(max_examples=40)
 @given(chain_labs(), st.data())
 def test_any_chains_and_all_stages_between_them(topology: Topology, data: st.DataObject) -> None:
-    old = compile_topology(topology)
+    old = compiled(topology)
     keys_are_unique(old.values())
     kept = [chain for chain in topology.chains if data.draw(st.booleans())]
     other = [
         chain.model_copy(update={"path": chain.path + 10, "functions": chain.functions[::-1]})
         for chain in kept
     ]
-    new = compile_topology(topology.model_copy(update={"chains": tuple(other)}))
+    new = compiled(topology.model_copy(update={"chains": tuple(other)}))
     staged(old, new)
     staged(new, old)
 
