@@ -12,24 +12,27 @@ from lab.failure import Failure
 
 
 class Lab:
-    """Answers a ping after so many looks; ``looks`` are what they get: a state, or nothing."""
+    """Answers a ping after so many looks; ``looks`` are what they get: a state, or nothing. Who looks again
+    while the answer is on its way gets nothing."""
 
     name = "x"
 
     def __init__(self, *looks: dict[str, Any] | None, answers: bool = True) -> None:
         self._looks, self._answers = list(looks), answers
-        self._done = threading.Event()
+        self._done, self._answered = threading.Event(), threading.Event()
 
     def post(self, path: str, body: Any) -> Any:
         self._done.wait(30)
+        self._answered.set()
         if not self._answers:
             raise Failure("no")
         return {"path": path, "body": body}
 
     def get(self, path: str) -> Any:
-        look = self._looks.pop(0)
+        look = self._looks.pop(0) if self._looks else None
         if not self._looks:
             self._done.set()
+            self._answered.wait(30)
         if look is None:
             raise Failure("silent")
         return look
