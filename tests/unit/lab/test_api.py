@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import topologies
@@ -28,6 +29,10 @@ class FakeLab:
     """Answers as ``lab.supervisor.lab.Lab`` does."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """As new: each test begins so."""
         self.events = EventLog()
         self.events.add("up", "the lab is up")
         self.topology = topologies.loads("switches: [s1]\nhosts: {h1: s1}\n")
@@ -66,14 +71,22 @@ class FakeLab:
         raise Failure("can't probe", "why")
 
 
-@pytest.fixture
-def lab() -> FakeLab:
-    return FakeLab()
+@pytest.fixture(scope="module")
+def served() -> tuple[FakeLab, FastAPI]:
+    """The lab that the application serves: FastAPI takes 0.1 s to make one."""
+    lab = FakeLab()
+    return lab, create(lab)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def api(lab: FakeLab) -> Iterator[TestClient]:
-    with TestClient(create(lab), raise_server_exceptions=False) as client:  # type: ignore[arg-type]
+def lab(served: tuple[FakeLab, FastAPI]) -> FakeLab:
+    served[0].begin()
+    return served[0]
+
+
+@pytest.fixture
+def api(lab: FakeLab, served: tuple[FakeLab, FastAPI]) -> Iterator[TestClient]:
+    with TestClient(served[1], raise_server_exceptions=False) as client:
         yield client
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -47,6 +48,14 @@ def declared(extra: str | None = None) -> set[str]:
     return {distribution(requirement) for requirement in listed}
 
 
+def statements(block: ast.AST) -> Iterator[ast.AST]:
+    """All statements in a block. There are ten times as many expressions, which import nothing."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(block, part, ()):
+            yield statement
+            yield from statements(statement)
+
+
 @cache
 def imported(*folders: str) -> dict[str, str]:
     """Each third-party module that files below the folders import -> one of the places."""
@@ -54,7 +63,7 @@ def imported(*folders: str) -> dict[str, str]:
     places: dict[str, str] = {}
     for folder in folders:
         for file in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in statements(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Import):
                     modules = [alias.name for alias in node.names]
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
