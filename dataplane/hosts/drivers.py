@@ -11,13 +11,18 @@ from __future__ import annotations
 from dataplane.hosts.container.driver import ContainerHosts
 from dataplane.hosts.driver import HostDriver, HostError
 from dataplane.hosts.namespace import NamespaceHosts
+from dataplane.hosts.vm.driver import VmHosts
 
 
 class UnknownKind(HostError):
     """The kind is unknown here: another process of the lab has an extension that this process lacks."""
 
 
-DRIVERS: dict[str, HostDriver] = {"namespace": NamespaceHosts(), "container": ContainerHosts()}
+DRIVERS: dict[str, HostDriver] = {
+    "namespace": NamespaceHosts(),
+    "container": ContainerHosts(),
+    "vm": VmHosts(),
+}
 
 
 def driver(kind: str) -> HostDriver:

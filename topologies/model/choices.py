@@ -11,6 +11,7 @@ NAMESPACE, CONTAINER, VM = "namespace", "container", "vm"
 HOST_KINDS: dict[str, str] = {
     NAMESPACE: "a network namespace with a room for what runs in it",
     CONTAINER: "a container with files, namespaces and limits of its own",
+    VM: "a virtual machine under QEMU",
 }
 
 SDNLAB = "sdnlab"

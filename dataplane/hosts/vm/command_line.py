@@ -1,0 +1,153 @@
+"""The arguments of QEMU for a virtual machine: a pure function of its settings and of open descriptors.
+
+QEMU gets no name of a file or device of the lab, only descriptors: it runs as a user that may open nothing
+(``dataplane.hosts.vm.process``).  Options: qemu(1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from topologies.model.hosts import VirtualMachine
+
+PROGRAM = "qemu-system-x86_64"
+AGENT_PORT = "sdnlab.agent"
+"""The name of the virtio-serial port of the guest's agent (``dataplane.hosts.guest``)."""
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+"""System calls that QEMU gives up (seccomp(2)): it starts no program and gains no right."""
+MACHINE = "pc,hpet=off,usb=off,vmport=off,memory-backend=ram"
+PROCESSORS = {"kvm": "host", "tcg": "max,la57=off"}
+"""Accelerator -> the model of the processor; TCG without 5-level page tables, which cost time."""
+NICS = {"virtio": "virtio-net-pci", "e1000": "e1000"}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a machine boots without a disk: descriptors of kernel and initial file system, and the kernel's
+    command line."""
+
+    kernel: int
+    initrd: int
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What a machine boots from a disk. ``base``: the image, only read (qcow2 or ``raw``). ``changes``: a
+    qcow2 file of the machine's own for what it writes. ``seed``: the disk that tells cloud-init what the
+    machine is. All are descriptors."""
+
+    base: int
+    changes: int
+    seed: int | None = None
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The machine's memory: a descriptor of a file with its size. ``shared``: writes go to the file; else
+    they are the machine's own."""
+
+    file: int
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Descriptors that lead out of the machine. ``tap``: of its network device. ``monitor`` (QMP) and
+    ``console``: connected sockets. ``agent``: a listening socket."""
+
+    tap: int
+    monitor: int
+    console: int
+    agent: int
+
+
+def command_line(
+    name: str,
+    mac: str,
+    settings: VirtualMachine,
+    accelerator: str,
+    boot: Kernel | Disk,
+    memory: Memory,
+    ends: Ends,
+    restored: bool = False,
+) -> list[str]:
+    """QEMU's program and arguments. ``mac``: of the network device. ``accelerator``: ``kvm`` or ``tcg``.
+
+    ``restored``: the machine does not boot; it waits for a state (QMP's migrate-incoming).
+    """
+    return [
+        PROGRAM,
+        *("-name", f"guest={_escaped(name)}"),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-machine", MACHINE),
+        *("-accel", accelerator),
+        *("-cpu", PROCESSORS[accelerator]),
+        *("-smp", str(settings.vcpus)),
+        *("-m", f"{settings.memory}B"),
+        *("-object", _memory(settings.memory, memory)),
+        *_boot(boot),
+        *("-chardev", f"socket,id=monitor,fd={ends.monitor}"),
+        *("-mon", "chardev=monitor,mode=control"),
+        *("-chardev", f"socket,id=console,fd={ends.console}"),
+        *("-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci"),
+        *("-chardev", f"socket,id=agent,fd={ends.agent},server=on,wait=off"),
+        *("-device", f"virtserialport,chardev=agent,name={AGENT_PORT}"),
+        *("-netdev", f"tap,id=net,fd={ends.tap}"),
+        *("-device", f"{NICS[settings.nic]},netdev=net,id=nic,mac={mac},romfile="),
+        *("-device", "virtio-rng-pci"),
+        *("-device", "VGA,vgamem_mb=2"),
+        *("-device", "pvpanic-pci"),
+        *("-action", "panic=pause"),
+        *("-sandbox", SANDBOX),
+        *(("-incoming", "defer") if restored else ()),
+    ]
+
+
+def devices_mark() -> str:
+    """A text that is another one when machines get other devices: their saved states don't fit then."""
+    settings = VirtualMachine()
+    ends, memory = Ends(0, 0, 0, 0), Memory(0, False)
+    return " ".join(command_line("", "", settings, "tcg", Kernel(0, 0, ""), memory, ends))
+
+
+def _escaped(value: str) -> str:
+    """A value in an option of QEMU: a comma is written twice."""
+    return value.replace(",", ",,")
+
+
+def _memory(size: int, memory: Memory) -> str:
+    share = "on" if memory.shared else "off"
+    return f"memory-backend-file,id=ram,size={size}B,mem-path=/proc/self/fd/{memory.file},share={share}"
+
+
+def _boot(boot: Kernel | Disk) -> Sequence[str]:
+    if isinstance(boot, Kernel):
+        files = ("-kernel", f"/proc/self/fd/{boot.kernel}", "-initrd", f"/proc/self/fd/{boot.initrd}")
+        return (*files, "-append", boot.arguments)
+    form = "raw" if boot.raw else "qcow2"
+    words = [
+        *_file("base-file", boot.base, read_only=True),
+        *("-blockdev", f"driver={form},node-name=base,file=base-file,read-only=on"),
+        *_file("changes-file", boot.changes),
+        *("-blockdev", "driver=qcow2,node-name=disk,file=changes-file,backing=base"),
+        *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+    ]
+    if boot.seed is not None:
+        words += _file("seed-file", boot.seed, read_only=True)
+        words += ["-blockdev", "driver=raw,node-name=seed,file=seed-file,read-only=on"]
+        words += ["-device", "virtio-blk-pci,drive=seed"]
+    return words
+
+
+def _file(name: str, descriptor: int, read_only: bool = False) -> list[str]:
+    """A block node for an open file. Without locks: nobody else can have a file that has no name."""
+    only = "on" if read_only else "off"
+    return [
+        *("-add-fd", f"fd={descriptor},set={descriptor}"),
+        "-blockdev",
+        f"driver=file,node-name={name},filename=/dev/fdset/{descriptor},locking=off,read-only={only}",
+    ]

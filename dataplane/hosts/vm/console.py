@@ -1,0 +1,94 @@
+"""The serial console of a virtual machine, shared by those who look at it.
+
+QEMU has one end of a stream. All who connect to the socket that is offered see what the machine writes,
+and type to it.  Who comes later sees the last ``KEPT`` octets first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from dataplane.hosts.vm.qmp import LOOP
+
+KEPT = 1 << 16
+"""Octets of the machine's output that are kept."""
+BEHIND = 1 << 20
+"""Octets that a reader may be behind, before it is left out."""
+_PATIENCE = 5.0
+
+
+class Console:
+    """A console, offered at the Unix socket ``path``. It outlives the QEMUs of its machine."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._kept = bytearray()
+        self._server: asyncio.AbstractServer | None = None
+        self._machine: asyncio.StreamWriter | None = None
+        self._readers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Offer the socket. Raises OSError."""
+
+        async def serve() -> None:
+            self._server = await asyncio.start_unix_server(self._accept, self._path)
+
+        LOOP.run(serve(), _PATIENCE)
+
+    def attach(self, stream: socket.socket) -> None:
+        """``stream`` leads to the machine's serial port from now on."""
+
+        async def begin() -> None:
+            reader, self._machine = await asyncio.open_connection(sock=stream)
+            task = asyncio.create_task(self._pass_on(reader, self._machine))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        LOOP.run(begin(), _PATIENCE)
+
+    def last_words(self) -> str:
+        """The last line that the machine wrote; empty: none."""
+        lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines()]
+        return next((line for line in reversed(lines) if line), "")
+
+    def close(self) -> None:
+        """End it, and all connections."""
+
+        async def end() -> None:
+            if self._server is not None:
+                self._server.close()
+            for writer in [*self._readers, *filter(None, [self._machine])]:
+                writer.close()
+
+        with contextlib.suppress(TimeoutError):
+            LOOP.run(end(), _PATIENCE)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, machine: asyncio.StreamWriter) -> None:
+        """What the machine writes, to all readers."""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(KEPT):
+                self._kept += data
+                del self._kept[:-KEPT]
+                for one in list(self._readers):
+                    if one.transport.get_write_buffer_size() > BEHIND:
+                        self._readers.discard(one)
+                        one.transport.abort()
+                    else:
+                        one.write(data)
+        if self._machine is machine:
+            self._machine = None
+        machine.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(self._kept))
+        self._readers.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(4096):
+                if self._machine is not None:
+                    self._machine.write(data)
+                    await self._machine.drain()
+        self._readers.discard(writer)
+        writer.close()

@@ -1,0 +1,251 @@
+"""Hosts that are virtual machines under QEMU (``kind: vm``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say
+
+if TYPE_CHECKING:
+    from dataplane.hosts.vm.machine import Machine, Means
+    from dataplane.images.image import Image
+    from dataplane.images.snapshots import SnapshotKey
+    from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
+    from dataplane.sandbox.namespaces import Namespace
+    from topologies.model.hosts import Host, VirtualMachine
+
+ROOT = Path(__file__).resolve().parents[3]
+ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
+PROGRAM = "qemu-system-x86_64"
+INSTALL = "sudo apt install qemu-system-x86"
+OVERHEAD = 80 << 20
+"""Bytes that QEMU needs for a machine beside the machine's memory, most of them for code that TCG
+translates."""
+
+
+class VmHosts:
+    """The driver. The supervisor's object has the machines; other processes reach them by their sockets."""
+
+    takes_time: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._machines: dict[str, Machine] = {}  # by namespace
+        self._hear: Hear = lambda host, kind, text: None
+        self._means: Means | None = None
+        self._qemu: str | None = None
+        self._lock = threading.Lock()
+
+    # Before the lab
+
+    def needs_preparation(self, hosts: Sequence[Host]) -> bool:
+        """The image may be missing, and the accelerator not be tried yet."""
+        return bool(hosts)
+
+    def prepare(self, hosts: Sequence[Host], say: Say) -> None:
+        """Build missing images, and find out whether KVM works. Raises HostError."""
+        from dataplane.hosts.vm import accelerator
+        from dataplane.images import images
+        from dataplane.images.errors import ImageError
+
+        wanted = {settings_of(host).image for host in hosts}
+        try:
+            for image in sorted(wanted):
+                images.ensure(image, say)
+        except ImageError as error:
+            raise HostError(error.what, error.remedy) from None
+        version = self._version()
+        if accelerator.remembered(version) is None and any(
+            settings_of(host).accelerator == "auto" for host in hosts
+        ):
+            say("trying whether KVM works on this machine")
+            accelerator.choose("auto", version)
+
+    def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
+        """QEMU, and memory."""
+        lacks = []
+        some = ", ".join(host.name for host in hosts[:3]) + (", ..." if len(hosts) > 3 else "")
+        if not has_qemu():
+            lacks.append(Lack(f"{PROGRAM} is not installed", f"the virtual machines ({some})", INSTALL))
+        free = available_memory()
+        needed = sum(settings_of(host).memory + OVERHEAD for host in hosts)
+        if free is not None and needed > free:
+            lacks.append(
+                Lack(
+                    f"{free >> 20} MiB of memory are available, not {needed >> 20} MiB",
+                    f"{len(hosts)} virtual machines ({some})",
+                    "give them less (memory: 128MiB), or start fewer",
+                )
+            )
+        return lacks
+
+    def watch(self, hear: Hear) -> None:
+        """``hear`` gets what happens to machines."""
+        self._hear = hear
+
+    # In the lab
+
+    def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
+        """Join the wire to the machine's tap; a running machine gets its addresses. Raises OSError."""
+        from dataplane.hosts.vm.machine import Machine
+
+        with self._lock:
+            machine = self._machines.get(host.netns)
+            if machine is None:
+                machine = Machine(host, space, settings_of(host.host), self._shared())
+                self._machines[host.netns] = machine
+        machine.wire_in(host, wire)
+
+    def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
+        """Change the machine's interface in place."""
+        self._machines[host.netns].rewire(host, old, new)
+
+    def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
+        """Start the machine; don't wait until it is up."""
+        self._machines[host.netns].begin(place)
+
+    def ready(self, place: Place, patience: float) -> None:
+        """Wait until commands run in the machine. Raises HostError."""
+        self.machine(place).ready(patience)
+
+    def state(self, place: Place) -> dict[str, str | int | float | bool]:
+        """State, accelerator, memory, and how it came up."""
+        machine = self._machines.get(place.netns)
+        return machine.told() if machine is not None else {}
+
+    def stop(self, place: Place, space: Namespace) -> None:
+        """End the machine."""
+        with self._lock:
+            machine = self._machines.pop(place.netns, None)
+        if machine is not None:
+            machine.end()
+
+    def seen_at(self, host: HostPlan) -> EndPlan:
+        """The wire's end in the host's namespace: the bridge's other port is the machine."""
+        return host.near
+
+    def machine(self, place: Place) -> Machine:
+        """The machine of a host. Raises HostError."""
+        machine = self._machines.get(place.netns)
+        if machine is None:
+            raise HostError(f"{place.name} has no machine now", "see: sdnlab status")
+        return machine
+
+    # Entering
+
+    def door(self, place: Place) -> VmDoor:
+        """The machine's agent."""
+        return VmDoor(place)
+
+    def command(self, place: Place, words: Sequence[str]) -> list[str]:
+        """``dataplane.hosts.vm.client`` as a program."""
+        from dataplane.hosts.vm.machine import agent_socket
+
+        own = [f"{name}={value}" for name, value in place.environment]
+        inside = ["env", *own, *words] if own else list(words)
+        return [sys.executable, "-c", ENTER, str(ROOT), place.name, agent_socket(place.folder), *inside]
+
+    def serve(self, place: Place, servers: Sequence[str]) -> Running:
+        """Run the servers in the machine with its own Python. Raises OSError."""
+        import subprocess
+
+        program = (ROOT / "dataplane/hosts/serving.py").read_text(encoding="utf-8")
+        words = ["python3", "-I", "-S", "-c", program, place.name, *servers]
+        return subprocess.Popen(
+            self.command(place, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
+        )
+
+    def _version(self) -> str:
+        from dataplane.hosts.vm.accelerator import qemu_version
+
+        if self._qemu is None:
+            self._qemu = qemu_version()
+        return self._qemu
+
+    def _shared(self) -> Means:
+        if self._means is None:
+            from dataplane.hosts.vm import accelerator
+            from dataplane.hosts.vm.machine import Means
+            from dataplane.hosts.vm.templates import Templates
+
+            self._means = Means(
+                lambda host, kind, text: self._hear(host, kind, text),
+                Templates(lambda text: print(text, flush=True)),  # into the log
+                find_image,
+                lambda wanted: accelerator.choose(wanted, self._version()),
+                self._key,
+            )
+        return self._means
+
+    def _key(self, settings: VirtualMachine, accelerator: str) -> SnapshotKey:
+        from dataplane.hosts.vm.command_line import devices_mark
+        from dataplane.images.snapshots import SnapshotKey
+
+        return SnapshotKey(
+            self._version(), accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark()
+        )
+
+
+class VmDoor:
+    """The entrance to a virtual machine: a client of its agent."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
+        """Run the command in the machine, and exit with its exit code."""
+        from dataplane.hosts.vm import client
+        from dataplane.hosts.vm.machine import agent_socket
+
+        path = agent_socket(self._place.folder)
+        variables = client.passed(environment) | dict(self._place.environment)
+        code = client.run(path, command, variables, self._place.name)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def settings_of(host: Host) -> VirtualMachine:
+    """The settings of a host of this kind. Raises TypeError for another one."""
+    from topologies.model.hosts import VmHost
+
+    if not isinstance(host, VmHost):
+        raise TypeError(f"{host.name} is no virtual machine")
+    return host.vm
+
+
+def find_image(name: str) -> Image:
+    """An image that was prepared. Raises HostError."""
+    from dataplane.images import images
+    from dataplane.images.errors import ImageError
+
+    try:
+        for image in images.listed():
+            if image.name == name:
+                return image
+    except ImageError as error:
+        raise HostError(error.what, error.remedy) from None
+    raise HostError(f"the image {name} is missing", "sdnlab image build")
+
+
+def has_qemu() -> bool:
+    """Whether QEMU is installed."""
+    import shutil
+
+    return shutil.which(PROGRAM) is not None
+
+
+def available_memory() -> int | None:
+    """Bytes that programs may take without swapping (MemAvailable in proc(5)); None: the kernel doesn't
+    say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
