@@ -31,7 +31,7 @@ DESCRIPTION = "image.json"
 FILES = ("vmlinux", "initrd")
 KEPT = 3
 """Versions of an image that stay."""
-NEEDED = 300_000_000
+NEEDED = 350_000_000
 """Bytes that a build takes on the disk until it is done."""
 
 

@@ -21,7 +21,7 @@ def no_space(folder: Path) -> ImageError:
     """The disk is full."""
     return ImageError(
         f"no space is left on the disk of {folder}",
-        "an image takes 100 MB, and 250 MB while it is built: free that much, or set XDG_CACHE_HOME to a "
+        "an image takes 100 MB, and 350 MB while it is built: free that much, or set XDG_CACHE_HOME to a "
         "folder on another disk",
     )
 

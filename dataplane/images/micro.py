@@ -58,7 +58,7 @@ def build(work: Path, say: Say) -> Base:
             f"the micro image can't be built for this machine ({packages.architecture()})",
             "it needs a machine with amd64 (x86-64)",
         )
-    wanted = _choose(kind)
+    wanted = _choose(kind, work)
     files = packages.download(list(wanted.values()), work, say)
     say("unpacking the kernel")
     plain, chosen, release = _kernel([files[one] for one in wanted if one.startswith("linux-")])
@@ -91,23 +91,23 @@ def distribution(release: Mapping[str, str]) -> tuple[str, str]:
     )
 
 
-def _choose(kind: str) -> dict[str, Package]:
+def _choose(kind: str, work: Path) -> dict[str, Package]:
     """All packages of the image, by name; the kernel's first."""
-    meta = packages.show([KERNELS[kind], "python3-minimal", "busybox-static"])
+    meta = packages.show([KERNELS[kind], "python3-minimal", "busybox-static"], work)
     images = [name for name in meta[KERNELS[kind]].depends if name.startswith("linux-image-")]
     pythons = [name for name in meta["python3-minimal"].depends if name.startswith("python3.")]
     if not images or not pythons:
         raise ImageError(
             f"the packages {KERNELS[kind]} and python3-minimal depend on nothing", packages.UPDATE
         )
-    chosen = packages.show(images[:1])
+    chosen = packages.show(images[:1], work)
     own = [name for name in chosen[images[0]].depends if name.startswith("linux-modules-")]
     python = pythons[0].removesuffix("-minimal")
     names = [*own, pythons[0], f"lib{python}-minimal", f"lib{python}-stdlib"]
-    chosen.update(packages.show(names))
+    chosen.update(packages.show(names, work))
     chosen["busybox-static"] = meta["busybox-static"]
     while left := [name for one in chosen.values() for name in one.depends if _library(name, chosen)]:
-        chosen.update(packages.show(left))
+        chosen.update(packages.show(left, work))
     return chosen
 
 

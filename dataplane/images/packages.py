@@ -17,7 +17,7 @@ from dataplane.images.errors import ImageError, no_space
 from dataplane.images.recipe import Say
 
 MOST_SECONDS = 1800.0
-"""A download that takes longer is given up."""
+"""What takes longer is given up."""
 UPDATE = "sudo apt-get update"
 
 
@@ -47,9 +47,10 @@ def described(text: str) -> dict[str, Package]:
     return packages
 
 
-def show(names: Sequence[str]) -> dict[str, Package]:
-    """What apt knows about these packages. Raises ImageError if it does not know one."""
-    argv = ["apt-cache", "show", "--no-all-versions", *names]
+def show(names: Sequence[str], folder: Path) -> dict[str, Package]:
+    """What apt knows about these packages. ``folder``: of the build. Raises ImageError if it does not know
+    one."""
+    argv = ["apt-cache", *_indexed_in(folder), "show", "--no-all-versions", *names]
     packages = described(_run(argv).stdout)
     unknown = [name for name in names if name not in packages]
     if unknown:
@@ -57,6 +58,18 @@ def show(names: Sequence[str]) -> dict[str, Package]:
             f"apt knows no package {', '.join(unknown)}", f"its lists are missing or too old: {UPDATE}"
         )
     return packages
+
+
+def _indexed_in(folder: Path) -> list[str]:
+    """Options with which apt keeps its index of the lists in a folder.
+
+    An ordinary user can't write to the machine's own. Where that is missing, as in images for Docker, each
+    call of apt would make it again, which takes seconds.
+    """
+    return [
+        *("-o", f"Dir::Cache::pkgcache={folder / 'pkgcache.bin'}"),
+        *("-o", f"Dir::Cache::srcpkgcache={folder / 'srcpkgcache.bin'}"),
+    ]
 
 
 def architecture() -> str:
@@ -70,10 +83,12 @@ def download(packages: Sequence[Package], folder: Path, say: Say) -> dict[str, P
     ``say`` hears of the progress. Raises ImageError.
     """
     total = sum(package.size for package in packages)
-    argv = ["apt-get", "download", "-q", *(f"{package.name}={package.version}" for package in packages)]
+    options = _indexed_in(folder)
     if os.geteuid() == 0:
         # the user _apt can't write in root's folders; apt would only warn of that
-        argv[1:1] = ["-o", "APT::Sandbox::User=root"]
+        options += ["-o", "APT::Sandbox::User=root"]
+    wanted = (f"{package.name}={package.version}" for package in packages)
+    argv = ["apt-get", *options, "download", "-q", *wanted]
     say(f"downloading {len(packages)} packages, {total / 1e6:.0f} MB")
     with (folder / "apt.log").open("w+b") as log:
         process = _started(argv, folder, log)
@@ -155,7 +170,7 @@ def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=60,
+            timeout=MOST_SECONDS,
             env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError:
