@@ -20,15 +20,21 @@ class Origin:
     """A flow that no code looks for by its kind.
 
     ``entity``: the entry of the topology file that is the nearest reason for it; None: no entry is, as for
-    the table-miss entry.
+    the table-miss entry. ``teaches``: the flow also gives copies of its frames to functions that join
+    (``controller.update.teaching``).
     """
 
     text: str = ""
     entity: Entity | None = field(default=None, kw_only=True)
+    teaches: bool = field(default=False, kw_only=True)
 
     def noted(self: Same, note: str) -> Same:
         """The same origin, with ``note`` added to its text."""
         return replace(self, text=f"{self.text}{note}")
+
+    def teaching(self: Same, note: str = "") -> Same:
+        """The same origin, of a flow that teaches."""
+        return replace(self.noted(note), teaches=True)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from controller.flow.builders import NETWORK, flow
 from controller.flow.tables import (
     Action,
-    Clone,
     Field,
     Flow,
     Group,
@@ -85,17 +84,7 @@ def stages(old: Tables, new: Tables, joining: Joining = NOBODY) -> list[dict[str
 
 def teaches(tables: Tables) -> bool:
     """Whether functions get copies in this stage; then it has to last for a while."""
-    return any(
-        isinstance(action, Clone) and _marks_copy(action)
-        for switch_tables in tables.values()
-        for entry in switch_tables.flows
-        for action in entry.actions
-    )
-
-
-def _marks_copy(clone: Clone) -> bool:
-    first = clone.actions[0]
-    return isinstance(first, SetField) and first.field == "eth_src" and first.mask is not None
+    return any(entry.origin.teaches for held in tables.values() for entry in held.flows)
 
 
 def _differ(one: SwitchTables, other: SwitchTables) -> bool:

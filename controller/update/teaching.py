@@ -23,7 +23,7 @@ from typing import NamedTuple
 from controller.compiler.fragments import FRAGMENT
 from controller.flow.builders import COPIED, HOP, SHARE, flow
 from controller.flow.tables import Action, Clone, Field, Flow, Output, Resubmit, SetField, SwitchTables, Table
-from controller.origin import AtHop, Into, Probe, Refused, Return, Spreading
+from controller.origin import AtHop, Into, Origin, Probe, Refused, Return, Spreading
 from controller.update.joining import Joining
 from topologies.model.places import Entity
 from wire import ethertype
@@ -134,8 +134,8 @@ def _copy_maker(table: Table, here: tuple[Field, ...], mark: Mark, chain: Entity
     again = (SetField(COPIED, 1), Resubmit(table))
     match = (*here, Field("eth_src", mark.plain, mark.bit), Field(COPIED, 0))
     done = (Clone((_marking(mark), *again)), *again)
-    why = "functions that join the chain are given a copy first"
-    return flow(table, FIRST, match, done, why=why, entity=chain)
+    why = Origin("functions that join the chain are given a copy first", entity=chain, teaches=True)
+    return flow(table, FIRST, match, done, why=why)
 
 
 def _copies(
@@ -213,7 +213,7 @@ def _copies_that_return(
 def _with_copy_onward(entry: Flow, joins: int, mark: Mark) -> Flow:
     """A flow of the old tables by which frames leave a function, with a copy of each to hop ``joins``."""
     copy = Clone((_marking(mark), SetField(SHARE, 0), SetField(HOP, joins), Resubmit(Table.STEER)))
-    actions, origin = _insert_copy(entry.actions, copy), entry.origin.noted("; a copy joins")
+    actions, origin = _insert_copy(entry.actions, copy), entry.origin.teaching("; a copy joins")
     return flow(entry.table, entry.priority, entry.match, actions, entry.goto, why=origin)
 
 
@@ -296,7 +296,7 @@ def _takeover_copies(
 
     def copy_to(entry: Flow, actions: tuple[Action, ...]) -> None:
         copy = Clone((_marking(mark), *actions))
-        why = entry.origin.noted("; a copy for who takes over")
+        why = entry.origin.teaching("; a copy for who takes over")
         instead[entry.cookie] = flow(
             entry.table, entry.priority, entry.match, (copy, *entry.actions), entry.goto, why=why
         )

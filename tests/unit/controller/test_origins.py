@@ -16,7 +16,7 @@ from controller.compiler.compile import compile_topology
 from controller.compiler.sff.returns import PROBE
 from controller.compiler.stations import Learned
 from controller.flow.builders import HOP, flow
-from controller.flow.tables import Field, Output, SetField, Table
+from controller.flow.tables import Action, Clone, Field, Output, SetField, Table
 from controller.origin import AtHop, ByChain, Classified, Into, Origin, Probe, Refused, Return
 from controller.update.difference import difference, stages
 from controller.update.joining import joining
@@ -118,6 +118,24 @@ def test_what_teaches_a_function_comes_from_the_chain_that_it_joins() -> None:
     assert ("functions that join the chain are given a copy first", "chain web") in copies
     assert ("a copy for a function that joins ends here", "chain web") in copies
     assert "None" not in {entity for _, entity in copies}, copies
+    entries = [entry for step in steps for tables in step.values() for entry in tables.flows]
+    assert (
+        {entry.cookie for entry in entries if entry.origin.teaches}
+        == {entry.cookie for entry in entries if makes_copies(entry.actions)}
+        != set()
+    )
+
+
+def makes_copies(actions: tuple[Action, ...]) -> bool:
+    """Whether a copy of the frame is marked by one bit of its source, also in a copy of a copy."""
+    return any(
+        isinstance(action, Clone)
+        and (
+            makes_copies(action.actions)
+            or (isinstance(first := action.actions[0], SetField) and first.field == "eth_src" and first.mask)
+        )
+        for action in actions
+    )
 
 
 def entities(topology: Topology, text: str, **more: Any) -> set[str]:
