@@ -9,7 +9,6 @@ from typing import Any
 from nfv.ids.language.classes import CLASSES
 from nfv.ids.language.header import ADDRESS_GROUPS, PORT_GROUPS
 from nfv.ids.language.load import ACTION_ORDER
-from nfv.ids.output.alert import Fields
 from nfv.ids.tcp.session import Options
 
 MAX_ALERTS = 15
@@ -18,6 +17,31 @@ MAX_ALERTS = 15
 
 class BadSetting(Exception):
     """An unknown name or a wrong value; the message says what is allowed."""
+
+
+@dataclass(slots=True)
+class AlertFields:
+    """The parts of alerts; the defaults are Suricata's."""
+
+    payload: bool = False
+    payload_printable: bool = False
+    payload_length: bool = False
+    payload_size: int = 4096
+    """Limit in bytes of the written payload (``payload-buffer-size``)."""
+    packet: bool = False
+    verdict: bool = False
+    drop_verdict: bool = False
+    app_layer: bool = True
+    flow: bool = True
+    rule_metadata: bool = True
+    rule_reference: bool = True
+    """Suricata's default is false; but references cost little and explain an alert."""
+    rule_raw: bool = False
+
+    @property
+    def of_payload(self) -> bool:
+        """Whether any part of the payload is written."""
+        return self.payload or self.payload_printable or self.payload_length
 
 
 @dataclass(slots=True)
@@ -48,7 +72,7 @@ class Settings:
     defrag_memory: int = 16 << 20
     defrag_trackers: int = 4096
     max_alerts: int = MAX_ALERTS
-    alert: Fields = field(default_factory=Fields)
+    alert: AlertFields = field(default_factory=AlertFields)
     actions: tuple[str, ...] = ACTION_ORDER
     interface: str = ""
 

@@ -5,39 +5,13 @@ Format", event types alert and drop; "EVE JSON Output", alert).
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Any
 
 from nfv.ids.decode.packet import Packet, protocol_name, text
 from nfv.ids.detection.verdict import Alert
 from nfv.ids.output.eve import Event, event, origin, stamp
+from nfv.ids.settings import AlertFields
 from wire.protocol import SCTP, TCP, UDP
-
-
-@dataclass(slots=True)
-class Fields:
-    """The parts of alerts; the defaults are Suricata's."""
-
-    payload: bool = False
-    payload_printable: bool = False
-    payload_length: bool = False
-    payload_size: int = 4096
-    """Limit in bytes of the written payload (``payload-buffer-size``)."""
-    packet: bool = False
-    verdict: bool = False
-    drop_verdict: bool = False
-    app_layer: bool = True
-    flow: bool = True
-    rule_metadata: bool = True
-    rule_reference: bool = True
-    """Suricata's default is false; but references cost little and explain an alert."""
-    rule_raw: bool = False
-
-    @property
-    def of_payload(self) -> bool:
-        """Whether any part of the payload is written."""
-        return self.payload or self.payload_printable or self.payload_length
-
 
 LINK_NAMES = {
     0: "NULL", 1: "EN10MB", 9: "PPP", 12: "RAW", 50: "PPP_SERIAL", 51: "PPP_ETHER", 104: "C_HDLC",
@@ -104,7 +78,9 @@ def verdict(packet: Packet) -> Event:
     return out
 
 
-def alert(packet: Packet, told: Alert, fields: Fields, stream: bytes = b"", interface: str = "") -> Event:
+def alert(
+    packet: Packet, told: Alert, fields: AlertFields, stream: bytes = b"", interface: str = ""
+) -> Event:
     """An alert with its transaction and flow; ``stream``: the bytes of the sender's stream."""
     out = event(packet, "alert", interface)
     flow = packet.flow
@@ -134,7 +110,7 @@ def alert(packet: Packet, told: Alert, fields: Fields, stream: bytes = b"", inte
     return out
 
 
-def _payload(out: Event, data: bytes, fields: Fields) -> None:
+def _payload(out: Event, data: bytes, fields: AlertFields) -> None:
     data = data[: fields.payload_size]
     if not data:
         return
@@ -146,7 +122,7 @@ def _payload(out: Event, data: bytes, fields: Fields) -> None:
         out["payload_printable"] = printable(data)
 
 
-def _rule(packet: Packet, told: Alert, fields: Fields) -> Event:
+def _rule(packet: Packet, told: Alert, fields: AlertFields) -> Event:
     rule = told.rule
     body: Event = {
         "action": told.action,
@@ -172,7 +148,7 @@ def _rule(packet: Packet, told: Alert, fields: Fields) -> Event:
     return body
 
 
-def _of_flow(out: Event, packet: Packet, told: Alert, fields: Fields) -> None:
+def _of_flow(out: Event, packet: Packet, told: Alert, fields: AlertFields) -> None:
     flow: Any = packet.flow
     tx = told.tx
     if tx is None and flow.app is not None and flow.app.txs and told.rule.app_protos:
@@ -205,7 +181,7 @@ def _of_flow(out: Event, packet: Packet, told: Alert, fields: Fields) -> None:
         out["metadata"] = metadata
 
 
-def drop(packet: Packet, fields: Fields, interface: str = "") -> Event:
+def drop(packet: Packet, fields: AlertFields, interface: str = "") -> Event:
     """A dropped packet, with the rule."""
     out = event(packet, "drop", interface)
     body: Event = {"len": packet.end - packet.l3, "tos": packet.tos, "ttl": packet.ttl}
