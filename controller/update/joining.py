@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from typing_extensions import assert_never
 
-from controller.compiler.chain_classifier import overlap, within
+from controller.compiler.entry_matches import overlap, within
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction

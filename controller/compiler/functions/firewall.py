@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.compiler.chain_classifier import prefix_field
+from controller.compiler.entry_matches import prefix_field
 from controller.compiler.functions.firewall_rules import generation
 from controller.compiler.functions.firewall_verdicts import (
     IP_KINDS,

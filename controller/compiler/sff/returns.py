@@ -12,13 +12,11 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import product
 
-from controller.compiler.chain_classifier import (
-    TO_CONTROLLER,
+from controller.compiler.chain_classifier import TO_CONTROLLER, level_of, levels
+from controller.compiler.entry_matches import (
     error_matches,
     exact_matches,
     fragment_matches,
-    level_of,
-    levels,
     unreadable_matches,
 )
 from controller.compiler.fragments import at_return, gather
