@@ -26,6 +26,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
 
     sdnlab status                  show switches, hosts, links
     sdnlab exec h1 -- ping h2      run a command in a host
+    sdnlab copy FILE h1:/tmp/      copy files to and from hosts
     sdnlab ping                    test whether all hosts reach each other
     sdnlab link down s1 s2         cut a link; 'link up' repairs it
     sdnlab flows s1                show the flows of a switch, and their reasons
@@ -52,7 +53,10 @@ _PANELS = {
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
     "Functions and chains": ("lab.cli.service", ("functions", "chains", "function", "scale")),
     "Look at packets": ("lab.cli.capture", ("capture",)),
-    "Act in a lab": ("lab.cli.touch", ("exec", "shell", "ping", "link", "move", "switch", "controller")),
+    "Act in a lab": (
+        "lab.cli.touch",
+        ("exec", "copy", "shell", "ping", "link", "move", "switch", "controller"),
+    ),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
     "Virtual machines": ("lab.cli.image", ("image",)),

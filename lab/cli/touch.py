@@ -23,6 +23,7 @@ from lab.cli.common import (
     one_of,
     usage,
 )
+from lab.cli.copy import copy
 from lab.cli.say import err, out, out_json, paint
 from lab.cli.waiting import TIMEOUT, probed
 from lab.failure import Exit, Failure, unknown
@@ -283,6 +284,7 @@ def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
 
 
 COMMANDS = {
+    "copy": copy,
     "exec": exec_,
     "shell": shell,
     "ping": ping,

@@ -165,3 +165,13 @@ def test_an_ordinary_user_has_the_same_containers(tmp_path: Path) -> None:
 
     with loosened_tun():
         assert as_user(ORDINARY, lambda: inside(topology, body)) == [["0", "x", "0"], "", False]
+
+
+def test_files_are_copied_to_and_from_a_container_that_has_tar(lab: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+    lab("copy", str(tmp_path / "a"), "c1:/tmp/b")
+    lab("copy", "c1:/tmp/b", "h1:c")
+    lab("copy", "h1:c", str(tmp_path))
+    assert (tmp_path / "c").read_text() == "content"
+    done = lab("copy", str(tmp_path / "a"), "app:/www/", code=1)
+    assert done.stderr == "sdnlab: app has no sh\n        copy needs sh and tar in the host\n"
