@@ -57,22 +57,27 @@ def build(name: str, say: Say, recipe: Recipe | None = None) -> Image:
 
 
 def find(name: str) -> Image:
-    """The version that was built last, as it is there. Raises ImageError."""
-    folder = cache.root()
-    version = cache.current(folder, name)
-    if version is None:
+    """The version that this sdnlab uses, else the one that was built last. Raises ImageError."""
+    versions = [image for image in listed() if image.name == name]
+    if not versions:
         recipe_of(name)
-        raise ImageError(f"the image {name} is not in {folder}", f"sdnlab image build {name}")
-    return cache.read(version)
+        raise ImageError(f"the image {name} is not in {cache.root()}", f"sdnlab image build {name}")
+    return versions[0]
 
 
 def listed() -> list[Image]:
-    """The images in the cache, with all their versions; of each image the one that was built last first.
+    """The images in the cache, with all their versions: of each image first the one that this sdnlab uses,
+    then the one that was built last.
 
     Raises ImageError for a damaged description.
     """
     folder = cache.root()
-    return [cache.read(version) for name in cache.names(folder) for version in cache.versions(folder, name)]
+    images = []
+    for name in cache.names(folder):
+        versions = [cache.read(version) for version in cache.versions(folder, name)]
+        recipe = RECIPES[name]() if name in RECIPES else None
+        images += sorted(versions, key=lambda image: not (recipe and _fits(image.folder, recipe)))
+    return images
 
 
 def verify(image: Image) -> None:
@@ -105,11 +110,14 @@ def occupied(version: Path) -> int:
 
 def _usable(folder: Path, name: str, recipe: Recipe) -> Image | None:
     for version in cache.versions(folder, name):
-        told = cache.described(version)
-        same = (told.get("recipe"), told.get("guest")) == (recipe.base_digest, recipe.guest_digest)
-        if same and cache.wrong_file(version) is None:
+        if _fits(version, recipe) and cache.wrong_file(version) is None:
             return cache.read(version)
     return None
+
+
+def _fits(version: Path, recipe: Recipe) -> bool:
+    told = cache.described(version)
+    return (told.get("recipe"), told.get("guest")) == (recipe.base_digest, recipe.guest_digest)
 
 
 def _build(folder: Path, name: str, say: Say, recipe: Recipe) -> Image:

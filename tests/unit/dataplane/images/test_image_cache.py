@@ -87,6 +87,17 @@ def test_checkouts_that_share_the_cache_have_versions_of_their_own(kitchen: Kitc
     assert images.ensure("micro", quiet, changed) == other
 
 
+def test_the_version_of_this_checkout_comes_first(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = images.ensure("micro", quiet, kitchen.recipe)
+    other = images.ensure(
+        "micro", quiet, replace(kitchen.recipe, guest_digest="g", guest=lambda python: b"x")
+    )
+    assert images.listed() == [other, own]
+    monkeypatch.setitem(images.RECIPES, "micro", lambda: kitchen.recipe)
+    assert images.listed() == [own, other]
+    assert images.find("micro") == own
+
+
 def versions_in_a_row(kitchen: Kitchen) -> None:
     for number in range(cache.KEPT):
         guest = f"new {number}"
