@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,22 +122,30 @@ class Lab:
 
 
 class Pinging:
-    """Pings until it is stopped; then ``sent`` and ``received``."""
+    """Pings until it is stopped; then ``sent``, ``received``, and ``lost``: of those sent before the last
+    answer, since the last ones may be on their way still."""
 
     def __init__(self, lab: Lab, host: str, *words: str) -> None:
         self._lab, self._host = lab, host
-        shell = f"echo $$; exec ping -4 -q -W1 {' '.join(words)} {VICTIM}"
+        shell = f"echo $$; exec ping -4 -W1 {' '.join(words)} {VICTIM}"
         self._process = lab.line.start("exec", host, "--", "sh", "-c", shell)
         assert self._process.stdout is not None
         self._pid = self._process.stdout.readline().strip()
-        self.sent = self.received = 0
+        self._said: list[str] = []
+        self._reader = threading.Thread(target=self._said.extend, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+        self.sent = self.received = self.lost = 0
 
     def stop(self) -> None:
         self._lab.run(self._host, "kill", "-INT", self._pid)
-        out, err = self._process.communicate(timeout=PATIENCE)
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        out = "".join(self._said)
         summary = re.search(r"(\d+) packets transmitted, (\d+) received", out)
-        assert summary, out + err
+        assert summary, out
         self.sent, self.received = int(summary[1]), int(summary[2])
+        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", out)}
+        self.lost = max(answered, default=0) - len(answered)
 
 
 @contextmanager
@@ -273,7 +282,7 @@ def test_changed_rules_are_taken_while_traffic_flows_and_nothing_is_lost(exercis
     finally:
         rules.write_text(before)
         ping.stop()
-    assert ping.sent == ping.received > 100
+    assert ping.lost == 0 and ping.received > 100
     exercise.line("apply", str(exercise.file))
     assert exercise.instance("guard.1")["pid"] == pid, "it was started anew"
 
