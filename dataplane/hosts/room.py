@@ -371,7 +371,8 @@ def main() -> NoReturn:
     ``driver.packed``."""
     packed, *command = sys.argv[1:]
     place = unpacked(packed)
-    os.setsid()
+    with contextlib.suppress(PermissionError):  # it is the first of its session already
+        os.setsid()
     try:
         room = find(place)
         syscalls.setns(room.pid, syscalls.CLONE_NEWPID)

@@ -28,6 +28,7 @@ from lab.messages.lab import (
     FunctionState,
     GroupState,
     LinkChange,
+    LogPart,
     Moved,
     MoveRequest,
     OverlayState,
@@ -156,10 +157,16 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
         """Events after number ``since``, and then new events, as JSON lines."""
         return StreamingResponse(_follow(lab, since), media_type="application/x-ndjson")
 
-    @app.get("/logs", tags=["look"])
-    def logs() -> dict[str, str]:
-        """The end of every log in the lab, by name."""
-        return lab.logs()
+    @app.get("/logs", tags=["look"], responses=_ERRORS)
+    def logs(log: str | None = None) -> dict[str, str]:
+        """The end of every log in the lab, or of one, by name."""
+        return lab.logs(log)
+
+    @app.get("/logs/more", tags=["look"], responses=_ERRORS)
+    def more_of_log(log: str, after: int = -1) -> LogPart:
+        """What a log has after so many octets; without a number, its end. To follow it, ask again with
+        ``end``."""
+        return lab.more_of_log(log, after)
 
 
 def _add_touching(app: FastAPI, lab: Lab) -> None:

@@ -67,6 +67,12 @@ def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for kind in ("links", "switches", "hosts") for name in _complete(ctx, kind, incomplete)]
 
 
+def complete_log(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names for ``logs``: the main ones, and hosts with commands."""
+    hosts = [host["name"] for host in _entries(ctx, "hosts") if host["commands"]]
+    return [name for name in ("supervisor", "controller", *hosts) if name.startswith(incomplete)]
+
+
 def _complete(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
     return [entry["name"] for entry in _entries(ctx, kind) if entry["name"].startswith(incomplete)]
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
-from lab.cli.common import Json, Lab, LabArgument, client, complete_switch, one_of
+from lab.cli.common import Json, Lab, LabArgument, client, complete_log, complete_switch, one_of, usage
 from lab.cli.rendering import lab as render
 from lab.cli.rendering import overlay as render_overlay
 from lab.cli.say import out, out_json, out_json_line, paint
-from lab.failure import unknown
-from lab.messages.lab import FlowState, GroupState
+from lab.messages.lab import FlowState, GroupState, LogPart
+
+if TYPE_CHECKING:
+    from lab.access.client import Client
+
+FOLLOW = 0.3
+"""Seconds between two looks at a log that is followed."""
 
 Switch = Annotated[
     str | None,
@@ -111,21 +116,34 @@ def events(
 
 def logs(
     log: Annotated[
-        str | None, typer.Argument(metavar="[LOG]", help="The name of a log. Default: all logs.")
+        str | None,
+        typer.Argument(
+            metavar="[LOG]", help="The name of a log, or a host. Default: all.", autocompletion=complete_log
+        ),
     ] = None,
     lab: Lab = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Also show new lines as they come, until Ctrl-C.")
+    ] = False,
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, help="How many lines of each log, from its end.")
     ] = 40,
 ) -> None:
-    """Show the last lines of a lab's logs: of the supervisor, the controller and Open vSwitch.
+    """Show the last lines of a lab's logs: of the supervisor, the controller and Open vSwitch, and what the
+    commands of hosts ('run:' in the topology file) write.
 
     Example: sdnlab logs controller -n 100
+
+    Example: sdnlab logs h1 -f
     """
-    logs_by_name: dict[str, str] = client(lab).get("/logs")
+    api = client(lab)
+    if follow:
+        if log is None:
+            raise usage("no log is named to follow", "name one: sdnlab logs NAME -f")
+        _follow(api, log, lines)
+        return
+    logs_by_name: dict[str, str] = api.get("/logs" + (f"?log={quote(log, safe='')}" if log else ""))
     if log is not None:
-        if log not in logs_by_name:
-            raise unknown("log", log, list(logs_by_name))
         out("\n".join(logs_by_name[log].splitlines()[-lines:]))
         return
     p = paint()
@@ -134,6 +152,19 @@ def logs(
         out(p(f"== {name} ==", "bold") + ("" if kept else " (empty)"))
         if kept:
             out("\n".join(kept))
+
+
+def _follow(api: Client, log: str, lines: int) -> None:
+    """Show the end of a log, and then what is added, until the lab ends."""
+    path, after, rest = f"/logs/more?log={quote(log, safe='')}&after=", -1, ""
+    while True:
+        part: LogPart = api.get(f"{path}{after}")
+        # A line is shown when it is complete, so that lines of others don't begin within it.
+        *whole, rest = (rest + part["text"]).split("\n")
+        if whole:
+            out("\n".join(whole[-lines:] if after < 0 else whole))
+        after = part["end"]
+        time.sleep(FOLLOW)
 
 
 COMMANDS = {

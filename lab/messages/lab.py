@@ -44,6 +44,31 @@ class SwitchState(TypedDict):
     programmed: bool
 
 
+class CommandState(TypedDict):
+    """A command of a host (``run:``). ``code``: that of its last end, 128 + N after signal N.
+
+    ``since``: Unix time of the change to this state. ``restarting``: it has ended and starts again.
+    ``failing``: it has failed for good, or again and again. ``pid``: of the process that keeps it, inside.
+    """
+
+    name: str
+    words: list[str]
+    restart: Literal["never", "on-failure", "always"]
+    state: Literal["starting", "running", "restarting", "ended", "failed"]
+    pid: int
+    code: int | None
+    restarts: int
+    since: float
+    failing: bool
+
+
+class LogPart(TypedDict):
+    """A part of a log: its text after so many octets, and how many there are now."""
+
+    text: str
+    end: int
+
+
 class HostState(TypedDict):
     """A host. ``kind``: what it is; ``detail``: what its driver tells about it."""
 
@@ -58,6 +83,7 @@ class HostState(TypedDict):
     ipv4: str | None
     ipv6: str | None
     up: bool
+    commands: list[CommandState]
 
 
 class NetworkState(TypedDict):

@@ -197,10 +197,12 @@ def build(
     from dataplane.hosts.drivers import driver
     from dataplane.plan.lab import MANAGEMENT
     from dataplane.sandbox.namespaces import start_thread
+    from lab.commands.keeper import HostCommands
     from lab.functions.keepers import Functions, NetStarter
     from lab.supervisor import hosts
     from lab.supervisor.change import PROCESS_PATIENCE
     from lab.supervisor.function_report import inform
+    from lab.supervisor.host_commands import starter
     from lab.supervisor.host_servers import HostServers
     from lab.supervisor.lab import Lab
 
@@ -229,6 +231,7 @@ def build(
         return driver(place.kind).serve(place, wanted)
 
     servers = HostServers(serve, events)
+    commands = HostCommands(starter(net, name), events)
 
     def come_up() -> list[str]:
         return hosts.await_ready(topology.hosts, net.place, events) + servers.become(topology)
@@ -254,6 +257,7 @@ def build(
         log_fd,
         functions,
         servers,
+        commands,
         stages.done,
     )
     inform(lab)
@@ -262,6 +266,7 @@ def build(
         leash.say(probing=done, of=total)
 
     probe = stages.run("probing all pairs", lambda: lab.ping(None, told=told)) if order.check else None
+    lab.run_commands(topology)
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     datapath = datapath_word(net.datapath)
     leash.say(

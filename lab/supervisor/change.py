@@ -69,10 +69,12 @@ def take(lab: Lab, new: Topology) -> list[str]:
     last: list[tuple[str, Callable[[], str | None]]] = [
         ("ending old functions", partial(lab.functions.retain, new)),
         ("ending old servers of hosts", lambda: lab.servers.retain(new)),
+        ("ending old commands of hosts", lambda: lab.end_commands(new)),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
         ("new hosts", lambda: notes.extend(await_ready(come, lab.net.place, lab.events))),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
+        ("commands of hosts", lambda: lab.run_commands(new)),
         ("bringing switches up to date", lab.settle),
     ]
     for what, action in last:

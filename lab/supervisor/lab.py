@@ -13,6 +13,7 @@ from controller.messages import BadMessage
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.ovs.ovsdb import OvsdbError
+from lab.commands.keeper import HostCommands
 from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.failure import Failure, unknown
@@ -25,6 +26,7 @@ from lab.messages.lab import (
     FunctionState,
     GroupState,
     LinkChange,
+    LogPart,
     OverlayState,
     PingResult,
     Probing,
@@ -38,7 +40,7 @@ from lab.supervisor.controllers import Controllers
 from lab.supervisor.files import name_hosts, write_map
 from lab.supervisor.health import Health, key_of, process_name
 from lab.supervisor.host_servers import HostServers
-from lab.supervisor.logs import logs
+from lab.supervisor.logs import logs, more_of
 from lab.supervisor.pinging import ping
 from lab.supervisor.questions import Questions
 from lab.supervisor.runnable import datapath_word
@@ -65,6 +67,7 @@ class Lab:
     log_fd: int
     functions: Functions
     servers: HostServers
+    commands: HostCommands
     stages: list[Stage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
@@ -84,6 +87,7 @@ class Lab:
         """The present state of the whole lab."""
         own = self.controllers.own
         links, places = self.net.link_states(), self.net.places()
+        commands = self.commands.states()
         return {
             "name": self.name,
             "topology": self.topology.name,
@@ -110,7 +114,10 @@ class Lab:
                 for switch in self.topology.switches
             ],
             "networks": overlay.networks(self.topology),
-            "hosts": [host_state(host, links, places.get(host.name)) for host in self.topology.hosts],
+            "hosts": [
+                host_state(host, links, places.get(host.name), commands.get(host.name, []))
+                for host in self.topology.hosts
+            ],
             "links": [link_state(link, links) for link in self.topology.links],
             "underlay": overlay.underlay(self.topology, links),
             "functions": self.function_states(),
@@ -123,6 +130,7 @@ class Lab:
         problems = list(ailing.values())
         known = {key[1] for key in ailing if not key[0]}
         problems += services.troubles(self.functions.records(), known)
+        problems += self.commands.troubles()
         problems += filter(None, [self.net.weakness()])
         sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
@@ -315,9 +323,26 @@ class Lab:
         if name is not None and name not in names:
             raise unknown("switch", name, names)
 
-    def logs(self) -> dict[str, str]:
-        """Name -> end of every log in the sandbox, at most 64 KiB of each."""
-        return logs(self.log_fd)
+    def logs(self, name: str | None = None) -> dict[str, str]:
+        """Name -> end of every log in the lab, or of the named one, at most 64 KiB of each. Raises
+        NotThere."""
+        return logs(self.log_fd, self.commands.logs(), name)
+
+    def more_of_log(self, name: str, after: int) -> LogPart:
+        """The part of a log after so many octets; a negative number: its end, as in ``logs``. Raises
+        NotThere."""
+        return more_of(self.log_fd, self.commands.logs(), name, after)
+
+    def run_commands(self, topology: Topology) -> None:
+        """End and start commands of hosts, so that those of ``topology`` run."""
+        self.commands.become(topology, self._marks())
+
+    def end_commands(self, topology: Topology) -> None:
+        """End the commands of hosts that ``topology`` does not have, or has on other hosts of the name."""
+        self.commands.retain(topology, self._marks())
+
+    def _marks(self) -> dict[str, str]:
+        return {host: place.netns for host, place in self.net.places().items()}
 
     def _domain(self, name: str) -> DomainState:
         daemons = self.health.pids(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataplane.hosts.driver import Place
 from dataplane.hosts.drivers import driver
 from dataplane.plan.wiring import wire_name
-from lab.messages.lab import HostState, LinkState, SwitchState
+from lab.messages.lab import CommandState, HostState, LinkState, SwitchState
 from lab.supervisor.controller import Programming
 from topologies.model.topology import Host, Link, Switch
 
@@ -23,7 +23,9 @@ def switch_state(switch: Switch, told: Programming, up: bool) -> SwitchState:
     }
 
 
-def host_state(host: Host, links: dict[str, bool], place: Place | None) -> HostState:
+def host_state(
+    host: Host, links: dict[str, bool], place: Place | None, commands: list[CommandState]
+) -> HostState:
     """A host. ``links``: wire or link -> whether it is up. ``place``: None while it comes or goes."""
     return {
         "name": host.name,
@@ -37,6 +39,7 @@ def host_state(host: Host, links: dict[str, bool], place: Place | None) -> HostS
         "ipv4": str(host.ipv4) if host.ipv4 else None,
         "ipv6": str(host.ipv6) if host.ipv6 else None,
         "up": links.get(wire_name(host.name, host.port.switch), True),
+        "commands": commands,
     }
 
 

@@ -1,14 +1,16 @@
-"""What hosts have of their own: names, variables, files, private directories."""
+"""What hosts have of their own: names, variables, files, private directories, commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.system.command_line import CommandLine
 from tests.system.tenants_lab import running
+from tests.waiting import until
 
 TOPOLOGY = """\
 name: things
@@ -23,18 +25,27 @@ hosts:
       /etc/motd: hello
       /usr/local/bin/greet: {content: "#!/bin/sh\\necho I am $(hostname)\\n", mode: "0755"}
       /tmp/new/x: in tmp
+    run:
+      - {name: wrong, command: "echo no $COLOUR on $(hostname); exit 3"}
+      - {name: sleeps, command: [sleep, "4321"], restart: always}
   h2:
     switch: s1
     files: {/etc/hosts: "192.0.2.9 far\\n", /etc/sdnlab-new: new}
+    run: {RUN}
   h3: s1
 """
+RUN = "[{name: web, command: [python3, -m, http.server, '80'], restart: on-failure}]"
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("things") / "things.yaml"
-    file.write_text(TOPOLOGY, encoding="utf-8")
+    file.write_text(topology(), encoding="utf-8")
     return file
+
+
+def topology(run: str = RUN) -> str:
+    return TOPOLOGY.replace("{RUN}", run)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +61,7 @@ def said(line: CommandLine, host: str, script: str) -> str:
 
 
 def test_each_way_into_a_host_finds_its_name_variables_and_files(lab: CommandLine) -> None:
-    script = "hostname; echo $COLOUR; cat /etc/motd; echo; greet; cat /tmp/new/x; echo"
+    script = "hostname; echo $COLOUR; cat /etc/motd; greet; cat /tmp/new/x"
     wanted = ["web", "red", "hello", "I am web", "in tmp"]
     assert said(lab, "h1", script).splitlines() == wanted
     shell = lab("shell", stdin=f"h1 {script}\nh3 hostname\nexit\n")
@@ -81,23 +92,67 @@ def test_private_directories_may_be_changed_and_nobody_else_sees_it(lab: Command
 
 
 def test_a_file_of_ones_own_changes_nothing_else(lab: CommandLine) -> None:
-    assert said(lab, "h2", "cat /etc/hosts /etc/sdnlab-new") == "192.0.2.9 far\nnew"
+    assert said(lab, "h2", "cat /etc/hosts /etc/sdnlab-new") == "192.0.2.9 far\nnew\n"
     assert said(lab, "h2", "echo more >> /etc/hosts; tail -n 1 /etc/hosts; id -u; stat -c %u /etc/hosts") == (
         "more\n0\n0\n"
     )
     assert "Permission denied" in said(lab, "h2", "cat /etc/shadow")
 
 
+def commands(line: CommandLine, host: str) -> dict[str, Any]:
+    """Name -> state of the commands of a host."""
+    known = next(state for state in line.json("status")["hosts"] if state["name"] == host)
+    return {command["name"]: command for command in known["commands"]}
+
+
+def fetched(line: CommandLine) -> bool:
+    return "Directory listing" in said(line, "h3", "curl -s http://h2/")
+
+
+def test_commands_of_the_file_run_in_their_hosts_and_are_told(lab: CommandLine) -> None:
+    until(lambda: commands(lab, "h1")["wrong"]["state"] == "failed")
+    until(lambda: fetched(lab), "the server of h2 answers")
+    assert "wrong: no red on web\n" in lab("logs", "h1").stdout
+    assert "! h1: command wrong failed (exit code 3); see: sdnlab logs h1" in lab("status").stdout
+    assert "h1: command wrong ended (exit code 3)" in lab("events").stdout
+    following = lab.start("logs", "h2", "--follow")
+    try:
+        assert following.stdout is not None
+        assert following.stdout.readline(), "the past"
+        said(lab, "h3", "curl -s http://h2/new")
+        assert any("GET /new HTTP" in line for line in following.stdout)
+    finally:
+        following.kill()
+        following.communicate()
+    assert "no log named 'h3'" in lab("logs", "h3", code=1).stderr
+
+
+def test_a_command_that_dies_starts_again_and_apply_changes_what_runs(lab: CommandLine, file: Path) -> None:
+    said(lab, "h1", "touch /root/stays")
+    said(lab, "h2", "pkill -9 -f http.server")
+    until(lambda: commands(lab, "h2")["web"]["restarts"] == 1 and fetched(lab), "it is back")
+    sleeper = said(lab, "h1", "pgrep -x sleep -f 'sleep 4321'")
+    file.write_text(topology("[{name: other, command: sleep 1234}]"), encoding="utf-8")
+    assert lab("apply", str(file)).stdout.splitlines()[0] == "~ host h2: run"
+    until(lambda: "sleep 1234" in said(lab, "h2", "ps ax"), "the new command runs")
+    assert "http.server" not in said(lab, "h2", "ps ax") and set(commands(lab, "h2")) == {"other"}
+    assert said(lab, "h1", "pgrep -x sleep -f 'sleep 4321'") == sleeper
+    file.write_text(topology(), encoding="utf-8")
+    lab("apply", str(file))
+    until(lambda: fetched(lab), "the server is back")
+
+
 def test_changed_variables_apply_to_a_host_that_stays_and_changed_files_make_it_anew(
     lab: CommandLine, file: Path
 ) -> None:
     said(lab, "h1", "touch /root/mark")
-    file.write_text(TOPOLOGY.replace("COLOUR: red", "COLOUR: blue, X: '1 2'"), encoding="utf-8")
+    file.write_text(topology().replace("COLOUR: red", "COLOUR: blue, X: '1 2'"), encoding="utf-8")
     lab("apply", str(file))
-    assert said(lab, "h1", "ls /root; echo $COLOUR $X") == "mark\nblue 1 2\n"
-    file.write_text(TOPOLOGY.replace(": hello", ": good bye"), encoding="utf-8")
+    assert said(lab, "h1", "ls /root/mark; echo $COLOUR $X") == "/root/mark\nblue 1 2\n"
+    file.write_text(topology().replace(": hello", ": good bye"), encoding="utf-8")
     assert "it is made anew" in lab("apply", str(file)).stdout
-    assert said(lab, "h1", "ls /root; cat /etc/motd; echo $COLOUR") == "good byered\n"
+    assert said(lab, "h1", "ls /root; cat /etc/motd; echo $COLOUR") == "good bye\nred\n"
+    until(lambda: "sleep 4321" in said(lab, "h1", "ps ax"), "the new host runs its commands")
 
 
 def test_an_impossible_place_is_told_before_anything_starts(sdnlab: CommandLine, tmp_path: Path) -> None:

@@ -95,11 +95,16 @@ def own_things(name: str, spec: HostSpec, report: Report) -> OwnThings:
         ),
         run=_commands(name, spec.run or [], report),
         files=tuple(
-            HostFile(path=path, content=file.content or "", **_set({"mode": file.mode}))
+            HostFile(path=path, content=_whole_lines(file.content or ""), **_set({"mode": file.mode}))
             for path, file in sorted(files.items())
         ),
         private=tuple(sorted(private)),
     )
+
+
+def _whole_lines(text: str) -> str:
+    """A text file: its last line ends, too. (A block of YAML comes without its last line end.)"""
+    return text if not text or text.endswith("\n") else f"{text}\n"
 
 
 def _own_path(text: str, where: Path, report: Report) -> str:

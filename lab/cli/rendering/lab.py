@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.cli.rendering import overlay, services
 from lab.cli.say import Paint, count, milliseconds, table
-from lab.messages.lab import Event, FlowState, GroupState, Pair, PingResult, PlaceState, Status
+from lab.messages.lab import CommandState, Event, FlowState, GroupState, Pair, PingResult, PlaceState, Status
 
 MATRIX_LIMIT = 16
 """Most hosts for which a matrix of all pairs fits a terminal."""
@@ -57,6 +57,8 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         for h in lab["hosts"]
     ]
     parts.append(table(["HOST", "NETWORK", "PORT", "IPV4", "IPV6", "MAC", "WIRE"], rows, paint))
+    if rows := [_command(h["name"], c, paint, now) for h in lab["hosts"] for c in h["commands"]]:
+        parts.append(table(["HOST", "COMMAND", "STATE", "RESTARTS", "RUNS"], rows, paint, right=(3,)))
     if lab["links"]:
         rows = [
             [link["name"], link["a"], link["b"], _yes(link["up"], "up", "down", paint)]
@@ -66,6 +68,23 @@ def status(lab: Status, paint: Paint, now: float) -> str:
     if lab["functions"] or lab["chains"]:
         parts.append(services.summary(lab["functions"], lab["chains"], paint))
     return "\n\n".join(parts)
+
+
+def _command(host: str, command: CommandState, paint: Paint, now: float) -> list[str]:
+    """A row about a command of a host."""
+    age, code = duration(now - command["since"]), command["code"]
+    end = "" if code is None else f" (exit code {code})"
+    state = {
+        "starting": paint("starts", "yellow"),
+        "running": paint(f"running for {age}", "green"),
+        "restarting": paint(f"starts again{end}", "red" if command["failing"] else "yellow"),
+        "ended": f"ended {age} ago",
+        "failed": paint(f"failed{end} {age} ago", "red"),
+    }[command["state"]]
+    line = command["words"][-1] if command["words"][:2] == ["/bin/sh", "-c"] else " ".join(command["words"])
+    short = " ".join(line.split())
+    words = short if len(short) <= 40 else f"{short[:39]}…"
+    return [host, command["name"], state, str(command["restarts"]), words]
 
 
 def _headline(lab: Status, paint: Paint, now: float) -> str:

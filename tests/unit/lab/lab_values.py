@@ -12,7 +12,7 @@ from topologies.model.topology import Topology
 
 def lab_of(topology: Topology, **parts: Any) -> Lab:
     """A lab that is not built. ``parts``: stand-ins for the fields of ``Lab`` that the test uses."""
-    absent = dict.fromkeys(("net", "controllers", "health", "functions", "servers"))
+    absent = dict.fromkeys(("net", "controllers", "health", "functions", "servers", "commands"))
     facts = {"name": "only", "file": "only.yaml", "events": EventLog(), "started": 0.0, "log_fd": -1}
     return Lab(topology=topology, **{**absent, **facts, **parts})
 
@@ -69,6 +69,7 @@ STATUS: Status = {
             "ipv4": "10.0.0.1/24",
             "ipv6": None,
             "up": True,
+            "commands": [],
         }
     ],
     "links": [{"name": "s1-s2", "a": "s1:2", "b": "s2:1", "up": True}],

@@ -145,6 +145,7 @@ class Pretended:
         self.steps, self.events = Steps(breaks), EventLog()
         self.net, self.functions = PretendedFabric(self), PretendedFunctions(self)
         self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
+        self.run_commands = self.end_commands = lambda topology: None
         controller: Any = PretendedController(self.steps)
         controllers: Any = SimpleNamespace(all=lambda: [controller], at_work=lambda: [controller])
         health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")

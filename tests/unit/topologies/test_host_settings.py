@@ -82,8 +82,8 @@ def test_what_a_host_of_any_kind_has_of_its_own() -> None:
     assert own.hostname == "www.example.org" and own.environment == (("A", "x"), ("B", "2"))
     assert own.private == ("/etc", "/srv")
     assert own.files == (
-        HostFile(path="/bin/x", content="#!", mode=0o755),
-        HostFile(path="/etc/motd", content="hello"),
+        HostFile(path="/bin/x", content="#!\n", mode=0o755),
+        HostFile(path="/etc/motd", content="hello\n"),
     )
     assert own.run == (
         Command(name="iperf3", words=("/bin/sh", "-c", "iperf3 -s")),

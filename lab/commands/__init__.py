@@ -1,0 +1,1 @@
+"""The commands of hosts (``run:`` in the topology file): kept running, and their output."""
