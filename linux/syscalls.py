@@ -42,6 +42,7 @@ PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -111,6 +112,11 @@ def hang_up_with_parent() -> None:
     """Ask for SIGHUP when the parent thread ends; for SIGKILL where SIGHUP is ignored, as below nohup(1)."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     die_with_parent(signal.SIGKILL if ignored else signal.SIGHUP)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose parents end (PR_SET_CHILD_SUBREAPER)."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def name_process(name: str) -> None:

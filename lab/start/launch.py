@@ -59,9 +59,12 @@ class Launched:
 
     def stop(self) -> None:
         """End the lab and wait until nothing of it remains."""
-        if not self.sandbox.kill(_MOMENT):
-            suspended.go_on(self.sandbox.init)
-            self.sandbox.kill(10.0)
+        from dataplane.hosts.cgroups import removed_after
+
+        with removed_after(self.sandbox.pid):
+            if not self.sandbox.kill(_MOMENT):
+                suspended.go_on(self.sandbox.init)
+                self.sandbox.kill(10.0)
         self.sandbox.close()
 
 
@@ -195,9 +198,15 @@ def stop(name: str, timeout: float = 10.0) -> None:
 
     If another process ends it meanwhile, this is no error.
     """
+    from dataplane.hosts.cgroups import removed_after
     from lab.access.client import supervisor_pid
 
     pid = supervisor_pid(name)
+    with removed_after(pid):
+        _end(name, pid, timeout)
+
+
+def _end(name: str, pid: int, timeout: float) -> None:
     try:
         supervisor = os.pidfd_open(pid)
         first = parent(pid)

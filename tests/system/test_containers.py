@@ -7,7 +7,7 @@ import pty
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ import pytest
 
 import topologies
 from dataplane.fabric.fabric import Fabric
+from dataplane.hosts.cgroups import Limits
 from dataplane.hosts.container.entrance import find
+from dataplane.hosts.container.running import why_no_limits
 from dataplane.hosts.drivers import driver
+from dataplane.sandbox import sandbox
 from tests.system.command_line import SDNLAB, CommandLine
 from tests.system.dataplane_lab import ORDINARY, as_user, inside, loosened_tun
 from tests.system.tenants_lab import running
@@ -30,7 +33,13 @@ name: boxes
 switches: [s1]
 hosts:
   h1: s1
-  c1: {switch: s1, kind: container, files: {/etc/motd: hello}, environment: {COLOUR: blue}, hostname: boxy}
+  c1:
+    switch: s1
+    kind: container
+    files: {/etc/motd: hello, /usr/share/x/y: deep}
+    environment: {COLOUR: blue}
+    hostname: boxy
+    private: [/etc/ssl, /etc/mine]
   app:
     switch: s1
     kind: container
@@ -78,6 +87,13 @@ def test_it_has_files_processes_and_a_name_of_its_own(lab: CommandLine) -> None:
     assert "app" in said(lab, "c1", "cat /etc/hosts")
 
 
+def test_it_changes_what_is_private_and_has_files_anywhere(lab: CommandLine) -> None:
+    change = "for f in /etc/ssl/*.cnf; do test ! -e $f || { echo '# own' >>$f && tail -1 $f; }; done"
+    script = f"cat /usr/share/x/y; {change}; touch /etc/mine/z"
+    assert said(lab, "c1", script) in ("deep# own\n", "deep")
+    assert "No such file" in said(lab, "h1", "ls /etc/mine")
+
+
 def test_it_gets_no_rights_on_the_machine(lab: CommandLine) -> None:
     status = said(lab, "c1", "cat /proc/self/status")
     rows = dict(row.split(":\t", 1) for row in status.splitlines() if ":\t" in row)
@@ -107,6 +123,19 @@ def test_a_signal_to_the_caller_ends_the_command(lab: CommandLine) -> None:
     sleeping.terminate()
     assert sleeping.wait(30) == 128 + signal.SIGTERM
     until(lambda: "sleep 4321" not in said(lab, "c1", "ps axww -o args="), "it has ended")
+
+
+def test_what_a_command_leaves_in_the_background_is_not_waited_for(lab: CommandLine) -> None:
+    assert lab("exec", "c1", "--", "sh", "-c", "sleep 1234 & echo left").stdout == "left\n"
+    assert "sleep 1234" in said(lab, "c1", "ps axww -o args=; pkill -f 'sleep 123[4]'")
+
+
+def test_a_command_ends_with_a_caller_that_is_killed(lab: CommandLine) -> None:
+    sleeping = lab.start("exec", "c1", "--", "sleep", "4322")
+    until(lambda: "sleep 4322" in said(lab, "c1", "ps axww -o args="), "it sleeps")
+    sleeping.kill()
+    sleeping.communicate()
+    until(lambda: "sleep 4322" not in said(lab, "c1", "ps axww -o args="), "it has ended")
 
 
 def test_a_command_has_the_callers_terminal(lab: CommandLine) -> None:
@@ -175,3 +204,74 @@ def test_files_are_copied_to_and_from_a_container_that_has_tar(lab: CommandLine,
     assert (tmp_path / "c").read_text() == "content"
     done = lab("copy", str(tmp_path / "a"), "app:/www/", code=1)
     assert done.stderr == "sdnlab: app has no sh\n        copy needs sh and tar in the host\n"
+
+
+GREEDY = """\
+name: greedy
+switches: [s1]
+hosts:
+  h1: s1
+  h2: s1
+  bomb: {switch: s1, kind: container, pids: 40}
+  hog: {switch: s1, kind: container, memory: 48MiB}
+  busy: {switch: s1, kind: container, cpus: 0.2, limits: required}
+"""
+
+
+def left_groups() -> set[str]:
+    """The control groups of labs on this machine."""
+    return {str(path) for path in Path("/sys/fs/cgroup").rglob("sdnlab-*")}
+
+
+def test_hosts_that_take_all_they_can_leave_the_others_alone(tmp_path: Path) -> None:
+    limits = Limits(0.2, 48 << 20, 40)
+    if why := as_lab(lambda: why_no_limits(limits)):
+        pytest.skip(f"control groups can't be used here: {why}")
+    before = left_groups()
+    file = tmp_path / "greedy.yaml"
+    file.write_text(GREEDY, encoding="utf-8")
+    with running(file) as line:
+        greed = [
+            line.start("exec", "busy", "--", "sh", "-c", "while :; do :; done"),
+            line.start("exec", "hog", "--", "sh", "-c", "head -c 300m /dev/zero | tail >/dev/null"),
+            line.start("exec", "bomb", "--", "sh", "-c", "b() { b | b & }; b; sleep 1000"),
+        ]
+        wanted = {"busy": "0.2 processors", "hog": "48 MiB", "bomb": "no more than 40 processes"}
+
+        def told() -> bool:
+            texts = [event["text"] for event in line.json("events") if event["event"] == "limit"]
+            return all(any(host in text and what in text for text in texts) for host, what in wanted.items())
+
+        until(told, "each met its limit")
+        answered = line("exec", "h1", "--", "ping", "-c", "10", "-i", "0.1", "-W", "5", "-q", "h2").stdout
+        assert " 0% packet loss" in answered
+        states = {host["name"]: host["detail"] for host in line.json("status")["hosts"]}
+        assert int(states["hog"]["memory-used"]) <= 48 << 20 and int(states["bomb"]["pids-used"]) <= 40
+        assert len(left_groups()) > len(before)
+        for process in greed:
+            process.kill()
+    for process in greed:
+        process.communicate()  # their pipes are open no longer
+    assert left_groups() <= before
+
+
+def as_lab(job: Callable[[], str]) -> str:
+    """What ``job`` returns in a sandbox."""
+
+    def main(status: int) -> None:
+        os.write(status, job().encode() + b"\n")
+
+    box = sandbox.spawn(main, tied=True)
+    try:
+        return box.status.recv(65536).decode().strip()
+    finally:
+        box.kill(10)
+        box.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a group that root made is the case here")
+def test_what_nobody_can_enforce_is_refused_if_the_file_requires_it(tmp_path: Path) -> None:
+    def job() -> str:
+        return as_lab(lambda: why_no_limits(Limits(pids=5)))
+
+    assert "Permission denied" in as_user(ORDINARY, job)

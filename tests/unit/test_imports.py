@@ -87,6 +87,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.start.launch": (
         COMMAND,
         (
+            "dataplane.hosts.cgroups",
             "dataplane.sandbox.sandbox",
             "dataplane.sandbox.errors",
             "lab.access.client",

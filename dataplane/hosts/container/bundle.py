@@ -151,15 +151,15 @@ def environment(*layers: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def exec_words(
-    runc: str, state: str, name: str, words: Sequence[str], more: Mapping[str, str], terminal: bool
+    runc: str, state: str, name: str, words: Sequence[str], more: Mapping[str, str], options: Sequence[str]
 ) -> list[str]:
     """The arguments of the runtime that run ``words`` in the container ``name``.
 
-    ``state``: the runtime's folder. ``more``: variables beside those of the container. ``terminal``: whether
-    the command gets a terminal of its own, which the runtime joins to the caller's.
+    ``state``: the runtime's folder. ``more``: variables beside those of the container. ``options``: of
+    ``runc exec``.
     """
     variables = [word for name, value in more.items() for word in ("--env", f"{name}={value}")]
-    return [runc, "--root", state, "exec", *(["--tty"] if terminal else []), *variables, "--", name, *words]
+    return [runc, "--root", state, "exec", *options, *variables, "--", name, *words]
 
 
 def _own_file_systems() -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataplane.hosts.container.bundle import exec_words
 from linux import syscalls
 
 CONTAINERS = Path("/run/containers")
@@ -104,8 +103,3 @@ def become_hosts_root(files: Files) -> None:
             os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-
-
-def exec_in(files: Files, runc: str, words: Sequence[str], more: dict[str, str], terminal: bool) -> list[str]:
-    """The arguments of the runtime that run ``words`` in the container."""
-    return exec_words(runc, str(files.state), NAME, words, more, terminal)

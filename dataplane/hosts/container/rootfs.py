@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dataplane.hosts import own_mounts, rights
+from dataplane.hosts.own_tree import Layer, OwnFile, OwnTree, inside
 from linux import syscalls
 
 MACHINE = "machine"
@@ -42,6 +44,7 @@ OWN_BELOW = {
 SIZE = "10%"
 """Of the machine's memory: the most that a container's changes may take."""
 
+NOTHING_OWN = OwnTree()
 How = Literal["own", "overlaid", "shown", "link"]
 
 
@@ -94,9 +97,9 @@ class RootFolder:
         self.notes: list[str] = []
         self._data, self._owner, self._privileged = base / "data", owner, privileged
 
-    def mount(self, image: str, shift: bool = True, private: Sequence[str] = ()) -> None:
-        """Mount it. ``image``: a directory, or ``machine``. ``private``: folders of the machine whose files
-        the container's root may change, too. Raises OSError.
+    def mount(self, image: str, shift: bool = True, own: OwnTree = NOTHING_OWN) -> tuple[OwnFile, ...]:
+        """Mount it. ``image``: a directory, or ``machine``. ``own``: folders of the machine whose files the
+        container's root may change, too, and files. Returns the files that must be mounted. Raises OSError.
 
         ``shift``: files that the machine's root owns belong to the container's root, if the kernel can do it
         (mount_setattr(2), Linux 5.19 for an overlay); never for the machine's own files.
@@ -106,9 +109,9 @@ class RootFolder:
         plain = syscalls.MS_NOSUID | syscalls.MS_NODEV
         syscalls.mount("container", str(self._data), "tmpfs", plain, f"mode=0711,size={SIZE}")
         if image == MACHINE:
-            self._of_machine(private)
-        else:
-            self._of_directory(image, shift)
+            return self._of_machine(own)
+        self._of_directory(image, shift)
+        return own.files
 
     def unmount(self) -> None:
         """Remove it with all changes."""
@@ -138,10 +141,11 @@ class RootFolder:
                 raise
             self._overlay(image, self.path, "image")
 
-    def _of_machine(self, private: Sequence[str]) -> None:
+    def _of_machine(self, own: OwnTree) -> tuple[OwnFile, ...]:
         root = self._data / "tree"
         root.mkdir()
         self._own(root, 0o755)
+        placed: set[str] = set()
         for entry, how in treatment(machine_entries()):
             inside, outside = root / entry.name, f"/{entry.name}"
             if how == "link":
@@ -153,16 +157,22 @@ class RootFolder:
                 continue
             if how == "overlaid":
                 try:
-                    self._overlay(outside, inside, entry.name, opened_below(entry.name))
+                    layer = own_layer(outside, own)
+                    self._overlay(outside, inside, entry.name, opened_below(entry.name), layer)
+                    placed |= {file.path for file in layer.files}
                     continue
                 except OSError as error:
                     self.notes.append(f"{outside} is read-only: {error.strerror}")
             syscalls.mount(outside, str(inside), None, syscalls.MS_BIND | syscalls.MS_REC)
             syscalls.make_unchangeable(str(inside))
         syscalls.mount(str(root), str(self.path), None, syscalls.MS_BIND | syscalls.MS_REC)
+        return tuple(file for file in own.files if file.path not in placed)
 
-    def _overlay(self, lower: str, at: Path, name: str, opened: Sequence[str] = ("",)) -> None:
-        """Mount an overlay. ``opened``: folders below ``lower`` that belong to the hosts' root."""
+    def _overlay(
+        self, lower: str, at: Path, name: str, opened: Sequence[str] = ("",), own: Layer | None = None
+    ) -> None:
+        """Mount an overlay. ``opened``: folders below ``lower`` that belong to the hosts' root. ``own``: what
+        it begins with."""
         upper, work = self._data / "upper" / name, self._data / "work" / name
         for folder in (upper, work):
             shutil.rmtree(folder, ignore_errors=True)
@@ -177,6 +187,16 @@ class RootFolder:
             if mode & 0o5 == 0o5:
                 (upper / below).mkdir(parents=True, exist_ok=True)
                 self._own(upper / below, mode)
+        if own is not None and (own.whole or own.folders or own.files):
+            root = rights.Owner(self._owner.uid, self._owner.gid)
+            own_mounts.stage(own, upper, root, (), False)
+            for whole in own.whole:
+                if own_mounts.is_small(whole, ()):
+                    own_mounts.stage(
+                        Layer(whole, (whole,)), upper / whole[len(lower) :].lstrip("/"), root, (), True
+                    )
+            # What is copied comes from the machine, so the files that the host has of its own come last.
+            own_mounts.stage(Layer(lower, files=own.files), upper, root, (), False)
         flags = syscalls.MS_NODEV | syscalls.MS_NOSUID
         options = overlay_options(lower, str(upper), str(work), self._privileged)
         syscalls.mount("container", str(at), "overlay", flags, options)
@@ -184,6 +204,17 @@ class RootFolder:
     def _own(self, folder: Path, mode: int) -> None:
         os.chown(folder, self._owner.uid, self._owner.gid)
         folder.chmod(mode)
+
+
+def own_layer(top: str, own: OwnTree) -> Layer:
+    """What of ``own`` is in the folder ``top`` of the machine's root."""
+    below = [path for path in own.private if inside(path, [top])]
+    return Layer(
+        top,
+        tuple(path for path in below if Path(path).is_dir()),
+        tuple(path for path in below if not Path(path).exists()),
+        tuple(file for file in own.files if inside(file.path, [top])),
+    )
 
 
 def opened_below(name: str) -> list[str]:

@@ -12,15 +12,19 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataplane.hosts.cgroups import Group, LabGroups, Limits, NoGroups, of_process
 from dataplane.hosts.container import bundle
 from dataplane.hosts.container.entrance import NAME, Files, entering, files_of, find
 from dataplane.hosts.container.images import Image, unpacked
+from dataplane.hosts.container.overload import Watcher
 from dataplane.hosts.container.rootfs import MACHINE, OWN_BELOW, Owner, RootFolder
 from dataplane.hosts.driver import Hear, HostError, Place
+from dataplane.hosts.own_tree import OwnFile, tree_of
 from dataplane.hosts.room import PROCESSES, bounded
 from dataplane.sandbox.namespaces import RUN_NETNS, Namespace, run_in
 from linux import syscalls
@@ -37,6 +41,33 @@ STEP = 0.01
 """Seconds between looks for the file that the runtime writes when a container runs."""
 END_PATIENCE = 10.0
 """Timeout in seconds until killed processes have ended."""
+
+
+PIDS = 1024
+"""Most processes and threads of a container for which the file says nothing."""
+REMEDY = "run sdnlab as root, or give it a control group of its own: systemd-run --user --scope sdnlab ..."
+
+
+def limits_of(container: Container) -> Limits:
+    """The limits that the file asks for."""
+    return Limits(container.cpus, container.memory, container.pids)
+
+
+def why_no_limits(limits: Limits) -> str:
+    """Why this machine can't enforce them, tried; empty: it can."""
+    groups = LabGroups(f"{lab_name()}-probe", of_process())
+    try:
+        groups.make("probe", limits).remove()
+    except NoGroups as error:
+        return str(error)
+    finally:
+        groups.close()
+    return ""
+
+
+def lab_name() -> str:
+    """What tells this lab from others of the machine: its PID namespace."""
+    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def settings(host: Host) -> Container:
@@ -59,6 +90,8 @@ class _Kept:
     stopping: bool = False
     ended: str = ""
     thread: threading.Thread | None = None
+    group: Group | None = None
+    unlimited: str = ""
 
 
 class Containers:
@@ -67,6 +100,9 @@ class Containers:
     def __init__(self) -> None:
         self.hear: Hear = lambda host, kind, text: None
         self._kept: dict[str, _Kept] = {}  # by namespace
+        self._groups: LabGroups | None = None
+        self._lock = threading.Lock()
+        self._watcher = Watcher(lambda host, text: self.hear(host, "limit", text))
 
     def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
         """Begin to start the container. Raises OSError, and HostError when its image is missing."""
@@ -78,15 +114,16 @@ class Containers:
             network = run_in(space.fd, NETWORK_OWNER.stat)
             owner = Owner(network.st_uid, network.st_gid, None if same else own)
             files.base.mkdir(parents=True, exist_ok=True)
-            image = unpacked(container.image)
+            image = unpacked(container.image, owner.uid if owner.users is not None and privileged() else 0)
             root = RootFolder(files.base, owner, privileged())
             kept = _Kept(place, files, root, container, container.command or image.command)
             self._kept[place.netns] = kept
-            root.mount(image.root, image.shift, host.host.own.private)
-            self._write(kept, host.host, image, owner)
+            mounted = root.mount(image.root, image.shift, tree_of(host.host.own))
+            self._write(kept, host.host, image, owner, mounted)
+            self._limit(kept)
         finally:
             os.close(own)
-        for note in root.notes:
+        for note in (*root.notes, *image.notes):
             print(f"container of {place.name}: {note}", flush=True)  # into the log
         process = self._run(kept, owner)
         kept.thread = threading.Thread(target=self._follow, args=(kept, process), daemon=True)
@@ -113,6 +150,10 @@ class Containers:
             state |= {"state": "running", "pid": pid}
         else:
             state |= {"state": kept.failure or kept.ended or "starting"}
+        if kept.unlimited:
+            state |= {"limits": f"not enforced: {kept.unlimited}"}
+        elif kept.group is not None:
+            state |= {f"{name}-used": value for name, value in kept.group.used().items()}
         return state
 
     def stop(self, place: Place) -> None:
@@ -129,12 +170,46 @@ class Containers:
         if kept.thread is not None:
             kept.thread.join(END_PATIENCE)
         kept.root.unmount()
+        self._unlimit(kept)
         for path in (kept.files.users, kept.files.base / "hosts"):
             with contextlib.suppress(OSError):
                 syscalls.umount(str(path), syscalls.MNT_DETACH)
         shutil.rmtree(kept.files.base, ignore_errors=True)
 
-    def _write(self, kept: _Kept, host: Host, image: Image, owner: Owner) -> None:
+    def _limit(self, kept: _Kept) -> None:
+        """Make the container's control groups, and write into a file how to join them. Raises HostError."""
+        asked = limits_of(kept.settings)
+        limits = replace(asked, pids=PIDS if asked.pids is None else asked.pids)
+        try:
+            with self._lock:
+                self._groups = self._groups or LabGroups(lab_name(), of_process())
+                kept.group = self._groups.make(f"host-{kept.place.netns}", limits)
+        except NoGroups as error:
+            if not asked.controllers():
+                return
+            name = kept.place.name
+            if kept.settings.limits == "required":
+                raise HostError(f"the limits of {name} can't be enforced: {error}", REMEDY) from None
+            kept.unlimited = str(error)
+            self.hear(name, "limit", f"the limits of {name} are not enforced: {error}; {REMEDY}")
+        else:
+            kept.files.groups.write_text("".join(f"{line}\n" for line in kept.group.joined()))
+            self._watcher.watch(kept.place.name, kept.group, limits)
+
+    def _unlimit(self, kept: _Kept) -> None:
+        if kept.group is None:
+            return
+        self._watcher.forget(kept.place.name, kept.group)
+        try:
+            kept.group.remove()
+        except OSError as error:
+            print(f"control group of {kept.place.name}: {error}", flush=True)  # into the log
+        with self._lock:
+            if self._groups is not None and not any(other.group for other in self._kept.values()):
+                self._groups.close()
+                self._groups = None
+
+    def _write(self, kept: _Kept, host: Host, image: Image, owner: Owner, mounted: Sequence[OwnFile]) -> None:
         """Write the bundle and what it names."""
         files, place = kept.files, kept.place
         for folder in (files.state, files.bundle, files.own):
@@ -148,7 +223,7 @@ class Containers:
         names.touch()
         syscalls.mount(place.names_file or str(NAMES), str(names), None, syscalls.MS_BIND)
         binds = [bundle.Bound(str(names), "/etc/hosts", ("bind", "ro", "nosuid", "nodev"))]
-        for number, file in enumerate(host.own.files):
+        for number, file in enumerate(mounted):
             own = files.own / str(number)
             own.write_text(file.content, encoding="utf-8")
             os.chown(own, owner.uid, owner.gid)

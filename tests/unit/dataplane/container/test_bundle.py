@@ -88,6 +88,6 @@ def test_a_later_variable_replaces_an_earlier_one() -> None:
 
 
 def test_a_command_in_it_is_one_of_the_runtime() -> None:
-    words = exec_words("runc", "/state", "host", ["ls", "--tty"], {"TERM": "vt100"}, False)
+    words = exec_words("runc", "/state", "host", ["ls", "--tty"], {"TERM": "vt100"}, [])
     assert words == ["runc", "--root", "/state", "exec", "--env", "TERM=vt100", "--", "host", "ls", "--tty"]
-    assert "--tty" in exec_words("runc", "/state", "host", ["sh"], {}, True)[:5]
+    assert "--tty" in exec_words("runc", "/state", "host", ["sh"], {}, ["--tty"])[:5]
