@@ -16,6 +16,7 @@ from scapy.packet import Packet
 from scapy.utils import wrpcap
 
 from tests.system.command_line import of_an_owner_of_its_own
+from tests.system.hosts_of_kinds import needs, needs_virtual_machines
 from tests.system.lessons import Command, missing, of_blocks, of_comments, without_dollar
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,19 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec red1 -- ping -c 2 10.0.0.3": (0, "2 received"),
         "sdnlab exec blue1 -- ping -c 2 10.0.0.3 #2": (0, "2 received"),
         "sdnlab overlay": (0, r"(?s)blue +100.*red +200"),
+    },
+    "hosts": {
+        "sdnlab status": (0, r"(?s)box .*container.*full .*vm.*para .*vm"),
+        "sdnlab exec ns -- uname -r": (0, rf"\A{re.escape(os.uname().release)}\n\Z"),
+        "sdnlab exec box -- uname -r": (0, rf"\A{re.escape(os.uname().release)}\n\Z"),
+        "sdnlab exec para -- uname -r": (0, r"\A\d+\.\d+\.\d+-\S+\n\Z"),
+        "sdnlab exec para -- ls /sys/bus/virtio/drivers/virtio_net": (0, r"virtio\d"),
+        "sdnlab exec full -- ls /sys/bus/pci/drivers/e1000": (0, r"0000:"),
+        "sdnlab exec ns -- ping -c 2 para": (0, "2 received"),
+        "sdnlab exec box -- ping -c 2 full": (0, "2 received"),
+        "sdnlab exec ns -- curl -s http://full/": (0, r"\Afull\n\Z"),
+        "sdnlab exec para -- ping -c 1 -W 1 box": (1, "0 packets received"),
+        "sdnlab exec ns -- ls /etc/mine": (2, "No such file"),
     },
     "multi-domain": {
         "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
@@ -195,7 +209,12 @@ def numbered(commands: list[Command]) -> list[tuple[Command, str]]:
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson(terminal: Terminal, path: Path) -> None:
-    commands = numbered(of_comments(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    if "vm: " in text:
+        needs_virtual_machines()
+    if "kind: container" in text:
+        needs("runc")
+    commands = numbered(of_comments(text))
     assert commands[0][0].text == f"sdnlab up topologies/{path.name} -d"
     assert commands[-1][0].text == "sdnlab down"
     outcomes = OUTCOMES[path.stem]

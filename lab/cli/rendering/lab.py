@@ -9,7 +9,17 @@ from typing import Any
 
 from lab.cli.rendering import overlay, services
 from lab.cli.say import Paint, count, milliseconds, table
-from lab.messages.lab import CommandState, Event, FlowState, GroupState, Pair, PingResult, PlaceState, Status
+from lab.messages.lab import (
+    CommandState,
+    Event,
+    FlowState,
+    GroupState,
+    HostState,
+    Pair,
+    PingResult,
+    PlaceState,
+    Status,
+)
 
 MATRIX_LIMIT = 16
 """Most hosts for which a matrix of all pairs fits a terminal."""
@@ -57,6 +67,8 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         for h in lab["hosts"]
     ]
     parts.append(table(["HOST", "NETWORK", "PORT", "IPV4", "IPV6", "MAC", "WIRE"], rows, paint))
+    if rows := [_nature(h, paint) for h in lab["hosts"] if h["detail"]]:
+        parts.append(table(["HOST", "KIND", "STATE", "ABOUT"], rows, paint))
     if rows := [_command(h["name"], c, paint, now) for h in lab["hosts"] for c in h["commands"]]:
         parts.append(table(["HOST", "COMMAND", "STATE", "RESTARTS", "RUNS"], rows, paint, right=(3,)))
     if lab["links"]:
@@ -68,6 +80,26 @@ def status(lab: Status, paint: Paint, now: float) -> str:
     if lab["functions"] or lab["chains"]:
         parts.append(services.summary(lab["functions"], lab["chains"], paint))
     return "\n\n".join(parts)
+
+
+_BYTES = frozenset({"memory", "memory-used", "resident"})
+_FOR_PROGRAMS = frozenset({"state", "pid", "pids-used", "accelerator_why", "came_by", "seconds"})
+"""Details of hosts that only ``--json`` shows, or a column of their own."""
+
+
+def _nature(host: HostState, paint: Paint) -> list[str]:
+    """The row of a host whose driver tells something about it."""
+    about = [
+        f"{key.replace('_', ' ').replace('-', ' ')} {_amount(value) if key in _BYTES else value}"
+        for key, value in host["detail"].items()
+        if key not in _FOR_PROGRAMS
+    ]
+    state = str(host["detail"].get("state", "-"))
+    return [host["name"], host["kind"], _yes(state == "running", state, state, paint), ", ".join(about)]
+
+
+def _amount(octets: str | int | float) -> str:
+    return f"{int(octets) / (1 << 20):.0f} MiB"
 
 
 def _command(host: str, command: CommandState, paint: Paint, now: float) -> list[str]:

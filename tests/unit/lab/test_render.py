@@ -12,6 +12,7 @@ from lab.cli import say
 from lab.cli.rendering import lab
 from lab.cli.say import Paint
 from lab.messages.lab import FlowState, GroupState, Pair, PingResult, PlaceState, Status
+from tests.unit.lab.lab_values import STATUS
 
 PLAIN = Paint(False)
 
@@ -231,3 +232,13 @@ def test_what_a_firewall_holds_off_is_well_and_what_it_lets_slip_is_not() -> Non
     bad = ping_result([pair("h1", "h2"), leak], ["h1", "h2"])
     assert "1 that should be blocked" in lab.ping_summary(bad, PLAIN)
     assert "in spite of firewall fw: default drop" in lab.ping(bad, PLAIN)
+
+
+def test_status_says_of_what_kind_hosts_are_whose_drivers_tell_something() -> None:
+    detail = {"state": "running", "image": "micro", "memory": 256 << 20, "accelerator": "tcg", "pid": 7}
+    (plain,) = STATUS["hosts"]
+    host = {**plain, "name": "v1", "kind": "vm", "detail": detail}
+    shown = lab.status(lab_status(hosts=[plain, host]), PLAIN, 1012.0)
+    row = next(line for line in shown.splitlines() if line.startswith("v1") and " vm " in line)
+    assert row.split(None, 3) == ["v1", "vm", "running", "image micro, memory 256 MiB, accelerator tcg"]
+    assert "KIND" not in lab.status(lab_status(hosts=[plain]), PLAIN, 1012.0)

@@ -15,8 +15,8 @@ SHIPPED = sorted(HERE.glob("*.yaml"))
 
 def test_the_promised_ones_are_there() -> None:
     assert {path.stem for path in SHIPPED} >= {
-        "quickstart", "campus", "leaf-spine", "two-domains", "multi-domain", "service-chain", "firewall",
-        "nat", "rate-limiter", "load-balancer", "python-function", "ids",
+        "quickstart", "campus", "leaf-spine", "two-domains", "multi-domain", "hosts", "service-chain",
+        "firewall", "nat", "rate-limiter", "load-balancer", "python-function", "ids",
     }  # fmt: skip
 
 
