@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import shutil
 import signal
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from dataplane.hosts.container.entrance import find
 from dataplane.hosts.container.running import why_no_limits
 from dataplane.hosts.drivers import driver
 from dataplane.sandbox import sandbox
-from tests.system.command_line import SDNLAB, CommandLine
+from tests.system.command_line import SDNLAB, CommandLine, of_an_owner_of_its_own
 from tests.system.dataplane_lab import ORDINARY, as_user, inside, loosened_tun
 from tests.system.tenants_lab import running
+from tests.unit.dataplane.container.oci import as_archive, write_layout
 from tests.waiting import until
 
 MISSING = [program for program in ("runc", "catatonit", "nsenter") if find(program) is None]
@@ -275,3 +278,49 @@ def test_what_nobody_can_enforce_is_refused_if_the_file_requires_it(tmp_path: Pa
         return as_lab(lambda: why_no_limits(Limits(pids=5)))
 
     assert "Permission denied" in as_user(ORDINARY, job)
+
+
+def test_the_shipped_application_is_alone_in_its_container(tmp_path: Path) -> None:
+    folder = Path(topologies.__file__).parent
+    file = shutil.copy(folder / "application.yaml", tmp_path)
+    make = ["sh", str(folder / "exercises" / "application.sh"), str(tmp_path / "application")]
+    made = subprocess.run(make, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(made.stderr)
+    assert "2 files" in made.stdout
+    with running(Path(file)) as line:
+        until(lambda: "alone" in said(line, "client", "curl -sm5 http://app/"), "the application answers")
+        until(lambda: "whole system" in said(line, "client", "curl -sm5 http://web/"), "the other answers")
+        assert "no such command" in line("exec", "app", "--", "sh", code=127).stderr
+
+
+def test_an_image_that_is_not_there_is_told_before_anything_is_built(tmp_path: Path) -> None:
+    file = tmp_path / "missing.yaml"
+    file.write_text("{switches: [s1], hosts: {c1: {switch: s1, kind: container, image: nosuch}}}")
+    line = of_an_owner_of_its_own()
+    refused = line("up", str(file), "-d", code=3)
+    assert f"there is no image {tmp_path}/nosuch" in refused.stderr and "OCI image layout" in refused.stderr
+    assert line("status", code=None).returncode != 0
+
+
+def test_an_oci_image_is_unpacked_and_run_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    application(tmp_path / "files")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        archive.add(tmp_path / "files", arcname=".")
+    settings = {
+        "Entrypoint": ["/httpd", "-f"],
+        "Cmd": ["-p", "81", "-h", "/www"],
+        "Env": ["A=1"],
+        "User": "0:0",
+    }
+    image = as_archive(write_layout(tmp_path / "oci", [raw.getvalue()], settings), tmp_path / "image.tar")
+    file = tmp_path / "oci.yaml"
+    host = f"{{switch: s1, kind: container, image: {image.name}}}"
+    file.write_text(f"{{switches: [s1], hosts: {{h1: s1, c1: {host}}}}}")
+    with running(file) as line:
+        until(
+            lambda: "only this" in said(line, "h1", "curl -sm5 http://c1:81/"), "the image's command answers"
+        )
