@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ClassVar, NamedTuple, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, ClassVar, Literal, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
@@ -172,3 +172,27 @@ class HostDriver(Protocol):
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """Start ``servers`` (like ``http:80``) in the host. Raises OSError."""
+
+
+PowerAction = Literal["start", "stop", "pause", "resume", "reset"]
+
+
+class Power(NamedTuple):
+    """What became of a machine: its state as a word, and whether it changed."""
+
+    state: str
+    changed: bool
+
+
+@runtime_checkable
+class MachineDriver(Protocol):
+    """What a driver can do, too, whose hosts are machines: with a power switch, a console and a screen."""
+
+    def power(self, place: Place, action: PowerAction) -> Power:
+        """Start, stop, pause, resume or reset the machine; returns when it is done. Raises HostError."""
+
+    def screen(self, place: Place) -> bytes:
+        """What the machine's screen shows, as PNG. Raises HostError."""
+
+    def console(self, place: Place) -> str:
+        """The path of a Unix socket, inside the sandbox, that leads to the machine's serial console."""

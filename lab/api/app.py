@@ -29,19 +29,23 @@ from lab.messages.lab import (
     GroupState,
     LinkChange,
     LogPart,
+    MachineChange,
     Moved,
     MoveRequest,
     OverlayState,
     PingRequest,
     PingResult,
+    PowerRequest,
     Probing,
     Problem,
     ScaleRequest,
+    Screen,
     Status,
     UpDown,
 )
 from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
+from lab.supervisor import machines
 from lab.supervisor.lab import Lab
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -133,6 +137,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
         where = stack.enter_context(lab.capture(name))
         return StreamingResponse(_hold(stack, json.dumps(where)), media_type="application/x-ndjson")
 
+    @app.get("/hosts/{name}/screen", tags=["look"], responses=_ERRORS)
+    def screen(name: str) -> Screen:
+        """What the screen of a virtual machine shows."""
+        return machines.screen(lab, name)
+
     @app.get("/overlay", tags=["look"])
     def overlay() -> OverlayState:
         """The tunnel mesh with the counters of the tunnel switches."""
@@ -198,6 +207,11 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
     def move(name: str, where: MoveRequest) -> Moved:
         """Move a host to another domain while the lab runs. It keeps its addresses."""
         return supervisor_change.move_host(lab, name, where["domain"], where.get("switch"))
+
+    @app.post("/hosts/{name}/power", tags=["touch"], responses=_ERRORS)
+    def power(name: str, request: PowerRequest) -> MachineChange:
+        """Start, stop, pause, resume or reset a virtual machine. After a start it is up."""
+        return machines.power(lab, name, request["action"])
 
     @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
     def control_function(name: str, request: FunctionRequest) -> list[FunctionState]:

@@ -34,6 +34,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
     sdnlab move h1 d2              move a host to another domain
+    sdnlab vm pause v1             pause, stop, start, reset a virtual machine
     sdnlab functions               show firewalls, balancers and their health
     sdnlab chains                  show service chains, hop by hop
     sdnlab apply my/lab.yaml       change the lab to what the file says now
@@ -61,6 +62,7 @@ _PANELS = {
     ),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
+    "Virtual machines in a lab": ("lab.cli.machine", ("vm", "console", "screen")),
     "Virtual machines": ("lab.cli.image", ("image",)),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "This installation": ("lab.cli.run", ("test",)),

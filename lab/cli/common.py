@@ -25,6 +25,12 @@ def complete_host(ctx: typer.Context, incomplete: str) -> list[str]:
     return _complete(ctx, "hosts", incomplete)
 
 
+def complete_machine(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of virtual machines in the chosen lab."""
+    machines = (entry["name"] for entry in _entries(ctx, "hosts") if "vcpus" in entry["detail"])
+    return [name for name in machines if name.startswith(incomplete)]
+
+
 def complete_switch(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of switches in the chosen lab."""
     return _complete(ctx, "switches", incomplete)

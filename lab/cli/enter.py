@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dataplane.hosts.driver import Door, HostError, Place, folder_of
+from dataplane.hosts.driver import Door, HostError, MachineDriver, Place, folder_of
 from dataplane.hosts.drivers import UnknownKind, driver
 from dataplane.hosts.packages import how_to_install
 from lab.cli.streams import ReaderGone
@@ -144,14 +144,39 @@ def run_in(lab: str, pid: int, place: str, command: Sequence[str]) -> int:
     return run(child)
 
 
+def run_on_console(lab: str, pid: int, host: str, relay: Callable[[socket.socket, str], int]) -> int:
+    """Run ``relay`` in a child with a stream to a machine's serial console; its exit code. Raises Failure."""
+    join(pid, lab, network=False)
+    where = place_of(host)
+    machines = driver(where["kind"]) if is_host(where) else None
+    if not isinstance(machines, MachineDriver):
+        kind = where.get("kind", "switch or function")
+        raise Failure(f"{host} has no console: it is a {kind}", f"a shell there: sdnlab exec {host}")
+    path = machines.console(_place(host, where))
+
+    def child() -> NoReturn:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            try:
+                stream.connect(path)
+            except OSError as error:
+                raise Failure(f"the console of {host} can't be reached: {error.strerror}") from None
+            os._exit(relay(stream, host))
+
+    return run(child)
+
+
+def _place(name: str, place: Mapping[str, Any]) -> Place:
+    """A host's place, by its entry in ``places``."""
+    names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
+    environment = tuple((key, value) for key, value in place.get("environment", ()))
+    folder = folder_of(place["netns"], MAP.parent)
+    return Place(name, place["kind"], place["netns"], names_file, folder, environment)
+
+
 def _door(name: str, place: Mapping[str, Any]) -> Door:
     """The entrance to a host, for the caller's next children."""
-    names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     try:
-        folder = folder_of(place["netns"], MAP.parent)
-        environment = tuple((key, value) for key, value in place.get("environment", ()))
-        known = Place(name, place["kind"], place["netns"], names_file, folder, environment)
-        return driver(place["kind"]).door(known)
+        return driver(place["kind"]).door(_place(name, place))
     except UnknownKind as error:
         remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
         raise Failure(str(error), remedy) from None

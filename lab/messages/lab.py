@@ -284,6 +284,28 @@ class Moved(TypedDict):
     changed: bool
 
 
+class PowerRequest(TypedDict):
+    """What to do with a machine."""
+
+    action: Literal["start", "stop", "pause", "resume", "reset"]
+
+
+class MachineChange(TypedDict):
+    """The result of ``vm``: the machine's state as a word; ``changed`` False: it was so already."""
+
+    host: str
+    state: str
+    changed: bool
+    seconds: float
+
+
+class Screen(TypedDict):
+    """A picture of a machine's screen: PNG in base64."""
+
+    host: str
+    png: str
+
+
 class CapturePoint(TypedDict):
     """Where to capture: a network namespace's name, a device in it (``any``: all), and a text about it."""
 

@@ -40,7 +40,7 @@ class HostServers:
     def retain(self, topology: Topology) -> None:
         """End the servers that ``topology`` does not have."""
         now = wanted(topology)
-        for name in [name for name, (servers, _) in self._running.items() if now.get(name) != servers]:
+        for name in [name for name, (servers, _) in list(self._running.items()) if now.get(name) != servers]:
             self._end(name)
 
     def become(self, topology: Topology) -> list[str]:
@@ -55,7 +55,7 @@ class HostServers:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             starting = {
                 name: threads.submit(self._start, name, [str(server) for server in now[name]])
-                for name in now.keys() - self._running.keys()
+                for name in now.keys() - set(self._running)
             }
         for name, started in starting.items():
             try:
@@ -75,7 +75,10 @@ class HostServers:
         return problems
 
     def _end(self, name: str) -> None:
-        _, process = self._running.pop(name)
+        ended = self._running.pop(name, None)
+        if ended is None:
+            return
+        _, process = ended
         process.kill()
         process.wait()
 
@@ -83,6 +86,7 @@ class HostServers:
         process.wait()
         running = self._running.get(name)
         if running is not None and running[1] is process:
+            self._running.pop(name, None)  # become() starts it again
             served = " ".join(str(server) for server in running[0])
             self._events.add(
                 "server", f"{name} serves {served} no more: its server has ended", {"host": name}

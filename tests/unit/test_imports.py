@@ -77,6 +77,8 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.image": (COMMAND, ("dataplane.images",)),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
+    "lab.cli.machine": (COMMAND, ("lab.access.client", "lab.cli.enter", "lab.cli.serial")),
+    "lab.cli.serial": (COMMAND, ("termios", "tty")),
     "lab.cli.run": (COMMAND, ("lab.cli", "lab.access.client", "lab.start.launch", "topologies.shipped")),
     "lab.cli.service": (COMMAND, ("lab.start.preparing",)),
     "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.inside")),

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
-from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say
+from dataplane.hosts.driver import (
+    Execute,
+    Hear,
+    HostError,
+    Lack,
+    Place,
+    Power,
+    PowerAction,
+    Running,
+    Say,
+)
 
 if TYPE_CHECKING:
     from dataplane.hosts.vm.machine import Machine, Means
@@ -23,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "sudo apt install qemu-system-x86"
+START_PATIENCE = 50.0
+"""Seconds that a user waits for a machine to come up."""
 OVERHEAD = 80 << 20
 """Bytes that QEMU needs for a machine beside the machine's memory, most of them for code that TCG
 translates."""
@@ -134,6 +146,33 @@ class VmHosts:
         if machine is None:
             raise HostError(f"{place.name} has no machine now", "see: sdnlab status")
         return machine
+
+    # Control
+
+    def power(self, place: Place, action: PowerAction) -> Power:
+        """Start, stop, pause, resume or reset the machine. After a start it is up. Raises HostError."""
+        machine = self.machine(place)
+        if action == "start":
+            changed = machine.power_on()
+            machine.ready(START_PATIENCE)
+        elif action == "stop":
+            changed = machine.power_off()
+        elif action == "pause":
+            changed = machine.pause()
+        elif action == "resume":
+            changed = machine.resume()
+        else:
+            machine.reset()
+            changed = True
+        return Power(machine.state, changed)
+
+    def screen(self, place: Place) -> bytes:
+        """What the machine's screen shows, as PNG. Raises HostError."""
+        return self.machine(place).screen()
+
+    def console(self, place: Place) -> str:
+        """The socket of ``dataplane.hosts.vm.console``."""
+        return f"{place.folder}/console"
 
     # Entering
 

@@ -88,6 +88,7 @@ class Machine:
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
         self._answers = threading.Event()
+        self._was_reset = threading.Event()
         self._changed = threading.Condition()
 
     # At the switch port
@@ -237,6 +238,7 @@ class Machine:
         """Start QEMU and greet its monitor."""
         assert self._choice is not None and self._port is not None and self._console is not None
         self._answers.clear()
+        self._reach("port", "it is starting")
         ours, theirs = socket.socketpair()
         console, port = socket.socketpair()
         files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (image.kernel, image.initrd)]
@@ -272,6 +274,11 @@ class Machine:
         self._console.attach(console)
         self._monitor = monitor
         monitor.connect()
+
+    def _reach(self, port: str, why: str) -> None:
+        """Where the broker finds QEMU from now on, and what it tells programs until it does."""
+        if self._broker is not None:
+            self._broker.connect(str(self._folder / port), why)
 
     def _await_agent(self, patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -353,9 +360,12 @@ class Machine:
         """Boot it anew, as its reset button would. Raises HostError."""
         with self._acting:
             monitor = self._must_run()
+            self._was_reset.clear()
             with self._refusals():
                 monitor.execute("system_reset")
                 if self.state in ("paused", "panicked"):
+                    # before it is reset, it would go on with what it was doing: rebooting, after a panic
+                    self._was_reset.wait(STATE_PATIENCE)
                     monitor.execute("cont")
             self._become("running")
 
@@ -371,15 +381,18 @@ class Machine:
         """What the machine's screen shows, as PNG. Raises HostError."""
         monitor = self._must_run()
         picture = os.memfd_create("screen", os.MFD_CLOEXEC)
+        # QEMU takes a descriptor of a set only with the access that it asks for
+        only_written = os.open(f"/proc/self/fd/{picture}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             with self._refusals():
-                given = monitor.give(picture, "add-fd")["fdset-id"]
+                given = monitor.give(only_written, "add-fd")["fdset-id"]
                 try:
                     monitor.execute("screendump", filename=f"/dev/fdset/{given}", format="png")
                 finally:
                     monitor.execute("remove-fd", fdset_id=given)
             return os.pread(picture, os.fstat(picture).st_size, 0)
         finally:
+            os.close(only_written)
             os.close(picture)
 
     def told(self) -> dict[str, str | int | float | bool]:
@@ -453,6 +466,7 @@ class Machine:
         running, self._process = self._process, None
         monitor, self._monitor = self._monitor, None
         self._answers.clear()
+        self._reach("off", f"it is off: sdnlab vm start {self._host.name}")
         if running is not None:
             running.kill()
             running.wait(10.0)
@@ -470,6 +484,7 @@ class Machine:
         self._process = None
         monitor, self._monitor = self._monitor, None
         self._answers.clear()
+        self._reach("off", f"it is off: {why}; sdnlab vm start {self._host.name}")
         if monitor is not None:
             monitor.close()
         if not coming:  # else who starts it tells
@@ -480,8 +495,11 @@ class Machine:
         """Called from the loop of the monitors."""
         if event == "GUEST_PANICKED":
             self._become("panicked")
+            if self._broker is not None:
+                self._broker.lost("the kernel of its guest has panicked")
             self._say(f"has stopped: the kernel of its guest has panicked; sdnlab vm reset {self._host.name}")
         elif event == "RESET" and self._broker is not None:
+            self._was_reset.set()
             self._broker.lost("the machine was reset")
             if data.get("guest"):
                 self._say("boots anew: its guest wants it")

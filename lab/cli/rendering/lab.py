@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lab.cli.rendering import overlay, services
+from lab.cli.rendering.machines import is_machine, machines
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages.lab import (
     CommandState,
@@ -67,8 +68,9 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         for h in lab["hosts"]
     ]
     parts.append(table(["HOST", "NETWORK", "PORT", "IPV4", "IPV6", "MAC", "WIRE"], rows, paint))
-    if rows := [_nature(h, paint) for h in lab["hosts"] if h["detail"]]:
+    if rows := [_nature(h, paint) for h in lab["hosts"] if h["detail"] and not is_machine(h)]:
         parts.append(table(["HOST", "KIND", "STATE", "ABOUT"], rows, paint))
+    parts += machines(lab["hosts"], paint)
     if rows := [_command(h["name"], c, paint, now) for h in lab["hosts"] for c in h["commands"]]:
         parts.append(table(["HOST", "COMMAND", "STATE", "RESTARTS", "RUNS"], rows, paint, right=(3,)))
     if lab["links"]:

@@ -10,6 +10,7 @@ import pytest
 
 from dataplane.hosts.vm import accelerator
 from dataplane.hosts.vm.accelerator import Choice
+from dataplane.hosts.vm.command_line import PROGRAM
 
 QEMU = "7.2.0 (test)"
 YES = f"exit {accelerator.EXIT}"
@@ -96,6 +97,6 @@ def test_what_the_file_wants_is_taken_unasked(machine: Path) -> None:
     assert runs(machine) == 0
 
 
-@pytest.mark.skipif(shutil.which(accelerator.PROGRAM) is None, reason="QEMU is not installed")
+@pytest.mark.skipif(shutil.which(PROGRAM) is None, reason="QEMU is not installed")
 def test_the_tiny_guest_boots_under_tcg() -> None:
     assert accelerator.boots("tcg", 30.0) == ""
