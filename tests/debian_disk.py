@@ -69,6 +69,8 @@ def debian_disk() -> Path:
     text = repr((SUITE, PACKAGES, SCRIPT, SIZE))
     folder = cache.root().parent / "tests"
     disk = folder / f"debian-{hashlib.sha256(text.encode()).hexdigest()[:12]}.qcow2"
+    if disk.exists():
+        return disk
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

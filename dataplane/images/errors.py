@@ -35,6 +35,6 @@ def explained(folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(folder) from error
         where = error.filename or folder
-        raise ImageError(
-            f"{where}: {error.strerror}", f"let your user write in {folder}, or set XDG_CACHE_HOME"
-        ) from error
+        forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        remedy = f"let your user write in {folder}, or set XDG_CACHE_HOME" if forbidden else ""
+        raise ImageError(f"{where}: {error.strerror}", remedy) from error

@@ -26,7 +26,7 @@ def recipe_of(name: str) -> Recipe:
 def ensure(name: str, say: Say, recipe: Recipe | None = None) -> Image:
     """The current image, built if it is missing, damaged, or of another version of sdnlab.
 
-    ``say`` hears of the progress when something is built. When the image is there this takes 1 ms: its files
+    ``say`` hears of the progress when something is built. When the image is there this takes 2 ms: its files
     are compared with their noted size and time. Raises ImageError.
     """
     recipe = recipe or recipe_of(name)

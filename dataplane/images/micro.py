@@ -204,7 +204,7 @@ def _compiled(files: Mapping[str, tree.File], python: str, folder: Path) -> dict
         raise ImageError(f"Python's modules can't be compiled: {said[-1] if said else done.returncode}")
     compiled = {}
     for path, file in files.items():
-        if path.endswith(".py"):
+        if path.endswith(".py") and not file.is_link:
             compiled[path + "c"] = tree.File(stat.S_IFREG | 0o644, (folder / (path + "c")).read_bytes())
         else:
             compiled[path] = file

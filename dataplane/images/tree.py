@@ -36,10 +36,12 @@ def merged(path: str) -> str:
     return _MERGED.sub(r"usr/\1", clean).replace("usr/sbin/", "usr/bin/", 1)
 
 
+# sitecustomize.py leads to a file of the machine on which the image is built
 _NOT_KEPT = re.compile(
     r"""
     /(?:idlelib|tkinter|turtledemo|lib2to3|distutils|ensurepip|venv|test|tests|unittest|pydoc_data
        |sqlite3|dbm|curses|wsgiref|xmlrpc|msilib|__pycache__|_pyrepl)/
+    | /sitecustomize\.py$
     | /(?:turtle|pydoc|doctest|pdb|cgi|nntplib|mailbox|imaplib|smtpd|_osx_support|_aix_support
          |this|antigravity)\.py$
     | ^usr/share/

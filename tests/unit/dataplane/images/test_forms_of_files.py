@@ -185,6 +185,7 @@ def test_python_keeps_what_it_can_run_and_no_more() -> None:
         "usr/lib/libunused.so": regular(needing()),
         f"{library}/os.py": regular(b""),
         f"{library}/idlelib/run.py": regular(b""),
+        f"{library}/sitecustomize.py": tree.File(stat.S_IFLNK | 0o777, b"/etc/python3.11/sitecustomize.py"),
         f"{library}/lib-dynload/_ssl.so": regular(needing("libssl.so.3")),
         f"{library}/lib-dynload/_json.so": regular(needing("libc.so.6")),
         "usr/share/doc/python3.11/x": regular(b""),
@@ -193,6 +194,7 @@ def test_python_keeps_what_it_can_run_and_no_more() -> None:
     assert set(files) - set(kept) == {
         "usr/lib/libunused.so",
         f"{library}/idlelib/run.py",
+        f"{library}/sitecustomize.py",
         f"{library}/lib-dynload/_ssl.so",
         "usr/share/doc/python3.11/x",
     }
