@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
+from topologies.model.overlay import network_numbers
 from topologies.model.places import Entity
 from topologies.model.topology import Port, Topology
 from wire.mac import link_local, mac_number, mac_text
@@ -39,11 +40,6 @@ class Station(NamedTuple):
     ipv4: int | None
     ipv6: int | None
     entity: Entity
-
-
-def network_numbers(topology: Topology) -> dict[str, int]:
-    """Each network's number in the NETWORK register, 1 upward in the file's sorted order."""
-    return {network.name: number for number, network in enumerate(topology.networks, 1)}
 
 
 def access_ports(topology: Topology) -> dict[str, dict[int, str]]:

@@ -12,12 +12,12 @@ from controller.compiler.functions.firewall import Guarded, guarded
 from controller.compiler.paths import Graph
 from controller.compiler.route import Gateway, gateway_answers, gateways, routes
 from controller.compiler.sff.forwarder import Steering, steering, transport_ports
-from controller.compiler.stations import Learned, Station, access_ports, network_numbers, owners, stations
+from controller.compiler.stations import Learned, Station, access_ports, owners, stations
 from controller.compiler.tunnels import ChainTransport, Crossing, chain_transports, crossing
 from controller.flow.tables import Flow
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
-from topologies.model.overlay import Overlay, islands, overlay, reach
+from topologies.model.overlay import Overlay, islands, network_numbers, overlay, reach
 from topologies.model.places import Entity
 from topologies.model.topology import Topology
 from topologies.model.zones import function_zones

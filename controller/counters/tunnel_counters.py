@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from controller import origin
-from controller.compiler.stations import network_numbers
 from controller.flow.tables import Flow, SwitchTables
 from controller.origin import Tunnelled
-from topologies.model.overlay import overlay
+from topologies.model.overlay import network_numbers, overlay
 from topologies.model.topology import Topology
 from wire.mac import mac_number
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from controller.compiler.functions.firewall_verdicts import Notice, notices
-from controller.compiler.stations import network_numbers
 from controller.flow.builders import NETWORK, OUT_PORT
 from controller.messages import RuleMet, RulesMet
 from controller.runtime.bucket import Bucket
 from controller.runtime.commands import Command, Emit, Inject, Send
 from controller.runtime.endpoints import endpoints
 from controller.runtime.refusals import refusal
+from topologies.model.overlay import network_numbers
 from topologies.model.topology import Port, Topology
 
 EVENTS = 100.0

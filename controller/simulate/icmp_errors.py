@@ -16,47 +16,39 @@ from controller.compiler.entry_matches import ERRORS
 from controller.flow.tables import Action, Resubmit, SetField, SwitchTables, Table
 from controller.origin import ByChain
 from controller.simulate.switch import Frame, Lookup
-from wire.ethertype import IPV4, IPV6
-from wire.protocol import DESTINATION, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, NUMBERS, ROUTING
+from wire import ip
+from wire.ethertype import IPV4, OF_VERSION
+from wire.protocol import EXTENSIONS, ICMP, ICMPV6, NUMBERS
 
-_EXTENSIONS = frozenset((HOP_BY_HOP, ROUTING, DESTINATION))
-"""IPv6 headers that name their length and what follows: hop-by-hop, routing and destination options."""
 _WITH_PORTS = {NUMBERS[name]: name for name in ("tcp", "udp", "sctp")}
 
 
 def answer_to(frame: bytes) -> dict[str, int] | None:
     """The answer to the packet that the ICMP error ``frame`` reports, between the same stations, as fields of
     ``controller.flow.tables``. None: it is no whole error about a packet of its receiver."""
-    outer = _packet(frame[14:]) if int.from_bytes(frame[12:14], "big") in (IPV4, IPV6) else None
+    outer = _whole(frame[14:]) if int.from_bytes(frame[12:14], "big") in OF_VERSION.values() else None
     if outer is None:
         return None
-    kind = IPV4 if outer["version"] == 4 else IPV6
-    body = frame[14 + outer["size"] :]
-    if (
-        outer["ip_proto"] != (ICMP if kind == IPV4 else ICMPV6)
-        or len(body) < 8
-        or body[0] not in ERRORS[kind]
-    ):
+    kind, body = OF_VERSION[outer.version], outer.body
+    if outer.protocol != (ICMP if kind == IPV4 else ICMPV6) or len(body) < 8 or body[0] not in ERRORS[kind]:
         return None
-    inner = _packet(body[8:])
-    if inner is None or inner["version"] != outer["version"] or inner["source"] != outer["target"]:
+    inner = _whole(body[8:])
+    if inner is None or inner.version != outer.version or inner.source != outer.destination:
         return None
     head = "ip" if kind == IPV4 else "ipv6"
     answer = {
         "eth_dst": int.from_bytes(frame[0:6], "big"),
         "eth_src": int.from_bytes(frame[6:12], "big"),
         "eth_type": kind,
-        f"{head}_src": inner["target"],
-        f"{head}_dst": inner["source"],
-        "ip_proto": inner["ip_proto"],
+        f"{head}_src": int.from_bytes(inner.destination, "big"),
+        f"{head}_dst": int.from_bytes(inner.source, "big"),
+        "ip_proto": inner.protocol,
     }
-    name = _WITH_PORTS.get(inner["ip_proto"])
+    name = _WITH_PORTS.get(inner.protocol)
     if name is not None:
-        ports = body[8 + inner["size"] :][:4]
-        if len(ports) < 4:
+        if inner.ports is None:
             return None
-        answer[f"{name}_src"] = int.from_bytes(ports[2:], "big")
-        answer[f"{name}_dst"] = int.from_bytes(ports[:2], "big")
+        answer[f"{name}_dst"], answer[f"{name}_src"] = inner.ports
     return answer
 
 
@@ -90,28 +82,18 @@ def onward(
 
 def _as_it_is(answer: Frame, frame: bytes) -> Frame:
     """The error's own fields; ``answer``: of ``answer_to``."""
-    outer = _packet(frame[14:])
+    outer = _whole(frame[14:])
     assert outer is not None
-    head, name = ("ip", "icmp_type") if outer["version"] == 4 else ("ipv6", "icmpv6_type")
+    head, name = ("ip", "icmp_type") if outer.version == 4 else ("ipv6", "icmpv6_type")
     own = {name: value for name, value in answer.items() if name.startswith("eth_")}
-    addresses = {f"{head}_src": outer["source"], f"{head}_dst": outer["target"]}
-    return {**own, **addresses, "ip_proto": outer["ip_proto"], name: frame[14 + outer["size"]]}
+    addresses = {
+        f"{head}_src": int.from_bytes(outer.source, "big"),
+        f"{head}_dst": int.from_bytes(outer.destination, "big"),
+    }
+    return {**own, **addresses, "ip_proto": outer.protocol, name: outer.body[0]}
 
 
-def _packet(data: bytes) -> dict[str, int] | None:
-    """Version, addresses, protocol and the size of all headers; None: unreadable, or a fragment."""
-    if len(data) >= 20 and data[0] >> 4 == 4:
-        size = (data[0] & 15) * 4
-        if size < 20 or int.from_bytes(data[6:8], "big") & 0x3FFF:
-            return None
-        source, target = int.from_bytes(data[12:16], "big"), int.from_bytes(data[16:20], "big")
-        return {"version": 4, "source": source, "target": target, "ip_proto": data[9], "size": size}
-    if len(data) < 40 or data[0] >> 4 != 6:
-        return None
-    following, size = data[6], 40
-    while following in _EXTENSIONS and len(data) >= size + 2:
-        following, size = data[size], size + 8 + 8 * data[size + 1]
-    if following in _EXTENSIONS or following == FRAGMENT:
-        return None
-    source, target = int.from_bytes(data[8:24], "big"), int.from_bytes(data[24:40], "big")
-    return {"version": 6, "source": source, "target": target, "ip_proto": following, "size": size}
+def _whole(data: bytes) -> ip.Packet | None:
+    """A packet, which may be cut after its headers. None: unreadable, or a fragment."""
+    packet = ip.read(data)
+    return None if packet is None or packet.fragment or packet.protocol in EXTENSIONS else packet

@@ -43,6 +43,7 @@ from lab.messages.lab import (
     Status,
     UpDown,
 )
+from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
 from lab.supervisor import machines
 from lab.supervisor.lab import Lab
@@ -170,6 +171,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def logs(log: str | None = None) -> dict[str, str]:
         """The end of every log in the lab, or of one, by name."""
         return lab.logs(log)
+
+    @app.get("/usage", tags=["look"])
+    def usage() -> Usage:
+        """What hosts have used so far: processor, memory, network, disks. Two answers give what they use."""
+        return lab.usage()
 
     @app.get("/logs/more", tags=["look"], responses=_ERRORS)
     def more_of_log(log: str, after: int = -1) -> LogPart:

@@ -30,6 +30,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab ping                    test whether all hosts reach each other
     sdnlab link down s1 s2         cut a link; 'link up' repairs it
     sdnlab flows s1                show the flows of a switch, and their reasons
+    sdnlab top                     show what hosts use, live
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
     sdnlab move h1 d2              move a host to another domain
@@ -52,6 +53,7 @@ _EPILOG = (
 _PANELS = {
     "Start and stop": ("lab.cli.run", ("up", "down", "list", "demo")),
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
+    "Look at hosts": ("lab.cli.top", ("top",)),
     "Functions and chains": ("lab.cli.service", ("functions", "chains", "function", "scale")),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": (

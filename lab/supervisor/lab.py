@@ -33,6 +33,7 @@ from lab.messages.lab import (
     Stage,
     Status,
 )
+from lab.messages.usage import Usage
 from lab.probe.loop import Told
 from lab.supervisor.capture import Captures
 from lab.supervisor.capture import names as capturable
@@ -46,6 +47,7 @@ from lab.supervisor.questions import Questions
 from lab.supervisor.runnable import datapath_word
 from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
+from lab.supervisor.usage import sample
 from lab.views import overlay, services, tables
 from topologies.model.topology import Topology
 
@@ -332,6 +334,10 @@ class Lab:
         """The part of a log after so many octets; a negative number: its end, as in ``logs``. Raises
         NotThere."""
         return more_of(self.log_fd, self.commands.logs(), name, after)
+
+    def usage(self) -> Usage:
+        """What hosts have used so far."""
+        return sample(self.net)
 
     def run_commands(self, topology: Topology) -> None:
         """End and start commands of hosts, so that those of ``topology`` run."""

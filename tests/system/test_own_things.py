@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.command_line import CommandLine
+from tests.system.command_line import SDNLAB, CommandLine
 from tests.system.tenants_lab import running
 from tests.waiting import until
 
@@ -140,6 +144,33 @@ def test_a_command_that_dies_starts_again_and_apply_changes_what_runs(lab: Comma
     file.write_text(topology(), encoding="utf-8")
     lab("apply", str(file))
     until(lambda: fetched(lab), "the server is back")
+
+
+def test_top_shows_what_each_host_uses(lab: CommandLine) -> None:
+    said(lab, "h3", "ping -c 3 -i 0.01 h2")
+    used = {row["name"]: row for row in lab.json("top", "--interval", "100ms")}
+    assert set(used) == {"h1", "h2", "h3"}
+    assert used["h2"]["processes"] > used["h3"]["processes"] and used["h2"]["memory"] > 0
+    assert lab("top", "--once", "-i", "100ms", "--sort", "host").stdout.splitlines()[1].startswith("h1")
+
+
+def test_top_on_a_terminal_is_live_and_leaves_it_as_it_was(lab: CommandLine) -> None:
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(ours)
+    environment = {**lab.environment, "TERM": "xterm"}
+    words = [*SDNLAB, "top", "-i", "200ms"]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        while seen.count(b"HOST") < 3:
+            seen += os.read(ours, 65536)
+        assert seen.startswith(b"\x1b[?1049h") and not termios.tcgetattr(ours)[3] & termios.ECHO
+        os.write(ours, b"q")
+        while not seen.endswith(b"\x1b[?1049l"):
+            seen += os.read(ours, 65536)
+        assert process.wait(timeout=60) == 0
+        assert termios.tcgetattr(ours) == before
+    os.close(ours)
 
 
 def test_changed_variables_apply_to_a_host_that_stays_and_changed_files_make_it_anew(

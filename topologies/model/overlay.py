@@ -106,7 +106,8 @@ class Overlay:
 
 
 def network_numbers(topology: Topology) -> dict[str, int]:
-    """Network -> its number, from 1 in the order of ``topology.networks``."""
+    """Network -> its number, from 1 in the order of ``topology.networks``: tunnel ports and the register
+    NETWORK have it."""
     return {network.name: number for number, network in enumerate(topology.networks, 1)}
 
 

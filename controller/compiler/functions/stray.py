@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 
 from controller.compiler.functions.direct import TWICE, address_of, backend_entity
 from controller.compiler.functions.families import Family, families
-from controller.compiler.stations import network_numbers
 from controller.compiler.tracking import UNTRACKED, function_zones, state, together
 from controller.flow.builders import HOP, VERDICT, Priority, flow
 from controller.flow.meters import NOTICES
@@ -25,6 +24,7 @@ from controller.flow.tables import CONTROLLER, Ct, CtClear, Field, Flow, Output,
 from topologies.model.attachment import Flows
 from topologies.model.functions import Backend
 from topologies.model.kinds import LoadBalancer
+from topologies.model.overlay import network_numbers
 from topologies.model.service_paths import Hop, answers_hop, service
 from topologies.model.topology import Topology
 from wire import tcp

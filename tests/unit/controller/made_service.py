@@ -11,12 +11,12 @@ from typing import Any
 
 from controller.compiler.fragments import fragment_table
 from controller.compiler.sff.flow_hops import flow_hop, once
-from controller.compiler.stations import network_numbers
 from controller.flow.builders import HOP, NETWORK, flow, miss
 from controller.flow.tables import Field, Flow, Output, SetField, SwitchTables, Table
 from topologies.model.attachment import Flows
 from topologies.model.functions import Chain
 from topologies.model.kinds import function_of
+from topologies.model.overlay import network_numbers
 from topologies.model.service_paths import service
 from topologies.model.topology import Domain, Host, Network, Port, Switch, Topology
 from wire.mac import mac_number

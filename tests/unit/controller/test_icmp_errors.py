@@ -113,9 +113,16 @@ def test_an_error_that_says_nothing_of_use_is_dropped(name: str) -> None:
     assert goes(UNTELLING[name]) == ()
 
 
-def test_what_it_is_about_is_found_past_extension_headers() -> None:
+@pytest.mark.parametrize(
+    "headers", [(), (IPv6ExtHdrFragment(),)], ids=["options", "a fragment that is whole"]
+)
+def test_what_it_is_about_is_found_past_extension_headers(headers: tuple[Packet, ...]) -> None:
+    """A fragment that is the whole datagram counts as none (RFC 6946)."""
     h1, h2 = addresses(True)
-    about = IPv6(src=h1, dst=h2) / IPv6ExtHdrHopByHop() / TCP(sport=40000, dport=80)
+    about = IPv6(src=h1, dst=h2) / IPv6ExtHdrHopByHop()
+    for header in headers:
+        about = about / header
+    about = about / TCP(sport=40000, dport=80)
     head = Ether(src=H2.mac, dst=H1.mac) / IPv6(src=h2, dst=h1)
     answer = answer_to(bytes(head / ICMPv6PacketTooBig(mtu=1280) / about))
     assert answer is not None

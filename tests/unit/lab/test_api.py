@@ -64,6 +64,17 @@ class FakeLab:
         self.did.append((name, action, instance))
         return self.function_states()
 
+    def usage(self) -> Any:
+        host = {"name": "h1", "kind": "vm", "processes": 1, "cpu": 1.5, "memory": 1, "read": 0, "written": 0}
+        wire = dict.fromkeys(("received", "received_packets", "sent", "sent_packets"))
+        return {"time": 1.0, "hosts": [host | wire]}
+
+    def logs(self, name: str | None = None) -> Any:
+        return {"h1": "text", "h2": ""} if name is None else {name: "text"}
+
+    def more_of_log(self, name: str, after: int) -> Any:
+        return {"text": name, "end": after}
+
     probing = {"running": True, "done": 3, "total": 12}  # noqa: RUF012
 
     def ping(self, pairs: Any, timeout: float | None, detail: str) -> Any:
@@ -88,6 +99,14 @@ def lab(served: tuple[FakeLab, FastAPI]) -> FakeLab:
 def api(lab: FakeLab, served: tuple[FakeLab, FastAPI]) -> Iterator[TestClient]:
     with TestClient(served[1], raise_server_exceptions=False) as client:
         yield client
+
+
+def test_usage_and_logs_pass_their_own_description(api: TestClient, lab: FakeLab) -> None:
+    assert api.get("/usage").json() == lab.usage()
+    assert api.get("/logs").json() == {"h1": "text", "h2": ""}
+    assert api.get("/logs", params={"log": "a/b"}).json() == {"a/b": "text"}
+    assert api.get("/logs/more", params={"log": "h1", "after": 7}).json() == {"text": "h1", "end": 7}
+    assert api.get("/logs/more").status_code == 422
 
 
 def test_status_passes_its_own_description(api: TestClient) -> None:
