@@ -209,37 +209,44 @@ def test_files_are_copied_to_and_from_a_container_that_has_tar(lab: CommandLine,
     assert done.stderr == "sdnlab: app has no sh\n        copy needs sh and tar in the host\n"
 
 
-GREEDY = """\
+def greedy(mark: str) -> str:
+    return f"""\
 name: greedy
 switches: [s1]
 hosts:
   h1: s1
   h2: s1
-  bomb: {switch: s1, kind: container, pids: 40}
-  hog: {switch: s1, kind: container, memory: 48MiB}
-  busy: {switch: s1, kind: container, cpus: 0.2, limits: required}
+  bomb{mark}: {{switch: s1, kind: container, pids: 40}}
+  hog{mark}: {{switch: s1, kind: container, memory: 48MiB}}
+  busy{mark}: {{switch: s1, kind: container, cpus: 0.2, limits: required}}
 """
 
 
-def left_groups() -> set[str]:
-    """The control groups of labs on this machine."""
-    return {str(path) for path in Path("/sys/fs/cgroup").rglob("sdnlab-*")}
+def groups_of(mark: str) -> list[str]:
+    """The control groups on this machine of hosts whose names have the mark: other labs may run."""
+    return [
+        name
+        for _, folders, _ in os.walk("/sys/fs/cgroup")
+        for name in folders
+        if name.startswith("host-") and f"{mark}@" in name
+    ]
 
 
 def test_hosts_that_take_all_they_can_leave_the_others_alone(tmp_path: Path) -> None:
     limits = Limits(0.2, 48 << 20, 40)
     if why := as_lab(lambda: why_no_limits(limits)):
         pytest.skip(f"control groups can't be used here: {why}")
-    before = left_groups()
+    mark = str(os.getpid())
+    busy, hog, bomb = f"busy{mark}", f"hog{mark}", f"bomb{mark}"
     file = tmp_path / "greedy.yaml"
-    file.write_text(GREEDY, encoding="utf-8")
+    file.write_text(greedy(mark), encoding="utf-8")
     with running(file) as line:
         greed = [
-            line.start("exec", "busy", "--", "sh", "-c", "while :; do :; done"),
-            line.start("exec", "hog", "--", "sh", "-c", "head -c 300m /dev/zero | tail >/dev/null"),
-            line.start("exec", "bomb", "--", "sh", "-c", "b() { b | b & }; b; sleep 1000"),
+            line.start("exec", busy, "--", "sh", "-c", "while :; do :; done"),
+            line.start("exec", hog, "--", "sh", "-c", "head -c 300m /dev/zero | tail >/dev/null"),
+            line.start("exec", bomb, "--", "sh", "-c", "b() { b | b & }; b; sleep 1000"),
         ]
-        wanted = {"busy": "0.2 processors", "hog": "48 MiB", "bomb": "no more than 40 processes"}
+        wanted = {busy: "0.2 processors", hog: "48 MiB", bomb: "no more than 40 processes"}
 
         def told() -> bool:
             texts = [event["text"] for event in line.json("events") if event["event"] == "limit"]
@@ -249,13 +256,13 @@ def test_hosts_that_take_all_they_can_leave_the_others_alone(tmp_path: Path) -> 
         answered = line("exec", "h1", "--", "ping", "-c", "10", "-i", "0.1", "-W", "5", "-q", "h2").stdout
         assert " 0% packet loss" in answered
         states = {host["name"]: host["detail"] for host in line.json("status")["hosts"]}
-        assert int(states["hog"]["memory-used"]) <= 48 << 20 and int(states["bomb"]["pids-used"]) <= 40
-        assert len(left_groups()) > len(before)
+        assert int(states[hog]["memory-used"]) <= 48 << 20 and int(states[bomb]["pids-used"]) <= 40
+        assert len(set(groups_of(mark))) == 3
         for process in greed:
             process.kill()
     for process in greed:
         process.communicate()  # their pipes are open no longer
-    assert left_groups() <= before
+    assert groups_of(mark) == []
 
 
 def as_lab(job: Callable[[], str]) -> str:
