@@ -91,6 +91,8 @@ KINDS = one_of_each(
     ("ipv4", "ipv6", "vxlan", "arp", "na", "other"), (False, True), (True, False, False, False)
 )
 """What a frame is, whether it claims its sender's MAC address, and whether it is tagged."""
+FRAMES = 8
+"""In each lab: drawing and compiling a lab takes longer than sending a frame."""
 TTLS = st.sampled_from((0, 1, 2, 64))
 
 
@@ -128,14 +130,14 @@ def hostile(draw: st.DrawFn, topology: Topology) -> tuple[Host, Frame]:
     return source, frame
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_frame_reaches_a_port_of_another_network(data: st.DataObject) -> None:
     """Whatever a host sends: it stays in its network, and leaves it only by the network's router."""
     topology = data.draw(overlay_labs())
     fabric = Fabric(topology, compiled(topology))
     network = {host.port: host.network for host in topology.hosts}
-    for _ in range(4):
+    for _ in range(FRAMES):
         source, frame = data.draw(hostile(topology))
         for port, fields in delivered(fabric.outcomes(frame, source.port)):
             if port == source.port:  # the switch's own answer
@@ -163,12 +165,12 @@ def is_its_own(host: Host, frame: Frame) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_port_takes_its_hosts_own_source_addresses_only(data: st.DataObject) -> None:
     topology = data.draw(overlay_labs(free=False))
     fabric = Fabric(topology, compiled(topology))
-    for _ in range(4):
+    for _ in range(FRAMES):
         source, frame = data.draw(hostile(topology))
         outcomes = fabric.outcomes(frame, source.port)
         if not is_its_own(source, frame):
