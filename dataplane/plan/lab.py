@@ -125,8 +125,7 @@ def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
         links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
 
     gateways = {
-        network.name: tuple(end.ip for end in (network.gateway4, network.gateway6) if end is not None)
-        for network in topology.networks
+        network.name: tuple(gateway.ip for gateway in network.gateways) for network in topology.networks
     }
     several = len(topology.networks) > 1
     names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}

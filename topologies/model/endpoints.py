@@ -69,8 +69,7 @@ def endpoints(topology: Topology) -> Iterator[Endpoint]:
     networks = {network.name: network for network in topology.networks}
     for router in topology.routers:
         for name in router.networks:
-            both = _given(networks[name].gateway4, networks[name].gateway6)
-            yield Endpoint(router.name, "router", name, router.mac, None, both)
+            yield Endpoint(router.name, "router", name, router.mac, None, networks[name].gateways)
 
 
 def stations(topology: Topology) -> Iterator[tuple[Endpoint, Port]]:

@@ -78,6 +78,11 @@ class Network(Frozen):
         """The subnets that it has, IPv4 first."""
         return tuple(subnet for subnet in (self.subnet4, self.subnet6) if subnet is not None)
 
+    @property
+    def gateways(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """The addresses of its gateway that it has, IPv4 first."""
+        return tuple(gateway for gateway in (self.gateway4, self.gateway6) if gateway is not None)
+
     def subnet(self, family: int) -> IPv4Network | IPv6Network | None:
         """Its subnet of the address family 4 or 6, if it has one."""
         return self.subnet4 if family == 4 else self.subnet6
