@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from typing_extensions import TypedDict
 
-from controller.messages import value_of
+from controller.typed_json import value_of
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def read(kind: type[T], answer: Any) -> T:
     """An answer of JSON as its type, such as ``list[FunctionState]``; it may have further keys.
 
-    Raises ``controller.messages.BadMessage``.
+    Raises ``controller.typed_json.BadMessage``.
     """
     typed: T = value_of(answer, kind, "the answer")
     return typed

@@ -7,20 +7,14 @@ of event, add a class here, or in an extension (``topologies.extensions``).
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field
-from functools import cache
-from types import UnionType
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
 
-Json = Mapping[str, Any]
+from controller.typed_json import BadMessage, Json, filled, members
+
 _ENVELOPE = ("event", "number", "time")
 """What the journal adds to every event: its name, a number that counts up from 1, and seconds since 1970."""
-
-
-class BadMessage(ValueError):
-    """A message that is no event; its text says why."""
 
 
 class Names(Protocol):
@@ -96,14 +90,7 @@ def following(happened: Event) -> list[Event]:
 
 def encode(happened: Event) -> dict[str, Any]:
     """An event as JSON. A field with a default is left out when its value is None."""
-    message: dict[str, Any] = {"event": happened.NAME}
-    for attribute in dataclasses.fields(happened):
-        value = getattr(happened, attribute.name)
-        if value is not None or attribute.default is MISSING:
-            message[attribute.metadata.get("json", attribute.name)] = (
-                list(value) if isinstance(value, tuple) else value
-            )
-    return message
+    return {"event": happened.NAME, **members(happened)}
 
 
 def decode(message: Json) -> Event:
@@ -114,63 +101,8 @@ def decode(message: Json) -> Event:
     kind = EVENTS.get(name)
     if kind is None:
         raise BadMessage(f"no event is called {name}")
-    decoded: Event = _filled(kind, message, name)
+    decoded: Event = filled(kind, message, name)
     return decoded
-
-
-@cache
-def _shape(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
-    """Attribute, key in JSON, type, and whether it must be there, of each field."""
-    hints = get_type_hints(kind)
-    return tuple(
-        (
-            attribute.name,
-            attribute.metadata.get("json", attribute.name),
-            hints[attribute.name],
-            attribute.default is MISSING,
-        )
-        for attribute in dataclasses.fields(kind)
-    )
-
-
-def value_of(value: Any, hint: Any, where: str) -> Any:
-    """A value of JSON as a value of this type: a plain type, a list or tuple of one, a choice, a dataclass,
-    or a union. ``where`` names it in the text of ``BadMessage``."""
-    kind = get_origin(hint)
-    if kind in (tuple, list) and isinstance(value, list):
-        values = [value_of(element, get_args(hint)[0], where) for element in value]
-        return values if kind is list else tuple(values)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _filled(hint, value, where)
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    choices = [
-        choice
-        for alternative in allowed
-        if get_origin(alternative) is Literal
-        for choice in get_args(alternative)
-    ]
-    if value in choices and isinstance(value, str):
-        return value
-    plain = tuple(alternative for alternative in allowed if isinstance(alternative, type))
-    if isinstance(value, bool):
-        fits = bool in plain
-    elif isinstance(value, int) and float in plain:
-        return float(value)
-    else:
-        fits = isinstance(value, plain)
-    if not fits:
-        raise BadMessage(f"{where} is {value!r}")
-    return value
-
-
-def _filled(kind: Any, message: Json, where: str) -> Any:
-    given: dict[str, Any] = {}
-    for attribute, key, hint, needed in _shape(kind):
-        if key in message:
-            given[attribute] = value_of(message[key], hint, f"{where}: {key}")
-        elif needed:
-            raise BadMessage(f"{where} has no {key}")
-    return kind(**given)
 
 
 # Switches and their tables

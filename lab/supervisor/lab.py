@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller import answers
-from controller.messages import BadMessage
+from controller.typed_json import BadMessage
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.ovs.ovsdb import OvsdbError

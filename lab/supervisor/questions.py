@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from controller import answers
-from controller.messages import BadMessage
+from controller.typed_json import BadMessage
 from lab.failure import Failure
 from lab.supervisor.controllers import Controllers, SwitchController
 from lab.supervisor.health import Health, key_of, process_name

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from controller import answers
-from controller.messages import BadMessage
+from controller.typed_json import BadMessage
 from dataplane.fabric.fabric import Fabric
 from lab.events.log import EventLog
 from lab.failure import Failure

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from controller import messages
-from controller.messages import EVENTS, BadMessage, Event, Nameless, decode, encode, event
+from controller.messages import EVENTS, Event, Nameless, decode, encode, event
+from controller.typed_json import BadMessage
 
 NAMES = Nameless()
 

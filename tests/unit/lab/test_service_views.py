@@ -10,7 +10,7 @@ import pytest
 
 import topologies
 from controller.answers import ChainState, FunctionState, HopState, read
-from controller.messages import BadMessage
+from controller.typed_json import BadMessage
 from lab.cli.rendering import services as render_service
 from lab.cli.say import Paint
 from lab.events.function_words import words
