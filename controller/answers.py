@@ -1,15 +1,13 @@
 """The controller's answers to the lab: one type for each answer of the northbound API, used at both ends.
 
-FastAPI turns them into JSON, and ``read`` turns that into the type.  There are tens of thousands of flows
-and groups: their types describe the JSON itself, and the lab reads it as it comes.
+FastAPI turns them into JSON, and ``read`` turns that into the type.  Flows and groups:
+``controller.table_answers``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
-
-from typing_extensions import TypedDict
 
 from controller.typed_json import value_of
 
@@ -87,36 +85,6 @@ class StationState:
     port: int
     mac: str
     addresses: tuple[str, ...]
-
-
-class FlowState(TypedDict):
-    """One flow, wanted and installed. ``packets`` is None when the switch does not hold it (yet).
-
-    ``why`` is its origin in words, empty for a flow that nobody wants.  ``entity``: what in the topology file
-    is the nearest reason for it, as ``str(topologies.model.places.Entity)``; None: no entry is.
-    """
-
-    switch: str
-    table: str
-    priority: int
-    match: str
-    actions: str
-    cookie: str
-    packets: int | None
-    bytes: int | None
-    why: str
-    entity: str | None
-
-
-class GroupState(TypedDict):
-    """One group as wanted; ``buckets`` as text, ``why`` and ``entity`` as a flow's."""
-
-    switch: str
-    id: int
-    kind: str
-    buckets: list[str]
-    why: str
-    entity: str | None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Query
 
-from controller.answers import FlowState, GroupState, SwitchState
+from controller.answers import SwitchState
 from controller.api.counters import result_within
 from controller.flow.tables import table_of
 from controller.flow.text import actions_text, bucket_text, match_text
 from controller.openflow.replies import parse_flow_desc
 from controller.origin import Origin
 from controller.runtime.app import SwitchKeeper
+from controller.table_answers import FlowState, GroupState
 
 
 def add(web: FastAPI, app: SwitchKeeper, patience: float) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Le
 from typing_extensions import NotRequired, TypedDict
 
+from controller import table_answers
 from lab.messages.services import Applied as Applied
 from lab.messages.services import ApplyRequest as ApplyRequest
 from lab.messages.services import BackendState as BackendState
@@ -351,35 +352,16 @@ class PlaceState(TypedDict):
     line: int
 
 
-class FlowState(TypedDict):
-    """A flow entry of a switch. ``packets`` and ``bytes`` are None when the switch does not hold it (yet).
+class FlowState(table_answers.FlowState):
+    """A flow entry of a switch, as the controller knows it. ``place``: where its ``entity`` stands in the
+    topology file; None: no entry is the reason for it."""
 
-    ``why`` is empty for a flow that the controller does not want.  ``entity``: what in the topology file is
-    the nearest reason for it, such as ``rule fw/web``; ``place``: where that stands.  None: no entry is.
-    """
-
-    switch: str
-    table: str
-    priority: int
-    match: str
-    actions: str
-    cookie: str
-    packets: int | None
-    bytes: int | None
-    why: str
-    entity: str | None
     place: PlaceState | None
 
 
-class GroupState(TypedDict):
-    """A group of a switch; ``buckets`` as text, ``why``, ``entity`` and ``place`` as a flow's."""
+class GroupState(table_answers.GroupState):
+    """A group of a switch, with ``place`` as a flow's."""
 
-    switch: str
-    id: int
-    kind: str
-    buckets: list[str]
-    why: str
-    entity: str | None
     place: PlaceState | None
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller import answers
+from controller import answers, table_answers
 from controller.typed_json import BadMessage
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
@@ -302,13 +302,13 @@ class Lab:
     def flows(self, switch: str | None = None) -> list[FlowState]:
         """The flow entries of one switch, or of all. Raises NotThere for an unknown one."""
         self.check_switch(switch)
-        answer: list[answers.FlowState] = self.ask_switches("/flows", switch)
+        answer: list[table_answers.FlowState] = self.ask_switches("/flows", switch)
         return tables.flows(answer, self.topology.places)
 
     def groups(self, switch: str | None = None) -> list[GroupState]:
         """The groups of one switch, or of all. Raises NotThere for an unknown one."""
         self.check_switch(switch)
-        answer: list[answers.GroupState] = self.ask_switches("/groups", switch)
+        answer: list[table_answers.GroupState] = self.ask_switches("/groups", switch)
         return tables.groups(answer, self.topology.places)
 
     def overlay(self) -> OverlayState:

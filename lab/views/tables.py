@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller import answers
+from controller import table_answers
 from lab.messages.lab import FlowState, GroupState, PlaceState
 from topologies.model.places import Places
 
 
-def flows(answer: Iterable[answers.FlowState], places: Places) -> list[FlowState]:
+def flows(answer: Iterable[table_answers.FlowState], places: Places) -> list[FlowState]:
     """The controller's flows, each with its line of the topology file."""
     return [{**flow, "place": _place(flow["entity"], places)} for flow in answer]
 
 
-def groups(answer: Iterable[answers.GroupState], places: Places) -> list[GroupState]:
+def groups(answer: Iterable[table_answers.GroupState], places: Places) -> list[GroupState]:
     """The same for groups."""
     return [{**group, "place": _place(group["entity"], places)} for group in answer]
 

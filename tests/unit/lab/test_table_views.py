@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import topologies
-from controller import answers
+from controller import table_answers
 from lab.failure import Failure, NotThere
 from lab.messages.lab import FlowState, GroupState
 from lab.supervisor.lab import Lab
@@ -16,11 +16,11 @@ from lab.views import tables
 from tests.unit.lab.lab_values import lab_of
 
 TOPOLOGY = topologies.loads("switches: [s1, s2]\nlinks: [s1 -- s2]\nhosts:\n  h1: s1\n", "lab.yaml")
-FLOW: answers.FlowState = {
+FLOW: table_answers.FlowState = {
     "switch": "s1", "table": "forward", "priority": 200, "match": "", "actions": "output:1",
     "cookie": "0x1", "packets": 7, "bytes": 700, "why": "to h1 on s1", "entity": "host h1",
 }  # fmt: skip
-GROUP: answers.GroupState = {
+GROUP: table_answers.GroupState = {
     "switch": "s1", "id": 2, "kind": "select", "buckets": [], "why": "to s2: equal paths",
     "entity": "switch s2",
 }  # fmt: skip
@@ -38,7 +38,7 @@ def test_what_comes_from_no_entry_has_no_line(entity: str | None) -> None:
 
 
 def test_the_lab_says_what_the_controller_says_and_the_place() -> None:
-    for theirs, ours in ((answers.FlowState, FlowState), (answers.GroupState, GroupState)):
+    for theirs, ours in ((table_answers.FlowState, FlowState), (table_answers.GroupState, GroupState)):
         assert {**get_type_hints(theirs), "place": get_type_hints(ours)["place"]} == get_type_hints(ours)
 
 
