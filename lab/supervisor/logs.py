@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from pathlib import PurePath
 
 from lab.commands.output import HostLog
 from lab.failure import unknown
@@ -41,10 +42,20 @@ def _check(name: str | None, known: Mapping[str, Read]) -> None:
 def _all(own: int, hosts: Mapping[str, HostLog]) -> dict[str, Read]:
     known: dict[str, Read] = {"supervisor": lambda after: _part(os.dup(own), after)}
     for path in sorted(RUN.rglob("*.log")):
-        known[path.relative_to(RUN).with_suffix("").as_posix()] = partial(_of_file, str(path))
+        known[name_of(path.relative_to(RUN), hosts)] = partial(_of_file, str(path))
     for host, log in hosts.items():
         known[host if host not in known else f"host/{host}"] = partial(_of_host, log)
     return known
+
+
+def name_of(path: PurePath, hosts: Collection[str]) -> str:
+    """The name of the log at ``path`` in the run directory. The output of a host's own command has the host's
+    name, if ``hosts``, with logs of further commands, have not taken it."""
+    plain = path.with_suffix("")
+    if plain.parts[0] != "host" or len(plain.parts) != 3:
+        return plain.as_posix()
+    host = plain.parts[1].partition("@")[0]
+    return host if plain.name == "command" and host not in hosts else f"{host}/{plain.name}"
 
 
 def _of_host(log: HostLog, after: int) -> LogPart:

@@ -178,7 +178,7 @@ def test_one_that_can_not_start_or_ends_is_told_and_the_rest_goes_on(lab: Comman
     assert "/nosuch has ended" in hosts["bad"]["state"] and "No such file" in hosts["bad"]["state"]
     texts = [event["text"] for event in lab.json("events")]
     assert any("told has ended" in text and "exit code 3" in text for text in texts)
-    assert "it begins" in lab("logs").stdout
+    assert lab("logs", "told").stdout == "it begins\n"
     assert "does not run" in lab("exec", "told", "--", "true", code=None).stderr
 
 
