@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from lab.commands.output import HostLog, Lines
@@ -24,6 +25,8 @@ MOST_IN_A_SECOND = 1 << 17
 """Bytes. A command that writes more waits: the pipe to the lab is full."""
 END_PATIENCE = 3.0
 """Seconds from SIGTERM to SIGKILL."""
+SETTLED = 1.0
+"""Seconds after which a command has its processes."""
 
 
 class Process(Protocol):
@@ -62,6 +65,8 @@ class Kept:
     """When it is killed, after it was asked to end."""
     leaving: bool = False
     """It must end and be forgotten."""
+    look_at: float | None = None
+    """When it is looked at, after its start."""
     paused_until: float | None = None
     """When its output is read again."""
     closed: bool = False
@@ -75,6 +80,7 @@ class Kept:
         self._began = 0.0
         self._in_a_row = 0
         self._window, self._read = 0.0, 0
+        self._groups: set[int] = set()
         self.state = {
             "name": self.command.name,
             "words": list(self.command.words),
@@ -99,7 +105,14 @@ class Kept:
         except (OSError, KeyError) as error:
             self._over(127, now, f"can't be started: {error}")
             return
+        self.look_at = now + SETTLED
         self._become("running", pid=self.process.pid)
+
+    def look(self) -> None:
+        """Note the process groups of what runs below its process: a container's commands have their own."""
+        self.look_at = None
+        if self.process is not None:
+            self._groups |= groups_below(self.process.pid)
 
     def ended(self, now: float) -> None:
         """Its process has ended."""
@@ -115,7 +128,8 @@ class Kept:
             self._kill_group(process)
         process.wait()
         os.close(self.handle)
-        self.process, self.handle, self.kill_at = None, -1, None
+        self.process, self.handle, self.kill_at, self.look_at = None, -1, None, None
+        self._groups.clear()
         self.read(now, final=True)
         if self.leaving:
             self._become("ended", code=code)
@@ -144,6 +158,7 @@ class Kept:
         """Ask it to end, for good."""
         self.leaving, self.due = True, None
         if self.process is not None:
+            self.look()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGTERM)
             self.kill_at = now + END_PATIENCE
@@ -155,9 +170,12 @@ class Kept:
             self._kill_group(self.process)
 
     def _kill_group(self, process: Process) -> None:
-        for kill in (os.killpg, os.kill):
+        # 0 is a group that began outside of the lab: the supervisor's own.
+        for group in {process.pid, *self._groups} - {0, 1, os.getpgrp()}:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(process.pid, signal.SIGKILL)
+                os.killpg(group, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Forget it."""
@@ -193,3 +211,19 @@ class Kept:
 
     def _note(self, *lines: str) -> None:
         self.log.add(lines, time.time(), self.command.name if self.name_lines() else "")
+
+
+def groups_below(pid: int) -> set[int]:
+    """The process groups of all processes that descend from a process (proc(5), ``children``)."""
+    groups: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        here = waiting.pop()
+        with contextlib.suppress(OSError):  # it has ended
+            for task in Path(f"/proc/{here}/task").iterdir():
+                children = [int(word) for word in (task / "children").read_text().split()]
+                waiting += children
+                for child in children:
+                    with contextlib.suppress(ProcessLookupError):
+                        groups.add(os.getpgid(child))
+    return groups

@@ -172,7 +172,7 @@ class HostCommands:
         times = [
             when
             for kept in all_kept
-            for when in (kept.due, kept.kill_at, kept.paused_until)
+            for when in (kept.due, kept.kill_at, kept.look_at, kept.paused_until)
             if when is not None
         ]
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -186,6 +186,8 @@ class HostCommands:
             if kept.paused_until is not None and kept.paused_until <= now:
                 kept.paused_until = None
                 selector.register(kept.output, selectors.EVENT_READ, (kept, "output"))
+            if kept.look_at is not None and kept.look_at <= now:
+                kept.look()
             if kept.kill_at is not None and kept.kill_at <= now:
                 kept.kill()
             if kept.due is not None and kept.due <= now:

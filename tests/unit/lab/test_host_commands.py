@@ -251,6 +251,15 @@ def test_one_that_ignores_sigterm_is_killed_with_all_that_it_started(
     until(lambda: not child.exists() or "Z" in (child / "stat").read_text().split()[2], "its child is gone")
 
 
+def test_what_has_a_session_of_its_own_ends_with_its_command(kept: Kept) -> None:
+    script = "setsid -w sh -c 'echo $$; exec sleep 1000' & wait"
+    kept.become(f'[{{name: runtime, command: "{script}"}}]')
+    until(lambda: kept.text().count("\n") == 1)
+    child = Path("/proc") / kept.text().split()[-1]
+    kept.become("[]")
+    until(lambda: not child.exists() or "Z" in (child / "stat").read_text().split()[2], "its child is gone")
+
+
 def test_a_daemon_that_a_command_leaves_lives_on_and_its_output_is_read(kept: Kept, tmp_path: Path) -> None:
     go = tmp_path / "go"
     kept.become(f'["(until test -e {go}; do sleep 0.01; done; echo later) & echo begun"]')
