@@ -65,6 +65,8 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         if old.underlay is None or new.underlay is None:
             what = "be added" if old.underlay is None else "be removed"
         differences.append(f"the underlay between domains would {what}")
+    if old.storage != new.storage:
+        differences.append("the storage would change")
     if not differences and old.switches != new.switches:
         differences.append("the switches at the ends of tunnels would change")
     return differences

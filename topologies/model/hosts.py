@@ -23,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.storage import Mount
 from topologies.model.values import Frozen, Port
 
 
@@ -100,6 +101,7 @@ class Host(Frozen):
     ``mtu``: that of its interface, in bytes. ``allow_spoofing``: its port accepts frames with any source
     address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
     addresses. ``serves``: sorted by port; no two have the same port.
+    ``volumes``: its uses of the lab's storage, sorted by volume.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Host(Frozen):
     shaping: Shaping = Shaping()
     serves: tuple[Server, ...] = ()
     own: OwnThings = NOTHING_OWN
+    volumes: tuple[Mount, ...] = ()
 
     @property
     def interface(self) -> str:

@@ -18,6 +18,7 @@ from topologies.model.hosts import Server as Server
 from topologies.model.hosts import Shaping as Shaping
 from topologies.model.kinds import AnyFunction
 from topologies.model.places import NOWHERE, Places
+from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.values import Frozen as Frozen
 from topologies.model.values import Port as Port
 
@@ -162,6 +163,7 @@ class Topology(Frozen):
     underlay: Underlay | None = None
     functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
+    storage: Storage = NO_STORAGE
     places: Places = NOWHERE
 
     def __eq__(self, other: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from topologies.model import names
 from topologies.model.functions import Chain, Function
 from topologies.model.hosts import OwnThings
+from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port
 from topologies.resolve import pinned
@@ -77,6 +78,7 @@ class Draft:
     macs: Mapping[str, str] = field(default_factory=dict)
     port_owners: Owners = field(default_factory=dict)
     kept_ports: KeptPorts = field(default_factory=dict)
+    storage: Storage = NO_STORAGE
     host_ports: Mapping[str, Port] = field(default_factory=dict)
     link_ports: Mapping[str, tuple[Port, ...]] = field(default_factory=dict)
 

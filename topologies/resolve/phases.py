@@ -20,6 +20,7 @@ from topologies.resolve import (
     networks,
     places,
     services,
+    storage,
     switches,
     tenants,
     underlay,
@@ -59,6 +60,18 @@ def check_names(draft: Draft) -> Draft:
         what, remedy = "there are no switches", "name at least one"
         report.add(("switches",), what, "a list of names, like [s1, s2]", remedy)
     return replace(draft, problems=draft.problems.and_those_of(report))
+
+
+def attach_storage(draft: Draft) -> Draft:
+    """Place volumes on storage hosts, and add the storage adapters of the hosts that use volumes."""
+    report = draft.problems.report()
+    resolved, adapters = storage.resolve(draft.spec.storage, draft.host_specs, report)
+    return replace(
+        draft,
+        problems=draft.problems.and_those_of(report),
+        storage=resolved,
+        host_specs=in_order({**draft.host_specs, **adapters}),
+    )
 
 
 def give_subnets(draft: Draft) -> Draft:
@@ -204,6 +217,7 @@ def join_domains(draft: Draft) -> Draft:
 
 PHASES: tuple[Callable[[Draft], Draft], ...] = (
     check_names,
+    attach_storage,
     give_subnets,
     plug_in,
     identify_switches,
@@ -264,6 +278,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 serves=draft.served[name],
                 kind=host.kind or NAMESPACE,
                 own=draft.own[name],
+                volumes=storage.mounts(draft.storage, name),
                 **draft.settings[name],
             )
             for name, host in draft.host_specs.items()
@@ -273,6 +288,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
         underlay=draft.underlay,
         functions=draft.functions,
         chains=draft.chains,
+        storage=draft.storage,
     )
 
 

@@ -39,8 +39,10 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         # a file without networks has one, because hosts need it
         path = ("networks", network.name) if network.name in networks else ("hosts",)
         yield Entity("network", network.name), path
+    users = {volume.adapter: volume.host for volume in resolved.storage.used}
     for host in resolved.hosts:
-        yield Entity("host", host.name), ("hosts", host.name)
+        # a storage adapter is made for the host that uses a volume
+        yield Entity("host", host.name), ("hosts", users.get(host.name, host.name))
     for name, index in draft.link_names.items():
         yield Entity("link", name), ("links", index)
     for router in resolved.routers:

@@ -13,6 +13,7 @@ from pydantic import Field
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
 from topologies.syntax import host_units
 from topologies.syntax.fields import (
+    LIST_OF_NAMES,
     TEXT,
     End,
     HostKind,
@@ -134,6 +135,12 @@ class HostSpec(Shaped):
         None,
         description="Directories of its own: it may change them, and nobody else sees the changes.",
         examples=["/etc", ["/etc", "/var/lib/misc"]],
+    )
+    volumes: Annotated[dict[str, Text | None] | None, Or(TEXT, LIST_OF_NAMES)] = Field(
+        None,
+        description="Volumes of the storage that it uses: name and directory; of a virtual machine a list of "
+        "names, because it gets block devices.",
+        examples=[{"data": "/srv"}, ["data"]],
     )
     image: Text | None = Field(
         None,

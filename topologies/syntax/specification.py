@@ -35,6 +35,7 @@ from topologies.syntax.fields import (
 )
 from topologies.syntax.host_specification import HostSpec, host_keys, keys_inside_host
 from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside, kind_keys
+from topologies.syntax.storage_specification import StorageSpec, storage_keys
 
 MANAGEMENT = IPv4Network("198.18.0.0/16")
 """The network between the controller and the switches of every lab (RFC 2544's range for device tests)."""
@@ -183,6 +184,7 @@ class File(Spec):
     chains: dict[str, Annotated[ChainSpec, Or(LIST_OF_NAMES)]] | None = Field(
         None, description="Which traffic passes which functions.", json_schema_extra=NAMED
     )
+    storage: StorageSpec | None = Field(None, description="Pools of storage hosts, and volumes of hosts.")
     underlay: Annotated[UnderlaySpec, Or(NULL)] | None = Field(
         None,
         description="The IP network between domains; added when hosts of a network are on switches that "
@@ -215,6 +217,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
         return keys_inside(path) if len(path) > 2 else kind_keys(None)
     if path[0] == "hosts" and len(path) > 1:
         return keys_inside_host(path) if len(path) > 2 else host_keys(None)
+    if path[0] == "storage":
+        return storage_keys(path)
     if entry is None:
         return []
     # its own keys before those that it shares with others

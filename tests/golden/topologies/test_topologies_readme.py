@@ -39,7 +39,15 @@ def test_every_key_is_documented() -> None:
         known |= set(specification.keys_at((section, "x")))
     known |= set(specification.keys_at(("underlay",)))
     known |= set(specification.keys_at(("functions", "x", "rules", 0)))
+    for section in ("pools", "volumes"):
+        known |= set(specification.keys_at(("storage", section, "x")))
     assert documented == known
+
+
+def test_the_storage_loads() -> None:
+    (storage,) = [text for kind, text in BLOCKS if kind == "yaml" and "\nstorage:" in text]
+    topology = topologies.loads(f"switches: [s1, s2]\n{storage}\n")
+    assert [volume.adapter for volume in topology.storage.volumes] == ["web1-disk"]
 
 
 def test_the_forms_of_functions_and_chains_load() -> None:

@@ -110,8 +110,8 @@ def test_schema_knows_every_key() -> None:
     assert set(schema["$defs"]) == {
         "BackendSpec", "ChainSpec", "CheckSpec", "DomainSpec", "FileSpec", "ForwardSpec", "FunctionSpec",
             "HostSpec",
-        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "RouterSpec", "RuleSpec", "RunSpec", "SwitchSpec",
-        "UnderlayLinkSpec", "UnderlaySpec",
+        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "PoolSpec", "RouterSpec", "RuleSpec", "RunSpec",
+        "StorageSpec", "SwitchSpec", "UnderlayLinkSpec", "UnderlaySpec", "VolumeSpec",
     }  # fmt: skip
     for definition in schema["$defs"].values():
         assert definition["additionalProperties"] is False
