@@ -16,6 +16,8 @@ from lab.failure import Exit, Failure, unknown
 
 RUN = Path("/run/sdnlab")
 """The folder of the supervisor's files inside a lab, on the sandbox's own tmpfs."""
+CLOSING = "sdnlab-closing"
+"""The name of a supervisor's process (proc(5), comm) while it writes the lab's storage out."""
 _PREFIX = "sdnlab"
 _LISTENING = 0x10000  # SO_ACCEPTCON, include/linux/net.h
 _NAME = re.compile(r"[^\W_][\w.-]*")

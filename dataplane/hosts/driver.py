@@ -111,6 +111,15 @@ class Door(Protocol):
         """
 
 
+@runtime_checkable
+class HasMounts(Protocol):
+    """A driver of hosts in which the lab can mount volumes. The others give their hosts block devices."""
+
+    def mount_namespace(self, place: Place) -> int:
+        """A descriptor of the mount namespace from which the host's commands get theirs. The caller has one
+        thread, and is the lab's root inside the sandbox. Raises HostError or OSError."""
+
+
 class HostDriver(Protocol):
     """The driver of a kind of host. One object serves all hosts of its kind, from several threads.
 

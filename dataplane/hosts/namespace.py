@@ -98,6 +98,13 @@ class NamespaceHosts:
             raise HostError(str(error)) from None
         return RoomDoor(room, place)
 
+    def mount_namespace(self, place: Place) -> int:
+        """That of the host's room. Raises HostError."""
+        try:
+            return rooms.find(place).mount
+        except rooms.RoomError as error:
+            raise HostError(str(error)) from None
+
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.room`` as a program."""
         return [sys.executable, "-c", ENTER, str(ROOT), packed(place), *words]

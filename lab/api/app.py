@@ -42,14 +42,16 @@ from lab.messages.lab import (
     Screen,
     Status,
     UpDown,
+    VolumeInfo,
 )
+from lab.messages.storage import GrowRequest, SnapshotRequest
 from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
 from lab.supervisor import machines
 from lab.supervisor.lab import Lab
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "no such switch, host, link or function"},
+    404: {"model": Problem, "description": "no such switch, host, link, function or volume"},
     409: {"model": Problem, "description": "it can't be done"},
     422: {"model": Problem, "description": "the request is not understood"},
 }
@@ -125,6 +127,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def chains() -> list[ChainState]:
         """Service chains, hop by hop, with the packets that were steered to each hop."""
         return lab.chain_states()
+
+    @app.get("/volumes", tags=["look"])
+    def volumes() -> list[VolumeInfo]:
+        """Volumes with their copies and snapshots."""
+        return lab.volumes.states(used=True)
 
     @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
     def capture(name: str) -> StreamingResponse:
@@ -229,6 +236,18 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
         raw = request["content"].encode("utf-8", "surrogateescape")
         dry_run, prepared = request.get("dry_run", False), request.get("prepared", False)
         return supervisor_change.apply(lab, request["file"], raw, dry_run, prepared)
+
+    @app.post("/volumes/{name}/grow", tags=["touch"], responses=_ERRORS)
+    def grow(name: str, request: GrowRequest) -> list[VolumeInfo]:
+        """Make a volume larger."""
+        lab.volumes.grow(name, request["size"])
+        return lab.volumes.states()
+
+    @app.post("/volumes/{name}/snapshots", tags=["touch"], responses=_ERRORS)
+    def snapshot(name: str, request: SnapshotRequest) -> list[VolumeInfo]:
+        """Save, restore or delete a snapshot of a volume."""
+        lab.volumes.snapshot(name, request["action"], request["name"])
+        return lab.volumes.states()
 
     @app.post("/controller/restart", tags=["touch"])
     def restart_controller() -> dict[str, bool]:

@@ -55,6 +55,7 @@ _PANELS = {
     "Look at a lab": ("lab.cli.look", ("status", "overlay", "flows", "groups", "events", "logs")),
     "Look at hosts": ("lab.cli.top", ("top",)),
     "Functions and chains": ("lab.cli.service", ("functions", "chains", "function", "scale")),
+    "Storage": ("lab.cli.volume", ("volume",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": (
         "lab.cli.touch",

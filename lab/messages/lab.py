@@ -12,6 +12,7 @@ from annotated_types import Gt, Le
 from typing_extensions import NotRequired, TypedDict
 
 from controller import table_answers
+from dataplane.storage.answers import VolumeInfo as VolumeInfo
 from lab.messages.services import Applied as Applied
 from lab.messages.services import ApplyRequest as ApplyRequest
 from lab.messages.services import BackendState as BackendState
@@ -172,6 +173,7 @@ class Status(TypedDict):
     underlay: UnderlayState | None
     functions: list[FunctionState]
     chains: list[ChainState]
+    volumes: list[VolumeInfo]
 
 
 class Pair(TypedDict):

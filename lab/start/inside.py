@@ -71,6 +71,8 @@ class Leash:
         self._held = True
         self._go = threading.Event()
         self._prepared = threading.Event()
+        self.before_end: Callable[[], None] = lambda: None
+        """Called before the lab ends because ``up`` has ended."""
         threading.Thread(target=self._hold, name="leash", daemon=True).start()
 
     def say(self, **message: Any) -> None:
@@ -103,6 +105,7 @@ class Leash:
                 self._held = False
                 return
             if not data:
+                self.before_end()
                 os._exit(Exit.INTERRUPTED)
 
 
@@ -210,6 +213,10 @@ def build(
     datapath = DATAPATHS["userspace"]  # settled_tunnels refuses the other
     machine_must_do(topology, datapath)
     hosts.machine_must_have(topology.hosts)
+    if topology.storage.used:
+        from lab.supervisor import storage
+
+        storage.machine_must_have(topology)
     if unprepared := hosts.to_prepare(topology.hosts):
         stages.run("hosts prepared", lambda: leash.prepare(unprepared))
     hosts.watch(events)
@@ -245,6 +252,11 @@ def build(
     problems = stages.run("functions", coming.result) if topology.functions else []
     problems = weaknesses + problems
     problems += stages.run("hosts", coming_hosts.result) if hosts.take_time(topology.hosts) else []
+    live_storage = None
+    if topology.storage.used:
+        live_storage = storage.prepare(topology, net, order.file, events)
+        leash.before_end = storage.close_at_end(live_storage)
+        problems += stages.run("storage", live_storage.start)
     lab = Lab(
         name,
         topology,
@@ -259,6 +271,7 @@ def build(
         servers,
         commands,
         stages.done,
+        storage=live_storage,
     )
     inform(lab)
 
@@ -270,7 +283,12 @@ def build(
     events.add("up", f"lab {name} is up after {time.time() - started:.2f} s")
     datapath = datapath_word(net.datapath)
     leash.say(
-        ready=True, probe=probe, datapath=datapath, flows=controllers.own.state.flows, problems=problems
+        ready=True,
+        probe=probe,
+        datapath=datapath,
+        flows=controllers.own.state.flows,
+        problems=problems,
+        closes=live_storage is not None,
     )
     stand_in.stop()
     return lab

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.access import holders
 from lab.failure import Exit, Failure
+from lab.naming import CLOSING
 from lab.start import suspended
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ GRACE = 2.0
 """Seconds to wait after SIGTERM before the supervisor's sandbox is killed."""
 
 
+CLOSING_PATIENCE = 20.0
+"""Seconds for a lab to write its storage out."""
 _MOMENT = 0.3
 """Seconds after which we look for the reason why a lab does not end."""
 
@@ -58,10 +61,14 @@ class Launched:
             self.sandbox.close()
 
     def stop(self) -> None:
-        """End the lab and wait until nothing of it remains."""
+        """End the lab and wait until nothing of it remains; its storage is written out before."""
         from dataplane.hosts.cgroups import removed_after
 
         with removed_after(self.sandbox.pid):
+            if self.said.get("closes"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.sandbox.pid, signal.SIGTERM)
+                self.sandbox.wait(CLOSING_PATIENCE)
             if not self.sandbox.kill(_MOMENT):
                 suspended.go_on(self.sandbox.init)
                 self.sandbox.kill(10.0)
@@ -216,7 +223,11 @@ def _end(name: str, pid: int, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     try:
         signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-        if not _ends(init, first, min(GRACE, timeout)):
+        ended = _ends(init, first, min(GRACE, timeout))
+        if not ended and _closes(pid):
+            deadline += CLOSING_PATIENCE
+            ended = _ends(init, first, CLOSING_PATIENCE)
+        if not ended:
             signal.pidfd_send_signal(init, signal.SIGKILL)
             suspended.go_on(first)
             if not select.select([init], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -239,6 +250,13 @@ def _ends(init: int, pid: int, timeout: float) -> bool:
         if select.select([init], [], [], min(_MOMENT, left))[0]:
             return True
         suspended.go_on(pid)
+    return False
+
+
+def _closes(pid: int) -> bool:
+    """Whether the supervisor writes the lab's storage out."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip() == CLOSING
     return False
 
 

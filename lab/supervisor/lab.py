@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller import answers, table_answers
 from controller.typed_json import BadMessage
@@ -48,8 +48,12 @@ from lab.supervisor.runnable import datapath_word
 from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
+from lab.supervisor.volumes import Volumes
 from lab.views import overlay, services, tables
 from topologies.model.topology import Topology
+
+if TYPE_CHECKING:
+    from dataplane.storage.storage import LiveStorage
 
 IDLE: Probing = {"running": False, "done": 0, "total": 0}
 
@@ -71,6 +75,7 @@ class Lab:
     servers: HostServers
     commands: HostCommands
     stages: list[Stage] = field(default_factory=list)
+    storage: LiveStorage | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
     probing: Probing = field(default_factory=lambda: IDLE)
@@ -78,11 +83,13 @@ class Lab:
     questions: Questions = field(init=False)
     settling: Settling = field(init=False)
     captures: Captures = field(init=False)
+    volumes: Volumes = field(init=False)
 
     def __post_init__(self) -> None:
         self.names = Names(self.topology)
         self.questions = Questions(self.controllers, self.health)
         self.settling = Settling(self.net, self.controllers, self.health, self.questions, self.events)
+        self.volumes = Volumes(self.storage)
         self.captures = Captures(self.net, self.lock, self.switches_down)
 
     def status(self) -> Status:
@@ -124,6 +131,7 @@ class Lab:
             "underlay": overlay.underlay(self.topology, links),
             "functions": self.function_states(),
             "chains": self.chain_states(),
+            "volumes": self.volumes.states(),
         }
 
     def troubles(self) -> list[str]:
@@ -134,6 +142,7 @@ class Lab:
         problems += services.troubles(self.functions.records(), known)
         problems += self.commands.troubles()
         problems += filter(None, [self.net.weakness()])
+        problems += self.volumes.troubles()
         sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down

@@ -129,6 +129,15 @@ class ContainerHosts:
             raise HostError(f"the container of host {place.name} does not run (see sdnlab logs, events)")
         return ContainerDoor(place)
 
+    def mount_namespace(self, place: Place) -> int:
+        """That of the container's first process. Raises HostError and OSError."""
+        from dataplane.hosts.container.entrance import files_of
+
+        first = files_of(place.netns).alive()
+        if first is None:
+            raise HostError(f"the container of host {place.name} does not run (see sdnlab logs, events)")
+        return os.open(f"/proc/{first}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.container.execution`` as a program."""
         return [sys.executable, "-I", "-S", "-c", ENTER, str(ROOT), packed(place), *words]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from lab.cli.rendering import overlay, services
+from lab.cli.rendering import overlay, services, storage
 from lab.cli.rendering.machines import is_machine, machines
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages.lab import (
@@ -81,6 +81,8 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         parts.append(table(["LINK", "FROM", "TO", "STATE"], rows, paint))
     if lab["functions"] or lab["chains"]:
         parts.append(services.summary(lab["functions"], lab["chains"], paint))
+    if lab.get("volumes"):
+        parts.append(storage.volumes(lab["volumes"], paint))
     return "\n\n".join(parts)
 
 

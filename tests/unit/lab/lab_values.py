@@ -76,4 +76,5 @@ STATUS: Status = {
     "underlay": None,
     "functions": [],
     "chains": [],
+    "volumes": [],
 }

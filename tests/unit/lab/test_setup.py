@@ -26,7 +26,7 @@ APT = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $*" >>"${0%/*}/asked"
 for word; do
     case $word in
-    tshark | curl | iperf3 | tcpdump | runc | catatonit) cp "${0%/*}/ip" "${0%/*}/$word" ;;
+    tshark | curl | iperf3 | tcpdump | runc | catatonit | fuse2fs) cp "${0%/*}/ip" "${0%/*}/$word" ;;
     netcat-openbsd) cp "${0%/*}/ip" "${0%/*}/nc" ;;
     qemu-system-x86) cp "${0%/*}/ip" "${0%/*}/qemu-system-x86_64" ;;
     qemu-utils) cp "${0%/*}/ip" "${0%/*}/qemu-img" ;;
