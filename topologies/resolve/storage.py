@@ -62,13 +62,11 @@ def _mounts(
 
 
 def _place(here: Path, host: str, kind: str | None, path: str | None, report: Report) -> str | None:
-    """The directory where a volume is mounted; empty: it is a block device; None: it is wrong."""
+    """The directory where a volume is mounted; None: it is wrong."""
     if kind == VM:
-        if path:
-            what = f"{host} is a virtual machine: it gets a block device, and mounts it itself"
-            report.add(here, what, "no directory", f"write volumes: [{here[-1]}]")
-            return None
-        return ""
+        what = f"{host} is a virtual machine, and the lab mounts no volumes in these yet"
+        report.add(here, what, "hosts of kind namespace or container", "give it to another host")
+        return None
     place = PurePosixPath(path or "")
     if not place.is_absolute() or ".." in place.parts or place == PurePosixPath("/") or "\0" in str(place):
         what = f"{shown(path)} is no directory" if path else "the directory is missing"

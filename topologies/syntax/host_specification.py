@@ -13,7 +13,6 @@ from pydantic import Field
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
 from topologies.syntax import host_units
 from topologies.syntax.fields import (
-    LIST_OF_NAMES,
     TEXT,
     End,
     HostKind,
@@ -136,11 +135,10 @@ class HostSpec(Shaped):
         description="Directories of its own: it may change them, and nobody else sees the changes.",
         examples=["/etc", ["/etc", "/var/lib/misc"]],
     )
-    volumes: Annotated[dict[str, Text | None] | None, Or(TEXT, LIST_OF_NAMES)] = Field(
+    volumes: dict[str, Text | None] | None = Field(
         None,
-        description="Volumes of the storage that it uses: name and directory; of a virtual machine a list of "
-        "names, because it gets block devices.",
-        examples=[{"data": "/srv"}, ["data"]],
+        description="Volumes of the storage that it uses: name and directory. A virtual machine has none.",
+        examples=[{"data": "/srv"}],
     )
     image: Text | None = Field(
         None,

@@ -21,7 +21,7 @@ FORMS = {
     "run": "a list of commands, like [iperf3 -s]",
     "private": "a list of directories, like [/etc]",
     "environment": "a mapping like {EDITOR: vi}",
-    "volumes": "a mapping like {data: /srv}, or a list like [data] of a virtual machine",
+    "volumes": "a mapping like {data: /srv}",
     "storage": "a mapping like {pools: {disk: {hosts: [st1, st2]}}, volumes: {data: {size: 256MiB}}}",
     "pools": "a mapping like disk: {hosts: [st1, st2], size: 1GiB, copies: 2}",
     "command": "a line, or a list like [iperf3, -s]",
@@ -90,7 +90,6 @@ def desugar_host(keys: dict[str, Node]) -> None:
             keys["kind"], keys["image"] = Node(image.line, kind), keys.pop(kind)
     _lists(keys, ("serves", "run", "private"))
     _words(keys, "command")
-    _volumes(keys.get("volumes"))
     for entry in _items(keys.get("run")):
         if not isinstance(entry.value, dict):
             entry.value = {"command": Node(entry.line, entry.value)}
@@ -98,15 +97,6 @@ def desugar_host(keys: dict[str, Node]) -> None:
     for file in _entries(keys.get("files")):
         if isinstance(file.value, str):
             file.value = {"content": Node(file.line, file.value)}
-
-
-def _volumes(volumes: Node | None) -> None:
-    """``[data, logs]`` and ``data`` are ``{data: null, logs: null}``: block devices."""
-    if volumes is None:
-        return
-    names = [volumes] if isinstance(volumes.value, str) else volumes.value
-    if isinstance(names, list) and all(isinstance(name.value, str) for name in names):
-        volumes.value = {str(name.value): Node(name.line, None) for name in names}
 
 
 def _words(holder: dict[str, Node], key: str) -> None:

@@ -15,7 +15,8 @@ links: [s1 -- s2]
 networks: [lan, san]
 hosts:
   web1: {switch: s1, network: lan, volumes: {data: /srv}}
-  vm1: {switch: s2, network: lan, kind: vm, volumes: [disk]}
+  web2: {switch: s2, network: lan, volumes: {disk: /mnt}}
+  vm1: {switch: s2, network: lan, kind: vm}
   st1: {switch: s1, network: san}
   st2: {switch: s2, network: san}
   st3: {switch: s2, network: san}
@@ -60,7 +61,7 @@ def test_volumes_lie_on_the_storage_hosts_with_most_space() -> None:
 def test_who_uses_a_volume_gets_an_adapter_on_its_switch_in_the_storage_network() -> None:
     hosts = {host.name: host for host in load().hosts}
     assert (hosts["web1-disk"].port.switch, hosts["web1-disk"].network) == ("s1", "san")
-    assert (hosts["vm1-disk"].port.switch, hosts["vm1-disk"].network) == ("s2", "san")
+    assert (hosts["web2-disk"].port.switch, hosts["web2-disk"].network) == ("s2", "san")
     assert "st1-disk" not in hosts
     assert hosts["web1-disk"].kind == "namespace"
 
@@ -68,7 +69,7 @@ def test_who_uses_a_volume_gets_an_adapter_on_its_switch_in_the_storage_network(
 def test_a_host_is_told_where_its_volumes_are() -> None:
     hosts = {host.name: host for host in load().hosts}
     assert hosts["web1"].volumes == (Mount(volume="data", path="/srv"),)
-    assert hosts["vm1"].volumes == (Mount(volume="disk"),)
+    assert hosts["web2"].volumes == (Mount(volume="disk", path="/mnt"),)
     assert hosts["st1"].volumes == ()
 
 
@@ -119,10 +120,13 @@ def test_mistakes_in_storage_are_told(change: tuple[str, str], said: str) -> Non
         (("{data: /srv}", "{data: srv}"), "'srv' is no directory"),
         (("{data: /srv}", "{data: /dev/x}"), "/dev/x is the kernel's"),
         (("{data: /srv}", "{data: /srv/../etc}"), "is no directory"),
-        (("{data: /srv}", "[data]"), "the directory is missing; write data: /srv"),
+        (("{data: /srv}", "{data: null}"), "the directory is missing; write data: /srv"),
         (("{data: /srv}", "{data: /srv, spare: /srv}"), "/srv is the place of another volume"),
-        (("[disk]", "[data]"), "is used by"),
-        (("[disk]", "{disk: /srv}"), "it gets a block device, and mounts it itself; write volumes: [disk]"),
+        (("{disk: /mnt}", "{data: /mnt}"), "is used by"),
+        (
+            ("kind: vm}", "kind: vm, volumes: {spare: /srv}}"),
+            "vm1 is a virtual machine, and the",
+        ),
         (
             ("  st3:", "  web1-disk: {switch: s1, network: san}\n  st3:"),
             "adapter would be called",
