@@ -33,6 +33,8 @@ RETRY = 20
 """Milliseconds between looks whether a port without other end has one again."""
 READ = 1 << 16
 """Octets of one read."""
+PIECES = 16
+"""Reads of one turn."""
 
 
 class Agent:
@@ -42,7 +44,9 @@ class Agent:
         self._port = port
         self._lasting = lasting
         self._parser = protocol.Parser()
-        self._out = bytearray()
+        self._out: list[bytes] = []
+        """Frames that wait; the first may be a part. They are not joined: copies are dear, too."""
+        self._queued = 0
         self._commands: dict[int, Command] = {}
         self._by_fd: dict[int, Command] = {}
         self._over: dict[int, Command] = {}
@@ -80,7 +84,7 @@ class Agent:
         if command.handle >= 0:
             poll.register(command.handle, select.POLLIN)
         wanted: dict[int, int] = {}
-        if len(self._out) < CROWDED:
+        if self._queued < CROWDED:
             wanted = {fd: select.POLLIN for fd in command.outputs if command.may_read(fd)}
         if command.wants_to_write:
             wanted[command.stdin] = wanted.get(command.stdin, 0) | select.POLLOUT
@@ -90,14 +94,7 @@ class Agent:
     def _read(self, event: int | None) -> bool:
         """Read the port and do what is asked; False: it has ended for good."""
         if self._away or (event is not None and event & ~select.POLLOUT):
-            try:
-                data = os.read(self._port, READ)
-            except BlockingIOError:
-                self._away = False
-                return True
-            except OSError:
-                data = b""
-            self._away = not data
+            data = self._received()
             if self._away and not self._lasting:
                 for command in list(self._commands.values()):
                     self._abandon(command)
@@ -106,16 +103,39 @@ class Agent:
                 self._handle(kind, channel, payload)
         return True
 
+    def _received(self) -> bytes:
+        """What has arrived, up to a bound. The port gives a page at a time, and a turn is dear."""
+        pieces = []
+        self._away = False
+        try:
+            for _ in range(PIECES):
+                piece = os.read(self._port, READ)
+                if not piece:
+                    self._away = True
+                    break
+                pieces.append(piece)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._away = True
+        return b"".join(pieces)
+
     def _write(self) -> None:
-        while self._out and not self._away:
+        done = 0
+        for frame in [] if self._away else self._out:
             try:
-                count = os.write(self._port, self._out[:READ])
+                count = os.write(self._port, frame)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 self._away = True
-                return
-            del self._out[:count]
+                break
+            self._queued -= count
+            if count < len(frame):
+                self._out[done] = frame[count:]
+                break
+            done += 1
+        del self._out[:done]
 
     def _serve_commands(self, events: dict[int, int]) -> None:
         for fd in [fd for fd in self._over if fd in events]:
@@ -179,6 +199,7 @@ class Agent:
             self._abandon(command)
         self._session = session
         self._out.clear()
+        self._queued = 0
         self._send(protocol.HELLO, 0, protocol.hello_payload(session))
 
     def _run(self, channel: int, payload: bytes) -> None:
@@ -207,7 +228,9 @@ class Agent:
             self._abandon(command)
 
     def _send(self, kind: int, channel: int, payload: bytes = b"") -> None:
-        self._out += protocol.encode(kind, channel, payload)
+        frame = protocol.encode(kind, channel, payload)
+        self._out.append(frame)
+        self._queued += len(frame)
 
 
 def find_port() -> str:

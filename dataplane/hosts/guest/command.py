@@ -60,7 +60,12 @@ class Command:
             home = environment.get(b"HOME", b"/")
             os.chdir(home if os.path.isdir(home) else "/")
             self.pid = os.posix_spawn(
-                program, words, environment, file_actions=actions, setsid=True, setsigdef=CATCHABLE
+                program,
+                words,
+                environment,
+                file_actions=actions,
+                setsid=True,
+                setsigdef=CATCHABLE,
             )
             self.handle = os.pidfd_open(self.pid)
         except OSError as error:

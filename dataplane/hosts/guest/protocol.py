@@ -75,7 +75,7 @@ def encode(kind: int, channel: int, payload: bytes = b"") -> bytes:
         raise ValueError(f"a frame of {len(payload)} octets; at most {MOST}")
     header = _HEADER.pack(kind, channel, len(payload))
     body = header + _CHECK.pack(binascii.crc32(payload, binascii.crc32(header))) + payload
-    return _END + body.replace(_ESCAPE, b"\xdb\xdd").replace(_END, b"\xdb\xdc") + _END
+    return b"".join((_END, body.replace(_ESCAPE, b"\xdb\xdd").replace(_END, b"\xdb\xdc"), _END))
 
 
 class Parser:

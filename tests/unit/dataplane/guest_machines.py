@@ -19,6 +19,8 @@ AGENT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.guest.agent import main; main()"
 )
 CLIENT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
+WAITS = b"sh -c 'trap \"exit 3\" INT; echo waits$((1)); while :; do sleep 0.05; done'"
+"""For a shell: a program that is ready for Ctrl-C. The shell itself may lose it between fork and exec."""
 
 
 def start_agent(connection: socket.socket, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.hosts.guest import protocol
-from tests.unit.dataplane.guest_machines import Agent
+from tests.unit.dataplane.guest_machines import WAITS, Agent
 from tests.waiting import until
 
 
@@ -156,8 +156,8 @@ def test_a_terminal_has_a_size_signals_and_an_end() -> None:
         agent.send(protocol.INPUT, 1, b"stty size\n")
         while b"11 22" not in said:
             said += agent.until(protocol.OUTPUT, 1)
-        agent.send(protocol.INPUT, 1, b"echo sleeps$((1)); sleep 1000\n")
-        while b"sleeps1" not in said:
+        agent.send(protocol.INPUT, 1, WAITS + b"\n")
+        while b"waits1" not in said:
             said += agent.until(protocol.OUTPUT, 1)
         agent.send(protocol.INPUT, 1, b"\x03")
         agent.send(protocol.INPUT, 1, b"exit 9\n")

@@ -41,7 +41,8 @@ def test_after_half_a_frame_and_garbage_the_next_frames_arrive(
     parser = protocol.Parser()
     heard = parser.feed(whole[: at % (len(whole) - 1)] + garbage)
     heard += parser.feed(b"".join(protocol.encode(*frame) for frame in sent))
-    assert heard == sent
+    # garbage may happen to be the rest of the frame
+    assert heard in (sent, [lost, *sent])
 
 
 def test_half_a_frame_with_garbage_of_the_missing_length_is_no_frame() -> None:

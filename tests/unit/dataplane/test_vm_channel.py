@@ -20,7 +20,7 @@ import pytest
 
 from dataplane.hosts.guest import protocol
 from dataplane.hosts.vm import client
-from tests.unit.dataplane.guest_machines import Machine
+from tests.unit.dataplane.guest_machines import WAITS, Machine
 from tests.waiting import PATIENCE, until
 
 
@@ -251,11 +251,11 @@ def test_a_shell_on_a_terminal(machine: Machine) -> None:
         terminal.type(b"echo $((6 * 7)); stty size\n")
         terminal.read_until(b"42\r\n")
         assert not terminal.is_as_before
-        terminal.type(b"echo sleeps$((1)); sleep 1000\n")
-        terminal.read_until(b"sleeps1")
+        terminal.type(WAITS + b"\n")
+        terminal.read_until(b"waits1")
         terminal.type(b"\x03")
         terminal.type(b"echo $?-x; exit 7\n")
-        terminal.read_until(b"130-x")
+        terminal.read_until(b"3-x")
         assert terminal.popen.wait(PATIENCE) == 7
         assert terminal.is_as_before
 
@@ -317,6 +317,18 @@ def test_ctrl_c_that_a_command_ignores_does_not_end_it(machine: Machine) -> None
             if select.select([terminal.master], [], [], 0.1)[0]:
                 terminal.said += os.read(terminal.master, 65536)
         assert terminal.popen.wait(PATIENCE) == 0
+
+
+def test_a_command_gets_little_of_the_callers_environment() -> None:
+    environment = {
+        "TERM": "xterm",
+        "LANG": "C",
+        "SDNLAB": "x",
+        "SDNLAB_PLACE": "h1",
+        "HOME": "/h",
+        "SECRET": "s",
+    }
+    assert client.passed(environment) == {"TERM": "xterm", "LANG": "C", "SDNLAB": "x", "SDNLAB_PLACE": "h1"}
 
 
 def test_configuring_names_what_failed(machine: Machine, tmp_path: Path) -> None:
