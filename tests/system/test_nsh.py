@@ -138,7 +138,8 @@ def test_the_underlay_carries_nsh_in_vxlan_with_paths_and_indices(lab: Lab, tmp_
 def test_capture_shows_nsh_to_people(lab: Lab) -> None:
     line, _ = lab
     link = next(link_state["name"] for link_state in line.json("status")["underlay"]["links"])
-    process = line.start("capture", link, "-c", "2", "--filter", "udp port 4789")
+    # among them may be what the hosts' kernels send by themselves: MLD, router solicitations
+    process = line.start("capture", link, "-c", "20", "--filter", "udp port 4789")
     with pinging(line, "h1", "h2"):
         shown = process.communicate(timeout=PATIENCE)[0]
     assert "NSH, flags [none], service-path-id 0x000002, service-index 0xfe" in shown, shown
