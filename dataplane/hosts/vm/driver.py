@@ -263,12 +263,9 @@ def find_image(name: str) -> Image:
     from dataplane.images.errors import ImageError
 
     try:
-        for image in images.listed():
-            if image.name == name:
-                return image
+        return images.find(name)
     except ImageError as error:
         raise HostError(error.what, error.remedy) from None
-    raise HostError(f"the image {name} is missing", "sdnlab image build")
 
 
 def has_qemu() -> bool:

@@ -83,7 +83,7 @@ class Machine:
         self._from = ""
         self._seconds = 0.0
         self._why = ""
-        self._restoring = False
+        self._resetting = False
         self._gone = False
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
@@ -118,6 +118,8 @@ class Machine:
         """Offer the machine's sockets in the place's folder, and start it; don't wait. Raises OSError."""
         self._folder, self._names_file = Path(place.folder), place.names_file
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("port", "console"):  # of a machine of this name that was here before
+            (self._folder / name).unlink(missing_ok=True)
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._port.bind(str(self._folder / "port"))
         self._port.listen(1)
@@ -198,7 +200,6 @@ class Machine:
         """Make a template of the machine, which has booted and is nobody yet. Without one it goes on, too."""
         monitor = self._asked()
         state = os.memfd_create("state", os.MFD_CLOEXEC)
-        self._restoring = True
         try:
             monitor.execute("stop")
             monitor.execute("migrate-set-capabilities", capabilities=IGNORE_SHARED)
@@ -213,10 +214,8 @@ class Machine:
         finally:
             os.close(state)
             monitor.execute("cont")
-            self._restoring = False
 
     def _restore(self, image: Image, template: Template) -> None:
-        self._restoring = True
         state = state_file(template.state)
         try:
             self._launch(image, Memory(template.memory, shared=False), restored=True)
@@ -230,7 +229,6 @@ class Machine:
             monitor.execute("cont")
         finally:
             os.close(state)
-            self._restoring = False
         self._await_agent(RESTORE_PATIENCE)
         self._configure_all()
 
@@ -338,6 +336,7 @@ class Machine:
 
     def _returned(self) -> None:
         with self._acting:
+            self._resetting = False
             if self.state in ("running", "silent") and self._answers.is_set():
                 self._configure_all()
                 if self.state == "silent":
@@ -361,6 +360,7 @@ class Machine:
         with self._acting:
             monitor = self._must_run()
             self._was_reset.clear()
+            self._resetting = True
             with self._refusals():
                 monitor.execute("system_reset")
                 if self.state in ("paused", "panicked"):
@@ -501,7 +501,7 @@ class Machine:
         elif event == "RESET" and self._broker is not None:
             self._was_reset.set()
             self._broker.lost("the machine was reset")
-            if data.get("guest"):
+            if data.get("guest") and not self._resetting:
                 self._say("boots anew: its guest wants it")
 
     def _fail(self, why: str) -> None:
