@@ -213,9 +213,12 @@ class LabGroups:
         """The lab's group in this hierarchy, in which hosts' groups can have the controllers. Raises OSError
         and NoGroups."""
         known = self._made.get(hierarchy)
+        if known is not None and not hierarchy.unified:
+            return known
+        wanted = [name for name in controllers if self._of(name) == hierarchy]
         if known is not None:
-            if hierarchy.unified:
-                _enable(known, controllers)
+            _enable(known.parent, wanted)
+            _enable(known, wanted)
             return known
         refused: OSError | None = None
         for parent in hierarchy.candidates():
@@ -224,8 +227,8 @@ class LabGroups:
             try:
                 base.mkdir(exist_ok=True)
                 if hierarchy.unified:
-                    _enable(parent, controllers)
-                    _enable(base, controllers)
+                    _enable(parent, wanted)
+                    _enable(base, wanted)
             except OSError as error:
                 refused = refused or error
                 with contextlib.suppress(OSError):
@@ -279,8 +282,10 @@ def removed_after(pid: int) -> Iterator[None]:
 
 def _enable(folder: Path, controllers: Iterable[str]) -> None:
     """Let the groups in ``folder`` have the controllers (version 2). Raises OSError."""
-    missing = sorted(set(controllers) & set(_words(folder / "cgroup.controllers")))
-    missing = [name for name in missing if name not in _words(folder / "cgroup.subtree_control")]
+    if lacking := sorted(set(controllers) - set(_words(folder / "cgroup.controllers"))):
+        # The group above it does not hand them down.
+        raise OSError(errno.ENODEV, f"there is no {', '.join(lacking)} in this control group", str(folder))
+    missing = sorted(set(controllers) - set(_words(folder / "cgroup.subtree_control")))
     if missing:
         (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in missing))
 

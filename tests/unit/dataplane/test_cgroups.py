@@ -69,7 +69,7 @@ def unified(root: Path, *groups: str) -> None:
 
 
 def test_it_goes_where_groups_with_limits_can_be(tmp_path: Path) -> None:
-    unified(tmp_path, "session")
+    unified(tmp_path, "session", f"{PREFIX}7")  # the kernel makes a group's files
     busy = tmp_path / "session" / "cgroup.subtree_control"
     busy.unlink()
     busy.mkdir()  # it can't be written, as in a group with processes
@@ -78,8 +78,19 @@ def test_it_goes_where_groups_with_limits_can_be(tmp_path: Path) -> None:
     assert set(group.folders.values()) == {folder} and group.joined() == [str(folder / "cgroup.procs")]
     assert (folder / "cpu.max").read_text() == "50000 100000"
     assert not (folder / "memory.swap.max").exists()  # a kernel without swap accounting has none
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +pids"
+    assert {"+cpu", "+pids"} <= set((tmp_path / "cgroup.subtree_control").read_text().split())
     assert not (tmp_path / "session" / f"{PREFIX}7").exists()
+
+
+def test_a_group_above_that_hands_no_controller_down_is_passed_by(tmp_path: Path) -> None:
+    unified(tmp_path, "slice", "slice/session", f"{PREFIX}7")
+    for group in ("slice", "slice/session"):
+        (tmp_path / group / "cgroup.controllers").write_text("memory\n")
+    groups = LabGroups("7", [Hierarchy(tmp_path, tmp_path / "slice" / "session")])
+    assert groups.make("c1", Limits(pids=5)).folders == {"pids": tmp_path / f"{PREFIX}7" / "c1"}
+    groups.make("c2", Limits(cpus=1))
+    for group in (tmp_path, tmp_path / f"{PREFIX}7"):
+        assert (group / "cgroup.subtree_control").read_text() == "+cpu"  # the last one written
 
 
 def test_where_there_is_none_it_says_so(tmp_path: Path) -> None:
