@@ -47,9 +47,9 @@ def sample(net: Fabric) -> Usage:
     for host in plans:
         with contextlib.suppress(KeyError, OSError):  # it comes or goes
             spaces[os.fstat(net.space_fd(host.netns)).st_ino] = host.name
-    found: dict[str, list[Process]] = {}
+    running: dict[str, list[Process]] = {}
     for name, process in processes_in(spaces):
-        found.setdefault(name, []).append(process)
+        running.setdefault(name, []).append(process)
     wires: dict[tuple[str, str], Wire] = {}
     for netns in {host.far.netns for host in plans}:
         with contextlib.suppress(KeyError, OSError):
@@ -57,7 +57,7 @@ def sample(net: Fabric) -> Usage:
             wires |= {(netns, device): wire for device, wire in devices(text).items()}
     return {
         "time": time.monotonic(),
-        "hosts": [_host(host, found.get(host.name, []), wires) for host in plans],
+        "hosts": [_host(host, running.get(host.name, []), wires) for host in plans],
     }
 
 
