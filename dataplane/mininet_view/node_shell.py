@@ -49,6 +49,10 @@ def with_terminal(command: list[str]) -> list[str]:
     return ["setsid", "--ctty", "mnexec", "-c", *command[2:]] if command[:2] == ["mnexec", "-cd"] else command
 
 
+class NoShell(RuntimeError):
+    """A node's shell has ended, or could not start: a virtual machine or a container may have no bash."""
+
+
 class SafeShell:
     """A mixin for a Mininet ``Node``, which comes before it in the bases."""
 
@@ -152,7 +156,13 @@ class SafeShell:
         return bool(poller.poll(0))
 
     def read(self, size: int = 1024) -> str:
-        """The next output of the shell, at most ``size`` characters; blocks until there is some."""
+        """The next output of the shell, at most ``size`` characters; blocks until there is some.
+
+        Raises NoShell when the shell has ended.
+        """
+        if not self.readbuf and not self.wait_for():
+            remedy = f"run a command there by: sdnlab exec {self.name} -- WORDS"
+            raise NoShell(f"no bash runs in {self.name}; {remedy}")
         return str(super().read(size))  # type: ignore[misc]
 
     def wait_for(self, *others: int, timeoutms: float | None = None) -> list[int]:

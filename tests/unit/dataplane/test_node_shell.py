@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
+from mininet.node import Node
 
 from dataplane.mininet_view.iperf import rate
-from dataplane.mininet_view.node_shell import LONGEST, TooLong, evaluated
+from dataplane.mininet_view.node_shell import LONGEST, NoShell, SafeShell, TooLong, evaluated
 
 
 def bash(text: str) -> tuple[int, str]:
@@ -49,6 +51,18 @@ def test_what_the_terminal_would_cut_is_refused() -> None:
     assert len(evaluated("echo " + "a" * (LONGEST - 20))) <= LONGEST
     with pytest.raises(TooLong, match="write it into a file"):
         evaluated("echo " + "é" * LONGEST)
+
+
+class Bare(SafeShell, Node):  # type: ignore[misc]
+    """A node in which there is no bash."""
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        return super()._popen(["sh", "-c", "echo no such program; exit 127"], **params)
+
+
+def test_a_node_without_a_shell_says_so_instead_of_waiting_for_it() -> None:
+    with pytest.raises(NoShell, match="no bash runs in v1; run a command there by: sdnlab exec v1"):
+        Bare("v1", inNamespace=False)
 
 
 @pytest.mark.parametrize(
