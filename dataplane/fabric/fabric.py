@@ -77,6 +77,7 @@ class Fabric:
         self._mirrors = Mirrors(spaces, self.parts.switches)
         self._outages = Outages(self.parts.wires, self.parts.switches, self._mirrors)
         self._as_devices: frozenset[str] = frozenset()
+        self._moves: dict[str, int] = {}
 
     def build_lab(self) -> None:
         """Start everything. Returns when every switch has its ports. Raises the first error."""
@@ -155,13 +156,19 @@ class Fabric:
             raise LinkError(name)
         self._outages.set_switch(self.plan, name, up)
 
-    def changing(self, topology: Topology) -> Change:
+    def changing(self, topology: Topology, leaving: str | None = None) -> Change:
         """The change of the running lab to ``topology``. Raises ``Unchangeable`` if something can't
-        change."""
+        change.
+
+        ``leaving``: a host that gets a new namespace, beside its old one till the end of the change.
+        """
         wrong = unchangeable(self.topology, topology)
         if wrong:
             raise Unchangeable(wrong)
-        return self._change(topology, self._as_devices)
+        moves = dict(self._moves)
+        if leaving is not None:
+            moves[leaving] = moves.get(leaving, 0) + 1
+        return self._change(topology, self._as_devices, moves)
 
     def replace(self, topology: Topology) -> None:
         """Change the running lab to another topology with the same switches. Only differences change.
@@ -177,15 +184,20 @@ class Fabric:
             raise
         change.finish()
 
-    def _change(self, topology: Topology, as_devices: frozenset[str]) -> Change:
-        new = plan(topology, as_devices)
+    def _change(self, topology: Topology, as_devices: frozenset[str], moves: Mapping[str, int]) -> Change:
+        there = {host.name for host in topology.hosts}
+        moves = {host: number for host, number in moves.items() if host in there}
+        new = plan(topology, as_devices, moves)
         links_down = renamed(self._outages.links, self.plan, new)
         before, after = self._outages.wiring(self.plan), wiring(new, links_down, self._outages.switches)
-        become = partial(self._become, topology, new, links_down)
+        become = partial(self._become, topology, new, links_down, moves)
         return Change(self.executor, steps(self.plan, new, before, after), become)
 
-    def _become(self, topology: Topology, new: Plan, links_down: frozenset[str]) -> None:
+    def _become(
+        self, topology: Topology, new: Plan, links_down: frozenset[str], moves: Mapping[str, int]
+    ) -> None:
         """Remember the new plan as that of the lab."""
+        self._moves = dict(moves)
         self.topology, self.plan, self._outages.links = topology, new, links_down
         self.parts.hosts.expect(new.hosts)
         self.parts.switches.domains = new.domains
@@ -210,8 +222,8 @@ class Fabric:
         Some milliseconds of traffic may be lost. A link that needs devices anyway does not change.
         """
         devices = self._as_devices | {link} if wanted else self._as_devices - {link}
-        if plan(self.topology, devices) != self.plan:
-            self._change(self.topology, devices).all()
+        if plan(self.topology, devices, self._moves) != self.plan:
+            self._change(self.topology, devices, self._moves).all()
         self._as_devices = devices
 
     def add_mirror(self, switch: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dataplane.images import cache, micro
+from dataplane.images import cache, exported, micro
 from dataplane.images.errors import ImageError
 from dataplane.images.image import Image
 from dataplane.images.recipe import Recipe, Say
@@ -27,8 +27,11 @@ def ensure(name: str, say: Say, recipe: Recipe | None = None) -> Image:
     """The current image, built if it is missing, damaged, or of another version of sdnlab.
 
     ``say`` hears of the progress when something is built. When the image is there this takes 2 ms: its files
-    are compared with their noted size and time. Raises ImageError.
+    are compared with their noted size and time. ``name`` may be the path of an exported machine. Raises
+    ImageError.
     """
+    if recipe is None and exported.is_exported(name):
+        return exported.ensure(name, say)
     recipe = recipe or recipe_of(name)
     folder = cache.root()
     image = _usable(folder, name, recipe)

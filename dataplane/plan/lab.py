@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from types import MappingProxyType
 from typing import Literal
 
 from typing_extensions import assert_never
@@ -101,12 +102,17 @@ def _short_names(names: Iterable[str], prefix: str) -> dict[str, str]:
     return out
 
 
-def plan(topology: Topology, as_devices: frozenset[str] = frozenset()) -> Plan:
-    """The plan for a topology. ``as_devices``: links that must be devices in any case."""
+def plan(
+    topology: Topology,
+    as_devices: frozenset[str] = frozenset(),
+    moves: Mapping[str, int] = MappingProxyType({}),
+) -> Plan:
+    """The plan for a topology. ``as_devices``: links that must be devices in any case. ``moves``: host ->
+    how often it has gone to a new namespace, each of which has a name of its own."""
     bridges = _short_names((switch.name for switch in topology.switches), "sw")
     domain_of = {switch.name: switch.domain for switch in topology.switches}
     devices = _port_devices(topology, bridges)
-    netns = _namespace_names(topology)
+    netns = _namespace_names(topology, moves)
     lab_overlay = overlay(topology)
     crossing = _crossing_ports(topology, lab_overlay)
 
@@ -216,12 +222,14 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
     }
 
 
-def _namespace_names(topology: Topology) -> dict[tuple[str, str], str]:
+def _namespace_names(topology: Topology, moves: Mapping[str, int]) -> dict[tuple[str, str], str]:
     """File names below /run/netns of all hosts and domains."""
 
     # hosts and functions are added and removed in a running lab, so their names do not count
     out = {
-        ("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}") + settings_mark(h)
+        ("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}")
+        + settings_mark(h)
+        + (f"@{moves[h.name]}" if moves.get(h.name) else "")
         for h in topology.hosts
     }
     for name, _, _ in _plugs(topology):

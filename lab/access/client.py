@@ -6,12 +6,13 @@ matters because a command takes only 0.2 s.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import select
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from dataplane.sandbox.process_state import is_stopped
@@ -107,6 +108,17 @@ class Client:
                     yield json.loads(line)
         except (http.client.HTTPException, OSError):
             return
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def download(self, path: str) -> Iterator[http.client.HTTPResponse]:
+        """The answer to GET ``path``, to read as it comes."""
+        connection = LabConnection(self.name, None)
+        try:
+            yield self._send(connection, "GET", path, None)
+        except (http.client.HTTPException, ConnectionError, TimeoutError):
+            raise Failure(f"lab {self.name} ended before it had sent everything", "", Exit.LOST) from None
         finally:
             connection.close()
 

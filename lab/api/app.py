@@ -30,6 +30,8 @@ from lab.messages.lab import (
     LinkChange,
     LogPart,
     MachineChange,
+    MachineSnapshotRequest,
+    Migrated,
     Moved,
     MoveRequest,
     OverlayState,
@@ -40,6 +42,7 @@ from lab.messages.lab import (
     Problem,
     ScaleRequest,
     Screen,
+    SnapshotState,
     Status,
     UpDown,
     VolumeInfo,
@@ -47,7 +50,7 @@ from lab.messages.lab import (
 from lab.messages.storage import GrowRequest, SnapshotRequest
 from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
-from lab.supervisor import machines
+from lab.supervisor import machine_states, machines
 from lab.supervisor.lab import Lab
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -132,6 +135,22 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def volumes() -> list[VolumeInfo]:
         """Volumes with their copies and snapshots."""
         return lab.volumes.states(used=True)
+
+    @app.get("/hosts/{name}/snapshots", tags=["look"], responses=_ERRORS)
+    def snapshots(name: str) -> list[SnapshotState]:
+        """The saved states of a virtual machine, the oldest first."""
+        return machine_states.snapshots(lab, name)
+
+    @app.get("/hosts/{name}/export", tags=["look"], responses=_ERRORS)
+    def export(name: str) -> StreamingResponse:
+        """A virtual machine as a tar archive; its state is in it when it is on."""
+        exported = machine_states.export(lab, name)
+        headers = {
+            "X-Size": str(exported.size),
+            "X-Running": str(int(exported.running)),
+            "X-Paused": f"{exported.paused:.3f}",
+        }
+        return StreamingResponse(exported.pieces, media_type="application/x-tar", headers=headers)
 
     @app.get("/capture/{name}", tags=["look"], responses=_ERRORS)
     def capture(name: str) -> StreamingResponse:
@@ -219,6 +238,16 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
     def power(name: str, request: PowerRequest) -> MachineChange:
         """Start, stop, pause, resume or reset a virtual machine. After a start it is up."""
         return machines.power(lab, name, request["action"])
+
+    @app.post("/hosts/{name}/migrate", tags=["touch"], responses=_ERRORS)
+    def migrate(name: str, where: MoveRequest) -> Migrated:
+        """Move a running virtual machine to another domain, with its memory and its connections."""
+        return machine_states.migrate(lab, name, where["domain"], where.get("switch"))
+
+    @app.post("/hosts/{name}/snapshots/{snapshot}", tags=["touch"], responses=_ERRORS)
+    def change_snapshot(name: str, snapshot: str, request: MachineSnapshotRequest) -> SnapshotState:
+        """Save the state of a virtual machine, let it return to a saved one, or delete one."""
+        return machine_states.change_snapshot(lab, name, snapshot, request["action"])
 
     @app.post("/functions/{name}", tags=["touch"], responses=_ERRORS)
     def control_function(name: str, request: FunctionRequest) -> list[FunctionState]:

@@ -35,6 +35,8 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
     sdnlab move h1 d2              move a host to another domain
     sdnlab vm pause v1             pause, stop, start, reset a virtual machine
+    sdnlab snapshot save v1 one    save its state; 'restore' returns to it
+    sdnlab migrate v1 d2           move it to another domain while it runs
     sdnlab functions               show firewalls, balancers and their health
     sdnlab chains                  show service chains, hop by hop
     sdnlab apply my/lab.yaml       change the lab to what the file says now
@@ -65,6 +67,7 @@ _PANELS = {
     "Without a lab": ("lab.cli.ids", ("ids",)),
     "Virtual machines in a lab": ("lab.cli.machine", ("vm", "console", "screen")),
     "Virtual machines": ("lab.cli.image", ("image",)),
+    "States of virtual machines": ("lab.cli.machine_states", ("snapshot", "export", "migrate")),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -309,6 +309,43 @@ class Screen(TypedDict):
     png: str
 
 
+class Migrated(TypedDict):
+    """The result of ``migrate``; ``seconds`` in all, ``precopy`` of them while the machine still ran.
+
+    ``downtime``: milliseconds for which it stood still, from QEMU's event STOP at the source to RESUME at the
+    destination; ``downtime_qemu``: what QEMU itself tells. ``copied``: bytes. ``changed`` False: it was
+    already there.
+    """
+
+    host: str
+    source: str
+    target: str
+    domain: str
+    seconds: float
+    changed: bool
+    downtime: float
+    downtime_qemu: float
+    copied: int
+    precopy: float
+    notes: list[str]
+
+
+class MachineSnapshotRequest(TypedDict):
+    """What to do with a snapshot of a virtual machine."""
+
+    action: Literal["save", "restore", "delete"]
+
+
+class SnapshotState(TypedDict):
+    """A saved state of a virtual machine. ``taken``: seconds since 1970. ``size``: bytes on the disk.
+    ``paused``: seconds for which the machine stood still to be saved."""
+
+    name: str
+    taken: float
+    size: int
+    paused: float
+
+
 class CapturePoint(TypedDict):
     """Where to capture: a network namespace's name, a device in it (``any``: all), and a text about it."""
 

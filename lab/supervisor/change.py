@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import topologies
 from dataplane.fabric.fabric import Unchangeable
@@ -32,7 +32,23 @@ PROCESS_PATIENCE = 15.0
 """Timeout in seconds until new functions' processes work."""
 
 
-def take(lab: Lab, new: Topology) -> list[str]:
+class Crossing(Protocol):
+    """What goes from an old part of the lab to a new one during a change."""
+
+    host: str
+    """The host: it has a new namespace beside its old one during the change."""
+
+    def depart(self) -> None:
+        """Called when the new parts are there, and the switches don't use them yet. Raises Failure."""
+
+    def arrive(self) -> None:
+        """Called when every switch has confirmed. Raises Failure."""
+
+    def abandon(self) -> None:
+        """The change is undone. Called also if neither of the others was."""
+
+
+def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]:
     """Change the running lab to ``new``. Returns texts about errors after the change was complete.
 
     Raises Failure when the change fails; its text says whether the lab is as before. The caller holds
@@ -40,7 +56,7 @@ def take(lab: Lab, new: Topology) -> list[str]:
     """
     old = lab.topology
     try:
-        change = lab.net.changing(new)
+        change = lab.net.changing(new, crossing.host if crossing is not None else None)
     except Unchangeable as refusal:
         raise Failure(
             "that can't change while the lab runs: " + "; ".join(refusal.what[:8]),
@@ -52,6 +68,9 @@ def take(lab: Lab, new: Topology) -> list[str]:
     try:
         change.extend()
         _raise_problems(lab.functions.prepare(new, PROCESS_PATIENCE, late))
+        if crossing is not None:
+            lab.net.notice_devices()  # not while it stands still
+            crossing.depart()
         told = True
         numbers = lab.settling.intend(new)
         lab.functions.halt(late)
@@ -59,7 +78,11 @@ def take(lab: Lab, new: Topology) -> list[str]:
         lab.net.notice_devices()
         _raise_problems(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
         lab.settling.wait_settled(numbers)
+        if crossing is not None:
+            crossing.arrive()
     except Exception as error:
+        if crossing is not None:
+            crossing.abandon()
         left = _undo(lab, old, told, late, change.undo)
         raise _failed(error, left) from error
     before = {host.name: host for host in old.hosts}
@@ -197,14 +220,7 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
     began = time.monotonic()
     with lab.changing():
         old = lab.topology
-        try:
-            target = switch or switch_in(old, domain)
-            domain_of = {known.name: known.domain for known in old.switches}
-            if domain_of.get(target, domain) != domain:
-                raise Impossible(f"switch {target} is in domain {domain_of[target]}, not {domain}")
-            new = move(old, host, target)
-        except Impossible as error:
-            raise NotThere(error.what, error.remedy) from None
+        target, new = moved_to(old, host, domain, switch)
         before = next(known.port.switch for known in old.hosts if known.name == host)
         moved: Moved = {
             "host": host,
@@ -220,3 +236,16 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
         moved["seconds"] = time.monotonic() - began
         lab.events.add("move", f"host {host} moved from {before} to {target} (domain {domain})", dict(moved))
         return moved
+
+
+def moved_to(topology: Topology, host: str, domain: str, switch: str | None) -> tuple[str, Topology]:
+    """The switch to which the host moves (None: the domain's first one), and the lab afterwards. Raises
+    NotThere."""
+    try:
+        target = switch or switch_in(topology, domain)
+        domain_of = {known.name: known.domain for known in topology.switches}
+        if domain_of.get(target, domain) != domain:
+            raise Impossible(f"switch {target} is in domain {domain_of[target]}, not {domain}")
+        return target, move(topology, host, target)
+    except Impossible as error:
+        raise NotThere(error.what, error.remedy) from None

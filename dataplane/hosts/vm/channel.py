@@ -9,10 +9,14 @@ machine.  A machine that is lost ends its programs' channels, and the broker wai
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +84,7 @@ class Broker:
         self._orders: deque[Callable[[], None]] = deque()
         self._woken, self._wakes = -1, -1
         self._ending = False
+        self._holding = False
         self._thread = threading.Thread(target=self._serve, name="vm-channel", daemon=True)
 
     @property
@@ -130,6 +135,66 @@ class Broker:
 
         self._order(change)
 
+    def hold(self, patience: float) -> bool:
+        """Send the machine nothing until ``take_over`` or ``go_on``; whether it has read all that was sent.
+
+        Waits for that, ``patience`` seconds at most.  What programs send waits, and loses nothing.
+        """
+        holding = threading.Event()
+
+        def begin() -> None:
+            self._holding = True
+            holding.set()
+
+        self._order(begin)
+        deadline = time.monotonic() + patience
+        while holding.wait(max(0.0, deadline - time.monotonic())):
+            if not self._unread():
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.002)  # the kernel tells nobody when the last octet is read
+        return False
+
+    def go_on(self) -> None:
+        """Send again, after ``hold``."""
+
+        def change() -> None:
+            self._holding = False
+
+        self._order(change)
+
+    def take_over(self, port: socket.socket, path: str) -> None:
+        """The machine has moved, with its agent and all that runs: go on over ``port``, a connection to its
+        QEMU there, whose socket has this ``path``.
+
+        The old QEMU writes nothing more, and has read all (``hold``).  So no program notices.
+        """
+
+        def change() -> None:
+            if self._port is not None:
+                with contextlib.suppress(OSError):  # also when there is no more
+                    while data := self._port.recv(READ):
+                        self._take(data)
+                self._port.close()
+            port.setblocking(False)
+            self._port, self._path, self._holding = port, path, False
+            if not self._ready:
+                self._greet(STARTING)
+
+        self._order(change)
+
+    def _unread(self) -> int:
+        """A number that is 0 when QEMU has read all that was sent (SIOCOUTQ in unix(7))."""
+        port = self._port
+        try:
+            if port is not None:
+                (number,) = struct.unpack("i", fcntl.ioctl(port, termios.TIOCOUTQ, bytes(4)))
+                return int(number)
+        except (OSError, ValueError):
+            pass
+        return 0
+
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.append(order)
         with contextlib.suppress(OSError):
@@ -145,7 +210,8 @@ class Broker:
                 poll.register(self._woken, select.POLLIN)
                 poll.register(self._listener, select.POLLIN)
                 if self._port is not None:
-                    poll.register(self._port, select.POLLIN | (select.POLLOUT if self._out else 0))
+                    sends = self._out and not self._holding
+                    poll.register(self._port, select.POLLIN | (select.POLLOUT if sends else 0))
                 may_read = select.POLLIN if len(self._out) < CROWDED else 0
                 for program in self._programs.values():
                     poll.register(program.connection, may_read | (select.POLLOUT if program.out else 0))
@@ -228,6 +294,10 @@ class Broker:
         if not data:
             self._disconnect("the machine has ended")
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """What the agent sends."""
         for kind, channel, payload in self._parser.feed(data):
             if kind == protocol.HELLO:
                 self._hear_hello(payload)
@@ -322,7 +392,7 @@ class Broker:
 
     def _write_port(self) -> None:
         try:
-            while self._out and self._port is not None:
+            while self._out and self._port is not None and not self._holding:
                 del self._out[: self._port.send(self._out[:READ])]
         except BlockingIOError:
             pass

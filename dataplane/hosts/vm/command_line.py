@@ -70,13 +70,14 @@ def command_line(
     settings: VirtualMachine,
     accelerator: str,
     boot: Kernel | Disk,
-    memory: Memory,
+    memory: Memory | None,
     ends: Ends,
     restored: bool = False,
 ) -> list[str]:
     """QEMU's program and arguments. ``mac``: of the network device. ``accelerator``: ``kvm`` or ``tcg``.
 
-    ``restored``: the machine does not boot; it waits for a state (QMP's migrate-incoming).
+    ``memory``: None: memory of QEMU's own, of which only what is written takes room. ``restored``: the
+    machine does not boot; it waits for a state (QMP's migrate-incoming).
     """
     return [
         PROGRAM,
@@ -119,7 +120,9 @@ def _escaped(value: str) -> str:
     return value.replace(",", ",,")
 
 
-def _memory(size: int, memory: Memory) -> str:
+def _memory(size: int, memory: Memory | None) -> str:
+    if memory is None:
+        return f"memory-backend-ram,id=ram,size={size}B"
     share = "on" if memory.shared else "off"
     return f"memory-backend-file,id=ram,size={size}B,mem-path=/proc/self/fd/{memory.file},share={share}"
 

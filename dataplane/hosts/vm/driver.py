@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
@@ -22,7 +23,10 @@ from dataplane.hosts.driver import (
 )
 
 if TYPE_CHECKING:
+    from dataplane.hosts.vm.exporting import Export
     from dataplane.hosts.vm.machine import Machine, Means
+    from dataplane.hosts.vm.migration import Journey
+    from dataplane.hosts.vm.saving import SavedStates
     from dataplane.images.image import Image
     from dataplane.images.snapshots import SnapshotKey
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
@@ -47,6 +51,8 @@ class VmHosts:
 
     def __init__(self) -> None:
         self._machines: dict[str, Machine] = {}  # by namespace
+        self._journeys: dict[str, Journey] = {}  # by host
+        self._saved: dict[Machine, SavedStates] = {}
         self._hear: Hear = lambda host, kind, text: None
         self._means: Means | None = None
         self._qemu: str | None = None
@@ -107,6 +113,10 @@ class VmHosts:
 
         with self._lock:
             machine = self._machines.get(host.netns)
+            journey = self._journeys.get(host.name)
+            if machine is None and journey is not None:
+                journey.wire_in(host, space, wire)
+                return
             if machine is None:
                 machine = Machine(host, space, settings_of(host.host), self._shared())
                 self._machines[host.netns] = machine
@@ -114,11 +124,19 @@ class VmHosts:
 
     def rewire(self, host: HostPlan, space: Namespace, old: WirePlan, new: WirePlan) -> None:
         """Change the machine's interface in place."""
-        self._machines[host.netns].rewire(host, old, new)
+        journey = self._journeys.get(host.name)
+        if journey is not None and journey.netns == host.netns:
+            journey.rewire(host, old, new)
+        else:
+            self._machines[host.netns].rewire(host, old, new)
 
     def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
         """Start the machine; don't wait until it is up."""
-        self._machines[host.netns].begin(place)
+        journey = self._journeys.get(host.name)
+        if journey is not None and journey.netns == host.netns:
+            journey.begin(place)
+        else:
+            self._machines[host.netns].begin(place)
 
     def ready(self, place: Place, patience: float) -> None:
         """Wait until commands run in the machine. Raises HostError."""
@@ -133,8 +151,14 @@ class VmHosts:
         """End the machine."""
         with self._lock:
             machine = self._machines.pop(place.netns, None)
+            journey = self._journeys.get(place.name)
+            saved = self._saved.pop(machine, None) if machine is not None else None
+        if journey is not None and journey.netns == place.netns:
+            journey.end()
         if machine is not None:
             machine.end()
+        if saved is not None:
+            saved.close()
 
     def seen_at(self, host: HostPlan) -> EndPlan:
         """The wire's end in the host's namespace: the bridge's other port is the machine."""
@@ -173,6 +197,44 @@ class VmHosts:
     def console(self, place: Place) -> str:
         """The socket of ``dataplane.hosts.vm.console``."""
         return f"{place.folder}/console"
+
+    # Its state
+
+    def saved(self, place: Place) -> SavedStates:
+        """The saved states of a machine. Raises HostError."""
+        from dataplane.hosts.vm.saving import SavedStates
+
+        machine = self.machine(place)
+        with self._lock:
+            return self._saved.setdefault(machine, SavedStates(machine))
+
+    def export(self, place: Place) -> Export:
+        """The machine as one file. Raises HostError."""
+        from dataplane.hosts.vm.exporting import export
+
+        return export(self.machine(place))
+
+    @contextlib.contextmanager
+    def travelling(self, place: Place) -> Iterator[Journey]:
+        """The machine's next namespace is one to which it moves while it runs. Raises HostError."""
+        from dataplane.hosts.vm.migration import Journey
+
+        machine = self.machine(place)
+        journey = Journey(machine, self._arrived)
+        with self._lock:
+            self._journeys[place.name] = journey
+        try:
+            yield journey
+        finally:
+            with self._lock:
+                del self._journeys[place.name]
+            journey.end()
+
+    def _arrived(self, journey: Journey) -> None:
+        with self._lock:
+            for netns in [netns for netns, one in self._machines.items() if one is journey.machine]:
+                del self._machines[netns]
+            self._machines[journey.netns] = journey.machine
 
     # Entering
 
@@ -259,10 +321,12 @@ def settings_of(host: Host) -> VirtualMachine:
 
 def find_image(name: str) -> Image:
     """An image that was prepared. Raises HostError."""
-    from dataplane.images import images
+    from dataplane.images import exported, images
     from dataplane.images.errors import ImageError
 
     try:
+        if exported.is_exported(name):
+            return exported.find(name)
         return images.find(name)
     except ImageError as error:
         raise HostError(error.what, error.remedy) from None

@@ -19,6 +19,8 @@ from dataplane.hosts.vm.command_line import Ends, Kernel, Memory, command_line
 from dataplane.hosts.vm.console import Console
 from dataplane.hosts.vm.qmp import Monitor, MonitorError
 from dataplane.hosts.vm.template import memory_file, state_file
+from dataplane.hosts.vm.twin import Berth, StateError, Twin, read_state
+from dataplane.images import exported
 from dataplane.images.errors import ImageError
 from topologies.model.hosts import VirtualMachine
 
@@ -84,6 +86,9 @@ class Machine:
         self._seconds = 0.0
         self._why = ""
         self._resetting = False
+        self._image: Image | None = None
+        self._held = -1
+        self._came = False
         self._gone = False
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
@@ -160,31 +165,69 @@ class Machine:
     def _start_or_boot(self) -> str:
         """How it came up: ``snapshot`` or ``boot``."""
         image = self._means.image(self._settings.image)
-        held = image.hold()
-        try:
-            self._choice = self._means.choose(self._settings.accelerator)
-            key = self._means.key(self._settings, self._choice.accelerator)
-            with self._means.templates.only(image, key):
-                template = self._means.templates.find(image, key)
-                if template is None:
-                    self._boot(image, key)
-                    return "boot"
-            try:
-                self._restore(image, template)
-                return "snapshot"
-            except (_Failed, MonitorError, client.Unreachable) as error:
-                if self._gone:
-                    raise
-                self._say(
-                    f"can't be restored from its snapshot ({error}): it boots, and the snapshot is removed"
-                )
-                self._end_process()
-            with self._means.templates.only(image, key):
-                self._means.templates.forget(image, key)
+        self._hold(image)
+        self._choice = self._means.choose(self._settings.accelerator)
+        if self._continue_exported(image):
+            return "export"
+        key = self._means.key(self._settings, self._choice.accelerator)
+        with self._means.templates.only(image, key):
+            template = self._means.templates.find(image, key)
+            if template is None:
                 self._boot(image, key)
-            return "boot"
-        finally:
-            os.close(held)
+                return "boot"
+        try:
+            self._restore(image, template)
+            return "snapshot"
+        except (_Failed, MonitorError, client.Unreachable) as error:
+            if self._gone:
+                raise
+            self._say(f"can't be restored from its snapshot ({error}): it boots, and the snapshot is removed")
+            self._end_process()
+        with self._means.templates.only(image, key):
+            self._means.templates.forget(image, key)
+            self._boot(image, key)
+        return "boot"
+
+    def _continue_exported(self, image: Image) -> bool:
+        """Take the settings of an exported machine where the topology has the default; at the first start go
+        on from its state, too, if it has one that fits. Whether it goes on."""
+        known = exported.exported(image)
+        if known is None:
+            return False
+        self._settings = of_exported(self._settings, known.key)
+        first, self._came = not self._came, True
+        if known.state is None or not first:
+            return False
+        if differences := unlike(known.key, self.key()):
+            self._say(f"boots, and does not go on where it was exported: {differences}")
+            return False
+        try:
+            with known.state.open("rb") as state:
+                twin = self.launch(image, None, self.berth(), restored=True)
+                assert self._console is not None and twin.console is not None
+                self._answers.clear()
+                self._reach("port", "it is starting")
+                self._process, self._monitor = twin.process, twin.monitor
+                self._console.attach(twin.console)
+                twin.monitor.connect()
+                read_state(twin.monitor, state.fileno(), STATE_PATIENCE * 3)
+            twin.monitor.execute("cont")
+            self._await_agent(RESTORE_PATIENCE)
+        except (_Failed, StateError, MonitorError, OSError) as error:
+            if self._gone:
+                raise
+            self._say(f"can't go on where it was exported ({error}): it boots")
+            self._end_process()
+            return False
+        self._configure_all()
+        return True
+
+    def _hold(self, image: Image | None) -> None:
+        """Keep the files of the image from which the machine was started: another QEMU may need them."""
+        held = image.hold() if image is not None else -1
+        if self._held >= 0:
+            os.close(self._held)
+        self._image, self._held = image, held
 
     def _boot(self, image: Image, key: SnapshotKey) -> None:
         memory = memory_file(self._settings.memory)
@@ -234,13 +277,21 @@ class Machine:
 
     def _launch(self, image: Image, memory: Memory, restored: bool = False) -> None:
         """Start QEMU and greet its monitor."""
-        assert self._choice is not None and self._port is not None and self._console is not None
         self._answers.clear()
         self._reach("port", "it is starting")
+        twin = self.launch(image, memory, self.berth(), restored)
+        self._process, self._monitor = twin.process, twin.monitor
+        assert self._console is not None and twin.console is not None
+        self._console.attach(twin.console)
+        twin.monitor.connect()
+
+    def launch(self, image: Image, memory: Memory | None, berth: Berth, restored: bool = False) -> Twin:
+        """Start a QEMU for the machine, beside that which it may have; the caller connects its monitor."""
+        assert self._choice is not None
         ours, theirs = socket.socketpair()
         console, port = socket.socketpair()
         files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (image.kernel, image.initrd)]
-        ends = Ends(self._tap, theirs.fileno(), port.fileno(), self._port.fileno())
+        ends = Ends(berth.tap, theirs.fileno(), port.fileno(), berth.port.fileno())
         words = command_line(
             self._host.name,
             self._wire.near.mac or self._host.host.mac,
@@ -251,15 +302,16 @@ class Machine:
             ends,
             restored,
         )
-        passed = [self._tap, theirs.fileno(), port.fileno(), self._port.fileno(), memory.file, *files]
+        passed = [berth.tap, theirs.fileno(), port.fileno(), berth.port.fileno(), *files]
+        passed += [memory.file] if memory is not None else []
         kvm = self._choice.accelerator == "kvm"
         monitor = Monitor(self._host.name, ours, self._heard)
         try:
             mine: list[process.Process] = []
-            self._process = process.start(
-                words, self._space, passed, lambda why: self._ended(mine[0] if mine else None, why), kvm
+            started = process.start(
+                words, berth.space, passed, lambda why: self._ended(mine[0] if mine else None, why), kvm
             )
-            mine.append(self._process)
+            mine.append(started)
         except BaseException:
             ours.close()
             console.close()
@@ -269,9 +321,7 @@ class Machine:
             port.close()
             for fd in files:
                 os.close(fd)
-        self._console.attach(console)
-        self._monitor = monitor
-        monitor.connect()
+        return Twin(started, monitor, console)
 
     def _reach(self, port: str, why: str) -> None:
         """Where the broker finds QEMU from now on, and what it tells programs until it does."""
@@ -302,6 +352,93 @@ class Machine:
             if status in ("failed", "cancelled") or time.monotonic() > deadline:
                 raise _Failed(f"QEMU did not read or write its state: {status}")
             time.sleep(0.005)  # QEMU tells the end by an event only after the answer to this
+
+    # Another QEMU for the machine: dataplane.hosts.vm.saving, dataplane.hosts.vm.migration
+
+    @property
+    def acting(self) -> threading.RLock:
+        """Who changes the machine holds it."""
+        return self._acting
+
+    @property
+    def host(self) -> HostPlan:
+        """The host that it is."""
+        return self._host
+
+    @property
+    def settings(self) -> VirtualMachine:
+        """What the topology says of it."""
+        return self._settings
+
+    @property
+    def broker(self) -> Broker | None:
+        """The broker of its agent."""
+        return self._broker
+
+    def image(self) -> Image:
+        """The image from which it was started. Raises HostError if it never was."""
+        if self._image is None:
+            raise HostError(f"{self._host.name} has not been started", f"sdnlab vm start {self._host.name}")
+        return self._image
+
+    def key(self) -> SnapshotKey:
+        """What a QEMU must be like to read its state. Raises HostError if it was never started."""
+        self.image()
+        assert self._choice is not None
+        return self._means.key(self._settings, self._choice.accelerator)
+
+    def qemu(self) -> Twin | None:
+        """The QEMU that it has now."""
+        if self._process is None or self._monitor is None:
+            return None
+        return Twin(self._process, self._monitor, None)
+
+    def berth(self) -> Berth:
+        """Where its QEMU is attached."""
+        assert self._port is not None
+        return Berth(self._space, self._tap, self._port, self._folder)
+
+    def begin_anew(self) -> None:
+        """What it was is over: another state comes."""
+        self._become("starting")
+
+    def adopt(self, twin: Twin) -> None:
+        """Let a QEMU be the machine from now on; the one before ends."""
+        assert self._console is not None and twin.console is not None
+        old, monitor = self._process, self._monitor
+        self._process, self._monitor = twin.process, twin.monitor
+        self._console.attach(twin.console)
+        if old is not None:
+            old.kill()
+            old.wait(10.0)
+        if monitor is not None:
+            monitor.close()
+
+    def come_back(self) -> None:
+        """Its QEMU goes on from a state of earlier: wait for the agent, and be the host of the plan.
+
+        Raises HostError; then the machine is there, but its agent does not answer.
+        """
+        self._answers.clear()
+        self._reach("port", "the machine was restored")
+        try:
+            self._await_agent(RESTORE_PATIENCE)
+            self._configure_all()
+            self._become("running")
+        except (_Failed, OSError) as error:
+            self._fail(str(error))
+            raise HostError(f"{self._host.name} does not come up: {error}", self._look()) from None
+
+    def go_to(self, host: HostPlan, wire: WirePlan, berth: Berth) -> None:
+        """It is at another switch port now, with its QEMU and its agent."""
+        old_tap, old_port, old_wire = self._tap, self._port, self._wire
+        self._host, self._wire = host, wire
+        self._space, self._tap, self._port, self._folder = berth.space, berth.tap, berth.port, berth.folder
+        os.close(old_tap)
+        if old_port is not None:
+            old_port.close()
+        if (old_wire.addresses, old_wire.gateways, old_wire.mtu) != (wire.addresses, wire.gateways, wire.mtu):
+            self._address()
 
     # Being the host of the plan
 
@@ -429,6 +566,7 @@ class Machine:
             if self._tap >= 0:
                 os.close(self._tap)
                 self._tap = -1
+            self._hold(None)
             self._become("off")
 
     def _switch(self, command: str, state: str, before: Sequence[str]) -> bool:
@@ -522,6 +660,31 @@ class Machine:
         with self._changed:
             self.state = state
             self._changed.notify_all()
+
+
+def of_exported(settings: VirtualMachine, key: SnapshotKey) -> VirtualMachine:
+    """The settings of a machine whose image was exported: where the topology has the default, those of the
+    file."""
+    default = VirtualMachine()
+    given = {"memory": key.memory, "vcpus": key.vcpus, "nic": key.nic}
+    return settings.model_copy(
+        update={
+            word: value for word, value in given.items() if getattr(settings, word) == getattr(default, word)
+        }
+    )
+
+
+def unlike(exported: SnapshotKey, here: SnapshotKey) -> str:
+    """What keeps a QEMU from reading a state, in words; empty: nothing."""
+    words = {"qemu": "QEMU", "accelerator": "accelerator", "memory": "memory", "vcpus": "vcpus", "nic": "nic"}
+    differences = [
+        f"{word} was {getattr(exported, field)}, and is {getattr(here, field)}"
+        for field, word in words.items()
+        if getattr(exported, field) != getattr(here, field)
+    ]
+    if not differences and exported.devices != here.devices:
+        differences.append("this version of sdnlab gives machines other devices")
+    return "; ".join(differences)
 
 
 def agent_socket(folder: str) -> str:

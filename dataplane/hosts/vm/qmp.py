@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
@@ -24,6 +26,20 @@ Heard = Callable[[str, Mapping[str, Any]], None]
 
 class MonitorError(Exception):
     """QEMU refused a command, or can't be asked any more; the message says why."""
+
+
+class Event(NamedTuple):
+    """Something that QEMU told by itself. ``at``: when, in seconds since 1970, by QEMU's own clock."""
+
+    name: str
+    data: Mapping[str, Any]
+    at: float
+
+
+MOST_EVENTS = 1000
+"""Events that a monitor remembers."""
+LOOK = 0.2
+"""Seconds between two looks whether QEMU still runs while an event is awaited."""
 
 
 class Loop:
@@ -66,6 +82,9 @@ class Monitor:
         self._client = QMPClient(name)
         self._stream = stream
         self._events: asyncio.Task[None] | None = None
+        self._told: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._count = 0
+        self._news = threading.Condition()
 
     def connect(self, timeout: float = PATIENCE) -> None:
         """Greet QEMU. Raises MonitorError."""
@@ -92,6 +111,31 @@ class Monitor:
 
         return self._run(send(), PATIENCE)
 
+    def mark(self) -> int:
+        """A place in the sequence of events, for ``await_event``: all that come from now on."""
+        with self._news:
+            return self._count
+
+    def await_event(
+        self, wanted: Callable[[Event], bool], after: int, timeout: float, alive: Callable[[], bool]
+    ) -> Event:
+        """The first wanted event after a mark; waits for it, ``timeout`` seconds and as long as ``alive``.
+
+        Raises MonitorError.
+        """
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while True:
+                new = list(self._told)[max(0, len(self._told) - (self._count - after)) :]
+                event = next(filter(wanted, new), None)
+                if event is not None:
+                    return event
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise MonitorError(f"QEMU has not told the end for {timeout:.0f} s")
+                if not self._news.wait(min(left, LOOK)) and not alive():
+                    raise MonitorError("QEMU has ended")
+
     def state(self) -> str:
         """The machine's run state: ``running``, ``paused``, ``guest-panicked``, ... Raises MonitorError."""
         return str(self.execute("query-status")["status"])
@@ -112,7 +156,12 @@ class Monitor:
     async def _listen(self) -> None:
         async for event in self._client.events:
             data = event.get("data")
-            self._heard(str(event["event"]), data if isinstance(data, dict) else {})
+            told = Event(str(event["event"]), data if isinstance(data, dict) else {}, _time(event))
+            with self._news:
+                self._told.append(told)
+                self._count += 1
+                self._news.notify_all()
+            self._heard(told.name, told.data)
 
     def _run(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
         try:
@@ -123,3 +172,11 @@ class Monitor:
             raise MonitorError(f"QEMU has not answered for {timeout:.0f} s") from None
         except (QMPError, OSError, EOFError) as error:
             raise MonitorError(f"QEMU does not answer: {error}") from None
+
+
+def _time(event: Mapping[str, Any]) -> float:
+    """The time of an event in seconds since 1970; 0 when QEMU doesn't tell it."""
+    stamp = event.get("timestamp")
+    if not isinstance(stamp, Mapping):
+        return 0.0
+    return float(stamp.get("seconds", 0)) + float(stamp.get("microseconds", 0)) / 1e6

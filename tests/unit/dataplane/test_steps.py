@@ -289,6 +289,21 @@ def test_a_host_keeps_its_interface_when_it_moves_or_gets_a_gateway() -> None:
     assert [type(operation) for operation in taken.all] == [ConfigureWire]
 
 
+def test_a_host_that_goes_to_a_new_namespace_has_both_places_until_the_end() -> None:
+    old = plan(lab({"h1": ("s1", 1, "blue", None)}, {}, {}, {"blue": 10}))
+    new = plan(lab({"h1": ("s2", 4, "blue", None)}, {}, {}, {"blue": 10}), moves={"h1": 2})
+    before, after = wiring(old, NOBODY, NOBODY), wiring(new, NOBODY, NOBODY)
+    taken = steps(old, new, before, after)
+    assert [type(operation) for operation in taken.extend] == [AddSpace, AddWire, SetPorts]
+    assert taken.shift == ()
+    assert [type(operation) for operation in taken.finish] == [SetPorts, RemoveWire, RemoveSpace]
+    assert (old.hosts[0].netns, new.hosts[0].netns) == ("h1", "h1@2")
+    world, wanted = World(old, before), World(new, after)
+    for operation in taken.all:
+        world.do(operation)
+    assert world.state() == wanted.state()
+
+
 def test_a_host_takes_the_place_that_another_leaves_in_the_same_change() -> None:
     def hosts(**where: str) -> Topology:
         text = f"name: lab\nswitches: [s1, s2]\nlinks: [s1 -- s2]\nhosts: {json.dumps(where)}\n"

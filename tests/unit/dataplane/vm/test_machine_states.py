@@ -1,0 +1,242 @@
+"""What is decided about states of machines, and what a migration that fails leaves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dataplane.hosts.driver import HostError
+from dataplane.hosts.vm import saving, twin
+from dataplane.hosts.vm.machine import Machine, of_exported, unlike
+from dataplane.hosts.vm.migration import Journey
+from dataplane.hosts.vm.qmp import Event, Monitor, MonitorError
+from dataplane.hosts.vm.saving import SavedStates
+from dataplane.images.snapshots import SnapshotKey
+from topologies.model.hosts import VirtualMachine
+
+KEY = SnapshotKey("7.2", "tcg", 512 << 20, 2, "e1000", "devices")
+
+
+def test_an_exported_machine_keeps_its_settings_where_the_topology_has_the_default() -> None:
+    settings = of_exported(VirtualMachine(image="v1.machine"), KEY)
+    assert (settings.memory, settings.vcpus, settings.nic) == (512 << 20, 2, "e1000")
+    assert settings.image == "v1.machine"
+    assert of_exported(VirtualMachine(vcpus=4), KEY).vcpus == 4
+
+
+def test_what_keeps_a_state_from_being_read_is_said() -> None:
+    assert unlike(KEY, KEY) == ""
+    newer = SnapshotKey("8.0", "kvm", 512 << 20, 2, "e1000", "devices")
+    assert unlike(KEY, newer) == "QEMU was 7.2, and is 8.0; accelerator was tcg, and is kvm"
+    others = SnapshotKey("7.2", "tcg", 512 << 20, 2, "e1000", "others")
+    assert unlike(KEY, others) == "this version of sdnlab gives machines other devices"
+
+
+class Qemu:
+    """A QEMU that does what the test says: its monitor and its process."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.asked: list[str] = []
+        self.status = "running"
+        self.events: list[Event] = []
+        self.answers = answers
+        self.ended = False
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        if self.ended:
+            raise MonitorError("QEMU has ended")
+        self.asked.append(command)
+        answer = self.answers.get(command)
+        if isinstance(answer, Exception):
+            raise answer
+        if command == "stop":
+            self.status = "paused"
+        if command == "cont":
+            self.status = "running"
+        return answer if answer is not None else {}
+
+    def give(self, descriptor: int, command: str, **arguments: Any) -> Any:
+        return self.execute(command)
+
+    def state(self) -> str:
+        return self.status
+
+    def mark(self) -> int:
+        return 0
+
+    def await_event(
+        self, wanted: Callable[[Event], bool], after: int, timeout: float, alive: Callable[[], bool]
+    ) -> Event:
+        event = next(filter(wanted, self.events), None)
+        if event is None:
+            raise MonitorError("QEMU has not told the end")
+        return event
+
+    def connect(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.ended = True
+
+    def kill(self) -> None:
+        self.ended = True
+
+    def wait(self, timeout: float) -> bool:
+        return self.ended
+
+    def twin(self) -> twin.Twin:
+        return twin.Twin(cast(Any, self), cast(Monitor, self), None)
+
+
+class FakeMachine:
+    """A machine with one QEMU, and another one that it launches."""
+
+    def __init__(self, source: Qemu, there: Qemu, state: str = "running") -> None:
+        self.state = state
+        self.acting = threading.RLock()
+        self.host = SimpleNamespace(name="v1")
+        self.settings = VirtualMachine()
+        self.held: list[str] = []
+        self.broker = SimpleNamespace(
+            hold=lambda patience: bool(self.held.append("hold")) or True,
+            go_on=lambda: self.held.append("go on"),
+        )
+        self._source, self._there = source, there
+
+    def qemu(self) -> twin.Twin | None:
+        return None if self.state == "off" else self._source.twin()
+
+    def image(self) -> None:
+        pass
+
+    def berth(self) -> None:
+        pass
+
+    def launch(self, *_: Any, **__: Any) -> twin.Twin:
+        return self._there.twin()
+
+
+def journey(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Journey:
+    arrivals: list[Journey] = []
+    way = Journey(cast(Machine, machine), arrivals.append)
+    monkeypatch.setattr(way, "_launch", lambda: setattr(way, "_there", machine._there.twin()))
+    return way
+
+
+def free(machine: FakeMachine) -> bool:
+    """Whether another thread may act on the machine."""
+    answer: list[bool] = []
+
+    def try_it() -> None:
+        answer.append(machine.acting.acquire(blocking=False))
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join(10)
+    return answer == [True]
+
+
+FAILURES = {
+    "QEMU refuses": Qemu(migrate=MonitorError("QEMU refuses: no")),
+    "it does not converge": Qemu(**{"query-migrate": {"status": "active"}}),
+}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("dataplane.hosts.vm.migration.LAST_PATIENCE", 0.05)
+    yield
+
+
+@pytest.mark.parametrize("why", FAILURES)
+def test_a_migration_that_fails_leaves_the_machine_running(
+    why: str, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    source, there = FAILURES[why], Qemu()
+    machine = FakeMachine(source, there)
+    way = journey(machine, monkeypatch)
+    with pytest.raises(HostError, match="v1 was not moved"):
+        way.depart()
+    assert not free(machine)
+    source.status = "paused"  # at whatever moment
+    way.abandon()
+    assert source.status == "running"
+    assert there.ended
+    assert machine.held == ["hold", "go on"]
+    assert free(machine)
+    way.abandon()  # twice does no harm
+
+
+def test_a_migration_that_fails_at_last_leaves_it_running_too(
+    monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    source, there = Qemu(**{"query-migrate": {"status": "failed", "error-desc": "broken"}}), Qemu()
+    source.events = [
+        Event("MIGRATION", {"status": "pre-switchover"}, 1.0),
+    ]
+    machine = FakeMachine(source, there)
+    way = journey(machine, monkeypatch)
+    way.depart()
+    source.status = "finish-migrate"
+    source.events = [Event("MIGRATION", {"status": "failed"}, 2.0)]
+    with pytest.raises(HostError, match="broken"):
+        way.arrive()
+    way.abandon()
+    assert source.status == "running" and there.ended and free(machine)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("paused", "is paused"), ("off", "is off"), ("panicked", "panicked")]
+)
+def test_only_a_machine_that_runs_migrates(
+    state: str, words: str, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    machine = FakeMachine(Qemu(), Qemu(), state)
+    way = journey(machine, monkeypatch)
+    with pytest.raises(HostError, match=words):
+        way.depart()
+    way.abandon()
+    assert free(machine)
+
+
+def test_a_machine_goes_on_when_it_can_not_be_saved() -> None:
+    source = Qemu(**{"query-migrate": {"status": "failed", "error-desc": "disk full"}})
+    machine = FakeMachine(source, Qemu())
+    with pytest.raises(HostError, match="was not saved: QEMU did not write its state: disk full"):
+        SavedStates(cast(Machine, machine)).save("one")
+    assert source.status == "running" and free(machine)
+
+
+def test_a_paused_machine_stays_paused_when_it_is_saved() -> None:
+    source = Qemu(**{"query-migrate": {"status": "completed"}})
+    source.status = "paused"
+    states = SavedStates(cast(Machine, FakeMachine(source, Qemu(), "paused")))
+    states.save("one")
+    assert source.status == "paused" and "cont" not in source.asked
+    assert [saved.name for saved in states.listed()] == ["one"]
+    with pytest.raises(HostError, match="has a snapshot one already"):
+        states.save("one")
+    states.delete("one")
+    assert states.listed() == []
+
+
+def test_without_room_nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Qemu()
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1 << 20))
+    with pytest.raises(HostError, match="1 MiB are free in /var/tmp"):
+        SavedStates(cast(Machine, FakeMachine(source, Qemu()))).save("one")
+    assert source.asked == []
+
+
+def test_a_machine_stays_what_it_is_when_a_state_can_not_be_read() -> None:
+    done = Qemu(**{"query-migrate": {"status": "completed"}})
+    there = Qemu(**{"query-migrate": {"status": "failed", "error-desc": "bad section"}})
+    states = SavedStates(cast(Machine, FakeMachine(done, there)))
+    states.save("one")
+    with pytest.raises(HostError, match="bad section; it is as before"):
+        states.restore("one")
+    assert done.status == "running" and not done.ended and there.ended
