@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
 from topologies.syntax import host_units
@@ -89,8 +89,17 @@ class FileSpec(Spec):
     mode: Mode | None = Field(None, description="Its mode; 0644 when left out.", examples=["0755"])
 
 
+def _short_kinds(schema: JsonSchema) -> None:
+    """Editors know the keys that are short for a kind and its image, too."""
+    for kind in (VM, CONTAINER):
+        short = f"Short for kind: {kind} and this image."
+        schema["properties"][kind] = {"type": "string", "description": short}
+
+
 class HostSpec(Shaped):
     """An end system with one interface. ``h1: s1`` is short for ``h1: {switch: s1}``."""
+
+    model_config = ConfigDict(json_schema_extra=_short_kinds)
 
     switch: End | None = Field(
         None,
