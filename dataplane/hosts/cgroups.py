@@ -73,7 +73,7 @@ def hierarchies(mountinfo: str, own: str) -> list[Hierarchy]:
     for line in own.splitlines():
         _, names, path = line.split(":", 2)
         groups[frozenset(filter(None, names.split(",")))] = path
-    found: dict[frozenset[str], Hierarchy] = {}
+    mounts: dict[frozenset[str], Hierarchy] = {}
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
@@ -86,8 +86,8 @@ def hierarchies(mountinfo: str, own: str) -> list[Hierarchy]:
             if bool(controllers) == bool(wanted) and controllers <= wanted:
                 relative = os.path.relpath(path, shown) if shown != "/" else path.lstrip("/")
                 if not relative.startswith(".."):
-                    found.setdefault(controllers, Hierarchy(mounted, mounted / relative, controllers))
-    return list(found.values())
+                    mounts.setdefault(controllers, Hierarchy(mounted, mounted / relative, controllers))
+    return list(mounts.values())
 
 
 def settings(unified: bool, limits: Limits) -> dict[str, list[tuple[str, str]]]:

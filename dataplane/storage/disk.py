@@ -38,8 +38,8 @@ def used(mounts: int, path: Path) -> int:
     def look() -> int:
         syscalls.unshare(syscalls.CLONE_FS)  # else a thread can't enter it
         syscalls.setns(mounts, syscalls.CLONE_NEWNS)
-        found = os.statvfs(path)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize
+        status = os.statvfs(path)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
 
     return start_thread(look).result()
 

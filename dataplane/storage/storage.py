@@ -27,7 +27,7 @@ def lacks(storage: Storage) -> list[Lack]:
     """What this machine lacks for the storage. It is called in the sandbox, before the lab is built."""
     if not storage.used:
         return []
-    found = [
+    lacking = [
         Lack(f"{program} is not installed", "volumes", f"install it: sudo apt-get install {package}")
         for program, package in plan.PROGRAMS.items()
         if shutil.which(program, path=plan.SEARCH) is None
@@ -38,14 +38,14 @@ def lacks(storage: Storage) -> list[Lack]:
             with FUSE.open("r+b", buffering=0):
                 pass
         except OSError as error:
-            found.append(
+            lacking.append(
                 Lack(
                     f"{FUSE} can't be used ({error.strerror})",
                     f"mounting {', '.join(mounted[:4])}; a virtual machine needs none",
                     f"allow it, as other distributions do: sudo chmod 666 {FUSE}",
                 )
             )
-    return found
+    return lacking
 
 
 class _Live:

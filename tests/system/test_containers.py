@@ -291,10 +291,10 @@ def test_the_shipped_application_is_alone_in_its_container(tmp_path: Path) -> No
     folder = Path(topologies.__file__).parent
     file = shutil.copy(folder / "application.yaml", tmp_path)
     make = ["sh", str(folder / "exercises" / "application.sh"), str(tmp_path / "application")]
-    made = subprocess.run(make, capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(made.stderr)
-    assert "2 files" in made.stdout
+    built = subprocess.run(make, capture_output=True, text=True)
+    if built.returncode:
+        pytest.skip(built.stderr)
+    assert "2 files" in built.stdout
     with running(Path(file)) as line:
         until(lambda: "alone" in said(line, "client", "curl -sm5 http://app/"), "the application answers")
         until(lambda: "whole system" in said(line, "client", "curl -sm5 http://web/"), "the other answers")

@@ -80,7 +80,7 @@ def _place(here: Path, host: str, kind: str | None, path: str | None, report: Re
 
 def pools(specs: Mapping[str, PoolSpec], hosts: Mapping[str, HostSpec], report: Report) -> dict[str, Pool]:
     """The pools that are right; the others are reported."""
-    made = {}
+    known_pools = {}
     for name, spec in specs.items():
         here: Path = ("storage", "pools", name)
         _check_name(here, name, report)
@@ -107,8 +107,8 @@ def pools(specs: Mapping[str, PoolSpec], hosts: Mapping[str, HostSpec], report: 
             )
             continue
         size = (spec.size or POOL_SIZE) // BLOCK * BLOCK
-        made[name] = Pool(name=name, hosts=tuple(chosen), size=size, copies=copies)
-    return made
+        known_pools[name] = Pool(name=name, hosts=tuple(chosen), size=size, copies=copies)
+    return known_pools
 
 
 def _wrong_host(
@@ -133,15 +133,15 @@ def _check_name(here: Path, name: str, report: Report) -> None:
 
 
 def volumes(
-    spec: StorageSpec, made: Mapping[str, Pool], used: Mapping[str, tuple[str, str]], report: Report
+    spec: StorageSpec, known_pools: Mapping[str, Pool], used: Mapping[str, tuple[str, str]], report: Report
 ) -> tuple[Volume, ...]:
     """The volumes that are right, in natural order, each on the storage hosts that have most space left."""
-    left = {(pool.name, host): pool.size for pool in made.values() for host in pool.hosts}
+    left = {(pool.name, host): pool.size for pool in known_pools.values() for host in pool.hosts}
     placed = []
     for name in sorted(spec.volumes or {}, key=names.natural):
         stated, here = (spec.volumes or {})[name], ("storage", "volumes", name)
         _check_name(here, name, report)
-        pool = _pool_of(here, stated, spec, made, report)
+        pool = _pool_of(here, stated, spec, known_pools, report)
         keep = _kept((*here, "keep"), stated.keep, report)
         if pool is None or keep is None:
             continue
@@ -178,7 +178,7 @@ def volumes(
 
 
 def _pool_of(
-    here: Path, stated: VolumeSpec, spec: StorageSpec, made: Mapping[str, Pool], report: Report
+    here: Path, stated: VolumeSpec, spec: StorageSpec, known_pools: Mapping[str, Pool], report: Report
 ) -> Pool | None:
     known = list(spec.pools or {})
     if stated.pool is not None and stated.pool not in known:
@@ -188,7 +188,7 @@ def _pool_of(
         what = "the volume names no pool" + (", and there are several" if known else ", and there is none")
         report.add((*here, "pool"), what, ", ".join(known), "name one" if known else "write pools:")
         return None
-    return made.get(stated.pool or known[0])
+    return known_pools.get(stated.pool or known[0])
 
 
 def _kept(here: Path, keep: str | None, report: Report) -> str | None:
@@ -206,7 +206,7 @@ def _kept(here: Path, keep: str | None, report: Report) -> str | None:
 
 
 def adapters(
-    placed: tuple[Volume, ...], made: Mapping[str, Pool], hosts: Mapping[str, HostSpec], report: Report
+    placed: tuple[Volume, ...], known_pools: Mapping[str, Pool], hosts: Mapping[str, HostSpec], report: Report
 ) -> dict[str, HostSpec]:
     """The storage adapters, each on the switch of its host, in the network of its pools' storage hosts."""
     added: dict[str, HostSpec] = {}
@@ -215,7 +215,7 @@ def adapters(
             continue
         user, name = hosts[volume.host], volume.adapter
         here: Path = ("hosts", volume.host, "volumes", volume.name)
-        network = hosts[made[volume.pool].hosts[0]].network
+        network = hosts[known_pools[volume.pool].hosts[0]].network
         if name in hosts or not names.is_name(name):
             what = f"its storage adapter would be called {name}" + (
                 ", like another host" if name in hosts else ", which is too long"
@@ -236,10 +236,12 @@ def resolve(
     """The storage, and the storage adapters, which are hosts. Problems are reported."""
     stated = spec or StorageSpec()
     used = users(hosts, stated.volumes or {}, report)
-    made = pools(stated.pools or {}, hosts, report)
-    placed = volumes(stated, made, used, report)
-    storage = Storage(pools=tuple(made[name] for name in sorted(made, key=names.natural)), volumes=placed)
-    return storage, adapters(placed, made, hosts, report)
+    known_pools = pools(stated.pools or {}, hosts, report)
+    placed = volumes(stated, known_pools, used, report)
+    storage = Storage(
+        pools=tuple(known_pools[name] for name in sorted(known_pools, key=names.natural)), volumes=placed
+    )
+    return storage, adapters(placed, known_pools, hosts, report)
 
 
 def mounts(storage: Storage, host: str) -> tuple[Mount, ...]:

@@ -127,18 +127,18 @@ def has_program(files: Files, program: str) -> bool:
     first = files.alive()
     child = os.fork()
     if child == 0:
-        found = True
+        present = True
         try:
             mounts = os.open(f"/proc/{first}/ns/mnt", os.O_RDONLY)
             syscalls.setns(mounts, syscalls.CLONE_NEWNS)
             os.chdir(process["cwd"])
-            found = (
+            present = (
                 os.path.lexists(program)
                 if "/" in program
                 else any(_runs(Path(folder, program)) for folder in path.split(":"))
             )
         finally:
-            os._exit(0 if found else 1)
+            os._exit(0 if present else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

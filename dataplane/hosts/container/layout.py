@@ -133,11 +133,11 @@ def manifest(layout: Layout, wanted: str = "", machine: str = "") -> Manifest:
     with layout.open(INDEX) as file:
         index = parsed(file.read(MOST_JSON), INDEX)
     chosen = _choose(layout, index, wanted, ARCHITECTURES.get(machine or os.uname().machine, machine), DEPTH)
-    found = layout.document(chosen)
-    layers = [_blob(entry) for entry in _list(found, "layers")]
+    listed = layout.document(chosen)
+    layers = [_blob(entry) for entry in _list(listed, "layers")]
     if len(layers) > MOST_LAYERS:
         raise LayoutError(f"it has {len(layers)} layers, more than {MOST_LAYERS}")
-    config = layout.document(_blob(found.get("config")))
+    config = layout.document(_blob(listed.get("config")))
     rootfs = config.get("rootfs")
     diff_ids = _list(rootfs, "diff_ids") if isinstance(rootfs, dict) else []
     if len(diff_ids) != len(layers) or not all(

@@ -88,12 +88,12 @@ def read(path: Path, size: int) -> Template:
             raise Damaged("its end is missing")
         memory = memory_file(size)
         try:
-            found = 0
+            checksum = 0
             for at, piece in _data(fd, size):
-                found = zlib.crc32(piece, found)
+                checksum = zlib.crc32(piece, checksum)
                 _put(memory, piece, at)
             state = os.pread(fd, more, size)
-            if zlib.crc32(state, found) != check:
+            if zlib.crc32(state, checksum) != check:
                 raise Damaged("its check sum is wrong")
             fcntl.fcntl(memory, _F_ADD_SEALS, _SEALS)
         except BaseException:

@@ -53,9 +53,9 @@ class Templates:
     def keep(self, image: Image, key: SnapshotKey, memory: int, state: int) -> None:
         """Make a template of a machine's memory and state, for this lab at once, and for later ones in the
         cache. The descriptors stay the caller's; the machine may go on."""
-        made = template.copy(memory, state)
-        self._open[_name(image, key)] = made
-        threading.Thread(target=self._write, args=(image, key, made), name="snapshot", daemon=True).start()
+        fresh = template.copy(memory, state)
+        self._open[_name(image, key)] = fresh
+        threading.Thread(target=self._write, args=(image, key, fresh), name="snapshot", daemon=True).start()
 
     def forget(self, image: Image, key: SnapshotKey) -> None:
         """Remove a template from which machines don't start."""
@@ -64,11 +64,11 @@ class Templates:
             os.close(old.memory)
         snapshots.forget(image, key)
 
-    def _write(self, image: Image, key: SnapshotKey, made: Template) -> None:
+    def _write(self, image: Image, key: SnapshotKey, fresh: Template) -> None:
         try:
             draft = snapshots.draft(image, key)
             try:
-                template.write(draft, made)
+                template.write(draft, fresh)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise

@@ -33,10 +33,10 @@ OWN = "9:name=systemd:/\n4:memory:/box/mine\n2:cpu,cpuacct:/\n0::/user.slice/ses
 
 
 def test_a_machine_may_have_hierarchies_of_both_versions() -> None:
-    found = {",".join(sorted(found.controllers)): found for found in hierarchies(BOTH, OWN)}
-    assert found["cpu,cpuacct"].own == found["cpu,cpuacct"].root == Path("/sys/fs/cgroup/cpu,cpuacct")
-    assert found["memory"].own == Path("/sys/fs/cgroup/memory/mine")  # the mount shows a part of it
-    assert found[""].unified and found[""].own == Path("/sys/fs/cgroup/unified/user.slice/session-1.scope")
+    named = {",".join(sorted(one.controllers)): one for one in hierarchies(BOTH, OWN)}
+    assert named["cpu,cpuacct"].own == named["cpu,cpuacct"].root == Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert named["memory"].own == Path("/sys/fs/cgroup/memory/mine")  # the mount shows a part of it
+    assert named[""].unified and named[""].own == Path("/sys/fs/cgroup/unified/user.slice/session-1.scope")
     elsewhere = hierarchies(BOTH, "4:memory:/other\n")
     assert elsewhere == []  # a group that the mount doesn't show
 

@@ -15,7 +15,7 @@ STATE = os.urandom(5000)
 
 
 @pytest.fixture
-def made() -> Template:
+def fresh() -> Template:
     memory = template.memory_file(SIZE)
     os.pwrite(memory, b"first", 0)
     os.pwrite(memory, b"middle", 500_000)
@@ -24,10 +24,10 @@ def made() -> Template:
 
 
 @pytest.fixture
-def path(tmp_path: Path, made: Template) -> Path:
+def path(tmp_path: Path, fresh: Template) -> Path:
     path = tmp_path / "one"
     path.touch()
-    template.write(path, made)
+    template.write(path, fresh)
     return path
 
 
@@ -35,22 +35,22 @@ def contents(fd: int) -> bytes:
     return os.pread(fd, SIZE, 0)
 
 
-def test_what_is_read_is_what_was_written(path: Path, made: Template) -> None:
+def test_what_is_read_is_what_was_written(path: Path, fresh: Template) -> None:
     read = template.read(path, SIZE)
-    assert contents(read.memory) == contents(made.memory)
+    assert contents(read.memory) == contents(fresh.memory)
     assert contents(read.memory)[500_000:500_006] == b"middle"
     assert read.state == STATE
 
 
-def test_empty_memory_takes_no_room(path: Path, made: Template) -> None:
-    assert os.fstat(made.memory).st_blocks * 512 < 65536
+def test_empty_memory_takes_no_room(path: Path, fresh: Template) -> None:
+    assert os.fstat(fresh.memory).st_blocks * 512 < 65536
     assert path.stat().st_blocks * 512 < 65536 + len(STATE)
 
 
-def test_nobody_can_change_what_machines_start_from(made: Template) -> None:
+def test_nobody_can_change_what_machines_start_from(fresh: Template) -> None:
     with pytest.raises(PermissionError):
-        os.pwrite(made.memory, b"x", 0)
-    again = os.open(f"/proc/self/fd/{made.memory}", os.O_RDWR)
+        os.pwrite(fresh.memory, b"x", 0)
+    again = os.open(f"/proc/self/fd/{fresh.memory}", os.O_RDWR)
     with pytest.raises(PermissionError):
         os.pwrite(again, b"x", 0)
     with pytest.raises(PermissionError):
