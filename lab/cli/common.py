@@ -27,7 +27,7 @@ def complete_host(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_machine(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of virtual machines in the chosen lab."""
-    machines = (entry["name"] for entry in _entries(ctx, "hosts") if "vcpus" in entry["detail"])
+    machines = (entry["name"] for entry in entries(ctx, "hosts") if "vcpus" in entry["detail"])
     return [name for name in machines if name.startswith(incomplete)]
 
 
@@ -75,20 +75,21 @@ def complete_end(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_log(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names for ``logs``: the main ones, and hosts with commands."""
-    hosts = [host["name"] for host in _entries(ctx, "hosts") if host["commands"]]
+    hosts = [host["name"] for host in entries(ctx, "hosts") if host["commands"]]
     return [name for name in ("supervisor", "controller", *hosts) if name.startswith(incomplete)]
 
 
 def _complete(ctx: typer.Context, kind: str, incomplete: str) -> list[str]:
-    return [entry["name"] for entry in _entries(ctx, kind) if entry["name"].startswith(incomplete)]
+    return [entry["name"] for entry in entries(ctx, kind) if entry["name"].startswith(incomplete)]
 
 
 def _instances(ctx: typer.Context, incomplete: str) -> list[str]:
-    names = [instance["name"] for entry in _entries(ctx, "functions") for instance in entry["instances"]]
+    names = [instance["name"] for entry in entries(ctx, "functions") for instance in entry["instances"]]
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _entries(ctx: typer.Context, kind: str) -> list[dict[str, Any]]:
+def entries(ctx: typer.Context, kind: str) -> list[dict[str, Any]]:
+    """What the status of the command's lab lists of a kind; nothing when no lab answers soon."""
     from lab.access.client import Client
 
     try:

@@ -76,7 +76,7 @@ def prepare(image: str, say: Say) -> None:
             return
         with cache.locked(folder, target.name, say):
             if not (target / DESCRIPTION).exists():
-                _unpack(layout, wanted, namespace, target, say)
+                unpack_layers(layout, wanted, namespace, target, say)
 
 
 def unpacked(image: str, owner: int = 0) -> Image:
@@ -178,7 +178,8 @@ def _key(wanted: Manifest, owner: int) -> str:
     return f"{algorithm}-{number[:40]}-{owner}"
 
 
-def _unpack(layout: Layout, wanted: Manifest, namespace: int | None, target: Path, say: Say) -> None:
+def unpack_layers(layout: Layout, wanted: Manifest, namespace: int | None, target: Path, say: Say) -> None:
+    """Unpack the image's layers into ``target``, which is there when all of it is."""
     folder = target.parent
     for left in folder.glob(f"{UNPACKED}{target.name}-*"):
         _delete(left)

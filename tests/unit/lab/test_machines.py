@@ -165,7 +165,7 @@ def test_a_screen_is_written(answers: dict[str, Any], tmp_path: Any, monkeypatch
 
 def test_names_of_machines_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = [{"name": "v1", "detail": {"vcpus": 1}}, {"name": "v2", "detail": {}}]
-    monkeypatch.setattr(common, "_entries", lambda ctx, kind: hosts)
+    monkeypatch.setattr(common, "entries", lambda ctx, kind: hosts)
     assert common.complete_machine(SimpleNamespace(params={}), "v") == ["v1"]  # type: ignore[arg-type]
 
 

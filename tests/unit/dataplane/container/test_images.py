@@ -203,7 +203,7 @@ def test_an_image_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(HostError, match="is not unpacked"):
         unpacked(str(image))
     first = unpack(image)
-    monkeypatch.setattr(images, "_unpack", lambda *_: pytest.fail("it was unpacked again"))
+    monkeypatch.setattr(images, "unpack_layers", lambda *_: pytest.fail("it was unpacked again"))
     assert unpack(image) == first and first.command == ("/a",)
     assert unpack(as_archive(image, tmp_path / "image.tar")) == first  # the same digest
     with hosts_users() as (owner, _):
