@@ -68,10 +68,12 @@ class Journey:
     """The way of one machine to a new namespace, which the driver gives it (``wire_in``, ``begin``).
 
     ``depart``, ``arrive`` and ``abandon`` are called by one thread; only it changes the machine meanwhile.
-    ``arrived`` is called when the machine is there.
+    ``arrived`` is called when the machine is there. ``berth``: where it goes to, if that is there already.
     """
 
-    def __init__(self, machine: Machine, arrived: Callable[[Journey], None]) -> None:
+    def __init__(
+        self, machine: Machine, arrived: Callable[[Journey], None], berth: Berth | None = None
+    ) -> None:
         self.machine = machine
         self.downtime: Downtime | None = None
         self.netns = ""
@@ -79,7 +81,7 @@ class Journey:
         self._host: HostPlan | None = None
         self._wire: WirePlan | None = None
         self._space: Namespace | None = None
-        self._berth: Berth | None = None
+        self._berth = berth
         self._tap = -1
         self._source: Twin | None = None
         self._there: Twin | None = None

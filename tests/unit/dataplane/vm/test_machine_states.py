@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +18,7 @@ from dataplane.hosts.vm.machine import Machine, of_exported, unlike
 from dataplane.hosts.vm.migration import Journey
 from dataplane.hosts.vm.qmp import Event, Monitor, MonitorError
 from dataplane.hosts.vm.saving import SavedStates
+from dataplane.hosts.vm.twin import Berth
 from dataplane.images.snapshots import SnapshotKey
 from topologies.model.hosts import VirtualMachine
 
@@ -120,11 +124,18 @@ class FakeMachine:
         return self._there.twin()
 
 
-def journey(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Journey:
+@pytest.fixture
+def berth() -> Iterator[Berth]:
+    # a short path: pytest's own are too long for a socket
+    with tempfile.TemporaryDirectory(prefix="vm") as folder, socket.socket(socket.AF_UNIX) as port:
+        port.bind(f"{folder}/port")
+        port.listen(1)
+        yield Berth(cast(Any, None), -1, port, Path(folder))
+
+
+def journey(machine: FakeMachine, berth: Berth) -> Journey:
     arrivals: list[Journey] = []
-    way = Journey(cast(Machine, machine), arrivals.append)
-    monkeypatch.setattr(way, "_launch", lambda: setattr(way, "_there", machine._there.twin()))
-    return way
+    return Journey(cast(Machine, machine), arrivals.append, berth)
 
 
 def free(machine: FakeMachine) -> bool:
@@ -153,12 +164,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("why", FAILURES)
-def test_a_migration_that_fails_leaves_the_machine_running(
-    why: str, monkeypatch: pytest.MonkeyPatch, quick: None
-) -> None:
+def test_a_migration_that_fails_leaves_the_machine_running(why: str, berth: Berth, quick: None) -> None:
     source, there = FAILURES[why], Qemu()
     machine = FakeMachine(source, there)
-    way = journey(machine, monkeypatch)
+    way = journey(machine, berth)
     with pytest.raises(HostError, match="v1 was not moved"):
         way.depart()
     assert not free(machine)
@@ -171,15 +180,13 @@ def test_a_migration_that_fails_leaves_the_machine_running(
     way.abandon()  # twice does no harm
 
 
-def test_a_migration_that_fails_at_last_leaves_it_running_too(
-    monkeypatch: pytest.MonkeyPatch, quick: None
-) -> None:
+def test_a_migration_that_fails_at_last_leaves_it_running_too(berth: Berth, quick: None) -> None:
     source, there = Qemu(**{"query-migrate": {"status": "failed", "error-desc": "broken"}}), Qemu()
     source.events = [
         Event("MIGRATION", {"status": "pre-switchover"}, 1.0),
     ]
     machine = FakeMachine(source, there)
-    way = journey(machine, monkeypatch)
+    way = journey(machine, berth)
     way.depart()
     source.status = "finish-migrate"
     source.events = [Event("MIGRATION", {"status": "failed"}, 2.0)]
@@ -192,11 +199,9 @@ def test_a_migration_that_fails_at_last_leaves_it_running_too(
 @pytest.mark.parametrize(
     ("state", "words"), [("paused", "is paused"), ("off", "is off"), ("panicked", "panicked")]
 )
-def test_only_a_machine_that_runs_migrates(
-    state: str, words: str, monkeypatch: pytest.MonkeyPatch, quick: None
-) -> None:
+def test_only_a_machine_that_runs_migrates(state: str, words: str, berth: Berth, quick: None) -> None:
     machine = FakeMachine(Qemu(), Qemu(), state)
-    way = journey(machine, monkeypatch)
+    way = journey(machine, berth)
     with pytest.raises(HostError, match=words):
         way.depart()
     way.abandon()
