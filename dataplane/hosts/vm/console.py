@@ -50,9 +50,8 @@ class Console:
         LOOP.run(begin(), _PATIENCE)
 
     def last_words(self) -> str:
-        """The last line that the machine wrote; empty: none."""
-        lines = [line.strip() for line in self._kept.decode(errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line), "")
+        """The last line that the machine wrote, or with which its kernel panicked; empty: none."""
+        return last_words(self._kept.decode(errors="replace"))
 
     def close(self) -> None:
         """End it, and all connections."""
@@ -92,3 +91,10 @@ class Console:
                     await self._machine.drain()
         self._readers.discard(writer)
         writer.close()
+
+
+def last_words(text: str) -> str:
+    """The line that tells most about why a guest does not go on. Pure."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    panics = [line for line in lines if "Kernel panic" in line]
+    return (panics or lines or [""])[-1]

@@ -38,6 +38,8 @@ BOOT_PATIENCE = 60.0
 """Seconds in which a machine's agent must answer after its start: an emulated one on a busy machine."""
 RESTORE_PATIENCE = 15.0
 """The same after it was restored from a template; then the machine boots."""
+MOST_REBOOTS = 2
+"""A guest that boots so often before its agent answers never comes up: too little memory, for example."""
 STATE_PATIENCE = 20.0
 """Seconds in which QEMU must have written or read a machine's state."""
 EVENT = "vm"
@@ -89,6 +91,7 @@ class Machine:
         self._image: Image | None = None
         self._held = -1
         self._came = False
+        self._reboots = 0
         self._gone = False
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
@@ -278,6 +281,7 @@ class Machine:
     def _launch(self, image: Image, memory: Memory, restored: bool = False) -> None:
         """Start QEMU and greet its monitor."""
         self._answers.clear()
+        self._reboots = 0
         self._reach("port", "it is starting")
         twin = self.launch(image, memory, self.berth(), restored)
         self._process, self._monitor = twin.process, twin.monitor
@@ -336,11 +340,14 @@ class Machine:
                 raise _Failed(self._why or "QEMU has ended")
             if self._gone:
                 raise _Failed("it is being stopped")
+            words = self._console.last_words() if self._console is not None else ""
+            if self._reboots >= MOST_REBOOTS:
+                self._end_process()
+                raise _Failed(f"its guest boots again and again; on its console: {words[:200]}")
             if time.monotonic() > deadline:
-                words = self._console.last_words() if self._console is not None else ""
                 raise _Failed(
                     f"its agent has not answered within {patience:.0f} s"
-                    + (f"; the last line on its console: {words[:200]}" if words else "")
+                    + (f"; on its console: {words[:200]}" if words else "")
                 )
 
     def _await_migration(self) -> None:
@@ -639,7 +646,9 @@ class Machine:
         elif event == "RESET" and self._broker is not None:
             self._was_reset.set()
             self._broker.lost("the machine was reset")
-            if data.get("guest") and not self._resetting:
+            if data.get("guest") and self.state == "starting":
+                self._reboots += 1
+            elif data.get("guest") and not self._resetting:
                 self._say("boots anew: its guest wants it")
 
     def _fail(self, why: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.hosts.vm.console import Console
+from dataplane.hosts.vm.console import Console, last_words
 from dataplane.hosts.vm.qmp import Monitor, MonitorError
 from tests.waiting import until
 
@@ -102,6 +102,13 @@ def test_a_qemu_that_is_gone_is_an_error(both: tuple[Monitor, Qemu]) -> None:
     both[1].end()
     with pytest.raises(MonitorError, match="QEMU does not answer"):
         both[0].state()
+
+
+def test_the_last_words_of_a_guest_are_those_of_its_panic() -> None:
+    panic = "[ 6.5] Kernel panic - not syncing: System is deadlocked on memory"
+    assert last_words(f"booting\n{panic}\n[ 6.6] CPU: 0 PID: 9\r\n\n") == panic
+    assert last_words("booting\nlogin:\n\n") == "login:"
+    assert last_words("") == ""
 
 
 def test_a_console_is_shared_and_remembers(tmp_path: Path) -> None:
