@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
 
 import pytest
 from mininet.node import Node
@@ -53,16 +52,15 @@ def test_what_the_terminal_would_cut_is_refused() -> None:
         evaluated("echo " + "é" * LONGEST)
 
 
-class Bare(SafeShell, Node):  # type: ignore[misc]
-    """A node in which there is no bash."""
-
-    def _popen(self, cmd: list[str], **params: Any) -> Any:
-        return super()._popen(["sh", "-c", "echo no such program; exit 127"], **params)
+class Shell(SafeShell, Node):  # type: ignore[misc]
+    """A node of the machine itself."""
 
 
-def test_a_node_without_a_shell_says_so_instead_of_waiting_for_it() -> None:
+def test_a_node_without_a_shell_says_so_instead_of_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = ["sh", "-c", "echo no such program; exit 127"]
+    monkeypatch.setattr("dataplane.mininet_view.node_shell.with_terminal", lambda command: ends)
     with pytest.raises(NoShell, match="no bash runs in v1; run a command there by: sdnlab exec v1"):
-        Bare("v1", inNamespace=False)
+        Shell("v1", inNamespace=False)
 
 
 @pytest.mark.parametrize(
