@@ -46,7 +46,7 @@ class PretendedFabric:
         self.left: list[str] = []
         self.late: tuple[str, ...] = ()
 
-    def changing(self, topology: Topology) -> PretendedFabric:
+    def changing(self, topology: Topology, leaving: str | None = None) -> PretendedFabric:
         if topology.switches != self.lab.topology.switches:
             raise Unchangeable(["switch s9 would be added"])
         return self
