@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "domains": "what more domains cost; 50 domains with 100 networks",
     "ids": "intrusion detection with 10,000 rules, against scapy, dpkt and hyperscan alone",
     "moving": "pings lost when a host moves, and when the underlay is cut",
+    "kinds": "hosts of each kind: start, round trip, TCP",
     "migrating": "pings lost when a virtual machine moves live, against stop and start",
     "steering": "what chains cost, against the same functions joined by plain wires",
     "firewalls": "firewalls with 10, 1,000 and 10,000 rules, against plain nftables",

@@ -87,7 +87,7 @@ def distribution(release: Mapping[str, str]) -> tuple[str, str]:
     raise ImageError(
         f"the micro image can't be built on {name}",
         f"it is built from packages of {' or '.join(map(str.capitalize, KERNELS))}, on a machine that runs "
-        "one of them; a topology can name another image: PATH.qcow2",
+        "one of them; a topology can name a machine that was exported there: image: FILE",
     )
 
 

@@ -1,0 +1,133 @@
+"""What isolation costs: hosts of each kind start, ping each other and send TCP to each other."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+from bench import ours
+from bench.figures import Figure
+from dataplane.images import cache
+
+KINDS = {
+    "namespace": "",
+    "container": ", kind: container",
+    "vm, virtio": ", vm: micro",
+    "vm, e1000": ", vm: micro, nic: e1000",
+}
+BOOTING = "{switch: s1, vm: micro, memory: 255MiB}"
+"""No other machine has so much memory, so there is no snapshot of its boot."""
+SENDER = """\
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], 9))
+begin, sent, piece = time.monotonic(), 0, bytes(65536)
+while time.monotonic() < begin + 1.5:
+    sent += connection.send(piece)
+connection.shutdown(socket.SHUT_WR)
+connection.recv(1)
+print(sent / (time.monotonic() - begin))
+"""
+PATIENCE = 60.0
+_UNTIL = "until ping -c 1 -W 0.2 x{}; do :; done"
+
+
+def measure(runs: int) -> list[Figure]:
+    """Starting; then traffic between all pairs of kinds, in one lab."""
+    return [_starting(runs), *_traffic(runs)]
+
+
+def _starting(runs: int) -> Figure:
+    hosts = {kind: f"{{switch: s1{keys}}}" for kind, keys in KINDS.items()}
+    hosts |= {"vm, virtio, which boots": BOOTING}
+    first: dict[str, list[float]] = {kind: [] for kind in hosts}
+    ready: dict[str, list[float]] = {kind: [] for kind in hosts}
+    ten: list[float] = []
+    memory: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kinds.yaml"
+        for host in hosts.values():  # the snapshots of their boots are made
+            _first_ping(file, [host])
+        for _ in range(runs):
+            for kind, host in hosts.items():
+                if host == BOOTING:
+                    _forget_boots()
+                seconds, told, _ = _first_ping(file, [host])
+                first[kind].append(seconds)
+                ready[kind] += told
+            seconds, _, used = _first_ping(file, [hosts["vm, virtio"]] * 10)
+            ten.append(seconds)
+            memory += used
+    _forget_boots()
+    figure = Figure("from `up` to the first ping that a host of each kind answers")
+    for kind, samples in first.items():
+        figure.row(kind, samples)
+    figure.row("vm, virtio: ten at once, until all have answered", ten)
+    for kind, samples in ready.items():
+        if samples:
+            figure.row(f"{kind}: QEMU's start until it is configured", samples)
+    figure.row("vm, virtio: memory of QEMU, each of ten (PSS)", memory, "MB")
+    figure.notes.append(
+        "from the shell: `sdnlab up` without the test of all pairs, then `sdnlab exec h1 -- ping`; virtual "
+        "machines start from the snapshot of their boot unless said otherwise"
+    )
+    return figure
+
+
+def _first_ping(file: Path, hosts: list[str]) -> tuple[float, list[float], list[float]]:
+    """Seconds until all of ``hosts`` have answered; the seconds and the megabytes that machines tell."""
+    named = "".join(f"  x{number}: {host}\n" for number, host in enumerate(hosts, 1))
+    file.write_text(f"switches: [s1]\nhosts:\n  h1: s1\n{named}", encoding="utf-8")
+    begin = time.monotonic()
+    with ours.up(file, check=False) as lab:
+        for number in range(1, len(hosts) + 1):
+            ours.sdnlab(
+                [*("exec", "--lab", ours.NAME, "h1", "--", "sh", "-c"), _UNTIL.format(number)], PATIENCE
+            )
+        seconds = time.monotonic() - begin
+        details = [host["detail"] for host in lab.api("/status")["hosts"]]
+        told = [detail["seconds"] for detail in details if "seconds" in detail]
+        machines = [
+            pid for pid in lab.processes() if "qemu" in Path(f"/proc/{pid}/comm").read_text(errors="replace")
+        ]
+        return seconds, told, [ours.memory([pid]) for pid in machines]
+
+
+def _forget_boots() -> None:
+    """Remove the snapshots of machines of ``BOOTING``, which are not used by anybody else."""
+    for noted in cache.root().glob("*/snapshots/*.json"):
+        if f'"memory": {255 << 20}' in noted.read_text(encoding="utf-8"):
+            noted.with_suffix(".state").unlink(missing_ok=True)
+            noted.unlink()
+
+
+def _traffic(runs: int) -> list[Figure]:
+    names = dict(zip(KINDS, "ncve", strict=True))
+    hosts = "".join(
+        f"  {names[kind]}{number}: {{switch: s1, serves: discard{keys}}}\n"
+        for kind, keys in KINDS.items()
+        for number in (1, 2)
+    )
+    trips: dict[tuple[str, str], list[float]] = {pair: [] for pair in product(KINDS, KINDS)}
+    rates: dict[tuple[str, str], list[float]] = {pair: [] for pair in product(KINDS, KINDS)}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pairs.yaml"
+        file.write_text(f"switches: [s1]\nhosts:\n{hosts}", encoding="utf-8")
+        with ours.up(file) as lab:
+            for _, (a, b) in product(range(runs), trips):
+                near, far = f"{names[a]}1", f"{names[b]}2"
+                said = lab.exec(near, ["ping", "-c", "20", "-i", "0.05", far])
+                average = re.search(r"= [\d.]+/([\d.]+)/", said)
+                if average is None:
+                    raise ours.Failed(f"{near} does not reach {far}: {said[-300:]}")
+                trips[a, b].append(float(average[1]))
+                sent = float(lab.exec(near, ["python3", "-c", SENDER, far]))
+                rates[a, b].append(sent * 8 / 1e9)
+    trip, rate = Figure("round trip between hosts of two kinds"), Figure("TCP between hosts of two kinds")
+    for a, b in trips:
+        trip.row(f"{a} to {b}", trips[a, b], "ms")
+        rate.row(f"{a} to {b}", rates[a, b], "Gbit/s")
+    rate.notes.append("one connection for 1.5 s from a Python program to a host's server `discard`")
+    return [trip, rate]
