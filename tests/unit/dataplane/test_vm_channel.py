@@ -38,6 +38,17 @@ def process_of(popen: subprocess.Popen[bytes]) -> Path:
     return Path("/proc") / popen.stdout.readline().decode().strip()
 
 
+@contextlib.contextmanager
+def started(words: list[str], **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A program with the default actions of signals, whatever those of the tests are; it is killed at the
+    end."""
+    with subprocess.Popen(["env", "--default-signal", *words], **streams) as program:  # type: ignore[call-overload]
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
 def test_streams_and_exit_code(machine: Machine) -> None:
     done = machine.run("sh", "-c", "cat; echo err >&2; exit 4", data=b"\x00\xff\xc0\xdb in")
     assert (done.returncode, done.stdout, done.stderr) == (4, b"\x00\xff\xc0\xdb in", b"err\n")
@@ -78,7 +89,7 @@ def test_fifty_at_once(machine: Machine) -> None:
 
 
 def test_a_slow_reader_stops_no_other(machine: Machine) -> None:
-    with subprocess.Popen(machine.command("yes"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as slow:
+    with started(machine.command("yes"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as slow:
         assert slow.stdout is not None and slow.stdout.read(2) == b"y\n"
         assert machine.run("head", "-c", "3000000", "/dev/zero").stdout == bytes(3000000)
         slow.stdout.close()
@@ -90,7 +101,7 @@ def test_a_slow_reader_stops_no_other(machine: Machine) -> None:
 )
 def test_signals_reach_the_command(machine: Machine, number: signal.Signals) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
+    with started(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process = process_of(running)
         running.send_signal(number)
         assert running.wait(PATIENCE) == 128 + number
@@ -99,7 +110,7 @@ def test_signals_reach_the_command(machine: Machine, number: signal.Signals) -> 
 
 def test_suspended_and_continued(machine: Machine) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
+    with started(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process = process_of(running)
         running.send_signal(signal.SIGTSTP)
         until(
@@ -117,7 +128,7 @@ def state(process: Path) -> str:
 
 def test_a_killed_client_ends_its_command(machine: Machine) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
+    with started(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process = process_of(running)
         running.kill()
         until(lambda: not process.exists(), "the command ends with its client")
@@ -126,9 +137,7 @@ def test_a_killed_client_ends_its_command(machine: Machine) -> None:
 
 def test_a_killed_agent_ends_its_clients_and_a_new_one_serves_new_ones(machine: Machine) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
-    ) as running:
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process = process_of(running)
         assert machine.agent is not None and running.stderr is not None
         machine.agent.kill()
@@ -143,9 +152,7 @@ def test_a_killed_agent_ends_its_clients_and_a_new_one_serves_new_ones(machine: 
 
 def test_a_reset_machine_ends_its_clients(machine: Machine) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
-    ) as running:
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process = process_of(running)
         machine.broker.lost("the machine was reset")
         assert running.wait(PATIENCE) == 255
@@ -157,9 +164,7 @@ def test_a_reset_machine_ends_its_clients(machine: Machine) -> None:
 
 def test_a_stopped_broker_ends_its_clients_and_the_next_says_that_it_does_not_run(machine: Machine) -> None:
     words = machine.command("sh", "-c", "echo $$; exec sleep 1000")
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE
-    ) as running:
+    with started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE) as running:
         process_of(running)
         machine.broker.stop()
         machine.broker.stop()
