@@ -32,7 +32,6 @@ MANIFEST = "manifest.json"
 STATE = "state"
 MOST_MANIFEST = 1 << 20
 PIECE = 1 << 20
-GZIP = b"\x1f\x8b"
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -95,13 +94,9 @@ def archive_size(told: bytes, parts: Sequence[Part]) -> int:
     return blocks * tarfile.BLOCKSIZE
 
 
-def is_exported(name: str) -> bool:
-    """Whether the name of an image is the path of a file that may be an exported machine."""
-    try:
-        with Path(name).open("rb") as file:
-            return file.read(2) == GZIP
-    except OSError:
-        return False
+def is_path(name: str) -> bool:
+    """Whether the name of an image is the path of an exported machine: sdnlab's own images have no ``/``."""
+    return "/" in name
 
 
 def ensure(name: str, say: Say) -> Image:
@@ -152,7 +147,7 @@ def exported(image: Image) -> Exported | None:
 def _damaged(name: str) -> ImageError:
     return ImageError(
         f"{name} is no machine that sdnlab exported, or it is damaged",
-        "export it again: sdnlab export VM FILE",
+        "export it again (sdnlab export VM FILE), or leave image: out; disk images like qcow2 can't be used",
     )
 
 

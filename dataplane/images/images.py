@@ -30,7 +30,7 @@ def ensure(name: str, say: Say, recipe: Recipe | None = None) -> Image:
     are compared with their noted size and time. ``name`` may be the path of an exported machine. Raises
     ImageError.
     """
-    if recipe is None and exported.is_exported(name):
+    if recipe is None and exported.is_path(name):
         return exported.ensure(name, say)
     recipe = recipe or recipe_of(name)
     folder = cache.root()

@@ -107,6 +107,17 @@ LabArgument = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="The lab, if several run.", autocompletion=complete_lab),
 ]
+NewDomain = Annotated[
+    str, typer.Argument(metavar="DOMAIN", help="Its new domain.", autocompletion=complete_domain)
+]
+SwitchThere = Annotated[
+    str | None,
+    typer.Option(
+        "--switch",
+        help="The switch of that domain. Default: its first switch.",
+        autocompletion=complete_switch,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

@@ -17,9 +17,9 @@ import typer
 from lab.cli.common import (
     Json,
     Lab,
+    NewDomain,
+    SwitchThere,
     client,
-    complete_domain,
-    complete_switch,
     usage,
 )
 from lab.cli.machine import Machine
@@ -186,17 +186,8 @@ def _megabytes(size: int) -> str:
 
 def migrate(
     machine: Machine,
-    domain: Annotated[
-        str, typer.Argument(metavar="DOMAIN", help="Its new domain.", autocompletion=complete_domain)
-    ],
-    switch: Annotated[
-        str | None,
-        typer.Option(
-            "--switch",
-            help="The switch of that domain. Default: its first switch.",
-            autocompletion=complete_switch,
-        ),
-    ] = None,
+    domain: NewDomain,
+    switch: SwitchThere = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:

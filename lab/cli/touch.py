@@ -13,9 +13,10 @@ from lab.cli.common import (
     Json,
     Lab,
     LabArgument,
+    NewDomain,
+    SwitchThere,
     choose,
     client,
-    complete_domain,
     complete_end,
     complete_host,
     complete_place,
@@ -175,17 +176,8 @@ def link(
 
 def move(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The host.", autocompletion=complete_host)],
-    domain: Annotated[
-        str, typer.Argument(metavar="DOMAIN", help="Its new domain.", autocompletion=complete_domain)
-    ],
-    switch: Annotated[
-        str | None,
-        typer.Option(
-            "--switch",
-            help="The switch of that domain. Default: its first switch.",
-            autocompletion=complete_switch,
-        ),
-    ] = None,
+    domain: NewDomain,
+    switch: SwitchThere = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:

@@ -95,8 +95,8 @@ class VmHosts:
             lacks.append(
                 Lack(
                     f"{free >> 20} MiB of memory are available, not {needed >> 20} MiB",
-                    f"{len(hosts)} virtual machines ({some})",
-                    "give them less (memory: 128MiB), or start fewer",
+                    f"the virtual machines ({some})",
+                    "give them less memory (memory: 256MiB), or start fewer",
                 )
             )
         return lacks
@@ -325,7 +325,7 @@ def find_image(name: str) -> Image:
     from dataplane.images.errors import ImageError
 
     try:
-        if exported.is_exported(name):
+        if exported.is_path(name):
             return exported.find(name)
         return images.find(name)
     except ImageError as error:

@@ -123,10 +123,11 @@ def test_foreign_files(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(ImageError, match="no machine that sdnlab exported"):
             unpacked(file)
-    file.write_bytes(b"text")
-    with pytest.raises(ImageError):
-        images.ensure(str(file), lambda text: None)
-    with pytest.raises(ImageError):
+    for content in (b"text", b"QFI\xfb a disk", b""):
+        file.write_bytes(content)
+        with pytest.raises(ImageError, match="no machine that sdnlab exported"):
+            images.ensure(str(file), lambda text: None)
+    with pytest.raises(ImageError, match="missing: No such file"):
         images.ensure(str(tmp_path / "missing"), lambda text: None)
 
 

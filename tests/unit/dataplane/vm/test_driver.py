@@ -42,7 +42,7 @@ def test_memory_is_counted_for_all_machines_together(there: Callable[[int | None
     there(600 << 20, True)
     (lack,) = VmHosts().lacks(two)
     assert lack.what == "600 MiB of memory are available, not 672 MiB"
-    assert lack.needed == "2 virtual machines (v1, v2)"
+    assert lack.needed == "the virtual machines (v1, v2)"
     assert VmHosts().lacks(two[:1]) == []
     there(None, True)
     assert VmHosts().lacks(two) == []
