@@ -6,9 +6,10 @@ Every function has all of these keys in JSON. Those that its ``mode`` has no use
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import assert_never
@@ -25,6 +26,7 @@ from topologies.model.attachment import (
     TapInstance,
 )
 from topologies.model.functions import Function
+from topologies.model.in_json import Converted
 from topologies.model.values import Frozen, Port
 
 
@@ -124,37 +126,11 @@ def _tap(written: Instance) -> TapInstance:
     return TapInstance(name=written.name, inward=written.inward)
 
 
-class InJson:
+class InJson(Converted):
     """Annotates a model's field that has a function. ``make``: from a function's fields to the function."""
 
     def __init__(self, make: Callable[..., Function]) -> None:
-        self._make = make
-
-    def _read(self, value: Any) -> Function:
-        """Of a mapping the function that it says; a function stays what it is."""
-        if isinstance(value, Function):
-            return value
-        if not isinstance(value, Mapping):
-            raise ValueError(f"a function is a mapping, this is {type(value).__name__}")
-        own = {key: field for key, field in value.items() if key not in Written.model_fields}
-        if "attachment" in own:
-            raise ValueError("attachment: a function has mode and switch in its place")
-        keys = {key: field for key, field in value.items() if key not in own}
-        return self._make(attachment=read(keys), **own)
-
-    @staticmethod
-    def _write(function: Function, info: core_schema.SerializationInfo) -> dict[str, Any]:
-        mode, bare = info.mode, info.exclude_defaults
-        own = function.model_dump(mode=mode, exclude={"attachment"}, exclude_defaults=bare)
-        keys = write(function.attachment).model_dump(mode=mode, exclude_defaults=bare)
-        first = {key: own.pop(key) for key in ("name", "kind", "engine")}
-        return {**first, **keys, **own}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        writes = core_schema.plain_serializer_function_ser_schema(self._write, info_arg=True)
-        return core_schema.no_info_before_validator_function(
-            self._read, handler(source), serialization=writes
-        )
+        super().__init__(partial(_function, make), _fields)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
@@ -168,3 +144,24 @@ class InJson:
         function["properties"] = {**first, **keys, **last}
         function["required"] = [*first, *written["required"]]
         return reference
+
+
+def _function(make: Callable[..., Function], value: Any) -> Function:
+    """Of a mapping the function that it says; a function stays what it is."""
+    if isinstance(value, Function):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a function is a mapping, this is {type(value).__name__}")
+    own = {key: field for key, field in value.items() if key not in Written.model_fields}
+    if "attachment" in own:
+        raise ValueError("attachment: a function has mode and switch in its place")
+    keys = {key: field for key, field in value.items() if key not in own}
+    return make(attachment=read(keys), **own)
+
+
+def _fields(function: Function, info: core_schema.SerializationInfo) -> dict[str, Any]:
+    mode, bare = info.mode, info.exclude_defaults
+    own = function.model_dump(mode=mode, exclude={"attachment"}, exclude_defaults=bare)
+    keys = write(function.attachment).model_dump(mode=mode, exclude_defaults=bare)
+    first = {key: own.pop(key) for key in ("name", "kind", "engine")}
+    return {**first, **keys, **own}

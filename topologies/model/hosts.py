@@ -18,11 +18,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Annotated, Any, Literal
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import SerializationInfo
 
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.in_json import Converted
 from topologies.model.storage import Mount
 from topologies.model.values import Frozen, Port
 
@@ -205,28 +204,13 @@ def host_of(**fields: Any) -> Host:
     return MODELS.get(kind, Host)(**fields) if isinstance(kind, str) else Host(**fields)
 
 
-class _InJson:
-    """Annotates a model's field that has a host: it is read and written with all fields of its class."""
-
-    @staticmethod
-    def _read(value: Any) -> Any:
-        return host_of(**value) if isinstance(value, Mapping) else value
-
-    @staticmethod
-    def _write(host: Host, info: core_schema.SerializationInfo) -> dict[str, Any]:
-        return host.model_dump(mode=info.mode, exclude_defaults=info.exclude_defaults)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        writes = core_schema.plain_serializer_function_ser_schema(self._write, info_arg=True)
-        return core_schema.no_info_before_validator_function(
-            self._read, handler(source), serialization=writes
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return handler(schema)
+def _read(value: Any) -> Any:
+    return host_of(**value) if isinstance(value, Mapping) else value
 
 
-AnyHost = Annotated[Host, _InJson()]
+def _write(host: Host, info: SerializationInfo) -> dict[str, Any]:
+    return host.model_dump(mode=info.mode, exclude_defaults=info.exclude_defaults)
+
+
+AnyHost = Annotated[Host, Converted(_read, _write)]
 """A field with a host of any kind; it is written with all fields of its class."""
