@@ -55,7 +55,8 @@ def test_all_ways_find_what_pcre2_finds(source: bytes, data: bytes, letters: str
     match = pcre2.compile(text).search(data)
     expected = match.span() if match else None
     one = Regex(source, letters + ("A" if anchored else ""))
-    assert one.find(data, Work()) == expected
+    with contextlib.suppress(Exhausted):  # three loops over 20 bytes take more steps than a search may
+        assert one.find(data, Work()) == expected
     padded = data + b"\n" * (regex.FEW + 1)  # no longer few
     try:
         match = pcre2.compile(text).search(padded)
