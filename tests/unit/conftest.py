@@ -1,7 +1,8 @@
 """Hypothesis without time limits, for all property tests: how long an example takes says something of the
 machine only.
 
-SDNLAB_EXAMPLES=5000 looks longer for a counterexample than the usual 100, where a test says no number itself.
+A usual run draws the same examples each time: what fails, fails for everybody and again. SDNLAB_EXAMPLES=5000
+draws new ones, and looks longer for a counterexample than the usual 100, where a test says no number itself.
 
 The garbage collector looks at all objects again and again, and few of them are garbage. Seldom is enough.
 """
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "sdnlab",
     deadline=None,
+    derandomize="SDNLAB_EXAMPLES" not in os.environ,
     max_examples=int(os.environ.get("SDNLAB_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.too_slow],
 )
