@@ -85,6 +85,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
     "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
     "lab.failure": (COMMAND, ("topologies.syntax.problem",)),
+    "lab.packets.build": (OPTIONAL, ("scapy",)),
     "lab.functions.report": (BUILDING, ("nfv.describe",)),
     "lab.start.launch": (
         COMMAND,
