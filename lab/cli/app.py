@@ -21,6 +21,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
 
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
     sdnlab image list              show images of virtual machines
+    sdnlab draw campus             draw a topology as campus.svg
 
 [bold]From any terminal, while a lab runs[/bold]
 
@@ -69,6 +70,7 @@ _PANELS = {
     "Virtual machines": ("lab.cli.image", ("image",)),
     "States of virtual machines": ("lab.cli.machine_states", ("snapshot", "export", "migrate")),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
+    "Pictures": ("lab.cli.draw", ("draw",)),
     "This installation": ("lab.cli.run", ("test",)),
 }
 _SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}

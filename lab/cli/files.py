@@ -215,6 +215,17 @@ def _loaded(file: str) -> Topology:
     return topologies.loads(raw, named)
 
 
+def load(file: str) -> Topology:
+    """The topology of the file that the user names. Raises Failure if it can't be read or is invalid."""
+    import topologies
+
+    try:
+        return _loaded(file)
+    except topologies.Invalid as invalid:
+        some = count(len(invalid.problems), "problem")
+        raise Failure(f"{file} is invalid: {some}", f"to see them: sdnlab validate {file}") from None
+
+
 def _plain(problem: object) -> dict[str, object]:
     fields = ("file", "line", "path", "message", "allowed", "remedy")
     return {name: getattr(problem, name, None) for name in fields}
@@ -234,15 +245,9 @@ def graph(
 
     Example: sdnlab graph leaf-spine
     """
-    import topologies
-
     if json and graphml:
         raise usage("--json and --graphml are two formats", "choose one of them")
-    try:
-        topology = _loaded(file)
-    except topologies.Invalid as invalid:
-        some = count(len(invalid.problems), "problem")
-        raise Failure(f"{file} is invalid: {some}", f"to see them: sdnlab validate {file}") from None
+    topology = load(file)
     if json or graphml:
         from networkx import cytoscape_data, generate_graphml
 

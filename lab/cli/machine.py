@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,8 @@ from urllib.parse import quote
 import typer
 
 from lab.cli.common import Json, Lab, choose, client, complete_machine
-from lab.cli.say import err, out, out_json
-from lab.failure import Failure
+from lab.cli.output_file import put
+from lab.cli.say import out, out_json
 
 Machine = Annotated[
     str,
@@ -93,17 +92,7 @@ def screen(
         out_json(answer)
         return
     picture = base64.b64decode(answer["png"])
-    target = file if file is not None else Path(f"{host}.png")
-    if str(target) == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(picture)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        target.write_bytes(picture)
-    except OSError as error:
-        raise Failure(f"can't write {target}: {error.strerror}", "name another file") from None
-    err(f"{target}: {len(picture)} bytes")
+    put(picture, str(file) if file is not None else f"{host}.png")
 
 
 COMMANDS = {"vm": vm, "console": console, "screen": screen}

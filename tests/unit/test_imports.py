@@ -73,6 +73,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.access.client", "lab.cli.enter")),
     "lab.cli.common": (COMMAND, ("lab.access.client",)),
     "lab.cli.copy": (COMMAND, ("lab.access.client", "lab.cli.archive", "lab.cli.copying")),
+    "lab.cli.draw": (COMMAND, ("lab.drawing", "topologies.model.topology")),
     "lab.cli.files": (COMMAND, ("networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.image": (COMMAND, ("dataplane.images",)),

@@ -30,6 +30,7 @@ for word; do
     netcat-openbsd) cp "${0%/*}/ip" "${0%/*}/nc" ;;
     qemu-system-x86) cp "${0%/*}/ip" "${0%/*}/qemu-system-x86_64" ;;
     qemu-utils) cp "${0%/*}/ip" "${0%/*}/qemu-img" ;;
+    graphviz) cp "${0%/*}/ip" "${0%/*}/dot" ;;
     busybox-static) cp "${0%/*}/ip" "${0%/*}/busybox" ;;
     esac
 done

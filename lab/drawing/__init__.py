@@ -1,0 +1,1 @@
+"""A lab as a picture: described for Graphviz, and drawn by it."""
