@@ -45,6 +45,11 @@ class Unreachable(Exception):
     """The machine's agent does not answer; the message says why."""
 
 
+def agent_socket(folder: str) -> str:
+    """The path of the socket for programs that speak to a machine's agent; ``folder``: of its sockets."""
+    return f"{folder}/agent"
+
+
 def passed(environment: Mapping[str, str]) -> dict[str, str]:
     """What of the caller's environment a command in a machine gets: TERM, LANG and sdnlab's own variables."""
     return {

@@ -24,9 +24,10 @@ from dataplane.hosts.driver import (
 
 if TYPE_CHECKING:
     from dataplane.hosts.vm.exporting import Export
-    from dataplane.hosts.vm.machine import Machine, Means
+    from dataplane.hosts.vm.machine import Machine
     from dataplane.hosts.vm.migration import Journey
     from dataplane.hosts.vm.saving import SavedStates
+    from dataplane.hosts.vm.starting import Means
     from dataplane.images.image import Image
     from dataplane.images.snapshots import SnapshotKey
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
@@ -244,7 +245,7 @@ class VmHosts:
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.vm.client`` as a program."""
-        from dataplane.hosts.vm.machine import agent_socket
+        from dataplane.hosts.vm.client import agent_socket
 
         own = [f"{name}={value}" for name, value in place.environment]
         inside = ["env", *own, *words] if own else list(words)
@@ -270,7 +271,7 @@ class VmHosts:
     def _shared(self) -> Means:
         if self._means is None:
             from dataplane.hosts.vm import accelerator
-            from dataplane.hosts.vm.machine import Means
+            from dataplane.hosts.vm.starting import Means
             from dataplane.hosts.vm.templates import Templates
 
             self._means = Means(
@@ -300,9 +301,8 @@ class VmDoor:
     def run(self, command: Sequence[str], environment: Mapping[str, str], execute: Execute) -> NoReturn:
         """Run the command in the machine, and exit with its exit code."""
         from dataplane.hosts.vm import client
-        from dataplane.hosts.vm.machine import agent_socket
 
-        path = agent_socket(self._place.folder)
+        path = client.agent_socket(self._place.folder)
         variables = client.passed(environment) | dict(self._place.environment)
         code = client.run(path, command, variables, self._place.name)
         sys.stdout.flush()

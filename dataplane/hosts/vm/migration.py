@@ -140,7 +140,7 @@ class Journey:
 
     def _launch(self) -> None:
         assert self._berth is not None
-        there = self.machine.launch(self.machine.image(), None, self._berth, restored=True)
+        there = self.machine.launch(self._berth)
         self._there = there
         there.monitor.connect()
         twin.set_capabilities(there.monitor, *CAPABILITIES)

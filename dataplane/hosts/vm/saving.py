@@ -195,7 +195,7 @@ def _replace(machine: Machine, file: int) -> None:
         qemu.monitor.execute("stop")
     fresh: Twin | None = None
     try:
-        fresh = machine.launch(machine.image(), None, machine.berth(), restored=True)
+        fresh = machine.launch(machine.berth())
         fresh.monitor.connect()
         twin.read_state(fresh.monitor, file, PATIENCE)
     except BaseException:

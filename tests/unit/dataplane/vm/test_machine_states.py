@@ -14,7 +14,8 @@ import pytest
 
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import saving, twin
-from dataplane.hosts.vm.machine import Machine, of_exported, unlike
+from dataplane.hosts.vm.exported_settings import of_exported, unlike
+from dataplane.hosts.vm.machine import Machine
 from dataplane.hosts.vm.migration import Journey
 from dataplane.hosts.vm.qmp import Event, Monitor, MonitorError
 from dataplane.hosts.vm.saving import SavedStates
