@@ -47,15 +47,24 @@ def _shape(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
 
 
 def value_of(value: Any, hint: Any, where: str) -> Any:
-    """A value of JSON as a value of this type: a plain type, a list or tuple of one, a choice, a dataclass,
-    or a union. ``where`` names it in the text of ``BadMessage``."""
+    """A value of JSON as a value of this type: a plain type, a list or tuple of one, an object with values of
+    one, a choice, a dataclass, or a union. ``where`` names it in the text of ``BadMessage``."""
+    if hint is Any:
+        return value
     kind = get_origin(hint)
+    if kind is dict and isinstance(value, dict):
+        return {key: value_of(member, get_args(hint)[1], f"{where}: {key}") for key, member in value.items()}
     if kind in (tuple, list) and isinstance(value, list):
         values = [value_of(element, get_args(hint)[0], where) for element in value]
         return values if kind is list else tuple(values)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return filled(hint, value, where)
     allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    for alternative in allowed if len(allowed) > 1 else ():
+        if isinstance(value, list if get_origin(alternative) in (tuple, list) else dict) and _composed(
+            alternative
+        ):
+            return value_of(value, alternative, where)
     choices = [
         choice
         for alternative in allowed
@@ -64,7 +73,7 @@ def value_of(value: Any, hint: Any, where: str) -> Any:
     ]
     if value in choices and isinstance(value, str):
         return value
-    plain = tuple(alternative for alternative in allowed if isinstance(alternative, type))
+    plain = tuple(option for option in allowed if isinstance(option, type) and not get_origin(option))
     if isinstance(value, bool):
         fits = bool in plain
     elif isinstance(value, int) and float in plain:
@@ -74,6 +83,13 @@ def value_of(value: Any, hint: Any, where: str) -> Any:
     if not fits:
         raise BadMessage(f"{where} is {value!r}")
     return value
+
+
+def _composed(hint: Any) -> type | tuple[()]:
+    """What JSON a type has that says of which types its parts are; ``()``: it says nothing of parts."""
+    if get_origin(hint) in (tuple, list):
+        return list
+    return dict if dataclasses.is_dataclass(hint) or get_origin(hint) is dict else ()
 
 
 def filled(kind: Any, message: Json, where: str) -> Any:

@@ -31,6 +31,10 @@ class Failure(Exception):
         self.code = code
 
 
+class Interrupted(BaseException):
+    """Ctrl-C. It is no Exception, so that error handling does not catch it."""
+
+
 class NotThere(Failure):
     """No such switch, host, link or function; the API answers 404."""
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from lab.cli import streams
 from lab.cli.say import err, out_json_line, paint_err
 from lab.cli.streams import ReaderGone
-from lab.failure import Exit, Failure
-from lab.start.launch import Interrupted
+from lab.failure import Exit, Failure, Interrupted
 
 if TYPE_CHECKING:
     from typer import Typer

@@ -40,12 +40,12 @@ def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
     begin = time.monotonic()
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
     launched = start(file, name, "auto", True, Progress(can_overwrite(sys.stderr)))
-    said = launched.said
+    ready = launched.ready
     with contextlib.ExitStack() as kept:
         try:
             seconds = time.monotonic() - begin
-            out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(said)}, {said['datapath']} datapath,")
-            out(f"   {said['flows']} flows installed by the controller before the first packet")
+            out(f"   {p('up', 'green')} after {seconds:.2f} s: {sizes(launched)}, {ready.datapath} datapath,")
+            out(f"   {ready.flows} flows installed by the controller before the first packet")
             good = show(name)
             held = kept.enter_context(spaces(supervisor_pid(name)))
         finally:

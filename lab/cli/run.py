@@ -18,7 +18,6 @@ from lab.cli.starting import Progress, sizes, start
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from lab.messages.lab import PingResult
     from lab.start.launch import Launched
 
 
@@ -67,21 +66,24 @@ def up(
     progress = Progress(can_overwrite(sys.stderr))
     launched = start(file, name, datapath.value, not no_check, progress)
     seconds = time.monotonic() - begin
-    said = launched.said
-    lab = said["name"]
-    probe: PingResult | None = said["probe"]
+    lab, probe = launched.building.name, launched.ready.probe
     reached = probe is None or probe["good"]
     for note in launched.notes:
         err(f"note: {note}")
     if detach:
         launched.detach()
     if json:
-        stages = progress.stages
         out_json(
-            {"name": lab, "seconds": seconds, "stages": stages, "datapath": said["datapath"], "probe": probe}
+            {
+                "name": lab,
+                "seconds": seconds,
+                "stages": progress.stages,
+                "datapath": launched.ready.datapath,
+                "probe": probe,
+            }
         )
     else:
-        say_up(said, seconds)
+        say_up(launched, seconds)
     if not detach:
         _in_the_foreground(launched, lab)
     elif not json:
@@ -91,17 +93,18 @@ def up(
         raise typer.Exit(Exit.FAILED)
 
 
-def say_up(said: dict[str, Any], seconds: float) -> None:
+def say_up(launched: Launched, seconds: float) -> None:
     """The lines that end a successful start."""
     from lab.cli.rendering import lab as render
 
     p = paint()
-    head = f"{p(said['name'], 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
-    out(f"{head}: {sizes(said)}, {said['datapath']} datapath")
-    probe = said["probe"]
-    for problem in said.get("problems", ()):
+    ready = launched.ready
+    head = f"{p(launched.building.name, 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
+    out(f"{head}: {sizes(launched)}, {ready.datapath} datapath")
+    probe = ready.probe
+    for problem in ready.problems:
         out(f"{p('!', 'red', 'bold')} {problem}")
-    for remark in said.get("remarks", ()) if probe is None else ():
+    for remark in launched.building.remarks if probe is None else ():
         out(f"note: {remark}")
     if probe is not None:
         out(render.ping_summary(probe, p))
@@ -138,7 +141,7 @@ def down(
 
     Example: sdnlab down quickstart
     """
-    from lab.start.launch import stop
+    from lab.start.stop import stop
 
     named = one_of(name, lab)
     if all_ and named is not None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from lab.access.client import Client
 from lab.cli.wording import action_first
-from lab.failure import Failure
+from lab.failure import Failure, Interrupted
 from lab.naming import RUN
 from topologies.model.topology import Topology
 
@@ -98,7 +98,6 @@ def command(name: str, arguments: Sequence[str]) -> None:
     from lab.cli import report
     from lab.cli.app import build
     from lab.cli.say import ReaderGone
-    from lab.start.launch import Interrupted
 
     try:
         build(name)([name, *arguments], prog_name="sdnlab")

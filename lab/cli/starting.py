@@ -22,16 +22,14 @@ class Progress:
         self._begin = time.monotonic()
         self.stages: list[dict[str, Any]] = []
 
-    def stage(self, message: dict[str, Any]) -> None:
-        """A stage has ended, or has made progress."""
-        if "probing" in message:
-            self._write(probe_progress(message["probing"], message["of"]))
-            return
-        if "doing" in message:
-            self._write(message["doing"])
-            return
-        self.stages.append(message)
-        self._write(f"{message['stage']} done")
+    def stage_done(self, name: str, seconds: float) -> None:
+        """A stage has ended."""
+        self.stages.append({"stage": name, "seconds": seconds})
+        self._write(f"{name} done")
+
+    def probing(self, done: int, of: int) -> None:
+        """The test of all pairs has made progress."""
+        self._write(probe_progress(done, of))
 
     def doing(self, what: str) -> None:
         """Something begins."""
@@ -50,19 +48,19 @@ class Progress:
 
 def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
     """Build the lab of ``file``. It ends with this process, unless it is detached."""
-    from lab.start.inside import Order
     from lab.start.launch import launch
+    from lab.start.order import Order
 
     if name is not None:
         naming.check_name(name)
     progress.doing(f"building {file}")
     called, content = files.content(file)
     try:
-        return launch(Order(called, content, name, naming.owner(), datapath, check), progress.stage)
+        return launch(Order(called, content, name, naming.owner(), datapath, check), progress)
     finally:
         progress.clear()
 
 
-def sizes(said: dict[str, Any]) -> str:
+def sizes(launched: Launched) -> str:
     """``2 switches, 4 hosts, 1 link``."""
-    return ", ".join(count(number, noun) for noun, number in said["sizes"].items())
+    return ", ".join(count(number, noun) for noun, number in launched.building.sizes.items())

@@ -19,7 +19,7 @@ from linux import syscalls
 from topologies.model.topology import Topology
 
 PATIENCE = 15.0
-"""Seconds within which storage is written out at the end of a lab; ``lab.start.launch`` waits longer."""
+"""Seconds within which storage is written out at the end of a lab; ``lab.start.stop`` waits longer."""
 
 
 def machine_must_have(topology: Topology) -> None:
