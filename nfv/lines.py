@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # typing itself would cost every process milliseconds
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
+REPLACE = "replace"
+"""The command to load changed files."""
 INWARD, OUTWARD, TAP, HOST = "in", "out", "tap", "eth0"
 
 
@@ -30,3 +32,17 @@ def say(event_type: str, *, to: TextIO | None = None, now: float | None = None, 
     stream = sys.stdout if to is None else to
     stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
     stream.flush()
+
+
+def command(what: str) -> bytes:
+    """A command to a process, without the line's end."""
+    return json.dumps({"do": what}).encode()
+
+
+def commanded(line: bytes) -> str | None:
+    """The command that a line is; None if it is none."""
+    try:
+        wanted = json.loads(line).get("do")
+    except (ValueError, AttributeError):
+        return None
+    return wanted if isinstance(wanted, str) else None

@@ -5,13 +5,12 @@ It imports only modules that load fast, since every instance of a lab imports it
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
 import time
 
-from nfv.lines import say
+from nfv.lines import REPLACE, commanded, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,11 +73,7 @@ class Loop:
             return False
         *lines, self._commands = (self._commands + data).split(b"\n")
         for line in lines:
-            try:
-                wanted = json.loads(line).get("do")
-            except (ValueError, AttributeError):
-                wanted = None
-            if wanted == "replace":
+            if commanded(line) == REPLACE:
                 replace()
             else:
                 print(f"sdnlab: unknown command {line!r}", file=sys.stderr, flush=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from lab.functions.backoff import restart_delay
-from lab.functions.state import ACCOUNTS, MAX_LINE, QUIET, Gate, InstanceRecord, read
+from lab.functions.gate import Gate
+from lab.functions.messages import Line, State, read
+from lab.functions.state import InstanceRecord
 
 if TYPE_CHECKING:
     from nfv.contract import Program
 
+MAX_LINE = 256 * 1024
+"""Bytes of a line; longer lines are dropped."""
 STEADY = 10.0
 """After so many seconds of running, a process that dies is restarted without delay."""
 END_PATIENCE = 1.0
@@ -48,7 +52,7 @@ class Listener(Protocol):
 
     def starting(self, record: InstanceRecord) -> None: ...
     def started(self, record: InstanceRecord, pid: int) -> None: ...
-    def said(self, record: InstanceRecord, message: Mapping[str, Any], quiet: bool) -> None: ...
+    def said(self, record: InstanceRecord, line: Line, quiet: bool) -> None: ...
     def held_back(self, record: InstanceRecord, number: int) -> None: ...
     def dead(self, record: InstanceRecord, how: str) -> None: ...
     def stopped(self, record: InstanceRecord) -> None: ...
@@ -125,16 +129,15 @@ class Keeper:
 
     def _listen(self, process: Running) -> None:
         stream, dropping = process.output, False
-        while line := stream.readline(MAX_LINE):
-            whole = line.endswith(b"\n")
-            message = None if dropping or not whole else read(line)
+        while written := stream.readline(MAX_LINE):
+            whole = written.endswith(b"\n")
+            line = None if dropping or not whole else read(written)
             dropping = not whole
-            if message is not None:
-                if message["event_type"] == "state":
+            if line is not None:
+                if isinstance(line.message, State):
                     self.replaced += 1
-                kind = message["event_type"]
-                quiet = kind in QUIET
-                gate = self._accounts if kind in ACCOUNTS else self._gate
-                self._listener.said(self.record, message, quiet or not gate.passes(time.monotonic()))
+                quiet = line.pace == "measure"
+                gate = self._accounts if line.pace == "account" else self._gate
+                self._listener.said(self.record, line, quiet or not gate.passes(time.monotonic()))
                 if quiet and (held := self._gate.told() + self._accounts.told()):
                     self._listener.held_back(self.record, held)

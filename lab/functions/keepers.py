@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataplane.fabric import functions
-from lab.events.function_words import words
 from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.keeper import Keeper, Running, Starter
+from lab.functions.messages import Line
 from lab.functions.state import InstanceRecord
+from nfv.lines import REPLACE, command
 from topologies.model.attachment import Scalable
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer
@@ -198,7 +198,7 @@ class Functions:
             return self._not_at_work([name], REPLACE_PATIENCE)
         before = keeper.replaced
         process.write(program.files)
-        if not process.tell(json.dumps({"do": "replace"}).encode()):
+        if not process.tell(command(REPLACE)):
             return [f"{name} did not take its changed configuration"]
         with self._condition:
             took = self._condition.wait_for(
@@ -231,17 +231,15 @@ class Functions:
             record.pid = pid
             record.become("starting", "", self._clock())
 
-    def said(self, record: InstanceRecord, message: Mapping[str, Any], quiet: bool) -> None:
+    def said(self, record: InstanceRecord, line: Line, quiet: bool) -> None:
         """A process has written a line."""
         with self._condition:
-            matters = record.take(message, self._clock())
+            matters = record.take(line.message, self._clock())
             names = self._names
             self._condition.notify_all()
         if not quiet and names is not None:
-            data = {**message, "function": record.function, "instance": record.name}
-            self._events.add(
-                str(message["event_type"]), words(record.name, record.function, message, names), data
-            )
+            data = {**line.fields, "function": record.function, "instance": record.name}
+            self._events.add(line.event_type, line.text(record.name, record.function, names), data)
         if matters:
             self.changed()
 

@@ -100,7 +100,7 @@ def _instance(record: InstanceRecord, seen: answers.InstanceState | None) -> Ins
         "packets": number("packets", seen.entered if seen is not None else None),
         "bytes": number("bytes", seen.bytes if seen is not None else None),
         "dropped": number("dropped", seen.dropped if seen is not None else None),
-        "counters": counters,
+        "counters": dict(counters),
     }
 
 

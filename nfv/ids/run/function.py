@@ -25,7 +25,7 @@ from nfv.ids.run.inline import Port
 from nfv.ids.run.worker import Decide, Plan, Worker, read_rules
 from nfv.ids.settings import Settings
 from nfv.ids.sources import capture
-from nfv.lines import INWARD, OUTWARD, TAP, timestamp
+from nfv.lines import INWARD, OUTWARD, REPLACE, TAP, commanded, timestamp
 from nfv.probes import Probes, filtered, only
 from nfv.process import content, fail
 from wire import ethertype
@@ -198,11 +198,7 @@ class Member:
             return
         *lines, self._commands = (self._commands + data).split(b"\n")
         for line in lines:
-            try:
-                wanted = json.loads(line).get("do")
-            except (ValueError, AttributeError):
-                wanted = None
-            if wanted == "replace":
+            if commanded(line) == REPLACE:
                 self._worker.reload()
             else:
                 print(f"sdnlab: unknown command {line!r}", file=sys.stderr, flush=True)

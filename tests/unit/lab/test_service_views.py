@@ -13,9 +13,9 @@ from controller.answers import ChainState, FunctionState, HopState, read
 from controller.typed_json import BadMessage
 from lab.cli.rendering import services as render_service
 from lab.cli.say import Paint
-from lab.events.function_words import words
 from lab.events.host_names import Names
 from lab.functions.keepers import processes
+from lab.functions.messages import Unknown, line_of
 from lab.functions.state import InstanceRecord
 from lab.messages.lab import Applied
 from lab.supervisor.capture import device_to_capture, names
@@ -234,7 +234,9 @@ def test_what_was_found_and_said_in_words() -> None:
     ends = {"src_ip": "10.0.0.1", "src_port": 4000, "dest_ip": "10.9.9.9", "dest_port": 80, "proto": "TCP"}
 
     def told(kind: str, **own: object) -> str:
-        return words("watch.1", "watch", {"event_type": kind, **ends, kind: own}, known)
+        line = line_of({"event_type": kind, **ends, kind: own})
+        assert line is not None and not isinstance(line.message, Unknown)
+        return line.text("watch.1", "watch", known)
 
     way = "TCP h1:4000 -> 10.9.9.9:80"
     assert told("alert", signature="evil", action="allowed") == f"watch.1: alert evil: {way}"
@@ -243,5 +245,10 @@ def test_what_was_found_and_said_in_words() -> None:
     assert asked == f"watch.1: http {way}: GET web /x 200"
     asked = told("dns", type="request", queries=[{"rrname": "a.example", "rrtype": "TXT"}])
     assert asked == f"watch.1: dns {way}: request TXT a.example"
+    asked = told("dns", type="answer", rrname="a.example", rrtype="A")
+    assert asked == f"watch.1: dns {way}: answer A a.example"
+    assert told("tls", version="TLS 1.3", sni="web") == f"watch.1: tls {way}: TLS 1.3 web"
+    assert told("anomaly", type="stream", event="x") == f"watch.1: anomaly {way}: stream x"
+    assert told("ssh", client={}) == f"watch.1: ssh {way}"
     asked = told("flow", pkts_toserver=3, pkts_toclient=2)
     assert asked == f"watch.1: flow {way}: 3 packets there, 2 back"

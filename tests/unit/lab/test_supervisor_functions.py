@@ -9,12 +9,14 @@ import pytest
 
 from controller import messages
 from dataplane.testing import PretendedStarter
-from lab.events.function_words import words
 from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.functions import keepers
+from lab.functions.gate import Gate
+from lab.functions.keeper import MAX_LINE
 from lab.functions.keepers import Functions, processes
-from lab.functions.state import MAX_LINE, Gate, InstanceRecord, read
+from lab.functions.messages import Backend, Counters, Line, State, line_of, read
+from lab.functions.state import InstanceRecord
 from tests.unit.lab.pretended_functions import balancer, describe, inline, lan
 from topologies.model.attachment import AtPorts, Flows, Tap, TapInstance
 from topologies.model.topology import Port, Topology
@@ -237,11 +239,17 @@ def test_lines_that_are_no_events(line: bytes) -> None:
 
 def test_a_record_is_bounded() -> None:
     record = InstanceRecord("fw.1", "fw")
-    record.take({"event_type": "counters", **{str(n): n for n in range(1000)}}, 0.0)
+    record.take(Counters.of({str(n): n for n in range(1000)}), 0.0)
     for n in range(1000):
-        record.take({"event_type": "backend", "backend": str(n), "up": False, "reason": "x" * 9999}, 0.0)
-    record.take({"event_type": "state", "state": "failed", "message": "x" * 99999}, 0.0)
+        record.take(Backend(str(n), False, "x" * 9999), 0.0)
+    record.take(State("failed", "x" * 99999), 0.0)
     assert len(record.counters) <= 64 and len(record.backends) <= 256 and len(record.message) <= 8192
+
+
+def said(fields: dict[str, object]) -> Line:
+    line = line_of(fields)
+    assert line is not None
+    return line
 
 
 def test_words_name_hosts() -> None:
@@ -250,14 +258,14 @@ def test_words_name_hosts() -> None:
     assert names.of("10.0.0.99") == "lb" and names.of("192.0.2.1") == "192.0.2.1"
     flow = {"proto": "TCP", "src_ip": "10.0.0.1", "src_port": 40000, "dest_ip": "10.0.0.99", "dest_port": 80}
     alert = {"event_type": "alert", "alert": {"signature": "bad"}, **flow}
-    assert words("ids.1", "ids", alert, names) == "ids.1: alert bad: TCP h1:40000 -> lb:80"
+    assert said(alert).text("ids.1", "ids", names) == "ids.1: alert bad: TCP h1:40000 -> lb:80"
     wrong = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: no\n"}
-    assert words("py.1", "py", wrong, names) == "py.1: exception: ValueError: no"
-    assert words("x.1", "x", {"event_type": "odd", "a": 1}, names) == "x.1: odd: a 1"
+    assert said(wrong).text("py.1", "py", names) == "py.1: exception: ValueError: no"
+    assert said({"event_type": "odd", "a": 1}).text("x.1", "x", names) == "x.1: odd: a 1"
     long = {"event_type": "exception", "traceback": "Traceback ...\n  File ...\nValueError: a\nb\n"}
-    assert words("py.1", "py", long, names) == "py.1: exception: ValueError: a b"
+    assert said(long).text("py.1", "py", names) == "py.1: exception: ValueError: a b"
     printed = {"event_type": "log", "message": "got 64"}
-    assert words("py.1", "py", printed, names) == "py.1: got 64"
+    assert said(printed).text("py.1", "py", names) == "py.1: got 64"
     met = messages.RuleMet("edge", "web", "accept", "s1", **flow)
     assert met.text(names) == "edge: rule web accept TCP h1:40000 -> lb:80"
 
@@ -287,7 +295,8 @@ def test_accounts_of_traffic_do_not_crowd_out_what_was_found_in_it(kept: Fixture
 
 def test_the_reason_that_a_process_gave_outlives_it(kept: Fixture) -> None:
     record = InstanceRecord("ids.1", "ids")
-    kept.functions.said(record, {"event_type": "state", "state": "failed", "message": "no suricata"}, False)
+    why = said({"event_type": "state", "state": "failed", "message": "no suricata"})
+    kept.functions.said(record, why, False)
     kept.functions.dead(record, "died (exit code 1)")
     assert (record.state, record.message, record.restarts) == ("failed", "no suricata", 1)
     record.become("running", "", 0.0)
