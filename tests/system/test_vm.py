@@ -82,23 +82,27 @@ def test_status_says_what_it_runs_with(lab: CommandLine) -> None:
 
 
 def test_qemu_has_no_rights(lab: CommandLine) -> None:
-    status = Path(f"/proc/{outside(detail(lab, 'v1')['pid'], 'v1')}/status").read_text()
+    status = Path(f"/proc/{outside(lab, 'v1')}/status").read_text()
     rows = dict(row.split(":\t", 1) for row in status.splitlines() if ":\t" in row)
     assert int(rows["CapEff"], 16) == int(rows["CapBnd"], 16) == 0
     assert (rows["NoNewPrivs"], rows["Seccomp"]) == ("1", "2")
     assert os.geteuid() != 0 or not rows["Uid"].startswith("0\t")
 
 
-def outside(inside: int, name: str) -> int:
-    """The process id, out here, of the QEMU that has the id ``inside`` in its lab."""
+def outside(lab: CommandLine, name: str) -> int:
+    """The process id, out here, of the QEMU of a machine. Other labs may have a machine of this name, whose
+    QEMU has the same id in its own lab: only processes of this lab's namespace are looked at."""
+    inside = str(detail(lab, name)["pid"])
+    space = Path(f"/proc/{lab.json('status')['pid']}/ns/pid").readlink()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if (entry / "ns/pid").readlink() != space:
+                    continue
                 numbers = (entry / "status").read_text().partition("NSpid:\t")[2].split("\n")[0].split()
             except OSError:
                 continue
-            if f"guest={name}".encode() in words and numbers[-1] == str(inside):
+            if numbers[-1] == inside:
                 return int(entry.name)
     raise LookupError(name)
 
@@ -111,7 +115,7 @@ def test_it_is_paused_and_resumed(lab: CommandLine) -> None:
 
 
 def test_a_killed_qemu_is_an_event_and_is_started_again(lab: CommandLine) -> None:
-    os.kill(outside(detail(lab, "v2")["pid"], "v2"), signal.SIGKILL)
+    os.kill(outside(lab, "v2"), signal.SIGKILL)
     until(lambda: detail(lab, "v2")["state"] == "off", "its end was noticed")
     assert "v2 has ended: QEMU was killed (SIGKILL)" in lab("events").stdout
     gone = lab("exec", "v2", "--", "true", code=None)
