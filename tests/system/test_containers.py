@@ -112,6 +112,24 @@ def test_it_gets_no_rights_on_the_machine(lab: CommandLine) -> None:
     assert said(lab, "c1", "sysctl -w net.ipv4.ip_forward=1; sysctl -n net.ipv4.ip_forward").endswith("1\n")
 
 
+def test_the_runtime_runs_from_the_labs_one_copy_of_it(lab: CommandLine) -> None:
+    assert lab.json("status")["hosts"]
+    waiting = [  # runc stays for as long as a container's command runs
+        entry / "exe"
+        for entry in Path("/proc").glob("[0-9]*")
+        if b"/run/containers/app" in read(entry / "cmdline")
+    ]
+    assert "/memfd:runc (deleted)" in {os.readlink(exe) for exe in waiting}  # noqa: PTH115 - no file
+
+
+def read(file: Path) -> bytes:
+    """A file's content; empty: it is gone."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def test_commands_end_as_elsewhere(lab: CommandLine) -> None:
     assert lab("exec", "c1", "--", "sh", "-c", "exit 7", code=None).returncode == 7
     assert lab("exec", "c1", "--", "sh", "-c", "kill -TERM $$", code=None).returncode == 128 + signal.SIGTERM

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from dataplane.hosts.container import runtime
 from dataplane.hosts.container.bundle import exec_words
-from dataplane.hosts.container.entrance import NAME, Files, become_hosts_root, files_of, find
+from dataplane.hosts.container.entrance import NAME, Files, become_hosts_root, files_of
 from dataplane.hosts.driver import Place, unpacked
 from linux import syscalls
 
@@ -40,12 +41,10 @@ def run(
     ``variables``: the caller's. ``execute`` replaces the process by a program: it is called when the command
     gets a terminal of its own, because the caller has one. None: it never gets one. Raises OSError.
     """
-    files, runc = files_of(place.netns), find("runc")
-    if runc is None:
-        raise FileNotFoundError("runc is not installed")
+    files, runc = files_of(place.netns), runtime.program()
     more = {key: variables[key] for key in CARRIED if key in variables}
     more |= dict(place.environment)  # as changed since the container has started
-    own = {"PATH": os.environ.get("PATH", os.defpath)}
+    own = runtime.environment()
     become_hosts_root(files)
     os.chdir("/")
     if not has_program(files, words[0]):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataplane.hosts.cgroups import Group, LabGroups, Limits, NoGroups, of_process
-from dataplane.hosts.container import bundle
+from dataplane.hosts.container import bundle, runtime
 from dataplane.hosts.container.entrance import NAME, Files, entering, files_of, find
 from dataplane.hosts.container.images import Image, unpacked
 from dataplane.hosts.container.overload import Watcher
@@ -37,8 +37,8 @@ LOG = "command.log"
 """The file, in the host's folder, with the output of the container's command."""
 NAMES = Path("/etc/hosts")
 NETWORK_OWNER = Path("/proc/sys/net/ipv4/ip_forward")
-STEP = 0.01
-"""Seconds between looks for the file that the runtime writes when a container runs."""
+STEP, LONGEST_STEP = 0.002, 0.016
+"""Seconds between looks for the file that the runtime writes when a container with a command runs."""
 END_PATIENCE = 10.0
 """Timeout in seconds until killed processes have ended."""
 
@@ -103,6 +103,8 @@ class Containers:
         self._groups: LabGroups | None = None
         self._lock = threading.Lock()
         self._watcher = Watcher(lambda host, text: self.hear(host, "limit", text))
+        self._runtime: int | None = None
+        """The descriptor of the lab's copy of the runtime; -1: there can't be one."""
 
     def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
         """Begin to start the container. Raises OSError, and HostError when its image is missing."""
@@ -247,7 +249,9 @@ class Containers:
 
     def _run(self, kept: _Kept, owner: Owner) -> subprocess.Popen[bytes]:
         files = kept.files
-        words = [find("runc") or "runc", "--root", str(files.state), "--log", str(files.state / "log")]
+        copy = self._copy()
+        program = runtime.installed() if copy < 0 else runtime.path_of(copy)
+        words = [program, "--root", str(files.state), "--log", str(files.state / "log")]
         words += ["run", *([] if kept.command else ["--detach"]), "--pid-file", str(files.pid)]
         words += ["--bundle", str(files.bundle), NAME]
         users = str(files.users) if owner.users is not None else ""
@@ -260,16 +264,32 @@ class Containers:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath)},
+                env=runtime.environment(),
+                pass_fds=[copy] if copy >= 0 else [],
                 start_new_session=True,
             )
 
+    def _copy(self) -> int:
+        """The lab's copy of the runtime, made with its first container; -1: this kernel allows none."""
+        with self._lock:
+            if self._runtime is None:
+                try:
+                    self._runtime = runtime.keep_copy()
+                except runtime.NoRuntime:
+                    raise
+                except OSError as error:
+                    print(f"containers start slowly: no copy of runc: {error}", flush=True)  # into the log
+                    self._runtime = -1
+            return self._runtime
+
     def _follow(self, kept: _Kept, process: subprocess.Popen[bytes]) -> None:
         """Wait until the container runs, and then until it ends."""
-        while process.poll() is None and not kept.files.pid.exists():
-            time.sleep(STEP)
         if not kept.command:
             process.wait()  # it ends when the container runs
+        step = STEP
+        while process.poll() is None and not kept.files.pid.exists():
+            time.sleep(step)
+            step = min(2 * step, LONGEST_STEP)
         pid = kept.files.alive()
         if pid is None and process.wait() != 0 and not kept.files.pid.exists():
             kept.failure = f"its container was not started: {_reason(kept.files.state / 'log')}"
