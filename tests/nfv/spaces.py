@@ -15,11 +15,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dataplane.sandbox.namespaces import run_in
 from nfv.contract import Program
+from tests.waiting import until
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -65,6 +67,10 @@ class Space:
         done = subprocess.run(self.argv(*words), input=given, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         return done.stdout
+
+    def is_up(self, device: str) -> bool:
+        """Whether the kernel says that a device passes packets (RFC 2863's ifOperStatus)."""
+        return " state UP " in self.run("ip", "-o", "link", "show", "dev", device)
 
     def within(self, job: Callable[[], T]) -> T:
         return run_in(self.fd, job)
@@ -191,9 +197,14 @@ class Row:
         if quiet:
             for end in (self.left, self.right):
                 end.run("ip", "link", "set", "eth0", "up")
-            return
-        self._address(self.left, LEFT4, LEFT6, RIGHT4, RIGHT6, RIGHT_MAC)
-        self._address(self.right, RIGHT4, RIGHT6, LEFT4, LEFT6, LEFT_MAC)
+        else:
+            self._address(self.left, LEFT4, LEFT6, RIGHT4, RIGHT6, RIGHT_MAC)
+            self._address(self.right, RIGHT4, RIGHT6, LEFT4, LEFT6, LEFT_MAC)
+        # The kernel connects a device that came up before its peer in the background, a second later when it
+        # has much to do: what is sent before is dropped (net/core/link_watch.c).
+        ends = ((self.left, "eth0"), (self.middle, "in"), (self.middle, "out"), (self.right, "eth0"))
+        for space, device in ends:
+            until(partial(space.is_up, device), f"{device} is up", PATIENCE)
 
     @staticmethod
     def _address(space: Space, own4: str, own6: str, other4: str, other6: str, mac: str) -> None:
