@@ -98,14 +98,19 @@ class Client:
         """The JSON answer to POST ``path`` with ``body`` as JSON."""
         return self._call("POST", path, body)
 
-    def stream(self, path: str) -> Generator[dict[str, Any], None, None]:
-        """The JSON lines of GET ``path``, as they come, until the lab ends."""
-        connection = LabConnection(self.name, None)
+    def stream(
+        self, path: str, method: str = "GET", body: Any = None, silence: float | None = None
+    ) -> Generator[dict[str, Any], None, None]:
+        """The JSON lines of an answer, as they come, until it or the lab ends. Raises Failure after so many
+        seconds of ``silence``."""
+        connection = LabConnection(self.name, silence)
         try:
-            response = self._send(connection, "GET", path, None)
+            response = self._send(connection, method, path, body)
             for line in response:
                 if line.strip():
                     yield json.loads(line)
+        except TimeoutError:
+            raise Failure(f"lab {self.name} doesn't answer", "see: sdnlab logs", Exit.LOST) from None
         except (http.client.HTTPException, OSError):
             return
         finally:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import anyio.to_thread
@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 
 from controller.api.gate import Gate, PlainJson
 from lab.failure import Failure, NotThere
+from lab.messages.checks import CheckLine, CheckRequest
 from lab.messages.lab import (
     Applied,
     ApplyRequest,
@@ -52,6 +53,9 @@ from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
 from lab.supervisor import machine_states, machines
 from lab.supervisor.lab import Lab
+
+if TYPE_CHECKING:
+    from lab.supervisor.checking import Checking
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such switch, host, link, function or volume"},
@@ -219,6 +223,17 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
         wanted = request or {}
         return lab.ping(wanted.get("pairs"), wanted.get("timeout"), wanted.get("detail", "auto"))
 
+    @app.post("/checks", tags=["touch"], responses={**_ERRORS, 200: {"model": CheckLine}})
+    def check(request: Annotated[CheckRequest | None, Body()] = None) -> StreamingResponse:
+        """Run the checks of the topology file. The answer is JSON lines (``CheckLine``), as results come.
+
+        A client that closes the connection ends the run.
+        """
+        from lab.supervisor.checking import Checking
+
+        checking = Checking(lab, (request or {}).get("only"))
+        return StreamingResponse(_results(checking), media_type="application/x-ndjson")
+
     @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
     def set_link(name: str, change: UpDown) -> LinkChange:
         """Cut a link or repair it."""
@@ -299,6 +314,16 @@ async def _hold(stack: contextlib.ExitStack, line: str) -> AsyncIterator[str]:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(stack.close)
+
+
+async def _results(checking: Checking) -> AsyncIterator[str]:
+    """The lines of a run of checks, which ends when the client has closed the connection."""
+    limiter = anyio.CapacityLimiter(1)
+    try:
+        while (line := await anyio.to_thread.run_sync(checking.line, limiter=limiter)) is not None:
+            yield json.dumps(line) + "\n"
+    finally:
+        checking.cancel()
 
 
 async def _follow(lab: Lab, since: int) -> AsyncIterator[str]:

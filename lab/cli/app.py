@@ -29,6 +29,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab exec h1 -- ping h2      run a command in a host
     sdnlab copy FILE h1:/tmp/      copy files to and from hosts
     sdnlab ping                    test whether all hosts reach each other
+    sdnlab check                   test what the topology file says must hold
     sdnlab link down s1 s2         cut a link; 'link up' repairs it
     sdnlab flows s1                show the flows of a switch, and their reasons
     sdnlab top                     show what hosts use, live
@@ -59,6 +60,7 @@ _PANELS = {
     "Look at hosts": ("lab.cli.top", ("top",)),
     "Functions and chains": ("lab.cli.service", ("functions", "chains", "function", "scale")),
     "Storage": ("lab.cli.volume", ("volume",)),
+    "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Act in a lab": (
         "lab.cli.touch",

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Protocol
 
 from lab.probe import frames
 from lab.probe.frames import Echo, Resolved, Station
@@ -43,6 +44,13 @@ class Probe:
         return 1 + sum(probe.give_up() for probe in self.then)
 
 
+class Sent(Protocol):
+    """A frame that was sent ``tries`` times, the last time at ``sent``."""
+
+    tries: int
+    sent: float
+
+
 @dataclass
 class Pace:
     """Decides, from the measured latency, how many frames may be on the way and when one counts as lost.
@@ -55,7 +63,7 @@ class Pace:
     window: int = 256
     latency: float = 0.005
 
-    def answered(self, probe: Probe, now: float) -> None:
+    def answered(self, probe: Sent, now: float) -> None:
         """``probe`` was answered at ``now``: additive increase, multiplicative decrease (as RFC 5681).
 
         A host's own kernel may have asked for the same address, so an answer may come before the probe is

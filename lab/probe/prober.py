@@ -156,13 +156,13 @@ def probe(
         seconds = patience(len(wanted) * len(families)) if timeout is None else timeout
         drive(run, seconds, told, soft=timeout is None)
     finally:
-        _close(run.sockets)
+        close_in_background(run.sockets)
         if collecting:
             gc.enable()
     return _result(run, impossible, families, clock() - start)
 
 
-def _close(sockets: Sequence[socket.socket]) -> None:
+def close_in_background(sockets: Sequence[socket.socket]) -> None:
     """Close in the background, several at a time.
 
     The kernel waits for an RCU grace period, some 10 ms, whenever a packet socket is closed.

@@ -30,7 +30,7 @@ from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.backoff import BACKOFF, restart_delay
 from topologies import extensions
-from topologies.model.choices import SDNLAB
+from topologies.model.choices import NO_PART_OF_LABS, SDNLAB
 
 if TYPE_CHECKING:
     from topologies.model.topology import Topology
@@ -142,7 +142,7 @@ class Controller:
 
     def keep(self, topology: Topology) -> None:
         """Give it its intent. A thread reads its events and restarts it when it dies."""
-        text = topology.model_dump_json(exclude={"places"}).encode()
+        text = topology.model_dump_json(exclude={*NO_PART_OF_LABS}).encode()
         self._topology.write_bytes(text)
         with self._changed:
             self.state.switches = own_switches(topology, self.name)
@@ -158,7 +158,7 @@ class Controller:
     def replace(self, topology: Topology) -> int:
         """Write the intent for controllers that start from now on; its number."""
         new = self._topology.with_name(self._topology.name + ".new")
-        new.write_bytes(topology.model_dump_json(exclude={"places"}).encode())
+        new.write_bytes(topology.model_dump_json(exclude={*NO_PART_OF_LABS}).encode())
         with self._changed:
             new.replace(self._topology)
             self._number += 1

@@ -60,7 +60,8 @@ IDLE: Probing = {"running": False, "done": 0, "total": 0}
 
 @dataclass
 class Lab:
-    """Everything that the supervisor holds. ``lock`` serialises changes of the data plane."""
+    """Everything that the supervisor holds. ``lock`` serialises changes of the data plane, ``checking`` runs
+    of checks."""
 
     name: str
     topology: Topology
@@ -77,6 +78,7 @@ class Lab:
     stages: list[Stage] = field(default_factory=list)
     storage: LiveStorage | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    checking: threading.Lock = field(default_factory=threading.Lock)
     switches_down: set[str] = field(default_factory=set)
     probing: Probing = field(default_factory=lambda: IDLE)
     names: Names = field(init=False)

@@ -20,6 +20,7 @@ from lab.supervisor.controllers import Controllers, SwitchController
 from lab.supervisor.health import Health, Lasting
 from lab.supervisor.northbound import NoAnswer
 from lab.supervisor.questions import Questions
+from topologies.model.choices import NO_PART_OF_LABS
 from topologies.model.topology import Topology
 
 SETTLE_PATIENCE = 30.0
@@ -57,7 +58,7 @@ class Settling:
         number = controller.replace(topology)
         if controller.api is None:
             return number
-        body = topology.model_dump(mode="json", exclude={"places"})
+        body = topology.model_dump(mode="json", exclude={*NO_PART_OF_LABS})
         while not controller.has_read(number):
             pid = controller.pid
             doubt = partial(_doubt, self._hangs(controller), controller, pid)

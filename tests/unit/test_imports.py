@@ -67,6 +67,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
             "topologies.model.hosts",
         ),
     ),
+    "lab.api.app": ("a lab that is not checked needs nothing of it (10 ms)", ("lab.supervisor.checking",)),
     "lab.api.serve": (BUILDING, ("asyncio", "lab.api.app", "uvicorn")),
     "lab.cli": (COMMAND, ("lab.cli",)),
     "lab.cli.app": (COMMAND, ("importlib.metadata",)),

@@ -15,6 +15,7 @@ from topologies.model.values import Frozen
 EntityKind = Literal[
     "backend",
     "chain",
+    "check",
     "default",
     "domain",
     "forward",

@@ -10,7 +10,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
-from topologies.model.choices import SDNLAB
+from topologies.model.checks import AnyCheck
+from topologies.model.choices import NO_PART_OF_LABS, SDNLAB
 from topologies.model.functions import Chain
 from topologies.model.hosts import AnyHost
 from topologies.model.hosts import Host as Host
@@ -148,8 +149,8 @@ class Underlay(Frozen):
 class Topology(Frozen):
     """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
-    ``places``: the lines of its entries in the file. Two topologies that differ only in ``places`` are
-    equal: they describe the same lab.
+    ``checks``: what must hold in it, in the order of the file. ``places``: the lines of its entries in the
+    file. Two topologies that differ only in ``checks`` and ``places`` are equal: they describe the same lab.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Topology(Frozen):
     functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
     storage: Storage = NO_STORAGE
+    checks: tuple[AnyCheck, ...] = ()
     places: Places = NOWHERE
 
     def __eq__(self, other: object) -> bool:
@@ -173,8 +175,8 @@ class Topology(Frozen):
         return hash(tuple(self._lab().values()))
 
     def _lab(self) -> dict[str, object]:
-        """All fields except ``places``."""
-        return {name: value for name, value in self.__dict__.items() if name != "places"}
+        """All fields that describe the lab."""
+        return {name: value for name, value in self.__dict__.items() if name not in NO_PART_OF_LABS}
 
     def graph(self) -> MultiGraph[str]:
         """What is joined to what, as a graph of networkx (see ``topologies.model.graph``)."""

@@ -14,6 +14,7 @@ from topologies.model.needs_overlay import functions_need_overlay, transit_overh
 from topologies.model.topology import Domain, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
+    checks,
     host_settings,
     hosts,
     name_rules,
@@ -238,7 +239,8 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
 
 def _finished(draft: Draft) -> Topology:
     """The topology, with the MTU of hosts. Raises ``Invalid``."""
-    draft.problems.check()
+    if any(not problem.path.startswith("checks") for problem in draft.problems.listed):
+        draft.problems.check()
     topology = _topology(draft, underlay.HOST_MTU)
     if draft.underlay is not None:
         report = draft.problems.report()
@@ -246,6 +248,11 @@ def _finished(draft: Draft) -> Topology:
         underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
         draft.problems.and_those_of(report).check()
         topology = topology if mtu == underlay.HOST_MTU else _topology(draft, mtu)
+    if draft.spec.checks is not None:
+        report = draft.problems.report()
+        topology = topology.model_copy(update={"checks": checks.checks(draft.spec, topology, report)})
+        draft.problems.and_those_of(report).check()
+    draft.problems.check()
     return topology.model_copy(update={"places": places.places(draft, topology)})
 
 

@@ -47,6 +47,8 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         yield Entity("link", name), ("links", index)
     for router in resolved.routers:
         yield Entity("router", router.name), ("routers", router.name)
+    for index, check in enumerate(resolved.checks):
+        yield Entity("check", check.name), ("checks", index)
     for chain in resolved.chains:
         # a load balancer has chains of its own that the file does not name
         path = ("functions", chain.functions[0]) if chain.implicit else ("chains", chain.name)

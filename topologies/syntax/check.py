@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from topologies.model.choices import NAMESPACE
 from topologies.syntax import shorthand, specification
+from topologies.syntax.checks_specification import CHECKS_FORM
 from topologies.syntax.document import Fatal, Node
 from topologies.syntax.host_specification import host_keys
 from topologies.syntax.problem import Path, Report, shown
@@ -25,6 +26,7 @@ _FORMS = {
     "ends": "a list of two switches, like [s1, s2:3]",
     "routers": "a mapping like r: [web, db]",
     **shorthand.FORMS,
+    "checks": CHECKS_FORM,
     "underlay": "a mapping like {routers: [r1], links: [d1 -- r1, d2 -- r1]}",
 }
 # The names that other tools use

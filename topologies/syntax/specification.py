@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from topologies.syntax.checks_specification import AnyCheckSpec, check_keys
 from topologies.syntax.fields import (
     LIST_OF_NAMES,
     NAMED,
@@ -185,6 +186,9 @@ class File(Spec):
         None, description="Which traffic passes which functions.", json_schema_extra=NAMED
     )
     storage: StorageSpec | None = Field(None, description="Pools of storage hosts, and volumes of hosts.")
+    checks: list[AnyCheckSpec] | None = Field(
+        None, description="What must hold in the running lab: see `sdnlab check`."
+    )
     underlay: Annotated[UnderlaySpec, Or(NULL)] | None = Field(
         None,
         description="The IP network between domains; added when hosts of a network are on switches that "
@@ -219,6 +223,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
         return keys_inside_host(path) if len(path) > 2 else host_keys(None)
     if path[0] == "storage":
         return storage_keys(path)
+    if path[0] == "checks":
+        return check_keys(path)
     if entry is None:
         return []
     # its own keys before those that it shares with others

@@ -9,6 +9,7 @@ import pytest
 
 import topologies
 from topologies.syntax import specification
+from topologies.syntax.checks_specification import VERBS
 
 README = (Path(topologies.__file__).parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)\n```$", README, re.DOTALL | re.MULTILINE)
@@ -41,7 +42,20 @@ def test_every_key_is_documented() -> None:
     known |= set(specification.keys_at(("functions", "x", "rules", 0)))
     for section in ("pools", "volumes"):
         known |= set(specification.keys_at(("storage", section, "x")))
+    known |= {key for verb in VERBS for key in (verb, *specification.keys_at(("checks", 0, verb)))}
+    known |= set(specification.keys_at(("checks", 0)))
     assert documented == known
+
+
+def test_the_checks_load() -> None:
+    (text,) = [text for kind, text in BLOCKS if kind == "yaml" and "\nchecks:" in text]
+    topology = topologies.loads(f"switches: [s1]\nhosts: {{h1: s1, h2: s1, h3: s1, h4: s1}}\n{text}\n")
+    assert [check.name for check in topology.checks] == [
+        "red reaches red",
+        "no ssh into h3",
+        "red and h4 are isolated",
+        "h1: curl -s http://h2/: exit code 0, output matches '^h2'",
+    ]
 
 
 def test_the_storage_loads() -> None:

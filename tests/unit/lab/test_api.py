@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -128,6 +129,30 @@ def test_functions_and_chains_pass_their_own_description(api: TestClient, lab: F
     assert names == ["fw", "lb", "limit"] == [function["name"] for function in lab.function_states()]
     assert api.get("/functions").json() == lab.function_states()
     assert api.get("/chains").json() == lab.chain_states()
+
+
+def test_checks_answer_line_by_line(api: TestClient, lab: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [{"kind": "begin", "total": 0}, {"kind": "progress"}, {"kind": "end", "seconds": 1.0}]
+    ended: list[bool] = []
+
+    class Checking:
+        def __init__(self, of: Any, only: Any) -> None:
+            if only == ["nowhere"]:
+                raise NotThere("no check named 'nowhere'")
+            self.lines = iter(told)
+
+        def line(self) -> Any:
+            return next(self.lines, None)
+
+        def cancel(self) -> None:
+            ended.append(True)
+
+    monkeypatch.setattr("lab.supervisor.checking.Checking", Checking)
+    answer = api.post("/checks", json={})
+    assert [json.loads(line) for line in answer.text.splitlines()] == told
+    assert ended == [True]
+    assert api.post("/checks", json={"only": ["nowhere"]}).status_code == 404
+    assert api.post("/checks", json={"only": 3}).status_code == 422
 
 
 def test_how_far_a_probe_has_come(api: TestClient) -> None:

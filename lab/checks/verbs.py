@@ -1,0 +1,40 @@
+"""How each verb is carried out: by frames, all in one loop, or by an action of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.checks import commands, reachability
+from lab.checks.judgement import Judgement
+from lab.checks.probes import Outcome, Probe, Signs
+from lab.checks.room import Visit
+from lab.checks.ways import Ways
+from topologies.model.checks import Check
+
+
+@dataclass(frozen=True)
+class ByFrames:
+    """Sends frames and sees what becomes of them. The probes of all checks run in one loop."""
+
+    plan: Callable[[Check, Ways], list[Probe]]
+    judge: Callable[[Check, Sequence[Probe], Sequence[Outcome], Signs, Ways], Judgement]
+
+
+@dataclass(frozen=True)
+class ByAction:
+    """Does something, in a thread of its own. It retries until the check's time is over."""
+
+    act: Callable[[Any, Visit], Judgement]
+
+
+_FRAMES = ByFrames(reachability.plan, reachability.judge)
+VERBS: dict[str, ByFrames | ByAction] = {
+    "reachable": _FRAMES,
+    "blocked": _FRAMES,
+    "tcp": _FRAMES,
+    "isolated": _FRAMES,
+    "command": ByAction(commands.act),
+}
+"""Verb -> how its checks are carried out. A registry: see ``topologies.model.checks``."""

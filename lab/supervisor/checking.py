@@ -1,0 +1,144 @@
+"""Runs the checks of a lab's file, for the API."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dataplane.hosts.drivers import driver
+from lab.checks.room import Cancelled, Visit
+from lab.checks.run import Numbered, Run
+from lab.checks.ways import Ways
+from lab.failure import Failure, unknown
+from lab.messages.checks import CheckLine
+from lab.probe.prober import open_in
+from topologies.model.topology import Topology
+
+if TYPE_CHECKING:
+    from lab.supervisor.lab import Lab
+
+HEARTBEAT = 1.0
+"""Seconds after which a line is sent in any case, so that a client knows that the lab works."""
+CHANGED = Failure("the lab was changed while it was checked", "check again: sdnlab check")
+
+
+class LabRoom:
+    """The lab, as ``lab.checks.room.Room``."""
+
+    def __init__(self, lab: Lab, topology: Topology, cancelled: Callable[[], bool]) -> None:
+        self._lab, self._topology, self._cancelled = lab, topology, cancelled
+
+    @property
+    def topology(self) -> Topology:
+        return self._topology
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        with _held(self._lab.lock, self._cancelled):
+            if self._lab.topology is not self._topology and self._lab.topology != self._topology:
+                raise CHANGED
+            yield
+
+    def open_socket(self, host: str) -> socket.socket:
+        net = self._lab.net
+        seen = net.seen_at(host)
+        return open_in(net.space_fd(seen.netns), seen.device)
+
+    def command(self, host: str, words: Sequence[str]) -> list[str]:
+        place = self._lab.net.place(host)
+        return driver(place.kind).command(place, words)
+
+
+class Checking:
+    """A run of checks in a thread of its own; ``lines`` are those of the answer, as they come."""
+
+    def __init__(self, lab: Lab, only: Sequence[str] | None = None) -> None:
+        """``only``: names of checks; None: all. Raises Failure."""
+        chosen(lab.topology, only, lab.file)
+        self._lab, self._only = lab, only
+        self._cancel, self._began = threading.Event(), time.monotonic()
+        self._lines: queue.SimpleQueue[CheckLine | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """End the run soon."""
+        self._cancel.set()
+
+    def line(self) -> CheckLine | None:
+        """The next line; after some time without one, a line that says that the run goes on. None: the
+        end."""
+        try:
+            return self._lines.get(timeout=HEARTBEAT)
+        except queue.Empty:
+            return {"kind": "progress"}
+
+    def _run(self) -> None:
+        lab, counts = self._lab, {"passed": 0, "failed": 0, "error": 0}
+
+        def say(line: CheckLine) -> None:
+            if line["kind"] == "result":
+                counts[line["result"]["verdict"]] += 1
+            self._lines.put(line)
+
+        try:
+            with _held(lab.checking, self._cancelled, self._wait):
+                with _held(lab.lock, self._cancelled, self._wait):  # not in the middle of a change
+                    topology = lab.topology
+                checks = chosen(topology, self._only, lab.file)
+                room = LabRoom(lab, topology, self._cancelled)
+                Run(Visit(room, Ways(topology), self._cancelled), say).all(checks)
+                with room.still():
+                    text = f"{counts['passed']} of {sum(counts.values())} checks passed"
+                    lab.events.add("check", text, counts)
+                    self._lines.put({"kind": "end", "seconds": time.monotonic() - self._began})
+        except Cancelled:
+            self._fail("the checks were interrupted", "")
+        except Exception as error:
+            what = error.what if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+            remedy = error.remedy if isinstance(error, Failure) else "see: sdnlab logs supervisor"
+            self._fail(f"the checks can't go on: {what}", remedy)
+        finally:
+            self._lines.put(None)
+
+    def _wait(self) -> None:
+        self._lines.put({"kind": "progress", "what": "waiting for another change or check of this lab"})
+
+    def _cancelled(self) -> bool:
+        return self._cancel.is_set()
+
+    def _fail(self, what: str, remedy: str) -> None:
+        self._lines.put({"kind": "failure", "what": what, "remedy": remedy})
+
+
+def chosen(topology: Topology, only: Sequence[str] | None, file: str) -> list[Numbered]:
+    """The checks of a topology with the names in ``only``; None: all. Raises Failure."""
+    numbered = [Numbered(number, check) for number, check in enumerate(topology.checks, 1)]
+    if not numbered:
+        remedy = "write checks: [{reachable: {from: all, to: all}}] in it, and: sdnlab apply FILE"
+        raise Failure(f"the topology file of this lab, {file}, has no checks", remedy)
+    names = [check.name for check in topology.checks]
+    for name in only or ():
+        if name not in names:
+            raise unknown("check", name, names)
+    return [some for some in numbered if only is None or some.check.name in only]
+
+
+@contextmanager
+def _held(
+    lock: threading.Lock, cancelled: Callable[[], bool], waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Hold a lock, for which the caller waits as long as it takes. Raises Cancelled."""
+    while not lock.acquire(timeout=HEARTBEAT):
+        if cancelled():
+            raise Cancelled
+        waiting()
+    try:
+        yield
+    finally:
+        lock.release()
