@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lab.cli.beside import Beside, Ran
 from lab.cli.common import usage
 from lab.cli.say import Paint, coloured, out, out_as_is, paint, table
 
@@ -22,10 +23,16 @@ LINTERS: dict[str, tuple[str, ...]] = {
     "mypy": ("mypy",),
     "import contracts": ("lint-imports",),
 }
-TIERS = ("unit", "golden", "conformance", "switch", "nfv", "system")
+TIERS = ("unit", "golden", "conformance", "properties", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
-SPREAD = {"unit": 1, "conformance": 1, "switch": 2, "nfv": 2, "system": 1}
+COMPUTING = ("golden", "conformance", "properties")
+"""Tiers that only compute. They run beside those of ``WAITING``, on what these leave of the cores."""
+
+WAITING = ("switch", "nfv", "system")
+"""Tiers that wait a good part of their time, for processes and for packets."""
+
+SPREAD = {"unit": 1, "conformance": 1, "properties": 1, "switch": 2, "nfv": 2, "system": 1}
 """Tiers that run in several processes -> how many of them per core: tests of switches and of functions wait
 half of their time.
 
@@ -58,9 +65,16 @@ def run(wanted: Sequence[str], junit: Path | None) -> int:
     outcomes = []
     if not wanted or "lint" in wanted:
         outcomes += [_lint(name, command) for name, command in LINTERS.items()]
-    for tier in TIERS:
-        if (not wanted or tier in wanted) and any((ROOT / "tests" / tier).rglob("test_*.py")):
-            outcomes.append(_tier(tier, junit))
+    there = [tier for tier in TIERS if any((ROOT / "tests" / tier).rglob("test_*.py"))]
+    first, waiting, beside = in_order([tier for tier in there if not wanted or tier in wanted])
+    outcomes += [_tier(tier, junit) for tier in first]
+    with Beside([(tier, pytest_of(tier, junit, 0)) for tier in beside], ROOT) as others:
+        tiers = []
+        for tier in waiting:
+            tiers.append(_tier(tier, junit))
+            tiers += [_ran_beside(ran) for ran in others.ended()]
+        tiers += [_ran_beside(ran) for ran in others.rest()]
+    outcomes += sorted(tiers, key=lambda outcome: TIERS.index(outcome.name))
     out("")
     out(summary(outcomes, paint()))
     return 0 if all(outcome.good for outcome in outcomes) else 1
@@ -80,16 +94,35 @@ def _lint(name: str, command: Sequence[str]) -> Outcome:
     return Outcome(name, good, time.monotonic() - begin, "clean" if good else "complains (see above)")
 
 
-def _tier(tier: str, junit: Path | None) -> Outcome:
-    out(f"== tests/{tier}")
-    begin = time.monotonic()
-    command = [sys.executable, "-m", "pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
+def in_order(tiers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """These tiers as those that run first, those that run then, and those that run beside the latter."""
+    waiting = [tier for tier in tiers if tier in WAITING]
+    beside = [tier for tier in tiers if tier in COMPUTING] if waiting else []
+    return [tier for tier in tiers if tier not in (*waiting, *beside)], waiting, beside
+
+
+def pytest_of(tier: str, junit: Path | None, processes: int) -> list[str]:
+    """The arguments of ``python -m`` for a tier. ``processes``: 0: no other process runs its tests."""
+    command = ["pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
     command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
-    if tier in SPREAD:
-        processes = SPREAD[tier] * len(os.sched_getaffinity(0))
+    if processes:
         command += ["-n", str(processes), "--dist", "worksteal"]
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
+    return command
+
+
+def _ran_beside(ran: Ran) -> Outcome:
+    out(f"== tests/{ran.name} (ran beside the others)")
+    out_as_is(ran.output)
+    return judge(ran.name, ran.code, ran.output, ran.seconds)
+
+
+def _tier(tier: str, junit: Path | None) -> Outcome:
+    out(f"== tests/{tier}")
+    begin = time.monotonic()
+    processes = SPREAD.get(tier, 0) * len(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", *pytest_of(tier, junit, processes)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     lines = []

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from lab.cli.beside import Beside
 from lab.cli.say import Paint
-from lab.cli.selftest import judge, summary
+from lab.cli.selftest import COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
+from tests.waiting import until
 
 OUTPUT = """\
 ..s.s
@@ -32,3 +37,35 @@ def test_failures_are_named_at_the_end() -> None:
 def test_a_tier_without_tests_is_no_failure_but_a_crash_is() -> None:
     assert judge("switch", 5, "no tests ran in 0.01s", 0.1).good
     assert not judge("switch", 3, "INTERNALERROR", 0.1).good
+
+
+def test_what_only_computes_runs_beside_what_waits() -> None:
+    assert in_order(TIERS) == (["unit"], ["switch", "nfv", "system"], ["golden", "conformance", "properties"])
+    assert in_order(["golden", "system"]) == ([], ["system"], ["golden"])
+    assert in_order(["unit", "properties"]) == (["unit", "properties"], [], [])
+    assert not {*COMPUTING} & {*WAITING} and {*COMPUTING, *WAITING} <= {*TIERS}
+
+
+def test_every_folder_of_tests_is_a_tier() -> None:
+    folders = {path.parts[len(ROOT.parts) + 1] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert folders == set(TIERS)
+
+
+def test_what_runs_beside_has_the_lowest_class_and_is_told_when_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text("import os\nprint(os.sched_getscheduler(0))\nraise SystemExit(3)")
+    with Beside([("a", ["hello"]), ("b", ["hello"])], tmp_path) as beside:
+        first, second = beside.rest()
+        assert (first.name, first.code, first.output) == ("a", 3, f"{os.SCHED_IDLE}\n")
+        assert second.name == "b" and first.seconds > 0
+        assert beside.ended() == []
+
+
+def test_what_runs_beside_ends_with_the_block_and_the_next_does_not_begin(tmp_path: Path) -> None:
+    (tmp_path / "forever.py").write_text(
+        "import pathlib, signal\npathlib.Path('began').touch()\nwhile True: signal.pause()"
+    )
+    (tmp_path / "never.py").write_text("import pathlib\npathlib.Path('never').touch()")
+    with Beside([("a", ["forever"]), ("b", ["never"])], tmp_path) as beside:
+        until((tmp_path / "began").exists)
+    (ran,) = beside.ended()
+    assert ran.code < 0 and not (tmp_path / "never").exists()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.compiler.compile import compile_topology
 from controller.simulate.network import Arrival, Fabric, Lookup
 from controller.simulate.tracking import Connections, Tuple
-from tests.unit.controller.test_compiled_firewall import packet
+from tests.properties.controller.test_compiled_firewall import packet
 from topologies.model.attachment import Flows
 from topologies.model.functions import Backend, Balancer, Chain, Firewall, Function, Nat, Rule
 from topologies.model.kinds import function_of

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from tests.unit.topologies.service_files import dropped, files, load, sound
+from tests.properties.topologies.service_files import dropped, files, load, sound
 from tests.unit.topologies.topology_invariants import assert_sound
 from topologies.edit import Impossible, move, scale
 from topologies.model.endpoints import plugs

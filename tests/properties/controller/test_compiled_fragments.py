@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from controller.compiler.compile import compile_topology
 from controller.simulate.network import Fabric, symmetric, wire
 from controller.simulate.tracking import Connections
+from tests.properties.controller.test_compiled_chains import pairs, some_packet
 from tests.unit.controller.made_chains import (
     Asked,
     Frame,
@@ -23,7 +24,6 @@ from tests.unit.controller.made_chains import (
 )
 from tests.unit.controller.made_frames import pieces
 from tests.unit.controller.made_labs import lab
-from tests.unit.controller.test_compiled_chains import pairs, some_packet
 from topologies.model.attachment import InlineInstance
 from topologies.model.topology import Host, Port, Topology
 
