@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from controller.compiler.arp_nd import EGRESS, resolve
-from controller.compiler.chain_classifier import TO_CONTROLLER, chain_table
+from controller.compiler.chain_classifier import chain_table
+from controller.compiler.chain_order import TO_CONTROLLER
 from controller.compiler.fragments import fragment_table
 from controller.compiler.functions.firewall import admitting, sending
 from controller.compiler.ingress import announcements, classify

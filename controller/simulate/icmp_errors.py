@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from controller.compiler.chain_classifier import TO_CONTROLLER
+from controller.compiler.chain_order import TO_CONTROLLER
 from controller.compiler.entry_matches import ERRORS
 from controller.flow.tables import Action, Resubmit, SetField, SwitchTables, Table
 from controller.origin import ByChain

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import product
 
-from controller.compiler.chain_classifier import TO_CONTROLLER, level_of, levels
+from controller.compiler.chain_order import TO_CONTROLLER, level_of, levels
 from controller.compiler.entry_matches import (
     error_matches,
     exact_matches,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 import topologies
-from controller.compiler.chain_classifier import GATHER, NEVER, TAKEN, TO_CONTROLLER
+from controller.compiler.chain_order import GATHER, NEVER, TAKEN, TO_CONTROLLER
 from controller.compiler.compile import compile_topology
 from controller.compiler.sff.returns import PROBE
 from controller.compiler.stations import Learned
