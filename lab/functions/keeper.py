@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from lab.functions.backoff import restart_delay
 from lab.functions.gate import Gate
-from lab.functions.messages import Line, State, read
+from lab.functions.lines import Line, read
+from lab.functions.messages import State
 from lab.functions.state import InstanceRecord
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.keeper import Keeper, Running, Starter
-from lab.functions.messages import Line
+from lab.functions.lines import Line
 from lab.functions.state import InstanceRecord
 from nfv.lines import REPLACE, command
 from topologies.model.attachment import Scalable

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.functions.lines import Unknown, line_of, read
 from lab.functions.messages import (
     MESSAGES,
     Backend,
@@ -19,10 +20,7 @@ from lab.functions.messages import (
     Message,
     Raised,
     State,
-    Unknown,
-    line_of,
     message,
-    read,
 )
 from lab.functions.state import InstanceRecord
 from nfv.lines import REPLACE, command, commanded

@@ -15,7 +15,7 @@ from lab.cli.rendering import services as render_service
 from lab.cli.say import Paint
 from lab.events.host_names import Names
 from lab.functions.keepers import processes
-from lab.functions.messages import Unknown, line_of
+from lab.functions.lines import Unknown, line_of
 from lab.functions.state import InstanceRecord
 from lab.messages.lab import Applied
 from lab.supervisor.capture import device_to_capture, names

@@ -15,7 +15,8 @@ from lab.functions import keepers
 from lab.functions.gate import Gate
 from lab.functions.keeper import MAX_LINE
 from lab.functions.keepers import Functions, processes
-from lab.functions.messages import Backend, Counters, Line, State, line_of, read
+from lab.functions.lines import Line, line_of, read
+from lab.functions.messages import Backend, Counters, State
 from lab.functions.state import InstanceRecord
 from tests.unit.lab.pretended_functions import balancer, describe, inline, lan
 from topologies.model.attachment import AtPorts, Flows, Tap, TapInstance
