@@ -54,7 +54,8 @@ class Beside:
         with self._lock:
             self._stopped = True
             if self._process is not None:
-                self._process.terminate()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGTERM)
         self._thread.join()
 
     def ended(self) -> list[Ran]:

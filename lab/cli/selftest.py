@@ -68,11 +68,13 @@ def run(wanted: Sequence[str], junit: Path | None) -> int:
     there = [tier for tier in TIERS if any((ROOT / "tests" / tier).rglob("test_*.py"))]
     first, waiting, beside = in_order([tier for tier in there if not wanted or tier in wanted])
     outcomes += [_tier(tier, junit) for tier in first]
-    with Beside([(tier, pytest_of(tier, junit, 0)) for tier in beside], ROOT) as others:
+    with Beside([(tier, pytest_of(tier, junit)) for tier in beside], ROOT) as others:
         tiers = []
         for tier in waiting:
             tiers.append(_tier(tier, junit))
             tiers += [_ran_beside(ran) for ran in others.ended()]
+        if left := len(beside) + len(waiting) - len(tiers):
+            out(f"== waiting for {left} of the tiers that run beside the others")
         tiers += [_ran_beside(ran) for ran in others.rest()]
     outcomes += sorted(tiers, key=lambda outcome: TIERS.index(outcome.name))
     out("")
@@ -101,11 +103,12 @@ def in_order(tiers: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     return [tier for tier in tiers if tier not in (*waiting, *beside)], waiting, beside
 
 
-def pytest_of(tier: str, junit: Path | None, processes: int) -> list[str]:
-    """The arguments of ``python -m`` for a tier. ``processes``: 0: no other process runs its tests."""
+def pytest_of(tier: str, junit: Path | None) -> list[str]:
+    """The arguments of ``python -m`` for a tier."""
     command = ["pytest", f"tests/{tier}", "-q", "-rsfE", "-p", "no:cacheprovider"]
     command.append("--color=yes" if coloured(sys.stdout) else "--color=no")
-    if processes:
+    if tier in SPREAD:
+        processes = SPREAD[tier] * len(os.sched_getaffinity(0))
         command += ["-n", str(processes), "--dist", "worksteal"]
     if junit is not None:
         command.append(f"--junit-xml={junit.resolve() / (tier + '.xml')}")
@@ -121,8 +124,7 @@ def _ran_beside(ran: Ran) -> Outcome:
 def _tier(tier: str, junit: Path | None) -> Outcome:
     out(f"== tests/{tier}")
     begin = time.monotonic()
-    processes = SPREAD.get(tier, 0) * len(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", *pytest_of(tier, junit, processes)]
+    command = [sys.executable, "-m", *pytest_of(tier, junit)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     lines = []
