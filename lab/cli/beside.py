@@ -20,8 +20,11 @@ from typing import NamedTuple
 
 from linux import syscalls
 
-_AUTOGROUP = Path("/proc/self/autogroup")
-"""Sessions share the cores evenly (sched(7), "The autogroup feature"); the nice value of one changes that."""
+_PROC = Path("/proc")
+_SESSION = "autogroup"
+"""Sessions share the cores evenly (sched(7), "The autogroup feature"); this file has the nice value of
+one."""
+_LOWEST = "19"
 
 
 class Ran(NamedTuple):
@@ -39,6 +42,7 @@ class Beside:
     def __init__(self, commands: Sequence[tuple[str, Sequence[str]]], folder: Path) -> None:
         self._commands, self._folder = commands, folder
         self._ran: list[Ran] = []
+        self._alone = False
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
         self._lock = threading.Lock()
@@ -65,7 +69,11 @@ class Beside:
         return ran
 
     def rest(self) -> list[Ran]:
-        """Wait for all; those that have ended since the last call."""
+        """Wait for all, since there is no other work any more; those that have ended since the last call."""
+        with self._lock:
+            self._alone = True
+            if self._process is not None:
+                raise_group(self._process.pid, os.sched_getscheduler(0))
         self._thread.join()
         return self.ended()
 
@@ -75,8 +83,9 @@ class Beside:
             with self._lock:
                 if self._stopped:
                     return
+                lowly = () if self._alone else ("lab.cli.beside",)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "lab.cli.beside", *command],
+                    [sys.executable, "-m", *lowly, *command],
                     cwd=self._folder,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -90,11 +99,32 @@ class Beside:
                 self._process = None
 
 
+def raise_group(leader: int, policy: int) -> None:
+    """Give the processes of a group another scheduling class. An ordinary user may not take one out of the
+    class for idle time: then it stays as it is, and has what nobody else wants."""
+    for pid in group_of(leader):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(pid, policy, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        (_PROC / str(leader) / _SESSION).write_text("0")
+
+
+def group_of(leader: int) -> list[int]:
+    """The processes of the group that ``leader`` leads."""
+    pids = []
+    for entry in _PROC.iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            if os.getpgid(pid) == leader:
+                pids.append(pid)
+    return pids
+
+
 def main(module: str, arguments: Sequence[str]) -> None:
     """Become ``python -m MODULE ...`` in the class for idle time; it ends with this process's parent."""
     syscalls.die_with_parent(signal.SIGTERM)
     with contextlib.suppress(OSError):
-        _AUTOGROUP.write_text("19")
+        (_PROC / "self" / _SESSION).write_text(_LOWEST)
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
-from lab.cli.beside import Beside
+import pytest
+
+from lab.cli.beside import Beside, raise_group
 from lab.cli.say import Paint
 from lab.cli.selftest import COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
 from tests.waiting import until
@@ -53,11 +58,34 @@ def test_every_folder_of_tests_is_a_tier() -> None:
 
 def test_what_runs_beside_has_the_lowest_class_and_is_told_when_it_ends(tmp_path: Path) -> None:
     (tmp_path / "hello.py").write_text("import os\nprint(os.sched_getscheduler(0))\nraise SystemExit(3)")
-    with Beside([("a", ["hello"]), ("b", ["hello"])], tmp_path) as beside:
-        first, second = beside.rest()
-        assert (first.name, first.code, first.output) == ("a", 3, f"{os.SCHED_IDLE}\n")
-        assert second.name == "b" and first.seconds > 0
-        assert beside.ended() == []
+    with Beside([("a", ["hello"])], tmp_path) as beside:
+        (ran,) = until(beside.ended)
+        assert (ran.name, ran.code, ran.output) == ("a", 3, f"{os.SCHED_IDLE}\n") and ran.seconds > 0
+        assert beside.ended() == [] and beside.rest() == []
+
+
+def test_when_the_other_work_ends_the_rest_runs_as_it_would(tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text("import os\nos.mkfifo('go')\nopen('go').read()")
+    (tmp_path / "hello.py").write_text("import os\nprint(os.sched_getscheduler(0))")
+    with Beside([("a", ["waits"]), ("b", ["hello"])], tmp_path) as beside:
+        until((tmp_path / "go").exists)
+        threading.Timer(0.01, lambda: (tmp_path / "go").write_text("")).start()
+        _, second = beside.rest()
+    assert (second.name, second.output) == ("b", f"{os.sched_getscheduler(0)}\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take a process out of the class for idle time")
+def test_a_group_of_processes_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(
+        "import os, pathlib, time\nos.fork()\npathlib.Path(f'began{os.getpid()}').touch()\n"
+        "while os.sched_getscheduler(0) == os.SCHED_IDLE: time.sleep(0.01)\n"
+        "pathlib.Path(f'ended{os.getpid()}').touch()"
+    )
+    command = [sys.executable, "-m", "lab.cli.beside", "waits"]
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
+        until(lambda: len([*tmp_path.glob("began*")]) == 2)
+        raise_group(process.pid, os.SCHED_OTHER)
+        until(lambda: len([*tmp_path.glob("ended*")]) == 2)
 
 
 def test_what_runs_beside_ends_with_the_block_and_the_next_does_not_begin(tmp_path: Path) -> None:
