@@ -18,6 +18,7 @@ from lab.start import suspended
 from lab.start.messages import (
     Building,
     Detach,
+    Doing,
     Failed,
     Go,
     Message,
@@ -173,6 +174,8 @@ def _follow(sandbox: Sandbox, log: int, progress: Progress) -> tuple[Building, R
                 progress.stage_done(message.name, message.seconds)
             case Probing():
                 progress.probing(message.done, message.of)
+            case Doing():
+                progress.doing(message.what)
             case Prepare():
                 from lab.start.preparing import prepare
 

@@ -104,6 +104,14 @@ class StageDone(Message):
     seconds: float
 
 
+@message("doing")
+@dataclass(frozen=True)
+class Doing(Message):
+    """What the lab waits for in the present stage, for people."""
+
+    what: str
+
+
 @message("prepare")
 @dataclass(frozen=True)
 class Prepare(Message):
