@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,20 @@ class Group:
             for controller, files in USED.items()
         }
         return {controller: value for controller, value in values.items() if value is not None}
+
+    def kill(self, patience: float = REMOVAL_PATIENCE) -> None:
+        """Kill its processes, until there are none; after ``patience`` seconds, some may be left."""
+        deadline = time.monotonic() + patience
+        while (pids := self.processes()) and time.monotonic() < deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(STEP)  # it takes a moment until they are gone, and they may have forked
+
+    def processes(self) -> set[int]:
+        """The process ids of what is in it."""
+        words = {word for folder in set(self.folders.values()) for word in _words(folder / PROCS)}
+        return {int(word) for word in words} - {0}  # one outside of this PID namespace
 
     def remove(self, patience: float = REMOVAL_PATIENCE) -> None:
         """Remove the groups; their processes have been killed. Raises OSError when some still run."""

@@ -13,10 +13,11 @@ from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Runnin
 from linux import syscalls
 
 if TYPE_CHECKING:
+    from dataplane.hosts.limits import HostLimits, Limited
     from dataplane.hosts.serving_rooms import ServingRooms
     from dataplane.plan.pieces import EndPlan, HostPlan, WirePlan
     from dataplane.sandbox.namespaces import Namespace
-    from topologies.model.hosts import Host
+    from topologies.model.hosts import Host, Resources
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.room import main; main()"
@@ -30,6 +31,9 @@ class NamespaceHosts:
     def __init__(self) -> None:
         self._serving: ServingRooms | None = None
         self._lock = threading.Lock()
+        self._hear: Hear = lambda host, kind, text: None
+        self._limits: HostLimits | None = None
+        self._limited: dict[str, Limited] = {}  # by namespace
 
     def wire_in(self, host: HostPlan, space: Namespace, wire: WirePlan) -> None:
         """The device is the host's interface."""
@@ -51,7 +55,15 @@ class NamespaceHosts:
         """Prepare nothing."""
 
     def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
-        """Places for files that a room can't have of its own."""
+        """Places for files that a room can't have of its own; control groups where limits are required."""
+        lacking = self._lacks_places(hosts)
+        if limited := [(host.name, part) for host in hosts if (part := _resources(host)) is not None]:
+            from dataplane.hosts import limits
+
+            lacking += limits.lacks(limited)
+        return lacking
+
+    def _lacks_places(self, hosts: Sequence[Host]) -> list[Lack]:
         if not any(host.own.files or host.own.private for host in hosts):
             return []
         from dataplane.hosts import own_mounts, own_tree
@@ -63,12 +75,20 @@ class NamespaceHosts:
         ]
 
     def watch(self, hear: Hear) -> None:
-        """Nothing happens by itself."""
+        """Call ``hear`` when a host meets a limit."""
+        self._hear = hear
 
     def start(self, host: HostPlan, place: Place, space: Namespace) -> None:
-        """Note what its room must know. Nothing runs: the kernel's IP stack answers for the host."""
+        """Note what its room must know. Nothing runs: the kernel's IP stack answers for the host.
+
+        Raises HostError when its limits are required, and can't be enforced.
+        """
         from dataplane.hosts import own_tree
 
+        if (resources := _resources(host.host)) is not None:
+            limited = self._limits_of_all().begin(place.name, place.netns, resources)
+            self._limited[place.netns] = limited
+            rooms.note_groups(place.netns, limited.joined())
         if tree := own_tree.tree_of(host.host.own):
             own_tree.write(tree, Path(place.folder))
 
@@ -76,13 +96,17 @@ class NamespaceHosts:
         """It is ready as soon as its namespace exists."""
 
     def state(self, place: Place) -> dict[str, str | int | float | bool]:
-        """Nothing beside its kind."""
-        return {}
+        """What it uses of what is limited."""
+        limited = self._limited.get(place.netns)
+        return limited.state() if limited is not None else {}
 
     def stop(self, place: Place, space: Namespace) -> None:
-        """Forget what its room must know. Processes in the host end with its namespace."""
+        """Forget what its room must know. Processes in the host end with its namespace, or its limits."""
         from dataplane.hosts import own_tree
 
+        if (limited := self._limited.pop(place.netns, None)) is not None:
+            self._limits_of_all().end(limited)
+            rooms.note_groups(place.netns, ())
         Path(place.folder, own_tree.FILE).unlink(missing_ok=True)
 
     def seen_at(self, host: HostPlan) -> EndPlan:
@@ -116,6 +140,22 @@ class NamespaceHosts:
         with self._lock:
             self._serving = self._serving or ServingRooms()
         return self._serving.start(place, servers)
+
+    def _limits_of_all(self) -> HostLimits:
+        from dataplane.hosts.limits import HostLimits
+
+        with self._lock:
+            self._limits = self._limits or HostLimits(lambda host, text: self._hear(host, "limit", text))
+            return self._limits
+
+
+def _resources(host: Host) -> Resources | None:
+    """What limits the host; None, and nothing is imported: nothing."""
+    if host.part is None:
+        return None
+    from topologies.model.hosts import NamespaceHost
+
+    return host.resources if isinstance(host, NamespaceHost) else None
 
 
 class RoomDoor:

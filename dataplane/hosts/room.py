@@ -21,7 +21,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,8 @@ class Room:
     uts: int
     ipc: int
     user: int | None
+    groups: tuple[str, ...] = ()
+    """The files by which its processes join their control groups."""
 
     def close(self) -> None:
         """Close the descriptors. A process that has entered the room stays there."""
@@ -113,7 +115,8 @@ def find(place: Place) -> Room:
             for kind in ("pid", "mnt", "uts", "ipc")
         }
         user = _host_users(net, opened["mnt"])
-        return Room(name, net, opened["pid"], opened["mnt"], opened["uts"], opened["ipc"], user)
+        pid_space, mounts, uts, ipc = (opened[kind] for kind in ("pid", "mnt", "uts", "ipc"))
+        return Room(name, net, pid_space, mounts, uts, ipc, user, _groups(netns))
     except OSError as error:
         raise RoomError(f"can't enter host {name}: {error.strerror or error}") from None
 
@@ -126,6 +129,7 @@ def enter(room: Room) -> str | None:
     that the host's root is outside. If these rights are too small, the current folder is the host's own home,
     and the name of the folder is returned. Raises OSError.
     """
+    _join(room.groups)
     here = Path().stat()
     shown = _current_folder()
     syscalls.setns(room.net, syscalls.CLONE_NEWNET)
@@ -150,6 +154,28 @@ def enter(room: Room) -> str | None:
         os.close(tree)
     _become_root_of(room.user)
     return unseen
+
+
+def note_groups(netns: str, files: Sequence[str]) -> None:
+    """Let all that enters the host with this namespace from now on join its control groups first. ``files``:
+    to which a process writes 0 to join; none: it has no groups. Raises OSError."""
+    if not files:
+        (ROOMS / f"{netns}.groups").unlink(missing_ok=True)
+        return
+    ROOMS.mkdir(mode=0o700, exist_ok=True)
+    (ROOMS / f"{netns}.groups").write_text("".join(f"{file}\n" for file in files))
+
+
+def _groups(netns: str) -> tuple[str, ...]:
+    try:
+        return tuple((ROOMS / f"{netns}.groups").read_text().splitlines())
+    except FileNotFoundError:
+        return ()
+
+
+def _join(groups: Sequence[str]) -> None:
+    for file in groups:
+        Path(file).write_text("0")
 
 
 def _current_folder() -> tuple[str, int] | None:
@@ -246,6 +272,7 @@ def _make(place: Place, net: int) -> int:
         try:
             os.close(ready)
             os.setsid()
+            _join(_groups(place.netns))
             syscalls.setns(net, syscalls.CLONE_NEWNET)
             mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             user = _host_users(net, mounts)

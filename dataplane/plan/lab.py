@@ -249,7 +249,7 @@ def settings_mark(host: Host) -> str:
     no host's name.
     """
     fixed = (host.own.hostname, host.own.files, host.own.private)
-    if host.kind == NAMESPACE and not any(fixed):
+    if host.kind == NAMESPACE and host.part is None and not any(fixed):
         return ""
     part = host.part.model_dump_json() if host.part is not None else ""
     return f"@{_digest(repr((host.kind, part, fixed)))[:8]}"

@@ -19,8 +19,8 @@ import topologies
 from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.cgroups import Limits
 from dataplane.hosts.container.entrance import find
-from dataplane.hosts.container.running import why_no_limits
 from dataplane.hosts.drivers import driver
+from dataplane.hosts.limits import why_no_limits
 from dataplane.sandbox import sandbox
 from tests.system.command_line import SDNLAB, CommandLine, of_an_owner_of_its_own
 from tests.system.dataplane_lab import ORDINARY, as_user, inside, loosened_tun

@@ -44,9 +44,11 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         "every exec imports it, and needs 7 ms less without what builds",
         (
             "dataplane.hosts.interface",
+            "dataplane.hosts.limits",
             "dataplane.hosts.own_mounts",
             "dataplane.hosts.own_tree",
             "dataplane.hosts.serving_rooms",
+            "topologies.model.hosts",
         ),
     ),
     "dataplane.hosts.room": (

@@ -132,6 +132,33 @@ class Host(Frozen):
         return None
 
 
+class Resources(Frozen):
+    """What the processes of a host may use together.
+
+    ``cpus``: processors, may be a fraction; ``memory`` in bytes; ``pids``: processes and threads; None: no
+    limit. ``limits`` ``required``: the lab doesn't start where this machine can't enforce them.
+    """
+
+    cpus: float | None = None
+    memory: int | None = None
+    pids: int | None = None
+    limits: Literal["wanted", "required"] = "wanted"
+
+
+UNLIMITED = Resources()
+
+
+class NamespaceHost(Host):
+    """A network namespace with files and processes of its own."""
+
+    kind: Literal["namespace"] = "namespace"
+    resources: Resources = UNLIMITED
+
+    @property
+    def part(self) -> Resources | None:
+        return self.resources if self.resources != UNLIMITED else None
+
+
 MICRO = "micro"
 """The image that the lab builds from packages of the distribution."""
 
@@ -166,21 +193,15 @@ MACHINE = "machine"
 """The root file system of a container that is the machine's own, with changes of its own above it."""
 
 
-class Container(Frozen):
+class Container(Resources):
     """The settings of a container.
 
     ``image``: ``machine``, or the path of a directory, an OCI image layout or its tar archive. ``command``:
-    its first process; empty: that of the image, or none. ``cpus``: processors, may be a fraction; ``memory``
-    in bytes; ``pids``: processes and threads; None: no limit. ``limits`` ``required``: the lab doesn't start
-    where this machine can't enforce them.
+    its first process; empty: that of the image, or none.
     """
 
     image: str = MACHINE
     command: tuple[str, ...] = ()
-    cpus: float | None = None
-    memory: int | None = None
-    pids: int | None = None
-    limits: Literal["wanted", "required"] = "wanted"
 
 
 class ContainerHost(Host):
@@ -194,7 +215,7 @@ class ContainerHost(Host):
         return self.container
 
 
-MODELS: dict[str, type[Host]] = {NAMESPACE: Host, CONTAINER: ContainerHost, VM: VmHost}
+MODELS: dict[str, type[Host]] = {NAMESPACE: NamespaceHost, CONTAINER: ContainerHost, VM: VmHost}
 """Kind -> the class of its hosts. A kind that is not here has no settings of its own: ``Host``."""
 
 

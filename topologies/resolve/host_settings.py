@@ -16,6 +16,7 @@ from topologies.model.hosts import (
     Container,
     HostFile,
     OwnThings,
+    Resources,
     VirtualMachine,
 )
 from topologies.syntax.host_specification import HostSpec, RunSpec, host_keys
@@ -35,12 +36,24 @@ def machine(spec: HostSpec, folder: str) -> dict[str, Any]:
 
 def container(spec: HostSpec, folder: str) -> dict[str, Any]:
     """The fields of ``ContainerHost`` beside those of ``Host``."""
-    given = {key: getattr(spec, key) for key in ("cpus", "memory", "pids", "limits")}
     image = beside(folder, spec.image or MACHINE, MACHINE)
-    return {"container": Container(image=image, command=_filled(spec.command), **_set(given))}
+    return {"container": Container(image=image, command=_filled(spec.command), **_limits(spec))}
 
 
-RESOLUTIONS: dict[str, Callable[[HostSpec, str], dict[str, Any]]] = {VM: machine, CONTAINER: container}
+def namespace(spec: HostSpec, folder: str) -> dict[str, Any]:
+    """The fields of ``NamespaceHost`` beside those of ``Host``."""
+    return {"resources": Resources(**_limits(spec))}
+
+
+def _limits(spec: HostSpec) -> dict[str, Any]:
+    return _set({key: getattr(spec, key) for key in ("cpus", "memory", "pids", "limits")})
+
+
+RESOLUTIONS: dict[str, Callable[[HostSpec, str], dict[str, Any]]] = {
+    NAMESPACE: namespace,
+    CONTAINER: container,
+    VM: machine,
+}
 """Kind -> the function from the keys of a file, and the file's folder, to the fields of the kind's class."""
 
 

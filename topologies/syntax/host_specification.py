@@ -33,7 +33,7 @@ from topologies.syntax.fields import (
 from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
-    NAMESPACE: (),
+    NAMESPACE: ("cpus", "memory", "pids", "limits"),
     CONTAINER: ("image", "command", "cpus", "memory", "pids", "limits"),
     VM: ("image", "accelerator", "vcpus", "memory", "nic"),
 }
@@ -159,18 +159,20 @@ class HostSpec(Shaped):
         None, description="container: its first process; that of the image when left out."
     )
     cpus: Cpus | None = Field(
-        None, description="container: the processors that it may use; no limit when left out.", examples=[0.5]
+        None,
+        description="namespace, container: the processors that it may use; no limit when left out.",
+        examples=[0.5],
     )
     memory: Memory | None = Field(
         None,
-        description="vm: its memory, 256MiB when left out; container: the most that it may use.",
+        description="vm: its memory, 256MiB when left out; namespace, container: the most that it may use.",
         examples=["512MiB"],
     )
-    pids: Count | None = Field(None, description="container: the most processes and threads.")
+    pids: Count | None = Field(None, description="namespace, container: the most processes and threads.")
     limits: Annotated[str, _one_of("word about limits", "wanted", "required")] | None = Field(
         None,
-        description="container: required: the lab doesn't start where limits can't be enforced; wanted (when "
-        "left out): it starts and says so.",
+        description="namespace, container: required: the lab doesn't start where limits can't be enforced; "
+        "wanted (when left out): it starts and says so.",
     )
     accelerator: Annotated[str, _one_of("accelerator", "auto", "kvm", "tcg")] | None = Field(
         None, description="vm: kvm, tcg (QEMU translates), or auto (when left out): kvm where it works."

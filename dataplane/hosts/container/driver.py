@@ -79,7 +79,8 @@ class ContainerHosts:
     def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
         """Programs, a kernel with overlays, and control groups where limits are required."""
         from dataplane.hosts.container.entrance import find
-        from dataplane.hosts.container.running import REMEDY, limits_of, settings, why_no_limits
+        from dataplane.hosts.container.running import settings
+        from dataplane.hosts.limits import lacks as lacks_of_limits
 
         lacks = [
             Lack(f"{program} is not installed", needed, f"install it: sudo apt-get install {package}")
@@ -89,13 +90,7 @@ class ContainerHosts:
         if "overlay" not in Path("/proc/filesystems").read_text().split():
             remedy = "sudo modprobe overlay"
             lacks.append(Lack("this kernel has no overlay file system", "container hosts", remedy))
-        for host in hosts:
-            limits = limits_of(settings(host))
-            required = settings(host).limits == "required" and limits.controllers()
-            if required and (why := why_no_limits(limits)):
-                what = f"limits can't be enforced ({why})"
-                return [*lacks, Lack(what, f"host {host.name}, which requires them", REMEDY)]
-        return lacks
+        return lacks + lacks_of_limits((host.name, settings(host)) for host in hosts)
 
     def watch(self, hear: Hear) -> None:
         """Call ``hear`` when a container ends by itself, or meets a limit."""

@@ -13,17 +13,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataplane.hosts.cgroups import Group, LabGroups, Limits, NoGroups, of_process
 from dataplane.hosts.container import bundle, runtime
 from dataplane.hosts.container.entrance import NAME, Files, entering, files_of, find
 from dataplane.hosts.container.images import Image, unpacked
-from dataplane.hosts.container.overload import Watcher
 from dataplane.hosts.container.rootfs import MACHINE, OWN_BELOW, Owner, RootFolder
 from dataplane.hosts.driver import Hear, HostError, Place
+from dataplane.hosts.limits import HostLimits, Limited
 from dataplane.hosts.own_tree import OwnFile, tree_of
 from dataplane.hosts.room import PROCESSES, bounded
 from dataplane.sandbox.namespaces import RUN_NETNS, Namespace, run_in
@@ -45,29 +44,6 @@ END_PATIENCE = 10.0
 
 PIDS = 1024
 """Most processes and threads of a container for which the file says nothing."""
-REMEDY = "run sdnlab as root, or give it a control group of its own: systemd-run --user --scope sdnlab ..."
-
-
-def limits_of(container: Container) -> Limits:
-    """The limits that the file asks for."""
-    return Limits(container.cpus, container.memory, container.pids)
-
-
-def why_no_limits(limits: Limits) -> str:
-    """Why this machine can't enforce them, tried; empty: it can."""
-    groups = LabGroups(f"{lab_name()}-probe", of_process())
-    try:
-        groups.make("probe", limits).remove()
-    except NoGroups as error:
-        return str(error)
-    finally:
-        groups.close()
-    return ""
-
-
-def lab_name() -> str:
-    """What tells this lab from others of the machine: its PID namespace."""
-    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def settings(host: Host) -> Container:
@@ -90,8 +66,10 @@ class _Kept:
     stopping: bool = False
     ended: str = ""
     thread: threading.Thread | None = None
-    group: Group | None = None
-    unlimited: str = ""
+    limited: Limited = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limited = Limited(self.place.name)
 
 
 class Containers:
@@ -100,9 +78,8 @@ class Containers:
     def __init__(self) -> None:
         self.hear: Hear = lambda host, kind, text: None
         self._kept: dict[str, _Kept] = {}  # by namespace
-        self._groups: LabGroups | None = None
         self._lock = threading.Lock()
-        self._watcher = Watcher(lambda host, text: self.hear(host, "limit", text))
+        self._limits = HostLimits(lambda host, text: self.hear(host, "limit", text))
         self._runtime: int | None = None
         """The descriptor of the lab's copy of the runtime; -1: there can't be one."""
 
@@ -122,7 +99,8 @@ class Containers:
             self._kept[place.netns] = kept
             mounted = root.mount(image.root, image.shift, tree_of(host.host.own))
             self._write(kept, host.host, image, owner, mounted)
-            self._limit(kept)
+            kept.limited = self._limits.begin(place.name, place.netns, container, PIDS)
+            files.groups.write_text("".join(f"{line}\n" for line in kept.limited.joined()))
         finally:
             os.close(own)
         for note in (*root.notes, *image.notes):
@@ -152,11 +130,7 @@ class Containers:
             state |= {"state": "running", "pid": pid}
         else:
             state |= {"state": kept.failure or kept.ended or "starting"}
-        if kept.unlimited:
-            state |= {"limits": f"not enforced: {kept.unlimited}"}
-        elif kept.group is not None:
-            state |= {f"{name}-used": value for name, value in kept.group.used().items()}
-        return state
+        return state | kept.limited.state()
 
     def stop(self, place: Place) -> None:
         """Kill the container's processes, and remove its files."""
@@ -172,44 +146,11 @@ class Containers:
         if kept.thread is not None:
             kept.thread.join(END_PATIENCE)
         kept.root.unmount()
-        self._unlimit(kept)
+        self._limits.end(kept.limited)
         for path in (kept.files.users, kept.files.base / "hosts"):
             with contextlib.suppress(OSError):
                 syscalls.umount(str(path), syscalls.MNT_DETACH)
         shutil.rmtree(kept.files.base, ignore_errors=True)
-
-    def _limit(self, kept: _Kept) -> None:
-        """Make the container's control groups, and write into a file how to join them. Raises HostError."""
-        asked = limits_of(kept.settings)
-        limits = replace(asked, pids=PIDS if asked.pids is None else asked.pids)
-        try:
-            with self._lock:
-                self._groups = self._groups or LabGroups(lab_name(), of_process())
-                kept.group = self._groups.make(f"host-{kept.place.netns}", limits)
-        except NoGroups as error:
-            if not asked.controllers():
-                return
-            name = kept.place.name
-            if kept.settings.limits == "required":
-                raise HostError(f"the limits of {name} can't be enforced: {error}", REMEDY) from None
-            kept.unlimited = str(error)
-            self.hear(name, "limit", f"the limits of {name} are not enforced: {error}; {REMEDY}")
-        else:
-            kept.files.groups.write_text("".join(f"{line}\n" for line in kept.group.joined()))
-            self._watcher.watch(kept.place.name, kept.group, limits)
-
-    def _unlimit(self, kept: _Kept) -> None:
-        if kept.group is None:
-            return
-        self._watcher.forget(kept.place.name, kept.group)
-        try:
-            kept.group.remove()
-        except OSError as error:
-            print(f"control group of {kept.place.name}: {error}", flush=True)  # into the log
-        with self._lock:
-            if self._groups is not None and not any(other.group for other in self._kept.values()):
-                self._groups.close()
-                self._groups = None
 
     def _write(self, kept: _Kept, host: Host, image: Image, owner: Owner, mounted: Sequence[OwnFile]) -> None:
         """Write the bundle and what it names."""

@@ -19,7 +19,7 @@ from dataplane.hosts.cgroups import (
     remove_left,
     settings,
 )
-from dataplane.hosts.container.overload import met, news
+from dataplane.hosts.overload import met, news
 
 ALL = Limits(0.5, 64 << 20, 50)
 BOTH = """\

@@ -8,7 +8,16 @@ import pytest
 
 import topologies
 from topologies.model.choices import HOST_KINDS
-from topologies.model.hosts import Command, Container, ContainerHost, HostFile, VirtualMachine, VmHost
+from topologies.model.hosts import (
+    Command,
+    Container,
+    ContainerHost,
+    HostFile,
+    NamespaceHost,
+    Resources,
+    VirtualMachine,
+    VmHost,
+)
 from topologies.model.topology import Host, Topology
 
 
@@ -73,6 +82,13 @@ def test_a_container(text: str, container: Container) -> None:
     assert isinstance(resolved, ContainerHost) and resolved.part == container
 
 
+def test_a_namespace_may_be_limited() -> None:
+    limited = host("{switch: s1, cpus: 0.5, memory: 64MiB, pids: 99, limits: required}")
+    wanted = Resources(cpus=0.5, memory=64 << 20, pids=99, limits="required")
+    assert isinstance(limited, NamespaceHost) and limited.part == limited.resources == wanted
+    assert host("{switch: s1}").part is None
+
+
 def test_what_a_host_of_any_kind_has_of_its_own() -> None:
     own = host(
         "{switch: s1, hostname: www.example.org, environment: {B: 2, A: x}, private: [/srv, /etc], "
@@ -102,6 +118,7 @@ def test_one_entry_stands_for_a_list() -> None:
     [
         ("{switch: s1, nic: e1000}", "a namespace has no nic; allowed: switch"),
         ("{switch: s1, kind: vm, pids: 99}", "a vm has no pids; allowed: switch"),
+        ("{switch: s1, kind: vm, cpus: 0.5}", "a vm has no cpus; allowed: switch"),
         ("{switch: s1, kind: vm, memory: 256}", "'256' is no amount of memory; allowed: 4MiB to 1TiB"),
         ("{switch: s1, kind: vm, memory: 1MiB}", "memory '1MiB' is out of range"),
         ("{switch: s1, kind: vm, vcpus: 0}", "number of virtual processors '0' is out of range"),

@@ -1,4 +1,4 @@
-"""Tells when a container meets its limits: what its control group counts, as texts for events."""
+"""Tells when a host meets its limits: what its control group counts, as texts for events."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from dataplane.hosts.cgroups import Group, Limits
 
 INTERVAL = 1.0
-"""Seconds between two looks. There is no file that tells when a container has to wait for processors."""
+"""Seconds between two looks. There is no file that tells when a host has to wait for processors."""
 SILENCE = 10
 """Looks for which the same is not told again."""
 
 BUSY = 0.9
-"""The share of its periods in which a container has to wait for a processor that is told."""
+"""The share of its periods in which a host has to wait for a processor that is told."""
 
 
 def met(before: Mapping[str, int], after: Mapping[str, int], limits: Limits) -> dict[str, str]:
@@ -45,7 +45,7 @@ class _Watched:
 
 
 def news(happened: Mapping[str, str], silent: Mapping[str, int]) -> tuple[list[str], dict[str, int]]:
-    """The texts to tell, and the next ``silent``. That a container waits for processors is told once, until
+    """The texts to tell, and the next ``silent``. That a host waits for processors is told once, until
     it has not waited for as long."""
     told = [text for controller, text in happened.items() if not silent.get(controller)]
     left = {controller: looks - 1 for controller, looks in silent.items()}
