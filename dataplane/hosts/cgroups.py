@@ -4,7 +4,8 @@ A controller is in the hierarchy of version 2 or in one of version 1, whatever t
 have both.  A lab has one group in each hierarchy that it needs, below its own group or, where that can't have
 groups with limits (version 2: "no internal processes"), beside it or below the root.  Each host has a group
 in there.  The lab holds a lock (flock(2)) on its groups.  They don't end with it: who ends the lab removes
-them, and the next lab those that a killed one has left.  Kernel's admin-guide/cgroup-v2.rst and
+them: the sandbox's init, also when the supervisor was killed; and the next lab, or ``sdnlab list``, where the
+init was killed, too.  Kernel's admin-guide/cgroup-v2.rst and
 admin-guide/cgroup-v1.
 """
 
@@ -240,7 +241,11 @@ class LabGroups:
             remove_left(parent)
             base = parent / self._name
             try:
-                base.mkdir(exist_ok=True)
+                lock = _locked(base)
+            except OSError as error:
+                refused = refused or error
+                continue
+            try:
                 if hierarchy.unified:
                     _enable(parent, wanted)
                     _enable(base, wanted)
@@ -248,16 +253,37 @@ class LabGroups:
                 refused = refused or error
                 with contextlib.suppress(OSError):
                     base.rmdir()
+                os.close(lock)
                 continue
-            lock = os.open(base, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_SH)
             self._locks.append(lock)
             self._made[hierarchy] = base
             return base
         raise refused or NoGroups("no control group can be made")
 
 
-def remove_left(parent: Path) -> None:
+def _locked(base: Path) -> int:
+    """Make the folder of a lab, and lock it; the descriptor. Raises OSError."""
+    while True:
+        base.mkdir(exist_ok=True)
+        try:
+            lock = os.open(base, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # before it was locked, another lab took it for a killed one's
+            continue
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if base.exists() and base.stat().st_ino == os.fstat(lock).st_ino:
+            return lock
+        os.close(lock)
+
+
+def remove_all_left(patience: float = 0.0) -> None:
+    """Remove the groups that killed labs have left wherever a lab of the caller may have some. ``patience``:
+    timeout in seconds until their processes have ended."""
+    with contextlib.suppress(OSError, ValueError):
+        for parent in {parent for hierarchy in of_process() for parent in hierarchy.candidates()}:
+            remove_left(parent, patience)
+
+
+def remove_left(parent: Path, patience: float = 0.0) -> None:
     """Remove the groups below ``parent`` that labs have left which were killed."""
     try:
         left = [folder for folder in parent.iterdir() if folder.name.startswith(PREFIX) and folder.is_dir()]
@@ -270,7 +296,7 @@ def remove_left(parent: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for folder in base.iterdir():
                     if folder.is_dir():
-                        folder.rmdir()
+                        _remove(folder, patience)
                 base.rmdir()
             finally:
                 os.close(lock)

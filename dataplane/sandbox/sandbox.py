@@ -77,15 +77,28 @@ class Sandbox:
             self._pidfd = -1
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 def spawn(
-    main: Callable[[int], None], *, tied: bool = False, log: int | None = None, hostname: str | None = None
+    main: Callable[[int], None],
+    *,
+    tied: bool = False,
+    log: int | None = None,
+    hostname: str | None = None,
+    last: Callable[[], None] = nothing,
 ) -> Sandbox:
     """Run ``main(status_fd)`` as the supervisor of a new sandbox and return when it has been entered.
 
     The caller should have one thread.  The sandbox stays when the caller ends, in a session of its own; if
     ``tied``, it ends with the caller.  Its stdin is /dev/null, stdout and stderr go to descriptor ``log``
-    (None: the caller's if tied, otherwise /dev/null).  Other descriptors are inherited.  Raises
-    ``SandboxError`` (what failed, and the remedy) if the system refuses a step.
+    (None: the caller's if tied, otherwise /dev/null).  Other descriptors are inherited.
+
+    The init calls ``last``, without any descriptors, when all other processes inside have ended.  It is for
+    what does not end with them.
+
+    Raises ``SandboxError`` (what failed, and the remedy) if the system refuses a step.
     """
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -95,7 +108,7 @@ def spawn(
     helper = os.fork()
     if helper == 0:
         ours.close()
-        _guarded(theirs, lambda: _helper(main, theirs, caller, tied, log, hostname))
+        _guarded(theirs, lambda: _helper(main, theirs, caller, tied, log, hostname, last))
     theirs.close()
     try:
         reports: dict[str, tuple[int, dict[str, object]]] = {}
@@ -185,6 +198,7 @@ def _helper(
     tied: bool,
     log: int | None,
     hostname: str | None,
+    last: Callable[[], None],
 ) -> None:
     """The intermediate process: makes the new namespaces; its child is the first process in them."""
     os.setsid()
@@ -198,7 +212,7 @@ def _helper(
     if init == 0:
         if tied:
             syscalls.die_with_parent(signal.SIGKILL)
-        _guarded(stream, lambda: _init(main, stream, hostname))
+        _guarded(stream, lambda: _init(main, stream, hostname, last))
     stream.close()
     if tied:
         os.closerange(0, 3)
@@ -238,7 +252,9 @@ def _enter_namespaces() -> None:
     _stage("namespaces", lambda: syscalls.unshare(NAMESPACES))
 
 
-def _init(main: Callable[[int], None], stream: socket.socket, hostname: str | None) -> None:
+def _init(
+    main: Callable[[int], None], stream: socket.socket, hostname: str | None, last: Callable[[], None]
+) -> None:
     """PID 1: prepare the mounts, start the supervisor, reap, and end when the supervisor does."""
     notes = _prepare_mounts()
     if hostname:
@@ -256,7 +272,20 @@ def _init(main: Callable[[int], None], stream: socket.socket, hostname: str | No
     while True:
         pid, status = os.wait()
         if pid == supervisor:
-            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+            break
+    with contextlib.suppress(Exception):  # nobody reads what went wrong
+        _end_all_others()
+        last()
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _end_all_others() -> None:
+    """Kill all processes of the PID namespace of the caller, its PID 1, and wait for those inside."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _supervise(main: Callable[[int], None], stream: socket.socket) -> None:

@@ -164,9 +164,11 @@ def _reserved() -> list[str]:
 
 def list_(json: Json = False) -> None:
     """List your labs that are running."""
+    from dataplane.hosts.cgroups import remove_all_left
     from lab.access.client import Client, StillBuilding, supervisor_pid
     from lab.cli.rendering import lab as render
 
+    remove_all_left()
     rows: list[dict[str, Any]] = []
     for name in holders.running():
         try:

@@ -130,7 +130,7 @@ def launch(order: Order, progress: Progress) -> Launched:
     try:
         with _no_interrupt_before(held) as now_held:
             try:
-                held.append(spawn(body, log=log))
+                held.append(spawn(body, log=log, last=_remove_groups))
             except SandboxError as error:
                 raise Failure(error.what, error.remedy, Exit.MACHINE) from None
             finally:
@@ -145,6 +145,13 @@ def launch(order: Order, progress: Progress) -> Launched:
     finally:
         os.close(log)
     return Launched(held[0], held[0].notes, building, ready)
+
+
+def _remove_groups() -> None:
+    """Remove the control groups of a lab that has ended, however it did."""
+    from dataplane.hosts.cgroups import REMOVAL_PATIENCE, remove_all_left
+
+    remove_all_left(REMOVAL_PATIENCE)
 
 
 def _close_all_but(*kept: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.cgroups import Limits
 from dataplane.hosts.drivers import driver
 from dataplane.hosts.limits import why_no_limits
+from lab.start.stop import parent
 from tests.system.command_line import CommandLine
 from tests.system.dataplane_lab import ORDINARY, as_user, inside, loosened_tun
 from tests.system.tenants_lab import running
@@ -149,6 +151,26 @@ def test_a_host_gets_other_limits_and_the_old_group_is_removed(lab: CommandLine,
     assert len(before) == len(after) == 1 and before != after
     assert (group("pids") / "pids.max").read_text() == "70\n"
     assert lab("exec", MARK, "--", "echo", "here").stdout == "here\n"
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "init"])
+def test_no_group_is_left_after_kill_9(victim: str, tmp_path: Path) -> None:
+    if why := as_lab(lambda: why_no_limits(Limits(pids=60))):
+        pytest.skip(f"control groups can't be used here: {why}")
+    mark = f"{victim}{os.getpid()}"
+    file = tmp_path / "killed.yaml"
+    file.write_text(f"{{name: killed, switches: [s1], hosts: {{{mark}: {{switch: s1, pids: 60}}}}}}")
+    with running(file) as line:
+        running_in_it = line.start("exec", mark, "--", "sleep", "4325")
+        until(lambda: groups_of(mark), "it has a group")
+        rows = until(lambda: [row for row in line.json("list") if "pid" in row], "it answers")
+        supervisor = int(rows[0]["pid"])
+        os.kill(supervisor if victim == "supervisor" else parent(supervisor), signal.SIGKILL)
+        assert running_in_it.wait(60) != 0
+        running_in_it.communicate()
+        if victim == "init":  # nothing is there to clean up but the next command
+            until(lambda: line.json("list") == [] and not groups_of(mark), "the next command removes it")
+        until(lambda: not groups_of(mark), "it is removed")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a group that root made is the case here")

@@ -83,7 +83,16 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.machine": (COMMAND, ("lab.access.client", "lab.cli.enter", "lab.cli.serial")),
     "lab.cli.serial": (COMMAND, ("termios", "tty")),
-    "lab.cli.run": (COMMAND, ("lab.cli", "lab.access.client", "lab.start.stop", "topologies.shipped")),
+    "lab.cli.run": (
+        COMMAND,
+        (
+            "dataplane.hosts.cgroups",
+            "lab.cli",
+            "lab.access.client",
+            "lab.start.stop",
+            "topologies.shipped",
+        ),
+    ),
     "lab.cli.service": (COMMAND, ("lab.start.preparing",)),
     "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.order")),
     "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
