@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from controller.compiler.compile import compile_topology
+from controller.flow.tables import CONTROLLER as TO_CONTROLLER
 from controller.flow.tables import Flow, Group, Meter, SwitchTables, Table
 from controller.messages import Stage, encode
 from controller.runtime.commands import (
@@ -173,7 +174,11 @@ class PretendedSwitches:
             self._commit(self.waiting.pop(number % len(self.waiting)))
 
     def deliver(self, send: Send) -> None:
-        """A probe goes through its instance, unless that is dead."""
+        """A probe goes through its instance, unless that is dead; a reference comes straight back."""
+        if send.port.number == TO_CONTROLLER:
+            dpid = self.core.members[send.port.switch].dpid
+            self.take(self.core.packet(dpid, TO_CONTROLLER, Table.CLASSIFY, send.frame, self.now))
+            return
         functions = self.core.topology.functions
         if self._opposite[0] is not functions:
             self._opposite = functions, _opposite_ports(functions)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controller.compiler.stations import function_ports
+from controller.flow.tables import CONTROLLER as TO_CONTROLLER
 from controller.flow.tables import SwitchTables, Table
 from controller.messages import Compiled, ControllerError, Disconnected, Event, PortChanged, Recompiled
 from controller.runtime.agenda import Agenda
@@ -173,7 +174,8 @@ class Core:
         if member is None:
             return []
         port = Port(switch=member.name, number=number)
-        if table == Table.CLASSIFY and is_probe(frame) and self.health.liveness.watches(port):
+        from_tables = table == Table.CLASSIFY or number == TO_CONTROLLER
+        if from_tables and is_probe(frame) and self.health.liveness.watches(port):
             self.health.liveness.seen(port, frame, now)
             return []
         if table == Table.CHAIN or (table == Table.CLASSIFY and port in self._functions):

@@ -5,6 +5,10 @@ probe is an Ethernet frame of IEEE 802's local experimental type 1 (IEEE 802, 9.
 function passes unchanged.  The switch sends it out of one port of an instance, and it has to come back by the
 other.
 
+With its probes each switch gets a *reference*: a frame that it sends straight back to the controller.  A
+probe counts as missed only when the reference that was sent with it is back, and it is not.  So neither a
+switch that is held up nor a queue of packets to the controller makes an instance look dead.
+
 An instance is *unproven* until it has passed a probe each way.  An unproven instance that joins others gets
 no traffic while another instance of its function is known to work.  When there is no such other, it gets
 traffic: to try it is better than to apply the failure policy.
@@ -17,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from controller.flow.tables import CONTROLLER as TO_CONTROLLER
 from controller.runtime.commands import Send
 from topologies.model.attachment import Inline, InlineInstance
 from topologies.model.functions import Function
@@ -30,6 +35,8 @@ PROBE_TARGET = CONTROLLER + 1
 _HEAD = struct.Struct("!6s6sH4s8sBIB")
 _MAGIC = b"sdnl"
 _LEAST_FRAME = 60
+_REFERENCE = 0
+"""In place of the number of a direction: the frame is a reference."""
 _REMEMBERED = 64
 """How many probes of one direction can still come back: those of some seconds."""
 
@@ -65,28 +72,33 @@ State = Literal["unproven", "live", "failed"]
 
 @dataclass(slots=True)
 class _Way:
-    """One direction through an instance. ``row``: probes passed (above 0) or missed (below) in a row."""
+    """One direction through an instance. ``row``: probes passed (above 0) or missed (below) in a row.
+
+    ``judged``: the number of the last probe that has been counted as missed, or need not be.
+    """
 
     into: Port
     out: Port
     number: int
     row: int = 0
-    asked: bool = False
+    judged: int = 0
     heard: bool = False
     sent: dict[int, float] = field(default_factory=dict)
     rtt: float | None = None
 
     def reset(self) -> None:
-        self.row, self.asked, self.heard = 0, False, False
+        self.row, self.heard = 0, False
         self.sent.clear()
 
-    def count(self, silence_counts: bool) -> None:
-        """Count the interval that ends now: a probe passed, or was missed."""
+    def count(self, referred: int, silence_counts: bool) -> None:
+        """Count the interval that ends now: a probe passed, or probes were missed: those up to the number
+        ``referred`` that are not back."""
         if self.heard:
             self.row = max(self.row, 0) + 1
-        elif self.asked and silence_counts:
-            self.row = min(self.row, 0) - 1
-        self.heard = False
+        elif silence_counts:
+            missed = sum(self.judged < number <= referred for number in self.sent)
+            self.row = min(self.row, 0) - missed if missed else self.row
+        self.judged, self.heard = max(self.judged, referred), False
 
 
 @dataclass(slots=True)
@@ -121,6 +133,8 @@ class Liveness:
         self._watches: dict[str, _Watch] = {}
         self._ways: dict[Port, tuple[_Watch, _Way]] = {}
         self._sequence = 0
+        self._referred: dict[str, int] = {}
+        """Switch -> the number of the last reference that it has sent back."""
         self._due: float | None = None
 
     def replace(self, topology: Topology, now: float) -> None:
@@ -134,6 +148,7 @@ class Liveness:
                 kept.joins = function.name in known
             self._watches[instance.name] = kept
         self._ways = {way.out: (watch, way) for watch in self._watches.values() for way in watch.ways}
+        self._referred = {port.switch: self._referred.get(port.switch, 0) for port in self._ways}
         self._due = None if not self._watches else now if self._due is None else self._due
 
     def restore(self, failed: frozenset[str], now: float) -> None:
@@ -165,13 +180,13 @@ class Liveness:
         return Facts(watch.state, watch.since, watch.reason, max(times) if times else None)
 
     def watches(self, port: Port) -> bool:
-        """Whether probes come out of this port: it is an instance's."""
-        return port in self._ways
+        """Whether probes or references come from this port: it is an instance's, or a switch's own."""
+        return port in self._ways or (port.number == TO_CONTROLLER and port.switch in self._referred)
 
     @property
     def ports(self) -> frozenset[Port]:
-        """The ports that probes come from."""
-        return frozenset(self._ways)
+        """The ports that probes and references come from."""
+        return frozenset(self._ways) | {reference_port(switch) for switch in self._referred}
 
     def next_due(self) -> float | None:
         """When `tick` wants to be called; None without instances."""
@@ -182,6 +197,7 @@ class Liveness:
         port."""
         watched = self._ways.get(port)
         if watched is None:
+            self._reference_seen(port, frame)
             return
         watch, way = watched
         number = self._probe_number(frame, watch, way)
@@ -189,8 +205,17 @@ class Liveness:
         if sent is not None:  # also a late one shows life
             way.heard, way.rtt = True, now - sent
 
+    def _reference_seen(self, port: Port, frame: bytes) -> None:
+        if len(frame) < _LEAST_FRAME or port.number != TO_CONTROLLER or port.switch not in self._referred:
+            return
+        number: int = _HEAD.unpack_from(frame)[6]
+        wanted = self._frame(port.switch, _REFERENCE, number)
+        # one that nobody has sent yet is forged; one that is overtaken says nothing new
+        if frame[: len(wanted)] == wanted and number <= self._sequence:
+            self._referred[port.switch] = max(self._referred[port.switch], number)
+
     def tick(self, now: float, up: Callable[[Port], bool | None]) -> tuple[list[Send], list[Changed]]:
-        """When it is time, count the interval that has ended, and send the next probes.
+        """When it is time, count the interval that has ended, and send the next probes and references.
 
         ``up``: whether a port works; None: its switch is not there or not ready, so nothing is known.  When a
         tick is more than an interval late, this process was held up: then missing probes don't count.
@@ -202,6 +227,7 @@ class Liveness:
         self._due = self._due + interval if punctual else now + interval
         self._sequence = self._sequence + 1 & 0xFFFFFFFF
         probes: list[Send] = []
+        asked: set[str] = set()
         changes: list[Changed] = []
         for watch in self._watches.values():
             ports = {way.out: up(way.out) for way in watch.ways}
@@ -215,11 +241,15 @@ class Liveness:
                 if dead:
                     way.reset()
                 else:
-                    way.count(punctual)
+                    way.count(self._referred[way.out.switch], punctual)
+                    asked.add(way.out.switch)
                     probes.append(Send(way.into, self._probe(watch, way, now)))
             change = self._judge(watch, dead, now)
             if change is not None:
                 changes.append(change)
+        for switch in sorted(asked):  # after the probes: it must not overtake them
+            frame = self._frame(switch, _REFERENCE, self._sequence)
+            probes.append(Send(reference_port(switch), frame))
         return probes, changes
 
     def down(self, port: Port, now: float) -> list[Changed]:
@@ -252,16 +282,15 @@ class Liveness:
         return Changed(watch.function, watch.instance.name, state, reason)
 
     def _probe(self, watch: _Watch, way: _Way, now: float) -> bytes:
-        way.asked = True
         way.sent[self._sequence] = now
         while len(way.sent) > _REMEMBERED:
             del way.sent[next(iter(way.sent))]
-        return self._frame(watch, way, self._sequence)
+        return self._frame(watch.instance.name, way.number, self._sequence)
 
-    def _frame(self, watch: _Watch, way: _Way, number: int) -> bytes:
-        name = watch.instance.name.encode()[:255]
+    def _frame(self, called: str, way: int, number: int) -> bytes:
+        name = called.encode()[:255]
         target, source = PROBE_TARGET.to_bytes(6, "big"), CONTROLLER.to_bytes(6, "big")
-        head = _HEAD.pack(target, source, ethertype.PROBE, _MAGIC, self._token, way.number, number, len(name))
+        head = _HEAD.pack(target, source, ethertype.PROBE, _MAGIC, self._token, way, number, len(name))
         return (head + name).ljust(_LEAST_FRAME, b"\0")
 
     def _probe_number(self, frame: bytes, watch: _Watch, way: _Way) -> int | None:
@@ -269,7 +298,7 @@ class Liveness:
         if len(frame) < _LEAST_FRAME:
             return None
         number: int = _HEAD.unpack_from(frame)[6]
-        wanted = self._frame(watch, way, number)
+        wanted = self._frame(watch.instance.name, way.number, number)
         # octets after it may be padding that a device has added
         return number if frame[: len(wanted)] == wanted else None
 
@@ -285,6 +314,11 @@ def _watch(function: Function, instance: InlineInstance, now: float) -> _Watch:
     there = _Way(instance.inward, instance.outward, 1)
     back = _Way(instance.outward, instance.inward, 2)
     return _Watch(function.name, instance, (there, back), since=now)
+
+
+def reference_port(switch: str) -> Port:
+    """Where a switch sends a reference to, and says that it comes from: OpenFlow's port CONTROLLER."""
+    return Port(switch=switch, number=TO_CONTROLLER)
 
 
 def is_probe(frame: bytes) -> bool:

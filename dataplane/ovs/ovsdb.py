@@ -25,6 +25,13 @@ Operation = dict[str, Any]
 
 MARK = "sdnlab-order"
 """The key of Open_vSwitch:external_ids with the mark of the last order."""
+PACKET_INS = {"controller_rate_limit": 2000, "controller_burst_limit": 500}
+"""How many packets a second a switch sends to its controller, and how many wait for that.
+
+Those that wait are sent in turn of their ports (ovs-vswitchd.conf.db(5), Controller). Without a limit, one
+queue of 100 packets is for all ports: a host that floods fills it, and what others send is lost, also the
+probes of functions.
+"""
 PATIENCE = 60.0
 """Timeouts in seconds: for an answer of ovsdb-server, and for a change by ovs-vswitchd."""
 _LOOK = 0.5
@@ -173,7 +180,7 @@ def controller_operations(bridge: str, target: str | None) -> list[Operation]:
     if target is None:
         return []
     name = _uuid_name("c", bridge)
-    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000}
+    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **PACKET_INS}
     return [
         {"op": "insert", "table": "Controller", "uuid-name": name, "row": row},
         _mutate(

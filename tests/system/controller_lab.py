@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dataplane.ovs.ovsdb import PACKET_INS
 from tests.waiting import until
 from topologies.model.attachment import Instance
 from topologies.model.topology import Link, Port, Topology
@@ -107,6 +108,7 @@ class Switches:
             command += [f"other_config:datapath-id={switch.dpid:016x}", "other_config:disable-in-band=true"]
             command += f"-- set-controller {bridge} tcp:127.0.0.1:{port}".split()
             command += f"-- set controller {bridge} connection_mode=out-of-band max_backoff=1000".split()
+            command += [f"{column}={value}" for column, value in PACKET_INS.items()]
         for link in topology.links:
             command += self._patch(link.a, link.b) + self._patch(link.b, link.a)
         for host in topology.hosts:

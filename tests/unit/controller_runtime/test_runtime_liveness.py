@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from controller.runtime.commands import Send
-from controller.runtime.liveness import Changed, Liveness, is_probe
+from controller.runtime.liveness import Changed, Liveness, is_probe, reference_port
 from controller.testing import PretendedSwitches
 from tests.unit.controller_runtime.small_lab import serviced
 from topologies.model.topology import Port
@@ -36,6 +36,9 @@ class Bench:
         return None if port.switch in self.absent else port not in self.ports_down
 
     def pass_on(self, send: Send) -> None:
+        if send.port == reference_port(send.port.switch):
+            self.liveness.seen(send.port, send.frame, self.now)
+            return
         for function in self.topology.functions:
             for instance in function.instances:
                 ends = instance.ports
@@ -48,9 +51,10 @@ class Bench:
 
     def step(self, seconds: float = INTERVAL) -> None:
         self.now += seconds
-        self.probes, changes = self.liveness.tick(self.now, self.up)
+        sent, changes = self.liveness.tick(self.now, self.up)
+        self.probes = [send for send in sent if send.port != reference_port(send.port.switch)]
         self.changes += [(self.now, change) for change in changes]
-        for send in self.probes:
+        for send in sent:
             if self.delay:
                 self.waiting.append(send)
             else:
@@ -168,10 +172,51 @@ def test_late_answers_are_life() -> None:
     bench.delay = True
     bench.steps(3)
     for _ in range(20):  # from here each answer is 150 ms late
-        for send in [bench.waiting.pop(0) for _ in range(4)]:
+        for send in [bench.waiting.pop(0) for _ in range(len(bench.probes) + 1)]:
             bench.pass_on(send)
         bench.step()
     assert bench.changes == []
+
+
+def test_a_switch_that_is_held_up_makes_nobody_look_dead() -> None:
+    bench = proven(2)
+    bench.delay = True  # neither probes nor references come back
+    bench.steps(40)
+    assert bench.changes == []
+    bench.delay = False
+    for send in bench.waiting:
+        bench.pass_on(send)
+    bench.steps(6)
+    assert bench.changes == []
+
+
+def test_one_that_dies_behind_a_slow_switch_is_found_when_the_switch_has_answered() -> None:
+    bench = proven(2)
+    bench.dead.add("fw.2")
+    bench.delay = True
+    bench.steps(10)
+    assert bench.changes == []
+    waiting, bench.waiting, bench.delay = bench.waiting, [], False
+    for send in waiting:
+        bench.pass_on(send)
+    bench.step()
+    assert bench.states() == [("fw.2", "failed")]
+
+
+def test_the_delay_of_a_switch_that_always_answers_late_is_all_that_a_failure_waits_for() -> None:
+    bench = proven(2)
+    bench.delay = True
+    late: list[list[Send]] = []
+    for step in range(20):
+        if step == 6:
+            bench.dead.add("fw.2")
+        bench.step()
+        late.append(bench.waiting)
+        bench.waiting = []
+        for send in late.pop(0) if len(late) > 3 else ():
+            bench.pass_on(send)
+    assert bench.states() == [("fw.2", "failed")]
+    assert bench.changes[0][0] - 0.15 < (6 + 3 + 6 + 3) * INTERVAL
 
 
 def test_a_controller_that_was_held_up_blames_nobody() -> None:
