@@ -13,7 +13,18 @@ from itertools import product
 from typing import NamedTuple
 
 from controller.flow.tables import CONTROLLER, Flow, SwitchTables
-from controller.simulate.switch import Chooser, Frame, Lookup, Sent, at_switch, symmetric, wire
+from controller.simulate.notes import Note
+from controller.simulate.switch import (
+    Chooser,
+    Frame,
+    Lookup,
+    Picker,
+    Sent,
+    at_switch,
+    noted_at_switch,
+    symmetric,
+    wire,
+)
 from controller.simulate.tracking import Connections
 from topologies.model.attachment import InlineInstance
 from topologies.model.overlay import Tunnel, overlay
@@ -169,30 +180,33 @@ class Fabric:
     def _beyond(self, here: Arrival, sent: Sent, memo: _Known) -> frozenset[Outcome]:
         if sent.port == CONTROLLER:
             return frozenset((Outcome(punted=(here,)),))
-        far = self._far.get(here.at)
-        if here.at in self._inside:
-            if not self._inside[here.at]:
-                return frozenset((Outcome(visited=(here.at,)),))
-            assert far is not None
-            return frozenset(
-                Outcome(
-                    outcome.delivered,
-                    outcome.punted,
-                    outcome.loop,
-                    (here.at, *outcome.visited),
-                    outcome.steps,
-                )
-                for outcome in self._follow(here.fields, far, memo)
-            )
-        if far is not None:
-            return self._follow(here.fields, far, memo)
-        tunnels = self._tunnels.get(here.at)
-        if tunnels is None:
+        onward = self.onward(here.at, sent)
+        if onward is None:
             return frozenset((Outcome(delivered=(here,)),))
-        parts = [
-            self._follow((*here.fields, *tag), at, memo) for at, tag in self._through(tunnels, sent, here.at)
-        ]
-        return frozenset(_together(way) for way in product(*parts))
+        parts = [self._follow((*here.fields, *tag), at, memo) for at, tag in onward]
+        into = (here.at,) if here.at in self._inside else ()
+        return frozenset(_together(way, into=into) for way in product(*parts))
+
+    def onward(self, here: Port, sent: Sent) -> tuple[tuple[Port, _Fields], ...] | None:
+        """Where a frame that a switch sends out of ``here`` comes in next, with which fields beyond its own.
+
+        None: it leaves the fabric. An empty tuple: it goes into a function's instance that fails.
+        """
+        if here in self._inside and not self._inside[here]:
+            return ()
+        far = self._far.get(here)
+        if far is not None:
+            return ((far, ()),)
+        tunnels = self._tunnels.get(here)
+        return None if tunnels is None else tuple(self._through(tunnels, sent, here))
+
+    def noted(self, frame: Frame, at: Port, picker: Picker) -> tuple[list[Sent], list[Note]]:
+        """What the switch of ``at`` does with a frame that comes in there, in the one way that ``picker`` and
+        the fabric's chooser say."""
+        dead = self._dead.get(at.switch, frozenset[int]())
+        lookup = self._lookup[at.switch]
+        ways = noted_at_switch(lookup, frame, at.number, dead, self._chooser, self._connections, picker)
+        return next(ways)
 
     def _through(
         self, tunnels: list[Tunnel], sent: Sent, port: Port
@@ -211,15 +225,16 @@ class Fabric:
             yield Port(switch=self._vteps[vtep], number=port.number), ()
 
 
-def _together(way: tuple[Outcome, ...], *steps: Step) -> Outcome:
-    """The outcome of several copies of a frame together, after ``steps``."""
+def _together(way: tuple[Outcome, ...], *steps: Step, into: tuple[Port, ...] = ()) -> Outcome:
+    """The outcome of several copies of a frame together, after ``steps``, and after the function ``into``."""
     if len(way) == 1:
         (only,) = way
-        return Outcome(only.delivered, only.punted, only.loop, only.visited, (*steps, *only.steps))
+        visited = (*into, *only.visited)
+        return Outcome(only.delivered, only.punted, only.loop, visited, (*steps, *only.steps))
     return Outcome(
         tuple(sorted((arrival for outcome in way for arrival in outcome.delivered), key=repr)),
         tuple(sorted((arrival for outcome in way for arrival in outcome.punted), key=repr)),
         any(outcome.loop for outcome in way),
-        tuple(port for outcome in way for port in outcome.visited),
+        (*into, *(port for outcome in way for port in outcome.visited)),
         (*steps, *(step for outcome in way for step in outcome.steps)),
     )

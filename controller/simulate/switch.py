@@ -16,6 +16,7 @@ from typing import NamedTuple
 from controller.flow.tables import (
     IN_PORT,
     Action,
+    Bucket,
     Clone,
     Ct,
     CtClear,
@@ -23,6 +24,7 @@ from controller.flow.tables import (
     DecTtl,
     EncapNsh,
     Flow,
+    Group,
     Move,
     Output,
     PopVlan,
@@ -43,6 +45,7 @@ from controller.simulate.fragments import (
     split_batch,
     travelling_fields,
 )
+from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
 from controller.simulate.shares import told_apart
 from controller.simulate.tracking import Connections, choose, cleared
 from wire.ethertype import NSH
@@ -50,10 +53,13 @@ from wire.ethertype import NSH
 Frame = Mapping[str, int]
 Chooser = Callable[[Frame, int], int]
 """Given a frame and a number of ways: the way that the switch's symmetric hash chooses."""
+Picker = Callable[[Group, list[Bucket], Frame], tuple[Bucket, int]]
+"""Given a select group, its live buckets (at least one) and a frame: the bucket that it goes to, and of how
+many that the switch may take this is one."""
 _ZERO = ("reg", "ct_", "ip_frag")
 """How the names of fields begin that are 0 where a frame does not have them."""
 _ADDRESSES = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
-_INSIDE = "inside:"
+INSIDE = "inside:"
 """Prefix of the fields of the frame inside NSH: they travel with it, and no flow matches them."""
 _NSH = ("eth_src", "eth_dst", "eth_type", "nsh_spi", "nsh_si")
 
@@ -146,12 +152,12 @@ def _absent(name: str) -> int | None:
 
 
 class _Way(NamedTuple):
-    """One way that a frame can take through a switch: frames sent, the frame as it goes on, and flows that
-    matched. The frame is empty when tracking keeps it: nothing more happens to it."""
+    """One way that a frame can take through a switch: frames sent, the frame as it goes on, and what was
+    noted. The frame is empty when tracking keeps it: nothing more happens to it."""
 
     sent: tuple[Sent, ...]
     frame: dict[str, int]
-    flows: tuple[Flow, ...]
+    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,7 @@ class _Switch:
     dead: frozenset[int]
     chooser: Chooser | None
     connections: Connections | None = None
+    picker: Picker | None = None
 
 
 def at_switch(
@@ -176,55 +183,71 @@ def at_switch(
     it can take. ``dead``: ports whose link is down. ``chooser`` says how connections are spread over shares;
     without it one share of each sort that the tables tell apart is a way. ``connections``: those that the
     switch knows, which change; with them a select group has one way."""
+    for sent, notes in noted_at_switch(tables, frame, in_port, dead, chooser, connections):
+        yield sent, [note for note in notes if type(note) is Flow]
+
+
+def noted_at_switch(
+    tables: Lookup,
+    frame: Frame,
+    in_port: int,
+    dead: frozenset[int] = frozenset(),
+    chooser: Chooser | None = None,
+    connections: Connections | None = None,
+    picker: Picker | None = None,
+) -> Iterator[tuple[list[Sent], list[Note]]]:
+    """The same, with everything that is known about each way. ``picker`` says which bucket of a select group
+    is taken."""
     start = dict(frame)
     start["in_port"] = in_port
-    for way in _tables(_Switch(tables, dead, chooser, connections), start, Table.CLASSIFY):
-        yield list(way.sent), list(way.flows)
+    for way in _tables(_Switch(tables, dead, chooser, connections, picker), start, Table.CLASSIFY):
+        yield list(way.sent), list(way.notes)
 
 
 def _tables(switch: _Switch, frame: dict[str, int], table: Table) -> Iterator[_Way]:
     sent: tuple[Sent, ...] = ()
-    flows: tuple[Flow, ...] = ()
+    notes: tuple[Note, ...] = ()
     while True:  # while there is one way only, as nearly always
         flow = switch.tables.find(table, frame)
         if flow is None:
-            yield _Way(sent, frame, flows)
+            yield _Way(sent, frame, (*notes, Missed(table)))
             return
-        flows = (*flows, flow)
+        notes = (*notes, flow)
         ways = _apply(switch, flow.actions, frame)
         if len(ways) != 1:
             break
-        more_sent, frame, more_flows = ways[0]
-        sent, flows = sent + more_sent, flows + more_flows
+        more_sent, frame, more_notes = ways[0]
+        sent, notes = sent + more_sent, notes + more_notes
         if flow.goto is None or not frame:
-            yield _Way(sent, frame, flows)
+            yield _Way(sent, frame, notes)
             return
         table = flow.goto
     for way in ways:
         if flow.goto is None or not way.frame:
-            yield _Way(sent + way.sent, way.frame, flows + way.flows)
+            yield _Way(sent + way.sent, way.frame, notes + way.notes)
             continue
         for more in _tables(switch, way.frame, flow.goto):
-            yield _Way(sent + way.sent + more.sent, more.frame, flows + way.flows + more.flows)
+            yield _Way(sent + way.sent + more.sent, more.frame, notes + way.notes + more.notes)
 
 
 def _apply(switch: _Switch, actions: tuple[Action, ...], frame: dict[str, int]) -> list[_Way]:
     """What the actions send, and the frame as it goes on, for each way that it can take."""
     sent: tuple[Sent, ...] = ()
-    flows: tuple[Flow, ...] = ()
+    notes: tuple[Note, ...] = ()
     for number, action in enumerate(actions, 1):
         if not frame:
             break
         if isinstance(action, Output):
-            sent += _output(action.port, frame, switch.dead)
+            left, more = _output(action.port, frame, switch.dead)
+            sent, notes = sent + left, notes + more
             continue
         ways = [*_one(switch, action, frame)]
         if len(ways) != 1:
-            together = [_Way(sent + way.sent, way.frame, flows + way.flows) for way in ways]
+            together = [_Way(sent + way.sent, way.frame, notes + way.notes) for way in ways]
             return _apply_to_each(switch, actions[number:], together)
-        more_sent, frame, more_flows = ways[0]
-        sent, flows = sent + more_sent, flows + more_flows
-    return [_Way(sent, frame, flows)]
+        more_sent, frame, more_notes = ways[0]
+        sent, notes = sent + more_sent, notes + more_notes
+    return [_Way(sent, frame, notes)]
 
 
 def _apply_to_each(switch: _Switch, actions: tuple[Action, ...], ways: list[_Way]) -> list[_Way]:
@@ -232,7 +255,7 @@ def _apply_to_each(switch: _Switch, actions: tuple[Action, ...], ways: list[_Way
     connections are the same for all."""
     for action in actions:
         ways = [
-            _Way(way.sent + more.sent, more.frame, way.flows + more.flows)
+            _Way(way.sent + more.sent, more.frame, way.notes + more.notes)
             for way in ways
             for more in (_one(switch, action, way.frame) if way.frame else (_Way((), {}, ()),))
         ]
@@ -244,7 +267,8 @@ def _one(switch: _Switch, action: Action, frame: dict[str, int]) -> Iterable[_Wa
     if isinstance(action, SetField):
         return (_Way((), change_each(frame, lambda member: _changed(action, member)), ()),)
     if isinstance(action, Output):
-        return (_Way(_output(action.port, frame, switch.dead), frame, ()),)
+        left, more = _output(action.port, frame, switch.dead)
+        return (_Way(left, frame, more),)
     if isinstance(action, ToGroup):
         return _group(switch, action, frame)
     if isinstance(action, Resubmit):
@@ -268,11 +292,13 @@ def _tracked(switch: _Switch, action: Ct, frame: dict[str, int]) -> Iterable[_Wa
         return (_Way((), batch_of([cleared(out) | known for out in tracked]), ()),)
     registers = tuple(sorted(field for field in frame.items() if field[0].startswith(("reg", "in_port"))))
     number = connections.reassembly.recirculation(switch.tables, action.table, registers)
-    ways = [_Way((), frame if tracked else {}, ())]
+    ways = [_Way((), frame if tracked else {}, () if tracked else (Tracked(action.zone, 0),))]
     for out in tracked:
+        seen = Tracked(action.zone, out["ct_state"])
+        ways = [way._replace(notes=(*way.notes, seen)) for way in ways]
         looked_up = [*_tables(switch, {**out, RECIRCULATION: number}, action.table)]
         ways = [
-            way._replace(sent=way.sent + more.sent, flows=way.flows + more.flows)
+            way._replace(sent=way.sent + more.sent, notes=way.notes + more.notes)
             for way in ways
             for more in looked_up
         ]
@@ -286,7 +312,8 @@ def _spread(switch: _Switch, action: Spread, frame: dict[str, int]) -> Iterator[
     else:
         shares = switch.tables.shares(action)
     for share in shares:
-        yield _Way((), {**frame, action.field: share}, ())
+        shared = Shared(share, action.ways, switch.chooser is not None)
+        yield _Way((), {**frame, action.field: share}, (shared,))
 
 
 def _changed(action: Action, frame: Frame) -> dict[str, int]:
@@ -316,25 +343,29 @@ def _changed(action: Action, frame: Frame) -> dict[str, int]:
         del now["vlan_vid"]
     elif isinstance(action, EncapNsh):
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
-        inside = {_INSIDE + name: value for name, value in now.items() if name not in pipeline}
+        inside = {INSIDE + name: value for name, value in now.items() if name not in pipeline}
         outside = zip(_NSH, (action.eth_src, action.eth_dst, NSH, action.spi, action.si), strict=True)
         now = {**pipeline, **inside, **dict(outside)}
     elif isinstance(action, DecapNsh):
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
         now = pipeline | {
-            name.removeprefix(_INSIDE): value for name, value in now.items() if name.startswith(_INSIDE)
+            name.removeprefix(INSIDE): value for name, value in now.items() if name.startswith(INSIDE)
         }
     else:
         raise TypeError(f"no meaning of {action!r}")
     return now
 
 
-def _output(port: int, frame: dict[str, int], dead: frozenset[int]) -> tuple[Sent, ...]:
+def _output(
+    port: int, frame: dict[str, int], dead: frozenset[int]
+) -> tuple[tuple[Sent, ...], tuple[Note, ...]]:
     # OpenFlow 1.5.1, 4.5: out of the ingress port only by the reserved port
     if port == frame["in_port"]:
-        return ()
+        return (), (NotSent(port, "a switch sends nothing back out of the port that it came in by"),)
     port = frame["in_port"] if port == IN_PORT else port
-    return () if port in dead else tuple(Sent(port, member) for member in split_batch(frame))
+    if port in dead:
+        return (), (NotSent(port, "the link is down"),)
+    return tuple(Sent(port, member) for member in split_batch(frame)), ()
 
 
 def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[_Way]:
@@ -342,19 +373,25 @@ def _group(switch: _Switch, action: ToGroup, frame: dict[str, int]) -> Iterator[
     unchanged."""
     group = switch.tables.groups.get(action.group)
     if group is None:
-        yield _Way((), frame, ())
+        yield _Way((), frame, (NotSent(None, f"there is no group {action.group}"),))
         return
     live = [bucket for bucket in group.buckets if bucket.watch_port not in switch.dead]
     if group.kind == "all":
         for ways in product(*(_apply(switch, bucket.actions, frame) for bucket in live)):
             sent = tuple(copy for way in ways for copy in way.sent)
-            yield _Way(sent, frame, tuple(flow for way in ways for flow in way.flows))
+            yield _Way(sent, frame, tuple(note for way in ways for note in way.notes))
         return
-    chosen = live if group.kind == "select" else live[:1]
-    if group.kind == "select" and switch.connections is not None:
-        chosen = choose(group, live, frame)
+    chosen, of = (live if group.kind == "select" else live[:1]), 1
+    if group.kind == "select" and live:
+        of = len(live)
+        if switch.picker is not None:
+            bucket, of = switch.picker(group, live, frame)
+            chosen = [bucket]
+        elif switch.connections is not None:
+            chosen = choose(group, live, frame)
     if not chosen:
-        yield _Way((), frame, ())
+        yield _Way((), frame, (NotSent(None, f"group {group.id} has no bucket that works"),))
     for bucket in chosen:
+        note = Chosen(group, group.buckets.index(bucket), of)
         for way in _apply(switch, bucket.actions, frame):
-            yield way._replace(frame=frame)
+            yield way._replace(frame=frame, notes=(note, *way.notes))
