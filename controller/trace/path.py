@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from controller.flow.tables import CONTROLLER, Bucket, Flow, Group, SwitchTables, Table
+from controller.flow.tables import CONTROLLER, Bucket, Ct, Flow, Group, SwitchTables, Table
 from controller.simulate.hashes import symmetric
 from controller.simulate.network import Fabric, Frame, Lookup
-from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
+from controller.simulate.notes import Chosen, Missed, Note, NotSent, Tracked
 from controller.simulate.switch import Sent, wire
 from controller.simulate.tracking import Connections
 from controller.trace.places import Passage, Ways
@@ -103,9 +103,6 @@ class Trace:
         return tuple(stop for hop in self.hops() if (stop := stopped(hop)) is not None)
 
 
-Verdict = Literal["delivered", "dropped"]
-
-
 def stopped(hop: Hop) -> Stop | None:
     """Why a frame went no further than this switch; None if it did."""
     switch = hop.at.switch
@@ -127,8 +124,33 @@ def stopped(hop: Hop) -> Stop | None:
         if isinstance(note, Flow):
             break
     if any(copy.passage.kind == "controller" for copy in hop.copies):
-        return Stop(switch, "it goes to the controller" + (f": {flow.why}" if flow else ""), flow)
+        return Stop(switch, "the controller gets it" + (f": {flow.why}" if flow else ""), flow)
     return Stop(switch, flow.why or f"a flow of table {flow.table.name} drops it", flow) if flow else None
+
+
+_OF_CONNECTIONS = ("ct_nw", "ct_ipv6", "ct_tp", "ct_mark")
+
+
+def as_openvswitch_traces(hop: Hop) -> tuple[tuple[Flow | Missed, ...], bool]:
+    """The lookups of a hop that ``ofproto/trace`` tells, too; and whether these are all.
+
+    Its trace does not know which bucket the datapath will choose, translates no addresses, and gives a
+    tracked packet neither the tuple of its connection nor a mark: it goes on differently from there.
+    """
+    lookups: list[Flow | Missed] = []
+    for note in hop.notes:
+        if isinstance(note, Chosen) and (note.ways > 1 or note.group.fields):
+            return tuple(lookups), False
+        if isinstance(note, Missed):
+            lookups.append(note)
+        elif isinstance(note, Flow):
+            if any(field.name.startswith(_OF_CONNECTIONS) for field in note.match):
+                return tuple(lookups), False
+            lookups.append(note)
+            tracked = [action for action in note.actions if isinstance(action, Ct)]
+            if any(action.nat is not None or action.mark is not None for action in tracked):
+                return tuple(lookups), False
+    return tuple(lookups), True
 
 
 def explain(
@@ -193,6 +215,3 @@ class _Walk:
             passage = self.ways.between(port, far, dict(tag))
             next_frame = {**dict(fields), **dict(tag)}
             yield Copy(port, dict(fields), passage, self.hop(next_frame, far, passage, before))
-
-
-__all__ = ["Chosen", "Copy", "Hop", "Shared", "Stop", "Trace", "explain", "stopped"]

@@ -35,6 +35,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab top                     show what hosts use, live
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
+    sdnlab trace h1 h2 --tcp 80    show the way of a packet, flow by flow
     sdnlab move h1 d2              move a host to another domain
     sdnlab vm pause v1             pause, stop, start, reset a virtual machine
     sdnlab snapshot save v1 one    save its state; 'restore' returns to it
@@ -62,6 +63,7 @@ _PANELS = {
     "Storage": ("lab.cli.volume", ("volume",)),
     "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
+    "Follow a packet": ("lab.cli.trace", ("trace",)),
     "Act in a lab": (
         "lab.cli.touch",
         ("exec", "copy", "shell", "ping", "link", "move", "switch", "controller"),

@@ -97,6 +97,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.order")),
     "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
     "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
+    "lab.cli.trace": (COMMAND, ("controller", "lab.cli", "lab.packets", "lab.views.trace")),
     "lab.failure": (COMMAND, ("topologies.syntax.problem",)),
     "lab.packets.build": (OPTIONAL, ("scapy",)),
     "lab.functions.report": (BUILDING, ("nfv.describe",)),

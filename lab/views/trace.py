@@ -1,0 +1,271 @@
+"""A predicted trace as a lab's answer. Pure: a topology and its tables in, the answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.flow.tables import Flow, ToMeter
+from controller.flow.text import actions_text, bucket_text, match_text, value_text
+from controller.simulate.network import Frame, Lookup
+from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
+from controller.simulate.tracking import Connections
+from controller.trace.path import Copy, Hop, Trace, explain
+from controller.trace.questions import CannotAsk, Question, answer
+from lab.messages.lab import PlaceState
+from lab.messages.trace import CopyState, NoteState, StepState, StopState, TraceState, WayState
+from topologies.model.endpoints import endpoints
+from topologies.model.places import Entity, Places
+from topologies.model.topology import Topology
+
+_STATES = (
+    "new",
+    "established",
+    "related",
+    "a reply",
+    "invalid",
+    "",
+    "translated source",
+    "translated destination",
+)
+
+
+def predicted(
+    topology: Topology,
+    tables: Mapping[str, Lookup],
+    asked: Question,
+    destination: str,
+    back: bool = True,
+    dead_links: frozenset[str] = frozenset(),
+    failed: frozenset[str] = frozenset(),
+) -> TraceState:
+    """The way of a host's frame, and that of the answer (``back``). ``destination``: as the user names it."""
+    connections = Connections()
+    there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections)
+    way = _way(topology, there, asked, destination)
+    reply, why = _reply(topology, there, destination) if back else (None, "")
+    returned: WayState | None = None
+    reached = _reached(topology, way["delivered"], destination)
+    if reply is not None:
+        trace = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections)
+        returned = _way(topology, trace, reply, asked.source.name)
+        reached = reached and asked.source.name in returned["delivered"]
+    return {
+        "file": topology.places.file,
+        "observed": False,
+        "way": way,
+        "back": returned,
+        "why": why,
+        "differences": [],
+        "remarks": _remarks(there),
+        "reached": reached,
+    }
+
+
+def _reached(topology: Topology, delivered: list[str], destination: str) -> bool:
+    """Whether one of those who got a frame is its destination; behind an address of a function anybody is."""
+    of = {str(interface.ip): endpoint for endpoint in endpoints(topology) for interface in endpoint.addresses}
+    named = {endpoint.name: endpoint for endpoint in endpoints(topology)} | of
+    meant = named.get(destination)
+    if meant is None or meant.kind != "host":
+        return bool(delivered)
+    return meant.name in delivered
+
+
+def _reply(topology: Topology, trace: Trace, destination: str) -> tuple[Question | None, str]:
+    """The answer of the first host that gets the frame and answers; None, and why there is no answer."""
+    why = ""
+    by_port = {endpoint.port: endpoint for endpoint in endpoints(topology) if endpoint.port is not None}
+    for copy in trace.delivered():
+        receiver = by_port.get(copy.port)
+        if receiver is None:
+            continue
+        try:
+            told = answer(topology, receiver, copy.frame)
+        except CannotAsk as error:
+            why = f"{receiver.name} can't answer: {error.what}"
+            continue
+        if told is not None:
+            return told, ""
+        why = why or f"{receiver.name} does not answer such a frame by itself"
+    return None, why
+
+
+def _remarks(trace: Trace) -> list[str]:
+    """What a prediction can't know about this way."""
+    remarks: dict[str, None] = {}
+    for hop in trace.hops():
+        for copy in hop.copies:
+            if copy.passage.kind == "function" and copy.hop is not None:
+                what = f"{copy.passage.name} is taken to pass it unchanged: what its process does is unknown"
+                remarks[what] = None
+        for note in hop.notes:
+            if isinstance(note, Flow) and any(isinstance(action, ToMeter) for action in note.actions):
+                remarks[f"{hop.at.switch} may drop it when there are too many: {note.why}"] = None
+    return [*remarks]
+
+
+def _way(topology: Topology, trace: Trace, asked: Question, destination: str) -> WayState:
+    hops = [*trace.hops()]
+    number = {id(hop): at for at, hop in enumerate(hops)}
+    places = topology.places
+    return {
+        "source": asked.source.name,
+        "destination": destination,
+        "words": asked.words,
+        "steps": [_step(hop, number, places) for hop in hops],
+        "delivered": [copy.passage.name for copy in trace.delivered()],
+        "stops": [_stop(stop.switch, stop.why, stop.entity, places) for stop in trace.stops()],
+    }
+
+
+def _stop(switch: str, why: str, entity: Entity | None, places: Places) -> StopState:
+    return {"switch": switch, "why": why, "place": _place(entity, places)}
+
+
+def _step(hop: Hop, number: Mapping[int, int], places: Places) -> StepState:
+    return {
+        "switch": hop.at.switch,
+        "in_port": hop.at.number,
+        "came": hop.came.kind,
+        "name": hop.came.name,
+        "frame": as_text(hop.frame),
+        "notes": [_note(note, places) for note in hop.notes],
+        "copies": [_copy(hop, copy, number) for copy in hop.copies],
+        "fault": hop.fault,
+        "seen": "",
+    }
+
+
+def _copy(hop: Hop, copy: Copy, number: Mapping[int, int]) -> CopyState:
+    passage = copy.passage
+    return {
+        "port": copy.port.number,
+        "kind": passage.kind,
+        "name": passage.name,
+        "detail": passage.detail,
+        "vni": passage.vni,
+        "vteps": [*(passage.vteps or ())],
+        "changes": changes(hop.frame, copy.frame),
+        "frame": as_text(copy.frame),
+        "step": None if copy.hop is None else number[id(copy.hop)],
+    }
+
+
+def _note(note: Note, places: Places) -> NoteState:
+    if isinstance(note, Flow):
+        quiet = note.origin.entity is None and not note.actions and note.goto is not None
+        text = note.why or actions_text(note)
+        return _noted(
+            "flow", note.table.name, text, note, quiet=quiet, place=_place(note.origin.entity, places)
+        )
+    if isinstance(note, Missed):
+        return _noted("miss", note.table.name, "no flow matches: the frame is dropped")
+    if isinstance(note, Chosen):
+        return _chosen(note, places)
+    if isinstance(note, NotSent):
+        port = "" if note.port is None else f"nothing out of port {note.port}: "
+        return _noted("not sent", "", port + note.why)
+    if isinstance(note, Shared):
+        return _noted(
+            "share", "", f"share {note.share} of {note.ways}, by the hash of its connection", quiet=True
+        )
+    return _noted("tracking", "", _tracking(note))
+
+
+def _chosen(note: Chosen, places: Places) -> NoteState:
+    group = note.group
+    bucket = bucket_text(group.buckets[note.bucket])
+    number = f"bucket {note.bucket + 1} of {len(group.buckets)}"
+    text = f"{group.why}: {number}" if group.why else f"group {group.id}: {number}"
+    state = _noted(
+        "group", "", f"{text} ({bucket})", ways=note.ways, place=_place(group.origin.entity, places)
+    )
+    return state
+
+
+def _tracking(note: Tracked) -> str:
+    if not note.state:
+        return "connection tracking keeps it until all fragments of its datagram are there"
+    said = [text for bit, text in enumerate(_STATES) if text and note.state >> bit & 1]
+    return f"its connection: {', '.join(said) or 'unknown'}"
+
+
+def _noted(
+    kind: str,
+    table: str,
+    text: str,
+    flow: Flow | None = None,
+    quiet: bool = False,
+    ways: int = 1,
+    place: PlaceState | None = None,
+) -> NoteState:
+    return {
+        "kind": kind,  # type: ignore[typeddict-item]
+        "table": table,
+        "text": text,
+        "match": "" if flow is None else match_text(flow.match),
+        "actions": "" if flow is None else actions_text(flow),
+        "priority": 0 if flow is None else flow.priority,
+        "cookie": "" if flow is None else f"{flow.cookie:#x}",
+        "quiet": quiet,
+        "ways": ways,
+        "place": place,
+    }
+
+
+def _place(entity: Entity | None, places: Places) -> PlaceState | None:
+    place = None if entity is None else places.of(entity)
+    return None if place is None else {"file": place.file, "line": place.line}
+
+
+def as_text(frame: Frame) -> dict[str, str]:
+    """A frame's fields as people write them."""
+    return {name: value_text(name.split(":")[-1], value) for name, value in frame.items()}
+
+
+_WORDS = {
+    "eth_src": "source MAC",
+    "eth_dst": "destination MAC",
+    "ip_src": "source",
+    "ip_dst": "destination",
+    "ipv6_src": "source",
+    "ipv6_dst": "destination",
+    "nw_ttl": "TTL",
+    "tcp_src": "source port",
+    "tcp_dst": "destination port",
+    "udp_src": "source port",
+    "udp_dst": "destination port",
+    "sctp_src": "source port",
+    "sctp_dst": "destination port",
+    "icmp_id": "echo's identifier",
+}
+
+
+def changes(before: Frame, after: Frame) -> list[str]:
+    """What changed between two frames, in words."""
+    said = []
+    if "nsh_spi" in after and "nsh_spi" not in before:
+        said.append(f"NSH put on: path {after['nsh_spi']}, index {after['nsh_si']}")
+        return said
+    if "nsh_spi" in before and "nsh_spi" not in after:
+        inside = {
+            name.removeprefix("inside:"): value
+            for name, value in before.items()
+            if name.startswith("inside:")
+        }
+        return ["NSH taken off", *changes(inside, after)]
+    if "vlan_vid" in after and "vlan_vid" not in before:
+        said.append(f"tag {after['vlan_vid'] & 0xFFF} put on")
+    elif "vlan_vid" in before and "vlan_vid" not in after:
+        said.append(f"tag {before['vlan_vid'] & 0xFFF} taken off")
+    elif before.get("vlan_vid") != after.get("vlan_vid"):
+        said.append(f"tag {before['vlan_vid'] & 0xFFF} -> {after['vlan_vid'] & 0xFFF}")
+    for name in sorted(
+        {*before, *after} - {"vlan_vid", "tun_id"}, key=lambda name: [*_WORDS, name].index(name)
+    ):
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            words = _WORDS.get(name, name)
+            shown = ["none" if value is None else value_text(name, value) for value in (old, new)]
+            said.append(f"{words} {shown[0]} -> {shown[1]}")
+    return said
