@@ -121,6 +121,10 @@ class Lookup:
             table: sorted(known.values(), key=lambda shape: -shape.highest) for table, known in shapes.items()
         }
 
+    def by_cookie(self) -> dict[int, Flow]:
+        """The flows by their cookies; equal flows have equal ones."""
+        return {flow.cookie: flow for flow in self._flows}
+
     def find(self, table: Table, frame: Frame) -> Flow | None:
         """The flow of highest priority that matches."""
         best: Flow | None = None

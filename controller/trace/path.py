@@ -50,6 +50,11 @@ class Hop:
     fault: str = ""
 
     @property
+    def tracked(self) -> tuple[int, ...]:
+        """The state (ct_state) that each pass of connection tracking told, in order."""
+        return tuple(note.state for note in self.notes if isinstance(note, Tracked) and note.state)
+
+    @property
     def lookups(self) -> tuple[tuple[Table, Flow | None], ...]:
         """The tables that it was looked up in, each with the flow that matched; None: no flow did."""
         looked_up: list[tuple[Table, Flow | None]] = []

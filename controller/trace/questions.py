@@ -210,18 +210,16 @@ _TYPES = {
 def words(frame: Frame) -> str:
     """A frame in one line: ``TCP SYN 10.0.0.1:49152 -> 10.0.0.2:80``."""
     if "arp_op" in frame:
-        sender, target = IPv4Address(frame["arp_spa"]), IPv4Address(frame["arp_tpa"])
+        sender, wanted = IPv4Address(frame["arp_spa"]), IPv4Address(frame["arp_tpa"])
         if frame["arp_op"] == 1:
-            return f"ARP request of {sender}: who has {target}?"
-        return f"ARP reply of {sender} to {target}"
+            return f"ARP request of {sender}: who has {wanted}?"
+        return f"ARP reply of {sender} to {wanted}"
     version = next((v for v, kind in OF_VERSION.items() if kind == frame.get("eth_type")), None)
     head = {4: "ip", 6: "ipv6", None: ""}[version]
     if version is None or f"{head}_src" not in frame:
         return f"a frame of EtherType {frame.get('eth_type', 0):#06x}"
-    source, target = (
-        str((IPv4Address if version == 4 else IPv6Address)(frame[f"{head}_{side}"]))
-        for side in ("src", "dst")
-    )
+    kind = IPv4Address if version == 4 else IPv6Address
+    source, target = (str(kind(frame[f"{head}_{side}"])) for side in ("src", "dst"))
     for name in ("tcp", "udp", "sctp"):
         if f"{name}_src" in frame:
             flags = frame.get("tcp_flags", 0) if name == "tcp" else 0

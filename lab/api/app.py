@@ -49,9 +49,10 @@ from lab.messages.lab import (
     VolumeInfo,
 )
 from lab.messages.storage import GrowRequest, SnapshotRequest
+from lab.messages.trace import TraceRequest, TraceState
 from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
-from lab.supervisor import machine_states, machines
+from lab.supervisor import following, machine_states, machines
 from lab.supervisor.lab import Lab
 
 if TYPE_CHECKING:
@@ -233,6 +234,11 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
 
         checking = Checking(lab, (request or {}).get("only"))
         return StreamingResponse(_results(checking), media_type="application/x-ndjson")
+
+    @app.post("/trace", tags=["touch"], responses=_ERRORS)
+    def trace(request: TraceRequest) -> TraceState:
+        """Follow a packet: its way as the file predicts it, and as it is seen."""
+        return following.trace(lab, request)
 
     @app.post("/links/{name}", tags=["touch"], responses=_ERRORS)
     def set_link(name: str, change: UpDown) -> LinkChange:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli.common import Json, Lab, complete_host, usage
+from lab.cli.common import Json, Lab, client, complete_host, usage
 from lab.cli.files import complete_file
 from lab.cli.rendering import trace as render
 from lab.cli.say import out, out_json, paint
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from controller.trace.questions import Question, Traffic
-    from lab.messages.trace import TraceState
+    from lab.messages.trace import TraceRequest, TraceState
     from topologies.model.topology import Topology
 
 
@@ -51,7 +50,7 @@ def trace(
             "--file",
             "-f",
             metavar="FILE",
-            help="Predict it for a topology file.",
+            help="Predict it for a topology file; no lab is needed.",
             autocompletion=complete_file,
         ),
     ] = None,
@@ -65,9 +64,12 @@ def trace(
     """Show the way of a packet step by step: switches, tables, flows with the lines of the file that caused
     them, links, tunnels, functions, and why it gets no further.
 
+    In a running lab, the packet is really sent, and looked for at each port, function and underlay link; each
+    switch is asked which flows match it. A difference from what the file says is shown first.
+
     With --file, nothing runs: the way is predicted from the flow tables that the file gives.
 
-    Exits 0 when the packet gets there, and its answer back; 1 when not.
+    Exits 0 when the packet gets there, and its answer back, as predicted; 1 when not.
 
     Example: sdnlab trace h1 h2 --tcp 80 --file firewall
     """
@@ -76,11 +78,13 @@ def trace(
     for port in (tcp, udp):
         if port is not None and not 0 < port < 65536:
             raise usage(f"{port} is no port", "ports are 1 to 65535")
+    request = _request(source, destination, tcp, udp, packet, six, not no_back)
     if file is None:
-        raise usage("no topology file is named", "name one: --file FILE")
-    from lab.cli import files
+        state: TraceState = client(lab).post("/trace", request)
+    else:
+        from lab.cli import files
 
-    state = _predicted(files.load(file), source, destination, tcp, udp, packet, six, not no_back)
+        state = _predicted(files.load(file), request)
     if json:
         out_json(state)
     else:
@@ -89,53 +93,30 @@ def trace(
         raise typer.Exit(Exit.FAILED)
 
 
-def _predicted(
-    topology: Topology,
-    source: str,
-    destination: str,
-    tcp: int | None,
-    udp: int | None,
-    packet: str | None,
-    six: bool,
-    back: bool,
-) -> TraceState:
+def _request(
+    source: str, destination: str, tcp: int | None, udp: int | None, packet: str | None, six: bool, back: bool
+) -> TraceRequest:
+    request: TraceRequest = {"source": source, "destination": destination, "back": back, "packet": packet}
+    if tcp is not None:
+        request |= {"protocol": "tcp", "port": tcp}
+    if udp is not None:
+        request |= {"protocol": "udp", "port": udp}
+    return {**request, "family": 6} if six else request
+
+
+def _predicted(topology: Topology, request: TraceRequest) -> TraceState:
     from controller.compiler.compile import compile_topology
     from controller.simulate.network import Lookup
     from controller.trace.questions import CannotAsk
+    from lab.tracing.asking import asked_by
     from lab.views.trace import predicted
 
     try:
-        asked = _question(topology, source, destination, _traffic(tcp, udp, six), packet)
+        asked, _ = asked_by(topology, request)
     except CannotAsk as error:
         raise Failure(error.what, error.remedy) from None
     tables = {name: Lookup(held) for name, held in compile_topology(topology).items()}
-    return predicted(topology, tables, asked, destination, back)
-
-
-def _traffic(tcp: int | None, udp: int | None, six: bool) -> Traffic:
-    from controller.trace.questions import Traffic
-
-    family = 6 if six else None
-    if tcp is not None:
-        return Traffic("tcp", tcp, family)
-    return Traffic("icmp", 0, family) if udp is None else Traffic("udp", udp, family)
-
-
-def _question(
-    topology: Topology, source: str, destination: str, traffic: Traffic, packet: str | None
-) -> Question:
-    from controller.trace.questions import Question, host, question, words
-
-    if packet is None:
-        return question(topology, source, destination, traffic)
-    from controller.simulate.decode import frame_of
-    from lab.packets.expression import parse
-    from lab.packets.sending import frame
-
-    sender = host(topology, source)
-    fields = frame_of(frame(topology, source, destination, parse(packet)))
-    assert sender.port is not None
-    return Question(sender, sender.port, fields, words(fields))
+    return predicted(topology, tables, asked, request["destination"], request.get("back", True)).state()
 
 
 COMMANDS = {"trace": trace}

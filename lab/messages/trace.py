@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from typing_extensions import TypedDict
+from annotated_types import Ge, Le
+from typing_extensions import NotRequired, TypedDict
 
 from lab.messages.lab import PlaceState
+
+
+class TraceRequest(TypedDict):
+    """What to send from a host. ``destination``: a name or an address. ``packet``: an expression of scapy
+    (``lab.packets.expression``); else the first packet of ``protocol`` to ``port``. ``back``: trace the
+    answer."""
+
+    source: str
+    destination: str
+    protocol: NotRequired[Literal["icmp", "tcp", "udp"]]
+    port: NotRequired[Annotated[int, Ge(0), Le(65535)]]
+    family: NotRequired[Literal[4, 6] | None]
+    packet: NotRequired[str | None]
+    back: NotRequired[bool]
+
 
 NoteKind = Literal["flow", "miss", "group", "share", "tracking", "not sent"]
 Seen = Literal["", "yes", "no"]

@@ -22,7 +22,7 @@ def frame(topology: Topology, source: str, destination: str, expression: Express
     """
     sender = host(topology, source)
     ip4, ip6 = _addresses(topology, sender, destination)
-    own = (sender.ipv4 and str(sender.ipv4.ip), sender.ipv6 and str(sender.ipv6.ip))
+    own4, own6 = (None if own is None else str(own.ip) for own in (sender.ipv4, sender.ipv6))
     to = addressed_to(expression) or ip4 or ip6
     mac = _NOWHERE
     if to is not None and not to.is_multicast:
@@ -31,8 +31,8 @@ def frame(topology: Topology, source: str, destination: str, expression: Express
         except CannotAsk:
             if not any(layer.name in ("Ether", "ARP") for layer in expression.layers):
                 raise
-    defaults = Defaults(sender.mac, mac, own[0], ip4 and str(ip4), own[1], ip6 and str(ip6))
-    return packet(expression, defaults)
+    to4, to6 = (None if address is None else str(address) for address in (ip4, ip6))
+    return packet(expression, Defaults(sender.mac, mac, own4, to4, own6, to6))
 
 
 def _addresses(

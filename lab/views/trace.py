@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from controller.flow.tables import Flow, ToMeter
 from controller.flow.text import actions_text, bucket_text, match_text, value_text
@@ -29,39 +30,62 @@ _STATES = (
 )
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """The way of a host's frame, and that of its answer; ``why``: the reason if there is none.
+
+    ``destination``: as the user names it. ``tables``: of each switch.
+    """
+
+    topology: Topology
+    tables: dict[str, Lookup]
+    asked: Question
+    destination: str
+    there: Trace
+    reply: Question | None
+    back: Trace | None
+    why: str
+
+    def state(self) -> TraceState:
+        """The answer about what is predicted."""
+        way = _way(self.topology, self.there, self.asked, self.destination)
+        returned = None
+        got_there = reached(self.topology, way["delivered"], self.destination)
+        if self.back is not None and self.reply is not None:
+            returned = _way(self.topology, self.back, self.reply, self.asked.source.name)
+            got_there = got_there and self.asked.source.name in returned["delivered"]
+        return {
+            "file": self.topology.places.file,
+            "observed": False,
+            "way": way,
+            "back": returned,
+            "why": self.why,
+            "differences": [],
+            "remarks": _remarks(self.there),
+            "reached": got_there,
+        }
+
+
 def predicted(
     topology: Topology,
-    tables: Mapping[str, Lookup],
+    tables: dict[str, Lookup],
     asked: Question,
     destination: str,
     back: bool = True,
     dead_links: frozenset[str] = frozenset(),
     failed: frozenset[str] = frozenset(),
-) -> TraceState:
-    """The way of a host's frame, and that of the answer (``back``). ``destination``: as the user names it."""
+) -> Prediction:
+    """The way of a host's frame, and that of the answer (``back``)."""
     connections = Connections()
     there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections)
-    way = _way(topology, there, asked, destination)
-    reply, why = _reply(topology, there, destination) if back else (None, "")
-    returned: WayState | None = None
-    reached = _reached(topology, way["delivered"], destination)
+    reply, why = _reply(topology, there) if back else (None, "")
+    returned = None
     if reply is not None:
-        trace = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections)
-        returned = _way(topology, trace, reply, asked.source.name)
-        reached = reached and asked.source.name in returned["delivered"]
-    return {
-        "file": topology.places.file,
-        "observed": False,
-        "way": way,
-        "back": returned,
-        "why": why,
-        "differences": [],
-        "remarks": _remarks(there),
-        "reached": reached,
-    }
+        returned = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections)
+    return Prediction(topology, tables, asked, destination, there, reply, returned, why)
 
 
-def _reached(topology: Topology, delivered: list[str], destination: str) -> bool:
+def reached(topology: Topology, delivered: list[str], destination: str) -> bool:
     """Whether one of those who got a frame is its destination; behind an address of a function anybody is."""
     of = {str(interface.ip): endpoint for endpoint in endpoints(topology) for interface in endpoint.addresses}
     named = {endpoint.name: endpoint for endpoint in endpoints(topology)} | of
@@ -71,7 +95,7 @@ def _reached(topology: Topology, delivered: list[str], destination: str) -> bool
     return meant.name in delivered
 
 
-def _reply(topology: Topology, trace: Trace, destination: str) -> tuple[Question | None, str]:
+def _reply(topology: Topology, trace: Trace) -> tuple[Question | None, str]:
     """The answer of the first host that gets the frame and answers; None, and why there is no answer."""
     why = ""
     by_port = {endpoint.port: endpoint for endpoint in endpoints(topology) if endpoint.port is not None}
@@ -119,7 +143,7 @@ def _way(topology: Topology, trace: Trace, asked: Question, destination: str) ->
 
 
 def _stop(switch: str, why: str, entity: Entity | None, places: Places) -> StopState:
-    return {"switch": switch, "why": why, "place": _place(entity, places)}
+    return {"switch": switch, "why": why, "place": place_state(entity, places)}
 
 
 def _step(hop: Hop, number: Mapping[int, int], places: Places) -> StepState:
@@ -156,7 +180,7 @@ def _note(note: Note, places: Places) -> NoteState:
         quiet = note.origin.entity is None and not note.actions and note.goto is not None
         text = note.why or actions_text(note)
         return _noted(
-            "flow", note.table.name, text, note, quiet=quiet, place=_place(note.origin.entity, places)
+            "flow", note.table.name, text, note, quiet=quiet, place=place_state(note.origin.entity, places)
         )
     if isinstance(note, Missed):
         return _noted("miss", note.table.name, "no flow matches: the frame is dropped")
@@ -178,7 +202,7 @@ def _chosen(note: Chosen, places: Places) -> NoteState:
     number = f"bucket {note.bucket + 1} of {len(group.buckets)}"
     text = f"{group.why}: {number}" if group.why else f"group {group.id}: {number}"
     state = _noted(
-        "group", "", f"{text} ({bucket})", ways=note.ways, place=_place(group.origin.entity, places)
+        "group", "", f"{text} ({bucket})", ways=note.ways, place=place_state(group.origin.entity, places)
     )
     return state
 
@@ -213,7 +237,8 @@ def _noted(
     }
 
 
-def _place(entity: Entity | None, places: Places) -> PlaceState | None:
+def place_state(entity: Entity | None, places: Places) -> PlaceState | None:
+    """The line of the file that describes an entity; None if no line does."""
     place = None if entity is None else places.of(entity)
     return None if place is None else {"file": place.file, "line": place.line}
 

@@ -64,6 +64,8 @@ def _steps(steps: list[StepState], at: int, paint: Paint, whole: bool, indent: s
         what = {"link": "link ", "uplink": "the uplink of ", "tunnel": "the tunnel of "}.get(step["came"], "")
         seen = {"": "", "yes": paint("  seen", "green"), "no": paint("  not seen", "red")}[step["seen"]]
         lines.append(f"{indent}{paint(step['switch'], 'cyan', 'bold')}  {came}{what}{step['name']}{seen}")
+        if step["seen"] == "no" and not whole:
+            return lines  # what is predicted from here on did not happen
         for note in step["notes"]:
             if whole or not note["quiet"]:
                 lines += _note(note, paint, whole, indent + "    ")

@@ -1,0 +1,34 @@
+"""The supervisor's part of ``trace``: predicts a packet's way through the lab as it is now, and sends it."""
+
+from __future__ import annotations
+
+from controller.compiler.compile import compile_topology
+from controller.simulate.network import Lookup
+from controller.trace.questions import CannotAsk
+from lab.failure import Failure
+from lab.messages.trace import TraceRequest, TraceState
+from lab.supervisor.lab import Lab
+from lab.tracing.asking import asked_by
+from lab.tracing.observing import observe
+from lab.views.trace import predicted
+
+
+def trace(lab: Lab, request: TraceRequest) -> TraceState:
+    """Follow a packet. Raises Failure if it can't be sent."""
+    with lab.lock:  # what is where, until the last switch is asked
+        topology = lab.topology
+        down = frozenset(name for name, up in lab.net.link_states().items() if not up)
+        failed = frozenset(lab.functions.failed())
+        try:
+            asked, data = asked_by(topology, request)
+        except CannotAsk as error:
+            raise Failure(error.what, error.remedy) from None
+        tables = compile_topology(topology, down, frozenset(), (), failed)
+        lookups = {name: Lookup(held) for name, held in tables.items()}
+        back = request.get("back", True)
+        prediction = predicted(topology, lookups, asked, request["destination"], back, down, failed)
+        try:
+            return observe(lab.net, topology, prediction, asked, data)
+        except OSError as error:
+            what = f"can't send from {request['source']}: {error.strerror or error}"
+            raise Failure(what, "is a host's interface gone? see: sdnlab status") from None
