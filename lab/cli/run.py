@@ -213,7 +213,7 @@ def test(
         list[str] | None,
         typer.Argument(
             metavar="[TIER]...",
-            help="lint, unit, golden, conformance, properties, switch, nfv, system. Default: all.",
+            help="lint, unit, golden, conformance, properties, processes, switch, nfv, system. Default: all.",
         ),
     ] = None,
     junit: Annotated[

@@ -23,16 +23,16 @@ LINTERS: dict[str, tuple[str, ...]] = {
     "mypy": ("mypy",),
     "import contracts": ("lint-imports",),
 }
-TIERS = ("unit", "golden", "conformance", "properties", "switch", "nfv", "system")
+TIERS = ("unit", "golden", "conformance", "properties", "processes", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
 COMPUTING = ("golden", "conformance", "properties")
 """Tiers that only compute. They run beside those of ``WAITING``, on what these leave of the cores."""
 
-WAITING = ("switch", "nfv", "system")
+WAITING = ("processes", "switch", "nfv", "system")
 """Tiers that wait a good part of their time, for processes and for packets."""
 
-SPREAD = {"unit": 1, "conformance": 1, "properties": 1, "switch": 2, "nfv": 2, "system": 1}
+SPREAD = {"unit": 1, "conformance": 1, "properties": 1, "processes": 1, "switch": 2, "nfv": 2, "system": 1}
 """Tiers that run in several processes -> how many of them per core: tests of switches and of functions wait
 half of their time.
 
