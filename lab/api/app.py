@@ -17,8 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 
 from controller.api.gate import Gate, PlainJson
+from lab.api import execution
 from lab.failure import Failure, NotThere
 from lab.messages.checks import CheckLine, CheckRequest
+from lab.messages.execution import ExecRequest, ExecResult
 from lab.messages.lab import (
     Applied,
     ApplyRequest,
@@ -249,6 +251,20 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
     def set_switch(name: str, change: UpDown) -> LinkChange:
         """Switch a switch off, or on again."""
         return lab.set_switch(name, change["up"])
+
+    @app.post("/hosts/{name}/exec", tags=["touch"], responses=_ERRORS, response_model=ExecResult)
+    async def exec_(name: str, request: ExecRequest, http: Request) -> Any:
+        """Run a command in a host. It is ended when the connection closes.
+
+        The answer comes when it has ended; with ``stream``, as JSON lines while it runs.
+        """
+        program = await anyio.to_thread.run_sync(lab.invocation, name, request["words"])
+        running = execution.pieces(program, execution.decoded(request), request.get("timeout"))
+        if request.get("stream"):
+            lines = execution.lines(running, request.get("encoding", "text"))
+            return StreamingResponse(lines, media_type="application/x-ndjson")
+        answer = await execution.unless_gone(http, execution.result(name, request, running))
+        return PlainJson(answer)  # None when nobody reads it
 
     @app.post("/hosts/{name}/move", tags=["touch"], responses=_ERRORS)
     def move(name: str, where: MoveRequest) -> Moved:

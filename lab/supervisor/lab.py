@@ -40,6 +40,7 @@ from lab.supervisor.capture import names as capturable
 from lab.supervisor.controllers import Controllers
 from lab.supervisor.files import name_hosts, write_map
 from lab.supervisor.health import Health, key_of, process_name
+from lab.supervisor.host_commands import Invocation, invocation
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.logs import logs, more_of
 from lab.supervisor.pinging import ping
@@ -349,6 +350,13 @@ class Lab:
     def usage(self) -> Usage:
         """What hosts have used so far."""
         return sample(self.net)
+
+    def invocation(self, host: str, words: Sequence[str]) -> Invocation:
+        """The program that runs a command in a host. Raises Failure."""
+        try:
+            return invocation(self.net, self.name, host, words)
+        except KeyError:
+            raise unknown("host", host, [known.name for known in self.topology.hosts]) from None
 
     def run_commands(self, topology: Topology) -> None:
         """End and start commands of hosts, so that those of ``topology`` run."""
