@@ -16,6 +16,7 @@ import signal
 
 SNAPSHOT = 262144
 """Limit in bytes of a packet: tcpdump's own (MAXIMUM_SNAPLEN of libpcap)."""
+_ETHERNET = 1  # DLT_EN10MB
 _LINUX_SLL2 = 276  # DLT_LINUX_SLL2
 _ERRBUF = 256  # PCAP_ERRBUF_SIZE
 _OPTIMISE, _NO_NETMASK = 1, 0xFFFFFFFF
@@ -47,6 +48,24 @@ def library() -> ctypes.CDLL:
             libpcap.pcap_datalink_val_to_description.restype = ctypes.c_char_p
             return libpcap
     raise CannotCapture("libpcap is not there; it comes with tcpdump: sudo apt-get install tcpdump")
+
+
+def compiled(pcap: ctypes.CDLL, expression: str) -> bytes:
+    """The instructions of a filter (pcap-filter(7)) for Ethernet frames, as classic BPF has them (8 octets
+    each). Raises CannotCapture."""
+    pcap.pcap_open_dead.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(pcap.pcap_open_dead(_ETHERNET, SNAPSHOT))
+    program = _Program()
+    try:
+        if pcap.pcap_compile(
+            handle, ctypes.byref(program), expression.encode(), _OPTIMISE, ctypes.c_uint(_NO_NETMASK)
+        ):
+            raise CannotCapture(ctypes.string_at(pcap.pcap_geterr(handle)).decode(errors="replace"))
+        instructions = ctypes.string_at(program.instructions, program.length * 8)
+        pcap.pcap_freecode(ctypes.byref(program))
+        return instructions
+    finally:
+        pcap.pcap_close(handle)
 
 
 class Capture:

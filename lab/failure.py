@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -29,6 +30,8 @@ class Failure(Exception):
         self.what = what
         self.remedy = remedy
         self.code = code
+        if remedy and sys.version_info >= (3, 11):
+            self.add_note(remedy)  # in the traceback that a user's own program shows
 
 
 class Interrupted(BaseException):

@@ -116,6 +116,18 @@ class Client:
         finally:
             connection.close()
 
+    def post_stream(self, path: str, body: Any) -> tuple[http.client.HTTPResponse, LabConnection]:
+        """The answer to POST ``path``, to read as it comes, and its connection, to close."""
+        connection = LabConnection(self.name, None)
+        try:
+            return self._send(connection, "POST", path, body), connection
+        except (http.client.HTTPException, OSError):
+            connection.close()
+            raise Failure(f"lab {self.name} ended before it answered", "", Exit.LOST) from None
+        except BaseException:
+            connection.close()
+            raise
+
     @contextlib.contextmanager
     def download(self, path: str) -> Iterator[http.client.HTTPResponse]:
         """The answer to GET ``path``, to read as it comes."""

@@ -16,9 +16,9 @@ from lab.cli.expected import joined_pairs
 from lab.cli.rendering import lab as render
 from lab.cli.say import can_overwrite, milliseconds, out, paint
 from lab.cli.starting import Progress, sizes, start
-from lab.cli.touch import link_between
 from lab.failure import Exit
 from lab.messages.lab import PingResult
+from lab.views.links import link_between
 
 
 def run(file: str, chain: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from lab.cli.files import complete_file, load
 from lab.cli.output_file import put
 
 if TYPE_CHECKING:
+    from lab.access.client import Client
     from lab.drawing.description import Picture
 
 FORMATS = ("svg", "png", "dot")
@@ -53,7 +54,7 @@ def draw(
     if form not in FORMATS:
         allowed = ", ".join(f".{name}" for name in FORMATS)
         raise usage(f"{output} does not say which form the picture has", f"its name ends in one of {allowed}")
-    name, picture = _of_file(file) if file is not None else of_lab(client(lab))
+    name, picture = _of_file(file) if file is not None else _of_lab(client(lab))
     target = output if output is not None else f"{name}.svg"
     if form == "dot":
         put(picture.text.encode(), target)
@@ -70,20 +71,10 @@ def _of_file(file: str) -> tuple[str, Picture]:
     return topology.name, describe(topology)
 
 
-def of_lab(lab: Any) -> tuple[str, Picture]:
-    """The name of a running lab, and its picture. ``lab``: its ``Client``."""
-    from lab.drawing.description import describe
-    from topologies.model.topology import Topology
+def _of_lab(lab: Client) -> tuple[str, Picture]:
+    from lab.drawing.running import of_lab
 
-    topology = Topology.model_validate(lab.get("/topology"))
-    status = lab.get("/status")
-    cut = {link for link, up in lab.get("/links").items() if not up}
-    bad = {part["name"] for part in (*status["switches"], *status["hosts"]) if not part["up"]}
-    for function in status["functions"]:
-        for instance in function["instances"]:
-            if instance["state"] in ("failed", "dead", "stopped") or instance["health"] == "failed":
-                bad.add(instance["name"])
-    return status["name"], describe(topology, cut, bad)
+    return of_lab(lab)
 
 
 COMMANDS = {"draw": draw}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -27,10 +27,8 @@ from lab.cli.common import (
 from lab.cli.copy import copy
 from lab.cli.say import err, out, out_json, paint
 from lab.cli.waiting import TIMEOUT, probed
-from lab.failure import Exit, Failure, unknown
-
-if TYPE_CHECKING:
-    from lab.messages.lab import Status
+from lab.failure import Exit
+from lab.views.links import link_between
 
 
 class Wanted(str, Enum):
@@ -236,43 +234,6 @@ def _change(answer: dict[str, Any], kind: str, json: bool) -> None:
     out(f"{kind} {answer['name']} is {state}" + ("" if answer["changed"] else " already"))
     if answer.get("note"):
         err(f"note: {answer['note']}")
-
-
-def link_between(status: Status, links: dict[str, bool], a: str, b: str) -> str:
-    """The name of the link or wire between ``a`` and ``b``; Failure when there is none, or several."""
-    ends = {frozenset((a, b))}
-    under = status["underlay"]
-    names = [
-        link["name"]
-        for link in (under["links"] if under is not None else ())
-        if frozenset((link["a"], link["b"])) in ends
-    ]
-    names += [
-        link["name"]
-        for link in status["links"]
-        if frozenset((link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])) in ends
-    ]
-    for host in status["hosts"]:
-        if frozenset((host["name"], host["switch"])) in ends:
-            names += [name for name in (f"{host['name']}-{host['switch']}",) if name in links]
-    if len(names) == 1:
-        return names[0]
-    if names:
-        raise usage(
-            f"there are {len(names)} links between {a} and {b}", f"name one of them: {', '.join(names)}"
-        )
-    known = {entry["name"] for entry in (*status["switches"], *status["hosts"])}
-    if under is not None:
-        known |= {*under["routers"], *(vtep["domain"] for vtep in under["vteps"])}
-    for name in (a, b):
-        if name not in known:
-            raise unknown("switch or host", name, sorted(known), where=" in this lab")
-    near = [
-        link["name"]
-        for link in status["links"]
-        if a in (link["a"].rpartition(":")[0], link["b"].rpartition(":")[0])
-    ]
-    raise Failure(f"there is no link between {a} and {b}", f"{a} has: {', '.join(near)}" if near else "")
 
 
 COMMANDS = {

@@ -15,7 +15,8 @@ from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 from topologies import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = sorted({path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests"})
+STUBS = "sdnlab-stubs"
+PACKAGES = sorted({path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests", STUBS})
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
@@ -33,9 +34,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("installed")
     source = folder / "source"
-    for name in PACKAGES:
+    for name in (*PACKAGES, STUBS):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "sdnlab.py"):
         shutil.copy(ROOT / name, source)
     checked([sys.executable, "-c", BUILD, folder], source)
     checked([sys.executable, "-m", "venv", folder / "venv"], folder)
@@ -78,3 +79,19 @@ def test_an_installed_sdnlab_runs_what_comes_with_it(installed: CommandLine) -> 
 
 def test_an_installed_sdnlab_runs_its_demo(installed: CommandLine) -> None:
     assert "the demo passed" in installed("demo").stdout
+
+
+def test_programs_import_it_with_its_types(program: Path, tmp_path: Path) -> None:
+    python = program.with_name("python")
+    (tmp_path / "typed.py").write_text(
+        "import sdnlab\n"
+        "def reached(lab: sdnlab.Lab) -> str:\n"
+        '    return lab.host("h1").run("ping -c1 h2").output\n'
+        'reveal_type(sdnlab.Lab.up("quickstart").host("h1").run("true").code)\n'
+    )
+    told = checked(
+        [sys.executable, "-m", "mypy", "--strict", f"--python-executable={python}", "typed.py"], tmp_path
+    )
+    assert 'Revealed type is "int"' in told or 'Revealed type is "builtins.int"' in told
+    up = "import sdnlab; print(sdnlab.__file__)"
+    assert str(program.parents[1]) in checked([python, "-c", up], tmp_path)

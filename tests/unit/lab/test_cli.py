@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from lab.access import client as client_module
 from lab.access import holders
 from lab.cli import app as app_module
-from lab.cli import touch
 from lab.failure import Exit, Failure, unknown
+from lab.views import links
 from tests.unit.lab.lab_values import STATUS
 
 
@@ -110,7 +110,7 @@ def test_link_by_its_ends_and_by_name(fake: type[FakeLab]) -> None:
 def test_parallel_links_must_be_named() -> None:
     twice = [{"name": name, "a": "s1:1", "b": "s2:1", "up": True} for name in ("s1-s2", "s1-s2#2")]
     with pytest.raises(Failure, match="there are 2 links") as failure:
-        touch.link_between({**STATUS, "links": twice}, {}, "s1", "s2")  # type: ignore[typeddict-item]
+        links.link_between({**STATUS, "links": twice}, {}, "s1", "s2")  # type: ignore[typeddict-item]
     assert failure.value.code == Exit.USAGE and "s1-s2#2" in failure.value.remedy
 
 
@@ -119,7 +119,7 @@ def test_parallel_links_must_be_named() -> None:
 )
 def test_links_that_are_not_there(a: str, b: str, what: str) -> None:
     with pytest.raises(Failure, match=what):
-        touch.link_between(STATUS, {"h1-s1": True}, a, b)
+        links.link_between(STATUS, {"h1-s1": True}, a, b)
 
 
 @pytest.mark.parametrize(("reached", "code"), [(1, 0), (0, 1)])

@@ -123,6 +123,17 @@ def test_contributing_says_what_each_is_for() -> None:
 
 def test_every_package_is_installed_and_checked() -> None:
     tools = SETTINGS["tool"]
-    there = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests"}
+    stubs = "sdnlab-stubs"  # of the module sdnlab.py
+    there = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests", stubs}
     assert set(PRODUCT) == there == set(tools["mypy"]["packages"])
-    assert set(tools["setuptools"]["packages"]["find"]["include"]) == {f"{name}*" for name in there}
+    assert set(tools["setuptools"]["packages"]["find"]["include"]) == {f"{name}*" for name in there} | {stubs}
+    modules = {path.stem for path in ROOT.glob("*.py")}
+    assert modules == set(tools["setuptools"]["py-modules"]) == set(tools["mypy"]["modules"])
+
+
+def test_the_stubs_have_what_the_module_has() -> None:
+    def imported_names(file: str) -> set[str]:
+        statements = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+        return {ast.unparse(node) for node in statements if isinstance(node, ast.ImportFrom)}
+
+    assert imported_names("sdnlab.py") == imported_names("sdnlab-stubs/__init__.pyi")

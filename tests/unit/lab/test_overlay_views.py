@@ -15,13 +15,13 @@ from lab.cli.capture import arguments, check_filter, without_probes
 from lab.cli.rendering import lab as render
 from lab.cli.rendering import overlay as render_overlay
 from lab.cli.say import Paint
-from lab.cli.touch import link_between
 from lab.failure import Failure
 from lab.messages.lab import OverlayState, Status
 from lab.supervisor.capture import ANY, device_to_capture, names
 from lab.supervisor.controller import Programming
 from lab.supervisor.runnable import settled_tunnels
 from lab.views import overlay as supervisor_overlay
+from lab.views.links import link_between
 from tests.unit.lab.lab_values import STATUS
 
 PLAIN = Paint(False)

@@ -1,0 +1,11 @@
+from lab.failure import Failure as Failure
+from lab.scripting.answers import Change as Change
+from lab.scripting.answers import Ping as Ping
+from lab.scripting.background import Background as Background
+from lab.scripting.captures import Capture as Capture
+from lab.scripting.hosts import CommandFailed as CommandFailed
+from lab.scripting.hosts import CommandResult as CommandResult
+from lab.scripting.hosts import Host as Host
+from lab.scripting.lab import Lab as Lab
+from lab.scripting.links import Link as Link
+from lab.scripting.links import Switch as Switch
