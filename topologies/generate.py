@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random as _random
+from collections.abc import Callable, Sequence
 
 from topologies.model.topology import Topology
 from topologies.resolve.phases import resolve
@@ -73,6 +74,42 @@ def ring(switches: int) -> Topology:
     return make(f"ring-{switches}", switches, list(range(1, switches + 1)), links)
 
 
+def torus(rows: int, columns: int) -> Topology:
+    """A grid whose rows and columns are rings of at least three switches, with a host each, row by row."""
+
+    def at(row: int, column: int) -> int:
+        return row % rows * columns + column % columns + 1
+
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    links = [(at(r, c), at(*next_)) for r, c in places for next_ in ((r, c + 1), (r + 1, c))]
+    return make(f"torus-{rows}-{columns}", rows * columns, [at(*place) for place in places], links)
+
+
+def fat_tree(ports: int) -> Topology:
+    """A fat tree of switches with ``ports`` ports, an even number: k pods of k/2 edge and k/2 aggregation
+    switches, k²/4 core switches, k³/4 hosts (Al-Fares et al., SIGCOMM 2008).
+
+    The core switches come first, then pod by pod its aggregation and its edge switches.
+    """
+    half = ports // 2
+    cores = half * half
+    hosts: list[int] = []
+    links: list[tuple[int, int]] = []
+    for pod in range(ports):
+        first = cores + pod * ports + 1
+        for above in range(half):
+            links += [(above * half + core + 1, first + above) for core in range(half)]
+            links += [(first + above, first + half + edge) for edge in range(half)]
+        hosts += [first + half + edge for edge in range(half) for _ in range(half)]
+    return make(f"fat-tree-{ports}", cores + ports * ports, hosts, links)
+
+
+def of_graph(name: str, edges: Sequence[tuple[int, int]], switches: int, hosts_per_switch: int) -> Topology:
+    """The topology of a graph: its nodes 1..``switches`` become switches; an edge to itself is left out."""
+    hosts = [switch for switch in range(1, switches + 1) for _ in range(hosts_per_switch)]
+    return make(name, switches, hosts, [(a, b) for a, b in edges if a != b])
+
+
 def random(
     switches: int, hosts: int, extra_links: int = 0, seed: int = 0, connected: bool = True
 ) -> Topology:
@@ -90,3 +127,18 @@ def random(
             links.append((a, b))
     attached = [dice.randint(1, switches) for _ in range(hosts)]
     return make(f"random-{switches}-{hosts}-{seed}", switches, attached, links)
+
+
+KINDS: dict[str, Callable[..., Topology]] = {
+    "single": single,
+    "linear": linear,
+    "tree": tree,
+    "ring": ring,
+    "torus": torus,
+    "leaf-spine": leaf_spine,
+    "fat-tree": fat_tree,
+    "random": random,
+}
+"""What can be generated, by name; the arguments are whole numbers."""
+LEAST: dict[str, int] = {"ring": 3, "torus": 3, "fat-tree": 2}
+"""The least number that a kind takes, where it is not 1."""

@@ -19,6 +19,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab up quickstart           start one of them
     sdnlab up my/lab.yaml -d       start your own, in the background
 
+    sdnlab generate fat-tree 4     write the topology file of a well-known shape
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
     sdnlab image list              show images of virtual machines
     sdnlab draw campus             draw a topology as campus.svg
@@ -36,13 +37,16 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
     sdnlab trace h1 h2 --tcp 80    show the way of a packet, flow by flow
+    sdnlab scapy                   send and sniff packets as any host, with scapy
     sdnlab move h1 d2              move a host to another domain
     sdnlab vm pause v1             pause, stop, start, reset a virtual machine
     sdnlab snapshot save v1 one    save its state; 'restore' returns to it
     sdnlab migrate v1 d2           move it to another domain while it runs
     sdnlab functions               show firewalls, balancers and their health
     sdnlab chains                  show service chains, hop by hop
+    sdnlab test-lab my/tests       run your own packet tests, as pytest files
     sdnlab apply my/lab.yaml       change the lab to what the file says now
+    sdnlab save > x.yaml           write the lab as it is now as a file
     sdnlab down                    stop the lab; nothing is left behind
 
 If several labs run, name one with --lab NAME, or set $SDNLAB.
@@ -64,6 +68,7 @@ _PANELS = {
     "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
     "Follow a packet": ("lab.cli.trace", ("trace",)),
+    "Send packets": ("lab.cli.scapy_shell", ("scapy",)),
     "Act in a lab": (
         "lab.cli.touch",
         ("exec", "copy", "shell", "ping", "link", "move", "switch", "controller"),
@@ -74,7 +79,9 @@ _PANELS = {
     "Virtual machines": ("lab.cli.image", ("image",)),
     "States of virtual machines": ("lab.cli.machine_states", ("snapshot", "export", "migrate")),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
+    "Write topology files": ("lab.cli.making", ("generate", "save")),
     "Pictures": ("lab.cli.draw", ("draw",)),
+    "Your own tests": ("lab.cli.course_tests", ("test-lab",)),
     "This installation": ("lab.cli.run", ("test",)),
 }
 _SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +46,7 @@ class Lab:
         self._held = held
         self._hosts: frozenset[str] = frozenset()
         self._ports: Ports | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def up(
@@ -187,6 +189,15 @@ class Lab:
             request["pairs"] = [(src, dst)]
         return Ping(Client(self.name, timeout=None).post("/ping", request))
 
+    def repair(self) -> None:
+        """Bring all switches and links up that are down."""
+        for state in self.status()["switches"]:
+            if not state["up"]:
+                Switch(self.name, state["name"]).up()
+        for name, up in self._ask("/links").items():
+            if not up:
+                Link(self.name, name).up()
+
     def apply(self, file: str | os.PathLike[str], *, dry_run: bool = False) -> Change:
         """Change the lab to what a topology file says now. Only differences change.
 
@@ -220,6 +231,10 @@ class Lab:
         options += [] if count is None else ["--count", str(count)]
         return Capture(self.name, where, options, None if file is None else Path(file))
 
+    def open_ports(self, hosts: Iterable[str]) -> None:
+        """Open the sockets that scapy needs at these hosts, all at once; otherwise each waits for its own."""
+        self._opened().open(hosts)
+
     # Inside
 
     def _host(self, name: str) -> Host:
@@ -232,12 +247,17 @@ class Lab:
         raise unknown("host", name, sorted(self._hosts), "hosts", " in this lab")
 
     def _scapy_of(self, name: str) -> ScapyHost:
-        from lab.scripting.ports import Ports
         from lab.scripting.scapy_host import ScapyHost
 
-        if self._ports is None:
-            self._ports = Ports(self.name)
-        return ScapyHost(name, self._ports)
+        return ScapyHost(name, self._opened())
+
+    def _opened(self) -> Ports:
+        from lab.scripting.ports import Ports
+
+        with self._lock:
+            if self._ports is None:
+                self._ports = Ports(self.name)
+            return self._ports
 
     def _ask(self, path: str) -> Any:
         return Client(self.name).get(path)

@@ -83,6 +83,9 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.image": (COMMAND, ("dataplane.images",)),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.machine": (COMMAND, ("lab.access.client", "lab.cli.enter", "lab.cli.serial")),
+    "lab.cli.scapy_shell": (COMMAND, ("lab.scripting.lab", "scapy")),
+    "lab.cli.course_tests": (COMMAND, ("importlib.metadata",)),
+    "lab.cli.making": (COMMAND, ("networkx", "topologies")),
     "lab.cli.serial": (COMMAND, ("termios", "tty")),
     "lab.cli.run": (
         COMMAND,
@@ -115,6 +118,10 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "lab.scripting.ports": (SCRIPT, ("dataplane.pcap",)),
+    "lab.pytest_plugin": (
+        "each run of pytest imports it, and most have nothing to do with labs",
+        ("lab.failure", "lab.naming", "lab.scripting.lab"),
+    ),
     "lab.start.launch": (
         COMMAND,
         (

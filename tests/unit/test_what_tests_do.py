@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.unit.test_imports import PRODUCT
 
 TESTS = Path(__file__).resolve().parents[1]
-PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace"}
-"""What the standard library means for everybody, though it begins with ``_`` (os, collections)."""
+PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_replace", "_repr_html_", "_repr_svg_"}
+"""What is meant for everybody, though it begins with ``_``: by the standard library (os, collections), and
+what notebooks ask objects for (IPython)."""
 OWN = {"self", "cls"}
 REPLACING = {"setattr", "delattr", "getattr", "hasattr", "patch"}
 

@@ -59,7 +59,7 @@ def statements(block: ast.AST) -> Iterator[ast.AST]:
 @cache
 def imported(*folders: str) -> dict[str, str]:
     """Each third-party module that files below the folders import -> one of the places."""
-    own = {*PRODUCT, "tests", "bench"}
+    own = {*PRODUCT, "sdnlab", "tests", "bench"}
     places: dict[str, str] = {}
     for folder in folders:
         for file in (ROOT / folder).rglob("*.py"):

@@ -1,0 +1,90 @@
+"""Hosts as a topology file has them. ``WRITERS`` is a registry: the keys that only a kind has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.hosts import MODELS, ContainerHost, Host, HostFile, OwnThings, VmHost
+from topologies.saving import quantities
+from topologies.saving.unwritable import Unwritable
+
+Tree = dict[str, Any]
+H = TypeVar("H", bound=Host)
+
+
+def host(entry: Host, several_networks: bool) -> Tree:
+    """The keys of a host. Raises Unwritable for a kind with settings that ``WRITERS`` does not know."""
+    tree: Tree = {"switch": quantities.end(entry.port)}
+    if several_networks:
+        tree["network"] = entry.network
+    if entry.ipv4 is not None:
+        tree["ipv4"] = str(entry.ipv4.ip)
+    if entry.ipv6 is not None:
+        tree["ipv6"] = str(entry.ipv6.ip)
+    tree["mac"] = entry.mac
+    if entry.allow_spoofing:
+        tree["allow-spoofing"] = True
+    tree |= quantities.shaping(entry.shaping)
+    if entry.serves:
+        tree["serves"] = [str(server) for server in entry.serves]
+    if entry.kind != NAMESPACE:
+        tree["kind"] = entry.kind
+    if entry.kind in WRITERS:
+        tree |= WRITERS[entry.kind](entry)
+    elif MODELS.get(entry.kind, Host) is not Host:
+        raise Unwritable(f"host {entry.name} is of the kind {entry.kind}, whose settings can't be written")
+    tree |= _own(entry.own)
+    if entry.volumes:
+        tree["volumes"] = {mount.volume: mount.path or None for mount in entry.volumes}
+    return tree
+
+
+def _own(own: OwnThings) -> Tree:
+    tree: Tree = {"hostname": own.hostname} if own.hostname else {}
+    if own.environment:
+        tree["environment"] = dict(own.environment)
+    if own.run:
+        tree["run"] = [
+            {"command": list(command.words), "name": command.name, "restart": command.restart}
+            for command in own.run
+        ]
+    if own.files:
+        tree["files"] = {file.path: _file(file) for file in own.files}
+    if own.private:
+        tree["private"] = list(own.private)
+    return tree
+
+
+def _file(file: HostFile) -> Any:
+    return file.content if file.mode == 0o644 else {"mode": f"0{file.mode:03o}", "content": file.content}
+
+
+def _machine(entry: Host) -> Tree:
+    machine = cast(VmHost, entry).vm
+    return {
+        "image": machine.image,
+        "accelerator": machine.accelerator,
+        "vcpus": machine.vcpus,
+        "memory": quantities.memory(machine.memory),
+        "nic": machine.nic,
+    }
+
+
+def _container(entry: Host) -> Tree:
+    container = cast(ContainerHost, entry).container
+    tree: Tree = {"image": container.image}
+    if container.command:
+        tree["command"] = list(container.command)
+    if container.cpus is not None:
+        tree["cpus"] = container.cpus
+    if container.memory is not None:
+        tree["memory"] = quantities.memory(container.memory)
+    if container.pids is not None:
+        tree["pids"] = container.pids
+    return tree | {"limits": container.limits}
+
+
+WRITERS: dict[str, Callable[[Host], Tree]] = {VM: _machine, CONTAINER: _container}
+"""Kind -> the keys that only its hosts have. A kind without settings needs no entry."""
