@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from scapy.layers.l2 import ARP, Ether
 
 import sdnlab
 from tests.system.command_line import of_an_owner_of_its_own
+from tests.system.lessons import missing
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +214,22 @@ def test_a_lab_ends_with_its_program(owner: str, number: signal.Signals) -> None
     program.wait(60)
     program.stdout.close()
     until(lambda: "own" not in sdnlab.Lab.running(), "the lab has ended")
+
+
+def test_the_tour_of_the_page_prints_what_it_shows(owner: str) -> None:
+    code, shown = re.findall(r"```(?:python)?\n(.*?)\n```", (ROOT / "docs/python.md").read_text(), re.DOTALL)[
+        :2
+    ]
+    lab = '"quickstart", name="tour"'
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace('"quickstart"', lab)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert not done.stderr
+    assert missing([line for line in shown.splitlines() if line.strip()], done.stdout, "exec") is None, (
+        done.stdout
+    )

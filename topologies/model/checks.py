@@ -8,6 +8,7 @@ To add a verb, add an entry with its name to the registry of each floor that it 
 * ``topologies.model.checks.MODELS``: its class;
 * ``topologies.syntax.checks_specification.VERBS``: the keys that a file may have;
 * ``topologies.resolve.checks.RESOLUTIONS``: how these keys become the fields of its class;
+* ``topologies.saving.checks.WRITERS``: how a saved file has it;
 * ``lab.checks.verbs.VERBS``: how it is carried out.
 
 All are ordinary dictionaries, which a test extends and restores.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import topologies
 from topologies import generate, shipped
 from topologies.edit import move, scale
+from topologies.model.checks import Reachable
 from topologies.model.topology import Topology
 from topologies.saving import brief_text, quantities, text
 from topologies.saving.functions import WRITERS as FUNCTIONS
@@ -110,6 +111,13 @@ chains:
 storage:
   pools: {p: {hosts: [st1, st2], size: 512MiB, copies: 2}}
   volumes: {data: {size: 100MiB, keep: disks}, spare: {size: 64MiB}}
+checks:
+  - reachable: {from: web1, to: web}
+  - {blocked: {from: servers, to: [web1, lb], tcp: 22, how: reset}, name: no ssh, hint: look, within: 1500ms}
+  - {tcp: {from: all, to: lb, port: 80, family: ipv4}}
+  - isolated: [web, out]
+  - {command: {host: [web1, web2], run: "true && exit 3", exit: 3, output: "^a: b$"}}
+  - {reachable: {from: [servers, web1], to: db1, udp: 53}}
 underlay:
   routers: [r1, r2]
   links: [d1 -- r1, {ends: [d2, r2], delay: 2ms}, r1 -- r2, r1 -- r2]
@@ -136,12 +144,18 @@ def again(topology: Topology, file: Path) -> Topology:
 @pytest.mark.parametrize("name", shipped.names())
 def test_shipped_topologies_load_to_the_same(name: str) -> None:
     topology = topologies.load(shipped.path(name))
-    assert again(topology, shipped.path(name)) == topology
+    same = again(topology, shipped.path(name))
+    assert same == topology and same.checks == topology.checks
 
 
 def test_everything_loads_to_the_same(everything: Path) -> None:
     topology = topologies.load(everything)
-    assert again(topology, everything) == topology
+    same = again(topology, everything)
+    assert same == topology
+    *rest, listed = topology.checks
+    assert same.checks[:-1] == tuple(rest)
+    assert isinstance(listed, Reachable) and isinstance(same.checks[-1], Reachable)
+    assert same.checks[-1].source.names == listed.source.names  # its words are its hosts now
     assert {function.kind for function in topology.functions} == set(KINDS) == set(FUNCTIONS)
 
 
