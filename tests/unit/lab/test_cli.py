@@ -57,7 +57,8 @@ def test_status_for_programs(fake: type[FakeLab]) -> None:
 
 
 WITHOUT_A_LAB = {
-    "image", "up", "list", "demo", "test", "ids", "topologies", "validate", "graph", "schema",
+    "image", "up", "list", "demo", "test", "test-lab", "ids", "topologies", "validate", "graph", "schema",
+    "generate",
 }  # fmt: skip
 
 
