@@ -19,6 +19,7 @@ import typer
 
 from lab.cli import files
 from lab.cli.common import Lab, choose, complete_host, usage
+from lab.cli.say import out
 from lab.failure import Exit, Failure, unknown
 
 if TYPE_CHECKING:
@@ -123,12 +124,9 @@ def _shell(name: str, hosts: Hosts, namespace: dict[str, Any]) -> int:
     from scapy.main import interact
 
     first, second = ([*hosts] * 2)[:2] if hosts else ("h1", "h2")
-    interact(
-        mydict=namespace,
-        argv=["scapy"],
-        mybanner=BANNER.format(lab=name, first=first, second=second),
-        loglevel=logging.ERROR,
-    )
+    # Scapy shows a banner of ours in IPython alone.
+    out(BANNER.format(lab=name, first=first, second=second))
+    interact(mydict=namespace, argv=["scapy"], loglevel=logging.ERROR)
     return Exit.OK
 
 
