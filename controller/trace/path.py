@@ -166,27 +166,25 @@ def explain(
     dead_links: frozenset[str] = frozenset(),
     failed: frozenset[str] = frozenset(),
     connections: Connections | None = None,
+    turn: int = 0,
 ) -> Trace:
     """The way of a frame that comes in at a port of a switch.
 
     ``tables``: of each switch. ``dead_links``, ``failed``: links and functions' instances that don't work.
     ``connections``: those that the switches know, which change; explain an answer with those of its question.
-    The share of a connection is that of Open vSwitch's hash; of a select group's buckets the first that works
-    is taken, and its note says that it is one of several.
+    The share of a connection is that of Open vSwitch's hash. Of a select group's buckets that work the one of
+    number ``turn`` is taken (from 0; beyond the last, the first comes again), and its note says that it is
+    one of several.
     """
     known = Connections() if connections is None else connections
     fabric = Fabric(topology, tables, dead_links, failed, symmetric, known)
-    walk = _Walk(fabric, Ways(topology, failed))
+    walk = _Walk(fabric, Ways(topology, failed), turn)
     return Trace(frame, walk.hop(frame, at, walk.ways.into(at), frozenset()))
 
 
-def _first(group: Group, live: list[Bucket], frame: Frame) -> tuple[Bucket, int]:
-    return live[0], len(live)
-
-
 class _Walk:
-    def __init__(self, fabric: Fabric, ways: Ways) -> None:
-        self.fabric, self.ways = fabric, ways
+    def __init__(self, fabric: Fabric, ways: Ways, turn: int) -> None:
+        self.fabric, self.ways, self.turn = fabric, ways, turn
         self.left = MOST_HOPS
 
     def hop(self, frame: Frame, at: Port, came: Passage, before: frozenset[object]) -> Hop:
@@ -199,11 +197,14 @@ class _Walk:
                 at, came, frame, fault=f"it has more than {MOST_HOPS} hops: they are not followed further"
             )
         try:
-            sent, notes = self.fabric.noted(frame, at, _first)
+            sent, notes = self.fabric.noted(frame, at, self.pick)
         except ValueError as error:
             return Hop(at, came, frame, fault=str(error))
         copies = tuple(copy for out in sent for copy in self.copies(at.switch, out, before | {state}))
         return Hop(at, came, frame, tuple(notes), copies)
+
+    def pick(self, group: Group, live: list[Bucket], frame: Frame) -> tuple[Bucket, int]:
+        return live[self.turn % len(live)], len(live)
 
     def copies(self, switch: str, sent: Sent, before: frozenset[object]) -> Iterator[Copy]:
         fields = wire(sent.frame)

@@ -200,6 +200,10 @@ def _begun(traffic: Traffic, version: int) -> dict[str, int]:
 _TYPES = {
     ("icmp", ECHO): "ICMP echo request",
     ("icmp", ECHO_REPLY): "ICMP echo reply",
+    ("icmp", 3): "ICMP destination unreachable",
+    ("icmp", 11): "ICMP time exceeded",
+    ("icmpv6", 1): "ICMPv6 destination unreachable",
+    ("icmpv6", 3): "ICMPv6 time exceeded",
     ("icmpv6", ECHO6): "ICMPv6 echo request",
     ("icmpv6", ECHO_REPLY6): "ICMPv6 echo reply",
     ("icmpv6", 135): "neighbour solicitation",

@@ -10,7 +10,7 @@ from lab.messages.trace import TraceRequest, TraceState
 from lab.supervisor.lab import Lab
 from lab.tracing.asking import asked_by
 from lab.tracing.observing import observe
-from lab.views.trace import predicted
+from lab.views.trace import Prediction, predicted
 
 
 def trace(lab: Lab, request: TraceRequest) -> TraceState:
@@ -18,7 +18,7 @@ def trace(lab: Lab, request: TraceRequest) -> TraceState:
     with lab.lock:  # what is where, until the last switch is asked
         topology = lab.topology
         down = frozenset(name for name, up in lab.net.link_states().items() if not up)
-        failed = frozenset(lab.functions.failed())
+        failed = frozenset(lab.functions.failed()) | _failing(lab)
         try:
             asked, data = asked_by(topology, request)
         except CannotAsk as error:
@@ -26,9 +26,28 @@ def trace(lab: Lab, request: TraceRequest) -> TraceState:
         tables = compile_topology(topology, down, frozenset(), (), failed)
         lookups = {name: Lookup(held) for name, held in tables.items()}
         back = request.get("back", True)
-        prediction = predicted(topology, lookups, asked, request["destination"], back, down, failed)
+
+        def predict(turn: int) -> Prediction:
+            return predicted(topology, lookups, asked, request["destination"], back, down, failed, turn)
+
+        def wanted(switch: str) -> dict[int, str]:
+            try:
+                return {int(flow["cookie"], 16): flow["why"] for flow in lab.flows(switch) if flow["why"]}
+            except Failure:
+                return {cookie: flow.why for cookie, flow in lookups[switch].by_cookie().items()}
+
         try:
-            return observe(lab.net, topology, prediction, asked, data)
+            return observe(lab.net, topology, predict, wanted, asked, data)
         except OSError as error:
             what = f"can't send from {request['source']}: {error.strerror or error}"
             raise Failure(what, "is a host's interface gone? see: sdnlab status") from None
+
+
+def _failing(lab: Lab) -> frozenset[str]:
+    """Instances whose health checks the controller has seen fail; it sends nothing to them."""
+    return frozenset(
+        instance["name"]
+        for function in lab.function_states()
+        for instance in function["instances"]
+        if instance["health"] == "failed"
+    )

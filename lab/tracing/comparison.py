@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.flow.tables import Flow, table_of
@@ -44,11 +44,12 @@ def compare(
     sightings: Sequence[Sighting],
     visits: Sequence[Visit | None],
     observable: Collection[tuple[str, int]],
-    known: Mapping[str, Mapping[int, Flow]],
+    wanted: Callable[[str], Mapping[int, str]],
     places: Places,
 ) -> Compared:
     """``visits``: of each hop, what its switch says that it does; None: it did not say. ``observable``: ports
-    at which entering frames can be seen. ``known``: switch -> cookie -> the flow, as it should be."""
+    at which entering frames can be seen. ``wanted``: of a switch, the reasons of the flows that its
+    controller wants now, by cookie; it is called where something differs."""
     result = Compared()
     hops = list(trace.hops())
     parents = dict(_parents(hops))
@@ -58,7 +59,7 @@ def compare(
         parent = parents.get(id(hop))
         before = parent is None or sure[id(parent)]
         sure[id(hop)] = before and not any(isinstance(note, Chosen) and note.ways > 1 for note in hop.notes)
-        difference = None if visit is None else _different(hop, visit, known.get(hop.at.switch, {}), places)
+        difference = None if visit is None else _different(hop, visit, wanted, places)
         good[id(hop)] = difference is None
         if difference is not None:
             result.differences.append(difference)
@@ -94,15 +95,17 @@ def _parents(hops: Sequence[Hop]) -> Iterator[tuple[int, Hop]]:
                 yield id(copy.hop), hop
 
 
-def _different(hop: Hop, visit: Visit, known: Mapping[int, Flow], places: Places) -> DifferenceState | None:
+def _different(
+    hop: Hop, visit: Visit, wanted: Callable[[str], Mapping[int, str]], places: Places
+) -> DifferenceState | None:
     """The first lookup that the switch does in another way."""
     lookups, complete = as_openvswitch_traces(hop)
     switch = hop.at.switch
     remedy = f"see the flows that it holds: sdnlab flows {switch}"
     for number, expected in enumerate(lookups):
         got = visit.matches[number] if number < len(visit.matches) else None
-        wanted = expected.cookie if isinstance(expected, Flow) else None
-        if got is not None and got.cookie == wanted and got.table == expected.table:
+        cookie = expected.cookie if isinstance(expected, Flow) else None
+        if got is not None and got.cookie == cookie and got.table == expected.table:
             continue
         place, entity = None, None
         if isinstance(expected, Flow):
@@ -115,9 +118,8 @@ def _different(hop: Hop, visit: Visit, known: Mapping[int, Flow], places: Places
             what += ", but it is not looked up there"
         elif got.cookie is None:
             what += f", but {_table(got.table, expected.table)}no flow matches: the flow is missing"
-        elif got.cookie in known:
-            other = known[got.cookie]
-            what += f', but {_table(got.table, expected.table)}it matches "{other.why or got.text}"'
+        elif got.cookie in (reasons := wanted(switch)):
+            what += f', but {_table(got.table, expected.table)}it matches "{reasons[got.cookie] or got.text}"'
         else:
             what += f", but it matches a flow that the controller did not ask for ({got.text})"
         return _difference(switch, what, remedy, place_state(entity, places) or place)

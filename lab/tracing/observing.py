@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from controller.flow.text import value_text
-from controller.simulate.network import Frame, Lookup
+from controller.simulate.decode import frame_of
+from controller.simulate.network import Frame
+from controller.simulate.notes import Chosen
 from controller.trace.path import Hop, Trace
-from controller.trace.questions import Question
+from controller.trace.questions import Question, words
 from dataplane.fabric.fabric import Fabric
 from dataplane.ovs.tracing import Visit, arguments, arguments_for_fields, visits
 from dataplane.ovs.unixctl import UnixctlError, ask
@@ -75,13 +77,25 @@ def _flow(frame: Frame, in_port: int) -> str:
     return ",".join(parts)
 
 
-def observe(
-    net: Fabric, topology: Topology, prediction: Prediction, asked: Question, data: bytes | None
-) -> TraceState:
-    """Send the packet, and compare. ``data``: its octets; None: those of the question, with a token.
+MOST_TURNS = 16
+"""Buckets of a select group that are tried, to find the one that the datapath has taken."""
 
-    Raises OSError if a device is gone.
+
+def observe(
+    net: Fabric,
+    topology: Topology,
+    predict: Callable[[int], Prediction],
+    wanted: Callable[[str], Mapping[int, str]],
+    asked: Question,
+    data: bytes | None,
+) -> TraceState:
+    """Send the packet, and compare.
+
+    ``predict``: the prediction for a turn (``controller.trace.path.explain``). ``wanted``: of a switch, the
+    reasons of the flows that its controller wants now, by cookie. ``data``: the packet's octets; None: those
+    of the question, with a token. Raises OSError if a device is gone.
     """
+    prediction = predict(0)
     there, back = prediction.there, prediction.back
     octets = tagged(asked.frame, os.urandom(8)) if data is None else data
     entered = {(hop.at.switch, hop.at.number) for trace in (there, back) if trace for hop in trace.hops()}
@@ -106,17 +120,21 @@ def observe(
         enough,
         PATIENCE if there.delivered() else SILENCE,
     )
+    prediction = _as_taken(prediction, predict, sightings)
+    there, back = prediction.there, prediction.back
     state = prediction.state()
     asker = _Asker(net)
-    way = _compared(asker, topology, there, "there", sightings, prediction.tables)
+    way = _compared(asker, topology, there, "there", sightings, wanted)
     _show(state["way"], way)
     answered: Compared | None = None
     if back is not None and state["back"] is not None:
         if reached(topology, way.delivered, prediction.destination):
-            answered = _compared(asker, topology, back, "back", sightings, prediction.tables)
+            answered = _compared(asker, topology, back, "back", sightings, wanted)
             _show(state["back"], answered)
         else:
             state["back"], state["why"] = None, "the packet did not arrive"
+    if answered is None:
+        way.remarks += _told(sightings, asked.source.name)
     taken = [remark for remark in state["remarks"] if " is taken to pass " not in remark]
     remarks = [*taken, *way.remarks, *(answered.remarks if answered else ()), *_tunnels(sightings)]
     differences = [*way.differences, *(answered.differences if answered else ())]
@@ -128,20 +146,33 @@ def observe(
     return state
 
 
+def _as_taken(
+    prediction: Prediction, predict: Callable[[int], Prediction], sightings: Sequence[Sighting]
+) -> Prediction:
+    """The prediction with the buckets that lead where the packet was seen; the first one if none does."""
+    ways = [note.ways for hop in prediction.there.hops() for note in hop.notes if isinstance(note, Chosen)]
+    got = {s.point.name for s in sightings if s.point.kind == "host" and s.direction == "there"}
+    for turn in range(1, min(max(ways, default=1), MOST_TURNS) if got else 0):
+        if {copy.passage.name for copy in prediction.there.delivered()} == got:
+            break
+        prediction = predict(turn)
+    matches = {copy.passage.name for copy in prediction.there.delivered()} == got
+    return prediction if matches else predict(0)
+
+
 def _compared(
     asker: _Asker,
     topology: Topology,
     trace: Trace,
     direction: Direction,
     sightings: Sequence[Sighting],
-    tables: dict[str, Lookup],
+    wanted: Callable[[str], Mapping[int, str]],
 ) -> Compared:
     asked = [
         None if hop.fault else asker.visit(hop, entry(hop, direction, sightings)) for hop in trace.hops()
     ]
-    known = {name: lookup.by_cookie() for name, lookup in tables.items()}
     seen = observable(asker.net.plan)
-    return compare(trace, direction, sightings, asked, seen, known, topology.places)
+    return compare(trace, direction, sightings, asked, seen, wanted, topology.places)
 
 
 def _show(way: WayState, result: Compared) -> None:
@@ -149,6 +180,16 @@ def _show(way: WayState, result: Compared) -> None:
         step["seen"] = seen
     way["delivered"] = result.delivered
     way["stops"] = [*result.stops, *way["stops"]]
+
+
+def _told(sightings: Sequence[Sighting], source: str) -> list[str]:
+    """What the sender got as an answer, where none was predicted: a refusal, an error."""
+    answers = (
+        sighting
+        for sighting in sightings
+        if sighting.direction == "back" and (sighting.point.kind, sighting.point.name) == ("host", source)
+    )
+    return [*dict.fromkeys(f"{source} got an answer: {words(frame_of(one.data))}" for one in answers)]
 
 
 def _tunnels(sightings: Sequence[Sighting]) -> list[str]:

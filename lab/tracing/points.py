@@ -41,8 +41,11 @@ def points(
             watched.append(Point(instance.netns, wire.near.device, "function", instance.name))
             key = by_device.get((wire.far.netns, wire.far.device))
             entered |= set() if key is None else {key}
-    watched += [Point(*ports[key], "enters", *key) for key in sorted(entered) if key in ports]
     everybody = len(seen_at) <= MOST_HOSTS
+    for host in plan.hosts:
+        key = by_device.get((host.far.netns, host.far.device))
+        entered |= {key} if key is not None and (everybody or host.name in ends) else set()
+    watched += [Point(*ports[key], "enters", *key) for key in sorted(entered) if key in ports]
     for name, end in seen_at.items():
         if everybody or name in ends:
             watched.append(Point(end.netns, end.device, "host", name))

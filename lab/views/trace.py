@@ -74,14 +74,15 @@ def predicted(
     back: bool = True,
     dead_links: frozenset[str] = frozenset(),
     failed: frozenset[str] = frozenset(),
+    turn: int = 0,
 ) -> Prediction:
-    """The way of a host's frame, and that of the answer (``back``)."""
+    """The way of a host's frame, and that of the answer (``back``). ``turn``: as for ``explain``."""
     connections = Connections()
-    there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections)
+    there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections, turn)
     reply, why = _reply(topology, there) if back else (None, "")
     returned = None
     if reply is not None:
-        returned = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections)
+        returned = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections, turn)
     return Prediction(topology, tables, asked, destination, there, reply, returned, why)
 
 
@@ -198,13 +199,10 @@ def _note(note: Note, places: Places) -> NoteState:
 
 def _chosen(note: Chosen, places: Places) -> NoteState:
     group = note.group
-    bucket = bucket_text(group.buckets[note.bucket])
     number = f"bucket {note.bucket + 1} of {len(group.buckets)}"
     text = f"{group.why}: {number}" if group.why else f"group {group.id}: {number}"
-    state = _noted(
-        "group", "", f"{text} ({bucket})", ways=note.ways, place=place_state(group.origin.entity, places)
-    )
-    return state
+    state = _noted("group", "", text, ways=note.ways, place=place_state(group.origin.entity, places))
+    return {**state, "actions": bucket_text(group.buckets[note.bucket])}
 
 
 def _tracking(note: Tracked) -> str:

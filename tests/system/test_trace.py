@@ -56,6 +56,7 @@ def test_flows_with_connection_tracking_are_those_that_are_predicted(firewall: C
     assert state["differences"] == [] and state["reached"]
     state = traced(firewall, "db", "app", code=1)
     assert state["differences"] == [] and "default: reject" in state["way"]["stops"][0]["why"]
+    assert "db got an answer: ICMP destination unreachable 10.1.0.1 -> 10.1.0.2" in state["remarks"]
 
 
 def test_a_described_packet(firewall: CommandLine) -> None:

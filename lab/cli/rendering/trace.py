@@ -91,9 +91,10 @@ def _note(note: NoteState, paint: Paint, whole: bool, indent: str) -> list[str]:
     room = max(WIDTH - len(indent) - len(head) - len(text), 2)
     place = note["place"]
     lines = [left + (" " * room + paint(_line(place), "dim") if place is not None else "")]
-    if whole and note["match"]:
+    if whole and note["actions"]:
         under = indent + " " * 10
-        lines.append(under + paint(f"priority {note['priority']}: {note['match']}", "dim"))
+        if note["match"]:
+            lines.append(under + paint(f"priority {note['priority']}: {note['match']}", "dim"))
         lines.append(under + paint(f"-> {note['actions']}", "dim"))
     return lines
 

@@ -183,3 +183,14 @@ def test_hosts_answer_what_is_for_them_only() -> None:
         assert answer(topology, receiver, {**ping, **other}) is None
     reset = {**question(topology, "h1", "h2", Traffic("tcp", 80)).frame, "tcp_flags": 4}
     assert answer(topology, receiver, reset) is None
+
+
+def test_each_turn_takes_another_bucket() -> None:
+    topology = load(shipped.path("service-chain"))
+    tables = {name: Lookup(held) for name, held in compile_topology(topology).items()}
+    sent = question(topology, "client", "lb", Traffic("tcp", 80))
+    reached = set()
+    for turn in range(4):
+        (copy,) = explain(topology, tables, sent.frame, sent.at, turn=turn).delivered()
+        reached.add(copy.passage.name)
+    assert reached == {"web1", "web2", "web3"}

@@ -20,7 +20,13 @@ from topologies import load, shipped
 
 LAB = load(shipped.path("firewall"))
 TABLES = {name: Lookup(held) for name, held in compile_topology(LAB).items()}
-KNOWN = {name: lookup.by_cookie() for name, lookup in TABLES.items()}
+
+
+def wanted(switch: str) -> dict[int, str]:
+    """The reasons of the flows that the controller wants."""
+    return {cookie: flow.why for cookie, flow in TABLES[switch].by_cookie().items()}
+
+
 ASKED = question(LAB, "h1", "h2")
 TRACE = explain(LAB, TABLES, ASKED.frame, ASKED.at)
 HOPS = list(TRACE.hops())  # s1 from h1; s2 by the link; s2 out of edge.1
@@ -46,7 +52,7 @@ def as_predicted() -> list[Visit | None]:
 def compared(seen_at: tuple[Point, ...] = EVERYWHERE, visits: list[Visit | None] | None = None) -> Compared:
     sightings = [Sighting(point, "there", DATA, 0.0) for point in seen_at]
     said = as_predicted() if visits is None else visits
-    return compare(TRACE, "there", sightings, said, ENTRANCES, KNOWN, LAB.places)
+    return compare(TRACE, "there", sightings, said, ENTRANCES, wanted, LAB.places)
 
 
 def changed(number: int, change: Callable[[tuple[Match, ...]], tuple[Match, ...]]) -> list[Visit | None]:
@@ -77,7 +83,7 @@ def test_what_a_function_changes_is_told() -> None:
     aged = DATA[:22] + bytes((DATA[22] - 1,)) + DATA[23:]
     sightings = [Sighting(point, "there", DATA, 0.0) for point in EVERYWHERE[:2]]
     sightings += [Sighting(point, "there", aged, 0.0) for point in EVERYWHERE[2:]]
-    result = compare(TRACE, "there", sightings, as_predicted(), ENTRANCES, KNOWN, LAB.places)
+    result = compare(TRACE, "there", sightings, as_predicted(), ENTRANCES, wanted, LAB.places)
     assert result.remarks == ["edge.1 changed it: TTL 64 -> 63"]
 
 
@@ -128,7 +134,7 @@ def test_a_switch_that_says_nothing_is_no_difference() -> None:
 def test_a_lost_frame_on_a_link_of_devices() -> None:
     devices = ENTRANCES | {(HOPS[1].at.switch, HOPS[1].at.number)}
     sightings = [Sighting(EVERYWHERE[0], "there", DATA, 0.0)]
-    result = compare(TRACE, "there", sightings, as_predicted(), devices, KNOWN, LAB.places)
+    result = compare(TRACE, "there", sightings, as_predicted(), devices, wanted, LAB.places)
     assert result.seen[1] == "no"
     assert "it left s1 by link s1-s2, and did not arrive" in [d["text"] for d in result.differences]
 
@@ -144,7 +150,7 @@ def test_another_way_of_several_is_no_difference() -> None:
     end = replace_point(start, kind="host", name="h7")
     sightings = [Sighting(point, "there", DATA, 0.0) for point in (start, end)]
     everywhere = {(hop.at.switch, hop.at.number) for hop in hops}
-    result = compare(trace, "there", sightings, [None] * len(hops), everywhere, {}, topology.places)
+    result = compare(trace, "there", sightings, [None] * len(hops), everywhere, wanted, topology.places)
     assert result.differences == [] and result.seen[0] == "yes" and set(result.seen[1:]) == {""}
 
 
