@@ -183,6 +183,17 @@ class HostDriver(Protocol):
         """Start ``servers`` (like ``http:80``) in the host. Raises OSError."""
 
 
+@runtime_checkable
+class BootingDriver(Protocol):
+    """What a driver can do, too, whose hosts may come up for minutes."""
+
+    def patience(self, host: Host) -> float:
+        """Seconds in which the host is ready, on a busy machine."""
+
+    def doing(self, place: Place) -> str:
+        """What a host does at present that is not ready yet: words for the user, or none."""
+
+
 PowerAction = Literal["start", "stop", "pause", "resume", "reset"]
 
 

@@ -102,6 +102,8 @@ def is_path(name: str) -> bool:
 def ensure(name: str, say: Say) -> Image:
     """The image of an exported machine, unpacked if it is not in the cache. Raises ImageError."""
     path = Path(name).resolve()
+    if path.exists() and not path.is_file():  # a pipe would have no end
+        raise ImageError(f"{name} is no regular file", "image: takes a machine of 'sdnlab export', or a disk")
     folder = cache.root()
     known = _unpacked(folder, path)
     if known is not None:
@@ -147,7 +149,8 @@ def exported(image: Image) -> Exported | None:
 def _damaged(name: str) -> ImageError:
     return ImageError(
         f"{name} is no machine that sdnlab exported, or it is damaged",
-        "export it again (sdnlab export VM FILE), or leave image: out; disk images like qcow2 can't be used",
+        "export it again (sdnlab export VM FILE); image: also takes 'micro' and a disk in the format qcow2; "
+        f"make one of another format: qemu-img convert -O qcow2 {name} disk.qcow2",
     )
 
 

@@ -43,6 +43,10 @@ _SHIPPED = (
 """What the guest runs of sdnlab: the agent with what it imports, and the servers."""
 
 
+LEAST_MEMORY = 144 << 20
+"""Bytes with which a machine boots the image. With 128 MiB its kernel panics while it unpacks the files."""
+
+
 def recipe() -> Recipe:
     """How the micro image is built."""
     text = repr((FORM, KERNELS, modules.WANTED, modules.HELPERS))

@@ -21,6 +21,8 @@ LABEL = "cidata"
 SERVICE = "sdnlab-agent.service"
 START = "/usr/lib/sdnlab/start"
 """What the service runs: the command in a form that needs no quoting of systemd's."""
+COMPLETE = "/usr/lib/sdnlab/complete"
+"""The file that is written last: all others are whole when it is there."""
 
 Interface = IPv4Interface | IPv6Interface
 Address = IPv4Address | IPv6Address
@@ -80,7 +82,6 @@ def user_data(machine: Machine) -> dict[str, Any]:
     """What cloud-init does: it writes the agent's files, and starts the agent as a service of systemd."""
     told: dict[str, Any] = {
         "hostname": machine.name,
-        "manage_etc_hosts": "localhost",
         "package_update": False,
         "package_upgrade": False,
     }
@@ -91,13 +92,25 @@ def user_data(machine: Machine) -> dict[str, Any]:
         *(_file(path, content, "0644") for path, content in sorted(machine.agent.items())),
         _file(START, start, "0755"),
         _file(f"/etc/systemd/system/{SERVICE}", _UNIT.encode(), "0644"),
+        _file(COMPLETE, b"", "0644"),
     ]
-    told["runcmd"] = [
-        ["systemctl", "daemon-reload"],
-        ["systemctl", "--no-block", "enable", "--now", SERVICE],
-    ]
+    # cloud-init runs the first long before the second, which is at the end of its first boot
+    told["bootcmd"] = [["sh", "-c", f"({_EARLY}) </dev/null >/dev/null 2>&1 &"]]
+    told["runcmd"] = [["sh", "-c", _BEGIN]]
     return told
 
+
+_BEGIN = f"systemctl daemon-reload; systemctl --no-block enable --now {SERVICE}"
+_EARLY = f"""\
+systemctl is-enabled --quiet {SERVICE} && exit
+for look in $(seq 600); do
+    test -e {COMPLETE} && break
+    sleep 0.5
+done
+{_BEGIN}
+"""
+"""Starts the agent as soon as its files are written, beside the rest of the boot; once it is enabled, systemd
+starts it."""
 
 _UNIT = f"""\
 [Unit]

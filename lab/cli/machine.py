@@ -46,7 +46,10 @@ def vm(
 
     Example: sdnlab vm pause v1
     """
-    answer = client(lab).post(f"/hosts/{quote(host, safe='')}/power", {"action": action.value})
+    patience = None if action is Action.start else 60.0  # to boot from a disk takes minutes
+    answer = client(lab, timeout=patience).post(
+        f"/hosts/{quote(host, safe='')}/power", {"action": action.value}
+    )
     if json:
         out_json(answer)
     elif answer["changed"]:

@@ -70,8 +70,8 @@ def snapshot(
     connections of that moment are dead. The lab around it does not change.
 
     Snapshots are files without names on the disk of /var/tmp, about as large as the memory that the machine
-    uses. They live as long as the machine in its lab: 'sdnlab down' removes them. To keep a machine longer,
-    'sdnlab export' it.
+    uses, and what it has written to its disk if it boots from one. They live as long as the machine in its
+    lab: 'sdnlab down' removes them. To keep a machine longer, 'sdnlab export' it.
 
     Examples: sdnlab snapshot save v1 before, sdnlab snapshot restore v1 before, sdnlab snapshot list v1
     """
@@ -125,6 +125,8 @@ def export(
     In the other topology file: v1: {switch: s1, kind: vm, image: v1.machine}. Settings that are not there are
     those of the exported machine. With another version of QEMU, other settings or another accelerator, it
     boots instead, and 'sdnlab events' says why.
+
+    A machine that boots from a disk (image: debian.qcow2) can't be exported.
 
     FILE is a tar archive with gzip, readable for you alone: it has all that was in the machine's memory. It
     is written under another name, and gets its name when it is complete.

@@ -17,7 +17,7 @@ from lab.functions.keepers import Functions, NetStarter
 from lab.functions.report import describe_function
 from lab.naming import RUN
 from lab.start.leash import Leash, Stages
-from lab.start.messages import Probing, Ready
+from lab.start.messages import Doing, Probing, Ready
 from lab.supervisor import hosts
 from lab.supervisor.change import PROCESS_PATIENCE
 from lab.supervisor.controllers import Controllers
@@ -136,8 +136,12 @@ def come_up(site: Site, parts: Parts) -> list[str]:
     topology, stages = site.topology, site.stages
     functions = start_thread(lambda: parts.functions.prepare(topology, PROCESS_PATIENCE))
 
+    def told(what: str) -> None:
+        if stages.current == "hosts":
+            site.leash.say(Doing(what))
+
     def start_hosts() -> list[str]:
-        ready = hosts.await_ready(topology.hosts, parts.net.place, site.events)
+        ready = hosts.await_ready(topology.hosts, parts.net.place, site.events, told=told)
         return ready + parts.servers.become(topology)
 
     coming_hosts = start_thread(start_hosts)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lab.supervisor.lab import Lab
 
 PROCESS_PATIENCE = 15.0
+READY_MOST = 90.0
+"""Seconds for which a change waits for new hosts; events tell what becomes of those that take longer."""
 """Timeout in seconds until new functions' processes work."""
 
 
@@ -95,7 +97,7 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         ("ending old commands of hosts", lambda: lab.end_commands(new)),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
-        ("new hosts", lambda: notes.extend(await_ready(come, lab.net.place, lab.events))),
+        ("new hosts", lambda: notes.extend(await_ready(come, lab.net.place, lab.events, READY_MOST))),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("commands of hosts", lambda: lab.run_commands(new)),
         ("bringing switches up to date", lab.settle),

@@ -3,17 +3,20 @@ them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from dataplane.hosts.driver import HostError, Place
+from dataplane.hosts.driver import BootingDriver, HostError, Place
 from dataplane.hosts.drivers import DRIVERS, driver
 from lab.events.log import EventLog
 from lab.failure import Exit, Failure
 from topologies.model.hosts import Host
 
 READY_PATIENCE = 60.0
-"""Timeout in seconds until commands run in a new host: a virtual machine boots on a busy machine."""
+"""Timeout in seconds until commands run in a new host, if its driver says nothing else."""
+LOOK = 1.0
+"""Seconds between two texts about what is awaited."""
 
 
 def by_kind(hosts: Iterable[Host]) -> dict[str, list[Host]]:
@@ -50,14 +53,18 @@ def watch(events: EventLog) -> None:
 
 
 def await_ready(
-    hosts: Sequence[Host], place: Callable[[str], Place], events: EventLog, patience: float = READY_PATIENCE
+    hosts: Sequence[Host],
+    place: Callable[[str], Place],
+    events: EventLog,
+    most: float = math.inf,
+    told: Callable[[str], None] = lambda text: None,
 ) -> list[str]:
-    """Wait until commands run in all ``hosts``. Returns texts about those in which they don't; each is an
-    event."""
+    """Wait until commands run in all ``hosts``, ``most`` seconds at most. Returns texts about those in which
+    they don't; each is an event. ``told`` gets what is awaited, again and again."""
 
     def ready(host: Host) -> str:
         try:
-            driver(host.kind).ready(place(host.name), patience)
+            driver(host.kind).ready(place(host.name), min(patience(host), most))
         except (HostError, OSError) as error:
             what = f"host {host.name} is not ready: {error}"
             events.add("host", what, {"host": host.name})
@@ -68,7 +75,27 @@ def await_ready(
     if not slow:
         return []
     with ThreadPoolExecutor(min(len(slow), 64)) as threads:
-        return [what for what in threads.map(ready, slow) if what]
+        coming = {host.name: threads.submit(ready, host) for host in slow}
+        while wait(coming.values(), LOOK).not_done:
+            told(awaited([host for host in slow if not coming[host.name].done()], place))
+        return [what for one in coming.values() if (what := one.result())]
+
+
+def patience(host: Host) -> float:
+    """Seconds until commands run in a new host, at most."""
+    kind = driver(host.kind)
+    return kind.patience(host) if isinstance(kind, BootingDriver) else READY_PATIENCE
+
+
+def awaited(hosts: Sequence[Host], place: Callable[[str], Place]) -> str:
+    """What is awaited of hosts, in words: what the first one does that tells it, and how many others there
+    are."""
+    for host in hosts:
+        kind = driver(host.kind)
+        if isinstance(kind, BootingDriver) and (doing := kind.doing(place(host.name))):
+            others = f" (and {len(hosts) - 1} more)" if len(hosts) > 1 else ""
+            return f"waiting for {host.name}{others}, which {doing}"
+    return f"waiting for {', '.join(host.name for host in hosts[:8])}"
 
 
 def take_time(hosts: Iterable[Host]) -> bool:

@@ -166,9 +166,9 @@ MICRO = "micro"
 class VirtualMachine(Frozen):
     """The settings of a virtual machine.
 
-    ``image``: ``micro``, or the path of an exported machine. ``accelerator``: ``auto`` takes KVM where it
-    works, and else TCG, QEMU's translator. ``vcpus``: virtual processors. ``memory`` in bytes. ``nic``: the
-    model of its network device: para-virtualised (``virtio``) or that of a real one (``e1000``).
+    ``image``: ``micro``, or the path of an exported machine or of a disk. ``accelerator``: ``auto`` takes KVM
+    where it works, and else TCG, QEMU's translator. ``vcpus``: virtual processors. ``memory`` in bytes.
+    ``nic``: the model of its network device: para-virtualised (``virtio``) or that of a real one (``e1000``).
     """
 
     image: str = MICRO

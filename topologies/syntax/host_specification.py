@@ -151,9 +151,9 @@ class HostSpec(Shaped):
     )
     image: Text | None = Field(
         None,
-        description="vm: micro (when left out) or an exported machine; container: machine (the machine's own "
-        "files, when left out), a directory, an OCI image layout or its tar archive.",
-        examples=["micro", "v1.machine"],
+        description="vm: micro (when left out), an exported machine, or a disk (qcow2); container: machine "
+        "(the machine's own files, when left out), a directory, an OCI image layout or its tar archive.",
+        examples=["micro", "v1.machine", "debian.qcow2"],
     )
     command: Annotated[list[Text | None] | None, Or(TEXT)] = Field(
         None, description="container: its first process; that of the image when left out."

@@ -6,6 +6,7 @@ QEMU gets no name of a file or device of the lab, only descriptors: it runs as a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ AGENT_PORT = "sdnlab.agent"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """System calls that QEMU gives up (seccomp(2)): it starts no program and gains no right."""
 MACHINE = "pc,hpet=off,usb=off,vmport=off,memory-backend=ram"
+DISK_MACHINE = "q35,usb=off,vmport=off,memory-backend=ram"
+"""For kernels that nobody told not to test their timers: an emulated timer fails the test on a busy machine,
+and they need another one (HPET)."""
 PROCESSORS = {"kvm": "host", "tcg": "max,la57=off"}
 """Accelerator -> the model of the processor; TCG without 5-level page tables, which cost time."""
 NICS = {"virtio": "virtio-net-pci", "e1000": "e1000"}
@@ -31,17 +35,24 @@ class Kernel:
     initrd: int
     arguments: str
 
+    def descriptors(self) -> list[int]:
+        """What QEMU must inherit."""
+        return [self.kernel, self.initrd]
+
 
 @dataclass(frozen=True)
 class Disk:
-    """What a machine boots from a disk. ``base``: the image, only read (qcow2 or ``raw``). ``changes``: a
-    qcow2 file of the machine's own for what it writes. ``seed``: the disk that tells cloud-init what the
+    """What a machine boots from a disk. ``base``: the image, only read. ``changes``: a file of the machine's
+    own for what it writes. Both have the format qcow2. ``seed``: the disk that tells cloud-init what the
     machine is. All are descriptors."""
 
     base: int
     changes: int
     seed: int | None = None
-    raw: bool = False
+
+    def descriptors(self) -> list[int]:
+        """What QEMU must inherit."""
+        return [self.base, self.changes, *([self.seed] if self.seed is not None else [])]
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ def command_line(
         PROGRAM,
         *("-name", f"guest={_escaped(name)}"),
         *("-nodefaults", "-no-user-config", "-display", "none"),
-        *("-machine", MACHINE),
+        *("-machine", MACHINE if isinstance(boot, Kernel) else DISK_MACHINE),
         *("-accel", accelerator),
         *("-cpu", PROCESSORS[accelerator]),
         *("-smp", str(settings.vcpus)),
@@ -108,11 +119,15 @@ def command_line(
     ]
 
 
-def devices_mark() -> str:
-    """A text that is another one when machines get other devices: their saved states don't fit then."""
+def devices_mark(disk: bool = False) -> str:
+    """A text that is another one when machines get other devices: their saved states don't fit then.
+
+    ``disk``: of machines that boot from a disk.
+    """
     settings = VirtualMachine()
     ends, memory = Ends(0, 0, 0, 0), Memory(0, False)
-    return " ".join(command_line("", "", settings, "tcg", Kernel(0, 0, ""), memory, ends))
+    boot = Disk(0, 0, 0) if disk else Kernel(0, 0, "")
+    return " ".join(command_line("", "", settings, "tcg", boot, memory, ends))
 
 
 def _escaped(value: str) -> str:
@@ -131,11 +146,11 @@ def _boot(boot: Kernel | Disk) -> Sequence[str]:
     if isinstance(boot, Kernel):
         files = ("-kernel", f"/proc/self/fd/{boot.kernel}", "-initrd", f"/proc/self/fd/{boot.initrd}")
         return (*files, "-append", boot.arguments)
-    form = "raw" if boot.raw else "qcow2"
     words = [
         *_file("base-file", boot.base, read_only=True),
-        *("-blockdev", f"driver={form},node-name=base,file=base-file,read-only=on"),
-        *_file("changes-file", boot.changes),
+        *("-blockdev", json.dumps(_BASE)),
+        # what is written out is in the file, for whoever reads it; it needs no disk that keeps it
+        *_file("changes-file", boot.changes, "cache.no-flush=on"),
         *("-blockdev", "driver=qcow2,node-name=disk,file=changes-file,backing=base"),
         *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
     ]
@@ -146,11 +161,14 @@ def _boot(boot: Kernel | Disk) -> Sequence[str]:
     return words
 
 
-def _file(name: str, descriptor: int, read_only: bool = False) -> list[str]:
+_BASE = {"driver": "qcow2", "node-name": "base", "file": "base-file", "read-only": True, "backing": None}
+"""The image. Whatever its header names: no other file is opened (``backing``)."""
+
+
+def _file(name: str, descriptor: int, *options: str, read_only: bool = False) -> list[str]:
     """A block node for an open file. Without locks: nobody else can have a file that has no name."""
-    only = "on" if read_only else "off"
-    return [
-        *("-add-fd", f"fd={descriptor},set={descriptor}"),
-        "-blockdev",
-        f"driver=file,node-name={name},filename=/dev/fdset/{descriptor},locking=off,read-only={only}",
+    node = [
+        *("driver=file", f"node-name={name}", f"filename=/dev/fdset/{descriptor}", "locking=off"),
+        f"read-only={'on' if read_only else 'off'}",
     ]
+    return ["-add-fd", f"fd={descriptor},set={descriptor}", "-blockdev", ",".join([*node, *options])]

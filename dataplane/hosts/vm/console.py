@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 
 from dataplane.hosts.vm.qmp import LOOP
@@ -17,6 +18,8 @@ KEPT = 1 << 16
 BEHIND = 1 << 20
 """Octets that a reader may be behind, before it is left out."""
 _PATIENCE = 5.0
+_ESCAPED = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[0-Z\\-~])")
+"""ECMA-48: a control sequence, or another one of two characters."""
 
 
 class Console:
@@ -94,7 +97,8 @@ class Console:
 
 
 def last_words(text: str) -> str:
-    """The line that tells most about why a guest does not go on. Pure."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The line that tells most about why a guest does not go on, without what moves the cursor. Pure."""
+    plain = "".join(one for one in _ESCAPED.sub("", text) if one.isprintable() or one in "\r\n")
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     panics = [line for line in lines if "Kernel panic" in line]
     return (panics or lines or [""])[-1]

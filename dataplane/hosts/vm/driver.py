@@ -38,8 +38,6 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "sudo apt install qemu-system-x86"
-START_PATIENCE = 50.0
-"""Seconds that a user waits for a machine to come up."""
 OVERHEAD = 80 << 20
 """Bytes that QEMU needs for a machine beside the machine's memory, most of them for code that TCG
 translates."""
@@ -66,15 +64,19 @@ class VmHosts:
         return bool(hosts)
 
     def prepare(self, hosts: Sequence[Host], say: Say) -> None:
-        """Build missing images, and find out whether KVM works. Raises HostError."""
+        """Build missing images, check disks, and find out whether KVM works. Raises HostError."""
         from dataplane.hosts.vm import accelerator
-        from dataplane.images import images
+        from dataplane.images import disks, images
         from dataplane.images.errors import ImageError
 
+        check_memory(hosts)
         wanted = {settings_of(host).image for host in hosts}
         try:
             for image in sorted(wanted):
-                images.ensure(image, say)
+                if disks.is_disk(image):
+                    disks.ensure(image, say)
+                else:
+                    images.ensure(image, say)
         except ImageError as error:
             raise HostError(error.what, error.remedy) from None
         version = self._version()
@@ -90,6 +92,7 @@ class VmHosts:
         some = ", ".join(host.name for host in hosts[:3]) + (", ..." if len(hosts) > 3 else "")
         if not has_qemu():
             lacks.append(Lack(f"{PROGRAM} is not installed", f"the virtual machines ({some})", INSTALL))
+        lacks += lacks_for_disks(hosts)
         free = available_memory()
         needed = sum(settings_of(host).memory + OVERHEAD for host in hosts)
         if free is not None and needed > free:
@@ -143,6 +146,17 @@ class VmHosts:
         """Wait until commands run in the machine. Raises HostError."""
         self.machine(place).ready(patience)
 
+    def patience(self, host: Host) -> float:
+        """Seconds in which the machine is up: it may boot from a disk."""
+        from dataplane.hosts.vm.starting import patience_for
+
+        return patience_for(settings_of(host))
+
+    def doing(self, place: Place) -> str:
+        """What a machine does that is coming up."""
+        machine = self._machines.get(place.netns)
+        return machine.doing() if machine is not None else ""
+
     def state(self, place: Place) -> dict[str, str | int | float | bool]:
         """State, accelerator, memory, and how it came up."""
         machine = self._machines.get(place.netns)
@@ -179,7 +193,7 @@ class VmHosts:
         machine = self.machine(place)
         if action == "start":
             changed = machine.power_on()
-            machine.ready(START_PATIENCE)
+            machine.ready(machine.patience)
         elif action == "stop":
             changed = machine.power_off()
         elif action == "pause":
@@ -283,12 +297,12 @@ class VmHosts:
             )
         return self._means
 
-    def _key(self, settings: VirtualMachine, accelerator: str) -> SnapshotKey:
+    def _key(self, settings: VirtualMachine, accelerator: str, disk: bool) -> SnapshotKey:
         from dataplane.hosts.vm.command_line import devices_mark
         from dataplane.images.snapshots import SnapshotKey
 
         return SnapshotKey(
-            self._version(), accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark()
+            self._version(), accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark(disk)
         )
 
 
@@ -319,6 +333,21 @@ def settings_of(host: Host) -> VirtualMachine:
     return host.vm
 
 
+def check_memory(hosts: Sequence[Host]) -> None:
+    """Raise HostError for a machine with too little memory to boot its image."""
+    from dataplane.images.micro import LEAST_MEMORY
+    from topologies.model.hosts import MICRO
+
+    for host in hosts:
+        settings = settings_of(host)
+        if settings.image == MICRO and settings.memory < LEAST_MEMORY:
+            raise HostError(
+                f"{host.name} has {settings.memory >> 20} MiB of memory, and the image {MICRO} boots with "
+                f"{LEAST_MEMORY >> 20} MiB or more",
+                f"write memory: {LEAST_MEMORY >> 20}MiB at hosts.{host.name}, or leave it out (256MiB)",
+            )
+
+
 def find_image(name: str) -> Image:
     """An image that was prepared. Raises HostError."""
     from dataplane.images import exported, images
@@ -337,6 +366,19 @@ def has_qemu() -> bool:
     import shutil
 
     return shutil.which(PROGRAM) is not None
+
+
+def lacks_for_disks(hosts: Sequence[Host]) -> list[Lack]:
+    """What machines need that boot from a disk: the program that makes a file for what they write."""
+    import shutil
+
+    from dataplane.images import disks
+
+    some = [host.name for host in hosts if disks.is_disk(settings_of(host).image)]
+    if not some or shutil.which(disks.PROGRAM) is not None:
+        return []
+    needed = f"virtual machines with a disk ({', '.join(some[:3])}{', ...' if len(some) > 3 else ''})"
+    return [Lack(f"{disks.PROGRAM} is not installed", needed, disks.INSTALL)]
 
 
 def available_memory() -> int | None:

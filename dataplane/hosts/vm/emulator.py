@@ -3,11 +3,12 @@ console."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ class Emulator:
         self._console: Console | None = None
         self._process: Process | None = None
         self._monitor: Monitor | None = None
-        self._given_up = False
+        self._given_up = self._called_off = False
 
     # The ways to it
 
@@ -210,13 +211,13 @@ class Emulator:
         while not self.answers.wait(LOOK):
             if running is None or self._process is not running:
                 raise Failed(self.why or "QEMU has ended")
-            if self._given_up:
+            if self.given_up:
                 raise Failed("it is being stopped")
-            words = self.last_words()
             if self.reboots >= most_reboots:
                 self.end()
-                raise Failed(f"its guest boots again and again; on its console: {words[:200]}")
+                raise Failed(f"its guest boots again and again; on its console: {self.last_words()[:200]}")
             if time.monotonic() > deadline:
+                words = self.last_words()
                 raise Failed(
                     f"its agent has not answered within {patience:.0f} s"
                     + (f"; on its console: {words[:200]}" if words else "")
@@ -240,14 +241,23 @@ class Emulator:
 
     @property
     def given_up(self) -> bool:
-        """Whether the machine leaves the lab."""
-        return self._given_up
+        """Whether nobody wants it to come up any more."""
+        return self._given_up or self._called_off
+
+    @contextlib.contextmanager
+    def called_off(self) -> Iterator[None]:
+        """Whoever waits for it gives up meanwhile."""
+        self._called_off = True
+        self._kill()
+        try:
+            yield
+        finally:
+            self._called_off = False
 
     def give_up(self) -> None:
         """The machine leaves the lab: end what waits for it."""
         self._given_up = True
-        if (running := self._process) is not None:
-            running.kill()
+        self._kill()
 
     def close(self) -> None:
         """End the present one, and the ways to it."""
@@ -261,6 +271,10 @@ class Emulator:
         if self._tap >= 0:
             os.close(self._tap)
             self._tap = -1
+
+    def _kill(self) -> None:
+        if (running := self._process) is not None:
+            running.kill()
 
     def _take(self, twin: Twin) -> None:
         assert self._console is not None and twin.console is not None

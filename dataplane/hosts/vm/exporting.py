@@ -32,6 +32,12 @@ class Export:
 
 def export(machine: Machine) -> Export:
     """The machine as an archive; when it is on, as it is at this moment. Raises HostError."""
+    if machine.disk is not None:
+        name = machine.host.name
+        raise HostError(
+            f"{name} boots from a disk, and only machines with an image of sdnlab are exported",
+            f"sdnlab snapshot save {name} NAME keeps its state as long as the lab",
+        )
     image, key = machine.image(), machine.key()
     with contextlib.ExitStack() as stack:
         paused = 0.0

@@ -8,20 +8,23 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import client, network, steps
 from dataplane.hosts.vm.client import agent_socket
 from dataplane.hosts.vm.emulator import Calls, Emulator, Failed
+from dataplane.hosts.vm.own_disk import FOLDER
 from dataplane.hosts.vm.qmp import Monitor, MonitorError
-from dataplane.hosts.vm.starting import RESTORE_PATIENCE, STATE_PATIENCE, Means, Start
+from dataplane.hosts.vm.starting import BOOT_PATIENCE, STATE_PATIENCE, Means, Start, patience_for
 from dataplane.hosts.vm.twin import Berth, Twin
+from dataplane.images import seed
 from dataplane.images.errors import ImageError
 
 if TYPE_CHECKING:
     from dataplane.hosts.driver import Place
     from dataplane.hosts.vm.channel import Broker
+    from dataplane.hosts.vm.own_disk import OwnDisk
     from dataplane.images.image import Image
     from dataplane.images.snapshots import SnapshotKey
     from dataplane.plan.pieces import HostPlan, WirePlan
@@ -46,11 +49,12 @@ class Machine:
         self._names_file = ""
         calls = Calls(self._heard, lambda: self.state == "starting", self._ended, self._answered)
         self._emulator = Emulator(host.name, space, calls)
-        self._start = Start(host.name, settings, means, self._emulator, self._mac, self._say)
+        self._start = Start(host.name, settings, means, self._emulator, self._told, self._say)
         self._from = ""
         self._seconds = 0.0
         self._why = ""
         self._resetting = False
+        self._late = False
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
         self._was_reset = threading.Event()
@@ -96,18 +100,36 @@ class Machine:
         with self._changed:
             ready = self._changed.wait_for(lambda: self.state != "starting", patience)
         if not ready:
-            raise HostError(f"it has not come up within {patience:.0f} s", self._look())
+            self._late = True
+            doing = self.doing() or "it has not come up"
+            raise HostError(f"{doing}, after {patience:.0f} s; an event tells when it is up", self._look())
         if self.state == "off" or self.state == "silent":
             raise HostError(self._why or "it is off", self._look())
+
+    def doing(self) -> str:
+        """What a machine does that is coming up; empty: it isn't."""
+        if self.state != "starting":
+            return ""
+        words = self._emulator.last_words()
+        said = f"; on its console: {words[:80]}" if words else ""
+        return f"boots from {Path(self.settings.image).name}{said}"
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which it is up, on a busy machine."""
+        return patience_for(self.settings)
 
     def _come_up(self) -> None:
         with self._acting:
             began = time.monotonic()
+            self._late = False
             try:
                 self._from = self._start.come_up()
                 self._configure_all()
                 self._seconds = time.monotonic() - began
                 self._become("running")
+                if self._late:
+                    self._say(f"is up after {self._seconds:.0f} s")
             except (Failed, MonitorError, ImageError, HostError, OSError) as error:
                 self._fail(str(error))
 
@@ -149,10 +171,18 @@ class Machine:
         """Where its QEMU is attached."""
         return self._emulator.berth()
 
-    def launch(self, berth: Berth) -> Twin:
-        """Start a QEMU that waits for a state of the machine; the caller connects its monitor. Raises
-        HostError, OSError."""
-        return self._start.launch(None, berth, restored=True)
+    @property
+    def disk(self) -> OwnDisk | None:
+        """Its disk; None: it boots an image of sdnlab."""
+        return self._start.disk
+
+    def launch(self, berth: Berth, changes: IO[bytes] | None = None) -> Twin:
+        """Start a QEMU that waits for a state of the machine; the caller connects its monitor.
+
+        ``changes``: what that machine has written to its disk, if not what the present one has. Raises
+        HostError, OSError.
+        """
+        return self._start.launch(None, berth, restored=True, changes=changes)
 
     def begin_anew(self) -> None:
         """What it was is over: another state comes."""
@@ -170,7 +200,7 @@ class Machine:
         self._emulator.answers.clear()
         self._emulator.reach("port", "the machine was restored")
         try:
-            self._emulator.await_agent(RESTORE_PATIENCE)
+            self._emulator.await_agent(BOOT_PATIENCE)
             self._configure_all()
             self._become("running")
         except (Failed, OSError) as error:
@@ -189,6 +219,10 @@ class Machine:
 
     def _mac(self) -> str:
         return self._wire.near.mac or self._host.host.mac
+
+    def _told(self) -> seed.Machine:
+        wire = self._wire
+        return seed.Machine(self._host.host.hostname, self._mac(), wire.addresses, wire.gateways, wire.mtu)
 
     def _interface(self) -> list[steps.Step]:
         wire = self._wire
@@ -250,7 +284,9 @@ class Machine:
 
     def power_off(self) -> bool:
         """End QEMU, as pulling the plug would; whether it was on."""
-        with self._acting:
+        # who starts it holds it until it is up
+        off = self._emulator.called_off() if self.state == "starting" else contextlib.nullcontext()
+        with off, self._acting:
             was = self._emulator.process is not None
             self._emulator.end()
             self._become("off")
@@ -289,8 +325,9 @@ class Machine:
             told |= {"pid": process.pid, "resident": resident(process.pid)}
         if self._from:
             told |= {"came_by": self._from, "seconds": round(self._seconds, 3)}
-        if self._why and self.state in ("off", "silent"):
-            told["why"] = self._why
+        why = self._why if self.state in ("off", "silent") else self.doing()
+        if why:
+            told["why"] = why
         return told
 
     def end(self) -> None:
@@ -345,6 +382,20 @@ class Machine:
                 self._emulator.reboots += 1
             elif data.get("guest") and not self._resetting:
                 self._say("boots anew: its guest wants it")
+        elif event == "BLOCK_IO_ERROR":
+            self._stuck(data)
+
+    def _stuck(self, data: Mapping[str, Any]) -> None:
+        """QEMU could not write to the machine's disk; ``data``: of its event BLOCK_IO_ERROR."""
+        why = f"no space is left in {FOLDER}" if data.get("nospace") else str(data.get("reason", "no reason"))
+        if data.get("action") == "stop":
+            self._become("paused")
+            self._say(
+                f"stands still, what it writes to its disk can't be kept: {why}; free space, then: "
+                f"sdnlab vm resume {self._host.name}"
+            )
+        else:
+            self._say(f"gets an error from its disk: {why}")
 
     def _fail(self, why: str) -> None:
         if self._emulator.given_up:
@@ -352,7 +403,7 @@ class Machine:
         alive = self._emulator.process is not None
         self._why = why
         self._become("silent" if alive else "off")
-        self._say(f"does not come up: {why}")
+        self._say(f"runs, but {why}" if alive else f"does not come up: {why}")
 
     def _look(self) -> str:
         return f"see: sdnlab console {self._host.name}" if self.state == "silent" else "see: sdnlab events"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from dataplane.hosts.driver import HostError, Place
 from dataplane.hosts.vm import network, twin
 from dataplane.hosts.vm.qmp import Event, Monitor, MonitorError
-from dataplane.hosts.vm.saving import running
+from dataplane.hosts.vm.saving import must_be_up, running
 from dataplane.hosts.vm.twin import Berth, Twin
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Journey:
 
         Raises HostError.
         """
+        must_be_up(self.machine)
         self.machine.acting.acquire()
         self._held = True
         source = self._source = running(self.machine)

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ from typing import IO, TYPE_CHECKING
 
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import twin
+from dataplane.hosts.vm.own_disk import FOLDER, copied, nameless
 from dataplane.hosts.vm.qmp import MonitorError
 from dataplane.hosts.vm.twin import StateError, Twin
 
 if TYPE_CHECKING:
     from dataplane.hosts.vm.machine import Machine
 
-FOLDER = "/var/tmp"
-"""On a disk: /tmp is memory on many machines."""
 PATIENCE = 120.0
 """Seconds in which QEMU must have written or read a state: the disk of a busy machine is slow."""
 BESIDE = 64 << 20
@@ -38,13 +36,20 @@ MOST = 32
 @dataclass(frozen=True)
 class Saved:
     """A saved state. ``taken``: when, in seconds since 1970. ``size``: bytes on the disk. ``paused``: seconds
-    for which the machine stood still."""
+    for which the machine stood still. ``changes``: what it had written to its disk, if it has one."""
 
     name: str
     taken: float
     size: int
     paused: float
     file: IO[bytes]
+    changes: IO[bytes] | None = None
+
+    def close(self) -> None:
+        """Forget it."""
+        self.file.close()
+        if self.changes is not None:
+            self.changes.close()
 
     def told(self) -> dict[str, str | int | float]:
         """It as JSON."""
@@ -88,13 +93,13 @@ class SavedStates:
         """Forget a state, and free its room. Raises HostError."""
         saved = self._find(name)
         del self._states[name]
-        saved.file.close()
+        saved.close()
         return saved
 
     def close(self) -> None:
         """Forget all."""
         for saved in self._states.values():
-            saved.file.close()
+            saved.close()
         self._states.clear()
 
     def _find(self, name: str) -> Saved:
@@ -107,6 +112,7 @@ class SavedStates:
 
 def taken(machine: Machine, name: str = "") -> Saved:
     """The state of a running or paused machine, which goes on afterwards. Raises HostError."""
+    must_be_up(machine)
     with machine.acting:
         qemu = running(machine)
         file = state_file(machine.settings.memory)
@@ -115,6 +121,8 @@ def taken(machine: Machine, name: str = "") -> Saved:
             with standing_still(machine, qemu):
                 twin.write_state(qemu.monitor, file.fileno(), PATIENCE)
                 moment = time.time()
+                # QEMU has written out all that it kept of the disk, and given it up until it goes on
+                changes = copied(machine.disk.changes) if machine.disk is not None else None
         except (MonitorError, StateError) as error:
             file.close()
             raise HostError(
@@ -123,7 +131,18 @@ def taken(machine: Machine, name: str = "") -> Saved:
         except BaseException:
             file.close()
             raise
-        return Saved(name, moment, size_of(file), time.monotonic() - began, file)
+        size = size_of(file) + (occupied(changes) if changes is not None else 0)
+        return Saved(name, moment, size, time.monotonic() - began, file, changes)
+
+
+def must_be_up(machine: Machine) -> None:
+    """Raise HostError for a machine that is coming up: who starts it holds it, for minutes if it boots from a
+    disk."""
+    if machine.state == "starting":
+        name = machine.host.name
+        raise HostError(
+            f"{name} is coming up", f"wait until it is there: sdnlab status; sdnlab console {name}"
+        )
 
 
 def running(machine: Machine) -> Twin:
@@ -161,9 +180,9 @@ def state_file(memory: int) -> IO[bytes]:
                 f"{(memory + BESIDE) >> 20} MiB",
                 "free space there, or remove snapshots: sdnlab snapshot delete VM NAME",
             )
-        return tempfile.TemporaryFile(dir=FOLDER, prefix="sdnlab-", buffering=0)
     except OSError as error:
-        raise HostError(f"no file can be made in {FOLDER}: {error.strerror}") from None
+        raise HostError(f"{FOLDER}: {error.strerror}") from None
+    return nameless()
 
 
 def size_of(file: IO[bytes]) -> int:
@@ -171,12 +190,18 @@ def size_of(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_size
 
 
+def occupied(file: IO[bytes]) -> int:
+    """Bytes that a file takes on the disk: its holes take none."""
+    return os.fstat(file.fileno()).st_blocks * 512
+
+
 def returned(machine: Machine, saved: Saved) -> None:
     """Let the machine go on from a state. Raises HostError; before the state is read, it stays as it is."""
+    must_be_up(machine)
     with machine.acting:
         file = os.open(f"/proc/self/fd/{saved.file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _replace(machine, file)
+            _replace(machine, file, saved.changes)
         except (MonitorError, StateError, OSError) as error:
             raise HostError(
                 f"{machine.host.name} can't return to {saved.name}: {error}; it is as before",
@@ -187,23 +212,29 @@ def returned(machine: Machine, saved: Saved) -> None:
         machine.come_back()
 
 
-def _replace(machine: Machine, file: int) -> None:
-    """Start a QEMU with the state beside the present one, and only then end that one."""
+def _replace(machine: Machine, file: int, saved: IO[bytes] | None) -> None:
+    """Start a QEMU with the state beside the present one, and only then end that one. ``saved``: what the
+    machine had written to its disk: it goes on with a copy."""
     qemu = machine.qemu()
+    changes = copied(saved.fileno()) if saved is not None else None
     stood_still = machine.state in ("paused", "panicked")
     if qemu is not None and not stood_still:
         qemu.monitor.execute("stop")
     fresh: Twin | None = None
     try:
-        fresh = machine.launch(machine.berth())
+        fresh = machine.launch(machine.berth(), changes)
         fresh.monitor.connect()
         twin.read_state(fresh.monitor, file, PATIENCE)
     except BaseException:
         if fresh is not None:
             fresh.end()
+        if changes is not None:
+            changes.close()
         if qemu is not None and not stood_still and qemu.alive():
             twin.quietly(lambda: qemu.monitor.execute("cont"))
         raise
     machine.begin_anew()
     machine.adopt(fresh)
+    if machine.disk is not None and changes is not None:
+        machine.disk.take(changes)
     fresh.monitor.execute("cont")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from dataplane.hosts.driver import Hear, HostError
-from dataplane.hosts.vm.command_line import Ends, Kernel, Memory, command_line
+from dataplane.hosts.vm.command_line import Disk, Ends, Kernel, Memory, command_line
 from dataplane.hosts.vm.emulator import Emulator, Failed
 from dataplane.hosts.vm.exported_settings import of_exported, unlike
+from dataplane.hosts.vm.own_disk import OwnDisk
 from dataplane.hosts.vm.qmp import MonitorError
 from dataplane.hosts.vm.template import memory_file, state_file
 from dataplane.hosts.vm.twin import Berth, StateError, Twin, read_state
-from dataplane.images import exported
+from dataplane.images import disks, exported, seed
 from topologies.model.hosts import VirtualMachine
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 BOOT_PATIENCE = 60.0
 """Seconds in which a machine's agent must answer after its start: an emulated one on a busy machine."""
+DISK_PATIENCE = 300.0
+"""The same for a machine that boots from a disk, with systemd and cloud-init."""
+LATER = 15.0
+"""Seconds that pass before a machine with a disk boots, and while it is configured."""
+DISK_REBOOTS = 6
+"""So often the guest of a disk may boot before its agent answers: its first start may need that."""
 RESTORE_PATIENCE = 15.0
 """The same after it was restored from a template; then the machine boots."""
 STATE_PATIENCE = 20.0
@@ -38,20 +46,28 @@ IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 @dataclass(frozen=True)
 class Means:
     """What all machines of a lab share. ``hear``: as in ``dataplane.hosts.driver``. ``image``: finds an image
-    by its name. ``choose``: the accelerator for what the file wants. ``key``: of a template."""
+    by its name. ``choose``: the accelerator for what the file wants. ``key``: of a state; the last argument:
+    whether the machine has a disk."""
 
     hear: Hear
     templates: Templates
     image: Callable[[str], Image]
     choose: Callable[[str], Choice]
-    key: Callable[[VirtualMachine, str], SnapshotKey]
+    key: Callable[[VirtualMachine, str, bool], SnapshotKey]
+
+
+def patience_for(settings: VirtualMachine) -> float:
+    """Seconds in which a machine is up, on a busy machine and without a snapshot of its boot."""
+    # who waits for it hears why it does not come up
+    return DISK_PATIENCE + LATER if disks.is_disk(settings.image) else BOOT_PATIENCE
 
 
 class Start:
     """What a machine is started from, and how. ``settings``: what the topology says, and where that has the
     default, an exported machine.
 
-    ``mac``: tells the address of its network device. ``say``: makes an event of a text about the machine.
+    ``disk``: what it boots from, if that is one. ``told``: what the machine is, as cloud-init is told, but
+    for the agent. ``say``: makes an event of a text about the machine.
     """
 
     def __init__(
@@ -60,12 +76,13 @@ class Start:
         settings: VirtualMachine,
         means: Means,
         emulator: Emulator,
-        mac: Callable[[], str],
+        told: Callable[[], seed.Machine],
         say: Callable[[str], None],
     ) -> None:
         self.settings = settings
         self.choice: Choice | None = None
-        self._name, self._means, self._emulator, self._mac, self._say = name, means, emulator, mac, say
+        self.disk: OwnDisk | None = None
+        self._name, self._means, self._emulator, self._told, self._say = name, means, emulator, told, say
         self._image: Image | None = None
         self._held = -1
         self._came = False
@@ -76,6 +93,9 @@ class Start:
 
         Raises Failed, MonitorError, ImageError, HostError or OSError.
         """
+        if disks.is_disk(self.settings.image) or self.disk is not None:
+            self._boot_disk()
+            return "boot"
         image = self._means.image(self.settings.image)
         self._hold(image)
         self.choice = self._means.choose(self.settings.accelerator)
@@ -101,49 +121,82 @@ class Start:
         return "boot"
 
     def image(self) -> Image:
-        """The image from which it was started. Raises HostError if it never was."""
+        """The image from which it was started. Raises HostError if it never was, or if it has a disk."""
+        if self.disk is not None:
+            raise HostError(f"{self._name} boots from a disk of yours, not from an image of sdnlab")
         if self._image is None:
-            raise HostError(f"{self._name} has not been started", f"sdnlab vm start {self._name}")
+            raise self._not_started()
         return self._image
 
     def key(self) -> SnapshotKey:
         """What a QEMU must be like to read its state. Raises HostError if it was never started."""
-        self.image()
-        assert self.choice is not None
-        return self._means.key(self.settings, self.choice.accelerator)
+        if self.choice is None:
+            raise self._not_started()
+        return self._means.key(self.settings, self.choice.accelerator, self.disk is not None)
 
-    def launch(self, memory: Memory | None, berth: Berth, restored: bool = False) -> Twin:
+    def launch(
+        self,
+        memory: Memory | None,
+        berth: Berth,
+        restored: bool = False,
+        changes: IO[bytes] | None = None,
+    ) -> Twin:
         """Start a QEMU for the machine, beside that which it may have; the caller connects its monitor.
 
-        ``memory``, ``restored``: as for ``command_line``. Raises HostError, OSError.
+        ``memory``, ``restored``: as for ``command_line``. ``changes``: what it has written to its disk, if
+        that is not what the present machine has. Raises HostError, OSError.
         """
-        image, choice = self.image(), self.choice
-        assert choice is not None
-        files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (image.kernel, image.initrd)]
-        boot = Kernel(files[0], files[1], image.arguments)
+        choice = self.choice
+        if choice is None:
+            raise self._not_started()
+        kvm = choice.accelerator == "kvm"
+        with self._opened(changes) as boot:
 
-        def words(ends: Ends) -> list[str]:
-            return command_line(
-                self._name,
-                self._mac(),
-                self.settings,
-                choice.accelerator,
-                boot,
-                memory,
-                ends,
-                restored,
-            )
+            def words(ends: Ends) -> list[str]:
+                mac = self._told().mac
+                return command_line(
+                    self._name, mac, self.settings, choice.accelerator, boot, memory, ends, restored
+                )
 
-        passed = [*files, *([memory.file] if memory is not None else [])]
-        try:
-            return self._emulator.launch(words, passed, berth, choice.accelerator == "kvm")
-        finally:
-            for fd in files:
-                os.close(fd)
+            passed = [*boot.descriptors(), *([memory.file] if memory is not None else [])]
+            return self._emulator.launch(words, passed, berth, kvm)
 
     def forget(self) -> None:
-        """The machine leaves the lab: others may remove its image."""
+        """The machine leaves the lab: others may remove its image, and what it wrote is gone."""
         self._hold(None)
+        if self.disk is not None:
+            self.disk.close()
+            self.disk = None
+
+    @contextlib.contextmanager
+    def _opened(self, changes: IO[bytes] | None) -> Iterator[Kernel | Disk]:
+        """What it boots. Raises HostError, OSError."""
+        if self.disk is not None:
+            yield self.disk.boot(changes)
+            return
+        image = self.image()
+        with image.kernel.open("rb") as kernel, image.initrd.open("rb") as initrd:
+            yield Kernel(kernel.fileno(), initrd.fileno(), image.arguments)
+
+    def _not_started(self) -> HostError:
+        return HostError(f"{self._name} has not been started", f"sdnlab vm start {self._name}")
+
+    def _boot_disk(self) -> None:
+        """Boot from a disk. What the machine writes to it stays until it leaves the lab."""
+        self.choice = self._means.choose(self.settings.accelerator)
+        if self.disk is None:
+            self.disk = OwnDisk(self.settings.image)
+        self.disk.tell(self._told())
+        self._emulator.become(self.launch(None, self._emulator.berth()))
+        try:
+            self._emulator.await_agent(DISK_PATIENCE, DISK_REBOOTS)
+        except Failed as error:
+            if self._emulator.process is None:
+                raise
+            raise Failed(
+                f"{error}; an event tells when it does. cloud-init starts the agent, which needs Python: "
+                "without them in the image, commands and addresses do not reach the machine"
+            ) from None
 
     def _hold(self, image: Image | None) -> None:
         """Keep the files of the image from which the machine was started: another QEMU may need them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,6 +180,47 @@ def test_the_lab_asks_the_drivers_what_hosts_need_and_waits_until_they_are_ready
     assert problems == ["host t2 is not ready: no answer within 0.5 s"]
     toy.hear("t1", "host", "t1 has fallen over")
     assert [event["text"] for event in events.since(0)] == [*problems, "t1 has fallen over"]
+
+
+class BootingToy(Toy):
+    """Its hosts take long."""
+
+    def __init__(self, over: threading.Event) -> None:
+        super().__init__()
+        self.over = over
+        self.waited: list[float] = []
+
+    def patience(self, host: Host) -> float:
+        return 300.0
+
+    def doing(self, place: Place) -> str:
+        return "is wound up"
+
+    def ready(self, place: Place, patience: float) -> None:
+        self.waited.append(patience)
+        assert self.over.wait(60)
+
+
+def test_who_waits_hears_what_for(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    slow = BootingToy(over)
+    monkeypatch.setitem(drivers.DRIVERS, "toy", slow)
+    monkeypatch.setattr(hosts, "LOOK", 0.01)
+    topology = topologies.loads(
+        "{switches: [s1], hosts: {t1: {switch: s1, kind: toy}, t2: {switch: s1, kind: toy}}}"
+    )
+    fabric = Fabric(topology, Path("/run/lab"), controllers={})
+    heard: list[str] = []
+
+    def told(text: str) -> None:
+        heard.append(text)
+        over.set()
+
+    assert hosts.await_ready(topology.hosts, fabric.place, EventLog(), told=told) == []
+    assert heard[0] == "waiting for t1 (and 1 more), which is wound up"
+    assert slow.waited == [300.0, 300.0]
+    hosts.await_ready(topology.hosts[:1], fabric.place, EventLog(), 90.0)
+    assert slow.waited[2:] == [90.0]
 
 
 def test_captures_and_probes_are_where_the_driver_says(toy: Toy) -> None:

@@ -137,7 +137,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     fake = SimpleNamespace(
         post=lambda path, body=None: known[f"{path} {body['action']}"], get=lambda path: known[path]
     )
-    monkeypatch.setattr("lab.cli.machine.client", lambda lab: fake)
+    monkeypatch.setattr("lab.cli.machine.client", lambda lab, **options: fake)
     return known
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.images import iso9660, seed
+from tests.waiting import until
 
 MACHINE = seed.Machine(
     name="web",
@@ -73,6 +75,38 @@ def test_the_agent_arrives_as_it_is_and_its_command_is_kept_whole() -> None:
     done = subprocess.run(["sh"], input=start, capture_output=True, text=True, check=True)
     assert done.stdout == 'a "b" $c\n'
     assert seed.files(MACHINE)["user-data"].startswith(b"#cloud-config\n{")
+
+
+def test_the_agent_begins_as_soon_as_its_files_are_there(tmp_path: Path) -> None:
+    """The command that cloud-init runs first does not wait; it starts the agent when all is written."""
+    told = seed.user_data(MACHINE)
+    assert told["write_files"][-1]["path"] == seed.COMPLETE
+    (command,) = told["bootcmd"]
+    complete, log = tmp_path / "complete", tmp_path / "log"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    fake = programs / "systemctl"
+    fake.write_text(f'#!/bin/sh\ntest "$1" != is-enabled || exit 1\necho "$@" >> {log}\n')
+    fake.chmod(0o755)
+    script = command[2].replace(seed.COMPLETE, str(complete)).replace("sleep 0.5", "sleep 0.01")
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run([*command[:2], script], env=environment, check=True, timeout=60)  # it does not wait
+    assert not log.exists()
+    complete.touch()
+    wanted = f"daemon-reload\n--no-block enable --now {seed.SERVICE}\n"
+    until(lambda: log.exists() and log.read_text() == wanted, "the agent is started")
+    assert seed.SERVICE in told["runcmd"][0][2]
+
+
+def test_the_agent_is_not_started_twice(tmp_path: Path) -> None:
+    fake = tmp_path / "systemctl"
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "log"}\n')  # it is enabled
+    fake.chmod(0o755)
+    (command,) = seed.user_data(MACHINE)["bootcmd"]
+    script = command[2].removesuffix("&")  # wait for it
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([*command[:2], script], env=environment, check=True, timeout=60)
+    assert (tmp_path / "log").read_text() == f"is-enabled --quiet {seed.SERVICE}\n"
 
 
 def test_a_machine_without_agent_gets_addresses_only() -> None:

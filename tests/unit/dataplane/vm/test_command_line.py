@@ -80,12 +80,16 @@ def test_a_disk_is_read_and_changes_go_elsewhere() -> None:
     assert value(asked, "-add-fd") == ["fd=40,set=40", "fd=41,set=41", "fd=42,set=42"]
     nodes = value(asked, "-blockdev")
     assert nodes[0] == "driver=file,node-name=base-file,filename=/dev/fdset/40,locking=off,read-only=on"
-    assert "driver=qcow2,node-name=base,file=base-file,read-only=on" in nodes
+    base = '{"driver": "qcow2", "node-name": "base", "file": "base-file", "read-only": true, "backing": null}'
+    assert base in nodes  # also if the image names another file
     assert "driver=qcow2,node-name=disk,file=changes-file,backing=base" in nodes
     assert not value(asked, "-kernel")
-    assert "driver=raw,node-name=base,file=base-file,read-only=on" in value(
-        words(boot=Disk(base=40, changes=41, raw=True)), "-blockdev"
-    )
+    assert value(asked, "-machine") == ["q35,usb=off,vmport=off,memory-backend=ram"]
+    assert len(value(words(boot=Disk(base=40, changes=41)), "-add-fd")) == 2
+
+
+def test_machines_with_a_disk_have_other_devices() -> None:
+    assert devices_mark() == devices_mark(disk=False) != devices_mark(disk=True)
 
 
 def test_a_comma_in_a_name_is_not_an_option() -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pytest
 
 from dataplane.hosts.driver import HostError
-from dataplane.hosts.vm import saving, twin
+from dataplane.hosts.vm import own_disk, saving, twin
 from dataplane.hosts.vm.exported_settings import of_exported, unlike
 from dataplane.hosts.vm.machine import Machine
 from dataplane.hosts.vm.migration import Journey
@@ -97,6 +98,27 @@ class Qemu:
         return twin.Twin(cast(Any, self), cast(Monitor, self), None)
 
 
+class Disk:
+    """A machine's disk: what the machine has written to it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.file = own_disk.nameless()
+        self.write(content)
+
+    @property
+    def changes(self) -> int:
+        return self.file.fileno()
+
+    def write(self, content: bytes) -> None:
+        os.pwrite(self.changes, content, 1 << 20)
+
+    def read(self) -> bytes:
+        return os.pread(self.changes, 100, 1 << 20)
+
+    def take(self, changes: IO[bytes]) -> None:
+        self.file = changes
+
+
 class FakeMachine:
     """A machine with one QEMU, and another one that it launches."""
 
@@ -105,6 +127,7 @@ class FakeMachine:
         self.acting = threading.RLock()
         self.host = SimpleNamespace(name="v1")
         self.settings = VirtualMachine()
+        self.disk: Disk | None = None
         self.held: list[str] = []
         self.broker = SimpleNamespace(
             hold=lambda patience: bool(self.held.append("hold")) or True,
@@ -123,6 +146,15 @@ class FakeMachine:
 
     def launch(self, *_: Any, **__: Any) -> twin.Twin:
         return self._there.twin()
+
+    def begin_anew(self) -> None:
+        self.state = "starting"
+
+    def adopt(self, twin: twin.Twin) -> None:
+        self._source.kill()
+
+    def come_back(self) -> None:
+        self.state = "running"
 
 
 @pytest.fixture
@@ -246,3 +278,56 @@ def test_a_machine_stays_what_it_is_when_a_state_can_not_be_read() -> None:
     with pytest.raises(HostError, match="bad section; it is as before"):
         states.restore("one")
     assert done.status == "running" and not done.ended and there.ended
+
+
+def saved_with_a_disk(there: Qemu) -> tuple[FakeMachine, SavedStates]:
+    machine = FakeMachine(Qemu(**{"query-migrate": {"status": "completed"}}), there)
+    machine.disk = Disk(b"before")
+    states = SavedStates(cast(Machine, machine))
+    states.save("one")
+    return machine, states
+
+
+def test_a_disk_is_saved_and_returns_as_often_as_one_likes() -> None:
+    there = Qemu(**{"query-migrate": {"status": "completed"}})
+    machine, states = saved_with_a_disk(there)
+    assert machine.disk is not None
+    for _ in range(2):
+        machine.disk.write(b"after ")
+        machine._source, machine._there = Qemu(), there  # the one before has ended
+        states.restore("one")
+        assert machine.disk.read() == b"before"
+    states.close()
+    assert machine.disk.read() == b"before"
+
+
+def test_a_disk_stays_what_it_is_when_a_state_can_not_be_read() -> None:
+    machine, states = saved_with_a_disk(Qemu(**{"query-migrate": {"status": "failed"}}))
+    assert machine.disk is not None
+    machine.disk.write(b"after ")
+    with pytest.raises(HostError, match="it is as before"):
+        states.restore("one")
+    assert machine.disk.read() == b"after "
+
+
+def test_a_machine_whose_disk_can_not_be_copied_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Qemu(**{"query-migrate": {"status": "completed"}})
+    machine = FakeMachine(source, Qemu())
+    machine.disk = Disk(b"before")
+
+    def full(changes: int) -> IO[bytes]:
+        raise HostError("the machine's disk was not copied: No space left on device")
+
+    monkeypatch.setattr(saving, "copied", full)
+    with pytest.raises(HostError, match="No space left"):
+        SavedStates(cast(Machine, machine)).save("one")
+    assert source.status == "running" and free(machine)
+
+
+def test_a_machine_that_boots_for_minutes_is_not_waited_for(berth: Berth) -> None:
+    machine = FakeMachine(Qemu(), Qemu(), "starting")
+    with machine.acting:  # who starts it holds it
+        with pytest.raises(HostError, match="v1 is coming up"):
+            SavedStates(cast(Machine, machine)).save("one")
+        with pytest.raises(HostError, match="v1 is coming up"):
+            journey(machine, berth).depart()

@@ -107,6 +107,13 @@ def test_a_qemu_that_is_gone_is_an_error(both: tuple[Monitor, Qemu]) -> None:
 def test_the_last_words_of_a_guest_are_those_of_its_panic() -> None:
     panic = "[ 6.5] Kernel panic - not syncing: System is deadlocked on memory"
     assert last_words(f"booting\n{panic}\n[ 6.6] CPU: 0 PID: 9\r\n\n") == panic
+
+
+def test_the_last_words_do_not_move_the_cursor() -> None:
+    began = "\x1b[H\x1b[J\x1b[1;1HSeaBIOS\x07\r\n"
+    screen = f"{began}[\x1b[0;32m  OK  \x1b[0m] Started \x1b[1mcron\x1b[0m.\r\n\x1b[?25l\x1bc\r\n"
+    assert last_words(screen) == "[  OK  ] Started cron."
+    assert last_words("\x1b[H\x1b[J\r\n") == ""
     assert last_words("booting\nlogin:\n\n") == "login:"
     assert last_words("") == ""
 

@@ -1,0 +1,206 @@
+"""How machines come up and go, with a QEMU that does what the test says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+
+import pytest
+
+import topologies
+from dataplane.hosts.driver import HostError
+from dataplane.hosts.vm import emulator, machine, starting
+from dataplane.hosts.vm.command_line import Ends, devices_mark
+from dataplane.hosts.vm.machine import Machine
+from dataplane.hosts.vm.starting import Means
+from dataplane.hosts.vm.twin import Berth, Twin
+from dataplane.images.snapshots import SnapshotKey
+from dataplane.plan.lab import plan
+from tests.waiting import until
+from topologies.model.hosts import VirtualMachine
+
+pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+ENDS = Ends(tap=10, monitor=11, console=12, agent=13)
+
+
+class FakeQemu:
+    """A process and its monitor."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.killed = False
+
+    def execute(self, command: str, **_: Any) -> Any:
+        self.asked.append(command)
+        return {}
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def wait(self, timeout: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Bench(emulator.Emulator):
+    """Starts such QEMUs."""
+
+    made: ClassVar[list[Bench]] = []
+
+    def __init__(self, name: str, space: Any, calls: emulator.Calls) -> None:
+        super().__init__(name, space, calls)
+        self.calls = calls
+        self.launched: list[list[str]] = []
+        self.inherited: list[list[int]] = []
+        self.qemu = FakeQemu()
+        Bench.made.append(self)
+
+    def berth(self) -> Berth:
+        return cast(Berth, None)
+
+    def launch(
+        self, words: Callable[[Ends], Sequence[str]], files: Sequence[int], berth: Berth, kvm: bool
+    ) -> Twin:
+        self.launched.append(list(words(ENDS)))
+        for fd in files:
+            os.fstat(fd)  # it is open
+        self.inherited.append(list(files))
+        return Twin(cast(Any, self.qemu), cast(Any, self.qemu), None)
+
+    def become(self, twin: Twin) -> None:
+        self.answers.clear()
+        self._process, self._monitor = twin.process, twin.monitor
+
+    def last_words(self) -> str:
+        return "deb login:"
+
+
+class Bed:
+    """A machine of a disk, and what is told about it."""
+
+    def __init__(self, image: Path) -> None:
+        self.told: list[str] = []
+        means = Means(
+            lambda host, kind, text: self.told.append(text),
+            cast(Any, None),
+            cast(Any, None),
+            lambda wanted: cast(Any, SimpleNamespace(accelerator="tcg", why="it was asked for")),
+            lambda settings, accelerator, disk: SnapshotKey(
+                "7.2", accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark(disk)
+            ),
+        )
+        (host,) = plan(topologies.loads("{switches: [s1], hosts: {deb: s1}}")).hosts
+        settings = VirtualMachine(image=str(image), memory=512 << 20)
+        self.machine = Machine(host, cast(Any, None), settings, means)
+        self.bench = Bench.made[-1]
+
+
+@pytest.fixture
+def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
+    monkeypatch.setattr(machine, "Emulator", Bench)
+    monkeypatch.setattr(Machine, "_configure_all", lambda self: None)
+    image = tmp_path / "debian.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "16M"], check=True)
+    bed = Bed(image)
+    yield bed
+    bed.machine.end()
+
+
+def started(bed: Bed) -> None:
+    bed.machine.power_on()
+    until(lambda: bool(bed.bench.launched), "QEMU was started")
+
+
+def comes_up(bed: Bed) -> None:
+    count = len(bed.bench.launched)
+    bed.machine.power_on()
+    until(lambda: len(bed.bench.launched) > count and bed.bench.process is not None, "QEMU was started")
+    bed.bench.answers.set()
+    bed.machine.ready(60)
+
+
+def test_a_machine_boots_from_its_disk_and_keeps_what_it_wrote(bed: Bed) -> None:
+    comes_up(bed)
+    assert bed.machine.state == "running" and bed.machine.told()["image"].endswith("debian.qcow2")  # type: ignore[union-attr]
+    assert bed.machine.disk is not None
+    changes = bed.machine.disk.changes
+    assert f"fd={changes},set={changes}" in bed.bench.launched[0]
+    bed.machine.power_off()
+    comes_up(bed)
+    assert f"fd={changes},set={changes}" in bed.bench.launched[1]
+    assert bed.machine.key().devices == devices_mark(disk=True)
+    with pytest.raises(HostError, match="boots from a disk of yours"):
+        bed.machine.image()
+    bed.machine.end()
+    assert bed.machine.disk is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(changes)
+
+
+def test_while_it_boots_it_says_what_it_does(bed: Bed) -> None:
+    started(bed)
+    doing = "boots from debian.qcow2; on its console: deb login:"
+    assert (bed.machine.doing(), bed.machine.told()["why"]) == (doing, doing)
+    with pytest.raises(HostError, match=r"boots from debian.qcow2; .* after 0 s; an event tells"):
+        bed.machine.ready(0.01)
+    bed.bench.answers.set()
+    until(lambda: bed.machine.state == "running", "it is up")
+    until(lambda: any(text.startswith("deb is up after") for text in bed.told), "it is told")
+    assert bed.machine.doing() == ""
+
+
+def test_a_guest_without_the_agent_runs(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "DISK_PATIENCE", 0.05)
+    started(bed)
+    with pytest.raises(HostError, match="cloud-init starts the agent, which needs Python") as error:
+        bed.machine.ready(60)
+    assert error.value.remedy == "see: sdnlab console deb"
+    assert bed.machine.state == "silent" and not bed.bench.qemu.killed
+    (told,) = bed.told
+    assert told.startswith("deb runs, but its agent has not answered within 0 s; on its console: deb login:")
+    bed.machine.pause()
+    assert bed.bench.qemu.asked == ["stop"]
+
+
+def test_a_guest_whose_agent_is_late_is_up_then(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "DISK_PATIENCE", 0.05)
+    started(bed)
+    until(lambda: bed.machine.state == "silent", "it is given up")
+    bed.bench.answers.set()
+    bed.bench.calls.answers()
+    until(lambda: bed.machine.state == "running", "it is up")
+    until(lambda: bed.told[-1] == "deb answers now", "it is told")
+
+
+def test_a_machine_that_boots_is_switched_off_at_once(bed: Bed) -> None:
+    started(bed)
+    off = threading.Thread(target=bed.machine.power_off)
+    off.start()
+    off.join(30)
+    assert not off.is_alive() and bed.machine.state == "off"
+    assert bed.bench.qemu.killed and bed.told == []
+    comes_up(bed)
+    assert bed.machine.state == "running"
+
+
+def test_a_full_disk_is_an_event_and_the_machine_stands_still(bed: Bed) -> None:
+    comes_up(bed)
+    bed.bench.calls.heard("BLOCK_IO_ERROR", {"action": "stop", "nospace": True, "reason": "No space"})
+    assert bed.machine.state == "paused"
+    assert bed.told[-1] == (
+        "deb stands still, what it writes to its disk can't be kept: no space is left in /var/tmp; "
+        "free space, then: sdnlab vm resume deb"
+    )
+    assert bed.machine.resume() and bed.machine.state == "running"
+    bed.bench.calls.heard("BLOCK_IO_ERROR", {"action": "report", "nospace": False, "reason": "I/O error"})
+    assert bed.machine.state == "running" and bed.told[-1] == "deb gets an error from its disk: I/O error"
