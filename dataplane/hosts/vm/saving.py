@@ -115,6 +115,14 @@ def taken(machine: Machine, name: str = "") -> Saved:
     must_be_up(machine)
     with machine.acting:
         qemu = running(machine)
+        if machine.disk is not None and machine.state == "paused":
+            # QEMU gives the disk up when it has written a state, until the machine goes on: it aborts when it
+            # shall give it up twice
+            host = machine.host.name
+            raise HostError(
+                f"{host} is paused, and a machine with a disk is saved while it runs",
+                f"let it go on first: sdnlab vm resume {host}",
+            )
         file = state_file(machine.settings.memory)
         began = time.monotonic()
         try:

@@ -331,3 +331,12 @@ def test_a_machine_that_boots_for_minutes_is_not_waited_for(berth: Berth) -> Non
             SavedStates(cast(Machine, machine)).save("one")
         with pytest.raises(HostError, match="v1 is coming up"):
             journey(machine, berth).depart()
+
+
+def test_a_paused_machine_with_a_disk_is_not_saved() -> None:
+    source = Qemu(**{"query-migrate": {"status": "completed"}})
+    machine = FakeMachine(source, Qemu(), "paused")
+    machine.disk = Disk(b"before")
+    with pytest.raises(HostError, match="v1 is paused, and a machine with a disk is saved while it runs"):
+        SavedStates(cast(Machine, machine)).save("one")
+    assert source.asked == [] and free(machine)
