@@ -120,6 +120,13 @@ class HasMounts(Protocol):
         thread, and is the lab's root inside the sandbox. Raises HostError or OSError."""
 
 
+@runtime_checkable
+class GivesTerminals(Protocol):
+    """A driver whose ``command`` gives words a terminal inside the host, if its caller has one."""
+
+    own_terminals: ClassVar[bool]
+
+
 class HostDriver(Protocol):
     """The driver of a kind of host. One object serves all hosts of its kind, from several threads.
 

@@ -23,10 +23,10 @@ from mininet.node import Host, OVSSwitch
 from dataplane.fabric.builder import Report
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.fabric.switches import OWN_CONTROLLER
-from dataplane.hosts.driver import Place, place_of
+from dataplane.hosts.driver import GivesTerminals, Place, place_of
 from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
-from dataplane.mininet_view.node_shell import SafeShell, with_terminal
+from dataplane.mininet_view.node_shell import SafeShell, any_shell, with_terminal
 from dataplane.plan.wiring import wire_name
 from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
@@ -117,9 +117,14 @@ class LabHost(LabRouter):
                 self.inNamespace = True
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
+        hosts = driver(self.place.kind)
         if cmd[:2] == ["mnexec", "-da"]:  # it would join the namespaces of the process that entered
-            cmd = ["mnexec", "-d", *cmd[3:]]
-        words = driver(self.place.kind).command(self.place, with_terminal(cmd))
+            cmd = cmd[3:] if isinstance(hosts, GivesTerminals) else ["mnexec", "-d", *cmd[3:]]
+        if cmd[:2] == ["mnexec", "-cd"] and isinstance(hosts, GivesTerminals):
+            # mnexec and bash may not be there. Out here the terminal is that of the program that enters.
+            words = ["setsid", "--ctty", *hosts.command(self.place, any_shell(self.name))]
+        else:
+            words = hosts.command(self.place, with_terminal(cmd))
         return super()._popen(words, **params)
 
 

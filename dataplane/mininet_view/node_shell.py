@@ -49,8 +49,29 @@ def with_terminal(command: list[str]) -> list[str]:
     return ["setsid", "--ctty", "mnexec", "-c", *command[2:]] if command[:2] == ["mnexec", "-cd"] else command
 
 
+_SCRIPT = """\
+if command -v bash >/dev/null; then
+    exec env "PS1=$1" bash --norc --noediting -is "mininet:$2"
+fi
+trap : INT
+printf %s "$1"
+while IFS= read -r line; do
+    eval "$line"
+    printf %s "$1"
+done"""
+
+
+def any_shell(name: str) -> list[str]:
+    """The command that starts a shell like Mininet's for the host ``name``, which has its terminal already.
+
+    Where there is no bash, sh reads lines and says when each is done: an interactive sh of BusyBox would edit
+    them, and write its own characters between those of commands.
+    """
+    return ["sh", "-c", _SCRIPT, "sh", _PROMPT, name]
+
+
 class NoShell(RuntimeError):
-    """A node's shell has ended, or could not start: a virtual machine or a container may have no bash."""
+    """A node's shell has ended, or could not start: a container may have none."""
 
 
 class SafeShell:
@@ -162,7 +183,7 @@ class SafeShell:
         """
         if not self.readbuf and not self.wait_for():
             remedy = f"run a command there by: sdnlab exec {self.name} -- WORDS"
-            raise NoShell(f"no bash runs in {self.name}; {remedy}")
+            raise NoShell(f"no shell runs in {self.name}; {remedy}")
         return str(super().read(size))  # type: ignore[misc]
 
     def wait_for(self, *others: int, timeoutms: float | None = None) -> list[int]:

@@ -130,6 +130,15 @@ def read(file: Path) -> bytes:
         return b""
 
 
+def test_mininets_shell_runs_commands_in_it(lab: CommandLine) -> None:
+    typed = ["c1 hostname", "c1 x=7; cd /etc", "c1 echo $x; pwd; cat motd", "h1 ping -c1 -W5 c1", "app true"]
+    shell = lab("shell", stdin="\n".join([*typed, "h1 echo the end", ""]), code=None)
+    said = shell.stderr.replace("\r", "")  # where Mininet writes
+    assert "boxy\n7\n/etc\nhello\nPING" in said and " 0% packet loss" in said
+    # The application has no shell at all.
+    assert "no shell runs in app" in said and "the end" in said
+
+
 def test_commands_end_as_elsewhere(lab: CommandLine) -> None:
     assert lab("exec", "c1", "--", "sh", "-c", "exit 7", code=None).returncode == 7
     assert lab("exec", "c1", "--", "sh", "-c", "kill -TERM $$", code=None).returncode == 128 + signal.SIGTERM

@@ -35,6 +35,7 @@ class ContainerHosts:
     """The driver. ``Containers``, in the supervisor, keeps what runs."""
 
     takes_time: ClassVar[bool] = True
+    own_terminals: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._kept: Containers | None = None

@@ -34,12 +34,12 @@ def run(
     place: Place,
     words: Sequence[str],
     variables: Mapping[str, str],
-    execute: Callable[[list[str], dict[str, str]], NoReturn] | None,
+    execute: Callable[[list[str], dict[str, str]], NoReturn],
 ) -> int:
     """Run ``words`` in the container of the host at ``place``; its exit code.
 
     ``variables``: the caller's. ``execute`` replaces the process by a program: it is called when the command
-    gets a terminal of its own, because the caller has one. None: it never gets one. Raises OSError.
+    gets a terminal of its own, because the caller has one. Raises OSError.
     """
     files, runc = files_of(place.netns), runtime.program()
     more = {key: variables[key] for key in CARRIED if key in variables}
@@ -52,7 +52,7 @@ def run(
         sys.stderr.flush()
         return NOT_FOUND
     syscalls.hang_up_with_parent()  # a change of user has cleared it
-    if execute is not None and os.isatty(0) and os.isatty(1):
+    if os.isatty(0) and os.isatty(1):
         execute(exec_words(runc, str(files.state), NAME, words, more, ["--tty"]), own)
     record = files.state / f"exec-{os.getpid()}"
     detached = exec_words(runc, str(files.state), NAME, words, more, ["--detach", "--pid-file", str(record)])
@@ -145,13 +145,17 @@ def _runs(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH))
 
 
+def _become(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    os.execve(words[0], list(words), dict(environment))
+
+
 def main() -> NoReturn:
     """Run a command in a container. Arguments: ``PLACE COMMAND...``, a place as in ``driver.packed``."""
     text, *command = sys.argv[1:]
     place = unpacked(text)
     code = NOT_FOUND
     try:
-        code = run(place, command, os.environ, None)
+        code = run(place, command, os.environ, _become)
     except (OSError, ValueError) as error:
         os.write(2, f"can't enter host {place.name}: {error}\n".encode())
     os._exit(code)

@@ -47,6 +47,7 @@ class VmHosts:
     """The driver. The supervisor's object has the machines; other processes reach them by their sockets."""
 
     takes_time: ClassVar[bool] = True
+    own_terminals: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._machines: dict[str, Machine] = {}  # by namespace

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from mininet.node import Node
 
 from dataplane.mininet_view.iperf import rate
-from dataplane.mininet_view.node_shell import LONGEST, NoShell, SafeShell, TooLong, evaluated
+from dataplane.mininet_view.node_shell import LONGEST, NoShell, SafeShell, TooLong, any_shell, evaluated
 
 
 def bash(text: str) -> tuple[int, str]:
@@ -52,6 +54,20 @@ def test_what_the_terminal_would_cut_is_refused() -> None:
         evaluated("echo " + "é" * LONGEST)
 
 
+@pytest.mark.parametrize("shell", [["bash"], ["busybox", "sh"]])
+def test_a_host_without_bash_has_a_shell_that_says_when_it_is_done(shell: list[str], tmp_path: Path) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    words = [*shell, *any_shell("v1")[1:]]
+    lines = "x=5; cd /\necho $x; pwd\n" + evaluated("echo it\\'s 'a  b'") + "\nset +m\nexit 3\necho no\n"
+    empty = {"PATH": str(tmp_path)}  # there is no bash
+    program = shutil.which(shell[0])
+    done = subprocess.run(
+        words, executable=program, input=lines, capture_output=True, text=True, timeout=20, env=empty
+    )
+    assert done.stdout == "\x7f\x7f5\n/\n\x7fit's a  b\n\x7f\x7f" and done.returncode == 3
+
+
 class Shell(SafeShell, Node):  # type: ignore[misc]
     """A node of the machine itself."""
 
@@ -59,7 +75,7 @@ class Shell(SafeShell, Node):  # type: ignore[misc]
 def test_a_node_without_a_shell_says_so_instead_of_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = ["sh", "-c", "echo no such program; exit 127"]
     monkeypatch.setattr("dataplane.mininet_view.node_shell.with_terminal", lambda command: ends)
-    with pytest.raises(NoShell, match="no bash runs in v1; run a command there by: sdnlab exec v1"):
+    with pytest.raises(NoShell, match="no shell runs in v1; run a command there by: sdnlab exec v1"):
         Shell("v1", inNamespace=False)
 
 
