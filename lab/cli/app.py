@@ -42,6 +42,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab vm pause v1             pause, stop, start, reset a virtual machine
     sdnlab snapshot save v1 one    save its state; 'restore' returns to it
     sdnlab migrate v1 d2           move it to another domain while it runs
+    sdnlab report                  test everything, and write report.html about it
     sdnlab functions               show firewalls, balancers and their health
     sdnlab chains                  show service chains, hop by hop
     sdnlab test-lab my/tests       run your own packet tests, as pytest files
@@ -81,6 +82,7 @@ _PANELS = {
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "Write topology files": ("lab.cli.making", ("generate", "save")),
     "Pictures": ("lab.cli.draw", ("draw",)),
+    "Reports": ("lab.cli.reporting", ("report",)),
     "Your own tests": ("lab.cli.course_tests", ("test-lab",)),
     "This installation": ("lab.cli.run", ("test",)),
 }

@@ -79,7 +79,7 @@ def check(
         _writable(junit)
     answer = Answer()
     try:
-        _listen(api, answer, list(only or ()))
+        listen(api, answer, list(only or ()))
     except BaseException as error:
         why = error.what if isinstance(error, Failure) else "interrupted"
         if junit is not None:
@@ -101,7 +101,7 @@ def check(
         raise typer.Exit(Exit.FAILED)
 
 
-def _listen(api: Client, answer: Answer, only: list[str]) -> None:
+def listen(api: Client, answer: Answer, only: list[str]) -> None:
     """Take all lines of the answer. Raises Failure."""
     live = can_overwrite(sys.stderr)
     body = {"only": only} if only else {}

@@ -20,7 +20,8 @@ MOST_LAYERS = 12
 """Most layers of switches that ``dot`` draws: a long row becomes a staircase."""
 FEW = 4
 """Most hosts that a chain is drawn from or to, each with an arrow of its own."""
-CHAIN_COLOURS = ("#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#bcbd22")
+CHAIN_COLOURS = ("#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#bcbd22")
+"""None is red: what has failed is."""
 NETWORK_COLOURS = ("#deebf7", "#fee6ce", "#e5f5e0", "#efedf5", "#fde0dd", "#ffffcc", "#e0ecf4", "#f0f0f0")
 _HOSTS = {"vm": ("box", "2"), "container": ("box", "1")}
 _SWITCH, _TUNNEL, _ROUTER, _FUNCTION = "#3a6ea5", "#7a93b0", "#666666", "#fff3bf"

@@ -87,6 +87,10 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.course_tests": (COMMAND, ("importlib.metadata",)),
     "lab.cli.making": (COMMAND, ("networkx", "topologies")),
     "lab.cli.serial": (COMMAND, ("termios", "tty")),
+    "lab.cli.reporting": (
+        COMMAND,
+        ("lab.cli.check", "lab.drawing", "lab.report", "nfv.ids.sources"),
+    ),
     "lab.cli.run": (
         COMMAND,
         (
