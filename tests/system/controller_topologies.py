@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from topologies.model.topology import Domain, Host, Link, Network, Port, Switch, Topology
+from topologies.model.hosts import NamespaceHost
+from topologies.model.topology import Domain, Link, Network, Port, Switch, Topology
 
 
 def leaf_spine() -> Topology:
@@ -20,7 +21,7 @@ def leaf_spine() -> Topology:
         for number, spine in enumerate(names[2:], 1)
     ]
     hosts = [
-        Host(
+        NamespaceHost(
             name=f"h{n}",
             network="lan",
             port=Port(switch="leaf1" if n < 3 else "leaf2", number=3 + (n - 1) % 2),
