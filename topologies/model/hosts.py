@@ -9,6 +9,7 @@ To add a kind, add an entry with its name to the registry of each floor that it 
 * ``topologies.model.hosts.MODELS``: its class, if it has settings of its own;
 * ``topologies.syntax.host_specification.KINDS``: the keys that a file may have;
 * ``topologies.resolve.host_settings.RESOLUTIONS``: how these keys become the fields of its class;
+* ``topologies.saving.hosts.WRITERS``: how a saved file has them;
 * ``dataplane.hosts.drivers.DRIVERS``: its driver.
 """
 

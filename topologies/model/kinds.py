@@ -10,6 +10,7 @@ To add a kind, add an entry with its name to the registry of each floor that it 
 * ``topologies.syntax.service_specification.KINDS``: its engines, with the keys that a file may have;
 * ``topologies.resolve.kinds.registry.RESOLUTIONS``: how it is attached, and how the keys of the file become
   the fields of its class;
+* ``topologies.saving.functions.WRITERS``: how a saved file has it;
 * ``controller.compiler.functions.registry.HOPS``: the flows that do it, if flows do it;
 * ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one;
 * ``lab.views.kinds.TOLD``: what users are told about it, if that is more than its name.

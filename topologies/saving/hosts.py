@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
-from topologies.model.hosts import MODELS, ContainerHost, Host, HostFile, OwnThings, VmHost
+from topologies.model.hosts import (
+    MODELS,
+    ContainerHost,
+    Host,
+    HostFile,
+    NamespaceHost,
+    OwnThings,
+    Resources,
+    VmHost,
+)
 from topologies.saving import quantities
 from topologies.saving.unwritable import Unwritable
 
@@ -74,17 +83,30 @@ def _machine(entry: Host) -> Tree:
 
 def _container(entry: Host) -> Tree:
     container = cast(ContainerHost, entry).container
-    tree: Tree = {"image": container.image}
-    if container.command:
-        tree["command"] = list(container.command)
-    if container.cpus is not None:
-        tree["cpus"] = container.cpus
-    if container.memory is not None:
-        tree["memory"] = quantities.memory(container.memory)
-    if container.pids is not None:
-        tree["pids"] = container.pids
-    return tree | {"limits": container.limits}
+    command = {"command": list(container.command)} if container.command else {}
+    return {"image": container.image, **command, **_limits(container)}
 
 
-WRITERS: dict[str, Callable[[Host], Tree]] = {VM: _machine, CONTAINER: _container}
+def _namespace(entry: Host) -> Tree:
+    return _limits(cast(NamespaceHost, entry).resources)
+
+
+def _limits(resources: Resources) -> Tree:
+    tree: Tree = {}
+    if resources.cpus is not None:
+        tree["cpus"] = resources.cpus
+    if resources.memory is not None:
+        tree["memory"] = quantities.memory(resources.memory)
+    if resources.pids is not None:
+        tree["pids"] = resources.pids
+    if resources.limits != "wanted":
+        tree["limits"] = resources.limits
+    return tree
+
+
+WRITERS: dict[str, Callable[[Host], Tree]] = {
+    NAMESPACE: _namespace,
+    CONTAINER: _container,
+    VM: _machine,
+}
 """Kind -> the keys that only its hosts have. A kind without settings needs no entry."""
