@@ -26,8 +26,8 @@ from controller.simulate.switch import (
     wire,
 )
 from controller.simulate.tracking import Connections
-from topologies.model.attachment import InlineInstance
-from topologies.model.overlay import Tunnel, overlay
+from controller.simulate.wiring import Wiring
+from topologies.model.overlay import Tunnel
 from topologies.model.topology import Port, Topology
 from wire.mac import mac_text
 
@@ -105,36 +105,15 @@ class Fabric:
         self._lookup = {
             name: held if isinstance(held, Lookup) else Lookup(held) for name, held in tables.items()
         }
-        self._far: dict[Port, Port] = {}
+        wiring = Wiring(topology)
+        self._wiring, self._far, self._tunnels = wiring, wiring.far, wiring.tunnels
         dead: dict[str, set[int]] = {}
-        for link in topology.links:
-            self._far[link.a], self._far[link.b] = link.b, link.a
-            if link.name in dead_links:
-                dead.setdefault(link.a.switch, set()).add(link.a.number)
-                dead.setdefault(link.b.switch, set()).add(link.b.number)
+        for port, link in wiring.link.items():
+            if link in dead_links:
+                dead.setdefault(port.switch, set()).add(port.number)
         self._dead = {name: frozenset(ports) for name, ports in dead.items()}
-        self._inside: dict[Port, bool] = {}  # into an inline function -> whether it works
-        for function in topology.functions:
-            for instance in function.instances:
-                if isinstance(instance, InlineInstance):
-                    self._far[instance.inward] = instance.outward
-                    self._far[instance.outward] = instance.inward
-                    works = instance.name not in failed
-                    self._inside[instance.inward] = self._inside[instance.outward] = works
-        over = overlay(topology)
-        for uplink in over.uplinks:
-            self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
-        self._underlay = topology.underlay
-        vni = {network.name: network.vni or 0 for network in topology.networks}
-        self._vteps = {vtep.address: vtep.switch for vtep in (self._underlay.vteps if self._underlay else ())}
-        tunnels = {(tunnel.port, vni[tunnel.network]): tunnel for tunnel in over.tunnels}
-        for transport in over.transports:
-            for uplink in transport.uplinks:
-                self._far[uplink.near], self._far[uplink.far] = uplink.far, uplink.near
-            tunnels |= {(tunnel.port, transport.vni): tunnel for tunnel in transport.tunnels}
-        self._tunnels: dict[Port, list[Tunnel]] = {}
-        for (port, _), tunnel in tunnels.items():
-            self._tunnels.setdefault(port, []).append(tunnel)
+        # into an inline function -> whether it works
+        self._inside = {port: instance not in failed for port, instance in wiring.instance.items()}
         # one object for each port: they are compared for every frame, and what is identical is equal at once
         self._ports = {(port.switch, port.number): port for port in (*self._far, *self._tunnels)}
 
@@ -212,17 +191,17 @@ class Fabric:
         self, tunnels: list[Tunnel], sent: Sent, port: Port
     ) -> Iterator[tuple[Port, tuple[tuple[str, int], ...]]]:
         """Where a frame that goes into a tunnel port comes out, and with which tunnel fields."""
-        assert self._underlay is not None
-        if self._underlay.tunnels == "ovs":
+        vteps = self._wiring.vteps
+        if self._wiring.tunnels_by_flow:
             address = IPv4Address(sent.frame["tun_dst"])
-            far = Port(switch=self._vteps[address], number=port.number)
+            far = Port(switch=vteps[address], number=port.number)
             yield far, (("tun_id", sent.frame["tun_id"]),)
             return
         # a vxlan device: to the VTEP in its forwarding database, else to the default destinations
         mac = mac_text(sent.frame["eth_dst"])
         known = tunnels[0].unicast.get(mac)
         for vtep in (known,) if known is not None else tunnels[0].flood:
-            yield Port(switch=self._vteps[vtep], number=port.number), ()
+            yield Port(switch=vteps[vtep], number=port.number), ()
 
 
 def _together(way: tuple[Outcome, ...], *steps: Step, into: tuple[Port, ...] = ()) -> Outcome:

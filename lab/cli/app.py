@@ -20,6 +20,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab up my/lab.yaml -d       start your own, in the background
 
     sdnlab generate fat-tree 4     write the topology file of a well-known shape
+    sdnlab verify my/lab.yaml      prove that it does what it should, with any link cut
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
     sdnlab image list              show images of virtual machines
     sdnlab draw campus             draw a topology as campus.svg
@@ -84,6 +85,7 @@ _PANELS = {
     "Pictures": ("lab.cli.draw", ("draw",)),
     "Reports": ("lab.cli.reporting", ("report",)),
     "Your own tests": ("lab.cli.course_tests", ("test-lab",)),
+    "Topology files, proven": ("lab.cli.verifying", ("verify",)),
     "This installation": ("lab.cli.run", ("test",)),
 }
 _SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}

@@ -107,6 +107,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
     "lab.cli.trace": (COMMAND, ("controller", "lab.cli", "lab.tracing.asking", "lab.views.trace")),
     "lab.tracing.asking": (OPTIONAL, ("controller.simulate.decode", "lab.packets")),
+    "lab.cli.verifying": (COMMAND, ("controller", "lab.cli.rendering")),
     "lab.failure": (COMMAND, ("topologies.syntax.problem",)),
     "lab.packets.build": (OPTIONAL, ("scapy",)),
     "lab.functions.report": (BUILDING, ("nfv.describe",)),

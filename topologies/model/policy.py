@@ -6,12 +6,14 @@ is an independent specification of what the data plane does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from typing_extensions import TypeGuard
+
 from topologies.model.attachment import AtPorts
-from topologies.model.functions import Firewall, Function, PortRanges, Prefixes, Protocol, Rule
+from topologies.model.functions import Chain, Firewall, Function, PortRanges, Prefixes, Protocol, Rule
 from topologies.model.kinds import AddressTranslator, FirewallFunction
 from topologies.model.parts import part_of
 from topologies.model.service_paths import Entry, service
@@ -33,14 +35,19 @@ class Connection(NamedTuple):
 class Expectation(NamedTuple):
     """Whether a ping from one host reaches another one and its answer comes back; None when the topology
     does not tell. ``why``: what forbids it, or makes it unknown; empty when it is allowed. ``apart``:
-    nothing forbids it, but no links join the hosts."""
+    nothing forbids it, but no links join the hosts. ``refused``: a firewall refuses the request itself.
+    ``there`` and ``back``: the functions that the request, and its answer, are to pass, in order."""
 
     allowed: bool | None
     why: str = ""
     apart: bool = False
+    refused: bool = False
+    there: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
 
 
 ALLOWED = Expectation(True)
+_ECHO: dict[int, Protocol] = {4: "icmp", 6: "icmpv6"}
 
 
 def deciding(firewall: Firewall, seen: Connection) -> Rule | None:
@@ -74,9 +81,13 @@ def _within(ranges: PortRanges, port: int | None) -> bool:
 
 
 class Policy:
-    """Expectations for pings between the hosts of a lab, for many pairs of hosts."""
+    """Expectations for pings between the hosts of a lab, for many pairs of hosts.
 
-    def __init__(self, topology: Topology) -> None:
+    ``open``: names of firewalls that are taken to accept everything.
+    """
+
+    def __init__(self, topology: Topology, open: Container[str] = ()) -> None:
+        self._open = open
         self._functions = {function.name: function for function in topology.functions}
         self._chains = {chain.name: chain for chain in topology.chains}
         self._entries = service(topology).entries
@@ -99,29 +110,52 @@ class Policy:
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
-        seen = Connection(source.ip, destination.ip, "icmp" if family == 4 else "icmpv6")
+        return self.connection(src, dst, Connection(source.ip, destination.ip, _ECHO[family]))
+
+    def connection(self, src: Host, dst: Host, seen: Connection) -> Expectation:
+        """What happens to the first packet of a connection from ``src`` to ``dst``, and to the answer."""
+        a, b = src.port.switch, dst.port.switch
+        if self._part[a] != self._part[b]:
+            return Expectation(False, f"no link joins {a} and {b}", apart=True)
         there = self._entry_for(seen, src.network)
-        back = self._entry_for(Connection(seen.destination, seen.source, seen.protocol), dst.network)
+        answer = seen._replace(
+            source=seen.destination,
+            destination=seen.source,
+            source_port=seen.destination_port,
+            destination_port=seen.source_port,
+        )
+        back = self._entry_for(answer, dst.network)
         passed = [] if there is None else self._passed_by(there)
+        returned = [] if back is None else self._passed_by(back)
+        ways = (
+            _in_order(passed, there is None or there.forward, self._chain_of(there)),
+            _in_order(returned, back is None or back.forward, self._chain_of(back)),
+        )
         for function in passed:
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates it")
         met = [*self._at_ports.get(src.network, ()), *passed]
         met += [function for function in self._at_ports.get(dst.network, ()) if function not in met]
         for function in met:
-            if isinstance(function, FirewallFunction) and (why := _refusal(function, seen)):
-                return Expectation(False, why)
-        for function in self._passed_by(back) if back is not None else ():
+            if self._decides(function) and (why := _refusal(function, seen)):
+                return Expectation(False, why, refused=True)
+        for function in returned:
             if function in passed:
                 continue
-            if isinstance(function, FirewallFunction):
+            if self._decides(function):
                 return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates the reply")
         strange = [function for function in passed if not function.predictable]
         if strange:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
-        return ALLOWED
+        return Expectation(True, there=ways[0], back=ways[1])
+
+    def _decides(self, function: Function) -> TypeGuard[FirewallFunction]:
+        return isinstance(function, FirewallFunction) and function.name not in self._open
+
+    def _chain_of(self, entry: Entry | None) -> Chain | None:
+        return None if entry is None else self._chains[entry.chain]
 
     def _entry_for(self, seen: Connection, network: str) -> Entry | None:
         """The classifier entry for the packet. ICMP has no ports, so entries with ports do not match it."""
@@ -129,8 +163,8 @@ class Policy:
             if (
                 entry.network == network
                 and entry.protocol in (None, seen.protocol)
-                and not entry.source_ports
-                and not entry.destination_ports
+                and _within(entry.source_ports, seen.source_port)
+                and _within(entry.destination_ports, seen.destination_port)
                 and _among(entry.source, seen.source)
                 and _among(entry.destination, seen.destination)
                 and _one_family(entry, seen.source.version)
@@ -140,6 +174,13 @@ class Policy:
 
     def _passed_by(self, entry: Entry) -> Sequence[Function]:
         return [self._functions[name] for name in self._chains[entry.chain].functions]
+
+
+def _in_order(passed: Sequence[Function], forward: bool, chain: Chain | None) -> tuple[str, ...]:
+    """Names of functions in the order in which packets pass them: on the way back of a symmetric chain the
+    other way round."""
+    names = tuple(function.name for function in passed)
+    return names if forward or chain is None or not chain.symmetric else names[::-1]
 
 
 def _one_family(entry: Entry, version: int) -> bool:

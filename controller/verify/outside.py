@@ -1,0 +1,37 @@
+"""What a verification of a lab does not cover, in words."""
+
+from __future__ import annotations
+
+from controller.verify.lab import Lab
+from topologies.model.attachment import Flows, InlineInstance, TapInstance
+from topologies.model.kinds import AddressTranslator, LoadBalancer
+
+
+def outside(lab: Lab) -> list[str]:
+    """Sentences; those that every lab has come last."""
+    said = []
+    functions = lab.topology.functions
+    inline = [f.name for f in functions if any(isinstance(i, InlineInstance) for i in f.instances)]
+    taps = [f.name for f in functions if any(isinstance(i, TapInstance) for i in f.instances)]
+    if inline:
+        said.append(
+            f"what functions do inside ({', '.join(inline)}): they count as wires that change nothing"
+        )
+    if taps:
+        said.append(f"what taps do with their copies ({', '.join(taps)})")
+    translators = [f.name for f in functions if isinstance(f, AddressTranslator | LoadBalancer)]
+    if translators:
+        said.append(
+            f"who reaches whom through translated addresses ({', '.join(translators)}): loops, black holes and "
+            "isolation are proven for their packets, delivery is not"
+        )
+    if lab.stateful or any(isinstance(f.attachment, Flows) for f in functions):
+        said.append(
+            "connections: the first packet and its answer are followed, not later packets, ICMP errors, or "
+            "fragments that are gathered"
+        )
+    if lab.topology.underlay is not None:
+        said.append("cuts in the underlay: its own routers find other ways")
+    said.append("meters, timeouts, and the order of packets in time")
+    said.append("what the controller answers to packets that switches send to it")
+    return said
