@@ -1,4 +1,4 @@
-"""Every host's question for an address of its network is answered by its switch, with the right MAC address."""
+"""Every host that asks for an address of its network gets the right answer from its switch."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Flights:
             sources, destinations = self._blocks[protocol]
             for mine, theirs in product(sources, destinations):
                 ports = some_value(mine, 16), some_value(theirs, 16)
-                seen = Connection(*ends, protocol, *ports)  # type: ignore[arg-type]
+                seen = Connection(*ends, protocol, *ports)
                 block = {f"{protocol}_src": mine, f"{protocol}_dst": theirs}
                 sort = f"{protocol} from {_range(mine)} to {_range(theirs)}"
                 yield sort, seen, {**store, **block}

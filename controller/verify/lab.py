@@ -1,4 +1,4 @@
-"""What a verification needs of a lab besides its tables: who is at which port, and who may reach whom. Pure."""
+"""What a verification needs of a lab besides its tables: who is at which port, and who may reach whom."""
 
 from __future__ import annotations
 

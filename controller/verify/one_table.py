@@ -60,10 +60,10 @@ def _can_match(lookup: TableIndex, flow: Flow, fields: set[str]) -> bool:
     frame: Frame = {name: name for name in fields}
     known: Store = {}
     for name, value, mask in tests_of(flow):
-        some = narrowed(known.get(name, FREE), value, mask, width(name))
-        if some is None:
+        narrow = narrowed(known.get(name, FREE), value, mask, width(name))
+        if narrow is None:
             return False
-        known[name] = some
+        known[name] = narrow
     waiting = [Packets(frame, known)]
     for _ in range(_MOST):
         if not waiting:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from controller.flow.tables import CONTROLLER
 from controller.simulate.fragments import PIPELINE
 from controller.verify.lookup import SwitchIndex
-from controller.verify.packets import Expression, Frame, Packets, Patched, Store
+from controller.verify.packets import Expression, Frame, Patched, Store
 from controller.verify.states import Branch, Send, Space, State
 from controller.verify.switch import Switch, Way
 from controller.verify.values import Known, both, width
@@ -203,16 +203,15 @@ def _where(delivered: Delivered) -> tuple[str, int, str]:
 
 def _written(before: Frame, after: Frame) -> Written:
     """The fields of a frame that are not what they were."""
-    return tuple(
-        sorted(
-            (  # type: ignore[arg-type]
-                item
-                for item in after.items()
-                if before.get(item[0]) != item[1] and not item[0].startswith(PIPELINE)
-            ),
-            key=_name,
-        )
+    fields = sorted(
+        (
+            item
+            for item in after.items()
+            if before.get(item[0]) != item[1] and not item[0].startswith(PIPELINE)
+        ),
+        key=_name,
     )
+    return tuple(fields)  # type: ignore[arg-type]
 
 
 def _name(item: tuple[str, object]) -> str:
@@ -276,6 +275,3 @@ def _merged(store: Store, more: Store) -> Store | None:
             return None
         merged[name] = common
     return merged
-
-
-__all__ = ["Delivered", "End", "Fabric", "Outcome", "Packets"]

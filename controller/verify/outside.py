@@ -22,8 +22,8 @@ def outside(lab: Lab) -> list[str]:
     translators = [f.name for f in functions if isinstance(f, AddressTranslator | LoadBalancer)]
     if translators:
         said.append(
-            f"who reaches whom through translated addresses ({', '.join(translators)}): loops, black holes and "
-            "isolation are proven for their packets, delivery is not"
+            f"who reaches whom through translated addresses ({', '.join(translators)}): loops, black holes, "
+            "and isolation are proven for their packets, delivery is not"
         )
     if lab.stateful or any(isinstance(f.attachment, Flows) for f in functions):
         said.append(

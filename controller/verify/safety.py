@@ -52,7 +52,7 @@ def check_outcome(lab: Lab, fabric: Fabric, at: Port, outcome: Outcome, cut: boo
                 continue
             link = fabric.space.wiring.link.get(port)
             yield Finding(
-                HOLES, f"{port.switch} sends frames of {source.name} out of port {port.number}, where nothing is",
+                HOLES, f"{port.switch} sends frames out of port {port.number}, where nothing is",
                 "only ports of the file are used", entity if link is None else Entity("link", link),
             )  # fmt: skip
             continue
@@ -90,8 +90,8 @@ def _has_bit(expression: Expression | None, bit: int) -> bool:
 
 
 class _Unit(NamedTuple):
-    """A branch of a state whose outcomes are looked at; ``lead``: the branch of frames from outside that leads
-    to the state, when it is not one of those itself."""
+    """A branch of a state whose outcomes are looked at; ``lead``: the branch of frames from outside that
+    leads to the state, when it is not one of those itself."""
 
     state: State
     branch: Branch

@@ -33,6 +33,9 @@ ANY: Store = {
 """Every frame."""
 
 
+_NOT_NSH = Known(0, 0, ((0xFFFF, frozenset((NSH,))),))
+
+
 class State:
     """Packets that entered a switch at ``at`` and are in ``table`` now; two states of equal packets are the
     same object. ``whole``: they come from outside the fabric, and all of their fields count. ``branches``: of
@@ -215,6 +218,11 @@ def _projected(packets: Packets, reads: Reads, seen: Frame) -> tuple[Packets, Ma
         of_it = _known_of(packets, name, mask)
         if of_it != FREE:
             known[name] = of_it
+    # it stays a frame without a tag
+    seen["vlan_vid"] = 0
+    if "eth_type" not in seen and "eth_type" not in names:
+        names["eth_type"] = packets.value("eth_type")
+        known["eth_type"] = _NOT_NSH
     return Packets(seen, known), names
 
 

@@ -63,8 +63,8 @@ class Lost(NamedTuple):
 
 class Way(NamedTuple):
     """``packets``: which, and what they are now; None when nothing goes on. ``sent``: ports with frames.
-    ``flows``: those that matched, in order. ``lost``: where something ended. ``ends``: nothing goes on, by any
-    action. ``onward``: the rest is that of the state in the next table."""
+    ``flows``: those that matched, in order. ``lost``: where something ended. ``ends``: nothing goes on, by
+    any action. ``onward``: the rest is that of the state in the next table."""
 
     packets: Packets
     sent: tuple[tuple[int, Frame], ...] = ()
@@ -83,7 +83,7 @@ class Switch:
         self._shares: dict[Spread, tuple[int, ...]] = {}
 
     def ways(self, packets: Packets, table: Table, until: Table | None = None) -> list[Way]:
-        """What becomes of packets in a table (``in_port`` is in their frame), as far as the table ``until``."""
+        """What becomes of packets in a table (``in_port`` is in their frame), up to the table ``until``."""
         return self.lookup(Way(packets), table, until)
 
     def lookup(self, start: Way, table: Table, until: Table | None = None) -> list[Way]:

@@ -1,8 +1,8 @@
 """Connection tracking of a class of packets: the meaning of ``Ct``, as in ``controller.simulate.tracking``.
 
-The class begins without connections: its packets are the first of theirs. What a switch commits on their way
-is remembered with them (``connections`` in their frame), in terms of variables. So an answer, whose fields are
-the same variables, finds it. Packets of connections that somebody else began are not followed.
+The class begins without connections: its packets are the first of theirs. What a switch commits on their
+way is remembered with them (``connections`` in their frame), in terms of variables. So an answer, whose
+fields are the same variables, finds it. Packets of connections that somebody else began are not followed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _tracked(action: Ct, packets: Packets, which: Tuple | None, begins: bool) ->
         if not begins:
             return _result(action, packets, {**frame, "ct_zone": action.zone, "ct_state": TRACKED | INVALID})
         states, reply = TRACKED | NEW, False
-        connection = None  # type: ignore[assignment]
+        connection = None
         if action.commit:
             packets, connection = _committed(action, packets, which)
             connections = (*connections, connection)

@@ -1,13 +1,13 @@
 """Prove or refute, by computing on compiled tables over all packets, what a lab promises. Pure.
 
-The method is that of header space analysis (Kazemian et al., NSDI 2012): classes of packets are pushed through
-the tables and along the wires, and split where flows tell them apart. States are shared, and checked again
-only where a change touches them, as VeriFlow does (Khurshid et al., NSDI 2013).
+The method is that of header space analysis (Kazemian et al., NSDI 2012): classes of packets are pushed
+through the tables and along the wires, and split where flows tell them apart. States are shared, and checked
+again only where a change touches them, as VeriFlow does (Khurshid et al., NSDI 2013).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
 from controller.compiler.compile import compile_topology
@@ -21,7 +21,6 @@ from controller.verify.one_table import hidden, same_keys
 from controller.verify.outcomes import Fabric
 from controller.verify.outside import outside
 from controller.verify.report import (
-    ADDRESSES,
     CHAINS,
     DELIVERY,
     HOLES,
@@ -29,7 +28,6 @@ from controller.verify.report import (
     ISOLATION,
     KEYS,
     LOOPS,
-    REFUSAL,
     RULES,
     SHADOWED,
     Finding,
@@ -39,7 +37,7 @@ from controller.verify.rules import check_rules
 from controller.verify.safety import check_port
 from controller.verify.states import Space, State
 from topologies.model.overlay import connected_components
-from topologies.model.topology import Topology
+from topologies.model.topology import Port, Topology
 
 Compile = Callable[[frozenset[str]], Mapping[str, SwitchTables]]
 """The tables when the links of these names are down."""
@@ -209,14 +207,14 @@ class Verification:
             self._add(check_port(self.lab, fabric, port, cut, True))
         for flight in flights:
             if not apart.may_be_cut_off(flight.source.port.switch, flight.target.port.switch):
-                name, findings = self.flights.check(fabric, flight, cut, True)
-                if name is not None:
-                    self.report.count(name)
+                case, findings = self.flights.check(fabric, flight, cut, True)
+                if case is not None:
+                    self.report.count(case)
                 self._add(findings)
 
     def _other(
         self, indexes: Mapping[str, SwitchIndex], dead: Mapping[str, frozenset[int]], changed: set[State]
-    ) -> tuple[Fabric, list[Flight], list[object]]:
+    ) -> tuple[Fabric, list[Flight], list[Port]]:
         """The lab in another condition, with the flights and the ports that it can make a difference to."""
         assert self.dependence is not None
         stale = self.dependence.leading_to(changed)
@@ -225,7 +223,7 @@ class Verification:
             flight for state in stale if state in self._starts for flight in self._starts[state]
         )
         ports = [port for port in self.lab.at if self.space.from_port(port) in stale]
-        return fabric, list(flights), ports  # type: ignore[return-value]
+        return fabric, list(flights), ports
 
     # -- changes -------------------------------------------------------------------------
 
@@ -245,11 +243,11 @@ class Verification:
                 self._add(same_keys(held))
         fabric, flights, ports = self._other(indexes, {}, changed)
         for port in ports:
-            self._add(check_port(self.lab, fabric, port))  # type: ignore[arg-type]
+            self._add(check_port(self.lab, fabric, port))
         for flight in flights:
-            name, findings = self.flights.check(fabric, flight)
-            if name is not None:
-                self.report.count(name)
+            case, findings = self.flights.check(fabric, flight)
+            if case is not None:
+                self.report.count(case)
             self._add(findings)
         report, self.report, self._seen = self.report, before, seen
         return report
@@ -289,11 +287,3 @@ def _is_silence(finding: Finding) -> bool:
     return finding.property is DELIVERY and any(
         word in finding.what for word in ("it ends at", "it vanishes", "goes to the controller")
     )
-
-
-def findings_of(report: Report, name: str) -> Iterator[Finding]:
-    """The findings that refute a property, or warn about it."""
-    return (finding for finding in report.findings if finding.property == name)
-
-
-__all__ = ["ADDRESSES", "REFUSAL", "Verification", "findings_of", "verify"]

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
-
-from typing_extensions import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from topologies.model.attachment import AtPorts
 from topologies.model.functions import Chain, Firewall, Function, PortRanges, Prefixes, Protocol, Rule

@@ -25,7 +25,9 @@ def text(
         if not number and not findings:
             continue
         wrong = [finding for finding in findings if not finding.warning]
-        verdict = paint("refuted", "red") if wrong else paint("proven ", "green")
+        verdict = paint("proven ", "green")
+        if findings:
+            verdict = paint("refuted", "red") if wrong else paint("noted  ", "yellow")
         cases = f" ({count(number, 'case')})" if number else ""
         lines.append(f"{verdict}  {name}{cases}")
         for finding in findings[:_SHOWN]:
