@@ -34,7 +34,8 @@ class Expectation(NamedTuple):
     """Whether a ping from one host reaches another one and its answer comes back; None when the topology
     does not tell. ``why``: what forbids it, or makes it unknown; empty when it is allowed. ``apart``:
     nothing forbids it, but no links join the hosts. ``refused``: a firewall refuses the request itself.
-    ``there`` and ``back``: the functions that the request, and its answer, are to pass, in order."""
+    ``there`` and ``back``: the functions that the request, and its answer, are to pass, in order.
+    Only ``Policy.connection`` says these three."""
 
     allowed: bool | None
     why: str = ""
@@ -108,7 +109,8 @@ class Policy:
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
-        return self.connection(src, dst, Connection(source.ip, destination.ip, _ECHO[family]))
+        told = self.connection(src, dst, Connection(source.ip, destination.ip, _ECHO[family]))
+        return Expectation(told.allowed, told.why, told.apart)
 
     def connection(self, src: Host, dst: Host, seen: Connection) -> Expectation:
         """What happens to the first packet of a connection from ``src`` to ``dst``, and to the answer."""
