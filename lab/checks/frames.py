@@ -19,6 +19,7 @@ from wire.protocol import ICMP, ICMPV6, TCP, UDP
 LEAST_PORT, PORTS = 33_000, 27_000
 """Requests come from these ports, each from another one."""
 _IP4, _IP6 = ethertype.octets(ethertype.IPV4), ethertype.octets(ethertype.IPV6)
+VXLAN_PORT = 4789
 _VLANS = (b"\x81\x00", b"\x88\xa8")
 _ERRORS4, _ERRORS6 = frozenset((3, 4, 5, 11, 12)), frozenset((1, 2, 3, 4))
 _FLAGS = ((tcp.SYN, "SYN"), (tcp.ACK, "ACK"), (tcp.RST, "RST"), (tcp.FIN, "FIN"))
@@ -161,6 +162,25 @@ def _quoted(data: bytes, nonce: int, count: int) -> Seen | None:
     if inner.protocol == UDP and inner.ports is not None and inner.ports[0] >= LEAST_PORT:
         return Seen(-1, "icmp", inner.ports[0])
     return None
+
+
+class Unwrapped(NamedTuple):
+    """A host's frame without what a tunnel puts around it: VNI, and the VTEPs' addresses; None: no tunnel."""
+
+    frame: bytes
+    vni: int | None = None
+    outer: tuple[str, str] | None = None
+
+
+def unwrapped(frame: bytes) -> Unwrapped:
+    """The frame in a VXLAN packet (RFC 7348, 5); one that is in none as it is."""
+    found = _packet(frame)
+    if found is None or found.protocol != UDP or found.ports is None or found.ports[1] != VXLAN_PORT:
+        return Unwrapped(frame)
+    if len(found.body) < 30 or not found.body[8] & 0x08:
+        return Unwrapped(frame)
+    outer = ip_text(found.source), ip_text(found.destination)
+    return Unwrapped(found.body[16:], int.from_bytes(found.body[12:15], "big"), outer)
 
 
 def decoded(frame: bytes) -> str:

@@ -6,14 +6,15 @@ import heapq
 import os
 import select
 import socket
+import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.checks import frames
 from lab.checks.frames import Seen
-from lab.checks.probes import Answer, Outcome, Probe, Signs
+from lab.checks.probes import Answer, Outcome, Probe, Sighting, Signs
 from lab.checks.ways import Ways
 from lab.probe import frames as asking
 from lab.probe.frames import Resolved
@@ -28,7 +29,7 @@ directions. The requests of more pairs are answered here, beside the kernels."""
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds from a try that did not do to the next one; each pause is twice as long."""
 _TELL = 0.25
-_KEPT = 6
+_KEPT, _MOST_SIGHTINGS = 6, 64
 
 
 @dataclass(eq=False)
@@ -61,12 +62,15 @@ class _Try:
 
 
 OpenSocket = Callable[[str], socket.socket]
+_SO_TIMESTAMPNS = 35
+"""socket(7), asm-generic/socket.h: the kernel's time of each packet."""
 
 
 class Loop:
     """Carries probes out. ``open_socket`` gives a non-blocking raw socket of a host by its name.
 
     ``cancelled`` is asked again and again; when it says so, the loop ends. ``told`` hears of the progress.
+    ``points``: name -> what opens a socket where packets pass; they are watched, too.
     """
 
     def __init__(
@@ -76,9 +80,11 @@ class Loop:
         cancelled: Callable[[], bool] = lambda: False,
         told: Told | None = None,
         clock: Callable[[], float] = time.monotonic,
+        points: Mapping[str, Callable[[], socket.socket]] | None = None,
     ) -> None:
         self._ways, self._open, self._cancelled, self._told = ways, open_socket, cancelled, told
-        self._clock = clock
+        self._clock, self._points = clock, points or {}
+        self._watched: dict[int, tuple[str, socket.socket]] = {}
         self.signs = Signs()
         self._nonce = int.from_bytes(os.urandom(4), "big")
         self._sockets: dict[str, socket.socket] = {}
@@ -109,7 +115,8 @@ class Loop:
             self._drive(poller)
         finally:
             poller.close()
-            close_in_background(list(self._sockets.values()))
+            watched = [raw for _, raw in self._watched.values()]
+            close_in_background([*self._sockets.values(), *watched])
         for probe, outcome in zip(probes, self._outcomes, strict=True):
             outcome.satisfied = not outcome.error and probe.wants(outcome)  # some packets arrive late
         return self._outcomes
@@ -130,6 +137,11 @@ class Loop:
             self._sockets[name] = raw
             self._names[raw.fileno()] = name
             poller.register(raw.fileno(), select.EPOLLIN)
+        for point, open_point in self._points.items():
+            raw = open_point()
+            raw.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            self._watched[raw.fileno()] = point, raw
+            poller.register(raw.fileno(), select.EPOLLIN)
 
     def _drive(self, poller: select.epoll) -> None:
         next_word = self._clock()
@@ -148,7 +160,10 @@ class Loop:
             ready, self._answered = self._answered, []
             pause = 0.0 if ready or (self._waiting and len(self._flying) < self._pace.window) else 0.01
             for descriptor, _ in poller.poll(pause, 256):
-                self._receive(self._names[descriptor])
+                if descriptor in self._watched:
+                    self._watch(*self._watched[descriptor])
+                else:
+                    self._receive(self._names[descriptor])
             # an answer may be read before the request that was seen at its target: so they are judged now
             for attempt in ready:
                 self._finish(attempt)
@@ -284,6 +299,26 @@ class Loop:
             seen = frames.recognise(frame, self._nonce, len(self._tags))
             if seen is not None:
                 self._on_seen(at, seen, frame)
+
+    def _watch(self, point: str, raw: socket.socket) -> None:
+        """Read all frames that wait at a watched point."""
+        for _ in range(256):
+            try:
+                data, told, _, _ = raw.recvmsg(2048, 64)
+            except OSError:
+                return
+            frame, vni, outer = frames.unwrapped(data)
+            seen = frames.recognise(frame, self._nonce, len(self._tags))
+            if seen is None or seen.tag < 0:
+                continue
+            when = time.time()
+            for _level, _kind, value in told:
+                seconds, nanoseconds = struct.unpack("qq", value[:16])
+                when = seconds + nanoseconds / 1e9
+            sighting = Sighting(when, point, seen.kind != "request", vni, outer)
+            sightings = self._tags[seen.tag].outcome.sightings
+            if len(sightings) < _MOST_SIGHTINGS:
+                sightings.append(sighting)
 
     def _on_resolved(self, at: str, answer: Resolved) -> None:
         asked = self._asked.get((at, answer.family, answer.address))

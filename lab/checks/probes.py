@@ -18,6 +18,17 @@ class Answer(NamedTuple):
     text: str
 
 
+class Sighting(NamedTuple):
+    """A packet of a probe was seen at a watched point. ``when``: the kernel's time, in seconds. ``back``: it
+    was an answer. ``vni``, ``outer``: of the tunnel that it was in, and the VTEPs' addresses."""
+
+    when: float
+    point: str
+    back: bool
+    vni: int | None = None
+    outer: tuple[str, str] | None = None
+
+
 @dataclass
 class Outcome:
     """What was seen of one probe, in its last try.
@@ -25,7 +36,8 @@ class Outcome:
     ``arrived``: the hosts at whose ports the request was seen. ``resolved``: whether there was an answer to
     ARP or neighbour discovery. ``packets``: all of its packets that were seen, decoded, the oldest first.
     ``request``: the packet that was sent, decoded. ``frame``: the same, as octets. ``error``: why it could
-    not be tried. ``tries``: how many times. ``seconds``: from its first try on.
+    not be tried. ``tries``: how many times. ``seconds``: from its first try on. ``sightings``: at
+    watched points, in no order.
     """
 
     arrived: list[str] = field(default_factory=list)
@@ -38,6 +50,7 @@ class Outcome:
     tries: int = 0
     seconds: float = 0.0
     satisfied: bool = False
+    sightings: list[Sighting] = field(default_factory=list)
 
     @property
     def silent(self) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from lab.checks.judgement import Judgement, finding, judged
+from lab.checks.explaining import Explain, Explained
+from lab.checks.judgement import MOST_FINDINGS, Judgement, finding, judged
 from lab.checks.probes import Outcome, Probe, Signs
 from lab.checks.ways import Ways
 from lab.messages.checks import Finding
@@ -52,9 +53,15 @@ def plan(check: Check, ways: Ways) -> list[Probe]:
 
 
 def judge(
-    check: Check, probes: Sequence[Probe], outcomes: Sequence[Outcome], signs: Signs, ways: Ways
+    check: Check,
+    probes: Sequence[Probe],
+    outcomes: Sequence[Outcome],
+    signs: Signs,
+    ways: Ways,
+    explain: Explain = lambda probe, outcome: Explained(),
 ) -> Judgement:
-    """The judgement about a check whose probes had these outcomes."""
+    """The judgement about a check whose probes had these outcomes. ``explain`` is asked about those that are
+    not as expected."""
     findings: list[Finding] = []
     errors = 0
     if not probes:
@@ -66,7 +73,8 @@ def judge(
             errors += 1
             findings.append(finding(probe.words, f"it could not be tried: {outcome.error}"))
         elif not outcome.satisfied:
-            findings.append(finding(probe.words, seen(probe, outcome, ways), outcome.packets))
+            why = explain(probe, outcome) if len(findings) < MOST_FINDINGS else Explained()
+            findings.append(finding(probe.words, seen(probe, outcome, ways), outcome.packets, *why))
         elif silent and _quiet(probe, outcome, ways) and (doubt := unproven(probe, signs, ways)):
             errors += 1
             words = f"nothing, but that proves nothing: {doubt}"

@@ -9,8 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from lab.checks.diagnosis import Ailing
 from lab.checks.ways import Ways
 from topologies.model.topology import Topology
+
+OpenSocket = Callable[[], socket.socket]
 
 
 class Room(Protocol):
@@ -27,6 +30,15 @@ class Room(Protocol):
 
     def command(self, host: str, words: Sequence[str]) -> list[str]:
         """The arguments of a program that runs ``words`` in a host. Raises OSError and KeyError."""
+
+    def ailing(self) -> Ailing:
+        """What does not work at present."""
+
+    def watching(
+        self, switches: Sequence[str], functions: Sequence[str] = (), links: Sequence[str] = ()
+    ) -> AbstractContextManager[dict[str, OpenSocket]]:
+        """What opens sockets that see the frames of switches, of functions' instances (``fw.1:in``) and of
+        underlay links, by the names of these points, as long as it is open. The lab must stand ``still``."""
 
 
 class Cancelled(Exception):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from lab.checks.explaining import Explainer
 from lab.checks.judgement import Judgement, finding, result
 from lab.checks.loop import Loop
 from lab.checks.probes import Probe
@@ -86,17 +87,17 @@ class Run:
         loop = Loop(visit.ways, visit.room.open_socket, visit.cancelled, self._progress)
         with visit.room.still():
             outcomes = loop.run([*extra, *probes])[len(extra) :]
-        if visit.cancelled():
-            return
-        at = 0
-        for numbered, verb, some in plans:
-            own = outcomes[at : at + len(some)]
-            at += len(some)
-            try:
-                judgement = verb.judge(numbered.check, some, own, loop.signs, visit.ways)
-            except Exception as error:
-                judgement = _broken(numbered.check, error)
-            self._result(numbered, judgement, max((outcome.seconds for outcome in own), default=0.0))
+            if visit.cancelled():
+                return
+            explain, at = Explainer(visit), 0
+            for numbered, verb, some in plans:
+                own = outcomes[at : at + len(some)]
+                at += len(some)
+                try:
+                    judgement = verb.judge(numbered.check, some, own, loop.signs, visit.ways, explain)
+                except Exception as error:
+                    judgement = _broken(numbered.check, error)
+                self._result(numbered, judgement, max((outcome.seconds for outcome in own), default=0.0))
 
     def _progress(self, done: int, total: int) -> None:
         self._tell({"kind": "progress", "done": done, "total": total, "what": "packets"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.checks import commands, reachability
+from lab.checks.explaining import Explain
 from lab.checks.judgement import Judgement
 from lab.checks.probes import Outcome, Probe, Signs
 from lab.checks.room import Visit
@@ -19,7 +20,7 @@ class ByFrames:
     """Sends frames and sees what becomes of them. The probes of all checks run in one loop."""
 
     plan: Callable[[Check, Ways], list[Probe]]
-    judge: Callable[[Check, Sequence[Probe], Sequence[Outcome], Signs, Ways], Judgement]
+    judge: Callable[[Check, Sequence[Probe], Sequence[Outcome], Signs, Ways, Explain], Judgement]
 
 
 @dataclass(frozen=True)

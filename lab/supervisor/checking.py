@@ -7,10 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.drivers import driver
+from lab.checks.diagnosis import Ailing
 from lab.checks.room import Cancelled, Visit
 from lab.checks.run import Numbered, Run
 from lab.checks.ways import Ways
@@ -52,6 +54,44 @@ class LabRoom:
     def command(self, host: str, words: Sequence[str]) -> list[str]:
         place = self._lab.net.place(host)
         return driver(place.kind).command(place, words)
+
+    def ailing(self) -> Ailing:
+        lab = self._lab
+        down = frozenset(name for name, up in lab.net.link_states().items() if not up)
+        return Ailing(down, frozenset(lab.switches_down), frozenset(lab.functions.failed()))
+
+    @contextmanager
+    def watching(
+        self, switches: Sequence[str], functions: Sequence[str] = (), links: Sequence[str] = ()
+    ) -> Iterator[dict[str, Callable[[], socket.socket]]]:
+        net, mirrors = self._lab.net, ExitStack()
+        points: dict[str, Callable[[], socket.socket]] = {}
+
+        def opener(netns: str, device: str) -> Callable[[], socket.socket]:
+            return lambda: open_in(net.space_fd(netns), device)
+
+        with mirrors:
+            for switch in switches:
+                try:
+                    netns, tap = net.add_mirror(switch)
+                except Exception:  # the switch is off, or its domain does not work
+                    continue
+                mirrors.callback(_unmirror, net, switch, tap)
+                points[f"switch {switch}"] = opener(netns, tap)
+            for instance in net.plan.instances:
+                if instance.function in functions:
+                    for wire in instance.wires:
+                        point = f"{instance.name}:{wire.near.device}"
+                        points[point] = opener(instance.netns, wire.near.device)
+            for wire_between in net.plan.underlay.links:
+                if wire_between.name in links:
+                    points[f"link {wire_between.name}"] = opener(wire_between.a.netns, wire_between.a.device)
+            yield points
+
+
+def _unmirror(net: Fabric, switch: str, tap: str) -> None:
+    with suppress(Exception):  # the switch may have failed meanwhile
+        net.remove_mirror(switch, tap)
 
 
 class Checking:

@@ -14,6 +14,7 @@ import pytest
 from pydantic import Field
 
 import topologies
+from lab.checks.diagnosis import Ailing
 from lab.checks.judgement import Judgement, finding
 from lab.checks.room import Cancelled, Visit
 from lab.checks.run import Numbered, Run
@@ -41,6 +42,12 @@ class Here:
 
     def still(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def ailing(self) -> Ailing:
+        return Ailing()
+
+    def watching(self, *_: object) -> AbstractContextManager[dict[str, Any]]:
+        return nullcontext({})
 
     def open_socket(self, host: str) -> Any:
         raise OSError(19, "No such device")
