@@ -23,7 +23,7 @@ from topologies.model.functions import Function, Protocol
 from topologies.model.kinds import FirewallFunction
 from topologies.model.places import Entity, Place, part
 from topologies.model.policy import Connection, deciding
-from topologies.model.topology import Topology
+from topologies.model.topology import Port, Topology
 from wire.ethertype import OF_VERSION
 from wire.icmp import ECHO, ECHO6
 from wire.ip import TTL
@@ -194,21 +194,25 @@ class Diagnosis:
 
     def _dropped(self, outcome: Outcome, switches: tuple[str, ...], names: tuple[str, ...]) -> Reason:
         failing = [name for name in sorted(self.ailing.failed) if name.partition(".")[0] in names]
-        if failing and not outcome.delivered:
+        if failing:
             place = self.topology.places.of(Entity("function", failing[0].partition(".")[0]))
             return Reason(f"{failing[0]} does not work", place, switches, names)
         if not outcome.steps:
             return Reason("no switch takes it", None, switches, names)
         last = outcome.steps[-1]
-        if outcome.delivered:
-            others = ", ".join(str(arrival.at) for arrival in outcome.delivered[:4])
+        copies = self._copies()
+        delivered = [arrival.at for arrival in outcome.delivered if arrival.at not in copies]
+        if delivered:
+            at = {host.port: name for name, host in self.ways.hosts.items()}
+            others = ", ".join(at.get(port, str(port)) for port in delivered)
             return Reason(f"the tables deliver it at {others}", None, switches, names)
         if outcome.punted:
             what = _last_why(last)
             return Reason(
                 f"switch {last.switch} gives it to the controller{what}", self._of(last), switches, names
             )
-        dead = [port for port in last.ports]
+        taps = {port.number for port in copies if port.switch == last.switch}
+        dead = [port for port in last.ports if port not in taps]
         if dead:
             links = {
                 (end.switch, end.number): link.name
@@ -223,6 +227,11 @@ class Diagnosis:
         cut = f" (cut: {', '.join(sorted(self.ailing.links)[:6])})" if self.ailing.links else ""
         words = f"switch {last.switch} drops it{_last_why(last)}{cut}"
         return Reason(words, self._of(last), switches, names)
+
+    def _copies(self) -> set[Port]:
+        """The ports of functions' devices: what goes out there is a copy, or is in the function."""
+        sides = [side for f in self.topology.functions for i in f.instances for side in i.sides]
+        return {port for _, port in sides}
 
     def _of(self, step: Step) -> Place | None:
         return self._place(step.flows[-1]) if step.flows else None

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lab.checks.diagnosis import Ailing
+from lab.checks.judgement import Judgement
 from lab.checks.ways import Ways
+from lab.messages.lab import Event, FlowState
+from topologies.model.checks import Check
 from topologies.model.topology import Topology
 
 OpenSocket = Callable[[], socket.socket]
+T = TypeVar("T")
 
 
 class Room(Protocol):
@@ -31,6 +35,25 @@ class Room(Protocol):
     def command(self, host: str, words: Sequence[str]) -> list[str]:
         """The arguments of a program that runs ``words`` in a host. Raises OSError and KeyError."""
 
+    def inside(self, host: str, make: Callable[[], T]) -> T:
+        """What ``make`` makes in the network namespace of a host: sockets stay there. Raises OSError and
+        KeyError."""
+
+    def flows(self, switch: str) -> list[FlowState]:
+        """The flows of a switch. Raises Failure."""
+
+    def last_event(self) -> int:
+        """The number of the last event."""
+
+    def events(self, after: int) -> list[Event]:
+        """The events after a number."""
+
+    def break_(self, action: str, target: str) -> None:
+        """Break something (``topologies.model.checks_of_ways.ActionKind``). Raises Failure."""
+
+    def repair(self, action: str, target: str) -> None:
+        """Repair it, and wait until the lab works again, as far as it is known. Raises Failure."""
+
     def ailing(self) -> Ailing:
         """What does not work at present."""
 
@@ -45,13 +68,20 @@ class Cancelled(Exception):
     """The checks were interrupted."""
 
 
+def no_judge(check: Check) -> Judgement:
+    """Of a visit that is no run of checks."""
+    raise TypeError(f"nobody judges {check.name}")
+
+
 @dataclass(frozen=True)
 class Visit:
-    """A run of checks in a lab: what a verb's action gets. ``cancelled``: whether it must end."""
+    """A run of checks in a lab: what a verb's action gets. ``cancelled``: whether it must end. ``judge``:
+    carries out a check that is inside of another one. Raises Cancelled."""
 
     room: Room
     ways: Ways
     cancelled: Callable[[], bool]
+    judge: Callable[[Check], Judgement] = no_judge
 
     def rest(self, seconds: float) -> None:
         """Wait. Raises Cancelled."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.checks.explaining import Explainer
 from lab.checks.judgement import Judgement, finding, result
@@ -35,7 +35,7 @@ class Run:
     """A run of checks. ``say`` gets the lines of the answer, from several threads, one at a time."""
 
     def __init__(self, visit: Visit, say: Say) -> None:
-        self._visit = visit
+        self._visit = replace(visit, judge=self._judge)
         self._places = visit.room.topology.places
         self._lock, self._say = threading.Lock(), say
 
@@ -61,6 +61,17 @@ class Run:
         with self._lock:
             self._say(line)
 
+    def _judge(self, check: Check) -> Judgement:
+        """Carry out a check that is inside of another one."""
+        verb = VERBS[check.verb]
+        if isinstance(verb, ByAction):
+            return verb.act(check, self._visit)
+        judgements: list[Judgement] = []
+        self._frames([Numbered(0, check)], lambda _, judgement, __: judgements.append(judgement))
+        if not judgements:
+            raise Cancelled
+        return judgements[0]
+
     def _act(self, numbered: Numbered) -> None:
         check, began = numbered.check, time.monotonic()
         if self._visit.cancelled():
@@ -75,7 +86,11 @@ class Run:
             judgement = _broken(check, error)
         self._result(numbered, judgement, time.monotonic() - began)
 
-    def _frames(self, checks: Sequence[Numbered]) -> None:
+    def _frames(
+        self,
+        checks: Sequence[Numbered],
+        told: Callable[[Numbered, Judgement, float], None] | None = None,
+    ) -> None:
         visit = self._visit
         plans: list[tuple[Numbered, ByFrames, list[Probe]]] = []
         for numbered in checks:
@@ -97,7 +112,8 @@ class Run:
                     judgement = verb.judge(numbered.check, some, own, loop.signs, visit.ways, explain)
                 except Exception as error:
                     judgement = _broken(numbered.check, error)
-                self._result(numbered, judgement, max((outcome.seconds for outcome in own), default=0.0))
+                seconds = max((outcome.seconds for outcome in own), default=0.0)
+                (told or self._result)(numbered, judgement, seconds)
 
     def _progress(self, done: int, total: int) -> None:
         self._tell({"kind": "progress", "done": done, "total": total, "what": "packets"})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.checks import commands, reachability
+from lab.checks import commands, failing, measuring, passing, reachability, sending, services, watching
 from lab.checks.explaining import Explain
 from lab.checks.judgement import Judgement
 from lab.checks.probes import Outcome, Probe, Signs
@@ -37,5 +37,17 @@ VERBS: dict[str, ByFrames | ByAction] = {
     "tcp": _FRAMES,
     "isolated": _FRAMES,
     "command": ByAction(commands.act),
+    "http": ByAction(services.http_act),
+    "dns": ByAction(services.dns_act),
+    "latency": ByAction(measuring.latency_act),
+    "rate": ByAction(measuring.rate_act),
+    "balanced": ByAction(measuring.balanced_act),
+    "traverses": ByAction(passing.traverses_act),
+    "avoids": ByAction(passing.avoids_act),
+    "encapsulated": ByAction(passing.encapsulated_act),
+    "flow": ByAction(watching.flow_act),
+    "alerts": ByAction(watching.alerts_act),
+    "packet": ByAction(sending.packet_act),
+    "survives": ByAction(failing.survives_act),
 }
 """Verb -> how its checks are carried out. A registry: see ``topologies.model.checks``."""

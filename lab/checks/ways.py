@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from lab.probe import frames
@@ -47,6 +48,20 @@ class Ways:
     def station(self, name: str) -> Station:
         """A host, or a function with addresses. Raises KeyError."""
         return self._stations[name]
+
+    @property
+    def names(self) -> list[str]:
+        """All that have addresses: hosts and functions."""
+        return list(self._ends)
+
+    def network(self, name: str) -> str:
+        """The network of one of them."""
+        return self._ends[name].network
+
+    def address(self, name: str, family: int) -> IPv4Address | IPv6Address | None:
+        """The address of one of them, if it has one of the family."""
+        own = self._ends[name].ipv4 if family == 4 else self._ends[name].ipv6
+        return own and own.ip
 
     def families(self, source: str, target: str) -> tuple[int, ...]:
         """The address families that both have."""

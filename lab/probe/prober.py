@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lab.probe import frames
 from lab.probe.frames import Station
@@ -83,30 +83,41 @@ class ProbeResult:
         return not self.failures
 
 
-def open_in(namespace_fd: int, interface: str) -> socket.socket:
-    """A raw socket that sees what arrives at ``interface`` of another network namespace.
+T = TypeVar("T")
 
-    The calling thread visits the namespace and comes back.  Raises OSError when the namespace or
-    the interface is gone.
-    """
+
+def visiting(namespace_fd: int, make: Callable[[], T]) -> T:
+    """What ``make`` makes while the calling thread visits another network namespace. Raises OSError."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(namespace_fd, 0x40000000)  # CLONE_NEWNET
         try:
-            raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-            raw.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-            for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the first needs CAP_NET_ADMIN in init
-                try:
-                    raw.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
-                    break
-                except OSError:
-                    continue
-            raw.bind((interface, _ETH_P_ALL))
+            return make()
         finally:
             setns(home, 0x40000000)
     finally:
         os.close(home)
-    return raw
+
+
+def open_in(namespace_fd: int, interface: str) -> socket.socket:
+    """A raw socket that sees what arrives at ``interface`` of another network namespace.
+
+    Raises OSError when the namespace or the interface is gone.
+    """
+
+    def opened() -> socket.socket:
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        raw.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the first needs CAP_NET_ADMIN in init
+            try:
+                raw.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+                break
+            except OSError:
+                continue
+        raw.bind((interface, _ETH_P_ALL))
+        return raw
+
+    return visiting(namespace_fd, opened)
 
 
 def probe(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.drivers import driver
@@ -18,7 +20,8 @@ from lab.checks.run import Numbered, Run
 from lab.checks.ways import Ways
 from lab.failure import Failure, unknown
 from lab.messages.checks import CheckLine
-from lab.probe.prober import open_in
+from lab.messages.lab import Event, FlowState
+from lab.probe.prober import open_in, visiting
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 1.0
 """Seconds after which a line is sent in any case, so that a client knows that the lab works."""
+REPAIRED = 20.0
+"""Seconds until a lab works again after what a check has broken is repaired."""
+T = TypeVar("T")
 CHANGED = Failure("the lab was changed while it was checked", "check again: sdnlab check")
 
 
@@ -55,6 +61,56 @@ class LabRoom:
         place = self._lab.net.place(host)
         return driver(place.kind).command(place, words)
 
+    def inside(self, host: str, make: Callable[[], T]) -> T:
+        return visiting(self._lab.net.namespace_fd(host), make)
+
+    def flows(self, switch: str) -> list[FlowState]:
+        return self._lab.flows(switch)
+
+    def last_event(self) -> int:
+        events = self._lab.events.since(0)
+        return events[-1]["number"] if events else 0
+
+    def events(self, after: int) -> list[Event]:
+        return self._lab.events.since(after)
+
+    def break_(self, action: str, target: str) -> None:
+        lab = self._lab
+        match action:
+            case "link":
+                lab.set_link(target, False)
+            case "switch":
+                lab.set_switch(target, False)
+            case "function":
+                function, instance = self._instance(target)
+                lab.control_function(function, "stop", instance)
+            case "controller":
+                lab.controllers.own.restart()
+            case "domain":
+                pid, _ = lab.net.daemon_sockets()[target, "ovs-vswitchd"]
+                os.kill(pid, signal.SIGKILL)
+
+    def repair(self, action: str, target: str) -> None:
+        lab = self._lab
+        match action:
+            case "link":
+                lab.set_link(target, True)
+            case "switch":
+                lab.set_switch(target, True)
+            case "function":
+                function, instance = self._instance(target)
+                lab.control_function(function, "start", instance)
+        until = time.monotonic() + REPAIRED
+        while lab.health.ailing() or not lab.controllers.converged:
+            if time.monotonic() > until:
+                words = "; ".join(lab.health.ailing().values()) or "not all switches are programmed"
+                raise Failure(f"the lab has not recovered: {words}", "see: sdnlab status")
+            time.sleep(0.05)
+
+    def _instance(self, target: str) -> tuple[str, str | None]:
+        functions = [function.name for function in self._topology.functions]
+        return (target, None) if target in functions else (target.rpartition(".")[0], target)
+
     def ailing(self) -> Ailing:
         lab = self._lab
         down = frozenset(name for name, up in lab.net.link_states().items() if not up)
@@ -83,9 +139,9 @@ class LabRoom:
                     for wire in instance.wires:
                         point = f"{instance.name}:{wire.near.device}"
                         points[point] = opener(instance.netns, wire.near.device)
-            for wire_between in net.plan.underlay.links:
-                if wire_between.name in links:
-                    points[f"link {wire_between.name}"] = opener(wire_between.a.netns, wire_between.a.device)
+            for between in net.plan.underlay.links:
+                for end in (between.a, between.b) if between.name in links else ():
+                    points[f"link {between.name} at {end.node}"] = opener(end.netns, end.device)
             yield points
 
 

@@ -72,6 +72,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "lab.api.app": ("a lab that is not checked needs nothing of it (10 ms)", ("lab.supervisor.checking",)),
     "lab.api.serve": (BUILDING, ("asyncio", "lab.api.app", "uvicorn")),
+    "lab.checks.sending": (OPTIONAL, ("scapy",)),
     "lab.cli": (COMMAND, ("lab.cli",)),
     "lab.cli.app": (COMMAND, ("importlib.metadata",)),
     "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.access.client", "lab.cli.enter")),

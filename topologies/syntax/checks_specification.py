@@ -5,81 +5,31 @@ An entry has one verb, beside ``name``, ``hint`` and ``within``. ``VERBS`` has t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import Field
 
-from topologies.syntax.fields import TEXT, JsonSchema, Parsed, Spec, Text
-from topologies.syntax.problem import shown
-from topologies.syntax.service_specification import Interval, L4Port, choice, whole
-from topologies.syntax.units import BadValue
+from topologies.syntax.check_entry import CHECKS_FORM as CHECKS_FORM
+from topologies.syntax.check_entry import SHORT, AddressFamily, BetweenSpec, Ends, Pattern, Words
+from topologies.syntax.check_entry import VERBS as VERBS
+from topologies.syntax.check_entry import AnyCheckSpec as AnyCheckSpec
+from topologies.syntax.check_entry import CheckSpec as CheckSpec
+from topologies.syntax.check_entry import WithProtocol as WithProtocol
+from topologies.syntax.check_entry import check_keys as check_keys
+from topologies.syntax.checks_of_services import BalancedSpec, DnsSpec, HttpSpec, LatencySpec, RateSpec
+from topologies.syntax.checks_of_ways import (
+    AlertsSpec,
+    AvoidsSpec,
+    EncapsulatedSpec,
+    FlowSpec,
+    PacketSpec,
+    SurvivesSpec,
+    TraversesSpec,
+)
+from topologies.syntax.fields import Spec
+from topologies.syntax.service_specification import L4Port, choice, whole
 
-MOST_PATTERN = 500
-SHELL = ("/bin/sh", "-c")
-"""What runs a command that is a line."""
-_LIST: JsonSchema = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
-
-
-class _Listed:
-    """Annotation: a list of texts, or one text, which means ``before`` and itself. ``what``: in words."""
-
-    def __init__(self, what: str, before: tuple[str, ...] = ()) -> None:
-        self.what, self.before = what, before
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._validate)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
-        return dict(_LIST)
-
-    def _validate(self, value: Any) -> tuple[str, ...]:
-        if isinstance(value, str):
-            return (*self.before, value)
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise PydanticCustomError("not_text", "not text", {"allowed": self.what})
-
-
-def _pattern(text: str) -> str:
-    allowed = f"a regular expression of Python's re, up to {MOST_PATTERN} characters"
-    if len(text) > MOST_PATTERN:
-        raise BadValue("the pattern is too long", allowed)
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise BadValue(f"{shown(text)} is no regular expression ({error})", allowed) from None
-    return text
-
-
-Ends = Annotated[tuple[str, ...], _Listed("a host, network or group, `all`, or a list like [h1, h2]")]
-Words = Annotated[
-    tuple[str, ...], _Listed("a line for /bin/sh, or a list: a program and its arguments", SHELL)
-]
-Pattern = Annotated[str, Parsed(_pattern, "a regular expression", TEXT)]
-AddressFamily = Annotated[str, choice("address family", "ipv4", "ipv6")]
-
-_TO = "To whom: a host, network, group, load balancer or NAT, `all`, or a list of these."
 _FAMILY = "ipv4 or ipv6 only; each that both have when left out."
-
-
-class BetweenSpec(Spec):
-    """Who sends, and to whom; all pairs of two lists."""
-
-    source: Ends | None = Field(
-        None, alias="from", description="Who sends: a host, network or group, `all`, or a list of these."
-    )
-    to: Ends | None = Field(None, description=_TO)
-    family: AddressFamily | None = Field(None, description=_FAMILY)
-
-
-class WithProtocol(BetweenSpec):
-    """What is sent: a ping when neither ``tcp`` nor ``udp`` is there."""
-
-    tcp: L4Port | None = Field(None, description="Connections to this port of TCP, instead of a ping.")
-    udp: L4Port | None = Field(None, description="Datagrams to this port of UDP, instead of a ping.")
 
 
 class ReachableSpec(WithProtocol):
@@ -131,89 +81,25 @@ class CommandSpec(Spec):
     )
 
 
-VERBS: dict[str, type[Spec]] = {
-    "reachable": ReachableSpec,
-    "blocked": BlockedSpec,
-    "tcp": TcpSpec,
-    "isolated": IsolatedSpec,
-    "command": CommandSpec,
-}
-"""Verb -> the keys of its checks. A registry: see ``topologies.model.checks``."""
-SHORT: dict[str, str] = {"isolated": "between"}
-"""Verb -> the key that a list alone means."""
-
-
-class CheckSpec(Spec):
-    """What must hold in the lab: one verb, with its keys."""
-
-    name: Text | None = Field(None, description="Its name, a short text; made of its keys when left out.")
-    hint: Text | None = Field(None, description="Is shown when it does not hold.")
-    within: Interval | None = Field(
-        None, description="How soon it must hold; it is tried again until then. 5s when left out."
-    )
-
-    def verbs(self) -> Mapping[str, Spec]:
-        """The verbs that the entry has, with their keys."""
-        stated = {verb: getattr(self, _field(verb), None) for verb in VERBS}
-        return {verb: keys for verb, keys in stated.items() if keys is not None}
-
-
-def _field(verb: str) -> str:
-    return f"verb_{verb}"
-
-
-_known: dict[tuple[tuple[str, type[Spec]], ...], type[CheckSpec]] = {}
-
-
-def model() -> type[CheckSpec]:
-    """``CheckSpec`` with a field for each verb that is known now."""
-    verbs = tuple(VERBS.items())
-    if verbs not in _known:
-        fields: dict[str, Any] = {
-            _field(verb): (
-                spec | None,
-                Field(None, alias=verb, description=(spec.__doc__ or "").partition("\n")[0]),
-            )
-            for verb, spec in verbs
-        }
-        _known[verbs] = create_model("CheckSpec", __base__=CheckSpec, **fields)
-    return _known[verbs]
-
-
-class _OfAnyVerb:
-    """Annotation: an entry of ``checks``, with the verbs that are known when the file is read."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self._validate)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
-        return _schema()
-
-    def _validate(self, value: Any) -> CheckSpec:
-        if isinstance(value, dict):
-            short = {verb: key for verb, key in SHORT.items() if isinstance(value.get(verb), (list, str))}
-            value = {**value, **{verb: {key: value[verb]} for verb, key in short.items()}}
-        return model().model_validate(value)
-
-
-def _schema() -> JsonSchema:
-    """The schema of an entry, without references."""
-    properties = dict(CheckSpec.model_json_schema()["properties"])
-    for verb, spec in VERBS.items():
-        own = spec.model_json_schema()
-        own.pop("title", None)
-        short = [_LIST] if verb in SHORT else []
-        properties[verb] = {"anyOf": [own, *short]} if short else own
-    return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-AnyCheckSpec = Annotated[CheckSpec, _OfAnyVerb()]
-CHECKS_FORM = "a list like [{reachable: {from: h1, to: h2}}, {blocked: {from: h1, to: h2, tcp: 22}}]"
-
-
-def check_keys(path: tuple[str | int, ...]) -> list[str]:
-    """The known keys of the mapping at ``path``, which begins with ``checks``."""
-    if len(path) == 2:
-        return [*CheckSpec.model_fields, *VERBS]
-    spec = VERBS.get(str(path[2])) if len(path) == 3 else None
-    return [] if spec is None else [field.alias or name for name, field in spec.model_fields.items()]
+VERBS.update(
+    {
+        "reachable": ReachableSpec,
+        "blocked": BlockedSpec,
+        "tcp": TcpSpec,
+        "isolated": IsolatedSpec,
+        "command": CommandSpec,
+        "http": HttpSpec,
+        "dns": DnsSpec,
+        "latency": LatencySpec,
+        "rate": RateSpec,
+        "balanced": BalancedSpec,
+        "traverses": TraversesSpec,
+        "avoids": AvoidsSpec,
+        "encapsulated": EncapsulatedSpec,
+        "flow": FlowSpec,
+        "alerts": AlertsSpec,
+        "packet": PacketSpec,
+        "survives": SurvivesSpec,
+    }
+)
+SHORT["isolated"] = "between"
