@@ -133,10 +133,10 @@ class FakeMachine:
             hold=lambda patience: bool(self.held.append("hold")) or True,
             go_on=lambda: self.held.append("go on"),
         )
-        self._source, self._there = source, there
+        self.source, self.there = source, there
 
     def qemu(self) -> twin.Twin | None:
-        return None if self.state == "off" else self._source.twin()
+        return None if self.state == "off" else self.source.twin()
 
     def image(self) -> None:
         pass
@@ -145,13 +145,13 @@ class FakeMachine:
         pass
 
     def launch(self, *_: Any, **__: Any) -> twin.Twin:
-        return self._there.twin()
+        return self.there.twin()
 
     def begin_anew(self) -> None:
         self.state = "starting"
 
     def adopt(self, twin: twin.Twin) -> None:
-        self._source.kill()
+        self.source.kill()
 
     def come_back(self) -> None:
         self.state = "running"
@@ -294,7 +294,7 @@ def test_a_disk_is_saved_and_returns_as_often_as_one_likes() -> None:
     assert machine.disk is not None
     for _ in range(2):
         machine.disk.write(b"after ")
-        machine._source, machine._there = Qemu(), there  # the one before has ended
+        machine.source, machine.there = Qemu(), there  # the one before has ended
         states.restore("one")
         assert machine.disk.read() == b"before"
     states.close()

@@ -15,7 +15,7 @@ import pytest
 
 import topologies
 from dataplane.hosts.driver import HostError
-from dataplane.hosts.vm import emulator, machine, starting
+from dataplane.hosts.vm import client, emulator, machine, starting
 from dataplane.hosts.vm.command_line import Ends, devices_mark
 from dataplane.hosts.vm.machine import Machine
 from dataplane.hosts.vm.starting import Means
@@ -55,7 +55,7 @@ class FakeQemu:
 class Bench(emulator.Emulator):
     """Starts such QEMUs."""
 
-    made: ClassVar[list[Bench]] = []
+    benches: ClassVar[list[Bench]] = []
 
     def __init__(self, name: str, space: Any, calls: emulator.Calls) -> None:
         super().__init__(name, space, calls)
@@ -63,7 +63,7 @@ class Bench(emulator.Emulator):
         self.launched: list[list[str]] = []
         self.inherited: list[list[int]] = []
         self.qemu = FakeQemu()
-        Bench.made.append(self)
+        Bench.benches.append(self)
 
     def berth(self) -> Berth:
         return cast(Berth, None)
@@ -102,13 +102,13 @@ class Bed:
         (host,) = plan(topologies.loads("{switches: [s1], hosts: {deb: s1}}")).hosts
         settings = VirtualMachine(image=str(image), memory=512 << 20)
         self.machine = Machine(host, cast(Any, None), settings, means)
-        self.bench = Bench.made[-1]
+        self.bench = Bench.benches[-1]
 
 
 @pytest.fixture
 def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     monkeypatch.setattr(machine, "Emulator", Bench)
-    monkeypatch.setattr(Machine, "_configure_all", lambda self: None)
+    monkeypatch.setattr(client, "configure", lambda path, steps: [])
     image = tmp_path / "debian.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "16M"], check=True)
     bed = Bed(image)
