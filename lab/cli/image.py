@@ -69,6 +69,7 @@ def image(
     Several versions of sdnlab can share them: the last three versions of an image stay. Beside an image are
     snapshots of machines that have just booted: the next machine starts from one in a fraction of a second.
     They are made by themselves, and removed with the image. A lab that runs does not need its image any more.
+    OCI images of containers are unpacked there, too; remove their folder when no lab needs them.
 
     Examples: sdnlab image build, sdnlab image list, sdnlab image remove micro
     """
@@ -107,6 +108,7 @@ def _build(name: str, as_json: bool) -> None:
 
 
 def _list(name: str | None, as_json: bool) -> None:
+    from dataplane.hosts.container.images import kept
     from dataplane.images import cache, images
 
     folder = cache.root()
@@ -116,14 +118,21 @@ def _list(name: str | None, as_json: bool) -> None:
         if not there:
             images.recipe_of(name)
     absent = [known for known in images.RECIPES if known not in cache.names(folder) and name in (None, known)]
+    unpacked = kept() if name is None else []
     if as_json:
-        out_json({"folder": str(folder), "images": [_told(one) for one in there], "not built": absent})
+        told = [{"folder": str(one.folder), "size": one.size} for one in unpacked]
+        ours = [_told(one) for one in there]
+        out_json({"folder": str(folder), "images": ours, "not built": absent, "unpacked": told})
         return
     if there:
         heads = ("IMAGE", "VERSION", "SIZE", "SNAPSHOTS", "BUILT", "FROM")
         out(table(heads, [_row(one) for one in there], paint(), right=(2,)))
     for known in absent:
         out(f"{known} is not built yet: 'sdnlab up' builds it when a host needs it, 'sdnlab image build' now")
+    if unpacked:
+        several = "image of containers is" if len(unpacked) == 1 else "images of containers are"
+        size = _megabytes(sum(one.size for one in unpacked))
+        out(f"{len(unpacked)} {several} unpacked in {unpacked[0].folder.parent}, {size}")
     out(f"images are in {folder}")
 
 

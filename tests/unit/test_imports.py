@@ -81,7 +81,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.draw": (COMMAND, ("lab.drawing",)),
     "lab.cli.files": (COMMAND, ("networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
-    "lab.cli.image": (COMMAND, ("dataplane.images",)),
+    "lab.cli.image": (COMMAND, ("dataplane.hosts.container.images", "dataplane.images")),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.machine": (COMMAND, ("lab.access.client", "lab.cli.enter", "lab.cli.serial")),
     "lab.cli.scapy_shell": (COMMAND, ("lab.scripting.lab", "scapy")),

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataplane.hosts import users
 from dataplane.hosts.container.bundle import ROOT_USER, User
@@ -103,6 +103,31 @@ def unpacked(image: str, owner: int = 0) -> Image:
         user=User(told["user"]["uid"], told["user"]["gid"], tuple(told["user"]["groups"])),
         notes=tuple(told["notes"]),
     )
+
+
+class Kept(NamedTuple):
+    """An unpacked image in the cache: its folder, and the bytes of its files."""
+
+    folder: Path
+    size: int
+
+
+def kept() -> list[Kept]:
+    """The unpacked images in the cache. Raises ImageError when there can't be a cache."""
+    folder = cache.root() / FOLDER
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [Kept(entry, _size(entry)) for entry in entries if (entry / DESCRIPTION).exists()]
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files in it, as far as the caller may look. A file with several names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                info = Path(where, name).lstat()
+                seen[info.st_dev, info.st_ino] = info.st_size
+    return sum(seen.values())
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:

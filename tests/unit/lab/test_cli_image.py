@@ -43,7 +43,19 @@ def test_what_is_not_built_is_listed_with_the_command_that_builds_it(folder: Pat
     assert "micro is not built yet" in result.stdout and "'sdnlab image build' now" in result.stdout
     assert f"images are in {folder}" in result.stdout
     answer = json.loads(run("list", "--json").stdout)
-    assert answer == {"folder": str(folder), "images": [], "not built": ["micro"]}
+    assert answer == {"folder": str(folder), "images": [], "not built": ["micro"], "unpacked": []}
+
+
+def test_unpacked_images_of_containers_are_listed(folder: Path) -> None:
+    files = folder / "oci" / "1-2" / "rootfs"
+    files.mkdir(parents=True)
+    (files / "a").write_bytes(bytes(1 << 20))
+    (files / "same").hardlink_to(files / "a")
+    assert "of containers" not in run("list").stdout  # it is not complete
+    (files.parent / "image.json").write_text("{}")
+    assert f"1 image of containers is unpacked in {folder}/oci, 1.0 MB" in run("list").stdout
+    (one,) = json.loads(run("list", "--json").stdout)["unpacked"]
+    assert one["folder"] == str(files.parent) and one["size"] == (1 << 20) + 2
 
 
 def test_an_image_is_listed_with_its_snapshots(micro: Image) -> None:
