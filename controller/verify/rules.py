@@ -45,9 +45,14 @@ def _of_firewall(name: str, firewall: Firewall, places: Places) -> Iterator[Find
         if not left:
             others = ", ".join(_rule_text(name, other, places) for other in hiding)
             contradicts = any(other.action != rule.action for other in hiding)
-            said = "and contradict it" if contradicts else "and do the same"
-            what = f"firewall {name}: rule {rule.name} ({rule.action}) decides about nothing: {others} "
-            what += f"{'take' if len(hiding) > 1 else 'takes'} all of its packets before, {said}"
+            several = len(hiding) > 1
+            take = "take" if several else "takes"
+            same = "do the same" if several else "does the same"
+            said = ("contradict it" if several else "contradicts it") if contradicts else same
+            what = (
+                f"firewall {name}: rule {rule.name} ({rule.action}) decides about nothing: {others} {take} "
+                f"all of its packets before, and {said}"
+            )
             yield Finding(RULES, what, "each rule decides about some packet", entity, warning=not contradicts)
         elif not rule.log and rule.rate is None and _changes_nothing(firewall, regions, number, left):
             what = (
