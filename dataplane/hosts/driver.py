@@ -127,6 +127,34 @@ class GivesTerminals(Protocol):
     own_terminals: ClassVar[bool]
 
 
+class BlockDevice(NamedTuple):
+    """A volume as a machine gets it. ``socket``: the path of the Unix socket at which its disk is served by
+    NBD under its ``name``. ``path``: the directory of the machine where its file system is mounted; empty:
+    the machine does with the disk what it wants."""
+
+    name: str
+    socket: str
+    path: str
+
+
+@runtime_checkable
+class HasDevices(Protocol):
+    """A driver of hosts that get volumes as block devices. All methods raise HostError."""
+
+    def attach(self, place: Place, device: BlockDevice) -> None:
+        """Give the host the device, now if it runs, and whenever it starts."""
+
+    def detach(self, place: Place, name: str, lost: bool = False) -> None:
+        """Unmount it, and take it away; if the host uses it, the host keeps it. ``lost``: it is gone, also if
+        the host uses it."""
+
+    def write_out(self, place: Place, name: str) -> None:
+        """Let the host write out what it has for the device, if it runs."""
+
+    def device_used(self, place: Place, name: str) -> int | None:
+        """The bytes that the device's file system uses; None: it is not known. It may take seconds."""
+
+
 class HostDriver(Protocol):
     """The driver of a kind of host. One object serves all hosts of its kind, from several threads.
 

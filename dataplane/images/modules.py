@@ -15,12 +15,13 @@ WANTED = (
     "virtio_rng",
     "e1000",
     "ext4",
+    "crc32c_generic",
     "pvpanic_pci",
 )
-"""Drivers of QEMU's devices, a file system for volumes, and the device that tells QEMU of a panic."""
+"""Drivers of QEMU's devices, a file system for volumes with the checksum that it asks the kernel for, and the
+device that tells QEMU of a panic."""
 HELPERS = (
     "crc16",
-    "crc32c_generic",
     "failover",
     "jbd2",
     "libcrc32c",

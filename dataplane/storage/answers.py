@@ -23,8 +23,9 @@ class SnapshotInfo(TypedDict):
 
 
 class VolumeInfo(TypedDict):
-    """A volume. ``used``: bytes of its file system, if it is mounted. ``mounted``: ``loop``, ``fuse2fs`` or
-    empty. ``rebuilt``: the part of a copy that is rebuilt now, 0 to 1. ``trouble``: empty: none."""
+    """A volume. ``used``: bytes of its file system, if it is mounted. ``mounted``: how its host has it:
+    ``loop``, ``fuse2fs``, ``virtio`` (a block device of a virtual machine), or empty: not at all.
+    ``rebuilt``: the part of a copy that is rebuilt now, 0 to 1. ``trouble``: empty: none."""
 
     name: str
     pool: str

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dataplane.hosts.driver import Place, packed
-from dataplane.sandbox.namespaces import run_in, start_thread
-from dataplane.storage import mounting, plan
+from dataplane.hosts.driver import Place
+from dataplane.storage import plan
 from dataplane.storage.copies import Tell
 from dataplane.storage.error import StorageError
-from dataplane.storage.mounting import MountError, Task
-from dataplane.storage.process import ENVIRONMENT, Process
+from dataplane.storage.process import Process, run_tool
 from dataplane.storage.server import remove_export
-from linux import syscalls
+from dataplane.storage.uses import use
 from topologies.model.storage import Volume
-
-CONNECTED = "03"
-"""The state of a connected Unix socket in /proc/net/unix (kernel, SS_CONNECTED)."""
 
 
 class Snapshot(NamedTuple):
@@ -30,18 +22,6 @@ class Snapshot(NamedTuple):
 
     name: str
     saved: float
-
-
-def used(mounts: int, path: Path) -> int:
-    """The bytes that the file system at ``path`` of a mount namespace (a descriptor) uses. Raises OSError."""
-
-    def look() -> int:
-        syscalls.unshare(syscalls.CLONE_FS)  # else a thread can't enter it
-        syscalls.setns(mounts, syscalls.CLONE_NEWNS)
-        status = os.statvfs(path)
-        return (status.f_blocks - status.f_bfree) * status.f_frsize
-
-    return start_thread(look).result()
 
 
 class Disk:
@@ -56,27 +36,29 @@ class Disk:
         tell: Tell,
     ) -> None:
         self.volume = volume
-        self._netns, self._place, self._folder, self._tell = netns, place, folder, tell
+        self._netns, self._folder, self._tell = netns, folder, tell
+        self._use = use(volume, place, folder, self._mounts)
         self._lock = threading.RLock()
         self._process: Process | None = None
         self._closing = False
-        self.mounted = ""
-        """How it is mounted in its host: ``loop`` or ``fuse2fs``; empty: it is not."""
+
+    @property
+    def mounted(self) -> str:
+        """How its host has it: mounted by ``loop`` or ``fuse2fs``, or plugged in as ``virtio``; empty: not at
+        all."""
+        return self._use.how
 
     def start(self, fresh: bool) -> None:
         """Begin. ``fresh``: there is no data yet. Raises StorageError."""
         with self._lock:
             if fresh:
-                self._tool(plan.create(self.volume.size, self._folder))
+                run_tool(plan.create(self.volume.size, self._folder))
             self._begin()
-            if not fresh and self.size < self.volume.size:
+            larger = not fresh and self.size < self.volume.size
+            if larger:
                 self._process_do("block_resize", {"node-name": plan.HEAD, "size": self.volume.size})
-                self._export()
-                if self.volume.path and not fresh:
-                    self._mount_tool("resize")
-            else:
-                self._export()
-            self._mount()
+            self._export()
+            self._use.begin(larger)
 
     @property
     def size(self) -> int:
@@ -84,12 +66,8 @@ class Disk:
         return int(self._image()["virtual-size"])
 
     def used(self) -> int | None:
-        """The bytes that its file system uses; None if it is not mounted."""
-        if not self.mounted or self._process is None:
-            return None
-        with contextlib.suppress(OSError):
-            return used(self._process.mounts, self._folder.mounted)
-        return None
+        """The bytes that its file system uses; None if it is not known."""
+        return self._use.used()
 
     def snapshots(self) -> list[Snapshot]:
         """Its snapshots, the oldest first. Raises StorageError."""
@@ -104,8 +82,7 @@ class Disk:
         with self._lock:
             if any(known.name == name for known in self.snapshots()):
                 raise StorageError(f"{self.volume.name} has a snapshot {name} already", "choose another name")
-            if self.mounted:
-                self._mount_tool("sync")
+            self._use.write_out()
             self._process_do("blockdev-snapshot-internal-sync", {"device": plan.HEAD, "name": name})
 
     def delete(self, name: str) -> None:
@@ -119,28 +96,26 @@ class Disk:
         StorageError."""
         with self._lock:
             self._known(name)
-            self._unused()
+            self._use.end()
             try:
                 self._close_nodes()
-                self._tool(plan.restore(name, self._folder))
+                run_tool(plan.restore(name, self._folder))
             finally:
                 self._open_nodes()
                 self._export()
-            self._mount()
+            self._use.begin()
 
     def grow(self, size: int) -> None:
         """Make it larger. The host must not use it in that moment. Raises StorageError."""
         with self._lock:
-            self._unused()
+            self._use.end()
             try:
                 self._process_do("block-export-del", {"id": plan.HEAD, "mode": "hard"})
                 self._gone()
                 self._process_do("block_resize", {"node-name": plan.HEAD, "size": size})
             finally:
                 self._export()
-            if self.volume.path:
-                self._mount_tool("resize")
-            self._mount()
+            self._use.begin(resized=True)
 
     def close(self) -> bool:
         """End. Returns whether all that the host has written is there, and nobody uses it."""
@@ -148,11 +123,11 @@ class Disk:
         with self._lock:
             self._closing = True
             try:
-                self._unused()
+                self._use.end()
             except StorageError:
                 clean = False
                 with contextlib.suppress(StorageError):
-                    self._mount_tool("sync")
+                    self._use.write_out()
             if self._process is not None:
                 self._process.stop()
         return clean
@@ -186,8 +161,7 @@ class Disk:
             remove_export(self._process, plan.HEAD)
 
     def _export(self) -> None:
-        if self.volume.path:
-            self._folder.file.touch()
+        self._use.ready()
         self._process_do("block-export-add", plan.head_export(self.volume, self._folder))
 
     def _image(self) -> dict[str, Any]:
@@ -200,52 +174,11 @@ class Disk:
             remedy = f"there are: {', '.join(names)}" if names else "see: sdnlab volume snapshot save"
             raise StorageError(f"{self.volume.name} has no snapshot {name}", remedy)
 
-    def _tool(self, words: Sequence[str]) -> None:
-        done = subprocess.run(list(words), env=ENVIRONMENT, capture_output=True, check=False, cwd="/")
-        if done.returncode:
-            text = done.stderr.decode(errors="replace").strip().splitlines()
-            raise StorageError(f"{words[0]}: {text[-1] if text else f'exit code {done.returncode}'}")
-
-    # The host
-
-    def _task(self) -> Task:
+    def _mounts(self) -> int:
+        """The mount namespace of its process. Raises StorageError."""
         if self._process is None:
             raise StorageError(f"the disk of {self.volume.name} is not there")
-        place, of = self._place(), self._folder
-        return Task(
-            self._process.mounts,
-            str(of.file),
-            str(of.mounted),
-            place.name,
-            packed(place),
-            self.volume.path,
-        )
-
-    def _mount_tool(self, do: str) -> dict[str, Any]:
-        try:
-            return mounting.run(do, self._task())
-        except MountError as error:
-            raise StorageError(error.what, error.remedy) from None
-
-    def _mount(self) -> None:
-        if self.volume.path:
-            self.mounted = str(self._mount_tool("mount")["how"])
-
-    def _unused(self) -> None:
-        """Let the host use the disk no more: unmount it. Raises StorageError if the host uses it."""
-        if self.mounted:
-            self._mount_tool("unmount")
-            self.mounted = ""
-        elif not self.volume.path and self._connected():
-            raise StorageError(
-                f"{self.volume.host} uses {self.volume.name}: a virtual machine has it open",
-                f"stop {self.volume.host} before",
-            )
-
-    def _connected(self) -> bool:
-        table = run_in(self._netns(), lambda: Path("/proc/thread-self/net/unix").read_text())
-        rows = (line.split() for line in table.splitlines())
-        return any(len(row) == 8 and row[7] == str(self._folder.disk) and row[5] == CONNECTED for row in rows)
+        return self._process.mounts
 
     def _ended(self) -> None:
         """The head has ended by itself: start it again. What was not written out is lost."""
@@ -253,10 +186,10 @@ class Disk:
             if self._closing:
                 return
             try:
-                self._drop()
+                self._use.drop()
                 self._begin()
                 self._export()
-                self._mount()
+                self._use.begin()
             except (StorageError, KeyError, OSError) as error:
                 text = f"volume {self.volume.name} is gone from {self.volume.host}: {error}"
                 self._tell(text, {"volume": self.volume.name, "state": "gone"})
@@ -265,11 +198,3 @@ class Disk:
             f"volume {self.volume.name} was interrupted: its disk's process had ended, and runs again",
             {"volume": self.volume.name},
         )
-
-    def _drop(self) -> None:
-        if self.mounted:
-            self.mounted = ""
-            place = self._place()
-            task = Task(0, "", "", place.name, packed(place), self.volume.path)
-            with contextlib.suppress(MountError):
-                mounting.run("drop", task)

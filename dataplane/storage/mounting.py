@@ -23,13 +23,12 @@ from typing import Any
 
 from dataplane.hosts.driver import HasMounts, HostError, Place, unpacked
 from dataplane.hosts.drivers import driver
-from dataplane.sandbox.namespaces import RUN_NETNS
+from dataplane.sandbox.namespaces import RUN_NETNS, start_thread
+from dataplane.storage.file_system import FILE_SYSTEM, FORMAT, LOOKED_AT, what_is_there
 from linux import syscalls
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.storage.mounting import main; main()"
-MAGIC = (0x438, b"\x53\xef")
-"""The offset of ext4's magic number on a disk, and the number (kernel, fs/ext4/ext4.h)."""
 PATIENCE = 5.0
 """Seconds to wait until the disk of an unmounted file system is free."""
 FLAGS = "nosuid,nodev"
@@ -78,6 +77,18 @@ def run(do: str, task: Task) -> dict[str, Any]:
     return answer
 
 
+def used(mounts: int, path: Path) -> int:
+    """The bytes that the file system at ``path`` of a mount namespace (a descriptor) uses. Raises OSError."""
+
+    def look() -> int:
+        syscalls.unshare(syscalls.CLONE_FS)  # else a thread can't enter it
+        syscalls.setns(mounts, syscalls.CLONE_NEWNS)
+        status = os.statvfs(path)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+    return start_thread(look).result()
+
+
 def main() -> None:
     """Do what the argument says."""
     fields = json.loads(sys.argv[1])
@@ -100,8 +111,7 @@ def _tool(*words: str, good: frozenset[int] = frozenset({0})) -> None:
 
 def _has_file_system(disk: str) -> bool:
     with Path(disk).open("rb") as file:
-        file.seek(MAGIC[0])
-        return file.read(2) == MAGIC[1]
+        return what_is_there(file.read(LOOKED_AT)) == FILE_SYSTEM
 
 
 def _check(disk: str, *more: str) -> None:
@@ -116,7 +126,7 @@ def _mount(task: Task) -> dict[str, Any]:
     if _has_file_system(task.disk):
         _check(task.disk)
     else:
-        _tool("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", task.disk)
+        _tool(*FORMAT, task.disk)
     Path(task.mounted).mkdir(exist_ok=True)
     how = _mount_by_kernel(task) or _mount_by_fuse(task)
     os.chown(task.mounted, *owner)

@@ -9,13 +9,13 @@ that no other node uses.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topologies.model.storage import PORT, Mount, Volume
+from dataplane.storage.file_system import FORMAT, LOOKED_AT
+from topologies.model.storage import PORT, Volume
 
 Node = dict[str, Any]
 """The arguments of ``blockdev-add`` (QEMU's QMP reference)."""
@@ -189,7 +189,7 @@ def head() -> Node:
 
 def head_export(volume: Volume, of: Folder) -> Node:
     """How the head gives the disk to its host: by NBD to a virtual machine, as a file to the others."""
-    if not volume.path:
+    if volume.device:
         return nbd_export(HEAD, volume.name)
     return {
         "type": "fuse",
@@ -211,6 +211,32 @@ def create(size: int, of: Folder) -> list[str]:
     return ["qemu-img", "create", "-q", "-f", "qcow2", assembled_url(of), str(size)]
 
 
+def disk_url(volume: Volume, of: Folder) -> str:
+    """The disk of a virtual machine, for qemu-img."""
+    return f"nbd+unix:///{volume.name}?socket={of.disk}"
+
+
+def beginning(volume: Volume, of: Folder, file: str) -> list[str]:
+    """Copy the first ``LOOKED_AT`` bytes of a virtual machine's disk into a file."""
+    return [
+        *("qemu-img", "dd", "-f", "raw", "-O", "raw", f"bs={LOOKED_AT}", "count=1"),
+        *(f"if={disk_url(volume, of)}", f"of={file}"),
+    ]
+
+
+def formatted(volume: Volume, of: Folder, file: str) -> list[list[str]]:
+    """Make a file system on the empty disk of a virtual machine. ``file``: an empty file for it, which needs
+    little room: no disk can be formatted by NBD."""
+    return [
+        ["truncate", "-s", str(volume.size), file],
+        [*FORMAT, file],
+        [
+            *("qemu-img", "convert", "-n", "--target-is-zero", "-f", "raw", "-O", "raw"),
+            *(file, disk_url(volume, of)),
+        ],
+    ]
+
+
 def restore(snapshot: str, of: Folder) -> list[str]:
     """Make the disk what it was when the snapshot was saved. Nothing else may use it."""
     return ["qemu-img", "snapshot", "-a", snapshot, assembled_url(of)]
@@ -223,21 +249,3 @@ def child_of(graph: Mapping[str, Any], node: str) -> str | None:
         if names.get(edge["parent"]) == QUORUM and names.get(edge["child"]) == node:
             return str(edge["name"])
     return None
-
-
-def blockdev_options(mount: Mount, run_dir: Path) -> list[str]:
-    """QEMU's arguments for a volume that is a block device of a virtual machine.
-
-    The guest finds it as /dev/disk/by-id/virtio-VOLUME. Requests wait while the head restarts.
-    """
-    node = {
-        "driver": "nbd",
-        "node-name": f"volume.{mount.volume}"[:31],
-        "server": {"type": "unix", "path": str(folder(run_dir, mount.volume).disk)},
-        "export": mount.volume,
-        "discard": "unmap",
-        "reconnect-delay": WAIT,
-        "open-timeout": WAIT,  # the virtual machine may start before its storage
-    }
-    device = f"virtio-blk-pci,drive={node['node-name']},serial={mount.volume[:20]}"
-    return ["-blockdev", json.dumps(node), "-device", device]

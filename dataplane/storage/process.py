@@ -88,6 +88,14 @@ class Process:
             ended()
 
 
+def run_tool(words: Sequence[str]) -> None:
+    """Run a program to its end. Raises StorageError with its last words."""
+    done = subprocess.run(list(words), env=ENVIRONMENT, capture_output=True, check=False, cwd="/")
+    if done.returncode:
+        text = done.stderr.decode(errors="replace").strip().splitlines()
+        raise StorageError(f"{words[0]}: {text[-1] if text else f'exit code {done.returncode}'}")
+
+
 def _start(argv: Sequence[str], log: int, files: Sequence[int]) -> tuple[subprocess.Popen[bytes], int]:
     """Runs in a thread of its own, which is in the network namespace and ends after this."""
     syscalls.unshare(syscalls.CLONE_NEWNS)

@@ -32,7 +32,7 @@ def lacks(storage: Storage) -> list[Lack]:
         for program, package in plan.PROGRAMS.items()
         if shutil.which(program, path=plan.SEARCH) is None
     ]
-    mounted = [volume.name for volume in storage.used if volume.path]
+    mounted = [volume.name for volume in storage.used if not volume.device]
     if mounted:
         try:
             with FUSE.open("r+b", buffering=0):

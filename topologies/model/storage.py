@@ -16,6 +16,11 @@ SUFFIX = "-disk"
 BLOCK = 4096
 """Sizes of volumes and pools are multiples of it, in bytes."""
 
+MOST_DEVICES = 15
+"""Volumes of one virtual machine: the slots that its PCI bus has for them."""
+LONGEST_SERIAL = 20
+"""Letters of a disk's serial number, which is its volume's name (virtio, VIRTIO_BLK_ID_BYTES)."""
+
 OVERHEAD = 4 << 20
 """Bytes of a copy that its own tables need (qcow2), beside a 256th of the size."""
 
@@ -31,8 +36,8 @@ def adapter_of(host: str) -> str:
 
 
 class Mount(Frozen):
-    """The use of a volume by a host. ``path``: the directory where it is mounted; empty: it is a block device
-    of a virtual machine."""
+    """The use of a volume by a host. ``path``: the directory where it is mounted; empty: a virtual machine
+    has it as a block device only."""
 
     volume: str
     path: str = ""
@@ -52,8 +57,8 @@ class Volume(Frozen):
     """A volume of ``size`` bytes. ``copies``: the storage hosts that have its blocks.
 
     ``limit``: the most bytes to which it can grow. ``host``: who uses it; empty: nobody. ``path``: see
-    ``Mount``. ``keep``: the directory of its files, which stay when the lab ends; empty: they end with the
-    lab.
+    ``Mount``. ``device``: the host is a virtual machine, and gets a block device. ``keep``: the directory of
+    its files, which stay when the lab ends; empty: they end with the lab.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Volume(Frozen):
     copies: tuple[str, ...]
     host: str = ""
     path: str = ""
+    device: bool = False
     keep: str = ""
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from topologies.model import names
 from topologies.model.choices import VM
-from topologies.model.storage import BLOCK, Mount, Pool, Storage, Volume, needed
+from topologies.model.storage import BLOCK, LONGEST_SERIAL, MOST_DEVICES, Mount, Pool, Storage, Volume, needed
 from topologies.syntax import units
 from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Path, Report, shown
@@ -20,19 +21,25 @@ LEAST = 8 << 20
 """Bytes of the smallest volume: a file system with a journal fits."""
 
 
-def users(
-    hosts: Mapping[str, HostSpec], known: Mapping[str, VolumeSpec], report: Report
-) -> dict[str, tuple[str, str]]:
-    """Volume -> the host that uses it, and the path there. Wrong uses are reported and left out."""
-    used: dict[str, tuple[str, str]] = {}
+class Use(NamedTuple):
+    """The use of a volume: the host, the path there, and whether it is a block device (see ``Volume``)."""
+
+    host: str = ""
+    path: str = ""
+    device: bool = False
+
+
+def users(hosts: Mapping[str, HostSpec], known: Mapping[str, VolumeSpec], report: Report) -> dict[str, Use]:
+    """Volume -> its use. Wrong uses are reported and left out."""
+    used: dict[str, Use] = {}
     for host, mount in _mounts(hosts, known, report):
         here: Path = ("hosts", host, "volumes", mount.volume)
         if mount.volume in used:
-            other = used[mount.volume][0]
+            other = used[mount.volume].host
             what = f"volume {mount.volume} is used by {other} already"
             report.add(here, what, "one host for each volume", "give each host a volume of its own")
             continue
-        used[mount.volume] = host, mount.path
+        used[mount.volume] = Use(host, mount.path, hosts[host].kind == VM)
     return used
 
 
@@ -56,6 +63,12 @@ def _mounts(
             if place and place in paths.values():
                 report.add(here, f"{place} is the place of another volume", remedy="choose another directory")
                 continue
+            if spec.kind == VM and len(paths) == MOST_DEVICES:
+                what = f"{host} has {MOST_DEVICES} volumes already"
+                report.add(
+                    here, what, f"up to {MOST_DEVICES} for a virtual machine", "take fewer, larger ones"
+                )
+                break
             paths[volume] = place
             mounts.append((host, Mount(volume=volume, path=place)))
     return mounts
@@ -63,10 +76,12 @@ def _mounts(
 
 def _place(here: Path, host: str, kind: str | None, path: str | None, report: Report) -> str | None:
     """The directory where a volume is mounted; None: it is wrong."""
-    if kind == VM:
-        what = f"{host} is a virtual machine, and the lab mounts no volumes in these yet"
-        report.add(here, what, "hosts of kind namespace or container", "give it to another host")
+    if kind == VM and len(str(here[-1])) > LONGEST_SERIAL:
+        what = f"the name is the serial number of a disk of {host}, and too long for that"
+        report.add(here, what, f"up to {LONGEST_SERIAL} letters", "rename the volume")
         return None
+    if kind == VM and path is None:
+        return ""
     place = PurePosixPath(path or "")
     if not place.is_absolute() or ".." in place.parts or place == PurePosixPath("/") or "\0" in str(place):
         what = f"{shown(path)} is no directory" if path else "the directory is missing"
@@ -133,7 +148,7 @@ def _check_name(here: Path, name: str, report: Report) -> None:
 
 
 def volumes(
-    spec: StorageSpec, known_pools: Mapping[str, Pool], used: Mapping[str, tuple[str, str]], report: Report
+    spec: StorageSpec, known_pools: Mapping[str, Pool], used: Mapping[str, Use], report: Report
 ) -> tuple[Volume, ...]:
     """The volumes that are right, in natural order, each on the storage hosts that have most space left."""
     left = {(pool.name, host): pool.size for pool in known_pools.values() for host in pool.hosts}
@@ -160,7 +175,7 @@ def volumes(
             continue
         for host in roomy:
             left[pool.name, host] -= needed(size)
-        host, path = used.get(name, ("", ""))
+        its = used.get(name, Use())
         copies = tuple(h for h in pool.hosts if h in roomy)
         placed.append(
             Volume(
@@ -169,8 +184,9 @@ def volumes(
                 size=size,
                 limit=pool.size,
                 copies=copies,
-                host=host,
-                path=path,
+                host=its.host,
+                path=its.path,
+                device=its.device,
                 keep=keep,
             )
         )

@@ -146,7 +146,8 @@ class HostSpec(Shaped):
     )
     volumes: dict[str, Text | None] | None = Field(
         None,
-        description="Volumes of the storage that it uses: name and directory. A virtual machine has none.",
+        description="Volumes of the storage that it uses: name and directory. Without a directory, a "
+        "virtual machine has a block device only.",
         examples=[{"data": "/srv"}],
     )
     image: Text | None = Field(

@@ -73,7 +73,7 @@ def run(path: str, words: Sequence[str], environment: Mapping[str, str], name: s
     os.close(fd)
     pairs = [os.fsencode(f"{key}={value}") for key, value in environment.items()]
     try:
-        connection = _connect(path)
+        connection = connect(path)
     except Unreachable as error:
         return _complain(f"{name}: {error}", LOST)
     with connection:
@@ -123,7 +123,8 @@ def _in_frames(steps: Iterable[Sequence[bytes]]) -> Iterable[bytes]:
         yield protocol.steps_payload(some)
 
 
-def _connect(path: str) -> socket.socket:
+def connect(path: str) -> socket.socket:
+    """A connection to the broker. Raises Unreachable."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
@@ -146,7 +147,7 @@ def _ask(path: str, kind: int, payload: bytes, patience: float) -> bytes:
     """Send a question and wait for its answer. Raises Unreachable."""
     deadline = time.monotonic() + patience
     parser = protocol.Parser()
-    with _connect(path) as connection:
+    with connect(path) as connection:
         try:
             connection.settimeout(patience)
             connection.sendall(protocol.encode(kind, _CHANNEL, payload))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from dataplane.hosts.driver import (
+    BlockDevice,
     Execute,
     Hear,
     HostError,
@@ -213,6 +214,34 @@ class VmHosts:
     def console(self, place: Place) -> str:
         """The socket of ``dataplane.hosts.vm.console``."""
         return f"{place.folder}/console"
+
+    # Its volumes
+
+    def attach(self, place: Place, device: BlockDevice) -> None:
+        """Give the machine a volume, now if it runs, and whenever it starts. Raises HostError."""
+        machine = self.machine(place)
+        with machine.acting:
+            machine.volumes.attach(device)
+
+    def detach(self, place: Place, name: str, lost: bool = False) -> None:
+        """Take a volume away; the machine keeps it while it uses it, unless it is ``lost``. Raises
+        HostError."""
+        machine = self._machines.get(place.netns)
+        if machine is not None:
+            with machine.acting:
+                machine.volumes.detach(name, lost)
+
+    def write_out(self, place: Place, name: str) -> None:
+        """Let the machine write out what it has for its disks. Raises HostError."""
+        machine = self.machine(place)
+        with machine.acting:
+            machine.volumes.write_out(name)
+
+    def device_used(self, place: Place, name: str) -> int | None:
+        """The bytes that the file system of a volume uses; None: it is not known. Raises HostError."""
+        machine = self.machine(place)
+        with machine.acting:
+            return machine.volumes.used(name)
 
     # Its state
 

@@ -18,6 +18,7 @@ from dataplane.hosts.vm.own_disk import FOLDER
 from dataplane.hosts.vm.qmp import Monitor, MonitorError
 from dataplane.hosts.vm.starting import BOOT_PATIENCE, STATE_PATIENCE, Means, Start, patience_for
 from dataplane.hosts.vm.twin import Berth, Twin
+from dataplane.hosts.vm.volumes import Volumes
 from dataplane.images import seed
 from dataplane.images.errors import ImageError
 
@@ -59,6 +60,12 @@ class Machine:
         """Held by who starts, stops or configures the machine."""
         self._was_reset = threading.Event()
         self._changed = threading.Condition()
+        self.volumes = Volumes(
+            host.name,
+            lambda: agent_socket(self._emulator.folder),
+            self.qemu,
+            lambda: self.state == "running" and self._emulator.answers.is_set(),
+        )
 
     # At the switch port
 
@@ -232,6 +239,11 @@ class Machine:
         names = Path(self._names_file or "/etc/hosts").read_text(errors="replace")
         identity = steps.identity_steps(self._host.host, names, time.time_ns(), os.urandom(32))
         self._configure([*self._interface(), *identity])
+        self._take_volumes()
+
+    def _take_volumes(self) -> None:
+        for problem in self.volumes.come():
+            self._means.hear(self._host.name, EVENT, problem)
 
     def _configure(self, wanted: Sequence[steps.Step]) -> None:
         try:
@@ -266,7 +278,11 @@ class Machine:
         """Let it go on; whether it stood still. Raises HostError."""
         if self.state == "panicked":
             raise HostError("its kernel has panicked, and can't go on", f"sdnlab vm reset {self._host.name}")
-        return self._switch("cont", "running", ("paused",))
+        goes = self._switch("cont", "running", ("paused",))
+        if goes:
+            with self._acting:
+                self._take_volumes()  # those that it was to get meanwhile
+        return goes
 
     def reset(self) -> None:
         """Boot it anew, as its reset button would. Raises HostError."""

@@ -145,6 +145,7 @@ class Journey:
         self._there = there
         there.monitor.connect()
         twin.set_capabilities(there.monitor, *CAPABILITIES)
+        self.machine.volumes.plug_all(there.monitor)
         self._agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._agent.connect(str(self._berth.folder / "port"))
 

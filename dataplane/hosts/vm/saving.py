@@ -115,6 +115,7 @@ def taken(machine: Machine, name: str = "") -> Saved:
     must_be_up(machine)
     with machine.acting:
         qemu = running(machine)
+        has_no_volumes(machine)
         if machine.disk is not None and machine.state == "paused":
             # QEMU gives the disk up when it has written a state, until the machine goes on: it aborts when it
             # shall give it up twice
@@ -164,6 +165,17 @@ def running(machine: Machine) -> Twin:
     return qemu
 
 
+def has_no_volumes(machine: Machine) -> None:
+    """Raise HostError for a machine with volumes: what is on them would not be that of the state."""
+    if names := machine.volumes.names:
+        host = machine.host.name
+        raise HostError(
+            f"{host} uses volumes ({', '.join(names)}), and what is on them is no part of its state: a state "
+            "of earlier would damage the files of today",
+            f"save what is on them: sdnlab volume snapshot save {names[0]} NAME",
+        )
+
+
 @contextlib.contextmanager
 def standing_still(machine: Machine, qemu: Twin) -> Iterator[None]:
     """The machine stands still meanwhile; then it does what it did before. Raises MonitorError."""
@@ -207,6 +219,7 @@ def returned(machine: Machine, saved: Saved) -> None:
     """Let the machine go on from a state. Raises HostError; before the state is read, it stays as it is."""
     must_be_up(machine)
     with machine.acting:
+        has_no_volumes(machine)
         file = os.open(f"/proc/self/fd/{saved.file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _replace(machine, file, saved.changes)

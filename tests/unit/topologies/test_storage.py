@@ -123,10 +123,7 @@ def test_mistakes_in_storage_are_told(change: tuple[str, str], said: str) -> Non
         (("{data: /srv}", "{data: null}"), "the directory is missing; write data: /srv"),
         (("{data: /srv}", "{data: /srv, spare: /srv}"), "/srv is the place of another volume"),
         (("{disk: /mnt}", "{data: /mnt}"), "is used by"),
-        (
-            ("kind: vm}", "kind: vm, volumes: {spare: /srv}}"),
-            "vm1 is a virtual machine, and the",
-        ),
+        (("kind: vm}", "kind: vm, volumes: {spare: srv}}"), "'srv' is no directory"),
         (
             ("  st3:", "  web1-disk: {switch: s1, network: san}\n  st3:"),
             "adapter would be called",
@@ -135,6 +132,32 @@ def test_mistakes_in_storage_are_told(change: tuple[str, str], said: str) -> Non
 )
 def test_mistakes_in_uses_are_told(change: tuple[str, str], said: str) -> None:
     assert any(said in text for text in problems(STORAGE, BASE.replace(*change, 1)))
+
+
+def test_a_machine_has_block_devices_with_or_without_a_directory() -> None:
+    base = BASE.replace("kind: vm}", "kind: vm, volumes: {spare: null, disk: /data}}").replace(
+        "volumes: {disk: /mnt}", ""
+    )
+    topology = load(base + STORAGE)
+    uses = {volume.name: (volume.host, volume.path, volume.device) for volume in topology.storage.volumes}
+    assert uses["spare"] == ("vm1", "", True)
+    assert uses["disk"] == ("vm1", "/data", True)
+    assert uses["data"] == ("web1", "/srv", False)
+    assert "vm1-disk" in {host.name for host in topology.hosts}
+
+
+def test_the_name_of_a_machines_volume_is_a_serial_number() -> None:
+    base = BASE.replace("kind: vm}", "kind: vm, volumes: {a-name-of-21-letters-: /srv}}")
+    storage = STORAGE.replace("spare:", "a-name-of-21-letters-:")
+    assert any("serial number of a disk of vm1" in text for text in problems(storage, base))
+
+
+def test_a_machine_has_no_more_volumes_than_slots() -> None:
+    uses = ", ".join(f"v{number}: null" for number in range(16))
+    named = "\n".join(f"    v{number}: {{size: 8MiB}}" for number in range(16))
+    base = BASE.replace("kind: vm}", f"kind: vm, volumes: {{{uses}}}}}")
+    told = problems(STORAGE + named, base)
+    assert told == ["vm1 has 15 volumes already; take fewer, larger ones"]
 
 
 def test_volumes_of_two_storage_networks_are_too_much_for_one_host() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dataplane.storage import plan
-from topologies.model.storage import Mount, Volume
+from topologies.model.storage import Volume
 
 RUN = Path("/run/sdnlab")
 BOTH = ("st1", "st2")
@@ -60,8 +59,18 @@ def test_a_rebuilt_copy_takes_the_holes_place_and_gets_what_is_written_meanwhile
 def test_a_disk_is_a_file_for_hosts_that_mount_it_and_nbd_for_a_virtual_machine() -> None:
     of = plan.folder(RUN, "data")
     assert plan.head_export(DATA, of)["type"] == "fuse"
-    device = DATA.model_copy(update={"path": ""})
+    device = DATA.model_copy(update={"device": True})
     assert plan.head_export(device, of)["type"] == "nbd"
+
+
+def test_a_machines_disk_is_formatted_beside_it_and_copied_there() -> None:
+    of = plan.folder(RUN, "data")
+    url = "nbd+unix:///data?socket=/run/sdnlab/storage/data/disk.nbd"
+    size, make, copy = plan.formatted(DATA, of, "/tmp/x")
+    assert size == ["truncate", "-s", str(64 << 20), "/tmp/x"]
+    assert (make[0], make[-1]) == ("mkfs.ext4", "/tmp/x")
+    assert copy[-2:] == ["/tmp/x", url] and {"-n", "--target-is-zero"} <= set(copy)
+    assert f"if={url}" in plan.beginning(DATA, of, "/tmp/x")
 
 
 def test_names_of_nodes_are_as_short_as_qemu_wants_them() -> None:
@@ -79,10 +88,3 @@ def test_the_child_of_the_quorum_is_found_by_its_node() -> None:
     }
     assert plan.child_of(graph, "st2.4") == "children.1"
     assert plan.child_of(graph, "st3.1") is None
-
-
-def test_a_virtual_machine_finds_its_volume_by_name() -> None:
-    words = plan.blockdev_options(Mount(volume="data"), RUN)
-    node = json.loads(words[1])
-    assert node["server"] == {"type": "unix", "path": "/run/sdnlab/storage/data/disk.nbd"}
-    assert words[3] == f"virtio-blk-pci,drive={node['node-name']},serial=data"

@@ -128,6 +128,7 @@ class FakeMachine:
         self.host = SimpleNamespace(name="v1")
         self.settings = VirtualMachine()
         self.disk: Disk | None = None
+        self.volumes = SimpleNamespace(names=[], plug_all=lambda monitor: None)
         self.held: list[str] = []
         self.broker = SimpleNamespace(
             hold=lambda patience: bool(self.held.append("hold")) or True,
@@ -247,6 +248,21 @@ def test_a_machine_goes_on_when_it_can_not_be_saved() -> None:
     with pytest.raises(HostError, match="was not saved: QEMU did not write its state: disk full"):
         SavedStates(cast(Machine, machine)).save("one")
     assert source.status == "running" and free(machine)
+
+
+def test_a_machine_with_volumes_has_no_state_that_could_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twin, "write_state", lambda *_: None)
+    source = Qemu()
+    machine = FakeMachine(source, Qemu())
+    states = SavedStates(cast(Machine, machine))
+    states.save("before")
+    machine.volumes.names.append("data")
+    asked = len(source.asked)
+    for attempt in (states.save, states.restore):
+        with pytest.raises(HostError, match=r"v1 uses volumes \(data\)") as refused:
+            attempt("again" if attempt == states.save else "before")
+        assert refused.value.remedy == "save what is on them: sdnlab volume snapshot save data NAME"
+    assert len(source.asked) == asked
 
 
 def test_a_paused_machine_stays_paused_when_it_is_saved() -> None:
