@@ -30,6 +30,7 @@ from dataplane.change.operations import (
 from dataplane.plan.lab import Plan, space_kinds
 from dataplane.plan.pieces import PortPlan, WirePlan
 from dataplane.plan.underlay import VxlanPlan
+from dataplane.plan.volumes import impossible
 from dataplane.plan.wiring import Wiring, wire_name
 from topologies.model.topology import Topology
 
@@ -65,8 +66,7 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
         if old.underlay is None or new.underlay is None:
             what = "be added" if old.underlay is None else "be removed"
         differences.append(f"the underlay between domains would {what}")
-    if old.storage != new.storage:
-        differences.append("the storage would change")
+    differences += impossible(old, new)
     if not differences and old.switches != new.switches:
         differences.append("the switches at the ends of tunnels would change")
     return differences

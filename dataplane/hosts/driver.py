@@ -141,8 +141,9 @@ class BlockDevice(NamedTuple):
 class HasDevices(Protocol):
     """A driver of hosts that get volumes as block devices. All methods raise HostError."""
 
-    def attach(self, place: Place, device: BlockDevice) -> None:
-        """Give the host the device, now if it runs, and whenever it starts."""
+    def attach(self, place: Place, device: BlockDevice) -> str:
+        """Give the host the device, now if it runs, and whenever it starts. Returns a text if it has it, and
+        does not mount it."""
 
     def detach(self, place: Place, name: str, lost: bool = False) -> None:
         """Unmount it, and take it away; if the host uses it, the host keeps it. ``lost``: it is gone, also if

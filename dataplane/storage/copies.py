@@ -52,6 +52,7 @@ class Copies:
         self._bad: set[str] = set()
         self._broken = False
         self._closing = False
+        self._chosen = False
         self._wake = threading.Condition()
         self._worker = threading.Thread(target=self._work, name=f"copies {volume.name}", daemon=True)
 
@@ -66,7 +67,7 @@ class Copies:
                 self._files[host].stretch(length)
         except OSError as error:
             raise StorageError(f"volume {self.volume.name}: {error.strerror}") from None
-        self._generation = choice.generation
+        self._generation, self._chosen = choice.generation, True
         self.states = {host: "current" if host in choice.current else "lost" for host in self.volume.copies}
         for host in choice.current:
             self._servers[host].serve(self.volume.name, self._epochs[host])
@@ -85,8 +86,13 @@ class Copies:
             self._wake.notify()
         if self._process is not None:
             self._process.stop()
-        if clean:
+        if clean and self._chosen:
             self._note(False)
+
+    def withdraw(self) -> None:
+        """Nobody serves the copies any more."""
+        for host, epoch in self._epochs.items():
+            self._servers[host].withdraw(self.volume.name, epoch)
 
     def suspect(self, host: str) -> None:
         """The server of a storage host has ended, or did not answer: if another copy has all, this one is

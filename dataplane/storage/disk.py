@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as Late
 from typing import Any, NamedTuple
 
 from dataplane.hosts.driver import Place
+from dataplane.sandbox.namespaces import start_thread
 from dataplane.storage import plan
 from dataplane.storage.copies import Tell
 from dataplane.storage.error import StorageError
@@ -15,6 +17,9 @@ from dataplane.storage.process import Process, run_tool
 from dataplane.storage.server import remove_export
 from dataplane.storage.uses import use
 from topologies.model.storage import Volume
+
+CLOSED = 8.0
+"""Seconds in which a host must give up a volume at the end of the lab."""
 
 
 class Snapshot(NamedTuple):
@@ -48,8 +53,9 @@ class Disk:
         all."""
         return self._use.how
 
-    def start(self, fresh: bool) -> None:
-        """Begin. ``fresh``: there is no data yet. Raises StorageError."""
+    def start(self, fresh: bool) -> str:
+        """Begin. ``fresh``: there is no data yet. Returns a text if its host has it and does not use it yet.
+        Raises StorageError."""
         with self._lock:
             if fresh:
                 run_tool(plan.create(self.volume.size, self._folder))
@@ -58,7 +64,13 @@ class Disk:
             if larger:
                 self._process_do("block_resize", {"node-name": plan.HEAD, "size": self.volume.size})
             self._export()
-            self._use.begin(larger)
+            return self._begin_use(larger)
+
+    def _begin_use(self, resized: bool = False) -> str:
+        text = self._use.begin(resized)
+        if text:
+            self._tell(text, {"volume": self.volume.name})
+        return text
 
     @property
     def size(self) -> int:
@@ -103,7 +115,7 @@ class Disk:
             finally:
                 self._open_nodes()
                 self._export()
-            self._use.begin()
+            self._begin_use()
 
     def grow(self, size: int) -> None:
         """Make it larger. The host must not use it in that moment. Raises StorageError."""
@@ -115,7 +127,17 @@ class Disk:
                 self._process_do("block_resize", {"node-name": plan.HEAD, "size": size})
             finally:
                 self._export()
-            self._use.begin(resized=True)
+            self._begin_use(resized=True)
+
+    def release(self) -> None:
+        """Let the host use it no more. Raises StorageError if the host uses it; then it stays."""
+        with self._lock:
+            self._use.end()
+
+    def resume(self) -> None:
+        """Let the host use it again. Raises StorageError."""
+        with self._lock:
+            self._begin_use()
 
     def close(self) -> bool:
         """End. Returns whether all that the host has written is there, and nobody uses it."""
@@ -123,11 +145,13 @@ class Disk:
         with self._lock:
             self._closing = True
             try:
-                self._use.end()
+                start_thread(self._use.end).result(CLOSED)
+            except Late:
+                clean = False  # a guest that does not answer
             except StorageError:
                 clean = False
-                with contextlib.suppress(StorageError):
-                    self._use.write_out()
+                with contextlib.suppress(StorageError, Late):
+                    start_thread(self._use.write_out).result(CLOSED)
             if self._process is not None:
                 self._process.stop()
         return clean
@@ -189,7 +213,7 @@ class Disk:
                 self._use.drop()
                 self._begin()
                 self._export()
-                self._use.begin()
+                self._begin_use()
             except (StorageError, KeyError, OSError) as error:
                 text = f"volume {self.volume.name} is gone from {self.volume.host}: {error}"
                 self._tell(text, {"volume": self.volume.name, "state": "gone"})

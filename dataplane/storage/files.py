@@ -25,6 +25,7 @@ class CopyFile:
     def __init__(self, volume: str, host: str, folder: Path | None) -> None:
         """Open it, or make it. Raises StorageError."""
         self._record = None if folder is None else folder / f"{volume}.{host}.json"
+        self._remembered: Record | None = None
         try:
             if folder is None:
                 self.fd = _nameless()
@@ -53,17 +54,19 @@ class CopyFile:
 
     def record(self) -> Record | None:
         """Its record; None if it has none, or a file that does not fit it."""
-        if self._record is None:
-            return None
-        try:
-            known = read(self._record.read_text())
-        except OSError:
-            return None
+        known = self._remembered
+        if self._record is not None:
+            try:
+                known = read(self._record.read_text())
+            except OSError:
+                return None
         return known if known is not None and known.size == self.length else None
 
     def note(self, generation: int, used: bool) -> None:
-        """Write its record, so that it survives a loss of power. Raises OSError."""
+        """Write its record, so that it survives a loss of power; that of a file without a name is only
+        remembered. Raises OSError."""
         if self._record is None:
+            self._remembered = Record(generation, used, self.length)
             return
         new = self._record.with_suffix(".new")
         with new.open("w") as file:
@@ -74,6 +77,7 @@ class CopyFile:
 
     def empty(self, length: int) -> None:
         """Make it a file of zeros. Its record is removed before. Raises OSError."""
+        self._remembered = None
         if self._record is not None:
             self._record.unlink(missing_ok=True)
         os.ftruncate(self.fd, 0)
@@ -88,6 +92,13 @@ class CopyFile:
     def occupied(self) -> int:
         """The bytes that it occupies on the machine's disk."""
         return os.fstat(self.fd).st_blocks * 512
+
+    def discard(self) -> None:
+        """Close it for good; a file without a name takes no room then, also if a server has it open."""
+        if self._record is None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, 0)
+        self.close()
 
     def close(self) -> None:
         """Close it; a file without a name is gone then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class Server:
         self._tell_ended, self._tell_returned = ended, returned
         self._lock = threading.RLock()
         self._served: dict[str, int] = {}
+        self._handed: dict[str, str] = {}
         self._process: Process | None = None
         self._closing = False
         self._failures = 0
@@ -68,6 +70,7 @@ class Server:
                 self._ended,
                 [file.fd for file in self._files.values()],
             )
+            self._handed.clear()
             for volume, epoch in list(self._served.items()):
                 self._add(volume, epoch)
 
@@ -76,6 +79,22 @@ class Server:
         with self._lock:
             self._add(volume, epoch)
             self._served[volume] = epoch
+
+    def take(self, volume: str, file: CopyFile) -> None:
+        """Know the file of one more copy."""
+        with self._lock:
+            if self._files.get(volume) is file:
+                return
+            self._files[volume] = file
+            if self._process is not None and self._process.runs:
+                # QEMU's storage daemon takes no descriptors while it runs: it opens that of this process
+                self._handed[volume] = f"/proc/{os.getpid()}/fd/{file.fd}"
+
+    def leave(self, volume: str) -> None:
+        """Know the file of a copy, which is not served, no more."""
+        with self._lock:
+            self._files.pop(volume, None)
+            self._handed.pop(volume, None)
 
     def forget(self, volume: str) -> None:
         """Don't serve a copy again if the process starts again. It does not wait."""
@@ -104,7 +123,8 @@ class Server:
         if self._process is None or not self._process.runs:
             raise StorageError(f"the server of {self.host} does not run")
         name = plan.export_name(volume, epoch)
-        self._process.do("blockdev-add", plan.served_file(_node(name), self._files[volume].path))
+        path = self._handed.get(volume, self._files[volume].path)
+        self._process.do("blockdev-add", plan.served_file(_node(name), path))
         self._process.do("block-export-add", plan.nbd_export(_node(name), name))
 
     def _ended(self) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from dataplane.hosts.driver import Lack, Place
-from dataplane.sandbox.namespaces import in_threads, run_in, write_settings
+from dataplane.plan.volumes import VolumeChange
+from dataplane.sandbox.namespaces import in_threads
 from dataplane.storage import plan
 from dataplane.storage.answers import SnapshotInfo, VolumeInfo
 from dataplane.storage.copies import Copies, Tell
 from dataplane.storage.disk import Disk
 from dataplane.storage.error import StorageError
 from dataplane.storage.files import CopyFile
+from dataplane.storage.live_volume import LiveVolume
 from dataplane.storage.server import Server
 from topologies.model.storage import BLOCK, Storage, Volume, needed
 from topologies.model.topology import Topology
 
 FUSE = Path("/dev/fuse")
+ASKED = 20.0
+"""Seconds for which hosts are asked what their file systems use."""
 
 
 def lacks(storage: Storage) -> list[Lack]:
@@ -48,14 +53,6 @@ def lacks(storage: Storage) -> list[Lack]:
     return lacking
 
 
-class _Live:
-    """A volume that is used: its copies' files, its assembler and its head."""
-
-    def __init__(self, volume: Volume, files: Mapping[str, CopyFile], copies: Copies, disk: Disk) -> None:
-        self.volume, self.files, self.copies, self.disk = volume, files, copies, disk
-        self.trouble = ""
-
-
 class LiveStorage:
     """``space``: the descriptor of a host's network namespace. ``place``: a host's place. ``kept``: the
     folder of the topology file, in which ``keep:`` begins. ``tell`` gets what happens by itself."""
@@ -69,60 +66,91 @@ class LiveStorage:
         kept: Path,
         tell: Tell,
     ) -> None:
-        self._storage, self._space, self._place = topology.storage, space, place
+        self._space, self._place = space, place
         self._run_dir, self._kept, self._tell = run_dir, kept, tell
+        self._servers: dict[str, Server] = {}
+        self._begun = 0
+        self._files: dict[str, dict[str, CopyFile]] = {}
+        self._volumes: dict[str, LiveVolume] = {}
+        self._know(topology)
+
+    def _know(self, topology: Topology) -> None:
+        self._storage = topology.storage
         addresses = [(host.name, host.ipv4 or host.ipv6) for host in topology.hosts]
         self._addresses = {name: str(address.ip) for name, address in addresses if address is not None}
-        self._servers: dict[str, Server] = {}
-        self._volumes: dict[str, _Live] = {}
 
     def start(self) -> list[str]:
         """Start all servers and volumes, after the switches forward. Returns texts about those that don't
         work."""
-        problems: list[str] = []
-        files: dict[str, dict[str, CopyFile]] = {}
-        for volume in self._storage.used:
-            try:
-                files[volume.name] = self._files(volume)
-            except StorageError as error:
-                problems.append(f"volume {volume.name} is not there: {error}")
-        by_host: dict[str, dict[str, CopyFile]] = {}
-        for name, copies in files.items():
-            for host, file in copies.items():
-                by_host.setdefault(host, {})[name] = file
-        for host, own in by_host.items():
-            self._servers[host] = self._server(host, own)
-
-        def begin(server: Server) -> str:
-            try:
-                server.start()
-            except StorageError as error:
-                return f"storage host {server.host} serves nothing: {error}"
-            return ""
-
-        problems += filter(None, in_threads([partial(begin, server) for server in self._servers.values()]))
-        for volume in self._storage.used:
-            if volume.name in files:
-                self._volumes[volume.name] = self._live(volume, files[volume.name])
-        problems += filter(None, in_threads([partial(self._begin, live) for live in self._volumes.values()]))
-        return problems
+        return self._begin(self._storage.used)
 
     def close(self) -> None:
         """Write everything out, and end all processes."""
-
-        def end(live: _Live) -> None:
-            live.copies.close(live.disk.close())
-
-        in_threads([partial(end, live) for live in self._volumes.values()])
+        in_threads([live.close for live in self._volumes.values()])
         for server in self._servers.values():
             server.close()
+
+    # Changes of the lab
+
+    def lacks(self, storage: Storage) -> list[Lack]:
+        """What this machine lacks for a changed storage."""
+        return lacks(storage)
+
+    def release(self, volumes: Sequence[Volume]) -> None:
+        """Let the hosts of these volumes use them no more. Raises StorageError if one does; then all are as
+        before."""
+        released: list[Volume] = []
+        try:
+            for volume in volumes:
+                live = self._volumes.get(volume.name)
+                if live is not None and not live.trouble:
+                    live.disk.release()
+                    released.append(volume)
+        except StorageError:
+            self.resume(released)
+            raise
+
+    def resume(self, volumes: Sequence[Volume]) -> list[str]:
+        """Let the hosts use released volumes again. Returns texts about those that they don't get."""
+        problems = []
+        for volume in volumes:
+            live = self._volumes.get(volume.name)
+            if live is not None and not live.trouble:
+                try:
+                    live.disk.resume()
+                except (StorageError, KeyError, OSError) as error:
+                    problems.append(live.failed(str(error)))
+        return problems
+
+    def end(self, change: VolumeChange) -> None:
+        """End the processes of released volumes, while their adapters are there still."""
+        for volume in change.ended:
+            live = self._volumes.pop(volume.name, None)
+            if live is not None:
+                live.end()
+        for volume in change.removed:
+            for host, file in self._files.pop(volume.name, {}).items():
+                if host in self._servers:
+                    self._servers[host].leave(volume.name)
+                file.discard()
+
+    def become(self, topology: Topology, change: VolumeChange) -> list[str]:
+        """Begin the new uses, when the new adapters and hosts are there. Returns texts about those that don't
+        work."""
+        self._know(topology)
+        problems = self._begin(change.begun)
+        serving = {host for volume in self._storage.used for host in volume.copies}
+        for host in [host for host in self._servers if host not in serving]:
+            self._servers.pop(host).close()
+        return problems
 
     # What users do
 
     def states(self, used: bool) -> list[VolumeInfo]:
         """All volumes, also unused ones. ``used``: with the bytes that their file systems use, for which a
-        storage host may have to answer."""
-        return [self._state(volume, used) for volume in self._storage.volumes]
+        storage host or a guest may have to answer, as long as that does not take too long."""
+        deadline = time.monotonic() + ASKED
+        return [self._state(volume, used and time.monotonic() < deadline) for volume in self._storage.volumes]
 
     def troubles(self) -> list[str]:
         """Texts about present problems."""
@@ -172,23 +200,61 @@ class LiveStorage:
 
     # Parts
 
-    def _find(self, name: str) -> _Live:
+    def _find(self, name: str) -> LiveVolume:
         live = self._volumes[name]
         if live.trouble:
             raise StorageError(f"volume {name} is not there: {live.trouble}", "see: sdnlab events")
         return live
 
-    def _files(self, volume: Volume) -> dict[str, CopyFile]:
+    def _begin(self, volumes: Sequence[Volume]) -> list[str]:
+        """Start servers that are missing, and these volumes. Returns texts about those that don't work."""
+        problems: list[str] = []
+        before = set(self._servers)
+        there: list[Volume] = []
+        for volume in volumes:
+            try:
+                self._open(volume)
+                there.append(volume)
+            except StorageError as error:
+                problems.append(f"volume {volume.name} is not there: {error}")
+
+        def begin(server: Server) -> str:
+            try:
+                server.start()
+            except StorageError as error:
+                return f"storage host {server.host} serves nothing: {error}"
+            return ""
+
+        problems += filter(
+            None,
+            in_threads(
+                [partial(begin, server) for host, server in self._servers.items() if host not in before]
+            ),
+        )
+        lives = [self._live(volume) for volume in there]
+        self._volumes |= {live.volume.name: live for live in lives}
+        problems += filter(None, in_threads([live.begin for live in lives]))
+        return problems
+
+    def _open(self, volume: Volume) -> None:
+        """Open the files of a volume's copies, and let servers know them. Raises StorageError."""
         folder = self._kept / volume.keep if volume.keep else None
-        return {host: CopyFile(volume.name, host, folder) for host in volume.copies}
+        known = self._files.setdefault(volume.name, {})
+        for host in volume.copies:
+            if host not in known:
+                known[host] = CopyFile(volume.name, host, folder)
+            if host in self._servers:
+                self._servers[host].take(volume.name, known[host])
+            else:
+                self._servers[host] = self._server(host, {volume.name: known[host]})
 
     def _server(self, host: str, files: dict[str, CopyFile]) -> Server:
-        control = self._run_dir / "storage" / f"{len(self._servers)}.server.qmp"
+        self._begun += 1
         return Server(
             host,
             self._addresses[host],
             lambda: self._space(host),
-            control,
+            self._run_dir / "storage" / f"{self._begun}.server.qmp",
             files,
             self._server_ended,
             lambda _host: self._tell(f"the storage server of {host} runs again", {"host": host}),
@@ -200,30 +266,18 @@ class LiveStorage:
             if host in live.volume.copies:
                 live.copies.suspect(host)
 
-    def _live(self, volume: Volume, files: Mapping[str, CopyFile]) -> _Live:
+    def _live(self, volume: Volume) -> LiveVolume:
         folder = plan.folder(self._run_dir, volume.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         servers = {host: self._servers[host] for host in volume.copies}
+        files = self._files[volume.name]
 
         def netns() -> int:
             return self._space(volume.adapter)
 
         copies = Copies(volume, servers, files, netns, folder, self._tell)
         disk = Disk(volume, netns, lambda: self._place(volume.host), folder, self._tell)
-        return _Live(volume, files, copies, disk)
-
-    def _begin(self, live: _Live) -> str:
-        try:
-            run_in(self._space(live.volume.adapter), lambda: write_settings(plan.SETTINGS))
-            live.disk.start(live.copies.start())
-            live.copies.watch()
-        except (StorageError, KeyError, OSError) as error:
-            live.trouble = str(error)
-            remedy = error.remedy if isinstance(error, StorageError) else ""
-            text = f"volume {live.volume.name} is not there: {error}" + (f"; {remedy}" if remedy else "")
-            self._tell(text, {"volume": live.volume.name, "state": "gone"})
-            return text
-        return ""
+        return LiveVolume(volume, files, copies, disk, netns, self._tell)
 
     def _state(self, volume: Volume, with_used: bool) -> VolumeInfo:
         live = self._volumes.get(volume.name)

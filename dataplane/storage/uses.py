@@ -30,8 +30,9 @@ class Use(Protocol):
     def ready(self) -> None:
         """Make what the process needs before it serves the disk."""
 
-    def begin(self, resized: bool = False) -> None:
-        """Let the host use the disk. ``resized``: it is larger than before. Raises StorageError."""
+    def begin(self, resized: bool = False) -> str:
+        """Let the host use the disk. ``resized``: it is larger than before. Returns a text if the host has it
+        and does not use it yet. Raises StorageError."""
 
     def end(self) -> None:
         """Let the host use it no more. Raises StorageError if the host does."""
@@ -66,11 +67,12 @@ class Directory:
         """Make the file that becomes the disk."""
         self._folder.file.touch()
 
-    def begin(self, resized: bool = False) -> None:
+    def begin(self, resized: bool = False) -> str:
         """Mount it; it is formatted if it has no file system. Raises StorageError."""
         if resized:
             self._do("resize")
         self.how = str(self._do("mount")["how"])
+        return ""
 
     def end(self) -> None:
         """Unmount it. Raises StorageError."""
@@ -121,7 +123,7 @@ class Device:
     def ready(self) -> None:
         """Nothing: the process serves it at a socket."""
 
-    def begin(self, resized: bool = False) -> None:
+    def begin(self, resized: bool = False) -> str:
         """Plug it in; it is formatted before if it shall be mounted and is empty. Raises StorageError.
 
         The guest makes the file system as large as the disk.
@@ -130,8 +132,9 @@ class Device:
             self._format()
         device = BlockDevice(self._volume.name, str(self._folder.disk), self._volume.path)
         with self._machines() as (machines, place):
+            text = machines.attach(place, device)
             self.how = "virtio"
-            machines.attach(place, device)
+            return text
 
     def end(self) -> None:
         """Unplug it. Raises StorageError."""

@@ -36,7 +36,8 @@ def volume(
 
     'sdnlab volume list' shows volumes with their copies. 'sdnlab volume grow data 512MiB' makes one larger;
     'sdnlab volume snapshot save|restore|list|delete data NAME' handles snapshots. To grow and to restore, the
-    volume is unmounted for a moment: no command in its host may use it.
+    volume is unmounted for a moment: no command in its host may use it. In a virtual machine, the link
+    /dev/volume/data leads to the disk.
     """
     api = client(lab)
     match words or ["list"]:

@@ -67,6 +67,8 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
     # An instance that can't have its devices beside those of the old one starts after the wires have moved.
     late = [name for name in {**processes(old), **processes(new)} if change.renews(name)]
     told = False
+    volumes = lab.volumes.changing(old, new)
+    volumes.release()
     try:
         change.extend()
         _raise_problems(lab.functions.prepare(new, PROCESS_PATIENCE, late))
@@ -85,7 +87,7 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
     except Exception as error:
         if crossing is not None:
             crossing.abandon()
-        left = _undo(lab, old, told, late, change.undo)
+        left = _undo(lab, old, told, late, change.undo) + volumes.undo()
         raise _failed(error, left) from error
     before = {host.name: host for host in old.hosts}
     come = [host for host in new.hosts if host.name not in before or renewed(before[host.name], host)]
@@ -95,9 +97,11 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         ("ending old functions", partial(lab.functions.retain, new)),
         ("ending old servers of hosts", lambda: lab.servers.retain(new)),
         ("ending old commands of hosts", lambda: lab.end_commands(new)),
+        ("ending old volumes", volumes.end),
         ("removing what is old", change.finish),
         ("noting names", lab.remember),
         ("new hosts", lambda: notes.extend(await_ready(come, lab.net.place, lab.events, READY_MOST))),
+        ("volumes of hosts", lambda: notes.extend(volumes.begin())),
         ("servers of hosts", lambda: notes.extend(lab.servers.become(new))),
         ("commands of hosts", lambda: lab.run_commands(new)),
         ("bringing switches up to date", lab.settle),
@@ -161,6 +165,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
         runnable.machine_must_do(new, lab.net.datapath)
         come = [host for host in new.hosts if host not in lab.topology.hosts]
         machine_must_have(come)
+        lab.volumes.machine_must_have(new)
         if not dry_run and not prepared and (unprepared := to_prepare(come)):
             check_possible(lab, new)
             asked = [host.model_dump(mode="json") for host in unprepared]

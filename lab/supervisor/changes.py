@@ -14,6 +14,7 @@ from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
 from topologies.model.overlay import overlay
 from topologies.model.service_paths import service
+from topologies.model.storage import Volume
 from topologies.model.topology import Host, Network, Topology
 
 What = Literal["added", "changed", "removed"]
@@ -49,6 +50,7 @@ def changes(old: Topology, new: Topology) -> list[Change]:
     differences += _compare("router", old.routers, new.routers, _router)
     differences += _compare("link", old.links, new.links, _link)
     differences += _compare("host", old.hosts, new.hosts, _host)
+    differences += _compare("volume", old.storage.volumes, new.storage.volumes, _volume)
     differences += _compare("function", old.functions, new.functions, _function)
     told = [[chain for chain in topology.chains if not chain.implicit] for topology in (old, new)]
     joins = _joins(old, new)
@@ -175,6 +177,21 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
     return ", ".join(words), disrupts
 
 
+def _volume(old: Volume | None, new: Volume | None) -> tuple[str, str]:
+    if new is None:
+        assert old is not None
+        return "", "" if old.keep else "what is on it is lost"
+    if old is None:
+        used = f", used at {_user(new)}" if new.host else ""
+        return f"{new.size >> 20} MiB at {', '.join(new.copies)}{used}", ""
+    words = differences({"used at": (_user(old), _user(new)), "MiB": (old.size >> 20, new.size >> 20)})
+    return ", ".join(words) or "its pool", f"{_user(old)} is unmounted" if old.host else ""
+
+
+def _user(volume: Volume) -> str:
+    return f"{volume.host}:{volume.path}" if volume.path else volume.host or "none"
+
+
 def renewed(old: Host, new: Host) -> bool:
     """Whether a host changes in a way that no running host can: it ends, and another one starts."""
     return settings_mark(old) != settings_mark(new)
@@ -186,6 +203,7 @@ def _nature(old: Host, new: Host) -> list[str]:
     if old.part is not None and new.part is not None and old.kind == new.kind:
         words += fields(old.part, new.part, {name: name for name in type(new.part).model_fields})
     words += fields(old.own, new.own, {"hostname": "hostname"})
+    words += ["volumes"] if old.volumes != new.volumes else []
     own = (("environment", "environment"), ("run", "run"), ("files", "files"), ("private", "private"))
     return words + [word for field, word in own if getattr(old.own, field) != getattr(new.own, field)]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from dataplane.hosts.driver import BootingDriver, HostError, Place
+from dataplane.hosts.driver import BootingDriver, HostError, Lack, Place
 from dataplane.hosts.drivers import DRIVERS, driver
 from lab.events.log import EventLog
 from lab.failure import Exit, Failure
@@ -36,7 +36,11 @@ def to_prepare(hosts: Iterable[Host]) -> list[Host]:
 
 def machine_must_have(hosts: Iterable[Host]) -> None:
     """Raise Failure, before anything is built, when this machine lacks what the hosts need."""
-    lacks = [lack for kind, some in by_kind(hosts).items() for lack in driver(kind).lacks(some)]
+    refuse([lack for kind, some in by_kind(hosts).items() for lack in driver(kind).lacks(some)])
+
+
+def refuse(lacks: Sequence[Lack]) -> None:
+    """Raise Failure for what this machine lacks, if it lacks anything."""
     if lacks:
         remedy = "\n".join(f"{lack.what}; needed for {lack.needed}; {lack.remedy}" for lack in lacks)
         raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)

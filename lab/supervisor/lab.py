@@ -92,7 +92,7 @@ class Lab:
         self.names = Names(self.topology)
         self.questions = Questions(self.controllers, self.health)
         self.settling = Settling(self.net, self.controllers, self.health, self.questions, self.events)
-        self.volumes = Volumes(self.storage)
+        self.volumes = Volumes(self.storage, self.lock)
         self.captures = Captures(self.net, self.lock, self.switches_down)
 
     def status(self) -> Status:

@@ -13,8 +13,8 @@ from typing import Any
 from dataplane.fabric.fabric import Fabric
 from dataplane.storage.storage import LiveStorage, lacks
 from lab.events.log import EventLog
-from lab.failure import Exit, Failure
 from lab.naming import CLOSING, RUN
+from lab.supervisor.hosts import refuse
 from linux import syscalls
 from topologies.model.topology import Topology
 
@@ -24,10 +24,7 @@ PATIENCE = 15.0
 
 def machine_must_have(topology: Topology) -> None:
     """Raise Failure, before anything is built, when this machine lacks what the storage needs."""
-    lacking = lacks(topology.storage)
-    if lacking:
-        remedy = "\n".join(f"{lack.what}; needed for {lack.needed}; {lack.remedy}" for lack in lacking)
-        raise Failure("this machine can't run the lab", remedy, Exit.MACHINE)
+    refuse(lacks(topology.storage))
 
 
 def prepare(topology: Topology, net: Fabric, file: str, events: EventLog) -> LiveStorage:

@@ -50,8 +50,7 @@ def lab(file: Path) -> Iterator[CommandLine]:
 
 
 def volume(lab: CommandLine) -> dict[str, Any]:
-    (state,) = lab.json("volume", "list")
-    return dict(state)
+    return next(dict(state) for state in lab.json("volume", "list") if state["name"] == "data")
 
 
 def states(lab: CommandLine) -> dict[str, str]:
@@ -131,6 +130,39 @@ def test_a_volume_grows_but_not_beyond_its_pool_nor_while_it_is_used(lab: Comman
 def test_the_hosts_root_owns_the_volume_and_never_sees_the_disk(lab: CommandLine) -> None:
     assert said(lab, "stat -c %u:%g /srv; touch /srv/mine && echo ok").split() == ["0:0", "ok"]
     assert said(lab, "ls /dev/loop* /run/sdnlab 2>/dev/null || true") == ""
+
+
+def test_apply_changes_volumes_of_the_running_lab(lab: CommandLine, file: Path) -> None:
+    said(lab, "echo moved > /srv/moved")
+    changed = file.with_name("changed.yaml")
+    more = TOPOLOGY.replace("{data: /srv}", "{data: /mnt, added: /srv}")
+    more = more.replace("volumes: {data: {size: 32MiB", "volumes: {added: {size: 8MiB}, data: {size: 40MiB")
+    changed.write_text(more, encoding="utf-8")
+    told = lab("apply", str(changed), "--dry-run").stdout
+    assert "added" in told and "web1:/srv -> web1:/mnt" in told
+    lab("apply", str(changed))
+    assert said(lab, "cat /mnt/moved; ls /srv; echo new > /srv/new").split() == ["moved", "lost+found"]
+    assert whole(lab)  # it was closed before: nothing to rebuild
+    back = file.with_name("back.yaml")
+    back.write_text(TOPOLOGY.replace("32MiB", "40MiB"), encoding="utf-8")
+    holder = lab.start("exec", "web1", "--", "sh", "-c", "cd /mnt && echo in && exec sleep 1000")
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "in\n"
+        refused = lab("apply", str(back), code=1)
+        assert "is in use" in refused.stderr and "the lab is unchanged" in refused.stderr
+    finally:
+        holder.terminate()
+        holder.communicate(timeout=60)
+    assert said(lab, "cat /mnt/moved /srv/new").split() == ["moved", "new"]
+    elsewhere = file.with_name("elsewhere.yaml")
+    elsewhere.write_text(
+        TOPOLOGY.replace("keep: disks", "keep: others").replace("32MiB", "40MiB"), encoding="utf-8"
+    )
+    assert "would be kept in others" in lab("apply", str(elsewhere), code=1).stderr
+    assert "would shrink from 40 MiB to 32 MiB" in lab("apply", str(file), code=1).stderr
+    until(lambda: lab("apply", str(back), code=None).returncode == 0, "it is as before")
+    assert said(lab, "cat /srv/moved; test -e /mnt/moved || echo gone").split() == ["moved", "gone"]
+    assert [state["name"] for state in lab.json("volume", "list")] == ["data"]
 
 
 def test_a_kept_volume_is_there_in_the_next_lab(lab: CommandLine, file: Path) -> None:

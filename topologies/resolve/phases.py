@@ -11,6 +11,7 @@ from topologies.model import names
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.hosts import host_of
 from topologies.model.needs_overlay import functions_need_overlay, transit_overhead
+from topologies.model.storage import NO_STORAGE
 from topologies.model.topology import Domain, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
@@ -66,7 +67,8 @@ def check_names(draft: Draft) -> Draft:
 def attach_storage(draft: Draft) -> Draft:
     """Place volumes on storage hosts, and add the storage adapters of the hosts that use volumes."""
     report = draft.problems.report()
-    resolved, adapters = storage.resolve(draft.spec.storage, draft.host_specs, report)
+    running = draft.kept.topology.storage if draft.kept.topology is not None else NO_STORAGE
+    resolved, adapters = storage.resolve(draft.spec.storage, draft.host_specs, running, report)
     return replace(
         draft,
         problems=draft.problems.and_those_of(report),

@@ -148,10 +148,21 @@ def _check_name(here: Path, name: str, report: Report) -> None:
 
 
 def volumes(
-    spec: StorageSpec, known_pools: Mapping[str, Pool], used: Mapping[str, Use], report: Report
+    spec: StorageSpec,
+    known_pools: Mapping[str, Pool],
+    used: Mapping[str, Use],
+    running: Storage,
+    report: Report,
 ) -> tuple[Volume, ...]:
-    """The volumes that are right, in natural order, each on the storage hosts that have most space left."""
+    """The volumes that are right, in natural order, each on the storage hosts that have most space left.
+
+    Those of a ``running`` lab stay where they are, if their pool has these hosts still.
+    """
     left = {(pool.name, host): pool.size for pool in known_pools.values() for host in pool.hosts}
+    stay = _staying(spec, known_pools, running)
+    for volume in stay.values():
+        for host in volume.copies:
+            left[volume.pool, host] -= needed(volume.size)
     placed = []
     for name in sorted(spec.volumes or {}, key=names.natural):
         stated, here = (spec.volumes or {})[name], ("storage", "volumes", name)
@@ -164,8 +175,13 @@ def volumes(
         if size < LEAST:
             report.add((*here, "size"), f"{size >> 10} KiB are too small for a volume", "8MiB or more")
             continue
+        roomy = list(pool.hosts)
+        if name in stay:
+            roomy = list(stay[name].copies)
+            for host in roomy:
+                left[pool.name, host] += needed(stay[name].size)
         # sorted() keeps the order of the file where space is equal
-        roomy = sorted(pool.hosts, key=lambda host: -left[pool.name, host])[: pool.copies]
+        roomy = sorted(roomy, key=lambda host: -left[pool.name, host])[: pool.copies]
         room = min(left[pool.name, host] for host in roomy)
         if needed(size) > room:
             what = (
@@ -191,6 +207,18 @@ def volumes(
             )
         )
     return tuple(placed)
+
+
+def _staying(spec: StorageSpec, known_pools: Mapping[str, Pool], running: Storage) -> dict[str, Volume]:
+    """Name -> the volume of the running lab whose copies can stay where they are."""
+    stay = {}
+    for volume in running.volumes:
+        stated, pool = (spec.volumes or {}).get(volume.name), known_pools.get(volume.pool)
+        if stated is None or pool is None or stated.pool not in (None, volume.pool):
+            continue
+        if set(volume.copies) <= set(pool.hosts) and len(volume.copies) == pool.copies:
+            stay[volume.name] = volume
+    return stay
 
 
 def _pool_of(
@@ -247,13 +275,14 @@ def adapters(
 
 
 def resolve(
-    spec: StorageSpec | None, hosts: Mapping[str, HostSpec], report: Report
+    spec: StorageSpec | None, hosts: Mapping[str, HostSpec], running: Storage, report: Report
 ) -> tuple[Storage, dict[str, HostSpec]]:
-    """The storage, and the storage adapters, which are hosts. Problems are reported."""
+    """The storage, and the storage adapters, which are hosts. ``running``: that of a running lab, if there is
+    one. Problems are reported."""
     stated = spec or StorageSpec()
     used = users(hosts, stated.volumes or {}, report)
     known_pools = pools(stated.pools or {}, hosts, report)
-    placed = volumes(stated, known_pools, used, report)
+    placed = volumes(stated, known_pools, used, running, report)
     storage = Storage(
         pools=tuple(known_pools[name] for name in sorted(known_pools, key=names.natural)), volumes=placed
     )

@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[3]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "sudo apt install qemu-system-x86"
+QUESTION_PATIENCE = 1.0
+"""Seconds that a question waits for a machine that is being started or changed."""
 OVERHEAD = 80 << 20
 """Bytes that QEMU needs for a machine beside the machine's memory, most of them for code that TCG
 translates."""
@@ -217,11 +219,12 @@ class VmHosts:
 
     # Its volumes
 
-    def attach(self, place: Place, device: BlockDevice) -> None:
-        """Give the machine a volume, now if it runs, and whenever it starts. Raises HostError."""
+    def attach(self, place: Place, device: BlockDevice) -> str:
+        """Give the machine a volume, now if it runs, and whenever it starts. Returns a text if it does not
+        mount it. Raises HostError."""
         machine = self.machine(place)
         with machine.acting:
-            machine.volumes.attach(device)
+            return machine.volumes.attach(device)
 
     def detach(self, place: Place, name: str, lost: bool = False) -> None:
         """Take a volume away; the machine keeps it while it uses it, unless it is ``lost``. Raises
@@ -240,8 +243,12 @@ class VmHosts:
     def device_used(self, place: Place, name: str) -> int | None:
         """The bytes that the file system of a volume uses; None: it is not known. Raises HostError."""
         machine = self.machine(place)
-        with machine.acting:
+        if not machine.acting.acquire(timeout=QUESTION_PATIENCE):
+            return None  # it is coming up
+        try:
             return machine.volumes.used(name)
+        finally:
+            machine.acting.release()
 
     # Its state
 

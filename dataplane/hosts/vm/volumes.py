@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds for the program in the guest; an emulated one is slow."""
+MOUNTED = 20.0
+"""Seconds for which the lab waits until a guest has mounted a volume. A slower one does it afterwards."""
+SOON = 10.0
+"""Seconds for a question of which the answer is not needed."""
 LEAVE = 20.0
 """Seconds in which the guest must give up a disk."""
 NOT_FOUND = "not found"
@@ -56,14 +60,27 @@ class Volumes:
         """The names of the volumes that it has, or gets when it starts."""
         return list(self._wanted)
 
-    def attach(self, device: BlockDevice) -> None:
-        """Give the machine a volume; if it does not run, it gets it when it does. Raises HostError."""
+    def attach(self, device: BlockDevice) -> str:
+        """Give the machine a volume; if it does not run, it gets it when it does.
+
+        Returns a text if the guest has it and does not mount it. Raises HostError if QEMU does not take it.
+        """
         slot = block_device.free_slot(self._slots.values())
         if slot is None:
             raise HostError(f"{self._name} has {block_device.MOST} volumes, and can't have more")
         self._wanted[device.name], self._slots[device.name] = device, slot
-        if self._answers():
-            self._take(device)
+        if not self._answers():
+            return ""
+        try:
+            self._plug_in(device)
+        except HostError:
+            self._forget(device.name)
+            raise
+        try:
+            self._ask("take", device, MOUNTED)
+        except HostError as error:
+            return str(error)
+        return ""
 
     def detach(self, name: str, lost: bool = False) -> None:
         """Take a volume away. ``lost``: it is gone, also if the guest uses it. Raises HostError."""
@@ -73,16 +90,16 @@ class Volumes:
             if self._answers():
                 self._ask("drop" if lost else "free", device)
             elif not lost:
-                raise HostError(
-                    f"{self._name} does not answer, and may use {name}",
-                    f"let it go on, or switch it off: sdnlab vm stop {self._name}",
-                )
+                raise self._silent(name)
             try:
                 self._unplug(qemu, name)
             except HostError:
                 with contextlib.suppress(HostError):
-                    self._ask("take", device)  # it has the disk still
+                    self._ask("take", device, MOUNTED)  # it has the disk still
                 raise
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
         self._wanted.pop(name, None)
         self._slots.pop(name, None)
 
@@ -91,7 +108,8 @@ class Volumes:
         problems = []
         for device in self._wanted.values():
             try:
-                self._take(device)
+                self._plug_in(device)
+                self._ask("take", device, MOUNTED)
             except HostError as error:
                 problems.append(str(error))
         return problems
@@ -105,31 +123,37 @@ class Volumes:
     def write_out(self, name: str) -> None:
         """Let the guest write out what it has for its disks. Raises HostError."""
         if self._qemu() is not None and name in self._wanted:
+            if not self._answers():
+                raise self._silent(name)
             self._ask("write", self._wanted[name])
 
     def used(self, name: str) -> int | None:
-        """The bytes that the file system of a volume uses; None: it is not known."""
-        if name not in self._wanted or not self._answers():
+        """The bytes that the file system of a volume uses; None: it is not known, or not soon."""
+        device = self._wanted.get(name)
+        if device is None or not device.path or not self._answers():
             return None
         try:
-            number = self._ask("used", self._wanted[name]).get("used")
+            number = self._ask("used", device, SOON).get("used")
         except HostError:
             return None
         return number if isinstance(number, int) else None
 
+    def _silent(self, name: str) -> HostError:
+        return HostError(
+            f"{self._name} does not answer now, and may use {name}",
+            f"let it go on, or switch it off: sdnlab vm stop {self._name}",
+        )
+
     def _of(self, monitor: Monitor) -> set[str]:
         return self._plugged.setdefault(monitor, set())
 
-    def _take(self, device: BlockDevice) -> None:
+    def _plug_in(self, device: BlockDevice) -> None:
         qemu = self._qemu()
-        if qemu is None:
-            return
         try:
-            if device.name not in self._of(qemu.monitor):
+            if qemu is not None and device.name not in self._of(qemu.monitor):
                 self._plug(qemu.monitor, device)
         except MonitorError as error:
             raise HostError(f"{self._name} does not get volume {device.name}: {error}") from None
-        self._ask("take", device)
 
     def _plug(self, monitor: Monitor, device: BlockDevice) -> None:
         slot = self._slots[device.name]
@@ -172,11 +196,11 @@ class Volumes:
                 ) from None
         self._of(monitor).discard(name)
 
-    def _ask(self, do: str, device: BlockDevice) -> dict[str, Any]:
+    def _ask(self, do: str, device: BlockDevice, patience: float = PATIENCE) -> dict[str, Any]:
         """Let the program in the guest do something. Raises HostError."""
         words = ["python3", "-I", "-S", "-c", _program(), do, device.name, device.path]
         try:
-            code, written = asking.answer(self._agent(), words, PATIENCE)
+            code, written = asking.answer(self._agent(), words, patience)
         except Unreachable as error:
             raise HostError(f"{self._name}: volume {device.name}: {error}") from None
         try:

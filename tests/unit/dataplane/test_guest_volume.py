@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from dataplane.hosts.guest import volume
 
@@ -29,6 +32,24 @@ def test_the_last_mount_at_a_directory_counts() -> None:
     assert volume.source_of("/srv", TABLE) == "/dev/vdc"
     assert volume.source_of("/mnt/two words", TABLE) == "/dev/vdb"
     assert volume.source_of("/mnt", TABLE) == ""
+
+
+def test_who_mounts_a_volume_ends_its_work_also_when_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    seen: list[object] = []
+
+    def look(name: str, path: str) -> dict[str, object]:
+        seen.append(signal.getsignal(signal.SIGHUP))
+        return {}
+
+    for do in ("free", "take"):
+        monkeypatch.setitem(volume.ACTIONS, do, look)
+        monkeypatch.setattr(sys, "argv", ["volume", do, "data", "/srv"])
+        try:
+            volume.main()
+        finally:
+            signal.signal(signal.SIGHUP, before)
+    assert seen == [before, signal.SIG_IGN]
 
 
 def test_it_runs_alone_and_says_why_it_can_not() -> None:

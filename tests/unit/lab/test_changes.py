@@ -11,6 +11,7 @@ import topologies
 from lab.supervisor.changes import Change, changes
 from tests.unit.lab.pretended_functions import balancer, inline, lan
 from topologies.model.functions import Chain, Firewall, Function, RateLimit, Rule, Script
+from topologies.model.storage import Storage, Volume
 from topologies.model.topology import Port, Router, Shaping, Topology
 
 
@@ -30,6 +31,24 @@ def firewall(*rules: Rule, **more: Any) -> Function:
 def test_a_lab_that_stays_as_it_is_has_no_changes() -> None:
     topology = with_(lan(inline("fw", 2), balancer("h1")), chains=(chain("fw"),))
     assert changes(topology, topology) == []
+
+
+def test_volumes_are_named_with_their_users() -> None:
+    data = Volume(name="data", pool="p", size=8 << 20, limit=8 << 20, copies=("h2",), host="h1", path="/srv")
+    spare = data.model_copy(update={"name": "spare", "host": "", "path": ""})
+
+    def lab(*volumes: Volume) -> Topology:
+        return with_(lan(), storage=Storage(volumes=volumes))
+
+    assert changes(lab(), lab(data, spare)) == [
+        Change("volume", "data", "added", "8 MiB at h2, used at h1:/srv"),
+        Change("volume", "spare", "added", "8 MiB at h2"),
+    ]
+    assert changes(lab(data), lab()) == [Change("volume", "data", "removed", "", "what is on it is lost")]
+    larger = data.model_copy(update={"path": "/mnt", "size": 9 << 20})
+    assert changes(lab(data), lab(larger)) == [
+        Change("volume", "data", "changed", "used at h1:/srv -> h1:/mnt, MiB 8 -> 9", "h1:/srv is unmounted")
+    ]
 
 
 def test_what_is_added_disrupts_nothing() -> None:

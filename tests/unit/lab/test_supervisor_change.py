@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from controller.messages import AllProgrammed
 from dataplane.fabric.fabric import Unchangeable
-from dataplane.hosts.driver import Place
+from dataplane.hosts.driver import Lack, Place
+from dataplane.plan.volumes import VolumeChange
+from dataplane.storage.error import StorageError
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.supervisor import change
 from lab.supervisor.controller import Programming
 from lab.supervisor.settle import Settling
+from lab.supervisor.volumes import Volumes
 from tests.unit.lab.pretended_functions import inline, lan
 from topologies.model.functions import Function
+from topologies.model.storage import Storage, Volume
 from topologies.model.topology import Topology
 
 
@@ -108,6 +113,37 @@ class PretendedFunctions:
         self.lab.steps.take(f"retain {len(topology.functions)}")
 
 
+class PretendedStorage:
+    """The lab's storage, where volume ``data`` may be in use."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.used = ""
+
+    def lacks(self, storage: Storage) -> list[Lack]:
+        return []
+
+    def release(self, volumes: Sequence[Volume]) -> None:
+        if volumes and self.used:
+            raise StorageError(self.used, "end it")
+        self.note("release", volumes)
+
+    def resume(self, volumes: Sequence[Volume]) -> list[str]:
+        self.note("resume", volumes)
+        return []
+
+    def end(self, change: VolumeChange) -> None:
+        self.note("end", change.ended)
+
+    def become(self, topology: Topology, change: VolumeChange) -> list[str]:
+        self.note("begin", change.begun)
+        return ["volume more is not there"]
+
+    def note(self, what: str, volumes: Sequence[Volume]) -> None:
+        if volumes:
+            self.steps.take(f"{what} {' '.join(volume.name for volume in volumes)}")
+
+
 class PretendedController:
     """The lab's own controller, whose intent is number 7."""
 
@@ -145,6 +181,8 @@ class Pretended:
         self.steps, self.events = Steps(breaks), EventLog()
         self.net, self.functions = PretendedFabric(self), PretendedFunctions(self)
         self.servers = SimpleNamespace(become=lambda topology: [], retain=lambda topology: None)
+        self.storage = PretendedStorage(self.steps)
+        self.volumes = Volumes(cast(Any, self.storage), threading.Lock())
         self.run_commands = self.end_commands = lambda topology: None
         controller: Any = PretendedController(self.steps)
         controllers: Any = SimpleNamespace(all=lambda: [controller], at_work=lambda: [controller])
@@ -246,6 +284,45 @@ def test_what_fails_at_the_end_is_noted_and_the_rest_goes_on(breaks: str) -> Non
     (note,) = change.take(lab, NEW)  # type: ignore[arg-type]
     assert f"{breaks} broke" in note
     assert lab.steps.asked == WHOLE and lab.topology == NEW
+
+
+def with_volumes(topology: Topology, *volumes: Volume) -> Topology:
+    return topology.model_copy(update={"storage": Storage(volumes=volumes)})
+
+
+DATA = Volume(name="data", pool="p", size=1 << 24, limit=1 << 24, copies=("h2",), host="h1", path="/srv")
+MORE = DATA.model_copy(update={"name": "more", "path": "/more"})
+
+
+def test_volumes_are_left_before_what_is_old_goes_and_begun_when_hosts_are_there() -> None:
+    lab = Pretended(with_volumes(OLD, DATA))
+    assert change.take(lab, with_volumes(NEW, MORE)) == ["volume more is not there"]  # type: ignore[arg-type]
+    at = WHOLE.index("finish")
+    assert lab.steps.asked == [
+        "release data",
+        *WHOLE[:at],
+        "end data",
+        *WHOLE[at:-1],
+        "begin more",
+        WHOLE[-1],
+    ]
+
+
+def test_a_volume_in_use_stops_a_change_before_it_begins() -> None:
+    lab = Pretended(with_volumes(OLD, DATA))
+    lab.storage.used = "/srv of h1 is in use"
+    with pytest.raises(Failure, match="/srv of h1 is in use; the lab is unchanged") as refused:
+        change.take(lab, NEW)  # type: ignore[arg-type]
+    assert refused.value.remedy == "end it"
+    assert lab.steps.asked == [] and lab.topology.storage.used == (DATA,)
+
+
+def test_volumes_that_were_left_are_used_again_when_a_change_fails() -> None:
+    lab = Pretended(with_volumes(OLD, DATA), "shift")
+    with pytest.raises(Failure, match="the lab is unchanged"):
+        change.take(lab, NEW)  # type: ignore[arg-type]
+    assert lab.steps.asked[0] == "release data" and lab.steps.asked[-1] == "resume data"
+    assert lab.topology.storage.used == (DATA,)
 
 
 def test_what_can_not_change_is_refused_before_anything_is_touched() -> None:

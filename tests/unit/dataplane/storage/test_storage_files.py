@@ -60,7 +60,10 @@ def test_a_copy_is_no_link_to_another_file(tmp_path: Path) -> None:
 def test_a_copy_that_is_not_kept_has_no_name(tmp_path: Path) -> None:
     copy = CopyFile("data", "st1", None)
     copy.empty(1 << 20)
+    assert copy.record() is None
     copy.note(1, True)
+    assert copy.record() == Record(1, True, 1 << 20)  # as long as the lab runs: its user may change
+    copy.empty(1 << 20)
     assert copy.record() is None
     assert os.fstat(copy.fd).st_nlink == 0
     assert copy.occupied() < 1 << 20
