@@ -50,8 +50,8 @@ def mininet() -> dict[str, float]:
 
 def measure(runs: int) -> list[Figure]:
     """Both, the peer once."""
-    each = mininet()
-    peer = CHECKS / 4 * (each["ping"] + each["open"] + 2 * each["dropped"])
+    one = mininet()
+    peer = CHECKS / 4 * (one["ping"] + one["open"] + 2 * one["dropped"])
     whole, inside = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checks.yaml"
@@ -70,6 +70,6 @@ def measure(runs: int) -> list[Figure]:
     mine = figure.row("sdnlab check, the whole command", whole)
     figure.row("… of it: checking", inside)
     figure.faster("Mininet / sdnlab check", theirs, mine, 100)
-    quick = CHECKS / 2 * (each["ping"] + each["open"])
+    quick = CHECKS / 2 * (one["ping"] + one["open"])
     figure.notes.append(f"Without the dropped half, Mininet's commands would take {quick:.1f} s.")
     return [figure]

@@ -59,7 +59,7 @@ def survives_act(check: Survives, visit: Visit) -> Judgement:
 
 def _told(check: Survives, judgement: Judgement, when: str) -> Judgement:
     """The judgement about the check inside, with the time at which it was made."""
-    findings: list[Finding] = [{**found, "what": f"{when}: {found['what']}"} for found in judgement.findings]
+    findings: list[Finding] = [{**told, "what": f"{when}: {told['what']}"} for told in judgement.findings]
     return Judgement(judgement.verdict, judgement.tried, tuple(findings), judgement.note)
 
 

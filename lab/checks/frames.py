@@ -105,25 +105,25 @@ def _packet(frame: bytes) -> Packet | None:
 
 def recognise(frame: bytes, nonce: int, count: int) -> Seen | None:
     """What ``frame`` is for the run with this ``nonce`` and ``count`` tags so far; None: other traffic."""
-    found = _packet(frame)
-    if found is None or found.later:
+    packet_seen = _packet(frame)
+    if packet_seen is None or packet_seen.later:
         return None
-    return _recognised(found, nonce, count)
+    return _recognised(packet_seen, nonce, count)
 
 
-def _recognised(found: Packet, nonce: int, count: int) -> Seen | None:
-    body = found.body
-    if found.protocol == TCP and len(body) >= 14:
+def _recognised(packet_seen: Packet, nonce: int, count: int) -> Seen | None:
+    body = packet_seen.body
+    if packet_seen.protocol == TCP and len(body) >= 14:
         return _segment(body, nonce, count)
-    if found.protocol == UDP and len(body) >= 24 and body[8:12] == MAGIC:
+    if packet_seen.protocol == UDP and len(body) >= 24 and body[8:12] == MAGIC:
         their, tag, answer = struct.unpack_from("!III", body, 12)
         if their != nonce or tag >= count:
             return None
-        back = answer or (found.ports is not None and found.ports[1] == source_port(tag))
+        back = answer or (packet_seen.ports is not None and packet_seen.ports[1] == source_port(tag))
         return Seen(tag, "reply" if back else "request")
-    if found.protocol not in (ICMP, ICMPV6) or len(body) < 8:
+    if packet_seen.protocol not in (ICMP, ICMPV6) or len(body) < 8:
         return None
-    echoes = (icmp.ECHO, icmp.ECHO_REPLY) if found.version == 4 else (icmp.ECHO6, icmp.ECHO_REPLY6)
+    echoes = (icmp.ECHO, icmp.ECHO_REPLY) if packet_seen.version == 4 else (icmp.ECHO6, icmp.ECHO_REPLY6)
     if body[0] in echoes:
         if len(body) < 20 or body[8:12] != MAGIC:
             return None
@@ -131,7 +131,7 @@ def _recognised(found: Packet, nonce: int, count: int) -> Seen | None:
         if their != nonce or tag >= count:
             return None
         return Seen(tag, "request" if body[0] == echoes[0] else "reply")
-    if body[0] in (_ERRORS4 if found.version == 4 else _ERRORS6):
+    if body[0] in (_ERRORS4 if packet_seen.version == 4 else _ERRORS6):
         return _quoted(body[8:], nonce, count)
     return None
 
@@ -174,40 +174,49 @@ class Unwrapped(NamedTuple):
 
 def unwrapped(frame: bytes) -> Unwrapped:
     """The frame in a VXLAN packet (RFC 7348, 5); one that is in none as it is."""
-    found = _packet(frame)
-    if found is None or found.protocol != UDP or found.ports is None or found.ports[1] != VXLAN_PORT:
+    packet_seen = _packet(frame)
+    if (
+        packet_seen is None
+        or packet_seen.protocol != UDP
+        or packet_seen.ports is None
+        or packet_seen.ports[1] != VXLAN_PORT
+    ):
         return Unwrapped(frame)
-    if len(found.body) < 30 or not found.body[8] & 0x08:
+    if len(packet_seen.body) < 30 or not packet_seen.body[8] & 0x08:
         return Unwrapped(frame)
-    outer = ip_text(found.source), ip_text(found.destination)
-    return Unwrapped(found.body[16:], int.from_bytes(found.body[12:15], "big"), outer)
+    outer = ip_text(packet_seen.source), ip_text(packet_seen.destination)
+    return Unwrapped(packet_seen.body[16:], int.from_bytes(packet_seen.body[12:15], "big"), outer)
 
 
 def decoded(frame: bytes) -> str:
     """A frame in a line, as tcpdump would write it."""
-    found = _packet(frame)
+    packet_seen = _packet(frame)
     macs = f"{frame[6:12].hex(':')} > {frame[:6].hex(':')}"
-    if found is None:
+    if packet_seen is None:
         return f"{macs}, EtherType 0x{frame[12:14].hex()}, {len(frame)} bytes"
-    return f"{in_words(found)} ({macs})"
+    return f"{in_words(packet_seen)} ({macs})"
 
 
-def in_words(found: Packet) -> str:
+def in_words(packet_seen: Packet) -> str:
     """An IP packet in words."""
-    source, destination = (ip_text(address) for address in (found.source, found.destination))
-    colon = ":" if found.version == 4 else "."
-    if found.ports is not None:
-        source, destination = f"{source}{colon}{found.ports[0]}", f"{destination}{colon}{found.ports[1]}"
+    source, destination = (ip_text(address) for address in (packet_seen.source, packet_seen.destination))
+    colon = ":" if packet_seen.version == 4 else "."
+    if packet_seen.ports is not None:
+        source, destination = (
+            f"{source}{colon}{packet_seen.ports[0]}",
+            f"{destination}{colon}{packet_seen.ports[1]}",
+        )
     ends = f"{source} > {destination}"
-    body = found.body
-    if found.protocol == TCP and len(body) >= 14:
+    body = packet_seen.body
+    if packet_seen.protocol == TCP and len(body) >= 14:
         names = [name for bit, name in _FLAGS if body[13] & bit]
         return f"TCP {ends} [{' '.join(names)}]"
-    if found.protocol == UDP:
-        return f"UDP {ends}, {max(found.length - 8, 0)} bytes"
-    if found.protocol in (ICMP, ICMPV6) and len(body) >= 2:
-        return f"{'ICMP' if found.version == 4 else 'ICMPv6'} {ends} {_icmp_words(found.version, body)}"
-    return f"IP {ends}, protocol {found.protocol}"
+    if packet_seen.protocol == UDP:
+        return f"UDP {ends}, {max(packet_seen.length - 8, 0)} bytes"
+    if packet_seen.protocol in (ICMP, ICMPV6) and len(body) >= 2:
+        name = "ICMP" if packet_seen.version == 4 else "ICMPv6"
+        return f"{name} {ends} {_icmp_words(packet_seen.version, body)}"
+    return f"IP {ends}, protocol {packet_seen.protocol}"
 
 
 def _icmp_words(version: int, body: bytes) -> str:

@@ -179,13 +179,13 @@ def balanced_act(check: Balanced, visit: Visit) -> Judgement:
         arrived: dict[str, Counter[str]] = {}
         for probe, outcome in zip(probes, outcomes, strict=True):
             arrived.setdefault(probe.source, Counter()).update(outcome.arrived[:1])
-        findings = _uneven(check, arrived, len(probes))
+        findings = uneven(check, arrived, len(probes))
         if not findings or check.sticky:
             break
     return judged(findings, len(probes))
 
 
-def _uneven(check: Balanced, arrived: dict[str, Counter[str]], sent: int) -> list[Finding]:
+def uneven(check: Balanced, arrived: dict[str, Counter[str]], sent: int) -> list[Finding]:
     total = sum((counts for counts in arrived.values()), Counter())
     number = sum(total.values())
     seen = ", ".join(f"{name} {count}" for name, count in sorted(total.items())) or "none"

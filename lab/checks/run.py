@@ -119,8 +119,8 @@ class Run:
         self._tell({"kind": "progress", "done": done, "total": total, "what": "packets"})
 
     def _result(self, numbered: Numbered, judgement: Judgement, seconds: float) -> None:
-        made = result(numbered.check, numbered.number, judgement, seconds, self._places)
-        self._tell({"kind": "result", "result": made})
+        told = result(numbered.check, numbered.number, judgement, seconds, self._places)
+        self._tell({"kind": "result", "result": told})
 
 
 def _broken(check: Check, error: Exception) -> Judgement:

@@ -27,11 +27,11 @@ def flow_act(check: FlowHeld, visit: Visit) -> Judgement:
             return (
                 f"no flow of table {check.table}; {check.switch} holds flows of {', '.join(tables) or 'none'}"
             )
-        found = [flow for flow in table if holds(check, flow)]
-        if bool(found) == check.present:
+        matching = [flow for flow in table if holds(check, flow)]
+        if bool(matching) == check.present:
             return ""
-        if found:
-            return f"{found[0]['match']} => {found[0]['actions']} ({found[0]['why']})"
+        if matching:
+            return f"{matching[0]['match']} => {matching[0]['actions']} ({matching[0]['why']})"
         return f"none of its {len(table)} flows"
 
     return until_right(

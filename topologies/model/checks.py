@@ -43,7 +43,7 @@ from topologies.model.checks_of_ways import (
 class Reachable(Between):
     """Packets arrive, and answers come back. ``port``: of TCP and UDP."""
 
-    verb: Literal["reachable"] = "reachable"
+    verb: Literal["reachable"]
     protocol: Protocol = "icmp"
     port: int | None = None
 
@@ -57,7 +57,7 @@ class Reachable(Between):
 class Blocked(Between):
     """Something stops packets before they arrive. ``how``: None: in any way."""
 
-    verb: Literal["blocked"] = "blocked"
+    verb: Literal["blocked"]
     protocol: Protocol = "icmp"
     port: int | None = None
     how: How | None = None
@@ -72,7 +72,7 @@ class Blocked(Between):
 class Tcp(Between):
     """What becomes of TCP connections to a port."""
 
-    verb: Literal["tcp"] = "tcp"
+    verb: Literal["tcp"]
     port: int
     result: Result = "connects"
 
@@ -85,7 +85,7 @@ class Tcp(Between):
 class Isolated(Check):
     """Nothing gets from a host of one side to a host of another, in any network."""
 
-    verb: Literal["isolated"] = "isolated"
+    verb: Literal["isolated"]
     sides: tuple[Side, ...]
     family: Family | None = None
 
@@ -114,7 +114,7 @@ class Command(Check):
     """A command ends with an exit code and an output, in each host. ``output``: a regular expression that is
     in its output; empty: any output."""
 
-    verb: Literal["command"] = "command"
+    verb: Literal["command"]
     hosts: Side
     words: tuple[str, ...]
     line: str

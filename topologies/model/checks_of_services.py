@@ -14,7 +14,7 @@ class Http(Between):
     """An HTTP request is answered. ``status``: its code; None: any. ``body``, and the values of ``headers``:
     regular expressions that the answer has."""
 
-    verb: Literal["http"] = "http"
+    verb: Literal["http"]
     port: int = 80
     method: Literal["GET", "HEAD"] = "GET"
     path: str = "/"
@@ -34,7 +34,7 @@ class Http(Between):
 class Dns(Between):
     """A DNS server (RFC 1035) answers a query over UDP. ``answers``: the answer has all of them."""
 
-    verb: Literal["dns"] = "dns"
+    verb: Literal["dns"]
     port: int = 53
     query: str
     type: DnsType = "A"
@@ -51,7 +51,7 @@ class Latency(Between):
     """The median round trip of pings. ``least``, ``most``: in seconds; None: no bound."""
 
     alone: ClassVar[bool] = True
-    verb: Literal["latency"] = "latency"
+    verb: Literal["latency"]
     least: float | None = None
     most: float | None = None
     count: int = 11
@@ -70,7 +70,7 @@ class Rate(Between):
     """
 
     alone: ClassVar[bool] = True
-    verb: Literal["rate"] = "rate"
+    verb: Literal["rate"]
     protocol: Literal["tcp", "udp"] = "tcp"
     least: int | None = None
     most: int | None = None
@@ -90,7 +90,7 @@ class Balanced(Between):
     """
 
     alone: ClassVar[bool] = True
-    verb: Literal["balanced"] = "balanced"
+    verb: Literal["balanced"]
     protocol: Literal["tcp", "udp"] = "tcp"
     port: int
     connections: int = 200

@@ -15,7 +15,7 @@ daemon that forwards in a domain, or switches a switch off."""
 class Traverses(Between):
     """Packets pass exactly these functions in this order; answers pass ``back``."""
 
-    verb: Literal["traverses"] = "traverses"
+    verb: Literal["traverses"]
     protocol: Protocol = "icmp"
     port: int | None = None
     functions: tuple[str, ...]
@@ -30,7 +30,7 @@ class Traverses(Between):
 class Avoids(Between):
     """Packets and their answers pass none of these functions."""
 
-    verb: Literal["avoids"] = "avoids"
+    verb: Literal["avoids"]
     protocol: Protocol = "icmp"
     port: int | None = None
     functions: tuple[str, ...]
@@ -46,7 +46,7 @@ class Encapsulated(Between):
     which they are seen; empty: any. ``outer``: the domains whose VTEPs' addresses they have, source and
     destination; empty: those of the hosts."""
 
-    verb: Literal["encapsulated"] = "encapsulated"
+    verb: Literal["encapsulated"]
     protocol: Protocol = "icmp"
     port: int | None = None
     vni: int
@@ -67,7 +67,7 @@ class FlowHeld(Check):
     flow has, as ``sdnlab flows`` writes them.
     """
 
-    verb: Literal["flow"] = "flow"
+    verb: Literal["flow"]
     switch: str
     table: str
     match: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class FlowHeld(Check):
 class Alerts(Check):
     """While a command runs in a host, a signature of an IDS fires, or does not (``fires``)."""
 
-    verb: Literal["alerts"] = "alerts"
+    verb: Literal["alerts"]
     hosts: Side
     words: tuple[str, ...]
     line: str
@@ -105,7 +105,7 @@ class Sent(Check):
     (``some``), or nowhere (``none``).
     """
 
-    verb: Literal["packet"] = "packet"
+    verb: Literal["packet"]
     at: str
     send: str
     there: Side
@@ -130,7 +130,7 @@ class Survives(Check):
     """
 
     alone: ClassVar[bool] = True
-    verb: Literal["survives"] = "survives"
+    verb: Literal["survives"]
     action: ActionKind
     target: str = ""
     lost: int | None = None

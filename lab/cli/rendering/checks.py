@@ -42,8 +42,8 @@ def summary(results: Sequence[CheckResult], seconds: float, paint: Paint) -> str
 def _failure(result: CheckResult, paint: Paint) -> str:
     place = f" ({_place(result['place'])})" if result["place"] else ""
     lines = [paint(result["name"], "bold") + place, f"  expected:   {result['expected']}"]
-    for found in result["findings"]:
-        lines += _finding(found)
+    for finding in result["findings"]:
+        lines += _finding(finding)
     more = result["failed"] - len(result["findings"])
     if more > 0:
         lines.append(f"  … and {more} more")
@@ -54,14 +54,14 @@ def _failure(result: CheckResult, paint: Paint) -> str:
     return "\n".join(lines)
 
 
-def _finding(found: Finding) -> list[str]:
-    lines = [f"  seen:       {found['what']}: {found['seen']}"]
-    lines += [f"                {packet}" for packet in found["packets"]]
-    if found["last_seen"]:
-        lines.append(f"  last seen:  {found['last_seen']}")
-    if found["stopped_by"]:
-        place = f" ({_place(found['place'])})" if found["place"] else ""
-        lines.append(f"  stopped by: {found['stopped_by']}{place}")
+def _finding(finding: Finding) -> list[str]:
+    lines = [f"  seen:       {finding['what']}: {finding['seen']}"]
+    lines += [f"                {packet}" for packet in finding["packets"]]
+    if finding["last_seen"]:
+        lines.append(f"  last seen:  {finding['last_seen']}")
+    if finding["stopped_by"]:
+        place = f" ({_place(finding['place'])})" if finding["place"] else ""
+        lines.append(f"  stopped by: {finding['stopped_by']}{place}")
     return lines
 
 
@@ -98,8 +98,8 @@ def _case(lab: str, result: CheckResult) -> str:
     if result["verdict"] == "passed":
         return head + "/>\n"
     element = "failure" if result["verdict"] == "failed" else "error"
-    found = result["findings"]
-    message = found[0]["seen"] if found else result["expected"]
+    findings = result["findings"]
+    message = findings[0]["seen"] if findings else result["expected"]
     text = _failure(result, Paint(False))
     return f'{head}>\n      <{element} message="{_xml(message)}">{_xml(text)}</{element}>\n    </testcase>\n'
 

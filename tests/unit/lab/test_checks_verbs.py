@@ -17,7 +17,7 @@ from lab.checks.dns_messages import Answer, BadMessage
 from lab.checks.failing import survives_act
 from lab.checks.frames import decoded, unwrapped
 from lab.checks.judgement import Judgement, finding
-from lab.checks.measuring import _uneven, within
+from lab.checks.measuring import uneven, within
 from lab.checks.passing import passed
 from lab.checks.probes import Outcome, Sighting
 from lab.checks.retrying import Impossible, until_right
@@ -93,7 +93,7 @@ def test_what_is_right_later_is_waited_for_and_what_is_impossible_is_not() -> No
     check = check_of("- isolated: [h1, h2]\n")
     judgement = until_right(check, visit_of(), ["now", "later", "never"], str, attempt)
     assert (judgement.verdict, judgement.tried) == ("error", 3)
-    assert [found["seen"] for found in judgement.findings] == ["it could not be tried: no way"]
+    assert [told["seen"] for told in judgement.findings] == ["it could not be tried: no way"]
     assert tries == {"now": 1, "later": 3, "never": 1}
 
 
@@ -102,7 +102,7 @@ def test_many_that_hang_end_when_the_time_is_over() -> None:
     began = time.monotonic()
 
     def attempt(_item: int, seconds: float) -> str:
-        time.sleep(seconds)
+        threading.Event().wait(seconds)
         return "it hangs"
 
     judgement = until_right(check, visit_of(), list(range(500)), str, attempt)
@@ -157,12 +157,12 @@ checks:
 - balanced: {from: h1, to: lb, connections: 100, sticky: true}
 """
     even, sticky = topologies.loads(lab).checks
-    assert not _uneven(even, {"h1": Counter(web1=25, web2=75)}, 100)  # type: ignore[arg-type]
-    assert len(_uneven(even, {"h1": Counter(web1=50, web2=50)}, 100)) == 2  # type: ignore[arg-type]
-    (lost,) = _uneven(even, {"h1": Counter(web1=25, web2=25)}, 100)  # type: ignore[arg-type]
+    assert not uneven(even, {"h1": Counter(web1=25, web2=75)}, 100)  # type: ignore[arg-type]
+    assert len(uneven(even, {"h1": Counter(web1=50, web2=50)}, 100)) == 2  # type: ignore[arg-type]
+    (lost,) = uneven(even, {"h1": Counter(web1=25, web2=25)}, 100)  # type: ignore[arg-type]
     assert lost["seen"] == "50 of 100 connections arrived at a backend: web1 25, web2 25"
-    assert not _uneven(sticky, {"h1": Counter(web1=100)}, 100)  # type: ignore[arg-type]
-    assert _uneven(sticky, {"h1": Counter(web1=99, web2=1)}, 100)  # type: ignore[arg-type]
+    assert not uneven(sticky, {"h1": Counter(web1=100)}, 100)  # type: ignore[arg-type]
+    assert uneven(sticky, {"h1": Counter(web1=99, web2=1)}, 100)  # type: ignore[arg-type]
 
 
 def test_bounds() -> None:
