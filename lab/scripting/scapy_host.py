@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,7 +20,7 @@ from scapy.sendrecv import AsyncSniffer
 from lab.failure import Failure
 from lab.scripting import delivery
 from lab.scripting.delivery import Delivery, NotDelivered
-from lab.scripting.port_socket import FrameSocket, PacketSocket, completed, filled
+from lab.scripting.port_socket import FrameSocket, PacketSocket, completed, each_of, filled, octets
 from lab.scripting.ports import Ports
 
 PacketKey = Callable[[Packet], Hashable]
@@ -152,18 +152,19 @@ class ScapyHost:
         if not hosts:
             raise Failure("send_and_expect needs a host where the packets arrive", 'at="h2"')
         self._ports.open([self.name, *hosts])
-        octets = [bytes(frame) for frame in self._built(packets)]
+        station = self._ports.station(self.name)
+        frames = list(octets(packets, station, self._ports))
         with ExitStack() as stack:
             sender = stack.enter_context(self.l2socket())
             receivers = {
                 host: stack.enter_context(FrameSocket(self._ports, host)).ins for host in dict.fromkeys(hosts)
             }
             recognise = delivery.same if key is None else _by_packet(key)
-            return delivery.deliver(sender.outs, octets, receivers, timeout, recognise, nothing=nothing)
+            return delivery.deliver(sender.outs, frames, receivers, timeout, recognise, nothing=nothing)
 
     def _built(self, packets: Any) -> list[Packet]:
         station = self._ports.station(self.name)
-        return [completed(packet, station, self._ports) for packet in _each_of(self._filled(packets))]
+        return [completed(packet, station, self._ports) for packet in each_of(self._filled(packets))]
 
     def _filled(self, packets: Any) -> Any:
         return filled(packets, self._ports.station(self.name))
@@ -184,15 +185,6 @@ def _examples(told: Delivery, packets: Sequence[Packet]) -> str:
     return f"the first that is missing: {missing[0]}" if missing else ""
 
 
-def _each_of(packets: Any) -> Iterator[Packet]:
-    """All packets: one may stand for many, and several may stand together."""
-    if isinstance(packets, Packet):
-        yield from packets
-    else:
-        for some in packets:
-            yield from _each_of(some)
-
-
 def _send(
     raw: FrameSocket,
     packets: Any,
@@ -207,7 +199,7 @@ def _send(
     sent: list[Packet] = []
     try:
         for _ in itertools.count() if loop and count is None else range(count or 1):
-            for packet in _each_of(packets):
+            for packet in each_of(packets):
                 raw.send(packet)
                 if return_packets:
                     sent.append(packet)
