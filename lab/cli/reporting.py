@@ -16,17 +16,20 @@ import typer
 
 from lab.cli.common import Lab, LabArgument, client, complete_capture, one_of
 from lab.cli.output_file import put
-from lab.cli.say import err
+from lab.cli.say import Paint, err
 from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
     from lab.access.client import Client
     from lab.messages.checks import CheckResult
+    from lab.messages.lab import PingResult
     from lab.report.page import Seen
 
 ITSELF = [sys.executable, "-c", "from lab.cli import main; main()"]
 BEGINS = 20.0
 """Seconds within which a capture must begin."""
+TRACED = 3
+"""Most pairs whose packets are traced: each takes up to some seconds."""
 LARGEST = 12
 """Conversations shown of each capture."""
 
@@ -64,6 +67,7 @@ def report(
         err("testing all pairs of hosts")
         pings = api.post("/ping", {"detail": "all"})
         results = _checked(api)
+        traces = _traces(api, pings)
     picture, no_picture = _picture(api)
     told = Report(
         status=api.get("/status"),
@@ -72,6 +76,7 @@ def report(
         no_picture=no_picture,
         pings=pings,
         checks=results,
+        traces=traces,
         captures=seen,
     )
     put(page(told).encode(), output)
@@ -86,6 +91,23 @@ def _checked(api: Client) -> list[CheckResult]:
     answer = Answer()
     listen(api, answer, [])
     return answer.sorted
+
+
+def _traces(api: Client, pings: PingResult) -> list[tuple[str, str]]:
+    """Of the first pairs that should be reached and are not, the ways of their packets as text."""
+    from lab.cli.rendering import trace
+
+    told = []
+    missed = [pair for pair in pings["pairs"] if not (pair["reached"] or pair["policy"] or pair["apart"])]
+    for pair in missed[:TRACED]:
+        request = {"source": pair["src"], "destination": pair["dst"], "family": pair["family"]}
+        err(f"tracing {pair['src']} to {pair['dst']}")
+        try:
+            text = trace.trace(api.post("/trace", request), Paint(False))
+        except Failure as failure:
+            text = failure.what
+        told.append((f"{pair['src']} to {pair['dst']}, IPv{pair['family']}", text))
+    return told
 
 
 def _picture(api: Client) -> tuple[str | None, str]:

@@ -37,7 +37,7 @@ class Seen:
 @dataclass(frozen=True)
 class Report:
     """What the page tells. ``made``: the time, as text. ``picture``: SVG, or None with the reason in
-    ``no_picture``. ``traces``: of failed checks, a name and its text."""
+    ``no_picture``. ``traces``: of pairs that are not reached, a name and its text."""
 
     status: Status
     made: str

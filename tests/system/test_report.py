@@ -54,6 +54,7 @@ def test_what_is_wrong_is_told_and_the_exit_code_says_so(lab: CommandLine, tmp_p
     told = words(page)
     assert "0 of 1 checks passed" in told and "0 of 4 pairs reached" in told
     assert "they talk" in told and "Hint: is a link cut?" in told
+    assert "Traces of what failed" in told and "h1 to h2, IPv4" in told
     lab("link", "up", "s1", "s2")
 
 

@@ -90,7 +90,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.serial": (COMMAND, ("termios", "tty")),
     "lab.cli.reporting": (
         COMMAND,
-        ("lab.cli.check", "lab.drawing", "lab.report", "nfv.ids.sources"),
+        ("lab.cli.check", "lab.cli.rendering", "lab.drawing", "lab.report", "nfv.ids.sources"),
     ),
     "lab.cli.run": (
         COMMAND,
