@@ -52,7 +52,7 @@ class Machine:
         self._emulator = Emulator(host.name, space, calls)
         self._start = Start(host.name, settings, means, self._emulator, self._told, self._say)
         self._from = ""
-        self._seconds = 0.0
+        self._began = self._seconds = 0.0
         self._why = ""
         self._resetting = False
         self._late = False
@@ -128,12 +128,12 @@ class Machine:
 
     def _come_up(self) -> None:
         with self._acting:
-            began = time.monotonic()
-            self._late = False
+            self._began = time.monotonic()
+            self._from, self._late = "", False
             try:
                 self._from = self._start.come_up()
                 self._configure_all()
-                self._seconds = time.monotonic() - began
+                self._seconds = time.monotonic() - self._began
                 self._become("running")
                 if self._late:
                     self._say(f"is up after {self._seconds:.0f} s")
@@ -265,6 +265,8 @@ class Machine:
             if self.state in ("running", "silent") and self._emulator.answers.is_set():
                 self._configure_all()
                 if self.state == "silent":
+                    if not self._from:  # it was given up while it booted
+                        self._from, self._seconds = "boot", time.monotonic() - self._began
                     self._become("running")
                     self._say("answers now")
 

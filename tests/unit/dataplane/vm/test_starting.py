@@ -180,6 +180,7 @@ def test_a_guest_whose_agent_is_late_is_up_then(bed: Bed, monkeypatch: pytest.Mo
     bed.bench.calls.answers()
     until(lambda: bed.machine.state == "running", "it is up")
     until(lambda: bed.told[-1] == "deb answers now", "it is told")
+    assert bed.machine.told()["came_by"] == "boot"
 
 
 def test_a_machine_that_boots_is_switched_off_at_once(bed: Bed) -> None:
