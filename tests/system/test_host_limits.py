@@ -50,13 +50,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 
 def group(controller: str) -> Path:
     """The control group of the host that has this controller."""
-    found = [
+    groups = [
         Path(folder) / name
         for folder, names, _ in os.walk("/sys/fs/cgroup")
         for name in names
         if name.startswith(f"host-{MARK}@")
     ]
-    return next(path for path in found if list(path.glob(f"{controller}.*")))
+    return next(path for path in groups if list(path.glob(f"{controller}.*")))
 
 
 def counted(key: str) -> int:
