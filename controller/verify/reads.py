@@ -44,10 +44,17 @@ class PlainReads:
         for name, index in switches.items():
             self._add(index, inner.get(name, frozenset()))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PlainReads) and vars(self) | {"_merged": 0} == vars(other) | {"_merged": 0}
-
-    __hash__ = None  # type: ignore[assignment]
+    def covers(self, other: PlainReads) -> bool:
+        """Whether nothing matters to the other that does not matter here."""
+        every = None in self._all_matters
+        if (other.tags and not self.tags) or not (every or other._all_matters <= self._all_matters):
+            return False
+        if not _within(other._anywhere, self._anywhere, {}):
+            return False
+        return all(
+            _within(reads, self._anywhere, self._by_destination.get(destination, {}))
+            for destination, reads in other._by_destination.items()
+        )
 
     def of(self, destination: int | None) -> Reads | None:
         """What matters of frames to this MAC address; to any, if that is not known. None: all may."""
@@ -102,6 +109,10 @@ class PlainReads:
                 if (table, destination) not in tables and (table, None) not in tables:
                     tables.add((table, destination))
                     waiting += [(other, destination) for other in index.by_table.get(table, ())]
+
+
+def _within(reads: Reads, anywhere: Reads, further: Reads) -> bool:
+    return all(not mask & ~(anywhere.get(name, 0) | further.get(name, 0)) for name, mask in reads.items())
 
 
 def _floor(entrance: Iterable[Flow], port: int) -> int:
