@@ -180,13 +180,13 @@ class Device:
         """Put a file system on an empty disk. Raises StorageError."""
         with _temporary() as file:
             run_tool(plan.beginning(self._volume, self._folder, file))
-            found = file_system.what_is_there(Path(file).read_bytes())
-        if found == file_system.OTHER:
+            content = file_system.what_is_there(Path(file).read_bytes())
+        if content == file_system.OTHER:
             raise StorageError(
                 f"{self._volume.name} has something else on it than a file system of the lab",
                 f"use it without a directory: volumes: {{{self._volume.name}: null}}",
             )
-        if found == file_system.NOTHING:
+        if content == file_system.NOTHING:
             with _temporary() as file:
                 for words in plan.formatted(self._volume, self._folder, file):
                     run_tool(words)

@@ -51,8 +51,8 @@ def disk(name: str, block: str = BLOCK) -> str:
 def source_of(path: str, table: str) -> str:
     """What is mounted at a directory, by the text of /proc/self/mounts; empty: nothing. The last counts."""
     rows = [line.split(" ") for line in table.splitlines()]
-    found = [row[0] for row in rows if len(row) > 1 and _plain(row[1]) == path]
-    return _plain(found[-1]) if found else ""
+    sources = [row[0] for row in rows if len(row) > 1 and _plain(row[1]) == path]
+    return _plain(sources[-1]) if sources else ""
 
 
 def _plain(field: str) -> str:
@@ -76,11 +76,11 @@ def _run(*words: str) -> None:
 def take(name: str, path: str) -> dict[str, object]:
     """Wait for the disk, link it, and mount it. It may be mounted already, and may have grown."""
     deadline = time.monotonic() + PATIENCE
-    while not (found := disk(name)):
+    while not (entry := disk(name)):
         if time.monotonic() > deadline:
             raise Failed(f"its kernel has found no disk {name} within {PATIENCE:.0f} s")
         time.sleep(0.05)
-    device = f"/dev/{found}"
+    device = f"/dev/{entry}"
     _link(name, device)
     if path:
         source = _mounted(path)
@@ -90,7 +90,7 @@ def take(name: str, path: str) -> dict[str, object]:
         if not source:
             os.makedirs(path, exist_ok=True)
             _run("mount", "-t", "ext4", "-o", FLAGS, device, path)
-        _grow(path, found)
+        _grow(path, entry)
     return {"device": device}
 
 
@@ -100,9 +100,9 @@ def _link(name: str, device: str) -> None:
     os.symlink(device, f"{LINKS}/{name}")
 
 
-def _grow(path: str, found: str) -> None:
+def _grow(path: str, entry: str) -> None:
     """Make a mounted file system as large as its disk. As large as it is already: nothing happens."""
-    with open(f"{BLOCK}/{found}/size", encoding="utf-8") as size:
+    with open(f"{BLOCK}/{entry}/size", encoding="utf-8") as size:
         octets = int(size.read()) * SECTOR
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -116,17 +116,17 @@ def _grow(path: str, found: str) -> None:
 
 def free(name: str, path: str) -> dict[str, object]:
     """Unmount it; a disk that is not mounted by the lab must not be in use."""
-    found = disk(name)
+    entry = disk(name)
     if path and _mounted(path):
         try:
             _run("umount", path)
         except Failed as error:
             raise Failed(f"{path} is in use ({error})") from None
-    if found:
+    if entry:
         try:  # fails while the kernel uses the disk: open(2)
-            os.close(os.open(f"/dev/{found}", os.O_RDONLY | os.O_EXCL))
+            os.close(os.open(f"/dev/{entry}", os.O_RDONLY | os.O_EXCL))
         except OSError as error:
-            raise Failed(f"/dev/{found} is in use ({error.strerror})") from None
+            raise Failed(f"/dev/{entry} is in use ({error.strerror})") from None
     return _unlink(name)
 
 
