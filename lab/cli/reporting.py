@@ -71,7 +71,7 @@ def report(
     picture, no_picture = _picture(api)
     told = Report(
         status=api.get("/status"),
-        made=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        created=time.strftime("%Y-%m-%d %H:%M:%S %z"),
         picture=picture,
         no_picture=no_picture,
         pings=pings,

@@ -36,11 +36,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page tells. ``made``: the time, as text. ``picture``: SVG, or None with the reason in
+    """What the page tells. ``created``: the time, as text. ``picture``: SVG, or None with the reason in
     ``no_picture``. ``traces``: of pairs that are not reached, a name and its text."""
 
     status: Status
-    made: str
+    created: str
     picture: str | None
     no_picture: str
     pings: PingResult
@@ -86,7 +86,7 @@ def _head(report: Report) -> str:
     pings = report.pings
     said.append(_pill(f"{pings['reached']} of {pings['total']} pairs reached", _tone(pings["good"])))
     troubles = "".join(f"<li>{escape(trouble)}</li>" for trouble in status["troubles"])
-    about = f"{status['file']}, {status['datapath']} datapath, {report.made}"
+    about = f"{status['file']}, {status['datapath']} datapath, {report.created}"
     return (
         f"<header><h1>{escape(status['name'])}</h1><p>{escape(status['description'])}</p>"
         f'<p class="quiet">{escape(about)}</p><p>{" ".join(said)}</p>'
