@@ -11,6 +11,7 @@ import typer
 
 from lab.cli.common import Lab, LabArgument, client, one_of, usage
 from lab.cli.output_file import put
+from lab.cli.say import count, err
 from lab.failure import Exit, Failure
 from topologies.syntax.problem import nearest, printable
 
@@ -184,6 +185,7 @@ def save(name: LabArgument = None, lab: Lab = None, output: Output = "-") -> Non
     """
     from topologies.model.topology import Topology
     from topologies.saving import text
+    from topologies.saving.checks import left_out
     from topologies.saving.unwritable import Unwritable
 
     api = client(one_of(name, lab))
@@ -193,6 +195,9 @@ def save(name: LabArgument = None, lab: Lab = None, output: Output = "-") -> Non
         put(text(topology, _folder(file)).encode(), output)
     except Unwritable as error:
         raise Failure(error.what, error.remedy, Exit.FAILED) from None
+    lost = left_out(topology)
+    if lost:
+        err(f"without {count(len(lost), 'check')}, whose verbs can't be written yet: {', '.join(lost)}")
 
 
 def _folder(file: str) -> str:

@@ -89,3 +89,8 @@ WRITERS: dict[str, Writer] = {
     "command": _command,
 }
 """Verb -> its keys in the form of the file. Checks of other verbs are left out of a saved file."""
+
+
+def left_out(topology: Topology) -> list[str]:
+    """The checks that a saved file does not have, each with its verb."""
+    return [f"{entry.name} ({entry.verb})" for entry in topology.checks if entry.verb not in WRITERS]

@@ -16,6 +16,7 @@ from topologies.edit import move, scale
 from topologies.model.checks import Reachable
 from topologies.model.topology import Topology
 from topologies.saving import brief_text, quantities, text
+from topologies.saving.checks import left_out
 from topologies.saving.functions import WRITERS as FUNCTIONS
 from topologies.saving.unwritable import Unwritable
 from topologies.saving.yaml_text import written
@@ -176,6 +177,15 @@ def test_what_changed_while_the_lab_ran_is_written(everything: Path) -> None:
     assert [len(function.instances) for function in same.functions] == [
         len(function.instances) for function in changed.functions
     ]
+
+
+def test_checks_that_a_saved_file_does_not_have_are_told() -> None:
+    path = Path(__file__).parents[2] / "golden" / "topologies" / "good" / "checks-of-services.yaml"
+    topology = topologies.load(path)
+    lost = left_out(topology)
+    kept = {check.name for check in again(topology, path).checks}
+    told = [f"{check.name} ({check.verb})" for check in topology.checks if check.name not in kept]
+    assert told == lost and "http" in str(lost)
 
 
 GENERATED = [
