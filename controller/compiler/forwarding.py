@@ -5,6 +5,10 @@ a choice: ``select`` over equal paths, or ``ff`` (fast failover) over the path a
 The group's number is that of the destination switch, so when a path changes, one group changes
 and the flows stay.
 
+Frames on their way to a hop have select groups of their own, whose bucket a hash of ``BY_ADDRESSES`` chooses.
+Among them are copies, which a flow makes with Open vSwitch's action clone.  Where a group in a clone has no
+fields, the datapath hashes; Open vSwitch 3.1 then drops what follows the clone: the frame itself.
+
 Ethernet frames have no hop limit, so a detour must never meet another detour: a frame on
 its way round a dead link carries a mark, the I/G bit of its source address (always 0 in a valid
 frame; cleared again before the frame leaves for a host).  CLASSIFY copies the mark to
@@ -45,6 +49,9 @@ _LOST = flow(
 )
 _UNMARK = SetField("eth_src", 0, GROUP_BIT)
 _VARIANT = 1 << 16
+_TRAVELLING_GROUP = 1 << 29
+"""Added to the number of a group for frames on their way to a hop."""
+BY_ADDRESSES = ("eth_src", "eth_dst")
 
 
 def group_id(destination: int, turned_from: int | None = None) -> int:
@@ -159,8 +166,11 @@ class Forwarding:
     def _remote(self, switch: int, destination: int, route: Route) -> None:
         stations, tags = self.nodes[destination].stations, self.nodes[destination].tags
         number = -group_id(destination)
+        travelling: Action | None = None
         if len(route.ports) > 1:
-            self._select(switch, -number, route.ports, destination, "equal paths")
+            if stations:
+                self._select(switch, -number, route.ports, destination, "equal paths")
+            travelling = self._select_travelling(switch, -number, route.ports, destination, tags)
         elif route.alternate:
             self._failover(switch, destination, route.ports[0], route.alternate)
         else:
@@ -170,18 +180,21 @@ class Forwarding:
         for station in stations:
             for gate in self._gates(switch, station.network):
                 direct.append(self._flow(station, gate, 0, number, (action,)))
-        direct += [self._travelling(tag, destination, 0, action) for tag in tags]
+        direct += [self._travelling(tag, destination, 0, travelling or action) for tag in tags]
         if route.uturn is None:
             return
         via, entry, ports = route.uturn
         number = ports[0]
+        travelling = None
         if len(ports) > 1:
             number = -group_id(destination, switch)
-            self._select(via, -number, ports, destination, f"not by {self.graph.names[switch]}")
+            if stations:
+                self._select(via, -number, ports, destination, f"not by {self.graph.names[switch]}")
+            travelling = self._select_travelling(via, -number, ports, destination, tags)
         turn = _action(number)
         for station in stations:
             self.turned[via].append(self._flow(station, -1, entry, number, (turn,)))
-        self.turned[via] += [self._travelling(tag, destination, entry, turn) for tag in tags]
+        self.turned[via] += [self._travelling(tag, destination, entry, travelling or turn) for tag in tags]
 
     def _beyond_links(self, switch: int, destination: int) -> None:
         """Flows to a switch that no link leads to. A switch of another island is reached by the uplink; a
@@ -238,6 +251,18 @@ class Forwarding:
             buckets = self._buckets[ports] = tuple(map(primary, ports))
         why = self._towards(destination, note)
         self.groups[switch].append(Group(number, "select", buckets, why))
+
+    def _select_travelling(
+        self, switch: int, number: int, ports: tuple[int, ...], destination: int, tags: Sequence[Tag]
+    ) -> Action | None:
+        """The action for frames on their way to a hop there, and its group; None where there is no hop."""
+        if not tags:
+            return None
+        number |= _TRAVELLING_GROUP
+        buckets = tuple(primary(port)._replace(id=port) for port in ports)
+        why = self._towards(destination, "equal paths to its hops")
+        self.groups[switch].append(Group(number, "select", buckets, why, BY_ADDRESSES))
+        return ToGroup(number)
 
     def _failover(self, switch: int, destination: int, port: int, alternate: int) -> None:
         # the negative first element keeps these apart from the keys of select groups
