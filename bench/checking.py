@@ -42,7 +42,7 @@ def file() -> str:
 def mininet() -> dict[str, float]:
     """Seconds of one ping, of one nc that connects, and of one that is dropped."""
     seen = sealed.run(["/usr/bin/python3", str(PEER), str(HOSTS), str(SAMPLED)], timeout=400)
-    line = next((line for line in seen.text.splitlines() if line.startswith("@@ ")), None)
+    line = next((line for line in seen.text.splitlines() if line.startswith("@@ {")), None)
     if line is None:
         raise ours.Failed(f"the peer: {seen.text[-500:]}")
     return {key: float(value) for key, value in json.loads(line[3:]).items()}
