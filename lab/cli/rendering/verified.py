@@ -34,13 +34,15 @@ def text(
             lines += _finding(topology, finding, traces.get(finding, []), paint)
         if len(findings) > _SHOWN:
             lines.append(f"         … and {len(findings) - _SHOWN} more; --json lists all")
-    lines += ["", _conditions(report, cuts)]
+    lines += ["", _conditions(report, cuts, len(topology.links))]
     lines += ["", "outside the model:"] + [f"- {what}" for what in report.outside]
     return "\n".join(lines)
 
 
-def _conditions(report: Report, cuts: int) -> str:
+def _conditions(report: Report, cuts: int, known: int) -> str:
     what = f"computed on {count(report.classes, 'class')} of packets"
+    if not known:
+        return f"{what}; there is no link that could be cut"
     if not cuts:
         return f"{what}; no link is cut (-k 1 for any one link)"
     links = "any link" if cuts == 1 else f"up to {cuts} links"
