@@ -86,9 +86,13 @@ _PANELS = {
     "Reports": ("lab.cli.reporting", ("report",)),
     "Your own tests": ("lab.cli.course_tests", ("test-lab",)),
     "Topology files, proven": ("lab.cli.verifying", ("verify",)),
+    "Ryu applications": ("lab.cli.ryu_manager", ("ryu-manager",)),
     "This installation": ("lab.cli.run", ("test",)),
 }
-_SETTINGS: dict[str, dict[str, Any]] = {"exec": {"ignore_unknown_options": True}}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "exec": {"ignore_unknown_options": True},
+    "ryu-manager": {"ignore_unknown_options": True},
+}
 
 
 def _version(wanted: bool) -> None:

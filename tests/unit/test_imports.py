@@ -20,6 +20,7 @@ BUILDING = "while topology and sandbox are made: the data plane is 0.7 s, the mo
 CONTROLLER = (
     "os-ken (0.3 s) is imported before there is an intent; the model (0.2 s) and the core (0.6 s) after"
 )
+HUB = "eventlet replaces parts of the standard library, before other modules take them"
 LEAN = "tens of functions' processes start at once; what not every one needs is 1 to 10 ms for each"
 OPTIONAL = (
     "a user who doesn't need it doesn't have to install it, or wait for it: networkx 0.3 s, "
@@ -40,6 +41,8 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         "the compiler (0.03 s) is imported in the thread that compiles, while the app greets switches",
         ("controller.compiler.compile",),
     ),
+    "controller.ryu.__main__": (HUB, ("controller.ryu.manager",)),
+    "controller.ryu.hub": (HUB, ("controller.ryu.green", "controller.ryu.native")),
     "dataplane.hosts.vm.client": (COMMAND, ("fcntl", "termios", "tty")),
     "dataplane.hosts.namespace": (
         "every exec imports it, and needs 7 ms less without what builds",

@@ -24,6 +24,8 @@ PRODUCT = tuple(SETTINGS["tool"]["importlinter"]["root_packages"])
 
 
 USED_OTHERWISE = {
+    "eventlet": ("controller/ryu/green.py", 'import_module("eventlet")'),
+    "fissix": ("controller/ryu/python2.py", 'import_module("fissix.refactor")'),
     "rich": ("lab/cli/app.py", 'rich_markup_mode="rich"'),  # typer draws its help with it
     "setuptools": ("dataplane/mininet_view/net.py", "from mininet"),  # which imports distutils
     "import-linter": ("lab/cli/selftest.py", '"lint-imports"'),

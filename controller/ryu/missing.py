@@ -1,0 +1,62 @@
+"""What an app imports and is not there: the way out, in words."""
+
+from __future__ import annotations
+
+import sys
+
+from controller.ryu.names import ryu_name
+
+_PYTHON2 = {
+    "ConfigParser": "configparser",
+    "Queue": "queue",
+    "StringIO": "io",
+    "SocketServer": "socketserver",
+    "cPickle": "pickle",
+    "commands": "subprocess",
+    "httplib": "http.client",
+    "thread": "_thread",
+    "urllib2": "urllib.request",
+    "urlparse": "urllib.parse",
+}
+_PACKAGES = {
+    "cv2": "opencv-python",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+    "MySQLdb": "mysqlclient",
+    "bs4": "beautifulsoup4",
+    "serial": "pyserial",
+    "Crypto": "pycryptodome",
+}
+
+
+def remedy(error: ImportError) -> str | None:
+    """What to do about an import that failed."""
+    name = ryu_name(error.name or "")
+    top = name.partition(".")[0]
+    if not top:
+        return None
+    if top in _PYTHON2:
+        return f"{top} is a module of Python 2; in Python 3 it is {_PYTHON2[top]}: --fix-py2 converts a copy"
+    if top == "ryu":
+        return (
+            f"{name} is in no package here. If it is a file of your own in a clone of Ryu, "
+            "put the folder that contains that 'ryu' on PYTHONPATH"
+        )
+    if isinstance(error, ModuleNotFoundError) and top not in sys.stdlib_module_names:
+        return (
+            f"install it for the Python that runs sdnlab: {sys.executable} -m pip install "
+            f"{_PACKAGES.get(top, top)}; if {top} is a file of yours, put it beside the app"
+        )
+    return None
+
+
+def remedy_of(error: BaseException) -> str | None:
+    """What to do about another exception that an app raised as it was loaded or started."""
+    text = str(error)
+    if isinstance(error, AssertionError) and "No OpenFlow version is available" in text:
+        return (
+            "the apps accept different versions of OpenFlow (OFP_VERSIONS): run them on switches of their own"
+        )
+    if isinstance(error, FileNotFoundError):
+        return "relative paths begin at the folder of the first app's file"
+    return None
