@@ -59,6 +59,8 @@ class Copies:
     def start(self) -> bool:
         """Assemble the copies; whether there is no data yet. Raises StorageError."""
         choice = choose({host: self._files[host].record() for host in self.volume.copies})
+        if choice.fresh:
+            self._refuse_to_empty()
         length = max([self.volume.limit, *(self._files[host].length for host in choice.current)])
         try:
             for host in choice.current:
@@ -138,6 +140,16 @@ class Copies:
             self._do("blockdev-add", self._remote(host))
         self._do("blockdev-add", plan.assembled([self._node(host) for host in hosts]))
         self._do("block-export-add", plan.nbd_export(plan.QUORUM, plan.RAW) | {"id": plan.RAW})
+
+    def _refuse_to_empty(self) -> None:
+        """Raise StorageError if a copy without a record has data: it could be the only one."""
+        files = [self._files[host] for host in self.volume.copies]
+        holding = [file.named for file in files if file.named and file.has_data()]
+        if holding:
+            raise StorageError(
+                f"{', '.join(holding)} hold data, but the records beside them (.json) are missing or damaged",
+                "bring the records back, or move these files away to begin with an empty volume",
+            )
 
     # What happens by itself
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import tempfile
@@ -53,14 +54,30 @@ class CopyFile:
         return os.fstat(self.fd).st_size
 
     def record(self) -> Record | None:
-        """Its record; None if it has none, or a file that does not fit it."""
+        """Its record; None if it has none, or the file is shorter than it says.
+
+        The file is longer if the lab was killed after ``stretch``.
+        """
         known = self._remembered
         if self._record is not None:
             try:
                 known = read(self._record.read_text())
             except OSError:
                 return None
-        return known if known is not None and known.size == self.length else None
+        return known if known is not None and known.size <= self.length else None
+
+    def has_data(self) -> bool:
+        """Whether something may have been written to it."""
+        try:
+            os.lseek(self.fd, 0, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno != errno.ENXIO  # the file is one hole
+        return True
+
+    @property
+    def named(self) -> str:
+        """Its path in the folder where it is kept; empty: it is not kept."""
+        return str(self._record.with_suffix(".img")) if self._record is not None else ""
 
     def note(self, generation: int, used: bool) -> None:
         """Write its record, so that it survives a loss of power; that of a file without a name is only

@@ -169,5 +169,6 @@ def test_a_kept_volume_is_there_in_the_next_lab(lab: CommandLine, file: Path) ->
         pytest.skip("/dev/fuse can't be used")
     file.write_text(container, encoding="utf-8")
     with running(file) as line:  # a host of another kind finds the same files
+        assert mounted(line), f"{texts(line)} {volume(line)}"
         assert said(line, "cat /srv/kept /srv/written").split() == ["kept", "written"]
         until(lambda: whole(line), "both copies are current")

@@ -173,3 +173,15 @@ def test_a_kept_volume_is_there_in_the_next_lab(lab: CommandLine, file: Path) ->
         assert said(line, "cat /srv/kept") == "kept"
         assert whole(line)  # both were closed: nothing to rebuild
         assert volume(line)["size"] == 48 << 20
+    records = {record: record.read_text() for record in file.parent.glob("disks/*.json")}
+    assert len(records) == 2
+    for record in records:
+        record.unlink()
+    with running(file) as line:  # data that no record knows is never overwritten
+        trouble = volume(line)["trouble"]
+        assert str(file.parent / "disks/data.st1.img") in trouble and "hold data" in trouble
+        assert said(line, "test -e /srv/kept || echo not mounted") == "not mounted"
+    for record, text in records.items():
+        record.write_text(text)
+    with running(file) as line:
+        assert said(line, "cat /srv/kept") == "kept"

@@ -28,8 +28,27 @@ def test_a_record_that_does_not_fit_its_file_counts_as_none(tmp_path: Path) -> N
     copy = CopyFile("data", "st1", tmp_path)
     copy.empty(1 << 20)
     copy.note(3, False)
-    copy.stretch(2 << 20)
+    os.ftruncate(copy.fd, 1 << 19)
     assert copy.record() is None
+    copy.close()
+
+
+def test_a_copy_that_was_stretched_when_the_lab_was_killed_is_known(tmp_path: Path) -> None:
+    copy = CopyFile("data", "st1", tmp_path)
+    copy.empty(1 << 20)
+    copy.note(3, False)
+    copy.stretch(2 << 20)
+    assert copy.record() == Record(3, False, 1 << 20)
+    copy.close()
+
+
+def test_only_a_copy_that_was_written_to_has_data(tmp_path: Path) -> None:
+    copy = CopyFile("data", "st1", tmp_path)
+    assert not copy.has_data()
+    copy.empty(1 << 20)
+    assert not copy.has_data()
+    os.pwrite(copy.fd, b"hello", 4096)
+    assert copy.has_data()
     copy.close()
 
 
