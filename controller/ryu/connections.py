@@ -95,16 +95,13 @@ def mend(controller: Any, hub: Any, report: Callable[[SwitchReport], None]) -> N
 
     def reporting(self: Any, state: Any) -> None:
         before = self.state
+        if state != before and self.id is not None:
+            seen = dpid_to_str(self.id), version_text(self.ofproto.OFP_VERSION)
+            if state == handler.MAIN_DISPATCHER:
+                report(SwitchReport(seen[0], "connected", seen[1]))
+            elif state == handler.DEAD_DISPATCHER and before == handler.MAIN_DISPATCHER:
+                report(SwitchReport(seen[0], "gone", seen[1]))
         set_state(self, state)
-        if state == before or self.id is None:
-            return
-        if state == handler.MAIN_DISPATCHER:
-            told = "connected"
-        elif state == handler.DEAD_DISPATCHER and before == handler.MAIN_DISPATCHER:
-            told = "gone"
-        else:
-            return
-        report(SwitchReport(dpid_to_str(self.id), told, version_text(self.ofproto.OFP_VERSION)))  # type: ignore[arg-type]
 
     def receive(self: Any) -> None:
         buffer = bytearray()

@@ -13,7 +13,7 @@ def start(threads: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # eventlet deprecates itself at each import
         eventlet = importlib.import_module("eventlet")
-        eventlet.monkey_patch(thread=threads)
+        eventlet.monkey_patch(all=True, thread=threads)
         hub = importlib.import_module("os_ken.lib.hub")
     _read_beside(eventlet)
     return hub

@@ -242,6 +242,11 @@ class Manager:
             try:
                 return instantiate(manager, app_name, kind, *args, **kwargs)
             except Exception as error:
+                if isinstance(error, KeyError) and error.args == ("wsgi",) and "wsgi" not in manager.contexts:
+                    # Ryu's own rest_conf_switch does so: it relies on other apps' contexts.
+                    LOG.warning("%s takes the context wsgi, which _CONTEXTS does not name", kind.__name__)
+                    kwargs["wsgi"] = manager.contexts["wsgi"] = self._wsgi.WSGIApplication()
+                    return started(manager, app_name, kind, *args, **kwargs)
                 file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
                 raise loading.failed(kind.__name__, file, error) from error
 

@@ -119,6 +119,8 @@ class _TreeFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] == "tinyrpc":
+            return ModuleSpec(fullname, _Alias(f"{_OURS}.app.wsgi_rpc"), is_package=True)
         if not fullname.startswith(_OURS + "."):
             return None
         return self._first.in_trees(fullname)
@@ -148,9 +150,27 @@ def install() -> RyuFinder:
     return finder
 
 
+def _require_app(app_name: str, api_style: bool = False) -> None:
+    """os-ken's ``require_app``: the module that calls it needs an app; with ``api_style``, the one that
+    imports the module that calls it. os-ken's own takes frames of imports, and ours, for an app's."""
+    frame = sys._getframe(1)
+    callers: list[str] = []
+    while frame is not None and len(callers) < 2:
+        name = frame.f_globals.get("__name__", "")
+        machinery = name.partition(".")[0] in ("importlib", "_frozen_importlib") or name == __name__
+        if not machinery and name not in callers:
+            callers.append(name)
+        frame = frame.f_back  # type: ignore[assignment]
+    module = sys.modules.get(callers[-1] if api_style else callers[0])
+    if module is not None:
+        required = getattr(module, "_REQUIRED_APP", [])
+        module._REQUIRED_APP = [*required, app_name]  # type: ignore[attr-defined]
+
+
 def rename() -> None:
     """Give the classes that os-ken renamed their old names, too."""
     app_manager = importlib.import_module("os_ken.base.app_manager")
+    app_manager.require_app = _require_app  # type: ignore[attr-defined]
     app_manager.RyuApp = app_manager.OSKenApp  # type: ignore[attr-defined]
     exception = importlib.import_module("os_ken.exception")
     exception.RyuException = exception.OSKenException  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from controller.runtime.osken import threads
+from controller.ryu import native_web
 
 _local = threading.local()
 
@@ -177,4 +178,5 @@ def mend(hub: Any) -> None:
     hub.getcurrent = threading.current_thread
     hub.sleep, hub.spawn, hub.spawn_after = sleep, spawn, spawn_after
     hub.Event, hub.Timeout = Event, Timeout
+    hub.WSGIServer, hub.WebSocketWSGI = native_web.WSGIServer, native_web.WebSocketWSGI
     hub.Queue, hub.Semaphore, hub.BoundedSemaphore = Queue, Semaphore, Semaphore

@@ -11,12 +11,42 @@ import logging
 from typing import Any
 
 from os_ken import cfg
+from os_ken.app.wsgi_rpc import (
+    WebSocketDisconnectedError,
+    WebSocketRPCClient,
+    WebSocketRPCServer,
+)
+from os_ken.app.wsgi_rpc import (
+    public as rpc_public,
+)
 from os_ken.lib import hub
 from routes import Mapper
 from routes.util import URLGenerator
 from webob import Request as WebobRequest
 from webob import Response as WebobResponse
 from webob import exc
+
+__all__ = [
+    "CONF",
+    "DEFAULT_WSGI_HOST",
+    "DEFAULT_WSGI_PORT",
+    "DIGIT_PATTERN",
+    "HEX_PATTERN",
+    "ControllerBase",
+    "Request",
+    "Response",
+    "WSGIApplication",
+    "WSGIServer",
+    "WebSocketDisconnectedError",
+    "WebSocketManager",
+    "WebSocketRPCClient",
+    "WebSocketRPCServer",
+    "rest_command",
+    "route",
+    "rpc_public",
+    "start_service",
+    "websocket",
+]
 
 LOG = logging.getLogger("ryu.app.wsgi")
 
@@ -64,6 +94,33 @@ def route(name: str, path: str, methods: Any = None, requirements: Any = None) -
     def mark(method: Any) -> Any:
         method.routing_info = {"name": name, "path": path, "methods": methods, "requirements": requirements}
         return method
+
+    return mark
+
+
+def websocket(name: str, path: str) -> Any:
+    """Decorates a controller's method: it has the WebSocket that a request of this path opens."""
+
+    def mark(method: Any) -> Any:
+        def opened(self: Any, req: Any, **_variables: Any) -> Any:
+            manager = self.parent.websocketmanager
+
+            def serve(ws: Any) -> None:
+                manager.add_connection(ws)
+                try:
+                    method(self, ws)
+                finally:
+                    manager.delete_connection(ws)
+
+            return hub.WebSocketWSGI(serve)  # a WSGI application, as a response is
+
+        opened.routing_info = {  # type: ignore[attr-defined]
+            "name": name,
+            "path": path,
+            "methods": None,
+            "requirements": None,
+        }
+        return opened
 
     return mark
 
