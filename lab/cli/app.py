@@ -20,6 +20,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab up my/lab.yaml -d       start your own, in the background
 
     sdnlab generate fat-tree 4     write the topology file of a well-known shape
+    sdnlab convert lab.conf        read Kathará, containerlab, MiniEdit, netlab
     sdnlab verify my/lab.yaml      prove that it does what it should, with any link cut
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
     sdnlab image list              show images of virtual machines
@@ -82,6 +83,7 @@ _PANELS = {
     "States of virtual machines": ("lab.cli.machine_states", ("snapshot", "export", "migrate")),
     "Topology files": ("lab.cli.files", ("topologies", "validate", "graph", "schema")),
     "Write topology files": ("lab.cli.making", ("generate", "save")),
+    "Files of other tools": ("lab.cli.convert", ("convert",)),
     "Pictures": ("lab.cli.draw", ("draw",)),
     "Reports": ("lab.cli.reporting", ("report",)),
     "Your own tests": ("lab.cli.course_tests", ("test-lab",)),

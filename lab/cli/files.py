@@ -30,7 +30,7 @@ def find(text: str, strict: bool = False) -> Path:
     """
     path = Path(text)
     if _is_something(path):
-        return path
+        return _in_folder(path) or path
     name = text.removeprefix("topologies/").removesuffix(".yaml")
     known = shipped.path(name)
     if "/" not in name and known.exists() and (name == text or not strict):
@@ -43,6 +43,16 @@ def find(text: str, strict: bool = False) -> Path:
         + ("" if "/" in text else ", and no such topology comes with sdnlab"),
         (f"did you mean {close}? " if close else "") + "see: sdnlab topologies",
     )
+
+
+def _in_folder(path: Path) -> Path | None:
+    """The file in a folder that is the lab of another tool, if there is exactly one."""
+    try:
+        names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    except OSError:
+        return None
+    known = [name for name in names if name.lower().endswith(registry.IN_FOLDERS)]
+    return path / known[0] if len(known) == 1 else None
 
 
 def _is_something(path: Path) -> bool:
@@ -59,7 +69,7 @@ def _beside(path: Path) -> list[str]:
         return [
             str(path.parent / entry.name)
             for entry in path.parent.iterdir()
-            if entry.suffix in registry.suffixes()
+            if entry.name.lower().endswith(registry.suffixes())
         ]
     except (OSError, ValueError):
         return []
@@ -108,7 +118,7 @@ def complete_file(incomplete: str) -> list[str]:
             continue
         if path.is_dir() and not path.name.startswith("."):
             names.append(f"{path}/")
-        elif path.suffix in registry.suffixes():
+        elif path.name.lower().endswith(registry.suffixes()):
             names.append(str(path))
     return names
 
@@ -196,6 +206,7 @@ def validate(file: File, json: Json = False) -> None:
                 **numbers,
                 "problems": [],
                 "remarks": topologies.remarks(topology),
+                "notes": [note._asdict() for note in topology.notes],
             }
         )
         return
@@ -203,6 +214,8 @@ def validate(file: File, json: Json = False) -> None:
     out(f"{paint()('valid', 'green')}: {topology.name} with {listing}")
     for remark in topologies.remarks(topology):
         out(f"note: {remark}")
+    for note in topology.notes:
+        err(str(note))
 
 
 def _loaded(file: str) -> Topology:
@@ -216,14 +229,18 @@ def _loaded(file: str) -> Topology:
 
 
 def load(file: str) -> Topology:
-    """The topology of the file that the user names. Raises Failure if it can't be read or is invalid."""
+    """The topology of the file that the user names; notes about the file of another tool go to standard
+    error. Raises Failure if it can't be read or is invalid."""
     import topologies
 
     try:
-        return _loaded(file)
+        topology = _loaded(file)
     except topologies.Invalid as invalid:
         some = count(len(invalid.problems), "problem")
         raise Failure(f"{file} is invalid: {some}", f"to see them: sdnlab validate {file}") from None
+    for note in topology.notes:
+        err(str(note))
+    return topology
 
 
 def _plain(problem: object) -> dict[str, object]:

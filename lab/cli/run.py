@@ -70,6 +70,8 @@ def up(
     reached = probe is None or probe["good"]
     for note in launched.notes:
         err(f"note: {note}")
+    for note in launched.building.notes if not json else ():
+        err(note)
     if detach:
         launched.detach()
     if json:
@@ -80,6 +82,7 @@ def up(
                 "stages": progress.stages,
                 "datapath": launched.ready.datapath,
                 "probe": probe,
+                "notes": list(launched.building.notes),
             }
         )
     else:

@@ -13,7 +13,7 @@ import typer
 from lab.cli import files
 from lab.cli.common import Json, Lab, client, complete_function, complete_instance, usage
 from lab.cli.rendering import services
-from lab.cli.say import can_overwrite, out, out_json, paint
+from lab.cli.say import can_overwrite, err, out, out_json, paint
 from lab.cli.starting import Progress
 from lab.failure import Exit, Failure, unknown
 
@@ -181,6 +181,8 @@ def apply(
     if json:
         out_json(done)
     else:
+        for note in done.get("file_notes", ()):
+            err(note.replace(where, path))
         out(services.applied(done, path, dry_run, paint()))
     if done["notes"]:
         raise typer.Exit(Exit.FAILED)

@@ -136,6 +136,7 @@ class Applied(TypedDict):
 
     ``seconds`` until all switches confirmed and old parts were removed; ``notes``: errors after the change
     was complete. ``prepare``: the hosts that must be prepared first, on the machine; nothing was changed.
+    ``file_notes``: what the lab has otherwise than the file of another tool says.
     """
 
     changes: list[ChangeState]
@@ -143,3 +144,4 @@ class Applied(TypedDict):
     seconds: float
     notes: list[str]
     prepare: NotRequired[list[dict[str, Any]]]
+    file_notes: NotRequired[list[str]]

@@ -110,7 +110,8 @@ def announcement(topology: Topology, name: str, taken: int) -> Building:
     import topologies
 
     sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
-    return Building(name, taken, sizes, tuple(topologies.remarks(topology)))
+    notes = tuple(map(str, topology.notes))
+    return Building(name, taken, sizes, tuple(topologies.remarks(topology)), notes)
 
 
 def load(order: Order) -> Topology:

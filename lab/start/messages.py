@@ -86,13 +86,15 @@ class Building(Message):
     """The file is good, and its lab is being built.
 
     ``taken``: the number of the address that it has taken (``lab.naming.addresses``); ``sizes``: how many
-    parts it has, by noun; ``remarks`` are texts about the file.
+    parts it has, by noun; ``remarks`` are texts about the file, ``notes``
+    those about what the lab has otherwise than the file of another tool says.
     """
 
     name: str
     taken: int
     sizes: dict[str, int]
     remarks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @message("stage")

@@ -173,6 +173,8 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
         done = _become(lab, new, dry_run, began, f"the lab was changed to what {file} says")
         if not dry_run:
             lab.file = file
+        if new.notes:
+            done["file_notes"] = list(map(str, new.notes))
         return done
 
 

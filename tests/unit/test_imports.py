@@ -81,6 +81,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.access.client", "lab.cli.enter")),
     "lab.cli.common": (COMMAND, ("lab.access.client",)),
     "lab.cli.copy": (COMMAND, ("lab.access.client", "lab.cli.archive", "lab.cli.copying")),
+    "lab.cli.convert": (COMMAND, ("lab.drawing", "topologies")),
     "lab.cli.draw": (COMMAND, ("lab.drawing",)),
     "lab.cli.files": (COMMAND, ("networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),

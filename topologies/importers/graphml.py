@@ -1,4 +1,4 @@
-"""GraphML -> the tree of a topology file: every node becomes a switch with one host.
+"""GraphML -> the tree of a topology file: a node becomes a switch with one host.
 
 It uses expat, which knows lines and loads no other files; the import of networkx takes 0.3 s. Entity
 declarations are refused: GraphML does not need them, and XML bombs are made of them.
@@ -6,6 +6,9 @@ declarations are refused: GraphML does not need them, and XML bombs are made of 
 Real collections (the Internet Topology Zoo) have: labels that are missing, doubled or ``None``; parallel
 edges (kept: two wires); self-loops (left out; the description says how many); graphs in several parts (kept).
 Positions do not become delays: only what the file asks for is applied.
+
+A graph that says of every node of which kind it is, switch or host, as ``sdnlab convert`` writes it, is that
+lab again.
 """
 
 from __future__ import annotations
@@ -13,12 +16,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from topologies.importers.wiring import Said, Wiring
 from topologies.model import names
+from topologies.syntax import units
 from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report, shown
 
 MAX_NAME = 20
 _LABELS = ("label", "name")
+_OF_NODES = ("kind", "domain", "dpid", "network", "ipv4", "ipv6", "mac")
+_OF_EDGES = ("bandwidth", "delay", "loss")
+_KINDS = frozenset(("switch", "host", "vtep", "router", "function"))
 _NO_LABELS = frozenset(("none", "null", "nan"))
 _EXAMPLE = "https://www.topology-zoo.org has examples"
 
@@ -28,6 +36,15 @@ class _Vertex:
     id: str
     line: int
     label: str = ""
+    data: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Edge:
+    source: str
+    target: str
+    line: int
+    data: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -35,7 +52,7 @@ class _Graph:
     """The part of the file that is used, in the order of the file."""
 
     vertices: dict[str, _Vertex] = field(default_factory=dict)
-    edges: list[tuple[str, str, int]] = field(default_factory=list)
+    edges: list[_Edge] = field(default_factory=list)
     title: str = ""
     directed: bool = False
     has_graph: bool = False
@@ -47,16 +64,16 @@ def read(raw: bytes, report: Report) -> Node:
     if not graph.vertices and not report.problems:
         what = "the graph has no nodes" if graph.has_graph else "there is no <graph>"
         report.add((), what, "a GraphML graph with <node> elements", _EXAMPLE, line=1)
-    for source, target, line in graph.edges:
-        for end in (source, target):
+    for edge in graph.edges:
+        for end in (edge.source, edge.target):
             if end not in graph.vertices:
                 remedy = report.suggest(end, graph.vertices, "add the node, or remove the edge")
-                report.add(
-                    (), f"the edge ends at node {shown(end)}, which does not exist", "", remedy, line=line
-                )
+                what = f"the edge ends at node {shown(end)}, which does not exist"
+                report.add((), what, "", remedy, line=edge.line)
     if report.problems:
         raise Fatal
-    return _tree(graph)
+    kinds = {vertex.data.get("kind") for vertex in graph.vertices.values()}
+    return _lab(graph, report) if kinds <= _KINDS and "switch" in kinds else _tree(graph)
 
 
 def _tree(graph: _Graph) -> Node:
@@ -85,6 +102,66 @@ def _tree(graph: _Graph) -> Node:
     )
 
 
+def _lab(graph: _Graph, report: Report) -> Node:
+    """The tree of a graph that says what its nodes are, as sdnlab writes it."""
+    wiring = Wiring(report)
+    wiring.call(graph.title)
+    for vertex in graph.vertices.values():
+        kind = vertex.data["kind"]
+        name = vertex.label or vertex.id
+        if kind == "switch":
+            domain = vertex.data.get("domain", "")
+            wiring.switch(vertex.id, name, vertex.line, dpid=_dpid(vertex, report), domain=domain)
+        elif kind == "host":
+            wiring.station(vertex.id, vertex.line).network = vertex.data.get("network", "")
+        else:
+            report.note(f"{shown(name)}: a {kind} is no switch and no host: left out", vertex.line)
+    for edge in graph.edges:
+        ends = (edge.source, edge.target)
+        switches = [end for end in ends if wiring.has_switch(end)]
+        stations = [wiring.stations[end] for end in ends if end in wiring.stations]
+        shaping = _shaping(edge, wiring)
+        if len(switches) == 2:
+            wiring.link(switches[0], switches[1], edge.line, shaping)
+        elif len(switches) == 1 and stations:
+            data = graph.vertices[stations[0].name].data
+            interface = f"eth{len(stations[0].plugs)}"
+            plug = wiring.plug(stations[0], interface, switches[0], edge.line)
+            plug.shaping = shaping
+            line = graph.vertices[stations[0].name].line
+            plug.addresses = [Said(data[key], line) for key in ("ipv4", "ipv6") if data.get(key)]
+            plug.mac = Said(data["mac"], line) if data.get("mac") else None
+        else:
+            what = f"an edge of {shown(edge.source)} and {shown(edge.target)}"
+            report.note(f"{what} joins no switch to a switch or a host: left out", edge.line)
+    return wiring.tree()
+
+
+def _dpid(vertex: _Vertex, report: Report) -> str:
+    given = vertex.data.get("dpid", "")
+    try:
+        return hex(units.dpid(given)) if given else ""
+    except units.BadValue as error:
+        report.note(f"{error.what}: left out", vertex.line)
+        return ""
+
+
+def _shaping(edge: _Edge, wiring: Wiring) -> dict[str, str]:
+    """What a wire does: bit/s, microseconds, a fraction, as ``Topology.graph`` has them."""
+    forms = {
+        "bandwidth": ("bit", units.bandwidth),
+        "delay": ("us", units.delay),
+        "loss": ("", units.loss),
+    }
+    shaping = {}
+    for key, (unit, parse) in forms.items():
+        given = edge.data.get(key, "")
+        said = Said(f"{given}{unit}", edge.line)
+        if given and wiring.parsed(parse, said, f"{key} of an edge") is not None:
+            shaping[key] = said.text
+    return shaping
+
+
 def _wires(graph: _Graph) -> tuple[list[tuple[str, str, int]], int]:
     """The edges that are wires, and the number of self-loops, which are none.
 
@@ -93,7 +170,8 @@ def _wires(graph: _Graph) -> tuple[list[tuple[str, str, int]], int]:
     wires = []
     loops = 0
     unmatched: dict[tuple[str, str], int] = {}
-    for source, target, line in graph.edges:
+    for edge in graph.edges:
+        source, target, line = edge.source, edge.target, edge.line
         if source == target:
             loops += 1
         elif graph.directed and unmatched.get((target, source), 0):
@@ -145,6 +223,7 @@ class _Reader:
         self.vertex: _Vertex | None = None
         self.wanted: str | None = None  # what the text that is being read is used for
         self.text: list[str] = []
+        self.holder: dict[str, str] | None = None  # where it goes, if it is an attribute of sdnlab's own
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
@@ -212,13 +291,17 @@ class _Reader:
             lack = "source" if source is None else "target"
             self.problem(f"an edge has no {lack}", remedy=f"give it one: <edge {lack}=…>")
         else:
-            self.graph.edges.append((source, target, self.parser.CurrentLineNumber))
+            self.graph.edges.append(_Edge(source, target, self.parser.CurrentLineNumber))
 
     def data(self, key: str) -> None:
         what, name = self.keys.get(key, ("", key))
         around = self.open[-2] if len(self.open) > 1 else ""
         if around == "node" and what in ("node", "all", "") and name.lower() in _LABELS:
             self.wanted, self.text = name.lower(), []
+        elif around == "node" and name in _OF_NODES and self.vertex is not None:
+            self.wanted, self.text, self.holder = name, [], self.vertex.data
+        elif around == "edge" and name in _OF_EDGES and self.graph.edges:
+            self.wanted, self.text, self.holder = name, [], self.graph.edges[-1].data
         elif around == "graph" and name in ("Network", "label", "name"):
             self.wanted, self.text = "title", []
 
@@ -230,7 +313,9 @@ class _Reader:
         name = self.open.pop()
         if self.wanted and name in ("data", "NodeLabel"):
             text = " ".join("".join(self.text).split())
-            if self.wanted == "title":
+            if self.holder is not None:
+                self.holder[self.wanted], self.holder = text, None
+            elif self.wanted == "title":
                 self.graph.title = self.graph.title or text
             elif self.vertex is not None and (self.wanted == "label" or not self.vertex.label):
                 self.vertex.label = text or self.vertex.label

@@ -18,6 +18,7 @@ from topologies.model.hosts import Host as Host
 from topologies.model.hosts import Server as Server
 from topologies.model.hosts import Shaping as Shaping
 from topologies.model.kinds import AnyFunction
+from topologies.model.notes import Note
 from topologies.model.places import NOWHERE, Places
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.values import Frozen as Frozen
@@ -150,7 +151,8 @@ class Topology(Frozen):
     """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
     ``checks``: what must hold in it, in the order of the file. ``places``: the lines of its entries in the
-    file. Two topologies that differ only in ``checks`` and ``places`` are equal: they describe the same lab.
+    file. ``notes``: what it has otherwise than the file of another tool says, in the order of lines. Two
+    topologies that differ only in these are equal: they describe the same lab.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Topology(Frozen):
     storage: Storage = NO_STORAGE
     checks: tuple[AnyCheck, ...] = ()
     places: Places = NOWHERE
+    notes: tuple[Note, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Topology) and self._lab() == other._lab()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from topologies.model.notes import Note
+
 Step = str | int
 Path = tuple[Step, ...]
 
@@ -17,6 +19,8 @@ Path = tuple[Step, ...]
 # names: a hostile file must not cause minutes of work.
 _SUGGESTIONS = 40
 _SHOWN = 60
+MOST_NOTES = 300
+"""Notes about one file; nobody reads more of them."""
 
 
 def shown(value: object) -> str:
@@ -142,6 +146,7 @@ class Report:
         self.file = file
         self.locate = locate
         self.problems: list[Problem] = []
+        self.notes: dict[Note, None] = {}
         self._seen: set[Problem] = set()
         self.broken, self.incomplete = broken, incomplete
         self._suggestions = suggestions
@@ -164,6 +169,18 @@ class Report:
         if problem not in self._seen:  # a group that is used several times is checked several times
             self._seen.add(problem)
             self.problems.append(problem)
+
+    def note(self, what: str, line: int, file: str = "") -> None:
+        """The lab has something otherwise than the file of another tool says, or has it not. That is no
+        problem: what can run runs. ``file``: another file than that of the report."""
+        if len(self.notes) < MOST_NOTES:
+            self.notes[Note(file=file or self.file, line=line, what=printable(what))] = None
+        elif len(self.notes) == MOST_NOTES:
+            self.notes[Note(file=self.file, line=0, what="more notes than these are left out")] = None
+
+    def sorted_notes(self) -> tuple[Note, ...]:
+        """The notes in the order of lines, those of the file itself first."""
+        return tuple(sorted(self.notes, key=lambda note: (note.file != self.file, note.file, note.line)))
 
     def broke(self, path: Path) -> None:
         """The content at ``path`` is unusable and left out: no further problem of it is listed."""

@@ -50,7 +50,7 @@ def test_the_command_line_knows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     Path("lab.toy").write_text("toy: 1")
     assert "lab.toy" in files.complete_file("")
-    assert registry.allowed() == "a YAML, GraphML or Toy file"
+    assert registry.allowed() == "a YAML, GraphML, MiniEdit, containerlab, Kathará, netlab or Toy file"
 
 
 @pytest.mark.parametrize(

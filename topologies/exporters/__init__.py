@@ -1,0 +1,1 @@
+"""A topology -> the files of other tools."""

@@ -1,0 +1,132 @@
+"""What another tool's file can't say about a lab. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.hosts import Host, NamespaceHost
+from topologies.model.places import Entity, EntityKind
+from topologies.model.storage import adapter_of
+from topologies.model.topology import Topology
+
+
+class Written(NamedTuple):
+    """A file of another tool. ``losses``: what of the lab it doesn't say, a text for each."""
+
+    text: str
+    losses: tuple[str, ...] = ()
+
+
+class Loss(NamedTuple):
+    """Something that a file doesn't say: which entry has it, and what it is."""
+
+    kind: EntityKind
+    name: str
+    what: str
+
+
+def losses(topology: Topology, said: Collection[str]) -> tuple[str, ...]:
+    """What a format loses that says these things, named by the keys of ``THINGS``, each with its line."""
+    texts = []
+    for thing, look in THINGS.items():
+        if thing in said:
+            continue
+        for loss in look(topology):
+            place = topology.places.of(Entity(loss.kind, loss.name))
+            where = f"{place}: " if place is not None else ""
+            texts.append(f"{where}{loss.kind} {loss.name}: {loss.what}: left out")
+    return tuple(dict.fromkeys(texts))
+
+
+def _hosts(what: str, has: Callable[[Host], object]) -> Callable[[Topology], Iterator[Loss]]:
+    def look(topology: Topology) -> Iterator[Loss]:
+        for host in topology.hosts:
+            if has(host):
+                yield Loss("host", host.name, what)
+
+    return look
+
+
+def _domains(topology: Topology) -> Iterator[Loss]:
+    for domain in topology.domains if len(topology.domains) > 1 else ():
+        yield Loss("domain", domain.name, "its switches are not apart from others")
+
+
+def _controllers(topology: Topology) -> Iterator[Loss]:
+    for switch in topology.switches:
+        if switch.controller != SDNLAB:
+            yield Loss("switch", switch.name, f"its controller {switch.controller}")
+
+
+def _functions(topology: Topology) -> Iterator[Loss]:
+    for function in topology.functions:
+        yield Loss("function", function.name, f"a function of the kind {function.kind}")
+
+
+def _chains(topology: Topology) -> Iterator[Loss]:
+    for chain in topology.chains:
+        if not chain.implicit:
+            yield Loss("chain", chain.name, "a service chain")
+
+
+def _routers(topology: Topology) -> Iterator[Loss]:
+    for router in topology.routers:
+        yield Loss("router", router.name, f"it routes between {', '.join(router.networks)}")
+
+
+def _networks(topology: Topology) -> Iterator[Loss]:
+    for network in topology.networks if len(topology.networks) > 1 else ():
+        yield Loss("network", network.name, "only its addresses keep it apart from others")
+
+
+def _links(topology: Topology) -> Iterator[Loss]:
+    for link in topology.links:
+        if link.shaping:
+            yield Loss("link", link.name, "its bandwidth, delay or loss")
+
+
+def _checks(topology: Topology) -> Iterator[Loss]:
+    for check in topology.checks:
+        yield Loss("check", check.name, "a check")
+
+
+def _storage(topology: Topology) -> Iterator[Loss]:
+    for volume in topology.storage.used:
+        yield Loss("host", volume.host, f"its volume {volume.name}")
+
+
+THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
+    "domains": _domains,
+    "controllers": _controllers,
+    "networks": _networks,
+    "routers": _routers,
+    "links": _links,
+    "wires": _hosts("bandwidth, delay or loss of its wire", lambda host: host.shaping),
+    "kinds": _hosts("that it is no network namespace", lambda host: host.kind != NAMESPACE),
+    "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
+    "spoofing": _hosts("that it may use any source address", lambda host: host.allow_spoofing),
+    "serves": _hosts("its servers", lambda host: host.serves),
+    "hostname": _hosts("its hostname", lambda host: host.own.hostname),
+    "environment": _hosts("its environment", lambda host: host.own.environment),
+    "run": _hosts("its commands", lambda host: host.own.run),
+    "files": _hosts("its files", lambda host: host.own.files),
+    "private": _hosts("its private directories", lambda host: host.own.private),
+    "functions": _functions,
+    "chains": _chains,
+    "storage": _storage,
+    "checks": _checks,
+}
+"""What a lab may have beside switches, hosts, links and addresses, and where it has it."""
+
+
+def hosts_of(topology: Topology) -> list[Host]:
+    """The hosts that a file names: those that only join others to storage are none."""
+    adapters = {adapter_of(volume.host) for volume in topology.storage.used}
+    return [host for host in topology.hosts if host.name not in adapters]
+
+
+def switches_of(topology: Topology) -> list[str]:
+    """The switches that a file names."""
+    return [switch.name for switch in topology.switches if switch.role == "switch"]

@@ -1,0 +1,343 @@
+"""What another tool's file describes -> the tree of a topology file. Pure.
+
+An importer puts stations, switches and wires here, with their lines; what a host of a lab can't have becomes
+a note. So all formats lose the same things, and say it in the same words:
+
+* a host has one interface: a station keeps the first one that has a wire;
+* a host has one IPv4 and one IPv6 address;
+* a switch is where several ends meet: a wire between two stations becomes one, too;
+* hosts that are on the same switches, with addresses of one subnet, are one network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import TypeVar
+
+from topologies.importers.networks import Member, Segment, segments
+from topologies.model import names
+from topologies.syntax import units
+from topologies.syntax.document import Node
+from topologies.syntax.problem import Report, shown
+
+T = TypeVar("T")
+Interface = IPv4Interface | IPv6Interface
+LONGEST_NAME = 30
+LONGEST_DEVICE = 15
+"""Letters of the name of a device (IFNAMSIZ without its end); hosts with longer names have an ``eth0``."""
+_RESERVED = ("localhost", "localdomain", "broadcasthost", "ip6-localhost", "ip6-loopback")
+
+
+@dataclass
+class Said:
+    """A value of a file, and where it stands. ``file``: empty: the file itself."""
+
+    text: str
+    line: int
+    file: str = ""
+
+
+@dataclass
+class Plug:
+    """The end of a wire at a station. ``shaping``: keys of a host in a topology file."""
+
+    interface: str
+    switch: str
+    line: int
+    mac: Said | None = None
+    addresses: list[Said] = field(default_factory=list)
+    shaping: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Station:
+    """What becomes a host. ``entries``: further keys of a host in a topology file. ``loose``: addresses of
+    interfaces that no wire has. ``network``: the name of its network, if the file gives one."""
+
+    name: str
+    line: int
+    plugs: list[Plug] = field(default_factory=list)
+    entries: dict[str, Node] = field(default_factory=dict)
+    loose: list[tuple[str, Said]] = field(default_factory=list)
+    network: str = ""
+
+    def plug(self, interface: str) -> Plug | None:
+        """The plug of this interface, if a wire has it."""
+        return next((plug for plug in self.plugs if plug.interface == interface), None)
+
+    @property
+    def first(self) -> Plug | None:
+        """The plug that the host keeps."""
+        return min(self.plugs, key=lambda plug: names.natural(plug.interface), default=None)
+
+    def has(self, interface: str, said: Said) -> None:
+        """The file gives the address to this interface."""
+        plug = self.plug(interface)
+        if plug is None:
+            self.loose.append((interface, said))
+        else:
+            plug.addresses.append(said)
+
+
+@dataclass
+class _Switch:
+    wanted: str
+    line: int
+    given: bool  # by the file; the others are wires
+    dpid: str = ""
+    domain: str = ""
+
+
+@dataclass
+class _Link:
+    ends: tuple[str, str]
+    line: int
+    shaping: dict[str, str]
+
+
+class Wiring:
+    """The parts of a lab, in the order of the file. Switches have keys of the importer's choice."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.stations: dict[str, Station] = {}
+        self.name = ""
+        self.description = ""
+        self._switches: dict[str, _Switch] = {}
+        self._links: list[_Link] = []
+        self._taken: set[str] = set()
+        self._named: dict[str, str] = {}
+
+    def call(self, wanted: str) -> None:
+        """Give the lab a name, as near to the wanted one as can be."""
+        self.name = wanted if names.is_name(wanted) else names.slug(wanted, names.MAX_LENGTH)
+
+    def station(self, name: str, line: int) -> Station:
+        """The station with this name, a new one if there is none."""
+        return self.stations.setdefault(name, Station(name, line))
+
+    def switch(
+        self, key: str, wanted: str, line: int, given: bool = True, dpid: str = "", domain: str = ""
+    ) -> None:
+        """A switch; a second one with the same key is the first one. ``given``: by the file; the others are
+        wires."""
+        self._switches.setdefault(key, _Switch(wanted, line, given, dpid, domain))
+
+    def has_switch(self, key: str) -> bool:
+        """Whether there is a switch with this key."""
+        return key in self._switches
+
+    def plug(self, station: Station, interface: str, switch: str, line: int) -> Plug:
+        """The end of a wire from a switch at a station."""
+        plug = Plug(interface, switch, line)
+        station.plugs.append(plug)
+        return plug
+
+    def link(self, one: str, other: str, line: int, shaping: dict[str, str] | None = None) -> None:
+        """A wire between two switches."""
+        if one == other:
+            self.report.note("a link from a switch to itself: left out", line)
+            return
+        self._links.append(_Link((one, other), line, shaping or {}))
+
+    def host(self, station: Station) -> str:
+        """The name of the host that the station becomes."""
+        if station.name not in self._named:
+            self._named[station.name] = self._free(station.name, station.line, "h")
+        return self._named[station.name]
+
+    def interface(self, station: Station) -> str:
+        """The name of the interface of its host."""
+        name = f"{self.host(station)}-eth0"
+        return name if len(name) <= LONGEST_DEVICE else "eth0"
+
+    def parsed(self, parse: Callable[[str], T], said: Said, what: str) -> T | None:
+        """The value of a text; None, with a note, when it is none. ``what`` it is for, in words."""
+        try:
+            return parse(said.text)
+        except units.BadValue as error:
+            allowed = f" (allowed: {error.allowed})" if error.allowed else ""
+            self.report.note(f"{what}: {error.what}{allowed}: left out", said.line, said.file)
+            return None
+
+    def tree(self) -> Node:
+        """The tree of the topology file."""
+        kept = self._kept()
+        named = {station.name: self.host(station) for station, _ in kept}
+        switches = self._names_of_switches({plug.switch for _, plug in kept})
+        members = [self._member(station, plug) for station, plug in kept]
+        parts = segments(members, [link.ends for link in self._links], self.report)
+        networks = self._networks(parts, switches)
+        hosts: dict[str, Node] = {}
+        for station, plug in kept:
+            hosts[named[station.name]] = self._host(station, plug, switches, parts, networks)
+        sections: dict[str, Node] = {}
+        if self.name:
+            sections["name"] = Node(1, self.name)
+        if self.description:
+            sections["description"] = Node(1, self.description)
+        if len(domains := self._domains()) > 1:
+            sections["domains"] = Node(1, [Node(1, domain) for domain in domains])
+        if networks:
+            sections["networks"] = Node(1, {name: self._network(part) for part, name in networks.values()})
+        sections["switches"] = Node(
+            1,
+            {
+                name: Node(self._switches[key].line, _texts(self._switches[key].line, self._keys(key)))
+                for key, name in switches.items()
+            },
+        )
+        sections["hosts"] = Node(1, hosts)
+        links = [self._link(link, switches) for link in self._links]
+        if links:
+            sections["links"] = Node(1, links)
+        return Node(1, sections)
+
+    def _keys(self, key: str) -> dict[str, str]:
+        switch = self._switches[key]
+        keys = {"dpid": switch.dpid, "domain": switch.domain if len(self._domains()) > 1 else ""}
+        return {key: value for key, value in keys.items() if value}
+
+    def _domains(self) -> list[str]:
+        """The domains, if every switch has one."""
+        domains = [switch.domain for switch in self._switches.values()]
+        return list(dict.fromkeys(domains)) if all(map(names.is_name, domains)) else []
+
+    def _kept(self) -> list[tuple[Station, Plug]]:
+        """The stations that have a wire, each with its first interface. Notes tell of all others."""
+        kept = []
+        for station in self.stations.values():
+            first = station.first
+            if first is None:
+                self.report.note(f"{station.name}: it has no link: left out", station.line)
+                continue
+            kept.append((station, first))
+            for plug in station.plugs:
+                if plug is not first:
+                    what = f"{plug.interface} of {station.name}: a host has one interface: left out"
+                    self.report.note(what, plug.line)
+            for interface, said in station.loose:
+                what = f"{said.text} of {station.name}: no link has the interface {interface}: left out"
+                self.report.note(what, said.line, said.file)
+        return kept
+
+    def _names_of_switches(self, used: set[str]) -> dict[str, str]:
+        """Key -> name of each switch; those that the file names choose first. A wire that lost all its ends
+        is none."""
+        used = used | {end for link in self._links for end in link.ends}
+        chosen: dict[str, str] = {}
+        for key, switch in sorted(self._switches.items(), key=lambda item: not item[1].given):
+            if switch.given or key in used:
+                chosen[key] = self._free(switch.wanted, switch.line if switch.given else 0, "s")
+        return {key: chosen[key] for key in self._switches if key in chosen}
+
+    def _free(self, wanted: str, line: int, letter: str) -> str:
+        """A name that is allowed and free, near to the wanted one. ``line``: a note tells of a change."""
+        name = wanted if names.is_name(wanted) else names.slug(wanted, LONGEST_NAME) or letter
+        if name.replace(".", "").isdigit() or name.lower().startswith("0x") or name.lower() in _RESERVED:
+            name = f"{letter}{name}"
+        base, number = name, 1
+        while name.lower() in self._taken:
+            number += 1
+            name = f"{base[: names.MAX_LENGTH - 8]}-{number}"
+        self._taken.add(name.lower())
+        if line and name != wanted:
+            self.report.note(f"{shown(wanted)} can't be its name here: it is {name}", line)
+        return name
+
+    def _member(self, station: Station, plug: Plug) -> Member:
+        """The station for the choice of its network, with the addresses that it keeps."""
+        member = Member(station.name, plug.switch, plug.line, station.network)
+        for said in plug.addresses:
+            static = self.parsed(_static, said, f"address of {station.name}")
+            if static is None:
+                continue
+            interface: Interface = static.interface
+            if interface.version == 6 and interface.is_link_local:
+                continue  # every interface has one
+            at = (said.line, said.file)
+            family = f"IPv{interface.version}"
+            if not static.prefixed:
+                what = f"{said.text} of {station.name}: its prefix length is not known"
+                self.report.note(f"{what}: /{interface.network.prefixlen} is taken", *at)
+            if interface.version in member.addresses:
+                what = f"{said.text} of {station.name}: a host has one {family} address: left out"
+                self.report.note(what, *at)
+                continue
+            try:
+                subnet = units.subnet6 if interface.version == 6 else units.subnet4
+                subnet(str(interface.network))
+            except units.BadValue as error:
+                self.report.note(f"{said.text} of {station.name}: {error.what}: left out", *at)
+                continue
+            member.addresses[interface.version] = interface
+            member.lines[interface.version] = at
+        return member
+
+    def _networks(self, parts: list[Segment], switches: dict[str, str]) -> dict[int, tuple[Segment, str]]:
+        """Number of a segment -> it and the name of its network; empty when one network without subnets is
+        all."""
+        if len(parts) == 1 and not parts[0].subnets and not parts[0].wanted:
+            return {}
+        taken: set[str] = set()
+        chosen: dict[int, tuple[Segment, str]] = {}
+        for part in parts:
+            of_switch = switches.get(part.switches[0], "") if len(part.switches) == 1 else ""
+            wanted = part.wanted if names.is_name(part.wanted) else ""
+            name = names.unique(wanted or ("lan" if len(parts) == 1 else of_switch or "lan"), taken)
+            taken.add(name)
+            chosen[id(part)] = (part, name)
+        return chosen
+
+    @staticmethod
+    def _network(part: Segment) -> Node:
+        keys = {f"subnet{family}": str(subnet) for family, subnet in sorted(part.subnets.items())}
+        return Node(part.line, _texts(part.line, keys))
+
+    def _host(
+        self,
+        station: Station,
+        plug: Plug,
+        switches: dict[str, str],
+        parts: Iterable[Segment],
+        networks: dict[int, tuple[Segment, str]],
+    ) -> Node:
+        keys: dict[str, Node] = {"switch": Node(plug.line, switches[plug.switch])}
+        part = next(part for part in parts if station.name in part.members)
+        if len(networks) > 1:
+            keys["network"] = Node(plug.line, networks[id(part)][1])
+        member = part.members[station.name]
+        for family, interface in sorted(member.addresses.items()):
+            keys[f"ipv{family}"] = Node(plug.line, str(interface.ip))
+        if plug.mac is not None and (mac := self._mac(plug.mac, station.name)):
+            keys["mac"] = Node(plug.mac.line, mac)
+        keys |= {key: Node(plug.line, value) for key, value in plug.shaping.items()}
+        return Node(station.line, {**keys, **station.entries})
+
+    def _mac(self, said: Said, host: str) -> str | None:
+        """A MAC address that no other host has."""
+        mac = self.parsed(units.mac, said, f"MAC address of {host}")
+        if mac is not None and mac in self._taken:
+            self.report.note(f"MAC address {mac} of {host}: another host has it: left out", said.line)
+            return None
+        if mac is not None:
+            self._taken.add(mac)
+        return mac
+
+    @staticmethod
+    def _link(link: _Link, switches: dict[str, str]) -> Node:
+        ends = [switches[end] for end in link.ends]
+        if not link.shaping:
+            return Node(link.line, f"{ends[0]} -- {ends[1]}")
+        keys = {"ends": Node(link.line, [Node(link.line, end) for end in ends])}
+        return Node(link.line, keys | _texts(link.line, link.shaping))
+
+
+def _static(text: str) -> units.Static4 | units.Static6:
+    return units.ipv6(text) if ":" in text else units.ipv4(text)
+
+
+def _texts(line: int, keys: dict[str, str]) -> dict[str, Node]:
+    return {key: Node(line, value) for key, value in keys.items()}
