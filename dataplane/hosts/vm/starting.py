@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from dataplane.hosts.driver import Hear, HostError
-from dataplane.hosts.vm.command_line import Disk, Ends, Kernel, Memory, command_line
+from dataplane.hosts.vm.command_line import Disk, Ends, Kernel, Memory, command_line, granted
 from dataplane.hosts.vm.emulator import Emulator, Failed
 from dataplane.hosts.vm.exported_settings import of_exported, unlike
 from dataplane.hosts.vm.own_disk import OwnDisk
@@ -118,6 +118,15 @@ class Start:
         with self._means.templates.only(image, key):
             self._means.templates.forget(image, key)
             self._boot(image, key)
+        return "boot"
+
+    def come_again(self) -> str:
+        """Wait until the agent of the machine answers, which was reset; how it came up: ``boot``. Raises
+        Failed."""
+        if self.disk is not None:
+            self._emulator.await_agent(DISK_PATIENCE, DISK_REBOOTS)
+        else:
+            self._emulator.await_agent(BOOT_PATIENCE)
         return "boot"
 
     def image(self) -> Image:
@@ -234,7 +243,7 @@ class Start:
         return True
 
     def _boot(self, image: Image, key: SnapshotKey) -> None:
-        memory = memory_file(self.settings.memory)
+        memory = memory_file(granted(self.settings.memory, key.accelerator))
         try:
             self._begin(Memory(memory, shared=True))
             self._emulator.await_agent(BOOT_PATIENCE)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dataplane.hosts.vm import template
+from dataplane.hosts.vm.command_line import granted
 from dataplane.hosts.vm.template import Damaged, Template
 from dataplane.images import snapshots
 from dataplane.images.errors import ImageError
@@ -43,7 +44,7 @@ class Templates:
         if kept is None:
             return None
         try:
-            self._open[name] = template.read(kept.path, key.memory)
+            self._open[name] = template.read(kept.path, granted(key.memory, key.accelerator))
         except (OSError, Damaged) as error:
             self._say(f"the snapshot {kept.path} can't be used ({error}): it is removed, the machine boots")
             self.forget(image, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from dataplane.hosts.vm.command_line import Disk, Ends, Kernel, Memory, command_line, devices_mark
+from dataplane.hosts.vm.command_line import Disk, Ends, Kernel, Memory, command_line, devices_mark, granted
 from topologies.model.hosts import VirtualMachine
 
 MAC = "02:00:00:00:00:07"
@@ -39,8 +39,8 @@ def test_the_whole_command_of_a_small_machine() -> None:
         *("-accel", "tcg"),
         *("-cpu", "max,la57=off"),
         *("-smp", "1"),
-        *("-m", "134217728B"),
-        *("-object", "memory-backend-file,id=ram,size=134217728B,mem-path=/proc/self/fd/20,share=on"),
+        *("-m", "134209536B"),
+        *("-object", "memory-backend-file,id=ram,size=134209536B,mem-path=/proc/self/fd/20,share=on"),
         *("-kernel", "/proc/self/fd/30", "-initrd", "/proc/self/fd/31"),
         *("-append", "quiet"),
         *("-chardev", "socket,id=monitor,fd=11"),
@@ -66,6 +66,16 @@ def test_settings_are_where_qemu_reads_them() -> None:
     assert value(asked, "-m") == ["1073741824B"]
     assert (value(asked, "-accel"), value(asked, "-cpu")) == (["kvm"], ["host"])
     assert f"e1000,netdev=net,id=nic,mac={MAC},romfile=" in value(asked, "-device")
+
+
+def test_no_write_is_lost_when_a_machine_moves_under_tcg() -> None:
+    """QEMU's fast way to read which pages were written forgets to mark later writes (before 9.0)."""
+    word = 64 * 4096
+    for memory in (128 << 20, (128 << 20) + 1, (128 << 20) + 8192, 1 << 30, 100_000_000):
+        bytes_of_it = granted(memory, "tcg")
+        assert bytes_of_it % word and bytes_of_it % 8192 == 0
+        assert 0 <= memory - bytes_of_it <= 16384
+    assert granted(1 << 30, "kvm") == 1 << 30
 
 
 def test_a_restored_machine_waits_and_keeps_what_it_writes_for_itself() -> None:
