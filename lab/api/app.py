@@ -273,7 +273,8 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/hosts/{name}/power", tags=["touch"], responses=_ERRORS)
     def power(name: str, request: PowerRequest) -> MachineChange:
-        """Start, stop, pause, resume or reset a virtual machine. After a start it is up."""
+        """Start, stop, pause, resume or reset a virtual machine. After a start or reset it is
+        up."""
         return machines.power(lab, name, request["action"])
 
     @app.post("/hosts/{name}/migrate", tags=["touch"], responses=_ERRORS)

@@ -40,13 +40,14 @@ def vm(
 
     stop: pull the plug. What the machine has not written to a disk is lost. start: switch it on again, also
     when QEMU has ended; returns when commands run in it. pause, resume: its time stands still, its
-    connections stay. reset: its reset button, also after a panic of its kernel.
+    connections stay. reset: its reset button, also after a panic of its kernel; returns when commands run in
+    it. What it writes on its serial console meanwhile: sdnlab logs VM/console
 
     Whether it runs, and on what: sdnlab status
 
     Example: sdnlab vm pause v1
     """
-    patience = None if action is Action.start else 60.0  # to boot from a disk takes minutes
+    patience = None if action in (Action.start, Action.reset) else 60.0  # to boot from a disk takes minutes
     answer = client(lab, timeout=patience).post(
         f"/hosts/{quote(host, safe='')}/power", {"action": action.value}
     )

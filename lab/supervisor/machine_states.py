@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dataplane.hosts.driver import Place
     from dataplane.hosts.vm.exporting import Export
     from dataplane.hosts.vm.migration import Journey
-    from dataplane.hosts.vm.saving import Saved
+    from dataplane.hosts.vm.saved_state import Saved
     from lab.supervisor.lab import Lab
 
 

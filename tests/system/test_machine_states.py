@@ -85,7 +85,11 @@ def test_a_machine_returns_to_what_it_was(lab: CommandLine) -> None:
     assert said(lab, "v1", "cat /root/file; hostname") == "before\nv1\n"
     assert abs(int(said(lab, "v1", "date +%s")) - int(said(lab, "h1", "date +%s"))) < 60
     said(lab, "h1", "ping -c 1 -w 60 v1")
+    waiting = lab.start("exec", "v1", "--", "sh", "-c", "echo in; exec sleep 1000")
+    assert waiting.stdout is not None and waiting.stdout.readline() == "in\n"
     lab("snapshot", "restore", "v1", "one")  # as often as one likes
+    assert "v1: the machine has returned to a saved state" in waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 255
     (saved,) = json.loads(lab("snapshot", "list", "v1", "--json").stdout)
     assert saved["name"] == "one" and saved["size"] > 1 << 20
 
@@ -109,6 +113,7 @@ def test_its_connections_and_commands_go_with_it(lab: CommandLine) -> None:
     try:
         assert ask(client, "at home") == "AT HOME\n"
         booted = said(lab, "v1", "cat /proc/sys/kernel/random/boot_id; cat /sys/class/net/eth0/address")
+        said(lab, "v1", "echo at home > /dev/console")
         for domain, switch in (("b", "s2"), ("a", "s1")):
             moved = json.loads(lab("migrate", "v1", domain, "--json").stdout)
             assert (moved["target"], moved["changed"], moved["notes"]) == (switch, True, [])
@@ -118,6 +123,9 @@ def test_its_connections_and_commands_go_with_it(lab: CommandLine) -> None:
             assert there == booted
             (host,) = [host for host in lab.json("status")["hosts"] if host["name"] == "v1"]
             assert host["switch"] == switch
+            said(lab, "v1", f"echo in {domain} > /dev/console")
+        # what it wrote on its console, wherever it was
+        assert lab("logs", "v1/console").stdout.split("\n")[-4:-1] == ["at home", "in b", "in a"]
         client.communicate(timeout=60)
         assert server.stdout.readline() == "over\n"
         assert server.wait(60) == 0
@@ -152,7 +160,11 @@ def test_migrations_that_are_not_possible(lab: CommandLine) -> None:
     assert "no domain" in lab("migrate", "v1", "c", code=1).stderr
     lab("vm", "pause", "v1")
     assert "v1 is paused" in lab("migrate", "v1", "b", code=1).stderr
+    for name in ("stands", "still"):
+        lab("snapshot", "save", "v1", name)
     lab("vm", "resume", "v1")
+    said(lab, "h1", "ping -c 1 -w 60 v1")
+    lab("snapshot", "restore", "v1", "still")
     said(lab, "h1", "ping -c 1 -w 60 v1")
     (host,) = [host for host in lab.json("status")["hosts"] if host["name"] == "v1"]
     assert host["switch"] == "s1"

@@ -193,7 +193,8 @@ class VmHosts:
     # Control
 
     def power(self, place: Place, action: PowerAction) -> Power:
-        """Start, stop, pause, resume or reset the machine. After a start it is up. Raises HostError."""
+        """Start, stop, pause, resume or reset the machine. After a start or reset it is up. Raises
+        HostError."""
         machine = self.machine(place)
         if action == "start":
             changed = machine.power_on()
@@ -206,6 +207,7 @@ class VmHosts:
             changed = machine.resume()
         else:
             machine.reset()
+            machine.ready(machine.patience)
             changed = True
         return Power(machine.state, changed)
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_REBOOTS = 2
 """A guest that boots so often before its agent answers never comes up: too little memory, for example."""
+PANIC_PATIENCE = 2.0
+"""Seconds in which the words of a panic have come: QEMU tells it by another way."""
 LOOK = 0.05
 """Seconds between two looks whether QEMU still runs while its agent is awaited."""
 
@@ -96,12 +98,12 @@ class Emulator:
         """Offer the machine's sockets in a folder. Raises OSError."""
         self._folder = Path(folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("port", "console"):  # of a machine of this name that was here before
+        for name in ("port", "console", "console.log"):  # of a machine of this name that was here before
             (self._folder / name).unlink(missing_ok=True)
         self._port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._port.bind(str(self._folder / "port"))
         self._port.listen(1)
-        self._console = Console(str(self._folder / "console"))
+        self._console = Console(str(self._folder / "console"), str(self._folder / "console.log"))
         self._console.open()
         self.broker = Broker(str(self._folder / "port"), agent_socket(folder), self._agent)
         self.broker.start()
@@ -226,6 +228,10 @@ class Emulator:
     def last_words(self) -> str:
         """The last line on the machine's console; empty: none."""
         return self._console.last_words() if self._console is not None else ""
+
+    def panic(self) -> str:
+        """What its kernel wrote when it panicked. It may still be on its way."""
+        return self._console.panic(PANIC_PATIENCE) if self._console is not None else ""
 
     def end(self) -> None:
         """End the present one."""

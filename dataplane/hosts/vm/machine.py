@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dataplane.hosts.driver import Place
     from dataplane.hosts.vm.channel import Broker
     from dataplane.hosts.vm.own_disk import OwnDisk
+    from dataplane.hosts.vm.saved_state import Saved
     from dataplane.images.image import Image
     from dataplane.images.snapshots import SnapshotKey
     from dataplane.plan.pieces import HostPlan, WirePlan
@@ -40,11 +41,13 @@ class Machine:
     """A machine; its switch port exists from the first ``wire_in`` on.
 
     ``state``: ``off``, ``starting``, ``running``, ``paused``, ``panicked``, or ``silent``: QEMU runs, and the
-    guest's agent does not answer.
+    guest's agent does not answer. ``standing``: its state, when it was saved while it was paused, and is
+    still.
     """
 
     def __init__(self, host: HostPlan, space: Namespace, settings: VirtualMachine, means: Means) -> None:
         self.state = "off"
+        self.standing: Saved | None = None
         self._host, self._means = host, means
         self._wire: WirePlan = host.wire
         self._names_file = ""
@@ -54,7 +57,6 @@ class Machine:
         self._from = ""
         self._began = self._seconds = 0.0
         self._why = ""
-        self._resetting = False
         self._late = False
         self._acting = threading.RLock()
         """Held by who starts, stops or configures the machine."""
@@ -99,7 +101,7 @@ class Machine:
             if self._emulator.given_up or self.state != "off":
                 return False
             self._become("starting")
-        threading.Thread(target=self._come_up, name=f"vm-{self._host.name}", daemon=True).start()
+        self._await(self._start.come_up)
         return True
 
     def ready(self, patience: float) -> None:
@@ -126,12 +128,19 @@ class Machine:
         """Seconds in which it is up, on a busy machine."""
         return patience_for(self.settings)
 
-    def _come_up(self) -> None:
+    def _await(self, comes_up: Callable[[], str]) -> None:
+        """Let a thread wait until it is up."""
+        name = f"vm-{self._host.name}"
+        threading.Thread(target=self._come_up, args=(comes_up,), name=name, daemon=True).start()
+
+    def _come_up(self, comes_up: Callable[[], str]) -> None:
         with self._acting:
+            if self.state != "starting":  # it was switched off before this began
+                return
             self._began = time.monotonic()
             self._from, self._late = "", False
             try:
-                self._from = self._start.come_up()
+                self._from = comes_up()
                 self._configure_all()
                 self._seconds = time.monotonic() - self._began
                 self._become("running")
@@ -192,8 +201,9 @@ class Machine:
         return self._start.launch(None, berth, restored=True, changes=changes)
 
     def begin_anew(self) -> None:
-        """What it was is over: another state comes."""
+        """What it was is over: another state comes. Commands that run in it end."""
         self._become("starting")
+        self._emulator.lost("the machine has returned to a saved state, in which this command does not run")
 
     def adopt(self, twin: Twin) -> None:
         """Let a QEMU be the machine from now on; the one before ends."""
@@ -261,7 +271,6 @@ class Machine:
 
     def _returned(self) -> None:
         with self._acting:
-            self._resetting = False
             if self.state in ("running", "silent") and self._emulator.answers.is_set():
                 self._configure_all()
                 if self.state == "silent":
@@ -287,18 +296,27 @@ class Machine:
         return goes
 
     def reset(self) -> None:
-        """Boot it anew, as its reset button would. Raises HostError."""
+        """Boot it anew, as its reset button would; don't wait until it is up. Raises HostError."""
+        if doing := self.doing():  # who starts it holds it until it is up
+            name = self._host.name
+            raise HostError(f"{name} {doing}", f"wait until it is up, or: sdnlab vm stop {name}")
         with self._acting:
-            monitor = self._must_run()
+            monitor, before = self._must_run(), self.state
             self._was_reset.clear()
-            self._resetting = True
-            with self._refusals():
-                monitor.execute("system_reset")
-                if self.state in ("paused", "panicked"):
-                    # before it is reset, it would go on with what it was doing: rebooting, after a panic
+            self._emulator.reboots = 0
+            self._become("starting")
+            try:
+                with self._refusals():
+                    monitor.execute("system_reset")
+                    # before it is reset, its agent would still answer, and a machine that stands still would
+                    # go on with what it was doing: rebooting, after a panic
                     self._was_reset.wait(STATE_PATIENCE)
-                    monitor.execute("cont")
-            self._become("running")
+                    if before in ("paused", "panicked"):
+                        monitor.execute("cont")
+            except HostError:
+                self._become(before)
+                raise
+        self._await(self._start.come_again)
 
     def power_off(self) -> bool:
         """End QEMU, as pulling the plug would; whether it was on."""
@@ -343,7 +361,7 @@ class Machine:
             told |= {"pid": process.pid, "resident": resident(process.pid)}
         if self._from:
             told |= {"came_by": self._from, "seconds": round(self._seconds, 3)}
-        why = self._why if self.state in ("off", "silent") else self.doing()
+        why = self._why if self.state in ("off", "silent", "panicked") else self.doing()
         if why:
             told["why"] = why
         return told
@@ -390,18 +408,31 @@ class Machine:
     def _heard(self, event: str, data: Mapping[str, Any]) -> None:
         """Called from the loop of the monitors."""
         if event == "GUEST_PANICKED":
+            self._why = "the kernel of its guest has panicked"
             self._become("panicked")
-            self._emulator.lost("the kernel of its guest has panicked")
-            self._say(f"has stopped: the kernel of its guest has panicked; sdnlab vm reset {self._host.name}")
+            self._emulator.lost(f"{self._why}: sdnlab logs {self._host.name}/console")
+            threading.Thread(target=self._tell_panic, name=f"vm-{self._host.name}", daemon=True).start()
         elif event == "RESET":
-            self._was_reset.set()
             self._emulator.lost("the machine was reset")
+            self._emulator.answers.clear()
+            self._was_reset.set()
             if data.get("guest") and self.state == "starting":
                 self._emulator.reboots += 1
-            elif data.get("guest") and not self._resetting:
+            elif data.get("guest") and self.state in ("running", "silent"):
                 self._say("boots anew: its guest wants it")
+                self._emulator.reboots = 0
+                self._become("starting")
+                self._await(self._start.come_again)
         elif event == "BLOCK_IO_ERROR":
             self._stuck(data)
+
+    def _tell_panic(self) -> None:
+        words = self._emulator.panic()[:200]
+        why = f"the kernel of its guest has panicked{f': {words}' if words else ''}"
+        if self.state == "panicked":
+            self._why = why
+        name = self._host.name
+        self._say(f"has stopped: {why}; see: sdnlab logs {name}/console; then: sdnlab vm reset {name}")
 
     def _stuck(self, data: Mapping[str, Any]) -> None:
         """QEMU could not write to the machine's disk; ``data``: of its event BLOCK_IO_ERROR."""
@@ -432,6 +463,9 @@ class Machine:
     def _become(self, state: str) -> None:
         with self._changed:
             self.state = state
+            if state != "paused" and self.standing is not None:
+                self.standing.close()
+                self.standing = None
             self._changed.notify_all()
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.hosts.driver import HostError, Place
 from dataplane.hosts.vm import network, twin
-from dataplane.hosts.vm.qmp import Event, Monitor, MonitorError
+from dataplane.hosts.vm.qmp import Event, Late, Monitor, MonitorError
 from dataplane.hosts.vm.saving import must_be_up, running
 from dataplane.hosts.vm.twin import Berth, Twin
 
@@ -29,15 +29,14 @@ if TYPE_CHECKING:
     from dataplane.plan.pieces import HostPlan, WirePlan
     from dataplane.sandbox.namespaces import Namespace
 
-PATIENCE = 60.0
-"""Seconds for the copies before the machine stands still. A machine that writes faster than it is copied is
-slowed down meanwhile (auto-converge)."""
+ROUNDS = ((50, 20.0), (500, 20.0), (5000, 60.0))
+"""Milliseconds that the copy of the rest may take, for how many seconds of copying before the machine stands
+still. A machine that writes faster than it is copied is slowed down meanwhile (auto-converge); then it may
+stand still for longer."""
 LAST_PATIENCE = 20.0
 """Seconds in which the rest must be copied."""
 QUIET_PATIENCE = 2.0
 """Seconds in which the agent must have read what was sent to it."""
-DOWNTIME = 50
-"""Milliseconds that the copy of the rest may take."""
 CAPABILITIES = ("pause-before-switchover", "return-path", "auto-converge", "events")
 
 
@@ -114,7 +113,7 @@ class Journey:
         assert self._space is not None
         folder = Path(place.folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("port", "agent", "console"):  # of an earlier try
+        for name in ("port", "agent", "console", "console.log"):  # of an earlier try
             (folder / name).unlink(missing_ok=True)
         port = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         port.bind(str(folder / "port"))
@@ -157,7 +156,6 @@ class Journey:
         self._began = time.monotonic()
         self._mark, self._mark_there = source.monitor.mark(), self._there.monitor.mark()
         twin.set_capabilities(source.monitor, *CAPABILITIES)
-        source.monitor.execute("migrate-set-parameters", downtime_limit=DOWNTIME)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._there.monitor.give(theirs.fileno(), "getfd", fdname="way")
@@ -165,7 +163,13 @@ class Journey:
         self._there.monitor.execute("migrate-incoming", uri="fd:way")
         self._copying = True
         source.monitor.execute("migrate", uri="fd:way")
-        self._await("pre-switchover", PATIENCE)
+        for downtime, patience in ROUNDS[:-1]:
+            source.monitor.execute("migrate-set-parameters", downtime_limit=downtime)
+            with contextlib.suppress(Late):
+                return self._await("pre-switchover", patience)
+        downtime, patience = ROUNDS[-1]
+        source.monitor.execute("migrate-set-parameters", downtime_limit=downtime)
+        self._await("pre-switchover", patience)
 
     def arrive(self) -> None:
         """Let the machine go on at its new place. Raises HostError."""
@@ -193,7 +197,7 @@ class Journey:
         assert self._host is not None and self._wire is not None and self._berth is not None
         machine, berth = self.machine, self._berth
         old = machine.berth().folder
-        for name in ("agent", "console"):  # the same sockets, also for those who know the old place
+        for name in ("agent", "console", "console.log"):  # the same, also for those who know the old place
             with contextlib.suppress(OSError):
                 os.link(old / name, berth.folder / name)
         broker, port = machine.broker, str(berth.folder / "port")

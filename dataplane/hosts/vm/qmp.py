@@ -28,6 +28,10 @@ class MonitorError(Exception):
     """QEMU refused a command, or can't be asked any more; the message says why."""
 
 
+class Late(MonitorError):
+    """What was awaited has not come in time."""
+
+
 class Event(NamedTuple):
     """Something that QEMU told by itself. ``at``: when, in seconds since 1970, by QEMU's own clock."""
 
@@ -121,7 +125,7 @@ class Monitor:
     ) -> Event:
         """The first wanted event after a mark; waits for it, ``timeout`` seconds and as long as ``alive``.
 
-        Raises MonitorError.
+        Raises Late, or another MonitorError.
         """
         deadline = time.monotonic() + timeout
         with self._news:
@@ -132,7 +136,7 @@ class Monitor:
                     return event
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise MonitorError(f"QEMU has not told the end for {timeout:.0f} s")
+                    raise Late(f"QEMU has not told the end for {timeout:.0f} s")
                 if not self._news.wait(min(left, LOOK)) and not alive():
                     raise MonitorError("QEMU has ended")
 

@@ -12,13 +12,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import twin
 from dataplane.hosts.vm.own_disk import FOLDER, copied, nameless
 from dataplane.hosts.vm.qmp import MonitorError
+from dataplane.hosts.vm.saved_state import Saved
 from dataplane.hosts.vm.twin import StateError, Twin
 
 if TYPE_CHECKING:
@@ -31,29 +31,6 @@ BESIDE = 64 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST = 32
 """Saved states of one machine."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A saved state. ``taken``: when, in seconds since 1970. ``size``: bytes on the disk. ``paused``: seconds
-    for which the machine stood still. ``changes``: what it had written to its disk, if it has one."""
-
-    name: str
-    taken: float
-    size: int
-    paused: float
-    file: IO[bytes]
-    changes: IO[bytes] | None = None
-
-    def close(self) -> None:
-        """Forget it."""
-        self.file.close()
-        if self.changes is not None:
-            self.changes.close()
-
-    def told(self) -> dict[str, str | int | float]:
-        """It as JSON."""
-        return {"name": self.name, "taken": self.taken, "size": self.size, "paused": round(self.paused, 3)}
 
 
 class SavedStates:
@@ -116,14 +93,9 @@ def taken(machine: Machine, name: str = "") -> Saved:
     with machine.acting:
         qemu = running(machine)
         has_no_volumes(machine)
-        if machine.disk is not None and machine.state == "paused":
-            # QEMU gives the disk up when it has written a state, until the machine goes on: it aborts when it
-            # shall give it up twice
-            host = machine.host.name
-            raise HostError(
-                f"{host} is paused, and a machine with a disk is saved while it runs",
-                f"let it go on first: sdnlab vm resume {host}",
-            )
+        if machine.state == "paused" and machine.standing is not None:
+            # QEMU does not write a state twice, nor give its disks up twice, before the machine goes on
+            return machine.standing.again(name)
         file = state_file(machine.settings.memory)
         began = time.monotonic()
         try:
@@ -141,7 +113,10 @@ def taken(machine: Machine, name: str = "") -> Saved:
             file.close()
             raise
         size = size_of(file) + (occupied(changes) if changes is not None else 0)
-        return Saved(name, moment, size, time.monotonic() - began, file, changes)
+        saved = Saved(name, moment, size, time.monotonic() - began, file, changes)
+        if machine.state == "paused":
+            machine.standing = saved.again("")
+        return saved
 
 
 def must_be_up(machine: Machine) -> None:

@@ -119,7 +119,7 @@ def test_the_last_words_do_not_move_the_cursor() -> None:
 
 
 def test_a_console_is_shared_and_remembers(tmp_path: Path) -> None:
-    console = Console(str(tmp_path / "console"))
+    console = Console(str(tmp_path / "console"), str(tmp_path / "console.log"))
     console.open()
     ours, theirs = socket.socketpair()
     console.attach(theirs)
@@ -140,3 +140,25 @@ def test_a_console_is_shared_and_remembers(tmp_path: Path) -> None:
     assert readers[1].recv(6, socket.MSG_WAITALL) == b"again\n"
     console.close()
     assert readers[1].recv(1) == b""
+    assert (tmp_path / "console.log").read_text() == "booting\nready\nfiles\nagain\n"
+
+
+def test_the_log_of_a_console_is_plain_and_does_not_grow_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataplane.hosts.vm.console.MOST_LOGGED", 200)
+    log = tmp_path / "console.log"
+    console = Console(str(tmp_path / "console"), str(log))
+    console.open()
+    ours, theirs = socket.socketpair()
+    console.attach(theirs)
+    ours.sendall(b"\x1b[31mfirst\x1b[0m\x07\r\nKernel panic - not")
+    until(lambda: log.read_text() == "first\n", "a whole line is there")
+    ours.sendall(b" syncing\n" + 20 * b"and so on and so on\n")
+    assert console.panic(10.0) == "Kernel panic - not syncing"
+    until(lambda: log.read_text().count("so on\n") == 20, "all is there")
+    ours.sendall(b"last\n")
+    until(lambda: log.read_text().endswith("last\n"), "it goes on")
+    assert "Kernel panic - not syncing\n" in log.read_text()
+    assert log.read_text().count("last") == 1
+    console.close()

@@ -84,6 +84,9 @@ class Bench(emulator.Emulator):
     def last_words(self) -> str:
         return "deb login:"
 
+    def panic(self) -> str:
+        return "Kernel panic - not syncing: test"
+
 
 class Bed:
     """A machine of a disk, and what is told about it."""
@@ -192,6 +195,43 @@ def test_a_machine_that_boots_is_switched_off_at_once(bed: Bed) -> None:
     assert bed.bench.qemu.killed and bed.told == []
     comes_up(bed)
     assert bed.machine.state == "running"
+
+
+def test_a_machine_that_was_reset_is_not_up_before_it_answers(bed: Bed) -> None:
+    comes_up(bed)
+    bed.bench.answers.set()
+    reset = threading.Thread(target=bed.machine.reset)
+    reset.start()
+    until(lambda: "system_reset" in bed.bench.qemu.asked, "it is reset")
+    assert bed.machine.state == "starting"
+    bed.bench.calls.heard("RESET", {"guest": False})
+    reset.join(30)
+    assert not bed.bench.answers.is_set()
+    assert bed.machine.told()["why"] == "boots from debian.qcow2; on its console: deb login:"
+    with pytest.raises(HostError, match=r"deb boots from debian\.qcow2"):
+        bed.machine.reset()
+    bed.bench.answers.set()
+    bed.machine.ready(60)
+    assert bed.machine.state == "running"
+
+
+def test_a_guest_that_boots_anew_is_not_up_meanwhile(bed: Bed) -> None:
+    comes_up(bed)
+    bed.bench.calls.heard("RESET", {"guest": True})
+    assert bed.machine.state == "starting" and bed.told == ["deb boots anew: its guest wants it"]
+    bed.bench.answers.set()
+    bed.machine.ready(60)
+    assert bed.machine.state == "running"
+
+
+def test_a_panic_is_told_with_the_words_of_the_kernel(bed: Bed) -> None:
+    comes_up(bed)
+    bed.bench.calls.heard("GUEST_PANICKED", {})
+    assert bed.machine.state == "panicked"
+    until(lambda: bool(bed.told), "it is told")
+    (told,) = bed.told
+    assert "has panicked: Kernel panic - not syncing: test; see: sdnlab logs deb/console" in told
+    assert "not syncing: test" in str(bed.machine.told()["why"])
 
 
 def test_a_full_disk_is_an_event_and_the_machine_stands_still(bed: Bed) -> None:
