@@ -11,7 +11,6 @@ import typer
 
 from lab.cli.common import Lab, LabArgument, client, one_of, usage
 from lab.cli.output_file import put
-from lab.cli.say import count, err
 from lab.failure import Exit, Failure
 from topologies.syntax.problem import nearest, printable
 
@@ -178,14 +177,12 @@ def save(name: LabArgument = None, lab: Lab = None, output: Output = "-") -> Non
     """Write the topology file of a running lab as it is now, with all its addresses and numbers.
 
     'sdnlab up' of this file starts the same lab. What was done while the lab ran is in it: moved hosts, more
-    instances. States are not: links that are cut, what hosts have written. Names of groups in rules are
-    written as addresses.
+    instances. So are its checks. States are not: links that are cut, what hosts have written.
 
     Example: sdnlab save > x.yaml
     """
     from topologies.model.topology import Topology
     from topologies.saving import text
-    from topologies.saving.checks import left_out
     from topologies.saving.unwritable import Unwritable
 
     api = client(one_of(name, lab))
@@ -195,9 +192,6 @@ def save(name: LabArgument = None, lab: Lab = None, output: Output = "-") -> Non
         put(text(topology, _folder(file)).encode(), output)
     except Unwritable as error:
         raise Failure(error.what, error.remedy, Exit.FAILED) from None
-    lost = left_out(topology)
-    if lost:
-        err(f"without {count(len(lost), 'check')}, whose verbs can't be written yet: {', '.join(lost)}")
 
 
 def _folder(file: str) -> str:

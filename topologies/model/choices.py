@@ -16,5 +16,5 @@ HOST_KINDS: dict[str, str] = {
 
 SDNLAB = "sdnlab"
 CONTROLLERS: dict[str, str] = {SDNLAB: "the lab's own: it compiles the whole topology to flow tables"}
-NO_PART_OF_LABS = ("checks", "places", "notes")
+NO_PART_OF_LABS = ("checks", "places", "notes", "wording")
 """The fields of a topology that are no part of its lab: switches and controllers need not know them."""

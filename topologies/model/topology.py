@@ -23,6 +23,7 @@ from topologies.model.places import NOWHERE, Places
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.values import Frozen as Frozen
 from topologies.model.values import Port as Port
+from topologies.model.wording import UNNAMED, Wording
 
 if TYPE_CHECKING:
     from networkx import MultiGraph
@@ -151,8 +152,9 @@ class Topology(Frozen):
     """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
     ``checks``: what must hold in it, in the order of the file. ``places``: the lines of its entries in the
-    file. ``notes``: what it has otherwise than the file of another tool says, in the order of lines. Two
-    topologies that differ only in these are equal: they describe the same lab.
+    file. ``notes``: what it has otherwise than the file of another tool says, in the order of lines.
+    ``wording``: the file's names for addresses. Two topologies that differ only in these are equal: they
+    describe the same lab.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Topology(Frozen):
     checks: tuple[AnyCheck, ...] = ()
     places: Places = NOWHERE
     notes: tuple[Note, ...] = ()
+    wording: Wording = UNNAMED
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Topology) and self._lab() == other._lab()

@@ -162,8 +162,13 @@ def check_at(path: Path, entry: CheckSpec, context: Context, among: Sequence[str
             where, "it would check nothing: there is no pair of two different hosts", remedy="name two"
         )
         return None
-    name = entry.name if entry.name else check.expected
-    return check.model_copy(update={"name": name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"})
+    return check.model_copy(update={"name": entry.name or usual_name(check)})
+
+
+def usual_name(check: Check) -> str:
+    """The name of a check whose entry has none, unless another one has it."""
+    name = check.expected
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _check_text(path: Path, text: str | None, most: int, report: Report) -> None:
@@ -173,13 +178,20 @@ def _check_text(path: Path, text: str | None, most: int, report: Report) -> None
 
 def _named_apart(resolved: Sequence[Check]) -> tuple[Check, ...]:
     """The checks with names that differ."""
+    names = named_apart([check.name for check in resolved])
+    pairs = zip(resolved, names, strict=True)
+    return tuple(c if c.name == name else c.model_copy(update={"name": name}) for c, name in pairs)
+
+
+def named_apart(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind each that was there before."""
     taken: dict[str, int] = {}
     apart = []
-    for check in resolved:
-        name = check.name
-        taken[check.name] = taken.get(check.name, 0) + 1
-        while taken[check.name] > 1 and (name := f"{check.name} #{taken[check.name]}") in taken:
-            taken[check.name] += 1
+    for usual in names:
+        name = usual
+        taken[usual] = taken.get(usual, 0) + 1
+        while taken[usual] > 1 and (name := f"{usual} #{taken[usual]}") in taken:
+            taken[usual] += 1
         taken.setdefault(name, 1)
-        apart.append(check if name == check.name else check.model_copy(update={"name": name}))
-    return tuple(apart)
+        apart.append(name)
+    return apart

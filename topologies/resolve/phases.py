@@ -27,6 +27,7 @@ from topologies.resolve import (
     tenants,
     underlay,
     wires,
+    wording,
 )
 from topologies.resolve.draft import Draft, begin, in_order
 from topologies.resolve.port_numbers import Key, Plugs, Ports, keep
@@ -255,7 +256,8 @@ def _finished(draft: Draft) -> Topology:
         topology = topology.model_copy(update={"checks": checks.checks(draft.spec, topology, report)})
         draft.problems.and_those_of(report).check()
     draft.problems.check()
-    return topology.model_copy(update={"places": places.places(draft, topology)})
+    beside = {"places": places.places(draft, topology), "wording": wording.wording(draft.spec, topology)}
+    return topology.model_copy(update=beside)
 
 
 def _topology(draft: Draft, mtu: int) -> Topology:

@@ -2,95 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from topologies.model.checks import WITHIN, Between, Blocked, Check, Command, Isolated, Reachable, Side, Tcp
-from topologies.model.topology import Topology
-
-Tree = dict[str, Any]
-ALL = "all"
-
-
-class Sides:
-    """Sides of checks as the file names them. ``groups``: those that the file must have for that."""
-
-    def __init__(self, topology: Topology) -> None:
-        self._known = {member.name for part in (topology.hosts, topology.networks) for member in part}
-        self._known |= {function.name for function in topology.functions} | {ALL}
-        self.groups: dict[str, list[str]] = {}
-
-    def of(self, side: Side) -> Any:
-        """The names of a side: a text or a list. What was a single group is one again."""
-        words = side.words.split(", ")
-        if set(words) <= self._known:
-            return words[0] if len(words) == 1 else words
-        if len(words) == 1 and self.groups.setdefault(words[0], list(side.names)) == list(side.names):
-            return words[0]
-        return list(side.names)
+from topologies.model.check import WITHIN, Check
+from topologies.model.checks import Blocked, Command, Isolated, Reachable, Tcp
+from topologies.resolve.checks import named_apart, usual_name
+from topologies.saving import checks_of_services as of_services
+from topologies.saving import checks_of_ways as of_ways
+from topologies.saving import quantities
+from topologies.saving.check_keys import Tree, between, family, run, side, with_protocol
+from topologies.saving.unwritable import Unwritable
 
 
-Writer = Callable[[Check, Sides], Tree]
+def checks(entries: Sequence[Check]) -> list[Tree]:
+    """The entries of all checks, in their order. Raises Unwritable for a verb that ``WRITERS`` lacks.
+
+    A name that the loader makes of a check's keys is left out.
+    """
+    return [check(entry, name) for entry, name in zip(entries, _stated(entries), strict=True)]
 
 
-def check(entry: Check, sides: Sides) -> Tree | None:
-    """The keys of a check; None when ``WRITERS`` does not know its verb."""
+def check(entry: Check, name: str = "") -> Tree:
+    """The entry of a check, with a name or without one. Raises Unwritable."""
     if entry.verb not in WRITERS:
-        return None
-    tree: Tree = {entry.verb: WRITERS[entry.verb](entry, sides), "name": entry.name}
+        raise Unwritable(f"check {entry.name} is of the verb {entry.verb}, which can't be written")
+    tree: Tree = {entry.verb: WRITERS[entry.verb](entry)}
+    if name:
+        tree["name"] = name
     if entry.hint:
         tree["hint"] = entry.hint
     if entry.within != WITHIN:
-        tree["within"] = f"{entry.within * 1000:g}ms"
+        tree["within"] = quantities.interval(quantities.micros(entry.within))
     return tree
 
 
-def _family(family: int | None) -> Tree:
-    return {} if family is None else {"family": f"ipv{family}"}
+def _stated(entries: Sequence[Check]) -> list[str]:
+    """The names that must be written, so that the loader gives all checks those that they have."""
+    names, usual = [entry.name for entry in entries], [usual_name(entry) for entry in entries]
+    stated = ["" if n == u or n.startswith(f"{u} #") else n for n, u in zip(names, usual, strict=True)]
+    while True:
+        got = named_apart([name or made for name, made in zip(stated, usual, strict=True)])
+        wrong = [number for number, name in enumerate(got) if name != names[number] and not stated[number]]
+        if not wrong:
+            return stated
+        stated[wrong[0]] = names[wrong[0]]
 
 
-def _between(entry: Between, sides: Sides) -> Tree:
-    return {"from": sides.of(entry.source), "to": sides.of(entry.destination), **_family(entry.family)}
+def _reachable(entry: Reachable | Blocked) -> Tree:
+    return with_protocol(entry, entry.protocol, entry.port)
 
 
-def _reachable(entry: Check, sides: Sides) -> Tree:
-    reachable = cast("Reachable | Blocked", entry)
-    port = {} if reachable.port is None else {reachable.protocol: reachable.port}
-    return _between(reachable, sides) | port
+def _blocked(entry: Blocked) -> Tree:
+    return _reachable(entry) | ({} if entry.how is None else {"how": entry.how})
 
 
-def _blocked(entry: Check, sides: Sides) -> Tree:
-    how = cast(Blocked, entry).how
-    return _reachable(entry, sides) | ({} if how is None else {"how": how})
+def _tcp(entry: Tcp) -> Tree:
+    return between(entry) | {"port": entry.port, "result": entry.result}
 
 
-def _tcp(entry: Check, sides: Sides) -> Tree:
-    tcp = cast(Tcp, entry)
-    return _between(tcp, sides) | {"port": tcp.port, "result": tcp.result}
+def _isolated(entry: Isolated) -> Tree:
+    return {"between": [side(one) for one in entry.sides], **family(entry.family)}
 
 
-def _isolated(entry: Check, sides: Sides) -> Tree:
-    isolated = cast(Isolated, entry)
-    named = [sides.of(side) for side in isolated.sides]
-    return {"between": named, **_family(isolated.family)}
+def _command(entry: Command) -> Tree:
+    output = {"output": entry.output} if entry.output else {}
+    return {"host": side(entry.hosts), "run": run(entry.words), "exit": entry.exit, **output}
 
 
-def _command(entry: Check, sides: Sides) -> Tree:
-    command = cast(Command, entry)
-    output = {"output": command.output} if command.output else {}
-    return {"host": sides.of(command.hosts), "run": list(command.words), "exit": command.exit, **output}
+def _inside(entry: Check) -> Tree:
+    return check(entry, "" if entry.name == usual_name(entry) else entry.name)
 
 
-WRITERS: dict[str, Writer] = {
+WRITERS: dict[str, Callable[[Any], Tree]] = {
     "reachable": _reachable,
     "blocked": _blocked,
     "tcp": _tcp,
     "isolated": _isolated,
     "command": _command,
+    "http": of_services.http,
+    "dns": of_services.dns,
+    "latency": of_services.latency,
+    "rate": of_services.rate,
+    "balanced": of_services.balanced,
+    "traverses": of_ways.traverses,
+    "avoids": of_ways.avoids,
+    "encapsulated": of_ways.encapsulated,
+    "flow": of_ways.flow,
+    "alerts": of_ways.alerts,
+    "packet": of_ways.packet,
+    "survives": of_ways.survives(_inside),
 }
-"""Verb -> its keys in the form of the file. Checks of other verbs are left out of a saved file."""
-
-
-def left_out(topology: Topology) -> list[str]:
-    """The checks that a saved file does not have, each with its verb."""
-    return [f"{entry.name} ({entry.verb})" for entry in topology.checks if entry.verb not in WRITERS]
+"""Verb -> its keys in the form of the file."""

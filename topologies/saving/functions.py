@@ -16,6 +16,8 @@ from topologies.model.kinds import (
     PythonFunction,
     RateLimiter,
 )
+from topologies.model.places import Entity, part
+from topologies.model.wording import Wording, end
 from topologies.saving import quantities
 from topologies.saving.unwritable import Unwritable
 
@@ -23,8 +25,11 @@ Tree = dict[str, Any]
 Writer = Callable[[Function, str], Tree]
 
 
-def function(entry: Function, folder: str) -> Tree:
-    """The keys of a function. Raises Unwritable for a kind that ``WRITERS`` does not know."""
+def function(entry: Function, folder: str, wording: Wording) -> Tree:
+    """The keys of a function. ``wording``: the names that its file had.
+
+    Raises Unwritable for a kind that ``WRITERS`` does not know.
+    """
     if entry.kind not in WRITERS:
         raise Unwritable(f"function {entry.name} is of the kind {entry.kind}, which can't be written")
     attachment = entry.attachment
@@ -38,13 +43,18 @@ def function(entry: Function, folder: str) -> Tree:
     if isinstance(attachment, Scalable):
         tree["instances"] = len(attachment.instances)
         tree["on-failure"] = entry.on_failure
-    return tree | WRITERS[entry.kind](entry, folder)
+    tree |= WRITERS[entry.kind](entry, folder)
+    if isinstance(entry, FirewallFunction):
+        if entry.name in wording.own:
+            tree["groups"] = {name: list(texts) for name, texts in wording.own[entry.name].items()}
+        tree["rules"] = [_rule(entry.name, rule, wording) for rule in entry.firewall.rules]
+    return tree
 
 
-def chain(entry: Chain) -> Tree:
-    """The keys of a chain."""
+def chain(entry: Chain, wording: Wording) -> Tree:
+    """The keys of a chain. ``wording``: the names that its file had."""
     tree: Tree = {"functions": list(entry.functions), "network": entry.network}
-    tree |= _matched(entry)
+    tree |= _matched(entry, Entity("chain", entry.name), wording)
     if entry.direction != "forward":
         tree["direction"] = entry.direction
     if not entry.symmetric:
@@ -58,13 +68,12 @@ def chain(entry: Chain) -> Tree:
     return tree
 
 
-def _matched(entry: Chain | Rule) -> Tree:
-    """The packets that a chain takes, or that a rule decides about."""
+def _matched(entry: Chain | Rule, entity: Entity, wording: Wording) -> Tree:
+    """The packets that a chain takes, or that a rule decides about; by the names that the file had."""
     tree: Tree = {}
-    if entry.source:
-        tree["source"] = quantities.prefixes(entry.source)
-    if entry.destination:
-        tree["destination"] = quantities.prefixes(entry.destination)
+    for key, addresses in (("source", entry.source), ("destination", entry.destination)):
+        if addresses:
+            tree[key] = list(wording.ends.get(end(entity, key), ())) or quantities.prefixes(addresses)
     if entry.protocol is not None:
         tree["protocol"] = entry.protocol
     if entry.source_ports:
@@ -79,13 +88,12 @@ def _firewall(entry: Function, folder: str) -> Tree:
     return {
         "default": rules.default,
         "udp-timeout": f"{rules.udp_timeout}s",
-        "rules": [_rule(rule) for rule in rules.rules],
     }
 
 
-def _rule(rule: Rule) -> Tree:
+def _rule(firewall: str, rule: Rule, wording: Wording) -> Tree:
     tree: Tree = {"name": rule.name, "action": rule.action}
-    tree |= _matched(rule)
+    tree |= _matched(rule, part("rule", firewall, rule.name), wording)
     if rule.log:
         tree["log"] = True
     if rule.rate is not None:

@@ -22,6 +22,11 @@ def delay(micros: int) -> str:
     return f"{micros // 1000}ms" if micros % 1000 == 0 else f"{micros}us"
 
 
+def micros(seconds: float) -> int:
+    """Seconds in microseconds, as the file had them."""
+    return round(seconds * 1_000_000)
+
+
 def loss(fraction: float) -> str:
     """A fraction as a percentage."""
     return f"{(Decimal(repr(fraction)) * 100).normalize():f}%"

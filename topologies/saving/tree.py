@@ -11,7 +11,7 @@ from topologies.model.choices import SDNLAB
 from topologies.model.storage import Storage, adapter_of
 from topologies.model.topology import Link, Network, Switch, Topology, Underlay, UnderlayLink
 from topologies.saving import quantities
-from topologies.saving.checks import Sides, check
+from topologies.saving.checks import checks
 from topologies.saving.functions import chain, function
 from topologies.saving.hosts import host
 from topologies.saving.unwritable import Unwritable
@@ -24,8 +24,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     several = len(topology.domains) > 1
     controllers = {domain.name: domain.controller for domain in topology.domains}
     adapters = {adapter_of(volume.host) for volume in topology.storage.used}
-    sides = Sides(topology)
-    checks = [check(entry, sides) for entry in topology.checks]
+    wording = topology.wording
     tree: Tree = {
         "name": topology.name,
         "description": topology.description,
@@ -43,12 +42,12 @@ def whole(topology: Topology, folder: str = "") -> Tree:
         },
         "links": [_link(link) for link in topology.links],
         "routers": {router.name: list(router.networks) for router in topology.routers},
-        "groups": sides.groups,
-        "functions": {entry.name: function(entry, folder) for entry in topology.functions},
-        "chains": {entry.name: chain(entry) for entry in topology.chains if not entry.implicit},
+        "groups": {name: list(texts) for name, texts in wording.groups.items()},
+        "functions": {entry.name: function(entry, folder, wording) for entry in topology.functions},
+        "chains": {entry.name: chain(entry, wording) for entry in topology.chains if not entry.implicit},
         "storage": _storage(topology.storage),
         "underlay": {} if topology.underlay is None else _underlay(topology.underlay),
-        "checks": [entry for entry in checks if entry is not None],
+        "checks": checks(topology.checks),
     }
     return {key: value for key, value in tree.items() if value}
 
