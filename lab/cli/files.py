@@ -176,9 +176,10 @@ def validate(file: File, json: Json = False) -> None:
     Exits 0 when the file is right, 1 when it is not. No lab is started.
     """
     import topologies
+    from lab.packets.declared import refuse_wrong
 
     try:
-        topology = _loaded(file)
+        topology = refuse_wrong(_loaded(file))
     except topologies.Invalid as invalid:
         if json:
             out_json(

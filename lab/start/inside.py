@@ -118,10 +118,11 @@ def load(order: Order) -> Topology:
     """The topology of the requested file, with the tunnels that this machine has. Raises Failure with all its
     problems."""
     import topologies
+    from lab.packets.declared import refuse_wrong
     from lab.supervisor.runnable import settled_tunnels
 
     try:
-        return settled_tunnels(topologies.loads(order.raw, order.file), order.datapath)
+        return settled_tunnels(refuse_wrong(topologies.loads(order.raw, order.file)), order.datapath)
     except topologies.Invalid as invalid:
         raise invalid_file(order.file, invalid.problems) from None
 

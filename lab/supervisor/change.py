@@ -18,6 +18,7 @@ from dataplane.fabric.fabric import Unchangeable
 from lab.failure import Failure, NotThere, invalid_file
 from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
+from lab.packets.declared import refuse_wrong
 from lab.supervisor import runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
@@ -158,7 +159,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
     began = time.monotonic()
     with lab.changing():
         try:
-            loaded = topologies.loads(raw, file, running=lab.topology)
+            loaded = refuse_wrong(topologies.loads(raw, file, running=lab.topology))
         except topologies.Invalid as invalid:
             raise invalid_file(file, invalid.problems) from None
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))

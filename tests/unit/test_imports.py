@@ -83,7 +83,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.copy": (COMMAND, ("lab.access.client", "lab.cli.archive", "lab.cli.copying")),
     "lab.cli.convert": (COMMAND, ("lab.drawing", "topologies")),
     "lab.cli.draw": (COMMAND, ("lab.drawing",)),
-    "lab.cli.files": (COMMAND, ("networkx", "topologies")),
+    "lab.cli.files": (COMMAND, ("lab.packets.declared", "networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.image": (COMMAND, ("dataplane.hosts.container.images", "dataplane.images")),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
@@ -146,7 +146,13 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.shell": (SHELL, ("dataplane.mininet_view.net", "lab", "mininet")),
     "lab.start.inside": (
         BUILDING,
-        ("lab.api.serve", "lab.start.building", "lab.supervisor.runnable", "topologies"),
+        (
+            "lab.api.serve",
+            "lab.packets.declared",
+            "lab.start.building",
+            "lab.supervisor.runnable",
+            "topologies",
+        ),
     ),
     "lab.start.stop": (COMMAND, ("dataplane.hosts.cgroups",)),
     "lab.supervisor.controller_main": (CONTROLLER, ("controller.__main__",)),
