@@ -113,6 +113,16 @@ def test_every_verb_in_a_lab_with_two_domains(sdnlab: CommandLine, tmp_path: Pat
     # what was broken is whole again
     assert all(link["up"] for link in json.loads(sdnlab("status", "--json").stdout)["underlay"]["links"])
 
+    # a saved lab has the same checks, with the same verdicts
+    saved = tmp_path / "saved.yaml"
+    sdnlab("save", "-o", str(saved))
+    sdnlab("down", "verbs")
+    sdnlab("up", str(saved), "-d", "--no-check")
+    again = json.loads(sdnlab("check", "--json", code=1).stdout)["results"]
+    assert {result["name"]: result["verdict"] for result in again} == {
+        name: result["verdict"] for name, result in results.items()
+    }
+
 
 @pytest.mark.parametrize("kill", ["controller"])
 def test_checks_of_a_lab_whose_controller_is_killed(sdnlab: CommandLine, kill: str) -> None:
