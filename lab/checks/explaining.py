@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lab.checks.diagnosis import Diagnosis, Reason
-from lab.checks.loop import Loop
+from lab.checks.diagnosis import Diagnosis
 from lab.checks.probes import Outcome, Probe
 from lab.checks.room import Visit
+from lab.failure import Failure
+from lab.messages.trace import TraceRequest
+from lab.views.ending import came_to
 from topologies.model.places import Place
 
 MOST = 24
-"""So many packets of one run are explained: each is sent again, with all switches on its way watched."""
-_WITHIN = 1.0
+"""So many packets of one run are explained: each is sent again, and followed, as by ``sdnlab trace``."""
 
 
 class Explained(NamedTuple):
@@ -37,33 +38,38 @@ class Explainer:
 
     def __call__(self, probe: Probe, outcome: Outcome) -> Explained:
         """Explain a probe; nothing when too many are explained already."""
-        if self._left <= 0 or outcome.error:
+        if self._left <= 0 or outcome.error or probe.sort != "addressed":
             return Explained()
         self._left -= 1
-        if self._diagnosis is None:
-            self._diagnosis = Diagnosis(self._visit.ways, self._visit.room.ailing())
         at = self._visit.ways.arrives_at(probe.target)
         arrived = not at.isdisjoint(outcome.arrived)
+        if not arrived or outcome.answer is None:
+            try:
+                return self._followed(probe)
+            except Failure:  # it can't be sent now: what the tables say is known all the same
+                pass
+        return self._computed(probe, arrived, outcome)
+
+    def _followed(self, probe: Probe) -> Explained:
+        """Send a packet like it, and follow it. Raises Failure."""
+        request: TraceRequest = {
+            "source": probe.source,
+            "destination": probe.target,
+            "protocol": probe.protocol,
+            "port": probe.port,
+            "family": 4 if probe.family == 4 else 6,
+        }
+        ending = came_to(self._visit.room.trace(request))
+        place = None if ending.place is None else Place(ending.place["file"], ending.place["line"])
+        return Explained(ending.last_seen, ending.stopped_by, place)
+
+    def _computed(self, probe: Probe, arrived: bool, outcome: Outcome) -> Explained:
+        if self._diagnosis is None:
+            self._diagnosis = Diagnosis(self._visit.ways, self._visit.room.ailing())
         try:
             reason = self._diagnosis.reason(probe, arrived, outcome.answer is not None)
         except ValueError as error:  # what the evaluator does not know
             return Explained(stopped_by=f"not known: {error}")
         if arrived and outcome.answer is None:
-            reason = Reason("something on the way back", None, reason.switches, reason.functions)
-        last = "" if outcome.answer is not None and arrived else self._last_seen(probe, arrived, reason)
-        return Explained(last, reason.words, reason.place)
-
-    def _last_seen(self, probe: Probe, arrived: bool, reason: Reason) -> str:
-        """Send the packet again, and watch the switches and functions on its way."""
-        visit = self._visit
-        again = probe._replace(within=_WITHIN, wants=lambda outcome: True, resolve=False)
-        with visit.room.watching(reason.switches, reason.functions) as points:
-            loop = Loop(visit.ways, visit.room.open_socket, visit.cancelled, points=points)
-            (outcome,) = loop.run([again])
-        seen = sorted(sighting for sighting in outcome.sightings if sighting.back == arrived)
-        what = "the answer" if arrived else "the request"
-        if seen:
-            return f"{what} at {seen[-1].point}"
-        if arrived:
-            return f"the request at {probe.target}; no answer at {', '.join(points) or 'any switch'}"
-        return f"it left {probe.source}, and was seen at none of {', '.join(points)}" if points else ""
+            return Explained(f"the request at {probe.target}", "something on the way back")
+        return Explained("", reason.words, reason.place)

@@ -8,10 +8,10 @@ TCP segment acknowledges it (RFC 9293, 3.4), an ICMP error quotes it (RFC 792, R
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal, NamedTuple
 
-from lab.probe.frames import MAGIC, Station, echo4, echo6
+from lab.probe.frames import MAGIC, Station, arp_request, echo4, echo6, station
 from wire import ethertype, icmp, tcp
 from wire.ip import Packet, covered, packet, read
 from wire.protocol import ICMP, ICMPV6, TCP, UDP
@@ -53,6 +53,32 @@ def request(src: Station, dst: Station, protocol: str, port: int, nonce: int, ta
     else:
         body = datagram(source, destination, source_port(tag), port, payload(nonce, tag))
     return dst.mac + src.mac + (_IP4 if family == 4 else _IP6) + body
+
+
+NOBODY = bytes.fromhex("0a5d5d5d5d5d")
+"""A MAC address that is locally administered, and that no lab gives."""
+_ARP = ethertype.octets(ethertype.ARP)
+_EVERYBODY4, _EVERYBODY6 = (
+    station("everybody", mac, IPv4Address("255.255.255.255"), IPv6Address("ff02::1"))
+    for mac in ("ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01")
+)
+
+
+def stray(src: Station, dst: Station, sort: str, nonce: int, tag: int) -> bytes:
+    """The request with a tag that is addressed in another way: see ``lab.checks.probes.Sort``."""
+    family = 4 if src.ip4 and dst.ip4 else 6
+    if sort == "ARP broadcast":
+        assert dst.ip4 is not None
+        frame = arp_request(src, dst.ip4)  # the tag is in the padding of the shortest Ethernet frame
+        return frame[:_PADDING] + payload(nonce, tag) + frame[_PADDING + 16 :]
+    if sort == "broadcast":
+        everybody = _EVERYBODY4 if family == 4 else _EVERYBODY6
+        return request(src, with_family(everybody, family), "icmp", 0, nonce, tag)
+    return request(src, dst._replace(mac=NOBODY), "icmp", 0, nonce, tag)
+
+
+_PADDING = 42
+"""Where an ARP message of IPv4 over Ethernet ends (RFC 826)."""
 
 
 def payload(nonce: int, tag: int, answer: bool = False) -> bytes:
@@ -105,10 +131,20 @@ def _packet(frame: bytes) -> Packet | None:
 
 def recognise(frame: bytes, nonce: int, count: int) -> Seen | None:
     """What ``frame`` is for the run with this ``nonce`` and ``count`` tags so far; None: other traffic."""
+    if frame[12:14] == _ARP:
+        return _in_padding(frame, nonce, count)
     packet_seen = _packet(frame)
     if packet_seen is None or packet_seen.later:
         return None
     return _recognised(packet_seen, nonce, count)
+
+
+def _in_padding(frame: bytes, nonce: int, count: int) -> Seen | None:
+    """The ARP request of a probe."""
+    if len(frame) < _PADDING + 16 or frame[_PADDING : _PADDING + 4] != MAGIC:
+        return None
+    their, tag, _ = struct.unpack_from("!III", frame, _PADDING + 4)
+    return Seen(tag, "request") if their == nonce and tag < count else None
 
 
 def _recognised(packet_seen: Packet, nonce: int, count: int) -> Seen | None:
@@ -192,6 +228,8 @@ def decoded(frame: bytes) -> str:
     """A frame in a line, as tcpdump would write it."""
     packet_seen = _packet(frame)
     macs = f"{frame[6:12].hex(':')} > {frame[:6].hex(':')}"
+    if frame[12:14] == _ARP and frame[20:22] == b"\x00\x01":
+        return f"ARP who has {ip_text(frame[38:42])}? tell {ip_text(frame[28:32])} ({macs})"
     if packet_seen is None:
         return f"{macs}, EtherType 0x{frame[12:14].hex()}, {len(frame)} bytes"
     return f"{in_words(packet_seen)} ({macs})"

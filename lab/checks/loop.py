@@ -206,7 +206,10 @@ class Loop:
         src = frames.with_family(self._ways.station(probe.source), probe.family)
         hop = self._ways.hop(probe.source, probe.target).station
         dst = frames.with_family(self._ways.station(probe.target), probe.family)._replace(mac=hop.mac)
-        frame = frames.request(src, dst, probe.protocol, probe.port, self._nonce, tag)
+        if probe.sort == "addressed":
+            frame = frames.request(src, dst, probe.protocol, probe.port, self._nonce, tag)
+        else:
+            frame = frames.stray(src, dst, probe.sort, self._nonce, tag)
         old = self._outcomes[number]
         outcome = Outcome(tries=old.tries + 1, frame=frame)
         self._outcomes[number] = outcome
@@ -295,7 +298,7 @@ class Loop:
                 answer = asking.recognise(frame, self._nonce)
                 if isinstance(answer, Resolved):
                     self._on_resolved(at, answer)
-                continue
+                    continue
             seen = frames.recognise(frame, self._nonce, len(self._tags))
             if seen is not None:
                 self._on_seen(at, seen, frame)

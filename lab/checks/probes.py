@@ -9,6 +9,10 @@ from typing import Literal, NamedTuple
 from topologies.model.checks import Protocol
 
 AnswerKind = Literal["reply", "syn-ack", "reset", "icmp"]
+Sort = Literal["addressed", "ARP broadcast", "broadcast", "unknown MAC"]
+"""How a request is addressed: to its target; an ARP request for the target's address; an echo request to all
+(RFC 919; of IPv6 to all nodes, RFC 4291, 2.7.1); one to the target's address, at a MAC address that nobody
+has."""
 
 
 class Answer(NamedTuple):
@@ -62,7 +66,8 @@ class Probe(NamedTuple):
     """A request to send. ``target``: a host, or a function that has an address. ``port``: 0 for ICMP.
 
     It is sent again until ``wants`` takes the outcome, or ``within`` seconds are over. ``resolve``: whether
-    the source asks for the address first, as a host does.
+    the source asks for the address first, as a host does. ``sort``: other than ``addressed`` only without
+    ``resolve``.
     """
 
     source: str
@@ -73,11 +78,13 @@ class Probe(NamedTuple):
     within: float
     wants: Callable[[Outcome], bool]
     resolve: bool = True
+    sort: Sort = "addressed"
 
     @property
     def words(self) -> str:
         """It in words, like ``h1 -> h2, TCP 80, IPv4``."""
         how = "ping" if self.protocol == "icmp" else f"{self.protocol.upper()} {self.port}"
+        how = how if self.sort == "addressed" else self.sort
         return f"{self.source} -> {self.target}, {how}, IPv{self.family}"
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lab.checks.explaining import Explain, Explained
 from lab.checks.judgement import MOST_FINDINGS, Judgement, finding, judged
-from lab.checks.probes import Outcome, Probe, Signs
+from lab.checks.probes import Outcome, Probe, Signs, Sort
 from lab.checks.ways import Ways
 from lab.messages.checks import Finding
 from topologies.model.checks import Between, Blocked, Check, Isolated, Protocol, Reachable, Tcp
+from topologies.model.kinds import FirewallFunction
+from topologies.model.topology import Topology
 
 _CONTROLS, _CANDIDATES = 3, 30
 _CONTROL_WITHIN = 1.0
+MOST_WITH_PORTS, MOST_PORTS = 1000, 4
+"""Most pairs between which ``isolated`` tries connections and datagrams, and ports that the file names."""
 
 
 class Aim(NamedTuple):
@@ -48,7 +52,7 @@ def plan(check: Check, ways: Ways) -> list[Probe]:
         case Tcp():
             return list(_probes(check, ways, "tcp", check.port, _became(check.result)))
         case Isolated():
-            return list(_probes(check, ways, "icmp", 0, _apart(check), resolve=False))
+            return list(_isolating(check, ways))
     raise TypeError(f"a check of {check.verb} has no probes")
 
 
@@ -98,6 +102,56 @@ def _probes(
             if check.family in (None, family):
                 takes = partial(wants, aim)
                 yield Probe(source, target, family, protocol, port, check.within, takes, resolve)
+
+
+def _isolating(check: Isolated, ways: Ways) -> Iterator[Probe]:
+    """Frames of all sorts: pings between all pairs, then connections and datagrams, and from each host to
+    each other side what a switch may flood."""
+    apart = _apart(check)
+    yield from _probes(check, ways, "icmp", 0, apart, resolve=False)
+    pairs = list(check.pairs())
+    if len(pairs) > MOST_WITH_PORTS:  # each host to one of each other side, those spread
+        pairs = [
+            (source, other.names[number % len(other.names)])
+            for side in check.sides
+            for other in check.sides
+            if other is not side
+            for number, source in enumerate(side.names)
+        ]
+    ports = [(protocol, port) for protocol in ("tcp", "udp") for port in known_ports(ways.topology, protocol)]
+    for source, target in pairs:
+        for family in _families(check, ways, source, target):
+            for protocol, port in ports:
+                takes = partial(apart, Aim(source, True, ways.arrives_at(target)))
+                yield Probe(source, target, family, protocol, port, check.within, takes, False)
+    sorts: tuple[Sort, ...] = ("ARP broadcast", "broadcast", "unknown MAC")
+    for side in check.sides:
+        for other in check.sides:
+            for source in side.names if other is not side else ():
+                target = next((name for name in other.names if name != source), "")
+                for family in _families(check, ways, source, target):
+                    for sort in sorts if family == 4 else sorts[1:]:
+                        takes = partial(apart, Aim(source, True, ways.arrives_at(target)))
+                        yield Probe(source, target, family, "icmp", 0, check.within, takes, False, sort)
+
+
+def _families(check: Isolated, ways: Ways, source: str, target: str) -> list[int]:
+    if source not in ways.hosts or target not in ways.hosts:
+        return []
+    return [family for family in ways.families(source, target) if check.family in (None, family)]
+
+
+def known_ports(topology: Topology, protocol: Literal["tcp", "udp"]) -> list[int]:
+    """Ports to which connections or datagrams may get through: a usual one, and the first that rules and
+    chains of the file name."""
+    rules = [rule for f in topology.functions if isinstance(f, FirewallFunction) for rule in f.firewall.rules]
+    named = {
+        low
+        for entry in (*rules, *topology.chains)
+        if entry.protocol in (None, protocol)
+        for low, _ in entry.destination_ports
+    }
+    return sorted({80 if protocol == "tcp" else 53, *sorted(named)[:MOST_PORTS]})
 
 
 def _reached(aim: Aim, outcome: Outcome) -> bool:

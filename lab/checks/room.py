@@ -13,6 +13,7 @@ from lab.checks.diagnosis import Ailing
 from lab.checks.judgement import Judgement
 from lab.checks.ways import Ways
 from lab.messages.lab import Event, FlowState
+from lab.messages.trace import TraceRequest, TraceState
 from topologies.model.checks import Check
 from topologies.model.topology import Topology
 
@@ -53,6 +54,9 @@ class Room(Protocol):
 
     def repair(self, action: str, target: str) -> None:
         """Repair it, and wait until the lab works again, as far as it is known. Raises Failure."""
+
+    def trace(self, request: TraceRequest) -> TraceState:
+        """Follows a packet that is really sent. The lab must stand ``still``. Raises Failure."""
 
     def ailing(self) -> Ailing:
         """What does not work at present."""

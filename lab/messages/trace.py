@@ -88,6 +88,11 @@ class StopState(TypedDict):
     place: PlaceState | None
 
 
+def stop_words(stop: StopState) -> str:
+    """Where a copy ended, and why, for all who tell it."""
+    return f"{stop['switch']}: {stop['why']}"
+
+
 class WayState(TypedDict):
     """One frame's way. ``source``: the host that sends it; ``words``: the frame. ``steps``: the first is
     where it comes in. ``delivered``: hosts and end systems that it got to. ``stops``: why copies got

@@ -30,16 +30,17 @@ def _problems(topology: Topology) -> Iterator[list[Problem]]:
     for number, check in enumerate(topology.checks):
         place = topology.places.of(Entity("check", check.name))
         at = Problem(topology.places.file or topology.name, 0 if place is None else place.line, "", "")
-        yield [replace(at, path=path, **said) for path, said in _wrong(check, f"checks[{number}]")]
+        mistakes = _wrong(check, f"checks[{number}]")
+        yield [replace(at, path=path, message=error.what, remedy=error.remedy) for path, error in mistakes]
 
 
-def _wrong(check: Check, path: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _wrong(check: Check, path: str) -> Iterator[tuple[str, ExpressionError]]:
     if isinstance(check, Survives):
         yield from _wrong(check.check, f"{path}.survives.check")
     if isinstance(check, Sent):
         for key, text in (("send", check.send), ("expect", check.expect)):
             if text and (error := _mistake(text)) is not None:
-                yield f"{path}.packet.{key}", {"message": error.what, "remedy": error.remedy}
+                yield f"{path}.packet.{key}", error
 
 
 def _mistake(text: str) -> ExpressionError | None:

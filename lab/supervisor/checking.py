@@ -21,7 +21,9 @@ from lab.checks.ways import Ways
 from lab.failure import Failure, unknown
 from lab.messages.checks import CheckLine
 from lab.messages.lab import Event, FlowState
+from lab.messages.trace import TraceRequest, TraceState
 from lab.probe.prober import open_in, visiting
+from lab.supervisor.following import follow
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -110,6 +112,9 @@ class LabRoom:
     def _instance(self, target: str) -> tuple[str, str | None]:
         functions = [function.name for function in self._topology.functions]
         return (target, None) if target in functions else (target.rpartition(".")[0], target)
+
+    def trace(self, request: TraceRequest) -> TraceState:
+        return follow(self._lab, request)
 
     def ailing(self) -> Ailing:
         lab = self._lab

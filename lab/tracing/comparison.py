@@ -9,12 +9,14 @@ from controller.flow.tables import Flow, table_of
 from controller.simulate.decode import frame_of
 from controller.simulate.notes import Chosen
 from controller.trace.path import Hop, Trace, as_openvswitch_traces
+from controller.trace.rules import Decision, decisions, dropped
 from dataplane.ovs.tracing import Visit
 from lab.messages.trace import DifferenceState, Seen, StopState
 from lab.packets.tagged import Direction, inside
 from lab.tracing.watching import Sighting
-from lab.views.trace import changes, place_state
+from lab.views.trace import changes, line, place_state
 from topologies.model.places import Entity, Places
+from topologies.model.topology import Topology
 
 
 @dataclass
@@ -45,13 +47,14 @@ def compare(
     visits: Sequence[Visit | None],
     observable: Collection[tuple[str, int]],
     wanted: Callable[[str], Mapping[int, str]],
-    places: Places,
+    topology: Topology,
 ) -> Compared:
     """``visits``: of each hop, what its switch says that it does; None: it did not say. ``observable``: ports
     at which entering frames can be seen. ``wanted``: of a switch, the reasons of the flows that its
     controller wants now, by cookie; it is called where something differs."""
-    result = Compared()
+    result, places = Compared(), topology.places
     hops = list(trace.hops())
+    by_rules = {id(p.hop): p.decision for p in decisions(topology, trace)} if direction == "there" else {}
     parents = dict(_parents(hops))
     good: dict[int, bool] = {}  # of each hop: the switch does what is predicted
     sure: dict[int, bool] = {}  # of each hop: it is on the only way
@@ -74,7 +77,7 @@ def compare(
             seen = result.seen[hops.index(parent)] if good[id(parent)] else "no"
         result.seen.append(seen)
         if hop.came.kind == "function":
-            _through_function(hop, direction, sightings, seen, result, places)
+            _through_function(hop, direction, sightings, seen, result, places, by_rules.get(id(hop)))
         elif seen == "no" and parent is not None and _was_good(parent, hops, result, good):
             what = f"it left {parent.at.switch} by {hop.came.kind} {hop.came.name}, and did not arrive"
             remedy = "is the link up? see: sdnlab status"
@@ -147,8 +150,10 @@ def _through_function(
     seen: Seen,
     result: Compared,
     places: Places,
+    decision: Decision | None,
 ) -> None:
-    """What an instance did with the packet: passed, changed or kept it."""
+    """What an instance did with the packet: passed, changed or kept it. ``decision``: what it should do by
+    its rules."""
     name = hop.came.name
     into = [
         s
@@ -164,6 +169,8 @@ def _through_function(
         function = name.rpartition(".")[0] or name
         place = place_state(Entity("function", function), places)
         what = f"{name} got it, and sent nothing on: its process dropped it (see: sdnlab events)"
+        if decision is not None and not decision.accepted:
+            what, place = dropped(name, decision), line(decision.place)
         result.stops.append({"switch": hop.at.switch, "why": what, "place": place})
 
 

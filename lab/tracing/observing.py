@@ -122,7 +122,7 @@ def observe(
     )
     prediction = _as_taken(prediction, predict, sightings)
     there, back = prediction.there, prediction.back
-    state = prediction.state()
+    state = prediction.state(by_rules=False)
     asker = _Asker(net)
     way = _compared(asker, topology, there, "there", sightings, wanted)
     _show(state["way"], way)
@@ -172,7 +172,7 @@ def _compared(
         None if hop.fault else asker.visit(hop, entry(hop, direction, sightings)) for hop in trace.hops()
     ]
     seen = observable(asker.net.plan)
-    return compare(trace, direction, sightings, asked, seen, wanted, topology.places)
+    return compare(trace, direction, sightings, asked, seen, wanted, topology)
 
 
 def _show(way: WayState, result: Compared) -> None:

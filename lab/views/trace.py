@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.flow.tables import Flow, ToMeter
@@ -10,12 +10,13 @@ from controller.flow.text import actions_text, bucket_text, match_text, value_te
 from controller.simulate.network import Frame, Lookup
 from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
 from controller.simulate.tracking import Connections
-from controller.trace.path import Copy, Hop, Trace, explain
+from controller.trace.path import Copy, Hop, Stop, Trace, explain, stopped
 from controller.trace.questions import CannotAsk, Question, answer
+from controller.trace.rules import decisions, dropped
 from lab.messages.lab import PlaceState
 from lab.messages.trace import CopyState, NoteState, StepState, StopState, TraceState, WayState
 from topologies.model.endpoints import endpoints
-from topologies.model.places import Entity, Places
+from topologies.model.places import Entity, Place, Places
 from topologies.model.topology import Topology
 
 _STATES = (
@@ -34,7 +35,7 @@ _STATES = (
 class Prediction:
     """The way of a host's frame, and that of its answer; ``why``: the reason if there is none.
 
-    ``destination``: as the user names it. ``tables``: of each switch.
+    ``destination``: as the user names it. ``tables``: of each switch. ``dead_links``: those that are cut.
     """
 
     topology: Topology
@@ -45,25 +46,84 @@ class Prediction:
     reply: Question | None
     back: Trace | None
     why: str
+    dead_links: frozenset[str] = frozenset()
 
-    def state(self) -> TraceState:
-        """The answer about what is predicted."""
-        way = _way(self.topology, self.there, self.asked, self.destination)
-        returned = None
+    def state(self, by_rules: bool = True) -> TraceState:
+        """The answer about what is predicted. ``by_rules``: what firewalls drop by their rules ends there;
+        else they are taken to pass everything."""
+        drops = [passed for passed in decisions(self.topology, self.there) if not passed.decision.accepted]
+        ends = frozenset(id(passed.hop) for passed in drops) if by_rules else frozenset()
+        way = self._way(self.there, self.asked, self.destination, ends)
+        if by_rules:
+            stops: list[StopState] = [
+                {
+                    "switch": passed.hop.at.switch,
+                    "why": dropped(passed.instance, passed.decision),
+                    "place": line(passed.decision.place),
+                }
+                for passed in drops
+            ]
+            way["stops"] = [*stops, *way["stops"]]
+        returned, why = None, self.why
         got_there = reached(self.topology, way["delivered"], self.destination)
-        if self.back is not None and self.reply is not None:
-            returned = _way(self.topology, self.back, self.reply, self.asked.source.name)
+        if self.back is not None and self.reply is not None and not ends:
+            returned = self._way(self.back, self.reply, self.asked.source.name)
             got_there = got_there and self.asked.source.name in returned["delivered"]
+        elif ends:
+            why = "the packet does not arrive"
         return {
             "file": self.topology.places.file,
             "observed": False,
             "way": way,
             "back": returned,
-            "why": self.why,
+            "why": why,
             "differences": [],
-            "remarks": _remarks(self.there),
+            "remarks": _remarks(self.topology, self.there),
             "reached": got_there,
         }
+
+    def _way(
+        self, trace: Trace, asked: Question, destination: str, ends: frozenset[int] = frozenset()
+    ) -> WayState:
+        """``ends``: hops that the frame does not get to, by their identity."""
+        hops = [*_hops(trace, ends)]
+        number = {id(hop): at for at, hop in enumerate(hops)}
+        places = self.topology.places
+        stops = [stop for stop in map(stopped, hops) if stop is not None]
+        return {
+            "source": asked.source.name,
+            "destination": destination,
+            "words": asked.words,
+            "steps": [_step(hop, number, places) for hop in hops],
+            "delivered": [
+                copy.passage.name
+                for hop in hops
+                for copy in hop.copies
+                if copy.hop is None and copy.passage.kind == "host"
+            ],
+            "stops": [stop_state(stop, self.topology, self.dead_links) for stop in stops],
+        }
+
+
+def stop_state(stop: Stop, topology: Topology, dead_links: frozenset[str]) -> StopState:
+    """Why a frame went no further: with the links that are cut, the first of which is the place if no entry
+    of the file is nearer."""
+    place, why = place_state(stop.entity, topology.places), stop.why
+    if dead_links:
+        cut = sorted(dead_links)
+        why += f" (cut: {', '.join(cut[:6])})"
+        place = place or place_state(Entity("link", cut[0]), topology.places)
+    return {"switch": stop.switch, "why": why, "place": place}
+
+
+def _hops(trace: Trace, ends: frozenset[int]) -> Iterator[Hop]:
+    """The hops in their order, without those in ``ends`` and what follows from them."""
+    left_out: set[int] = set(ends)
+    for hop in trace.hops():
+        if id(hop) in left_out:
+            left_out |= {id(copy.hop) for copy in hop.copies if copy.hop is not None}
+        else:
+            yield hop
 
 
 def predicted(
@@ -83,7 +143,7 @@ def predicted(
     returned = None
     if reply is not None:
         returned = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections, turn)
-    return Prediction(topology, tables, asked, destination, there, reply, returned, why)
+    return Prediction(topology, tables, asked, destination, there, reply, returned, why, dead_links)
 
 
 def reached(topology: Topology, delivered: list[str], destination: str) -> bool:
@@ -115,36 +175,23 @@ def _reply(topology: Topology, trace: Trace) -> tuple[Question | None, str]:
     return None, why
 
 
-def _remarks(trace: Trace) -> list[str]:
-    """What a prediction can't know about this way."""
+def _remarks(topology: Topology, trace: Trace) -> list[str]:
+    """What functions do that a prediction knows from their rules, and what it can't know about this way."""
     remarks: dict[str, None] = {}
+    by_rules = {passed.instance: passed.decision for passed in decisions(topology, trace)}
+    for instance, decision in by_rules.items():
+        if decision.accepted:
+            at = "" if decision.place is None else f" ({decision.place})"
+            remarks[f"{instance} lets it pass: {decision.words}{at}"] = None
     for hop in trace.hops():
         for copy in hop.copies:
-            if copy.passage.kind == "function" and copy.hop is not None:
+            if copy.passage.kind == "function" and copy.hop is not None and copy.passage.name not in by_rules:
                 what = f"{copy.passage.name} is taken to pass it unchanged: what its process does is unknown"
                 remarks[what] = None
         for note in hop.notes:
             if isinstance(note, Flow) and any(isinstance(action, ToMeter) for action in note.actions):
                 remarks[f"{hop.at.switch} may drop it when there are too many: {note.why}"] = None
     return [*remarks]
-
-
-def _way(topology: Topology, trace: Trace, asked: Question, destination: str) -> WayState:
-    hops = [*trace.hops()]
-    number = {id(hop): at for at, hop in enumerate(hops)}
-    places = topology.places
-    return {
-        "source": asked.source.name,
-        "destination": destination,
-        "words": asked.words,
-        "steps": [_step(hop, number, places) for hop in hops],
-        "delivered": [copy.passage.name for copy in trace.delivered()],
-        "stops": [_stop(stop.switch, stop.why, stop.entity, places) for stop in trace.stops()],
-    }
-
-
-def _stop(switch: str, why: str, entity: Entity | None, places: Places) -> StopState:
-    return {"switch": switch, "why": why, "place": place_state(entity, places)}
 
 
 def _step(hop: Hop, number: Mapping[int, int], places: Places) -> StepState:
@@ -172,7 +219,7 @@ def _copy(hop: Hop, copy: Copy, number: Mapping[int, int]) -> CopyState:
         "vteps": [*(passage.vteps or ())],
         "changes": changes(hop.frame, copy.frame),
         "frame": as_text(copy.frame),
-        "step": None if copy.hop is None else number[id(copy.hop)],
+        "step": number.get(id(copy.hop)),
     }
 
 
@@ -235,10 +282,14 @@ def _noted(
     }
 
 
+def line(place: Place | None) -> PlaceState | None:
+    """A line of the file, as the answer has it."""
+    return None if place is None else {"file": place.file, "line": place.line}
+
+
 def place_state(entity: Entity | None, places: Places) -> PlaceState | None:
     """The line of the file that describes an entity; None if no line does."""
-    place = None if entity is None else places.of(entity)
-    return None if place is None else {"file": place.file, "line": place.line}
+    return None if entity is None else line(places.of(entity))
 
 
 def as_text(frame: Frame) -> dict[str, str]:

@@ -86,7 +86,7 @@ def test_the_checks_of_a_firewall_hold_and_what_is_broken_is_named(
     assert verdicts["nothing else gets to h2"] == "error"
     assert verdicts["app may use the database"] == "passed"
     ping = next(result for result in answer["results"] if result["name"] == "h1 may ping h2")
-    assert ping["findings"][0]["stopped_by"] == "the wire of h2 is cut (sdnlab link up h2-s2)"
+    assert ping["findings"][0]["stopped_by"] == "s2: the wire of h2 is cut (sdnlab link up h2-s2)"
     sdnlab("link", "up", "h2-s2")
 
     text = Path(shipped.path("firewall")).read_text(encoding="utf-8")
@@ -109,7 +109,10 @@ def test_every_verb_in_a_lab_with_two_domains(sdnlab: CommandLine, tmp_path: Pat
     assert "no function" in wrong["wrong way"]["findings"][0]["seen"]
     assert "it had VNI 7, from 198.19.0." in wrong["wrong VNI"]["findings"][0]["seen"]
     ssh = wrong["no ssh"]["findings"][0]
-    assert "rule ssh (reject) of firewall fw" in ssh["stopped_by"] and ssh["place"]["line"] == 18
+    assert ssh["stopped_by"] == "s2: fw.1 stops it: rule ssh (reject) of firewall fw"
+    assert (ssh["place"]["line"], ssh["last_seen"]) == (18, "the request at fw.1")
+    traced = sdnlab("trace", "client", "web1", "--tcp", "22", code=1).stdout
+    assert f"ends at {ssh['stopped_by']} ({file}:18)" in traced
     # what was broken is whole again
     assert all(link["up"] for link in json.loads(sdnlab("status", "--json").stdout)["underlay"]["links"])
 

@@ -48,7 +48,7 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
     "firewall": {
         "sdnlab exec h1 -- ping -c 1 h2": (0, "1 received"),
         "sdnlab exec h1 -- curl -s http://h2/": (0, r"\Ah2\n\Z"),
-        "sdnlab trace h1 h2 --tcp 22": (1, "edge.1 got it, and sent nothing on"),
+        "sdnlab trace h1 h2 --tcp 22": (1, "edge.1 stops it: default drop of firewall edge"),
         "sdnlab exec h2 -- ping -c 1 -W 1 h1": (1, "0 received"),
         "sdnlab events": (0, "edge.1: rule ping accept ICMP h1 -> h2"),
         "sdnlab exec edge.1 -- nft list ruleset": (0, "ip protocol icmp|icmp"),

@@ -116,4 +116,4 @@ def test_checks_traces_packets_reports_and_courses_of_an_ordinary_user(user: Use
     again = json.loads(user("check", "again", "--json"))["results"]
     assert [(one["name"], one["verdict"]) for one in again] == [(one["name"], "passed") for one in results]
     (user.home / "test_users.py").write_text(TESTS, encoding="utf-8")
-    assert "1 passed" in user("test-lab", str(user.home), "-p", "no:cacheprovider")
+    assert "1 passed" in user("test-lab", str(user.home))

@@ -47,7 +47,7 @@ def test_a_function_that_drops_is_named(firewall: CommandLine) -> None:
     state = traced(firewall, "h1", "h2", "--tcp", "22", code=1)
     assert state["differences"] == [] and not state["reached"] and state["back"] is None
     (stop,) = state["way"]["stops"]
-    assert "edge.1 got it, and sent nothing on" in stop["why"]
+    assert stop["why"] == "edge.1 stops it: default drop of firewall edge" and stop["place"] is not None
     assert [step["seen"] for step in state["way"]["steps"]] == ["yes", "yes", "no"]
 
 

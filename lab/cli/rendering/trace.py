@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.cli.say import Paint
 from lab.messages.lab import PlaceState
-from lab.messages.trace import CopyState, NoteState, StepState, TraceState, WayState
+from lab.messages.trace import CopyState, NoteState, StepState, TraceState, WayState, stop_words
 
 WIDTH = 74
 """Columns of the text; the lines of the file are behind it."""
@@ -51,7 +51,7 @@ def verdict(way: WayState, paint: Paint) -> str:
         lines.append(f"{paint('delivered', 'green' if good else 'yellow', 'bold')} to {names}")
     for stop in way["stops"]:
         word = "ends" if not way["delivered"] else "a copy ends"
-        lines.append(f"{paint(word, 'red', 'bold')} at {stop['switch']}: {stop['why']}{_of(stop['place'])}")
+        lines.append(f"{paint(word, 'red', 'bold')} at {stop_words(stop)}{_of(stop['place'])}")
     return "\n".join(lines) or paint("nothing comes of it", "red", "bold")
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 
 import pytest
 
+import topologies
 from lab.checks import frames
-from lab.checks.frames import Seen
+from lab.checks.frames import NOBODY, Seen
 from lab.checks.matching import TooSlow, found
+from lab.checks.reachability import known_ports, plan
+from lab.checks.ways import Ways
 from lab.probe.frames import Station, station
 from tests.unit.lab.checked_network import Network, network, run
+from topologies import shipped
 from wire.ip import read
 from wire.protocol import TCP
 from wire.refusal import refusal
@@ -114,6 +120,60 @@ def test_what_is_delivered_to_another_host_is_not_isolated() -> None:
         judgements = run(net)
     assert mac
     assert [judgement.verdict for judgement in judgements] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("lets", "word"),
+    [
+        (lambda frame: frame[12:14] == b"\x08\x06", "ARP broadcast"),
+        (lambda frame: frame[:6] == b"\xff" * 6 and frame[12:14] == b"\x08\x00", "broadcast"),
+        (lambda frame: frame[:2] == b"\x33\x33" and frame[54] == 128, "broadcast"),
+        (lambda frame: frame[:6] == NOBODY, "unknown MAC"),
+        (
+            lambda frame: frame[12:14] == b"\x08\x00" and frame[23] == 6 and frame[36:38] == b"\x00\x50",
+            "TCP 80",
+        ),
+        (lambda frame: frame[12:14] == b"\x08\x00" and frame[23] == 17, "UDP 53"),
+    ],
+)
+def test_what_gets_through_in_another_way_than_a_ping_is_not_isolated(
+    lets: Callable[[bytes], bool], word: str
+) -> None:
+    with network("- {isolated: [h1, h2], within: 500ms}\n") as net:
+        net.rule = lambda source, target, frame: "drop" if {source, target} == {"h1", "h2"} else "pass"
+        assert verdicts(net) == ["passed"]
+        ordinary = net.switch
+
+        def leaky(src: str, frame: bytes) -> None:
+            if src == "h1" and lets(frame):
+                net.give("h2", frame)
+            ordinary(src, frame)
+
+        net.switch = leaky  # type: ignore[method-assign]
+        (judgement,) = run(net)
+    assert judgement.verdict == "failed" and judgement.findings
+    assert all(f"h1 -> h2, {word}" in one["what"] for one in judgement.findings)
+    assert "arrived at h2" in judgement.findings[0]["seen"]
+    assert judgement.findings[0]["packets"]
+
+
+def test_isolated_tries_the_ports_that_the_file_names() -> None:
+    lab = topologies.load(shipped.path("firewall"))
+    assert known_ports(lab, "tcp") == [80, 5432, 8000] and known_ports(lab, "udp") == [53]
+
+
+def test_isolation_of_many_sends_few_connections() -> None:
+    names = [f"h{number}" for number in range(1, 81)]
+    file = {
+        "switches": ["s1"],
+        "hosts": dict.fromkeys(names, "s1"),
+        "groups": {"a": names[:40], "b": names[40:]},
+    }
+    lab = topologies.loads(json.dumps({**file, "checks": [{"isolated": ["a", "b"]}]}).encode(), "x.yaml")
+    probes = plan(lab.checks[0], Ways(lab))
+    pings = [probe for probe in probes if (probe.protocol, probe.sort) == ("icmp", "addressed")]
+    assert len(pings) == 2 * 40 * 40 * 2
+    assert len(probes) - len(pings) == 2 * 80 * 2 + 80 * 5  # a port of each protocol, each family; and strays
 
 
 def test_a_network_that_converges_late_is_waited_for() -> None:

@@ -24,11 +24,21 @@ def probe(source: str, target: str, protocol: Protocol = "icmp", port: int = 0, 
 @pytest.mark.parametrize(
     ("of", "arrived", "words", "line"),
     [
-        (probe("h1", "h2", "tcp", 22), False, "default drop of firewall edge", "default: drop"),
+        (
+            probe("h1", "h2", "tcp", 22),
+            False,
+            "s2: edge.1 stops it: default drop of firewall edge",
+            "default: drop",
+        ),
         (probe("h2", "h1", family=6), False, "default drop of firewall edge", "default: drop"),
         (probe("h1", "h2", "tcp", 80), True, "nothing: rule web (accept) of firewall edge", "name: web"),
         (probe("h1", "h2", family=6), True, "nothing: rule ping6 (accept) of firewall edge", "name: ping6"),
-        (probe("app", "db", "tcp", 22), False, "firewall guard, default: reject", "default: reject"),
+        (
+            probe("app", "db", "tcp", 22),
+            False,
+            "s1: the controller gets it: firewall guard, default: reject",
+            "default: reject",
+        ),
         (probe("app", "db", "tcp", 5432), True, "rule postgres", "name: postgres"),
     ],
 )
@@ -42,14 +52,13 @@ def test_a_packet_that_the_tables_deliver_is_suspected_elsewhere() -> None:
     reason = Diagnosis(Ways(FIREWALL), Ailing()).reason(probe("h1", "h2", "tcp", 80), False)
     assert reason.words.startswith("no flow: the tables deliver it (s1 -> s2)")
     assert "it passes edge, whose processes may drop it" in reason.words
-    assert (reason.switches, reason.functions) == (("s1", "s2"), ("edge",))
 
 
 @pytest.mark.parametrize(
     ("ailing", "words"),
     [
         (Ailing(links=frozenset(("h2-s2",))), "the wire of h2 is cut (sdnlab link up h2-s2)"),
-        (Ailing(switches=frozenset(("s2",))), "switch s2 is off (sdnlab switch up s2)"),
+        (Ailing(switches=frozenset(("s2",))), "s2: the switch is off (sdnlab switch up s2)"),
         (Ailing(links=frozenset(("s1-s2",))), "(cut: s1-s2)"),
     ],
 )

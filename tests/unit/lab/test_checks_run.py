@@ -23,7 +23,9 @@ from lab.checks.ways import Ways
 from lab.cli.rendering.checks import checks as rendered
 from lab.cli.rendering.checks import junit
 from lab.cli.say import Paint
+from lab.failure import Failure
 from lab.messages.checks import CheckLine, CheckResult
+from lab.messages.trace import TraceRequest, TraceState
 from topologies.model.checks import MODELS, Check
 from topologies.model.topology import Topology
 from topologies.resolve.checks import RESOLUTIONS
@@ -45,6 +47,9 @@ class Here:
 
     def ailing(self) -> Ailing:
         return Ailing()
+
+    def trace(self, request: TraceRequest) -> TraceState:
+        raise Failure("no packet can be sent here")
 
     def watching(self, *_: object) -> AbstractContextManager[dict[str, Any]]:
         return nullcontext({})

@@ -10,7 +10,7 @@ from controller.compiler.compile import compile_topology
 from controller.flow.tables import Flow
 from controller.simulate.network import Lookup
 from controller.trace.path import explain
-from controller.trace.questions import question
+from controller.trace.questions import Traffic, question
 from dataplane.ovs.tracing import Match, Visit
 from lab.packets.tagged import tagged
 from lab.tracing.comparison import Compared, compare
@@ -52,7 +52,7 @@ def as_predicted() -> list[Visit | None]:
 def compared(seen_at: tuple[Point, ...] = EVERYWHERE, visits: list[Visit | None] | None = None) -> Compared:
     sightings = [Sighting(point, "there", DATA, 0.0) for point in seen_at]
     said = as_predicted() if visits is None else visits
-    return compare(TRACE, "there", sightings, said, ENTRANCES, wanted, LAB.places)
+    return compare(TRACE, "there", sightings, said, ENTRANCES, wanted, LAB)
 
 
 def changed(number: int, change: Callable[[tuple[Match, ...]], tuple[Match, ...]]) -> list[Visit | None]:
@@ -79,11 +79,22 @@ def test_a_function_that_keeps_the_packet_is_no_difference() -> None:
     assert ["edge.1 got it, and sent nothing on" in stop["why"] for stop in result.stops] == [True]
 
 
+def test_the_rule_by_which_a_function_drops_it_is_named() -> None:
+    asked = question(LAB, "h1", "h2", Traffic("tcp", 22))
+    trace = explain(LAB, TABLES, asked.frame, asked.at)
+    data = tagged(asked.frame, b"12345678")
+    sightings = [Sighting(point, "there", data, 0.0) for point in EVERYWHERE[:2]]
+    (stop,) = compare(trace, "there", sightings, [None] * 3, ENTRANCES, wanted, LAB).stops
+    lines = shipped.path("firewall").read_text().splitlines()
+    assert (stop["switch"], stop["why"]) == ("s2", "edge.1 stops it: default drop of firewall edge")
+    assert stop["place"] is not None and "default: drop" in lines[stop["place"]["line"] - 1]
+
+
 def test_what_a_function_changes_is_told() -> None:
     aged = DATA[:22] + bytes((DATA[22] - 1,)) + DATA[23:]
     sightings = [Sighting(point, "there", DATA, 0.0) for point in EVERYWHERE[:2]]
     sightings += [Sighting(point, "there", aged, 0.0) for point in EVERYWHERE[2:]]
-    result = compare(TRACE, "there", sightings, as_predicted(), ENTRANCES, wanted, LAB.places)
+    result = compare(TRACE, "there", sightings, as_predicted(), ENTRANCES, wanted, LAB)
     assert result.remarks == ["edge.1 changed it: TTL 64 -> 63"]
 
 
@@ -134,7 +145,7 @@ def test_a_switch_that_says_nothing_is_no_difference() -> None:
 def test_a_lost_frame_on_a_link_of_devices() -> None:
     devices = ENTRANCES | {(HOPS[1].at.switch, HOPS[1].at.number)}
     sightings = [Sighting(EVERYWHERE[0], "there", DATA, 0.0)]
-    result = compare(TRACE, "there", sightings, as_predicted(), devices, wanted, LAB.places)
+    result = compare(TRACE, "there", sightings, as_predicted(), devices, wanted, LAB)
     assert result.seen[1] == "no"
     assert "it left s1 by link s1-s2, and did not arrive" in [d["text"] for d in result.differences]
 
@@ -150,7 +161,7 @@ def test_another_way_of_several_is_no_difference() -> None:
     end = replace_point(start, kind="host", name="h7")
     sightings = [Sighting(point, "there", DATA, 0.0) for point in (start, end)]
     everywhere = {(hop.at.switch, hop.at.number) for hop in hops}
-    result = compare(trace, "there", sightings, [None] * len(hops), everywhere, wanted, topology.places)
+    result = compare(trace, "there", sightings, [None] * len(hops), everywhere, wanted, topology)
     assert result.differences == [] and result.seen[0] == "yes" and set(result.seen[1:]) == {""}
 
 

@@ -56,6 +56,16 @@ def test_a_drop_names_the_rule_and_its_line() -> None:
     assert f"firewall.yaml:{lines.index('    default: reject') + 1})" in out
 
 
+def test_a_firewall_that_is_a_process_drops_by_its_rules() -> None:
+    code, out, _ = run("h1", "h2", "--file", "firewall", "--tcp", "22")
+    assert code == Exit.FAILED
+    assert "ends at s2: edge.1 stops it: default drop of firewall edge (" in out
+    assert "delivered" not in out and "out of edge.1" not in out
+    assert "note: no answer is traced: the packet does not arrive" in out
+    code, out, _ = run("h1", "h2", "--file", "firewall", "--tcp", "80")
+    assert code == Exit.OK and "note: edge.1 lets it pass: rule web (accept) of firewall edge (" in out
+
+
 def test_translation_is_shown_field_by_field() -> None:
     code, out, _ = run("pc", "server", "--file", "nat", "--tcp", "80")
     assert code == Exit.OK
@@ -65,7 +75,9 @@ def test_translation_is_shown_field_by_field() -> None:
 def test_functions_and_tunnels_are_passed_by_name() -> None:
     _, out, _ = run("h1", "h2", "--file", "firewall")
     assert "      -> into edge.1, in to out  (tag 1 taken off)\n  s2  out of edge.1\n" in out
-    assert "note: edge.1 is taken to pass it unchanged" in out
+    assert "note: edge.1 lets it pass: rule ping (accept) of firewall edge (" in out
+    _, out, _ = run("h1", "h2", "--file", "python-function", "--udp", "5000")
+    assert "note: shout.1 is taken to pass it unchanged" in out
     _, out, _ = run(*ACROSS, "--file", "two-domains", "--no-back")
     assert ", VNI " in out
 
