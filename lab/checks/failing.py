@@ -28,6 +28,11 @@ def survives_act(check: Survives, visit: Visit) -> Judgement:
     if before.verdict != "passed":
         return _told(check, before, "before anything was broken")
     room = visit.room
+    ailing = room.ailing()
+    if check.target in {"link": ailing.links, "switch": ailing.switches}.get(check.action, frozenset()):
+        state = "cut" if check.action == "link" else "off"
+        what = f"{check.target} is {state} already, and would be repaired"
+        return Judgement("error", 1, (finding(_what(check), what),))
     stream = Stream(check.check, visit) if isinstance(check.check, Reachable) else None
     broken = False
     try:

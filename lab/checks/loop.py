@@ -81,6 +81,7 @@ class Loop:
         told: Told | None = None,
         clock: Callable[[], float] = time.monotonic,
         points: Mapping[str, Callable[[], socket.socket]] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._ways, self._open, self._cancelled, self._told = ways, open_socket, cancelled, told
         self._clock, self._points = clock, points or {}
@@ -89,7 +90,8 @@ class Loop:
         self._nonce = int.from_bytes(os.urandom(4), "big")
         self._sockets: dict[str, socket.socket] = {}
         self._names: dict[int, str] = {}
-        self._pace = Pace()
+        self._pace = Pace() if pace is None else pace
+        self._heard = clock()
         self._tags: list[_Try] = []
         self._by_port: dict[tuple[str, int], _Try] = {}
         self._asked: dict[tuple[str, int, bytes], _Asked] = {}
@@ -152,6 +154,9 @@ class Loop:
                 next_word = now + _TELL
             while self._due and self._due[0][0] <= now:
                 self._overdue(heapq.heappop(self._due)[2], now)
+            if now - self._heard > self._pace.stale_after:
+                self._pace.begin_anew()
+                self._heard = now
             stale = now - self._pace.stale_after
             while self._flying and (self._flying[0].over or self._flying[0].sent < stale):
                 self._flying.popleft()
@@ -331,7 +336,8 @@ class Loop:
             asked.wrong = f"answered with the MAC {answer.mac.hex(':')}, not {asked.mac.hex(':')}"
             return
         asked.over = True
-        self._pace.answered(asked, self._clock())
+        self._heard = self._clock()
+        self._pace.answered(asked, self._heard)
         self.signs.resolved.add(at)
         waiting, asked.waiting = asked.waiting, []
         for number in waiting:
@@ -342,6 +348,7 @@ class Loop:
         if attempt is None:
             return
         probe, outcome = self._probes[attempt.probe], attempt.outcome
+        self._heard = self._clock()
         if len(outcome.packets) < _KEPT:
             outcome.packets.append(f"at {at}: {frames.decoded(frame)}")
         if seen.kind == "request":
@@ -352,7 +359,7 @@ class Loop:
             if at not in outcome.arrived:
                 outcome.arrived.append(at)
                 if not attempt.over:
-                    self._pace.answered(attempt, self._clock())
+                    self._pace.answered(attempt, self._heard)
             if probe.protocol == "udp" or (self._for_them and at == probe.target):
                 self._answer(at, frame, seen.tag)
         elif at == attempt.source and outcome.answer is None:

@@ -79,6 +79,12 @@ class Pace:
         else:
             self.window = max(16, self.window - max(1, self.window >> 6))
 
+    def begin_anew(self) -> None:
+        """Nothing was answered for longer than all that is on the way would take: the switch's queue is
+        empty, and what was measured is outdated (as RFC 5681, 4.1). Else frames that nobody answers would
+        keep a small window small."""
+        self.window, self.latency = max(self.window, Pace.window), min(self.latency, Pace.latency)
+
     @property
     def lost_after(self) -> float:
         """Seconds after which an unanswered frame is sent again."""

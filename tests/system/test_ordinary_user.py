@@ -42,11 +42,11 @@ TESTS = """\
 import pytest
 from scapy.layers.inet import ICMP, IP
 
-pytestmark = pytest.mark.sdnlab("users.yaml")
+pytestmark = pytest.mark.topology("users.yaml")
 
 
 def test_an_answer(host):
-    assert host("h1").sr1(IP(dst=host("h2").ip) / ICMP(), timeout=60)[ICMP].type == 0
+    assert host("h1").scapy.sr1(IP(dst=host("h2").ipv4) / ICMP(), timeout=60)[ICMP].type == 0
 """
 
 

@@ -11,10 +11,12 @@ import pytest
 import topologies
 from lab.checks import frames
 from lab.checks.frames import NOBODY, Seen
+from lab.checks.loop import Loop
 from lab.checks.matching import TooSlow, found
 from lab.checks.reachability import known_ports, plan
 from lab.checks.ways import Ways
 from lab.probe.frames import Station, station
+from lab.probe.loop import Pace
 from tests.unit.lab.checked_network import Network, network, run
 from topologies import shipped
 from wire.ip import read
@@ -212,6 +214,17 @@ def test_many_pairs_do_not_need_the_kernels_neighbour_tables() -> None:
         net.silent = {host.name for host in net.topology.hosts}
         (judgement,) = run(net)
     assert (judgement.verdict, judgement.tried) == ("passed", 23 * 22)
+
+
+def test_silent_frames_do_not_wait_for_each_other_behind_a_slow_start() -> None:
+    """The first packets of a lab are slow, so few may be on the way; what nobody answers changes that."""
+    with network("- {blocked: {from: h1, to: [h2, h3]}, within: 1s}\n") as net:
+        net.rule = lambda source, target, frame: "drop"
+        ways, pace = Ways(net.topology), Pace(window=16, latency=0.05)
+        probes = plan(net.topology.checks[0], ways) * 10
+        outcomes = Loop(ways, net.open, pace=pace).run(probes)
+    assert all(outcome.silent for outcome in outcomes)
+    assert (pace.window, pace.latency) == (256, 0.005)
 
 
 def ends() -> tuple[Station, Station]:

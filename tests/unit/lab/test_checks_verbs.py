@@ -13,6 +13,7 @@ import pytest
 
 import topologies
 from lab.checks import dns_messages
+from lab.checks.diagnosis import Ailing
 from lab.checks.dns_messages import Answer, BadMessage
 from lab.checks.failing import survives_act
 from lab.checks.frames import decoded, unwrapped
@@ -203,9 +204,12 @@ def test_packets_are_compared_by_the_fields_that_are_named() -> None:
 class Breakable:
     """A room in which something is broken and repaired."""
 
-    def __init__(self, refuses: bool = False) -> None:
+    def __init__(self, refuses: bool = False, cut: str = "") -> None:
         self.did: list[str] = []
-        self.refuses = refuses
+        self.refuses, self.cut = refuses, cut
+
+    def ailing(self) -> Ailing:
+        return Ailing(links=frozenset((self.cut,)))
 
     def break_(self, action: str, target: str) -> None:
         self.did.append(f"break {action} {target}")
@@ -266,6 +270,13 @@ def test_what_can_not_be_broken_is_repaired_all_the_same() -> None:
     with pytest.raises(OSError, match="no"):
         survives_act(check_of(SURVIVES), visit_of(room, judge=lambda check: Judgement("passed")))
     assert room.did == ["break link h1-s1", "repair link h1-s1"]
+
+
+def test_what_somebody_has_cut_stays_cut() -> None:
+    room = Breakable(cut="h1-s1")
+    judgement = survives_act(check_of(SURVIVES), visit_of(room, judge=lambda check: Judgement("passed")))
+    assert judgement.verdict == "error" and room.did == []
+    assert judgement.findings[0]["seen"] == "h1-s1 is cut already, and would be repaired"
 
 
 def test_nothing_is_judged_outside_of_a_run() -> None:
