@@ -134,6 +134,9 @@ def octets(packets: Any, station: Station, ports: Ports) -> Iterator[bytes]:
     headers: dict[str, bytes] = {}
     for packet in each_of(packets):
         _filled(packet, station)
+        packet.explicit = (
+            1  # it stands for itself alone: else scapy goes through its fields once more, as a copy
+        )
         kind = _ETHERTYPES.get(type(packet))
         if kind is None:
             yield bytes(completed(packet, station, ports))

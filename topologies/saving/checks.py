@@ -42,7 +42,7 @@ def _stated(entries: Sequence[Check]) -> list[str]:
     names, usual = [entry.name for entry in entries], [usual_name(entry) for entry in entries]
     stated = ["" if n == u or n.startswith(f"{u} #") else n for n, u in zip(names, usual, strict=True)]
     while True:
-        got = named_apart([name or made for name, made in zip(stated, usual, strict=True)])
+        got = named_apart([name or other for name, other in zip(stated, usual, strict=True)])
         wrong = [number for number, name in enumerate(got) if name != names[number] and not stated[number]]
         if not wrong:
             return stated
