@@ -121,10 +121,9 @@ def _written(topology: Topology, form: str, file: str) -> Written:
 
 
 def _yaml(topology: Topology, file: str) -> Written:
-    """The topology file, with what is left out as comments in its head."""
+    """The topology file, with the notes of the other tool's file as comments in its head."""
     from topologies.exporters.losses import Written
     from topologies.saving import text
-    from topologies.saving.checks import left_out
     from topologies.saving.unwritable import Unwritable
 
     try:
@@ -132,7 +131,7 @@ def _yaml(topology: Topology, file: str) -> Written:
     except Unwritable as error:
         raise Failure(f"{topology.name} can't be written: {error.what}", error.remedy) from None
     head = "".join(f"# {note}\n" for note in topology.notes)
-    return Written(head + whole, tuple(f"check {name}: left out" for name in left_out(topology)))
+    return Written(head + whole)
 
 
 def _folder(file: str) -> str:
