@@ -16,6 +16,7 @@ from lab.checks.probes import Outcome, Probe, Signs, Sort
 from lab.checks.ways import Ways
 from lab.messages.checks import Finding
 from topologies.model.checks import Between, Blocked, Check, Isolated, Protocol, Reachable, Tcp
+from topologies.model.functions import Chain, Rule
 from topologies.model.kinds import FirewallFunction
 from topologies.model.topology import Topology
 
@@ -118,7 +119,8 @@ def _isolating(check: Isolated, ways: Ways) -> Iterator[Probe]:
             if other is not side
             for number, source in enumerate(side.names)
         ]
-    ports = [(protocol, port) for protocol in ("tcp", "udp") for port in known_ports(ways.topology, protocol)]
+    transports: tuple[Literal["tcp", "udp"], ...] = ("tcp", "udp")
+    ports = [(protocol, port) for protocol in transports for port in known_ports(ways.topology, protocol)]
     for source, target in pairs:
         for family in _families(check, ways, source, target):
             for protocol, port in ports:
@@ -145,11 +147,9 @@ def known_ports(topology: Topology, protocol: Literal["tcp", "udp"]) -> list[int
     """Ports to which connections or datagrams may get through: a usual one, and the first that rules and
     chains of the file name."""
     rules = [rule for f in topology.functions if isinstance(f, FirewallFunction) for rule in f.firewall.rules]
+    entries: list[Rule | Chain] = [*rules, *topology.chains]
     named = {
-        low
-        for entry in (*rules, *topology.chains)
-        if entry.protocol in (None, protocol)
-        for low, _ in entry.destination_ports
+        low for entry in entries if entry.protocol in (None, protocol) for low, _ in entry.destination_ports
     }
     return sorted({80 if protocol == "tcp" else 53, *sorted(named)[:MOST_PORTS]})
 
