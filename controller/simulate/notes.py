@@ -15,11 +15,12 @@ class Missed(NamedTuple):
 
 class Chosen(NamedTuple):
     """A group sent the frame to its bucket number ``bucket``, from 0 in its order. ``ways``: of how many
-    that the switch may choose this is one."""
+    that the switch may choose this is one. ``taken``: it is known to be the one that the switch chose."""
 
     group: Group
     bucket: int
     ways: int = 1
+    taken: bool = False
 
 
 class NotSent(NamedTuple):

@@ -20,6 +20,9 @@ from controller.trace.places import Passage, Ways
 from topologies.model.places import Entity
 from topologies.model.topology import Port, Topology
 
+Taken = Mapping[tuple[str, int], int]
+"""A switch and a group -> the number of the bucket, from 0, that is known to have been chosen."""
+NOTHING_TAKEN: Taken = {}
 MOST_HOPS = 400
 """Hops of one trace, in all copies: a flood in a large lab ends here."""
 
@@ -167,6 +170,7 @@ def explain(
     failed: frozenset[str] = frozenset(),
     connections: Connections | None = None,
     turn: int = 0,
+    taken: Taken = NOTHING_TAKEN,
 ) -> Trace:
     """The way of a frame that comes in at a port of a switch.
 
@@ -174,17 +178,18 @@ def explain(
     ``connections``: those that the switches know, which change; explain an answer with those of its question.
     The share of a connection is that of Open vSwitch's hash. Of a select group's buckets that work the one of
     number ``turn`` is taken (from 0; beyond the last, the first comes again), and its note says that it is
-    one of several.
+    one of several. ``taken``: the buckets of groups of which it is known.
     """
     known = Connections() if connections is None else connections
     fabric = Fabric(topology, tables, dead_links, failed, symmetric, known)
-    walk = _Walk(fabric, Ways(topology, failed), turn)
+    walk = _Walk(fabric, Ways(topology, failed), turn, taken)
     return Trace(frame, walk.hop(frame, at, walk.ways.into(at), frozenset()))
 
 
 class _Walk:
-    def __init__(self, fabric: Fabric, ways: Ways, turn: int) -> None:
-        self.fabric, self.ways, self.turn = fabric, ways, turn
+    def __init__(self, fabric: Fabric, ways: Ways, turn: int, taken: Taken) -> None:
+        self.fabric, self.ways, self.turn, self.taken = fabric, ways, turn, taken
+        self.switch = ""
         self.left = MOST_HOPS
 
     def hop(self, frame: Frame, at: Port, came: Passage, before: frozenset[object]) -> Hop:
@@ -196,15 +201,26 @@ class _Walk:
             return Hop(
                 at, came, frame, fault=f"it has more than {MOST_HOPS} hops: they are not followed further"
             )
+        self.switch = at.switch
         try:
             sent, notes = self.fabric.noted(frame, at, self.pick)
         except ValueError as error:
             return Hop(at, came, frame, fault=str(error))
+        notes = [self.known(at.switch, note) for note in notes]
         copies = tuple(copy for out in sent for copy in self.copies(at.switch, out, before | {state}))
         return Hop(at, came, frame, tuple(notes), copies)
 
     def pick(self, group: Group, live: list[Bucket], frame: Frame) -> tuple[Bucket, int]:
+        number = self.taken.get((self.switch, group.id))
+        if number is not None and number < len(group.buckets) and group.buckets[number] in live:
+            return group.buckets[number], len(live)
         return live[self.turn % len(live)], len(live)
+
+    def known(self, switch: str, note: Note) -> Note:
+        """The note, which says of a bucket whether it is known."""
+        if isinstance(note, Chosen) and self.taken.get((switch, note.group.id)) == note.bucket:
+            return note._replace(taken=True)
+        return note
 
     def copies(self, switch: str, sent: Sent, before: frozenset[object]) -> Iterator[Copy]:
         fields = wire(sent.frame)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from controller.compiler.compile import compile_topology
 from controller.simulate.network import Lookup
+from controller.trace.path import Taken
 from controller.trace.questions import CannotAsk
 from lab.failure import Failure
 from lab.messages.trace import TraceRequest, TraceState
@@ -39,8 +40,8 @@ def follow(lab: Lab, request: TraceRequest) -> TraceState:
     lookups = {name: Lookup(held) for name, held in tables.items()}
     back = request.get("back", True)
 
-    def predict(turn: int) -> Prediction:
-        return predicted(topology, lookups, asked, request["destination"], back, down, failed, turn)
+    def predict(turn: int, taken: Taken) -> Prediction:
+        return predicted(topology, lookups, asked, request["destination"], back, down, failed, turn, taken)
 
     def wanted(switch: str) -> dict[int, str]:
         try:

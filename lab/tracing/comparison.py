@@ -61,7 +61,9 @@ def compare(
     for hop, visit in zip(hops, visits, strict=True):
         parent = parents.get(id(hop))
         before = parent is None or sure[id(parent)]
-        sure[id(hop)] = before and not any(isinstance(note, Chosen) and note.ways > 1 for note in hop.notes)
+        sure[id(hop)] = before and not any(
+            isinstance(note, Chosen) and note.ways > 1 and not note.taken for note in hop.notes
+        )
         difference = None if visit is None else _different(hop, visit, wanted, places)
         good[id(hop)] = difference is None
         if difference is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -12,16 +12,18 @@ from controller.flow.text import value_text
 from controller.simulate.decode import frame_of
 from controller.simulate.network import Frame
 from controller.simulate.notes import Chosen
-from controller.trace.path import Hop, Trace
+from controller.trace.path import NOTHING_TAKEN, Hop, Taken, Trace
 from controller.trace.questions import Question, words
 from dataplane.fabric.fabric import Fabric
+from dataplane.ovs.group_counters import Counters, read, used
 from dataplane.ovs.tracing import Visit, arguments, arguments_for_fields, visits
 from dataplane.ovs.unixctl import UnixctlError, ask
+from dataplane.plan.pieces import BridgePlan, DomainPlan
 from lab.messages.trace import TraceState, WayState
 from lab.packets.tagged import Direction, inside, tagged
 from lab.probe.prober import open_in
 from lab.tracing.comparison import Compared, compare, entry
-from lab.tracing.points import observable, points
+from lab.tracing.points import points
 from lab.tracing.watching import Sighting, send_and_watch
 from lab.views.trace import Prediction, reached
 from topologies.model.topology import Topology
@@ -41,15 +43,37 @@ class _Asker:
 
     net: Fabric
 
+    def counters(self, switch: str) -> Counters:
+        """What a switch has counted of its groups' buckets so far; empty when it does not answer."""
+        domain, bridge = self._bridge(switch)
+        daemon = self.net.daemon_sockets().get((domain.name, "ovs-vswitchd"))
+        if daemon is None:
+            return {}
+        try:
+            ask(daemon[1], "revalidator/wait", timeout=_ASKING)  # until then, the datapath's own counters
+        except UnixctlError:
+            return {}
+        return read(daemon[1].parent, bridge.device)
+
+    def taken(self, before: Mapping[str, Counters]) -> Taken:
+        """The buckets that switches have used since ``before``, where each group has used one only."""
+        return {
+            (switch, group): bucket
+            for switch, counters in before.items()
+            for group, bucket in used(counters, self.counters(switch)).items()
+        }
+
+    def _bridge(self, switch: str) -> tuple[DomainPlan, BridgePlan]:
+        return next(
+            (domain, bridge)
+            for domain in self.net.plan.domains
+            for bridge in domain.bridges
+            if bridge.switch == switch
+        )
+
     def visit(self, hop: Hop, seen: Sighting | None) -> Visit | None:
         """What the switch of a hop does with the frame that it gets, as it was seen there if it was."""
-        plan = self.net.plan
-        domain, bridge = next(
-            (domain, bridge)
-            for domain in plan.domains
-            for bridge in domain.bridges
-            if bridge.switch == hop.at.switch
-        )
+        domain, bridge = self._bridge(hop.at.switch)
         daemon = self.net.daemon_sockets().get((domain.name, "ovs-vswitchd"))
         if daemon is None:
             return None
@@ -77,6 +101,9 @@ def _flow(frame: Frame, in_port: int) -> str:
     return ",".join(parts)
 
 
+Predict = Callable[[int, Taken], Prediction]
+MOST_SWITCHES = 24
+"""Switches whose groups' counters are read."""
 MOST_TURNS = 16
 """Buckets of a select group that are tried, to find the one that the datapath has taken."""
 
@@ -84,21 +111,25 @@ MOST_TURNS = 16
 def observe(
     net: Fabric,
     topology: Topology,
-    predict: Callable[[int], Prediction],
+    predict: Predict,
     wanted: Callable[[str], Mapping[int, str]],
     asked: Question,
     data: bytes | None,
 ) -> TraceState:
     """Send the packet, and compare.
 
-    ``predict``: the prediction for a turn (``controller.trace.path.explain``). ``wanted``: of a switch, the
-    reasons of the flows that its controller wants now, by cookie. ``data``: the packet's octets; None: those
-    of the question, with a token. Raises OSError if a device is gone.
+    ``predict``: the prediction for a turn, and for buckets that are known: see
+    ``controller.trace.path.explain``. ``wanted``: of a switch, the reasons of the flows that its controller
+    wants now, by cookie. ``data``: the packet's octets; None: those of the question, with a token. Raises
+    OSError if a device is gone.
     """
-    prediction = predict(0)
+    prediction = predict(0, NOTHING_TAKEN)
     there, back = prediction.there, prediction.back
+    asker = _Asker(net)
+    possible = [trace for some in _alternatives(prediction, predict) for trace in _traces(some)]
+    before = {switch: asker.counters(switch) for switch in choosing(possible)}
     octets = tagged(asked.frame, os.urandom(8)) if data is None else data
-    entered = {(hop.at.switch, hop.at.number) for trace in (there, back) if trace for hop in trace.hops()}
+    entered = {(hop.at.switch, hop.at.number) for trace in possible for hop in trace.hops()}
     ends = {asked.source.name, *(copy.passage.name for copy in there.delivered())}
     seen_at = {host.name: net.seen_at(host.name) for host in topology.hosts}
 
@@ -112,24 +143,25 @@ def observe(
         return bool(wanted) and wanted <= got
 
     sender = seen_at[asked.source.name]
+    watched = points(net.plan, seen_at, ends, entered)
+    seen = frozenset((point.name, point.number) for point in watched if point.kind == "enters")
     sightings = send_and_watch(
-        points(net.plan, seen_at, ends, entered),
+        watched,
         open_at,
         (sender.netns, sender.device),
         octets,
         enough,
         PATIENCE if there.delivered() else SILENCE,
     )
-    prediction = _as_taken(prediction, predict, sightings)
+    prediction = _as_taken(predict, sightings, asker.taken(before))
     there, back = prediction.there, prediction.back
     state = prediction.state(by_rules=False)
-    asker = _Asker(net)
-    way = _compared(asker, topology, there, "there", sightings, wanted)
+    way = _compared(asker, topology, there, "there", sightings, wanted, seen)
     _show(state["way"], way)
     answered: Compared | None = None
     if back is not None and state["back"] is not None:
         if reached(topology, way.delivered, prediction.destination):
-            answered = _compared(asker, topology, back, "back", sightings, wanted)
+            answered = _compared(asker, topology, back, "back", sightings, wanted, seen)
             _show(state["back"], answered)
         else:
             state["back"], state["why"] = None, "the packet did not arrive"
@@ -146,18 +178,44 @@ def observe(
     return state
 
 
-def _as_taken(
-    prediction: Prediction, predict: Callable[[int], Prediction], sightings: Sequence[Sighting]
-) -> Prediction:
-    """The prediction with the buckets that lead where the packet was seen; the first one if none does."""
+def _alternatives(prediction: Prediction, predict: Predict) -> list[Prediction]:
+    """The prediction, and those for other buckets of its groups."""
+    ways = [note.ways for trace in _traces(prediction) for note in _chosen(trace)]
+    turns = range(1, min(max(ways, default=1), MOST_TURNS))
+    return [prediction, *(predict(turn, NOTHING_TAKEN) for turn in turns)]
+
+
+def choosing(traces: Iterable[Trace]) -> list[str]:
+    """The switches on which a group chooses one of several ways."""
+    switches = {
+        hop.at.switch: None
+        for trace in traces
+        for hop in trace.hops()
+        if any(isinstance(note, Chosen) and note.ways > 1 for note in hop.notes)
+    }
+    return [*switches][:MOST_SWITCHES]
+
+
+def _traces(prediction: Prediction) -> list[Trace]:
+    return [trace for trace in (prediction.there, prediction.back) if trace is not None]
+
+
+def _chosen(trace: Trace) -> list[Chosen]:
+    return [note for hop in trace.hops() for note in hop.notes if isinstance(note, Chosen)]
+
+
+def _as_taken(predict: Predict, sightings: Sequence[Sighting], taken: Taken) -> Prediction:
+    """The prediction with the buckets that are known, and others that lead where the packet was seen; the
+    first ones if none do."""
+    prediction = predict(0, taken)
     ways = [note.ways for hop in prediction.there.hops() for note in hop.notes if isinstance(note, Chosen)]
     got = {s.point.name for s in sightings if s.point.kind == "host" and s.direction == "there"}
     for turn in range(1, min(max(ways, default=1), MOST_TURNS) if got else 0):
         if {copy.passage.name for copy in prediction.there.delivered()} == got:
             break
-        prediction = predict(turn)
+        prediction = predict(turn, taken)
     matches = {copy.passage.name for copy in prediction.there.delivered()} == got
-    return prediction if matches else predict(0)
+    return prediction if matches else predict(0, taken)
 
 
 def _compared(
@@ -167,11 +225,11 @@ def _compared(
     direction: Direction,
     sightings: Sequence[Sighting],
     wanted: Callable[[str], Mapping[int, str]],
+    seen: frozenset[tuple[str, int]],
 ) -> Compared:
     asked = [
         None if hop.fault else asker.visit(hop, entry(hop, direction, sightings)) for hop in trace.hops()
     ]
-    seen = observable(asker.net.plan)
     return compare(trace, direction, sightings, asked, seen, wanted, topology)
 
 

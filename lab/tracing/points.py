@@ -54,11 +54,6 @@ def points(
     return watched
 
 
-def observable(plan: Plan) -> frozenset[tuple[str, int]]:
-    """The ports of switches at which frames that enter can be seen: those that are devices."""
-    return frozenset(_ports(plan))
-
-
 def _ports(plan: Plan) -> dict[tuple[str, int], tuple[str, str]]:
     """(switch, port's number) -> namespace and device, of the ports that are devices."""
     return {

@@ -10,7 +10,7 @@ from controller.flow.text import actions_text, bucket_text, match_text, value_te
 from controller.simulate.network import Frame, Lookup
 from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
 from controller.simulate.tracking import Connections
-from controller.trace.path import Copy, Hop, Stop, Trace, explain, stopped
+from controller.trace.path import NOTHING_TAKEN, Copy, Hop, Stop, Taken, Trace, explain, stopped
 from controller.trace.questions import CannotAsk, Question, answer
 from controller.trace.rules import decisions, dropped
 from lab.messages.lab import PlaceState
@@ -135,14 +135,18 @@ def predicted(
     dead_links: frozenset[str] = frozenset(),
     failed: frozenset[str] = frozenset(),
     turn: int = 0,
+    taken: Taken = NOTHING_TAKEN,
 ) -> Prediction:
-    """The way of a host's frame, and that of the answer (``back``). ``turn``: as for ``explain``."""
+    """The way of a host's frame, and that of the answer (``back``). ``turn``, ``taken``: as for
+    ``explain``."""
     connections = Connections()
-    there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections, turn)
+    there = explain(topology, tables, asked.frame, asked.at, dead_links, failed, connections, turn, taken)
     reply, why = _reply(topology, there) if back else (None, "")
     returned = None
     if reply is not None:
-        returned = explain(topology, tables, reply.frame, reply.at, dead_links, failed, connections, turn)
+        returned = explain(
+            topology, tables, reply.frame, reply.at, dead_links, failed, connections, turn, taken
+        )
     return Prediction(topology, tables, asked, destination, there, reply, returned, why, dead_links)
 
 
@@ -248,7 +252,10 @@ def _chosen(note: Chosen, places: Places) -> NoteState:
     group = note.group
     number = f"bucket {note.bucket + 1} of {len(group.buckets)}"
     text = f"{group.why}: {number}" if group.why else f"group {group.id}: {number}"
-    state = _noted("group", "", text, ways=note.ways, place=place_state(group.origin.entity, places))
+    text += f", which it took of {note.ways} ways" if note.taken and note.ways > 1 else ""
+    state = _noted(
+        "group", "", text, ways=1 if note.taken else note.ways, place=place_state(group.origin.entity, places)
+    )
     return {**state, "actions": bucket_text(group.buckets[note.bucket])}
 
 

@@ -130,3 +130,29 @@ def test_a_trace_that_is_killed_leaves_nothing(two: CommandLine) -> None:
     one.communicate()
     assert traced(two, "blue1", "blue3")["reached"]
     until(lambda: left() == before, "all is as it was")
+
+
+def test_the_path_that_a_packet_took_of_several_is_known() -> None:
+    with running(TOPOLOGIES / "leaf-spine.yaml") as line:
+        before = through_spines(line)
+        state = traced(line, "h1", "h8", "--tcp", "4711", "--no-back")
+        chosen = next(note for note in state["way"]["steps"][0]["notes"] if note["kind"] == "group")
+        assert chosen["ways"] == 1 and ", which it took of 4 ways" in chosen["text"]
+        spine = state["way"]["steps"][1]["switch"]
+        # the spine itself has counted it, and no other one
+        until(lambda: through_spines(line)[spine] > before[spine], "the spine's counters show the packet")
+        assert [name for name, count in through_spines(line).items() if count > before[name]] == [spine]
+        again = traced(line, "h1", "h8", "--tcp", "4711", "--no-back")
+        assert again["way"]["steps"][1]["switch"] == spine
+
+
+def through_spines(line: CommandLine) -> dict[str, int]:
+    """Spine -> packets that it has sent on to h8, as its flows count them."""
+    return {
+        spine: sum(
+            flow["packets"] or 0
+            for flow in line.json("flows", spine)
+            if flow["table"].upper() == "FORWARD" and flow["why"] == "to h8 on leaf4"
+        )
+        for spine in ("spine1", "spine2", "spine3", "spine4")
+    }

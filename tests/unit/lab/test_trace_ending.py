@@ -6,6 +6,8 @@ import pytest
 
 from controller.compiler.compile import compile_topology
 from controller.simulate.network import Lookup
+from controller.simulate.notes import Chosen
+from controller.trace.path import Taken
 from controller.trace.questions import Traffic, question
 from lab.checks.diagnosis import Ailing, Diagnosis
 from lab.checks.probes import Probe
@@ -81,3 +83,29 @@ def test_a_cut_wire_is_the_reason_and_no_fault() -> None:
     assert [stop["why"] for stop in cut_off(LAB, ("h1",), (), {"s1"})] == [
         "the switch is off (sdnlab switch up s1)"
     ]
+
+
+def test_the_bucket_that_a_switch_took_is_named() -> None:
+    lab = load(shipped.path("leaf-spine"))
+    tables = {name: Lookup(held) for name, held in compile_topology(lab).items()}
+    asked = question(lab, "h1", "h8")
+
+    def path(taken: Taken) -> tuple[list[str], list[tuple[str, int]]]:
+        steps = predicted(lab, tables, asked, "h8", False, taken=taken).state()["way"]["steps"]
+        notes = [note for step in steps for note in step["notes"] if note["kind"] == "group"]
+        return [step["switch"] for step in steps], [(note["text"], note["ways"]) for note in notes]
+
+    switches, notes = path({})
+    assert switches == ["leaf1", "spine1", "leaf4"] and notes[0] == (
+        "to leaf4: equal paths: bucket 1 of 4",
+        4,
+    )
+    group = next(
+        note.group.id
+        for note in predicted(lab, tables, asked, "h8").there.hop.notes
+        if isinstance(note, Chosen)
+    )
+    switches, notes = path({("leaf1", group): 2})
+    assert switches == ["leaf1", "spine3", "leaf4"]
+    assert notes[0] == ("to leaf4: equal paths: bucket 3 of 4, which it took of 4 ways", 1)
+    assert path({("leaf1", group): 9}) == path({})  # it has no such bucket
