@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from topologies.importers.beside import Beside, inside
+from topologies.importers import frr
+from topologies.importers.beside import Beside, inside, sibling
 from topologies.importers.wiring import Said, Station
 from topologies.syntax import host_units, units
 from topologies.syntax.document import Node
@@ -101,7 +102,7 @@ class Belongings:
         if content.problem:
             self.note(f"{what} {content.problem}", line)
             return
-        self.content(what, content.raw, target, line)
+        self._content(name, content.raw, target, line)
 
     def folder(self, source: str, target: str, line: int) -> None:
         """Copies of all files of a folder beside the topology file."""
@@ -112,8 +113,9 @@ class Belongings:
         for entry in self.beside.files(name):
             self.file(posixpath.join(name, entry), posixpath.join(target, entry), line)
 
-    def content(self, what: str, raw: bytes, target: str, line: int) -> None:
+    def _content(self, name: str, raw: bytes, target: str, line: int) -> None:
         """A file with this content at an absolute path."""
+        what = f"file {shown(name)}"
         path = PurePosixPath(posixpath.normpath(target))
         try:
             text = raw.decode("utf-8")
@@ -133,8 +135,16 @@ class Belongings:
             self.note(f"{what}: a host has up to {most} of its own", line)
         else:
             self._bytes += len(raw)
+            if str(path) in frr.FILES:
+                self._addresses(name, text)
             mode = {"mode": Node(line, "0755")} if raw.startswith(b"#!") else {}
             self.files[str(path).replace("//", "/")] = Node(line, {"content": Node(line, text), **mode})
+
+    def _addresses(self, name: str, text: str) -> None:
+        """The addresses that FRR would give; it doesn't run."""
+        for interface, address, line in frr.addresses(text.splitlines()):
+            if interface != "lo":
+                self.station.has(interface, Said(address, line, sibling(self.report.file, name)))
 
     def settle(self) -> None:
         """Write what is collected into the station's entries."""

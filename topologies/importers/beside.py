@@ -49,3 +49,9 @@ def inside(name: str) -> str | None:
     plain = posixpath.normpath(name)
     outside = not name or "\0" in name or plain.startswith(("/", "~")) or plain.split("/")[0] == ".."
     return None if outside else plain
+
+
+def sibling(file: str, name: str) -> str:
+    """The name of a file beside ``file``, as the user would write it."""
+    folder, slash, _ = file.rpartition("/")
+    return f"{folder}{slash}{name}"

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from topologies.importers import frr
 from topologies.importers.wiring import Said, Station
 from topologies.syntax.problem import Report, shown
 
@@ -27,6 +28,12 @@ _ABOUT_INTERFACES = ("ip", "ifconfig", "route", "tc", "ethtool", "dhclient", "ud
 _NESTING = re.compile(r"[(){}]|<<|" + _WORDS)
 _CONTROL = re.compile(r"[|<>$`(){}!&]|" + _WORDS)
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
+_DEVICE = r"[A-Za-z][A-Za-z0-9_.-]{0,14}"
+_BRIDGING = (
+    re.compile(rf"ip +link +set +(?:dev +)?(?P<ports>{_DEVICE})(?: +up)? +master +(?P<bridge>{_DEVICE})"),
+    re.compile(rf"brctl +addif +(?P<bridge>{_DEVICE}) +(?P<ports>{_DEVICE}(?: +{_DEVICE})*)"),
+    re.compile(rf"ovs-vsctl +add-port +(?P<bridge>{_DEVICE}) +(?P<ports>{_DEVICE})"),
+)
 _SHELLS = ("sh", "bash", "ash", "/bin/sh", "/bin/bash", "/bin/ash")
 _SHELL = ("/bin/sh", "-c")
 _NO_MANAGER = "a host has no service manager"
@@ -125,6 +132,12 @@ class Commands:
             return True
         if program == "ifconfig" and len(words) > 2 and self._ifconfig(words[1], words[2:], line):
             return True
+        if program == "vtysh" and "-c" in words:
+            lines = [words[index + 1] for index, word in enumerate(words[:-1]) if word == "-c"]
+            for interface, address, _ in frr.addresses(lines):
+                self._address(interface, address, line)
+            self._note("vtysh: its addresses are taken, FRR doesn't run", line)
+            return True
         if program in ("systemctl", "service", "rc-service") or words[0].startswith("/etc/init.d/"):
             self._note(f"{_shortened(words)}: {_NO_MANAGER}", line)
             return True
@@ -200,8 +213,7 @@ class Commands:
 
     def _is_interface(self, word: str) -> bool:
         """Whether a wire has it, or it is called as such interfaces are."""
-        known = any(plug.interface == word for plug in self.station.plugs)
-        return known or bool(re.fullmatch(r"eth[0-9]{1,3}", word))
+        return self.station.plug(word) is not None or bool(re.fullmatch(r"eth[0-9]{1,3}", word))
 
     def _other_interface(self, words: Iterable[str]) -> str:
         """An interface in a command that the host doesn't have; empty when there is none."""
@@ -231,6 +243,15 @@ class Commands:
 
     def _renamed_words(self, words: Iterable[str]) -> list[str]:
         return [self._renamed(word) for word in words]
+
+
+def bridge_ports(script: str) -> dict[str, set[str]]:
+    """Bridge -> its ports, of those bridges that the commands of a script make."""
+    ports: dict[str, set[str]] = {}
+    for pattern in _BRIDGING:
+        for match in pattern.finditer(script):
+            ports.setdefault(match["bridge"], set()).update(match["ports"].split())
+    return ports
 
 
 def split(text: str) -> list[str] | None:

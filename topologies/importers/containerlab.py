@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from topologies.importers.belongings import Belongings
 from topologies.importers.beside import Beside, inside
-from topologies.importers.commands import Commands, split
+from topologies.importers.commands import Commands, bridge_ports, split
 from topologies.importers.reading import entries, items, text, tree_of
 from topologies.importers.wiring import Plug, Said, Station, Wiring
 from topologies.syntax.document import Fatal, Node
@@ -41,14 +41,41 @@ _LEFT = {
 _CARRIED = ("kind", "group", "exec", "binds", "env", "env-files", "sysctls", "cpu", "memory", "labels")
 _NO_NODES = ("host", "mgmt-net", "macvlan", "vxlan", "vxlan-stitch", "dummy")
 """Words that stand in place of a node: ends outside of the lab."""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=]([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=]([^}\n]*))?\}")
+_TEMPLATE = re.compile(rb"\{\{-?[ \t]*(?:\$|\.|range|if|end|define|template|with|block)\b")
 NETWORK, DPID = "sdnlab.network", "sdnlab.dpid"
 """Labels that sdnlab writes itself, so that a file which it made gives the same lab again."""
 
 
 def read(raw: bytes, report: Report, beside: Beside) -> Node:
     """The tree of a YAML file that describes the same network. Problems go to ``report``."""
-    return _Reader(tree_of(raw, report, "a containerlab topology"), report, beside).tree()
+    if template := _TEMPLATE.search(raw):
+        what, remedy = "it is a template of Go", "write out what it gives, without {{ }}"
+        line = raw.count(b"\n", 0, template.start()) + 1
+        report.add((), what, "plain YAML", remedy, line=line)
+        raise Fatal
+    filled = _filled(raw.decode("utf-8", "surrogateescape"), report)
+    root = tree_of(filled.encode("utf-8", "surrogateescape"), report, "a containerlab topology")
+    return _Reader(root, report, beside).tree()
+
+
+def _filled(content: str, report: Report) -> str:
+    """A text with containerlab's variables filled in, which it does before it reads the YAML: a default
+    counts, no environment is asked."""
+
+    def default(match: re.Match[str]) -> str:
+        if match.group(2) is None:
+            line = content.count("\n", 0, match.start()) + 1
+            report.note(f"variable {match.group(1)} has no default: it stays as it is", line)
+            return match.group(0)
+        return match.group(2)
+
+    return _VARIABLE.sub(default, content)
+
+
+def _named(value: str, station: Station) -> str:
+    """A text with the name of its node filled in."""
+    return value.replace("__clabNodeName__", station.name)
 
 
 class _Reader:
@@ -72,15 +99,17 @@ class _Reader:
             self._node(name, node)
         for link in items(self.topology.get("links"), "topology.links", self.report):
             self._link(link)
-        for name, station in self.wiring.stations.items():
-            self._belongings(station, nodes[name])
+        for name, station in [*self.wiring.stations.items()]:
+            script = "\n".join(text(line) for line in self._exec(nodes[name]))
+            if not self.wiring.bridged(station, bridge_ports(script)):
+                self._belongings(station, nodes[name])
         return self.wiring.tree()
 
     def _tell_what_is_left_out(self, nodes: dict[str, Node]) -> None:
         report = self.report
         for key, node in self.root.items():
             if key not in ("name", "topology", "prefix", "debug"):
-                why = _NO_MANAGEMENT if key == "mgmt" else "it is containerlab's own"
+                why = _NO_MANAGEMENT if key == "mgmt" else "it is not known"
                 report.note(f"{key}: {why}: left out", node.line)
         for key, node in self.topology.items():
             if key not in ("nodes", "links", "kinds", "defaults", "groups"):
@@ -205,6 +234,9 @@ class _Reader:
             plugs.append(plug)
         return plugs
 
+    def _exec(self, node: Node) -> list[Node]:
+        return items(self._merged(node).get("exec"), "exec", self.report)
+
     def _belongings(self, station: Station, node: Node) -> None:
         report = self.report
         merged = self._merged(node)
@@ -212,7 +244,7 @@ class _Reader:
         for entry in items(merged.get("env-files"), "env-files", report):
             self._variables_of_file(own, entry)
         for key, value in entries(merged.get("env"), "env", report).items():
-            own.variable(key, self._filled(text(value), station, value.line), value.line)
+            own.variable(key, _named(text(value), station), value.line)
         for key, value in entries(merged.get("sysctls"), "sysctls", report).items():
             own.sysctl(key, text(value), value.line)
         if text(merged.get("memory")):
@@ -222,8 +254,8 @@ class _Reader:
         for bind in items(merged.get("binds"), "binds", report):
             self._bind(own, bind)
         commands = Commands(station, report, self.wiring.interface(station), ("eth0",))
-        for command in items(merged.get("exec"), "exec", report):
-            line = self._filled(text(command), station, command.line)
+        for command in self._exec(node):
+            line = _named(text(command), station)
             words = split(line)
             if words is None:
                 own.note(f"the quotes of {shown(line)} don't match", command.line)
@@ -248,7 +280,7 @@ class _Reader:
 
     def _bind(self, own: Belongings, bind: Node) -> None:
         """``SOURCE:TARGET[:OPTIONS]``: a file or a folder; what changes in it later is not seen outside."""
-        parts = self._filled(text(bind), own.station, bind.line).split(":")
+        parts = _named(text(bind), own.station).split(":")
         if len(parts) < 2 or not parts[1]:
             own.note(f"bind {shown(text(bind))}: a bind is source:target", bind.line)
             return
@@ -260,15 +292,3 @@ class _Reader:
             own.folder(name, target, bind.line)
         else:
             own.file(name, target, bind.line)
-
-    def _filled(self, value: str, station: Station, line: int) -> str:
-        """A text with containerlab's variables filled in: a default counts, no environment is asked."""
-
-        def default(match: re.Match[str]) -> str:
-            if match.group(2) is None:
-                what = f"variable {match.group(1)} has no default: it is empty"
-                self.report.note(f"{station.name}: {what}", line)
-            return match.group(2) or ""
-
-        plain = value.replace("__clabNodeName__", station.name)
-        return _VARIABLE.sub(default, plain) if "${" in plain else plain

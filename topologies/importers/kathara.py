@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 
 from topologies.importers.belongings import Belongings
-from topologies.importers.beside import Beside
-from topologies.importers.commands import Commands
+from topologies.importers.beside import Beside, sibling
+from topologies.importers.commands import Commands, bridge_ports
 from topologies.importers.wiring import Said, Station, Wiring
 from topologies.syntax.document import Fatal, Node, decode
-from topologies.syntax.problem import Report, shown
+from topologies.syntax.problem import Report, printable, shown
 
 _ENTRY = re.compile(r"([A-Za-z0-9_.-]+)\[([A-Za-z0-9_]+)\]\s*=\s*(.*)")
-_ABOUT = re.compile(r"(LAB_[A-Z]+)\s*=\s*(.*)")
+_ABOUT = re.compile(r"([A-Za-z_]+)\s*=\s*(.*)")
 _VALUE = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([^\s#]*))\s*(?:\#.*)?""")
 _MANUAL = "https://www.kathara.org/man-pages/kathara-lab.conf.5.html"
 _LEFT = {
@@ -46,6 +46,7 @@ class _Reader:
     def __init__(self, report: Report, beside: Beside) -> None:
         self.report, self.beside = report, beside
         self.wiring = Wiring(report)
+        self.devices: frozenset[str] = frozenset()
         self.options: dict[str, list[tuple[str, Said]]] = {}
 
     def tree(self, content: str) -> Node:
@@ -56,8 +57,11 @@ class _Reader:
             self.report.add((), what, allowed, f"see {_MANUAL}", 1)
         if self.report.problems:
             raise Fatal
-        for station in self.wiring.stations.values():
-            self._belongings(station)
+        self.devices = frozenset(self.wiring.stations)
+        for station in [*self.wiring.stations.values()]:
+            startup = self.beside.read(f"{station.name}.startup").raw.decode("utf-8", "replace")
+            if not self.wiring.bridged(station, bridge_ports(startup)):
+                self._belongings(station)
         self._others()
         self.wiring.call(self.beside.name)
         return self.wiring.tree()
@@ -65,21 +69,22 @@ class _Reader:
     def _line(self, line: str, number: int) -> None:
         if not line or line.startswith("#"):
             return
-        about, entry = _ABOUT.fullmatch(line), _ENTRY.fullmatch(line)
-        value = _VALUE.fullmatch((about or entry or [""] * 4)[2 if about else 3] or "")
-        if value is None or not (about or entry):
+        entry, about = _ENTRY.fullmatch(line), _ABOUT.fullmatch(line)
+        value = _VALUE.fullmatch(entry[3]) if entry is not None else None
+        if entry is not None and value is not None:
+            said = Said(next((group for group in value.groups() if group is not None), ""), number)
+            self._entry(entry[1], entry[2], said)
+        elif about is not None:
+            self._about(about[1], about[2].strip("\"'"), number)
+        else:
             allowed = 'DEVICE[NUMBER]="DOMAIN", DEVICE[OPTION]="VALUE", LAB_NAME="VALUE"'
             self.report.add((), f"{shown(line)} is no line of a lab.conf", allowed, "correct it", number)
-            return
-        said = Said(next((group for group in value.groups() if group is not None), ""), number)
-        if about:
-            self._about(about[1], said)
-        elif entry:
-            self._entry(entry[1], entry[2], said)
 
-    def _about(self, key: str, said: Said) -> None:
+    def _about(self, key: str, value: str, line: int) -> None:
         if key == "LAB_DESCRIPTION" or (key == "LAB_NAME" and not self.wiring.description):
-            self.wiring.description = said.text
+            self.wiring.description = printable(value)
+        elif not key.startswith("LAB_"):
+            self.report.note(f"{key}: it is not known: left out", line)
 
     def _entry(self, device: str, key: str, said: Said) -> None:
         if device == "shared":
@@ -94,8 +99,9 @@ class _Reader:
             return
         domain, slash, mac = said.text.partition("/")
         interface = f"eth{int(key)}"
-        if not domain or station.plug(interface) is not None:
+        if not domain or "," in domain or station.plug(interface) is not None:
             why = "it is in no collision domain" if not domain else "it is given twice"
+            why = "it leads out of the lab" if "," in domain else why
             self.report.note(f"{interface} of {device}: {why}: left out", said.line)
             return
         self.wiring.switch(f"domain:{domain}", domain, said.line)
@@ -118,7 +124,7 @@ class _Reader:
             if content.problem:
                 own.note(f"file {name} {content.problem}", station.line)
                 continue
-            commands.file = self._shown_file(name)
+            commands.file = sibling(self.report.file, name)
             commands.script(content.raw.decode("utf-8", "replace").replace("\0", ""), 1, many=True)
             self._run(own, commands, called)
         own.settle()
@@ -156,16 +162,11 @@ class _Reader:
             stem, _, kind = name.partition(".")
             if slash and folder == "shared":
                 why = "a host has no folder that all share: left out"
-                self.report.note(why, 0, self._shown_file("shared"))
+                self.report.note(why, 0, sibling(self.report.file, "shared"))
             elif not slash and kind == "shutdown":
                 why = "nothing runs in a host when the lab ends: left out"
-                self.report.note(why, 0, self._shown_file(name))
-            elif not slash and kind == "startup" and stem not in (*self.wiring.stations, "shared"):
-                self.report.note("it belongs to no device: left out", 0, self._shown_file(name))
+                self.report.note(why, 0, sibling(self.report.file, name))
+            elif not slash and kind == "startup" and stem not in self.devices | {"shared"}:
+                self.report.note("it belongs to no device: left out", 0, sibling(self.report.file, name))
             elif name == "lab.dep":
-                self.report.note("all hosts start at once: left out", 0, self._shown_file(name))
-
-    def _shown_file(self, name: str) -> str:
-        """The name of a file beside the lab's, as the user would write it."""
-        folder, slash, _ = self.report.file.rpartition("/")
-        return f"{folder}{slash}{name}"
+                self.report.note("all hosts start at once: left out", 0, sibling(self.report.file, name))

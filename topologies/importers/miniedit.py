@@ -24,7 +24,7 @@ from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Problem, Report, shown
 
 _BYTES = re.compile(r"""[bu](['"])(.*)\1""", re.DOTALL)
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _BASE = "10.0.0.0/8"
 _NOTHING = ("", "none", "null", "default", "0", "false")
 _LEFT_OF_HOSTS = {
@@ -284,7 +284,7 @@ class _Reader:
         number = text(options.get("nodeNum")) or text(options.get("number"))
         try:
             network = IPv4Network(base, strict=False)
-            if number.isdigit() and len(number) < 6 and 0 < int(number) < network.num_addresses - 1:
+            if number.isdecimal() and len(number) < 6 and 0 < int(number) < network.num_addresses - 1:
                 first.addresses.append(Said(f"{network[int(number)]}/{length}", station.line))
         except ValueError:
             self.report.note(f"{shown(base)} is no network: addresses are chosen", station.line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from topologies.importers.beside import Beside
 from topologies.importers.netlab_addresses import Addressing
@@ -32,6 +33,8 @@ _CARRIED = frozenset((
 ))  # fmt: skip
 _MODULE = "configuration modules go beyond the topology"
 _HOSTS = ("linux",)
+_BRIDGED = "br_default"
+"""The VLAN of all links of bridges that name none."""
 
 
 @dataclass
@@ -81,6 +84,7 @@ class _Reader:
         self.wiring = Wiring(report)
         self.nodes: dict[str, Node] = {}
         self.switches: set[str] = set()
+        self._known: dict[str, Mapping[str, Node]] = {}
         self.vlans = entries(self.root.get("vlans"), "vlans", report)
         self.groups = entries(self.root.get("groups"), "groups", report)
         self.addressing = Addressing(entries(self.root.get("addressing"), "addressing", report), report)
@@ -147,13 +151,24 @@ class _Reader:
 
     def _keys(self, name: str) -> Mapping[str, Node]:
         """The keys of a node; those of its groups count where it has none of its own."""
-        keys: dict[str, Node] = {}
+        if name not in self._known:
+            keys: dict[str, Node] = {}
+            for inner in self._groups_of.get(name, ()):
+                data = inner.get("node_data")
+                keys |= {**inner, **(entries(data, "node_data", self.report) if data else {})}
+            node = self.nodes[name]
+            self._known[name] = keys | (node.value if isinstance(node.value, dict) else {})
+        return self._known[name]
+
+    @cached_property
+    def _groups_of(self) -> dict[str, list[dict[str, Node]]]:
+        """Node -> the keys of its groups."""
+        groups: dict[str, list[dict[str, Node]]] = {}
         for group, inner in self.groups.items():
-            if not group.startswith("_") and name in self._members(inner) and isinstance(inner.value, dict):
-                data = inner.value.get("node_data")
-                keys |= {**inner.value, **(entries(data, "node_data", self.report) if data else {})}
-        node = self.nodes[name]
-        return keys | (node.value if isinstance(node.value, dict) else {})
+            if not group.startswith("_") and isinstance(inner.value, dict):
+                for name in self._members(inner):
+                    groups.setdefault(name, []).append(inner.value)
+        return groups
 
     def _device(self, name: str) -> str:
         defaults = entries(self.root.get("defaults"), "defaults", self.report)
@@ -299,9 +314,12 @@ class _Reader:
             for member in switches:
                 self.wiring.link(key, f"node:{member.node}", member.line)
         vlan = self._vlan(switches, keys)
+        shared = vlan or (_BRIDGED if switches and "prefix" not in keys else "")
+        if shared == _BRIDGED and _BRIDGED not in self.addressing.vlans:
+            self.addressing.vlan(_BRIDGED, None, {})
         addresses = (
-            self.addressing.in_vlan(vlan, [member.node for member in stations])
-            if vlan
+            self.addressing.in_vlan(shared, [member.node for member in stations])
+            if shared
             else self.addressing.on_link(
                 [member.node for member in known],
                 kind,
@@ -336,7 +354,7 @@ class _Reader:
 
     def _plug(self, member: _Member, key: str, chosen: list[str]) -> Plug | None:
         station = self.wiring.stations[member.node]
-        if any(plug.switch == key for plug in station.plugs):
+        if station.is_at(key):
             self.report.note(f"{member.node} is at this link already: left out", member.line)
             return None
         plug = self.wiring.plug(station, f"eth{len(station.plugs) + 1}", key, member.line)

@@ -32,10 +32,10 @@ class Addressing:
 
     def number(self, given: Mapping[str, str]) -> None:
         """Number the nodes from 1; ``given``: node -> the number that the file gives, or an empty text."""
-        taken = {int(text) for text in given.values() if text.isdigit() and len(text) < 6}
+        taken = {int(text) for text in given.values() if text.isdecimal() and len(text) < 6}
         free = (number for number in range(1, 1 << 16) if number not in taken)
         for node, text_ in given.items():
-            self.ids[node] = int(text_) if text_.isdigit() and len(text_) < 6 else next(free, 0)
+            self.ids[node] = int(text_) if text_.isdecimal() and len(text_) < 6 else next(free, 0)
 
     def vlan(self, name: str, prefix: Node | None, named: Mapping[str, Node]) -> None:
         """Give a VLAN its prefixes."""
@@ -88,7 +88,7 @@ class Addressing:
             key = "prefix" if family == 4 else "prefix6"
             own = text(keys.get(key))
             usual = _LENGTHS[family].get(name, 24 if family == 4 else 64)
-            length = int(own) if own.isdigit() and len(own) < 4 else usual
+            length = int(own) if own.isdecimal() and len(own) < 4 else usual
             if pool.prefixlen <= length <= pool.max_prefixlen:
                 pools.append(pool.subnets(new_prefix=length))
         return pools

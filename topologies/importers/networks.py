@@ -3,7 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
@@ -44,19 +44,19 @@ def segments(members: Iterable[Member], links: Iterable[tuple[str, str]], report
     joined: dict[str, list[str]] = {}
     for switch, top in root.items():
         joined.setdefault(top, []).append(switch)
-    parts: dict[tuple[str, str], list[Segment]] = {}
+    parts: dict[tuple[str, str], _Part] = {}
     for member in sorted(members, key=lambda member: not member.addresses):
         # a network that the file names may span parts that no wire joins
         top = root[member.switch]
-        several = parts.setdefault(("" if member.wanted else top, member.wanted), [])
-        part = _fitting(member, several)
-        if part is None:
-            part = Segment(tuple(joined[top]), member.line, member.wanted)
-            several.append(part)
-        _join(member, part, report)
+        part = parts.setdefault(("" if member.wanted else top, member.wanted), _Part())
+        segment = part.fitting(member)
+        if segment is None:
+            segment = Segment(tuple(joined[top]), member.line, member.wanted)
+            part.segments.append(segment)
+        part.join(member, segment, report)
     order = {member.name: number for number, member in enumerate(members)}
     return sorted(
-        (part for several in parts.values() for part in several),
+        (segment for part in parts.values() for segment in part.segments),
         key=lambda part: min(order[name] for name in part.members),
     )
 
@@ -78,18 +78,43 @@ def _parts(switches: Iterable[str], links: Iterable[tuple[str, str]]) -> dict[st
     return root
 
 
-def _fitting(member: Member, several: Sequence[Segment]) -> Segment | None:
-    """The segment that has the subnets of the host's addresses: of one family at least, and no other of the
-    other one. A host without addresses takes the first one that has room for it."""
-    nets = {family: interface.network for family, interface in member.addresses.items()}
-    for part in several:
+class _Part:
+    """Switches that wires join, with the networks of the hosts on them."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self._of_subnet: dict[Subnet, Segment] = {}
+        self._owners: dict[tuple[int, object], str] = {}  # a segment's number and an address -> a host
+
+    def fitting(self, member: Member) -> Segment | None:
+        """The segment that has a subnet of the host's addresses. A host without addresses takes the first
+        one that has room for it."""
+        nets = [interface.network for interface in member.addresses.values()]
         if nets:
-            same = [part.subnets[family] == net for family, net in nets.items() if family in part.subnets]
-            if any(same) or (not part.subnets and not same):
-                return part
-        elif all(_room(subnet) > len(part.members) for subnet in part.subnets.values()):
-            return part
-    return None
+            return next((self._of_subnet[net] for net in nets if net in self._of_subnet), None)
+        for segment in self.segments:
+            if all(_room(subnet) > len(segment.members) for subnet in segment.subnets.values()):
+                return segment
+        return None
+
+    def join(self, member: Member, segment: Segment, report: Report) -> None:
+        """Add a host with those of its addresses that it can have; notes tell of others."""
+        segment.members[member.name] = member
+        for family, interface in list(member.addresses.items()):
+            line, file = member.lines[family]
+            subnet = segment.subnets.get(family, interface.network)
+            why = _refused(interface, family, subnet) or self._taken(interface, segment)
+            if why:
+                report.note(f"{interface} of {member.name}: {why}: left out", line, file)
+                del member.addresses[family]
+                continue
+            segment.subnets[family] = subnet
+            self._of_subnet.setdefault(subnet, segment)
+            self._owners[id(segment), interface.ip] = member.name
+
+    def _taken(self, interface: IPv4Interface | IPv6Interface, segment: Segment) -> str:
+        owner = self._owners.get((id(segment), interface.ip))
+        return f"{owner} has it already" if owner is not None else ""
 
 
 def _room(subnet: Subnet) -> int:
@@ -98,21 +123,8 @@ def _room(subnet: Subnet) -> int:
     return size if size <= 2 else size - 2 if subnet.version == 4 else size - 1
 
 
-def _join(member: Member, part: Segment, report: Report) -> None:
-    part.members[member.name] = member
-    for family, interface in list(member.addresses.items()):
-        line, file = member.lines[family]
-        part.subnets.setdefault(family, interface.network)
-        if why := _refused(interface, family, part, member):
-            report.note(f"{interface} of {member.name}: {why}: left out", line, file)
-            del member.addresses[family]
-            if not any(family in other.addresses for other in part.members.values()):
-                del part.subnets[family]
-
-
-def _refused(interface: IPv4Interface | IPv6Interface, family: int, part: Segment, member: Member) -> str:
-    """Why a host can't have the address; empty when it can."""
-    subnet = part.subnets[family]
+def _refused(interface: IPv4Interface | IPv6Interface, family: int, subnet: Subnet) -> str:
+    """Why no host of the subnet can have the address; empty when one can."""
     if subnet.prefixlen == subnet.max_prefixlen:
         return "a subnet with one address connects nobody"
     if subnet != interface.network:
@@ -123,7 +135,4 @@ def _refused(interface: IPv4Interface | IPv6Interface, family: int, part: Segmen
             return f"it is the address of the network {subnet} itself"
         if family == 4 and offset == subnet.num_addresses - 1:
             return f"it is the broadcast address of {subnet}"
-    for other in part.members.values():
-        if other is not member and family in other.addresses and other.addresses[family].ip == interface.ip:
-            return f"{other.name} has it already"
     return ""

@@ -11,7 +11,7 @@ a note. So all formats lose the same things, and say it in the same words:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TypeVar
@@ -53,24 +53,35 @@ class Plug:
 
 @dataclass
 class Station:
-    """What becomes a host. ``entries``: further keys of a host in a topology file. ``loose``: addresses of
-    interfaces that no wire has. ``network``: the name of its network, if the file gives one."""
+    """What becomes a host. ``first``: the plug that the host keeps. ``entries``: further keys of a host in a
+    topology file. ``loose``: addresses of interfaces that no wire has. ``network``: the name of its network,
+    if the file gives one."""
 
     name: str
     line: int
     plugs: list[Plug] = field(default_factory=list)
+    first: Plug | None = None
     entries: dict[str, Node] = field(default_factory=dict)
     loose: list[tuple[str, Said]] = field(default_factory=list)
     network: str = ""
+    _index: dict[str, Plug] = field(default_factory=dict)
+    _switches: set[str] = field(default_factory=set)
+
+    def add(self, plug: Plug) -> None:
+        """A wire has this end at the station."""
+        self.plugs.append(plug)
+        self._index.setdefault(plug.interface, plug)
+        self._switches.add(plug.switch)
+        if self.first is None or names.natural(plug.interface) < names.natural(self.first.interface):
+            self.first = plug
 
     def plug(self, interface: str) -> Plug | None:
         """The plug of this interface, if a wire has it."""
-        return next((plug for plug in self.plugs if plug.interface == interface), None)
+        return self._index.get(interface)
 
-    @property
-    def first(self) -> Plug | None:
-        """The plug that the host keeps."""
-        return min(self.plugs, key=lambda plug: names.natural(plug.interface), default=None)
+    def is_at(self, switch: str) -> bool:
+        """Whether a wire joins it to the switch with this key."""
+        return switch in self._switches
 
     def has(self, interface: str, said: Said) -> None:
         """The file gives the address to this interface."""
@@ -108,7 +119,10 @@ class Wiring:
         self._switches: dict[str, _Switch] = {}
         self._links: list[_Link] = []
         self._taken: set[str] = set()
+        self._hosts: set[str] = set()
+        self._macs: set[str] = set()
         self._named: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
 
     def call(self, wanted: str) -> None:
         """Give the lab a name, as near to the wanted one as can be."""
@@ -132,8 +146,28 @@ class Wiring:
     def plug(self, station: Station, interface: str, switch: str, line: int) -> Plug:
         """The end of a wire from a switch at a station."""
         plug = Plug(interface, switch, line)
-        station.plugs.append(plug)
+        station.add(plug)
         return plug
+
+    def bridged(self, station: Station, ports: Mapping[str, Set[str]]) -> bool:
+        """Make a switch of a station that joins its interfaces by a bridge. ``ports``: the ports of each of
+        its bridges."""
+        own = {name: [plug for plug in station.plugs if plug.interface in ports[name]] for name in ports}
+        bridge = max(own, key=lambda name: len(own[name]), default="")
+        if not bridge or len(own[bridge]) < 2:
+            return False
+        del self.stations[station.name]
+        key = f"bridge:{station.name}"
+        self.switch(key, station.name, station.line)
+        what = f"{station.name}: its bridge {bridge} becomes a switch, all else of it is left out"
+        self.report.note(what, station.line)
+        for plug in station.plugs:
+            if plug.interface in ports[bridge]:
+                self.link(key, plug.switch, plug.line)
+            else:
+                what = f"{plug.interface} of {station.name}: its bridge {bridge} has it not: left out"
+                self.report.note(what, plug.line)
+        return True
 
     def link(self, one: str, other: str, line: int, shaping: dict[str, str] | None = None) -> None:
         """A wire between two switches."""
@@ -170,22 +204,27 @@ class Wiring:
         members = [self._member(station, plug) for station, plug in kept]
         parts = segments(members, [link.ends for link in self._links], self.report)
         networks = self._networks(parts, switches)
+        at = {name: part for part in parts for name in part.members}
         hosts: dict[str, Node] = {}
         for station, plug in kept:
-            hosts[named[station.name]] = self._host(station, plug, switches, parts, networks)
+            hosts[named[station.name]] = self._host(station, plug, switches, at[station.name], networks)
         sections: dict[str, Node] = {}
         if self.name:
             sections["name"] = Node(1, self.name)
         if self.description:
             sections["description"] = Node(1, self.description)
-        if len(domains := self._domains()) > 1:
+        domains = self._domains()
+        if len(domains) > 1:
             sections["domains"] = Node(1, [Node(1, domain) for domain in domains])
         if networks:
             sections["networks"] = Node(1, {name: self._network(part) for part, name in networks.values()})
         sections["switches"] = Node(
             1,
             {
-                name: Node(self._switches[key].line, _texts(self._switches[key].line, self._keys(key)))
+                name: Node(
+                    self._switches[key].line,
+                    _texts(self._switches[key].line, self._keys(key, len(domains) > 1)),
+                )
                 for key, name in switches.items()
             },
         )
@@ -195,9 +234,9 @@ class Wiring:
             sections["links"] = Node(1, links)
         return Node(1, sections)
 
-    def _keys(self, key: str) -> dict[str, str]:
+    def _keys(self, key: str, apart: bool) -> dict[str, str]:
         switch = self._switches[key]
-        keys = {"dpid": switch.dpid, "domain": switch.domain if len(self._domains()) > 1 else ""}
+        keys = {"dpid": switch.dpid, "domain": switch.domain if apart else ""}
         return {key: value for key, value in keys.items() if value}
 
     def _domains(self) -> list[str]:
@@ -234,15 +273,18 @@ class Wiring:
         return {key: chosen[key] for key in self._switches if key in chosen}
 
     def _free(self, wanted: str, line: int, letter: str) -> str:
-        """A name that is allowed and free, near to the wanted one. ``line``: a note tells of a change."""
+        """A name that is allowed and free, near to the wanted one. ``line``: a note tells of a change.
+        ``letter``: ``h`` of a host, whose name stands in /etc/hosts, or ``s``."""
         name = wanted if names.is_name(wanted) else names.slug(wanted, LONGEST_NAME) or letter
-        if name.replace(".", "").isdigit() or name.lower().startswith("0x") or name.lower() in _RESERVED:
-            name = f"{letter}{name}"
-        base, number = name, 1
-        while name.lower() in self._taken:
-            number += 1
-            name = f"{base[: names.MAX_LENGTH - 8]}-{number}"
-        self._taken.add(name.lower())
+        if letter == "h" and _means_something_else(name.lower()):
+            name = f"{letter}-{name.replace('.', '-')}"
+        base = name[: names.MAX_LENGTH - 8]
+        while name in self._taken or (letter == "h" and name.lower() in self._hosts):
+            number = self._numbers[base] = self._numbers.get(base, 1) + 1
+            name = f"{base}-{number}"
+        self._taken.add(name)
+        if letter == "h":
+            self._hosts.add(name.lower())
         if line and name != wanted:
             self.report.note(f"{shown(wanted)} can't be its name here: it is {name}", line)
         return name
@@ -282,11 +324,15 @@ class Wiring:
         if len(parts) == 1 and not parts[0].subnets and not parts[0].wanted:
             return {}
         taken: set[str] = set()
+        numbers: dict[str, int] = {}
         chosen: dict[int, tuple[Segment, str]] = {}
         for part in parts:
             of_switch = switches.get(part.switches[0], "") if len(part.switches) == 1 else ""
             wanted = part.wanted if names.is_name(part.wanted) else ""
-            name = names.unique(wanted or ("lan" if len(parts) == 1 else of_switch or "lan"), taken)
+            base = name = wanted or ("lan" if len(parts) == 1 else of_switch or "lan")
+            while name in taken:
+                numbers[base] = numbers.get(base, 1) + 1
+                name = f"{base[: names.MAX_LENGTH - 8]}-{numbers[base]}"
             taken.add(name)
             chosen[id(part)] = (part, name)
         return chosen
@@ -301,11 +347,10 @@ class Wiring:
         station: Station,
         plug: Plug,
         switches: dict[str, str],
-        parts: Iterable[Segment],
+        part: Segment,
         networks: dict[int, tuple[Segment, str]],
     ) -> Node:
         keys: dict[str, Node] = {"switch": Node(plug.line, switches[plug.switch])}
-        part = next(part for part in parts if station.name in part.members)
         if len(networks) > 1:
             keys["network"] = Node(plug.line, networks[id(part)][1])
         member = part.members[station.name]
@@ -319,11 +364,11 @@ class Wiring:
     def _mac(self, said: Said, host: str) -> str | None:
         """A MAC address that no other host has."""
         mac = self.parsed(units.mac, said, f"MAC address of {host}")
-        if mac is not None and mac in self._taken:
+        if mac is not None and mac in self._macs:
             self.report.note(f"MAC address {mac} of {host}: another host has it: left out", said.line)
             return None
         if mac is not None:
-            self._taken.add(mac)
+            self._macs.add(mac)
         return mac
 
     @staticmethod
@@ -333,6 +378,12 @@ class Wiring:
             return Node(link.line, f"{ends[0]} -- {ends[1]}")
         keys = {"ends": Node(link.line, [Node(link.line, end) for end in ends])}
         return Node(link.line, keys | _texts(link.line, link.shaping))
+
+
+def _means_something_else(name: str) -> bool:
+    """Whether programs take a name in /etc/hosts for this machine (RFC 6761) or an address (inet_aton(3))."""
+    local = name in _RESERVED or name.endswith((".localhost", ".localdomain"))
+    return local or name.replace(".", "").isdigit() or name.startswith("0x")
 
 
 def _static(text: str) -> units.Static4 | units.Static6:

@@ -215,6 +215,92 @@ def test_addresses_in_the_links_of_containerlab() -> None:
     assert address(topology, "h1") == "10.5.0.1/30" and address(topology, "h2") == "10.5.0.2/30"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "ip link add br0 type bridge\nip link set dev eth0 master br0\nip link set eth1 up master br0\n",
+        "brctl addbr br0\nbrctl addif br0 eth0 eth1\n",
+        "ovs-vsctl add-br br0\novs-vsctl add-port br0 eth0\novs-vsctl add-port br0 eth1\n",
+    ],
+)
+def test_a_device_that_bridges_its_interfaces_is_a_switch(tmp_path: Path, script: str) -> None:
+    lab = 'b[0]="A"\nb[1]="B"\nb[2]="C"\nh1[0]="A"\nh2[0]="B"\n'
+    topology = kathara(tmp_path, lab, b=script, h1="ip addr add 10.1.0.1/24 dev eth0")
+    assert [entry.name for entry in topology.hosts] == ["h1", "h2"]
+    assert [link.name for link in topology.links] == ["A-b", "B-b"]
+    assert host(topology, "h2").ipv4 in IPv4Interface("10.1.0.0/24").network
+    assert notes(topology) == [
+        "1: b: its bridge br0 becomes a switch, all else of it is left out",
+        "3: eth2 of b: its bridge br0 has it not: left out",
+    ]
+
+
+FRR = """\
+hostname h1
+interface lo
+ ip address 10.9.9.9/32
+interface eth1
+ ip address 10.6.0.1/24
+!
+line vty
+"""
+
+
+def test_addresses_in_a_configuration_of_frr(tmp_path: Path) -> None:
+    tmp_path.joinpath("frr.conf").write_text(FRR)
+    text = CLAB.replace("h1: {kind: linux}", 'h1: {kind: linux, binds: ["frr.conf:/etc/frr/frr.conf"]}')
+    vtysh = "vtysh -c 'conf t' -c 'interface eth1' -c 'ip address 10.6.0.2/24'"
+    text = text.replace("h2: {kind: linux}", f'h2: {{kind: linux, exec: ["{vtysh}"]}}')
+    tmp_path.joinpath("x.clab.yml").write_text(f"{text}    - endpoints: ['h1:eth1', 'h2:eth1']\n")
+    topology = topologies.load(tmp_path / "x.clab.yml")
+    assert address(topology, "h1") == "10.6.0.1/24" and address(topology, "h2") == "10.6.0.2/24"
+    (note,) = topology.notes
+    assert note.what == "h2: vtysh: its addresses are taken, FRR doesn't run: left out"
+
+
+def test_variables_of_containerlab_have_their_defaults() -> None:
+    text = CLAB.replace("h1: {kind: linux}", "h1: {kind: ${KIND:=linux}, env: {A: '${B}'}}")
+    topology = topologies.loads(f"{text}    - endpoints: ['h1:eth1', 'h2:${{PORT:-eth1}}']\n", "x.clab.yml")
+    assert notes(topology) == ["2: variable B has no default: it stays as it is"]
+    assert host(topology, "h1").own.environment == (("A", "${B}"),)
+
+
+def test_a_template_of_go_is_told_to_be_one() -> None:
+    with pytest.raises(topologies.Invalid, match=r"x\.clab\.yml:2: it is a template of Go"):
+        topologies.loads("topology:\n{{- range $i := until 3 }}\n{{ end }}", "x.clab.yml")
+
+
+def test_lines_of_netkit_and_windows_are_read(tmp_path: Path) -> None:
+    lab = 'LAB_DESCRIPTION=Without quotes\r\nmachines="a b"\r\na[0] = A\r\nb[0]="A"\r\n'
+    lab += "b[1]=tap,10.0.0.1,10.0.0.2\r\n"
+    topology = kathara(tmp_path, lab, a="ip a add 10.1.0.1/24 dev eth0\r\n")
+    assert topology.description == "Without quotes" and address(topology, "a") == "10.1.0.1/24"
+    assert notes(topology) == [
+        "2: machines: it is not known: left out",
+        "5: eth1 of b: it leads out of the lab: left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("1", "h-1"),
+        ("10.1", "h-10-1"),
+        ("localhost", "h-localhost"),
+        ("R 1", "r-1"),
+        ("A", "A-2"),
+        ("\u00e9", "e"),
+    ],
+)
+def test_a_name_that_no_host_can_have_is_another_one(name: str, wanted: str) -> None:
+    text = f'topology:\n  nodes: {{a: {{kind: linux}}, "{name}": {{kind: linux}}}}\n'
+    topology = topologies.loads(
+        f"{text}  links: [{{endpoints: ['a:eth1', \"{name}:eth1\"]}}]\n", "x.clab.yml"
+    )
+    assert {entry.name for entry in topology.hosts} == {"a", wanted}
+    assert f"can't be its name here: it is {wanted}" in notes(topology)[0]
+
+
 NETLAB = "defaults.device: linux\nnodes: [a, b, c, d-e]\nlinks:\n"
 
 
