@@ -29,6 +29,8 @@ from dataplane.images.recipe import Say
 
 DESCRIPTION = "image.json"
 FILES = ("vmlinux", "initrd")
+DISK = "disk.qcow2"
+"""What an exported machine boots from that has a disk: then it has no ``FILES``."""
 KEPT = 3
 """Versions of an image that stay."""
 NEEDED = 350_000_000
@@ -114,11 +116,12 @@ def adopt(folder: Path, name: str, work: Path, told: Mapping[str, Any]) -> Image
 
     The caller has the lock. Raises OSError.
     """
-    digests = {file: digest(work / file) for file in FILES}
+    files = (DISK,) if (work / DISK).exists() else FILES
+    digests = {file: digest(work / file) for file in files}
     text = json.dumps([*digests.values(), told["arguments"]])
     sha256 = hashlib.sha256(text.encode()).hexdigest()
     version = folder / f"{name}-{sha256[:16]}"
-    for file in FILES:
+    for file in files:
         _to_disk(work / file)
     if version.exists():
         # the same content again: its snapshots stay good
@@ -126,9 +129,9 @@ def adopt(folder: Path, name: str, work: Path, told: Mapping[str, Any]) -> Image
     else:
         place = work / "version"
         place.mkdir()
-    for file in FILES:
+    for file in files:
         (work / file).rename(place / file)
-    stamps = {file: {"sha256": digests[file], "stamp": stamp(place / file)} for file in FILES}
+    stamps = {file: {"sha256": digests[file], "stamp": stamp(place / file)} for file in files}
     description = {**told, "name": name, "sha256": sha256, "files": stamps}
     write(place / DESCRIPTION, json.dumps(description, indent=1).encode())
     if place != version:
@@ -212,6 +215,7 @@ def read(version: Path) -> Image:
             distribution=told["distribution"],
             packages=tuple(sorted(told["packages"].items())),
             built=told["built"],
+            disk=version / DISK if DISK in told["files"] else None,
         )
     except (KeyError, TypeError, AttributeError):
         raise damaged(version, DESCRIPTION) from None
@@ -245,7 +249,7 @@ def wrong_file(version: Path, thorough: bool = False) -> str | None:
     which takes 0.1 s.
     """
     told = described(version).get("files", {})
-    for file in FILES:
+    for file in (DISK,) if DISK in told else FILES:
         try:
             noted = told[file]
             if (thorough or stamp(version / file) != noted["stamp"]) and (

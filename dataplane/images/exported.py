@@ -3,7 +3,8 @@
 The file is a tar archive, compressed by gzip:
 
     manifest.json    FORMAT, the machine's settings, and size and SHA-256 of the other files
-    vmlinux, initrd  what the machine boots
+    vmlinux, initrd  what the machine boots, or
+    disk.qcow2       its disk, with all that it has written
     state            memory and devices, if it was running: what QEMU wrote (see ``manifest``)
 
 It is unpacked into the cache once, as an image of its own; the name of that has a digest of the manifest.
@@ -16,7 +17,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,9 @@ from dataplane.images.recipe import Say
 from dataplane.images.snapshots import SnapshotKey
 
 FORMAT = 1
+DISK_FORMAT = 2
+"""The format of a machine with a disk."""
+PREFIX = "export-"
 MANIFEST = "manifest.json"
 STATE = "state"
 MOST_MANIFEST = 1 << 20
@@ -58,7 +62,7 @@ def manifest(name: str, key: SnapshotKey, image: Mapping[str, Any], parts: Seque
     """The manifest of a machine. ``image``: what the cache says of its image."""
     kept = ("arguments", "python", "distribution", "packages", "built")
     told = {
-        "format": FORMAT,
+        "format": DISK_FORMAT if any(part.name == cache.DISK for part in parts) else FORMAT,
         "name": name,
         "machine": asdict(key),
         "image": {word: image[word] for word in kept},
@@ -108,11 +112,12 @@ def ensure(name: str, say: Say) -> Image:
     known = _unpacked(folder, path)
     if known is not None:
         return known
+    forget(lambda file: not file.exists())
     say(f"unpacking {name}")
     try:
         with tarfile.open(path, "r:gz") as tar:
             told, raw = _read_manifest(tar, name)
-            own = f"export-{hashlib.sha256(raw).hexdigest()[:12]}"
+            own = f"{PREFIX}{hashlib.sha256(raw).hexdigest()[:12]}"
             with cache.locked(folder, own, say), cache.workshop(folder, own) as work:
                 _unpack(tar, told["files"], work, name)
                 return _adopt(folder, own, work, told, path)
@@ -132,6 +137,32 @@ def find(name: str) -> Image:
             f"{name} has changed since it was unpacked", "sdnlab apply FILE, or start the lab again"
         )
     return known
+
+
+def forget(gone: Callable[[Path], bool]) -> list[str]:
+    """Remove from the cache what was unpacked from files that are ``gone``: nobody can name it any more.
+
+    Returns the names; what a lab holds stays. Raises ImageError.
+    """
+    folder, names = cache.root(), []
+    for name in cache.names(folder):
+        version = cache.current(folder, name) if name.startswith(PREFIX) else None
+        source = cache.described(version).get("exported", {}).get("from") if version is not None else None
+        if not isinstance(source, list) or not gone(Path(str(source[0]))):
+            continue
+        with cache.locked(folder, name, lambda text: None):
+            if all([cache.remove_version(one) for one in cache.versions(folder, name)]):
+                (folder / name).unlink(missing_ok=True)
+                names.append(name)
+    return names
+
+
+def has_disk(name: str) -> bool:
+    """Whether the name of an image is the path of an exported machine, unpacked, that has a disk."""
+    try:
+        return is_path(name) and find(name).disk is not None
+    except ImageError:
+        return False
 
 
 def exported(image: Image) -> Exported | None:
@@ -161,13 +192,14 @@ def _read_manifest(tar: tarfile.TarFile, name: str) -> tuple[dict[str, Any], byt
     file = tar.extractfile(first)
     raw = file.read() if file is not None else b""
     told = json.loads(raw)
-    if told["format"] != FORMAT:
+    if told["format"] not in (FORMAT, DISK_FORMAT):
         raise ImageError(
-            f"{name} has format {told['format']}, and this sdnlab reads format {FORMAT}",
+            f"{name} has format {told['format']}, and this sdnlab reads format {FORMAT} and {DISK_FORMAT}",
             "use the sdnlab that exported it, or a newer one",
         )
     SnapshotKey(**told["machine"])
-    if not {*cache.FILES} <= {*told["files"]} <= {*cache.FILES, STATE}:
+    boots = {cache.DISK} if told["format"] == DISK_FORMAT else {*cache.FILES}
+    if not boots <= {*told["files"]} <= boots | {STATE}:
         raise _damaged(name)
     return told, raw
 
@@ -216,7 +248,7 @@ def _unpacked(folder: Path, path: Path) -> Image | None:
     except OSError:
         return None
     for name in cache.names(folder):
-        version = cache.current(folder, name) if name.startswith("export-") else None
+        version = cache.current(folder, name) if name.startswith(PREFIX) else None
         told = cache.described(version).get("exported", {}) if version is not None else {}
         if version is None or told.get("from") != stamp or cache.wrong_file(version) is not None:
             continue

@@ -14,7 +14,8 @@ class Image:
 
     ``kernel`` and ``initrd``: for QEMU's ``-kernel`` and ``-initrd``. ``arguments``: the kernel's command
     line. ``sha256``: a digest of all these, in hex. ``python``: the guest's interpreter, such as python3.11.
-    ``packages``: name and version of each. ``built``: when, as ISO 8601 in UTC.
+    ``packages``: name and version of each. ``built``: when, as ISO 8601 in UTC. ``disk``: what its machine
+    boots from instead of kernel and initrd, which there are not then.
     """
 
     name: str
@@ -27,9 +28,12 @@ class Image:
     distribution: str
     packages: tuple[tuple[str, str], ...]
     built: str
+    disk: Path | None = None
 
     def size(self) -> int:
-        """Bytes of kernel and initial file system."""
+        """Bytes of kernel and initial file system, or of the disk."""
+        if self.disk is not None:
+            return self.disk.stat().st_size
         return self.kernel.stat().st_size + self.initrd.stat().st_size
 
     def hold(self) -> int:

@@ -34,6 +34,10 @@ def complete_image(ctx: typer.Context, incomplete: str) -> list[str]:
     try:
         wanted = ctx.params.get("action")
         known = list(images.RECIPES) if wanted in (None, Action.build) else cache.names(cache.root())
+        if wanted in (Action.remove, Action.remove.value):
+            from dataplane.hosts.container.images import kept
+
+            known += [one.name for one in kept()]
         return [name for name in known if name.startswith(incomplete)]
     except Exception:
         return []
@@ -58,7 +62,7 @@ def image(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build, list, check and remove images of virtual machines.
+    """Build, list, check and remove images of virtual machines, and list and remove those of containers.
 
     The image 'micro' is what a host of 'kind: vm' boots if its file names no other: the kernel of this
     distribution, BusyBox and Python, all from its packages. 'sdnlab up' builds it when it is missing, so you
@@ -69,7 +73,8 @@ def image(
     Several versions of sdnlab can share them: the last three versions of an image stay. Beside an image are
     snapshots of machines that have just booted: the next machine starts from one in a fraction of a second.
     They are made by themselves, and removed with the image. A lab that runs does not need its image any more.
-    OCI images of containers are unpacked there, too; remove their folder when no lab needs them.
+    OCI images of containers are unpacked there, too, and stay until they are removed by their name, such as
+    sha256-0123456789ab. Machines that were unpacked from files of 'sdnlab export' go when their file is gone.
 
     Examples: sdnlab image build, sdnlab image list, sdnlab image remove micro
     """
@@ -120,7 +125,10 @@ def _list(name: str | None, as_json: bool) -> None:
     absent = [known for known in images.RECIPES if known not in cache.names(folder) and name in (None, known)]
     unpacked = kept() if name is None else []
     if as_json:
-        told = [{"folder": str(one.folder), "size": one.size} for one in unpacked]
+        told = [
+            {"name": one.name, "folder": str(one.folder), "size": one.size, "from": one.source}
+            for one in unpacked
+        ]
         ours = [_told(one) for one in there]
         out_json({"folder": str(folder), "images": ours, "not built": absent, "unpacked": told})
         return
@@ -130,9 +138,8 @@ def _list(name: str | None, as_json: bool) -> None:
     for known in absent:
         out(f"{known} is not built yet: 'sdnlab up' builds it when a host needs it, 'sdnlab image build' now")
     if unpacked:
-        several = "image of containers is" if len(unpacked) == 1 else "images of containers are"
-        size = _megabytes(sum(one.size for one in unpacked))
-        out(f"{len(unpacked)} {several} unpacked in {unpacked[0].folder.parent}, {size}")
+        rows = [(one.name, _megabytes(one.size), one.source or "?") for one in unpacked]
+        out(table(("OF CONTAINERS", "SIZE", "FROM"), rows, paint(), right=(1,)))
     out(f"images are in {folder}")
 
 
@@ -163,13 +170,15 @@ def _verify(name: str, as_json: bool) -> None:
 
 
 def _remove(name: str | None, as_json: bool) -> None:
-    from dataplane.images import images
+    from dataplane.hosts.container import images as containers
+    from dataplane.images import cache, images
 
     if name is None:
         raise usage("remove which image?", "sdnlab image remove micro")
     progress = Progress(can_overwrite(sys.stderr))
     try:
-        freed = images.remove(name, progress.doing)
+        ours = name in cache.names(cache.root()) or name not in {one.name for one in containers.kept()}
+        freed = (images.remove if ours else containers.remove)(name, progress.doing)
     finally:
         progress.clear()
     if as_json:

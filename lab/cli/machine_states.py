@@ -126,7 +126,8 @@ def export(
     those of the exported machine. With another version of QEMU, other settings or another accelerator, it
     boots instead, and 'sdnlab events' says why.
 
-    A machine that boots from a disk (image: debian.qcow2) can't be exported.
+    A machine that boots from a disk (image: debian.qcow2) takes its disk with it, with all that it has
+    written. A machine that uses volumes is exported when it is off, without them.
 
     FILE is a tar archive with gzip, readable for you alone: it has all that was in the machine's memory. It
     is written under another name, and gets its name when it is complete.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.images import exported
 from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 
 DOOR, ROOM = Path(__file__), Path(__file__).with_name("__init__.py")
@@ -29,6 +30,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             return (yield)
         finally:
             fcntl.flock(room, fcntl.LOCK_UN)  # by itself: a lab that was forked off has the file open, too
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_exports_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What labs unpack from machines that tests export goes from the user's cache with the tests."""
+    yield
+    ours = tmp_path_factory.getbasetemp()
+    exported.forget(lambda file: file.is_relative_to(ours))
 
 
 @pytest.fixture

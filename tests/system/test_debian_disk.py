@@ -33,6 +33,12 @@ hosts:
     {{switch: s1, kind: vm, image: {disk}, memory: 512MiB, mac: "02:00:00:00:00:05", hostname: www,
      ipv4: 10.0.0.5, ipv6: "fd00::5", files: {{/etc/motd: hello}}}}
 """
+OTHER = """\
+name: other
+switches: [s9]
+networks: {lan: {subnet4: 10.9.0.0/24}}
+hosts: {h9: s9, w1: {switch: s9, kind: vm, image: web.machine}}
+"""
 MUTE = """\
   {name}: {{switch: s1, kind: vm, image: empty.qcow2, memory: 64MiB}}
 """
@@ -151,6 +157,24 @@ def test_guests_without_the_agent_run_from_one_file(lab: CommandLine, file: Path
     lab("apply", str(file))
 
 
-def test_a_disk_is_not_exported(lab: CommandLine, tmp_path: Path) -> None:
-    refused = lab("export", "web", str(tmp_path / "web.machine"), code=1)
-    assert "web boots from a disk" in refused.stderr and not [*tmp_path.iterdir()]
+def test_it_goes_on_in_another_lab_with_its_disk(lab: CommandLine, tmp_path: Path) -> None:
+    said(lab, "echo exported > /root/file")  # not written out yet
+    booted = said(lab, "cat /proc/sys/kernel/random/boot_id")
+    lab("vm", "pause", "web")
+    lab("snapshot", "save", "web", "still")
+    exporting = lab.start("export", "web", str(tmp_path / "web.machine"))
+    assert "with its state" in exporting.communicate(timeout=PATIENCE)[0]
+    lab("vm", "stop", "web")
+    (tmp_path / "other.yaml").write_text(OTHER, encoding="utf-8")
+    other = of_an_owner_of_its_own()
+    up = other.start("up", str(tmp_path / "other.yaml"), "-d", "--no-check")
+    try:
+        told = up.communicate(timeout=PATIENCE)
+        assert up.returncode == 0, told
+        assert said(other, "echo 3 > /proc/sys/vm/drop_caches; cat /root/file", "w1") == "exported\n"
+        assert said(other, "cat /proc/sys/kernel/random/boot_id", "w1") == booted
+        assert said(other, "sync; hostname", "w1") == "w1\n"
+        assert "10.9.0." in said(other, "ip -4 address show eth0", "w1")
+    finally:
+        up.kill()
+        other("down", "--all", code=None)

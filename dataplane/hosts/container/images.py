@@ -7,6 +7,7 @@ root: its files belong to ids that the lab's hosts have.  The folder is complete
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -44,13 +45,15 @@ DESCRIPTION = "image.json"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 FORMS = "image: machine, a directory, an OCI image layout or its tar archive"
 UNPACKED = ".unpacked-"
+SHORT = 12
+"""Digits of an image's digest in its short name."""
 
 
 @dataclass(frozen=True)
 class Image:
     """An image that can be run. ``root``: ``machine``, or a directory; the rest is used where the topology
     says nothing. ``shift``: files of the machine's root belong to the container's. ``notes``: what is
-    different from the image."""
+    different from the image. ``kept``: its folder in the cache, if it is there, which ``hold`` keeps."""
 
     root: str
     shift: bool = False
@@ -59,6 +62,16 @@ class Image:
     folder: str = "/"
     user: User = ROOT_USER
     notes: tuple[str, ...] = ()
+    kept: Path | None = None
+
+    def hold(self) -> int:
+        """Keep the image in the cache as long as the returned descriptor is open; -1: there is nothing to
+        keep. Raises OSError when it is gone."""
+        if self.kept is None:
+            return -1
+        fd = os.open(self.kept, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        return fd
 
 
 def prepare(image: str, say: Say) -> None:
@@ -76,7 +89,7 @@ def prepare(image: str, say: Say) -> None:
             return
         with cache.locked(folder, target.name, say):
             if not (target / DESCRIPTION).exists():
-                unpack_layers(layout, wanted, namespace, target, say)
+                unpack_layers(layout, wanted, namespace, target, say, image)
 
 
 def unpacked(image: str, owner: int = 0) -> Image:
@@ -102,21 +115,56 @@ def unpacked(image: str, owner: int = 0) -> Image:
         folder=told["folder"],
         user=User(told["user"]["uid"], told["user"]["gid"], tuple(told["user"]["groups"])),
         notes=tuple(told["notes"]),
+        kept=target,
     )
 
 
 class Kept(NamedTuple):
-    """An unpacked image in the cache: its folder, and the bytes of its files."""
+    """An unpacked image in the cache: its folder, the bytes of its files, and what a topology called it, if
+    that is known."""
 
     folder: Path
     size: int
+    source: str
+
+    @property
+    def name(self) -> str:
+        """A short name: the beginning of the image's digest."""
+        return self.folder.name[: len("sha256-") + SHORT]
 
 
 def kept() -> list[Kept]:
     """The unpacked images in the cache. Raises ImageError when there can't be a cache."""
     folder = cache.root() / FOLDER
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [Kept(entry, _size(entry)) for entry in entries if (entry / DESCRIPTION).exists()]
+    return [Kept(entry, _size(entry), _source(entry)) for entry in entries if (entry / DESCRIPTION).exists()]
+
+
+def remove(name: str, say: Say) -> int:
+    """Remove an unpacked image, in all its forms; the bytes that are free now.
+
+    Raises ImageError if there is none of this name, or a container uses it.
+    """
+    folder = cache.root() / FOLDER
+    those = [one for one in kept() if one.name == name]
+    if not those:
+        raise ImageError(f"there is no image named {name!r} in {folder}", "see: sdnlab image list")
+    freed = 0
+    for one in those:
+        with cache.locked(folder, one.folder.name, say):
+            if not cache.remove_version(one.folder):
+                raise ImageError(
+                    f"the image {name} is used by a container of a running lab", "sdnlab down LAB"
+                )
+            freed += one.size
+    return freed
+
+
+def _source(folder: Path) -> str:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        return str(told.get("source", ""))
+    return ""
 
 
 def _size(folder: Path) -> int:
@@ -203,8 +251,11 @@ def _key(wanted: Manifest, owner: int) -> str:
     return f"{algorithm}-{number[:40]}-{owner}"
 
 
-def unpack_layers(layout: Layout, wanted: Manifest, namespace: int | None, target: Path, say: Say) -> None:
-    """Unpack the image's layers into ``target``, which is there when all of it is."""
+def unpack_layers(
+    layout: Layout, wanted: Manifest, namespace: int | None, target: Path, say: Say, source: str = ""
+) -> None:
+    """Unpack the image's layers into ``target``, which is there when all of it is. ``source``: what the
+    topology calls it."""
     folder = target.parent
     for left in folder.glob(f"{UNPACKED}{target.name}-*"):
         _delete(left)
@@ -231,6 +282,7 @@ def unpack_layers(layout: Layout, wanted: Manifest, namespace: int | None, targe
             notes.append(f"its processes run as root, not as {named}: an ordinary user's lab has one id")
             uid, gid, groups = 0, 0, []
         told |= {"user": {"uid": uid, "gid": gid, "groups": list(groups)}, "notes": notes}
+        told["source"] = source
         (work / DESCRIPTION).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         work.rename(target)
     finally:

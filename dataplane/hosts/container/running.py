@@ -61,6 +61,8 @@ class _Kept:
     root: RootFolder
     settings: Container
     command: tuple[str, ...]
+    held: int = -1
+    """A descriptor that keeps its image in the cache."""
     started: threading.Event = field(default_factory=threading.Event)
     failure: str = ""
     stopping: bool = False
@@ -95,7 +97,7 @@ class Containers:
             files.base.mkdir(parents=True, exist_ok=True)
             image = unpacked(container.image, owner.uid if owner.users is not None and privileged() else 0)
             root = RootFolder(files.base, owner, privileged())
-            kept = _Kept(place, files, root, container, container.command or image.command)
+            kept = _Kept(place, files, root, container, container.command or image.command, image.hold())
             self._kept[place.netns] = kept
             mounted = root.mount(image.root, image.shift, tree_of(host.host.own))
             self._write(kept, host.host, image, owner, mounted)
@@ -146,6 +148,8 @@ class Containers:
         if kept.thread is not None:
             kept.thread.join(END_PATIENCE)
         kept.root.unmount()
+        if kept.held >= 0:
+            os.close(kept.held)
         self._limits.end(kept.limited)
         for path in (kept.files.users, kept.files.base / "hosts"):
             with contextlib.suppress(OSError):

@@ -80,7 +80,9 @@ class VmHosts:
                 if disks.is_disk(image):
                     disks.ensure(image, say)
                 else:
-                    images.ensure(image, say)
+                    ready = images.ensure(image, say)
+                    if ready.disk is not None:  # it is from anywhere
+                        disks.ensure(str(ready.disk), say)
         except ImageError as error:
             raise HostError(error.what, error.remedy) from None
         version = self._version()

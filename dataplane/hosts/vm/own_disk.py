@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import IO
+from typing import IO, Any
 
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.guest import files
 from dataplane.hosts.vm.command_line import Disk
-from dataplane.images import disks, seed
+from dataplane.images import disks, qcow2, seed
 from dataplane.images.disks import DiskImage
+from dataplane.images.qcow2 import BadDisk
 
 FOLDER = "/var/tmp"
 """On a disk: /tmp is memory on many machines."""
 CREATE_PATIENCE = 30.0
+MERGE_PATIENCE = 600.0
+"""Seconds for a copy of a whole disk."""
 SPARE = 64 << 20
 """Bytes that must stay free where a disk is copied to."""
 _PIECE = 1 << 22
@@ -43,6 +48,11 @@ class OwnDisk:
         except BaseException:
             os.close(self._base)
             raise
+
+    @property
+    def base(self) -> int:
+        """The descriptor of the image."""
+        return self._base
 
     @property
     def changes(self) -> int:
@@ -81,26 +91,9 @@ def fresh_changes(image: DiskImage) -> IO[bytes]:
     words = [disks.PROGRAM, "create", "-q", "-f", "qcow2"]
     file = nameless()
     try:
-        done = subprocess.run(
-            [*words, f"/proc/self/fd/{file.fileno()}", str(image.size)],
-            pass_fds=[file.fileno()],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=CREATE_PATIENCE,
-        )
-        if done.returncode != 0:
-            lines = (done.stderr.strip() or "it failed").splitlines()
-            raise HostError(f"{disks.PROGRAM}: {lines[-1]}", f"is {FOLDER} full?")
+        words += [f"/proc/self/fd/{file.fileno()}", str(image.size)]
+        _image_program(words, [file.fileno()], CREATE_PATIENCE)
         return file
-    except FileNotFoundError:
-        file.close()
-        raise HostError(f"{disks.PROGRAM} is not installed", disks.INSTALL) from None
-    except subprocess.TimeoutExpired:
-        file.close()
-        raise HostError(f"{disks.PROGRAM} has made no disk in {FOLDER} for {CREATE_PATIENCE:.0f} s") from None
     except BaseException:
         file.close()
         raise
@@ -137,6 +130,64 @@ def copied(changes: int) -> IO[bytes]:
             f"the machine's disk was not copied: {error.strerror}", f"is {FOLDER} full?"
         ) from None
     return copy
+
+
+def merged(base: int, changes: int) -> IO[bytes]:
+    """A disk without a name that has what is in both: ``changes`` over ``base``. Raises HostError.
+
+    QEMU could have written a header that names other files of this machine: such changes are refused.
+    """
+    try:
+        header = qcow2.header(os.pread(changes, qcow2.LENGTH, 0))
+        qcow2.check(header, "the machine's disk")
+    except BadDisk as error:
+        raise HostError(f"the machine's disk can't be read: {error.what}") from None
+    needed = os.fstat(base).st_blocks * 512 + os.fstat(changes).st_blocks * 512 + SPARE
+    free = shutil.disk_usage(FOLDER).free
+    if free < needed:
+        raise HostError(
+            f"{free >> 20} MiB are free in {FOLDER}, and the machine's disk may need {needed >> 20} MiB",
+            "free space there",
+        )
+    both = {**_opened(changes), "backing": {**_opened(base), "backing": None}}
+    target = nameless()
+    try:
+        words = [disks.PROGRAM, "convert", "-q", "-O", "qcow2", f"json:{json.dumps(both)}"]
+        _image_program(
+            [*words, f"/proc/self/fd/{target.fileno()}"], [base, changes, target.fileno()], MERGE_PATIENCE
+        )
+    except BaseException:
+        target.close()
+        raise
+    return target
+
+
+def _opened(descriptor: int) -> dict[str, Any]:
+    """A block node for an open file in the format qcow2. Another QEMU may have it, too."""
+    file = {"driver": "file", "filename": f"/proc/self/fd/{descriptor}", "locking": "off"}
+    return {"driver": "qcow2", "file": file}
+
+
+def _image_program(words: Sequence[str], descriptors: Sequence[int], patience: float) -> None:
+    """Run ``qemu-img``. Raises HostError."""
+    try:
+        done = subprocess.run(
+            words,
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=patience,
+        )
+    except FileNotFoundError:
+        raise HostError(f"{disks.PROGRAM} is not installed", disks.INSTALL) from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{disks.PROGRAM} has made no disk in {FOLDER} for {patience:.0f} s") from None
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or "it failed").splitlines()
+        raise HostError(f"{disks.PROGRAM}: {lines[-1]}", f"is {FOLDER} full?")
 
 
 def _copy(source: int, target: int, at: int, count: int) -> int:

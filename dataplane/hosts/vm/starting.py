@@ -59,7 +59,8 @@ class Means:
 def patience_for(settings: VirtualMachine) -> float:
     """Seconds in which a machine is up, on a busy machine and without a snapshot of its boot."""
     # who waits for it hears why it does not come up
-    return DISK_PATIENCE + LATER if disks.is_disk(settings.image) else BOOT_PATIENCE
+    disk = disks.is_disk(settings.image) or exported.has_disk(settings.image)
+    return DISK_PATIENCE + LATER if disk else BOOT_PATIENCE
 
 
 class Start:
@@ -93,14 +94,20 @@ class Start:
 
         Raises Failed, MonitorError, ImageError, HostError or OSError.
         """
-        if disks.is_disk(self.settings.image) or self.disk is not None:
+        if self.disk is not None or disks.is_disk(self.settings.image):
             self._boot_disk()
             return "boot"
         image = self._means.image(self.settings.image)
         self._hold(image)
         self.choice = self._means.choose(self.settings.accelerator)
+        if image.disk is not None:
+            self.disk = OwnDisk(str(image.disk))
+            self.disk.tell(self._told())
         if self._continue_exported(image):
             return "export"
+        if self.disk is not None:
+            self._boot_disk()
+            return "boot"
         key = self.key()
         with self._means.templates.only(image, key):
             template = self._means.templates.find(image, key)
@@ -233,7 +240,8 @@ class Start:
                 self._emulator.become(twin)
                 read_state(twin.monitor, state.fileno(), STATE_PATIENCE * 3)
             twin.monitor.execute("cont")
-            self._emulator.await_agent(RESTORE_PATIENCE)
+            # to boot from a disk takes longer than any patience here
+            self._emulator.await_agent(RESTORE_PATIENCE if self.disk is None else BOOT_PATIENCE)
         except (Failed, StateError, MonitorError, OSError) as error:
             if self._emulator.given_up:
                 raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from dataplane.hosts.container import images as containers
 from dataplane.images import images, snapshots
 from dataplane.images.image import Image
 from dataplane.images.recipe import Base, Recipe
@@ -47,15 +49,33 @@ def test_what_is_not_built_is_listed_with_the_command_that_builds_it(folder: Pat
 
 
 def test_unpacked_images_of_containers_are_listed(folder: Path) -> None:
-    files = folder / "oci" / "1-2" / "rootfs"
+    files = folder / "oci" / "sha256-0123456789abcdef-0" / "rootfs"
     files.mkdir(parents=True)
     (files / "a").write_bytes(bytes(1 << 20))
     (files / "same").hardlink_to(files / "a")
-    assert "of containers" not in run("list").stdout  # it is not complete
-    (files.parent / "image.json").write_text("{}")
-    assert f"1 image of containers is unpacked in {folder}/oci, 1.0 MB" in run("list").stdout
+    assert "OF CONTAINERS" not in run("list").stdout  # it is not complete
+    told = '{"source": "web.tar"}'
+    (files.parent / "image.json").write_text(told)
+    assert ["sha256-0123456789ab", "1.0", "MB", "web.tar"] in [
+        line.split() for line in run("list").stdout.splitlines()
+    ]
     (one,) = json.loads(run("list", "--json").stdout)["unpacked"]
-    assert one["folder"] == str(files.parent) and one["size"] == (1 << 20) + 2
+    assert one["folder"] == str(files.parent) and one["size"] == (1 << 20) + len(told)
+    assert (one["name"], one["from"]) == ("sha256-0123456789ab", "web.tar")
+
+
+def test_an_image_of_containers_is_removed_when_no_lab_uses_it(folder: Path) -> None:
+    one = folder / "oci" / "sha256-0123456789abcdef-0"
+    one.mkdir(parents=True)
+    (one / "image.json").write_text("{}")
+    (one / "file").write_bytes(bytes(3_000_000))
+    held = containers.Image(str(one / "rootfs"), kept=one).hold()
+    refused = run("remove", "sha256-0123456789ab").exception
+    assert isinstance(refused, Failure) and "is used by a container of a running lab" in refused.what
+    os.close(held)
+    assert run("remove", "sha256-0123456789ab").stdout == "removed: sha256-0123456789ab, 3.0 MB\n"
+    assert not one.exists()
+    assert isinstance(run("remove", "sha256-0123456789ab").exception, Failure)
 
 
 def test_an_image_is_listed_with_its_snapshots(micro: Image) -> None:

@@ -27,7 +27,7 @@ IMAGE = {
     "packages": {"a": "1"},
     "built": "now",
 }
-CONTENT = {"vmlinux": b"kernel", "initrd": bytes(3000), "state": os.urandom(1 << 20)}
+CONTENT = {"vmlinux": b"kernel", "initrd": bytes(3000), "state": os.urandom(1 << 20), "disk.qcow2": b"disk"}
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +132,39 @@ def test_foreign_files(tmp_path: Path) -> None:
 
 
 def test_another_format_is_named(tmp_path: Path) -> None:
-    file = machine(tmp_path, "vmlinux", "initrd", change=lambda told: told.update(format=2))
-    with pytest.raises(ImageError, match="has format 2, and this sdnlab reads format 1"):
+    file = machine(tmp_path, "vmlinux", "initrd", change=lambda told: told.update(format=3))
+    with pytest.raises(ImageError, match="has format 3, and this sdnlab reads format 1 and 2"):
         unpacked(file)
+    file = machine(tmp_path, "vmlinux", "initrd", change=lambda told: told.update(format=2))
+    with pytest.raises(ImageError, match="damaged"):
+        unpacked(file)
+
+
+def test_a_machine_with_a_disk(tmp_path: Path) -> None:
+    file = machine(tmp_path, "disk.qcow2", "state")
+    image = images.ensure(str(file), lambda text: None)
+    assert image.disk is not None and image.disk.read_bytes() == CONTENT["disk.qcow2"]
+    assert image.size() == len(CONTENT["disk.qcow2"])
+    known = exported.exported(image)
+    assert known is not None and known.state is not None
+    assert exported.has_disk(str(file)) and not exported.has_disk("micro")
+    images.verify(image)
+    image.disk.write_bytes(b"changed")
+    with pytest.raises(ImageError, match=r"is damaged: .*disk\.qcow2"):
+        images.verify(image)
+
+
+def test_what_was_unpacked_goes_when_its_file_is_gone(tmp_path: Path) -> None:
+    first = images.ensure(str(machine(tmp_path, "vmlinux", "initrd")), lambda text: None)
+    (tmp_path / "v1.machine").unlink()
+    held = first.hold()
+    assert exported.forget(lambda file: not file.exists()) == [] and first.folder.exists()
+    os.close(held)
+    (tmp_path / "second").mkdir()
+    second = images.ensure(str(machine(tmp_path / "second", "vmlinux", "initrd", "state")), lambda text: None)
+    assert not first.folder.exists() and second.folder.exists()
+    assert exported.forget(lambda file: file.is_relative_to(tmp_path)) == [second.name]
+    assert images.listed() == []
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "other", ".."])

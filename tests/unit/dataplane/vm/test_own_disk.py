@@ -15,7 +15,7 @@ import pytest
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import own_disk
 from dataplane.hosts.vm.own_disk import OwnDisk
-from dataplane.images import seed
+from dataplane.images import disks, seed
 
 TOLD = seed.Machine("deb", "02:00:00:00:00:01", [ip_interface("10.0.0.1/24")], [ip_address("10.0.0.9")], 1500)
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
@@ -59,6 +59,36 @@ def test_a_machine_that_returned_has_what_it_had_written(image: Path) -> None:
     assert disk.boot().changes == disk.changes == other.fileno()
     disk.close()
     assert other.closed
+
+
+@needs_qemu
+def test_a_disk_and_what_was_written_over_it_become_one_file(image: Path, tmp_path: Path) -> None:
+    image.chmod(0o600)
+    subprocess.run(["qemu-io", "-c", "write -P 1 0 1M", "-c", "write -P 2 2M 1M", image], check=True)
+    disk = OwnDisk(str(image))
+    changes = tmp_path / "changes"
+    changes.write_bytes(Path(f"/proc/self/fd/{disk.changes}").read_bytes())
+    subprocess.run(["qemu-io", "-c", "write -P 3 2M 64k", changes], check=True)
+    with changes.open("rb") as written, own_disk.merged(disk.base, written.fileno()) as both:
+        one = tmp_path / "one.qcow2"
+        one.write_bytes(Path(f"/proc/self/fd/{both.fileno()}").read_bytes())
+    disks.ensure(str(one), print)  # it is one file
+    reads = ("read -P 1 0 1M", "read -P 3 2M 64k", "read -P 2 2112k 64k", "read -P 0 4M 1M")
+    told = subprocess.run(
+        ["qemu-io", *(word for read in reads for word in ("-c", read)), one], capture_output=True, text=True
+    )
+    assert "verification failed" not in told.stdout and told.stdout.count("read ") == len(reads)
+    disk.close()
+
+
+@needs_qemu
+def test_changes_that_name_other_files_are_not_read(image: Path, tmp_path: Path) -> None:
+    disk, evil = OwnDisk(str(image)), tmp_path / "evil.qcow2"
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", "qcow2", evil]
+    subprocess.run(words, check=True)
+    with evil.open("rb") as file, pytest.raises(HostError, match="has a backing file"):
+        own_disk.merged(disk.base, file.fileno())
+    disk.close()
 
 
 @needs_qemu

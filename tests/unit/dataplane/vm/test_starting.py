@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -15,11 +18,14 @@ import pytest
 
 import topologies
 from dataplane.hosts.driver import HostError
-from dataplane.hosts.vm import client, emulator, machine, starting
+from dataplane.hosts.vm import client, emulator, exporting, machine, starting
 from dataplane.hosts.vm.command_line import Ends, devices_mark
+from dataplane.hosts.vm.driver import find_image
 from dataplane.hosts.vm.machine import Machine
 from dataplane.hosts.vm.starting import Means
 from dataplane.hosts.vm.twin import Berth, Twin
+from dataplane.images import exported, images
+from dataplane.images.exported import Part
 from dataplane.images.snapshots import SnapshotKey
 from dataplane.plan.lab import plan
 from tests.waiting import until
@@ -96,7 +102,7 @@ class Bed:
         means = Means(
             lambda host, kind, text: self.told.append(text),
             cast(Any, None),
-            cast(Any, None),
+            find_image,
             lambda wanted: cast(Any, SimpleNamespace(accelerator="tcg", why="it was asked for")),
             lambda settings, accelerator, disk: SnapshotKey(
                 "7.2", accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark(disk)
@@ -148,6 +154,36 @@ def test_a_machine_boots_from_its_disk_and_keeps_what_it_wrote(bed: Bed) -> None
     assert bed.machine.disk is None
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(changes)
+
+
+def test_an_exported_machine_with_a_disk_goes_on_or_boots_from_it(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    key = SnapshotKey("7.2", "tcg", 512 << 20, 1, "virtio", devices_mark(disk=True))
+    contents = {"disk.qcow2": (tmp_path / "debian.qcow2").read_bytes(), "state": b"memory"}
+    parts = [
+        Part(name, io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
+        for name, data in contents.items()
+    ]
+    file = tmp_path / "web.machine"
+    told = exported.manifest("web", key, exporting.DISK, parts)
+    file.write_bytes(gzip.compress(b"".join(exported.archive(told, parts))))
+    unpacked = images.ensure(str(file), print)
+    assert starting.patience_for(VirtualMachine(image=str(file))) > starting.BOOT_PATIENCE
+    read: list[bytes] = []
+    monkeypatch.setattr(starting, "read_state", lambda monitor, fd, _: read.append(os.read(fd, 100)))
+    other = Bed(file)
+    comes_up(other)
+    assert other.machine.told()["came_by"] == "export" and read == [b"memory"]
+    assert "-incoming" in other.bench.launched[0] and "cont" in other.bench.qemu.asked
+    other.machine.power_off()
+    comes_up(other)  # from its own disk, where it was
+    assert other.machine.told()["came_by"] == "boot" and "-incoming" not in other.bench.launched[1]
+    other.machine.end()
+    os.close(unpacked.hold())  # nobody else holds it
+    assert exported.forget(lambda _: True) == [unpacked.name]
 
 
 def test_while_it_boots_it_says_what_it_does(bed: Bed) -> None:
