@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ from lab.messages.trace import TraceRequest
 from lab.views.ending import came_to
 from topologies.model.places import Place
 
-MOST = 24
-"""So many packets of one run are explained: each is sent again, and followed, as by ``sdnlab trace``."""
+MOST, SENDING = 24, 10.0
+"""So many packets of one run are explained. Each is sent again, and followed as by ``sdnlab trace``, as long
+as that took less than so many seconds: the lab stands still meanwhile. Others are computed from tables."""
 
 
 class Explained(NamedTuple):
@@ -31,9 +33,9 @@ Explain = Callable[[Probe, Outcome], Explained]
 class Explainer:
     """Explains the packets of one run. The lab must stand still."""
 
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-        self._left = MOST
+    def __init__(self, visit: Visit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._visit, self._clock = visit, clock
+        self._left, self._sent = MOST, 0.0
         self._diagnosis: Diagnosis | None = None
 
     def __call__(self, probe: Probe, outcome: Outcome) -> Explained:
@@ -43,11 +45,14 @@ class Explainer:
         self._left -= 1
         at = self._visit.ways.arrives_at(probe.target)
         arrived = not at.isdisjoint(outcome.arrived)
-        if not arrived or outcome.answer is None:
+        if (not arrived or outcome.answer is None) and self._sent < SENDING and not self._visit.cancelled():
+            began = self._clock()
             try:
                 return self._followed(probe)
             except Failure:  # it can't be sent now: what the tables say is known all the same
                 pass
+            finally:
+                self._sent += self._clock() - began
         return self._computed(probe, arrived, outcome)
 
     def _followed(self, probe: Probe) -> Explained:

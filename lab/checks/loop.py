@@ -26,6 +26,9 @@ COPIES = 2
 STACK_LIMIT = 400
 """Most pairs of hosts for which the kernels' neighbour table, one for the whole machine, has room for both
 directions. The requests of more pairs are answered here, beside the kernels."""
+LEAST_PATIENT, MOST_PATIENT = 0.3, 1.25
+"""Seconds in which something should be seen of a copy, whatever latency was measured: when this process does
+not get a processor, what it measures is its own delay."""
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds from a try that did not do to the next one; each pause is twice as long."""
 _TELL = 0.25
@@ -154,10 +157,11 @@ class Loop:
                 next_word = now + _TELL
             while self._due and self._due[0][0] <= now:
                 self._overdue(heapq.heappop(self._due)[2], now)
-            if now - self._heard > self._pace.stale_after:
+            stale_after = min(self._pace.stale_after, MOST_PATIENT)
+            if now - self._heard > stale_after:
                 self._pace.begin_anew()
                 self._heard = now
-            stale = now - self._pace.stale_after
+            stale = now - stale_after
             while self._flying and (self._flying[0].over or self._flying[0].sent < stale):
                 self._flying.popleft()
             while self._waiting and len(self._flying) < self._pace.window:
@@ -239,7 +243,10 @@ class Loop:
             if isinstance(item, _Try):
                 item.outcome.error = f"{item.source} can't send: {error.strerror}"
         self._flying.append(item)
-        self._later(now + self._pace.lost_after, item)
+        patience = MOST_PATIENT
+        if isinstance(item, _Try):  # a check whose time is short has its answer soon
+            patience = max(LEAST_PATIENT, min(patience, self._probes[item.probe].within / (2 * COPIES)))
+        self._later(now + min(self._pace.lost_after, patience), item)
 
     def _later(self, when: float, what: _Asked | _Try | int) -> None:
         self._order += 1

@@ -80,10 +80,9 @@ class Pace:
             self.window = max(16, self.window - max(1, self.window >> 6))
 
     def begin_anew(self) -> None:
-        """Nothing was answered for longer than all that is on the way would take: the switch's queue is
-        empty, and what was measured is outdated (as RFC 5681, 4.1). Else frames that nobody answers would
-        keep a small window small."""
-        self.window, self.latency = max(self.window, Pace.window), min(self.latency, Pace.latency)
+        """Nothing was answered for as long as all that is on the way takes: the switch's queue is empty (as
+        RFC 5681, 4.1). Else frames that nobody answers would keep a small window small."""
+        self.window = max(self.window, Pace.window)
 
     @property
     def lost_after(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from controller.compiler.compile import compile_topology
@@ -10,11 +12,13 @@ from controller.simulate.notes import Chosen
 from controller.trace.path import Taken
 from controller.trace.questions import Traffic, question
 from lab.checks.diagnosis import Ailing, Diagnosis
-from lab.checks.probes import Probe
+from lab.checks.explaining import Explainer
+from lab.checks.probes import Outcome, Probe
+from lab.checks.room import Visit
 from lab.checks.ways import Ways
 from lab.cli.rendering.trace import verdict
 from lab.cli.say import Paint
-from lab.messages.trace import TraceState
+from lab.messages.trace import TraceRequest, TraceState
 from lab.views.ending import came_to, cut_off, with_ends_cut_off
 from lab.views.trace import predicted
 from topologies import load, shipped
@@ -109,3 +113,25 @@ def test_the_bucket_that_a_switch_took_is_named() -> None:
     assert switches == ["leaf1", "spine3", "leaf4"]
     assert notes[0] == ("to leaf4: equal paths: bucket 3 of 4, which it took of 4 ways", 1)
     assert path({("leaf1", group): 9}) == path({})  # it has no such bucket
+
+
+def test_a_check_follows_packets_as_long_as_it_has_time() -> None:
+    sent: list[str] = []
+    times = iter([0.0, 4.0, 4.0, 11.0])
+
+    class Room:
+        topology = LAB
+
+        def trace(self, request: TraceRequest) -> TraceState:
+            sent.append(request["destination"])
+            return state(request["source"], request["destination"], Traffic("tcp", 22))
+
+        def ailing(self) -> Ailing:
+            return Ailing()
+
+    visit = Visit(cast(Any, Room()), Ways(LAB), lambda: False)
+    explain = Explainer(visit, lambda: next(times))
+    probe = Probe("h1", "h2", 4, "tcp", 22, 1.0, lambda outcome: True)
+    words = [explain(probe, Outcome()).stopped_by for _ in range(3)]
+    assert sent == ["h2", "h2"]  # the third was computed, and has the same reason
+    assert set(words) == {"s2: edge.1 stops it: default drop of firewall edge"}
