@@ -21,6 +21,7 @@ from topologies.syntax.problem import Report, shown
 _MANUAL = "https://containerlab.dev/manual/topo-def-file"
 SWITCHES = ("bridge", "ovs-bridge")
 _FILES = "a host has this machine's files and programs"
+_MANAGEMENT = "mgmt:"
 _NO_MANAGEMENT = "a lab has no management network"
 _LEFT = {
     "image": _FILES,
@@ -85,6 +86,7 @@ class _Reader:
         self.topology = entries(self.root.get("topology"), "topology", report)
         self.wiring = Wiring(report)
         self.kinds: dict[str, str] = {}
+        self.management = entries(self.root.get("mgmt"), "mgmt", report)
 
     def tree(self) -> Node:
         nodes = entries(self.topology.get("nodes"), "topology.nodes", self.report)
@@ -94,11 +96,12 @@ class _Reader:
             self.report.add((), "the topology has no nodes", allowed, remedy, line)
             raise Fatal
         self.wiring.call(text(self.root.get("name")))
-        self._tell_what_is_left_out(nodes)
         for name, node in nodes.items():
             self._node(name, node)
         for link in items(self.topology.get("links"), "topology.links", self.report):
             self._link(link)
+        self._join_others(nodes)
+        self._tell_what_is_left_out(nodes)
         for name, station in [*self.wiring.stations.items()]:
             script = "\n".join(text(line) for line in self._exec(nodes[name]))
             if not self.wiring.bridged(station, bridge_ports(script)):
@@ -110,6 +113,8 @@ class _Reader:
         for key, node in self.root.items():
             if key not in ("name", "topology", "prefix", "debug"):
                 why = _NO_MANAGEMENT if key == "mgmt" else "it is not known"
+                if key == "mgmt" and self.wiring.has_switch(_MANAGEMENT):
+                    continue
                 report.note(f"{key}: {why}: left out", node.line)
         for key, node in self.topology.items():
             if key not in ("nodes", "links", "kinds", "defaults", "groups"):
@@ -119,8 +124,10 @@ class _Reader:
             inner = entries(self.topology.get(section), f"topology.{section}", report)
             holders += [(f"{section}.{name}", node) for name, node in inner.items()]
         for where, holder in [*holders, *((f"nodes.{name}", node) for name, node in nodes.items())]:
+            station = self.wiring.stations.get(where.removeprefix("nodes."))
+            managed = station is not None and station.is_at(_MANAGEMENT)
             for key, node in entries(holder, where, report).items():
-                if key not in _CARRIED:
+                if key not in _CARRIED and not (managed and key == "mgmt-ipv4"):
                     why = _LEFT.get(key, "a host has nothing like it")
                     report.note(f"{where}.{key}: {why}: left out", node.line)
 
@@ -189,6 +196,19 @@ class _Reader:
                 if plug is not None and text(said):
                     plug.addresses.append(Said(text(said), said.line))
 
+    def _join_others(self, nodes: dict[str, Node]) -> None:
+        """Nodes that no link joins meet in containerlab's management network: so they do on a switch."""
+        alone = [station for station in self.wiring.stations.values() if station.first is None]
+        for station in alone:
+            self.wiring.switch(_MANAGEMENT, "mgmt", station.line, given=False)
+            plug = self.wiring.plug(station, "eth0", _MANAGEMENT, station.line)
+            length = text(self.management.get("ipv4-subnet")).partition("/")[2]
+            given = text(self._merged(nodes[station.name]).get("mgmt-ipv4"))
+            if given and length:
+                plug.addresses.append(Said(f"{given}/{length}", station.line))
+            what = f"{station.name}: it has no link: it is on the switch mgmt, with all others that have none"
+            self.report.note(what, station.line)
+
     def _end(self, end: Node) -> tuple[str, str, dict[str, Node]] | None:
         """Node, interface and further keys of an end; None when it is none."""
         if isinstance(end.value, dict):
@@ -253,7 +273,8 @@ class _Reader:
             own.cpus(Said(text(merged["cpu"]), merged["cpu"].line))
         for bind in items(merged.get("binds"), "binds", report):
             self._bind(own, bind)
-        commands = Commands(station, report, self.wiring.interface(station), ("eth0",))
+        management = () if station.plug("eth0") is not None else ("eth0",)
+        commands = Commands(station, report, self.wiring.interface(station), management)
         for command in self._exec(node):
             line = _named(text(command), station)
             words = split(line)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from topologies.importers.networks import Member, Segment, segments
 from topologies.model import names
 from topologies.syntax import units
-from topologies.syntax.document import Node
+from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report, shown
 
 T = TypeVar("T")
@@ -201,6 +201,11 @@ class Wiring:
         kept = self._kept()
         named = {station.name: self.host(station) for station, _ in kept}
         switches = self._names_of_switches({plug.switch for _, plug in kept})
+        if not switches:
+            line = min((station.line for station in self.stations.values()), default=1)
+            what, remedy = "no link joins its nodes: nothing is left to run", "join them by links"
+            self.report.add((), what, "nodes with links", remedy, line=line)
+            raise Fatal
         members = [self._member(station, plug) for station, plug in kept]
         parts = segments(members, [link.ends for link in self._links], self.report)
         networks = self._networks(parts, switches)
