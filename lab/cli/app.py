@@ -38,6 +38,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab top                     show what hosts use, live
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
+    sdnlab openflow s1 -f          show OpenFlow messages of a switch as they come
     sdnlab trace h1 h2 --tcp 80    show the way of a packet, flow by flow
     sdnlab scapy                   send and sniff packets as any host, with scapy
     sdnlab move h1 d2              move a host to another domain
@@ -70,6 +71,7 @@ _PANELS = {
     "Storage": ("lab.cli.volume", ("volume",)),
     "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
+    "Look at messages": ("lab.cli.openflow", ("openflow",)),
     "Follow a packet": ("lab.cli.trace", ("trace",)),
     "Send packets": ("lab.cli.scapy_shell", ("scapy",)),
     "Act in a lab": (

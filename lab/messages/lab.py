@@ -35,12 +35,16 @@ class DomainState(TypedDict):
 
 
 class SwitchState(TypedDict):
-    """``up``: the switch exists; ``connected``: its OpenFlow channel; ``programmed``: tables confirmed."""
+    """``up``: the switch exists; ``connected``: its OpenFlow channel; ``programmed``: tables confirmed.
+
+    ``controller``: the name of its controller; only the lab's own (``sdnlab``) confirms tables.
+    """
 
     name: str
     domain: str
     dpid: str
     role: Literal["switch", "vtep"]
+    controller: str
     up: bool
     connected: bool
     programmed: bool

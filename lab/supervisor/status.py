@@ -17,6 +17,7 @@ def switch_state(switch: Switch, told: Programming, up: bool) -> SwitchState:
         "domain": switch.domain,
         "dpid": f"{switch.dpid:016x}",
         "role": switch.role,
+        "controller": switch.controller,
         "up": up,
         "connected": switch.name in told.connected,
         "programmed": switch.name in told.programmed,

@@ -36,6 +36,7 @@ STATUS: Status = {
             "domain": "d1",
             "dpid": "0" * 16,
             "role": "switch",
+            "controller": "sdnlab",
             "up": True,
             "connected": True,
             "programmed": True,

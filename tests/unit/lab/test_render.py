@@ -129,6 +129,7 @@ def lab_status(**more: Any) -> Status:
                 "domain": "d1",
                 "dpid": "0" * 16,
                 "role": "switch",
+                "controller": "sdnlab",
                 "up": True,
                 "connected": True,
                 "programmed": True,

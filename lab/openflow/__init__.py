@@ -1,0 +1,1 @@
+"""OpenFlow messages between switches and controllers: overheard, decoded, and shown to people."""
