@@ -54,6 +54,7 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
         report.locate = root.at
         spec = check.check(root, report)
         files = _files(spec, file, report)
+        _check_apps(spec, file, report)
         folder = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120 - may hold a NUL
         topology = phases.resolve(spec, report.known(), files, running, folder)
         return topology.model_copy(update={"notes": report.sorted_notes()}) if report.notes else topology
@@ -142,6 +143,15 @@ def _regular_files(folder: str) -> Iterator[str]:
             if count > MOST_BESIDE:
                 return
             yield os.path.relpath(os.path.join(path, name), folder)  # noqa: PTH118
+
+
+def _check_apps(spec: File, beside: str, report: Report) -> None:
+    """Report apps of controllers that can't be read. Their own process reads them again."""
+    from topologies.resolve import applications
+
+    for path, app in applications.files(spec)[:MOST_FILES]:
+        where = os.path.join(os.path.dirname(beside), app)  # noqa: PTH118, PTH120 - may hold a NUL
+        _read(where, report, path, app, MAX_SCRIPT_BYTES, "a Python file with a Ryu app")
 
 
 def _too_big(report: Report) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from dataplane.change.operations import SetPorts
 from dataplane.ovs import kernel_datapath, ovsdb
@@ -25,6 +26,16 @@ DEFAULT_RUN_DIR = Path("/run/openvswitch")
 TellDaemon = Callable[[str, News], None]
 Ports = Mapping[str, frozenset[PortPlan]]
 """Switch -> its ports. A switch that has failed has no entry."""
+
+
+class Session(NamedTuple):
+    """A switch's connection to its controller (ovs-vswitchd.conf.db(5), Controller). ``given``: it has one;
+    ``state``: of the connection, as ``ACTIVE``; ``error``: why the last attempt ended."""
+
+    given: bool
+    connected: bool
+    state: str
+    error: str
 
 
 class Switches:
@@ -92,7 +103,7 @@ class Switches:
         operations: list[ovsdb.Operation] = []
         for bridge in domain.bridges:
             operations += ovsdb.add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
-            operations += ovsdb.controller_operations(bridge.device, target(bridge, self._controllers))
+            operations += ovsdb.controller_operations(bridge, target(bridge, self._controllers))
         self._running[domain.name].apply(operations)
 
     def verify(self) -> None:
@@ -127,6 +138,30 @@ class Switches:
     def open_vswitch(self, switch: str) -> OpenVSwitch:
         """The Open vSwitch that a switch is a bridge of."""
         return self._running[self.domain_of(switch).name]
+
+    def sessions(self) -> dict[str, Session]:
+        """Switch -> what its Open vSwitch says of its controller. A domain that doesn't answer is left out."""
+        answers: dict[str, Session] = {}
+        for domain in self.domains:
+            devices = {bridge.device: bridge.switch for bridge in domain.bridges}
+            try:
+                bridges = self._running[domain.name].select("Bridge", ["name", "controller"])
+                rows = self._running[domain.name].select("Controller", ["_uuid", "is_connected", "status"])
+            except (OSError, ovsdb.OvsdbError, OpenVSwitchError):
+                continue
+            by_id = {row["_uuid"][1]: row for row in rows}
+            for bridge in bridges:
+                kind, value = bridge["controller"]
+                row = by_id.get(value) if kind == "uuid" else None
+                if bridge["name"] in devices:
+                    status = dict(row["status"][1]) if row is not None else {}
+                    answers[devices[bridge["name"]]] = Session(
+                        row is not None,
+                        row is not None and row["is_connected"],
+                        status.get("state", ""),
+                        status.get("last_error", ""),
+                    )
+        return answers
 
     # Changing
 

@@ -16,10 +16,13 @@ from functools import partial
 from typing import Any
 
 from dataplane.plan.lab import BridgePlan, PortPlan
+from topologies.model.choices import SDNLAB
 from wire.mac import BROADCAST, LOCAL_BIT, mac_text
 
 DATABASE = "Open_vSwitch"
 PROTOCOLS = ("OpenFlow13", "OpenFlow14", "OpenFlow15")
+FOR_ANYBODY = ("OpenFlow10", "OpenFlow11", "OpenFlow12", *PROTOCOLS)
+"""What a bridge of a user's own controller speaks: that chooses."""
 Operation = dict[str, Any]
 
 
@@ -108,7 +111,7 @@ def bridge_operations(
             "name": bridge.device,
             "datapath_type": datapath,
             "fail_mode": "secure",
-            "protocols": ovs_set(PROTOCOLS),
+            "protocols": ovs_set(PROTOCOLS if bridge.controller == SDNLAB else FOR_ANYBODY),
             "other_config": ovs_map(
                 {
                     "datapath-id": f"{bridge.dpid:016x}",
@@ -136,7 +139,7 @@ def bridge_operations(
             {"op": "insert", "table": "Bridge", "uuid-name": _uuid_name("b", bridge.device), "row": row},
         ]
         names.append(["named-uuid", _uuid_name("b", bridge.device)])
-        operations += controller_operations(bridge.device, controller)
+        operations += controller_operations(bridge, controller)
     if names:
         operations.append(_mutate(DATABASE, [], [["bridges", "insert", ovs_set(names)]]))
     return operations
@@ -175,16 +178,23 @@ def _insert(table: str, name: str, row: dict[str, Any]) -> Operation:
     return {"op": "insert", "table": table, "uuid-name": name, "row": row}
 
 
-def controller_operations(bridge: str, target: str | None) -> list[Operation]:
-    """Set a bridge's controller; target None: it has none."""
+def controller_operations(bridge: BridgePlan, target: str | None) -> list[Operation]:
+    """Set a bridge's controller; target None: it has none.
+
+    A user's own controller gets all packets that are sent to it, as in any network.
+    """
     if target is None:
         return []
+    name = _uuid_name("c", bridge.device)
+    limits = PACKET_INS if bridge.controller == SDNLAB else {}
+    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **limits}
+    return []
     name = _uuid_name("c", bridge)
-    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **PACKET_INS}
+    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **limits}
     return [
         {"op": "insert", "table": "Controller", "uuid-name": name, "row": row},
         _mutate(
-            "Bridge", [["name", "==", bridge]], [["controller", "insert", ovs_set([["named-uuid", name]])]]
+            "Bridge", [["name", "==", bridge.device]], [["controller", "insert", ovs_set([["named-uuid", name]])]]
         ),
     ]
 

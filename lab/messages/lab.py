@@ -50,6 +50,35 @@ class SwitchState(TypedDict):
     programmed: bool
 
 
+class ApplicationState(TypedDict):
+    """A controller of the user's own: a process that runs Ryu ``apps``, with ``options`` of ryu-manager.
+
+    ``failed``: an app can't be loaded, for the reason in ``error``, ``remedy`` and ``traceback``; it starts
+    again when its files change. ``in_a_row``: how often it has ended soon after its start. ``since``: Unix time
+    of its last start. ``port``: that of OpenFlow; ``wsapi``: that of HTTP, inside the lab. ``connected``: switch
+    -> version of OpenFlow. ``crashes``: how many handlers have failed, the last with ``last_crash``.
+    """
+
+    name: str
+    apps: list[str]
+    options: list[str]
+    state: Literal["starting", "running", "ended", "failed"]
+    pid: int
+    restarts: int
+    in_a_row: int
+    since: float
+    hub: str | None
+    port: int
+    wsapi: int | None
+    switches: list[str]
+    connected: dict[str, str]
+    error: str
+    remedy: str
+    traceback: str
+    crashes: int
+    last_crash: str
+
+
 class CommandState(TypedDict):
     """A command of a host (``run:``). ``code``: that of its last end, 128 + N after signal N.
 

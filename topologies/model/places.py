@@ -16,6 +16,7 @@ EntityKind = Literal[
     "backend",
     "chain",
     "check",
+    "controller",
     "default",
     "domain",
     "forward",

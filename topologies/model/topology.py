@@ -10,6 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import TYPE_CHECKING, Literal
 
+from topologies.model.applications import Application
 from topologies.model.checks import AnyCheck
 from topologies.model.choices import NO_PART_OF_LABS, SDNLAB
 from topologies.model.functions import Chain
@@ -42,9 +43,9 @@ class Domain(Frozen):
 class Switch(Frozen):
     """An OpenFlow switch (an Open vSwitch bridge). ``dpid`` is its 64-bit datapath id.
 
-    ``controller``: one of ``topologies.model.choices.CONTROLLERS``; that of a ``vtep`` is always the
-    lab's own. ``role`` ``vtep``: the tunnel switch of a domain in a lab with an underlay. It is not in
-    the file; the tunnels of all networks end there (see ``topologies.model.overlay``).
+    ``controller``: one of ``topologies.model.choices.CONTROLLERS``, or an application of the topology; that
+    of a ``vtep`` is always the lab's own. ``role`` ``vtep``: the tunnel switch of a domain in a lab with an
+    underlay. It is not in the file; the tunnels of all networks end there (see ``topologies.model.overlay``).
     """
 
     name: str
@@ -169,6 +170,7 @@ class Topology(Frozen):
     functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
     storage: Storage = NO_STORAGE
+    applications: tuple[Application, ...] = ()
     checks: tuple[AnyCheck, ...] = ()
     places: Places = NOWHERE
     notes: tuple[Note, ...] = ()

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from topologies.model import names
+from topologies.model.applications import Application
 from topologies.model.functions import Chain, Function
 from topologies.model.hosts import OwnThings
 from topologies.model.storage import NO_STORAGE, Storage
@@ -53,6 +54,7 @@ class Draft:
 
     domains: tuple[Domain, ...] = ()
     switches: tuple[Switch, ...] = ()
+    applications: tuple[Application, ...] = ()
     networks: Mapping[str, Network] = field(default_factory=dict)
     routers: Mapping[str, Router] = field(default_factory=dict)
     membership: Mapping[str, str | None] = field(default_factory=dict)

@@ -16,7 +16,7 @@ def check(spec: File, report: Report) -> None:
         what, remedy = "has control characters", "remove them"
         report.add(("description",), what, "text, with line ends and tabs", remedy)
     for section in (
-        "domains", "networks", "switches", "hosts", "routers", "groups", "functions", "chains",
+        "controllers", "domains", "networks", "switches", "hosts", "routers", "groups", "functions", "chains",
     ):  # fmt: skip
         for name in getattr(spec, section) or ():
             _check_name((section, name), name, report)

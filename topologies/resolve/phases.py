@@ -15,6 +15,7 @@ from topologies.model.storage import NO_STORAGE
 from topologies.model.topology import Domain, Link, Port, Topology, UnderlayLink
 from topologies.resolve import (
     addressing,
+    applications,
     checks,
     host_settings,
     hosts,
@@ -108,12 +109,20 @@ def identify_switches(draft: Draft) -> Draft:
     """Give each switch its domain, datapath id and controller."""
     report = draft.problems.report()
     stated = draft.spec.domains or {}
+    known, meant = applications.resolve(draft.spec, draft.folder, report)
+    usual = draft.spec.controller or SDNLAB
     domains = tuple(
-        Domain(name=name, controller=(name in stated and stated[name].controller) or SDNLAB)
+        Domain(name=name, controller=meant.get((name in stated and stated[name].controller) or usual, SDNLAB))
         for name in draft.domain_names
     )
-    identified = switches.switches(draft.switch_specs, domains, draft.kept.dpids, report)
-    return replace(draft, problems=draft.problems.and_those_of(report), switches=identified, domains=domains)
+    identified = switches.switches(draft.switch_specs, domains, meant, draft.kept.dpids, report)
+    return replace(
+        draft,
+        problems=draft.problems.and_those_of(report),
+        switches=identified,
+        domains=domains,
+        applications=known,
+    )
 
 
 def join_networks(draft: Draft) -> Draft:
@@ -244,6 +253,9 @@ def _finished(draft: Draft) -> Topology:
     """The topology, with the MTU of hosts. Raises ``Invalid``."""
     if any(not problem.path.startswith("checks") for problem in draft.problems.listed):
         draft.problems.check()
+    report = draft.problems.report()
+    applications.check_functions(draft.functions, draft.switches, report)
+    draft.problems.and_those_of(report).check()
     topology = _topology(draft, underlay.HOST_MTU)
     if draft.underlay is not None:
         report = draft.problems.report()
@@ -300,6 +312,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
         functions=draft.functions,
         chains=draft.chains,
         storage=draft.storage,
+        applications=draft.applications,
     )
 
 

@@ -39,6 +39,9 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         # a file without networks has one, because hosts need it
         path = ("networks", network.name) if network.name in networks else ("hosts",)
         yield Entity("network", network.name), path
+    for application in resolved.applications:
+        if application.name in (draft.spec.controllers or {}):
+            yield Entity("controller", application.name), ("controllers", application.name)
     users = {volume.adapter: volume.host for volume in resolved.storage.used}
     for host in resolved.hosts:
         # a storage adapter is made for the host that uses a volume

@@ -11,9 +11,14 @@ from topologies.syntax.specification import SwitchSpec
 
 
 def switches(
-    specs: Mapping[str, SwitchSpec], domains: Sequence[Domain], kept: Mapping[str, int], report: Report
+    specs: Mapping[str, SwitchSpec],
+    domains: Sequence[Domain],
+    meant: Mapping[str, str],
+    kept: Mapping[str, int],
+    report: Report,
 ) -> tuple[Switch, ...]:
-    """All switches. ``kept``: the datapath ids of the running lab."""
+    """All switches. ``meant``: the file's text for a controller -> the controller's name. ``kept``: the
+    datapath ids of the running lab."""
     known = [domain.name for domain in domains]
     controllers = {domain.name: domain.controller for domain in domains}
     owners: dict[int, str] = {}
@@ -43,6 +48,6 @@ def switches(
             report.unknown(path, "domain", domain, known, "domains")
         dpid = spec.dpid or settled[name] or 0
         home = domain if domain in controllers else known[0]
-        controller = spec.controller or controllers[home]
+        controller = meant.get(spec.controller or "", controllers[home])
         identified.append(Switch(name=name, domain=domain or home, dpid=dpid, controller=controller))
     return tuple(identified)

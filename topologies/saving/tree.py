@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import Any
 
+from topologies.model.applications import Application
 from topologies.model.choices import SDNLAB
 from topologies.model.storage import Storage, adapter_of
 from topologies.model.topology import Link, Network, Switch, Topology, Underlay, UnderlayLink
@@ -28,6 +29,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     tree: Tree = {
         "name": topology.name,
         "description": topology.description,
+        "controllers": {entry.name: _application(entry) for entry in topology.applications},
         "domains": _domains(controllers) if several or controllers != {"d1": SDNLAB} else {},
         "networks": {network.name: _network(network) for network in topology.networks},
         "switches": {
@@ -54,7 +56,13 @@ def whole(topology: Topology, folder: str = "") -> Tree:
 
 def brief(topology: Topology) -> Tree:
     """Switches, hosts and links without their addresses and numbers. Raises Unwritable when it has more."""
-    more = (topology.routers, topology.functions, topology.chains, topology.storage.pools)
+    more = (
+        topology.routers,
+        topology.functions,
+        topology.chains,
+        topology.storage.pools,
+        topology.applications,
+    )
     if len(topology.domains) > 1 or len(topology.networks) > 1 or topology.underlay is not None or any(more):
         raise Unwritable("it has more than switches, hosts and links", "write all of it")
     tree: Tree = {
@@ -87,6 +95,13 @@ def _domains(controllers: Mapping[str, str]) -> Any:
     if set(controllers.values()) == {SDNLAB}:
         return list(controllers)
     return {name: {"controller": controller} for name, controller in controllers.items()}
+
+
+def _application(application: Application) -> Tree:
+    tree: Tree = {"apps": list(application.apps)}
+    if application.options:
+        tree["options"] = list(application.options)
+    return tree
 
 
 def _network(network: Network) -> Tree:

@@ -19,6 +19,9 @@ from topologies.syntax.service_specification import KINDS, kind_keys
 _FORMS = {
     "switches": "a list of names, or a mapping like s1: {domain: d1, dpid: 1}",
     "domains": "a list of names, like [d1, d2]",
+    "controllers": "a mapping like mine: my_app.py or mine: {apps: [my_app.py]}",
+    "apps": "a list like [my_app.py, ryu.app.ofctl_rest]",
+    "options": "a list like [--observe-links]",
     "networks": "a mapping like lan: {subnet4: 10.0.0.0/16, subnet6: fd00::/64}",
     "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
     "links": "a list like [s1 -- s2, s2 -- s3]",
@@ -92,6 +95,7 @@ def desugar(root: Node, report: Report) -> None:
         if isinstance(section.value, dict):
             for entry in section.value.values():
                 entry.value = {} if entry.value is None else entry.value
+    _desugar_controllers(root.value.get("controllers"))
     hosts = root.value.get("hosts")
     if hosts is not None and isinstance(hosts.value, dict):
         for host in hosts.value.values():
@@ -114,6 +118,20 @@ def desugar(root: Node, report: Report) -> None:
             underlay.value = {}
         if isinstance(underlay.value, dict):
             _desugar_links(underlay.value.get("links"))
+
+
+def _desugar_controllers(controllers: Node | None) -> None:
+    """``mine: my_app.py`` and ``mine: [my_app.py]`` are ``mine: {apps: [my_app.py]}``."""
+    if controllers is None or not isinstance(controllers.value, dict):
+        return
+    for entry in controllers.value.values():
+        if isinstance(entry.value, str | list):
+            entry.value = {"apps": Node(entry.line, entry.value)}
+        if isinstance(entry.value, dict):
+            for key in ("apps", "options"):
+                node = entry.value.get(key)
+                if node is not None and isinstance(node.value, str):
+                    node.value = [Node(node.line, node.value)]
 
 
 def _desugar_links(links: Node | None) -> None:

@@ -126,7 +126,7 @@ Mtu = Annotated[
 ]
 Switched = Annotated[bool, Parsed(units.switch_on, "true or false", {"type": "boolean"})]
 HostKind = Annotated[str, Registered("kind of host", choices.HOST_KINDS)]
-Controller = Annotated[str, Registered("controller", choices.CONTROLLERS)]
+Controller = Annotated[str, Parsed(str, "the name of a controller, or a Ryu app like my_app.py", TEXT)]
 Tunnels = Annotated[str, Parsed(units.tunnels, "a kind of tunnel", {"enum": ["auto", "kernel", "ovs"]})]
 
 

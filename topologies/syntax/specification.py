@@ -42,11 +42,24 @@ MANAGEMENT = IPv4Network("198.18.0.0/16")
 """The network between the controller and the switches of every lab (RFC 2544's range for device tests)."""
 
 
+class ControllerSpec(Spec):
+    """Ryu apps that control switches. ``my_app.py`` and ``[my_app.py]`` are short for apps."""
+
+    apps: list[Text | None] | None = Field(
+        None,
+        description="Python files, relative to this one, and modules like ryu.app.ofctl_rest.",
+        examples=[["my_app.py", "ryu.app.ofctl_rest"]],
+    )
+    options: list[Text | None] | None = Field(
+        None, description="Options of ryu-manager.", examples=[["--observe-links"]]
+    )
+
+
 class DomainSpec(Spec):
     """A virtual site: it has its own Open vSwitch instance in its own network namespace."""
 
     controller: Controller | None = Field(
-        None, description="The controller of its switches that name none; sdnlab when left out."
+        None, description="The controller of its switches that name none; that of the file when left out."
     )
 
 
@@ -147,6 +160,14 @@ class File(Spec):
 
     name: Name | None = Field(None, description="The topology's name; the file's name when left out.")
     description: Text | None = Field(None, description="What it shows; free text.")
+    controller: Controller | None = Field(
+        None,
+        description="The controller of all domains that name none: sdnlab (the default), one of controllers, "
+        "or a Ryu app like my_app.py.",
+    )
+    controllers: (
+        dict[str, Annotated[ControllerSpec, Or(TEXT, {"type": "array", "items": TEXT, "minItems": 1})]] | None
+    ) = Field(None, description="Controllers of your own: Ryu apps.", json_schema_extra=NAMED)
     domains: Annotated[dict[str, Annotated[DomainSpec, Or(NULL)]] | None, Or(LIST_OF_NAMES)] = Field(
         None, description="Virtual sites; one named d1 when left out.", json_schema_extra=NAMED
     )
@@ -197,6 +218,7 @@ class File(Spec):
 
 
 _ENTRIES: dict[str, type[Spec]] = {
+    "controllers": ControllerSpec,
     "domains": DomainSpec,
     "networks": NetworkSpec,
     "switches": SwitchSpec,
