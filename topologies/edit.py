@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from typing_extensions import assert_never
 
+from topologies.model.applications import Application
 from topologies.model.attachment import (
     AtPorts,
     EndSystem,
@@ -62,6 +63,28 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
     number = _free_port(topology, switch, 1)
     there = moved.model_copy(update={"port": Port(switch=switch, number=number)})
     return topology.model_copy(update={"hosts": tuple({**hosts, host: there}.values())})
+
+
+def controlled_by(topology: Topology, application: Application) -> Topology:
+    """The same lab with ``application`` as the controller of all its switches.
+
+    Raises ``Impossible`` if it has functions: nobody would steer traffic to them.
+    """
+    if topology.functions:
+        some = ", ".join(function.name for function in topology.functions)
+        remedy = "write controller: at some switches in the file, and leave those of functions to sdnlab"
+        raise Impossible(f"an app steers nothing to the lab's functions ({some})", remedy)
+    ours = {"controller": application.name}
+    switches = [
+        switch.model_copy(update=ours) if switch.role == "switch" else switch for switch in topology.switches
+    ]
+    return topology.model_copy(
+        update={
+            "domains": tuple(domain.model_copy(update=ours) for domain in topology.domains),
+            "switches": tuple(switches),
+            "applications": (application,),
+        }
+    )
 
 
 def scale(topology: Topology, function: str, count: int) -> Topology:

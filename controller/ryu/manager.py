@@ -26,7 +26,10 @@ _GRACE = 0.6
 
 
 class Reporter:
-    """Writes reports to a descriptor; to nowhere if there is none, or nobody reads."""
+    """Writes reports to a descriptor; to nowhere if there is none, or nobody reads.
+
+    No other green thread may run while it writes: eventlet lets only one of them wait for a descriptor.
+    """
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
@@ -40,7 +43,7 @@ class Reporter:
         data = line(report).encode()
         try:
             while data:
-                data = data[os.write(self._descriptor, data) :]
+                data = data[_native("os", "write")(self._descriptor, data) :]
         except OSError:
             self._descriptor = None
 

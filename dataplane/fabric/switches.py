@@ -140,7 +140,7 @@ class Switches:
         return self._running[self.domain_of(switch).name]
 
     def sessions(self) -> dict[str, Session]:
-        """Switch -> what its Open vSwitch says of its controller. A domain that doesn't answer is left out."""
+        """Switch -> what its Open vSwitch says of its controller. A silent domain's are left out."""
         answers: dict[str, Session] = {}
         for domain in self.domains:
             devices = {bridge.device: bridge.switch for bridge in domain.bridges}

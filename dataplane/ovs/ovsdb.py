@@ -188,13 +188,12 @@ def controller_operations(bridge: BridgePlan, target: str | None) -> list[Operat
     name = _uuid_name("c", bridge.device)
     limits = PACKET_INS if bridge.controller == SDNLAB else {}
     row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **limits}
-    return []
-    name = _uuid_name("c", bridge)
-    row = {"target": target, "connection_mode": "out-of-band", "max_backoff": 1000, **limits}
     return [
         {"op": "insert", "table": "Controller", "uuid-name": name, "row": row},
         _mutate(
-            "Bridge", [["name", "==", bridge.device]], [["controller", "insert", ovs_set([["named-uuid", name]])]]
+            "Bridge",
+            [["name", "==", bridge.device]],
+            [["controller", "insert", ovs_set([["named-uuid", name]])]],
         ),
     ]
 

@@ -56,6 +56,7 @@ from lab.messages.usage import Usage
 from lab.supervisor import change as supervisor_change
 from lab.supervisor import following, machine_states, machines
 from lab.supervisor.lab import Lab
+from topologies.model.choices import SDNLAB
 
 if TYPE_CHECKING:
     from lab.supervisor.checking import Checking
@@ -184,6 +185,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def flows(switch: str | None = None) -> list[FlowState]:
         """Flow entries with counters, reasons, and the lines of the topology file that they come from."""
         return lab.flows(switch)
+
+    @app.get("/switches/{name}/flows", tags=["look"], responses=_ERRORS)
+    def bridge_flows(name: str) -> dict[str, str]:
+        """The flows of a switch as Open vSwitch writes them, also of one that a user's own app controls."""
+        return {"flows": lab.bridge_flows(name)}
 
     @app.get("/groups", tags=["look"], responses=_ERRORS)
     def groups(switch: str | None = None) -> list[GroupState]:
@@ -316,10 +322,10 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
         lab.volumes.snapshot(name, request["action"], request["name"])
         return lab.volumes.states()
 
-    @app.post("/controller/restart", tags=["touch"])
-    def restart_controller() -> dict[str, bool]:
-        """Kill the controller and start a new one. Traffic continues meanwhile."""
-        lab.controllers.own.restart()
+    @app.post("/controller/restart", tags=["touch"], responses=_ERRORS)
+    def restart_controller(name: str = SDNLAB) -> dict[str, bool]:
+        """Kill the controller, or one of the user's own, and start a new one. Traffic continues meanwhile."""
+        lab.restart_controller(name)
         return {"restarting": True}
 
     @app.post("/down", tags=["touch"])

@@ -18,6 +18,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab topologies              list the labs that come with sdnlab
     sdnlab up quickstart           start one of them
     sdnlab up my/lab.yaml -d       start your own, in the background
+    sdnlab up quickstart --app x.py  with your own Ryu app as its controller
 
     sdnlab generate fat-tree 4     write the topology file of a well-known shape
     sdnlab convert lab.conf        read Kathará, containerlab, MiniEdit, netlab
@@ -38,6 +39,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab top                     show what hosts use, live
     sdnlab overlay                 show tunnels between domains, and their traffic
     sdnlab capture d1-r1           show packets on a link, also inside tunnels
+    sdnlab app                     show your own Ryu apps, and reach their HTTP
     sdnlab openflow s1 -f          show OpenFlow messages of a switch as they come
     sdnlab trace h1 h2 --tcp 80    show the way of a packet, flow by flow
     sdnlab scapy                   send and sniff packets as any host, with scapy
@@ -71,6 +73,7 @@ _PANELS = {
     "Storage": ("lab.cli.volume", ("volume",)),
     "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
+    "Your own controllers": ("lab.cli.apps", ("app",)),
     "Look at messages": ("lab.cli.openflow", ("openflow",)),
     "Follow a packet": ("lab.cli.trace", ("trace",)),
     "Send packets": ("lab.cli.scapy_shell", ("scapy",)),

@@ -50,9 +50,15 @@ def flows(
     """Show the flow tables: the reason of each flow, the line of the topology file that it comes from, its
     packets, its match and its actions.
 
+    Flows of a switch that your own app controls have no known reasons. They are shown as Open vSwitch writes them.
+
     Example: sdnlab flows s1 --hit
     """
-    entries: list[FlowState] = client(lab).get(_of_switch("/flows", switch))
+    api = client(lab)
+    if switch is not None and not json and _by_app(api, switch):
+        out(api.get(f"/switches/{quote(switch)}/flows")["flows"] or "no flows: every packet is dropped")
+        return
+    entries: list[FlowState] = api.get(_of_switch("/flows", switch))
     if hit:
         entries = [flow for flow in entries if flow["packets"]]
     if json:
@@ -81,6 +87,11 @@ def overlay(lab: Lab = None, json: Json = False) -> None:
         out_json(state)
     else:
         out(render_overlay.overlay(api.get("/status"), state, paint()))
+
+
+def _by_app(api: Client, switch: str) -> bool:
+    """Whether a user's own app controls the switch."""
+    return any(switch in state["switches"] for state in api.get("/status")["applications"])
 
 
 def _of_switch(path: str, switch: str | None) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -19,6 +23,10 @@ from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
     from lab.start.launch import Launched
+
+
+_PRINT = 0.3
+"""Seconds between two looks at what apps have written."""
 
 
 class Datapath(str, Enum):
@@ -48,6 +56,15 @@ def up(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Don't test all pairs of hosts after the start.")
     ] = False,
+    app: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--app",
+            metavar="FILE|MODULE",
+            help="A Ryu app that controls all switches; it may be given several times. It is reloaded when "
+            "its file changes.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; needs -d.")] = False,
 ) -> None:
     """Start the lab that a topology file describes.
@@ -56,7 +73,7 @@ def up(
     shell.
 
     Exits 1 if some hosts don't reach each other. With -d the lab then keeps running, so that you can find out
-    why.
+    why. Where Ryu apps control switches, they decide who reaches whom, and it exits 0.
 
     Example: sdnlab up quickstart -d
     """
@@ -64,10 +81,11 @@ def up(
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
     begin = time.monotonic()
     progress = Progress(can_overwrite(sys.stderr))
-    launched = start(file, name, datapath.value, not no_check, progress)
+    apps = _apps(app or [])
+    launched = start(file, name, datapath.value, not no_check, progress, apps)
     seconds = time.monotonic() - begin
     lab, probe = launched.building.name, launched.ready.probe
-    reached = probe is None or probe["good"]
+    reached = probe is None or probe["good"] or bool(probe.get("deciders"))
     for note in launched.notes:
         err(f"note: {note}")
     for note in launched.building.notes if not json else ():
@@ -96,6 +114,19 @@ def up(
         raise typer.Exit(Exit.FAILED)
 
 
+def _apps(named: Sequence[str]) -> list[str]:
+    """The apps of ``--app``, files as absolute paths. Raises Failure for one that is not there."""
+    from topologies.model.applications import is_module
+
+    apps = [name if is_module(name) else str(Path(name).absolute()) for name in named]
+    for name, app in zip(named, apps, strict=True):
+        if not is_module(app) and not Path(app).is_file():
+            raise usage(
+                f"there is no file {name}", "name the file of a Ryu app, or a module like ryu.app.NAME"
+            )
+    return apps
+
+
 def say_up(launched: Launched, seconds: float) -> None:
     """The lines that end a successful start."""
     from lab.cli.rendering import lab as render
@@ -105,12 +136,16 @@ def say_up(launched: Launched, seconds: float) -> None:
     head = f"{p(launched.building.name, 'bold')} is {p('up', 'green')} after {seconds:.2f} s"
     out(f"{head}: {sizes(launched)}, {ready.datapath} datapath")
     probe = ready.probe
+    for line in ready.apps:
+        out(line)
     for problem in ready.problems:
         out(f"{p('!', 'red', 'bold')} {problem}")
     for remark in launched.building.remarks if probe is None else ():
         out(f"note: {remark}")
     if probe is not None:
         out(render.ping_summary(probe, p))
+        if probe.get("deciders"):
+            return
         failed = [pair for pair in probe["pairs"] if pair["reached"] == bool(pair["policy"])]
         for pair in failed[:5]:
             why = f"reached, in spite of {pair['policy']}" if pair["reached"] else pair["reason"]
@@ -122,10 +157,15 @@ def say_up(launched: Launched, seconds: float) -> None:
 def _in_the_foreground(launched: Launched, lab: str) -> None:
     from lab.cli.touch import open_shell
 
+    printing = 0
     try:
         out("Mininet's shell; 'help' lists its commands, leaving it stops the lab")
+        printing = _start_printing(lab, [line.partition(" ")[0] for line in launched.ready.apps])
         code = open_shell(lab)
     finally:
+        if printing:
+            os.kill(printing, signal.SIGKILL)
+            os.waitpid(printing, 0)
         launched.stop()
         err(f"{lab} is stopped")
     if code:
@@ -133,6 +173,40 @@ def _in_the_foreground(launched: Launched, lab: str) -> None:
             f"Mininet's shell ended with code {code}, and the lab with it",
             "with -d, the lab keeps running when a shell ends",
         )
+
+
+def _start_printing(lab: str, names: Sequence[str]) -> int:
+    """Let a process print what these controllers' apps write, while the shell is open; its id, or 0 for none.
+
+    It is no thread: a process with several threads can't enter the lab's namespaces (setns(2)).
+    """
+    from linux import syscalls
+
+    if not names:
+        return 0
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        syscalls.hang_up_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _print_apps(lab, names)
+    finally:
+        os._exit(0)
+
+
+def _print_apps(lab: str, names: Sequence[str]) -> None:
+    from lab.access.client import Client
+
+    api, after, rest = Client(lab), dict.fromkeys(names, 0), dict.fromkeys(names, "")
+    while True:
+        for name in names:
+            part = api.get(f"/logs/more?log={quote(name, safe='')}&after={after[name]}")
+            *whole, rest[name] = (rest[name] + part["text"]).split("\n")
+            after[name] = part["end"]
+            if whole:
+                err("\n".join(f"{name} | {line}" for line in whole))
+        time.sleep(_PRINT)
 
 
 def down(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab import naming
@@ -46,8 +47,18 @@ class Progress:
             overwrite_line(f"{self._paint(elapsed, 'dim')}  {text} …")
 
 
-def start(file: str, name: str | None, datapath: str, check: bool, progress: Progress) -> Launched:
-    """Build the lab of ``file``. It ends with this process, unless it is detached."""
+def start(
+    file: str,
+    name: str | None,
+    datapath: str,
+    check: bool,
+    progress: Progress,
+    apps: Sequence[str] = (),
+) -> Launched:
+    """Build the lab of ``file``. It ends with this process, unless it is detached.
+
+    ``apps``: Ryu apps that control all its switches.
+    """
     from lab.start.launch import launch
     from lab.start.order import Order
 
@@ -56,7 +67,8 @@ def start(file: str, name: str | None, datapath: str, check: bool, progress: Pro
     progress.doing(f"building {file}")
     called, content = files.content(file)
     try:
-        return launch(Order(called, content, name, naming.owner(), datapath, check), progress)
+        order = Order(called, content, name, naming.owner(), datapath, check, tuple(apps))
+        return launch(order, progress)
     finally:
         progress.clear()
 

@@ -11,7 +11,7 @@ import typer
 from lab.cli.common import Json, usage
 from lab.cli.files import File, load
 from lab.cli.say import count, err, out, out_json, paint, paint_err
-from lab.failure import Exit
+from lab.failure import Exit, Failure
 
 if TYPE_CHECKING:
     from controller.simulate.network import Outcome
@@ -42,6 +42,11 @@ def verify(
     if not 0 <= cuts <= 2:
         raise usage(f"-k {cuts}: 0, 1 or 2 links are possible", "-k 1 is the default")
     topology = load(file)
+    if topology.by_apps:
+        raise Failure(
+            f"nothing can be proven of switches that apps control ({', '.join(topology.by_apps)})",
+            "test them while the lab runs: sdnlab check",
+        )
     from controller.verify.verify import verify as verified
     from lab.cli.rendering import verified as rendering
 

@@ -54,9 +54,10 @@ class ApplicationState(TypedDict):
     """A controller of the user's own: a process that runs Ryu ``apps``, with ``options`` of ryu-manager.
 
     ``failed``: an app can't be loaded, for the reason in ``error``, ``remedy`` and ``traceback``; it starts
-    again when its files change. ``in_a_row``: how often it has ended soon after its start. ``since``: Unix time
-    of its last start. ``port``: that of OpenFlow; ``wsapi``: that of HTTP, inside the lab. ``connected``: switch
-    -> version of OpenFlow. ``crashes``: how many handlers have failed, the last with ``last_crash``.
+    again when its files change. ``in_a_row``: how often it has ended soon after its start. ``since``: Unix
+    time of its last start. ``port``: that of OpenFlow; ``wsapi``: that of HTTP, inside the lab.
+    ``connected``: switch -> version of OpenFlow. ``crashes``: how many handlers have failed, the last with
+    ``last_crash``.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Status(TypedDict):
     troubles: list[str]
     stages: list[Stage]
     controller: ControllerState
+    applications: list[ApplicationState]
     domains: list[DomainState]
     switches: list[SwitchState]
     networks: list[NetworkState]
@@ -265,6 +267,7 @@ class PingResult(TypedDict):
     ``reached``, ``held`` and ``apart`` add up to ``total``, and no pair leaked. ``median`` is the median of
     the reached pairs' times, in seconds.  ``pairs`` has every pair; if there are more than 2,000, and
     ``detail`` is not ``all``, it has only pairs that leaked or were not reached (without those apart).
+    ``deciders``: the user's own apps that decide who reaches whom: the file promises nothing then.
     """
 
     hosts: list[str]
@@ -283,6 +286,7 @@ class PingResult(TypedDict):
     counts: list[FamilyCount]
     median: float | None
     pairs: list[Pair]
+    deciders: NotRequired[list[str]]
 
 
 class UpDown(TypedDict):

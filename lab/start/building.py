@@ -29,6 +29,7 @@ from lab.supervisor.host_servers import HostServers
 from lab.supervisor.lab import Lab
 from lab.supervisor.runnable import DATAPATHS, datapath_word, machine_must_do
 from lab.supervisor.watch import DaemonWatch
+from lab.views import applications as views
 
 if TYPE_CHECKING:
     from dataplane.storage.storage import LiveStorage
@@ -86,7 +87,10 @@ def build_on(site: Site) -> Lab:
     site.events.add("up", f"lab {site.name} is up after {time.time() - site.started:.2f} s")
     flows = site.controllers.own.state.flows
     datapath = datapath_word(parts.net.datapath)
-    site.leash.say(Ready(probe, datapath, flows, tuple(problems), closes=storage is not None))
+    apps = site.controllers.applications()
+    problems += [text for controller in apps for text in views.problems(controller.told())]
+    told = tuple(views.told(controller.told()) for controller in apps)
+    site.leash.say(Ready(probe, datapath, flows, tuple(problems), closes=storage is not None, apps=told))
     return lab
 
 
@@ -117,7 +121,7 @@ def lay(site: Site) -> Parts:
     functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
     health = Health(daemons, net.daemon_sockets, controllers.all, functions.records, events)
     health.start()
-    write_map(net.plan)
+    write_map(net.plan, topology.applications)
     name_hosts(topology)
     order_addresses()
     net.build_lab()

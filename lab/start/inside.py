@@ -43,7 +43,7 @@ def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> 
     RUN.mkdir(parents=True, exist_ok=True)
     events = EventLog()
     openflow = openflow_socket()
-    controllers = Controllers(Means(OPENFLOW_PORT, openflow.fileno(), RUN, events))
+    controllers = Controllers(Means(OPENFLOW_PORT, openflow.fileno(), RUN, events, clear_tables))
     controllers.start()  # before this process has a thread, and before all that takes time
     leash = Leash(socket.socket(fileno=status_fd))
     try:
@@ -122,9 +122,14 @@ def load(order: Order) -> Topology:
     from lab.supervisor.runnable import settled_tunnels
 
     try:
-        return settled_tunnels(refuse_wrong(topologies.loads(order.raw, order.file)), order.datapath)
+        topology = settled_tunnels(refuse_wrong(topologies.loads(order.raw, order.file)), order.datapath)
     except topologies.Invalid as invalid:
         raise invalid_file(order.file, invalid.problems) from None
+    if not order.apps:
+        return topology
+    from lab.supervisor.by_apps import controlled
+
+    return controlled(topology, order.apps)
 
 
 def take_name(listener: socket.socket, name: str) -> int:
@@ -145,6 +150,13 @@ def take_name(listener: socket.socket, name: str) -> int:
             socket.sethostname(name[:64])
         return number
     raise Failure(f"others hold every address of a lab named {name!r}", "choose another name with --name")
+
+
+def clear_tables(switches: frozenset[str]) -> list[str]:
+    """Empty the tables of switches; texts about those that do not answer."""
+    from lab.supervisor.bridges import clear
+
+    return clear(switches)
 
 
 def openflow_socket() -> socket.socket:

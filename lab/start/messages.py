@@ -137,7 +137,7 @@ class Ready(Message):
     """The lab is up. ``probe``: the result of the test of all pairs, None without a test.
 
     ``problems`` are texts about what does not work; ``closes``: the lab has storage, which it writes out
-    before it ends.
+    before it ends. ``apps``: texts about the controllers that are a user's own.
     """
 
     probe: PingResult | None
@@ -145,6 +145,7 @@ class Ready(Message):
     flows: int
     problems: tuple[str, ...]
     closes: bool
+    apps: tuple[str, ...] = ()
 
 
 @message("failed")

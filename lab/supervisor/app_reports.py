@@ -65,7 +65,9 @@ class AppReports:
             return Told("app", f"{who} has a switch that is not in this lab: {report.dpid}")
         if report.state == "connected":
             self.connected[name] = report.version
-            return Told("switch", f"switch {name} is connected to {self._controller}, OpenFlow {report.version}")
+            return Told(
+                "switch", f"switch {name} is connected to {self._controller}, OpenFlow {report.version}"
+            )
         if self.connected.pop(name, None) is None:
             return None
         return Told("switch", f"switch {name} is not connected to {self._controller} any more")

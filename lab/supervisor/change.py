@@ -19,7 +19,7 @@ from lab.failure import Failure, NotThere, invalid_file
 from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
 from lab.packets.declared import refuse_wrong
-from lab.supervisor import runnable
+from lab.supervisor import by_apps, runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
 from topologies.edit import Impossible, move, switch_in
@@ -163,6 +163,8 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
         except topologies.Invalid as invalid:
             raise invalid_file(file, invalid.problems) from None
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
+        if apps := by_apps.of(lab.topology):
+            new = by_apps.controlled(new, apps)  # the lab was started with them, whatever its file says
         runnable.machine_must_do(new, lab.net.datapath)
         come = [host for host in new.hosts if host not in lab.topology.hosts]
         machine_must_have(come)

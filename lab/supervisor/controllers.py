@@ -3,7 +3,8 @@
 A switch's ``controller`` in the topology names its controller.  To add a controller: describe it in
 ``topologies.model.choices.CONTROLLERS`` (the words of topology files), and put a function that makes one from
 ``Means`` into ``MAKERS`` under the same name.  The lab's own controller always exists: it knows the whole
-topology, and answers requests about functions and chains.
+topology, and answers requests about functions and chains. The applications of a topology, a user's own apps,
+are controllers under their own names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from lab.supervisor.controller import Controller, Programming
 from topologies.model.choices import SDNLAB
 
 if TYPE_CHECKING:
+    from lab.supervisor.ryu_apps import RyuApps
+    from topologies.model.applications import Application
     from topologies.model.topology import Topology
 
 
@@ -34,6 +37,8 @@ class Means:
     openflow: int
     run_dir: Path
     events: EventLog
+    clear: Callable[[frozenset[str]], list[str]] = lambda switches: []
+    """Empties the tables of switches; texts about those that it could not empty."""
 
 
 class SwitchController(Protocol):
@@ -102,6 +107,16 @@ def own(means: Means) -> Controller:
 
 
 MAKERS: dict[str, Maker] = {SDNLAB: own}
+_HTTP = 8080
+"""The port of the first app's HTTP server, as Ryu has it."""
+
+
+def ryu_apps(application: Application, number: int, means: Means) -> RyuApps:
+    """The controller of a user's apps, the ``number``-th of its lab, from 0 on."""
+    from lab.supervisor.ryu_apps import RyuApps
+
+    at = means.port + 1 + number if means.port else 0
+    return RyuApps(application, at, means.run_dir, means.events, _HTTP + number, means.clear)
 
 
 class Controllers:
@@ -112,22 +127,52 @@ class Controllers:
         self._means = means
         self._all: dict[str, SwitchController] = {SDNLAB: self.own}
         self._whose: dict[str, str] = {}
+        self._applications: dict[str, RyuApps] = {}
+        self._number = 0
 
     def start(self) -> None:
         """Start the lab's own controller early: it imports while the topology is being loaded."""
         self.own.start()
 
     def keep(self, topology: Topology) -> None:
-        """Make and start the other controllers of ``topology``, and give all their intents.
-
-        A switch keeps its controller while the lab runs.
-        """
+        """Make and start the other controllers of ``topology``, and give all their intents."""
         self._whose = {switch.name: switch.controller for switch in topology.switches}
-        for name in sorted(set(self._whose.values()) - self._all.keys()):
-            self._all[name] = MAKERS[name](self._means)
-            self._all[name].start()
+        self._make(topology)
         for controller in self._all.values():
             controller.keep(topology)
+
+    def extend(self, topology: Topology) -> None:
+        """Start the controllers that ``topology`` has in addition, before it applies."""
+        for controller in self._make(topology):
+            controller.keep(topology)
+
+    def become(self, topology: Topology) -> None:
+        """``topology`` applies: its switches are those of its controllers, and the others end."""
+        self._whose = {switch.name: switch.controller for switch in topology.switches}
+        for name in [*self._all]:
+            if name != SDNLAB and name not in self._whose.values():
+                self._applications.pop(name, None)
+                self._all.pop(name).stop()
+
+    def _make(self, topology: Topology) -> list[SwitchController]:
+        """Make and start the controllers that ``topology`` has and that are not there yet."""
+        come: list[SwitchController] = []
+        applications = {application.name: application for application in topology.applications}
+        for name in sorted({switch.controller for switch in topology.switches} - self._all.keys()):
+            if name in applications:
+                self._all[name] = self._applications[name] = ryu_apps(
+                    applications[name], self._number, self._means
+                )
+                self._number += 1
+            else:
+                self._all[name] = MAKERS[name](self._means)
+            self._all[name].start()
+            come.append(self._all[name])
+        return come
+
+    def applications(self) -> list[RyuApps]:
+        """The controllers that are a user's own apps."""
+        return list(self._applications.values())
 
     def of(self, switch: str) -> SwitchController:
         """The controller of a switch. Raises KeyError if there is no such switch."""

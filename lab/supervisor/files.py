@@ -14,15 +14,20 @@ from topologies.model.endpoints import stations
 
 if TYPE_CHECKING:
     from dataplane.plan.lab import Plan
+    from topologies.model.applications import Application
     from topologies.model.topology import Topology
 
 
-def write_map(plan: Plan) -> None:
+def write_map(plan: Plan, applications: Iterable[Application] = ()) -> None:
     """Write the map for commands that enter the lab: the namespace of each host and switch, and OVS's run
-    directory."""
+    directory.
+
+    The ``applications``, users' own controllers, are where the supervisor is: no other namespace is named.
+    """
     entries: dict[str, dict[str, Any]] = {
-        node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()
+        application.name: {"netns": "", "node": "controller"} for application in applications
     }
+    entries |= {node: {"netns": netns, "node": "underlay"} for node, netns in plan.underlay.nodes.items()}
     for domain in plan.domains:
         run_dir = str(RUN / domain.netns)
         own = plan.underlay.nodes.get(domain.name, domain.netns)

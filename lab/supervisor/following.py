@@ -28,6 +28,11 @@ def trace(lab: Lab, request: TraceRequest) -> TraceState:
 def follow(lab: Lab, request: TraceRequest) -> TraceState:
     """The same for one who holds ``lab.lock``."""
     topology = lab.topology
+    if topology.by_apps:
+        raise Failure(
+            f"a trace follows the lab's own tables, and apps control {', '.join(topology.by_apps)}",
+            "what an app is asked and says: sdnlab openflow SWITCH -f; its flows: sdnlab flows SWITCH",
+        )
     down = frozenset(name for name, up in lab.net.link_states().items() if not up)
     failed = frozenset(lab.functions.failed()) | _failing(lab)
     try:

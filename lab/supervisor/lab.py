@@ -35,6 +35,7 @@ from lab.messages.lab import (
 )
 from lab.messages.usage import Usage
 from lab.probe.loop import Told
+from lab.supervisor import bridges
 from lab.supervisor.capture import Captures
 from lab.supervisor.capture import names as capturable
 from lab.supervisor.controllers import Controllers
@@ -50,7 +51,7 @@ from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
 from lab.supervisor.volumes import Volumes
-from lab.views import overlay, services, tables
+from lab.views import applications, overlay, services, tables
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Lab:
                 "flows": own.state.flows,
                 "groups": own.state.groups,
             },
+            "applications": [controller.told() for controller in self.controllers.applications()],
             "domains": [self._domain(domain.name) for domain in self.topology.domains],
             "switches": [
                 switch_state(
@@ -149,7 +151,11 @@ class Lab:
         sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down
+        mine = self.controllers.applications()
+        problems += [text.partition("\n")[0] for app in mine for text in applications.problems(app.told())]
         for controller in self.controllers.at_work():
+            if controller in mine:
+                continue
             problems += missing(
                 process_name(key_of(controller.name)), bool(controller.pid), controller.state, here
             )
@@ -188,6 +194,13 @@ class Lab:
             what = "was brought back" if up else "was taken away"
             self.events.add("switch", f"switch {name} {what}", {"switch": name, "up": up})
         return {"name": name, "up": up, "changed": changed, "note": note}
+
+    def restart_controller(self, name: str) -> None:
+        """Kill a controller; a new process follows. Raises NotThere."""
+        known = {controller.name: controller for controller in self.controllers.all()}
+        if name not in known:
+            raise unknown("controller", name, list(known))
+        known[name].restart()
 
     def settle(self) -> str:
         """Wait until a change of the data plane applies; a text about those that did not follow in time."""
@@ -243,7 +256,7 @@ class Lab:
 
     def remember(self) -> None:
         """Write the lab's present state for commands that enter it and for the prober."""
-        write_map(self.net.plan)
+        write_map(self.net.plan, self.topology.applications)
         name_hosts(self.topology)
         self.names = Names(self.topology)
 
@@ -316,6 +329,14 @@ class Lab:
         self.check_switch(switch)
         answer: list[table_answers.FlowState] = self.ask_switches("/flows", switch)
         return tables.flows(answer, self.topology.places)
+
+    def bridge_flows(self, switch: str) -> str:
+        """The flows of one switch as Open vSwitch writes them, whoever controls it. Raises NotThere."""
+        self.check_switch(switch)
+        try:
+            return bridges.flows(switch)
+        except OpenVSwitchError as silence:
+            raise Failure(f"switch {switch} does not answer: {silence}", "see: sdnlab status") from None
 
     def groups(self, switch: str | None = None) -> list[GroupState]:
         """The groups of one switch, or of all. Raises NotThere for an unknown one."""

@@ -17,6 +17,9 @@ from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
 from topologies.model.topology import Topology
 
+APP_PATIENCE = 3.0
+"""Seconds for answers where users' apps control switches: each pair's first packets go through a program."""
+
 
 def ping(
     net: Fabric,
@@ -48,6 +51,8 @@ def ping(
         seen = net.seen_at(host)
         return open_in(net.space_fd(seen.netns), seen.device)
 
+    if timeout is None and topology.applications:
+        timeout = APP_PATIENCE
     try:
         result = probe(hosts, open_at, pairs, timeout, routed=routed, parts=part_of(topology), told=told)
     except OSError as error:
@@ -55,5 +60,7 @@ def ping(
     down = [name for name, up in net.link_states().items() if not up]
     answer = ping_result(topology, result, down, detail, policy)
     parts = parts_remark(topology) if answer["apart"] else ""
+    if deciders := [application.name for application in topology.applications]:
+        answer["deciders"] = deciders
     answer["note"] = "; ".join(filter(None, (answer["note"], note, parts)))
     return answer

@@ -13,9 +13,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from controller.messages import Nameless, Names
 from controller.ryu.reports import BadMessage, SwitchReport, parse
@@ -116,7 +116,9 @@ class RyuApps:
                 if application.name == self.name:
                     self.application = application
             self.state.switches = own_switches(topology, self.name)
-            mine = {switch.dpid: switch.name for switch in topology.switches if switch.controller == self.name}
+            mine = {
+                switch.dpid: switch.name for switch in topology.switches if switch.controller == self.name
+            }
             self._switches.clear()
             self._switches.update(mine)
 
@@ -144,7 +146,7 @@ class RyuApps:
         with self._changed:
             while not holds(self.state):
                 left = deadline - time.monotonic()
-                why = doubt() or self.reports.failed is not None and "its app can't run"
+                why = doubt() or ("its app can't run" if self.reports.failed is not None else "")
                 if why or left <= 0:
                     raise Failure(f"controller {self.name}: {why or 'its switches are not connected'}")
                 self._changed.wait(min(0.2, left))
@@ -155,7 +157,9 @@ class RyuApps:
         """Wait until its switches are connected, for some seconds. A lab is up with apps that don't work."""
         with contextlib.suppress(Failure):
             self.wait_until(
-                lambda state: state.switches <= state.connected or self._in_a_row > 1, min(timeout, CONNECTING), doubt
+                lambda state: state.switches <= state.connected or self._in_a_row > 1,
+                min(timeout, CONNECTING),
+                doubt,
             )
 
     def told(self) -> ApplicationState:
@@ -163,12 +167,10 @@ class RyuApps:
         reports = self.reports
         started, failed = reports.started, reports.failed
         pid = self.pid
+        state: Literal["starting", "running", "ended", "failed"]
+        state = "ended" if not pid else "running" if started is not None else "starting"
         if failed is not None:
             state = "failed"
-        elif not pid:
-            state = "ended"
-        else:
-            state = "running" if started is not None else "starting"
         return {
             "name": self.name,
             "apps": list(self.application.apps),
@@ -253,7 +255,9 @@ class RyuApps:
             try:
                 reader = self._spawn()
             except OSError as error:
-                self._events.add("app", f"can't start the process of controller {self.name}: {error.strerror}")
+                self._events.add(
+                    "app", f"can't start the process of controller {self.name}: {error.strerror}"
+                )
                 self._over.wait(restart_delay(9))
                 continue
             self._follow(reader)
@@ -269,7 +273,8 @@ class RyuApps:
             self.state.connected.clear()
             self.state.programmed.clear()
             asked, why, fresh, self._fresh = self._again.is_set(), self._why, self._fresh, False
-            if not asked:
+            failed = self.reports.failed is not None
+            if not asked and not failed:
                 self.restarts += 1
                 self._in_a_row = 1 if seconds > _STEADY else self._in_a_row + 1
             else:
@@ -278,7 +283,7 @@ class RyuApps:
         who = f"controller {self.name}"
         if asked:
             self._events.add("app", f"{who}: {why}; a new process starts")
-        elif self.reports.failed is not None:  # it would fail again: its files must change first
+        elif failed:  # it would fail again: its files must change first
             self._again.wait()
             with self._changed:
                 why, fresh, self._fresh = self._why, self._fresh, False
@@ -304,7 +309,9 @@ class RyuApps:
                     report = parse(line)
                     told = self.reports.take(report)
                 except (BadMessage, ValueError) as problem:
-                    self._events.add("error", f"controller {self.name} says what is not understood: {problem}")
+                    self._events.add(
+                        "error", f"controller {self.name} says what is not understood: {problem}"
+                    )
                     continue
                 if told is not None:
                     self._events.add(told.event, told.text, told.data)
@@ -321,12 +328,9 @@ class RyuApps:
             if self.application != of:
                 of, files = self.application, AppFiles(self.application.files)
             if names := files.changed():
-                self._renew(f"{', '.join(names)} changed, and the tables of its switches are emptied", fresh=True)
+                self._renew(
+                    f"{', '.join(names)} changed, and the tables of its switches are emptied", fresh=True
+                )
             with contextlib.suppress(OSError):
                 if self.log.stat().st_size > MOST_LOG:
                     os.truncate(self.log, 0)
-
-
-def ports_of_http(applications: Mapping[str, Application]) -> dict[str, int]:
-    """Controller -> the port of its apps' HTTP server: 8080, which Ryu has, for the first one."""
-    return {name: 8080 + number for number, name in enumerate(applications)}

@@ -186,6 +186,12 @@ class Topology(Frozen):
         """All fields that describe the lab."""
         return {name: value for name, value in self.__dict__.items() if name not in NO_PART_OF_LABS}
 
+    @property
+    def by_apps(self) -> dict[str, str]:
+        """Switch -> the application that controls it. What these do is in no file."""
+        known = {application.name for application in self.applications}
+        return {switch.name: switch.controller for switch in self.switches if switch.controller in known}
+
     def graph(self) -> MultiGraph[str]:
         """What is joined to what, as a graph of networkx (see ``topologies.model.graph``)."""
         from topologies.model import graph

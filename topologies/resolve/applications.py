@@ -9,7 +9,7 @@ from topologies.model import names
 from topologies.model.applications import Application, is_app, is_module
 from topologies.model.choices import CONTROLLERS, SDNLAB
 from topologies.model.functions import Function
-from topologies.model.topology import Switch, Topology
+from topologies.model.topology import Switch
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import File
 
@@ -108,24 +108,3 @@ def check_functions(functions: Iterable[Function], switches: Sequence[Switch], r
         if owner != SDNLAB:
             what = f"switch {function.switch} belongs to {owner}, which steers nothing to functions"
             report.add(("functions", function.name), what, remedy=f"let sdnlab control {function.switch}")
-
-
-def controlled(topology: Topology, application: Application) -> Topology:
-    """The same lab with ``application`` as the controller of all its switches.
-
-    Raises ValueError, with a text, if it has functions: nobody would steer traffic to them.
-    """
-    if topology.functions:
-        names_of = ", ".join(function.name for function in topology.functions)
-        raise ValueError(f"the lab has functions ({names_of}), to which an app steers nothing")
-    ours = {"controller": application.name}
-    return topology.model_copy(
-        update={
-            "domains": tuple(domain.model_copy(update=ours) for domain in topology.domains),
-            "switches": tuple(
-                switch.model_copy(update=ours) if switch.role == "switch" else switch
-                for switch in topology.switches
-            ),
-            "applications": (application,),
-        }
-    )

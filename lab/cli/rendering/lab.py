@@ -11,6 +11,7 @@ from lab.cli.rendering import overlay, services, storage
 from lab.cli.rendering.machines import is_machine, machines
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages.lab import (
+    ApplicationState,
     CommandState,
     Event,
     FlowState,
@@ -20,7 +21,9 @@ from lab.messages.lab import (
     PingResult,
     PlaceState,
     Status,
+    SwitchState,
 )
+from topologies.model.choices import SDNLAB
 
 MATRIX_LIMIT = 16
 """Most hosts for which a matrix of all pairs fits a terminal."""
@@ -43,14 +46,18 @@ def status(lab: Status, paint: Paint, now: float) -> str:
             s["name"],
             s["domain"],
             s["dpid"],
-            _yes(s["connected"], "connected", "not connected", paint)
+            _yes(s["connected"], "connected", "not connected", paint) + _whose(s)
             if s["up"]
             else paint("taken away", "red"),
-            _yes(s["programmed"], "programmed", "not confirmed", paint),
+            _yes(s["programmed"], "programmed", "not confirmed", paint)
+            if s["controller"] == SDNLAB
+            else f"up to {s['controller']}",
         ]
         for s in lab["switches"]
     ]
     parts.append(table(["SWITCH", "DOMAIN", "DATAPATH ID", "CONTROLLER", "TABLES"], rows, paint))
+    if lab["applications"]:
+        parts.append(applications(lab["applications"], paint, now))
     if len(lab["networks"]) > 1 or lab["underlay"] is not None:
         parts.append(overlay.networks(lab, paint))
     if lab["underlay"] is not None:
@@ -84,6 +91,30 @@ def status(lab: Status, paint: Paint, now: float) -> str:
     if lab.get("volumes"):
         parts.append(storage.volumes(lab["volumes"], paint))
     return "\n\n".join(parts)
+
+
+def _whose(switch: SwitchState) -> str:
+    return "" if switch["controller"] == SDNLAB else f" to {switch['controller']}"
+
+
+def applications(states: Sequence[ApplicationState], paint: Paint, now: float) -> str:
+    """A table of the controllers that are a user's own apps."""
+    colours = {"running": "green", "starting": "yellow"}
+    rows = [
+        [
+            state["name"],
+            ", ".join(PurePath(app).name for app in state["apps"]),
+            paint(state["state"], colours.get(state["state"], "red"))
+            + (f" for {duration(now - state['since'])}" if state["state"] == "running" else ""),
+            f"{len(state['connected'])} of {len(state['switches'])}",
+            f"{state['hub'] or '-'}",
+            str(state["wsapi"] or "-"),
+            str(state["restarts"]),
+        ]
+        for state in states
+    ]
+    heads = ["CONTROLLER", "APPS", "STATE", "SWITCHES", "THREADS", "HTTP PORT", "RESTARTS"]
+    return table(heads, rows, paint, right=(6,))
 
 
 _BYTES = frozenset({"memory", "memory-used", "resident"})
@@ -208,6 +239,9 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
         + (f", {result['leaked']} that should be blocked" if result["leaked"] else ""),
         "green" if good else "red",
     )
+    if deciders := result.get("deciders"):
+        head = f"{result['reached']} of {result['total']} reached; {' and '.join(deciders)} decides that"
+        head = paint(head, "green" if good else "yellow")
     families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
     what = "one way" if result["method"] == "frames" else "round trip"
     median = f", median {what} {milliseconds(result['median'])} ms" if result["median"] is not None else ""

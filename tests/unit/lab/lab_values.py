@@ -29,6 +29,7 @@ STATUS: Status = {
     "troubles": [],
     "stages": [],
     "controller": {"running": True, "pid": 3, "restarts": 0, "flows": 62, "groups": 0},
+    "applications": [],
     "domains": [{"name": "d1", "alive": True, "datapath": "userspace", "daemons": {"ovs-vswitchd": 12}}],
     "switches": [
         {

@@ -122,6 +122,7 @@ def lab_status(**more: Any) -> Status:
         "troubles": [],
         "stages": [],
         "controller": {"running": True, "pid": 3, "restarts": 0, "flows": 62, "groups": 1},
+        "applications": [],
         "domains": [{"name": "d1", "alive": True, "datapath": "userspace", "daemons": {"ovs-vswitchd": 12}}],
         "switches": [
             {
