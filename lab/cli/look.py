@@ -50,7 +50,8 @@ def flows(
     """Show the flow tables: the reason of each flow, the line of the topology file that it comes from, its
     packets, its match and its actions.
 
-    Flows of a switch that your own app controls have no known reasons. They are shown as Open vSwitch writes them.
+    Flows of a switch that your own app controls have no known reasons. They are shown as Open vSwitch writes
+    them.
 
     Example: sdnlab flows s1 --hit
     """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lab.failure import Exit, Failure
+from topologies.edit import Impossible, controlled_by
 from topologies.model.applications import BY_OPTION, Application
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 def controlled(topology: Topology, apps: Sequence[str]) -> Topology:
     """The same lab with these apps as the controller of all switches. Raises Failure when it can't be."""
-    from topologies.edit import Impossible, controlled_by
-
     try:
         return controlled_by(topology, Application(name=BY_OPTION, apps=tuple(apps)))
     except Impossible as error:

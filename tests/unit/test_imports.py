@@ -86,7 +86,15 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.files": (COMMAND, ("lab.packets.declared", "networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.image": (COMMAND, ("dataplane.hosts.container.images", "dataplane.images")),
+    "lab.cli.apps": (
+        COMMAND,
+        ("lab.access.client", "lab.cli.enter", "lab.cli.rendering.lab", "lab.views.applications"),
+    ),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
+    "lab.cli.openflow": (
+        COMMAND,
+        ("lab.access.client", "lab.cli.enter", "lab.cli.rendering", "lab.openflow.snoop"),
+    ),
     "lab.cli.machine": (COMMAND, ("lab.access.client", "lab.cli.enter", "lab.cli.serial")),
     "lab.cli.scapy_shell": (COMMAND, ("lab.scripting.lab", "scapy")),
     "lab.cli.course_tests": (COMMAND, ("importlib.metadata",)),
@@ -159,6 +167,10 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "lab.start.stop": (COMMAND, ("dataplane.hosts.cgroups",)),
+    "lab.supervisor.controllers": (
+        "the lab's own controller starts first; few labs have others, which need the model (0.2 s)",
+        ("lab.supervisor.ryu_apps",),
+    ),
     "lab.supervisor.controller_main": (CONTROLLER, ("controller.__main__",)),
     "nfv.devices": (LEAN, ("fcntl", "socket", "struct")),
     "nfv.ids.language.buffers": (OPTIONAL, ("pcre2",)),

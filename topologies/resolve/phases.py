@@ -255,7 +255,8 @@ def _finished(draft: Draft) -> Topology:
         draft.problems.check()
     report = draft.problems.report()
     applications.check_functions(draft.functions, draft.switches, report)
-    draft.problems.and_those_of(report).check()
+    if report.problems:
+        draft.problems.and_those_of(report).check()
     topology = _topology(draft, underlay.HOST_MTU)
     if draft.underlay is not None:
         report = draft.problems.report()

@@ -36,7 +36,16 @@ def test_the_problems_are_real() -> None:
 def test_every_key_is_documented() -> None:
     documented = set(re.findall(r"`([\w-]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
     known = set(specification.keys_at(()))
-    for section in ("networks", "switches", "hosts", "links", "routers", "functions", "chains"):
+    for section in (
+        "controllers",
+        "networks",
+        "switches",
+        "hosts",
+        "links",
+        "routers",
+        "functions",
+        "chains",
+    ):
         known |= set(specification.keys_at((section, "x")))
     known |= set(specification.keys_at(("underlay",)))
     known |= set(specification.keys_at(("functions", "x", "rules", 0)))
