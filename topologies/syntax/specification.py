@@ -45,12 +45,12 @@ MANAGEMENT = IPv4Network("198.18.0.0/16")
 class ControllerSpec(Spec):
     """Ryu apps that control switches. ``my_app.py`` and ``[my_app.py]`` are short for apps."""
 
-    apps: list[Text | None] | None = Field(
+    apps: Annotated[list[Text | None] | None, Or(TEXT)] = Field(
         None,
         description="Python files, relative to this one, and modules like ryu.app.ofctl_rest.",
         examples=[["my_app.py", "ryu.app.ofctl_rest"]],
     )
-    options: list[Text | None] | None = Field(
+    options: Annotated[list[Text | None] | None, Or(TEXT)] = Field(
         None, description="Options of ryu-manager.", examples=[["--observe-links"]]
     )
 
