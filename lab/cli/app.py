@@ -23,6 +23,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab generate fat-tree 4     write the topology file of a well-known shape
     sdnlab convert lab.conf        read Kathará, containerlab, MiniEdit, netlab
     sdnlab verify my/lab.yaml      prove that it does what it should, with any link cut
+    sdnlab mininet topo.py         run a Mininet script, without root
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
     sdnlab image list              show images of virtual machines
     sdnlab draw campus             draw a topology as campus.svg
@@ -83,6 +84,7 @@ _PANELS = {
     ),
     "Change a lab": ("lab.cli.service", ("apply",)),
     "Without a lab": ("lab.cli.ids", ("ids",)),
+    "Other tools' scripts": ("lab.cli.mininet_script", ("mininet",)),
     "Virtual machines in a lab": ("lab.cli.machine", ("vm", "console", "screen")),
     "Virtual machines": ("lab.cli.image", ("image",)),
     "States of virtual machines": ("lab.cli.machine_states", ("snapshot", "export", "migrate")),
@@ -99,6 +101,7 @@ _PANELS = {
 _SETTINGS: dict[str, dict[str, Any]] = {
     "exec": {"ignore_unknown_options": True},
     "ryu-manager": {"ignore_unknown_options": True},
+    "mininet": {"ignore_unknown_options": True, "allow_interspersed_args": False},
 }
 
 

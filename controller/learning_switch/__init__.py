@@ -1,0 +1,1 @@
+"""A learning switch for scripts that bring no controller of their own."""

@@ -1,0 +1,1 @@
+"""Users' Mininet scripts, and topologies in Python."""
