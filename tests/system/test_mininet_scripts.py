@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -216,6 +217,57 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+SHELL = """
+    from mininet.cli import CLI
+    from mininet.net import Mininet
+    from mininet.topo import SingleSwitchTopo
+    net = Mininet(topo=SingleSwitchTopo(k=2))
+    net.start()
+    CLI(net)
+    net.stop()
+"""
+
+
+APP = """
+from ryu.base import app_manager
+from ryu.controller import ofp_event
+from ryu.controller.handler import CONFIG_DISPATCHER, set_ev_cls
+
+
+class Hub(app_manager.RyuApp):
+    @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
+    def features(self, event):
+        datapath, ofp, parser = event.msg.datapath, event.msg.datapath.ofproto, event.msg.datapath.ofproto_parser
+        print('my switch', datapath.id)
+        actions = [parser.OFPActionOutput(ofp.OFPP_FLOOD)]
+        match = parser.OFPMatch() if ofp.OFP_VERSION > 1 else None
+        if ofp.OFP_VERSION == 1:
+            datapath.send_msg(parser.OFPFlowMod(datapath, parser.OFPMatch(), 0, ofp.OFPFC_ADD, actions=actions))
+        else:
+            steps = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)]
+            datapath.send_msg(parser.OFPFlowMod(datapath, match=match, instructions=steps))
+"""
+
+
+@pytest.mark.parametrize("controller", ["Controller", "RemoteController"])
+def test_an_application_of_ryu_is_the_controller(tmp_path: Path, controller: str) -> None:
+    write(tmp_path, APP, "my_app.py")
+    script = SHELL.replace("CLI(net)", "net.waitConnected(); print('loss', net.pingAll())")
+    script = script.replace("k=2)", f"k=2), controller={controller}")
+    write(tmp_path, f"from mininet.node import {controller}\n" + textwrap.dedent(script))
+    said = run(tmp_path, "--app", "my_app.py", "topo.py")
+    assert "loss 0.0" in said and "app: my switch 1" in said
+    assert said.count("the application of --app is the controller") == (controller == "Controller")
+
+
+def test_a_python_2_script_is_said_to_be_that_and_runs_converted(tmp_path: Path) -> None:
+    script = SHELL.replace("CLI(net)", "print 'loss', net.pingAll()")
+    write(tmp_path, script)
+    said = run(tmp_path, "topo.py", code=1)
+    assert "print statement: this is Python 2" in said and "sdnlab mininet --fix-py2 topo.py" in said
+    assert "loss 0.0" in run(tmp_path, "--fix-py2", "topo.py")
+
+
 OWN_COMMANDS = """
     import os
     from mininet.log import setLogLevel
@@ -304,17 +356,6 @@ def test_a_signal_ends_the_script_and_all_of_it(tmp_path: Path, number: int) -> 
         assert code == {signal.SIGINT: 130, signal.SIGKILL: -9, signal.SIGTERM: 143}[signal.Signals(number)]
         until(lambda: not processes(str(file)), "the script's processes end")
         until(lambda: not processes(f"sleep 4321.{os.getpid()}"), "the hosts' processes end")
-
-
-SHELL = """
-    from mininet.cli import CLI
-    from mininet.net import Mininet
-    from mininet.topo import SingleSwitchTopo
-    net = Mininet(topo=SingleSwitchTopo(k=2))
-    net.start()
-    CLI(net)
-    net.stop()
-"""
 
 
 def test_mininets_shell_is_interactive_and_ctrl_c_interrupts_a_command_only(tmp_path: Path) -> None:
