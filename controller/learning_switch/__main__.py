@@ -99,9 +99,7 @@ class Server:
                 new.replace(file)
 
     def _down(self) -> set[str]:
-        return {
-            port.name for session in self.sessions.values() for port in session.ports.values() if not port.up
-        }
+        return {name for session in self.sessions.values() for name in session.lost}
 
     def _send(self, connection: socket.socket, data: bytes) -> None:
         with contextlib.suppress(OSError):  # it is noticed at the next receive

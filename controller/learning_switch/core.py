@@ -22,6 +22,8 @@ class Session:
         self.dpid: int | None = None
         self.blocked = blocked
         self.ports: dict[int, Port] = {}
+        self.lost: set[str] = set()
+        """The names of ports that went down, or away. One that is not up yet is none of them."""
         self.places: dict[bytes, int] = {}
         self._buffer = b""
         self._flows: set[Learned] = set()
@@ -82,8 +84,12 @@ class Session:
             self.ports.pop(port.number, None)
         else:
             self.ports[port.number] = port
-        lost = before is not None and before.up and (gone or not port.up)
-        return [self._forget()] if lost else []
+        if before is not None and before.up and (gone or not port.up):
+            self.lost.add(port.name)
+            return [self._forget()]
+        if port.up:
+            self.lost.discard(port.name)
+        return []
 
     def _frame(self, came: Arrived) -> list[bytes]:
         destination, source = came.frame[:6], came.frame[6:12]
@@ -112,7 +118,10 @@ class Session:
         return [
             port.number
             for port in self.ports.values()
-            if port.up and port.number != origin and port.number <= largest and port.name not in self.blocked
+            if port.number != origin
+            and port.number <= largest
+            and port.name not in self.lost
+            and port.name not in self.blocked
         ]
 
     def _forget(self) -> bytes:

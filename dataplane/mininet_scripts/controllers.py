@@ -27,7 +27,12 @@ Connect = Callable[[str, int], "socket.socket | None"]
 
 def start(command: Sequence[str], log: int) -> subprocess.Popen[bytes]:
     """A controller in a process of its own; its output goes to ``log`` (a descriptor)."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "SDNLAB_WIRES": str(WIRES), "SDNLAB_SERVED": str(SERVED)}
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "SDNLAB_WIRES": str(WIRES),
+        "SDNLAB_SERVED": str(SERVED),
+    }
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -27,6 +27,7 @@ from dataplane.mininet_scripts.mends import (
     network,
     nodes,
     processors,
+    stopping,
     switches,
 )
 from dataplane.mininet_scripts.mends.telling import say
@@ -85,6 +86,7 @@ def mend(settings: Settings) -> None:
     processors.apply()
     network.apply()
     loops.apply()
+    stopping.apply()
     if not settings.interactive:
         from mininet.cli import CLI
 

@@ -139,10 +139,22 @@ def content(file: str, strict: bool = False) -> tuple[str, bytes]:
     The supervisor itself can't read every file: its /run is its own, and a pipe belongs to us.  The content
     of a pipe has no folder, so files that it names are relative to the current folder.
     """
+    if (described := _in_python(file)) is not None:
+        return file, described
     number = untrusted.descriptor_of(file)
     path = find(file, strict) if number is None else Path(file)
     display_name = str(path) if number is None else "pipe" if number else "stdin"
     return display_name, outside_file(path, registry.allowed(), MOST_BYTES)
+
+
+def _in_python(file: str) -> bytes | None:
+    """The description of a topology in Python (``topo.py:NAME``), if the text names one. Raises Failure."""
+    if ".py" not in file:
+        return None
+    from lab.mininet import evaluating
+
+    wanted = evaluating.named(file)
+    return evaluating.description(wanted) if wanted is not None else None
 
 
 def outside_file(path: Path, allowed: str, limit: int) -> bytes:
@@ -223,6 +235,8 @@ def _loaded(file: str) -> Topology:
     """Load a topology. Raises Invalid, also if the file can't be read; Failure if a pipe can't be read."""
     import topologies
 
+    if (described := _in_python(file)) is not None:
+        return topologies.loads(described, file)
     if untrusted.descriptor_of(file) is None and not (path := find(file)).is_fifo():
         return topologies.load(path)
     named, raw = content(file)

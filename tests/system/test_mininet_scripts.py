@@ -237,15 +237,16 @@ from ryu.controller.handler import CONFIG_DISPATCHER, set_ev_cls
 class Hub(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)
     def features(self, event):
-        datapath, ofp, parser = event.msg.datapath, event.msg.datapath.ofproto, event.msg.datapath.ofproto_parser
+        datapath = event.msg.datapath
+        ofp, parser = datapath.ofproto, datapath.ofproto_parser
         print('my switch', datapath.id)
         actions = [parser.OFPActionOutput(ofp.OFPP_FLOOD)]
-        match = parser.OFPMatch() if ofp.OFP_VERSION > 1 else None
         if ofp.OFP_VERSION == 1:
-            datapath.send_msg(parser.OFPFlowMod(datapath, parser.OFPMatch(), 0, ofp.OFPFC_ADD, actions=actions))
+            match = parser.OFPMatch()
+            datapath.send_msg(parser.OFPFlowMod(datapath, match, 0, ofp.OFPFC_ADD, actions=actions))
         else:
             steps = [parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, actions)]
-            datapath.send_msg(parser.OFPFlowMod(datapath, match=match, instructions=steps))
+            datapath.send_msg(parser.OFPFlowMod(datapath, match=parser.OFPMatch(), instructions=steps))
 """
 
 

@@ -99,6 +99,7 @@ IMPORTERS: list[Importer] = [
     ),
     Importer("Kathará", ("lab.conf",), (), f"{_PACKAGE}.kathara", True, _is_kathara),
     Importer("netlab", (), (), f"{_PACKAGE}.netlab", True, _is_netlab),
+    Importer("Python (Mininet)", (), (b'{"mininet-topology"',), f"{_PACKAGE}.python_topology"),
 ]
 
 

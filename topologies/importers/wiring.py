@@ -41,7 +41,8 @@ class Said:
 
 @dataclass
 class Plug:
-    """The end of a wire at a station. ``shaping``: keys of a host in a topology file."""
+    """The end of a wire at a station. ``shaping``: keys of a host in a topology file; ``port``: the number of
+    the switch's port, if the file gives one."""
 
     interface: str
     switch: str
@@ -49,6 +50,7 @@ class Plug:
     mac: Said | None = None
     addresses: list[Said] = field(default_factory=list)
     shaping: dict[str, str] = field(default_factory=dict)
+    port: str = ""
 
 
 @dataclass
@@ -106,6 +108,7 @@ class _Link:
     ends: tuple[str, str]
     line: int
     shaping: dict[str, str]
+    ports: tuple[str, str] = ("", "")
 
 
 class Wiring:
@@ -169,12 +172,19 @@ class Wiring:
                 self.report.note(what, plug.line)
         return True
 
-    def link(self, one: str, other: str, line: int, shaping: dict[str, str] | None = None) -> None:
-        """A wire between two switches."""
+    def link(
+        self,
+        one: str,
+        other: str,
+        line: int,
+        shaping: dict[str, str] | None = None,
+        ports: tuple[str, str] = ("", ""),
+    ) -> None:
+        """A wire between two switches. ``ports``: their numbers, where the file gives them."""
         if one == other:
             self.report.note("a link from a switch to itself: left out", line)
             return
-        self._links.append(_Link((one, other), line, shaping or {}))
+        self._links.append(_Link((one, other), line, shaping or {}, ports))
 
     def host(self, station: Station) -> str:
         """The name of the host that the station becomes."""
@@ -355,7 +365,7 @@ class Wiring:
         part: Segment,
         networks: dict[int, tuple[Segment, str]],
     ) -> Node:
-        keys: dict[str, Node] = {"switch": Node(plug.line, switches[plug.switch])}
+        keys: dict[str, Node] = {"switch": Node(plug.line, _end(switches[plug.switch], plug.port))}
         if len(networks) > 1:
             keys["network"] = Node(plug.line, networks[id(part)][1])
         member = part.members[station.name]
@@ -378,7 +388,7 @@ class Wiring:
 
     @staticmethod
     def _link(link: _Link, switches: dict[str, str]) -> Node:
-        ends = [switches[end] for end in link.ends]
+        ends = [_end(switches[end], port) for end, port in zip(link.ends, link.ports, strict=True)]
         if not link.shaping:
             return Node(link.line, f"{ends[0]} -- {ends[1]}")
         keys = {"ends": Node(link.line, [Node(link.line, end) for end in ends])}
@@ -389,6 +399,10 @@ def _means_something_else(name: str) -> bool:
     """Whether programs take a name in /etc/hosts for this machine (RFC 6761) or an address (inet_aton(3))."""
     local = name in _RESERVED or name.endswith((".localhost", ".localdomain"))
     return local or name.replace(".", "").isdigit() or name.startswith("0x")
+
+
+def _end(switch: str, port: str) -> str:
+    return f"{switch}:{port}" if port else switch
 
 
 def _static(text: str) -> units.Static4 | units.Static6:
