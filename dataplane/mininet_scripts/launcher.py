@@ -19,6 +19,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NoReturn
 
+from mininet.cli import CLI
+
 from dataplane.mininet_scripts.layout import READY, SETTINGS, Settings
 from dataplane.mininet_scripts.mends import (
     controllers,
@@ -88,8 +90,6 @@ def mend(settings: Settings) -> None:
     loops.apply()
     stopping.apply()
     if not settings.interactive:
-        from mininet.cli import CLI
-
         CLI.readlineInited = True  # nobody types: there is no history to keep
 
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mininet import net, topo, util
+
 from dataplane.mininet_scripts import private_files
 from linux import syscalls
 
@@ -85,8 +87,6 @@ def describe(file: str, name: str, words: Sequence[str]) -> dict[str, Any]:
 
     It runs the code. Raises NotOne, and whatever the code raises.
     """
-    from mininet import net, topo, util
-
     lines = _Lines(file, topo)
     net.Mininet.__init__ = _refuse
     for module in [module for module in sys.modules if module.partition(".")[0] in _OURS]:
@@ -105,12 +105,12 @@ def describe(file: str, name: str, words: Sequence[str]) -> dict[str, Any]:
         raise NotOne(f"{file} has {what}", _listed(file, makers))
     chosen = name or next(iter(makers))
     _, arguments, named = util.splitArgs(",".join(["", *words]))
-    made = makers[chosen](*arguments, **named)
-    if not isinstance(made, topo.Topo):
+    topology = makers[chosen](*arguments, **named)
+    if not isinstance(topology, topo.Topo):
         raise NotOne(
-            f"{chosen} makes no Topo, but a {type(made).__name__}", "return an object of a class Topo"
+            f"{chosen} makes no Topo, but a {type(topology).__name__}", "return an object of a class Topo"
         )
-    return _description(chosen, made, lines)
+    return _description(chosen, topology, lines)
 
 
 _OURS = ("controller", "lab", "nfv", "topologies", "wire")
@@ -174,19 +174,19 @@ class _Lines:
         return 1
 
 
-def _description(name: str, made: Any, lines: _Lines) -> dict[str, Any]:
+def _description(name: str, topology: Any, lines: _Lines) -> dict[str, Any]:
     def node(called: str) -> dict[str, Any]:
         return {
             "name": called,
             "line": lines.nodes.get(called, 1),
-            "opts": _plain(dict(made.nodeInfo(called))),
+            "opts": _plain(dict(topology.nodeInfo(called))),
         }
 
     return {
         "name": name,
         "processors": os.cpu_count() or 1,
-        "hosts": [node(called) for called in made.hosts()],
-        "switches": [node(called) for called in made.switches()],
+        "hosts": [node(called) for called in topology.hosts()],
+        "switches": [node(called) for called in topology.switches()],
         "links": [
             {
                 "ends": [info.get("node1", one), info.get("node2", other)],
@@ -194,7 +194,7 @@ def _description(name: str, made: Any, lines: _Lines) -> dict[str, Any]:
                 "line": lines.of_link.get((one, other, key), 1),
                 "opts": _plain(dict(info)),
             }
-            for one, other, key, info in made.links(sort=True, withKeys=True, withInfo=True)
+            for one, other, key, info in topology.links(sort=True, withKeys=True, withInfo=True)
         ],
     }
 

@@ -136,7 +136,7 @@ def _yaml(topology: Topology, file: str) -> Written:
 
 def _folder(file: str) -> str:
     """The folder of a topology file; that of a pipe is the current one."""
-    is_pipe = untrusted.descriptor_of(file) is not None
+    is_pipe = untrusted.descriptor_of(file) is not None or ".py" in file  # which names no file beside it
     return str(Path.cwd() if is_pipe else find(file).resolve().parent)
 
 

@@ -8,12 +8,13 @@ import re
 import select
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from controller.ryu import python2
+from dataplane.mininet_scripts import topologies_in_python
+from dataplane.sandbox.errors import SandboxError
+from dataplane.sandbox.sandbox import Sandbox, spawn
 from lab.failure import Exit, Failure
-
-if TYPE_CHECKING:
-    from dataplane.sandbox.sandbox import Sandbox
 
 PATIENCE = 30.0
 """Timeout in seconds for the code, however busy the machine is."""
@@ -39,8 +40,6 @@ def named(text: str) -> Named | None:
 
 def description(wanted: Named) -> bytes:
     """The JSON that ``topologies.importers.python_topology`` reads. Raises Failure."""
-    from controller.ryu import python2
-
     path = Path(wanted.file)
     if not path.is_file():
         raise Failure(f"{wanted.file}: there is no such file", "name a file with a class Topo: topo.py:NAME")
@@ -53,10 +52,6 @@ def description(wanted: Named) -> bytes:
 
 
 def _evaluated(wanted: Named) -> dict[str, object]:
-    from dataplane.mininet_scripts import topologies_in_python
-    from dataplane.sandbox.errors import SandboxError
-    from dataplane.sandbox.sandbox import spawn
-
     log = os.memfd_create("topology.log")
 
     def body(status_fd: int) -> None:

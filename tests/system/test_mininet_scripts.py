@@ -293,6 +293,33 @@ OWN_COMMANDS = """
 """
 
 
+LACKING = """
+    from functools import partial
+    from mininet.link import TCLink
+    from mininet.net import Mininet
+    from mininet.node import CPULimitedHost
+    from mininet.topo import SingleSwitchTopo
+    net = Mininet(topo=SingleSwitchTopo(k=2), host=partial(CPULimitedHost, sched='rt', cpu=0.3),
+                  link=partial(TCLink, delay='1ms'))
+    net.start()
+    print('loss', net.pingAll())
+    print('measured', len(net.runCpuLimitTest(0.3, duration=1)))
+    net.stop()
+"""
+
+
+@BOTH
+def test_what_the_kernel_lacks_is_said_once(tmp_path: Path, ordinary: bool) -> None:
+    write(tmp_path, LACKING)
+    netem = "unshare -n tc qdisc add dev lo root netem delay 1ms"
+    lacks_netem = subprocess.run(netem.split(), capture_output=True).returncode != 0
+    said = run(tmp_path, "topo.py", ordinary=ordinary)
+    assert "loss 0.0" in said and "measured 2" in said
+    assert said.count("THIS KERNEL HAS NO NETEM") == lacks_netem
+    assert "real-time scheduling (sched='rt') is left out" in said
+    assert ordinary or "HAVE NO EFFECT HERE" not in said
+
+
 @BOTH
 def test_what_would_leave_the_sandbox_is_replaced_and_said(tmp_path: Path, ordinary: bool) -> None:
     write(tmp_path, OWN_COMMANDS.replace("NOX, LinuxBridge", "NOX"))

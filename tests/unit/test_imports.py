@@ -80,10 +80,14 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "lab.cli.app": (COMMAND, ("importlib.metadata",)),
     "lab.cli.capture": (COMMAND, ("dataplane.pcap", "lab.access.client", "lab.cli.enter")),
     "lab.cli.common": (COMMAND, ("lab.access.client",)),
+    "lab.cli.mininet_script": (
+        COMMAND,
+        ("controller.ryu", "dataplane", "lab.cli.enter", "lab.mininet", "linux"),
+    ),
     "lab.cli.copy": (COMMAND, ("lab.access.client", "lab.cli.archive", "lab.cli.copying")),
     "lab.cli.convert": (COMMAND, ("lab.drawing", "topologies")),
     "lab.cli.draw": (COMMAND, ("lab.drawing",)),
-    "lab.cli.files": (COMMAND, ("lab.packets.declared", "networkx", "topologies")),
+    "lab.cli.files": (COMMAND, ("lab.mininet.evaluating", "lab.packets.declared", "networkx", "topologies")),
     "lab.cli.ids": (COMMAND, ("nfv.ids",)),
     "lab.cli.image": (COMMAND, ("dataplane.hosts.container.images", "dataplane.images")),
     "lab.cli.apps": (

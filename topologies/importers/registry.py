@@ -122,7 +122,8 @@ def suffixes() -> tuple[str, ...]:
 
 def formats() -> str:
     """All formats of topology files, in words: "YAML or GraphML"."""
-    names = ["YAML", *(importer.name for importer in IMPORTERS)]
+    files = [importer for importer in IMPORTERS if importer.suffixes or importer.recognises]
+    names = ["YAML", *(importer.name for importer in files)]
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -6,7 +6,7 @@ import resource
 import shutil
 from typing import Any
 
-from mininet import moduledeps, net, node, nodelib, term, util
+from mininet import cli, moduledeps, net, node, nodelib, term, util
 
 from dataplane.hosts.packages import how_to_install
 from dataplane.mininet_scripts.mends.telling import say_once
@@ -54,8 +54,6 @@ def _no_windows() -> None:
     def none(*_args: Any, **_words: Any) -> list[Any]:
         say_once(_NO_WINDOWS)
         return []
-
-    from mininet import cli
 
     for module in (term, net, cli):
         for name in ("makeTerm", "makeTerms", "runX11"):

@@ -58,7 +58,7 @@ def test_status_for_programs(fake: type[FakeLab]) -> None:
 
 WITHOUT_A_LAB = {
     "image", "up", "list", "demo", "test", "test-lab", "ids", "topologies", "validate", "graph", "schema",
-    "generate", "verify", "ryu-manager", "convert",
+    "generate", "verify", "ryu-manager", "convert", "mininet",
 }  # fmt: skip
 
 
