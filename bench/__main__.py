@@ -22,6 +22,7 @@ MEASUREMENTS = {
     "all_pairs": "all pairs of 64 hosts, against mn's pingall",
     "checking": "1,000 checks among 64 hosts, against Mininet's ping and nc one by one",
     "first_packet": "first and second packet, against a reactive learning switch",
+    "mininet_scripts": "start and stop of a Mininet script, against Python with Debian's Mininet",
     "programming": "programming all switches of Cogentco, against ovs-ofctl replace-flows",
     "scale": "compiling and starting Cogentco, time and memory",
     "outage": "pings lost when the active path dies",

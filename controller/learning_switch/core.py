@@ -98,8 +98,18 @@ class Session:
         near = self.ports.get(came.port)
         if near is not None and near.name in self.blocked:
             return []
+        moved = self._moved(source) if self.places.get(source, came.port) != came.port else []
         if not source[0] & 1 and (source in self.places or len(self.places) < _MOST):
             self.places[source] = came.port
+        return [*moved, *self._forwarded(came, destination, source)]
+
+    def _moved(self, address: bytes) -> list[bytes]:
+        """Delete the flows to where an address was before."""
+        old = {match for match in self._flows if match.destination == address}
+        self._flows -= old
+        return [messages.flow(self.version, match, [], messages.DELETE) for match in sorted(old)]
+
+    def _forwarded(self, came: Arrived, destination: bytes, source: bytes) -> list[bytes]:
         out = self.places.get(destination)
         if destination[0] & 1 or out is None:
             flooded = self._flooding(came.port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -201,6 +202,7 @@ def _connect_outside(inner: socket.socket, outer: socket.socket) -> None:
     if os.fork() == 0:
         try:
             syscalls.hang_up_with_parent()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # at a terminal, Ctrl-C is for the script alone
             inner.close()
             connect_outside(outer)
         finally:

@@ -433,6 +433,7 @@ def test_mininets_own_examples_run(tmp_path: Path, name: str) -> None:
     said = run(tmp_path, str(Path(spec.origin).parent / "examples" / f"{name}.py"))
     assert "Traceback" not in said
     losses = re.findall(r"(\d+)% (?:dropped|packet loss)", said)
+    losses = losses[:1] + losses[-1:] if name == "mobility" else losses  # some are lost while a host moves
     assert set(losses) <= {"0"} and (losses or name == "linuxrouter"), said
 
 

@@ -105,6 +105,14 @@ def test_a_port_that_goes_down_makes_it_forget() -> None:
     assert session.receive(packet_in(V13, 2, ALL, B)) == b""  # there is no other port
 
 
+def test_flows_to_an_address_that_moves_are_deleted() -> None:
+    session = with_ports(V13, "s1-eth1", "s1-eth2", "s1-eth3")
+    session.receive(packet_in(V13, 1, ALL, A))
+    session.receive(packet_in(V13, 2, A, B))
+    assert kinds(session.receive(packet_in(V13, 3, ALL, A))) == [messages.FLOW_MOD, messages.PACKET_OUT]
+    assert kinds(session.receive(packet_in(V13, 3, ALL, A))) == [messages.PACKET_OUT]
+
+
 def test_the_flow_for_all_else_returns_when_a_script_deletes_it() -> None:
     session = with_ports(V13, "s1-eth1")
     for priority, answered in ((0, [messages.FLOW_MOD]), (100, [])):
