@@ -25,6 +25,7 @@ class Launcher:
 
     def __init__(self, switches: Switches, directory: Path, words: Sequence[str], **environment: str) -> None:
         self._namespace = switches.namespace
+        directory.mkdir(exist_ok=True)
         self.log = directory / "launcher.log"
         self._read, write = os.pipe()
         os.set_blocking(self._read, False)

@@ -53,9 +53,10 @@ def run(switches: Switches, tmp_path: Path) -> Run:
         links: Sequence[tuple[int, int]] = (),
         more: str = "",
     ) -> Iterator[tuple[Launcher, Net]]:
-        launcher = Launcher(switches, tmp_path, [str(word) for word in words])
+        key = next(_keys)
+        launcher = Launcher(switches, tmp_path / key, [str(word) for word in words])
         try:
-            with net(switches, next(_keys), launcher.port, hosts, links, more) as built:
+            with net(switches, key, launcher.port, hosts, links, more) as built:
                 launcher.started()
                 launcher.connected(len({*hosts, *(end for link in links for end in link)}))
                 yield launcher, built
@@ -74,10 +75,16 @@ def run(switches: Switches, tmp_path: Path) -> Run:
         ("simple_switch_14", "1.4"),
         ("simple_switch_15", "1.5"),
         ("example_switch_13", "1.3"),
+        ("ryu.app.simple_switch", "1.0"),
+        ("ryu.app.simple_switch_12", "1.2"),
+        ("ryu.app.example_switch_13", "1.3"),
+        ("ryu.app.simple_switch_14", "1.4"),
+        ("ryu.app.simple_switch_15", "1.5"),
     ],
 )
 def test_a_switch_that_learns(app: str, version: str, run: Run, theirs: Path) -> None:
-    with run([theirs / f"{app}.py"], (1, 1, 2), [(1, 2)]) as (launcher, built):
+    name = app if app.startswith("ryu.") else theirs / f"{app}.py"
+    with run([name], (1, 1, 2), [(1, 2)]) as (launcher, built):
         built.reach("h1", "h2")
         built.reach("h1", "h3")
         assert {one.version for one in launcher.of(SwitchReport)} == {version}
@@ -86,12 +93,18 @@ def test_a_switch_that_learns(app: str, version: str, run: Run, theirs: Path) ->
 
 
 def test_spanning_tree_on_a_ring(run: Run, theirs: Path) -> None:
-    with run([theirs / "simple_switch_stp_13.py"], (1, 2, 3), [(1, 2), (2, 3), (3, 1)]) as (launcher, built):
-        until(lambda: "Port: 3" in launcher.log.read_text() or built.pings("h1", "h2", 2), "a tree", 120)
-        for source, target in (("h1", "h2"), ("h2", "h3"), ("h3", "h1")):
-            built.reach(source, target)
-        assert "BLOCK" in launcher.log.read_text()
-        launcher.no_failures()
+    app = theirs / "simple_switch_stp_13.py"
+    ring = (1, 2, 3), [(1, 2), (2, 3), (3, 1)]
+    with (
+        run([app], *ring) as on_eventlet,
+        run(["--hub", "native", app], *ring) as on_threads,
+        run(["ryu.app.simple_switch_stp"], *ring) as ours,
+    ):
+        for launcher, built in (on_eventlet, on_threads, ours):
+            for source, target in (("h1", "h2"), ("h2", "h3"), ("h3", "h1")):
+                built.reach(source, target)
+            assert "BLOCK" in launcher.log.read_text()
+            launcher.no_failures()
 
 
 def test_port_statistics(run: Run, theirs: Path) -> None:
@@ -101,8 +114,9 @@ def test_port_statistics(run: Run, theirs: Path) -> None:
         launcher.no_failures()
 
 
-def test_mac_tables_by_rest(run: Run, theirs: Path) -> None:
-    with run([theirs / "simple_switch_rest_13.py"]) as (launcher, built):
+@pytest.mark.parametrize("app", ["simple_switch_rest_13.py", "ryu.app.simple_switch_rest_13"])
+def test_mac_tables_by_rest(app: str, run: Run, theirs: Path) -> None:
+    with run([theirs / app if app.endswith(".py") else app]) as (launcher, built):
         built.reach("h1", "h2")
         path = "/simpleswitch/mactable/0000000000000001"
         assert launcher.get(path) == {"00:00:00:00:00:01": 1, "00:00:00:00:00:02": 2}
@@ -162,8 +176,10 @@ def test_router(run: Run, theirs: Path) -> None:
         launcher.no_failures()
 
 
-def test_configuration_of_switches(run: Run, theirs: Path) -> None:
-    with run([theirs / "rest_conf_switch.py", theirs / "simple_switch_13.py"]) as (launcher, _built):
+@pytest.mark.parametrize("app", ["rest_conf_switch.py", "ryu.app.rest_conf_switch"])
+def test_configuration_of_switches(app: str, run: Run, theirs: Path) -> None:
+    name = theirs / app if app.endswith(".py") else app
+    with run([name, "ryu.app.simple_switch_13"]) as (launcher, _built):
         path = "/v1.0/conf/switches/0000000000000001"
         launcher.ask("PUT", f"{path}/name", '"one"')
         assert launcher.get("/v1.0/conf/switches") == ["0000000000000001"]
@@ -172,8 +188,9 @@ def test_configuration_of_switches(run: Run, theirs: Path) -> None:
         assert launcher.ask("GET", f"{path}/name")[0] == 404
 
 
-def test_flows_by_rest(run: Run, theirs: Path) -> None:
-    with run([theirs / "ofctl_rest.py", theirs / "simple_switch_13.py"]) as (launcher, built):
+@pytest.mark.parametrize("app", ["ofctl_rest.py", "ryu.app.ofctl_rest"])
+def test_flows_by_rest(app: str, run: Run, theirs: Path) -> None:
+    with run([theirs / app if app.endswith(".py") else app, "ryu.app.simple_switch_13"]) as (launcher, built):
         assert launcher.get("/stats/switches") == [1]
         assert launcher.get("/stats/desc/1")["1"]["mfr_desc"].startswith("Nicira")
         flow = {"dpid": 1, "priority": 7, "match": {"in_port": 1}, "actions": [{"type": "OUTPUT", "port": 2}]}
@@ -184,6 +201,14 @@ def test_flows_by_rest(run: Run, theirs: Path) -> None:
         assert launcher.ask("GET", "/stats/flow/9")[0] == 404
         built.reach("h1", "h2")
         assert len(launcher.get("/stats/port/1")["1"]) == 3
+        assert launcher.get("/stats/port/1/2")["1"][0]["port_no"] == 2
+        for name in ("table", "portdesc", "groupdesc", "group", "meter", "meterfeatures", "queue", "role"):
+            assert launcher.get(f"/stats/{name}/1"), name
+        assert launcher.ask("DELETE", "/stats/flowentry/clear/1")[0] == 200
+        until(lambda: "priority=7,in_port=" not in built.flows(), "no flow")
+        assert launcher.ask("POST", "/stats/flowentry/other", flow)[0] == 404
+        assert launcher.ask("POST", "/stats/flowentry/add", "{")[0] == 400
+        launcher.no_failures()
 
 
 def test_topology(run: Run, theirs: Path) -> None:
@@ -205,6 +230,16 @@ def test_topology_drawn(run: Run, theirs: Path, tmp_path: Path) -> None:
     with run(["--observe-links", app], (1, 2), [(1, 2)]) as (launcher, _built):
         until(lambda: len(launcher.get("/v1.0/topology/links")) == 2, "both directions of the link")
         assert launcher.ask("GET", "/") == (200, "<html>the page</html>")
+        launcher.no_failures()
+
+
+def test_topology_drawn_by_the_page_that_comes_with_it(run: Run) -> None:
+    words = ["--observe-links", "ryu.app.gui_topology.gui_topology", "ryu.app.simple_switch_13"]
+    with run(words, (1, 2), [(1, 2)]) as (launcher, built):
+        until(lambda: len(launcher.get("/v1.0/topology/links")) == 2, "both directions of the link")
+        assert "<title>Topology</title>" in launcher.ask("GET", "/")[1]
+        built.reach("h1", "h2")
+        until(lambda: len(launcher.get("/v1.0/topology/hosts")) == 2, "the hosts")
         launcher.no_failures()
 
 

@@ -64,7 +64,7 @@ CONF.register_cli_opts(
 )
 
 
-class Request(WebobRequest):  # type: ignore[misc]
+class Request(WebobRequest):
     """A request; text in it is UTF-8 unless it says otherwise."""
 
     DEFAULT_CHARSET = "UTF-8"
@@ -73,7 +73,7 @@ class Request(WebobRequest):  # type: ignore[misc]
         super().__init__(environ, *args, charset=charset, **kwargs)
 
 
-class Response(WebobResponse):  # type: ignore[misc]
+class Response(WebobResponse):
     """A response; text in it is UTF-8 unless the app says otherwise."""
 
     DEFAULT_CHARSET = "UTF-8"
@@ -243,7 +243,7 @@ class WSGIApplication:
         return controller(request)
 
 
-class WSGIServer(hub.WSGIServer):  # type: ignore[misc]
+class WSGIServer(hub.WSGIServer):
     """Serves an application at the address that the options say."""
 
     def __init__(self, application: Any, **config: Any) -> None:

@@ -46,7 +46,7 @@ class MethodNotFoundError(RPCError):
     """No public method has the name of the request."""
 
 
-class WebSocketDisconnectedError(Exception):
+class WebSocketDisconnectedError(OSError):
     """The other end is gone."""
 
 

@@ -1,0 +1,1 @@
+"""``ryu.app.gui_topology``: the topology in a browser."""
