@@ -23,6 +23,8 @@ LOG = logging.getLogger("ryu-manager")
 
 _HEADER = struct.Struct("!BBHI")
 _READ = 1 << 16
+_NEWEST = 6
+"""OpenFlow 1.5."""
 _TURN = 64
 """Messages of one switch that are handled before others get their turn."""
 
@@ -121,8 +123,8 @@ def mend(controller: Any, hub: Any, report: Callable[[SwitchReport], None]) -> N
             start = handled = 0
             while len(buffer) - start >= _HEADER.size:
                 version, kind, length, xid = _HEADER.unpack_from(buffer, start)
-                if length < _HEADER.size:
-                    raise struct.error(f"a message has the length {length}")
+                if length < _HEADER.size or not 1 <= version <= _NEWEST:
+                    raise struct.error(f"no message begins with {bytes(buffer[start : start + 8])!r}")
                 if len(buffer) - start < length:
                     break
                 message = bytes(buffer[start : start + length])

@@ -19,7 +19,7 @@ from controller.ryu.names import canonical
 LOG = logging.getLogger("ryu-manager")
 
 
-@dataclass
+@dataclass(eq=False)
 class LoadFailed(Exception):
     """An app can't be loaded or started. The attributes are those of ``reports.AppFailed``."""
 
@@ -102,7 +102,8 @@ def failed(app: str, file: str, error: BaseException) -> LoadFailed:
             return LoadFailed(app, file, f"{where}: {old}", trace, remedy)
         return LoadFailed(app, file, f"{where}: line {error.lineno}: syntax error: {error.msg}", trace, None)
     if isinstance(error, ImportError):
-        return LoadFailed(app, file, f"{file}: {error}", trace, missing.remedy(error))
+        text = str(error).replace("'os_ken.", "'ryu.")
+        return LoadFailed(app, file, f"{file}: {text}", trace, missing.remedy(error))
     if isinstance(error, SystemExit):
         return LoadFailed(
             app, file, f"{file}: it ends its process as it is loaded (exit {error.code})", trace

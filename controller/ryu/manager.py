@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,9 @@ from controller.ryu.reports import AppFailed, AppLoaded, HandlerFailed, Report, 
 
 LOG = logging.getLogger("ryu-manager")
 
+_PAUSE = 1.0
+"""Seconds between two reports of the same failure."""
+_KINDS = 1000
 _GRACE = 0.6
 """Seconds that apps have to close what they have open after Ctrl-C."""
 
@@ -203,7 +207,8 @@ class Manager:
 
     def _enter(self, files: list[Path]) -> None:
         """Work in the folder of the first app's file; all apps' folders come first in sys.path."""
-        folders = list(dict.fromkeys(str(file.parent) for file in files)) or [str(Path.cwd())]
+        here = str(Path.cwd())
+        folders = list(dict.fromkeys((*(str(file.parent) for file in files), here)))
         sys.path[:] = [*folders, *(entry for entry in sys.path if entry not in ("", *folders))]
         if files:
             with contextlib.suppress(OSError):
@@ -253,8 +258,12 @@ class Manager:
                 file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
                 raise loading.failed(kind.__name__, file, error) from error
 
+        tell = Failures(report)
+        for logger in ("os_ken.lib.hub", "controller.runtime.osken.threads"):
+            logging.getLogger(logger).addHandler(ThreadFailures(base, tell))
+
         def event_loop(app: Any) -> None:
-            _handle_events(app, self._hub, report)
+            _handle_events(app, self._hub, tell)
 
         self._app_manager.AppManager.load_app = load_app
         self._app_manager.AppManager._instantiate = started
@@ -325,7 +334,44 @@ def _native(module: str, name: str) -> Any:
     return getattr(original, name)
 
 
-def _handle_events(app: Any, hub: Any, report: Callable[[Report], None]) -> None:
+class Failures:
+    """Reports failures of handlers: the same one at most once a second, as it may come with each packet."""
+
+    def __init__(self, report: Callable[[Report], None]) -> None:
+        self._report = report
+        self._last: dict[HandlerFailed, float] = {}
+
+    def __call__(self, failure: HandlerFailed) -> None:
+        now = time.monotonic()
+        if now - self._last.get(failure, -_PAUSE) >= _PAUSE:
+            if len(self._last) > _KINDS:
+                self._last.clear()
+            self._last[failure] = now
+            self._report(failure)
+
+
+class ThreadFailures(logging.Handler):
+    """Reports exceptions that end a thread of an app, which the hub logs."""
+
+    def __init__(self, base: type, tell: Failures) -> None:
+        super().__init__()
+        self._base, self._tell = base, tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if error is None:
+            return
+        app = function = ""
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            owner = frame.f_locals.get("self")
+            function = frame.f_code.co_name
+            if isinstance(owner, self._base):
+                app = str(getattr(owner, "name", ""))
+                break
+        self._tell(HandlerFailed(app, function, _trace()))
+
+
+def _handle_events(app: Any, hub: Any, tell: Failures) -> None:
     """An app's loop over its events. A handler that fails is logged and reported; the next event comes."""
     while app.is_active or not app.events.empty():
         event, state = app.events.get()
@@ -340,7 +386,7 @@ def _handle_events(app: Any, hub: Any, report: Callable[[Report], None]) -> None
             except Exception:
                 name = getattr(handler, "__name__", str(handler))
                 LOG.exception("%s: %s failed at %s", app.name, name, type(event).__name__)
-                report(HandlerFailed(app.name, name, _trace()))
+                tell(HandlerFailed(app.name, name, _trace()))
 
 
 def _trace() -> str:

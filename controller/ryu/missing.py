@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from controller.ryu.names import ryu_name
@@ -32,11 +33,20 @@ _PACKAGES = {
 def remedy(error: ImportError) -> str | None:
     """What to do about an import that failed."""
     name = ryu_name(error.name or "")
+    if match := re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error)):
+        name = ryu_name(f"{match[2]}.{match[1]}")
     top = name.partition(".")[0]
     if not top:
         return None
     if top in _PYTHON2:
         return f"{top} is a module of Python 2; in Python 3 it is {_PYTHON2[top]}: --fix-py2 converts a copy"
+    if top == "ryu" and name.startswith("ryu.app."):
+        file = name.removeprefix("ryu.app.").replace(".", "/") + ".py"
+        return (
+            f"{name} does not come with sdnlab. Ryu's own file runs unmodified: take ryu/app/{file} from "
+            "Ryu's source (pip download --no-deps --no-binary :all: ryu) and name its path; or put the "
+            "folder that contains that 'ryu' on PYTHONPATH"
+        )
     if top == "ryu":
         return (
             f"{name} is in no package here. If it is a file of your own in a clone of Ryu, "

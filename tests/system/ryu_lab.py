@@ -20,6 +20,37 @@ from tests.system.controller_lab import Switches, inside
 from tests.waiting import until
 
 
+class WebSocket:
+    """The client's end of a WebSocket (RFC 6455), for short messages."""
+
+    def __init__(self, sock: socket.socket, path: str) -> None:
+        self._file = sock.makefile("rwb")
+        self._file.write(
+            f"GET {path} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        self._file.flush()
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self._file.readline()
+            assert line, head
+            head += line
+        assert b"101" in head and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head, head
+
+    def send(self, text: str) -> None:
+        data = text.encode()
+        assert len(data) < 126
+        self._file.write(bytes((0x81, 0x80 | len(data), 0, 0, 0, 0)) + data)
+        self._file.flush()
+
+    def receive(self) -> str:
+        """The next message."""
+        size = self._file.read(2)[1]
+        if size == 126:
+            size = int.from_bytes(self._file.read(2), "big")
+        return self._file.read(size).decode()
+
+
 class Launcher:
     """A launcher in a namespace, and what it reports."""
 
@@ -100,6 +131,14 @@ class Launcher:
         status, text = self.ask(method, path, body)
         assert status == 200, (path, status, text)
         return json.loads(text) if text else None
+
+    @contextlib.contextmanager
+    def websocket(self, path: str) -> Iterator[WebSocket]:
+        """An open WebSocket to the apps."""
+        port = self.started().wsapi
+        assert port is not None
+        with inside(self._namespace, lambda: socket.create_connection(("127.0.0.1", port), 60)) as sock:
+            yield WebSocket(sock, path)
 
     def no_failures(self) -> None:
         """AssertionError: a handler has failed."""

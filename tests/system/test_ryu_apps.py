@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import shutil
 import signal
 import time
@@ -107,8 +108,9 @@ def test_spanning_tree_on_a_ring(run: Run, theirs: Path) -> None:
             launcher.no_failures()
 
 
-def test_port_statistics(run: Run, theirs: Path) -> None:
-    with run([theirs / "simple_monitor_13.py"]) as (launcher, built):
+@pytest.mark.parametrize("app", ["simple_monitor_13.py", "ryu.app.simple_monitor_13"])
+def test_port_statistics(app: str, run: Run, theirs: Path) -> None:
+    with run([theirs / app if app.endswith(".py") else app]) as (launcher, built):
         built.reach("h1", "h2")
         until(lambda: "rx-pkts" in launcher.log.read_text(), "statistics")
         launcher.no_failures()
@@ -173,6 +175,29 @@ def test_router(run: Run, theirs: Path) -> None:
             built.in_host(host, "ip", "route", "add", "default", "via", gateway)
         until(lambda: built.pings("h1", "10.0.0.254", 2), "the router answers")
         until(lambda: built.pings("h1", "10.0.1.2", 3), "h1 reaches the other network")
+        launcher.no_failures()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["simple_switch_websocket_13.py"], ["--hub", "native", "ryu.app.simple_switch_websocket_13"]],
+)
+def test_packets_and_calls_by_websocket(words: list[str], run: Run, theirs: Path) -> None:
+    words = [str(theirs / word) if word.endswith(".py") else word for word in words]
+    with run(words) as (launcher, built), launcher.websocket("/simpleswitch/ws") as opened:
+        built.reach("h1", "h2")
+        until(lambda: "arp(" in opened.receive(), "the packet")
+        opened.send('{"jsonrpc": "2.0", "id": 3, "method": "get_arp_table", "params": []}')
+        reply = until(lambda: (text := opened.receive()).startswith("{") and text, "the reply")
+        assert '"id": 3' in str(reply) and "00:00:00:00:00:01" in str(reply)
+        launcher.no_failures()
+
+
+@pytest.mark.parametrize("app", ["simple_switch_lacp_13.py", "ryu.app.simple_switch_lacp_13"])
+def test_link_aggregation_beside_learning(app: str, run: Run, theirs: Path) -> None:
+    with run([theirs / app if app.endswith(".py") else app], (1, 1, 1, 1)) as (launcher, built):
+        until(lambda: "dl_type=0x8809" in built.flows(), "LACP goes to the controller")
+        built.reach("h3", "h4")
         launcher.no_failures()
 
 
@@ -241,6 +266,20 @@ def test_topology_drawn_by_the_page_that_comes_with_it(run: Run) -> None:
         built.reach("h1", "h2")
         until(lambda: len(launcher.get("/v1.0/topology/hosts")) == 2, "the hosts")
         launcher.no_failures()
+
+
+def test_the_switch_tester_passes_open_vswitch(run: Run, tmp_path: Path) -> None:
+    """Three of its 144 files of tests, which Open vSwitch passes with Ryu."""
+    place = importlib.util.find_spec("os_ken")
+    assert place is not None and place.origin is not None
+    files = Path(place.origin).parent / "tests" / "switch" / "of13"
+    for name in ("action/00_OUTPUT", "action/17_PUSH_VLAN", "match/11_IPV4_SRC"):
+        shutil.copy(files / f"{name}.json", tmp_path)
+    words = ["--test-switch-dir", tmp_path, "ryu.tests.switch.tester"]
+    with run(words, (), [(1, 2), (1, 2), (1, 2)]) as (launcher, _built):
+        assert launcher.process.wait(120) == 0
+        said = launcher.log.read_text()
+        assert "--- Test report ---" in said and "/ ERROR(0)" in said, said
 
 
 def test_handler_that_fails_is_reported_and_the_app_runs_on(run: Run, tmp_path: Path) -> None:
