@@ -6,6 +6,8 @@ and tinyrpc, which only WebSockets need, is replaced by nothing.
 
 from __future__ import annotations
 
+import importlib
+import site
 import sys
 from unittest.mock import MagicMock
 
@@ -34,10 +36,8 @@ def main() -> None:
             for attribute in ("RPCServer", "RPCClient", "ServerTransport", "ClientTransport"):
                 setattr(module, attribute, type(attribute, (), {}))
         sys.modules[full] = module
-    sys.path.insert(0, str(ryu_package.build().parent))
-    from ryu.cmd import manager
-
-    manager.main(sys.argv[1:])
+    site.addsitedir(str(ryu_package.build().parent))
+    importlib.import_module("ryu.cmd.manager").main(sys.argv[1:])
 
 
 if __name__ == "__main__":

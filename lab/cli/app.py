@@ -25,6 +25,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
     sdnlab verify my/lab.yaml      prove that it does what it should, with any link cut
     sdnlab mininet topo.py         run a Mininet script, without root
     sdnlab ids --pcap FILE         inspect a capture with Suricata rules
+    sdnlab ryu-manager my_app.py   run Ryu applications, unmodified
     sdnlab image list              show images of virtual machines
     sdnlab draw campus             draw a topology as campus.svg
 
