@@ -110,6 +110,18 @@ def test_a_lab_changes_to_a_file_of_another_tool(tmp_path: Path) -> None:
         line("down", "--all", code=None)
 
 
+def test_the_script_for_mininet_runs(tmp_path: Path) -> None:
+    line = of_an_owner_of_its_own()
+    line("convert", "quickstart", "-o", str(tmp_path / "quickstart.py"))
+    started = line.start("mininet", str(tmp_path / "quickstart.py"), "pingall")
+    said, complained = started.communicate(timeout=120)
+    if "No such command" in complained:
+        pytest.skip("this sdnlab runs no scripts for Mininet")
+    if started.returncode == 3:
+        pytest.skip(complained.strip())
+    assert started.returncode == 0 and "0% dropped (12/12 received)" in said + complained
+
+
 def test_the_script_for_mininet_is_one(tmp_path: Path) -> None:
     """Plain Mininet needs root and the kernel's datapath; that it imports and builds is tested anywhere."""
     line = of_an_owner_of_its_own()

@@ -129,7 +129,12 @@ def _lab(graph: _Graph, report: Report) -> Node:
             plug = wiring.plug(stations[0], interface, switches[0], edge.line)
             plug.shaping = shaping
             line = graph.vertices[stations[0].name].line
-            plug.addresses = [Said(data[key], line) for key in ("ipv4", "ipv6") if data.get(key)]
+            for given in (data[key] for key in ("ipv4", "ipv6") if data.get(key)):
+                if "/" in given:
+                    plug.addresses.append(Said(given, line))
+                else:
+                    what = f"{given} of {stations[0].name}: its prefix length is not known: left out"
+                    report.note(what, line)
             plug.mac = Said(data["mac"], line) if data.get("mac") else None
         else:
             what = f"an edge of {shown(edge.source)} and {shown(edge.target)}"

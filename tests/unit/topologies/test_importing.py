@@ -408,3 +408,25 @@ def test_no_script_is_too_odd(script: str) -> None:
     text = f"{CLAB}    - endpoints: ['h1:eth1', 'h2:eth1']\n"
     exec_ = json.dumps([script, f"sh -c {script!r}"])
     loads_or_invalid(text.replace("h1: {kind: linux}", f"h1: {{kind: linux, exec: {exec_}}}"), "x.clab.yml")
+
+
+GRAPH = """\
+<graphml><key id="k" for="node" attr.name="kind"/><key id="a" for="node" attr.name="ipv4"/>
+<graph><node id="s1"><data key="k">switch</data></node>
+<node id="h1"><data key="k">host</data><data key="a">10.0.0.1</data></node>
+<node id="r1"><data key="k">router</data></node>
+<edge source="h1" target="s1"/>
+<edge source="h1" target="s1"/>
+<edge source="r1" target="s1"/>
+</graph></graphml>"""
+
+
+def test_a_graph_that_says_what_its_nodes_are_is_that_lab() -> None:
+    topology = topologies.loads(GRAPH, "x.graphml")
+    assert [entry.name for entry in topology.hosts] == ["h1"] and len(topology.switches) == 1
+    assert notes(topology) == [
+        "3: 10.0.0.1 of h1: its prefix length is not known: left out",
+        "4: 'r1': a router is no switch and no host: left out",
+        "6: eth1 of h1: a host has one interface: left out",
+        "7: an edge of 'r1' and 's1' joins no switch to a switch or a host: left out",
+    ]
