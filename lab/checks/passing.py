@@ -135,7 +135,8 @@ def _compared(
     if not probes:
         words = "no two of these hosts have an address of the same family"
         return Judgement("error", 0, (finding(check.expected, words),))
-    with visit.room.still(), visit.room.watching((), functions, links) as points:
+    with visit.room.still():
+        points = visit.room.watched(functions, links)
         loop = Loop(visit.ways, visit.room.open_socket, visit.cancelled, points=points)
         outcomes = loop.run(probes)
     visit.rest(0)

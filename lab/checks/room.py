@@ -61,11 +61,9 @@ class Room(Protocol):
     def ailing(self) -> Ailing:
         """What does not work at present."""
 
-    def watching(
-        self, switches: Sequence[str], functions: Sequence[str] = (), links: Sequence[str] = ()
-    ) -> AbstractContextManager[dict[str, OpenSocket]]:
-        """What opens sockets that see the frames of switches, of functions' instances (``fw.1:in``) and of
-        underlay links, by the names of these points, as long as it is open. The lab must stand ``still``."""
+    def watched(self, functions: Sequence[str], links: Sequence[str]) -> dict[str, OpenSocket]:
+        """What opens sockets that see the frames of functions' instances (``fw.1:in``) and of underlay links,
+        by the names of these points. The lab must stand ``still``."""
 
 
 class Cancelled(Exception):

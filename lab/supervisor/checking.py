@@ -9,10 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.drivers import driver
 from lab.checks.diagnosis import Ailing
 from lab.checks.room import Cancelled, Visit
@@ -121,38 +120,24 @@ class LabRoom:
         down = frozenset(name for name, up in lab.net.link_states().items() if not up)
         return Ailing(down, frozenset(lab.switches_down), frozenset(lab.functions.failed()))
 
-    @contextmanager
-    def watching(
-        self, switches: Sequence[str], functions: Sequence[str] = (), links: Sequence[str] = ()
-    ) -> Iterator[dict[str, Callable[[], socket.socket]]]:
-        net, mirrors = self._lab.net, ExitStack()
+    def watched(
+        self, functions: Sequence[str], links: Sequence[str]
+    ) -> dict[str, Callable[[], socket.socket]]:
+        net = self._lab.net
         points: dict[str, Callable[[], socket.socket]] = {}
 
         def opener(netns: str, device: str) -> Callable[[], socket.socket]:
             return lambda: open_in(net.space_fd(netns), device)
 
-        with mirrors:
-            for switch in switches:
-                try:
-                    netns, tap = net.add_mirror(switch)
-                except Exception:  # the switch is off, or its domain does not work
-                    continue
-                mirrors.callback(_unmirror, net, switch, tap)
-                points[f"switch {switch}"] = opener(netns, tap)
-            for instance in net.plan.instances:
-                if instance.function in functions:
-                    for wire in instance.wires:
-                        point = f"{instance.name}:{wire.near.device}"
-                        points[point] = opener(instance.netns, wire.near.device)
-            for between in net.plan.underlay.links:
-                for end in (between.a, between.b) if between.name in links else ():
-                    points[f"link {between.name} at {end.node}"] = opener(end.netns, end.device)
-            yield points
-
-
-def _unmirror(net: Fabric, switch: str, tap: str) -> None:
-    with suppress(Exception):  # the switch may have failed meanwhile
-        net.remove_mirror(switch, tap)
+        for instance in net.plan.instances:
+            if instance.function in functions:
+                for wire in instance.wires:
+                    point = f"{instance.name}:{wire.near.device}"
+                    points[point] = opener(instance.netns, wire.near.device)
+        for between in net.plan.underlay.links:
+            for end in (between.a, between.b) if between.name in links else ():
+                points[f"link {between.name} at {end.node}"] = opener(end.netns, end.device)
+        return points
 
 
 class Checking:
