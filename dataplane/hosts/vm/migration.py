@@ -33,7 +33,7 @@ ROUNDS = ((50, 20.0), (500, 20.0), (5000, 60.0))
 """Milliseconds that the copy of the rest may take, for how many seconds of copying before the machine stands
 still. A machine that writes faster than it is copied is slowed down meanwhile (auto-converge); then it may
 stand still for longer."""
-LAST_PATIENCE = 20.0
+LAST_PATIENCE = 60.0
 """Seconds in which the rest must be copied."""
 QUIET_PATIENCE = 2.0
 """Seconds in which the agent must have read what was sent to it."""
